@@ -1,0 +1,1 @@
+"""The spine: plans, runs and their folders, scheduling, and the template of a fit."""

@@ -1,0 +1,89 @@
+"""Checkpoints: plain tensors, numbers and containers, written whole, read without running code."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from common.errors import UserError
+from common.run_folder import replacing
+
+LAST = "last.pt"
+_BEFORE_LAST = "previous.pt"
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Puts ``state`` into ``path``, whole or not at all."""
+    with replacing(path) as file:
+        torch.save(state, file)
+
+
+def save_last(folder: Path, state: dict[str, Any]) -> None:
+    """Puts ``state`` into the folder's last checkpoint and keeps the one before it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    last, before = folder / LAST, folder / _BEFORE_LAST
+    if last.exists():
+        last.replace(before)
+    save(last, state)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint, on the CPU.
+
+    Raises:
+        UserError: no such file, not whole, or with objects other than plain weights, which are
+            refused and never executed.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError("no such file") from None
+    except pickle.UnpicklingError:
+        raise UserError(
+            "not plain weights: loading it could run code, so it is refused; save a state_dict of "
+            "tensors with torch.save"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        first_line = str(error).partition("\n")[0]
+        raise UserError(f"not a whole checkpoint: {first_line}") from None
+    if not isinstance(state, dict):
+        raise UserError("not a checkpoint: expected a dictionary of tensors")
+    return state
+
+
+def load_last(folder: Path) -> dict[str, Any] | None:
+    """The folder's last whole checkpoint; None where there is none."""
+    for name in (LAST, _BEFORE_LAST):
+        try:
+            return load(folder / name)
+        except UserError:
+            continue
+    return None
+
+
+def weights(state: dict[str, Any]) -> dict[str, Tensor]:
+    """The model's weights in a checkpoint of this project, or in a bare state_dict.
+
+    Raises:
+        UserError: there are none.
+    """
+    found = state.get("model", state)
+    if not isinstance(found, dict) or not all(isinstance(t, Tensor) for t in found.values()):
+        raise UserError("not a checkpoint: it holds no weights under 'model'")
+    return found
+
+
+def misfits(model: nn.Module, given: dict[str, Tensor]) -> list[str]:
+    """What keeps ``given`` from being the weights of ``model``, layer by layer."""
+    expected = model.state_dict()
+    wrong = [f"'{name}' is missing" for name in expected if name not in given]
+    wrong += [f"'{name}' is not in the model" for name in given if name not in expected]
+    return wrong + [
+        f"'{name}' has shape {list(given[name].shape)}, the model's has {list(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in given and given[name].shape != tensor.shape
+    ]

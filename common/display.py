@@ -1,0 +1,67 @@
+"""A plan's progress: bars on a terminal, plain lines in a log file."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import Any
+
+from tqdm import tqdm
+
+from common.scheduling.task import Task
+from common.status import DONE, FAILED, SKIPPED
+
+log = logging.getLogger(__name__)
+
+_SECONDS_BETWEEN_LINES = 15.0
+
+
+class Display:
+    """Runs done, failed and left of a plan, and the epochs of the runs under way."""
+
+    def __init__(self, name: str, states: list[str], *, quiet: bool = False) -> None:
+        """``states`` are those of all runs to be made; ``quiet`` shows nothing of single runs."""
+        self._bars_shown = sys.stderr.isatty() and not quiet
+        self._quiet = quiet
+        self._runs = tqdm(
+            total=len(states),
+            initial=states.count(DONE),
+            desc=name,
+            unit="run",
+            disable=not self._bars_shown,
+        )
+        self._epochs: dict[str, tqdm[Any]] = {}
+        self._said_at = time.monotonic()
+
+    def progress(self, task: Task, done: int, total: int) -> None:
+        """Shows how many epochs of a run are done."""
+        if self._bars_shown:
+            if task.folder not in self._epochs:
+                self._epochs[task.folder] = tqdm(
+                    total=total, initial=done, desc=f"  {task.name}", unit="epoch", leave=False
+                )
+            bar = self._epochs[task.folder]
+            bar.update(done - bar.n)
+        elif not self._quiet and time.monotonic() - self._said_at >= _SECONDS_BETWEEN_LINES:
+            self._said_at = time.monotonic()
+            log.info("%s: epoch %d of %d", task.name, done, total)
+
+    def ended(self, name: str, folder: str, states: list[str], state: str, reason: str) -> None:
+        """Shows that a run has ended; ``states`` are those of all runs to be made."""
+        bar = self._epochs.pop(folder, None)
+        if bar is not None:
+            bar.close()
+        done, failed = states.count(DONE), states.count(FAILED) + states.count(SKIPPED)
+        left = len(states) - done - failed
+        self._runs.set_postfix_str(f"{done} done, {failed} failed, {left} left", refresh=False)
+        if self._bars_shown:
+            self._runs.update(len(states) - left - self._runs.n)
+        level = logging.INFO if state == DONE else logging.WARNING
+        log.log(level, "%s: %s%s (%d done, %d failed, %d left)", name, state,
+                f", {reason}" if reason else "", done, failed, left)  # fmt: skip
+
+    def close(self) -> None:
+        """Takes the bars away."""
+        for bar in [*self._epochs.values(), self._runs]:
+            bar.close()

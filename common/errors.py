@@ -1,0 +1,63 @@
+"""What can go wrong, told so that the user can mend it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+_NO_VALUE: Any = object()
+_LONGEST_VALUE = 80
+
+
+class UserError(Exception):
+    """Something the user can mend; shown as its message alone, without a traceback."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a plan: where, which key, its value, and what to do about it."""
+
+    message: str
+    key: str | None = None
+    value: Any = _NO_VALUE
+    where: str = ""
+
+    def at(self, where: str) -> Problem:
+        """The same problem, placed at ``where`` (for example ``configurations[0]``)."""
+        return Problem(self.message, self.key, self.value, where)
+
+    def __str__(self) -> str:
+        if self.key is None:
+            return self.message
+        if self.value is _NO_VALUE:
+            return f"'{self.key}': {self.message}"
+        shown = json.dumps(self.value, default=str, ensure_ascii=False).replace('"', "'")
+        if len(shown) > _LONGEST_VALUE:
+            shown = shown[: _LONGEST_VALUE - 4] + " ..."
+        return f"'{self.key}' = {shown}: {self.message}"
+
+
+class ConfigError(UserError):
+    """Everything that is wrong with one plan, in one message."""
+
+    def __init__(self, source: str, problems: list[Problem]) -> None:
+        self.source = source
+        self.problems = problems
+        super().__init__(self._message())
+
+    def _message(self) -> str:
+        by_place: dict[str, list[str]] = {}
+        for problem in self.problems:
+            lines = by_place.setdefault(problem.where, [])
+            if str(problem) not in lines:
+                lines.append(str(problem))
+        blocks = []
+        for where, lines in by_place.items():
+            place = f"{self.source}, {where}" if where else self.source
+            blocks.append("\n".join([f"{place}:", *(f"  {line}" for line in lines)]))
+        return "\n".join(blocks)
+
+
+class Interrupted(Exception):
+    """A run was asked to stop and has written its checkpoint."""

@@ -1,0 +1,63 @@
+"""From a plan's configuration to the values of its runs: base, options, seeds, overrides."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Axis = list[dict[str, Any]]
+"""The points of one direction of a product; each assigns values to one or more keys."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The values of one run as the plan writes them, before templates and checks."""
+
+    values: dict[str, Any]
+    point: dict[str, Any]
+    """The part of ``values`` that the axes assign."""
+
+
+def axes(
+    options: Mapping[str, Sequence[Any]],
+    seeds: Sequence[int] | None,
+    seed_keys: tuple[str, ...],
+    overridden: Mapping[str, Any],
+) -> list[Axis]:
+    """The directions of the product, slowest first: seeds, then options in file order.
+
+    Seed s moves all ``seed_keys`` together. What an override fixes leaves the product.
+    """
+    product: list[Axis] = [[dict.fromkeys(seed_keys, seed) for seed in seeds]] if seeds else []
+    product += [[{key: value} for value in values] for key, values in options.items()]
+    free = [
+        [{key: value for key, value in point.items() if key not in overridden} for point in axis]
+        for axis in product
+    ]
+    return [axis for axis in free if any(axis)]
+
+
+def drafts(
+    base: Mapping[str, Any], product: list[Axis], overrides: Mapping[str, Any]
+) -> Iterator[Draft]:
+    """Every combination of the axes laid over ``base``, the last axis fastest.
+
+    Keys may be dotted paths into nested objects.
+    """
+    for combination in itertools.product(*product):
+        point = {key: value for part in combination for key, value in part.items()}
+        values = dict(base)
+        for key, value in (point | dict(overrides)).items():
+            values = with_value(values, key, value)
+        yield Draft(values, point)
+
+
+def with_value(values: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """A copy of ``values`` in which the dotted path ``key`` leads to ``value``."""
+    first, _, rest = key.partition(".")
+    if not rest:
+        return {**values, first: value}
+    inner = values.get(first)
+    return {**values, first: with_value(inner if isinstance(inner, dict) else {}, rest, value)}

@@ -1,0 +1,74 @@
+"""What a plan and a scheduler know of an experiment, and what a run is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from common.errors import Problem
+from common.registry import Registry
+from common.run_config import RunConfig
+from common.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A kind of run that a plan may name.
+
+    ``run`` and ``preflight`` are import paths, because the modules behind them import torch and
+    a plan is read without it.
+    """
+
+    config: type[RunConfig]
+    """The model of the run's keys."""
+    run: str
+    """``"package.module:function"``, called as ``function(config, context)`` in the run's process;
+    returns the run's score, or None."""
+    preflight: str
+    """``"package.module:function"``, called once before the first run with the configurations of
+    all runs; yields (position, problem) pairs."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """What a later stage may refer to as ``"@<id>.<name>"``: paths inside the run folder."""
+
+
+EXPERIMENTS: Registry[Experiment] = Registry("experiment")
+
+Preflight = Callable[[Sequence[Any]], Sequence[tuple[int, Problem]]]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a run is given beside its configuration."""
+
+    folder: RunFolder
+    """Where the run leaves everything."""
+    seed: int
+    """The root seed: the configuration's, or the one drawn for this run."""
+    gpu_ids: tuple[int, ...] = ()
+    """Devices as torch counts them in this process; empty for the CPU."""
+    stop_requested: Callable[[], bool] = lambda: False
+    """True once the run should write its checkpoint and raise `Interrupted`."""
+    progress: Callable[[int, int], None] = lambda done, total: None
+    """Told how many of how many epochs (or other units) are done."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A file of an earlier stage's run that this run reads."""
+
+    key: tuple[str | int, ...]
+    """Where the configuration names it."""
+    file: str
+    """Name of the file, one of the earlier experiment's ``files``."""
+    path: str
+    """The file's path inside the run folder."""
+    run: Any
+    """The run that makes it (a `common.plan.Run`)."""
+
+    @property
+    def target(self) -> Path:
+        """Where the file stands once the run is done."""
+        folder: Path = self.run.folder
+        return folder / self.path

@@ -1,0 +1,160 @@
+"""The template of a run that fits a model: seeds, data, model, trainer, resume, fit, score."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import nn
+
+from common import checkpoint
+from common.callbacks import Callback, Checkpoints, EarlyStopping, EpochLog, MetricsFile, Progress
+from common.errors import UserError
+from common.experiment import Context
+from common.fit_config import FitConfig
+from common.run_folder import read_json_lines, write_json
+from common.score import Score, best_values, last_values
+from common.seeding import seed_everything
+from common.trainer import Trainer
+from common.writers import writers
+
+log = logging.getLogger(__name__)
+
+ConfigT = TypeVar("ConfigT", bound=FitConfig)
+DataT = TypeVar("DataT")
+
+
+class FitExperiment(ABC, Generic[ConfigT, DataT]):
+    """Subclasses say what the data, the model and the trainer are."""
+
+    def __init__(self, config: ConfigT, context: Context) -> None:
+        self.config = config
+        self.context = context
+        self.folder = context.folder
+        use_gpu = bool(context.gpu_ids) and torch.cuda.is_available()
+        self.device = torch.device(f"cuda:{context.gpu_ids[0]}" if use_gpu else "cpu")
+
+    @abstractmethod
+    def make_data(self) -> DataT:
+        """The data, as tensors on the run's device."""
+
+    @abstractmethod
+    def make_model(self, data: DataT) -> nn.Module:
+        """The model with its initial weights, on the run's device."""
+
+    @abstractmethod
+    def make_trainer(self, data: DataT, model: nn.Module) -> Trainer[Any]:
+        """The trainer of ``model`` on ``data``."""
+
+    def measure(self, data: DataT, trainer: Trainer[Any]) -> None:
+        """Writes tables about the model as it stands; before the first and after the last epoch.
+
+        ``trainer.epoch`` says how many epochs it has seen.
+        """
+
+    def run(self) -> float | None:
+        """Makes the run, or what is left of it; gives its score."""
+        seed_everything(self.context.seed)
+        data = self.make_data()
+        model = self.make_model(data)
+        trainer = self.make_trainer(data, model)
+        trainer.callbacks = self.callbacks()
+        if not self._go_on(trainer):
+            self.measure(data, trainer)
+        trainer.fit(self.config.epochs)
+        self.measure(data, trainer)
+        return self._summarise(trainer)
+
+    def load_weights(self, model: nn.Module, path: str, facts: Mapping[str, Any]) -> None:
+        """Puts the weights of a checkpoint into ``model``; warns where it was made with other data.
+
+        Raises:
+            UserError: the checkpoint cannot be read or does not fit; layers are named.
+        """
+        try:
+            state = checkpoint.load(Path(path))
+            weights = checkpoint.weights(state)
+            wrong = checkpoint.misfits(model, weights)
+            if wrong:
+                raise UserError("does not fit the model: " + "; ".join(wrong))
+        except UserError as error:
+            raise UserError(f"'load_model_from_checkpoint' = '{path}': {error}") from None
+        model.load_state_dict(weights)
+        made_with = state.get("facts", {})
+        for key in sorted(facts.keys() & made_with.keys()):
+            if facts[key] != made_with[key]:
+                log.warning(
+                    "%s was made with '%s' = %s, this run has %s: it may meet inputs or labels "
+                    "that the checkpoint has not seen", path, key, made_with[key], facts[key],
+                )  # fmt: skip
+
+    @property
+    def score(self) -> Score | None:
+        """What ranks this run."""
+        name = self.config.score_metric_name
+        return None if name is None else Score(name, self.config.score_largest)
+
+    def callbacks(self) -> list[Callback]:
+        """What watches the fit, `Checkpoints` last."""
+        config = self.config
+        found: list[Callback] = [
+            MetricsFile(self.folder.metrics),
+            EpochLog(log, config.epoch_log_interval, config.train_batch_log_interval),
+            Progress(self.context.progress, config.epochs),
+            *writers(config, self.folder),
+        ]
+        if config.early_stop and self.score:
+            found.append(
+                EarlyStopping(
+                    self.score,
+                    min_delta=config.early_stop_min_delta,
+                    patience=config.early_stop_patience,
+                    cooldown=config.early_stop_cooldown,
+                    restore_best=config.early_stop_restore_best_weights,
+                )
+            )
+        checkpoints = Checkpoints(
+            self.folder.checkpoints,
+            self.context.stop_requested,
+            keep=config.num_checkpoints if config.save_checkpoints else 0,
+            every=config.validate_every * config.save_every_num_val,
+            by_score=self.score if config.save_checkpoints_by_score else None,
+        )
+        return [*found, checkpoints]
+
+    def _go_on(self, trainer: Trainer[Any]) -> bool:
+        """Loads the run's own last state, else the one that ``trainer_checkpoint`` names.
+
+        Gives whether this run has been under way before.
+        """
+        own = checkpoint.load_last(self.folder.checkpoints)
+        if own is not None:
+            trainer.load_state(own)
+            log.info("going on after %d epochs", trainer.epoch)
+        elif self.config.trainer_checkpoint is not None:
+            trainer.load_state(checkpoint.load(Path(self.config.trainer_checkpoint)))
+        return own is not None
+
+    def _summarise(self, trainer: Trainer[Any]) -> float | None:
+        """Writes ``summary.json`` and gives the score."""
+        rows = read_json_lines(self.folder.metrics)
+        last = last_values(rows)
+        best = best_values(rows, self.score) if self.score else {}
+        chosen = best if self.config.return_best_score else last
+        value = self.score.of(chosen) if self.score else None
+        write_json(
+            self.folder.summary,
+            {
+                "score": value,
+                "score_metric_name": self.config.score_metric_name,
+                "epochs_trained": trainer.epoch,
+                "stop_reason": trainer.stop_reason,
+                "last": last,
+                "best": best,
+            },
+        )
+        return value

@@ -1,0 +1,27 @@
+"""A run's identity is its content: fingerprints of configurations and of files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+
+def fingerprint(content: Any) -> str:
+    """Hash of a JSON value that does not depend on the order of keys; 64 hex digits."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def content_hash(path: Path) -> str:
+    """Hash of a file's bytes, or of the names and bytes of all files in a folder.
+
+    Raises:
+        FileNotFoundError: nothing stands at ``path``.
+    """
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        return fingerprint([[str(file.relative_to(path)), content_hash(file)] for file in files])
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,154 @@
+"""Makes the runs of a plan: what is missing, in the order of its stages, whatever fails."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from common import status
+from common.display import Display
+from common.index import IndexFile
+from common.plan import Plan, Run
+from common.run_folder import RunFolder, write_json
+from common.run_state import RunState, read_state
+from common.scheduling.executor import Executor
+from common.scheduling.task import Task
+from common.selection import Selection
+from common.status import DONE, FAILED, INTERRUPTED, RUNNING, SKIPPED, WAITING
+from common.stopping import StopFlag
+
+log = logging.getLogger(__name__)
+
+_AUTOMATIC_CONTINUATIONS = 1
+
+
+class PlanRunner:
+    """Schedules the selected runs of one plan."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        selection: Selection,
+        executor: Executor,
+        display: Display,
+        stop: StopFlag,
+        *,
+        threads: int,
+        use_gpus: bool = False,
+        fail_fast: bool = False,
+    ) -> None:
+        self.plan = plan
+        self.selection = selection
+        self.executor = executor
+        self.display = display
+        self.stop = stop
+        self.threads = threads
+        self.use_gpus = use_gpus
+        self.fail_fast = fail_fast
+        self.states = selection.states
+        self.index = IndexFile(plan, self.states)
+        self._by_folder = {str(run.folder): run for run in plan.runs}
+        self._waiting = [run for run in selection.to_make if self.states[run].state == WAITING]
+        self._running: set[Run] = set()
+        self._lost_workers: Counter[Run] = Counter()
+
+    def run(self) -> None:
+        """Makes what is to be made; afterwards `states` tell how all runs stand.
+
+        Raises:
+            KeyboardInterrupt: a second Ctrl-C; running work is marked as interrupted.
+        """
+        write_json(self.plan.folder.plan, self.plan.effective)
+        self.index.write()
+        stop_passed_on = False
+        try:
+            while self._running or (self._waiting and not self.stop()):
+                self._start_what_is_ready()
+                for task in self.executor.wait():
+                    self._ended(self._by_folder[task.folder])
+                if self.stop() and not stop_passed_on:
+                    self.executor.request_stop()
+                    stop_passed_on = True
+                self.index.write_now_and_then()
+        finally:
+            self.executor.close()
+            for run in self._running:
+                self.states[run] = read_state(run)
+            self.index.write()
+
+    def _start_what_is_ready(self) -> None:
+        for run in list(self._waiting):
+            blocked = self._blocked_by(run)
+            if blocked:
+                self._waiting.remove(run)
+                self._skip(run, blocked)
+            elif self._is_ready(run) and self.executor.free_slots and not self.stop():
+                self._waiting.remove(run)
+                self._running.add(run)
+                self.states[run] = RunState(RUNNING)
+                self.index.write_now_and_then()
+                self.executor.start(self._task(run))
+            if not self.executor.free_slots:
+                return
+
+    def _is_ready(self, run: Run) -> bool:
+        return all(self.states[reference.run].state == DONE for reference in run.references)
+
+    def _blocked_by(self, run: Run) -> Run | None:
+        """A run that this one refers to and that will not be done."""
+        for reference in run.references:
+            source: Run = reference.run
+            if self.states[source].state in (FAILED, SKIPPED, INTERRUPTED):
+                return source
+        return None
+
+    def _skip(self, run: Run, because_of: Run) -> None:
+        reason = f"refers to {because_of.name}, which is {self.states[because_of].state}"
+        status.end(RunFolder(run.folder), SKIPPED, reason=reason, fingerprint=run.fingerprint)
+        self._note(run, RunState(SKIPPED, reason))
+
+    def _ended(self, run: Run) -> None:
+        self._running.discard(run)
+        now = read_state(run)
+        worker_died = now.state == INTERRUPTED and not self.stop()
+        if worker_died and self._lost_workers[run] < _AUTOMATIC_CONTINUATIONS:
+            self._lost_workers[run] += 1
+            log.warning("%s: %s; it is continued", run.name, now.reason)
+            self.states[run] = RunState(WAITING)
+            self._waiting.insert(0, run)
+            return
+        self._note(run, now)
+        if now.state == FAILED and self.fail_fast:
+            self.stop.request()
+
+    def _note(self, run: Run, state: RunState) -> None:
+        self.states[run] = state
+        states = [self.states[run].state for run in self.selection.to_make]
+        self.display.ended(run.name, str(run.folder), states, state.state, state.reason)
+
+    def _task(self, run: Run) -> Task:
+        config = run.config.model_dump(mode="json")
+        for reference in run.references:
+            place: Any = config
+            for part in reference.key[:-1]:
+                place = place[part]
+            place[reference.key[-1]] = str(reference.target)
+        pool = self.plan.document.gpu_ids_pool
+        if pool:  # worker processes get theirs with their slot
+            config["gpu_ids"] = [pool[0]]
+        model = type(run.config)
+        return Task(
+            name=run.name,
+            fingerprint=run.fingerprint,
+            folder=str(run.folder),
+            run=run.spec.run,
+            config_model=f"{model.__module__}:{model.__qualname__}",
+            config=config,
+            threads=self.threads,
+            device_ids=tuple(config["gpu_ids"]) if self.use_gpus else (),
+            command=shlex.join([Path(sys.executable).name, *sys.argv]),
+        )

@@ -1,0 +1,166 @@
+"""Running a plan from its file to its figures."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from common import report
+from common.devices import gpus_are_usable
+from common.display import Display
+from common.errors import ConfigError, UserError
+from common.plan import Plan, Run
+from common.plan_runner import PlanRunner
+from common.registry import import_part
+from common.run_folder import PlanFolder
+from common.scheduling.executor import Executor
+from common.scheduling.in_process import InProcess
+from common.scheduling.local import LocalWorkers
+from common.selection import Selection, put_aside, select, wait_for_farewells
+from common.status import DONE
+from common.stopping import StopFlag
+
+log = logging.getLogger(__name__)
+
+Draw = Callable[..., list[Path]]
+"""Draws a figure: ``draw(name, [plan folder], **options)`` gives the paths written."""
+
+EXIT_FAILED = 1
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the command line says beyond the plan."""
+
+    only: str | None = None
+    retry_failed: bool = False
+    fresh: bool = False
+    fail_fast: bool = False
+    quiet: bool = False
+
+    def select(self, plan: Plan) -> Selection:
+        """The runs to make."""
+        return select(plan, only=self.only, retry_failed=self.retry_failed, fresh=self.fresh)
+
+
+def run_plan(plan: Plan, wishes: Wishes, draw: Draw) -> int:
+    """Makes the plan's runs and draws its figures; gives the exit status.
+
+    Raises:
+        UserError: a file that a run needs is missing or unfit, a GPU does not exist, or another
+            process runs the plan; nothing has been written.
+    """
+    selection = wishes.select(plan)
+    waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
+    _preflight(plan, waiting)
+    use_gpus = gpus_are_usable(_gpu_ids(plan, waiting))
+    for notice in dict.fromkeys(notice for run in plan.runs for notice in run.config.notices()):
+        log.warning("%s", notice)
+    stop = StopFlag()
+    with _lock(plan.folder), stop.listening():
+        try:
+            return _run_locked(plan, wishes, use_gpus, stop, draw)
+        except KeyboardInterrupt:
+            log.warning("stopped at once; the same command goes on from the last checkpoints")
+            return stop.exit_status
+
+
+def _run_locked(plan: Plan, wishes: Wishes, use_gpus: bool, stop: StopFlag, draw: Draw) -> int:
+    selection = wait_for_farewells(wishes.select(plan))
+    if wishes.fresh:
+        waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
+        put_aside(plan, waiting)
+    states = [selection.states[run].state for run in selection.to_make]
+    display = Display(plan.document.name or plan.source.stem, states, quiet=wishes.quiet)
+    slots = plan.document.num_parallel if plan.document.multiprocess else 1
+    threads = max(1, len(os.sched_getaffinity(0)) // slots)
+    executor: Executor
+    if plan.document.multiprocess:
+        pool = plan.document.gpu_ids_pool if use_gpus else ()
+        executor = LocalWorkers(slots, threads, pool, display.progress)
+    else:
+        executor = InProcess(stop, display.progress)
+    runner = PlanRunner(
+        plan, selection, executor, display, stop,
+        threads=threads, use_gpus=use_gpus, fail_fast=wishes.fail_fast,
+    )  # fmt: skip
+    try:
+        runner.run()
+    finally:
+        display.close()
+    print(report.outcome(plan, selection, runner.states))
+    if stop.signal is not None:
+        log.warning("stopped; the same command goes on from the checkpoints")
+        return stop.exit_status
+    all_done = all(runner.states[run].state == DONE for run in selection.to_make)
+    all_drawn = _draw_figures(plan, draw)
+    return 0 if all_done and all_drawn else EXIT_FAILED
+
+
+def _draw_figures(plan: Plan, draw: Draw) -> bool:
+    """Draws what the plan asks for and prints the paths; False where a figure failed."""
+    all_drawn = True
+    for name, options in plan.document.figure_requests():
+        try:
+            print(report.paths(draw(name, [plan.folder.path], **options)))
+        except UserError as error:
+            log.error("figure %s: %s", name, error)
+            all_drawn = False
+        except Exception:
+            log.exception("figure %s failed", name)
+            all_drawn = False
+    return all_drawn
+
+
+def _preflight(plan: Plan, runs: list[Run]) -> None:
+    """Checks the files that the runs need, once each.
+
+    Raises:
+        ConfigError: with everything that is wrong.
+    """
+    by_check: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        referenced = {reference.key[0] for reference in run.references}
+        if run.config.reads_files(referenced):
+            by_check[run.spec.preflight].append(run)
+    problems = [p for check, own in by_check.items() for p in import_part(check)(own)]
+    if problems:
+        raise ConfigError(plan.source.name, problems)
+
+
+def _gpu_ids(plan: Plan, runs: list[Run]) -> set[int]:
+    return {*plan.document.gpu_ids_pool, *(gpu for run in runs for gpu in run.config.gpu_ids)}
+
+
+@contextmanager
+def _lock(folder: PlanFolder) -> Iterator[None]:
+    """Inside the block no other process runs the plan.
+
+    Raises:
+        UserError: another process does.
+    """
+    folder.path.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.lock)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise UserError(
+            f"another process runs this plan in {folder.path}; --status shows how it stands"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def with_scheduling(plan: Plan, **changes: Any) -> Plan:
+    """The plan with other scheduling keys, as the command line wants them."""
+    return replace(plan, document=plan.document.model_copy(update=changes))

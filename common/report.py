@@ -1,0 +1,123 @@
+"""What a plan says of itself in a terminal: what it would do, how it stands, how it ended."""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from common import status
+from common.plan import Plan, Run
+from common.run_folder import PlanFolder, RunFolder
+from common.run_state import RunState
+from common.selection import Selection
+from common.status import DONE, FAILED, STATES, WAITING
+from common.tables import as_text
+
+_MOST_ROWS = 40
+
+
+def dry_run(plan: Plan, selection: Selection) -> str:
+    """Table of all runs: what each waits for, and what would be done with it."""
+    to_make = set(selection.to_make)
+    rows = []
+    for run in plan.runs:
+        waits_for = [reference.run for reference in run.references]
+        named = ", ".join(f"{source.name} ({source.fingerprint[:8]})" for source in waits_for)
+        rows.append([run.name, run.fingerprint[:8], run.stage, named or None,
+                     _intention(run, run in to_make, selection.states[run])])  # fmt: skip
+    table = as_text(["name", "fingerprint", "stage", "waits for", "would be"], rows)
+    return f"{table}\n{len(rows)} runs in {plan.folder.path}"
+
+
+def _intention(run: Run, wanted: bool, state: RunState) -> str:
+    if not wanted:
+        return "left out (not selected)"
+    if state.state == DONE:
+        return "skipped (done)"
+    if state.state == FAILED:
+        return "skipped (failed; --retry_failed tries again)"
+    if state.state == WAITING and RunFolder(run.folder).read_status().get("attempt"):
+        return "continued"
+    return "run"
+
+
+def standing(folder: PlanFolder) -> str:
+    """Table of how the runs stand, read from the plan's folder alone."""
+    if not folder.index.exists():
+        return f"{folder.path}: nothing has run yet; --dry_run shows what would"
+    rows = []
+    with folder.index.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            run_folder = RunFolder(folder.path / row["folder"])
+            found = run_folder.read_status()
+            state = status.current(found) if found else row["status"]
+            rows.append([row["name"], row["fingerprint"][:8], row["stage"], state,
+                         _epochs(run_folder), found.get("score"), found.get("seconds"),
+                         found.get("reason")])  # fmt: skip
+    columns = ["name", "fingerprint", "stage", "status", "epochs", "score", "seconds", "reason"]
+    states = [row[3] for row in rows]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in STATES if state in states)
+    return f"{as_text(columns, rows)}\n{counts} in {folder.path}"
+
+
+def _epochs(folder: RunFolder) -> int | None:
+    """The number of epochs that the metrics file holds."""
+    try:
+        with folder.metrics.open("rb") as file:
+            return sum(1 for _ in file)
+    except FileNotFoundError:
+        return None
+
+
+def outcome(plan: Plan, selection: Selection, states: Mapping[Run, RunState]) -> str:
+    """Table of how the runs ended, and the best configuration by score."""
+    shown = sorted(selection.to_make, key=lambda run: states[run].state == DONE)[:_MOST_ROWS]
+    rows = [
+        [run.name, run.fingerprint[:8], run.stage, states[run].state, states[run].score,
+         states[run].seconds, states[run].reason or None]
+        for run in selection.to_make if run in set(shown)
+    ]  # fmt: skip
+    columns = ["name", "fingerprint", "stage", "status", "score", "seconds", "reason"]
+    lines = [as_text(columns, rows)]
+    if len(rows) < len(selection.to_make):
+        lines.append(f"... and {len(selection.to_make) - len(rows)} more in {plan.folder.index}")
+    return "\n".join([*lines, *_best(plan, states)])
+
+
+def _best(plan: Plan, states: Mapping[Run, RunState]) -> list[str]:
+    """The configuration with the best mean score over its repetitions and seeds.
+
+    Stages that others start from do not compete.
+    """
+    sources = {reference.run for run in plan.runs for reference in run.references}
+    scores: dict[str, list[float]] = defaultdict(list)
+    for run in plan.runs:
+        score = states[run].score
+        if run not in sources and states[run].state == DONE and score is not None:
+            scores[_configuration(run)].append(score)
+    if len(scores) < 2:
+        return []
+    choose = max if plan.document.largest else min
+    best = choose(scores, key=lambda name: statistics.fmean(scores[name]))
+    runs = len(scores[best])
+    mean = statistics.fmean(scores[best])
+    return [f"best: {best}, mean score {mean:.6g} over {runs} run{'s' if runs > 1 else ''}"]
+
+
+def _configuration(run: Run) -> str:
+    """What tells the run's configuration from others, its seeds left out."""
+    point: dict[str, Any] = {
+        key: value for key, value in run.point.items() if key not in run.config.seed_keys
+    }
+    options = ", ".join(f"{key}={json.dumps(value)}" for key, value in point.items())
+    return f"{run.name} ({options or run.stage or run.where})"
+
+
+def paths(found: list[Path]) -> str:
+    """One path a line."""
+    return "\n".join(str(path) for path in found)

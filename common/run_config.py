@@ -1,0 +1,39 @@
+"""The keys of every run, whatever its experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from typing import Annotated, ClassVar
+
+from pydantic import Field, Strict
+
+from common.config import NO_EFFECT, Config, Seed
+
+GpuId = Annotated[int, Field(ge=0)]
+GpuIds = Annotated[tuple[GpuId, ...], Strict(False)]
+
+
+class RunConfig(Config):
+    """Keys that every experiment knows."""
+
+    seed_keys: ClassVar[tuple[str, ...]] = ("random_seed",)
+
+    experiment_name: Annotated[str, NO_EFFECT] = "exp"
+    """Name of the run; a template such as ``"{dataset}_lr_{lr}"``. Its folder begins with it."""
+    outputs_dir: Annotated[str, NO_EFFECT] = "outputs/exps"
+    """Folder below which the plan's folder stands."""
+    random_seed: Seed = None
+    """Root seed of Python, NumPy and torch; None (or -1) draws one and records it."""
+    gpu_ids: Annotated[GpuIds, NO_EFFECT] = ()
+    """GPU of the run; empty for the CPU. A plan's ``gpu_ids_pool`` fills it in."""
+    disable_console_log: Annotated[bool, NO_EFFECT] = False
+    """Whether the run keeps silent on the console; its ``log.txt`` is written all the same."""
+    save_logs: Annotated[bool, NO_EFFECT] = False
+    """Accepted for published plans: ``log.txt`` is always written."""
+
+    def reads_files(self, referenced: Set[str | int]) -> bool:
+        """Whether there is anything that a preflight could find missing or unfit.
+
+        ``referenced`` are the keys whose files earlier stages make.
+        """
+        return True

@@ -1,0 +1,166 @@
+"""Every path inside a run's and a plan's folder, and how files get there whole.
+
+A file is written beside its target and renamed, so that a reader, or a run that continues after
+a kill, finds the old file or the new one and never a half. Line files are appended to; a half
+last line is recognised and left out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that takes the place of ``path`` when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Puts ``text`` into ``path``, whole or not at all."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Puts ``value`` into ``path`` as indented JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Puts ``table`` into ``path`` as CSV or parquet, as its suffix says, whole or not at all."""
+    save: Callable[..., None] = table.to_csv if path.suffix == ".csv" else table.to_parquet
+    with replacing(path) as file:
+        save(file, index=False)
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in ``path``; None where there is no such file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of ``path``, in order; none where there is no such file.
+
+    Reading ends at the first line that is not whole, which is what a kill while writing leaves.
+    """
+    rows: list[dict[str, Any]] = []
+    if not path.exists():
+        return rows
+    for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            break
+        if not line.endswith(b"\n") or not isinstance(row, dict):
+            break
+        rows.append(row)
+    return rows
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where one run keeps everything it leaves."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The run's configuration, defaults filled in."""
+        return self.path / "config.json"
+
+    @property
+    def status(self) -> Path:
+        """Status, attempt, process, host, device, times and the end of a traceback."""
+        return self.path / "status.json"
+
+    @property
+    def provenance(self) -> Path:
+        """Commit, uncommitted changes, package versions, seeds, threads and command."""
+        return self.path / "provenance.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object per epoch, appended as it happens."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def summary(self) -> Path:
+        """Score, last and best value of every metric."""
+        return self.path / "summary.json"
+
+    @property
+    def log(self) -> Path:
+        """What the run said."""
+        return self.path / "log.txt"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of model and training states."""
+        return self.path / "checkpoints"
+
+    @property
+    def plots(self) -> Path:
+        """The folder of one picture per metric."""
+        return self.path / "plots"
+
+    def table(self, name: str) -> Path:
+        """A table of the run, ``<name>.parquet``."""
+        return self.path / f"{name}.parquet"
+
+    def read_status(self) -> dict[str, Any]:
+        """The content of ``status.json``; empty before the first attempt."""
+        return read_json(self.status) or {}
+
+
+@dataclass(frozen=True)
+class PlanFolder:
+    """Where the runs of one plan stand."""
+
+    path: Path
+
+    @property
+    def plan(self) -> Path:
+        """The plan as it was run, with what the command line changed."""
+        return self.path / "plan.json"
+
+    @property
+    def index(self) -> Path:
+        """One row per run of the plan."""
+        return self.path / "index.csv"
+
+    @property
+    def figures(self) -> Path:
+        """The folder of the plan's figures."""
+        return self.path / "figures"
+
+    @property
+    def replaced(self) -> Path:
+        """The folder of runs that ``--fresh`` put aside."""
+        return self.path / "replaced"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that runs the plan."""
+        return self.path / ".lock"

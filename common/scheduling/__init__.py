@@ -1,0 +1,1 @@
+"""Where runs are made: in this process, or in worker processes of this machine."""

@@ -1,0 +1,84 @@
+"""A worker process: takes tasks as lines on standard input, makes them one after the other.
+
+It answers on standard output with one JSON object a line: ``{"progress": [done, total]}`` and
+``{"ended": name}``. What runs print goes to their ``log.txt``. When standard input ends, the
+parent is gone; the worker then ends at once, so that nobody else finds it writing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from common.run_folder import RunFolder
+from common.scheduling.attempt import attempt
+from common.scheduling.task import Task
+from common.stopping import StopFlag
+
+STOP = "stop"
+_SECONDS_BETWEEN_REPORTS = 0.2
+
+
+class _Parent:
+    """The other end of the pipes."""
+
+    def __init__(self) -> None:
+        self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        self._said_at = 0.0
+        self.tasks: queue.Queue[Task] = queue.Queue()
+        self.stop = StopFlag()
+
+    def say(self, message: dict[str, Any]) -> None:
+        self._out.write(json.dumps(message) + "\n")
+        self._out.flush()
+
+    def progress(self, done: int, total: int) -> None:
+        if done < total and time.monotonic() - self._said_at < _SECONDS_BETWEEN_REPORTS:
+            return
+        self._said_at = time.monotonic()
+        self.say({"progress": [done, total]})
+
+    def listen(self) -> None:
+        for line in sys.stdin:
+            if line.strip() == STOP:
+                self.stop.request()
+            else:
+                self.tasks.put(Task.from_json(line))
+        os._exit(1)
+
+
+def _print_to(path: Path) -> None:
+    """Sends what this process prints, in whatever language, to the end of ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(target, 1)
+    os.dup2(target, 2)
+    os.close(target)
+
+
+def main() -> None:
+    """Makes tasks until the parent ends."""
+    parent = _Parent()
+    logging.getLogger().setLevel(logging.INFO)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to pass on
+    signal.signal(signal.SIGTERM, lambda *_: parent.stop.request())
+    threading.Thread(target=parent.listen, daemon=True).start()
+    while True:
+        task = parent.tasks.get()
+        _print_to(RunFolder(Path(task.folder)).log)
+        attempt(task, stop_requested=parent.stop, progress=parent.progress)
+        parent.say({"ended": task.name})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Which runs of a plan are made, and how all of them stand before that."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from common.errors import UserError
+from common.plan import Plan, Run
+from common.run_folder import RunFolder
+from common.run_state import RunState, read_state
+from common.status import DONE, FAILED, RUNNING, WAITING
+
+_LONGEST_FAREWELL = 5.0  # seconds that a worker whose parent was killed may take to end
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The runs to make, in plan order, and the state of every run of the plan."""
+
+    to_make: list[Run]
+    states: dict[Run, RunState]
+
+
+def select(
+    plan: Plan, *, only: str | None = None, retry_failed: bool = False, fresh: bool = False
+) -> Selection:
+    """What is to be made, and how it stands.
+
+    Args:
+        plan: the plan; its ``skip`` leaves out the leading runs.
+        only: a regular expression; runs are left out where it is not found in name or stage.
+        retry_failed: whether failed runs are tried again.
+        fresh: whether the selected runs, and those that refer to them, are made anew.
+
+    What a selected run refers to is selected too, unless it is done.
+
+    Raises:
+        UserError: ``only`` is no regular expression, or fits no run.
+    """
+    wanted = set(plan.runs[plan.document.skip * plan.document.repetitions :])
+    if only is not None:
+        wanted &= set(_matching(plan.runs, only))
+        if not wanted:
+            names = ", ".join(sorted({run.name for run in plan.runs})[:6])
+            raise UserError(f"--only '{only}' fits no run; the runs are {names}")
+    states = {run: read_state(run) for run in plan.runs}
+    if fresh:
+        wanted |= _dependents(plan.runs, wanted)
+        for run in wanted:
+            states[run] = RunState(WAITING)
+    wanted |= _missing_sources(wanted, states)
+    for run in wanted:
+        again = states[run].state == FAILED and not retry_failed
+        if states[run].state not in (DONE, RUNNING) and not again:
+            states[run] = replace(states[run], state=WAITING, reason="")
+    return Selection([run for run in plan.runs if run in wanted], states)
+
+
+def _matching(runs: Iterable[Run], only: str) -> list[Run]:
+    try:
+        pattern = re.compile(only)
+    except re.error as error:
+        raise UserError(f"--only '{only}' is not a regular expression: {error}") from None
+    return [run for run in runs if pattern.search(run.name) or pattern.search(run.stage or "")]
+
+
+def _dependents(runs: Iterable[Run], sources: set[Run]) -> set[Run]:
+    """All runs that refer, directly or not, to one of ``sources``."""
+    found = set(sources)
+    grown = True
+    while grown:
+        more = {
+            run
+            for run in runs
+            if run not in found and any(reference.run in found for reference in run.references)
+        }
+        found |= more
+        grown = bool(more)
+    return found
+
+
+def _missing_sources(wanted: set[Run], states: dict[Run, RunState]) -> set[Run]:
+    """All runs that ``wanted`` refer to, directly or not, and that are not done."""
+    found: set[Run] = set()
+    open_runs = list(wanted)
+    while open_runs:
+        for reference in open_runs.pop().references:
+            source = reference.run
+            if source not in found and states[source].state != DONE:
+                found.add(source)
+                open_runs.append(source)
+    return found
+
+
+def put_aside(plan: Plan, runs: Iterable[Run]) -> None:
+    """Moves the folders of ``runs``, where they exist, below the plan's ``replaced`` folder."""
+    for run in runs:
+        if run.folder.exists():
+            target = plan.folder.replaced / f"{run.folder.name}-{time.time_ns()}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            run.folder.replace(target)
+
+
+def wait_for_farewells(selection: Selection) -> Selection:
+    """The selection once no other process makes one of its runs.
+
+    A worker whose parent was killed ends by itself within a moment.
+
+    Raises:
+        UserError: a process still makes one of the runs.
+    """
+    deadline = time.monotonic() + _LONGEST_FAREWELL
+    states = dict(selection.states)
+    for run in selection.to_make:
+        while states[run].state == RUNNING:
+            states[run] = read_state(run)
+            if states[run].state == RUNNING and time.monotonic() > deadline:
+                found = RunFolder(run.folder).read_status()
+                raise UserError(
+                    f"{run.folder} is being made by process {found['pid']} on {found['host']}; "
+                    f"wait for it, or end it; if that host is gone, remove "
+                    f"{RunFolder(run.folder).status}"
+                )
+            time.sleep(0.05)
+        if states[run].state not in (DONE, FAILED):
+            states[run] = replace(states[run], state=WAITING, reason="")
+    return replace(selection, states=states)

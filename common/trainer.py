@@ -1,0 +1,126 @@
+"""The loop of a fit: epochs of steps, validation, callbacks, and a state to go on from."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from common.metrics import EpochMeans, NonFiniteError, check_finite
+from common.seeding import random_state, restore_random_state
+
+if TYPE_CHECKING:
+    from common.callbacks import Callback
+
+BatchT = TypeVar("BatchT")
+
+
+class Trainer(ABC, Generic[BatchT]):
+    """Fits a model epoch by epoch; subclasses say what a batch, a step and a validation are."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        validate_every: int = 1,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.validate_every = validate_every
+        self.facts = dict(facts or {})
+        """Plain values about the data, kept in each checkpoint."""
+        self.callbacks: Sequence[Callback] = ()
+        self.epoch = 0
+        """Number of finished epochs."""
+        self.stop_reason: str | None = None
+        """Why the fit ends before its last epoch; set by a callback."""
+
+    @abstractmethod
+    def batches(self) -> Iterable[BatchT]:
+        """The batches of one epoch."""
+
+    @abstractmethod
+    def train_step(self, batch: BatchT) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """One update; gives scalars by name, and the batch's weight in means where not 1."""
+
+    @abstractmethod
+    def validate(self) -> dict[str, float]:
+        """Metrics on the test inputs."""
+
+    def fit(self, epochs: int) -> None:
+        """Trains until ``epochs`` epochs are finished or a callback stops it.
+
+        Raises:
+            NonFiniteError: a loss or another scalar became NaN or infinite.
+        """
+        try:
+            self._fit(epochs)
+        finally:
+            for callback in self.callbacks:
+                callback.close()
+
+    def _fit(self, epochs: int) -> None:
+        for callback in self.callbacks:
+            callback.on_fit_start(self)
+        while self.epoch < epochs and self.stop_reason is None:
+            started = time.perf_counter()
+            try:
+                metrics = {"epoch": self.epoch, **self._train_epoch()}
+                if (self.epoch + 1) % self.validate_every == 0 or self.epoch + 1 == epochs:
+                    metrics |= check_finite(self.validate(), "validation")
+            except NonFiniteError as error:
+                raise NonFiniteError(
+                    f"epoch {self.epoch}, {error}; lower 'lr'. The last finite weights are kept "
+                    "in checkpoints/last.pt"
+                ) from None
+            self.epoch += 1
+            metrics["seconds"] = time.perf_counter() - started
+            for callback in self.callbacks:
+                callback.on_epoch_end(self, metrics)
+        for callback in self.callbacks:
+            callback.on_fit_end(self)
+
+    def _train_epoch(self) -> dict[str, float]:
+        means = EpochMeans()
+        for step, batch in enumerate(self.batches()):
+            report, weights = self.train_step(batch)
+            means.add(report, weights)
+            for callback in self.callbacks:
+                callback.on_step_end(self, step, report)
+        return means.result()
+
+    def state(self) -> dict[str, Any]:
+        """Everything that going on with equal results needs, as plain values and tensors.
+
+        Raises:
+            NonFiniteError: a weight is NaN or infinite, so that the state is not worth keeping.
+        """
+        weights = self.model.state_dict()
+        for name, tensor in weights.items():
+            if not torch.isfinite(tensor).all():
+                raise NonFiniteError(f"'{name}' is not finite after epoch {self.epoch - 1}")
+        return {
+            "model": weights,
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+            "stop_reason": self.stop_reason,
+            "callbacks": {type(callback).__name__: callback.state() for callback in self.callbacks},
+            "random": random_state(),
+            "facts": self.facts,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Puts the fit where `state` found it."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch = state["epoch"]
+        self.stop_reason = state["stop_reason"]
+        for callback in self.callbacks:
+            callback.load_state(state["callbacks"].get(type(callback).__name__, {}))
+        restore_random_state(state["random"])

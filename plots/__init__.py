@@ -1,0 +1,94 @@
+"""Figures from run folders: what there is to draw, and drawing it.
+
+Importing this package, and checking options with it, loads neither matplotlib nor pandas.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from common.config import resolve
+from common.errors import UserError
+from common.registry import Registry, import_part
+from common.run_folder import PlanFolder
+from common.templates import file_name
+from plots.options import FigureOptions
+
+FIGURES: Registry[str] = Registry("figure")
+FIGURES.register("controlled_curves")("plots.controlled_curves:draw")
+FIGURES.register("reward_std_vs_gradient")("plots.reward_std_vs_gradient:draw")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure that can be drawn."""
+
+    draw: Callable[[list[Path], Path, Any], list[Path]]
+    """Called as ``draw(runs, stem, options)``; writes ``stem`` with several suffixes and returns
+    the paths."""
+    options: type[FigureOptions]
+    """The model of its options: the type that ``draw`` gives its parameter ``options``."""
+    summary: str
+    """What it shows, in one line: the first line of its module's docstring."""
+
+
+def find(name: str) -> Figure:
+    """The figure called ``name`` (or ``"custom:package.module:function"``).
+
+    Raises:
+        UserError: there is none, it cannot be imported, or its ``options`` have no model.
+    """
+    part = FIGURES.get(name)
+    draw = import_part(part) if isinstance(part, str) else part
+    try:
+        model = get_type_hints(draw).get("options")
+    except (NameError, TypeError):
+        model = None
+    if not (isinstance(model, type) and issubclass(model, FigureOptions)):
+        raise UserError(
+            f"'{name}': its parameter 'options' needs a subclass of plots.options.FigureOptions "
+            "as its type"
+        )
+    summary = (sys.modules[draw.__module__].__doc__ or "").strip().partition("\n")[0]
+    return Figure(draw, model, summary)
+
+
+def check_options(name: str, options: dict[str, Any]) -> list[str]:
+    """Everything wrong with a figure's name and options; empty when it can be drawn."""
+    try:
+        figure = find(name)
+    except UserError as error:
+        return [str(error)]
+    return [str(problem) for problem in resolve(figure.options, options)[1]]
+
+
+def draw(name: str, runs: list[Path], output: Path | None = None, **options: Any) -> list[Path]:
+    """Draws a figure and returns the paths written: PNG, PDF, and the plotted numbers as CSV.
+
+    Args:
+        name: one of `FIGURES`.
+        runs: plan folders and run folders.
+        output: folder to write to; by default ``figures`` in the first of ``runs`` if that is a
+            plan's folder, otherwise ``figures`` in the current folder.
+        options: the figure's own; those that differ from their defaults show in the file names.
+
+    Raises:
+        UserError: the figure or an option is unknown, a folder is missing, nothing can be drawn
+            from the runs, or the output cannot be written.
+    """
+    problems = check_options(name, options)
+    if problems:
+        raise UserError("\n".join(f"'{name}': {problem}" for problem in problems))
+    figure = find(name)
+    chosen = figure.options(**options)
+    stem = (output or _figures_folder(runs)) / file_name("-".join([name, *chosen.changes()]))
+    return figure.draw(runs, stem, chosen)
+
+
+def _figures_folder(runs: list[Path]) -> Path:
+    first = [PlanFolder(path) for path in runs[:1]]
+    return next((plan.figures for plan in first if plan.index.exists()), Path("figures"))

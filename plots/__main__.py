@@ -1,0 +1,138 @@
+"""The command line: ``python -m plots FIGURE --runs FOLDER [FOLDER ...]``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn, get_args, get_origin
+
+from common.errors import UserError
+from common.registry import suggestion
+from plots import FIGURES, Figure, draw, find
+
+PROGRAM = "python -m plots"
+USAGE = f"{PROGRAM} FIGURE --runs FOLDER [FOLDER ...] [--output DIR] [options of the figure]"
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are `UserError`."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; '{self.prog} --help' lists what can be given")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draws what the arguments ask for and prints the paths; 0, or 2 after a message."""
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        for path in _draw(given):
+            print(path)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _draw(given: list[str]) -> list[Path]:
+    if not given or given[0].startswith("-"):
+        parser = _overview()
+        parser.parse_known_args(given)  # prints the help, if that is what is asked for
+        parser.error("the name of a figure comes first")
+    name, *rest = given
+    try:
+        figure = find(name)
+    except UserError as error:
+        raise UserError(f"'{name}': {error}") from error
+    parser = _figure_parser(name, figure)
+    values, unknown = parser.parse_known_args(rest)
+    if unknown:
+        known = ["--runs", "--output", *(f"--{key}" for key in figure.options.model_fields)]
+        parser.error(f"'{unknown[0]}': unknown option{suggestion(unknown[0], known)}")
+    options = vars(values)
+    runs, output = options.pop("runs"), options.pop("output")
+    return draw(name, runs, output, **options)
+
+
+def _overview() -> argparse.ArgumentParser:
+    """A parser that only helps: with every figure, its options and an example."""
+    figures = {name: find(name) for name in FIGURES.names()}
+    width = max(map(len, figures))
+    lines = ["figures:"]
+    lines += [f"  {name:{width}}  {figure.summary}" for name, figure in figures.items()]
+    for name, figure in figures.items():
+        lines += ["", f"options of {name}:"]
+        for key, words in _option_help(figure).items():
+            is_switch = figure.options.model_fields[key].annotation is bool
+            usage = f"  --{key}, --no-{key}" if is_switch else f"  --{key} VALUE"
+            lines += [usage, textwrap.indent(textwrap.fill(words, 90), " " * 6)]
+        lines += [f"  example: {_example(name, figure)}"]
+    return _Parser(
+        prog=PROGRAM,
+        usage=USAGE,
+        description="Draws a figure from the folders of plans and runs: PNG, PDF, and CSV.",
+        epilog="\n".join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _figure_parser(name: str, figure: Figure) -> argparse.ArgumentParser:
+    """The parser of one figure; options that are not given stay out of its result."""
+    parser = _Parser(
+        prog=f"{PROGRAM} {name}",
+        description=figure.summary,
+        epilog=f"example: {_example(name, figure)}",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--runs",
+        nargs="+",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="folders of plans and of single runs",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="where to write (default: 'figures' in the first plan's folder)",
+    )
+    for key, words in _option_help(figure).items():
+        kind: Any = figure.options.model_fields[key].annotation
+        how: dict[str, Any] = {"type": kind, "metavar": "VALUE"}
+        if kind is bool:
+            how = {"action": argparse.BooleanOptionalAction}
+        elif get_origin(kind) is list:
+            how = {"nargs": "+", "metavar": "VALUE"}
+        words = words.replace("%", "%%")
+        parser.add_argument(f"--{key}", default=argparse.SUPPRESS, help=words, **how)
+    return parser
+
+
+def _option_help(figure: Figure) -> dict[str, str]:
+    """What each option means, the values it knows, and its default."""
+    texts = {}
+    for key, field in figure.options.model_fields.items():
+        known = [v for kind in get_args(field.annotation) for v in get_args(kind)]
+        default = field.default
+        shown = " ".join(map(_quoted, default)) if isinstance(default, list) else default
+        choices = f" Known: {', '.join(map(_quoted, known))}." if known else ""
+        texts[key] = f"{' '.join((field.description or '').split())}{choices} (default: {shown})"
+    return texts
+
+
+def _quoted(value: Any) -> str:
+    return f'"{value}"' if " " in str(value) else str(value)
+
+
+def _example(name: str, figure: Figure) -> str:
+    return f"{PROGRAM} {name} --runs outputs/my_plan {figure.options.example}".rstrip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

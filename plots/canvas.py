@@ -1,0 +1,84 @@
+"""How figures look and how they reach the disk: style sheet, legend and `save`."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib.style
+import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from common.errors import UserError
+from common.run_folder import replacing, write_table
+
+STYLE = Path(__file__).with_name("style.mplstyle")
+_TITLE_WIDTH = 52  # letters; longer lines would push the second column of panels aside
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """The project's style for figures made and saved in the block, whatever a user has set."""
+    with matplotlib.style.context(STYLE, after_reset=True):
+        yield
+
+
+def panels(
+    titles: Sequence[str], columns: int, panel: tuple[float, float], *, lines: int = 1
+) -> tuple[Figure, np.ndarray[tuple[int, int], np.dtype[np.object_]]]:
+    """A figure with one row of panels (width and height in inches) per title, and its axes.
+
+    Each title, where there is one, stands above its row, higher than the panels' own titles,
+    which may have as many ``lines``.
+    """
+    width, height = panel
+    wrapped = [textwrap.fill(title, _TITLE_WIDTH) for title in titles]
+    num_lines = sum(text.count("\n") + 1 for text in wrapped if text)
+    size = (max(columns * width, 5.5), len(titles) * height + 0.2 * num_lines + 1.0)
+    figure = Figure(figsize=size)
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(titles), columns, squeeze=False, sharex=True, sharey="col")
+    for axes, text in zip(grid[:, 0], wrapped, strict=True):
+        if text:
+            axes.set_title(text + "\n" * lines, loc="left", fontweight="bold")
+    return figure, grid
+
+
+def legend(figure: Figure, columns: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+    """One legend for all panels, below them, where it covers no data.
+
+    Each entry of a column holds the properties of a line, its ``label`` among them.
+    """
+    longest = max(len(column) for column in columns)
+    blank = {"label": "", "linestyle": "none"}
+    entries = [entry for column in columns for entry in [*column, *[blank] * longest][:longest]]
+    handles = [Line2D([], [], **entry) for entry in entries]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(columns))
+
+
+def save(figure: Figure, points: pd.DataFrame, stem: Path) -> list[Path]:
+    """Writes the figure as PNG and PDF and ``points`` as CSV, each whole or not at all.
+
+    The bytes depend on what is drawn alone: no date is written. Returns the paths.
+
+    Raises:
+        UserError: the folder cannot be made or written to.
+    """
+    picture, document, table = (
+        stem.with_name(f"{stem.name}.{suffix}") for suffix in ("png", "pdf", "csv")
+    )
+    try:
+        with replacing(picture) as file:
+            figure.savefig(file, format="png", metadata={"Software": None})
+        with replacing(document) as file:
+            figure.savefig(file, format="pdf", metadata={"CreationDate": None})
+        write_table(table, points)
+    except OSError as error:
+        raise UserError(f"{stem.parent}: the figure cannot be written: {error}") from error
+    return [picture, document, table]

@@ -1,0 +1,205 @@
+"""Reward, train accuracy, gradient norm and reward std over the epochs, SFT against RFT."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from common.errors import Problem, UserError
+from plots.methods import in_order, method
+from plots.options import FigureOptions
+from plots.runs import CHANGED, OTHERS, PARTS, Wanted, load_runs, read_curves
+from plots.variants import Variant, subject, variants
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+Metric = Literal["reward", "train accuracy", "grad norm", "normalized grad norm", "avg reward std"]
+
+COLUMNS: list[Metric] = ["reward", "train accuracy", "grad norm", "avg reward std"]
+WANTED = Wanted(
+    read_curves,
+    f"metrics of inputs with a changed label ('... {CHANGED}' in metrics.jsonl)",
+    "fix: set 'frac_samples_to_modify_labels' above 0, and leave 'diagnostics' on, in the plan",
+)
+
+
+class Options(FigureOptions):
+    """Options of the controlled figure."""
+
+    example: ClassVar[str] = "--smooth 5 --log_epochs"
+
+    metrics: list[Metric] = COLUMNS
+    """Columns, from left to right."""
+    log_epochs: bool = False
+    """Whether the axis of epochs is logarithmic; it then shows epoch + 1."""
+    smooth: int = 1
+    """Measured epochs in the centred running mean that is drawn; the CSV keeps raw numbers."""
+
+    def problems(self) -> Iterator[Problem]:
+        """No column, a column twice, no epoch to take the mean over."""
+        if not self.metrics or len(set(self.metrics)) < len(self.metrics):
+            yield Problem("needs at least one metric, and each once", "metrics", self.metrics)
+        if self.smooth < 1:
+            yield Problem("must be at least 1", "smooth", self.smooth)
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """The vertical axis of a metric: from and to ``limits`` at least, or logarithmic."""
+
+    label: str
+    limits: tuple[float, float] | None = None
+
+
+_SCALES = {
+    "reward": _Scale("reward", (-1.0, 1.0)),
+    "train accuracy": _Scale("train accuracy", (0.0, 1.0)),
+    "grad norm": _Scale("gradient norm"),
+    "normalized grad norm": _Scale("gradient norm / weight norm"),
+    "avg reward std": _Scale("reward std", (0.0, 1.0)),
+}
+_DECADES = 6
+"""How far below its largest value a logarithmic axis reaches at most."""
+_LINES: dict[str, Any] = {
+    CHANGED: {"linestyle": "solid", "linewidth": 1.8},
+    OTHERS: {"linestyle": (0, (4, 1.5)), "linewidth": 1.3, "markerfacecolor": "white"},
+}
+_PARTS_IN_WORDS = {CHANGED: f"changed inputs ({CHANGED})", OTHERS: f"other inputs ({OTHERS})"}
+
+
+def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
+    """Draws one row per variant and one column per metric, and returns the paths written.
+
+    A line is the mean over the runs of one method, its band one standard deviation to each side.
+
+    Args:
+        runs: plan folders and run folders.
+        stem: path of the files without their suffixes.
+        options: what is drawn.
+
+    Raises:
+        UserError: no run measured anything on changed inputs, or the files cannot be written.
+    """
+    from plots import canvas  # matplotlib, which checking options does not need
+
+    loaded = load_runs(runs, WANTED)
+    rows = variants(loaded)
+    points = statistics(rows, options.metrics)
+    with canvas.styled():
+        titles = [variant.title for variant in rows]
+        figure, grid = canvas.panels(titles, len(options.metrics), (2.9, 2.3))
+        figure.suptitle(subject(loaded))
+        for column, metric in enumerate(options.metrics):
+            of_metric = points[points["metric"] == metric]
+            _scale(grid[0, column], of_metric, metric, log_epochs=options.log_epochs)
+            for row, title in enumerate(titles):
+                _panel(grid[row, column], of_metric[of_metric["variant"] == title], options)
+                grid[row, column].set_title(_SCALES[metric].label)
+            grid[-1, column].set_xlabel("epoch + 1" if options.log_epochs else "epoch")
+        canvas.legend(figure, _legend(rows))
+        return canvas.save(figure, points, stem)
+
+
+def statistics(rows: Sequence[Variant], metrics: Sequence[str]) -> pd.DataFrame:
+    """The plotted numbers: mean, std (ddof 1; NaN for one run) and n over the runs of a line.
+
+    One row per point, with the columns variant, method, part, metric, epoch, mean, std, n.
+
+    Raises:
+        UserError: no run has any of ``metrics``.
+    """
+    import pandas as pd
+
+    lines = {}
+    for variant, metric, part in itertools.product(rows, metrics, PARTS):
+        column = f"{metric} {part}"
+        for name, runs in variant.methods.items():
+            measured = [run.table[column].dropna() for run in runs if column in run.table]
+            if any(map(len, measured)):
+                by_epoch = pd.concat(measured).groupby(level="epoch")
+                line = by_epoch.agg(mean="mean", std="std", n="count")
+                lines[variant.title, name, part, metric] = line
+    if not lines:
+        raise UserError(f"nothing to draw: no run measured {', '.join(metrics)}")
+    table: pd.DataFrame = pd.concat(lines, names=["variant", "method", "part", "metric"])
+    return table.reset_index()
+
+
+def _scale(axes: Axes, points: pd.DataFrame, metric: str, *, log_epochs: bool) -> None:
+    """Sets the axes that all panels of a column share."""
+    if log_epochs:
+        axes.set_xscale("log")
+    else:
+        axes.locator_params(axis="x", integer=True, min_n_ticks=1)
+    limits = _SCALES[metric].limits
+    if limits:
+        low, high = min(limits[0], points["mean"].min()), max(limits[1], points["mean"].max())
+        margin = (high - low) / 25  # keeps lines on the limits visible
+        axes.set_ylim(low - margin, high + margin)
+        axes.set_yticks([limits[0], sum(limits) / 2, limits[1]])
+        return
+    positive = points["mean"][points["mean"] > 0]
+    if len(positive):
+        low, high = positive.min(), positive.max()
+        axes.set_yscale("log", nonpositive="clip")
+        axes.set_ylim(max(low, high / 10**_DECADES) / 1.5, high * 1.5)
+
+
+def _panel(axes: Axes, points: pd.DataFrame, options: Options) -> None:
+    """Draws the lines of one variant and metric, with their bands."""
+    lines = points.groupby(["method", "part"], sort=False)
+    for position, (_, line) in enumerate(lines):
+        name, part = line[["method", "part"]].iloc[0]
+        look = method(name)
+        epochs = line["epoch"] + int(options.log_epochs)
+        smooth = line[["mean", "std"]].rolling(options.smooth, min_periods=1, center=True).mean()
+        mean, std = smooth["mean"], smooth["std"]
+        shown = np.log(epochs) if options.log_epochs else epochs
+        marked = _evenly_spaced(shown.to_numpy(), 5, shift=position / len(lines))
+        axes.plot(
+            epochs, mean, color=look.color, marker=look.marker, markevery=marked, **_LINES[part]
+        )
+        axes.fill_between(epochs, mean - std, mean + std, color=look.color, alpha=0.2, linewidth=0)
+    if points.empty:
+        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center")
+
+
+def _evenly_spaced(x: np.ndarray[Any, Any], count: int, *, shift: float) -> list[int]:
+    """Positions of about ``count`` points of rising ``x`` at even distances.
+
+    ``shift``, in distances, moves them, so that the markers of several lines stand apart.
+    """
+    wanted = x[0] + (x[-1] - x[0]) / count * (np.arange(count) + shift)
+    return sorted(set(np.abs(x[:, None] - wanted).argmin(axis=0).tolist()))
+
+
+def _legend(rows: Sequence[Variant]) -> list[list[dict[str, Any]]]:
+    """Entries by column: methods with their number of runs; parts, and bands if there are any."""
+    methods = []
+    for name in in_order([name for variant in rows for name in variant.methods]):
+        counts = {len(variant.methods[name]) for variant in rows if name in variant.methods}
+        n = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
+        look = method(name)
+        methods.append(
+            {
+                "label": f"{look.label} ({n} run{'' if n == '1' else 's'})",
+                "color": look.color,
+                "marker": look.marker,
+            }
+        )
+    parts = [
+        {"label": words, "color": "dimgray", "marker": "o", **_LINES[part]}
+        for part, words in _PARTS_IN_WORDS.items()
+    ]
+    if any(len(runs) > 1 for variant in rows for runs in variant.methods.values()):
+        parts.append(
+            {"label": "± 1 standard deviation", "color": "gray", "alpha": 0.3, "linewidth": 8}
+        )
+    return [methods, parts]

@@ -1,0 +1,27 @@
+"""The base of all figures' options, which a plan's ``figures`` and the command line share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from common.config import Config
+
+
+class FigureOptions(Config):
+    """Base of the options of a figure: each field is a key in a plan and a ``--key`` in a shell."""
+
+    example: ClassVar[str] = ""
+    """Options of a typical call, as a shell takes them."""
+
+    def changes(self) -> Iterator[str]:
+        """The options that differ from their defaults, in words for a file name."""
+        for key, field in type(self).model_fields.items():
+            value = getattr(self, key)
+            if value == field.get_default(call_default_factory=True):
+                continue
+            if isinstance(value, bool):
+                yield key if value else f"no_{key}"
+            else:
+                values = value if isinstance(value, list) else [value]
+                yield "-".join([key, *(str(item).replace(" ", "_") for item in values)])

@@ -1,0 +1,198 @@
+"""Reading plan folders and run folders: which runs there are, and what they measured."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common.errors import UserError
+from common.run_folder import PlanFolder, RunFolder, read_json, read_json_lines
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+logger = logging.getLogger(__name__)
+
+CHANGED = "small reward std"
+OTHERS = "large reward std"
+PARTS = (CHANGED, OTHERS)
+"""The parts of the training inputs as metrics name them: with a changed label, and the others."""
+
+NUMBERS = ["reward_std", "logit_grad_norm"]
+"""What is measured of each input: the reward's std, and the norm of the expected gradient."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run that can be drawn."""
+
+    path: Path
+    config: dict[str, Any] = field(repr=False)
+    table: pd.DataFrame = field(repr=False)
+    """What a figure draws of it."""
+
+    @property
+    def method(self) -> str:
+        """What the run optimised: its ``opt_method``."""
+        return str(self.config.get("opt_method", "unknown method"))
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a figure draws of a run."""
+
+    read: Callable[[RunFolder], pd.DataFrame | None]
+    """Gives the table of a run; None where the run has nothing to draw."""
+    description: str
+    """What it is and where it stands, to complete "no run has ..."."""
+    fix: str
+    """How to get runs that have it."""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    path: Path
+    status: str
+
+
+def load_runs(paths: Sequence[Path], wanted: Wanted) -> list[Run]:
+    """The runs in plan folders and run folders that have what is wanted, each once, in order.
+
+    Runs that are not done and have it all the same are named in a warning.
+
+    Raises:
+        UserError: one of ``paths`` is missing or holds no runs, or no run has what is wanted.
+    """
+    entries = {entry.path.resolve(): entry for path in paths for entry in _entries(path)}
+    runs = []
+    unfinished = []
+    for entry in entries.values():
+        folder = RunFolder(entry.path)
+        table = wanted.read(folder)
+        if table is None:
+            continue
+        config = _json_object(folder.config)
+        if not config:
+            logger.warning("%s: left out, config.json is missing or unreadable", entry.path)
+            continue
+        runs.append(Run(entry.path, config, table))
+        if entry.status != "done":
+            unfinished.append(f"{entry.path.name} ({entry.status})")
+    if not runs:
+        raise UserError(_nothing_to_draw(paths, list(entries.values()), wanted))
+    if unfinished:
+        logger.warning("drawn as far as they got, not done: %s", ", ".join(unfinished))
+    return runs
+
+
+def _entries(path: Path) -> Iterator[_Entry]:
+    """The runs of a plan folder, or the one run of a run folder."""
+    plan, run = PlanFolder(path), RunFolder(path)
+    if not path.is_dir():
+        raise UserError(f"{path}: no such folder; give a plan's folder or a run's folder")
+    if plan.index.exists():
+        yield from _listed(plan)
+    elif run.config.exists() or run.metrics.exists():
+        yield _Entry(path, str(_json_object(run.status).get("status", "status unknown")))
+    else:
+        raise UserError(
+            f"{path}: no runs here; expected the folder of a plan (with index.csv) or of a run "
+            "(with config.json)"
+        )
+
+
+def _listed(plan: PlanFolder) -> Iterator[_Entry]:
+    try:
+        with plan.index.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(
+            f"{plan.index}: cannot be read: {error}; run the plan again, which writes it anew"
+        ) from error
+    listed = [row for row in rows if row.get("folder")]
+    if len(listed) < len(rows):
+        lost = len(rows) - len(listed)
+        logger.warning("%s: %d rows name no folder and are left out", plan.index, lost)
+    for row in listed:
+        yield _Entry(plan.path / row["folder"], row.get("status") or "status unknown")
+
+
+def _nothing_to_draw(paths: Sequence[Path], entries: Sequence[_Entry], wanted: Wanted) -> str:
+    places = ", ".join(str(path) for path in paths) or "no folder"
+    lines = [f"nothing to draw: no run has {wanted.description}", f"  looked in: {places}"]
+    unfinished = Counter(entry.status for entry in entries if entry.status != "done")
+    if unfinished:
+        statuses = ", ".join(f"{count} {status}" for status, count in unfinished.items())
+        lines += [
+            f"  {unfinished.total()} of {len(entries)} runs are not done ({statuses}); run the "
+            "plan to its end and draw again"
+        ]
+    return "\n".join([*lines, f"  {wanted.fix}"])
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    """The JSON object in ``path``; empty where there is none that can be read."""
+    try:
+        value = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def read_curves(folder: RunFolder) -> pd.DataFrame | None:
+    """The run's metrics of the two parts of its inputs, by epoch (index, from 0).
+
+    Numbers that are not finite are left out, as NaN. None where nothing was measured on the
+    changed inputs, as in a pretraining run.
+    """
+    import pandas as pd
+
+    try:
+        rows = read_json_lines(folder.metrics)
+    except OSError as error:
+        logger.warning("%s: left out, cannot be read: %s", folder.metrics, error)
+        return None
+    by_epoch = {row["epoch"]: row for row in rows if isinstance(row.get("epoch"), int)}
+    table = pd.DataFrame(
+        [
+            {name: _finite(row[name]) for name in row if name.endswith(PARTS)}
+            for row in by_epoch.values()
+        ],
+        index=pd.Index(by_epoch, name="epoch"),
+        dtype=float,
+    ).sort_index()
+    measured = table.filter(regex=f"{CHANGED}$").notna()
+    return table if measured.any(axis=None) else None
+
+
+def _finite(value: Any) -> float:
+    return value if isinstance(value, (int, float)) and math.isfinite(value) else math.nan
+
+
+def read_inputs(folder: RunFolder) -> pd.DataFrame | None:
+    """The run's measurements of single inputs, one row per input and measured epoch.
+
+    None where there are none, or where no input has a changed label.
+    """
+    import pandas as pd
+
+    path = folder.table("per_input")
+    if not path.exists():
+        return None
+    try:
+        table = pd.read_parquet(path, columns=["epochs_trained", "input", "changed", *NUMBERS])
+        table = table.astype({"epochs_trained": int, "changed": bool})
+        table[NUMBERS] = table[NUMBERS].apply(pd.to_numeric)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        logger.warning("%s: left out, cannot be read: %s", path, str(error).partition("\n")[0])
+        return None
+    finite = table[NUMBERS].abs().lt(float("inf")).all(axis=1)
+    if not finite.all():
+        logger.warning("%s: %d rows without finite numbers are left out", path, (~finite).sum())
+    return table[finite] if table["changed"][finite].any() else None

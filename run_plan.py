@@ -1,0 +1,248 @@
+"""Runs a plan: ``python run_plan.py --plan_config_path plan.json``."""
+
+from __future__ import annotations
+
+import os
+
+# Before torch is loaded: threads that spin while they wait stall every neighbour.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+import plots
+import sft_vs_rft  # noqa: F401  registers its experiment
+from common import report
+from common.errors import UserError
+from common.experiment import EXPERIMENTS
+from common.plan import load_plan, plan_folder
+from common.plan_document import parse_assignment
+from common.program import Wishes, run_plan
+from common.schema import SCHEMA_PATH, write_schema
+
+EXIT_REFUSED = 2
+_PLAN_LEVEL = ("common.display", "common.program", "__main__")
+
+_EXAMPLE = "experiment_plans/quickstart/digits.json"
+_EPILOG = f"""\
+examples:
+  python run_plan.py --plan_config_path {_EXAMPLE}
+  python run_plan.py --plan_config_path {_EXAMPLE} --dry_run
+  python run_plan.py --plan_config_path {_EXAMPLE} --set epochs=20 --set seeds=[0]
+
+exit status: 0 all runs are done; 1 some run or figure failed; 2 the plan was refused;
+130 or 143 stopped by Ctrl-C or SIGTERM (the same command goes on).
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="run_plan.py",
+        description="Makes the runs of a JSON plan that are not done yet, and draws its figures.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--plan_config_path", type=Path, metavar="FILE", help=f"the plan, for example {_EXAMPLE}")
+    add(
+        "--dry_run",
+        action="store_true",
+        help="only show the table of runs: name, fingerprint, stage, what each waits for, and "
+        "what would be skipped. Example: --dry_run",
+    )
+    add(
+        "--status",
+        action="store_true",
+        help="only show how the runs stand, from their folders alone; works while the plan runs "
+        "and after a crash. Example: --status",
+    )
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="assignments",
+        help="overrides a key of every configuration that knows it, or of the plan; wins over "
+        "base_config and options; repeatable. Example: --set lr=0.01 --set seeds=[0,1]",
+    )
+    add(
+        "--only",
+        metavar="REGEX",
+        help="make only runs whose name or stage matches, and what they need. "
+        "Example: --only supervised",
+    )
+    add(
+        "--retry_failed",
+        action="store_true",
+        help="try failed runs again, from their last checkpoint. Example: --retry_failed",
+    )
+    add(
+        "--fresh",
+        action="store_true",
+        help="make the selected runs, and those that refer to them, anew; the old folders go to "
+        "the plan's 'replaced' folder. Example: --only pretrain --fresh",
+    )
+    add(
+        "--fail_fast",
+        action="store_true",
+        help="after the first failure start nothing more. Example: --fail_fast",
+    )
+    add(
+        "--num_parallel",
+        type=_positive,
+        metavar="N",
+        help="make N runs at a time, each in a worker process. Example: --num_parallel 2",
+    )
+    add(
+        "--gpu_ids",
+        type=int,
+        nargs="*",
+        metavar="ID",
+        help="the GPUs to share among the slots; none for the CPU. Example: --gpu_ids 0 1",
+    )
+    add(
+        "--outputs_dir",
+        metavar="FOLDER",
+        help="overrides 'outputs_dir' of every configuration. Example: --outputs_dir /scratch/me",
+    )
+    add(
+        "--disable_console_log",
+        action="store_true",
+        help="show nothing of single runs on the console. Example: --disable_console_log",
+    )
+    add(
+        "--save_logs",
+        action="store_true",
+        help="also write what the console shows to a log file. Example: --save_logs",
+    )
+    add(
+        "--log_dir",
+        type=Path,
+        default=Path(),
+        metavar="FOLDER",
+        help="where that log file goes (default: here). Example: --log_dir logs",
+    )
+    add(
+        "--log_file_name_prefix",
+        default="plan",
+        metavar="TEXT",
+        help="how its name begins (default: plan). Example: --log_file_name_prefix mnist",
+    )
+    add(
+        "--write_schema",
+        type=Path,
+        nargs="?",
+        const=SCHEMA_PATH,
+        metavar="FILE",
+        help=f"write the JSON Schema of plans (default: {SCHEMA_PATH}) and end. "
+        "Example: --write_schema",
+    )
+    return parser  # fmt: skip
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+def _overrides(args: argparse.Namespace) -> dict[str, Any]:
+    """What the command line changes in the plan, by key."""
+    overrides = dict(parse_assignment(text) for text in args.assignments)
+    if args.outputs_dir is not None:
+        overrides["outputs_dir"] = args.outputs_dir
+    if args.num_parallel is not None:
+        overrides |= {"num_parallel": args.num_parallel, "multiprocess": args.num_parallel > 1}
+    if args.gpu_ids is not None:
+        overrides["gpu_ids_pool"] = args.gpu_ids
+    return overrides
+
+
+class _Console(logging.Handler):
+    """Shows plan-level lines and all warnings, without breaking progress bars."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        warning = record.levelno >= logging.WARNING
+        if record.name == "common.scheduling.attempt":
+            return  # told in full in the run's log.txt, and in one line by the display
+        if warning or record.name in _PLAN_LEVEL:
+            prefix = f"{record.levelname.lower()}: " if warning else ""
+            tqdm.write(prefix + self.format(record), file=sys.stderr)
+
+
+@contextmanager
+def _logging(args: argparse.Namespace) -> Iterator[None]:
+    """Inside the block, what is logged goes to the console, and to a file if that is asked for."""
+    handlers: list[logging.Handler] = [_Console()]
+    if args.save_logs:
+        args.log_dir.mkdir(parents=True, exist_ok=True)
+        name = f"{args.log_file_name_prefix}_{time.strftime('%Y-%m-%d_%H-%M-%S')}.log"
+        handlers.append(logging.FileHandler(args.log_dir / name, encoding="utf-8"))
+        handlers[-1].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    before, root.handlers[:] = root.handlers[:], handlers
+    try:
+        yield
+    finally:
+        root.handlers[:] = before
+        for handler in handlers:
+            handler.close()
+
+
+def _plan_path(args: argparse.Namespace) -> Path:
+    if args.plan_config_path is None:
+        raise UserError(f"no plan given; for example --plan_config_path {_EXAMPLE}")
+    path: Path = args.plan_config_path
+    return path
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.write_schema is not None:
+        write_schema(args.write_schema, EXPERIMENTS)
+        print(args.write_schema)
+        return 0
+    if args.status:
+        folder = plan_folder(_plan_path(args), EXPERIMENTS, _overrides(args))
+        print(report.standing(folder))
+        return 0
+    plan = load_plan(
+        _plan_path(args),
+        EXPERIMENTS,
+        overrides=_overrides(args),
+        check_figure=plots.check_options,
+    )
+    wishes = Wishes(
+        args.only, args.retry_failed, args.fresh, args.fail_fast, args.disable_console_log
+    )
+    if args.dry_run:
+        print(report.dry_run(plan, wishes.select(plan)))
+        return 0
+    return run_plan(plan, wishes, plots.draw)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Does what the command line says; gives the exit status."""
+    args = _parser().parse_args(arguments)
+    try:
+        with _logging(args):
+            return _run(args)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_REFUSED
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

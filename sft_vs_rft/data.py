@@ -1,0 +1,91 @@
+"""The data of one run: subsets, label sets and label changes, as tensors on the run's device."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from common.errors import UserError
+from common.seeding import seeded
+from sft_vs_rft.config import ControlledConfig
+from sft_vs_rft.labels import draw_changed, draw_label_sets, draw_labels_outside
+from sft_vs_rft.pools import Pool, load_pool
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Training and test inputs with their labels. N training, M test inputs, C classes."""
+
+    train_inputs: Tensor  # [N, ...] float32
+    train_labels: Tensor  # [N] int64, after the changes
+    test_inputs: Tensor  # [M, ...] float32
+    test_labels: Tensor  # [M] int64
+    label_sets: Tensor  # [C, k] int64
+    changed: Tensor  # [N] bool, on the CPU: batches are laid out there
+    num_classes: int
+    record: dict[str, Any]
+    """What was drawn, as plain values: indices, label sets, changed positions."""
+
+
+def make_data(config: ControlledConfig, device: torch.device) -> Data:
+    """Draws the run's data in the published order.
+
+    Raises:
+        UserError: the data cannot be had, or too little of it to draw the subset.
+    """
+    pool = load_pool(config.dataset, config.data_dir, config.data_path)
+    with seeded(config.samples_rnd_seed):
+        train_indices = _subset(pool.train_labels, config.num_train_samples, "num_train_samples")
+        test_indices = _subset(pool.test_labels, config.num_test_samples, "num_test_samples")
+        label_sets = draw_label_sets(pool.num_classes, config.num_labels_per_sample)
+        labels = pool.train_labels[train_indices]
+        positions = draw_changed(len(labels), config.frac_samples_to_modify_labels)
+        if len(positions):
+            new = draw_labels_outside(labels[positions], label_sets)
+            labels = labels.index_copy(0, positions, new)
+    changed = _changed_mask(pool, train_indices, positions)
+    return Data(
+        train_inputs=pool.normalise(pool.train_inputs[train_indices]).to(device),
+        train_labels=labels.to(device),
+        test_inputs=pool.normalise(pool.test_inputs[test_indices]).to(device),
+        test_labels=pool.test_labels[test_indices].to(device),
+        label_sets=label_sets.to(device),
+        changed=changed,
+        num_classes=pool.num_classes,
+        record={
+            "train_indices": train_indices.tolist(),
+            "test_indices": test_indices.tolist(),
+            "label_sets": label_sets.tolist(),
+            "changed_positions": (
+                positions if len(positions) else changed.nonzero()[:, 0]
+            ).tolist(),
+            "train_labels": labels.tolist(),
+        },
+    )
+
+
+def _changed_mask(pool: Pool, train_indices: Tensor, positions: Tensor) -> Tensor:
+    if pool.changed_train is not None:
+        return pool.changed_train[train_indices]
+    return torch.zeros(len(train_indices), dtype=torch.bool).index_fill(0, positions, True)
+
+
+def _subset(labels: Tensor, size: int, key: str) -> Tensor:
+    """Indices of a stratified random subset; all of them, in order, where it is not smaller."""
+    from sklearn.model_selection import train_test_split
+
+    if size > len(labels):
+        log.warning("'%s' = %d: there are only %d; all are used", key, size, len(labels))
+    if size <= 0 or size >= len(labels):
+        return torch.arange(len(labels))
+    try:
+        chosen, _ = train_test_split(range(len(labels)), train_size=size, stratify=labels.numpy())
+    except ValueError as error:
+        raise UserError(f"'{key}' = {size}: no stratified subset can be drawn: {error}") from None
+    return torch.tensor(chosen)

@@ -1,0 +1,92 @@
+"""A controlled run: data, model, trainer, and the table of what the policy does per input."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from common.experiment import Context
+from common.fit_experiment import FitExperiment
+from common.run_folder import write_json, write_table
+from common.seeding import seeded
+from common.trainer import Trainer
+from sft_vs_rft import models, objectives
+from sft_vs_rft.config import ControlledConfig
+from sft_vs_rft.data import Data, make_data
+from sft_vs_rft.methods import Batch
+from sft_vs_rft.trainer import ControlledTrainer
+
+PER_INPUT = "per_input"
+
+
+def run(config: ControlledConfig, context: Context) -> float | None:
+    """Makes one controlled run in the context's folder; gives its score."""
+    return ControlledExperiment(config, context).run()
+
+
+class ControlledExperiment(FitExperiment[ControlledConfig, Data]):
+    """Pretraining or finetuning of a classifier."""
+
+    def make_data(self) -> Data:
+        """Draws subsets, label sets and label changes, and records them in ``data.json``."""
+        data = make_data(self.config, self.device)
+        write_json(self.folder.path / "data.json", data.record)
+        return data
+
+    def make_model(self, data: Data) -> nn.Module:
+        """The classifier with its seeded or loaded initial weights."""
+        with seeded(self.config.init_rnd_seed):
+            model = build_model(self.config, tuple(data.train_inputs.shape[1:]), data.num_classes)
+        path = self.config.load_model_from_checkpoint
+        if path is not None:
+            self.load_weights(model, path, self._facts())
+        return model.to(self.device)
+
+    def make_trainer(self, data: Data, model: nn.Module) -> Trainer[Batch]:
+        """The trainer of the configured method."""
+        trainer = ControlledTrainer(self.config, data, model)
+        trainer.facts = self._facts()
+        return trainer
+
+    def _facts(self) -> dict[str, str | int]:
+        """What says which inputs and labels a model has seen."""
+        config = self.config
+        drawn = config.samples_rnd_seed is None
+        return {
+            "dataset": config.dataset,
+            "num_train_samples": config.num_train_samples,
+            "num_labels_per_sample": config.num_labels_per_sample,
+            "samples_rnd_seed": f"random_seed {self.context.seed}"
+            if drawn
+            else f"{config.samples_rnd_seed}",
+        }
+
+    def measure(self, data: Data, trainer: Trainer[Batch]) -> None:
+        """Adds each training input's reward and expected-gradient norm to ``per_input.parquet``."""
+        import pandas as pd
+
+        assert isinstance(trainer, ControlledTrainer)
+        # In float32, sums over labels end in rounding noise where the std is smallest.
+        logits = trainer.logits_without_grad(data.train_inputs).double()
+        value, std = objectives.reward_mean_std(logits, trainer.rewards)
+        now = pd.DataFrame(
+            {
+                "epochs_trained": trainer.epoch,
+                "input": range(len(logits)),
+                "changed": data.changed.numpy(),
+                "reward_mean": value.cpu(),
+                "reward_std": std.cpu(),
+                "logit_grad_norm": objectives.expected_gradient_norm(logits, trainer.rewards).cpu(),
+            }
+        )
+        path = self.folder.table(PER_INPUT)
+        if trainer.epoch and path.exists():
+            earlier = pd.read_parquet(path)
+            now = pd.concat([earlier[earlier.epochs_trained < trainer.epoch], now])
+        write_table(path, now)
+
+
+def build_model(
+    config: ControlledConfig, input_shape: tuple[int, ...], num_classes: int
+) -> nn.Module:
+    """The classifier that the configuration names, with fresh weights."""
+    return models.mlp(input_shape, config.mlp_hidden_layer_sizes, num_classes)

@@ -1,0 +1,139 @@
+"""What the methods optimise, as pure functions of logits (arXiv 2310.20703, sections 2 and 4).
+
+Axis letters: B inputs, C classes, k labels per input. The policy is pi(.|x) = softmax(logits).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from common.checks import check_shape
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """-log pi(y|x), averaged over the k labels of an input where there are several.
+
+    Args:
+        logits: [B, C].
+        labels: [B] or [B, k] int64.
+
+    Returns:
+        [B] in nats; over several labels its minimum is log k.
+    """
+    several = labels if labels.dim() == 2 else labels[:, None]  # [B, k]
+    check_shape("labels", several, (len(logits), several.shape[1]))
+    return -logits.log_softmax(-1).gather(1, several).mean(1)
+
+
+def expected_reward(logits: Tensor, rewards: Tensor) -> Tensor:
+    """Value of the policy, V(x) = sum_y pi(y|x) r(x, y).
+
+    Its gradient in the logits is pi_y (r_y - V), of norm at most the reward's standard deviation
+    under pi: without deviation there is no signal.
+
+    Args:
+        logits: [B, C].
+        rewards: [B, C] reward of each label; constant.
+
+    Returns:
+        [B] in units of the reward.
+
+    Raises:
+        ValueError: ``rewards`` is not shaped like ``logits``.
+    """
+    check_shape("rewards", rewards, logits.shape)
+    return (logits.softmax(-1) * rewards).sum(-1)
+
+
+def reward_mean_std(logits: Tensor, rewards: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the reward under the policy, V and sqrt(sum_y pi (r - V)^2).
+
+    Args:
+        logits: [B, C].
+        rewards: [B, C].
+
+    Returns:
+        [B] and [B], in units of the reward.
+    """
+    check_shape("rewards", rewards, logits.shape)
+    probabilities = logits.softmax(-1)
+    value = (probabilities * rewards).sum(-1)
+    variance = (probabilities * (rewards - value[:, None]).square()).sum(-1)
+    return value, variance.sqrt()
+
+
+def expected_gradient_norm(logits: Tensor, rewards: Tensor) -> Tensor:
+    """Norm of each input's expected policy gradient in the logits, ||pi (r - V)||.
+
+    At most the reward's standard deviation, since pi^2 <= pi.
+
+    Args:
+        logits: [B, C].
+        rewards: [B, C].
+
+    Returns:
+        [B] in units of the reward.
+    """
+    check_shape("rewards", rewards, logits.shape)
+    probabilities = logits.softmax(-1)
+    value = (probabilities * rewards).sum(-1, keepdim=True)  # [B, 1]
+    return (probabilities * (rewards - value)).norm(dim=-1)
+
+
+def reinforce(logits: Tensor, rewards: Tensor, drawn: Tensor) -> Tensor:
+    """r(x, y) log pi(y|x) of one drawn label; its mean gradient over draws is that of V(x).
+
+    Args:
+        logits: [B, C].
+        rewards: [B, C].
+        drawn: [B] int64, labels drawn from pi(.|x).
+
+    Returns:
+        [B] in units of the reward.
+    """
+    check_shape("rewards", rewards, logits.shape)
+    return _taken(rewards, drawn) * _taken(logits.log_softmax(-1), drawn)
+
+
+def kl_divergence(logits: Tensor, reference: Tensor) -> Tensor:
+    """Exact KL(pi || reference) = sum_y pi log(pi / reference).
+
+    Args:
+        logits: [B, C].
+        reference: [B, C] log-probabilities.
+
+    Returns:
+        [B] in nats.
+    """
+    check_shape("reference", reference, logits.shape)
+    log_probs = logits.log_softmax(-1)
+    return (log_probs.exp() * (log_probs - reference)).sum(-1)
+
+
+def sampled_kl(logits: Tensor, reference: Tensor, drawn: Tensor) -> Tensor:
+    """log(pi(y) / reference(y)) of the drawn labels, an estimate of `kl_divergence`.
+
+    Args:
+        logits: [B, C].
+        reference: [B, C] log-probabilities.
+        drawn: [B] int64.
+
+    Returns:
+        [B] in nats.
+    """
+    check_shape("reference", reference, logits.shape)
+    return _taken(logits.log_softmax(-1) - reference, drawn)
+
+
+def uniform_log_probs(like: Tensor) -> Tensor:
+    """Log-probabilities of the uniform distribution, shaped like ``like`` [B, C]."""
+    return torch.full_like(like, -math.log(like.shape[-1]))
+
+
+def _taken(values: Tensor, labels: Tensor) -> Tensor:
+    """values[b, labels[b]], [B]."""
+    check_shape("drawn", labels, values.shape[:1])
+    return values.gather(1, labels[:, None]).squeeze(1)

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from common.config import resolve
+from sft_vs_rft.config import ControlledConfig
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"lrr": 1e-4}, "'lrr' = 0.0001: unknown key; did you mean 'lr'?"),
+        ({"lr": "0.1"}, "'lr' = '0.1': expected a number; remove the quotes"),
+        ({"lr": "fast"}, "'lr' = 'fast': expected a number"),
+        ({"lr": -1}, "'lr' = -1: must be greater than 0"),
+        ({"lr": float("nan")}, "'lr' = NaN: expected a finite number"),
+        ({"epochs": 1.5}, "'epochs' = 1.5: expected a whole number"),
+        ({"epochs": True}, "'epochs' = true: expected a whole number"),
+        ({"diagnostics": "yes"}, "'diagnostics' = 'yes': expected true or false"),
+        ({"mlp_hidden_layer_sizes": 3}, "'mlp_hidden_layer_sizes' = 3: expected a list in [ ]"),
+        (
+            {"mlp_hidden_layer_sizes": [0]},
+            "'mlp_hidden_layer_sizes[0]' = 0: must be greater than 0",
+        ),
+        (
+            {"opt_method": "expected_reward"},
+            "'opt_method' = 'expected_reward': unknown; did you mean 'expected_reinforce'?; known: "
+            "supervised, reinforce, expected_reinforce",
+        ),
+        ({"random_seed": -2}, "'random_seed' = -2: must be greater than or equal to 0"),
+        (
+            {"score_metric_name": "train los"},
+            "'score_metric_name' = 'train los': this run writes no such metric; did you mean "
+            "'train loss'?",
+        ),
+        (
+            {"load_model_from_checkpoint": "ADD PATH TO CHECKPOINT"},
+            "'load_model_from_checkpoint' = 'ADD PATH TO CHECKPOINT': put the path of",
+        ),
+        ({"dataset": "npz"}, "'data_path' = null: dataset 'npz' needs the path of a file here"),
+        (
+            {"num_labels_per_sample": 10, "frac_samples_to_modify_labels": 0.1},
+            "'num_labels_per_sample' = 10: leaves no class to change a label to",
+        ),
+        ({"num_labels_per_sample": 11}, "'num_labels_per_sample' = 11: mnist has 10 classes"),
+        (
+            {"use_multiple_labels_per_sample": True},
+            "'use_multiple_labels_per_sample' = true: needs 'num_labels_per_sample' above 1",
+        ),
+    ],
+)
+def test_a_bad_value_is_named_with_key_value_and_fix(values: dict[str, Any], message: str) -> None:
+    config, problems = resolve(ControlledConfig, values)
+    assert config is None
+    assert any(str(problem).startswith(message) for problem in problems), list(map(str, problems))
+
+
+def test_all_problems_are_found_at_once() -> None:
+    _, problems = resolve(ControlledConfig, {"lr": "0.1", "epochs": 0, "optimiser": "adam"})
+    assert {problem.key for problem in problems} == {"lr", "epochs", "optimiser"}
+
+
+def test_published_sentinels_mean_not_given() -> None:
+    config, _ = resolve(
+        ControlledConfig,
+        {
+            "random_seed": -1,
+            "trainer_checkpoint": "",
+            "train_batch_log_interval": -1,
+            "load_model_from_checkpoint": "",
+            "wandb_resume_id": "",
+        },
+    )
+    assert config is not None
+    assert config.random_seed is None
+    assert config.trainer_checkpoint is None
+    assert config.train_batch_log_interval is None
+    assert config.load_model_from_checkpoint is None
+
+
+def test_a_whole_number_is_a_number() -> None:
+    config, _ = resolve(ControlledConfig, {"lr": 1, "min_reward": -1})
+    assert config is not None
+    assert config.lr == 1.0
+
+
+def test_every_key_is_documented() -> None:
+    properties = ControlledConfig.model_json_schema()["properties"]
+    assert [key for key, value in properties.items() if not value.get("description")] == []
+
+
+def test_missing_writers_name_the_pip_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    _, problems = resolve(ControlledConfig, {"use_tensorboard": True, "use_wandb": True})
+    assert [str(problem) for problem in problems] == [
+        "'use_tensorboard' = true: needs the package 'tensorboard': "
+        "python -m pip install tensorboard",
+        "'use_wandb' = true: needs the package 'wandb': python -m pip install wandb",
+    ]

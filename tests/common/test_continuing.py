@@ -1,0 +1,218 @@
+"""Killed anywhere, a plan goes on with equal results."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from common import checkpoint
+from common.run_folder import RunFolder
+from tests.conftest import TINY_DIGITS, TOY, Workplace, without_seconds
+
+SLOW: dict[str, Any] = {"epochs": 30, "random_seed": 1, "pause": 0.05}
+
+
+def study(**changes: Any) -> list[dict[str, Any]]:
+    base = {**TINY_DIGITS, "epochs": 40, "lr": 0.01, **changes}
+    pretrain = {**base, "use_multiple_labels_per_sample": True, "frac_samples_to_modify_labels": 0}
+    finetune = {**base, "load_model_from_checkpoint": "@pretrain.checkpoint"}
+    return [
+        {"id": "pretrain", "base_config": pretrain},
+        {"base_config": finetune, "options": {"opt_method": ["supervised", "reinforce"]}},
+    ]
+
+
+def wait_for(condition: Any, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def num_lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def results(folder: RunFolder) -> tuple[Any, ...]:
+    """Metrics, weights, optimiser, generators and tables of a run."""
+    state = torch.load(folder.checkpoints / "last.pt", weights_only=True)
+    tensors = {name: tensor.numpy().tobytes() for name, tensor in state["model"].items()}
+    optimizer = str(state["optimizer"]["state"])
+    table = folder.table("per_input")
+    rows = pd.read_parquet(table).to_csv() if table.exists() else ""
+    return without_seconds(folder), tensors, optimizer, state["random"]["torch"].tolist(), rows
+
+
+def assert_equal_plans(workplace: Workplace, one: str, other: str) -> None:
+    ours, theirs = workplace.folders(one), workplace.folders(other)
+    assert [folder.path.name for folder in ours] == [folder.path.name for folder in theirs]
+    for a, b in zip(ours, theirs, strict=True):
+        assert results(a) == results(b)
+    hashes = [
+        {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in (workplace.path / "outputs/exps" / name / "figures").iterdir()
+        }
+        for name in (one, other)
+    ]
+    assert hashes[0] == hashes[1] != {}
+
+
+@pytest.mark.parametrize("scheduling", [{}, {"multiprocess": True, "num_parallel": 2}])
+def test_a_plan_killed_again_and_again_ends_with_equal_results(
+    workplace: Workplace, scheduling: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = {"configurations": study(), "figures": ["controlled_curves"], **scheduling}
+    workplace.write_plan("killed", **document)
+    whole = workplace.write_plan("whole", **document)
+    assert workplace.run_plan(whole).status == 0
+
+    folder = workplace.path / "outputs/exps/killed"
+
+    def num_epochs() -> int:
+        return sum(map(num_lines, folder.glob("*/metrics.jsonl")))
+
+    for epochs in (12, 55):  # in pretraining, and in finetuning
+        process = workplace.start(workplace.path / "killed.json")
+        wait_for(lambda least=epochs: num_epochs() >= least)
+        process.kill()
+        process.communicate()
+    assert workplace.run_plan(workplace.path / "killed.json").status == 0
+    assert_equal_plans(workplace, "killed", "whole")
+
+
+def continued_after(workplace: Workplace, damage: Any) -> None:
+    """Stops a run by Ctrl-C, damages its folder, goes on, and compares with a whole run."""
+    plan = workplace.write_plan("stopped", experiment=TOY, configurations=[{"base_config": SLOW}])
+    process = workplace.start(plan)
+    wait_for(lambda: any(num_lines(f.metrics) > 5 for f in workplace.folders("stopped")))
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert process.returncode == 130
+    (folder,) = workplace.folders("stopped")
+    assert folder.read_status()["status"] == "interrupted"
+    damage(folder)
+    assert workplace.run_plan(plan).status == 0
+    fast = {**SLOW, "pause": 0.0}
+    whole = workplace.write_plan("whole", experiment=TOY, configurations=[{"base_config": fast}])
+    assert workplace.run_plan(whole).status == 0
+    assert results(folder) == results(workplace.folders("whole")[0])
+
+
+def test_ctrl_c_finishes_the_epoch_and_goes_on_later(workplace: Workplace) -> None:
+    def check(folder: RunFolder) -> None:
+        state = torch.load(folder.checkpoints / "last.pt", weights_only=True)
+        assert state["epoch"] == num_lines(folder.metrics)
+
+    continued_after(workplace, check)
+
+
+def test_a_half_written_metrics_line_is_left_out(workplace: Workplace) -> None:
+    def damage(folder: RunFolder) -> None:
+        with folder.metrics.open("a") as file:
+            file.write('{"epoch": 9, "train lo')
+
+    continued_after(workplace, damage)
+
+
+def test_a_broken_checkpoint_is_recognised_and_the_one_before_used(workplace: Workplace) -> None:
+    def damage(folder: RunFolder) -> None:
+        last = folder.checkpoints / "last.pt"
+        last.write_bytes(last.read_bytes()[:-200])
+        state = checkpoint.load_last(folder.checkpoints)
+        assert state is not None
+        assert state["epoch"] == 0  # the one written at the start
+
+    continued_after(workplace, damage)
+
+
+def test_without_any_checkpoint_the_run_begins_anew(workplace: Workplace) -> None:
+    continued_after(workplace, lambda folder: shutil.rmtree(folder.checkpoints))
+
+
+@pytest.mark.parametrize("scheduling", [{}, {"multiprocess": True, "num_parallel": 2}])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_exit_status_of_a_stopped_plan(
+    workplace: Workplace, scheduling: dict[str, Any], number: signal.Signals, status: int
+) -> None:
+    plan = workplace.write_plan(
+        experiment=TOY, configurations=[{"base_config": SLOW, "seeds": [1, 2, 3]}], **scheduling
+    )
+    process = workplace.start(plan)
+    wait_for(lambda: any(num_lines(folder.metrics) for folder in workplace.folders()))
+    process.send_signal(number)
+    out, _ = process.communicate()
+    assert process.returncode == status
+    assert "waiting" in out
+    states = [folder.read_status()["status"] for folder in workplace.folders()]
+    assert "interrupted" in states
+    assert "running" not in states
+
+
+@pytest.mark.parametrize("scheduling", [{}, {"multiprocess": True, "num_parallel": 2}])
+def test_a_second_ctrl_c_stops_at_once(workplace: Workplace, scheduling: dict[str, Any]) -> None:
+    base = {**SLOW, "pause": 30.0}
+    plan = workplace.write_plan(
+        experiment=TOY, configurations=[{"base_config": base}], **scheduling
+    )
+    process = workplace.start(plan)
+    wait_for(
+        lambda: any((folder.checkpoints / "last.pt").exists() for folder in workplace.folders())
+    )
+    started = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert process.returncode == 130
+    assert time.monotonic() - started < 10
+    assert workplace.folders()[0].read_status()["status"] == "interrupted"
+
+
+def test_status_tells_of_a_running_and_of_a_killed_plan(workplace: Workplace) -> None:
+    plan = workplace.write_plan(experiment=TOY, configurations=[{"base_config": SLOW}])
+    process = workplace.start(plan)
+    wait_for(lambda: any(num_lines(folder.metrics) for folder in workplace.folders()))
+    assert "1 running" in workplace.run_plan(plan, "--status").out
+    second = workplace.run_plan(plan)
+    assert second.status == 2
+    assert "another process runs this plan" in second.err
+    process.kill()
+    process.communicate()
+    assert "1 interrupted" in workplace.run_plan(plan, "--status").out
+
+
+def test_workers_end_with_their_parent(workplace: Workplace) -> None:
+    import psutil
+
+    plan = workplace.write_plan(
+        experiment=TOY, configurations=[{"base_config": SLOW, "seeds": [1, 2]}],
+        multiprocess=True, num_parallel=2,
+    )  # fmt: skip
+    process = workplace.start(plan)
+    wait_for(lambda: sum(num_lines(folder.metrics) > 0 for folder in workplace.folders()) == 2)
+    workers = [folder.read_status()["pid"] for folder in workplace.folders()]
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not any(psutil.pid_exists(pid) for pid in workers), seconds=10)
+
+
+def test_a_resumed_run_keeps_its_thread_count(workplace: Workplace) -> None:
+    from common.run_folder import read_json, write_json
+
+    plan = workplace.write_plan(experiment=TOY, configurations=[{"base_config": {"epochs": 1}}])
+    workplace.run_plan(plan)
+    (folder,) = workplace.folders()
+    write_json(folder.provenance, {**read_json(folder.provenance), "threads": 3})
+    write_json(folder.status, {**folder.read_status(), "status": "interrupted"})
+    workplace.run_plan(plan)
+    assert folder.read_status()["threads"] == 3
+    assert torch.get_num_threads() == 3

@@ -1,0 +1,204 @@
+"""Scores, early stopping, kept checkpoints, plots and writers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from common import checkpoint
+from common.callbacks import EarlyStopping
+from common.errors import UserError
+from common.metrics import EpochMeans, NonFiniteError
+from common.run_folder import read_json, read_json_lines
+from common.score import Score
+from common.seeding import random_state, restore_random_state, seed_everything
+from tests.conftest import TINY_DIGITS, TOY, Workplace, without_seconds
+
+
+class FakeTrainer:
+    def __init__(self) -> None:
+        self.model = torch.nn.Linear(1, 1)
+        self.epoch = 0
+        self.stop_reason: str | None = None
+
+
+def stops_after(scores: list[float | None], **keys: Any) -> int | None:
+    """The number of epochs after which early stopping ends the fit."""
+    defaults = {"min_delta": 0.0, "patience": 0, "cooldown": 0, "restore_best": False}
+    stopping = EarlyStopping(Score("x", keys.pop("largest", False)), **(defaults | keys))
+    trainer: Any = FakeTrainer()
+    for score in scores:
+        trainer.epoch += 1
+        stopping.on_epoch_end(trainer, {} if score is None else {"x": score})
+        if trainer.stop_reason:
+            return int(trainer.epoch)
+    return None
+
+
+@pytest.mark.parametrize(
+    ("scores", "keys", "expected"),
+    [
+        ([3, 2, 1, 0], {}, None),
+        ([3, 2, 2, 1], {}, 3),
+        ([3, 2, 2, 1], {"patience": 1}, None),
+        ([3, 2, 2, 2, 1], {"patience": 1}, 4),
+        ([3, 2.95, 2.9], {"min_delta": 0.5}, 2),
+        ([1, 2, 3, 3], {"largest": True}, 4),
+        ([1, 1, 1, 1, 1], {"cooldown": 3}, 5),
+        ([3, None, None, 2, None, 2], {}, 6),
+    ],
+)
+def test_early_stopping(scores: list[Any], keys: dict[str, Any], expected: int | None) -> None:
+    assert stops_after(scores, **keys) == expected
+
+
+def digits(**changes: Any) -> dict[str, Any]:
+    return {"base_config": {**TINY_DIGITS, "epochs": 12, "lr": 0.02, **changes}}
+
+
+def test_early_stopping_restores_the_best_weights(workplace: Workplace) -> None:
+    config = digits(
+        lr=0.5, early_stop=True, early_stop_patience=2, early_stop_restore_best_weights=True,
+        score_metric_name="test loss", return_best_score=True, epochs=50,
+    )  # fmt: skip
+    assert workplace.run_plan(workplace.write_plan(configurations=[config])).status == 0
+    (folder,) = workplace.folders()
+    summary, rows = read_json(folder.summary), read_json_lines(folder.metrics)
+    assert len(rows) < 50
+    assert "has not improved" in summary["stop_reason"]
+    assert summary["score"] == min(row["test loss"] for row in rows)
+
+    again = digits(
+        epochs=1, lr=1e-30, load_model_from_checkpoint=str(folder.checkpoints / "last.pt")
+    )
+    workplace.run_plan(workplace.write_plan("again", configurations=[again]))
+    (row,) = read_json_lines(workplace.folders("again")[0].metrics)
+    assert row["test loss"] == pytest.approx(summary["score"], rel=1e-5)
+
+
+@pytest.mark.parametrize("by_score", [False, True])
+def test_kept_checkpoints(workplace: Workplace, by_score: bool) -> None:
+    config = digits(
+        lr=0.3, save_checkpoints=True, num_checkpoints=2, save_every_num_val=2, validate_every=2,
+        save_checkpoints_by_score=by_score, score_metric_name="test loss",
+    )  # fmt: skip
+    workplace.run_plan(workplace.write_plan(configurations=[config]))
+    (folder,) = workplace.folders()
+    kept = {path.name for path in folder.checkpoints.glob("epoch_*.pt")}
+    due = {row["epoch"] + 1: row["test loss"] for row in read_json_lines(folder.metrics)
+           if (row["epoch"] + 1) % 4 == 0}  # fmt: skip
+    best = sorted(due, key=lambda epoch: due[epoch])[:2] if by_score else [8, 12]
+    assert kept == {f"epoch_{epoch}.pt" for epoch in best}
+
+
+def test_validation_interval(workplace: Workplace) -> None:
+    workplace.run_plan(workplace.write_plan(configurations=[digits(validate_every=5)]))
+    rows = read_json_lines(workplace.folders()[0].metrics)
+    assert [row["epoch"] for row in rows if "test loss" in row] == [4, 9, 11]
+
+
+def test_trainer_checkpoint_goes_on_from_another_run(workplace: Workplace) -> None:
+    short, long = digits(epochs=5), digits(epochs=9)
+    workplace.run_plan(workplace.write_plan("short", configurations=[short]))
+    last = workplace.folders("short")[0].checkpoints / "last.pt"
+    going_on = digits(epochs=9, trainer_checkpoint=str(last))
+    workplace.run_plan(workplace.write_plan("going_on", configurations=[going_on]))
+    workplace.run_plan(workplace.write_plan("long", configurations=[long]))
+    whole = without_seconds(workplace.folders("long")[0])
+    assert without_seconds(workplace.folders("going_on")[0]) == whole[5:]
+
+
+def test_metric_plots(workplace: Workplace) -> None:
+    config = digits(save_metric_plots=True, save_every_num_val=2, epochs=3, diagnostics=False)
+    workplace.run_plan(workplace.write_plan(configurations=[config]))
+    names = {path.name for path in workplace.folders()[0].plots.iterdir()}
+    assert names == {"train_loss.png", "train_accuracy.png", "test_loss.png", "test_accuracy.png"}
+
+
+def test_tensorboard(workplace: Workplace) -> None:
+    pytest.importorskip("tensorboard", reason="needs the optional package tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    workplace.run_plan(workplace.write_plan(configurations=[digits(use_tensorboard=True)]))
+    (folder,) = workplace.folders()
+    events = EventAccumulator(str(folder.path / "tensorboard"))
+    events.Reload()
+    written = [event.value for event in events.Scalars("train loss")]
+    assert written == pytest.approx([row["train loss"] for row in read_json_lines(folder.metrics)])
+
+
+def test_wandb_offline(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb", reason="needs the optional package wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    plain, sent = digits(), digits(use_wandb=True, wandb_project_name="p")
+    workplace.run_plan(workplace.write_plan("plain", configurations=[plain]))
+    workplace.run_plan(workplace.write_plan("sent", configurations=[sent]))
+    (folder,) = workplace.folders("sent")
+    assert list(folder.path.glob("wandb/offline-run-*/*.wandb"))
+    assert without_seconds(folder) == without_seconds(workplace.folders("plain")[0])
+
+
+def test_epoch_means_weigh_batches_and_skip_absent_names() -> None:
+    means = EpochMeans()
+    means.add({"a": torch.tensor(1.0), "b": torch.tensor(5.0)}, {"a": 3})
+    means.add({"a": torch.tensor(3.0)}, {"a": 1})
+    assert means.result() == {"a": 1.5, "b": 5.0}
+
+
+def test_the_first_value_that_is_not_finite_is_named() -> None:
+    means = EpochMeans()
+    means.add({"a": torch.tensor(1.0)}, {})
+    means.add({"a": torch.tensor(float("inf"))}, {})
+    with pytest.raises(NonFiniteError, match="step 1: 'a' = inf"):
+        means.result()
+
+
+def test_random_states_are_plain_and_come_back(tmp_path: Path) -> None:
+    import random
+
+    import numpy as np
+
+    seed_everything(3)
+    np.random.randn()  # leaves half a pair behind, which is part of the state
+    checkpoint.save(tmp_path / "state.pt", random_state())
+    draws = random.random(), np.random.randn(), np.random.rand(), torch.rand(1).item()
+    restore_random_state(checkpoint.load(tmp_path / "state.pt"))
+    assert (random.random(), np.random.randn(), np.random.rand(), torch.rand(1).item()) == draws
+
+
+class Dangerous:
+    def __reduce__(self) -> Any:
+        return (Path.touch, (Path("executed"),))
+
+
+def test_a_pickle_with_other_objects_is_refused_and_never_executed(workplace: Workplace) -> None:
+    torch.save({"model": Dangerous()}, workplace.path / "bad.pt")
+    with pytest.raises(UserError, match="not plain weights: loading it could run code"):
+        checkpoint.load(workplace.path / "bad.pt")
+    assert not (workplace.path / "executed").exists()
+
+
+def test_a_checkpoint_of_other_data_warns(workplace: Workplace) -> None:
+    pretrain = {"id": "a", **digits(samples_rnd_seed=1)}
+    finetune = digits(samples_rnd_seed=2, load_model_from_checkpoint="@a.checkpoint")
+    outcome = workplace.run_plan(workplace.write_plan(configurations=[pretrain, finetune]))
+    assert "was made with 'samples_rnd_seed' = 1, this run has 2" in outcome.err
+    assert outcome.err.count("was made with") == 1
+
+
+def test_a_stage_checkpoint_that_does_not_fit_fails_its_successor(workplace: Workplace) -> None:
+    pretrain = {"id": "a", **digits()}
+    finetune = digits(mlp_hidden_layer_sizes=[9], load_model_from_checkpoint="@a.checkpoint")
+    outcome = workplace.run_plan(workplace.write_plan(configurations=[pretrain, finetune]))
+    assert outcome.status == 1
+    failed = [folder.read_status() for folder in workplace.folders()]
+    (reason,) = [status["reason"] for status in failed if status["status"] == "failed"]
+    assert "does not fit the model: '1.weight' has shape [8, 64], the model's has [9, 64]" in reason
+
+
+def test_toy_experiments_can_be_custom(workplace: Workplace) -> None:
+    configurations = [{"experiment": TOY, "base_config": {"epochs": 1}}, digits(epochs=1)]
+    assert workplace.run_plan(workplace.write_plan(configurations=configurations)).status == 0

@@ -1,0 +1,303 @@
+"""What becomes of runs: failures, skips, repeated calls, workers that die."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.run_folder import read_json, read_json_lines
+from tests.conftest import TOY, Workplace, without_seconds
+
+PARALLEL: dict[str, Any] = {"multiprocess": True, "num_parallel": 2}
+
+
+def toy(**base: Any) -> dict[str, Any]:
+    return {"base_config": {"epochs": 3, "random_seed": 1, **base}}
+
+
+def index(workplace: Workplace, name: str = "plan") -> dict[str, dict[str, str]]:
+    with (workplace.path / f"outputs/exps/{name}/index.csv").open() as file:
+        return {row["name"]: row for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize("scheduling", [{}, PARALLEL], ids=["in process", "workers"])
+def test_one_failure_leaves_the_others_done(
+    workplace: Workplace, scheduling: dict[str, Any]
+) -> None:
+    plan = workplace.write_plan(
+        experiment=TOY,
+        configurations=[
+            {"id": "bad", **toy(experiment_name="bad", fail_at=1)},
+            toy(experiment_name="after_bad", start="@bad.checkpoint"),
+            toy(experiment_name="good", lr=0.2),
+        ],
+        **scheduling,
+    )
+    outcome = workplace.run_plan(plan)
+    assert outcome.status == 1
+    states = {name: row["status"] for name, row in index(workplace).items()}
+    assert states == {"bad": "failed", "after_bad": "skipped", "good": "done"}
+    bad = next(folder for folder in workplace.folders() if folder.path.name.startswith("bad"))
+    status = bad.read_status()
+    assert status["reason"] == "ZeroDivisionError: as the plan says"
+    assert "raise ZeroDivisionError" in status["traceback"]
+    assert "Traceback" in bad.log.read_text()
+    assert "refers to bad, which is failed" in outcome.out
+
+
+def test_a_finished_plan_is_left_alone(workplace: Workplace) -> None:
+    plan = workplace.write_plan(experiment=TOY, configurations=[{**toy(), "seeds": [1, 2]}])
+    assert workplace.run_plan(plan).status == 0
+    before = {folder.path.name: folder.status.read_text() for folder in workplace.folders()}
+    assert len(before) == 2
+    assert workplace.run_plan(plan).status == 0
+    assert {f.path.name: f.status.read_text() for f in workplace.folders()} == before
+
+
+def test_only_what_is_missing_is_made(workplace: Workplace) -> None:
+    workplace.run_plan(workplace.write_plan(experiment=TOY, configurations=[toy()]))
+    (first,) = workplace.folders()
+    attempts = first.read_status()
+    grown = workplace.write_plan(experiment=TOY, configurations=[toy(), toy(lr=0.3)])
+    assert workplace.run_plan(grown).status == 0
+    assert len(workplace.folders()) == 2
+    assert first.read_status() == attempts
+
+
+def test_failed_runs_wait_for_retry_failed(workplace: Workplace) -> None:
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy(refuse=True)])
+    assert workplace.run_plan(plan).status == 1
+    assert workplace.run_plan(plan).status == 1
+    (folder,) = workplace.folders()
+    assert folder.read_status()["attempt"] == 1
+    assert folder.read_status()["reason"] == "mend it"
+    assert workplace.run_plan(plan, "--retry_failed").status == 1
+    assert folder.read_status()["attempt"] == 2
+
+
+def test_fail_fast_starts_nothing_more(workplace: Workplace) -> None:
+    plan = workplace.write_plan(
+        experiment=TOY,
+        configurations=[toy(experiment_name="bad", fail_at=0), toy(experiment_name="good")],
+    )
+    assert workplace.run_plan(plan, "--fail_fast").status == 1
+    assert index(workplace)["good"]["status"] == "waiting"
+
+
+def test_fresh_makes_runs_and_those_that_refer_to_them_anew(workplace: Workplace) -> None:
+    plan = workplace.write_plan(
+        experiment=TOY,
+        configurations=[
+            {"id": "a", **toy(experiment_name="first")},
+            toy(experiment_name="second", start="@a.checkpoint"),
+            toy(experiment_name="third", lr=0.5),
+        ],
+    )
+    workplace.run_plan(plan)
+    before = {folder.path.name: folder.status.read_text() for folder in workplace.folders()}
+    assert workplace.run_plan(plan, "--fresh", "--only", "first").status == 0
+    after = {folder.path.name: folder.status.read_text() for folder in workplace.folders()}
+    changed = {name.partition("-")[0] for name in before if before[name] != after[name]}
+    assert changed == {"first", "second"}
+    replaced = workplace.path / "outputs/exps/plan/replaced"
+    assert sorted(path.name.partition("-")[0] for path in replaced.iterdir()) == ["first", "second"]
+
+
+def test_only_makes_what_fits_and_what_it_needs(workplace: Workplace) -> None:
+    plan = workplace.write_plan(
+        experiment=TOY,
+        configurations=[
+            {"id": "a", **toy(experiment_name="first")},
+            toy(experiment_name="second", start="@a.checkpoint"),
+            toy(experiment_name="third", lr=0.5),
+        ],
+    )
+    assert workplace.run_plan(plan, "--only", "second").status == 0
+    states = {name: row["status"] for name, row in index(workplace).items()}
+    assert states == {"first": "done", "second": "done", "third": "waiting"}
+    assert "fits no run" in workplace.run_plan(plan, "--only", "nothing").err
+    assert "not a regular expression" in workplace.run_plan(plan, "--only", "(").err
+
+
+def test_skip_leaves_out_leading_runs(workplace: Workplace) -> None:
+    plan = workplace.write_plan(
+        experiment=TOY, skip=1, configurations=[toy(experiment_name="a"), toy(lr=2)]
+    )
+    assert workplace.run_plan(plan).status == 0
+    assert index(workplace)["a"]["status"] == "waiting"
+    assert index(workplace)["exp"]["status"] == "done"
+
+
+def test_a_dead_worker_is_replaced_and_its_run_continued_with_equal_results(
+    workplace: Workplace,
+) -> None:
+    killed = toy(kill_at=2, experiment_name="killed")
+    quiet = toy(experiment_name="quiet", lr=0.2)
+    plan = workplace.write_plan(experiment=TOY, configurations=[killed, quiet], **PARALLEL)
+    outcome = workplace.run_plan(plan)
+    assert outcome.status == 0
+    assert "ended by SIGKILL" in outcome.err
+    by_name = {folder.path.name.partition("-")[0]: folder for folder in workplace.folders()}
+    assert by_name["killed"].read_status()["attempt"] == 2
+    assert by_name["quiet"].read_status()["attempt"] == 1
+
+    whole = workplace.write_plan("whole", experiment=TOY, configurations=[toy()])
+    assert workplace.run_plan(whole).status == 0
+    assert without_seconds(by_name["killed"]) == without_seconds(workplace.folders("whole")[0])
+
+
+def test_a_worker_that_dies_twice_leaves_the_run_interrupted(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.plan_runner._AUTOMATIC_CONTINUATIONS", 0)
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy(kill_at=1)], **PARALLEL)
+    outcome = workplace.run_plan(plan)
+    assert outcome.status == 1
+    (folder,) = workplace.folders()
+    assert folder.read_status()["status"] == "interrupted"
+    assert "SIGKILL" in folder.read_status()["reason"]
+    assert workplace.run_plan(plan).status == 0  # on request it goes on
+
+
+def test_workers_are_reused_and_compute_with_their_share_of_the_cores(
+    workplace: Workplace,
+) -> None:
+    plan = workplace.write_plan(
+        experiment=TOY, configurations=[{**toy(), "seeds": list(range(6))}], **PARALLEL
+    )
+    assert workplace.run_plan(plan).status == 0
+    statuses = [folder.read_status() for folder in workplace.folders()]
+    assert len(statuses) == 6
+    assert len({status["pid"] for status in statuses}) == 2
+    provenance = read_json(workplace.folders()[0].provenance)
+    assert provenance["threads"] == statuses[0]["threads"] >= 1
+
+
+def test_serial_and_parallel_runs_are_equal(workplace: Workplace) -> None:
+    configurations = [{**toy(), "seeds": [1, 2, 3]}]
+    serial = workplace.write_plan("serial", experiment=TOY, configurations=configurations)
+    parallel = workplace.write_plan(
+        "parallel", experiment=TOY, configurations=configurations, **PARALLEL
+    )
+    assert workplace.run_plan(serial).status == workplace.run_plan(parallel).status == 0
+    one, other = workplace.folders("serial"), workplace.folders("parallel")
+    assert [folder.path.name for folder in one] == [folder.path.name for folder in other]
+    assert list(map(without_seconds, one)) == list(map(without_seconds, other))
+
+
+def test_a_drawn_seed_is_recorded(workplace: Workplace) -> None:
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy(random_seed=-1)])
+    assert workplace.run_plan(plan).status == 0
+    (folder,) = workplace.folders()
+    seed = read_json(folder.provenance)["seeds"]["random_seed"]
+    again = workplace.write_plan("again", experiment=TOY, configurations=[toy(random_seed=seed)])
+    workplace.run_plan(again)
+    assert without_seconds(folder) == without_seconds(workplace.folders("again")[0])
+
+
+def test_the_run_folder_tells_the_whole_truth(workplace: Workplace) -> None:
+    base = toy(experiment_name="run_{lr}", lr=0.25, score_metric_name="test loss",
+               score_largest=False)  # fmt: skip
+    plan = workplace.write_plan(experiment=TOY, configurations=[base])
+    workplace.run_plan(plan)
+    (folder,) = workplace.folders()
+    config = read_json(folder.config)
+    assert config["lr"] == 0.25
+    assert config["validate_every"] == 1  # a default, filled in
+    status = read_json(folder.status)
+    assert {"status", "attempt", "pid", "host", "device", "started", "ended"} <= set(status)
+    rows = read_json_lines(folder.metrics)
+    assert [row["epoch"] for row in rows] == [0, 1, 2]
+    summary = read_json(folder.summary)
+    assert summary["score"] == rows[-1]["test loss"] == status["score"]
+    assert summary["best"]["test loss"] == min(row["test loss"] for row in rows)
+    assert {"commit", "versions", "seeds", "command"} <= set(read_json(folder.provenance))
+    assert read_json(workplace.path / "outputs/exps/plan/plan.json") == json.loads(plan.read_text())
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_finite_weights(
+    workplace: Workplace,
+) -> None:
+    import torch
+
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy(nan_at=1)])
+    assert workplace.run_plan(plan).status == 1
+    (folder,) = workplace.folders()
+    reason = folder.read_status()["reason"]
+    assert "epoch 1, step 0: 'train loss' = nan" in reason
+    state = torch.load(folder.checkpoints / "last.pt", weights_only=True)
+    assert all(tensor.isfinite().all() for tensor in state["model"].values())
+
+
+def test_dry_run_and_status_tell_and_write_nothing(workplace: Workplace) -> None:
+    plan = workplace.write_plan(
+        experiment=TOY,
+        configurations=[
+            {"id": "a", **toy(experiment_name="first")},
+            toy(experiment_name="second", start="@a.checkpoint"),
+        ],
+    )
+    assert "nothing has run yet" in workplace.run_plan(plan, "--status").out
+    shown = workplace.run_plan(plan, "--dry_run").out
+    assert "second" in shown
+    assert "first (" in shown
+    assert workplace.files() == []
+    workplace.run_plan(plan, "--only", "first")
+    assert "skipped (done)" in workplace.run_plan(plan, "--dry_run").out
+    shown = workplace.run_plan(plan, "--status").out
+    assert "1 done, 1 waiting" in shown
+
+
+def test_the_best_configuration_is_by_mean_score_over_seeds(workplace: Workplace) -> None:
+    configuration = {
+        "base_config": {"epochs": 5, "score_metric_name": "test loss", "score_largest": False},
+        "options": {"lr": [0.001, 0.3]},
+        "seeds": [0, 1],
+    }
+    plan = workplace.write_plan(experiment=TOY, largest=False, configurations=[configuration])
+    out = workplace.run_plan(plan).out
+    assert "best: exp (lr=0.3), mean score" in out
+    assert "over 2 runs" in out
+    plan = workplace.write_plan(experiment=TOY, largest=True, configurations=[configuration])
+    assert "best: exp (lr=0.001)" in workplace.run_plan(plan).out
+
+
+def test_outputs_go_where_the_command_line_says(workplace: Workplace, tmp_path: Path) -> None:
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
+    assert workplace.run_plan(plan, "--outputs_dir", "elsewhere").status == 0
+    assert list((tmp_path / "elsewhere/plan").glob("exp-*"))
+
+
+def test_save_logs(workplace: Workplace) -> None:
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
+    workplace.run_plan(plan, "--save_logs", "--log_dir", "logs", "--log_file_name_prefix", "toy")
+    (log,) = (workplace.path / "logs").glob("toy_*.log")
+    assert "exp: done" in log.read_text()
+
+
+def test_several_gpus_on_a_machine_without_any_are_a_warning(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    plan = workplace.write_plan(
+        experiment=TOY, gpu_ids_pool=[0, 1], configurations=[{**toy(gpu_ids=[1]), "seeds": [1, 2]}]
+    )
+    outcome = workplace.run_plan(plan)
+    assert outcome.status == 0
+    assert outcome.err.count("this machine has none: the CPU computes") == 1
+    assert workplace.folders()[0].read_status()["device"] == "cpu"
+
+
+def test_a_gpu_that_does_not_exist_is_refused(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
+    outcome = workplace.run_plan(plan, "--gpu_ids", "0", "2")
+    assert outcome.status == 2
+    assert "'gpu_ids' = [2]: this machine has 2 GPU(s), 0 to 1" in outcome.err
+    assert workplace.files() == []

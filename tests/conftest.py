@@ -1,0 +1,121 @@
+"""What tests share: tiny plans, a way to run them, and the folder of real data if there is one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import run_plan
+from common.run_folder import RunFolder, read_json_lines
+
+PROJECT = Path(__file__).resolve().parent.parent
+TOY = "custom:tests.toy:EXPERIMENT"
+
+TINY_DIGITS: dict[str, Any] = {
+    "dataset": "digits",
+    "num_train_samples": 60,
+    "num_test_samples": 40,
+    "mlp_hidden_layer_sizes": [8],
+    "num_labels_per_sample": 3,
+    "frac_samples_to_modify_labels": 0.2,
+    "batch_size": 32,
+    "optimizer": "adam",
+    "epochs": 2,
+    "random_seed": 1,
+    "samples_rnd_seed": 2,
+    "init_rnd_seed": 3,
+}
+
+
+@dataclass
+class Outcome:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Workplace:
+    """A folder with plans, in which `run_plan.py` is called."""
+
+    def __init__(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.path = path
+        self._capsys = capsys
+
+    def write_plan(self, name: str = "plan", **document: Any) -> Path:
+        path = self.path / f"{name}.json"
+        path.write_text(json.dumps(document))
+        return path
+
+    def run(self, *arguments: str | Path) -> Outcome:
+        """Runs the program inside this process."""
+        self._capsys.readouterr()
+        status = run_plan.main([str(argument) for argument in arguments])
+        return Outcome(status, *self._capsys.readouterr())
+
+    def run_plan(self, plan: Path, *arguments: str) -> Outcome:
+        return self.run("--plan_config_path", plan, *arguments)
+
+    def start(self, plan: Path, *arguments: str) -> subprocess.Popen[str]:
+        """Starts the program as a process of its own."""
+        return subprocess.Popen(
+            [sys.executable, str(PROJECT / "run_plan.py"), "--plan_config_path", str(plan),
+             *arguments],
+            cwd=self.path,
+            env={**os.environ, "PYTHONPATH": str(PROJECT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+
+    def folders(self, plan: str = "plan") -> list[RunFolder]:
+        found = sorted((self.path / "outputs/exps" / plan).glob("*/status.json"))
+        return [RunFolder(path.parent) for path in found]
+
+    def files(self) -> list[str]:
+        """Everything below the folder but the plans themselves."""
+        found = (path.relative_to(self.path) for path in self.path.rglob("*") if path.is_file())
+        return sorted(str(path) for path in found if path.parent != Path())
+
+
+@pytest.fixture
+def workplace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Workplace:
+    monkeypatch.chdir(tmp_path)
+    return Workplace(tmp_path, capsys)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Tests run side by side, so each computes with one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    yield
+
+
+@pytest.fixture
+def data_dir() -> Path:
+    """The folder of real data."""
+    folder = os.environ.get("DATA_DIR")
+    if not folder:
+        pytest.skip("needs real data: set DATA_DIR to the folder that holds it")
+    return Path(folder)
+
+
+def without_seconds(folder: RunFolder) -> list[dict[str, Any]]:
+    """The run's metrics but for wall-clock times."""
+    return [
+        {key: value for key, value in row.items() if "seconds" not in key}
+        for row in read_json_lines(folder.metrics)
+    ]

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from common.errors import UserError
+from sft_vs_rft.config import ControlledConfig
+from sft_vs_rft.data import Data, make_data
+from sft_vs_rft.labels import draw_changed, draw_label_sets, draw_labels_outside
+from sft_vs_rft.models import mlp
+from sft_vs_rft.pools import load_pool
+
+CPU = torch.device("cpu")
+
+
+def data(**keys: Any) -> Data:
+    return make_data(ControlledConfig.model_validate({"dataset": "digits", **keys}), CPU)
+
+
+@pytest.mark.parametrize(("num_classes", "k"), [(10, 1), (10, 5), (3, 3), (2, 2)])
+def test_label_sets_begin_with_the_class_and_hold_no_label_twice(num_classes: int, k: int) -> None:
+    sets = draw_label_sets(num_classes, k)
+    assert sets.shape == (num_classes, k)
+    assert sets[:, 0].tolist() == list(range(num_classes))
+    assert all(len(set(row)) == k for row in sets.tolist())
+    assert sets.min() >= 0 and sets.max() < num_classes
+
+
+def test_one_label_per_input_draws_nothing() -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    draw_label_sets(10, 1)
+    draw_changed(100, 0.0)
+    assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize("k", [1, 5, 9])
+def test_new_labels_lie_outside_the_set(k: int) -> None:
+    torch.manual_seed(0)
+    sets, labels = draw_label_sets(10, k), torch.arange(10).repeat(200)
+    new = draw_labels_outside(labels, sets)
+    assert not (new[:, None] == sets[labels]).any()
+    drawn = {label: set(new[labels == label].tolist()) for label in range(10)}
+    assert all(len(values) == 10 - k for values in drawn.values())  # all candidates occur
+
+
+def test_data_depend_on_their_own_seed_alone() -> None:
+    torch.manual_seed(1)
+    np.random.seed(1)
+    one = data(samples_rnd_seed=5, num_train_samples=50)
+    after = torch.rand(1), np.random.rand()
+    torch.manual_seed(2)
+    np.random.seed(2)
+    other = data(samples_rnd_seed=5, num_train_samples=50)
+    assert one.record == other.record
+    torch.manual_seed(1)
+    np.random.seed(1)
+    assert (torch.rand(1), np.random.rand()) == after  # the block left the generators alone
+
+
+@pytest.mark.parametrize("size", [0, -1, 1297])
+def test_everything_is_taken_in_order(size: int) -> None:
+    assert data(num_train_samples=size).record["train_indices"] == list(range(1297))
+
+
+def test_more_than_there_is_is_a_warning_and_then_everything(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert len(data(num_train_samples=5000).train_inputs) == 1297
+    assert "'num_train_samples' = 5000: there are only 1297; all are used" in caplog.text
+
+
+def test_a_subset_smaller_than_the_classes_is_refused() -> None:
+    with pytest.raises(UserError, match="'num_train_samples' = 4: no stratified subset"):
+        data(num_train_samples=4)
+
+
+def test_digits_are_normalised_as_published() -> None:
+    pool = load_pool("digits", "", None)
+    inputs = pool.normalise(pool.train_inputs)
+    assert inputs.shape == (1297, 1, 8, 8)
+    assert inputs.min().item() == pytest.approx((0 - 0.3053) / 0.3760)
+    assert inputs.max().item() == pytest.approx((1 - 0.3053) / 0.3760)
+
+
+def test_mlp_layers() -> None:
+    model = mlp((1, 8, 8), (32, 16), 10)
+    assert [tuple(p.shape) for p in model.parameters()] == [
+        (32, 64), (32,), (16, 32), (16,), (10, 16), (10,),
+    ]  # fmt: skip
+    assert model(torch.zeros(3, 1, 8, 8)).shape == (3, 10)
+
+
+@pytest.fixture
+def arrays() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {
+        "x_train": rng.standard_normal((40, 6)).astype(np.float32),
+        "y_train": np.arange(40) % 4,
+        "x_test": rng.standard_normal((20, 6)).astype(np.float32),
+        "y_test": np.arange(20) % 4,
+    }
+
+
+def save(path: Path, arrays: dict[str, Any]) -> str:
+    np.savez(path / "own.npz", **arrays)
+    return str(path / "own.npz")
+
+
+def test_own_data(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    mask = np.zeros(40, dtype=bool)
+    mask[[3, 7, 20]] = True
+    path = save(tmp_path, {**arrays, "changed_train": mask})
+    own = data(dataset="npz", data_path=path, num_train_samples=0)
+    assert own.num_classes == 4
+    assert own.train_inputs.shape == (40, 6)
+    assert own.record["changed_positions"] == [3, 7, 20]
+    some = data(dataset="npz", data_path=path, num_train_samples=20)
+    kept = torch.tensor(some.record["train_indices"])
+    assert torch.equal(some.changed, torch.from_numpy(mask)[kept])
+
+
+def test_own_bytes_are_scaled(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    arrays["x_train"] = np.full((40, 2, 3), 255, dtype=np.uint8)
+    arrays["x_test"] = np.zeros((20, 2, 3), dtype=np.uint8)
+    own = data(dataset="npz", data_path=save(tmp_path, arrays), num_train_samples=0)
+    assert own.train_inputs.unique().tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x_test": None}, "lacks the arrays x_test; found: x_train, y_train, y_test"),
+        ({"y_train": np.arange(39)}, "x_train has 40 inputs, y_train 39 labels"),
+        ({"y_train": np.arange(40) - 1}, "y_train must hold whole numbers from 0"),
+        ({"y_train": np.arange(40) / 2}, "y_train must hold whole numbers from 0"),
+        ({"x_test": np.zeros((20, 5), np.float32)}, "x_train has inputs of shape"),
+        ({"x_train": np.full((40, 6), np.nan)}, "x_train holds NaN or infinite values"),
+        ({"x_train": np.array(["a"] * 40)}, "x_train must hold numbers"),
+        ({"changed_train": np.zeros(3, bool)}, "changed_train must be a bool array"),
+        ({"x_train": np.array([{}] * 40, dtype=object)}, "not an npz file of plain arrays"),
+    ],
+)
+def test_own_data_that_do_not_fit(
+    tmp_path: Path, arrays: dict[str, Any], change: dict[str, Any], message: str
+) -> None:
+    kept = {name: array for name, array in (arrays | change).items() if array is not None}
+    with pytest.raises(UserError, match=message):
+        load_pool("npz", "", save(tmp_path, kept))
+
+
+def test_a_text_file_is_no_npz(tmp_path: Path) -> None:
+    path = tmp_path / "own.npz"
+    path.write_text("hello")
+    with pytest.raises(UserError, match="not an npz file of plain arrays"):
+        load_pool("npz", "", str(path))
+
+
+def test_mnist_is_read_and_normalised(data_dir: Path) -> None:
+    mnist = data(dataset="mnist", data_dir=str(data_dir), samples_rnd_seed=192)
+    assert mnist.train_inputs.shape == (1000, 1, 28, 28)
+    assert mnist.train_inputs.min().item() == pytest.approx((0 - 0.1307) / 0.3081)
+    assert mnist.train_inputs.max().item() == pytest.approx((1 - 0.1307) / 0.3081)
+    counts = mnist.train_labels.bincount(minlength=10)
+    assert counts.min() > 80  # stratified
+
+
+def test_another_edition_of_a_data_set_is_another_identity(data_dir: Path, tmp_path: Path) -> None:
+    shorter = ControlledConfig(dataset="mnist", data_dir=str(data_dir))
+    official = ControlledConfig(dataset="mnist", data_dir=str(tmp_path))  # to be downloaded
+    assert shorter.identity()["data_edition"]
+    assert official.identity()["data_edition"] is None

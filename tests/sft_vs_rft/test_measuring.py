@@ -1,0 +1,145 @@
+"""Measuring never changes training, and what it measures is what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler
+
+from common.batches import pass_over_loader, shuffled
+from common.experiment import Context
+from common.run_folder import RunFolder, read_json_lines
+from sft_vs_rft.config import ControlledConfig
+from sft_vs_rft.diagnostics import flat, norm, others_gradient
+from sft_vs_rft.experiment import ControlledExperiment
+from sft_vs_rft.trainer import ControlledTrainer
+from tests.conftest import TINY_DIGITS
+
+
+def experiment(folder: Path, **changes: Any) -> ControlledExperiment:
+    folder.mkdir(exist_ok=True)
+    config = ControlledConfig.model_validate(TINY_DIGITS | changes)
+    return ControlledExperiment(config, Context(RunFolder(folder), seed=1))
+
+
+def trainer_of(made: ControlledExperiment) -> ControlledTrainer:
+    torch.manual_seed(1)
+    data = made.make_data()
+    trainer = made.make_trainer(data, made.make_model(data))
+    assert isinstance(trainer, ControlledTrainer)
+    return trainer
+
+
+@pytest.mark.parametrize("method", ["supervised", "reinforce", "expected_reinforce"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_diagnostics_do_not_change_training(tmp_path: Path, method: str, optimizer: str) -> None:
+    weights = []
+    for diagnostics in (True, False):
+        made = experiment(
+            tmp_path / str(diagnostics), opt_method=method, optimizer=optimizer,
+            diagnostics=diagnostics, lr=0.01, epochs=4, kl_regularization_coeff=0.3,
+        )  # fmt: skip
+        made.run()
+        weights.append(torch.load(made.folder.checkpoints / "last.pt")["model"])
+    for name, tensor in weights[0].items():
+        assert torch.equal(tensor, weights[1][name]), name
+
+
+@pytest.mark.parametrize("method", ["supervised", "expected_reinforce"])
+def test_parts_add_up_to_the_update(tmp_path: Path, method: str) -> None:
+    trainer = trainer_of(experiment(tmp_path, opt_method=method, kl_regularization_coeff=0.2))
+    batch = next(iter(trainer.batches()))
+    m, size = batch.num_changed, batch.num_inputs
+    assert 0 < m < size
+
+    def gradient_over(rows: slice) -> Tensor:
+        logits = trainer.policy_logits(batch.inputs)
+        objective, _ = trainer.method.penalised(logits, batch, 0.2)
+        sign = -1 if trainer.method.maximised else 1
+        return flat(torch.autograd.grad(sign * objective[rows].mean(), trainer.params))
+
+    whole, changed, others = map(gradient_over, (slice(None), slice(m), slice(m, None)))
+    report, _ = trainer.train_step(batch)
+    for name, gradient in (
+        ("", whole),
+        (" small reward std", changed),
+        (" large reward std", others),
+    ):
+        torch.testing.assert_close(
+            report[f"grad norm{name}"], gradient.norm(), rtol=1e-5, atol=1e-7
+        )
+    torch.testing.assert_close(
+        others_gradient(whole, changed, m, size), others, rtol=1e-4, atol=1e-6
+    )
+
+
+def test_norm_keeps_its_digits_where_one_float32_sum_does_not() -> None:
+    vector = torch.randn(3_000_001, generator=torch.Generator().manual_seed(0)) + 1
+    exact = vector.double().norm().item()
+    assert norm(vector).item() == pytest.approx(exact, rel=1e-6)
+    assert norm(vector[:7]).item() == pytest.approx(vector[:7].double().norm().item(), rel=1e-6)
+
+
+def test_a_part_without_inputs_is_left_out(tmp_path: Path) -> None:
+    made = experiment(tmp_path, frac_samples_to_modify_labels=0.05, batch_size=4, epochs=3)
+    made.run()  # 3 changed inputs in 15 batches: most batches have none
+    row = read_json_lines(made.folder.metrics)[-1]
+    assert -1 <= row["reward small reward std"] <= 1
+
+
+def test_all_inputs_changed(tmp_path: Path) -> None:
+    made = experiment(tmp_path, frac_samples_to_modify_labels=1.0)
+    made.run()
+    row = read_json_lines(made.folder.metrics)[-1]
+    assert row["grad norm small reward std"] == pytest.approx(row["grad norm"], rel=1e-5)
+    assert "grad norm large reward std" not in row
+
+
+@pytest.mark.parametrize("num_inputs", [1, 7, 100])
+def test_order_of_inputs_is_that_of_a_shuffling_data_loader(num_inputs: int) -> None:
+    data = torch.arange(num_inputs)
+    torch.manual_seed(5)
+    loader = DataLoader(data, sampler=BatchSampler(RandomSampler(data), 3, False), batch_size=None)
+    by_loader = [torch.cat(list(loader)) for _ in range(2)]
+    list(DataLoader(data, batch_size=3))
+    after = torch.rand(3)
+    torch.manual_seed(5)
+    by_us = [shuffled(num_inputs) for _ in range(2)]
+    pass_over_loader()
+    assert torch.equal(torch.rand(3), after)
+    for ours, theirs in zip(by_us, by_loader, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_per_input_table(tmp_path: Path) -> None:
+    made = experiment(tmp_path, lr=0.01, epochs=3)
+    made.run()
+    table = pd.read_parquet(made.folder.table("per_input"))
+    assert list(table.epochs_trained.unique()) == [0, 3]
+    before = table[table.epochs_trained == 0]
+    assert before.input.tolist() == list(range(60))
+    assert before.changed.sum() == 12
+    assert (table.logit_grad_norm <= table.reward_std + 1e-6).all()
+
+    trainer = trainer_of(made)  # the model before training
+    logits = trainer.logits_without_grad(trainer.data.train_inputs).double().requires_grad_()
+    probabilities = logits.softmax(-1)
+    value = (probabilities * trainer.rewards).sum(-1)
+    gradient = torch.autograd.grad(value.sum(), logits)[0]
+    assert before.reward_mean.to_numpy() == pytest.approx(value.detach().numpy(), abs=1e-6)
+    assert before.logit_grad_norm.to_numpy() == pytest.approx(
+        gradient.norm(dim=1).numpy(), abs=1e-6
+    )
+
+
+def test_initial_reference_is_the_model_as_it_starts(tmp_path: Path) -> None:
+    trainer = trainer_of(experiment(tmp_path, kl_regularization_coeff=0.5, opt_method="supervised"))
+    report, _ = trainer.train_step(next(iter(trainer.batches())))
+    assert report["kl reg"].item() == pytest.approx(0, abs=1e-6)
+    report, _ = trainer.train_step(next(iter(trainer.batches())))
+    assert report["kl reg"].item() > 1e-9

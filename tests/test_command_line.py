@@ -1,0 +1,199 @@
+"""Bad input gets one clear message and exit status 2, and nothing is written."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from jsonschema import Draft202012Validator
+
+import run_plan
+from common.experiment import EXPERIMENTS
+from common.schema import plan_schema
+from tests.conftest import PROJECT, TINY_DIGITS, TOY, Workplace
+
+PLANS = sorted((PROJECT / "experiment_plans").glob("*/*.json"))
+SCHEMA = PROJECT / "experiment_plans/plan.schema.json"
+
+
+def refused(workplace: Workplace, *arguments: Any, **document: Any) -> str:
+    before = set(workplace.files())
+    outcome = workplace.run_plan(workplace.write_plan(**document), *arguments)
+    assert outcome.status == 2
+    assert set(workplace.files()) == before
+    assert "Traceback" not in outcome.err
+    return outcome.err
+
+
+def digits(**changes: Any) -> list[dict[str, Any]]:
+    return [{"base_config": {**TINY_DIGITS, **changes}}]
+
+
+def test_a_misspelt_key(workplace: Workplace) -> None:
+    assert refused(workplace, configurations=digits(lrr=1)) == (
+        "error: plan.json, configurations[0]:\n  'lrr' = 1: unknown key; did you mean 'lr'?\n"
+    )
+
+
+def test_a_missing_plan(workplace: Workplace) -> None:
+    outcome = workplace.run("--plan_config_path", "none.json")
+    assert (outcome.status, outcome.err) == (
+        2, "error: none.json: no such file; give a plan with --plan_config_path\n",
+    )  # fmt: skip
+    assert "no plan given" in workplace.run().err
+
+
+def test_a_missing_checkpoint(workplace: Workplace) -> None:
+    message = refused(workplace, configurations=digits(load_model_from_checkpoint="gone.pt"))
+    assert "'load_model_from_checkpoint' = 'gone.pt': no such file or folder" in message
+
+
+def test_a_checkpoint_whose_shapes_do_not_fit(workplace: Workplace) -> None:
+    torch.save({"1.weight": torch.zeros(3, 64), "x": torch.zeros(1)}, workplace.path / "w.pt")
+    message = refused(workplace, configurations=digits(load_model_from_checkpoint="w.pt"))
+    for part in (
+        "'1.weight' has shape [3, 64], the model's has [8, 64]",
+        "'1.bias' is missing",
+        "'x' is not in the model",
+    ):
+        assert part in message
+
+
+def test_a_pickle_that_is_not_plain_weights(workplace: Workplace) -> None:
+    torch.save({"model": Path("x")}, workplace.path / "w.pt")
+    message = refused(workplace, configurations=digits(load_model_from_checkpoint="w.pt"))
+    assert "not plain weights: loading it could run code, so it is refused" in message
+
+
+def test_a_file_that_is_no_checkpoint(workplace: Workplace) -> None:
+    (workplace.path / "w.pt").write_bytes(b"PK\x03\x04 half")
+    message = refused(workplace, configurations=digits(load_model_from_checkpoint="w.pt"))
+    assert "not a whole checkpoint" in message
+
+
+def test_a_data_file_without_the_needed_arrays(workplace: Workplace) -> None:
+    np.savez(workplace.path / "own.npz", x_train=np.zeros((2, 2)))
+    message = refused(workplace, configurations=digits(dataset="npz", data_path="own.npz"))
+    assert "'data_path' = 'own.npz': lacks the arrays y_train, x_test, y_test" in message
+
+
+def test_a_file_is_checked_once_and_named_for_each_configuration(workplace: Workplace) -> None:
+    configurations = [*digits(dataset="npz", data_path="gone.npz"), *digits(lr="1")]
+    message = refused(workplace, configurations=configurations)
+    assert "configurations[1]" in message
+    assert "'lr' = '1'" in message
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("epoch=3", "plan.json, --set:\n  'epoch' = 3: unknown key; did you mean 'epochs'?"),
+        ("epochs", "--set epochs: expected key=value, for example --set epochs=10"),
+        ("epochs=many", "'epochs' = 'many': expected a whole number"),
+        ("num_parallel=0", "'num_parallel' = 0: must be greater than 0"),
+    ],
+)
+def test_overrides_that_do_not_fit(workplace: Workplace, assignment: str, message: str) -> None:
+    assert message in refused(workplace, "--set", assignment, configurations=digits())
+
+
+def test_an_unknown_figure(workplace: Workplace) -> None:
+    message = refused(workplace, configurations=digits(), figures=["controled_curves"])
+    assert "did you mean 'controlled_curves'?" in message
+
+
+def test_the_ignored_published_key_is_said_once(workplace: Workplace) -> None:
+    base = {**TINY_DIGITS, "change_label_per_class": True}
+    plan = workplace.write_plan(configurations=[{"base_config": base, "options": {"lr": [1, 2]}}])
+    outcome = workplace.run_plan(plan)
+    assert outcome.status == 0
+    assert outcome.err.count("change_label_per_class") == 1
+
+
+def test_a_published_plan_runs_as_it_is(workplace: Workplace) -> None:
+    """Keys in both base_config and options, sentinels, an unused key, a list in a template."""
+    base = {
+        **TINY_DIGITS, "experiment_name": "{dataset}_{model_type}_{mlp_hidden_layer_sizes}_lr_{lr}",
+        "model_type": "mlp", "lr": 0.1, "trainer_checkpoint": "", "wandb_resume_id": "",
+        "wandb_exclude_files": "", "wandb_track_model": "", "gpu_ids": [], "random_seed": -1,
+        "score_metric_name": "train loss", "is_train_metric": True, "score_largest": False,
+        "load_model_from_checkpoint": "",
+    }  # fmt: skip
+    plan = workplace.write_plan(
+        name="published", description="", skip=0, repetitions=1, largest=False, multiprocess=False,
+        num_parallel=1, gpu_ids_pool=[],
+        configurations=[{"base_config": base, "options": {"lr": [0.01, 0.02]}}],
+    )  # fmt: skip
+    assert workplace.run_plan(plan).status == 0
+    names = [folder.path.name.rpartition("-")[0] for folder in workplace.folders("published")]
+    assert names == ["digits_mlp_8_lr_0-01", "digits_mlp_8_lr_0-02"]
+
+
+def test_a_failed_figure_is_told(workplace: Workplace) -> None:
+    plan = workplace.write_plan(
+        experiment=TOY, configurations=[{"base_config": {"epochs": 1}}],
+        figures=["controlled_curves"],
+    )  # fmt: skip
+    outcome = workplace.run_plan(plan)
+    assert outcome.status == 1
+    assert "figure controlled_curves:" in outcome.err
+
+
+def test_the_schema_in_the_repository_is_the_programs() -> None:
+    assert json.loads(SCHEMA.read_text()) == plan_schema(EXPERIMENTS), (
+        "python run_plan.py --write_schema"
+    )
+
+
+def test_the_schema_marks_what_the_program_refuses() -> None:
+    validator = Draft202012Validator(plan_schema(EXPERIMENTS))
+    good = {"configurations": [{"base_config": {"lr": 0.1}, "options": {"epochs": [1, 2]}}]}
+    assert validator.is_valid(good)
+    for bad in (
+        {"configurations": [{"base_config": {"lrr": 0.1}}]},
+        {"configurations": [{"options": {"lr": 0.1}}]},
+        {"configurations": [{"base_config": {"lr": -1}}]},
+        {"configurations": [{"base_config": {"opt_method": "x"}}]},
+        {"configurations": [{"experiment": "sft_vs_rft", "options": {"lrr": [1]}}]},
+        {"configurations": []},
+        {"configuration": [{}]},
+    ):
+        assert not validator.is_valid(bad), bad
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_every_plan_is_read_and_fits_the_schema(plan: Path, workplace: Workplace) -> None:
+    Draft202012Validator(plan_schema(EXPERIMENTS)).validate(json.loads(plan.read_text()))
+    outcome = workplace.run_plan(plan, "--dry_run")
+    assert outcome.status == 0
+    assert re.search(r"\d+ runs in ", outcome.out)
+
+
+@pytest.mark.parametrize(
+    "plan", sorted((PROJECT / "experiment_plans/quickstart").glob("*.json")), ids=lambda p: p.name
+)
+def test_every_quickstart_plan_runs_shrunk(plan: Path, workplace: Workplace) -> None:
+    outcome = workplace.run_plan(
+        plan, "--set", "epochs=2", "--set", "seeds=[0]", "--set", "num_train_samples=100",
+        "--set", "multiprocess=false",
+    )  # fmt: skip
+    assert outcome.status == 0, outcome.err
+    figures = [Path(line) for line in outcome.out.splitlines() if line.startswith("outputs/")]
+    assert figures
+    assert all(path.stat().st_size > 0 for path in figures)
+
+
+def test_help_explains_each_flag_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_plan.main(["--help"])
+    assert ended.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    actions = [a for a in run_plan._parser()._actions if a.dest not in ("help", "plan_config_path")]
+    flags = [action.option_strings[-1] for action in actions]
+    for flag in flags:
+        assert f"Example: {flag}" in text or f"Example: --only pretrain {flag}" in text, flag
