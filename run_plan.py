@@ -162,7 +162,9 @@ def _overrides(args: argparse.Namespace) -> dict[str, Any]:
     if args.outputs_dir is not None:
         overrides["outputs_dir"] = args.outputs_dir
     if args.num_parallel is not None:
-        overrides |= {"num_parallel": args.num_parallel, "multiprocess": args.num_parallel > 1}
+        overrides["num_parallel"] = args.num_parallel
+        if args.num_parallel > 1:
+            overrides["multiprocess"] = True
     if args.gpu_ids is not None:
         overrides["gpu_ids_pool"] = args.gpu_ids
     return overrides

@@ -50,8 +50,8 @@ def find(name: str) -> Figure:
         model = None
     if not (isinstance(model, type) and issubclass(model, FigureOptions)):
         raise UserError(
-            f"'{name}': its parameter 'options' needs a subclass of plots.options.FigureOptions "
-            "as its type"
+            "the parameter 'options' of a figure's function needs a subclass of "
+            "plots.options.FigureOptions as its type"
         )
     summary = (sys.modules[draw.__module__].__doc__ or "").strip().partition("\n")[0]
     return Figure(draw, model, summary)

@@ -46,7 +46,8 @@ def panels(
     grid = figure.subplots(len(titles), columns, squeeze=False, sharex=True, sharey="col")
     for axes, text in zip(grid[:, 0], wrapped, strict=True):
         if text:
-            axes.set_title(text + "\n" * lines, loc="left", fontweight="bold")
+            above = text + "\n" * lines
+            axes.set_title(above, loc="left", fontweight="bold", parse_math=False)
     return figure, grid
 
 

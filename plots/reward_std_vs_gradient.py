@@ -27,8 +27,8 @@ WANTED = Wanted(
 BEFORE = ""
 """In the place of a method: the state before the training, which the methods share."""
 
-_LOWEST = 1e-12
-"""Where a logarithmic axis ends at the latest; smaller numbers count as zeros."""
+_LOWEST = 1e-8
+"""Where a logarithmic axis ends at the latest: rewards near 1 in float32 resolve no less."""
 _LOOKS: dict[str, dict[str, Any]] = {
     OTHERS: {"label": "other inputs", "color": "#56B4E9", "marker": "o", "linestyle": "none"},
     CHANGED: {"label": "changed inputs", "color": "#000000", "marker": "^", "linestyle": "none"},
@@ -47,7 +47,8 @@ class Options(FigureOptions):
     example: ClassVar[str] = "--no-log_axes"
 
     log_axes: bool = True
-    """Whether both axes are logarithmic; zeros then stand at their lower end, and are counted."""
+    """Whether both axes are logarithmic; zeros, and what is below 1e-8, then stand at the lower
+    end, and are counted."""
 
 
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
@@ -149,7 +150,7 @@ def _panel(axes: Axes, table: pd.DataFrame, floor: float) -> None:
     size, alpha = _dot(len(table))
     below = (table[NUMBERS] < floor).any(axis=1)
     for part, look in _LOOKS.items():
-        for dots, area, opacity in ((~below, size, alpha), (below, 30.0, 1.0)):
+        for dots, area, opacity in ((~below, size, alpha), (below, 16.0, 1.0)):
             numbers = table.loc[(table["part"] == part) & dots, NUMBERS].clip(lower=floor)
             axes.scatter(
                 numbers["reward_std"],
@@ -162,7 +163,8 @@ def _panel(axes: Axes, table: pd.DataFrame, floor: float) -> None:
                 rasterized=True,
             )
     if below.any():
-        note = f"{below.sum()} of {len(table)} inputs at 0\n(drawn at the lower end)"
+        power = round(math.log10(floor))
+        note = f"{below.sum()} of {len(table)} inputs below 1e{power}\n(drawn at the lower end)"
         box = {"color": "white", "pad": 1}
         axes.text(0.04, 0.96, note, transform=axes.transAxes, va="top", size="small", bbox=box)
 

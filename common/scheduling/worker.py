@@ -67,13 +67,13 @@ def _print_to(path: Path) -> None:
 
 
 def main() -> None:
-    """Makes tasks until the parent ends."""
+    """Makes tasks until the parent ends, or until it is asked to stop."""
     parent = _Parent()
     logging.getLogger().setLevel(logging.INFO)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to pass on
     signal.signal(signal.SIGTERM, lambda *_: parent.stop.request())
     threading.Thread(target=parent.listen, daemon=True).start()
-    while True:
+    while not parent.stop():
         task = parent.tasks.get()
         _print_to(RunFolder(Path(task.folder)).log)
         attempt(task, stop_requested=parent.stop, progress=parent.progress)

@@ -42,6 +42,8 @@ def test_lines_are_means_over_seeds_with_sample_deviation(tmp_path):
     assert sft["std"][0] == pytest.approx(math.sqrt((0.75**2 + 0.25**2 + 1.0**2) / 2))
     assert sft["std"][1] == pytest.approx(math.sqrt(2 * 0.25**2))
     assert math.isnan(sft["std"][2])
+    others = line(table, method="supervised", part="large reward std", metric="reward")
+    assert others.iloc[0].tolist() == [0.5, 0.0, 3]
     rft = line(table, method="expected_reinforce", part="small reward std", metric="grad norm")
     assert rft["mean"].tolist() == [-1.0] and rft["n"].tolist() == [1]
     assert set(table["metric"]) == {"reward", "train accuracy", "grad norm", "avg reward std"}

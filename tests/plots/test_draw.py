@@ -21,14 +21,14 @@ def test_equal_runs_give_equal_bytes_whatever_a_user_has_set(
 ):
     plan = folders.two_methods(tmp_path / "plan")
     first = plots.draw(figure, [plan], tmp_path / "first", **options)
-    monkeypatch.setitem(matplotlib.rcParams, "font.size", 33.0)
+    monkeypatch.setitem(matplotlib.rcParams, "axes.facecolor", "red")
     second = plots.draw(figure, [plan], tmp_path / "second", **options)
     assert [path.suffix for path in first] == [".png", ".pdf", ".csv"]
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes(), one.name
     assert first[0].read_bytes().startswith(b"\x89PNG")
     assert b"CreationDate" not in first[1].read_bytes()
-    assert matplotlib.rcParams["font.size"] == 33.0
+    assert matplotlib.rcParams["axes.facecolor"] == "red"
     assert "matplotlib.pyplot" not in sys.modules
 
 

@@ -82,7 +82,7 @@ def test_zeros_stand_at_the_lower_end_and_are_counted(tmp_path, drawn):
     assert table["reward_std"].tolist() == [0.5] * 4 + [0.0, 0.25, 1e-14, 3e-3]
     before, after = drawn[0].axes
     assert list(before.texts) == []
-    assert after.texts[0].get_text().startswith("2 of 4 inputs at 0")
+    assert after.texts[0].get_text().startswith("2 of 4 inputs below 1e-3")
     assert after.get_xlim() == after.get_ylim() == pytest.approx((1e-3 / 1.5, 0.8))
     points = panels(drawn[0])["SFT, after 3 epochs"]
     assert points.count([pytest.approx(1e-3)] * 2) == 2
@@ -120,3 +120,9 @@ def test_a_run_that_was_not_measured_at_its_end_shows_its_start(tmp_path, drawn)
     table = inputs(3, [0.25, 0.5])
     draw(make_run(tmp_path / "a", per_input=table[table["epochs_trained"] == 0]), output=tmp_path)
     assert [axes.get_title() for axes in drawn[0].axes] == ["before training", "not measured"]
+
+
+def test_measurements_in_between_are_not_drawn(tmp_path):
+    table = pd.concat([inputs(2, [0.1, 0.2]), inputs(4, [0.25, 0.5]).query("epochs_trained > 0")])
+    drawn = draw(make_run(tmp_path / "a", per_input=table), output=tmp_path)
+    assert drawn["epochs_trained"].tolist() == [0, 0, 4, 4]
