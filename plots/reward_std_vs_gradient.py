@@ -27,7 +27,7 @@ WANTED = Wanted(
 BEFORE = ""
 """In the place of a method: the state before the training, which the methods share."""
 
-_LOWEST = 1e-8
+_LOWEST = 1e-12
 """Where a logarithmic axis ends at the latest: rewards near 1 in float32 resolve no less."""
 _LOOKS: dict[str, dict[str, Any]] = {
     OTHERS: {"label": "other inputs", "color": "#56B4E9", "marker": "o", "linestyle": "none"},
@@ -47,7 +47,7 @@ class Options(FigureOptions):
     example: ClassVar[str] = "--no-log_axes"
 
     log_axes: bool = True
-    """Whether both axes are logarithmic; zeros, and what is below 1e-8, then stand at the lower
+    """Whether both axes are logarithmic; zeros, and what is below 1e-12, then stand at the lower
     end, and are counted."""
 
 

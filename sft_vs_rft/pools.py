@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -80,9 +81,12 @@ def _idx(name: str, mean: float, std: float) -> Callable[[str], Pool]:
             train = dataset(data_dir, train=True, download=True)
             test = dataset(data_dir, train=False, download=True)
         except Exception as error:  # torchvision raises what its downloader does
+            raw = Path(data_dir) / name / "raw"
+            _remove_empty(raw, raw.parent, Path(data_dir))
+            why = " ".join(str(error).split())
             raise UserError(
-                f"{name} is not in {data_dir}/{name}/raw and cannot be downloaded ({error}); put "
-                "the four unpacked IDX files there, or set 'data_dir' to a folder that has them"
+                f"{name} is not in {raw} and cannot be downloaded ({why}); put the four unpacked "
+                "IDX files there, or set 'data_dir' to a folder that has them"
             ) from error
         return Pool(
             train.data,
@@ -94,6 +98,13 @@ def _idx(name: str, mean: float, std: float) -> Callable[[str], Pool]:
         )
 
     return load
+
+
+def _remove_empty(*folders: Path) -> None:
+    """Removes folders that a failed download has left empty."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 _IDX = {"mnist": _idx("MNIST", 0.1307, 0.3081), "fmnist": _idx("FashionMNIST", 0.286, 0.353)}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,36 @@ def test_mnist_is_read_and_normalised(data_dir: Path) -> None:
     assert mnist.train_inputs.max().item() == pytest.approx((1 - 0.1307) / 0.3081)
     counts = mnist.train_labels.bincount(minlength=10)
     assert counts.min() > 80  # stratified
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    """A file in MNIST's format: magic number, sizes, bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+    path.write_bytes(header + array.astype(np.uint8).tobytes())
+
+
+def test_fashion_mnist_is_read_and_normalised(tmp_path: Path) -> None:
+    raw = tmp_path / "FashionMNIST/raw"
+    for part, size in (("train", 40), ("t10k", 20)):
+        write_idx(raw / f"{part}-images-idx3-ubyte", np.full((size, 28, 28), 255))
+        write_idx(raw / f"{part}-labels-idx1-ubyte", np.arange(size) % 10)
+    own = data(dataset="fmnist", data_dir=str(tmp_path))
+    assert own.train_inputs.shape == (40, 1, 28, 28)
+    assert own.train_inputs.unique().item() == pytest.approx((1 - 0.286) / 0.353)
+    assert own.test_labels.tolist() == [i % 10 for i in range(20)]
+
+
+def test_absent_data_that_cannot_be_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("no network")
+
+    monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", refuse)
+    with pytest.raises(UserError, match="cannot be downloaded .no network"):
+        load_pool("mnist", str(tmp_path / "data"), None)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_another_edition_of_a_data_set_is_another_identity(data_dir: Path, tmp_path: Path) -> None:
