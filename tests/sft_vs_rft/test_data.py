@@ -196,7 +196,7 @@ def test_absent_data_that_cannot_be_downloaded(
         raise RuntimeError("no network")
 
     monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", refuse)
-    with pytest.raises(UserError, match="cannot be downloaded .no network"):
+    with pytest.raises(UserError, match=r"cannot be downloaded .no network"):
         load_pool("mnist", str(tmp_path / "data"), None)
     assert list(tmp_path.iterdir()) == []
 
