@@ -31,7 +31,7 @@ class RunConfig(Config):
     save_logs: Annotated[bool, NO_EFFECT] = False
     """Accepted for published plans: ``log.txt`` is always written."""
 
-    def reads_files(self, referenced: Set[str | int]) -> bool:
+    def needs_preflight(self, referenced: Set[str | int]) -> bool:
         """Whether there is anything that a preflight could find missing or unfit.
 
         ``referenced`` are the keys whose files earlier stages make.

@@ -6,27 +6,56 @@ from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, Strict
+from pydantic import AfterValidator, Field, Strict
 
 from common.config import INPUT_FILE, NO_EFFECT, OptionalText, Seed
 from common.errors import Problem
 from common.fit_config import FitConfig, NonNegativeFloat, PositiveFloat, PositiveInt
 from common.identity import content_hash
+from common.registry import suggestion
+from sft_vs_rft.editions import data_edition
 
 CHANGED = "small reward std"
 OTHERS = "large reward std"
 PARTS = (CHANGED, OTHERS)
 """The published names of the inputs whose label was changed, and of all others."""
 
-NUM_CLASSES = 10  # of every named data set so far
-_PLACEHOLDER = "ADD PATH TO CHECKPOINT"
-_IDX_FOLDERS = {"mnist": "MNIST/raw", "fmnist": "FashionMNIST/raw"}
-_IDX_BYTES = {
-    "train-images-idx3-ubyte": 47_040_016,
-    "train-labels-idx1-ubyte": 60_008,
-    "t10k-images-idx3-ubyte": 7_840_016,
-    "t10k-labels-idx1-ubyte": 10_008,
+NUM_CLASSES = {
+    "digits": 10,
+    "mnist": 10,
+    "fmnist": 10,
+    "cifar10": 10,
+    "cifar100": 100,
+    "cifar100coarse": 20,
+    "svhn": 10,
+    "stsb": 6,
 }
+"""Classes of each named data set; those of npz files are counted."""
+
+BERT_PREFIX = "bert:"
+VISION_MODELS = {
+    **{name: name for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")},
+    "wide_resnet50": "wide_resnet50_2",
+    "wide_resnet101": "wide_resnet101_2",
+    **{f"vgg{depth}{bn}": f"vgg{depth}{bn}" for depth in (11, 13, 16, 19) for bn in ("", "_bn")},
+    **{f"densenet{depth}": f"densenet{depth}" for depth in (121, 161, 169, 201)},
+    "googlenet": "googlenet",
+    "inception_v3": "inception_v3",
+}
+"""torchvision's names of the published ones."""
+BERT_SIZES = ("bert-tiny", "bert-mini", "bert-small", "bert-medium")
+MODEL_TYPES = ("mlp", *VISION_MODELS, *BERT_SIZES)
+
+_PLACEHOLDER = "ADD PATH TO CHECKPOINT"
+
+
+def _known_model(name: str) -> str:
+    if name in MODEL_TYPES or (name.startswith(BERT_PREFIX) and name != BERT_PREFIX):
+        return name
+    raise ValueError(
+        f"unknown{suggestion(name, list(MODEL_TYPES))}; known: {', '.join(MODEL_TYPES)}, and "
+        "bert:<hub id or folder>"
+    )
 
 
 class ControlledConfig(FitConfig):
@@ -39,12 +68,15 @@ class ControlledConfig(FitConfig):
     score_largest: bool = False
     """Whether a larger score is better."""
 
-    dataset: Literal["digits", "mnist", "fmnist", "npz"] = "mnist"
+    dataset: Literal[
+        "digits", "mnist", "fmnist", "cifar10", "cifar100", "cifar100coarse", "svhn", "stsb", "npz"
+    ] = "cifar10"
     """Where inputs come from; digits is bundled with scikit-learn, npz reads ``data_path``."""
     data_dir: Annotated[str, NO_EFFECT] = "./data"
     """Folder of downloaded data sets; what is absent is downloaded to it."""
     data_path: Annotated[OptionalText, INPUT_FILE] = None
-    """For npz: a file with x_train, y_train, x_test, y_test and, optionally, changed_train."""
+    """For npz, a file with x_train, y_train, x_test, y_test and, optionally, changed_train; for
+    stsb, a folder with train.* and validation.* as JSONL, CSV or parquet."""
     num_train_samples: int = 1000
     """Size of the stratified random training subset; 0 or less for all."""
     num_test_samples: int = 1000
@@ -60,8 +92,13 @@ class ControlledConfig(FitConfig):
     change_label_per_class: Annotated[Any, NO_EFFECT] = None
     """Accepted for published plans and ignored."""
 
-    model_type: Literal["mlp"] = "mlp"
-    """Architecture."""
+    model_type: Annotated[
+        str,
+        AfterValidator(_known_model),
+        Field(json_schema_extra={"examples": [*MODEL_TYPES, "bert:<id or folder>"]}),
+    ] = "resnet18"
+    """Architecture: mlp, one of torchvision's classifiers, or a BERT with random weights; its
+    sizes and vocabulary may come from ``bert:<hub id or folder>``."""
     mlp_hidden_layer_sizes: Annotated[tuple[PositiveInt, ...], Strict(False)] = (250, 100)
     """Widths of the MLP's hidden layers."""
     init_rnd_seed: Seed = None
@@ -90,26 +127,38 @@ class ControlledConfig(FitConfig):
     """Logits are divided by it before the softmax."""
     batch_size: PositiveInt = 128
     """Inputs per update."""
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    """Of the passes through the model: exact, TensorFloat-32 products on GPUs that have them, or
+    bfloat16 autocast; weights, losses and measurements stay in float32."""
     diagnostics: bool = True
     """Whether gradients, rewards and their deviation are measured; never changes training."""
 
     def identity(self) -> dict[str, Any]:
-        """The keys that can change results, and which edition of the data ``data_dir`` holds."""
-        return super().identity() | {"data_edition": self._data_edition()}
+        """The keys that can change results; folders of data and vocabularies by content."""
+        found = super().identity() | {"data_edition": data_edition(self.dataset, self.data_dir)}
+        vocabulary = Path(self.model_type.removeprefix(BERT_PREFIX))
+        if self.is_bert and vocabulary.is_dir():
+            found["model_type"] = {"sha256": content_hash(vocabulary)}
+        return found
 
-    def _data_edition(self) -> str | None:
-        """A content hash where the folder holds another edition than the published one."""
-        if self.dataset not in _IDX_FOLDERS:
-            return None
-        raw = Path(self.data_dir) / _IDX_FOLDERS[self.dataset]
-        found = {name: raw / name for name in _IDX_BYTES if (raw / name).exists()}
-        if all(path.stat().st_size == _IDX_BYTES[name] for name, path in found.items()):
-            return None
-        return "-".join(content_hash(path)[:8] for path in found.values())
+    @property
+    def is_bert(self) -> bool:
+        """Whether the model reads texts."""
+        return self.model_type.startswith("bert")
 
-    def reads_files(self, referenced: Set[str | int]) -> bool:
-        """Whether data or weights come from files; digits come with scikit-learn."""
-        return self.dataset != "digits" or bool(self.input_files().keys() - referenced)
+    @property
+    def data_source(self) -> tuple[str | None, ...]:
+        """What the pool of inputs depends on."""
+        vocabulary = self.model_type if self.dataset == "stsb" else None
+        return self.dataset, self.data_dir, self.data_path, vocabulary
+
+    def needs_preflight(self, referenced: Set[str | int]) -> bool:
+        """Whether files, or a model that takes some sizes only, have to be looked at.
+
+        Digits, bundled and of one size, and an MLP need no look, and so no torch yet.
+        """
+        known = self.dataset == "digits" and self.model_type == "mlp"
+        return not known or bool(self.input_files().keys() - referenced)
 
     @property
     def multi_label(self) -> bool:
@@ -159,8 +208,16 @@ class ControlledConfig(FitConfig):
             )
         if self.dataset == "npz" and self.data_path is None:
             yield Problem("dataset 'npz' needs the path of a file here", "data_path", None)
-        if self.dataset != "npz" and self.data_path is not None:
-            yield Problem("only dataset 'npz' reads a file; remove it", "data_path", self.data_path)
+        if self.dataset not in ("npz", "stsb") and self.data_path is not None:
+            yield Problem(
+                "only the datasets npz and stsb read it; remove it", "data_path", self.data_path
+            )
+        if self.is_bert != (self.dataset == "stsb"):
+            yield Problem(
+                "BERT reads dataset 'stsb', and only BERT does; change one of the two",
+                "model_type",
+                self.model_type,
+            )
         yield from self._label_problems()
 
     def _label_problems(self) -> Iterator[Problem]:
@@ -180,9 +237,12 @@ class ControlledConfig(FitConfig):
                 "frac_samples_to_modify_labels",
                 self.frac_samples_to_modify_labels,
             )
-        if self.dataset != "npz" and k > NUM_CLASSES:
-            yield Problem(f"{self.dataset} has {NUM_CLASSES} classes", "num_labels_per_sample", k)
-        if self.dataset != "npz" and k == NUM_CLASSES and self.frac_samples_to_modify_labels > 0:
+        classes = NUM_CLASSES.get(self.dataset)
+        if classes is None:
+            return
+        if k > classes:
+            yield Problem(f"{self.dataset} has {classes} classes", "num_labels_per_sample", k)
+        if k == classes and self.frac_samples_to_modify_labels > 0:
             yield Problem(
                 "leaves no class to change a label to; lower it", "num_labels_per_sample", k
             )

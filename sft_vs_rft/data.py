@@ -12,6 +12,7 @@ from torch import Tensor
 from common.errors import UserError
 from common.seeding import seeded
 from sft_vs_rft.config import ControlledConfig
+from sft_vs_rft.inputs import Inputs
 from sft_vs_rft.labels import draw_changed, draw_label_sets, draw_labels_outside
 from sft_vs_rft.pools import Pool, load_pool
 
@@ -22,13 +23,15 @@ log = logging.getLogger(__name__)
 class Data:
     """Training and test inputs with their labels. N training, M test inputs, C classes."""
 
-    train_inputs: Tensor  # [N, ...] float32
+    train_inputs: Inputs  # N
     train_labels: Tensor  # [N] int64, after the changes
-    test_inputs: Tensor  # [M, ...] float32
+    test_inputs: Inputs  # M
     test_labels: Tensor  # [M] int64
     label_sets: Tensor  # [C, k] int64
     changed: Tensor  # [N] bool, on the CPU: batches are laid out there
     num_classes: int
+    input_shape: tuple[int, ...]
+    """Of one input; empty for texts."""
     record: dict[str, Any]
     """What was drawn, as plain values: indices, label sets, changed positions."""
 
@@ -39,10 +42,11 @@ def make_data(config: ControlledConfig, device: torch.device) -> Data:
     Raises:
         UserError: the data cannot be had, or too little of it to draw the subset.
     """
-    pool = load_pool(config.dataset, config.data_dir, config.data_path)
+    pool = load_pool(config)
     with seeded(config.samples_rnd_seed):
         train_indices = _subset(pool.train_labels, config.num_train_samples, "num_train_samples")
-        test_indices = _subset(pool.test_labels, config.num_test_samples, "num_test_samples")
+        test_size = 0 if pool.test_is_whole else config.num_test_samples
+        test_indices = _subset(pool.test_labels, test_size, "num_test_samples")
         label_sets = draw_label_sets(pool.num_classes, config.num_labels_per_sample)
         labels = pool.train_labels[train_indices]
         positions = draw_changed(len(labels), config.frac_samples_to_modify_labels)
@@ -51,13 +55,14 @@ def make_data(config: ControlledConfig, device: torch.device) -> Data:
             labels = labels.index_copy(0, positions, new)
     changed = _changed_mask(pool, train_indices, positions)
     return Data(
-        train_inputs=pool.normalise(pool.train_inputs[train_indices]).to(device),
+        train_inputs=pool.take_train(train_indices, device),
         train_labels=labels.to(device),
-        test_inputs=pool.normalise(pool.test_inputs[test_indices]).to(device),
+        test_inputs=pool.take_test(test_indices, device),
         test_labels=pool.test_labels[test_indices].to(device),
         label_sets=label_sets.to(device),
         changed=changed,
         num_classes=pool.num_classes,
+        input_shape=pool.input_shape,
         record={
             "train_indices": train_indices.tolist(),
             "test_indices": test_indices.tolist(),

@@ -1,24 +1,30 @@
-"""What is measured beside the update: norms of parts of the gradient, rewards, their deviation.
-
-For an objective that is a mean over inputs, the gradients of the two parts of a batch, weighted
-by their share of it, add up to the update's gradient. So one pass over the changed inputs alone,
-a tenth of the batch, gives both parts' gradients.
-"""
+"""What is measured beside the update: norms of parts of the gradient, means over parts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sft_vs_rft.config import CHANGED, OTHERS
 
 _CHUNK = 4096
 
 
-def flat(tensors: Sequence[Tensor]) -> Tensor:
-    """All numbers of ``tensors`` in one vector."""
+def couples_inputs(model: nn.Module) -> bool:
+    """Whether an input's output depends on the others, or on a draw, in training mode.
+
+    Such a model sees a batch in one pass: a second one would move its state or draw again.
+    """
+    normalises = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
+    return normalises or any(
+        isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in model.modules()
+    )
+
+
+def flat(tensors: Iterable[Tensor]) -> Tensor:
+    """A copy of all numbers of ``tensors`` in one vector."""
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
@@ -32,20 +38,31 @@ def norm(vector: Tensor) -> Tensor:
     return torch.linalg.vector_norm(torch.cat([chunks, vector[whole:]]))
 
 
-def others_gradient(update: Tensor, changed: Tensor, num_changed: int, num_inputs: int) -> Tensor:
-    """Gradient of the other inputs' mean, from the update's and the changed inputs' means.
+def gradient_norms(
+    update: Tensor, changed: Tensor | None, num_changed: int, num_inputs: int
+) -> dict[str, Tensor]:
+    """Norms of the update's gradient and of the gradients of its two parts.
+
+    For an objective that is a mean over inputs, the parts' gradients, weighted by their share of
+    the batch, add up to the update's.
 
     Args:
         update: [P] gradient of the mean over all inputs.
-        changed: [P] gradient of the mean over the changed ones.
-        num_changed: m > 0.
-        num_inputs: B > m.
+        changed: [P] what the changed inputs contribute to ``update``; None where there are none.
+        num_changed: m, the number of changed inputs.
+        num_inputs: B.
 
     Returns:
-        [P], (B update - m changed) / (B - m).
+        Scalars by ``"grad norm"`` and ``"grad norm <part>"``, each the norm of the gradient of the
+        mean over its own inputs; a part without inputs is left out.
     """
-    # The same as a line through both, in one pass over the memory.
-    return torch.lerp(changed, update, num_inputs / (num_inputs - num_changed))
+    norms = {"grad norm": norm(update)}
+    if changed is not None:
+        norms[f"grad norm {CHANGED}"] = norm(changed) * (num_inputs / num_changed)
+        if num_changed < num_inputs:
+            others = norm(update - changed) * (num_inputs / (num_inputs - num_changed))
+            norms[f"grad norm {OTHERS}"] = others
+    return norms
 
 
 def part_means(values: dict[str, Tensor], num_changed: int) -> dict[str, Tensor]:
@@ -65,12 +82,3 @@ def part_means(values: dict[str, Tensor], num_changed: int) -> dict[str, Tensor]
             names = [f"{name} {part}" for name in values]
             means |= dict(zip(names, rows.mean(1).unbind(), strict=True))
     return means
-
-
-def norm_report(name_suffix: str, gradient: Tensor, params_norm: Tensor) -> dict[str, Tensor]:
-    """The gradient's norm, absolute and relative to the weights'."""
-    grad_norm = norm(gradient)
-    return {
-        f"grad norm{name_suffix}": grad_norm,
-        f"normalized grad norm{name_suffix}": grad_norm / params_norm,
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from common.experiment import Context
@@ -9,11 +10,11 @@ from common.fit_experiment import FitExperiment
 from common.run_folder import write_json, write_table
 from common.seeding import seeded
 from common.trainer import Trainer
-from sft_vs_rft import models, objectives
+from sft_vs_rft import objectives
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.data import Data, make_data
-from sft_vs_rft.methods import Batch
-from sft_vs_rft.trainer import ControlledTrainer
+from sft_vs_rft.models import build_model
+from sft_vs_rft.trainer import Batch, ControlledTrainer
 
 PER_INPUT = "per_input"
 
@@ -35,7 +36,7 @@ class ControlledExperiment(FitExperiment[ControlledConfig, Data]):
     def make_model(self, data: Data) -> nn.Module:
         """The classifier with its seeded or loaded initial weights."""
         with seeded(self.config.init_rnd_seed):
-            model = build_model(self.config, tuple(data.train_inputs.shape[1:]), data.num_classes)
+            model = build_model(self.config, data.input_shape, data.num_classes)
         path = self.config.load_model_from_checkpoint
         if path is not None:
             self.load_weights(model, path, self._facts())
@@ -43,7 +44,10 @@ class ControlledExperiment(FitExperiment[ControlledConfig, Data]):
 
     def make_trainer(self, data: Data, model: nn.Module) -> Trainer[Batch]:
         """The trainer of the configured method."""
-        trainer = ControlledTrainer(self.config, data, model)
+        exact = self.config.precision != "tf32"
+        torch.set_float32_matmul_precision("highest" if exact else "high")
+        gpu_ids = self.context.gpu_ids if self.device.type == "cuda" else ()
+        trainer = ControlledTrainer(self.config, data, model, gpu_ids=gpu_ids)
         trainer.facts = self._facts()
         return trainer
 
@@ -83,10 +87,3 @@ class ControlledExperiment(FitExperiment[ControlledConfig, Data]):
             earlier = pd.read_parquet(path)
             now = pd.concat([earlier[earlier.epochs_trained < trainer.epoch], now])
         write_table(path, now)
-
-
-def build_model(
-    config: ControlledConfig, input_shape: tuple[int, ...], num_classes: int
-) -> nn.Module:
-    """The classifier that the configuration names, with fresh weights."""
-    return models.mlp(input_shape, config.mlp_hidden_layer_sizes, num_classes)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -12,88 +12,80 @@ from sft_vs_rft import objectives
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Inputs of one update; those whose label was changed come first."""
+class Predictions:
+    """What the policy says of some inputs, and what is asked of it. b inputs, C classes."""
 
-    inputs: Tensor  # [B, ...]
-    labels: Tensor  # [B] int64, or [B, k] where the loss is the mean over k labels
-    rewards: Tensor  # [B, C]
-    reference: Tensor | None  # [B, C] log-probabilities that the KL penalty is measured from
-    num_changed: int
-    drawn: Tensor | None = None  # [B] int64, one sampled label per input
-
-    @property
-    def num_inputs(self) -> int:
-        """B."""
-        return len(self.inputs)
-
-    def with_drawn_labels(self, logits: Tensor) -> Batch:
-        """The batch with one label per input drawn from the policy softmax(logits)."""
-        return replace(self, drawn=torch.multinomial(logits.detach().softmax(-1), 1).squeeze(1))
+    logits: Tensor  # [b, C]
+    labels: Tensor  # [b] int64, or [b, k] where the loss is the mean over k labels
+    rewards: Tensor  # [b, C]
+    reference: Tensor | None = None  # [b, C] log-probabilities the KL penalty is measured from
+    drawn: Tensor | None = None  # [b] int64, one label per input drawn from the policy
 
     def drawn_rewards(self) -> Tensor:
-        """[B] rewards of the drawn labels."""
+        """[b] rewards of the drawn labels."""
         assert self.drawn is not None
         return self.rewards.gather(1, self.drawn[:, None]).squeeze(1)
 
-    def changed_part(self) -> Batch:
-        """The inputs whose label was changed."""
-        m = self.num_changed
-        return Batch(
-            self.inputs[:m],
-            self.labels[:m],
-            self.rewards[:m],
-            None if self.reference is None else self.reference[:m],
-            m,
-            None if self.drawn is None else self.drawn[:m],
-        )
+
+def draw_labels(logits: Tensor) -> Tensor:
+    """[b] one label per input drawn from softmax(logits [b, C])."""
+    return torch.multinomial(logits.detach().softmax(-1), 1).squeeze(1)
+
+
+def joined(parts: Sequence[Predictions]) -> Predictions:
+    """The predictions of all parts, one after the other, without their graphs."""
+    values = {}
+    for field in fields(Predictions):
+        tensors = [getattr(part, field.name) for part in parts]
+        values[field.name] = None if tensors[0] is None else torch.cat(tensors).detach()
+    return Predictions(**values)
 
 
 @dataclass(frozen=True)
 class Method:
     """What is optimised. Means over inputs are the caller's."""
 
-    objective: Callable[[Tensor, Batch], Tensor]
-    """[B] from logits [B, C]."""
-    kl: Callable[[Tensor, Batch], Tensor]
-    """[B] KL(policy || reference), or its estimate, in nats."""
+    objective: Callable[[Predictions], Tensor]
+    """[b]."""
+    kl: Callable[[Predictions], Tensor]
+    """[b] KL(policy || reference), or its estimate, in nats."""
     maximised: bool
     sampled: bool = False
-    """Whether the batch needs drawn labels."""
+    """Whether it needs drawn labels."""
 
-    def penalised(self, logits: Tensor, batch: Batch, kl_coef: float) -> tuple[Tensor, Tensor]:
-        """The objective with its KL penalty, and the KL; each [B]."""
-        objective = self.objective(logits, batch)
-        if batch.reference is None:
+    def penalised(self, predictions: Predictions, kl_coef: float) -> tuple[Tensor, Tensor]:
+        """The objective with its KL penalty, and the KL; each [b]."""
+        objective = self.objective(predictions)
+        if predictions.reference is None:
             return objective, torch.zeros_like(objective)
-        kl = self.kl(logits, batch)
+        kl = self.kl(predictions)
         return objective - kl_coef * kl if self.maximised else objective + kl_coef * kl, kl
 
 
-def _exact_kl(logits: Tensor, batch: Batch) -> Tensor:
-    assert batch.reference is not None
-    return objectives.kl_divergence(logits, batch.reference)
+def _exact_kl(predictions: Predictions) -> Tensor:
+    assert predictions.reference is not None
+    return objectives.kl_divergence(predictions.logits, predictions.reference)
 
 
-def _sampled_kl(logits: Tensor, batch: Batch) -> Tensor:
+def _sampled_kl(predictions: Predictions) -> Tensor:
     # As published. Its gradient, grad log pi(y) of the draw, is zero in expectation.
-    assert batch.reference is not None and batch.drawn is not None
-    return objectives.sampled_kl(logits, batch.reference, batch.drawn)
+    assert predictions.reference is not None and predictions.drawn is not None
+    return objectives.sampled_kl(predictions.logits, predictions.reference, predictions.drawn)
 
 
-def _reinforce(logits: Tensor, batch: Batch) -> Tensor:
-    assert batch.drawn is not None
-    return objectives.reinforce(logits, batch.rewards, batch.drawn)
+def _reinforce(predictions: Predictions) -> Tensor:
+    assert predictions.drawn is not None
+    return objectives.reinforce(predictions.logits, predictions.rewards, predictions.drawn)
 
 
 METHODS = {
     "supervised": Method(
-        lambda logits, batch: objectives.cross_entropy(logits, batch.labels),
+        lambda given: objectives.cross_entropy(given.logits, given.labels),
         _exact_kl,
         maximised=False,
     ),
     "expected_reinforce": Method(
-        lambda logits, batch: objectives.expected_reward(logits, batch.rewards),
+        lambda given: objectives.expected_reward(given.logits, given.rewards),
         _exact_kl,
         maximised=True,
     ),

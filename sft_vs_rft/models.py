@@ -5,8 +5,36 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
+
+from common.errors import UserError
+from sft_vs_rft.config import VISION_MODELS, ControlledConfig
+
+_SMALLEST_SIDE = {"vgg": 32, "densenet": 29, "googlenet": 15, "inception": 75}
+
+
+def build_model(
+    config: ControlledConfig, input_shape: tuple[int, ...], num_classes: int
+) -> nn.Module:
+    """The classifier that the configuration names, with fresh weights.
+
+    Args:
+        config: names the architecture.
+        input_shape: of one input; empty for texts.
+        num_classes: C.
+
+    Raises:
+        UserError: the architecture does not take inputs of this shape.
+    """
+    if config.model_type == "mlp":
+        return mlp(input_shape, config.mlp_hidden_layer_sizes, num_classes)
+    if config.is_bert:
+        from sft_vs_rft.bert import bert
+
+        return bert(config.model_type, num_classes)
+    return vision_model(config.model_type, input_shape, num_classes)
 
 
 def mlp(
@@ -25,3 +53,58 @@ def mlp(
     for width_in, width_out in itertools.pairwise(widths):
         layers += [nn.Linear(width_in, width_out), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
+
+
+def vision_model(model_type: str, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    """One of torchvision's classifiers, its last layer new, its first fitted to the channels.
+
+    Random draws come in the published order: torchvision's own 1000-class model, then the last
+    layer, then the first where the input is not RGB.
+
+    Raises:
+        UserError: inputs are no images, or smaller than the architecture takes.
+    """
+    import torchvision.models
+
+    if len(input_shape) != 3:
+        raise UserError(f"'model_type' = '{model_type}': needs images, [channels, height, width]")
+    channels, *sides = input_shape
+    smallest = next((s for name, s in _SMALLEST_SIDE.items() if model_type.startswith(name)), 1)
+    if min(sides) < smallest:
+        raise UserError(
+            f"'model_type' = '{model_type}': needs images of at least {smallest} x {smallest}, "
+            f"not {sides[0]} x {sides[1]}"
+        )
+    name = VISION_MODELS[model_type]
+    extra: dict[str, Any] = {}
+    if model_type in ("googlenet", "inception_v3"):
+        extra = {"aux_logits": False, "init_weights": True}
+    model: nn.Module = getattr(torchvision.models, name)(weights=None, **extra)
+    last = "fc" if hasattr(model, "fc") else "classifier"
+    _replace_last_layer(model, last, num_classes)
+    if channels != 3:
+        _replace_first_layer(model, channels)
+    return model
+
+
+def _replace_last_layer(model: nn.Module, name: str, num_classes: int) -> None:
+    layer = getattr(model, name)
+    if isinstance(layer, nn.Sequential):  # VGG: linear layers with dropout between them
+        layer[-1] = nn.Linear(layer[-1].in_features, num_classes)
+    else:
+        setattr(model, name, nn.Linear(layer.in_features, num_classes))
+
+
+def _replace_first_layer(model: nn.Module, channels: int) -> None:
+    """Puts a convolution of the same form over ``channels`` in the place of the first one."""
+    path, old = next((n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d))
+    parent, _, name = path.rpartition(".")
+    new = nn.Conv2d(
+        channels,
+        old.out_channels,
+        old.kernel_size,  # type: ignore[arg-type]
+        old.stride,  # type: ignore[arg-type]
+        old.padding,  # type: ignore[arg-type]
+        bias=old.bias is not None,
+    )
+    setattr(model.get_submodule(parent), name, new)

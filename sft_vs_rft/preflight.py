@@ -2,76 +2,100 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from common import checkpoint
 from common.errors import Problem, UserError
 from common.plan import Run
 from sft_vs_rft.config import ControlledConfig
-from sft_vs_rft.experiment import build_model
+from sft_vs_rft.models import build_model
 from sft_vs_rft.pools import Pool, load_pool
 
 
 def check(runs: Sequence[Run]) -> list[Problem]:
-    """Everything wrong with the data and checkpoints that ``runs`` name; each is read once.
+    """Everything wrong with the data, models and checkpoints that ``runs`` name.
 
-    A checkpoint that an earlier stage of the plan makes is checked when it is there.
+    Each file is read once. A checkpoint that an earlier stage of the plan makes is checked when it
+    is there.
     """
-    pool_of = functools.cache(_try_pool)
-    weights_of = functools.cache(_try_weights)
+    files = _Files()
     problems: list[Problem] = []
     for run in runs:
-        config = run.config
-        assert isinstance(config, ControlledConfig)
-        key = "data_path" if config.dataset == "npz" else "dataset"
-        pool = pool_of(config.dataset, config.data_dir, config.data_path)
-        if isinstance(pool, UserError):
-            found = [Problem(str(pool), key, getattr(config, key))]
-        else:
-            found = list(_label_problems(config, pool))
-            referenced = {reference.key[0] for reference in run.references}
-            if config.load_model_from_checkpoint and "load_model_from_checkpoint" not in referenced:
-                weights = weights_of(config.load_model_from_checkpoint)
-                found += _checkpoint_problems(config, pool, weights)
-        if config.trainer_checkpoint:
-            state = weights_of(config.trainer_checkpoint)
-            if isinstance(state, UserError):
-                found.append(Problem(str(state), "trainer_checkpoint", config.trainer_checkpoint))
+        referenced = {reference.key[0] for reference in run.references}
+        assert isinstance(run.config, ControlledConfig)
+        found = list(_run_problems(run.config, referenced, files))
         problems += [problem.at(run.where) for problem in found]
     return problems
 
 
-def _try_pool(dataset: str, data_dir: str, data_path: str | None) -> Pool | UserError:
-    try:
-        return load_pool(dataset, data_dir, data_path)
-    except UserError as error:
-        return error
+class _Files:
+    """What the runs' files hold; a file that cannot be used stands as the error it raised."""
+
+    def __init__(self) -> None:
+        self._pools: dict[Any, Pool | UserError] = {}
+        self._models: dict[Any, nn.Module | UserError] = {}
+        self._weights: dict[str, dict[str, Tensor] | UserError] = {}
+
+    def pool(self, config: ControlledConfig) -> Pool | UserError:
+        """The data."""
+        key = config.data_source
+        if key not in self._pools:
+            try:
+                self._pools[key] = load_pool(config)
+            except UserError as error:
+                self._pools[key] = error
+        return self._pools[key]
+
+    def model(self, config: ControlledConfig, pool: Pool) -> nn.Module | UserError:
+        """The model without numbers in its weights."""
+        key = config.model_type, config.mlp_hidden_layer_sizes, config.data_source
+        if key not in self._models:
+            try:
+                with torch.device("meta"):
+                    model = build_model(config, pool.input_shape, pool.num_classes)
+                self._models[key] = model
+            except UserError as error:
+                self._models[key] = error
+        return self._models[key]
+
+    def weights(self, path: str) -> dict[str, Tensor] | UserError:
+        """The weights in a checkpoint."""
+        if path not in self._weights:
+            try:
+                self._weights[path] = checkpoint.weights(checkpoint.load(Path(path)))
+            except UserError as error:
+                self._weights[path] = error
+        return self._weights[path]
 
 
-def _try_weights(path: str) -> dict[str, Tensor] | UserError:
-    try:
-        return checkpoint.weights(checkpoint.load(Path(path)))
-    except UserError as error:
-        return error
-
-
-def _checkpoint_problems(
-    config: ControlledConfig, pool: Pool, weights: dict[str, Tensor] | UserError
+def _run_problems(
+    config: ControlledConfig, referenced: set[str | int], files: _Files
 ) -> Iterator[Problem]:
-    key, path = "load_model_from_checkpoint", config.load_model_from_checkpoint
-    if isinstance(weights, UserError):
-        yield Problem(str(weights), key, path)
+    if config.trainer_checkpoint:
+        state = files.weights(config.trainer_checkpoint)
+        if isinstance(state, UserError):
+            yield Problem(str(state), "trainer_checkpoint", config.trainer_checkpoint)
+    pool = files.pool(config)
+    if isinstance(pool, UserError):
+        key = "dataset" if config.data_path is None else "data_path"
+        yield Problem(str(pool), key, getattr(config, key))
         return
-    with torch.device("meta"):
-        model = build_model(config, pool.input_shape, pool.num_classes)
-    wrong = checkpoint.misfits(model, weights)
-    if wrong:
-        yield Problem("does not fit the model: " + "; ".join(wrong), key, path)
+    yield from _label_problems(config, pool)
+    model = files.model(config, pool)
+    if isinstance(model, UserError):
+        yield Problem(str(model))
+    elif config.load_model_from_checkpoint and "load_model_from_checkpoint" not in referenced:
+        key, path = "load_model_from_checkpoint", config.load_model_from_checkpoint
+        weights = files.weights(path)
+        if isinstance(weights, UserError):
+            yield Problem(str(weights), key, path)
+        elif wrong := checkpoint.misfits(model, weights):
+            yield Problem("does not fit the model: " + "; ".join(wrong), key, path)
 
 
 def _label_problems(config: ControlledConfig, pool: Pool) -> Iterator[Problem]:

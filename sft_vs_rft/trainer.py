@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -10,20 +12,57 @@ from torch import Tensor, nn
 from common.batches import pass_over_loader, shuffled
 from common.trainer import Trainer
 from sft_vs_rft import objectives
-from sft_vs_rft.config import CHANGED, OTHERS, ControlledConfig
+from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.data import Data
-from sft_vs_rft.diagnostics import flat, norm, norm_report, others_gradient, part_means
-from sft_vs_rft.methods import METHODS, Batch
+from sft_vs_rft.diagnostics import couples_inputs, flat, gradient_norms, norm, part_means
+from sft_vs_rft.inputs import Inputs
+from sft_vs_rft.methods import METHODS, Predictions, draw_labels, joined
 from sft_vs_rft.rewards import reward_table
 
 _OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
 _LARGEST_PASS = 1024  # inputs of a pass without gradients, unless a batch is larger
 
 
-class ControlledTrainer(Trainer[Batch]):
-    """Trains on the exact or sampled policy gradient, or on cross-entropy."""
+@dataclass(frozen=True)
+class Batch:
+    """Positions of the inputs of one update, on the CPU."""
 
-    def __init__(self, config: ControlledConfig, data: Data, model: nn.Module) -> None:
+    changed: Tensor  # [m] int64, those whose label was changed
+    others: Tensor  # [B - m] int64
+
+    @property
+    def num_inputs(self) -> int:
+        """B."""
+        return len(self.changed) + len(self.others)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A forward and backward pass: predictions and objective, [b] with its penalty and [b] KL."""
+
+    predictions: Predictions
+    objective: Tensor
+    kl: Tensor
+
+
+class ControlledTrainer(Trainer[Batch]):
+    """Trains on the exact or sampled policy gradient, or on cross-entropy.
+
+    The changed inputs of a batch are passed through the model first, then the others, and their
+    gradients add up. So what the changed inputs contribute is known half-way, at no cost. A model
+    that couples inputs (BatchNorm) sees the batch in one pass; there the contribution takes one
+    more backward pass through the same graph.
+    """
+
+    def __init__(
+        self,
+        config: ControlledConfig,
+        data: Data,
+        model: nn.Module,
+        *,
+        gpu_ids: Sequence[int] = (),
+    ) -> None:
+        """``gpu_ids``: more than one share each pass among them."""
         optimizer = _OPTIMIZERS[config.optimizer](
             model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
         )
@@ -31,7 +70,10 @@ class ControlledTrainer(Trainer[Batch]):
         self.config = config
         self.data = data
         self.method = METHODS[config.opt_method]
+        several = len(gpu_ids) > 1
+        self.network = nn.DataParallel(model, list(gpu_ids)) if several else model
         self.params = [param for param in model.parameters() if param.requires_grad]
+        self.couples_inputs = couples_inputs(model)
         self.rewards = reward_table(
             data.train_labels,
             data.num_classes,
@@ -46,19 +88,27 @@ class ControlledTrainer(Trainer[Batch]):
             self.test_targets = data.label_sets[data.test_labels]
         self.reference = self._reference()
 
-    def policy_logits(self, inputs: Tensor) -> Tensor:
-        """Logits of the policy at its temperature, [B, C]."""
-        logits: Tensor = self.model(inputs) / self.config.logits_temperature
-        return logits
+    def policy_logits(self, inputs: Inputs, positions: Tensor) -> Tensor:
+        """Logits of the policy at its temperature for the inputs at ``positions`` [b], [b, C]."""
+        with self._autocast():
+            logits: Tensor = self.network(inputs.take(positions))
+        return logits.float() / self.config.logits_temperature
 
-    def logits_without_grad(self, inputs: Tensor) -> Tensor:
-        """The policy's logits for many inputs, [N, C], measured in evaluation mode."""
-        training = self.model.training
-        self.model.eval()
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        if self.config.precision != "bf16":
+            return contextlib.nullcontext()
+        return torch.autocast(self.rewards.device.type, torch.bfloat16)
+
+    def logits_without_grad(self, inputs: Inputs) -> Tensor:
+        """The policy's logits for all inputs, [N, C], in evaluation mode."""
+        logits = torch.empty(len(inputs), self.data.num_classes, device=inputs.device)
+        largest = max(self.config.batch_size, _LARGEST_PASS)
+        training = self.network.training
+        self.network.eval()
         with torch.no_grad():
-            size = max(self.config.batch_size, _LARGEST_PASS)
-            logits = torch.cat([self.policy_logits(chunk) for chunk in inputs.split(size)])
-        self.model.train(training)
+            for positions in inputs.chunks(torch.arange(len(inputs)), largest):
+                logits[positions.to(inputs.device)] = self.policy_logits(inputs, positions)
+        self.network.train(training)
         return logits
 
     def _reference(self) -> Tensor | None:
@@ -70,91 +120,103 @@ class ControlledTrainer(Trainer[Batch]):
         return self.logits_without_grad(self.data.train_inputs).log_softmax(-1)
 
     def batches(self) -> Iterator[Batch]:
-        """The training inputs in random order, within each batch the changed ones first."""
+        """The training inputs in random order."""
         for chosen in shuffled(len(self.data.changed)).split(self.config.batch_size):
             changed = self.data.changed[chosen]
-            layout = torch.cat([chosen[changed], chosen[~changed]])
-            index = layout.to(self.rewards.device, non_blocking=True)
-            yield Batch(
-                self.data.train_inputs[index],
-                self.targets[index],
-                self.rewards[index],
-                None if self.reference is None else self.reference[index],
-                num_changed=int(changed.sum()),
-            )
+            yield Batch(chosen[changed], chosen[~changed])
 
     def train_step(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
         """One step of descent on the mean loss, or of ascent on the mean penalised reward."""
-        logits = self.policy_logits(batch.inputs)  # [B, C]
-        if self.method.sampled:
-            batch = batch.with_drawn_labels(logits)
-        objective, kl = self.method.penalised(
-            logits, batch, self.config.kl_regularization_coeff
-        )  # [B], [B]
-        loss = -objective.mean() if self.method.maximised else objective.mean()
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        step = self._step_in_one_pass if self.couples_inputs else self._step_in_parts
+        passes, changed_gradient = step(batch)
         with torch.no_grad():
-            report = self._measure_predictions(logits.detach(), batch, objective, kl)
-        if self.config.diagnostics:
-            report |= self._measure_gradients(batch)
+            report = self._measure_predictions(passes, len(batch.changed))
+            if self.config.diagnostics:
+                report |= self._measure_gradients(batch, changed_gradient)
         self.optimizer.step()
         size = float(batch.num_inputs)
         return report, {"train loss": size, "train accuracy": size}
 
-    def _measure_predictions(
-        self, logits: Tensor, batch: Batch, objective: Tensor, kl: Tensor
-    ) -> dict[str, Tensor]:
-        """Losses, accuracies and rewards of the predictions made before the update."""
-        loss = objectives.cross_entropy(logits, batch.labels).mean()
-        if self.config.multi_label:
-            report = {"train loss": loss}
-            if self.config.diagnostics:
-                report |= {"reg objective value": objective.mean(), "kl reg": kl.mean()}
-            return report
-        correct = (logits.argmax(-1) == batch.labels).float()  # [B]
-        report = {"train loss": loss, "train accuracy": correct.mean()}
-        if not self.config.diagnostics:
-            return report
-        value, std = objectives.reward_mean_std(logits, batch.rewards)  # [B], [B]
-        reward = value if batch.drawn is None else batch.drawn_rewards()
-        report |= {
-            "reg objective value": objective.mean(),
-            "kl reg": kl.mean(),
-            "reward": reward.mean(),
-        }
-        if batch.num_changed:
-            per_input = {
-                "reg objective": objective,
-                "train accuracy": correct,
-                "reward": reward,
-                "avg reward std": std,
-            }
-            report |= part_means(per_input, batch.num_changed)
-        return report
+    def _step_in_parts(self, batch: Batch) -> tuple[list[Pass], Tensor | None]:
+        """Adds up the batch's gradient; gives the passes and what the changed inputs add."""
+        passes, changed_gradient = [], None
+        for part in (batch.changed, batch.others):
+            if len(part):
+                for positions in self.data.train_inputs.chunks(part, batch.num_inputs):
+                    passes.append(self._forward(positions))
+                    self._loss(passes[-1].objective, batch.num_inputs).backward()
+                if part is batch.changed and self.config.diagnostics:
+                    changed_gradient = flat(self._gradients())
+        return passes, changed_gradient
 
-    def _measure_gradients(self, batch: Batch) -> dict[str, Tensor]:
-        """Norms of the update's gradient, and of those of its two parts, before the update."""
-        update = flat([param.grad for param in self.params])  # type: ignore[misc]
-        params_norm = norm(flat([param.detach() for param in self.params]))
-        report = {"params_norm": params_norm} | norm_report("", update, params_norm)
-        if not batch.num_changed:
-            return report
-        changed = self._changed_gradient(batch)
-        report |= norm_report(f" {CHANGED}", changed, params_norm)
-        if batch.num_changed < batch.num_inputs:
-            others = others_gradient(update, changed, batch.num_changed, batch.num_inputs)
-            report |= norm_report(f" {OTHERS}", others, params_norm)
-        return report
+    def _step_in_one_pass(self, batch: Batch) -> tuple[list[Pass], Tensor | None]:
+        """The same, the whole batch in one forward pass."""
+        made = self._forward(torch.cat([batch.changed, batch.others]))
+        changed_gradient = None
+        if len(batch.changed) and self.config.diagnostics:
+            loss = self._loss(made.objective[: len(batch.changed)], batch.num_inputs)
+            changed_gradient = flat(torch.autograd.grad(loss, self.params, retain_graph=True))
+        self._loss(made.objective, batch.num_inputs).backward()
+        return [made], changed_gradient
 
-    def _changed_gradient(self, batch: Batch) -> Tensor:
-        """[P] gradient of the loss, were the changed inputs the whole batch."""
-        part = batch.changed_part()
-        objective, _ = self.method.penalised(
-            self.policy_logits(part.inputs), part, self.config.kl_regularization_coeff
+    def _forward(self, positions: Tensor) -> Pass:
+        logits = self.policy_logits(self.data.train_inputs, positions)  # [b, C]
+        index = positions.to(self.rewards.device, non_blocking=True)
+        predictions = Predictions(
+            logits,
+            self.targets[index],
+            self.rewards[index],
+            None if self.reference is None else self.reference[index],
+            draw_labels(logits) if self.method.sampled else None,
         )
-        loss = -objective.mean() if self.method.maximised else objective.mean()
-        return flat(torch.autograd.grad(loss, self.params))
+        return Pass(
+            predictions,
+            *self.method.penalised(predictions, self.config.kl_regularization_coeff),
+        )
+
+    def _loss(self, objective: Tensor, num_inputs: int) -> Tensor:
+        """What the objective [b] of some inputs adds to the mean loss over the batch."""
+        total = objective.sum() / num_inputs
+        return -total if self.method.maximised else total
+
+    def _gradients(self) -> list[Tensor]:
+        return [torch.zeros_like(p) if p.grad is None else p.grad for p in self.params]
+
+    def _measure_predictions(self, passes: list[Pass], num_changed: int) -> dict[str, Tensor]:
+        """Losses, accuracies and rewards of the predictions made before the update."""
+        given = joined([made.predictions for made in passes])
+        report = {"train loss": objectives.cross_entropy(given.logits, given.labels).mean()}
+        if self.config.diagnostics:
+            objective = torch.cat([made.objective for made in passes]).detach()
+            kl = torch.cat([made.kl for made in passes]).detach()
+            report |= {"reg objective value": objective.mean(), "kl reg": kl.mean()}
+        if self.config.multi_label:
+            return report
+        correct = (given.logits.argmax(-1) == given.labels).float()  # [B]
+        report["train accuracy"] = correct.mean()
+        if self.config.diagnostics:
+            value, std = objectives.reward_mean_std(given.logits, given.rewards)  # [B], [B]
+            reward = value if given.drawn is None else given.drawn_rewards()
+            report["reward"] = reward.mean()
+            if num_changed:
+                per_input = {
+                    "reg objective": objective,
+                    "train accuracy": correct,
+                    "reward": reward,
+                    "avg reward std": std,
+                }
+                report |= part_means(per_input, num_changed)
+        return report
+
+    def _measure_gradients(self, batch: Batch, changed: Tensor | None) -> dict[str, Tensor]:
+        """Norms of the gradients before the update, absolute and relative to the weights'."""
+        params_norm = norm(flat(self.params))
+        norms = gradient_norms(
+            flat(self._gradients()), changed, len(batch.changed), batch.num_inputs
+        )
+        relative = {f"normalized {name}": value / params_norm for name, value in norms.items()}
+        return {"params_norm": params_norm} | norms | relative
 
     def validate(self) -> dict[str, float]:
         """Loss, and accuracy where there is one label per input, on the test inputs."""

@@ -21,6 +21,7 @@ TOY = "custom:tests.toy:EXPERIMENT"
 
 TINY_DIGITS: dict[str, Any] = {
     "dataset": "digits",
+    "model_type": "mlp",
     "num_train_samples": 60,
     "num_test_samples": 40,
     "mlp_hidden_layer_sizes": [8],

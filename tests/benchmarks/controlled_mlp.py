@@ -73,7 +73,8 @@ class _Ours:
 
     def __init__(self, data: Path, folder: Path) -> None:
         config = ControlledConfig(
-            dataset="npz", data_path=str(data), num_labels_per_sample=5, random_seed=0,
+            dataset="npz", model_type="mlp", data_path=str(data), num_labels_per_sample=5,
+            random_seed=0,
             frac_samples_to_modify_labels=0.1, opt_method="expected_reinforce",
             optimizer="adam", lr=_LR, batch_size=_BATCH,
         )  # fmt: skip

@@ -21,12 +21,17 @@ def main() -> None:
         "base_config": {
             "experiment_name": "{dataset}_{lr}_{batch_size}",
             "dataset": "digits",
+            "model_type": "mlp",
             "load_model_from_checkpoint": "@pretrain.checkpoint",
         },
         "options": {"lr": [1 + i for i in range(100)], "batch_size": list(range(1, 11))},
         "seeds": list(range(10)),
     }
-    pretrain = {"id": "pretrain", "base_config": {"dataset": "digits"}, "seeds": list(range(10))}
+    pretrain = {
+        "id": "pretrain",
+        "base_config": {"dataset": "digits", "model_type": "mlp"},
+        "seeds": list(range(10)),
+    }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "grid.json"
         path.write_text(json.dumps({"configurations": [pretrain, grid]}))

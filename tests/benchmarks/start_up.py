@@ -16,7 +16,8 @@ _ROUNDS = 3
 
 def main() -> None:
     """Prints the median of some rounds, in this process's way and with a worker process."""
-    base = {"dataset": "digits", "num_labels_per_sample": 5, "frac_samples_to_modify_labels": 0.1,
+    base = {"dataset": "digits", "model_type": "mlp", "num_labels_per_sample": 5,
+            "frac_samples_to_modify_labels": 0.1,
             "epochs": 100_000}  # fmt: skip
     for name, scheduling in (("in process", {}), ("with a worker", {"multiprocess": True})):
         seconds = [_seconds_to_first_epoch({"configurations": [{"base_config": base}],

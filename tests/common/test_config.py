@@ -44,7 +44,7 @@ from sft_vs_rft.config import ControlledConfig
             {"num_labels_per_sample": 10, "frac_samples_to_modify_labels": 0.1},
             "'num_labels_per_sample' = 10: leaves no class to change a label to",
         ),
-        ({"num_labels_per_sample": 11}, "'num_labels_per_sample' = 11: mnist has 10 classes"),
+        ({"num_labels_per_sample": 11}, "'num_labels_per_sample' = 11: cifar10 has 10 classes"),
         (
             {"use_multiple_labels_per_sample": True},
             "'use_multiple_labels_per_sample' = true: needs 'num_labels_per_sample' above 1",

@@ -37,7 +37,7 @@ def test_options_are_a_product_in_file_order_the_last_key_fastest(tmp_path: Path
 
 
 def test_a_seed_moves_all_seed_keys_together(tmp_path: Path) -> None:
-    base = {"dataset": "digits"}
+    base = {"dataset": "digits", "model_type": "mlp"}
     plan = load(tmp_path, {"base_config": base, "seeds": [4, 5]}, experiment="sft_vs_rft")
     keys = ("random_seed", "samples_rnd_seed", "init_rnd_seed")
     assert values(plan, *keys) == [(4, 4, 4), (5, 5, 5)]
@@ -71,7 +71,7 @@ def test_overrides_win_and_an_overridden_option_leaves_the_product(tmp_path: Pat
 
 
 def test_overriding_a_seed_key_leaves_the_others_moving(tmp_path: Path) -> None:
-    configuration = {"base_config": {"dataset": "digits"}, "seeds": [1, 2]}
+    configuration = {"base_config": {"dataset": "digits", "model_type": "mlp"}, "seeds": [1, 2]}
     plan = load(tmp_path, configuration, experiment="sft_vs_rft", overrides={"random_seed": 9})
     assert values(plan, "random_seed", "init_rnd_seed") == [(9, 1), (9, 2)]
 
@@ -249,12 +249,17 @@ def test_malformed_files(tmp_path: Path, text: str, message: str) -> None:
 
 def test_ten_thousand_configurations_are_read_without_torch(tmp_path: Path) -> None:
     grid = {
-        "base_config": {"dataset": "digits", "experiment_name": "{lr}_{batch_size}",
+        "base_config": {"dataset": "digits", "model_type": "mlp",
+                        "experiment_name": "{lr}_{batch_size}",
                         "load_model_from_checkpoint": "@pre.checkpoint"},
         "options": {"lr": [1 + i for i in range(100)], "batch_size": list(range(1, 11))},
         "seeds": list(range(10)),
     }  # fmt: skip
-    stage = {"id": "pre", "base_config": {"dataset": "digits"}, "seeds": list(range(10))}
+    stage = {
+        "id": "pre",
+        "base_config": {"dataset": "digits", "model_type": "mlp"},
+        "seeds": list(range(10)),
+    }
     path = tmp_path / "big.json"
     path.write_text(json.dumps({"configurations": [stage, grid]}))
     program = (

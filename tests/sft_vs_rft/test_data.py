@@ -13,13 +13,15 @@ from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.data import Data, make_data
 from sft_vs_rft.labels import draw_changed, draw_label_sets, draw_labels_outside
 from sft_vs_rft.models import mlp
-from sft_vs_rft.pools import load_pool
+from sft_vs_rft.own_arrays import npz_pool
 
 CPU = torch.device("cpu")
 
 
 def data(**keys: Any) -> Data:
-    return make_data(ControlledConfig.model_validate({"dataset": "digits", **keys}), CPU)
+    return make_data(
+        ControlledConfig.model_validate({"dataset": "digits", "model_type": "mlp", **keys}), CPU
+    )
 
 
 @pytest.mark.parametrize(("num_classes", "k"), [(10, 1), (10, 5), (3, 3), (2, 2)])
@@ -82,8 +84,7 @@ def test_a_subset_smaller_than_the_classes_is_refused() -> None:
 
 
 def test_digits_are_normalised_as_published() -> None:
-    pool = load_pool("digits", "", None)
-    inputs = pool.normalise(pool.train_inputs)
+    inputs = data(num_train_samples=0).train_inputs.values
     assert inputs.shape == (1297, 1, 8, 8)
     assert inputs.min().item() == pytest.approx((0 - 0.3053) / 0.3760)
     assert inputs.max().item() == pytest.approx((1 - 0.3053) / 0.3760)
@@ -119,7 +120,7 @@ def test_own_data(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
     path = save(tmp_path, {**arrays, "changed_train": mask})
     own = data(dataset="npz", data_path=path, num_train_samples=0)
     assert own.num_classes == 4
-    assert own.train_inputs.shape == (40, 6)
+    assert own.train_inputs.values.shape == (40, 6)
     assert own.record["changed_positions"] == [3, 7, 20]
     some = data(dataset="npz", data_path=path, num_train_samples=20)
     kept = torch.tensor(some.record["train_indices"])
@@ -130,7 +131,7 @@ def test_own_bytes_are_scaled(tmp_path: Path, arrays: dict[str, np.ndarray]) -> 
     arrays["x_train"] = np.full((40, 2, 3), 255, dtype=np.uint8)
     arrays["x_test"] = np.zeros((20, 2, 3), dtype=np.uint8)
     own = data(dataset="npz", data_path=save(tmp_path, arrays), num_train_samples=0)
-    assert own.train_inputs.unique().tolist() == [1.0]
+    assert own.train_inputs.values.unique().tolist() == [1.0]
 
 
 @pytest.mark.parametrize(
@@ -152,21 +153,21 @@ def test_own_data_that_do_not_fit(
 ) -> None:
     kept = {name: array for name, array in (arrays | change).items() if array is not None}
     with pytest.raises(UserError, match=message):
-        load_pool("npz", "", save(tmp_path, kept))
+        npz_pool(Path(save(tmp_path, kept)))
 
 
 def test_a_text_file_is_no_npz(tmp_path: Path) -> None:
     path = tmp_path / "own.npz"
     path.write_text("hello")
     with pytest.raises(UserError, match="not an npz file of plain arrays"):
-        load_pool("npz", "", str(path))
+        npz_pool(path)
 
 
 def test_mnist_is_read_and_normalised(data_dir: Path) -> None:
     mnist = data(dataset="mnist", data_dir=str(data_dir), samples_rnd_seed=192)
-    assert mnist.train_inputs.shape == (1000, 1, 28, 28)
-    assert mnist.train_inputs.min().item() == pytest.approx((0 - 0.1307) / 0.3081)
-    assert mnist.train_inputs.max().item() == pytest.approx((1 - 0.1307) / 0.3081)
+    assert mnist.train_inputs.values.shape == (1000, 1, 28, 28)
+    assert mnist.train_inputs.values.min().item() == pytest.approx((0 - 0.1307) / 0.3081)
+    assert mnist.train_inputs.values.max().item() == pytest.approx((1 - 0.1307) / 0.3081)
     counts = mnist.train_labels.bincount(minlength=10)
     assert counts.min() > 80  # stratified
 
@@ -184,8 +185,8 @@ def test_fashion_mnist_is_read_and_normalised(tmp_path: Path) -> None:
         write_idx(raw / f"{part}-images-idx3-ubyte", np.full((size, 28, 28), 255))
         write_idx(raw / f"{part}-labels-idx1-ubyte", np.arange(size) % 10)
     own = data(dataset="fmnist", data_dir=str(tmp_path))
-    assert own.train_inputs.shape == (40, 1, 28, 28)
-    assert own.train_inputs.unique().item() == pytest.approx((1 - 0.286) / 0.353)
+    assert own.train_inputs.values.shape == (40, 1, 28, 28)
+    assert own.train_inputs.values.unique().item() == pytest.approx((1 - 0.286) / 0.353)
     assert own.test_labels.tolist() == [i % 10 for i in range(20)]
 
 
@@ -196,13 +197,15 @@ def test_absent_data_that_cannot_be_downloaded(
         raise RuntimeError("no network")
 
     monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", refuse)
-    with pytest.raises(UserError, match=r"cannot be downloaded .no network"):
-        load_pool("mnist", str(tmp_path / "data"), None)
+    with pytest.raises(UserError, match=r"cannot be downloaded.*no network"):
+        data(dataset="mnist", data_dir=str(tmp_path / "data"))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_another_edition_of_a_data_set_is_another_identity(data_dir: Path, tmp_path: Path) -> None:
-    shorter = ControlledConfig(dataset="mnist", data_dir=str(data_dir))
-    official = ControlledConfig(dataset="mnist", data_dir=str(tmp_path))  # to be downloaded
+    shorter = ControlledConfig(dataset="mnist", model_type="mlp", data_dir=str(data_dir))
+    official = ControlledConfig(
+        dataset="mnist", model_type="mlp", data_dir=str(tmp_path)
+    )  # to be downloaded
     assert shorter.identity()["data_edition"]
     assert official.identity()["data_edition"] is None

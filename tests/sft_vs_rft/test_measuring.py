@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -15,7 +16,7 @@ from common.batches import pass_over_loader, shuffled
 from common.experiment import Context
 from common.run_folder import RunFolder, read_json_lines
 from sft_vs_rft.config import ControlledConfig
-from sft_vs_rft.diagnostics import flat, norm, others_gradient
+from sft_vs_rft.diagnostics import flat, norm
 from sft_vs_rft.experiment import ControlledExperiment
 from sft_vs_rft.trainer import ControlledTrainer
 from tests.conftest import TINY_DIGITS
@@ -51,31 +52,28 @@ def test_diagnostics_do_not_change_training(tmp_path: Path, method: str, optimiz
 
 
 @pytest.mark.parametrize("method", ["supervised", "expected_reinforce"])
-def test_parts_add_up_to_the_update(tmp_path: Path, method: str) -> None:
+@pytest.mark.parametrize("in_one_pass", [False, True])
+def test_norms_are_those_of_each_parts_own_mean(
+    tmp_path: Path, method: str, in_one_pass: bool
+) -> None:
     trainer = trainer_of(experiment(tmp_path, opt_method=method, kl_regularization_coeff=0.2))
+    trainer.couples_inputs = in_one_pass
     batch = next(iter(trainer.batches()))
-    m, size = batch.num_changed, batch.num_inputs
-    assert 0 < m < size
+    assert len(batch.changed) > 0 < len(batch.others)
 
-    def gradient_over(rows: slice) -> Tensor:
-        logits = trainer.policy_logits(batch.inputs)
-        objective, _ = trainer.method.penalised(logits, batch, 0.2)
-        sign = -1 if trainer.method.maximised else 1
-        return flat(torch.autograd.grad(sign * objective[rows].mean(), trainer.params))
+    def norm_over(positions: Tensor) -> Tensor:
+        mean = trainer._forward(positions).objective.mean()
+        return flat(torch.autograd.grad(mean, trainer.params)).norm()
 
-    whole, changed, others = map(gradient_over, (slice(None), slice(m), slice(m, None)))
+    both = torch.cat([batch.changed, batch.others])
+    expected = {
+        "grad norm": norm_over(both),
+        "grad norm small reward std": norm_over(batch.changed),
+        "grad norm large reward std": norm_over(batch.others),
+    }
     report, _ = trainer.train_step(batch)
-    for name, gradient in (
-        ("", whole),
-        (" small reward std", changed),
-        (" large reward std", others),
-    ):
-        torch.testing.assert_close(
-            report[f"grad norm{name}"], gradient.norm(), rtol=1e-5, atol=1e-7
-        )
-    torch.testing.assert_close(
-        others_gradient(whole, changed, m, size), others, rtol=1e-4, atol=1e-6
-    )
+    for name, value in expected.items():
+        torch.testing.assert_close(report[name], value, rtol=1e-4, atol=1e-7)
 
 
 def test_norm_keeps_its_digits_where_one_float32_sum_does_not() -> None:
@@ -143,3 +141,52 @@ def test_initial_reference_is_the_model_as_it_starts(tmp_path: Path) -> None:
     assert report["kl reg"].item() == pytest.approx(0, abs=1e-6)
     report, _ = trainer.train_step(next(iter(trainer.batches())))
     assert report["kl reg"].item() > 1e-9
+
+
+@pytest.mark.parametrize("method", ["supervised", "reinforce", "expected_reinforce"])
+def test_batch_norm_moves_once_per_step_whether_measured_or_not(
+    tmp_path: Path, method: str
+) -> None:
+    states = []
+    for diagnostics in (True, False):
+        made = experiment(
+            tmp_path / str(diagnostics), dataset="npz", data_path=small_images(tmp_path),
+            model_type="resnet18", diagnostics=diagnostics, opt_method=method, batch_size=8,
+        )  # fmt: skip
+        trainer = trainer_of(made)
+        assert trainer.couples_inputs
+        torch.manual_seed(0)
+        for batch in list(trainer.batches())[:2]:
+            trainer.train_step(batch)
+        states.append(trainer.model.state_dict())
+    assert states[0]["bn1.num_batches_tracked"] == 2
+    for name, tensor in states[0].items():
+        assert torch.equal(tensor, states[1][name]), name
+
+
+def small_images(folder: Path) -> str:
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for part, size in (("train", 24), ("test", 8)):
+        arrays[f"x_{part}"] = rng.integers(0, 255, (size, 3, 32, 32), dtype=np.uint8)
+        arrays[f"y_{part}"] = np.arange(size) % 4
+    np.savez(folder / "images.npz", **arrays)
+    return str(folder / "images.npz")
+
+
+def test_a_single_changed_input_in_a_batch_is_measured_with_batch_norm(tmp_path: Path) -> None:
+    trainer = trainer_of(
+        experiment(
+            tmp_path,
+            dataset="npz",
+            data_path=small_images(tmp_path),
+            model_type="resnet18",
+            num_train_samples=0,
+            batch_size=24,
+            frac_samples_to_modify_labels=0.05,
+        )
+    )
+    (batch,) = trainer.batches()
+    assert len(batch.changed) == 1
+    report, _ = trainer.train_step(batch)
+    assert report["grad norm small reward std"] > 0

@@ -1,0 +1,190 @@
+"""Image data sets, normalised per channel as published; no augmentation."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from common.errors import UserError
+from sft_vs_rft.pools import Pool, dense_pool
+
+_NUM_DIGITS_TRAIN = 1297
+_DIGITS_MEAN, _DIGITS_STD = 0.3053, 0.3760
+
+CIFAR10_FOLDER, CIFAR100_FOLDER = "cifar-10-batches-py", "cifar-100-python"
+
+
+def _digits(data_dir: str) -> Pool:
+    """scikit-learn's bundled 8 x 8 digits; ``data_dir`` is not needed."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    inputs = torch.from_numpy(images.astype(np.float32)).view(-1, 1, 8, 8)
+    targets = torch.from_numpy(labels)
+    train, test = slice(_NUM_DIGITS_TRAIN), slice(_NUM_DIGITS_TRAIN, None)
+    return dense_pool(
+        inputs[train],
+        targets[train],
+        inputs[test],
+        targets[test],
+        num_classes=10,
+        normalise=lambda x: (x / 16 - _DIGITS_MEAN) / _DIGITS_STD,
+    )
+
+
+def _normaliser(mean: Sequence[float], std: Sequence[float]) -> Callable[[Tensor], Tensor]:
+    """From bytes [n, C, H, W] to normalised float32."""
+    means, stds = (torch.tensor(values).view(-1, 1, 1) for values in (mean, std))
+    return lambda x: (x.float() / 255 - means) / stds
+
+
+def _idx(name: str, mean: float, std: float) -> Callable[[str], Pool]:
+    """A loader of one of torchvision's data sets in MNIST's format."""
+
+    def load(data_dir: str) -> Pool:
+        train, test = _from_torchvision(name, data_dir, {"train": True}, {"train": False})
+        return dense_pool(
+            train.data[:, None],
+            train.targets,
+            test.data[:, None],
+            test.targets,
+            num_classes=10,
+            normalise=_normaliser([mean], [std]),
+        )
+
+    return load
+
+
+def _svhn(data_dir: str) -> Pool:
+    train, test = _from_torchvision("SVHN", data_dir, {"split": "train"}, {"split": "test"})
+    return dense_pool(
+        torch.from_numpy(train.data),
+        torch.from_numpy(train.labels),
+        torch.from_numpy(test.data),
+        torch.from_numpy(test.labels),
+        num_classes=10,
+        normalise=_normaliser((0.437, 0.443, 0.472), (0.198, 0.201, 0.197)),
+    )
+
+
+def _from_torchvision(name: str, data_dir: str, *parts: dict[str, Any]) -> list[Any]:
+    """The parts of a torchvision data set, downloaded where absent."""
+    import torchvision.datasets
+
+    dataset = getattr(torchvision.datasets, name)
+    try:
+        return [dataset(data_dir, download=True, **part) for part in parts]
+    except Exception as error:  # torchvision raises what its downloader does
+        _remove_empty(Path(data_dir) / name / "raw", Path(data_dir) / name, Path(data_dir))
+        why = " ".join(str(error).split())
+        raise UserError(
+            f"{name} is not in {data_dir} and cannot be downloaded ({why}); put its files where "
+            f"torchvision.datasets.{name}('{data_dir}') finds them, or set 'data_dir' to a folder "
+            "that has them"
+        ) from error
+
+
+def _remove_empty(*folders: Path) -> None:
+    """Removes folders that a failed download has left empty."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def _cifar(
+    name: str,
+    folder: str,
+    files: tuple[list[str], list[str]],
+    labels: bytes,
+    num_classes: int,
+    normalise: Callable[[Tensor], Tensor],
+) -> Callable[[str], Pool]:
+    """A loader of CIFAR's pickles.
+
+    A folder that is there is taken as it is, so that smaller or recompressed copies work too; it
+    is read without running code. An absent one is downloaded and checked by torchvision.
+    """
+
+    def load(data_dir: str) -> Pool:
+        path = Path(data_dir) / folder
+        if not path.exists():
+            _from_torchvision(name, data_dir, {})
+        (train, train_labels), (test, test_labels) = (
+            _read_batches([path / file for file in part], labels) for part in files
+        )
+        return dense_pool(
+            train, train_labels, test, test_labels, num_classes=num_classes, normalise=normalise
+        )
+
+    return load
+
+
+def _read_batches(paths: list[Path], labels: bytes) -> tuple[Tensor, Tensor]:
+    batches = [_read_pickle(path) for path in paths]
+    try:
+        images = np.concatenate([batch[b"data"] for batch in batches]).reshape(-1, 3, 32, 32)
+        targets = np.concatenate([batch[labels] for batch in batches])
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{paths[0].parent}: not CIFAR's files: {error!r}") from None
+    return torch.from_numpy(images), torch.from_numpy(targets)
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Reads arrays and plain containers, and refuses every other object."""
+
+    _ADMITTED = frozenset(
+        {
+            ("numpy.core.multiarray", "_reconstruct"),
+            ("numpy._core.multiarray", "_reconstruct"),
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+            ("_codecs", "encode"),
+        }
+    )
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The admitted object of this name."""
+        if (module, name) not in self._ADMITTED:
+            raise pickle.UnpicklingError(f"it holds a {module}.{name}")
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+
+
+def _read_pickle(path: Path) -> dict[bytes, Any]:
+    try:
+        with path.open("rb") as file:
+            batch = _PlainUnpickler(file, encoding="bytes").load()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (pickle.UnpicklingError, EOFError, ValueError, AttributeError) as error:
+        raise UserError(f"{path}: not a pickle of plain arrays, refused: {error}") from None
+    if not isinstance(batch, dict):
+        raise UserError(f"{path}: not one of CIFAR's files")
+    return batch
+
+
+_CIFAR10_FILES = ([f"data_batch_{number}" for number in range(1, 6)], ["test_batch"])
+_CIFAR100_FILES = (["train"], ["test"])
+_CIFAR10_NORMAL = _normaliser((0.491, 0.482, 0.446), (0.247, 0.243, 0.261))
+_CIFAR100_NORMAL = _normaliser((0.507, 0.486, 0.44), (0.267, 0.256, 0.276))
+
+IMAGES: dict[str, Callable[[str], Pool]] = {
+    "digits": _digits,
+    "mnist": _idx("MNIST", 0.1307, 0.3081),
+    "fmnist": _idx("FashionMNIST", 0.286, 0.353),
+    "cifar10": _cifar("CIFAR10", CIFAR10_FOLDER, _CIFAR10_FILES, b"labels", 10, _CIFAR10_NORMAL),
+    "cifar100": _cifar(
+        "CIFAR100", CIFAR100_FOLDER, _CIFAR100_FILES, b"fine_labels", 100, _CIFAR100_NORMAL
+    ),
+    "cifar100coarse": _cifar(
+        "CIFAR100", CIFAR100_FOLDER, _CIFAR100_FILES, b"coarse_labels", 20, _CIFAR100_NORMAL
+    ),
+    "svhn": _svhn,
+}
+"""Loaders by name of the data set; each takes ``data_dir``."""

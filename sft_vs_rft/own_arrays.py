@@ -1,0 +1,78 @@
+"""The user's own arrays, in a file that NumPy saved."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from common.errors import UserError
+from sft_vs_rft.pools import Pool, dense_pool
+
+_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+_MASK = "changed_train"
+
+
+def npz_pool(path: Path) -> Pool:
+    """The pool in ``path``: bytes are scaled to [0, 1], other numbers are taken as they are.
+
+    Raises:
+        UserError: the file does not hold what it should.
+    """
+    arrays = _read(path)
+    train_labels, test_labels = (_labels(arrays, f"y_{part}") for part in ("train", "test"))
+    for part, labels in (("train", train_labels), ("test", test_labels)):
+        if len(arrays[f"x_{part}"]) != len(labels):
+            raise UserError(
+                f"x_{part} has {len(arrays[f'x_{part}'])} inputs, y_{part} {len(labels)} labels"
+            )
+    if arrays["x_train"].shape[1:] != arrays["x_test"].shape[1:]:
+        raise UserError(
+            f"x_train has inputs of shape {list(arrays['x_train'].shape[1:])}, x_test of "
+            f"{list(arrays['x_test'].shape[1:])}"
+        )
+    mask = arrays.get(_MASK)
+    if mask is not None and (mask.dtype != bool or mask.shape != (len(train_labels),)):
+        raise UserError(f"{_MASK} must be a bool array with one entry per training input")
+    scale = 255.0 if arrays["x_train"].dtype == np.uint8 else 1.0
+    return dense_pool(
+        torch.from_numpy(arrays["x_train"]),
+        train_labels,
+        torch.from_numpy(arrays["x_test"]),
+        test_labels,
+        num_classes=int(torch.cat([train_labels, test_labels]).max()) + 1,
+        normalise=lambda x: x.float() / scale,
+        changed_train=None if mask is None else torch.from_numpy(mask),
+    )
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in (*_ARRAYS, _MASK) if name in file}
+            found = ", ".join(file.files) or "none"
+    except FileNotFoundError:
+        raise UserError("no such file") from None
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"not an npz file of plain arrays ({error}); write it with numpy.savez"
+        ) from None
+    missing = [name for name in _ARRAYS if name not in arrays]
+    if missing:
+        raise UserError(f"lacks the arrays {', '.join(missing)}; found: {found}")
+    for name in ("x_train", "x_test"):
+        if arrays[name].dtype.kind not in "uif" or arrays[name].ndim < 2:
+            raise UserError(f"{name} must hold numbers, shaped [inputs, ...]")
+        if arrays[name].dtype.kind == "f" and not np.isfinite(arrays[name]).all():
+            raise UserError(f"{name} holds NaN or infinite values")
+    return arrays
+
+
+def _labels(arrays: dict[str, np.ndarray], name: str) -> Tensor:
+    labels = arrays[name]
+    if labels.dtype.kind not in "ui" or labels.ndim != 1 or not labels.size or labels.min() < 0:
+        raise UserError(f"{name} must hold whole numbers from 0, one per input")
+    return torch.from_numpy(labels.astype(np.int64))

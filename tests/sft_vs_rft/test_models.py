@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import json
+import math
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from common.errors import UserError
+from sft_vs_rft.config import VISION_MODELS, ControlledConfig
+from sft_vs_rft.data import Data, make_data
+from sft_vs_rft.images import _read_pickle
+from sft_vs_rft.inputs import TextInputs
+from sft_vs_rft.models import build_model, vision_model
+from tests.conftest import Workplace, without_seconds
+
+WORDS = [
+    "a",
+    "man",
+    "plays",
+    "the",
+    "big",
+    "flute",
+    "dog",
+    "cat",
+    "runs",
+    "home",
+    "red",
+    "blue",
+    "tree",
+    "house",
+    "sings",
+]
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A folder with the configuration and vocabulary of a very small BERT."""
+    folder = tmp_path_factory.mktemp("bert")
+    (folder / "vocab.txt").write_text(
+        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS])
+    )
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    (folder / "config.json").write_text(
+        json.dumps({"model_type": "bert", "vocab_size": 20, "intermediate_size": 32, **sizes})
+    )
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer"}))
+    yield f"bert:{folder}"
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """A folder of sentence pairs of very different lengths."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    for part, size in (("train", 120), ("validation", 30)):
+        rows = [
+            {
+                "sentence1": " ".join(rng.choice(WORDS, rng.integers(1, 40))),
+                "sentence2": " ".join(rng.choice(WORDS, rng.integers(1, 40))),
+                "label": float(i % 6) + (0.3 if i % 2 else -0.0),
+            }
+            for i in range(size)
+        ]
+        (folder / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def stsb(bert: str, pairs: Path, **keys: Any) -> ControlledConfig:
+    return ControlledConfig.model_validate(
+        {"dataset": "stsb", "data_path": str(pairs), "model_type": bert, "random_seed": 1,
+         "num_train_samples": 0, "num_labels_per_sample": 3, "samples_rnd_seed": 4,
+         "batch_size": 64, "init_rnd_seed": 5, **keys}
+    )  # fmt: skip
+
+
+def data_of(config: ControlledConfig) -> Data:
+    return make_data(config, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("model_type", sorted(VISION_MODELS))
+def test_vision_models_take_the_inputs_channels_and_classes(model_type: str) -> None:
+    side = 80 if model_type == "inception_v3" else 32
+    with torch.device("meta"):
+        for channels in (1, 3):
+            model = vision_model(model_type, (channels, side, side), 7)
+            assert model.eval()(torch.empty(2, channels, side, side)).shape == (2, 7)
+
+
+def test_resnet_draws_its_weights_in_the_published_order() -> None:
+    import torchvision
+
+    torch.manual_seed(3)
+    expected = torchvision.models.resnet18()
+    expected.fc = torch.nn.Linear(512, 10)
+    expected.conv1 = torch.nn.Conv2d(1, 64, 7, 2, 3, bias=False)
+    torch.manual_seed(3)
+    ours = vision_model("resnet18", (1, 28, 28), 10).state_dict()
+    for name, tensor in expected.state_dict().items():
+        assert torch.equal(tensor, ours[name]), name
+
+
+@pytest.mark.parametrize(
+    ("model_type", "shape", "message"),
+    [
+        ("inception_v3", (3, 32, 32), "needs images of at least 75 x 75, not 32 x 32"),
+        ("vgg11", (1, 28, 28), "needs images of at least 32 x 32, not 28 x 28"),
+        ("resnet18", (64,), "needs images"),
+    ],
+)
+def test_inputs_that_a_model_cannot_take(
+    model_type: str, shape: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        vision_model(model_type, shape, 10)
+
+
+def test_a_size_that_does_not_fit_is_refused_before_the_first_run(workplace: Workplace) -> None:
+    base = {"dataset": "digits", "model_type": "vgg11", "epochs": 1}
+    outcome = workplace.run_plan(workplace.write_plan(configurations=[{"base_config": base}]))
+    assert outcome.status == 2
+    assert "'model_type' = 'vgg11': needs images of at least 32 x 32, not 8 x 8" in outcome.err
+    assert workplace.files() == []
+
+
+def test_bert_has_random_weights_and_no_dropout(bert: str, pairs: Path) -> None:
+    model = build_model(stsb(bert, pairs), (), 6)
+    assert all(m.p == 0 for m in model.modules() if isinstance(m, torch.nn.Dropout))
+    assert model.state_dict()["bert.classifier.weight"].shape == (6, 16)
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("bert-tiny", 4.4e6), ("bert-mini", 11.2e6)])
+def test_bert_sizes(name: str, parameters: float) -> None:
+    config = ControlledConfig(dataset="stsb", model_type=name)
+    with torch.device("meta"):
+        model = build_model(config, (), 6)
+    assert sum(p.numel() for p in model.parameters()) == pytest.approx(parameters, rel=0.01)
+
+
+def test_labels_are_scores_rounded_half_to_even(bert: str, pairs: Path) -> None:
+    rows = [{"sentence1": "a", "sentence2": "b", "label": label}
+            for label in (0.5, 1.5, 2.4, 2.5, 4.6, 5.0)]  # fmt: skip
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (pairs / "train.jsonl").write_text(text)
+    assert data_of(stsb(bert, pairs)).train_labels.tolist() == [0, 2, 2, 2, 5, 5]
+
+
+def test_chunks_hold_like_lengths_and_little_padding(bert: str, pairs: Path) -> None:
+    inputs = data_of(stsb(bert, pairs)).train_inputs
+    assert isinstance(inputs, TextInputs)
+    positions = torch.randperm(120)
+    chunks = inputs.chunks(positions, 64)
+    assert sorted(torch.cat(chunks).tolist()) == list(range(120))
+    assert max(map(len, chunks)) <= 32
+    masks = [inputs.take(chunk)["attention_mask"] for chunk in chunks]
+    padding = 1 - sum(int(m.sum()) for m in masks) / sum(m.numel() for m in masks)
+    assert padding < 0.25
+
+
+def test_padding_does_not_change_logits(bert: str, pairs: Path) -> None:
+    config = stsb(bert, pairs)
+    inputs = data_of(config).train_inputs
+    torch.manual_seed(0)
+    model = build_model(config, (), 6).eval()
+    with torch.no_grad():
+        together = model(inputs.take(torch.arange(20)))
+        alone = torch.cat([model(inputs.take(torch.tensor([i]))) for i in range(20)])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_other_formats_hold_the_same(bert: str, pairs: Path, tmp_path: Path, suffix: str) -> None:
+    expected = data_of(stsb(bert, pairs))
+    other = tmp_path / suffix
+    other.mkdir()
+    for part in ("train", "validation"):
+        table = pd.read_json(pairs / f"{part}.jsonl", lines=True)
+        path = other / f"{part}.{suffix}"
+        if suffix == "csv":
+            table.to_csv(path, index=False)
+        else:
+            table.to_parquet(path)
+    found = data_of(stsb(bert, other))
+    assert found.record == expected.record
+    assert isinstance(found.train_inputs, TextInputs)
+    assert isinstance(expected.train_inputs, TextInputs)
+    assert torch.equal(found.train_inputs.ids, expected.train_inputs.ids)
+
+
+def test_missing_columns_and_files_are_named(bert: str, pairs: Path) -> None:
+    (pairs / "validation.jsonl").write_text('{"sentence1": "a", "score": 1}\n')
+    with pytest.raises(UserError, match="validation lacks the columns sentence2, label; needed"):
+        data_of(stsb(bert, pairs))
+    (pairs / "validation.jsonl").unlink()
+    with pytest.raises(UserError, match=r"there is none of .*validation.jsonl"):
+        data_of(stsb(bert, pairs))
+
+
+def test_bert_trains_equally_with_diagnostics_on_and_off(
+    bert: str, pairs: Path, workplace: Workplace
+) -> None:
+    base = {**stsb(bert, pairs).model_dump(mode="json"), "epochs": 2, "optimizer": "adam",
+            "frac_samples_to_modify_labels": 0.1, "opt_method": "expected_reinforce"}  # fmt: skip
+    plan = workplace.write_plan(
+        configurations=[{"base_config": base, "options": {"diagnostics": [True, False]}}]
+    )
+    assert workplace.run_plan(plan).status == 0
+    states = [torch.load(folder.checkpoints / "last.pt")["model"] for folder in workplace.folders()]
+    for name, tensor in states[0].items():
+        assert torch.equal(tensor, states[1][name]), name
+    losses = [[row["test loss"] for row in without_seconds(f)] for f in workplace.folders()]
+    assert losses[0] == losses[1]
+
+
+def test_model_types_and_data_must_go_together(workplace: Workplace) -> None:
+    base = {"dataset": "stsb", "model_type": "resnet18"}
+    outcome = workplace.run_plan(workplace.write_plan(configurations=[{"base_config": base}]))
+    assert "'model_type' = 'resnet18': BERT reads dataset 'stsb', and only BERT does" in outcome.err
+    base = {"dataset": "cifar10", "model_type": "resnet8"}
+    outcome = workplace.run_plan(workplace.write_plan(configurations=[{"base_config": base}]))
+    assert "'model_type' = 'resnet8': unknown; did you mean 'resnet18'?" in outcome.err
+
+
+class Dangerous:
+    def __reduce__(self) -> Any:
+        return (Path.touch, (Path("executed"),))
+
+
+def test_cifar_pickles_are_read_without_running_code(tmp_path: Path) -> None:
+    path = tmp_path / "data_batch_1"
+    path.write_bytes(pickle.dumps({b"data": Dangerous()}))
+    with pytest.raises(UserError, match="not a pickle of plain arrays, refused: it holds a"):
+        _read_pickle(path)
+    path.write_bytes(pickle.dumps({b"data": np.arange(3), b"labels": [1, 2]}, protocol=2))
+    assert _read_pickle(path)[b"data"].tolist() == [0, 1, 2]
+
+
+def test_cifar_from_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "cifar-100-python"
+    folder.mkdir()
+    for part, size in (("train", 60), ("test", 20)):
+        batch = {
+            b"data": np.full((size, 3072), 255, dtype=np.uint8),
+            b"fine_labels": [i % 100 for i in range(size)],
+            b"coarse_labels": [i % 20 for i in range(size)],
+        }
+        (folder / part).write_bytes(pickle.dumps(batch, protocol=2))
+    base = {"model_type": "mlp", "data_dir": str(tmp_path), "num_train_samples": 0}
+    coarse = data_of(ControlledConfig(dataset="cifar100coarse", **base))  # type: ignore[arg-type]
+    assert coarse.num_classes == 20
+    assert coarse.train_labels.tolist() == [i % 20 for i in range(60)]
+    assert coarse.train_inputs.values[0, :, 0, 0].tolist() == pytest.approx(
+        [(1 - mean) / std for mean, std in ((0.507, 0.267), (0.486, 0.256), (0.44, 0.276))]
+    )
+    fine = data_of(ControlledConfig(dataset="cifar100", **base))  # type: ignore[arg-type]
+    assert fine.num_classes == 100
+
+
+def test_the_real_packs_load_by_plan_keys_alone(data_dir: Path) -> None:
+    base: dict[str, Any] = {"data_dir": str(data_dir), "samples_rnd_seed": 192}
+    cifar = data_of(ControlledConfig(dataset="cifar10", num_train_samples=0, **base))
+    assert cifar.train_inputs.values.shape == (10_000, 3, 32, 32)
+    assert cifar.train_labels.bincount().tolist() == [1000] * 10
+    pairs = data_of(
+        ControlledConfig(
+            dataset="stsb",
+            data_path=str(data_dir / "stsb"),
+            num_train_samples=0,
+            model_type=f"bert:{data_dir / 'bert-mini'}",
+            num_test_samples=10,
+            **base,
+        )
+    )
+    assert len(pairs.train_inputs) == 5749
+    assert len(pairs.test_inputs) == 1500  # always whole
+    assert isinstance(pairs.train_inputs, TextInputs)
+    share = 1 - pairs.train_inputs.lengths.sum() / pairs.train_inputs.ids.numel()
+    assert math.isclose(share, 0.5, abs_tol=0.4)
