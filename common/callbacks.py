@@ -95,7 +95,7 @@ class EpochLog(Callback):
 
     def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
         """Logs the epoch's metrics."""
-        if self.epochs and trainer.epoch % self.epochs == 0:
+        if self.epochs and trainer.epoch % self.epochs == 0 and self.log.isEnabledFor(logging.INFO):
             self.log.info("%s", _shown(metrics))
 
 

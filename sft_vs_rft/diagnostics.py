@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -28,41 +28,60 @@ def flat(tensors: Iterable[Tensor]) -> Tensor:
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
-def norm(vector: Tensor) -> Tensor:
-    """L2 norm of a vector, exact to rounding.
+def norms(rows: Tensor) -> Tensor:
+    """L2 norms of vectors, exact to rounding.
 
     One float32 sum over millions of squares loses digits; a norm of chunks' norms does not.
+
+    Args:
+        rows: [n, P].
+
+    Returns:
+        [n].
     """
-    whole = len(vector) // _CHUNK * _CHUNK
-    chunks = torch.linalg.vector_norm(vector[:whole].view(-1, _CHUNK), dim=1)
-    return torch.linalg.vector_norm(torch.cat([chunks, vector[whole:]]))
+    whole = rows.shape[1] // _CHUNK * _CHUNK
+    chunks = torch.linalg.vector_norm(rows[:, :whole].unflatten(1, (-1, _CHUNK)), dim=2)
+    return torch.linalg.vector_norm(torch.cat([chunks, rows[:, whole:]], dim=1), dim=1)
 
 
 def gradient_norms(
-    update: Tensor, changed: Tensor | None, num_changed: int, num_inputs: int
+    params: Sequence[Tensor],
+    update: Sequence[Tensor],
+    changed: Tensor | None,
+    num_changed: int,
+    num_inputs: int,
 ) -> dict[str, Tensor]:
-    """Norms of the update's gradient and of the gradients of its two parts.
+    """Norms of the weights, of the update's gradient, and of the gradients of its two parts.
 
     For an objective that is a mean over inputs, the parts' gradients, weighted by their share of
     the batch, add up to the update's.
 
     Args:
-        update: [P] gradient of the mean over all inputs.
+        params: the weights, P numbers in all.
+        update: gradient of the mean over all inputs, like ``params``.
         changed: [P] what the changed inputs contribute to ``update``; None where there are none.
         num_changed: m, the number of changed inputs.
         num_inputs: B.
 
     Returns:
-        Scalars by ``"grad norm"`` and ``"grad norm <part>"``, each the norm of the gradient of the
-        mean over its own inputs; a part without inputs is left out.
+        ``"params_norm"``, ``"grad norm"`` and ``"grad norm <part>"``, the gradients' also relative
+        to the weights' as ``"normalized ..."``. A part's is the norm of the gradient of the mean
+        over its own inputs; a part without inputs is left out.
     """
-    norms = {"grad norm": norm(update)}
+    vectors = [*params, *update] if changed is None else [*params, *update, changed]
+    table = flat(vectors).view(2 if changed is None else 3, -1)  # few large operations are fastest
+    params_norm, *found = norms(table).unbind()
+    names = ["grad norm"]
     if changed is not None:
-        norms[f"grad norm {CHANGED}"] = norm(changed) * (num_inputs / num_changed)
+        names.append(f"grad norm {CHANGED}")
+        found[1] = found[1] * (num_inputs / num_changed)
         if num_changed < num_inputs:
-            others = norm(update - changed) * (num_inputs / (num_inputs - num_changed))
-            norms[f"grad norm {OTHERS}"] = others
-    return norms
+            names.append(f"grad norm {OTHERS}")
+            others = norms((table[1] - table[2])[None])[0]
+            found.append(others * (num_inputs / (num_inputs - num_changed)))
+    absolute = dict(zip(names, found, strict=True))
+    relative = {f"normalized {name}": value / params_norm for name, value in absolute.items()}
+    return {"params_norm": params_norm} | absolute | relative
 
 
 def part_means(values: dict[str, Tensor], num_changed: int) -> dict[str, Tensor]:

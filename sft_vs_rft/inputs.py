@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,6 +33,9 @@ class Inputs(Protocol):
     def take(self, positions: Tensor) -> ModelInputs:
         """What the model takes for the inputs at ``positions`` [n]."""
 
+    def passes(self, largest: int) -> Iterator[tuple[Tensor | slice, ModelInputs]]:
+        """All inputs once: where each group stands among the N, and what the model takes for it."""
+
 
 @dataclass(frozen=True)
 class DenseInputs:
@@ -56,6 +59,12 @@ class DenseInputs:
     def take(self, positions: Tensor) -> Tensor:
         """[n, ...]."""
         return self.values[positions.to(self.device, non_blocking=True)]
+
+    def passes(self, largest: int) -> Iterator[tuple[slice, Tensor]]:
+        """The inputs in order, without a copy."""
+        for start in range(0, len(self), largest):
+            group = slice(start, start + largest)
+            yield group, self.values[group]
 
 
 @dataclass(frozen=True)
@@ -90,3 +99,8 @@ class TextInputs:
             "token_type_ids": self.token_types[index, :longest],
             "attention_mask": torch.arange(longest, device=self.device) < lengths[:, None],
         }
+
+    def passes(self, largest: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        """The inputs by length."""
+        for positions in self.chunks(torch.arange(len(self)), largest):
+            yield positions.to(self.device), self.take(positions)

@@ -14,13 +14,13 @@ from common.trainer import Trainer
 from sft_vs_rft import objectives
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.data import Data
-from sft_vs_rft.diagnostics import couples_inputs, flat, gradient_norms, norm, part_means
-from sft_vs_rft.inputs import Inputs
+from sft_vs_rft.diagnostics import couples_inputs, flat, gradient_norms, part_means
+from sft_vs_rft.inputs import Inputs, ModelInputs
 from sft_vs_rft.methods import METHODS, Predictions, draw_labels, joined
 from sft_vs_rft.rewards import reward_table
 
 _OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
-_LARGEST_PASS = 1024  # inputs of a pass without gradients, unless a batch is larger
+_LARGEST_PASS = 512  # inputs of a pass without gradients, unless a batch is larger
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,10 @@ class ControlledTrainer(Trainer[Batch]):
             self.test_targets = data.label_sets[data.test_labels]
         self.reference = self._reference()
 
-    def policy_logits(self, inputs: Inputs, positions: Tensor) -> Tensor:
-        """Logits of the policy at its temperature for the inputs at ``positions`` [b], [b, C]."""
+    def policy_logits(self, given: ModelInputs) -> Tensor:
+        """Logits of the policy at its temperature, [b, C]."""
         with self._autocast():
-            logits: Tensor = self.network(inputs.take(positions))
+            logits: Tensor = self.network(given)
         return logits.float() / self.config.logits_temperature
 
     def _autocast(self) -> contextlib.AbstractContextManager[object]:
@@ -106,8 +106,8 @@ class ControlledTrainer(Trainer[Batch]):
         training = self.network.training
         self.network.eval()
         with torch.no_grad():
-            for positions in inputs.chunks(torch.arange(len(inputs)), largest):
-                logits[positions.to(inputs.device)] = self.policy_logits(inputs, positions)
+            for group, given in inputs.passes(largest):
+                logits[group] = self.policy_logits(given)
         self.network.train(training)
         return logits
 
@@ -133,7 +133,13 @@ class ControlledTrainer(Trainer[Batch]):
         with torch.no_grad():
             report = self._measure_predictions(passes, len(batch.changed))
             if self.config.diagnostics:
-                report |= self._measure_gradients(batch, changed_gradient)
+                report |= gradient_norms(
+                    self.params,
+                    self._gradients(),
+                    changed_gradient,
+                    len(batch.changed),
+                    batch.num_inputs,
+                )
         self.optimizer.step()
         size = float(batch.num_inputs)
         return report, {"train loss": size, "train accuracy": size}
@@ -161,7 +167,7 @@ class ControlledTrainer(Trainer[Batch]):
         return [made], changed_gradient
 
     def _forward(self, positions: Tensor) -> Pass:
-        logits = self.policy_logits(self.data.train_inputs, positions)  # [b, C]
+        logits = self.policy_logits(self.data.train_inputs.take(positions))  # [b, C]
         index = positions.to(self.rewards.device, non_blocking=True)
         predictions = Predictions(
             logits,
@@ -208,15 +214,6 @@ class ControlledTrainer(Trainer[Batch]):
                 }
                 report |= part_means(per_input, num_changed)
         return report
-
-    def _measure_gradients(self, batch: Batch, changed: Tensor | None) -> dict[str, Tensor]:
-        """Norms of the gradients before the update, absolute and relative to the weights'."""
-        params_norm = norm(flat(self.params))
-        norms = gradient_norms(
-            flat(self._gradients()), changed, len(batch.changed), batch.num_inputs
-        )
-        relative = {f"normalized {name}": value / params_norm for name, value in norms.items()}
-        return {"params_norm": params_norm} | norms | relative
 
     def validate(self) -> dict[str, float]:
         """Loss, and accuracy where there is one label per input, on the test inputs."""
