@@ -140,6 +140,8 @@ def _explanation(details: ErrorDetails) -> str:
         "tuple_type": "expected a list in [ ]",
         "dict_type": "expected an object in { }",
         "finite_number": "expected a finite number",
+        "string_pattern_mismatch": "may hold letters, digits, _ and - only",
+        "too_short": "needs at least one entry",
     }
     return fixed.get(kind) or details["msg"].removeprefix("Value error, ").replace(
         "Input should", "must"

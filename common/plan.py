@@ -253,7 +253,8 @@ def _identify(runs: list[Run]) -> list[Problem]:
             try:
                 identity[key] = {"sha256": hashed(path)}
             except OSError:
-                problems.append(Problem("no such file or folder", key, str(path), run.where))
+                hint = "; a reference has the form '@<id>.<file>'" if str(path)[0] == "@" else ""
+                problems.append(Problem(f"no such file or folder{hint}", key, str(path), run.where))
         for reference in run.references:
             source = {"run": reference.run.fingerprint, "file": reference.file}
             _replace(identity, reference.key, source)

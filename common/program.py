@@ -147,7 +147,12 @@ def _lock(folder: PlanFolder) -> Iterator[None]:
     Raises:
         UserError: another process does.
     """
-    folder.path.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"'outputs_dir': {folder.path} cannot be made ({error.strerror}); choose another folder"
+        ) from None
     lock = FileLock(folder.lock)
     try:
         lock.acquire(blocking=False)

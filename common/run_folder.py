@@ -53,10 +53,10 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in ``path``; None where there is no such file."""
+    """The JSON value in ``path``; None where there is no such file, or a broken one."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
 
 

@@ -89,6 +89,8 @@ def _missing_sources(wanted: set[Run], states: dict[Run, RunState]) -> set[Run]:
     while open_runs:
         for reference in open_runs.pop().references:
             source = reference.run
+            if states[source].state == DONE and not reference.target.exists():
+                states[source] = RunState(WAITING)  # somebody removed what is needed: make it anew
             if source not in found and states[source].state != DONE:
                 found.add(source)
                 open_runs.append(source)

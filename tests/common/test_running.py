@@ -301,3 +301,35 @@ def test_a_gpu_that_does_not_exist_is_refused(
     assert outcome.status == 2
     assert "'gpu_ids' = [2]: this machine has 2 GPU(s), 0 to 1" in outcome.err
     assert workplace.files() == []
+
+
+def test_a_broken_status_file_is_no_obstacle(workplace: Workplace) -> None:
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
+    workplace.run_plan(plan)
+    (folder,) = workplace.folders()
+    rows = without_seconds(folder)
+    folder.status.write_text("")
+    assert workplace.run_plan(plan, "--status").status == 0
+    assert workplace.run_plan(plan).status == 0
+    assert folder.read_status()["status"] == "done"
+    assert without_seconds(folder) == rows
+
+
+def test_a_stage_whose_checkpoint_was_removed_is_made_anew(workplace: Workplace) -> None:
+    stage = {"id": "a", **toy(experiment_name="first")}
+    workplace.run_plan(workplace.write_plan(experiment=TOY, configurations=[stage]))
+    (first,) = workplace.folders()
+    (first.checkpoints / "last.pt").unlink()
+    second = toy(experiment_name="second", start="@a.checkpoint")
+    plan = workplace.write_plan(experiment=TOY, configurations=[stage, second])
+    assert workplace.run_plan(plan).status == 0
+    assert (first.checkpoints / "last.pt").exists()
+    assert first.read_status()["attempt"] == 2
+
+
+def test_a_folder_that_cannot_be_made_is_named(workplace: Workplace) -> None:
+    (workplace.path / "file").touch()
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy(outputs_dir="file/x")])
+    outcome = workplace.run_plan(plan)
+    assert outcome.status == 2
+    assert "'outputs_dir': file/x/plan cannot be made" in outcome.err
