@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, Strict
 
-from common.config import INPUT_FILE, NO_EFFECT, OptionalText, Seed
+from common.config import INPUT_FILE, NO_EFFECT, Interval, OptionalText, Seed
 from common.errors import Problem
 from common.fit_config import FitConfig, NonNegativeFloat, PositiveFloat, PositiveInt
 from common.identity import content_hash
@@ -92,6 +92,13 @@ class ControlledConfig(FitConfig):
     """Inputs per update."""
     diagnostics: bool = True
     """Whether gradients, rewards and their deviation are measured; never changes training."""
+    theory_every: Interval = None
+    """Epochs from one measurement of single inputs' expected gradients and of their bound (arXiv
+    2310.20703, theorem 1) to the next, beside those before the first and after the last epoch;
+    None (or -1) for none at all. Never changes training."""
+    theory_inputs: int = 200
+    """Training inputs that ``theory_every`` measures: those with a changed label, at most half,
+    and others to fill up; 0 or less for all."""
 
     def identity(self) -> dict[str, Any]:
         """The keys that can change results, and which edition of the data ``data_dir`` holds."""
