@@ -91,7 +91,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
         for axes in grid[-1]:
             axes.set_xlabel("reward std")
         looks = list(inputs.LOOKS.values())
-        canvas.legend(figure, [[_BOUND, _RANGE], [_ONE_STEP], looks])
+        canvas.legend(figure, [[_BOUND, _RANGE, _ONE_STEP], looks])
         return canvas.save(figure, table, stem)
 
 

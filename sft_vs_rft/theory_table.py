@@ -23,9 +23,9 @@ NAME = "theory"
 class TheoryTable(Callback):
     """Measures before the first epoch, every ``every`` epochs and after the last.
 
-    A resumed fit drops what it will measure again. Stands after early stopping, whose restored
-    weights are the last that are measured, and before `Checkpoints`: an epoch that is saved has
-    been measured.
+    Rows of the same epoch and of later ones, which a resumed fit makes again, are replaced. Stands
+    after early stopping, whose restored weights are the last that are measured, and before
+    `Checkpoints`: an epoch that is saved has been measured.
     """
 
     def __init__(self, path: Path, *, every: int, epochs: int, num_inputs: int) -> None:
@@ -36,13 +36,12 @@ class TheoryTable(Callback):
         self._rows: pd.DataFrame | None = None
 
     def on_fit_start(self, trainer: Trainer[Any]) -> None:
-        """Keeps what was measured up to here; measures where that is nothing."""
+        """Takes up the table of an earlier attempt; measures where there is none."""
         import pandas as pd
 
         if self.path.exists():
-            earlier = pd.read_parquet(self.path)
-            self._rows = earlier[earlier.epochs_trained <= trainer.epoch]
-        if self._rows is None or self._rows.empty:
+            self._rows = pd.read_parquet(self.path)
+        else:
             self._measure(trainer)
 
     def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
@@ -56,7 +55,7 @@ class TheoryTable(Callback):
         self._measure(trainer)
 
     def _measure(self, trainer: Trainer[Any]) -> None:
-        """Writes the table with what holds now."""
+        """Writes the table: what holds now, after the rows of earlier epochs."""
         import pandas as pd
 
         assert isinstance(trainer, ControlledTrainer)
