@@ -159,24 +159,15 @@ def jacobian_norm(
         image: Tensor = push(gradient)[0]
         return image
 
-    start = torch.randn(
-        num_classes, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    def product(vectors: Tensor) -> Tensor:
+        return _over_inputs(gram, params, vectors, inputs)
+
+    generator = torch.Generator().manual_seed(0)
+    start = _unit(torch.randn(num_classes, dtype=torch.float64, generator=generator))
+    largest = _largest_eigenvalue(
+        product, start.to(inputs.device).expand(len(inputs), -1), tolerance
     )
-    vector = _unit(start.to(inputs.device)).expand(len(inputs), -1)  # [B, C]
-    span = images = vector.new_empty(len(inputs), 0, num_classes)  # [B, iterates, C]
-    while True:
-        image = _over_inputs(gram, params, vector, inputs)
-        span = torch.cat([span, vector[:, None]], 1)
-        images = torch.cat([images, image[:, None]], 1)
-        values, vectors = torch.linalg.eigh(_symmetric(span @ images.mT))
-        top = vectors[:, None, :, -1]  # [B, 1, iterates]
-        largest = values[:, -1]  # [B]
-        residual = (top @ images).squeeze(1) - largest[:, None] * (top @ span).squeeze(1)
-        done = residual.norm(dim=-1) <= tolerance * largest
-        if done.all() or span.shape[1] == num_classes:
-            return largest.clamp(min=0).sqrt()
-        # Twice: what is left of an iterate inside the span already is mostly rounding.
-        vector = _unit(_outside(_unit(_outside(image, span)), span))
+    return largest.clamp(min=0).sqrt()
 
 
 @contextmanager
@@ -201,6 +192,27 @@ def as_network(model: nn.Module, temperature: float) -> Iterator[tuple[Network, 
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+def _largest_eigenvalue(
+    product: Callable[[Tensor], Tensor], vector: Tensor, tolerance: float
+) -> Tensor:
+    """Of each input's symmetric matrix, [B], from products with unit vectors [B, C]."""
+    num_inputs, size = vector.shape
+    span = images = vector.new_empty(num_inputs, 0, size)  # [B, iterates, C]
+    while True:
+        image = product(vector)
+        span = torch.cat([span, vector[:, None]], 1)
+        images = torch.cat([images, image[:, None]], 1)
+        values, vectors = torch.linalg.eigh(_symmetric(span @ images.mT))
+        top = vectors[:, None, :, -1]  # [B, 1, iterates]
+        largest = values[:, -1]  # [B]
+        residual = (top @ images).squeeze(1) - largest[:, None] * (top @ span).squeeze(1)
+        done = residual.norm(dim=-1) <= tolerance * largest
+        if done.all() or span.shape[1] == size:
+            return largest
+        # Twice: what is left of an iterate inside the span already is mostly rounding.
+        vector = _unit(_outside(_unit(_outside(image, span)), span))
 
 
 def _pull(network: Network, params: Params, x: Tensor, vector: Tensor) -> Params:
