@@ -53,10 +53,14 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in ``path``; None where there is no such file, or a broken one."""
+    """The JSON value in ``path``; None where there is no such file.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 
@@ -130,8 +134,11 @@ class RunFolder:
         return self.path / f"{name}.parquet"
 
     def read_status(self) -> dict[str, Any]:
-        """The content of ``status.json``; empty before the first attempt."""
-        return read_json(self.status) or {}
+        """The content of ``status.json``; empty before the first attempt, and where broken."""
+        try:
+            return read_json(self.status) or {}
+        except ValueError:
+            return {}
 
 
 @dataclass(frozen=True)

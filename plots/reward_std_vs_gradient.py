@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from plots import inputs
 from plots.methods import in_order, method
 from plots.options import FigureOptions
 from plots.runs import CHANGED, NUMBERS, OTHERS, Wanted, load_runs, read_inputs
@@ -27,12 +28,6 @@ WANTED = Wanted(
 BEFORE = ""
 """In the place of a method: the state before the training, which the methods share."""
 
-_LOWEST = 1e-12
-"""Where a logarithmic axis ends at the latest: rewards near 1 in float32 resolve no less."""
-_LOOKS: dict[str, dict[str, Any]] = {
-    OTHERS: {"label": "other inputs", "color": "#56B4E9", "marker": "o", "linestyle": "none"},
-    CHANGED: {"label": "changed inputs", "color": "#000000", "marker": "^", "linestyle": "none"},
-}
 _BOUND: dict[str, Any] = {
     "label": "bound: norm \u2264 std",
     "color": "#D55E00",
@@ -84,7 +79,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
                 _scale(axes, low, high, log=options.log_axes)
         for axes in grid[-1]:
             axes.set_xlabel("reward std")
-        canvas.legend(figure, [[_BOUND], *([look] for look in _LOOKS.values())])
+        canvas.legend(figure, [[_BOUND], *([look] for look in inputs.LOOKS.values())])
         return canvas.save(figure, table, stem)
 
 
@@ -126,7 +121,7 @@ def _limits(table: pd.DataFrame, *, log: bool) -> tuple[float, float]:
     high = float(numbers.max()) or 1.0
     if not log:
         return 0.0, high * 1.05
-    smallest = float(numbers[numbers >= _LOWEST].min(initial=high / 10))
+    smallest = float(numbers[numbers >= inputs.LOWEST].min(initial=high / 10))
     return 10.0 ** math.floor(math.log10(smallest)), high * 1.6
 
 
@@ -147,24 +142,10 @@ def _panel(axes: Axes, table: pd.DataFrame, floor: float) -> None:
         axes.set_title("not measured")
         return
     axes.set_title(_state_in_words(table))
-    size, alpha = _dot(len(table))
-    below = (table[NUMBERS] < floor).any(axis=1)
-    for part, look in _LOOKS.items():
-        for dots, area, opacity in ((~below, size, alpha), (below, 16.0, 1.0)):
-            numbers = table.loc[(table["part"] == part) & dots, NUMBERS].clip(lower=floor)
-            axes.scatter(
-                numbers["reward_std"],
-                numbers["logit_grad_norm"],
-                s=area,
-                alpha=opacity,
-                color=look["color"],
-                marker=look["marker"],
-                linewidths=0,
-                rasterized=True,
-            )
-    if below.any():
+    below = inputs.scatter(axes, table, *NUMBERS, (floor, floor))
+    if below:
         power = round(math.log10(floor))
-        note = f"{below.sum()} of {len(table)} inputs below 1e{power}\n(drawn at the lower end)"
+        note = f"{below} of {len(table)} inputs below 1e{power}\n(drawn at the lower end)"
         box = {"color": "white", "pad": 1}
         axes.text(0.04, 0.96, note, transform=axes.transAxes, va="top", size="small", bbox=box)
 
@@ -178,8 +159,3 @@ def _state_in_words(table: pd.DataFrame) -> str:
     trained = table["epochs_trained"]
     epochs = " to ".join(str(count) for count in sorted({trained.min(), trained.max()}))
     return f"{method(name).label}{runs},\nafter {epochs} epochs"
-
-
-def _dot(count: int) -> tuple[float, float]:
-    """Area (points squared) and opacity of one of ``count`` dots: small and faint in a crowd."""
-    return min(30.0, max(3.0, 30 * math.sqrt(100 / count))), min(0.9, max(0.2, 4 * count**-0.3))

@@ -27,6 +27,9 @@ PARTS = (CHANGED, OTHERS)
 NUMBERS = ["reward_std", "logit_grad_norm"]
 """What is measured of each input: the reward's std, and the norm of the expected gradient."""
 
+BOUND_NUMBERS = ["reward_std", "grad_norm", "jacobian_norm", "bound"]
+"""What the theory's table has of each input: both sides of the bound on the expected gradient."""
+
 
 @dataclass(frozen=True, eq=False)
 class Run:
@@ -180,19 +183,27 @@ def read_inputs(folder: RunFolder) -> pd.DataFrame | None:
 
     None where there are none, or where no input has a changed label.
     """
+    return _read_table(folder.table("per_input"), NUMBERS)
+
+
+def read_bounds(folder: RunFolder) -> pd.DataFrame | None:
+    """The norms of single inputs' expected gradients and their bounds, like `read_inputs`."""
+    return _read_table(folder.table("theory"), BOUND_NUMBERS)
+
+
+def _read_table(path: Path, numbers: list[str]) -> pd.DataFrame | None:
     import pandas as pd
 
-    path = folder.table("per_input")
     if not path.exists():
         return None
     try:
-        table = pd.read_parquet(path, columns=["epochs_trained", "input", "changed", *NUMBERS])
+        table = pd.read_parquet(path, columns=["epochs_trained", "input", "changed", *numbers])
         table = table.astype({"epochs_trained": int, "changed": bool})
-        table[NUMBERS] = table[NUMBERS].apply(pd.to_numeric)
+        table[numbers] = table[numbers].apply(pd.to_numeric)
     except (OSError, ValueError, TypeError, KeyError) as error:
         logger.warning("%s: left out, cannot be read: %s", path, str(error).partition("\n")[0])
         return None
-    finite = table[NUMBERS].abs().lt(float("inf")).all(axis=1)
+    finite = table[numbers].abs().lt(float("inf")).all(axis=1)
     if not finite.all():
         logger.warning("%s: %d rows without finite numbers are left out", path, (~finite).sum())
     return table[finite] if table["changed"][finite].any() else None

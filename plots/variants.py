@@ -48,12 +48,15 @@ class Variant:
     """The runs by ``opt_method``, in the order of `METHODS`."""
 
 
-def variants(runs: Sequence[Run]) -> list[Variant]:
-    """The runs in groups, in order of first appearance."""
+def variants(runs: Sequence[Run], aside: frozenset[str] = frozenset()) -> list[Variant]:
+    """The runs in groups, in order of first appearance.
+
+    ``aside`` are keys in which the runs of one group may differ too.
+    """
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        groups.setdefault(json.dumps(_settings(run), sort_keys=True), []).append(run)
-    settings = [_settings(group[0]) for group in groups.values()]
+        groups.setdefault(json.dumps(_settings(run, aside), sort_keys=True), []).append(run)
+    settings = [_settings(group[0], aside) for group in groups.values()]
     keys = dict.fromkeys(key for values in settings for key in values)
     varying = [key for key in keys if any(s.get(key) != settings[0].get(key) for s in settings)]
     return [
@@ -90,12 +93,12 @@ def _shown(value: Any) -> str:
     return _SPELLED.get(str(value), str(value))
 
 
-def _settings(run: Run) -> dict[str, Any]:
+def _settings(run: Run, aside: frozenset[str]) -> dict[str, Any]:
     """What the runs of a variant agree on; a key that is not given counts as None."""
     return {
         key: value
         for key, value in run.config.items()
-        if key not in WITHIN_VARIANT and value is not None
+        if key not in WITHIN_VARIANT | aside and value is not None
     }
 
 

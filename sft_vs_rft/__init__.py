@@ -2,6 +2,7 @@
 
 from common.experiment import EXPERIMENTS, Experiment
 from sft_vs_rft.config import ControlledConfig
+from sft_vs_rft.linear_config import LinearConfig
 
 EXPERIMENTS.register("sft_vs_rft")(
     Experiment(
@@ -9,5 +10,12 @@ EXPERIMENTS.register("sft_vs_rft")(
         run="sft_vs_rft.experiment:run",
         preflight="sft_vs_rft.preflight:check",
         files={"checkpoint": "checkpoints/last.pt"},
+    )
+)
+EXPERIMENTS.register("linear_theory")(
+    Experiment(
+        config=LinearConfig,
+        run="sft_vs_rft.linear:run",
+        preflight="sft_vs_rft.linear:check",
     )
 )

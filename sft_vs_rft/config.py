@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, Strict
 
-from common.config import INPUT_FILE, NO_EFFECT, OptionalText, Seed
+from common.config import INPUT_FILE, NO_EFFECT, Interval, OptionalText, Seed
 from common.errors import Problem
 from common.fit_config import FitConfig, NonNegativeFloat, PositiveFloat, PositiveInt
 from common.identity import content_hash
@@ -132,6 +132,13 @@ class ControlledConfig(FitConfig):
     bfloat16 autocast; weights, losses and measurements stay in float32."""
     diagnostics: bool = True
     """Whether gradients, rewards and their deviation are measured; never changes training."""
+    theory_every: Interval = None
+    """Epochs from one measurement of single inputs' expected gradients and of their bound (arXiv
+    2310.20703, theorem 1) to the next, beside those before the first and after the last epoch;
+    None (or -1) for none at all. Never changes training."""
+    theory_inputs: int = 200
+    """Training inputs that ``theory_every`` measures: those with a changed label, at most half,
+    and others to fill up; 0 or less for all."""
 
     def identity(self) -> dict[str, Any]:
         """The keys that can change results; folders of data and vocabularies by content."""
@@ -217,6 +224,12 @@ class ControlledConfig(FitConfig):
                 "BERT reads dataset 'stsb', and only BERT does; change one of the two",
                 "model_type",
                 self.model_type,
+            )
+        if self.theory_every is not None and self.is_bert:
+            yield Problem(
+                "single inputs are measured where they are images or vectors, not texts; remove it",
+                "theory_every",
+                self.theory_every,
             )
         yield from self._label_problems()
 

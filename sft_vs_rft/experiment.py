@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from common.callbacks import Callback
 from common.experiment import Context
 from common.fit_experiment import FitExperiment
 from common.run_folder import write_json, write_table
 from common.seeding import seeded
 from common.trainer import Trainer
-from sft_vs_rft import objectives
+from sft_vs_rft import objectives, theory_table
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.data import Data, make_data
 from sft_vs_rft.models import build_model
@@ -50,6 +51,21 @@ class ControlledExperiment(FitExperiment[ControlledConfig, Data]):
         trainer = ControlledTrainer(self.config, data, model, gpu_ids=gpu_ids)
         trainer.facts = self._facts()
         return trainer
+
+    def callbacks(self) -> list[Callback]:
+        """What watches every fit, and the theory's table where it is asked for."""
+        config = self.config
+        *found, checkpoints = super().callbacks()
+        if config.theory_every is not None:
+            found.append(
+                theory_table.TheoryTable(
+                    self.folder.table(theory_table.NAME),
+                    every=config.theory_every,
+                    epochs=config.epochs,
+                    num_inputs=config.theory_inputs,
+                )
+            )
+        return [*found, checkpoints]
 
     def _facts(self) -> dict[str, str | int]:
         """What says which inputs and labels a model has seen."""

@@ -1,0 +1,50 @@
+"""How single inputs are shown: dots by part, and those too small for a logarithmic axis."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from plots.runs import CHANGED, OTHERS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+LOWEST = 1e-12
+"""Where a logarithmic axis ends at the latest: rewards near 1 in float32 resolve no less."""
+LOOKS: dict[str, dict[str, Any]] = {
+    OTHERS: {"label": "other inputs", "color": "#56B4E9", "marker": "o", "linestyle": "none"},
+    CHANGED: {"label": "changed inputs", "color": "#000000", "marker": "^", "linestyle": "none"},
+}
+
+
+def floor_of(numbers: pd.Series) -> float:
+    """Lower end of a logarithmic axis: the decade below the smallest number from `LOWEST` on."""
+    smallest = numbers[numbers >= LOWEST].min()
+    return float(10.0 ** math.floor(math.log10(smallest if smallest > 0 else 1.0)))
+
+
+def scatter(axes: Axes, table: pd.DataFrame, x: str, y: str, floors: tuple[float, float]) -> int:
+    """Draws one dot per row; those below the ``floors`` stand on them. Gives their number."""
+    size, alpha = _dot(len(table))
+    below = (table[x] < floors[0]) | (table[y] < floors[1])
+    for part, look in LOOKS.items():
+        for dots, area, opacity in ((~below, size, alpha), (below, 16.0, 1.0)):
+            numbers = table[(table["part"] == part) & dots]
+            axes.scatter(
+                numbers[x].clip(lower=floors[0]),
+                numbers[y].clip(lower=floors[1]),
+                s=area,
+                alpha=opacity,
+                color=look["color"],
+                marker=look["marker"],
+                linewidths=0,
+                rasterized=True,
+            )
+    return int(below.sum())
+
+
+def _dot(count: int) -> tuple[float, float]:
+    """Area (points squared) and opacity of one of ``count`` dots: small and faint in a crowd."""
+    return min(30.0, max(3.0, 30 * math.sqrt(100 / count))), min(0.9, max(0.2, 4 * count**-0.3))

@@ -1,0 +1,61 @@
+"""The keys of the linear two-label analysis (arXiv 2310.20703, section 4.3)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Set
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from common.errors import Problem
+from common.fit_config import NonNegativeInt, PositiveFloat
+from common.run_config import RunConfig
+
+_LEAST_EPSILON = 1e-50  # below it, times squared leave float64
+
+
+class LinearConfig(RunConfig):
+    """How long a linear model takes to learn one input whose reward starts with a given std."""
+
+    opt_method: Literal["supervised", "expected_reinforce"] = "supervised"
+    """Cross-entropy, or the exact expected reward."""
+    epsilon: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Standard deviation of the reward (+1 for the right label, -1 for the other) at the start,
+    where the right label is the less probable one; 1 is a coin toss, 1e-50 the least."""
+    target_probability: Annotated[float, Field(gt=0, le=0.999999)] = 0.9
+    """Probability of the right label at which the input counts as learned."""
+    feature_norm: Annotated[float, Field(ge=1e-6, le=1e6)] = 1.0
+    """Norm of the input's features; time is proportional to its inverse square."""
+    lr: PositiveFloat = 0.1
+    """Step size of the gradient steps that are counted beside the flow."""
+    max_steps: NonNegativeInt = 200_000
+    """Gradient steps after which counting gives up; 0 counts none."""
+
+    @property
+    def start_logit(self) -> float:
+        """Log-odds z of the right label at the start, where 2 sqrt(p (1 - p)) = epsilon."""
+        root = math.sqrt((1 - self.epsilon) * (1 + self.epsilon))
+        return 2 * (math.log(self.epsilon) - math.log1p(root))
+
+    @property
+    def target_logit(self) -> float:
+        """Log-odds of the right label where it counts as learned."""
+        return math.log(self.target_probability) - math.log1p(-self.target_probability)
+
+    def reads_files(self, referenced: Set[str | int]) -> bool:
+        """No: everything is in the keys."""
+        return False
+
+    def problems(self) -> Iterator[Problem]:
+        """A start that cannot be computed, or a target that is reached before it."""
+        yield from super().problems()
+        if self.epsilon < _LEAST_EPSILON:
+            yield Problem(f"must be at least {_LEAST_EPSILON}", "epsilon", self.epsilon)
+        if self.target_logit <= self.start_logit:
+            start = 1 / (1 + math.exp(-self.start_logit))
+            yield Problem(
+                f"with 'epsilon' = {self.epsilon} the right label starts at {start:.6g}; give more",
+                "target_probability",
+                self.target_probability,
+            )
