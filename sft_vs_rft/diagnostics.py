@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -23,11 +23,6 @@ def couples_inputs(model: nn.Module) -> bool:
     )
 
 
-def flat(tensors: Iterable[Tensor]) -> Tensor:
-    """A copy of all numbers of ``tensors`` in one vector."""
-    return torch.cat([tensor.reshape(-1) for tensor in tensors])
-
-
 def norms(rows: Tensor) -> Tensor:
     """L2 norms of vectors, exact to rounding.
 
@@ -44,44 +39,55 @@ def norms(rows: Tensor) -> Tensor:
     return torch.linalg.vector_norm(torch.cat([chunks, rows[:, whole:]], dim=1), dim=1)
 
 
-def gradient_norms(
-    params: Sequence[Tensor],
-    update: Sequence[Tensor],
-    changed: Tensor | None,
-    num_changed: int,
-    num_inputs: int,
-) -> dict[str, Tensor]:
+class GradientNorms:
     """Norms of the weights, of the update's gradient, and of the gradients of its two parts.
 
     For an objective that is a mean over inputs, the parts' gradients, weighted by their share of
-    the batch, add up to the update's.
-
-    Args:
-        params: the weights, P numbers in all.
-        update: gradient of the mean over all inputs, like ``params``.
-        changed: [P] what the changed inputs contribute to ``update``; None where there are none.
-        num_changed: m, the number of changed inputs.
-        num_inputs: B.
-
-    Returns:
-        ``"params_norm"``, ``"grad norm"`` and ``"grad norm <part>"``, the gradients' also relative
-        to the weights' as ``"normalized ..."``. A part's is the norm of the gradient of the mean
-        over its own inputs; a part without inputs is left out.
+    the batch, add up to the update's. The numbers are gathered in memory that is kept from step to
+    step, because getting new memory for them costs more than the norms do.
     """
-    vectors = [*params, *update] if changed is None else [*params, *update, changed]
-    table = flat(vectors).view(2 if changed is None else 3, -1)  # few large operations are fastest
-    params_norm, *found = norms(table).unbind()
-    names = ["grad norm"]
-    if changed is not None:
-        names.append(f"grad norm {CHANGED}")
-        found[1] = found[1] * (num_inputs / num_changed)
-        if num_changed < num_inputs:
-            names.append(f"grad norm {OTHERS}")
-            others = norms((table[1] - table[2])[None])[0]
-            found.append(others * (num_inputs / (num_inputs - num_changed)))
-    absolute = dict(zip(names, found, strict=True))
-    relative = {f"normalized {name}": value / params_norm for name, value in absolute.items()}
-    return {"params_norm": params_norm} | absolute | relative
+
+    def __init__(self, params: Sequence[Tensor]) -> None:
+        """``params``: the weights, P numbers in all."""
+        self.params = params
+        size = sum(param.numel() for param in params)
+        self._table = params[0].new_empty(3, size)  # weights, update, what changed inputs add
+
+    def note_changed(self, gradients: Sequence[Tensor]) -> None:
+        """Keeps what the changed inputs contribute to the update, given like ``params``."""
+        self._gather(gradients, 2)
+
+    def report(
+        self, update: Sequence[Tensor], num_changed: int, num_inputs: int
+    ) -> dict[str, Tensor]:
+        """The norms, before the update.
+
+        Args:
+            update: gradient of the mean over all inputs, like ``params``.
+            num_changed: m, the number of changed inputs; where it is not 0, `note_changed` has
+                been called for them.
+            num_inputs: B.
+
+        Returns:
+            ``"params_norm"``, ``"grad norm"`` and ``"grad norm <part>"``, the gradients' also
+            relative to the weights' as ``"normalized ..."``. A part's is the norm of the gradient
+            of the mean over its own inputs; a part without inputs is left out.
+        """
+        self._gather([param.detach() for param in self.params], 0)
+        self._gather(update, 1)
+        params_norm, *found = norms(self._table[: 3 if num_changed else 2]).unbind()
+        absolute = {"grad norm": found[0]}
+        if num_changed:
+            absolute[f"grad norm {CHANGED}"] = found[1] * (num_inputs / num_changed)
+            if num_changed < num_inputs:
+                others = norms(torch.sub(*self._table[1:], out=self._table[2])[None])[0]
+                scale = num_inputs / (num_inputs - num_changed)
+                absolute[f"grad norm {OTHERS}"] = others * scale
+        relative = {f"normalized {name}": value / params_norm for name, value in absolute.items()}
+        return {"params_norm": params_norm} | absolute | relative
+
+    def _gather(self, tensors: Sequence[Tensor], row: int) -> None:
+        torch.cat([tensor.reshape(-1) for tensor in tensors], out=self._table[row])
 
 
 def part_means(values: dict[str, Tensor], num_changed: int) -> dict[str, Tensor]:

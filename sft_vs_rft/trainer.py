@@ -14,7 +14,7 @@ from common.trainer import Trainer
 from sft_vs_rft import objectives
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.data import Data
-from sft_vs_rft.diagnostics import couples_inputs, flat, gradient_norms, part_means
+from sft_vs_rft.diagnostics import GradientNorms, couples_inputs, part_means
 from sft_vs_rft.inputs import Inputs, ModelInputs
 from sft_vs_rft.methods import METHODS, Predictions, draw_labels, joined
 from sft_vs_rft.rewards import reward_table
@@ -73,6 +73,7 @@ class ControlledTrainer(Trainer[Batch]):
         several = len(gpu_ids) > 1
         self.network = nn.DataParallel(model, list(gpu_ids)) if several else model
         self.params = [param for param in model.parameters() if param.requires_grad]
+        self.gradient_norms = GradientNorms(self.params)
         self.couples_inputs = couples_inputs(model)
         self.rewards = reward_table(
             data.train_labels,
@@ -129,42 +130,38 @@ class ControlledTrainer(Trainer[Batch]):
         """One step of descent on the mean loss, or of ascent on the mean penalised reward."""
         self.optimizer.zero_grad(set_to_none=True)
         step = self._step_in_one_pass if self.couples_inputs else self._step_in_parts
-        passes, changed_gradient = step(batch)
+        passes = step(batch)
         with torch.no_grad():
             report = self._measure_predictions(passes, len(batch.changed))
             if self.config.diagnostics:
-                report |= gradient_norms(
-                    self.params,
-                    self._gradients(),
-                    changed_gradient,
-                    len(batch.changed),
-                    batch.num_inputs,
+                report |= self.gradient_norms.report(
+                    self._gradients(), len(batch.changed), batch.num_inputs
                 )
         self.optimizer.step()
         size = float(batch.num_inputs)
         return report, {"train loss": size, "train accuracy": size}
 
-    def _step_in_parts(self, batch: Batch) -> tuple[list[Pass], Tensor | None]:
-        """Adds up the batch's gradient; gives the passes and what the changed inputs add."""
-        passes, changed_gradient = [], None
+    def _step_in_parts(self, batch: Batch) -> list[Pass]:
+        """Adds up the batch's gradient, and notes what the changed inputs add."""
+        passes = []
         for part in (batch.changed, batch.others):
             if len(part):
                 for positions in self.data.train_inputs.chunks(part, batch.num_inputs):
                     passes.append(self._forward(positions))
                     self._loss(passes[-1].objective, batch.num_inputs).backward()
                 if part is batch.changed and self.config.diagnostics:
-                    changed_gradient = flat(self._gradients())
-        return passes, changed_gradient
+                    self.gradient_norms.note_changed(self._gradients())
+        return passes
 
-    def _step_in_one_pass(self, batch: Batch) -> tuple[list[Pass], Tensor | None]:
+    def _step_in_one_pass(self, batch: Batch) -> list[Pass]:
         """The same, the whole batch in one forward pass."""
         made = self._forward(torch.cat([batch.changed, batch.others]))
-        changed_gradient = None
         if len(batch.changed) and self.config.diagnostics:
             loss = self._loss(made.objective[: len(batch.changed)], batch.num_inputs)
-            changed_gradient = flat(torch.autograd.grad(loss, self.params, retain_graph=True))
+            added = torch.autograd.grad(loss, self.params, retain_graph=True)
+            self.gradient_norms.note_changed(added)
         self._loss(made.objective, batch.num_inputs).backward()
-        return [made], changed_gradient
+        return [made]
 
     def _forward(self, positions: Tensor) -> Pass:
         logits = self.policy_logits(self.data.train_inputs.take(positions))  # [b, C]
