@@ -128,7 +128,7 @@ class ControlledTrainer(Trainer[Batch]):
 
     def train_step(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
         """One step of descent on the mean loss, or of ascent on the mean penalised reward."""
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         step = self._step_in_one_pass if self.couples_inputs else self._step_in_parts
         passes = step(batch)
         with torch.no_grad():
