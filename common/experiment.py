@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common.errors import Problem
 from common.registry import Registry
 from common.run_config import RunConfig
 from common.run_folder import RunFolder
@@ -27,15 +26,13 @@ class Experiment:
     """``"package.module:function"``, called as ``function(config, context)`` in the run's process;
     returns the run's score, or None."""
     preflight: str
-    """``"package.module:function"``, called once before the first run with the configurations of
-    all runs; yields (position, problem) pairs."""
+    """``"package.module:function"``, called once before the first run with all runs (see
+    `common.plan.Run`) that have something to look at; gives a list of `Problem`s."""
     files: Mapping[str, str] = field(default_factory=dict)
     """What a later stage may refer to as ``"@<id>.<name>"``: paths inside the run folder."""
 
 
 EXPERIMENTS: Registry[Experiment] = Registry("experiment")
-
-Preflight = Callable[[Sequence[Any]], Sequence[tuple[int, Problem]]]
 
 
 @dataclass(frozen=True)

@@ -132,12 +132,25 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
         Gives whether this run has been under way before.
         """
         own = checkpoint.load_last(self.folder.checkpoints)
+        if own is not None and not self._metrics_reach(own["epoch"]):
+            log.warning("%s lacks epochs that its checkpoint has seen; the run begins anew",
+                        self.folder.metrics)  # fmt: skip
+            own = None
         if own is not None:
             trainer.load_state(own)
             log.info("going on after %d epochs", trainer.epoch)
         elif self.config.trainer_checkpoint is not None:
-            trainer.load_state(checkpoint.load(Path(self.config.trainer_checkpoint)))
+            other = checkpoint.load(Path(self.config.trainer_checkpoint))
+            # Why and how far another run had waited to stop is no concern of this one.
+            trainer.load_state({**other, "stop_reason": None, "callbacks": {}})
         return own is not None
+
+    def _metrics_reach(self, epoch: int) -> bool:
+        """Whether the metrics file holds every epoch before ``epoch`` that this run has made."""
+        found = [row["epoch"] for row in read_json_lines(self.folder.metrics)]
+        made = [number for number in found if number < epoch]
+        started_at = 0 if self.config.trainer_checkpoint is None else min(made, default=epoch)
+        return made == list(range(started_at, epoch))
 
     def _summarise(self, trainer: Trainer[Any]) -> float | None:
         """Writes ``summary.json`` and gives the score."""

@@ -81,12 +81,16 @@ class PlanRunner:
             self.index.write()
 
     def _start_what_is_ready(self) -> None:
+        if (
+            self.stop()
+        ):  # what is interrupted now is gone on with later, and so is what waits for it
+            return
         for run in list(self._waiting):
             blocked = self._blocked_by(run)
             if blocked:
                 self._waiting.remove(run)
                 self._skip(run, blocked)
-            elif self._is_ready(run) and self.executor.free_slots and not self.stop():
+            elif self._is_ready(run) and self.executor.free_slots:
                 self._waiting.remove(run)
                 self._running.add(run)
                 self.states[run] = RunState(RUNNING)

@@ -7,9 +7,8 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -164,8 +163,3 @@ def _lock(folder: PlanFolder) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def with_scheduling(plan: Plan, **changes: Any) -> Plan:
-    """The plan with other scheduling keys, as the command line wants them."""
-    return replace(plan, document=plan.document.model_copy(update=changes))

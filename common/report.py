@@ -8,7 +8,6 @@ import statistics
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from common import status
 from common.plan import Plan, Run
@@ -95,27 +94,27 @@ def _best(plan: Plan, states: Mapping[Run, RunState]) -> list[str]:
     Stages that others start from do not compete.
     """
     sources = {reference.run for run in plan.runs for reference in run.references}
-    scores: dict[str, list[float]] = defaultdict(list)
+    groups: dict[str, list[Run]] = defaultdict(list)
     for run in plan.runs:
-        score = states[run].score
-        if run not in sources and states[run].state == DONE and score is not None:
-            scores[_configuration(run)].append(score)
-    if len(scores) < 2:
+        if run not in sources and states[run].state == DONE and states[run].score is not None:
+            groups[_configuration(run)].append(run)
+    if len(groups) < 2:
         return []
-    choose = max if plan.document.largest else min
-    best = choose(scores, key=lambda name: statistics.fmean(scores[name]))
-    runs = len(scores[best])
-    mean = statistics.fmean(scores[best])
-    return [f"best: {best}, mean score {mean:.6g} over {runs} run{'s' if runs > 1 else ''}"]
+    means = {
+        name: statistics.fmean(states[run].score or 0.0 for run in runs)
+        for name, runs in groups.items()
+    }
+    best = (max if plan.document.largest else min)(means, key=means.__getitem__)
+    count = len(groups[best])
+    of_runs = f"{count} run{'s' if count > 1 else ''}"
+    return [f"best: {groups[best][0].name} ({best}), mean score {means[best]:.6g} over {of_runs}"]
 
 
 def _configuration(run: Run) -> str:
     """What tells the run's configuration from others, its seeds left out."""
-    point: dict[str, Any] = {
-        key: value for key, value in run.point.items() if key not in run.config.seed_keys
-    }
-    options = ", ".join(f"{key}={json.dumps(value)}" for key, value in point.items())
-    return f"{run.name} ({options or run.stage or run.where})"
+    point = {key: value for key, value in run.point.items() if key not in run.config.seed_keys}
+    options = [f"{key}={json.dumps(value)}" for key, value in point.items()]
+    return ", ".join([run.stage or run.where, *options])
 
 
 def paths(found: list[Path]) -> str:

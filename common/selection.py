@@ -87,7 +87,10 @@ def _missing_sources(wanted: set[Run], states: dict[Run, RunState]) -> set[Run]:
     found: set[Run] = set()
     open_runs = list(wanted)
     while open_runs:
-        for reference in open_runs.pop().references:
+        run = open_runs.pop()
+        if states[run].state == DONE:
+            continue
+        for reference in run.references:
             source = reference.run
             if states[source].state == DONE and not reference.target.exists():
                 states[source] = RunState(WAITING)  # somebody removed what is needed: make it anew

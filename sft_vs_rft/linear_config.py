@@ -43,7 +43,7 @@ class LinearConfig(RunConfig):
         """Log-odds of the right label where it counts as learned."""
         return math.log(self.target_probability) - math.log1p(-self.target_probability)
 
-    def reads_files(self, referenced: Set[str | int]) -> bool:
+    def needs_preflight(self, referenced: Set[str | int]) -> bool:
         """No: everything is in the keys."""
         return False
 

@@ -37,14 +37,13 @@ def npz_pool(path: Path) -> Pool:
     mask = arrays.get(_MASK)
     if mask is not None and (mask.dtype != bool or mask.shape != (len(train_labels),)):
         raise UserError(f"{_MASK} must be a bool array with one entry per training input")
-    scale = 255.0 if arrays["x_train"].dtype == np.uint8 else 1.0
     return dense_pool(
         torch.from_numpy(arrays["x_train"]),
         train_labels,
         torch.from_numpy(arrays["x_test"]),
         test_labels,
         num_classes=int(torch.cat([train_labels, test_labels]).max()) + 1,
-        normalise=lambda x: x.float() / scale,
+        normalise=lambda x: x.float() / (255.0 if x.dtype == torch.uint8 else 1.0),
         changed_train=None if mask is None else torch.from_numpy(mask),
     )
 

@@ -76,7 +76,7 @@ class _Files:
 def _run_problems(
     config: ControlledConfig, referenced: set[str | int], files: _Files
 ) -> Iterator[Problem]:
-    if config.trainer_checkpoint:
+    if config.trainer_checkpoint and "trainer_checkpoint" not in referenced:
         state = files.weights(config.trainer_checkpoint)
         if isinstance(state, UserError):
             yield Problem(str(state), "trainer_checkpoint", config.trainer_checkpoint)

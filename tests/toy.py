@@ -87,7 +87,7 @@ def run(config: ToyConfig, context: Context) -> float | None:
     return ToyExperiment(config, context).run()
 
 
-def preflight(runs: object) -> list[tuple[int, object]]:
+def preflight(runs: object) -> list[object]:
     return []
 
 

@@ -123,6 +123,14 @@ def test_a_half_written_metrics_line_is_left_out(workplace: Workplace) -> None:
     continued_after(workplace, damage)
 
 
+def test_a_hole_in_the_metrics_makes_the_run_begin_anew(workplace: Workplace) -> None:
+    def damage(folder: RunFolder) -> None:
+        lines = folder.metrics.read_bytes().splitlines(keepends=True)
+        folder.metrics.write_bytes(b"".join([*lines[:3], lines[3][:10], b"\n", *lines[4:]]))
+
+    continued_after(workplace, damage)
+
+
 def test_a_broken_checkpoint_is_recognised_and_the_one_before_used(workplace: Workplace) -> None:
     def damage(folder: RunFolder) -> None:
         last = folder.checkpoints / "last.pt"

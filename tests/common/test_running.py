@@ -260,10 +260,10 @@ def test_the_best_configuration_is_by_mean_score_over_seeds(workplace: Workplace
     }
     plan = workplace.write_plan(experiment=TOY, largest=False, configurations=[configuration])
     out = workplace.run_plan(plan).out
-    assert "best: exp (lr=0.3), mean score" in out
+    assert "best: exp (configurations[0], lr=0.3), mean score" in out
     assert "over 2 runs" in out
     plan = workplace.write_plan(experiment=TOY, largest=True, configurations=[configuration])
-    assert "best: exp (lr=0.001)" in workplace.run_plan(plan).out
+    assert "best: exp (configurations[0], lr=0.001)" in workplace.run_plan(plan).out
 
 
 def test_outputs_go_where_the_command_line_says(workplace: Workplace, tmp_path: Path) -> None:

@@ -134,6 +134,15 @@ def test_own_bytes_are_scaled(tmp_path: Path, arrays: dict[str, np.ndarray]) -> 
     assert own.train_inputs.values.unique().tolist() == [1.0]
 
 
+def test_bytes_and_numbers_in_one_file_are_each_scaled_as_they_are(
+    tmp_path: Path, arrays: dict[str, np.ndarray]
+) -> None:
+    arrays["x_train"] = np.full((40, 6), 255, dtype=np.uint8)
+    arrays["x_test"] = np.ones((20, 6), dtype=np.float32)
+    own = data(dataset="npz", data_path=save(tmp_path, arrays), num_train_samples=0)
+    assert own.train_inputs.values.unique().tolist() == own.test_inputs.values.unique().tolist()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
