@@ -56,7 +56,7 @@ class PlanDocument(Config):
     repetitions: Annotated[int, Field(gt=0)] = 1
     """How often each run is made; repetition k adds k to ``random_seed``."""
     largest: bool = True
-    """Whether a larger score is better."""
+    """Whether a larger score is better; where it is not written, the runs' ``score_largest``."""
     multiprocess: bool = False
     """Whether runs get worker processes of their own."""
     num_parallel: Annotated[int, Field(gt=0)] = 1

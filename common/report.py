@@ -104,7 +104,10 @@ def _best(plan: Plan, states: Mapping[Run, RunState]) -> list[str]:
         name: statistics.fmean(states[run].score or 0.0 for run in runs)
         for name, runs in groups.items()
     }
-    best = (max if plan.document.largest else min)(means, key=means.__getitem__)
+    largest = plan.document.largest
+    if "largest" not in plan.document.model_fields_set:  # then the runs themselves say it
+        largest = getattr(next(iter(groups.values()))[0].config, "score_largest", largest)
+    best = (max if largest else min)(means, key=means.__getitem__)
     count = len(groups[best])
     of_runs = f"{count} run{'s' if count > 1 else ''}"
     return [f"best: {groups[best][0].name} ({best}), mean score {means[best]:.6g} over {of_runs}"]

@@ -262,6 +262,8 @@ def test_the_best_configuration_is_by_mean_score_over_seeds(workplace: Workplace
     out = workplace.run_plan(plan).out
     assert "best: exp (configurations[0], lr=0.3), mean score" in out
     assert "over 2 runs" in out
+    plan = workplace.write_plan(experiment=TOY, configurations=[configuration])
+    assert "best: exp (configurations[0], lr=0.3)" in workplace.run_plan(plan).out
     plan = workplace.write_plan(experiment=TOY, largest=True, configurations=[configuration])
     assert "best: exp (configurations[0], lr=0.001)" in workplace.run_plan(plan).out
 
