@@ -25,8 +25,9 @@ from common.errors import UserError
 from common.experiment import EXPERIMENTS
 from common.plan import load_plan, plan_folder
 from common.plan_document import parse_assignment
-from common.program import Wishes, run_plan
+from common.program import EXIT_FAILED, Wishes, run_plan
 from common.schema import SCHEMA_PATH, write_schema
+from common.standing import standing
 
 EXIT_REFUSED = 2
 _PLAN_LEVEL = ("common.display", "common.program", "__main__")
@@ -216,7 +217,7 @@ def _run(args: argparse.Namespace) -> int:
         return 0
     if args.status:
         folder = plan_folder(_plan_path(args), EXPERIMENTS, _overrides(args))
-        print(report.standing(folder))
+        print(standing(folder, args.only))
         return 0
     plan = load_plan(
         _plan_path(args),
@@ -242,6 +243,9 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_REFUSED
+    except OSError as error:  # a full disk, a folder that may not be written to
+        print(f"error: {error}; mend that, and the same command goes on", file=sys.stderr)
+        return EXIT_FAILED
     except KeyboardInterrupt:
         return 130
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from common.run_folder import write_text
+from common.run_folder import PlanFolder, write_text
 
 if TYPE_CHECKING:
     from common.plan import Plan, Run
@@ -21,6 +21,14 @@ FIXED_COLUMNS = (
 _SECONDS_BETWEEN_WRITES = 2.0
 
 
+def read_index(folder: PlanFolder) -> list[dict[str, str]]:
+    """The rows of a plan's index; none where there is no such file."""
+    if not folder.index.exists():
+        return []
+    with folder.index.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 class IndexFile:
     """Writes the index; every option that varies in the plan has a column."""
 
@@ -29,6 +37,11 @@ class IndexFile:
         self.states = states
         self.options = list(dict.fromkeys(key for run in plan.runs for key in run.point))
         self._written_at = 0.0
+
+    def num_strangers(self) -> int:
+        """How many runs the index on disk lists that are not the plan's."""
+        own = {run.fingerprint for run in self.plan.runs}
+        return sum(row["fingerprint"] not in own for row in read_index(self.plan.folder))
 
     def write_now_and_then(self) -> None:
         """Writes unless that was done a moment ago."""

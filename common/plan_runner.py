@@ -55,6 +55,7 @@ class PlanRunner:
         self._waiting = [run for run in selection.to_make if self.states[run].state == WAITING]
         self._running: set[Run] = set()
         self._lost_workers: Counter[Run] = Counter()
+        self._has_failed = False
 
     def run(self) -> None:
         """Makes what is to be made; afterwards `states` tell how all runs stand.
@@ -62,12 +63,20 @@ class PlanRunner:
         Raises:
             KeyboardInterrupt: a second Ctrl-C; running work is marked as interrupted.
         """
+        strangers = self.index.num_strangers()
+        if strangers:
+            log.warning(
+                "%s listed %d runs that this plan does not make (another --set, or another plan "
+                "file of this name): their folders stay, but index.csv and figures now tell of "
+                "this plan's runs", self.plan.folder.path, strangers,
+            )  # fmt: skip
         write_json(self.plan.folder.plan, self.plan.effective)
         self.index.write()
         stop_passed_on = False
         try:
-            while self._running or (self._waiting and not self.stop()):
-                self._start_what_is_ready()
+            while self._running or (self._waiting and self._may_start()):
+                if self._may_start():
+                    self._start_what_is_ready()
                 for task in self.executor.wait():
                     self._ended(self._by_folder[task.folder])
                 if self.stop() and not stop_passed_on:
@@ -80,11 +89,11 @@ class PlanRunner:
                 self.states[run] = read_state(run)
             self.index.write()
 
+    def _may_start(self) -> bool:
+        """Whether runs may begin; what waits when a stop is asked for is gone on with later."""
+        return not (self.stop() or (self._has_failed and self.fail_fast))
+
     def _start_what_is_ready(self) -> None:
-        if (
-            self.stop()
-        ):  # what is interrupted now is gone on with later, and so is what waits for it
-            return
         for run in list(self._waiting):
             blocked = self._blocked_by(run)
             if blocked:
@@ -126,8 +135,7 @@ class PlanRunner:
             self._waiting.insert(0, run)
             return
         self._note(run, now)
-        if now.state == FAILED and self.fail_fast:
-            self.stop.request()
+        self._has_failed |= now.state == FAILED
 
     def _note(self, run: Run, state: RunState) -> None:
         self.states[run] = state

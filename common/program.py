@@ -23,7 +23,7 @@ from common.run_folder import PlanFolder
 from common.scheduling.executor import Executor
 from common.scheduling.in_process import InProcess
 from common.scheduling.local import LocalWorkers
-from common.selection import Selection, put_aside, select, wait_for_farewells
+from common.selection import Selection, put_aside, select, wait_for_leftover_workers
 from common.status import DONE
 from common.stopping import StopFlag
 
@@ -73,8 +73,8 @@ def run_plan(plan: Plan, wishes: Wishes, draw: Draw) -> int:
 
 
 def _run_locked(plan: Plan, wishes: Wishes, use_gpus: bool, stop: StopFlag, draw: Draw) -> int:
-    selection = wait_for_farewells(wishes.select(plan))
-    if wishes.fresh:
+    selection = wait_for_leftover_workers(wishes.select(plan))
+    if selection.fresh:
         waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
         put_aside(plan, waiting)
     states = [selection.states[run].state for run in selection.to_make]
@@ -100,19 +100,25 @@ def _run_locked(plan: Plan, wishes: Wishes, use_gpus: bool, stop: StopFlag, draw
         log.warning("stopped; the same command goes on from the checkpoints")
         return stop.exit_status
     all_done = all(runner.states[run].state == DONE for run in selection.to_make)
-    all_drawn = _draw_figures(plan, draw)
+    all_drawn = _draw_figures(plan, draw, may_lack_runs=len(selection.to_make) < len(plan.runs))
     return 0 if all_done and all_drawn else EXIT_FAILED
 
 
-def _draw_figures(plan: Plan, draw: Draw) -> bool:
-    """Draws what the plan asks for and prints the paths; False where a figure failed."""
+def _draw_figures(plan: Plan, draw: Draw, *, may_lack_runs: bool) -> bool:
+    """Draws what the plan asks for and prints the paths; False where a figure failed.
+
+    With ``may_lack_runs``, when runs were left out on purpose, a figure that finds nothing to draw
+    is no failure.
+    """
     all_drawn = True
     for name, options in plan.document.figure_requests():
         try:
             print(report.paths(draw(name, [plan.folder.path], **options)))
         except UserError as error:
-            log.error("figure %s: %s", name, error)
-            all_drawn = False
+            log.log(
+                logging.WARNING if may_lack_runs else logging.ERROR, "figure %s: %s", name, error
+            )
+            all_drawn = all_drawn and may_lack_runs
         except Exception:
             log.exception("figure %s failed", name)
             all_drawn = False
@@ -146,18 +152,18 @@ def _lock(folder: PlanFolder) -> Iterator[None]:
     Raises:
         UserError: another process does.
     """
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"'outputs_dir': {folder.path} cannot be made ({error.strerror}); choose another folder"
-        ) from None
     lock = FileLock(folder.lock)
     try:
+        folder.path.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)
     except Timeout:
         raise UserError(
             f"another process runs this plan in {folder.path}; --status shows how it stands"
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"'outputs_dir': {folder.path} cannot be made or written to ({error.strerror}); choose "
+            "another folder"
         ) from None
     try:
         yield

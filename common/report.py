@@ -1,20 +1,18 @@
-"""What a plan says of itself in a terminal: what it would do, how it stands, how it ended."""
+"""What a plan says of itself in a terminal: what it would do, and how it ended."""
 
 from __future__ import annotations
 
-import csv
 import json
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-from common import status
 from common.plan import Plan, Run
-from common.run_folder import PlanFolder, RunFolder
+from common.run_folder import RunFolder
 from common.run_state import RunState
 from common.selection import Selection
-from common.status import DONE, FAILED, STATES, WAITING
+from common.status import DONE, FAILED, RUNNING
 from common.tables import as_text
 
 _MOST_ROWS = 40
@@ -27,50 +25,23 @@ def dry_run(plan: Plan, selection: Selection) -> str:
     for run in plan.runs:
         waits_for = [reference.run for reference in run.references]
         named = ", ".join(f"{source.name} ({source.fingerprint[:8]})" for source in waits_for)
-        rows.append([run.name, run.fingerprint[:8], run.stage, named or None,
-                     _intention(run, run in to_make, selection.states[run])])  # fmt: skip
+        intention = _intention(run, selection) if run in to_make else "left out (not selected)"
+        rows.append([run.name, run.fingerprint[:8], run.stage, named or None, intention])
     table = as_text(["name", "fingerprint", "stage", "waits for", "would be"], rows)
     return f"{table}\n{len(rows)} runs in {plan.folder.path}"
 
 
-def _intention(run: Run, wanted: bool, state: RunState) -> str:
-    if not wanted:
-        return "left out (not selected)"
-    if state.state == DONE:
+def _intention(run: Run, selection: Selection) -> str:
+    state = selection.states[run].state
+    if state == DONE:
         return "skipped (done)"
-    if state.state == FAILED:
+    if state == FAILED:
         return "skipped (failed; --retry_failed tries again)"
-    if state.state == WAITING and RunFolder(run.folder).read_status().get("attempt"):
-        return "continued"
+    if state == RUNNING:
+        return "left to the process that makes it"
+    if RunFolder(run.folder).read_status().get("attempt"):
+        return "made anew" if selection.fresh else "continued"
     return "run"
-
-
-def standing(folder: PlanFolder) -> str:
-    """Table of how the runs stand, read from the plan's folder alone."""
-    if not folder.index.exists():
-        return f"{folder.path}: nothing has run yet; --dry_run shows what would"
-    rows = []
-    with folder.index.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            run_folder = RunFolder(folder.path / row["folder"])
-            found = run_folder.read_status()
-            state = status.current(found) if found else row["status"]
-            rows.append([row["name"], row["fingerprint"][:8], row["stage"], state,
-                         _epochs(run_folder), found.get("score"), found.get("seconds"),
-                         found.get("reason")])  # fmt: skip
-    columns = ["name", "fingerprint", "stage", "status", "epochs", "score", "seconds", "reason"]
-    states = [row[3] for row in rows]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in STATES if state in states)
-    return f"{as_text(columns, rows)}\n{counts} in {folder.path}"
-
-
-def _epochs(folder: RunFolder) -> int | None:
-    """The number of epochs that the metrics file holds."""
-    try:
-        with folder.metrics.open("rb") as file:
-            return sum(1 for _ in file)
-    except FileNotFoundError:
-        return None
 
 
 def outcome(plan: Plan, selection: Selection, states: Mapping[Run, RunState]) -> str:

@@ -111,7 +111,7 @@ class RunFolder:
 
     @property
     def summary(self) -> Path:
-        """Score, last and best value of every metric."""
+        """Score, epochs trained, why the fit ended early, and the last and best metrics."""
         return self.path / "summary.json"
 
     @property
@@ -136,9 +136,10 @@ class RunFolder:
     def read_status(self) -> dict[str, Any]:
         """The content of ``status.json``; empty before the first attempt, and where broken."""
         try:
-            return read_json(self.status) or {}
+            found = read_json(self.status)
         except ValueError:
             return {}
+        return found if isinstance(found, dict) else {}
 
 
 @dataclass(frozen=True)

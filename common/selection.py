@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from common.errors import UserError
@@ -13,7 +13,7 @@ from common.run_folder import RunFolder
 from common.run_state import RunState, read_state
 from common.status import DONE, FAILED, RUNNING, WAITING
 
-_LONGEST_FAREWELL = 5.0  # seconds that a worker whose parent was killed may take to end
+_LONGEST_WAIT = 5.0  # seconds that a worker whose parent was killed may take to end
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class Selection:
 
     to_make: list[Run]
     states: dict[Run, RunState]
+    fresh: bool = False
+    """Whether what is made is made anew, whatever stands in its folder."""
 
 
 def select(
@@ -40,12 +42,12 @@ def select(
     Raises:
         UserError: ``only`` is no regular expression, or fits no run.
     """
-    wanted = set(plan.runs[plan.document.skip * plan.document.repetitions :])
-    if only is not None:
-        wanted &= set(_matching(plan.runs, only))
-        if not wanted:
-            names = ", ".join(sorted({run.name for run in plan.runs})[:6])
-            raise UserError(f"--only '{only}' fits no run; the runs are {names}")
+    is_meant = matcher(only)
+    unskipped = plan.runs[plan.document.skip * plan.document.repetitions :]
+    wanted = {run for run in unskipped if is_meant(run.name, run.stage)}
+    if not wanted:
+        names = ", ".join(sorted({run.name for run in unskipped})[:6])
+        raise UserError(f"--only '{only}' fits no run; the runs are {names}")
     states = {run: read_state(run) for run in plan.runs}
     if fresh:
         wanted |= _dependents(plan.runs, wanted)
@@ -56,15 +58,20 @@ def select(
         again = states[run].state == FAILED and not retry_failed
         if states[run].state not in (DONE, RUNNING) and not again:
             states[run] = replace(states[run], state=WAITING, reason="")
-    return Selection([run for run in plan.runs if run in wanted], states)
+    return Selection([run for run in plan.runs if run in wanted], states, fresh)
 
 
-def _matching(runs: Iterable[Run], only: str) -> list[Run]:
+def matcher(only: str | None) -> Callable[[str, str | None], bool]:
+    """Tells whether ``only`` is found in a run's name or stage; None is found everywhere.
+
+    Raises:
+        UserError: ``only`` is no regular expression.
+    """
     try:
-        pattern = re.compile(only)
+        pattern = re.compile(only or "")
     except re.error as error:
         raise UserError(f"--only '{only}' is not a regular expression: {error}") from None
-    return [run for run in runs if pattern.search(run.name) or pattern.search(run.stage or "")]
+    return lambda name, stage: bool(pattern.search(name) or pattern.search(stage or ""))
 
 
 def _dependents(runs: Iterable[Run], sources: set[Run]) -> set[Run]:
@@ -109,7 +116,7 @@ def put_aside(plan: Plan, runs: Iterable[Run]) -> None:
             run.folder.replace(target)
 
 
-def wait_for_farewells(selection: Selection) -> Selection:
+def wait_for_leftover_workers(selection: Selection) -> Selection:
     """The selection once no other process makes one of its runs.
 
     A worker whose parent was killed ends by itself within a moment.
@@ -117,7 +124,7 @@ def wait_for_farewells(selection: Selection) -> Selection:
     Raises:
         UserError: a process still makes one of the runs.
     """
-    deadline = time.monotonic() + _LONGEST_FAREWELL
+    deadline = time.monotonic() + _LONGEST_WAIT
     states = dict(selection.states)
     for run in selection.to_make:
         while states[run].state == RUNNING:

@@ -63,14 +63,16 @@ def end_of_traceback(error: BaseException) -> str:
 
 def current(status: dict[str, Any]) -> str:
     """The state that ``status.json`` tells of, knowing that a dead process runs nothing."""
-    if not status:
+    state: str = status.get("status", WAITING)
+    if state not in STATES:  # somebody has written into the file
         return WAITING
-    state: str = status["status"]
     return INTERRUPTED if state == RUNNING and not _is_alive(status) else state
 
 
 def _is_alive(status: dict[str, Any]) -> bool:
     """Whether the process that wrote ``status`` lives; assumed of processes on other hosts."""
+    if not {"host", "pid", "pid_started"} <= status.keys():
+        return False
     if status["host"] != socket.gethostname():
         return True
     try:

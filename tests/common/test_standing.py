@@ -1,0 +1,122 @@
+"""What --status and the index say is true, whatever has become of the folders."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.run_folder import PlanFolder
+from tests.conftest import TOY, Workplace
+
+
+def toy(**base: Any) -> dict[str, Any]:
+    return {"base_config": {"epochs": 3, "random_seed": 1, **base}}
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '"x"', '{"status": "runing"}', '{"status": "done"'])
+def test_a_broken_status_file_tells_of_nothing_done(workplace: Workplace, content: str) -> None:
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
+    workplace.run_plan(plan)
+    (folder,) = workplace.folders()
+    folder.status.write_text(content)
+    shown = workplace.run_plan(plan, "--status")
+    assert (shown.status, "1 waiting" in shown.out) == (0, True)
+    assert workplace.run_plan(plan).status == 0
+    assert folder.read_status()["status"] == "done"
+
+
+def test_a_dead_process_runs_nothing(workplace: Workplace) -> None:
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
+    workplace.run_plan(plan)
+    (folder,) = workplace.folders()
+    ours = {"host": socket.gethostname(), "pid": os.getpid(), "pid_started": 0.0}
+    for process in ({}, ours):  # a process number is given again once its process is gone
+        folder.status.write_text(json.dumps({"status": "running", **process}))
+        assert "1 interrupted" in workplace.run_plan(plan, "--status").out
+
+
+def test_a_run_that_has_not_begun_waits_whatever_the_index_says(workplace: Workplace) -> None:
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
+    workplace.run_plan(plan)
+    index = plan_folder(workplace).index
+    index.write_text(index.read_text().replace("done", "running"))
+    workplace.folders()[0].status.unlink()
+    assert "1 waiting" in workplace.run_plan(plan, "--status").out
+
+
+def test_without_an_index_folders_tell(workplace: Workplace) -> None:
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
+    workplace.run_plan(plan)
+    plan_folder(workplace).index.unlink()
+    assert "1 done" in workplace.run_plan(plan, "--status").out
+
+
+def test_status_of_some_runs(workplace: Workplace) -> None:
+    named = [toy(experiment_name=name, epochs=len(name)) for name in ("first", "others")]
+    plan = workplace.write_plan(experiment=TOY, configurations=named)
+    workplace.run_plan(plan)
+    shown = workplace.run_plan(plan, "--status", "--only", "first").out
+    assert ("first" in shown, "other" in shown) == (True, False)
+    assert workplace.run_plan(plan, "--status", "--only", "(").status == 2
+
+
+def test_runs_that_leave_the_index_are_told_of(workplace: Workplace) -> None:
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy(epochs=1)])
+    workplace.run_plan(plan)
+    assert "listed" not in workplace.run_plan(plan).err
+    assert (
+        "listed 1 runs that this plan does not make"
+        in workplace.run_plan(plan, "--set", "epochs=2").err
+    )
+    assert len(workplace.folders()) == 2
+
+
+def test_a_figure_of_runs_left_out_on_purpose_is_no_failure(workplace: Workplace) -> None:
+    named: list[Any] = [toy(experiment_name=name, epochs=len(name)) for name in ("first", "others")]
+    plan = workplace.write_plan(experiment=TOY, configurations=named, figures=["controlled_curves"])
+    outcome = workplace.run_plan(plan, "--only", "first")
+    assert (outcome.status, "nothing to draw" in outcome.err) == (0, True)
+    assert workplace.run_plan(plan).status == 1
+
+
+def test_a_fresh_dry_run_says_what_is_made_anew(workplace: Workplace) -> None:
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
+    workplace.run_plan(plan)
+    assert "made anew" in workplace.run_plan(plan, "--dry_run", "--fresh").out
+
+
+def test_after_a_failure_fail_fast_lets_running_work_end(workplace: Workplace) -> None:
+    plan = workplace.write_plan(
+        experiment=TOY,
+        configurations=[
+            toy(experiment_name="bad", fail_at=0),
+            toy(experiment_name="under_way", epochs=20, pause=0.1),
+            toy(experiment_name="next"),
+        ],
+    )
+    assert workplace.run_plan(plan, "--fail_fast", "--num_parallel", "2").status == 1
+    states = {
+        folder.path.name.split("-")[0]: folder.read_status() for folder in workplace.folders()
+    }
+    assert {name: status["status"] for name, status in states.items()} == {
+        "bad": "failed", "under_way": "done",
+    }  # fmt: skip
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_to_is_named(workplace: Workplace) -> None:
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
+    folder = plan_folder(workplace).path
+    folder.mkdir(parents=True)
+    folder.chmod(0o500)
+    outcome = workplace.run_plan(plan)
+    assert (outcome.status, f"'outputs_dir': {folder}" in outcome.err) == (2, True)
+
+
+def plan_folder(workplace: Workplace) -> PlanFolder:
+    return PlanFolder(Path("outputs/exps/plan"))
