@@ -34,11 +34,13 @@ def _version(package: str) -> str | None:
 
 @functools.cache
 def of_this_program() -> dict[str, Any]:
-    """Commit, uncommitted changes and versions; None for what cannot be had."""
+    """Commit, uncommitted changes, files git does not know, versions; None for what is not had."""
     commit, diff = _git("rev-parse", "HEAD"), _git("diff", "HEAD")
+    untracked = _git("ls-files", "--others", "--exclude-standard")
     return {
         "commit": commit.strip() if commit else None,
         "diff": diff[:_LARGEST_DIFF] if diff else None,
+        "untracked": untracked.splitlines() if untracked else None,
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "versions": {package: _version(package) for package in _PACKAGES},

@@ -51,7 +51,8 @@ def random_state() -> dict[str, Any]:
         "python": random.getstate(),
         "numpy": {**numpy_state, "state": {**numpy_state["state"], "key": torch.from_numpy(keys)}},
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        # A run on the CPU of a machine with GPUs does not so much as wake them.
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
     }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import time
 from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
@@ -16,20 +18,27 @@ from common.seeding import random_state, restore_random_state
 if TYPE_CHECKING:
     from common.trainer import Trainer
 
+_SECONDS_BETWEEN_PLOTS = 30.0
 _NOT_METRICS = {"epoch", "seconds"}
 
 
 class MetricPlots(Callback):
-    """Draws one picture per metric over the epochs, every ``every`` epochs and at the end."""
+    """Draws one picture per metric over the epochs, every ``every`` epochs and at the end.
+
+    But now and then only: drawing takes longer than an epoch of a small model.
+    """
 
     def __init__(self, folder: RunFolder, every: int) -> None:
         self.folder = folder
         self.every = every
+        self._drawn_at = -math.inf
 
     def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
         """Draws when it is due."""
-        if trainer.epoch % self.every == 0:
+        is_due = trainer.epoch % self.every == 0
+        if is_due and time.monotonic() - self._drawn_at >= _SECONDS_BETWEEN_PLOTS:
             self._draw()
+            self._drawn_at = time.monotonic()
 
     def on_fit_end(self, trainer: Trainer[Any]) -> None:
         """Draws the whole fit."""
