@@ -134,6 +134,7 @@ class EarlyStopping(Callback):
         self.cooldown = cooldown
         self.restore_best = restore_best
         self.best: float | None = None
+        self.best_epoch = 0
         self.waited = 0
         self.best_weights: dict[str, Tensor] | None = None
 
@@ -143,7 +144,7 @@ class EarlyStopping(Callback):
         if value is None or trainer.epoch <= self.cooldown:
             return
         if self.best is None or self.score.improves(value, self.best, self.min_delta):
-            self.best, self.waited = value, 0
+            self.best, self.best_epoch, self.waited = value, trainer.epoch, 0
             if self.restore_best:
                 weights = trainer.model.state_dict()
                 self.best_weights = {name: tensor.clone() for name, tensor in weights.items()}
@@ -158,14 +159,21 @@ class EarlyStopping(Callback):
         """Puts the best weights back, if that was asked for."""
         if self.best_weights is not None:
             trainer.model.load_state_dict(self.best_weights)
+            trainer.restored_epoch = self.best_epoch
 
     def state(self) -> dict[str, Any]:
-        """Best score so far, checks waited since, and the best weights."""
-        return {"best": self.best, "waited": self.waited, "best_weights": self.best_weights}
+        """Best score so far and when it was, checks waited since, and the best weights."""
+        return {
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "waited": self.waited,
+            "best_weights": self.best_weights,
+        }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Takes back what `state` gave."""
         self.best = state.get("best")
+        self.best_epoch = state.get("best_epoch", 0)
         self.waited = state.get("waited", 0)
         self.best_weights = state.get("best_weights")
 

@@ -53,7 +53,7 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
     def measure(self, data: DataT, trainer: Trainer[Any]) -> None:
         """Writes tables about the model as it stands; before the first and after the last epoch.
 
-        ``trainer.epoch`` says how many epochs it has seen.
+        ``trainer.weights_epoch`` says how many epochs it has seen.
         """
 
     def run(self) -> float | None:
@@ -155,7 +155,7 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
     def _summarise(self, trainer: Trainer[Any]) -> float | None:
         """Writes ``summary.json`` and gives the score."""
         rows = read_json_lines(self.folder.metrics)
-        last = last_values(rows)
+        last = last_values([row for row in rows if row["epoch"] < trainer.weights_epoch])
         best = best_values(rows, self.score) if self.score else {}
         chosen = best if self.config.return_best_score else last
         value = self.score.of(chosen) if self.score else None
@@ -164,7 +164,7 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
             {
                 "score": value,
                 "score_metric_name": self.config.score_metric_name,
-                "epochs_trained": trainer.epoch,
+                "epochs_trained": trainer.weights_epoch,
                 "stop_reason": trainer.stop_reason,
                 "last": last,
                 "best": best,

@@ -111,7 +111,7 @@ class RunFolder:
 
     @property
     def summary(self) -> Path:
-        """Score, epochs trained, why the fit ended early, and the last and best metrics."""
+        """Score, epochs the weights have seen, why the fit ended early, last and best metrics."""
         return self.path / "summary.json"
 
     @property

@@ -51,9 +51,13 @@ def random_state() -> dict[str, Any]:
         "python": random.getstate(),
         "numpy": {**numpy_state, "state": {**numpy_state["state"], "key": torch.from_numpy(keys)}},
         "torch": torch.get_rng_state(),
-        # A run on the CPU of a machine with GPUs does not so much as wake them.
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+        "cuda": torch.cuda.get_rng_state_all() if _uses_gpus() else [],
     }
+
+
+def _uses_gpus() -> bool:
+    """A run on the CPU of a machine with GPUs does not so much as wake them."""
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 
 def restore_random_state(state: dict[str, Any]) -> None:

@@ -40,6 +40,13 @@ class Trainer(ABC, Generic[BatchT]):
         """Number of finished epochs."""
         self.stop_reason: str | None = None
         """Why the fit ends before its last epoch; set by a callback."""
+        self.restored_epoch: int | None = None
+        """Number of epochs after which the weights were taken that a callback has put back."""
+
+    @property
+    def weights_epoch(self) -> int:
+        """Number of epochs that the present weights have seen."""
+        return self.epoch if self.restored_epoch is None else self.restored_epoch
 
     @abstractmethod
     def batches(self) -> Iterable[BatchT]:

@@ -90,7 +90,7 @@ class ControlledExperiment(FitExperiment[ControlledConfig, Data]):
         value, std = objectives.reward_mean_std(logits, trainer.rewards)
         now = pd.DataFrame(
             {
-                "epochs_trained": trainer.epoch,
+                "epochs_trained": trainer.weights_epoch,
                 "input": range(len(logits)),
                 "changed": data.changed.numpy(),
                 "reward_mean": value.cpu(),
@@ -101,5 +101,5 @@ class ControlledExperiment(FitExperiment[ControlledConfig, Data]):
         path = self.folder.table(PER_INPUT)
         if trainer.epoch and path.exists():
             earlier = pd.read_parquet(path)
-            now = pd.concat([earlier[earlier.epochs_trained < trainer.epoch], now])
+            now = pd.concat([earlier[earlier.epochs_trained < trainer.weights_epoch], now])
         write_table(path, now)

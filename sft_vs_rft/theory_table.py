@@ -61,8 +61,10 @@ class TheoryTable(Callback):
         assert isinstance(trainer, ControlledTrainer)
         now = table(trainer, chosen_inputs(trainer.data.changed, self.num_inputs))
         if self._rows is not None:
-            earlier = self._rows[self._rows.epochs_trained < trainer.epoch]
-            now = pd.concat([earlier, now], ignore_index=True) if len(earlier) else now
+            seen = self._rows.epochs_trained
+            kept = self._rows[(seen < trainer.epoch) & (seen != trainer.weights_epoch)]
+            now = pd.concat([kept, now], ignore_index=True) if len(kept) else now
+            now = now.sort_values("epochs_trained", kind="stable", ignore_index=True)
         self._rows = now
         write_table(self.path, now)
 
@@ -78,7 +80,7 @@ def table(trainer: ControlledTrainer, inputs: Tensor) -> pd.DataFrame:
         bounds = theory.measure(network, params, given, trainer.rewards[index])
     return pd.DataFrame(
         {
-            "epochs_trained": trainer.epoch,
+            "epochs_trained": trainer.weights_epoch,
             "input": inputs.numpy(),
             "changed": data.changed[inputs].numpy(),
             "reward_std": bounds.reward_std.cpu(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
@@ -62,14 +63,18 @@ def digits(**changes: Any) -> dict[str, Any]:
 def test_early_stopping_restores_the_best_weights(workplace: Workplace) -> None:
     config = digits(
         lr=0.5, early_stop=True, early_stop_patience=2, early_stop_restore_best_weights=True,
-        score_metric_name="test loss", return_best_score=True, epochs=50,
+        score_metric_name="test loss", epochs=50,
     )  # fmt: skip
     assert workplace.run_plan(workplace.write_plan(configurations=[config])).status == 0
     (folder,) = workplace.folders()
     summary, rows = read_json(folder.summary), read_json_lines(folder.metrics)
     assert len(rows) < 50
     assert "has not improved" in summary["stop_reason"]
-    assert summary["score"] == min(row["test loss"] for row in rows)
+    best = min(rows, key=lambda row: row["test loss"])
+    assert summary["score"] == summary["last"]["test loss"] == best["test loss"]
+    assert summary["epochs_trained"] == best["epoch"] + 1 < len(rows)
+    table = pd.read_parquet(folder.table("per_input"))
+    assert sorted(set(table.epochs_trained)) == [0, best["epoch"] + 1]
 
     again = digits(
         epochs=1, lr=1e-30, load_model_from_checkpoint=str(folder.checkpoints / "last.pt")
