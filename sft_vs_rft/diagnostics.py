@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -23,71 +23,44 @@ def couples_inputs(model: nn.Module) -> bool:
     )
 
 
-def norms(rows: Tensor) -> Tensor:
-    """L2 norms of vectors, exact to rounding.
+def norm(tensors: Iterable[Tensor | None]) -> Tensor:
+    """L2 norm of all numbers in some tensors, exact to rounding; None stands for zeros. A scalar.
 
     One float32 sum over millions of squares loses digits; a norm of chunks' norms does not.
-
-    Args:
-        rows: [n, P].
-
-    Returns:
-        [n].
     """
-    whole = rows.shape[1] // _CHUNK * _CHUNK
-    chunks = torch.linalg.vector_norm(rows[:, :whole].unflatten(1, (-1, _CHUNK)), dim=2)
-    return torch.linalg.vector_norm(torch.cat([chunks, rows[:, whole:]], dim=1), dim=1)
+    flat = [tensor.reshape(-1) for tensor in tensors if tensor is not None]
+    parts = []
+    for numbers in flat:
+        whole = len(numbers) // _CHUNK * _CHUNK
+        if whole:
+            chunks = numbers[:whole].unflatten(0, (-1, _CHUNK))
+            parts.append(torch.linalg.vector_norm(chunks, dim=1))
+        parts.append(numbers[whole:])
+    return torch.linalg.vector_norm(torch.cat(parts))
 
 
-class GradientNorms:
-    """Norms of the weights, of the update's gradient, and of the gradients of its two parts.
+def gradient_norms(
+    params: Tensor, update: Tensor, added: Mapping[str, tuple[Tensor, float]]
+) -> dict[str, Tensor]:
+    """Norms of the gradients of the objective's mean over all inputs, and over those of each part.
 
     For an objective that is a mean over inputs, the parts' gradients, weighted by their share of
-    the batch, add up to the update's. The numbers are gathered in memory that is kept from step to
-    step, because getting new memory for them costs more than the norms do.
+    the batch, add up to the update's.
+
+    Args:
+        params: norm of the weights before the update.
+        update: norm of the gradient of the mean over all inputs.
+        added: for each part that has inputs, the norm of what it adds to that gradient, and its
+            share of the inputs.
+
+    Returns:
+        ``"params_norm"``, ``"grad norm"`` and ``"grad norm <part>"``, the gradients' also relative
+        to the weights' as ``"normalized ..."``.
     """
-
-    def __init__(self, params: Sequence[Tensor]) -> None:
-        """``params``: the weights, P numbers in all."""
-        self.params = params
-        size = sum(param.numel() for param in params)
-        self._table = params[0].new_empty(3, size)  # weights, update, what changed inputs add
-
-    def note_changed(self, gradients: Sequence[Tensor]) -> None:
-        """Keeps what the changed inputs contribute to the update, given like ``params``."""
-        self._gather(gradients, 2)
-
-    def report(
-        self, update: Sequence[Tensor], num_changed: int, num_inputs: int
-    ) -> dict[str, Tensor]:
-        """The norms, before the update.
-
-        Args:
-            update: gradient of the mean over all inputs, like ``params``.
-            num_changed: m, the number of changed inputs; where it is not 0, `note_changed` has
-                been called for them.
-            num_inputs: B.
-
-        Returns:
-            ``"params_norm"``, ``"grad norm"`` and ``"grad norm <part>"``, the gradients' also
-            relative to the weights' as ``"normalized ..."``. A part's is the norm of the gradient
-            of the mean over its own inputs; a part without inputs is left out.
-        """
-        self._gather([param.detach() for param in self.params], 0)
-        self._gather(update, 1)
-        params_norm, *found = norms(self._table[: 3 if num_changed else 2]).unbind()
-        absolute = {"grad norm": found[0]}
-        if num_changed:
-            absolute[f"grad norm {CHANGED}"] = found[1] * (num_inputs / num_changed)
-            if num_changed < num_inputs:
-                others = norms(torch.sub(*self._table[1:], out=self._table[2])[None])[0]
-                scale = num_inputs / (num_inputs - num_changed)
-                absolute[f"grad norm {OTHERS}"] = others * scale
-        relative = {f"normalized {name}": value / params_norm for name, value in absolute.items()}
-        return {"params_norm": params_norm} | absolute | relative
-
-    def _gather(self, tensors: Sequence[Tensor], row: int) -> None:
-        torch.cat([tensor.reshape(-1) for tensor in tensors], out=self._table[row])
+    absolute = {"grad norm": update}
+    absolute |= {f"grad norm {part}": value / share for part, (value, share) in added.items()}
+    relative = {f"normalized {name}": value / params for name, value in absolute.items()}
+    return {"params_norm": params} | absolute | relative
 
 
 def part_means(values: dict[str, Tensor], num_changed: int) -> dict[str, Tensor]:

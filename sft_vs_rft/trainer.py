@@ -12,15 +12,18 @@ from torch import Tensor, nn
 from common.batches import pass_over_loader, shuffled
 from common.trainer import Trainer
 from sft_vs_rft import objectives
-from sft_vs_rft.config import ControlledConfig
+from sft_vs_rft.config import CHANGED, OTHERS, ControlledConfig
 from sft_vs_rft.data import Data
-from sft_vs_rft.diagnostics import GradientNorms, couples_inputs, part_means
+from sft_vs_rft.diagnostics import couples_inputs, gradient_norms, norm, part_means
 from sft_vs_rft.inputs import Inputs, ModelInputs
 from sft_vs_rft.methods import METHODS, Predictions, draw_labels, joined
 from sft_vs_rft.rewards import reward_table
 
 _OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
 _LARGEST_PASS = 512  # inputs of a pass without gradients, unless a batch is larger
+
+Added = dict[str, tuple[Tensor, float]]
+"""Norm of what a part of a batch adds to the update's gradient, and its share of the inputs."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,6 @@ class ControlledTrainer(Trainer[Batch]):
         several = len(gpu_ids) > 1
         self.network = nn.DataParallel(model, list(gpu_ids)) if several else model
         self.params = [param for param in model.parameters() if param.requires_grad]
-        self.gradient_norms = GradientNorms(self.params)
         self.couples_inputs = couples_inputs(model)
         self.rewards = reward_table(
             data.train_labels,
@@ -130,38 +132,56 @@ class ControlledTrainer(Trainer[Batch]):
         """One step of descent on the mean loss, or of ascent on the mean penalised reward."""
         self.model.zero_grad(set_to_none=True)
         step = self._step_in_one_pass if self.couples_inputs else self._step_in_parts
-        passes = step(batch)
+        passes, added = step(batch)
         with torch.no_grad():
             report = self._measure_predictions(passes, len(batch.changed))
             if self.config.diagnostics:
-                report |= self.gradient_norms.report(
-                    self._gradients(), len(batch.changed), batch.num_inputs
-                )
+                report |= gradient_norms(norm(self.params), norm(self._gradients()), added)
         self.optimizer.step()
         size = float(batch.num_inputs)
         return report, {"train loss": size, "train accuracy": size}
 
-    def _step_in_parts(self, batch: Batch) -> list[Pass]:
-        """Adds up the batch's gradient, and notes what the changed inputs add."""
-        passes = []
-        for part in (batch.changed, batch.others):
-            if len(part):
-                for positions in self.data.train_inputs.chunks(part, batch.num_inputs):
-                    passes.append(self._forward(positions))
-                    self._loss(passes[-1].objective, batch.num_inputs).backward()
-                if part is batch.changed and self.config.diagnostics:
-                    self.gradient_norms.note_changed(self._gradients())
-        return passes
+    def _step_in_parts(self, batch: Batch) -> tuple[list[Pass], Added]:
+        """The batch's gradient, its parts' taken one after the other; what each adds to it."""
+        passes, added, taken = [], {}, []
+        for name, part in ((CHANGED, batch.changed), (OTHERS, batch.others)):
+            if not len(part):
+                continue
+            for positions in self.data.train_inputs.chunks(part, batch.num_inputs):
+                passes.append(self._forward(positions))
+                self._loss(passes[-1].objective, batch.num_inputs).backward()
+            taken.append(self._gradients())
+            self.model.zero_grad(set_to_none=True)
+            if self.config.diagnostics and len(batch.changed):
+                added[name] = norm(taken[-1]), len(part) / batch.num_inputs
+        for param, first, *more in zip(self.params, *taken, strict=True):
+            param.grad = first
+            for other in more:
+                if first is not None:  # what the model does not use gets no gradient
+                    first.add_(other)
+        return passes, added
 
-    def _step_in_one_pass(self, batch: Batch) -> list[Pass]:
+    def _step_in_one_pass(self, batch: Batch) -> tuple[list[Pass], Added]:
         """The same, the whole batch in one forward pass."""
         made = self._forward(torch.cat([batch.changed, batch.others]))
-        if len(batch.changed) and self.config.diagnostics:
-            loss = self._loss(made.objective[: len(batch.changed)], batch.num_inputs)
-            added = torch.autograd.grad(loss, self.params, retain_graph=True)
-            self.gradient_norms.note_changed(added)
-        self._loss(made.objective, batch.num_inputs).backward()
-        return [made]
+        loss = self._loss(made.objective, batch.num_inputs)
+        added: Added = {}
+        if not len(batch.changed) or not self.config.diagnostics:
+            loss.backward()
+            return [made], added
+        of_changed = self._loss(made.objective[: len(batch.changed)], batch.num_inputs)
+        gradient = torch.autograd.grad(of_changed, self.params, retain_graph=True)
+        share = len(batch.changed) / batch.num_inputs
+        added[CHANGED] = norm(gradient), share
+        loss.backward()
+        if len(batch.others):
+            for param, own in zip(self.params, gradient, strict=True):
+                own.sub_(param.grad)  # what the others add, but for its sign
+            added[OTHERS] = norm(gradient), 1 - share
+        return [made], added
+
+    def _gradients(self) -> list[Tensor | None]:
+        return [param.grad for param in self.params]
 
     def _forward(self, positions: Tensor) -> Pass:
         logits = self.policy_logits(self.data.train_inputs.take(positions))  # [b, C]
@@ -182,9 +202,6 @@ class ControlledTrainer(Trainer[Batch]):
         """What the objective [b] of some inputs adds to the mean loss over the batch."""
         total = objective.sum() / num_inputs
         return -total if self.method.maximised else total
-
-    def _gradients(self) -> list[Tensor]:
-        return [torch.zeros_like(p) if p.grad is None else p.grad for p in self.params]
 
     def _measure_predictions(self, passes: list[Pass], num_changed: int) -> dict[str, Tensor]:
         """Losses, accuracies and rewards of the predictions made before the update."""
