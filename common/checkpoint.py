@@ -19,7 +19,21 @@ _BEFORE_LAST = "previous.pt"
 def save(path: Path, state: dict[str, Any]) -> None:
     """Puts ``state`` into ``path``, whole or not at all."""
     with replacing(path) as file:
-        torch.save(state, file)
+        torch.save(_without_shared_storage(state), file)
+
+
+def _without_shared_storage(value: Any) -> Any:
+    """``value`` with a copy of each tensor that is a part of a larger one.
+
+    torch would save the larger one whole.
+    """
+    if isinstance(value, Tensor):
+        return value.clone() if value.untyped_storage().nbytes() > value.nbytes else value
+    if isinstance(value, dict):
+        return type(value)((key, _without_shared_storage(part)) for key, part in value.items())
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_without_shared_storage, value))
+    return value
 
 
 def save_last(folder: Path, state: dict[str, Any]) -> None:

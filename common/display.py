@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from tqdm import tqdm
@@ -34,18 +35,20 @@ class Display:
         self._epochs: dict[str, tqdm[Any]] = {}
         self._said_at = time.monotonic()
 
-    def progress(self, task: Task, done: int, total: int) -> None:
-        """Shows how many epochs of a run are done."""
+    def progress(self, tasks: Sequence[Task], done: int, total: int) -> None:
+        """Shows how many epochs of a slot's runs are done."""
+        first = tasks[0]
+        name = first.name if len(tasks) == 1 else f"{first.name} and {len(tasks) - 1} more"
         if self._bars_shown:
-            if task.folder not in self._epochs:
-                self._epochs[task.folder] = tqdm(
-                    total=total, initial=done, desc=f"  {task.name}", unit="epoch", leave=False
+            if first.folder not in self._epochs:
+                self._epochs[first.folder] = tqdm(
+                    total=total, initial=done, desc=f"  {name}", unit="epoch", leave=False
                 )
-            bar = self._epochs[task.folder]
+            bar = self._epochs[first.folder]
             bar.update(done - bar.n)
         elif not self._quiet and time.monotonic() - self._said_at >= _SECONDS_BETWEEN_LINES:
             self._said_at = time.monotonic()
-            log.info("%s: epoch %d of %d", task.name, done, total)
+            log.info("%s: epoch %d of %d", name, done, total)
 
     def ended(self, name: str, folder: str, states: list[str], state: str, reason: str) -> None:
         """Shows that a run has ended; ``states`` are those of all runs to be made."""

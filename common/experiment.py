@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from common.registry import Registry
 from common.run_config import RunConfig
@@ -30,6 +31,9 @@ class Experiment:
     `common.plan.Run`) that have something to look at; gives a list of `Problem`s."""
     files: Mapping[str, str] = field(default_factory=dict)
     """What a later stage may refer to as ``"@<id>.<name>"``: paths inside the run folder."""
+    run_together: str | None = None
+    """``"package.module:function"``, called as ``function(members)`` with a list of `Member` whose
+    configurations have equal ``vectorize_key()``; None where runs are made one by one."""
 
 
 EXPERIMENTS: Registry[Experiment] = Registry("experiment")
@@ -49,6 +53,32 @@ class Context:
     """True once the run should write its checkpoint and raise `Interrupted`."""
     progress: Callable[[int, int], None] = lambda done, total: None
     """Told how many of how many epochs (or other units) are done."""
+
+
+class Member(Protocol):
+    """One of several runs that are made together, each of which ends for itself."""
+
+    @property
+    def config(self) -> Any:
+        """The run's configuration."""
+
+    @property
+    def context(self) -> Context:
+        """What the run is given beside it."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has ended, well or not."""
+
+    def on_its_own(self) -> AbstractContextManager[None]:
+        """A block that concerns this run alone.
+
+        What is logged inside goes to the run's ``log.txt``. An error ends this run, with what its
+        folder says of it, and is not raised further.
+        """
+
+    def done(self, score: float | None) -> None:
+        """Ends the run well."""
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,12 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
 
     def run(self) -> float | None:
         """Makes the run, or what is left of it; gives its score."""
+        data, trainer = self.prepare()
+        trainer.fit(self.config.epochs)
+        return self.conclude(data, trainer)
+
+    def prepare(self) -> tuple[DataT, Trainer[Any]]:
+        """Seeds the generators; gives the data and a trainer that stands where the run goes on."""
         seed_everything(self.context.seed)
         data = self.make_data()
         model = self.make_model(data)
@@ -65,7 +71,10 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
         trainer.callbacks = self.callbacks()
         if not self._go_on(trainer):
             self.measure(data, trainer)
-        trainer.fit(self.config.epochs)
+        return data, trainer
+
+    def conclude(self, data: DataT, trainer: Trainer[Any]) -> float | None:
+        """Writes what follows the last epoch; gives the score."""
         self.measure(data, trainer)
         return self._summarise(trainer)
 

@@ -61,6 +61,9 @@ class PlanDocument(Config):
     """Whether runs get worker processes of their own."""
     num_parallel: Annotated[int, Field(gt=0)] = 1
     """How many runs are made at a time, with ``multiprocess``."""
+    vectorize: bool = False
+    """Whether runs that differ only in numbers and seeds are trained together, as one batched model
+    in one slot. Each keeps its own folder; results are equal within float tolerance."""
     gpu_ids_pool: GpuIds = ()
     """GPUs to share among the slots; empty for the CPU."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Strict(False)] | None = None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import shlex
 import sys
 from collections import Counter
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from common import status
 from common.display import Display
 from common.index import IndexFile
 from common.plan import Plan, Run
-from common.run_folder import RunFolder, write_json
+from common.run_folder import RunFolder, read_json, write_json
 from common.run_state import RunState, read_state
 from common.scheduling.executor import Executor
 from common.scheduling.task import Task
@@ -24,6 +26,8 @@ from common.stopping import StopFlag
 log = logging.getLogger(__name__)
 
 _AUTOMATIC_CONTINUATIONS = 1
+_LARGEST_GROUP = 64
+"""Runs that are trained together at most: the memory of a group grows with their number."""
 
 
 class PlanRunner:
@@ -56,6 +60,7 @@ class PlanRunner:
         self._running: set[Run] = set()
         self._lost_workers: Counter[Run] = Counter()
         self._has_failed = False
+        self._group_key = functools.cache(self._find_group_key)
 
     def run(self) -> None:
         """Makes what is to be made; afterwards `states` tell how all runs stand.
@@ -95,18 +100,49 @@ class PlanRunner:
 
     def _start_what_is_ready(self) -> None:
         for run in list(self._waiting):
+            if run in self._running:  # started together with an earlier one
+                continue
             blocked = self._blocked_by(run)
             if blocked:
                 self._waiting.remove(run)
                 self._skip(run, blocked)
             elif self._is_ready(run) and self.executor.free_slots:
-                self._waiting.remove(run)
-                self._running.add(run)
-                self.states[run] = RunState(RUNNING)
-                self.index.write_now_and_then()
-                self.executor.start(self._task(run))
+                self._start(self._group_of(run))
             if not self.executor.free_slots:
                 return
+
+    def _start(self, group: list[Run]) -> None:
+        for run in group:
+            self._waiting.remove(run)
+            self._running.add(run)
+            self.states[run] = RunState(RUNNING)
+        self.index.write_now_and_then()
+        self.executor.start([self._task(run) for run in group])
+
+    def _group_of(self, run: Run) -> list[Run]:
+        """The run and those that can be made together with it, shared among the free slots."""
+        key = self._group_key(run)
+        if key is None or self._lost_workers[run]:
+            return [run]  # what ended its worker takes no others with it
+        alike = [
+            other
+            for other in self._waiting
+            if self._group_key(other) == key
+            and self._is_ready(other)
+            and not self._lost_workers[other]
+        ]
+        share = -(-len(alike) // self.executor.free_slots)
+        return alike[: min(share, _LARGEST_GROUP)]
+
+    def _find_group_key(self, run: Run) -> Hashable | None:
+        """What runs that can be made together have in common; None for a run made alone."""
+        if not self.plan.document.vectorize:
+            return None
+        together, key = run.spec.run_together, run.config.vectorize_key()
+        if together is None or key is None:
+            return None
+        recorded = read_json(RunFolder(run.folder).provenance) or {}
+        return together, key, recorded.get("threads", self.threads)
 
     def _is_ready(self, run: Run) -> bool:
         return all(self.states[reference.run].state == DONE for reference in run.references)
@@ -158,6 +194,7 @@ class PlanRunner:
             fingerprint=run.fingerprint,
             folder=str(run.folder),
             run=run.spec.run,
+            run_together=run.spec.run_together,
             config_model=f"{model.__module__}:{model.__qualname__}",
             config=config,
             threads=self.threads,

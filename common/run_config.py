@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Hashable, Set
 from typing import Annotated, ClassVar
 
 from pydantic import Field, Strict
@@ -37,3 +37,7 @@ class RunConfig(Config):
         ``referenced`` are the keys whose files earlier stages make.
         """
         return True
+
+    def vectorize_key(self) -> Hashable | None:
+        """What runs have in common that can be trained together; None where this one cannot be."""
+        return None

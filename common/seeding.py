@@ -43,6 +43,30 @@ def seeded(seed: int | None) -> Iterator[None]:
         torch.set_rng_state(torch_state)
 
 
+class Stream:
+    """The global generators as one of several fits in this process knows them.
+
+    Only torch's CPU generator moves: fits draw from no other one.
+    """
+
+    def __init__(self) -> None:
+        """Begins where the generators stand."""
+        self._state = random_state()
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Inside the block torch's CPU generator goes on from where the last block left it."""
+        torch.set_rng_state(self._state["torch"])
+        try:
+            yield
+        finally:
+            self._state["torch"] = torch.get_rng_state()
+
+    def state(self) -> dict[str, Any]:
+        """What `random_state` would give if the fit were alone."""
+        return self._state
+
+
 def random_state() -> dict[str, Any]:
     """The states of all global generators, as tensors, numbers and lists."""
     numpy_state = np.random.get_state(legacy=False)

@@ -28,7 +28,9 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
-def begin(folder: RunFolder, fingerprint: str, device: str, threads: int) -> dict[str, Any]:
+def begin(
+    folder: RunFolder, fingerprint: str, device: str, threads: int, *, num_together: int
+) -> dict[str, Any]:
     """Writes that this process makes an attempt at the run; gives what it wrote."""
     before = folder.read_status()
     status = {
@@ -40,6 +42,7 @@ def begin(folder: RunFolder, fingerprint: str, device: str, threads: int) -> dic
         "host": socket.gethostname(),
         "device": device,
         "threads": threads,
+        "num_together": num_together,
         "started": now(),
         "seconds": before.get("seconds", 0.0),
     }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
@@ -38,6 +39,8 @@ class Trainer(ABC, Generic[BatchT]):
         self.callbacks: Sequence[Callback] = ()
         self.epoch = 0
         """Number of finished epochs."""
+        self.random_state = random_state
+        """Gives the generators' states; fits that share a process have their own `Stream`."""
         self.stop_reason: str | None = None
         """Why the fit ends before its last epoch; set by a callback."""
         self.restored_epoch: int | None = None
@@ -67,31 +70,61 @@ class Trainer(ABC, Generic[BatchT]):
             NonFiniteError: a loss or another scalar became NaN or infinite.
         """
         try:
-            self._fit(epochs)
+            self.begin()
+            while self.goes_on(epochs):
+                self._fit_epoch(epochs)
+            self.end()
         finally:
-            for callback in self.callbacks:
-                callback.close()
+            self.close()
 
-    def _fit(self, epochs: int) -> None:
+    def begin(self) -> None:
+        """Tells the callbacks that the fit starts, or goes on."""
         for callback in self.callbacks:
             callback.on_fit_start(self)
-        while self.epoch < epochs and self.stop_reason is None:
-            started = time.perf_counter()
-            try:
-                metrics = {"epoch": self.epoch, **self._train_epoch()}
-                if (self.epoch + 1) % self.validate_every == 0 or self.epoch + 1 == epochs:
-                    metrics |= check_finite(self.validate(), "validation")
-            except NonFiniteError as error:
-                raise NonFiniteError(
-                    f"epoch {self.epoch}, {error}; lower 'lr'. The last finite weights are kept "
-                    "in checkpoints/last.pt"
-                ) from None
-            self.epoch += 1
-            metrics["seconds"] = time.perf_counter() - started
-            for callback in self.callbacks:
-                callback.on_epoch_end(self, metrics)
+
+    def goes_on(self, epochs: int) -> bool:
+        """Whether a fit of ``epochs`` epochs has another one before it."""
+        return self.epoch < epochs and self.stop_reason is None
+
+    def _fit_epoch(self, epochs: int) -> None:
+        started = time.perf_counter()
+        with self.naming_the_epoch():
+            metrics = self._train_epoch()
+            if self.validates(epochs):
+                metrics |= check_finite(self.validate(), "validation")
+        self.end_epoch(metrics, time.perf_counter() - started)
+
+    def validates(self, epochs: int) -> bool:
+        """Whether the present epoch of a fit of ``epochs`` epochs ends with a validation."""
+        return (self.epoch + 1) % self.validate_every == 0 or self.epoch + 1 == epochs
+
+    @contextmanager
+    def naming_the_epoch(self) -> Iterator[None]:
+        """Inside the block a `NonFiniteError` is told the epoch, and what can be done about it."""
+        try:
+            yield
+        except NonFiniteError as error:
+            raise NonFiniteError(
+                f"epoch {self.epoch}, {error}; lower 'lr'. The last finite weights are kept "
+                "in checkpoints/last.pt"
+            ) from None
+
+    def end_epoch(self, metrics: Mapping[str, float], seconds: float) -> None:
+        """Counts the epoch and tells the callbacks of its ``metrics``."""
+        whole = {"epoch": self.epoch, **metrics, "seconds": seconds}
+        self.epoch += 1
+        for callback in self.callbacks:
+            callback.on_epoch_end(self, whole)
+
+    def end(self) -> None:
+        """Tells the callbacks that the last epoch is over."""
         for callback in self.callbacks:
             callback.on_fit_end(self)
+
+    def close(self) -> None:
+        """Lets go of the callbacks' files, however the fit ended."""
+        for callback in self.callbacks:
+            callback.close()
 
     def _train_epoch(self) -> dict[str, float]:
         means = EpochMeans()
@@ -118,7 +151,7 @@ class Trainer(ABC, Generic[BatchT]):
             "epoch": self.epoch,
             "stop_reason": self.stop_reason,
             "callbacks": {type(callback).__name__: callback.state() for callback in self.callbacks},
-            "random": random_state(),
+            "random": self.random_state(),
             "facts": self.facts,
         }
 

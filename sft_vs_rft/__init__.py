@@ -10,6 +10,7 @@ EXPERIMENTS.register("sft_vs_rft")(
         run="sft_vs_rft.experiment:run",
         preflight="sft_vs_rft.preflight:check",
         files={"checkpoint": "checkpoints/last.pt"},
+        run_together="sft_vs_rft.vectorized.together:run_together",
     )
 )
 EXPERIMENTS.register("linear_theory")(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -45,6 +46,24 @@ VISION_MODELS = {
 """torchvision's names of the published ones."""
 BERT_SIZES = ("bert-tiny", "bert-mini", "bert-small", "bert-medium")
 MODEL_TYPES = ("mlp", *VISION_MODELS, *BERT_SIZES)
+
+_MAY_DIFFER = frozenset(
+    {
+        "random_seed",
+        "samples_rnd_seed",
+        "init_rnd_seed",
+        "frac_samples_to_modify_labels",
+        "load_model_from_checkpoint",
+        "reward_type",
+        "min_reward",
+        "lr",
+        "weight_decay",
+        "kl_regularization_coeff",
+        "kl_reg_ref_unif",
+        "logits_temperature",
+    }
+)
+"""Keys in which runs that are trained together may differ, beside those without effect."""
 
 _PLACEHOLDER = "ADD PATH TO CHECKPOINT"
 
@@ -166,6 +185,20 @@ class ControlledConfig(FitConfig):
         """
         known = self.dataset == "digits" and self.model_type == "mlp"
         return not known or bool(self.input_files().keys() - referenced)
+
+    def vectorize_key(self) -> str | None:
+        """What runs have in common that can be trained together; None where this one cannot be.
+
+        Those are MLPs in float32: other models couple inputs or read texts. Sampled labels are
+        drawn run by run, early stopping ends runs at different epochs, and Weights & Biases knows
+        one run per process.
+        """
+        batchable = self.model_type == "mlp" and self.precision == "float32"
+        sampled = self.opt_method == "reinforce"
+        if not batchable or sampled or self.early_stop or self.use_wandb or len(self.gpu_ids) > 1:
+            return None
+        shared = {key: value for key, value in self.identity().items() if key not in _MAY_DIFFER}
+        return json.dumps([shared, self.data_dir, self.gpu_ids], sort_keys=True)
 
     @property
     def multi_label(self) -> bool:

@@ -23,20 +23,28 @@ def couples_inputs(model: nn.Module) -> bool:
     )
 
 
-def norm(tensors: Iterable[Tensor | None]) -> Tensor:
-    """L2 norm of all numbers in some tensors, exact to rounding; None stands for zeros. A scalar.
+def flat(tensors: Iterable[Tensor]) -> Tensor:
+    """A copy of all numbers of ``tensors`` in one vector."""
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def norms(rows: Tensor) -> Tensor:
+    """L2 norms over the last dimension, exact to rounding.
 
     One float32 sum over millions of squares loses digits; a norm of chunks' norms does not.
     """
-    flat = [tensor.reshape(-1) for tensor in tensors if tensor is not None]
-    parts = []
-    for numbers in flat:
-        whole = len(numbers) // _CHUNK * _CHUNK
-        if whole:
-            chunks = numbers[:whole].unflatten(0, (-1, _CHUNK))
-            parts.append(torch.linalg.vector_norm(chunks, dim=1))
-        parts.append(numbers[whole:])
-    return torch.linalg.vector_norm(torch.cat(parts))
+    num_chunks = rows.shape[-1] // _CHUNK
+    if not num_chunks:
+        return torch.linalg.vector_norm(rows, dim=-1)
+    whole, rest = rows.tensor_split([num_chunks * _CHUNK], dim=-1)
+    chunks = torch.linalg.vector_norm(whole.unflatten(-1, (num_chunks, _CHUNK)), dim=-1)
+    return torch.linalg.vector_norm(torch.cat([chunks, rest], dim=-1), dim=-1)
+
+
+def norm(tensors: Iterable[Tensor | None]) -> Tensor:
+    """L2 norm of all numbers in some tensors, a scalar; None stands for zeros."""
+    each = [norms(tensor.reshape(-1)) for tensor in tensors if tensor is not None]
+    return torch.linalg.vector_norm(torch.stack(each))
 
 
 def gradient_norms(

@@ -53,8 +53,8 @@ class Method:
     sampled: bool = False
     """Whether it needs drawn labels."""
 
-    def penalised(self, predictions: Predictions, kl_coef: float) -> tuple[Tensor, Tensor]:
-        """The objective with its KL penalty, and the KL; each [b]."""
+    def penalised(self, predictions: Predictions, kl_coef: float | Tensor) -> tuple[Tensor, Tensor]:
+        """The objective with its KL penalty, and the KL; each [b]. ``kl_coef`` is one or [b]."""
         objective = self.objective(predictions)
         if predictions.reference is None:
             return objective, torch.zeros_like(objective)

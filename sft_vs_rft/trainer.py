@@ -20,7 +20,7 @@ from sft_vs_rft.methods import METHODS, Predictions, draw_labels, joined
 from sft_vs_rft.rewards import reward_table
 
 _OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
-_LARGEST_PASS = 512  # inputs of a pass without gradients, unless a batch is larger
+LARGEST_PASS = 512  # inputs of a pass without gradients, unless a batch is larger
 
 Added = dict[str, tuple[Tensor, float]]
 """Norm of what a part of a batch adds to the update's gradient, and its share of the inputs."""
@@ -105,7 +105,7 @@ class ControlledTrainer(Trainer[Batch]):
     def logits_without_grad(self, inputs: Inputs) -> Tensor:
         """The policy's logits for all inputs, [N, C], in evaluation mode."""
         logits = torch.empty(len(inputs), self.data.num_classes, device=inputs.device)
-        largest = max(self.config.batch_size, _LARGEST_PASS)
+        largest = max(self.config.batch_size, LARGEST_PASS)
         training = self.network.training
         self.network.eval()
         with torch.no_grad():

@@ -1,11 +1,11 @@
-"""One attempt at one run, in this process: whatever happens, the folder tells of it."""
+"""Attempts at runs, in this process: whatever happens, their folders tell of it."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,65 +21,138 @@ from common.scheduling.task import Task
 log = logging.getLogger(__name__)
 
 
+class Attempt:
+    """One attempt at one run; a `common.experiment.Member` once it has begun."""
+
+    config: RunConfig
+    context: Context
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.folder = RunFolder(Path(task.folder))
+        self.is_over = False
+        self._started = time.monotonic()
+        self.folder.path.mkdir(parents=True, exist_ok=True)
+        self._log_file = logging.FileHandler(self.folder.log, encoding="utf-8")
+        self._log_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+
+    @contextmanager
+    def on_its_own(self) -> Iterator[None]:
+        """A block that concerns this run alone; see `common.experiment.Member`.
+
+        Raises:
+            KeyboardInterrupt: a second Ctrl-C; the run is marked as interrupted.
+        """
+        root = logging.getLogger()
+        root.addHandler(self._log_file)
+        try:
+            yield
+        except (Exception, KeyboardInterrupt) as error:
+            self._end_with(error)
+            if isinstance(error, KeyboardInterrupt):
+                raise
+        finally:
+            root.removeHandler(self._log_file)
+
+    def begin(
+        self,
+        stop_requested: Callable[[], bool],
+        progress: Callable[[int, int], None],
+        *,
+        num_together: int = 1,
+    ) -> None:
+        """Writes what is known of the run before it starts, and puts its context together."""
+        task = self.task
+        config, problems = resolve(import_part(task.config_model), task.config)
+        assert isinstance(config, RunConfig), problems
+        record = _provenance(task, self.folder, config)
+        device = f"cuda:{','.join(map(str, config.gpu_ids))}" if task.device_ids else "cpu"
+        status.begin(
+            self.folder, task.fingerprint, device, record["threads"], num_together=num_together
+        )
+        write_json(self.folder.config, config.model_dump(mode="json"))
+        _use_threads(record["threads"])
+        self.config = config
+        self.context = Context(
+            folder=self.folder,
+            seed=record["seeds"]["random_seed"],
+            gpu_ids=task.device_ids,
+            stop_requested=stop_requested,
+            progress=progress,
+        )
+
+    def done(self, score: float | None) -> None:
+        """Ends the run well."""
+        self._end(status.DONE, score=score)
+
+    def _end_with(self, error: Exception | KeyboardInterrupt) -> None:
+        if isinstance(error, Interrupted):
+            self._end(status.INTERRUPTED, reason=str(error))
+        elif isinstance(error, KeyboardInterrupt):
+            self._end(status.INTERRUPTED, reason="stopped at once")
+        elif isinstance(error, UserError):
+            log.error("%s", error)
+            self._end(status.FAILED, reason=str(error))
+        else:
+            log.error("failed", exc_info=error)
+            self._end(
+                status.FAILED,
+                reason=f"{type(error).__name__}: {error}",
+                traceback=status.end_of_traceback(error),
+            )
+
+    def _end(self, state: str, **values: Any) -> None:
+        seconds = self.folder.read_status().get("seconds", 0.0) + time.monotonic() - self._started
+        status.end(self.folder, state, seconds=round(seconds, 3), **values)
+        self.is_over = True
+
+    def close(self) -> None:
+        """Closes the log file."""
+        self._log_file.close()
+
+
 def attempt(
-    task: Task,
+    tasks: Sequence[Task],
     *,
     stop_requested: Callable[[], bool],
     progress: Callable[[int, int], None],
 ) -> None:
-    """Makes the run, or what is left of it; the result is in its folder's ``status.json``.
+    """Makes one run, or several together, or what is left of them.
+
+    The results are in the folders' ``status.json``.
 
     Raises:
-        KeyboardInterrupt: a second Ctrl-C; the run is marked as interrupted.
+        KeyboardInterrupt: a second Ctrl-C; the runs are marked as interrupted.
     """
-    folder = RunFolder(Path(task.folder))
-    folder.path.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
-    with _log_file(folder):
-        try:
-            state, values = _make(task, folder, stop_requested, progress)
-        except Interrupted as stopped:
-            state, values = status.INTERRUPTED, {"reason": str(stopped)}
-        except KeyboardInterrupt:
-            status.end(folder, status.INTERRUPTED, reason="stopped at once")
+    attempts = [Attempt(task) for task in tasks]
+    try:
+        for one in attempts:
+            with one.on_its_own():
+                one.begin(stop_requested, progress, num_together=len(tasks))
+        _make([one for one in attempts if not one.is_over])
+    except (Exception, KeyboardInterrupt) as error:
+        # What is not the matter of one run ends all that are under way.
+        for one in attempts:
+            if not one.is_over:
+                with suppress(KeyboardInterrupt), one.on_its_own():
+                    raise error
+        if isinstance(error, KeyboardInterrupt):
             raise
-        except UserError as error:
-            log.error("%s", error)
-            state, values = status.FAILED, {"reason": str(error)}
-        except Exception as error:
-            log.exception("failed")
-            state = status.FAILED
-            values = {
-                "reason": f"{type(error).__name__}: {error}",
-                "traceback": status.end_of_traceback(error),
-            }
-        seconds = folder.read_status().get("seconds", 0.0) + time.monotonic() - started
-        status.end(folder, state, seconds=round(seconds, 3), **values)
+    finally:
+        for one in attempts:
+            one.close()
 
 
-def _make(
-    task: Task,
-    folder: RunFolder,
-    stop_requested: Callable[[], bool],
-    progress: Callable[[int, int], None],
-) -> tuple[str, dict[str, Any]]:
-    model = import_part(task.config_model)
-    config, problems = resolve(model, task.config)
-    assert isinstance(config, RunConfig), problems
-    record = _provenance(task, folder, config)
-    device = f"cuda:{','.join(map(str, config.gpu_ids))}" if task.device_ids else "cpu"
-    status.begin(folder, task.fingerprint, device, record["threads"])
-    write_json(folder.config, config.model_dump(mode="json"))
-    _use_threads(record["threads"])
-    context = Context(
-        folder=folder,
-        seed=record["seeds"]["random_seed"],
-        gpu_ids=task.device_ids,
-        stop_requested=stop_requested,
-        progress=progress,
-    )
-    score = import_part(task.run)(config, context)
-    return status.DONE, {"score": score}
+def _make(attempts: list[Attempt]) -> None:
+    if len(attempts) == 1:
+        (one,) = attempts
+        with one.on_its_own():
+            one.done(import_part(one.task.run)(one.config, one.context))
+    elif attempts:
+        together = attempts[0].task.run_together
+        assert together is not None
+        import_part(together)(attempts)
+        assert all(one.is_over for one in attempts)
 
 
 def _provenance(task: Task, folder: RunFolder, config: RunConfig) -> dict[str, Any]:
@@ -104,17 +177,3 @@ def _use_threads(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
-
-
-@contextmanager
-def _log_file(folder: RunFolder) -> Iterator[None]:
-    """Inside the block, what is logged is also appended to the run's ``log.txt``."""
-    handler = logging.FileHandler(folder.log, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    root = logging.getLogger()
-    root.addHandler(handler)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-        handler.close()

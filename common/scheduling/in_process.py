@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from common.scheduling.attempt import attempt
+from common.scheduling.executor import ProgressOf
 from common.scheduling.task import Task
 
 
 class InProcess:
-    """An executor with one slot; `start` returns when the run has ended."""
+    """An executor with one slot; `start` returns when its runs have ended."""
 
-    def __init__(
-        self, stop_requested: Callable[[], bool], progress: Callable[[Task, int, int], None]
-    ) -> None:
+    def __init__(self, stop_requested: Callable[[], bool], progress: ProgressOf) -> None:
         self._stop_requested = stop_requested
         self._progress = progress
         self._ended: list[Task] = []
 
     @property
     def free_slots(self) -> int:
-        """One, unless a task's end has not been asked for yet."""
+        """One, unless the last tasks' end has not been asked for yet."""
         return 0 if self._ended else 1
 
-    def start(self, task: Task) -> None:
-        """Makes the run."""
+    def start(self, tasks: Sequence[Task]) -> None:
+        """Makes the runs."""
         attempt(
-            task,
+            tasks,
             stop_requested=self._stop_requested,
-            progress=lambda done, total: self._progress(task, done, total),
+            progress=lambda done, total: self._progress(tasks, done, total),
         )
-        self._ended.append(task)
+        self._ended += tasks
 
     def wait(self) -> list[Task]:
-        """The run just made."""
+        """The runs just made."""
         ended, self._ended = self._ended, []
         return ended
 

@@ -8,14 +8,15 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from common import status
 from common.run_folder import RunFolder
-from common.scheduling.task import Task
+from common.scheduling.executor import ProgressOf
+from common.scheduling.task import Task, to_line
 from common.scheduling.worker import STOP
 
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -27,7 +28,7 @@ class _Worker:
 
     def __init__(self, gpu_id: int | None, threads: int) -> None:
         self.gpu_id = gpu_id
-        self.task: Task | None = None
+        self.tasks: Sequence[Task] = ()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "common.scheduling.worker"],
             stdin=subprocess.PIPE,
@@ -65,6 +66,15 @@ class _Worker:
         hint = " (out of memory?)" if -code == signal.SIGKILL else ""
         return f"its worker process was ended by {name}{hint}"
 
+    def mark_interrupted(self, reason: str) -> None:
+        """Says so in the folders of those tasks that the process had not ended yet."""
+        for task in self.tasks:
+            folder = RunFolder(Path(task.folder))
+            found = folder.read_status()
+            ended_here = found.get("pid") == self.process.pid and found["status"] != status.RUNNING
+            if not ended_here:
+                status.end(folder, status.INTERRUPTED, reason=reason)
+
     def close(self) -> None:
         """Ends the process at once."""
         self.process.kill()
@@ -76,7 +86,7 @@ class _Worker:
 class LocalWorkers:
     """An executor with one slot per worker process.
 
-    A worker that dies leaves its run interrupted, with the signal named, and is replaced.
+    A worker that dies leaves its runs interrupted, with the signal named, and is replaced.
     """
 
     def __init__(
@@ -84,7 +94,7 @@ class LocalWorkers:
         slots: int,
         threads: int,
         gpu_ids: Sequence[int],
-        progress: Callable[[Task, int, int], None],
+        progress: ProgressOf,
     ) -> None:
         self._threads = threads
         self._progress = progress
@@ -100,23 +110,22 @@ class LocalWorkers:
         """Idle workers, and slots whose worker has not been started yet."""
         return len(self._idle) + len(self._idle_gpus)
 
-    def start(self, task: Task) -> None:
-        """Gives the task to an idle worker, or to a new one."""
+    def start(self, tasks: Sequence[Task]) -> None:
+        """Gives the tasks to an idle worker, or to a new one."""
         if self._idle:
             worker = self._idle.pop()
         else:
             worker = _Worker(self._idle_gpus.pop(0), self._threads)
             self._selector.register(worker.output, selectors.EVENT_READ, worker)
         if worker.gpu_id is not None:
-            config = {**task.config, "gpu_ids": [worker.gpu_id]}
-            task = replace(task, config=config, device_ids=(0,))
-        worker.task = task
+            tasks = [_on_gpu(task, worker.gpu_id) for task in tasks]
+        worker.tasks = tasks
         self._busy.append(worker)
-        worker.say(task.to_json())
+        worker.say(to_line(tasks))
 
     def wait(self) -> list[Task]:
         """The tasks that have ended, of themselves or with their worker."""
-        ended = []
+        ended: list[Task] = []
         for key, _ in self._selector.select(_LONGEST_WAIT):
             worker: _Worker = key.data
             messages = worker.messages()
@@ -124,35 +133,30 @@ class LocalWorkers:
                 ended += self._bury(worker)
                 continue
             for message in messages:
-                if "progress" in message and worker.task:
-                    self._progress(worker.task, *message["progress"])
-                elif "ended" in message and worker.task:
-                    ended.append(worker.task)
+                if "progress" in message and worker.tasks:
+                    self._progress(worker.tasks, *message["progress"])
+                elif "ended" in message and worker.tasks:
+                    ended += worker.tasks
                     self._release(worker)
         return ended
 
     def _release(self, worker: _Worker) -> None:
         """Makes the worker idle, or replaces it where a failure may have left its GPU unusable."""
-        assert worker.task
-        failed = RunFolder(Path(worker.task.folder)).read_status().get("status") == status.FAILED
+        folders = [RunFolder(Path(task.folder)) for task in worker.tasks]
+        failed = any(folder.read_status().get("status") == status.FAILED for folder in folders)
         self._busy.remove(worker)
-        worker.task = None
+        worker.tasks = ()
         if failed and worker.gpu_id is not None:
             self._discard(worker)
         else:
             self._idle.append(worker)
 
-    def _bury(self, worker: _Worker) -> list[Task]:
-        """Takes leave of a dead worker; gives the task that it leaves, marked as interrupted."""
-        reason = worker.how_it_ended()
-        task = worker.task
-        if task is None:
-            self._idle.remove(worker)
-        else:
-            self._busy.remove(worker)
-            status.end(RunFolder(Path(task.folder)), status.INTERRUPTED, reason=reason)
+    def _bury(self, worker: _Worker) -> Sequence[Task]:
+        """Takes leave of a dead worker; gives the tasks that it leaves, marked as interrupted."""
+        (self._busy if worker.tasks else self._idle).remove(worker)
+        worker.mark_interrupted(worker.how_it_ended())
         self._discard(worker)
-        return [task] if task else []
+        return worker.tasks
 
     def _discard(self, worker: _Worker) -> None:
         self._selector.unregister(worker.output)
@@ -160,7 +164,7 @@ class LocalWorkers:
         self._idle_gpus.append(worker.gpu_id)
 
     def request_stop(self) -> None:
-        """Asks every busy worker to checkpoint and end its run."""
+        """Asks every busy worker to checkpoint and end its runs."""
         for worker in self._busy:
             worker.say(STOP)
 
@@ -168,10 +172,13 @@ class LocalWorkers:
         """Ends all workers at once; runs still under way are marked as interrupted."""
         for worker in [*self._busy, *self._idle]:
             worker.close()
-            if worker.task:
-                folder = RunFolder(Path(worker.task.folder))
-                status.end(folder, status.INTERRUPTED, reason="stopped at once")
+            worker.mark_interrupted("stopped at once")
         self._selector.close()
+
+
+def _on_gpu(task: Task, gpu_id: int) -> Task:
+    """The task for a worker that sees this GPU alone."""
+    return replace(task, config={**task.config, "gpu_ids": [gpu_id]}, device_ids=(0,))
 
 
 def _environment(gpu_id: int | None, threads: int) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ class Task:
     folder: str
     run: str
     """Import path of the experiment's function."""
+    run_together: str | None
+    """Import path of its function for several runs at once, if there is one."""
     config_model: str
     """Import path of its configuration model."""
     config: dict[str, Any]
@@ -25,12 +28,14 @@ class Task:
     """GPUs as torch counts them in the process of the run; empty for the CPU."""
     command: str = ""
 
-    def to_json(self) -> str:
-        """One line."""
-        return json.dumps(asdict(self))
 
-    @staticmethod
-    def from_json(line: str) -> Task:
-        """What `to_json` wrote."""
-        values = json.loads(line)
-        return Task(**{**values, "device_ids": tuple(values["device_ids"])})
+def to_line(tasks: Sequence[Task]) -> str:
+    """The tasks of one slot as one line of JSON."""
+    return json.dumps([asdict(task) for task in tasks])
+
+
+def from_line(line: str) -> list[Task]:
+    """What `to_line` wrote."""
+    return [
+        Task(**{**values, "device_ids": tuple(values["device_ids"])}) for values in json.loads(line)
+    ]

@@ -1,8 +1,9 @@
-"""A worker process: takes tasks as lines on standard input, makes them one after the other.
+"""A worker process: takes tasks as lines on standard input, makes line after line.
 
 It answers on standard output with one JSON object a line: ``{"progress": [done, total]}`` and
-``{"ended": name}``. What runs print goes to their ``log.txt``. When standard input ends, the
-parent is gone; the worker then ends at once, so that nobody else finds it writing.
+``{"ended": names}``. What runs print goes to their ``log.txt``; to the first one's where several
+share a line. When standard input ends, the parent is gone; the worker then ends at once, so that
+nobody else finds it writing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 
 from common.run_folder import RunFolder
 from common.scheduling.attempt import attempt
-from common.scheduling.task import Task
+from common.scheduling.task import Task, from_line
 from common.stopping import StopFlag
 
 STOP = "stop"
@@ -33,7 +34,7 @@ class _Parent:
     def __init__(self) -> None:
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
         self._said_at = 0.0
-        self.tasks: queue.Queue[Task] = queue.Queue()
+        self.tasks: queue.Queue[list[Task]] = queue.Queue()
         self.stop = StopFlag()
 
     def say(self, message: dict[str, Any]) -> None:
@@ -51,7 +52,7 @@ class _Parent:
             if line.strip() == STOP:
                 self.stop.request()
             else:
-                self.tasks.put(Task.from_json(line))
+                self.tasks.put(from_line(line))
         os._exit(1)
 
 
@@ -74,10 +75,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: parent.stop.request())
     threading.Thread(target=parent.listen, daemon=True).start()
     while not parent.stop():
-        task = parent.tasks.get()
-        _print_to(RunFolder(Path(task.folder)).log)
-        attempt(task, stop_requested=parent.stop, progress=parent.progress)
-        parent.say({"ended": task.name})
+        tasks = parent.tasks.get()
+        _print_to(RunFolder(Path(tasks[0].folder)).log)
+        attempt(tasks, stop_requested=parent.stop, progress=parent.progress)
+        parent.say({"ended": [task.name for task in tasks]})
 
 
 if __name__ == "__main__":

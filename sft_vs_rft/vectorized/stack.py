@@ -1,0 +1,135 @@
+"""R models of one architecture as one batched model, and R optimisers as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from sft_vs_rft.diagnostics import flat
+
+
+class StackedModel:
+    """The weights of R models in one tensor, of which the models' own become views.
+
+    So each model can be used, saved and loaded by itself, whatever happens to the stack.
+    """
+
+    def __init__(self, models: Sequence[nn.Module]) -> None:
+        """``models`` are those of `sft_vs_rft.models.mlp`."""
+        named = dict(models[0].named_parameters())
+        self._names = list(named)
+        self._shapes = [param.shape for param in named.values()]
+        self._architecture = nn.Sequential(*map(_stacked, models[0].children()))
+        self.weights = torch.stack([flat(model.parameters()).detach() for model in models])
+        for row, model in enumerate(models):
+            for param, view in zip(model.parameters(), self.views(self.weights[row]), strict=True):
+                param.data = view
+        self.weights.requires_grad_()  # [R, P]
+
+    def views(self, row: Tensor) -> list[Tensor]:
+        """The parts of ``row`` [P], or of rows [R, P], in the shapes of the parameters."""
+        parts = row.split([shape.numel() for shape in self._shapes], dim=-1)
+        return [part.unflatten(-1, shape) for part, shape in zip(parts, self._shapes, strict=True)]
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Each model's logits for its own inputs [R, b, ...]; [R, b, C]."""
+        parameters = dict(zip(self._names, self.views(self.weights), strict=True))
+        logits: Tensor = functional_call(self._architecture, parameters, (inputs,))
+        return logits
+
+
+class _StackedLinear(nn.Module):
+    """R linear layers, whose weights `functional_call` puts in the place of these."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(0, device="meta"))  # [R, out, in]
+        self.bias = nn.Parameter(torch.empty(0, device="meta"))  # [R, out]
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """From [R, b, in] to [R, b, out]."""
+        return torch.baddbmm(self.bias[:, None], inputs, self.weight.mT)
+
+
+def _stacked(layer: nn.Module) -> nn.Module:
+    """The layer for inputs [R, b, ...].
+
+    `torch.func.vmap` would do it for any layer, but takes a linear one apart into four operations,
+    and the forward and backward pass of a small MLP then last half as long again.
+    """
+    if isinstance(layer, nn.Linear):
+        return _StackedLinear()
+    assert isinstance(layer, nn.Flatten | nn.ReLU), layer
+    return nn.Flatten(start_dim=2) if isinstance(layer, nn.Flatten) else layer
+
+
+class StackedOptimizer(Protocol):
+    """Updates all R models at once, each by its own step size and weight decay."""
+
+    def step(self, gradient: Tensor) -> None:
+        """One update by ``gradient`` [R, P] of what is minimised."""
+
+
+class StackedSgd:
+    """`torch.optim.SGD` without momentum."""
+
+    def __init__(self, model: StackedModel, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        self._weights = model.weights
+        self._lr = _column(optimizers, "lr", model.weights)
+        self._weight_decay = _column(optimizers, "weight_decay", model.weights)
+
+    @torch.no_grad()
+    def step(self, gradient: Tensor) -> None:
+        """W <- w - lr (g + wd w)."""
+        self._weights.sub_(self._lr * (gradient + self._weight_decay * self._weights))
+
+
+class StackedAdam:
+    """`torch.optim.Adam`. The optimisers' own states become views of the stacked ones."""
+
+    def __init__(self, model: StackedModel, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        self._weights = model.weights
+        self._lr = _column(optimizers, "lr", model.weights)
+        self._weight_decay = _column(optimizers, "weight_decay", model.weights)
+        defaults = optimizers[0].defaults
+        (self._beta1, self._beta2), self._eps = defaults["betas"], defaults["eps"]
+        self._mean = torch.zeros_like(model.weights, requires_grad=False)  # [R, P]
+        self._square = torch.zeros_like(self._mean)  # [R, P]
+        params = [optimizer.param_groups[0]["params"] for optimizer in optimizers]
+        # One count per parameter, as torch has it: states that share one would count it up twice.
+        self._steps = torch.zeros(len(optimizers), len(params[0]), device=self._mean.device)
+        for row, optimizer in enumerate(optimizers):
+            means, squares = model.views(self._mean[row]), model.views(self._square[row])
+            parts = zip(params[row], self._steps[row], means, squares, strict=True)
+            for param, step, exp_avg, exp_avg_sq in parts:
+                own = {"step": step, "exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
+                for name, value in optimizer.state.get(param, {}).items():
+                    own[name].copy_(value)
+                optimizer.state[param] = own
+
+    @torch.no_grad()
+    def step(self, gradient: Tensor) -> None:
+        """Adam (arXiv 1412.6980, algorithm 1) on g + wd w."""
+        self._steps += 1
+        gradient = torch.addcmul(gradient, self._weight_decay, self._weights)
+        self._mean.lerp_(gradient, 1 - self._beta1)
+        self._square.mul_(self._beta2).addcmul_(gradient, gradient, value=1 - self._beta2)
+        steps = self._steps[:, :1].double()  # in float32, 1 - beta2 would lose four digits
+        step_size = (self._lr / (1 - self._beta1**steps)).to(gradient.dtype)  # [R, 1]
+        scale = (1 - self._beta2**steps).sqrt().to(gradient.dtype)  # [R, 1]
+        deviation = self._square.sqrt().div_(scale).add_(self._eps)
+        self._weights.sub_(step_size * self._mean / deviation)
+
+
+STACKED_OPTIMIZERS: dict[
+    str, Callable[[StackedModel, Sequence[torch.optim.Optimizer]], StackedOptimizer]
+] = {"sgd": StackedSgd, "adam": StackedAdam}
+
+
+def _column(optimizers: Sequence[torch.optim.Optimizer], key: str, like: Tensor) -> Tensor:
+    """[R, 1] setting ``key`` of each optimiser."""
+    return like.new_tensor([[optimizer.param_groups[0][key]] for optimizer in optimizers])

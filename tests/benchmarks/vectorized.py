@@ -1,0 +1,101 @@
+"""Seconds per epoch of 16 runs of the golden digits MLP, together against one after the other.
+
+400 inputs, layers 64-32-16-10, batch 128, Adam, 10 % changed labels, all metrics on, validation on
+200 inputs every epoch; the runs differ in step size and seeds. Training is timed, with its metrics
+files and logs; making data and models, and checkpoints (written once a minute), are not.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from common.callbacks import Checkpoints
+from common.experiment import Context
+from common.run_folder import RunFolder
+from sft_vs_rft.config import ControlledConfig
+from sft_vs_rft.vectorized.together import Fit, fit_together
+
+_GOLDEN = Path(__file__).parents[1] / "golden/digits_mlp.json"
+_RUNS, _EPOCHS, _ROUNDS = 16, 20, 7
+
+
+@dataclass
+class _Member:
+    """A run whose errors are raised."""
+
+    config: ControlledConfig
+    context: Context
+    is_over: bool = False
+
+    @contextmanager
+    def on_its_own(self) -> Iterator[None]:
+        yield
+
+    def done(self, score: float | None) -> None:
+        self.is_over = True
+
+
+def _members(folder: Path) -> Iterator[_Member]:
+    published = json.loads(_GOLDEN.read_text())["finetune_expected_reinforce_adam"]["config"]
+    shared = {key: value for key, value in published.items() if key != "load_model_from_checkpoint"}
+    for seed in range(_RUNS):
+        config = ControlledConfig.model_validate(
+            shared | {"lr": 1e-4 * (1 + seed), "random_seed": seed, "init_rnd_seed": seed,
+                      "samples_rnd_seed": seed, "epochs": 1_000_000}
+        )  # fmt: skip
+        own = folder / str(seed)
+        own.mkdir(parents=True)
+        yield _Member(config, Context(RunFolder(own), seed=seed))
+
+
+def _alone(fits: list[Fit], epochs: int) -> None:
+    for fit in fits:
+        fit.trainer.fit(fit.trainer.epoch + epochs)
+
+
+def _together(fits: list[Fit], epochs: int) -> None:
+    for fit in fits:
+        fit.epochs = fit.trainer.epoch + epochs
+    fit_together(fits)
+    for fit in fits:
+        fit.trainer.close()
+
+
+def _fits(folder: Path) -> list[Fit]:
+    fits = [Fit(member) for member in _members(folder)]
+    for fit in fits:
+        watching = fit.trainer.callbacks
+        fit.trainer.callbacks = [c for c in watching if not isinstance(c, Checkpoints)]
+    return fits
+
+
+def main() -> None:
+    """Prints both and their ratio, taking turns."""
+    ways = {"one after the other": _alone, "together": _together}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    with tempfile.TemporaryDirectory() as name:
+        fits = {way: _fits(Path(name) / way) for way in ways}
+        for number in range(_ROUNDS + 1):
+            for way, train in ways.items():
+                started = time.perf_counter()
+                train(fits[way], _EPOCHS)
+                if number:  # the first round warms up
+                    seconds[way].append((time.perf_counter() - started) / _EPOCHS)
+    print(f"{_RUNS} digits MLPs, seconds per epoch of all ({torch.get_num_threads()} threads)")
+    alone = seconds["one after the other"]
+    for way, own in seconds.items():
+        ratio = statistics.median(a / b for a, b in zip(alone, own, strict=True))
+        print(f"  {way:20s} {statistics.median(own):.5f}   {ratio:.2f} times as fast")
+
+
+if __name__ == "__main__":
+    main()

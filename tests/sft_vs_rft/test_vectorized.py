@@ -1,0 +1,186 @@
+"""Runs trained together are what they would be alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from common import checkpoint
+from common.run_folder import RunFolder, read_json
+from sft_vs_rft.config import ControlledConfig
+from sft_vs_rft.models import mlp
+from sft_vs_rft.vectorized.stack import STACKED_OPTIMIZERS, StackedModel
+from tests.conftest import TINY_DIGITS, Workplace, without_seconds
+
+EPOCHS = 4
+BASE: dict[str, Any] = {
+    **TINY_DIGITS,
+    "epochs": EPOCHS,
+    "lr": 0.003,
+    "opt_method": "expected_reinforce",
+    "experiment_name": "a",
+}
+DIFFERENT: list[dict[str, Any]] = [
+    {},
+    {"lr": 0.02, "weight_decay": 0.1},
+    {"random_seed": 4, "samples_rnd_seed": 5, "init_rnd_seed": 6},
+    {"random_seed": 8, "samples_rnd_seed": None, "init_rnd_seed": None},
+    {"frac_samples_to_modify_labels": 0},
+    {"frac_samples_to_modify_labels": 0.05, "min_reward": -0.3},
+    {"frac_samples_to_modify_labels": 1, "reward_type": "labels_with_custom"},
+    {"kl_regularization_coeff": 0.4, "logits_temperature": 2},
+    {"kl_regularization_coeff": 0.7, "kl_reg_ref_unif": True, "reward_type": "labels_with_custom"},
+]
+PRETRAIN = {
+    "opt_method": "supervised",
+    "use_multiple_labels_per_sample": True,
+    "frac_samples_to_modify_labels": 0,
+}
+
+
+def configurations(members: list[dict[str, Any]], **shared: Any) -> list[dict[str, Any]]:
+    runs = [BASE | shared | member for member in members]
+    named = [run | {"experiment_name": f"run{place}"} for place, run in enumerate(runs)]
+    return [{"base_config": run} for run in named]
+
+
+def by_name(workplace: Workplace, plan: str) -> dict[str, RunFolder]:
+    return {folder.path.name: folder for folder in workplace.folders(plan)}
+
+
+def close(expected: Any) -> Any:
+    return pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def assert_equal_runs(ours: RunFolder, theirs: RunFolder) -> None:
+    """Numbers agree within float tolerance; what is drawn, and all else, agrees entirely."""
+    rows, expected = without_seconds(ours), without_seconds(theirs)
+    assert [list(row) for row in rows] == [list(row) for row in expected]
+    for row, other in zip(rows, expected, strict=True):
+        assert row == close(other)
+    assert read_json(ours.path / "data.json") == read_json(theirs.path / "data.json")
+    config, other = read_json(ours.config), read_json(theirs.config)
+    assert config.pop("load_model_from_checkpoint") is None or other["load_model_from_checkpoint"]
+    other.pop("load_model_from_checkpoint")
+    assert config == other
+    assert read_json(ours.provenance)["seeds"] == read_json(theirs.provenance)["seeds"]
+    assert read_json(ours.summary)["last"]["test loss"] == close(
+        read_json(theirs.summary)["last"]["test loss"]
+    )
+    tables = [pd.read_parquet(folder.table("per_input")) for folder in (ours, theirs)]
+    np.testing.assert_allclose(*[t.to_numpy(dtype=float) for t in tables], rtol=1e-4, atol=1e-6)
+    assert_equal_states(*[checkpoint.load(f.checkpoints / "last.pt") for f in (ours, theirs)])
+
+
+def assert_equal_states(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    # Python's generator is left out: some package draws from it when it is imported.
+    assert torch.equal(ours["random"]["torch"], theirs["random"]["torch"])
+    assert str(ours["random"]["numpy"]) == str(theirs["random"]["numpy"])
+    assert (ours["epoch"], ours["facts"]) == (theirs["epoch"], theirs["facts"])
+    assert ours["optimizer"]["param_groups"] == theirs["optimizer"]["param_groups"]
+    torch.testing.assert_close(ours["model"], theirs["model"], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        ours["optimizer"]["state"], theirs["optimizer"]["state"], rtol=1e-4, atol=1e-6
+    )
+
+
+def made_both_ways(workplace: Workplace, **document: Any) -> None:
+    for name, vectorize in (("together", True), ("alone", False)):
+        plan = workplace.write_plan(name, vectorize=vectorize, **document)
+        assert workplace.run_plan(plan).status == 0
+
+
+@pytest.mark.parametrize(
+    ("shared", "members"),
+    [
+        ({"optimizer": "adam"}, DIFFERENT),
+        ({"optimizer": "sgd", "lr": 0.1}, DIFFERENT),
+        ({"opt_method": "supervised", "validate_every": 3}, DIFFERENT),
+        ({**PRETRAIN, "diagnostics": False}, DIFFERENT[:4]),
+        (PRETRAIN, [DIFFERENT[0], DIFFERENT[1], DIFFERENT[3], {"kl_regularization_coeff": 0.5}]),
+    ],
+    ids=["adam", "sgd", "supervised", "not measured", "pretraining"],
+)
+def test_runs_together_equal_runs_alone(
+    workplace: Workplace, shared: dict[str, Any], members: list[dict[str, Any]]
+) -> None:
+    made_both_ways(workplace, configurations=configurations(members, **shared))
+    together, alone = by_name(workplace, "together"), by_name(workplace, "alone")
+    assert together.keys() == alone.keys()
+    for name, folder in together.items():
+        assert_equal_runs(folder, alone[name])
+        assert folder.read_status()["num_together"] == len(members)
+        assert alone[name].read_status()["num_together"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "reference"), [("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)]
+)
+def test_stacked_optimizers_are_those_of_torch(
+    name: str, reference: type[torch.optim.Optimizer]
+) -> None:
+    settings = [{"lr": 0.1, "weight_decay": 0.0}, {"lr": 0.002, "weight_decay": 0.3}]
+    ours = [mlp((4,), (3,), 2).double() for _ in settings]
+    theirs = [mlp((4,), (3,), 2).double() for _ in settings]
+    for one, other in zip(ours, theirs, strict=True):
+        other.load_state_dict(one.state_dict())
+    optimizers = [reference(m.parameters(), **s) for m, s in zip(theirs, settings, strict=True)]
+    bearers = [reference(m.parameters(), **s) for m, s in zip(ours, settings, strict=True)]
+    for step in range(7):
+        if step % 3 == 0:  # stacked anew, the optimisers' states go on
+            stack = StackedModel(ours)
+            stacked = STACKED_OPTIMIZERS[name](stack, bearers)
+        gradient = torch.randn_like(stack.weights)
+        stacked.step(gradient)
+        for row, (model, optimizer) in enumerate(zip(theirs, optimizers, strict=True)):
+            for param, own in zip(model.parameters(), stack.views(gradient[row]), strict=True):
+                param.grad = own.clone()
+            optimizer.step()
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=1e-12, atol=1e-12)
+    for one, other in zip(bearers, optimizers, strict=True):
+        torch.testing.assert_close(
+            one.state_dict()["state"], other.state_dict()["state"], rtol=1e-12, atol=1e-12
+        )
+
+
+def test_a_stack_computes_what_its_models_do() -> None:
+    models = [mlp((2, 3), (5, 4), 3).double() for _ in range(3)]
+    inputs = torch.randn(3, 7, 2, 3, dtype=torch.float64)
+    expected = torch.stack([model(own) for model, own in zip(models, inputs, strict=True)])
+    torch.testing.assert_close(StackedModel(models)(inputs), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"opt_method": "reinforce"},
+        {"early_stop": True},
+        {"precision": "bf16"},
+        {"model_type": "resnet18"},
+        {"gpu_ids": [0, 1]},
+        {"use_wandb": True},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_cannot_be_batched_has_no_key(changes: dict[str, Any]) -> None:
+    assert ControlledConfig.model_validate(TINY_DIGITS | {"epochs": 2}).vectorize_key()
+    assert ControlledConfig.model_validate(TINY_DIGITS | changes).vectorize_key() is None
+
+
+def test_runs_that_differ_in_more_than_numbers_have_different_keys() -> None:
+    keys = [
+        ControlledConfig.model_validate(TINY_DIGITS | changes).vectorize_key()
+        for changes in (
+            {}, {"epochs": 3}, {"batch_size": 16}, {"optimizer": "sgd"}, {"num_test_samples": 41},
+            {"mlp_hidden_layer_sizes": [9]}, {"opt_method": "expected_reinforce"},
+            {"diagnostics": False}, {"gpu_ids": [0]},
+        )
+    ]  # fmt: skip
+    assert len(set(keys)) == len(keys)
+    same = [ControlledConfig.model_validate(TINY_DIGITS | m).vectorize_key() for m in DIFFERENT]
+    assert len(set(same)) == 1
