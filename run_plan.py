@@ -26,6 +26,7 @@ from common.experiment import EXPERIMENTS
 from common.plan import load_plan, plan_folder
 from common.plan_document import parse_assignment
 from common.program import EXIT_FAILED, Wishes, run_plan
+from common.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
 from common.schema import SCHEMA_PATH, write_schema
 from common.standing import standing
 
@@ -118,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--disable_console_log",
         action="store_true",
-        help="show nothing of single runs on the console. Example: --disable_console_log",
+        help="say nothing of single runs that go well. Example: --disable_console_log",
     )
     add(
         "--save_logs",
@@ -176,8 +177,8 @@ class _Console(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         warning = record.levelno >= logging.WARNING
-        if record.name == "common.scheduling.attempt":
-            return  # told in full in the run's log.txt, and in one line by the display
+        if record.name == ATTEMPT_LOG:
+            return
         if warning or record.name in _PLAN_LEVEL:
             prefix = f"{record.levelname.lower()}: " if warning else ""
             tqdm.write(prefix + self.format(record), file=sys.stderr)

@@ -226,6 +226,7 @@ class Checkpoints(Callback):
 
     def _save_last(self, trainer: Trainer[Any]) -> None:
         checkpoint.save_last(self.folder, trainer.state())
+        trainer.saved_epoch = trainer.epoch
         self._saved_at = time.monotonic()
 
     def _keep_one_more(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from common.scheduling.task import Task
+from common.plan import Run
+from common.run_state import RunState
+from common.scheduling.task import Task, names
 from common.status import DONE, FAILED, SKIPPED
 
 log = logging.getLogger(__name__)
@@ -22,7 +24,7 @@ class Display:
     """Runs done, failed and left of a plan, and the epochs of the runs under way."""
 
     def __init__(self, name: str, states: list[str], *, quiet: bool = False) -> None:
-        """``states`` are those of all runs to be made; ``quiet`` shows nothing of single runs."""
+        """``states`` are those of all runs to be made; ``quiet`` is silent on runs that go well."""
         self._bars_shown = sys.stderr.isatty() and not quiet
         self._quiet = quiet
         self._runs = tqdm(
@@ -37,8 +39,9 @@ class Display:
 
     def progress(self, tasks: Sequence[Task], done: int, total: int) -> None:
         """Shows how many epochs of a slot's runs are done."""
-        first = tasks[0]
-        name = first.name if len(tasks) == 1 else f"{first.name} and {len(tasks) - 1} more"
+        first, name = tasks[0], names(tasks)
+        if first.config["disable_console_log"]:
+            return
         if self._bars_shown:
             if first.folder not in self._epochs:
                 self._epochs[first.folder] = tqdm(
@@ -50,9 +53,9 @@ class Display:
             self._said_at = time.monotonic()
             log.info("%s: epoch %d of %d", name, done, total)
 
-    def ended(self, name: str, folder: str, states: list[str], state: str, reason: str) -> None:
+    def ended(self, run: Run, state: RunState, states: list[str]) -> None:
         """Shows that a run has ended; ``states`` are those of all runs to be made."""
-        bar = self._epochs.pop(folder, None)
+        bar = self._epochs.pop(str(run.folder), None)
         if bar is not None:
             bar.close()
         done, failed = states.count(DONE), states.count(FAILED) + states.count(SKIPPED)
@@ -60,9 +63,15 @@ class Display:
         self._runs.set_postfix_str(f"{done} done, {failed} failed, {left} left", refresh=False)
         if self._bars_shown:
             self._runs.update(len(states) - left - self._runs.n)
-        level = logging.INFO if state == DONE else logging.WARNING
-        log.log(level, "%s: %s%s (%d done, %d failed, %d left)", name, state,
-                f", {reason}" if reason else "", done, failed, left)  # fmt: skip
+        if state.state != DONE:
+            level = logging.WARNING
+        elif self._quiet or run.config.disable_console_log:
+            level = logging.DEBUG
+        else:
+            level = logging.INFO
+        reason = f", {state.reason}" if state.reason else ""
+        log.log(level, "%s: %s%s (%d done, %d failed, %d left)", run.name, state.state, reason,
+                done, failed, left)  # fmt: skip
 
     def close(self) -> None:
         """Takes the bars away."""

@@ -149,7 +149,13 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
             trainer.load_state(own)
             log.info("going on after %d epochs", trainer.epoch)
         elif self.config.trainer_checkpoint is not None:
-            other = checkpoint.load(Path(self.config.trainer_checkpoint))
+            path = self.config.trainer_checkpoint
+            other = checkpoint.load(Path(path))
+            if other["epoch"] >= self.config.epochs:
+                raise UserError(
+                    f"'trainer_checkpoint' = '{path}' has seen {other['epoch']} epochs, so nothing "
+                    f"is left of 'epochs' = {self.config.epochs}; raise 'epochs' above it"
+                )
             # Why and how far another run had waited to stop is no concern of this one.
             trainer.load_state({**other, "stop_reason": None, "callbacks": {}})
         return own is not None

@@ -11,11 +11,11 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
-from common import status
+from common import provenance, status
 from common.display import Display
 from common.index import IndexFile
 from common.plan import Plan, Run
-from common.run_folder import RunFolder, read_json, write_json
+from common.run_folder import RunFolder, write_json
 from common.run_state import RunState, read_state
 from common.scheduling.executor import Executor
 from common.scheduling.task import Task
@@ -141,8 +141,7 @@ class PlanRunner:
         together, key = run.spec.run_together, run.config.vectorize_key()
         if together is None or key is None:
             return None
-        recorded = read_json(RunFolder(run.folder).provenance) or {}
-        return together, key, recorded.get("threads", self.threads)
+        return together, key, provenance.threads_of(RunFolder(run.folder)) or self.threads
 
     def _is_ready(self, run: Run) -> bool:
         return all(self.states[reference.run].state == DONE for reference in run.references)
@@ -176,7 +175,7 @@ class PlanRunner:
     def _note(self, run: Run, state: RunState) -> None:
         self.states[run] = state
         states = [self.states[run].state for run in self.selection.to_make]
-        self.display.ended(run.name, str(run.folder), states, state.state, state.reason)
+        self.display.ended(run, state, states)
 
     def _task(self, run: Run) -> Task:
         config = run.config.model_dump(mode="json")

@@ -27,7 +27,7 @@ class RunConfig(Config):
     gpu_ids: Annotated[GpuIds, NO_EFFECT] = ()
     """GPU of the run; empty for the CPU. A plan's ``gpu_ids_pool`` fills it in."""
     disable_console_log: Annotated[bool, NO_EFFECT] = False
-    """Whether the run keeps silent on the console; its ``log.txt`` is written all the same."""
+    """Whether the console hears of the run only if it fails; its ``log.txt`` is always written."""
     save_logs: Annotated[bool, NO_EFFECT] = False
     """Accepted for published plans: ``log.txt`` is always written."""
 

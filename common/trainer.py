@@ -39,6 +39,8 @@ class Trainer(ABC, Generic[BatchT]):
         self.callbacks: Sequence[Callback] = ()
         self.epoch = 0
         """Number of finished epochs."""
+        self.saved_epoch: int | None = None
+        """Number of epochs after which the last state was saved; set by what saves it."""
         self.random_state = random_state
         """Gives the generators' states; fits that share a process have their own `Stream`."""
         self.stop_reason: str | None = None
@@ -104,10 +106,16 @@ class Trainer(ABC, Generic[BatchT]):
         try:
             yield
         except NonFiniteError as error:
-            raise NonFiniteError(
-                f"epoch {self.epoch}, {error}; lower 'lr'. The last finite weights are kept "
-                "in checkpoints/last.pt"
-            ) from None
+            raise NonFiniteError(f"epoch {self.epoch}, {error}; {self._advice()}") from None
+
+    def _advice(self) -> str:
+        """What can be done where numbers are not finite."""
+        if self.saved_epoch is None:
+            return "lower 'lr'"
+        return (
+            f"lower 'lr'; checkpoints/last.pt keeps the finite weights after {self.saved_epoch} "
+            "epochs"
+        )
 
     def end_epoch(self, metrics: Mapping[str, float], seconds: float) -> None:
         """Counts the epoch and tells the callbacks of its ``metrics``."""
@@ -144,7 +152,9 @@ class Trainer(ABC, Generic[BatchT]):
         weights = self.model.state_dict()
         for name, tensor in weights.items():
             if not torch.isfinite(tensor).all():
-                raise NonFiniteError(f"'{name}' is not finite after epoch {self.epoch - 1}")
+                raise NonFiniteError(
+                    f"'{name}' is not finite after epoch {self.epoch - 1}; {self._advice()}"
+                )
         return {
             "model": weights,
             "optimizer": self.optimizer.state_dict(),

@@ -15,10 +15,13 @@ from common.errors import Interrupted, UserError
 from common.experiment import Context
 from common.registry import import_part
 from common.run_config import RunConfig
-from common.run_folder import RunFolder, read_json, write_json
+from common.run_folder import RunFolder, write_json
 from common.scheduling.task import Task
 
-log = logging.getLogger(__name__)
+LOG_NAME = __name__
+"""Logger of how attempts end, which a run's ``log.txt`` tells in full and a console in one line."""
+
+log = logging.getLogger(LOG_NAME)
 
 
 class Attempt:
@@ -65,7 +68,8 @@ class Attempt:
         task = self.task
         config, problems = resolve(import_part(task.config_model), task.config)
         assert isinstance(config, RunConfig), problems
-        record = _provenance(task, self.folder, config)
+        seeds = {key: getattr(config, key) for key in config.seed_keys}
+        record = provenance.record(self.folder, task.command, seeds, task.threads)
         device = f"cuda:{','.join(map(str, config.gpu_ids))}" if task.device_ids else "cpu"
         status.begin(
             self.folder, task.fingerprint, device, record["threads"], num_together=num_together
@@ -153,24 +157,6 @@ def _make(attempts: list[Attempt]) -> None:
         assert together is not None
         import_part(together)(attempts)
         assert all(one.is_over for one in attempts)
-
-
-def _provenance(task: Task, folder: RunFolder, config: RunConfig) -> dict[str, Any]:
-    """What the first attempt recorded, since a run goes on with its own seed and threads."""
-    from common.seeding import draw_seed
-
-    record = read_json(folder.provenance)
-    if record is None:
-        seed = draw_seed() if config.random_seed is None else config.random_seed
-        record = {
-            "command": task.command,
-            "seeds": {key: getattr(config, key) for key in config.seed_keys}
-            | {"random_seed": seed},
-            "threads": task.threads,
-            **provenance.of_this_program(),
-        }
-        write_json(folder.provenance, record)
-    return dict(record)
 
 
 def _use_threads(threads: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import selectors
 import signal
@@ -16,8 +17,10 @@ from typing import Any
 from common import status
 from common.run_folder import RunFolder
 from common.scheduling.executor import ProgressOf
-from common.scheduling.task import Task, to_line
+from common.scheduling.task import Task, names, to_line
 from common.scheduling.worker import STOP
+
+log = logging.getLogger(__name__)
 
 _PROJECT = Path(__file__).resolve().parents[2]
 _LONGEST_WAIT = 0.5  # seconds
@@ -135,6 +138,8 @@ class LocalWorkers:
             for message in messages:
                 if "progress" in message and worker.tasks:
                     self._progress(worker.tasks, *message["progress"])
+                elif "warning" in message and worker.tasks:
+                    log.warning("%s: %s", names(worker.tasks), message["warning"])
                 elif "ended" in message and worker.tasks:
                     ended += worker.tasks
                     self._release(worker)

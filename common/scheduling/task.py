@@ -29,6 +29,12 @@ class Task:
     command: str = ""
 
 
+def names(tasks: Sequence[Task]) -> str:
+    """The tasks of one slot, for people."""
+    more = f" and {len(tasks) - 1} more" if len(tasks) > 1 else ""
+    return tasks[0].name + more
+
+
 def to_line(tasks: Sequence[Task]) -> str:
     """The tasks of one slot as one line of JSON."""
     return json.dumps([asdict(task) for task in tasks])

@@ -1,9 +1,9 @@
 """A worker process: takes tasks as lines on standard input, makes line after line.
 
-It answers on standard output with one JSON object a line: ``{"progress": [done, total]}`` and
-``{"ended": names}``. What runs print goes to their ``log.txt``; to the first one's where several
-share a line. When standard input ends, the parent is gone; the worker then ends at once, so that
-nobody else finds it writing.
+It answers on standard output with one JSON object a line: ``{"progress": [done, total]}``,
+``{"warning": text}`` and ``{"ended": names}``. What runs print goes to their ``log.txt``; to the
+first one's where several share a line. When standard input ends, the parent is gone; the worker
+then ends at once, so that nobody else finds it writing.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from common.run_folder import RunFolder
+from common.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
 from common.scheduling.attempt import attempt
 from common.scheduling.task import Task, from_line
 from common.stopping import StopFlag
@@ -56,6 +57,18 @@ class _Parent:
         os._exit(1)
 
 
+class _Warnings(logging.Handler):
+    """Passes on what runs warn of; what ends them is told by their folders."""
+
+    def __init__(self, parent: _Parent) -> None:
+        super().__init__(logging.WARNING)
+        self._parent = parent
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name != ATTEMPT_LOG:
+            self._parent.say({"warning": record.getMessage()})
+
+
 def _print_to(path: Path) -> None:
     """Sends what this process prints, in whatever language, to the end of ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,6 +84,7 @@ def main() -> None:
     """Makes tasks until the parent ends, or until it is asked to stop."""
     parent = _Parent()
     logging.getLogger().setLevel(logging.INFO)
+    logging.getLogger().addHandler(_Warnings(parent))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to pass on
     signal.signal(signal.SIGTERM, lambda *_: parent.stop.request())
     threading.Thread(target=parent.listen, daemon=True).start()
