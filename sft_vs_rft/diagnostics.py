@@ -23,28 +23,27 @@ def couples_inputs(model: nn.Module) -> bool:
     )
 
 
-def flat(tensors: Iterable[Tensor]) -> Tensor:
-    """A copy of all numbers of ``tensors`` in one vector."""
-    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+def norm(tensors: Iterable[Tensor | None]) -> Tensor:
+    """L2 norm of all numbers in ``tensors``, exact to rounding; None stands for zeros. A scalar."""
+    parts = [_shortened(tensor.reshape(-1)) for tensor in tensors if tensor is not None]
+    return torch.linalg.vector_norm(torch.cat(parts))
 
 
-def norms(rows: Tensor) -> Tensor:
-    """L2 norms over the last dimension, exact to rounding.
+def norms(vectors: Tensor) -> Tensor:
+    """[...] L2 norms of the vectors [..., P], each exact to rounding."""
+    return torch.linalg.vector_norm(_shortened(vectors), dim=-1)
+
+
+def _shortened(vectors: Tensor) -> Tensor:
+    """Vectors [..., n] of the norms of ``vectors`` [..., P]: chunks are replaced by their norms.
 
     One float32 sum over millions of squares loses digits; a norm of chunks' norms does not.
     """
-    num_chunks = rows.shape[-1] // _CHUNK
-    if not num_chunks:
-        return torch.linalg.vector_norm(rows, dim=-1)
-    whole, rest = rows.tensor_split([num_chunks * _CHUNK], dim=-1)
-    chunks = torch.linalg.vector_norm(whole.unflatten(-1, (num_chunks, _CHUNK)), dim=-1)
-    return torch.linalg.vector_norm(torch.cat([chunks, rest], dim=-1), dim=-1)
-
-
-def norm(tensors: Iterable[Tensor | None]) -> Tensor:
-    """L2 norm of all numbers in some tensors, a scalar; None stands for zeros."""
-    each = [norms(tensor.reshape(-1)) for tensor in tensors if tensor is not None]
-    return torch.linalg.vector_norm(torch.stack(each))
+    whole = vectors.shape[-1] // _CHUNK * _CHUNK
+    if not whole:
+        return vectors
+    chunks = vectors[..., :whole].unflatten(-1, (-1, _CHUNK))
+    return torch.cat([torch.linalg.vector_norm(chunks, dim=-1), vectors[..., whole:]], dim=-1)
 
 
 def gradient_norms(

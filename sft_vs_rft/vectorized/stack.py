@@ -8,8 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-
-from sft_vs_rft.diagnostics import flat
+from torch.nn.utils import parameters_to_vector
 
 
 class StackedModel:
@@ -24,7 +23,9 @@ class StackedModel:
         self._names = list(named)
         self._shapes = [param.shape for param in named.values()]
         self._architecture = nn.Sequential(*map(_stacked, models[0].children()))
-        self.weights = torch.stack([flat(model.parameters()).detach() for model in models])
+        self.weights = torch.stack(
+            [parameters_to_vector(model.parameters()).detach() for model in models]
+        )
         for row, model in enumerate(models):
             for param, view in zip(model.parameters(), self.views(self.weights[row]), strict=True):
                 param.data = view

@@ -147,11 +147,13 @@ class StackedTrainer:
         vectors = [self._model.weights, gradient]
         if changed is not None:
             vectors += [changed, gradient - changed]
-        params_norm, *found = norms(torch.stack(vectors)).unbind()
-        named = {"grad norm": found[0]}
+        params_norm, *of_gradients = norms(torch.stack(vectors)).unbind()
+        named = {"grad norm": of_gradients[0]}
         if changed is not None:
-            named[f"grad norm {CHANGED}"] = found[1] * (counts.num_inputs / counts.of[CHANGED])
-            named[f"grad norm {OTHERS}"] = found[2] * (counts.num_inputs / counts.of[OTHERS])
+            named[f"grad norm {CHANGED}"] = of_gradients[1] * (
+                counts.num_inputs / counts.of[CHANGED]
+            )
+            named[f"grad norm {OTHERS}"] = of_gradients[2] * (counts.num_inputs / counts.of[OTHERS])
         relative = {f"normalized {name}": value / params_norm for name, value in named.items()}
         return {"params_norm": params_norm} | named | relative
 

@@ -9,7 +9,7 @@ import sys
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as run_plan.py sets it
 
-ALL = ("controlled_mlp", "training_steps", "vectorized", "plan_reading", "start_up")
+ALL = ("controlled_mlp", "vectorized", "training_steps", "plan_reading", "start_up")
 
 
 def main() -> None:
