@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from plots.methods import in_order
@@ -32,6 +33,8 @@ _SPELLED = {
     "svhn": "SVHN",
     "stsb": "STS-B",
     "mlp": "MLP",
+    "resnet18": "ResNet-18",
+    "bert-mini": "BERT-mini",
     "labels": "low initial reward",
     "labels_with_custom": "high initial reward",
 }
@@ -90,7 +93,10 @@ def _shown(value: Any) -> str:
         return f"{Decimal(exact):e}" if 0 < abs(value) <= 0.01 else exact.removesuffix(".0")
     if isinstance(value, list):
         return "-".join(_shown(item) for item in value)
-    return _SPELLED.get(str(value), str(value))
+    name = str(value)
+    if name.startswith("bert:"):  # an id or a folder, whose last part names the model
+        name = Path(name).name.removeprefix("bert:")
+    return _SPELLED.get(name, name)
 
 
 def _settings(run: Run, aside: frozenset[str]) -> dict[str, Any]:

@@ -35,6 +35,12 @@ def test_titles_say_only_what_differs():
     assert [v.title for v in found] == ["low initial reward", "high initial reward"]
 
 
+def test_a_model_is_named_without_its_folder():
+    for name in ("bert:/data/models/bert-mini", "bert:google/bert-mini", "bert-mini"):
+        assert in_words("model_type", name) == "BERT-mini"
+    assert in_words("model_type", "bert:own") == "own"
+
+
 def test_close_values_make_different_titles():
     titles = [v.title for v in variants([run(lr=1e-4), run(lr=1.00000001e-4)])]
     assert titles == ["lr 1e-4", "lr 1.00000001e-4"]
