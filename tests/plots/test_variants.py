@@ -65,4 +65,4 @@ def test_values_in_words():
 def test_subject_says_what_all_runs_share():
     assert subject([run(), run(lr=1.0)]) == "MNIST, MLP"
     assert subject([run(), run(dataset="cifar10")]) == "MLP"
-    assert subject([run(dataset="own", model_type="resnet18")]) == "own, resnet18"
+    assert subject([run(dataset="own", model_type="resnet18")]) == "own, ResNet-18"
