@@ -79,6 +79,25 @@ def load_last(folder: Path) -> dict[str, Any] | None:
     return None
 
 
+_TRAINING_STATE = {"model", "optimizer", "epoch", "stop_reason", "callbacks", "random"}
+
+
+def why_not_to_go_on(state: dict[str, Any], epochs: int) -> str | None:
+    """What keeps a fit of ``epochs`` epochs from going on from ``state``; None where nothing does.
+
+    The weights' shapes are another matter, see `misfit`.
+    """
+    missing = sorted(_TRAINING_STATE - state.keys())
+    if missing:
+        return (
+            f"holds no training state (it lacks {', '.join(missing)}); name a last.pt of a run, or "
+            "load weights alone"
+        )
+    if state["epoch"] >= epochs:
+        return f"has seen {state['epoch']} epochs, so nothing is left of 'epochs' = {epochs}"
+    return None
+
+
 def weights(state: dict[str, Any]) -> dict[str, Tensor]:
     """The model's weights in a checkpoint of this project, or in a bare state_dict.
 
@@ -91,13 +110,14 @@ def weights(state: dict[str, Any]) -> dict[str, Tensor]:
     return found
 
 
-def misfits(model: nn.Module, given: dict[str, Tensor]) -> list[str]:
-    """What keeps ``given`` from being the weights of ``model``, layer by layer."""
+def misfit(model: nn.Module, given: dict[str, Tensor]) -> str | None:
+    """What keeps ``given`` from being the weights of ``model``, layer by layer; None if nothing."""
     expected = model.state_dict()
     wrong = [f"'{name}' is missing" for name in expected if name not in given]
     wrong += [f"'{name}' is not in the model" for name in given if name not in expected]
-    return wrong + [
+    wrong += [
         f"'{name}' has shape {list(given[name].shape)}, the model's has {list(tensor.shape)}"
         for name, tensor in expected.items()
         if name in given and given[name].shape != tensor.shape
     ]
+    return "does not fit the model: " + "; ".join(wrong) if wrong else None

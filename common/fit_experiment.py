@@ -87,9 +87,9 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
         try:
             state = checkpoint.load(Path(path))
             weights = checkpoint.weights(state)
-            wrong = checkpoint.misfits(model, weights)
-            if wrong:
-                raise UserError("does not fit the model: " + "; ".join(wrong))
+            problem = checkpoint.misfit(model, weights)
+            if problem:
+                raise UserError(problem)
         except UserError as error:
             raise UserError(f"'load_model_from_checkpoint' = '{path}': {error}") from None
         model.load_state_dict(weights)
@@ -149,16 +149,29 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
             trainer.load_state(own)
             log.info("going on after %d epochs", trainer.epoch)
         elif self.config.trainer_checkpoint is not None:
-            path = self.config.trainer_checkpoint
-            other = checkpoint.load(Path(path))
-            if other["epoch"] >= self.config.epochs:
-                raise UserError(
-                    f"'trainer_checkpoint' = '{path}' has seen {other['epoch']} epochs, so nothing "
-                    f"is left of 'epochs' = {self.config.epochs}; raise 'epochs' above it"
-                )
-            # Why and how far another run had waited to stop is no concern of this one.
-            trainer.load_state({**other, "stop_reason": None, "callbacks": {}})
+            self._go_on_from(self.config.trainer_checkpoint, trainer)
         return own is not None
+
+    def _go_on_from(self, path: str, trainer: Trainer[Any]) -> None:
+        """Takes over the training state of another run.
+
+        Raises:
+            UserError: it cannot be read, does not fit, or leaves nothing to do.
+        """
+        try:
+            state = checkpoint.load(Path(path))
+            problem = checkpoint.why_not_to_go_on(state, self.config.epochs)
+            problem = problem or checkpoint.misfit(trainer.model, checkpoint.weights(state))
+            if problem:
+                raise UserError(problem)
+            keys = [set(one["param_groups"][0])
+                    for one in (trainer.optimizer.state_dict(), state["optimizer"])]  # fmt: skip
+            if keys[0] != keys[1]:
+                raise UserError("was made with another optimizer")
+        except UserError as error:
+            raise UserError(f"'trainer_checkpoint' = '{path}': {error}") from None
+        # Why and how far another run had waited to stop is no concern of this one.
+        trainer.load_state({**state, "stop_reason": None, "callbacks": {}})
 
     def _metrics_reach(self, epoch: int) -> bool:
         """Whether the metrics file holds every epoch before ``epoch`` that this run has made."""

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from common.errors import UserError
-from sft_vs_rft.config import BERT_PREFIX
+from sft_vs_rft.model_names import BERT_PREFIX
 
 _SIZES = {
     "bert-tiny": {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 2},

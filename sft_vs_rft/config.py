@@ -13,8 +13,9 @@ from common.config import INPUT_FILE, NO_EFFECT, Interval, OptionalText, Seed
 from common.errors import Problem
 from common.fit_config import FitConfig, NonNegativeFloat, PositiveFloat, PositiveInt
 from common.identity import content_hash
-from common.registry import suggestion
 from sft_vs_rft.editions import data_edition
+from sft_vs_rft.model_names import BERT_PREFIX, MODEL_TYPES, known_model
+from sft_vs_rft.subsets import undrawable
 
 CHANGED = "small reward std"
 OTHERS = "large reward std"
@@ -33,19 +34,8 @@ NUM_CLASSES = {
 }
 """Classes of each named data set; those of npz files are counted."""
 
-BERT_PREFIX = "bert:"
-VISION_MODELS = {
-    **{name: name for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")},
-    "wide_resnet50": "wide_resnet50_2",
-    "wide_resnet101": "wide_resnet101_2",
-    **{f"vgg{depth}{bn}": f"vgg{depth}{bn}" for depth in (11, 13, 16, 19) for bn in ("", "_bn")},
-    **{f"densenet{depth}": f"densenet{depth}" for depth in (121, 161, 169, 201)},
-    "googlenet": "googlenet",
-    "inception_v3": "inception_v3",
-}
-"""torchvision's names of the published ones."""
-BERT_SIZES = ("bert-tiny", "bert-mini", "bert-small", "bert-medium")
-MODEL_TYPES = ("mlp", *VISION_MODELS, *BERT_SIZES)
+DIGITS_SIZES = {"train": 1297, "test": 500}
+"""Inputs of the bundled data set, the only one whose sizes no folder can change."""
 
 _MAY_DIFFER = frozenset(
     {
@@ -66,15 +56,6 @@ _MAY_DIFFER = frozenset(
 """Keys in which runs that are trained together may differ, beside those without effect."""
 
 _PLACEHOLDER = "ADD PATH TO CHECKPOINT"
-
-
-def _known_model(name: str) -> str:
-    if name in MODEL_TYPES or (name.startswith(BERT_PREFIX) and name != BERT_PREFIX):
-        return name
-    raise ValueError(
-        f"unknown{suggestion(name, list(MODEL_TYPES))}; known: {', '.join(MODEL_TYPES)}, and "
-        "bert:<hub id or folder>"
-    )
 
 
 class ControlledConfig(FitConfig):
@@ -113,7 +94,7 @@ class ControlledConfig(FitConfig):
 
     model_type: Annotated[
         str,
-        AfterValidator(_known_model),
+        AfterValidator(known_model),
         Field(json_schema_extra={"examples": [*MODEL_TYPES, "bert:<id or folder>"]}),
     ] = "resnet18"
     """Architecture: mlp, one of torchvision's classifiers, or a BERT with random weights; its
@@ -208,7 +189,9 @@ class ControlledConfig(FitConfig):
     @property
     def may_have_changed_inputs(self) -> bool:
         """Whether some training labels are, or may be, changed."""
-        return self.frac_samples_to_modify_labels > 0 or self.dataset == "npz"
+        share, size = self.frac_samples_to_modify_labels, self.num_train_samples
+        rounds_to_none = size > 0 and int(size * share) == 0
+        return (share > 0 and not rounds_to_none) or self.dataset == "npz"
 
     def metric_names(self) -> list[str]:
         """The metrics that this run writes."""
@@ -265,6 +248,12 @@ class ControlledConfig(FitConfig):
                 self.theory_every,
             )
         yield from self._label_problems()
+        if self.dataset == "digits":  # whose sizes are known without a look
+            for part, total in DIGITS_SIZES.items():
+                key = f"num_{part}_samples"
+                why_not = undrawable(getattr(self, key), total, NUM_CLASSES["digits"], 2)
+                if why_not:
+                    yield Problem(why_not, key, getattr(self, key))
 
     def _label_problems(self) -> Iterator[Problem]:
         k = self.num_labels_per_sample

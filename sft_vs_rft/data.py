@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+# Here, because this import draws from Python's generator, which runs seed before they make data.
+from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from common.errors import UserError
@@ -15,6 +18,7 @@ from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.inputs import Inputs
 from sft_vs_rft.labels import draw_changed, draw_label_sets, draw_labels_outside
 from sft_vs_rft.pools import Pool, load_pool
+from sft_vs_rft.subsets import drawn_size, undrawable
 
 log = logging.getLogger(__name__)
 
@@ -83,14 +87,19 @@ def _changed_mask(pool: Pool, train_indices: Tensor, positions: Tensor) -> Tenso
 
 def _subset(labels: Tensor, size: int, key: str) -> Tensor:
     """Indices of a stratified random subset; all of them, in order, where it is not smaller."""
-    from sklearn.model_selection import train_test_split
-
     if size > len(labels):
         log.warning("'%s' = %d: there are only %d; all are used", key, size, len(labels))
-    if size <= 0 or size >= len(labels):
+    if drawn_size(size, len(labels)) == len(labels):
         return torch.arange(len(labels))
-    try:
-        chosen, _ = train_test_split(range(len(labels)), train_size=size, stratify=labels.numpy())
-    except ValueError as error:
-        raise UserError(f"'{key}' = {size}: no stratified subset can be drawn: {error}") from None
+    why_not = undrawable_from(labels, size)
+    if why_not:
+        raise UserError(f"'{key}' = {size}: {why_not}")
+    chosen, _ = train_test_split(range(len(labels)), train_size=size, stratify=labels.numpy())
     return torch.tensor(chosen)
+
+
+def undrawable_from(labels: Tensor, size: int) -> str | None:
+    """Why no stratified subset of ``size`` can be drawn from ``labels`` [N]; None where it can."""
+    classes = labels.bincount()
+    present = classes[classes > 0]
+    return undrawable(size, len(labels), len(present), int(present.min()))

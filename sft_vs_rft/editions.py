@@ -4,52 +4,77 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
-from common.identity import content_hash
+from common.identity import content_hash, fingerprint
 
-_IDX_FILES = {  # bytes of the published files
-    "train-images-idx3-ubyte": 47_040_016,
-    "train-labels-idx1-ubyte": 60_008,
-    "t10k-images-idx3-ubyte": 7_840_016,
-    "t10k-labels-idx1-ubyte": 10_008,
+_CIFAR100 = (
+    "cifar-100-python",
+    {"train": "16019d7e3df5f24257cddd939b257f8d", "test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
+)
+_PUBLISHED: Mapping[str, tuple[str, Mapping[str, str | int]]] = {
+    "mnist": (
+        "MNIST/raw",
+        {
+            "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+            "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+            "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+            "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+        },
+    ),
+    "fmnist": (
+        "FashionMNIST/raw",
+        {
+            "train-images-idx3-ubyte": 47_040_016,
+            "train-labels-idx1-ubyte": 60_008,
+            "t10k-images-idx3-ubyte": 7_840_016,
+            "t10k-labels-idx1-ubyte": 10_008,
+        },
+    ),
+    "cifar10": (
+        "cifar-10-batches-py",
+        {
+            "data_batch_1": "c99cafc152244af753f735de768cd75f",
+            "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+            "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+            "data_batch_4": "634d18415352ddfa80567beed471001a",
+            "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+            "test_batch": "40351d587109b95175f43aff81a1287e",
+        },
+    ),
+    "cifar100": _CIFAR100,
+    "cifar100coarse": _CIFAR100,
 }
-_IDX_FOLDERS = {"mnist": "MNIST/raw", "fmnist": "FashionMNIST/raw"}
-_CIFAR_FILES = {  # MD5 of a published file; the other files come in the same archive
-    "cifar10": ("cifar-10-batches-py/test_batch", "40351d587109b95175f43aff81a1287e"),
-    "cifar100": ("cifar-100-python/test", "f0ef6b0ae62326f3e7ffdfab6717acfc"),
-    "cifar100coarse": ("cifar-100-python/test", "f0ef6b0ae62326f3e7ffdfab6717acfc"),
-}
+"""Folder and files of each data set, with the MD5 of a published file. Of Fashion-MNIST the hashes
+of archives alone are published; its files are known by their number of bytes."""
 
 
 def data_edition(dataset: str, data_dir: str) -> str | None:
-    """A hash of the folder's content where it is not the published data set.
+    """A hash of the files that are read where they are not the published ones.
 
-    None where it is, where nothing is there yet (the published one is then downloaded), and for
-    data sets that are checked as they are read.
+    None where they are, where nothing is there yet (the published ones are then downloaded), and
+    for data sets that are checked as they are read.
     """
-    if dataset in _IDX_FOLDERS:
-        return _idx_edition(Path(data_dir) / _IDX_FOLDERS[dataset])
-    if dataset in _CIFAR_FILES:
-        return _cifar_edition(Path(data_dir), *_CIFAR_FILES[dataset])
-    return None
-
-
-def _idx_edition(raw: Path) -> str | None:
-    found = {name: raw / name for name in _IDX_FILES if (raw / name).exists()}
-    if all(path.stat().st_size == _IDX_FILES[name] for name, path in found.items()):
+    folder, published = _PUBLISHED.get(dataset, ("", {}))
+    paths = {name: Path(data_dir) / folder / name for name in published}
+    found = {name: path for name, path in paths.items() if path.exists()}
+    if all(_is(path, published[name]) for name, path in found.items()):
         return None
-    return "-".join(_hash(path, path.stat().st_mtime_ns) for path in found.values())
+    return fingerprint({name: _hash(path, _changed_at(path)) for name, path in found.items()})
 
 
-def _cifar_edition(data_dir: Path, known_file: str, md5: str) -> str | None:
-    known = data_dir / known_file
-    if not known.exists() or _md5(known, known.stat().st_mtime_ns) == md5:
-        return None
-    return _hash(known.parent, known.stat().st_mtime_ns)
+def _is(path: Path, published: str | int) -> bool:
+    if isinstance(published, int):
+        return path.stat().st_size == published
+    return _md5(path, _changed_at(path)) == published
 
 
 # A plan asks for each of its runs; the time of the last change tells whether to read again.
+
+
+def _changed_at(path: Path) -> int:
+    return path.stat().st_mtime_ns
 
 
 @functools.cache

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import nn
 
 from common.callbacks import Callback
 from common.experiment import Context
 from common.fit_experiment import FitExperiment
+from common.identity import content_hash
 from common.run_folder import write_json, write_table
 from common.seeding import seeded
 from common.trainer import Trainer
@@ -71,7 +74,7 @@ class ControlledExperiment(FitExperiment[ControlledConfig, Data]):
         """What says which inputs and labels a model has seen."""
         config = self.config
         drawn = config.samples_rnd_seed is None
-        return {
+        facts: dict[str, str | int] = {
             "dataset": config.dataset,
             "num_train_samples": config.num_train_samples,
             "num_labels_per_sample": config.num_labels_per_sample,
@@ -79,6 +82,9 @@ class ControlledExperiment(FitExperiment[ControlledConfig, Data]):
             if drawn
             else f"{config.samples_rnd_seed}",
         }
+        if config.data_path is not None:
+            facts["data_path"] = f"content {content_hash(Path(config.data_path))[:8]}"
+        return facts
 
     def measure(self, data: Data, trainer: Trainer[Batch]) -> None:
         """Adds each training input's reward and expected-gradient norm to ``per_input.parquet``."""

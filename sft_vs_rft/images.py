@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from common.errors import UserError
+from sft_vs_rft.config import DIGITS_SIZES
 from sft_vs_rft.pools import Pool, dense_pool
 
-_NUM_DIGITS_TRAIN = 1297
 _DIGITS_MEAN, _DIGITS_STD = 0.3053, 0.3760
 
 CIFAR10_FOLDER, CIFAR100_FOLDER = "cifar-10-batches-py", "cifar-100-python"
@@ -28,7 +28,7 @@ def _digits(data_dir: str) -> Pool:
     images, labels = load_digits(return_X_y=True)
     inputs = torch.from_numpy(images.astype(np.float32)).view(-1, 1, 8, 8)
     targets = torch.from_numpy(labels)
-    train, test = slice(_NUM_DIGITS_TRAIN), slice(_NUM_DIGITS_TRAIN, None)
+    train, test = slice(DIGITS_SIZES["train"]), slice(DIGITS_SIZES["train"], None)
     return dense_pool(
         inputs[train],
         targets[train],

@@ -10,7 +10,8 @@ from typing import Any
 from torch import nn
 
 from common.errors import UserError
-from sft_vs_rft.config import VISION_MODELS, ControlledConfig
+from sft_vs_rft.config import ControlledConfig
+from sft_vs_rft.model_names import VISION_MODELS
 
 _SMALLEST_SIDE = {"vgg": 32, "densenet": 29, "googlenet": 15, "inception": 75}
 

@@ -14,6 +14,7 @@ from sft_vs_rft.pools import Pool, dense_pool
 
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 _MASK = "changed_train"
+_MOST_CLASSES = 10_000  # label sets are drawn from a table of classes times classes
 
 
 def npz_pool(path: Path) -> Pool:
@@ -55,7 +56,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             found = ", ".join(file.files) or "none"
     except FileNotFoundError:
         raise UserError("no such file") from None
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise UserError(
             f"not an npz file of plain arrays ({error}); write it with numpy.savez"
         ) from None
@@ -67,11 +68,26 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             raise UserError(f"{name} must hold numbers, shaped [inputs, ...]")
         if arrays[name].dtype.kind == "f" and not np.isfinite(arrays[name]).all():
             raise UserError(f"{name} holds NaN or infinite values")
+        arrays[name] = _as_torch_has_it(arrays[name])
     return arrays
+
+
+def _as_torch_has_it(array: np.ndarray) -> np.ndarray:
+    """The numbers in this machine's byte order, in a type that torch computes with."""
+    if array.dtype.kind == "u" and array.dtype.itemsize > 1:
+        return array.astype(np.int64)
+    if array.dtype.itemsize > 8:
+        return array.astype(np.float64)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _labels(arrays: dict[str, np.ndarray], name: str) -> Tensor:
     labels = arrays[name]
     if labels.dtype.kind not in "ui" or labels.ndim != 1 or not labels.size or labels.min() < 0:
         raise UserError(f"{name} must hold whole numbers from 0, one per input")
+    if labels.max() >= _MOST_CLASSES:
+        raise UserError(
+            f"{name} holds {labels.max()}, but labels are numbers of classes, counted from 0, and "
+            f"at most {_MOST_CLASSES} are admitted"
+        )
     return torch.from_numpy(labels.astype(np.int64))

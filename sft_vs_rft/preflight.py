@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from common import checkpoint
 from common.errors import Problem, UserError
 from common.plan import Run
-from sft_vs_rft.config import ControlledConfig
+from sft_vs_rft.config import PARTS, ControlledConfig
+from sft_vs_rft.data import undrawable_from
 from sft_vs_rft.models import build_model
 from sft_vs_rft.pools import Pool, load_pool
+from sft_vs_rft.subsets import drawn_size
+
+log = logging.getLogger(__name__)
+
+_MOST_SHOWN = 6
 
 
 def check(runs: Sequence[Run]) -> list[Problem]:
@@ -39,14 +46,15 @@ class _Files:
     def __init__(self) -> None:
         self._pools: dict[Any, Pool | UserError] = {}
         self._models: dict[Any, nn.Module | UserError] = {}
-        self._weights: dict[str, dict[str, Tensor] | UserError] = {}
+        self._states: dict[str, dict[str, Any] | UserError] = {}
 
     def pool(self, config: ControlledConfig) -> Pool | UserError:
         """The data."""
         key = config.data_source
         if key not in self._pools:
             try:
-                self._pools[key] = load_pool(config)
+                self._pools[key] = pool = load_pool(config)
+                _warn_of_empty_classes(config, pool)
             except UserError as error:
                 self._pools[key] = error
         return self._pools[key]
@@ -63,39 +71,91 @@ class _Files:
                 self._models[key] = error
         return self._models[key]
 
-    def weights(self, path: str) -> dict[str, Tensor] | UserError:
-        """The weights in a checkpoint."""
-        if path not in self._weights:
+    def state(self, path: str) -> dict[str, Any] | UserError:
+        """What a checkpoint holds: weights, at least."""
+        if path not in self._states:
             try:
-                self._weights[path] = checkpoint.weights(checkpoint.load(Path(path)))
+                self._states[path] = checkpoint.load(Path(path))
+                checkpoint.weights(self._states[path])
             except UserError as error:
-                self._weights[path] = error
-        return self._weights[path]
+                self._states[path] = error
+        return self._states[path]
+
+
+def _warn_of_empty_classes(config: ControlledConfig, pool: Pool) -> None:
+    """Labels that are counted from 1, say, leave a class that no input has."""
+    counts = pool.train_labels.bincount(minlength=pool.num_classes)
+    empty = (counts == 0).nonzero()[:, 0].tolist()
+    if empty:
+        log.warning(
+            "%s: no training input has the label %s, of %d classes; labels are counted from 0",
+            config.data_path or config.dataset, _shortened(empty), pool.num_classes,
+        )  # fmt: skip
+
+
+def _shortened(numbers: list[int]) -> str:
+    shown = ", ".join(map(str, numbers[:_MOST_SHOWN]))
+    return shown + (", ..." if len(numbers) > _MOST_SHOWN else "")
 
 
 def _run_problems(
     config: ControlledConfig, referenced: set[str | int], files: _Files
 ) -> Iterator[Problem]:
-    if config.trainer_checkpoint and "trainer_checkpoint" not in referenced:
-        state = files.weights(config.trainer_checkpoint)
-        if isinstance(state, UserError):
-            yield Problem(str(state), "trainer_checkpoint", config.trainer_checkpoint)
     pool = files.pool(config)
+    model: nn.Module | None = None
     if isinstance(pool, UserError):
         key = "dataset" if config.data_path is None else "data_path"
         yield Problem(str(pool), key, getattr(config, key))
-        return
+    else:
+        yield from _data_problems(config, pool)
+        built = files.model(config, pool)
+        if isinstance(built, UserError):
+            yield Problem(str(built))
+        else:
+            model = built
+    for key in ("load_model_from_checkpoint", "trainer_checkpoint"):
+        path = getattr(config, key)
+        if path and key not in referenced:
+            wrong = _checkpoint_problem(config, key, files.state(path), model)
+            if wrong:
+                yield Problem(wrong, key, path)
+
+
+def _checkpoint_problem(
+    config: ControlledConfig,
+    key: str,
+    state: dict[str, Any] | UserError,
+    model: nn.Module | None,
+) -> str | None:
+    """Why a checkpoint is of no use to a run; without a ``model``, its shapes are not looked at."""
+    if isinstance(state, UserError):
+        return str(state)
+    if key == "trainer_checkpoint":
+        problem = checkpoint.why_not_to_go_on(state, config.epochs)
+        if problem:
+            return problem
+    return None if model is None else checkpoint.misfit(model, checkpoint.weights(state))
+
+
+def _data_problems(config: ControlledConfig, pool: Pool) -> Iterator[Problem]:
+    """Subsets, label sets, changes and scores that the data do not admit."""
+    sizes = {"num_train_samples": pool.train_labels}
+    sizes |= {} if pool.test_is_whole else {"num_test_samples": pool.test_labels}
+    for key, labels in sizes.items():
+        why_not = undrawable_from(labels, getattr(config, key))
+        if why_not:
+            yield Problem(why_not, key, getattr(config, key))
     yield from _label_problems(config, pool)
-    model = files.model(config, pool)
-    if isinstance(model, UserError):
-        yield Problem(str(model))
-    elif config.load_model_from_checkpoint and "load_model_from_checkpoint" not in referenced:
-        key, path = "load_model_from_checkpoint", config.load_model_from_checkpoint
-        weights = files.weights(path)
-        if isinstance(weights, UserError):
-            yield Problem(str(weights), key, path)
-        elif wrong := checkpoint.misfits(model, weights):
-            yield Problem("does not fit the model: " + "; ".join(wrong), key, path)
+    score, share = config.score_metric_name or "", config.frac_samples_to_modify_labels
+    num_train = drawn_size(config.num_train_samples, len(pool.train_labels))
+    declared = pool.changed_train is not None and bool(pool.changed_train.any())
+    if score.endswith(PARTS) and not declared and int(num_train * share) == 0:
+        yield Problem(
+            "no training input has a changed label, so this is never measured; raise "
+            "'frac_samples_to_modify_labels' or choose another metric",
+            "score_metric_name",
+            score,
+        )
 
 
 def _label_problems(config: ControlledConfig, pool: Pool) -> Iterator[Problem]:

@@ -77,6 +77,7 @@ class ControlledTrainer(Trainer[Batch]):
         self.network = nn.DataParallel(model, list(gpu_ids)) if several else model
         self.params = [param for param in model.parameters() if param.requires_grad]
         self.couples_inputs = couples_inputs(model)
+        self.measures_parts = config.diagnostics and not config.multi_label
         self.rewards = reward_table(
             data.train_labels,
             data.num_classes,
@@ -152,7 +153,7 @@ class ControlledTrainer(Trainer[Batch]):
                 self._loss(passes[-1].objective, batch.num_inputs).backward()
             taken.append(self._gradients())
             self.model.zero_grad(set_to_none=True)
-            if self.config.diagnostics and len(batch.changed):
+            if self.measures_parts and len(batch.changed):
                 added[name] = norm(taken[-1]), len(part) / batch.num_inputs
         for param, first, *more in zip(self.params, *taken, strict=True):
             param.grad = first
@@ -166,7 +167,7 @@ class ControlledTrainer(Trainer[Batch]):
         made = self._forward(torch.cat([batch.changed, batch.others]))
         loss = self._loss(made.objective, batch.num_inputs)
         added: Added = {}
-        if not len(batch.changed) or not self.config.diagnostics:
+        if not len(batch.changed) or not self.measures_parts:
             loss.backward()
             return [made], added
         of_changed = self._loss(made.objective[: len(batch.changed)], batch.num_inputs)

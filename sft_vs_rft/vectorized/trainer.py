@@ -74,7 +74,7 @@ class StackedTrainer:
         predictions, objective, kl = self._pass(positions)
         (gradient,) = torch.autograd.grad(self._loss(objective.mean(1)), self._model.weights)
         num_changed = changed.sum(1)  # [R], on the CPU
-        some_changed = bool(num_changed.any()) and self._config.diagnostics
+        some_changed = bool(num_changed.any()) and self._trainers[0].measures_parts
         changed_gradient = self._changed_gradient(positions, changed) if some_changed else None
         with torch.no_grad():
             counts = _Counts(num_changed, positions.shape[1], self._model.weights.device)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import struct
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from common.errors import UserError
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.data import Data, make_data
+from sft_vs_rft.editions import data_edition
 from sft_vs_rft.labels import draw_changed, draw_label_sets, draw_labels_outside
 from sft_vs_rft.models import mlp
 from sft_vs_rft.own_arrays import npz_pool
@@ -79,7 +81,7 @@ def test_more_than_there_is_is_a_warning_and_then_everything(
 
 
 def test_a_subset_smaller_than_the_classes_is_refused() -> None:
-    with pytest.raises(UserError, match="'num_train_samples' = 4: no stratified subset"):
+    with pytest.raises(UserError, match="'num_train_samples' = 4: a stratified subset has"):
         data(num_train_samples=4)
 
 
@@ -218,3 +220,29 @@ def test_another_edition_of_a_data_set_is_another_identity(data_dir: Path, tmp_p
     )  # to be downloaded
     assert shorter.identity()["data_edition"]
     assert official.identity()["data_edition"] is None
+
+
+def test_an_edited_file_of_a_published_data_set_is_another_identity(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    raw = tmp_path / "MNIST/raw"
+    raw.mkdir(parents=True)
+    for archive in (data_dir / "mnist_full/MNIST/raw").glob("*.gz"):
+        (raw / archive.stem).write_bytes(gzip.decompress(archive.read_bytes()))
+    assert data_edition("mnist", str(tmp_path)) is None
+    labels = raw / "train-labels-idx1-ubyte"
+    labels.write_bytes(labels.read_bytes()[:-1] + b"\x07")
+    edited = data_edition("mnist", str(tmp_path))
+    (raw / "notes.txt").touch()  # nothing that is read
+    assert edited is not None
+    assert data_edition("mnist", str(tmp_path)) == edited
+
+
+def test_every_file_of_a_data_set_counts(tmp_path: Path) -> None:
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    editions = set()
+    for name in ("data_batch_1", "data_batch_5", "test_batch"):
+        (folder / name).write_bytes(name.encode())
+        editions.add(data_edition("cifar10", str(tmp_path)))
+    assert len(editions - {None}) == 3

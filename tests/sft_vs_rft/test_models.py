@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from common.errors import UserError
-from sft_vs_rft.config import VISION_MODELS, ControlledConfig
+from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.data import Data, make_data
 from sft_vs_rft.images import _read_pickle
 from sft_vs_rft.inputs import TextInputs
+from sft_vs_rft.model_names import VISION_MODELS
 from sft_vs_rft.models import build_model, vision_model
 from tests.conftest import Workplace, without_seconds
 

@@ -1,0 +1,33 @@
+"""The architectures that a configuration may name."""
+
+from __future__ import annotations
+
+from common.registry import suggestion
+
+BERT_PREFIX = "bert:"
+VISION_MODELS = {
+    **{name: name for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")},
+    "wide_resnet50": "wide_resnet50_2",
+    "wide_resnet101": "wide_resnet101_2",
+    **{f"vgg{depth}{bn}": f"vgg{depth}{bn}" for depth in (11, 13, 16, 19) for bn in ("", "_bn")},
+    **{f"densenet{depth}": f"densenet{depth}" for depth in (121, 161, 169, 201)},
+    "googlenet": "googlenet",
+    "inception_v3": "inception_v3",
+}
+"""torchvision's names of the published ones."""
+BERT_SIZES = ("bert-tiny", "bert-mini", "bert-small", "bert-medium")
+MODEL_TYPES = ("mlp", *VISION_MODELS, *BERT_SIZES)
+
+
+def known_model(name: str) -> str:
+    """``name``, as it is.
+
+    Raises:
+        ValueError: there is no such architecture.
+    """
+    if name in MODEL_TYPES or (name.startswith(BERT_PREFIX) and name != BERT_PREFIX):
+        return name
+    raise ValueError(
+        f"unknown{suggestion(name, list(MODEL_TYPES))}; known: {', '.join(MODEL_TYPES)}, and "
+        "bert:<hub id or folder>"
+    )
