@@ -218,6 +218,12 @@ class ControlledConfig(FitConfig):
         yield from super().notices()
         if self.change_label_per_class is not None:
             yield "'change_label_per_class' has no effect in the published code either; ignored"
+        if self.opt_method == "reinforce" and self.kl_regularization_coeff > 0:
+            yield (
+                "'kl_regularization_coeff' with 'opt_method' = 'reinforce': as published, the "
+                "penalty's gradient is zero in expectation, so it adds noise alone; "
+                "'expected_reinforce' has the exact penalty"
+            )
 
     def problems(self) -> Iterator[Problem]:
         """Keys that do not fit together."""

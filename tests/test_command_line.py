@@ -108,6 +108,12 @@ def test_an_unknown_figure(workplace: Workplace) -> None:
     assert "did you mean 'controlled_curves'?" in message
 
 
+def test_a_penalty_without_effect_is_said(workplace: Workplace) -> None:
+    sampled = digits(opt_method="reinforce", kl_regularization_coeff=0.1, epochs=1)
+    err = workplace.run_plan(workplace.write_plan(configurations=sampled)).err
+    assert err.count("the penalty's gradient is zero in expectation") == 1
+
+
 def test_the_ignored_published_key_is_said_once(workplace: Workplace) -> None:
     base = {**TINY_DIGITS, "change_label_per_class": True}
     plan = workplace.write_plan(configurations=[{"base_config": base, "options": {"lr": [1, 2]}}])
