@@ -247,12 +247,6 @@ class ControlledConfig(FitConfig):
                 "model_type",
                 self.model_type,
             )
-        if self.theory_every is not None and self.is_bert:
-            yield Problem(
-                "single inputs are measured where they are images or vectors, not texts; remove it",
-                "theory_every",
-                self.theory_every,
-            )
         yield from self._label_problems()
         if self.dataset == "digits":  # whose sizes are known without a look
             for part, total in DIGITS_SIZES.items():

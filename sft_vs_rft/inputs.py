@@ -33,6 +33,12 @@ class Inputs(Protocol):
     def take(self, positions: Tensor) -> ModelInputs:
         """What the model takes for the inputs at ``positions`` [n]."""
 
+    def apart(self, positions: Tensor) -> Tensor | list[ModelInputs]:
+        """The inputs at ``positions`` [n] for measuring each alone: [n, ...], or n batches of one.
+
+        The latter where their lengths differ.
+        """
+
     def passes(self, largest: int) -> Iterator[tuple[Tensor | slice, ModelInputs]]:
         """All inputs once: where each group stands among the N, and what the model takes for it."""
 
@@ -60,6 +66,10 @@ class DenseInputs:
         """[n, ...]."""
         # On the CPU faster than indexing: an epoch of a small MLP gains 3 %.
         return self.values.index_select(0, positions.to(self.device, non_blocking=True))
+
+    def apart(self, positions: Tensor) -> Tensor:
+        """[n, ...]."""
+        return self.take(positions)
 
     def passes(self, largest: int) -> Iterator[tuple[slice, Tensor]]:
         """The inputs in order, without a copy."""
@@ -100,6 +110,10 @@ class TextInputs:
             "token_type_ids": self.token_types[index, :longest],
             "attention_mask": torch.arange(longest, device=self.device) < lengths[:, None],
         }
+
+    def apart(self, positions: Tensor) -> list[ModelInputs]:
+        """Each text without padding."""
+        return [self.take(position) for position in positions.split(1)]
 
     def passes(self, largest: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         """The inputs by length."""

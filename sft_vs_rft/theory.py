@@ -15,12 +15,13 @@ since pi^2 <= pi. Both lines are theorems, so a point above either is an error o
 
 Axis letters: B inputs, C classes, P parameters. A network is a function of its parameters and of
 inputs [B, ...] that treats each input alone (BatchNorm and dropout in evaluation mode) and gives
-the policy's logits [B, C], already divided by the temperature.
+the policy's logits [B, C], already divided by the temperature. Inputs of several lengths, such as
+texts, come one by one: as a list of what the network takes for a batch of one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -31,14 +32,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from common.checks import check_shape
 from sft_vs_rft import objectives
+from sft_vs_rft.inputs import ModelInputs
 
 Params = dict[str, Tensor]
-Network = Callable[[Params, Tensor], Tensor]
+Network = Callable[[Params, ModelInputs], Tensor]
+Inputs = Tensor | Sequence[ModelInputs]
 
 _L_OUT = 1
 _NUMBERS_AT_A_TIME = 2**22
-"""Inputs share a pass as long as their gradients together hold at most so many numbers. Networks
-too large for two inputs run without vmap, and may then branch on values, as BERT's masks do."""
+"""Inputs share a pass as long as their gradients together hold at most so many numbers."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +53,19 @@ class Bounds:
     bound: Tensor  # [B] the theorem's
 
 
-def measure(network: Network, params: Params, inputs: Tensor, rewards: Tensor) -> Bounds:
+def measure(network: Network, params: Params, inputs: Inputs, rewards: Tensor) -> Bounds:
     """The norm of each input's expected gradient and its bound.
 
     Args:
         network: see the module.
         params: tensors by name, [P] numbers in all; those that the gradient is taken in.
-        inputs: [B, ...].
+        inputs: [B, ...], or a list of B.
         rewards: [B, C] reward of each label.
     """
+    batches = [inputs] if isinstance(inputs, Tensor) else inputs
     with torch.no_grad():
         # In float32, sums over labels end in rounding noise where the std is smallest.
-        logits = network(params, inputs).double()
+        logits = torch.cat([network(params, batch) for batch in batches]).double()
     _, reward_std = objectives.reward_mean_std(logits, rewards)
     jacobian = jacobian_norm(network, params, inputs, num_classes=logits.shape[1])
     return Bounds(
@@ -94,14 +97,14 @@ def gradient_bound(
 
 
 def value_gradient_norm(
-    network: Network, params: Params, inputs: Tensor, logits: Tensor, rewards: Tensor
+    network: Network, params: Params, inputs: Inputs, logits: Tensor, rewards: Tensor
 ) -> Tensor:
     """Norm of the gradient of V(x) in all parameters, ||J^T pi (r - V)||.
 
     Args:
         network: see the module.
         params: tensors by name.
-        inputs: [B, ...].
+        inputs: [B, ...], or a list of B.
         logits: [B, C] what the network gives for them, float64.
         rewards: [B, C].
 
@@ -116,7 +119,7 @@ def value_gradient_norm(
     # The direction alone goes through the network: a vanishing gradient would leave float32.
     direction = _unit(in_logits)
 
-    def pulled_norm(vector: Tensor, x: Tensor) -> Tensor:
+    def pulled_norm(vector: Tensor, x: ModelInputs) -> Tensor:
         gradient = _pull(network, params, x, vector)
         return torch.stack(
             [torch.linalg.vector_norm(part, dtype=torch.float64) for part in gradient.values()]
@@ -128,7 +131,7 @@ def value_gradient_norm(
 def jacobian_norm(
     network: Network,
     params: Params,
-    inputs: Tensor,
+    inputs: Inputs,
     *,
     num_classes: int,
     tolerance: float = 1e-4,
@@ -143,7 +146,7 @@ def jacobian_norm(
     Args:
         network: see the module.
         params: tensors by name.
-        inputs: [B, ...].
+        inputs: [B, ...], or a list of B.
         num_classes: C.
         tolerance: an estimate of lambda = gamma^2 with the unit vector v is good enough once
             ||J J^T v - lambda v|| <= tolerance lambda. An eigenvalue is then at most that far
@@ -153,7 +156,7 @@ def jacobian_norm(
         [B] float64, from below.
     """
 
-    def gram(vector: Tensor, x: Tensor) -> Tensor:
+    def gram(vector: Tensor, x: ModelInputs) -> Tensor:
         # J^T v is linear in v, so its own vector-Jacobian product is J: no forward mode is needed.
         gradient, push = vjp(lambda v: _pull(network, params, x, v), vector)
         image: Tensor = push(gradient)[0]
@@ -164,9 +167,8 @@ def jacobian_norm(
 
     generator = torch.Generator().manual_seed(0)
     start = _unit(torch.randn(num_classes, dtype=torch.float64, generator=generator))
-    largest = _largest_eigenvalue(
-        product, start.to(inputs.device).expand(len(inputs), -1), tolerance
-    )
+    device = next(iter(params.values())).device
+    largest = _largest_eigenvalue(product, start.to(device).expand(len(inputs), -1), tolerance)
     return largest.clamp(min=0).sqrt()
 
 
@@ -180,7 +182,7 @@ def as_network(model: nn.Module, temperature: float) -> Iterator[tuple[Network, 
     params = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
     modes = {module: module.training for module in model.modules()}
 
-    def network(values: Params, inputs: Tensor) -> Tensor:
+    def network(values: Params, inputs: ModelInputs) -> Tensor:
         logits: Tensor = functional_call(model, values, (inputs,))
         return logits / temperature
 
@@ -215,21 +217,31 @@ def _largest_eigenvalue(
         vector = _unit(_outside(_unit(_outside(image, span)), span))
 
 
-def _pull(network: Network, params: Params, x: Tensor, vector: Tensor) -> Params:
-    """J^T vector for one input: x [...], vector [C]."""
-    logits, pull = vjp(lambda p: network(p, x[None])[0], params)
+def _pull(network: Network, params: Params, x: ModelInputs, vector: Tensor) -> Params:
+    """J^T vector for one input: x a batch of one, vector [C]."""
+    logits, pull = vjp(lambda p: network(p, x)[0], params)
     gradient: Params = pull(vector.to(logits.dtype))[0]
     return gradient
 
 
 def _over_inputs(
-    function: Callable[[Tensor, Tensor], Tensor], params: Params, vectors: Tensor, inputs: Tensor
+    function: Callable[[Tensor, ModelInputs], Tensor],
+    params: Params,
+    vectors: Tensor,
+    inputs: Inputs,
 ) -> Tensor:
-    """``function`` of each vector and input, stacked; several at a time while memory is small."""
+    """``function`` of each vector and input (a batch of one), stacked.
+
+    Several at a time while memory is small; never those that come one by one, whose networks may
+    branch on values, as BERT's masks do.
+    """
     size = _NUMBERS_AT_A_TIME // max(1, sum(p.numel() for p in params.values()))
-    if size > 1:
-        result: Tensor = vmap(function, chunk_size=size)(vectors, inputs)
-        return result
+    if isinstance(inputs, Tensor):
+        if size > 1:
+            mapped = vmap(lambda v, x: function(v, x[None]), chunk_size=size)
+            result: Tensor = mapped(vectors, inputs)
+            return result
+        inputs = inputs.split(1)
     return torch.stack([function(v, x) for v, x in zip(vectors, inputs, strict=True)])
 
 
