@@ -1,7 +1,8 @@
 """The base of all configuration models, and the messages of what does not fit them.
 
 A configuration is a frozen pydantic model whose field docstrings are the reference of its keys.
-Two markers, written into a field's ``Annotated`` type, say what a key means for a run's identity.
+Two markers, written into a field's ``Annotated`` type, say what a key means for a run's identity;
+`Published` adds a value by which published plans say "not given".
 """
 
 from __future__ import annotations
@@ -9,12 +10,20 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+)
+from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
 from common.errors import Problem
+from common.nested import Key, key_path, without
 from common.registry import suggestion
 
 
@@ -35,16 +44,37 @@ INPUT_FILE = _Marker("INPUT_FILE")
 """The key names a file or folder that feeds the result; its content counts, not its path."""
 
 
-def _published_none(value: Any) -> Any:
-    """None for the published ways to write "not given" (-1 and the empty string)."""
-    return None if value == "" or (value == -1 and not isinstance(value, bool)) else value
+class Published:
+    """Lets a key be written the published way too: ``written`` means ``meaning``.
+
+    Stands in an ``Annotated`` type, where the program and the JSON Schema both read it.
+    """
+
+    def __init__(self, written: int | str, meaning: Any = None) -> None:
+        self.written = written
+        self.meaning = meaning
+
+    def _read(self, value: Any) -> Any:
+        return self.meaning if value == self.written else value
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._read, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        own = handler(schema)
+        return {"anyOf": [*own.get("anyOf", [own]), {"const": self.written}]}
 
 
-Seed = Annotated[Annotated[int, Field(ge=0, lt=2**32)] | None, BeforeValidator(_published_none)]
+SeedNumber = Annotated[int, Field(ge=0, lt=2**32)]
+Seed = Annotated[SeedNumber | None, Published(-1)]
 """A seed; None (or -1) where none is given."""
-Interval = Annotated[Annotated[int, Field(gt=0)] | None, BeforeValidator(_published_none)]
+Interval = Annotated[Annotated[int, Field(gt=0)] | None, Published(-1)]
 """Every how many steps or epochs; None (or -1) for never."""
-OptionalText = Annotated[str | None, BeforeValidator(_published_none)]
+OptionalText = Annotated[str | None, Published("")]
 """Text; None (or the empty string) where none is given."""
 
 
@@ -72,6 +102,11 @@ class Config(BaseModel):
         yield from ()
 
     @classmethod
+    def key_names(cls) -> list[str]:
+        """The keys as a plan writes them."""
+        return [field.alias or name for name, field in cls.model_fields.items()]
+
+    @classmethod
     @functools.cache
     def marked(cls, marker: _Marker) -> frozenset[str]:
         """Names of the keys that carry ``marker``."""
@@ -79,14 +114,51 @@ class Config(BaseModel):
             name for name, field in cls.model_fields.items() if marker in field.metadata
         )
 
+    @classmethod
+    @functools.cache
+    def _may_hold(cls, marker: _Marker) -> tuple[str, ...]:
+        """Names of the keys that carry ``marker``, or in whose value one may that does."""
+        return tuple(
+            name
+            for name, field in cls.model_fields.items()
+            if marker in field.metadata or _names_config(field.annotation)
+        )
+
+    def marked_values(self, marker: _Marker) -> Iterator[tuple[Key, Any]]:
+        """What is given for the keys that carry ``marker``, in nested configurations too.
+
+        Lists and objects are gone into: the values have no others inside.
+        """
+        for name in self._may_hold(marker):
+            yield from _leaves(getattr(self, name), (name,), marker, name in self.marked(marker))
+
     def identity(self) -> dict[str, Any]:
         """The keys that can change results, as plain values."""
         return self.model_dump(mode="json", exclude=set(self.marked(NO_EFFECT)))
 
     def input_files(self) -> dict[str, Path]:
         """The given files and folders that feed the result, by key."""
-        values = {key: getattr(self, key) for key in sorted(self.marked(INPUT_FILE))}
-        return {key: Path(value) for key, value in values.items() if value is not None}
+        return {key_path(key): Path(value) for key, value in self.marked_values(INPUT_FILE)}
+
+
+def _names_config(annotation: Any) -> bool:
+    """Whether a type is, or names among its arguments, a configuration model."""
+    is_config = isinstance(annotation, type) and issubclass(annotation, Config)
+    return is_config or any(_names_config(argument) for argument in get_args(annotation))
+
+
+def _leaves(value: Any, key: Key, marker: _Marker, is_marked: bool) -> Iterator[tuple[Key, Any]]:
+    """The single values that stand beneath a marked key, each with its path."""
+    if isinstance(value, Config):
+        yield from (((*key, *inner), leaf) for inner, leaf in value.marked_values(marker))
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from _leaves(item, (*key, name), marker, is_marked)
+    elif isinstance(value, list | tuple):
+        for position, item in enumerate(value):
+            yield from _leaves(item, (*key, position), marker, is_marked)
+    elif is_marked and value is not None:
+        yield key, value
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)
@@ -96,21 +168,36 @@ def resolve(
     model: type[ConfigT], values: Mapping[str, Any]
 ) -> tuple[ConfigT | None, list[Problem]]:
     """The configuration that ``values`` describe, or None with everything that is wrong."""
-    try:
-        config = model.model_validate(values)
-    except ValidationError as error:
-        known = list(model.model_fields)
-        return None, [_as_problem(details, known) for details in error.errors()]
-    problems = list(config.problems())
+    config, problems = resolve_sound_keys(model, values)
+    if config is not None and not problems:
+        problems = list(config.problems())
     return (None if problems else config), problems
 
 
-def key_path(location: tuple[int | str, ...]) -> str:
-    """A pydantic location in the form ``a.b[0]``."""
-    path = ""
-    for part in location:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    return path
+def resolve_sound_keys(
+    model: type[ConfigT], values: Mapping[str, Any]
+) -> tuple[ConfigT | None, list[Problem]]:
+    """The configuration that ``values`` describe without what is wrong, and what is wrong.
+
+    Keys are looked at one by one. The configuration is None where a key that it needs is missing.
+    """
+    problems: list[Problem] = []
+    while True:
+        try:
+            return model.model_validate(values), problems
+        except ValidationError as error:
+            wrong = _innermost(error.errors())
+        problems = problems or [_as_problem(details, model.key_names()) for details in wrong]
+        sound = without(values, [details["loc"] for details in wrong])
+        if sound == values:
+            return None, problems
+        values = sound  # a list may now have too few entries, so it is looked at again
+
+
+def _innermost(wrong: list[ErrorDetails]) -> list[ErrorDetails]:
+    """The errors without those of lists whose entries have their own."""
+    outer = {details["loc"][:length] for details in wrong for length in range(len(details["loc"]))}
+    return [details for details in wrong if details["loc"] not in outer]
 
 
 def _as_problem(details: ErrorDetails, known: list[str]) -> Problem:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from common.nested import with_value
+
 Axis = list[dict[str, Any]]
 """The points of one direction of a product; each assigns values to one or more keys."""
 
@@ -52,12 +54,3 @@ def drafts(
         for key, value in (point | dict(overrides)).items():
             values = with_value(values, key, value)
         yield Draft(values, point)
-
-
-def with_value(values: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """A copy of ``values`` in which the dotted path ``key`` leads to ``value``."""
-    first, _, rest = key.partition(".")
-    if not rest:
-        return {**values, first: value}
-    inner = values.get(first)
-    return {**values, first: with_value(inner if isinstance(inner, dict) else {}, rest, value)}

@@ -6,9 +6,9 @@ import importlib.util
 from collections.abc import Iterator
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, Strict
+from pydantic import Field, Strict
 
-from common.config import INPUT_FILE, NO_EFFECT, Interval, OptionalText
+from common.config import INPUT_FILE, NO_EFFECT, Interval, OptionalText, Published
 from common.errors import Problem
 from common.registry import suggestion
 from common.run_config import RunConfig
@@ -17,7 +17,7 @@ PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
-PerValidations = Annotated[PositiveInt, BeforeValidator(lambda value: 1 if value == -1 else value)]
+PerValidations = Annotated[PositiveInt, Published(-1, meaning=1)]
 
 _WRITERS = {"use_tensorboard": "tensorboard", "use_wandb": "wandb"}
 
@@ -52,7 +52,7 @@ class FitConfig(RunConfig):
     wandb_track_model: Annotated[str | bool | None, NO_EFFECT] = None
     """What Weights & Biases watches of the model: gradients, parameters, all, or None."""
     wandb_exclude_files: Annotated[
-        tuple[str, ...], Strict(False), BeforeValidator(lambda v: v or ()), NO_EFFECT
+        tuple[str, ...], Strict(False), Published("", meaning=()), NO_EFFECT
     ] = ()
     """Patterns of files in the run's folder that are not uploaded."""
     score_metric_name: OptionalText = None

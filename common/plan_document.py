@@ -11,7 +11,7 @@ from pydantic import Field, Strict
 
 from common.config import Config, resolve
 from common.errors import ConfigError, Problem, UserError
-from common.expansion import with_value
+from common.nested import with_value
 from common.run_config import GpuIds
 
 AnyList = Annotated[tuple[Any, ...], Strict(False)]

@@ -9,11 +9,11 @@ import sys
 from collections import Counter
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
 
 from common import provenance, status
 from common.display import Display
 from common.index import IndexFile
+from common.nested import assign
 from common.plan import Plan, Run
 from common.run_folder import RunFolder, write_json
 from common.run_state import RunState, read_state
@@ -180,10 +180,7 @@ class PlanRunner:
     def _task(self, run: Run) -> Task:
         config = run.config.model_dump(mode="json")
         for reference in run.references:
-            place: Any = config
-            for part in reference.key[:-1]:
-                place = place[part]
-            place[reference.key[-1]] = str(reference.target)
+            assign(config, reference.key, str(reference.target))
         pool = self.plan.document.gpu_ids_pool
         if pool:  # worker processes get theirs with their slot
             config["gpu_ids"] = [pool[0]]

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from pydantic import Field, Strict
 
-from common.config import resolve
+from common.config import INPUT_FILE, Config, OptionalText, resolve
+from common.nested import assign
 from sft_vs_rft.config import ControlledConfig
 
 
@@ -62,24 +64,6 @@ def test_all_problems_are_found_at_once() -> None:
     assert {problem.key for problem in problems} == {"lr", "epochs", "optimiser"}
 
 
-def test_published_sentinels_mean_not_given() -> None:
-    config, _ = resolve(
-        ControlledConfig,
-        {
-            "random_seed": -1,
-            "trainer_checkpoint": "",
-            "train_batch_log_interval": -1,
-            "load_model_from_checkpoint": "",
-            "wandb_resume_id": "",
-        },
-    )
-    assert config is not None
-    assert config.random_seed is None
-    assert config.trainer_checkpoint is None
-    assert config.train_batch_log_interval is None
-    assert config.load_model_from_checkpoint is None
-
-
 def test_a_whole_number_is_a_number() -> None:
     config, _ = resolve(ControlledConfig, {"lr": 1, "min_reward": -1})
     assert config is not None
@@ -99,3 +83,41 @@ def test_missing_writers_name_the_pip_command(monkeypatch: pytest.MonkeyPatch) -
         "python -m pip install tensorboard",
         "'use_wandb' = true: needs the package 'wandb': python -m pip install wandb",
     ]
+
+
+class Part(Config):
+    weights: Annotated[OptionalText, INPUT_FILE] = None
+    note: str = ""
+
+
+class Whole(Config):
+    parts: Annotated[tuple[Part, ...], Strict(False)] = ()
+    named: dict[str, Part] = Field(default_factory=dict)
+    files: Annotated[tuple[str, ...], Strict(False), INPUT_FILE] = ()
+    note: str = ""
+
+
+def test_input_files_are_found_in_nested_configurations_and_nowhere_else() -> None:
+    config, _ = resolve(
+        Whole,
+        {
+            "parts": [{"note": "x"}, {"weights": "a", "note": "x"}],
+            "named": {"b": {"weights": "b"}, "none": {"weights": ""}},
+            "files": ["c", "d"],
+            "note": "x",
+        },
+    )
+    assert config is not None
+    found = dict(config.marked_values(INPUT_FILE))
+    assert found == {
+        ("parts", 1, "weights"): "a",
+        ("named", "b", "weights"): "b",
+        ("files", 0): "c",
+        ("files", 1): "d",
+    }
+    dumped = config.model_dump(mode="json")
+    for key in found:
+        assign(dumped, key, "new")
+    again, _ = resolve(Whole, dumped)
+    assert again is not None
+    assert dict(again.marked_values(INPUT_FILE)) == dict.fromkeys(found, "new")

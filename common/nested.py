@@ -1,0 +1,58 @@
+"""Values in nested objects and lists, and the paths that lead to them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+Key = tuple[str | int, ...]
+"""The path to a value: names in objects, positions in lists."""
+
+
+def key_path(key: Key) -> str:
+    """A path in the form ``a.b[0]``."""
+    path = ""
+    for part in key:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    return path
+
+
+def assign(values: Any, key: Key, value: Any) -> None:
+    """Puts ``value`` where ``key`` leads to in ``values``."""
+    for part in key[:-1]:
+        values = values[part]
+    values[key[-1]] = value
+
+
+def with_value(values: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """A copy of ``values`` in which the dotted path ``key`` leads to ``value``."""
+    first, _, rest = key.partition(".")
+    if not rest:
+        return {**values, first: value}
+    inner = values.get(first)
+    return {**values, first: with_value(inner if isinstance(inner, dict) else {}, rest, value)}
+
+
+def without(value: Any, keys: Collection[Key]) -> Any:
+    """A copy of ``value`` without what stands at ``keys``.
+
+    A path that leads further than there are objects and lists takes out what it comes to last.
+    """
+    if isinstance(value, dict):
+        return dict(_kept(value.items(), keys))
+    return [item for _, item in _kept(enumerate(value), keys)]
+
+
+def _kept(items: Iterable[tuple[Any, Any]], keys: Collection[Key]) -> Iterator[tuple[Any, Any]]:
+    for name, item in items:
+        inside = [key[1:] for key in keys if key[:1] == (name,)]
+        if not inside:
+            yield name, item
+        elif all(_leads_into(key, item) for key in inside):
+            yield name, without(item, inside)
+
+
+def _leads_into(key: Key, item: Any) -> bool:
+    if not key or not isinstance(item, dict | list):
+        return False
+    return key[0] in (item if isinstance(item, dict) else range(len(item)))
