@@ -24,7 +24,7 @@ from common import report
 from common.errors import UserError
 from common.experiment import EXPERIMENTS
 from common.plan import load_plan, plan_folder
-from common.plan_document import parse_assignment
+from common.plan_reading import parse_assignment
 from common.program import EXIT_FAILED, Wishes, run_plan
 from common.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
 from common.schema import SCHEMA_PATH, write_schema

@@ -8,23 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common.config import resolve
+from common.config import resolve_sound_keys
 from common.errors import ConfigError, Problem, UserError
 from common.expansion import Draft, axes, drafts
 from common.experiment import Experiment, Reference
-from common.identity import content_hash, fingerprint
-from common.plan_document import (
-    Configuration,
-    PlanDocument,
-    parse_document,
-    read_plan_file,
-    split_overrides,
-)
+from common.plan_document import PlanDocument
+from common.plan_reading import Entry, Reading, read_plan
 from common.registry import Registry, suggestion
 from common.run_config import RunConfig
 from common.run_folder import PlanFolder
-from common.stages import Stages
-from common.templates import file_name, fill_all
+from common.run_identity import hash_files, identify
+from common.stages import Stage, Stages
+from common.templates import file_name, fill_keys
 
 FigureCheck = Callable[[str, dict[str, Any]], list[str]]
 """Gives what is wrong with a figure's name and options."""
@@ -72,7 +67,7 @@ class Plan:
     source: Path
     document: PlanDocument
     effective: dict[str, Any]
-    """The plan file's content with what the command line changed."""
+    """The plan file's content with what the command line changed in it; a plan itself."""
     runs: list[Run]
     folder: PlanFolder
 
@@ -97,23 +92,24 @@ def load_plan(
         UserError: the file cannot be read.
         ConfigError: with everything that is wrong.
     """
-    draft = _expand(path, experiments, overrides or {})
-    problems = [
-        Problem(message, "figures", name)
-        for name, options in draft.document.figure_requests()
-        for message in check_figure(name, options)
-    ]
-    problems += draft.problems + draft.unused_overrides()
-    if problems:
-        raise ConfigError(path.name, problems)
+    reading = read_plan(path, overrides or {})
+    expansion = _Expansion(experiments, reading)
+    problems = expansion.problems + _figure_problems(reading.document, check_figure)
 
-    runs = draft.runs
-    problems = Stages(draft.ids, runs).link() or _identify(runs) or _equal_fingerprints(runs)
-    for run in runs:
-        run.folder = Path(run.config.outputs_dir) / path.stem / run.folder_name
+    stages = Stages(expansion.stages)
+    problems += stages.link()
+    hashes, missing = hash_files(expansion.runs + expansion.broken)
+    known = {(problem.where, problem.key) for problem in problems}
+    problems += [problem for problem in missing if (problem.where, problem.key) not in known]
+    problems += identify(stages.in_order(), hashes)
     if problems:
-        raise ConfigError(path.name, problems)
-    return Plan(path, draft.document, draft.effective, runs, draft.folder)
+        raise ConfigError(path.name, [reading.placed(problem) for problem in problems])
+
+    for run in expansion.runs:
+        run.folder = Path(run.config.outputs_dir) / path.stem / run.folder_name
+    return Plan(
+        path, reading.document, reading.effective, expansion.runs, expansion.folder(path.stem)
+    )
 
 
 def plan_folder(
@@ -125,111 +121,148 @@ def plan_folder(
         UserError: the file cannot be read.
         ConfigError: no run of it is well described.
     """
-    draft = _expand(path, experiments, overrides)
-    if not draft.runs:
-        raise ConfigError(path.name, draft.problems)
-    return draft.folder
+    reading = read_plan(path, overrides)
+    expansion = _Expansion(experiments, reading)
+    if not expansion.runs:
+        problems = [reading.placed(problem) for problem in expansion.problems]
+        raise ConfigError(path.name, problems)
+    return expansion.folder(path.stem)
 
 
-def _expand(
-    path: Path, experiments: Registry[Experiment], overrides: Mapping[str, Any]
-) -> _Expansion:
-    """The runs of the plan with their own keys checked, but nothing between them."""
-    plan_overrides, run_overrides = split_overrides(overrides)
-    raw = read_plan_file(path)
-    document, configurations = parse_document(path.name, raw, plan_overrides)
-    draft = _Expansion(path, document, experiments, run_overrides)
-    draft.effective = raw | plan_overrides | _noted(run_overrides)
-    for position, configuration in enumerate(configurations):
-        draft.add(position, configuration)
-    return draft
-
-
-def _noted(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    return {"set": dict(overrides)} if overrides else {}
+def _figure_problems(document: PlanDocument, check_figure: FigureCheck) -> list[Problem]:
+    return [
+        Problem(message, "figures", name)
+        for name, options in document.figure_requests()
+        for message in check_figure(name, options)
+    ]
 
 
 class _Expansion:
-    """Collects the runs of all configurations, and everything wrong with them."""
+    """The runs of all configurations with their own keys checked, but nothing between them."""
 
-    def __init__(
-        self,
-        path: Path,
-        document: PlanDocument,
-        experiments: Registry[Experiment],
-        overrides: Mapping[str, Any],
-    ) -> None:
-        self.path = path
-        self.document = document
-        self.effective: dict[str, Any] = {}
-        self.ids: list[str | None] = []
+    def __init__(self, experiments: Registry[Experiment], reading: Reading) -> None:
         self.experiments = experiments
-        self.overrides = overrides
-        self.runs: list[Run] = []
-        self.problems: list[Problem] = []
+        self.reading = reading
+        self.stages: list[Stage] = []
+        self.problems = list(reading.problems)
         self.known_keys: set[str] = set()
-
-    def add(self, position: int, configuration: Configuration) -> None:
-        """Expands one configuration into runs."""
-        self.ids.append(configuration.id)
-        where = f"configurations[{position}]"
-        experiment = configuration.experiment or self.document.experiment
-        try:
-            spec = self.experiments.get(experiment)
-        except UserError as error:
-            self.problems.append(Problem(str(error), "experiment", experiment, where))
-            return
-        keys = spec.config.model_fields
-        self.known_keys |= set(keys)
-        overrides = {k: v for k, v in self.overrides.items() if k.partition(".")[0] in keys}
-        seeds = configuration.seeds or self.document.seeds
-        product = axes(configuration.options, seeds, spec.config.seed_keys, overrides)
-        defaults = {name: key.default for name, key in keys.items()}
-        for draft in drafts(configuration.base_config, product, overrides):
-            for repetition in range(self.document.repetitions):
-                try:
-                    values = _repeated(draft.values, repetition)
-                    written = fill_all(values, defaults | values)
-                except ValueError as error:
-                    self._template_problem(draft, defaults, where, error)
-                    return
-                config, problems = resolve(spec.config, written)
-                if config is None:
-                    self.problems += [problem.at(where) for problem in problems]
-                    continue
-                run = Run(
-                    experiment,
-                    spec,
-                    configuration.id,
-                    position,
-                    repetition,
-                    written,
-                    draft.point,
-                    config,
-                )
-                self.runs.append(run)
-
-    def _template_problem(
-        self, draft: Draft, defaults: dict[str, Any], where: str, error: ValueError
-    ) -> None:
-        for key, value in draft.values.items():
-            try:
-                fill_all(value, defaults | draft.values)
-            except ValueError:
-                self.problems.append(Problem(str(error), key, value, where))
+        for entry in reading.entries:
+            self._add(entry)
+        self.problems += self._unused_overrides()
+        self.problems += self._too_much_skipped()
 
     @property
-    def folder(self) -> PlanFolder:
-        """Where the plan's own files stand: under the first run's ``outputs_dir``."""
-        return PlanFolder(Path(self.runs[0].config.outputs_dir) / self.path.stem)
+    def runs(self) -> list[Run]:
+        """The runs with which nothing is wrong."""
+        return [run for stage in self.stages for run in stage.runs]
 
-    def unused_overrides(self) -> list[Problem]:
+    @property
+    def broken(self) -> list[Run]:
+        """The other runs, as far as they are described."""
+        return [run for stage in self.stages for run in stage.broken]
+
+    def folder(self, name: str) -> PlanFolder:
+        """Where the plan's own files stand: under the first run's ``outputs_dir``."""
+        return PlanFolder(Path(self.runs[0].config.outputs_dir) / name)
+
+    def _add(self, entry: Entry) -> None:
+        """Expands one configuration into the runs of one stage."""
+        stage = Stage(entry.configuration.id, is_whole=entry.is_whole)
+        self.stages.append(stage)
+        spec = self._experiment(entry)
+        if spec is None:
+            stage.is_whole = False
+            return
+        stage.files = spec.files
+        keys = spec.config.model_fields
+        self.known_keys |= set(keys)
+        overrides = {
+            key: value
+            for key, value in self.reading.overrides.items()
+            if key.partition(".")[0] in keys
+        }
+        document, configuration = self.reading.document, entry.configuration
+        seeds = configuration.seeds or document.seeds
+        product = axes(configuration.options, seeds, spec.config.seed_keys, overrides)
+        for draft in drafts(configuration.base_config, product, overrides):
+            for repetition in range(document.repetitions):
+                self._add_run(stage, entry, spec, draft, repetition)
+
+    def _experiment(self, entry: Entry) -> Experiment | None:
+        """What the configuration's runs are; None, and a problem, where nothing has the name."""
+        if not entry.experiment:
+            return None
+        try:
+            spec = self.experiments.get(entry.experiment)
+            if isinstance(spec, Experiment):
+                return spec
+            message = f"names a {type(spec).__name__}; it must name an Experiment"
+        except UserError as error:
+            message = str(error)
+        where = entry.where if entry.configuration.experiment else ""
+        self.problems.append(Problem(message, "experiment", entry.experiment, where))
+        return None
+
+    def _add_run(
+        self, stage: Stage, entry: Entry, spec: Experiment, draft: Draft, repetition: int
+    ) -> None:
+        """Checks the keys of one run; puts it with the stage's runs, or with the broken ones."""
+        values = _repeated(draft.values, repetition)
+        written, malformed = fill_keys(values, _template_values(spec.config, values))
+        config, wrong = resolve_sound_keys(spec.config, written)
+        unfilled = {problem.key for problem in malformed}
+        problems = malformed + [problem for problem in wrong if problem.key not in unfilled]
+        if config is not None and entry.is_whole and not problems:
+            problems = list(config.problems())
+        self.problems += [problem.at(entry.where) for problem in problems]
+        stage.is_whole &= not problems
+        if config is not None:
+            run = Run(
+                experiment=entry.experiment,
+                spec=spec,
+                stage=stage.id,
+                configuration=entry.position,
+                repetition=repetition,
+                written=written,
+                point=draft.point,
+                config=config,
+            )
+            (stage.broken if problems else stage.runs).append(run)
+
+    def _unused_overrides(self) -> list[Problem]:
         """Overrides that no configuration knows."""
+        if any(stage.files is None for stage in self.stages):
+            return []  # what the others know cannot be told
         return [
-            Problem(f"unknown key{suggestion(key, sorted(self.known_keys))}", key, value, "--set")
-            for key, value in self.overrides.items()
-            if self.known_keys and key.partition(".")[0] not in self.known_keys
-        ]
+            Problem(f"unknown key{suggestion(key, sorted(self.known_keys))}", key, value,
+                    self.reading.source(key))
+            for key, value in self.reading.overrides.items()
+            if key.partition(".")[0] not in self.known_keys
+        ]  # fmt: skip
+
+    def _too_much_skipped(self) -> list[Problem]:
+        """A ``skip`` that leaves no run."""
+        document = self.reading.document
+        count = len(self.runs) // document.repetitions
+        if document.skip < count or not all(stage.is_whole for stage in self.stages):
+            return []
+        message = f"leaves out all of the plan's runs ({count} without repetitions); lower it"
+        return [Problem(message, "skip", document.skip)]
+
+
+def _template_values(model: type[RunConfig], values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run's templates may name: its keys as the plan writes them, defaults for the others.
+
+    A seed that is not given is -1, the published way to write it, whether the plan does so or not.
+    """
+    known = {**_defaults(model), **values}
+    return known | {key: -1 for key in model.seed_keys if known[key] is None}
+
+
+@functools.cache
+def _defaults(model: type[RunConfig]) -> Mapping[str, Any]:
+    fields = model.model_fields.items()
+    return {name: key.get_default(call_default_factory=True) for name, key in fields}
 
 
 def _repeated(values: dict[str, Any], repetition: int) -> dict[str, Any]:
@@ -238,55 +271,3 @@ def _repeated(values: dict[str, Any], repetition: int) -> dict[str, Any]:
     if repetition and isinstance(seed, int) and seed >= 0:
         return {**values, "random_seed": seed + repetition}
     return values
-
-
-def _identify(runs: list[Run]) -> list[Problem]:
-    """Sets the fingerprint of each run, those of earlier stages first; gives missing files."""
-    problems = []
-    hashed = functools.cache(content_hash)
-    for run in Stages.in_order(runs):
-        identity = run.config.identity()
-        referenced = {reference.key[0] for reference in run.references}
-        for key, path in run.config.input_files().items():
-            if key in referenced:
-                continue
-            try:
-                identity[key] = {"sha256": hashed(path)}
-            except OSError:
-                hint = "; a reference has the form '@<id>.<file>'" if str(path)[0] == "@" else ""
-                problems.append(Problem(f"no such file or folder{hint}", key, str(path), run.where))
-        for reference in run.references:
-            source = {"run": reference.run.fingerprint, "file": reference.file}
-            _replace(identity, reference.key, source)
-        run.fingerprint = fingerprint(
-            {"experiment": run.experiment, "config": identity, "repetition": run.repetition}
-        )
-    return problems
-
-
-def _replace(values: Any, key: tuple[str | int, ...], value: Any) -> None:
-    for part in key[:-1]:
-        values = values[part]
-    values[key[-1]] = value
-
-
-def _equal_fingerprints(runs: list[Run]) -> list[Problem]:
-    seen: dict[str, Run] = {}
-    problems = []
-    for run in runs:
-        first = seen.setdefault(run.fingerprint, run)
-        if first is not run:
-            problems.append(
-                Problem(
-                    f"two runs would be one (fingerprint {run.fingerprint[:8]}): {_shown(first)} "
-                    f"and {_shown(run)} differ in nothing that can change results; "
-                    "take one of them out",
-                    where=run.where,
-                )
-            )
-    return problems
-
-
-def _shown(run: Run) -> str:
-    point = ", ".join(f"{key}={value}" for key, value in run.point.items())
-    return f"'{run.name}' of {run.where}" + (f" ({point})" if point else "")

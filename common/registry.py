@@ -23,15 +23,17 @@ def import_part(path: str) -> Any:
     """The object that ``"package.module:name"`` stands for.
 
     Raises:
-        UserError: the path has another form, or there is no such module or name.
+        UserError: the path has another form, the module fails when it is imported, or there is no
+            such module or name.
     """
     module_name, _, attribute = path.partition(":")
     if not module_name or not attribute:
         raise UserError(f"'{path}': expected 'package.module:name'")
     try:
         return getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"'{path}' cannot be imported: {error}") from error
+    except (Exception, SystemExit) as error:  # a module may raise, or end, what it likes
+        found = f"{type(error).__name__}: {error}"
+        raise UserError(f"'{path}' cannot be imported: {found}") from error
 
 
 class Registry(Generic[T]):

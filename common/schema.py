@@ -8,12 +8,13 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from common.errors import UserError
 from common.experiment import Experiment
 from common.plan_document import Configuration, PlanDocument
 from common.registry import Registry
 from common.run_folder import write_json
 
-SCHEMA_PATH = Path("experiment_plans/plan.schema.json")
+SCHEMA_PATH = Path(__file__).resolve().parent.parent / "experiment_plans/plan.schema.json"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _DOTTED = r"\."
 """Keys of options may be paths into nested objects; those are checked when the plan is read."""
@@ -71,5 +72,11 @@ def _rules(name: str, is_default: bool, config: dict[str, Any]) -> list[dict[str
 
 
 def write_schema(path: Path, experiments: Registry[Experiment]) -> None:
-    """Writes the schema to ``path``."""
+    """Writes the schema to ``path``.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if not path.parent.is_dir():
+        raise UserError(f"--write_schema {path}: no such folder; make it, or give another file")
     write_json(path, plan_schema(experiments))

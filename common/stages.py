@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import graphlib
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from common.config import INPUT_FILE
 from common.errors import Problem
 from common.experiment import Reference
+from common.nested import Key, key_path
 from common.registry import suggestion
 
 if TYPE_CHECKING:
@@ -18,70 +22,110 @@ if TYPE_CHECKING:
 _REFERENCE = re.compile(r"@(?P<stage>[\w-]+)\.(?P<file>\w+)")
 _MOST_CANDIDATES = 6
 
-Key = tuple[str | int, ...]
-"""The path to a value in nested objects and lists."""
+
+@dataclass
+class Stage:
+    """What one configuration of a plan makes."""
+
+    id: str | None
+    files: Mapping[str, str] | None = None
+    """What its runs leave, see `Experiment.files`; None where its experiment is unknown."""
+    runs: list[Run] = field(default_factory=list)
+    broken: list[Run] = field(default_factory=list)
+    """Runs with wrong keys, whose configurations hold the right ones alone."""
+    is_whole: bool = True
+    """Whether nothing is wrong with it, so that ``runs`` are all that is meant."""
 
 
 class Stages:
     """Links runs to those whose files they read."""
 
-    def __init__(self, ids: Sequence[str | None], runs: Sequence[Run]) -> None:
-        self.ids = [stage for stage in ids if stage]
-        self.runs = runs
-        self.members: dict[str, list[Run]] = defaultdict(list)
-        for run in runs:
-            if run.stage:
-                self.members[run.stage].append(run)
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        self.stages = stages
+        self._by_id = {stage.id: stage for stage in stages if stage.id}
+        self._id_counts = Counter(stage.id for stage in stages if stage.id)
         self._matches: dict[Any, dict[Any, list[Run]]] = {}
+        self._open: set[Run] = set()
 
     def link(self) -> list[Problem]:
-        """Sets the references of every run; gives what does not fit exactly one run."""
+        """Sets the references of every run; gives what does not fit exactly one run.
+
+        Which run is meant stays open where something else is wrong with its stage, or with the
+        run that refers to it.
+        """
         problems = [
             Problem("two configurations have this id; rename one", "id", stage)
-            for stage in sorted({stage for stage in self.ids if self.ids.count(stage) > 1})
+            for stage, count in sorted(self._id_counts.items())
+            if count > 1
         ]
-        for run in self.runs:
-            for place, text in _strings(run.written):
-                match = _REFERENCE.fullmatch(text)
-                if match:
-                    problem = self._add_reference(run, place, match["stage"], match["file"])
-                    problems += [problem] if problem else []
-        return problems or self._cycles()
+        for stage in self.stages:
+            for run in stage.runs:
+                names = list(_names(run))
+                problems += [p for name in names for p in self._link(run, name)]
+                if len(run.references) < len(names):
+                    self._open.add(run)
+            for run in stage.broken:
+                problems += [p for name in _names(run) for p in self._misnamed(run, name)]
+        return problems + self._cycles()
 
-    def _add_reference(self, run: Run, key: Key, stage: str, file: str) -> Problem | None:
-        name, value = ".".join(map(str, key)), f"@{stage}.{file}"
-        if stage not in self.members:
-            known = sorted(self.members)
-            hint = suggestion(stage, known) or f"; known: {', '.join(known) or 'none'}"
-            return Problem(f"no configuration has the id '{stage}'{hint}", name, value, run.where)
-        files = self.members[stage][0].spec.files
-        if file not in files:
-            names = ", ".join(sorted(files)) or "none"
-            return Problem(
-                f"'{stage}' leaves no file '{file}'; known: {names}", name, value, run.where
-            )
+    def in_order(self) -> Iterator[Run]:
+        """The runs, each after those that it refers to; none that waits for what is not found."""
+        graph = {
+            run: {reference.run for reference in run.references}
+            for stage in self.stages
+            for run in stage.runs
+        }
+        graph |= {run: {run} for run in self._open}  # never ready, like the stages of a ring
+        sorter = graphlib.TopologicalSorter(graph)
+        with contextlib.suppress(graphlib.CycleError):
+            sorter.prepare()
+        while ready := sorter.get_ready():
+            yield from ready
+            sorter.done(*ready)
+
+    def _link(self, run: Run, name: _Name) -> Iterator[Problem]:
+        """Finds the run that ``name`` means and refers to it; gives why it cannot."""
+        problems = list(self._misnamed(run, name))
+        stage = self._by_id.get(name.stage)
+        if problems or stage is None or not stage.is_whole or self._id_counts[name.stage] > 1:
+            yield from problems
+            return
         candidates = self._candidates(run, stage)
-        if len(candidates) != 1:
-            return Problem(
-                _not_one(run, stage, candidates, self.members[stage]), name, value, run.where
-            )
-        run.references.append(Reference(key, file, files[file], candidates[0]))
-        return None
+        if not candidates or (len(candidates) > 1 and _undecided(run, stage)):
+            yield name.problem(run, _not_one(run, stage, candidates))
+            return
+        # Several that agree on every axis are equal, which is told of them and not of this run.
+        path = (stage.files or {})[name.file]
+        run.references.append(Reference(name.key, name.file, path, candidates[0]))
 
-    def _candidates(self, run: Run, stage: str) -> list[Run]:
+    def _misnamed(self, run: Run, name: _Name) -> Iterator[Problem]:
+        """A stage, or a file of it, that does not exist."""
+        if name.stage not in self._by_id:
+            known = sorted(self._by_id)
+            hint = suggestion(name.stage, known) or f"; known: {', '.join(known) or 'none'}"
+            yield name.problem(run, f"no configuration has the id '{name.stage}'{hint}")
+            return
+        files = self._by_id[name.stage].files
+        if files is not None and name.file not in files:
+            known_files = ", ".join(sorted(files)) or "none"
+            message = f"'{name.stage}' leaves no file '{name.file}'; known: {known_files}"
+            yield name.problem(run, message)
+
+    def _candidates(self, run: Run, stage: Stage) -> list[Run]:
         """The stage's runs that agree with ``run`` on all its axes which ``run`` also sets."""
-        shared = tuple(key for key in self.members[stage][0].point if key in run.written)
-        if (stage, shared) not in self._matches:
-            groups = self._matches[stage, shared] = defaultdict(list)
-            for member in self.members[stage]:
+        shared = tuple(key for key in stage.runs[0].point if key in run.written)
+        if (stage.id, shared) not in self._matches:
+            groups = self._matches[stage.id, shared] = defaultdict(list)
+            for member in stage.runs:
                 groups[_agreement(member, shared)].append(member)
-        return self._matches[stage, shared].get(_agreement(run, shared), [])
+        return self._matches[stage.id, shared].get(_agreement(run, shared), [])
 
     def _cycles(self) -> list[Problem]:
         graph: dict[str, set[str]] = defaultdict(set)
-        for run in self.runs:
-            if run.stage:
-                graph[run.stage] |= {reference.run.stage for reference in run.references}
+        for stage in self.stages:
+            if stage.id:
+                for run in stage.runs:
+                    graph[stage.id] |= {reference.run.stage for reference in run.references}
         try:
             graphlib.TopologicalSorter(graph).prepare()
         except graphlib.CycleError as error:
@@ -89,11 +133,31 @@ class Stages:
             return [Problem(f"the stages wait for each other: {ring}; break the ring")]
         return []
 
-    @staticmethod
-    def in_order(runs: Sequence[Run]) -> Iterator[Run]:
-        """The runs, each after those that it refers to."""
-        graph = {run: {reference.run for reference in run.references} for run in runs}
-        yield from graphlib.TopologicalSorter(graph).static_order()
+
+@dataclass(frozen=True)
+class _Name:
+    """A reference as a plan writes it."""
+
+    key: Key
+    stage: str
+    file: str
+
+    def problem(self, run: Run, message: str) -> Problem:
+        """What is wrong with it in ``run``."""
+        return Problem(message, key_path(self.key), f"@{self.stage}.{self.file}", run.where)
+
+
+def is_reference(value: str) -> bool:
+    """Whether the value of an input file has the form of a reference."""
+    return _REFERENCE.fullmatch(value) is not None
+
+
+def _names(run: Run) -> Iterator[_Name]:
+    """The references among the run's input files; other keys may hold what looks like one."""
+    for key, value in run.config.marked_values(INPUT_FILE):
+        match = _REFERENCE.fullmatch(str(value))
+        if match:
+            yield _Name(key, match["stage"], match["file"])
 
 
 def _agreement(run: Run, keys: tuple[str, ...]) -> tuple[Any, ...]:
@@ -108,30 +172,23 @@ def _hashable(value: Any) -> Any:
     return value
 
 
-def _strings(value: Any, key: Key = ()) -> Iterator[tuple[Key, str]]:
-    """Every string in a nested value, with the path that leads to it."""
-    if isinstance(value, str):
-        yield key, value
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            yield from _strings(item, (*key, name))
-    elif isinstance(value, list):
-        for position, item in enumerate(value):
-            yield from _strings(item, (*key, position))
+def _undecided(run: Run, stage: Stage) -> list[str]:
+    """The stage's axes that ``run`` does not set."""
+    return [key for key in stage.runs[0].point if key not in run.written]
 
 
-def _not_one(run: Run, stage: str, candidates: list[Run], members: list[Run]) -> str:
+def _not_one(run: Run, stage: Stage, candidates: list[Run]) -> str:
     """Why a reference does not mean exactly one run, with the candidates."""
     shown = ", ".join(
         f"{member.name} ({', '.join(f'{k}={v}' for k, v in member.point.items()) or 'no options'})"
-        for member in (candidates or members)[:_MOST_CANDIDATES]
+        for member in (candidates or stage.runs)[:_MOST_CANDIDATES]
     )
-    more = ", ..." if len(candidates or members) > _MOST_CANDIDATES else ""
-    own = {key: run.written[key] for key in members[0].point if key in run.written}
+    more = ", ..." if len(candidates or stage.runs) > _MOST_CANDIDATES else ""
     if candidates:
-        missing = [key for key in members[0].point if key not in run.written]
+        undecided = " or ".join(map(repr, _undecided(run, stage)))
         return (
-            f"fits {len(candidates)} runs of '{stage}': {shown}{more}; set "
-            f"{' or '.join(repr(key) for key in missing)} here too, to choose one"
+            f"fits {len(candidates)} runs of '{stage.id}': {shown}{more}; set {undecided} here "
+            "too, to choose one"
         )
-    return f"fits no run of '{stage}' with {own}; its runs: {shown}{more}"
+    own = {key: run.written[key] for key in stage.runs[0].point if key in run.written}
+    return f"fits no run of '{stage.id}' with {own}; its runs: {shown}{more}"

@@ -7,18 +7,21 @@ import string
 from collections.abc import Mapping
 from typing import Any
 
+from common.errors import Problem
 from common.registry import suggestion
 
 _LONGEST_NAME = 150  # bytes; file systems allow 255, and the fingerprint follows
+_WIDEST_FORMAT = 150  # characters; Python would pad to as many as memory holds
 
 
 def fill(text: str, values: Mapping[str, Any]) -> str:
     """``text`` with each ``{key}`` or ``{key:format}`` replaced by the run's own value.
 
-    Only names of keys are admitted: no attribute, no index, no conversion.
+    Only names of keys are admitted: no attribute, no index, no conversion. A value that is a
+    template itself is not.
 
     Raises:
-        ValueError: the template is malformed, or names an unknown key.
+        ValueError: the template is malformed, or names a key that it may not name.
     """
     if "{" not in text and "}" not in text:
         return text
@@ -38,10 +41,35 @@ def _value(name: str, spec: str, conversion: str | None, values: Mapping[str, An
         raise ValueError(f"the template names an unknown key '{name}'{close}")
     if conversion or "{" in spec:
         raise ValueError(f"the template may use '{{{name}}}' or '{{{name}:format}}' only")
+    value = _as_lists(values[name])
+    if re.search("[{}]", str(value)):
+        raise ValueError(f"the template names '{name}', which has braces itself; write it out here")
     try:
-        return format(values[name], spec) if spec else str(values[name])
+        if any(int(number) > _WIDEST_FORMAT for number in re.findall(r"\d+", spec)):
+            raise ValueError(f"more than {_WIDEST_FORMAT} characters or digits")
+        return format(value, spec) if spec else str(value)
     except (ValueError, TypeError) as error:
         raise ValueError(f"the template cannot format '{name}': {error}") from None
+
+
+def _as_lists(value: Any) -> Any:
+    """Tuples, which defaults hold, as the lists that a plan writes."""
+    return [_as_lists(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def fill_keys(
+    values: Mapping[str, Any], known: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[Problem]]:
+    """``values`` filled from ``known``; those that cannot be stay, with what is wrong with each."""
+    filled: dict[str, Any] = {}
+    problems = []
+    for key, value in values.items():
+        try:
+            filled[key] = fill_all(value, known)
+        except ValueError as error:
+            filled[key] = value
+            problems.append(Problem(str(error), key, value))
+    return filled, problems
 
 
 def fill_all(value: Any, values: Mapping[str, Any]) -> Any:

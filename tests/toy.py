@@ -6,10 +6,12 @@ import os
 import signal
 import time
 from collections.abc import Iterable
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
+from common.config import INPUT_FILE, OptionalText
 from common.errors import UserError
 from common.experiment import Context, Experiment
 from common.fit_config import FitConfig
@@ -32,8 +34,8 @@ class ToyConfig(FitConfig):
     """Epoch from which the loss is not a number."""
     pause: float = 0.0
     """Seconds that each epoch waits."""
-    start: str | None = None
-    """A reference to an earlier stage."""
+    start: Annotated[OptionalText, INPUT_FILE] = None
+    """A file of an earlier stage."""
 
     def metric_names(self) -> list[str]:
         """The one metric, on training and test data."""

@@ -1,0 +1,197 @@
+"""Reading a plan file, and laying over it what the command line changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.config import resolve_sound_keys
+from common.errors import ConfigError, Problem, UserError
+from common.plan_document import Configuration, PlanDocument
+
+_DEEPEST = 100  # levels of objects and lists; Python's stack holds some hundreds
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One configuration of a plan, as far as it can be read."""
+
+    position: int
+    configuration: Configuration
+    experiment: str
+    """What its runs are; empty where that cannot be read."""
+    is_whole: bool
+    """Whether nothing is wrong with its keys."""
+
+    @property
+    def where(self) -> str:
+        """Where it stands, as messages name it."""
+        return f"configurations[{self.position}]"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A plan file with what the command line changes in it, as far as it can be read."""
+
+    document: PlanDocument
+    entries: list[Entry]
+    problems: list[Problem]
+    """What is wrong with the keys of the plan and of its configurations."""
+    effective: dict[str, Any]
+    """The file's content with the changes in it: a plan that makes the same runs."""
+    overrides: dict[str, Any]
+    """Values by (dotted) key for every run whose experiment knows the key."""
+    from_command_line: frozenset[str]
+    """The keys that the command line gives."""
+
+    def source(self, key: str) -> str:
+        """Where an overridden key is given."""
+        return "--set" if key in self.from_command_line else "set"
+
+    def placed(self, problem: Problem) -> Problem:
+        """The problem, at ``set`` or ``--set`` where the value of its key comes from there."""
+        of_run = problem.where.startswith("configurations[")
+        named = problem.key or ""
+        for key in self.overrides if of_run else self.from_command_line:
+            if named == key or named.startswith((f"{key}.", f"{key}[")):
+                return problem.at(self.source(key))
+        return problem
+
+
+def read_plan(path: Path, overrides: Mapping[str, Any]) -> Reading:
+    """What stands in ``path``; ``overrides``, by key of the plan or of its runs, are laid over.
+
+    Raises:
+        UserError: the file cannot be read.
+        ConfigError: it has no list of configurations.
+    """
+    plan_keys = PlanDocument.key_names()
+    of_plan = {key: value for key, value in overrides.items() if key in plan_keys}
+    of_runs = {key: value for key, value in overrides.items() if key not in plan_keys}
+    values = _overridden(read_plan_file(path), of_plan)
+    document, problems = resolve_sound_keys(PlanDocument, values)
+    if document is None:
+        raise ConfigError(path.name, problems)
+    default = "" if _concern("experiment", problems) else document.experiment
+    entries, wrong = _read_entries(values["configurations"], default)
+    everywhere = document.set_ | of_runs
+    return Reading(
+        document=document,
+        entries=entries,
+        problems=problems + wrong,
+        effective=values | ({"set": everywhere} if everywhere else {}),
+        overrides=everywhere,
+        from_command_line=frozenset(overrides),
+    )
+
+
+def _overridden(values: dict[str, Any], of_plan: dict[str, Any]) -> dict[str, Any]:
+    """The plan with keys of its own replaced; seeds given here are those of all configurations."""
+    entries = values.get("configurations")
+    if "seeds" in of_plan and isinstance(entries, list):
+        values = {**values, "configurations": [_without_seeds(entry) for entry in entries]}
+    return values | of_plan
+
+
+def _without_seeds(entry: Any) -> Any:
+    if not isinstance(entry, dict):
+        return entry
+    return {key: value for key, value in entry.items() if key != "seeds"}
+
+
+def _read_entries(
+    contents: Iterable[Any], default_experiment: str
+) -> tuple[list[Entry], list[Problem]]:
+    """The configurations as far as they can be read, and what is wrong with their own keys."""
+    entries = []
+    problems = []
+    for position, content in enumerate(contents):
+        if not isinstance(content, dict):
+            continue  # wrong as an entry of the plan
+        configuration, wrong = resolve_sound_keys(Configuration, content)
+        assert configuration is not None, "no key of a configuration is required"
+        experiment = configuration.experiment or default_experiment
+        if _concern("experiment", wrong):
+            experiment = ""
+        entry = Entry(position, configuration, experiment, is_whole=not wrong)
+        entries.append(entry)
+        problems += [problem.at(entry.where) for problem in wrong]
+    return entries, problems
+
+
+def _concern(key: str, problems: list[Problem]) -> bool:
+    return any(problem.key == key for problem in problems)
+
+
+def read_plan_file(path: Path) -> dict[str, Any]:
+    """The JSON object in ``path``.
+
+    Raises:
+        UserError: there is no such file, it is not JSON (line and column are named), a key
+            stands twice, it is nested too deeply, or it is not an object.
+    """
+    try:
+        document = _parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; give a plan with --plan_config_path") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{path}, line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}"
+        ) from None
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
+    if not isinstance(document, dict):
+        raise UserError(f"{path}: expected a JSON object with 'configurations'")
+    return document
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Key and value of a ``--set key=value``; the value is JSON where it can be, else text.
+
+    Raises:
+        UserError: there is no ``=``, or a key of the value stands twice, or it is nested too
+            deeply.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {text}: expected key=value, for example --set epochs=10")
+    try:
+        return key, _parse(value)
+    except json.JSONDecodeError:
+        return key, value
+    except ValueError as error:
+        raise UserError(f"--set {key}: {error}") from None
+
+
+def _parse(text: str) -> Any:
+    """The JSON value in ``text``.
+
+    Raises:
+        ValueError: it is no JSON, a key stands twice, or it is nested too deeply.
+    """
+    too_deep = f"more than {_DEEPEST} levels of objects and lists; take some out"
+    try:
+        value = json.loads(text, object_pairs_hook=_no_duplicates)
+    except RecursionError:
+        raise ValueError(too_deep) from None
+    if _is_deeper(value, _DEEPEST):
+        raise ValueError(too_deep)
+    return value
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_is_deeper(item, levels - 1) for item in inner)
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise ValueError(f"'{twice[0]}' stands twice in one object; keep one of them")
+    return dict(pairs)

@@ -1,0 +1,219 @@
+"""Everything that is wrong with a plan is said in one message, and nothing that is not."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.errors import UserError
+from common.experiment import EXPERIMENTS
+from common.plan import load_plan
+from tests.common.plans import load, problems_of
+
+STAGE = {"id": "a", "options": {"lr": [1, 2]}}
+
+
+@pytest.mark.parametrize(
+    ("configurations", "message"),
+    [
+        ([{"base_config": {"start": "@b.checkpoint"}}, {**STAGE}],
+         "configurations[0]:\n  'start' = '@b.checkpoint': no configuration has the id 'b'; "
+         "known: a"),
+        ([STAGE, {"base_config": {"start": "@a.checkpoint"}}],
+         "'start' = '@a.checkpoint': fits 2 runs of 'a': exp (lr=1), exp (lr=2); set 'lr' here "
+         "too, to choose one"),
+        ([STAGE, {"base_config": {"start": "@a.checkpoint", "lr": 3}}],
+         "fits no run of 'a' with {'lr': 3}; its runs: exp (lr=1), exp (lr=2)"),
+        ([STAGE, {"base_config": {"start": "@a.model", "lr": 1}}],
+         "'a' leaves no file 'model'; known: checkpoint"),
+        ([{"id": "a", "base_config": {"start": "@b.checkpoint"}},
+          {"id": "b", "base_config": {"start": "@a.checkpoint"}}],
+         "the stages wait for each other: a -> b -> a; break the ring"),
+        ([{"id": "a", "base_config": {"start": "@a.checkpoint"}}],
+         "the stages wait for each other: a -> a"),
+        ([STAGE, {**STAGE, "base_config": {"epochs": 3}}], "two configurations have this id"),
+        ([{"base_config": {"experiment_name": "{nmae}"}}],
+         "'experiment_name' = '{nmae}': the template names an unknown key 'nmae'"),
+        ([{}, {"base_config": {"experiment_name": "other"}}],
+         "two runs would be one (fingerprint"),
+        ([{"options": {"lr": 1}}], "'options.lr' = 1: expected a list in [ ]"),
+        ([{"options": {"lr": []}}], "'options.lr' = []: needs at least one entry"),
+        ([{"option": {}}], "'option' = {}: unknown key; did you mean 'options'?"),
+        ([{"experiment": "sft_vs_rtf"}], "unknown experiment; did you mean 'sft_vs_rft'?"),
+        ([{"experiment": "custom:nowhere:X"}], "'nowhere:X' cannot be imported"),
+        ([{"experiment": "custom:tests.toy:run"}], "names a function; it must name an Experiment"),
+        ([{"base_config": {"trainer_checkpoint": "none.pt"}}],
+         "'trainer_checkpoint' = 'none.pt': no such file"),
+        ([], "'configurations' = []"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said(tmp_path: Path, configurations: list[Any], message: str) -> None:
+    assert message in problems_of(tmp_path, *configurations)
+
+
+def test_all_problems_come_in_one_message(tmp_path: Path) -> None:
+    equal = load(tmp_path, {"base_config": {"lr": 2}}).runs[0].fingerprint[:8]
+    text = problems_of(
+        tmp_path,
+        {"base_config": {"lrr": 1, "trainer_checkpoint": "gone.pt", "start": "@b.checkpoint"}},
+        {"options": {"epochs": [1, "2", 0], "lr": []}, "sedes": [1]},
+        {"base_config": {"start": "@c.checkpoint", "experiment_name": "{nmae}"}},
+        3,
+        {"base_config": {"dataset": "npz"}, "experiment": "sft_vs_rft"},
+        {"base_config": {"trainer_checkpoint": "none.pt"}},
+        {"base_config": {"lr": 2}},
+        {"base_config": {"lr": 2, "epochs": 100}},
+        name=3,
+        seeds=[],
+        figures=[4],
+    )
+    assert text == (
+        "plan.json:\n"
+        "  'name' = 3: expected text in quotes\n"
+        "  'seeds' = []: needs at least one entry\n"
+        "  'figures[0]' = 4: expected a name, or an object {'figure': name, option: value}\n"
+        "  'configurations[3]' = 3: expected an object in { }\n"
+        "plan.json, configurations[1]:\n"
+        "  'options.lr' = []: needs at least one entry\n"
+        "  'sedes' = [1]: unknown key; did you mean 'seeds'?\n"
+        "  'epochs' = '2': expected a whole number; remove the quotes\n"
+        "  'epochs' = 0: must be greater than 0\n"
+        "plan.json, configurations[0]:\n"
+        "  'lrr' = 1: unknown key; did you mean 'lr'?\n"
+        "  'start' = '@b.checkpoint': no configuration has the id 'b'; known: none\n"
+        "  'trainer_checkpoint' = 'gone.pt': no such file or folder\n"
+        "plan.json, configurations[2]:\n"
+        "  'experiment_name' = '{nmae}': the template names an unknown key 'nmae'\n"
+        "  'start' = '@c.checkpoint': no configuration has the id 'c'; known: none\n"
+        "plan.json, configurations[4]:\n"
+        "  'data_path' = null: dataset 'npz' needs the path of a file here\n"
+        "plan.json, configurations[5]:\n"
+        "  'trainer_checkpoint' = 'none.pt': no such file or folder\n"
+        "plan.json, configurations[7]:\n"
+        f"  two runs would be one (fingerprint {equal}): 'exp' of configurations[6] and 'exp' of "
+        "configurations[7] differ in nothing that can change results; take one of them out"
+    )
+
+
+@pytest.mark.parametrize(
+    ("stage", "problem"),
+    [
+        ({"base_config": {"lrr": 1}}, "'lrr' = 1: unknown key; did you mean 'lr'?"),
+        ({"options": {"lr": 1}}, "'options.lr' = 1: expected a list in [ ]"),
+        ({"options": {"lr": [1, "2"]}}, "'lr' = '2': expected a number; remove the quotes"),
+        ({"seeds": [-1]}, "'seeds[0]' = -1: must be greater than or equal to 0"),
+        ({"experiment": "custom:tests.toy:run"},
+         "'experiment' = 'custom:tests.toy:run': names a function; it must name an Experiment"),
+        ({"experiment": 3}, "'experiment' = 3: expected text in quotes"),
+        ({"base_config": {"experiment_name": "{"}},
+         "'experiment_name' = '{': malformed template (Single '{' encountered in format string); "
+         "a literal brace is doubled"),
+        ({"base_config": {"trainer_checkpoint": "none.pt"}},
+         "'trainer_checkpoint' = 'none.pt': no such file or folder"),
+        ({"base_config": {"save_checkpoints_by_score": True}},
+         "'save_checkpoints_by_score' = true: needs a score; set 'score_metric_name'"),
+    ],
+)  # fmt: skip
+def test_a_broken_stage_is_said_once_and_not_of_those_that_refer_to_it(
+    tmp_path: Path, stage: dict[str, Any], problem: str
+) -> None:
+    second = {"base_config": {"start": "@a.checkpoint", "lr": 2, "random_seed": 4}}
+    text = problems_of(tmp_path, {"id": "a", **stage}, second)
+    assert text == f"plan.json, configurations[0]:\n  {problem}"
+
+
+def test_a_key_that_is_wrong_already_is_not_looked_up_as_a_file(tmp_path: Path) -> None:
+    base = {"load_model_from_checkpoint": "ADD PATH TO CHECKPOINT"}
+    text = problems_of(tmp_path, {"base_config": base}, experiment="sft_vs_rft")
+    assert text.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "configuration", [{"seeds": [1, 2, 5]}, {"options": {"random_seed": [1, 2, 5]}}]
+)
+def test_seeds_that_repetitions_make_equal_are_refused(
+    tmp_path: Path, configuration: dict[str, Any]
+) -> None:
+    assert problems_of(tmp_path, configuration, repetitions=2) == (
+        "plan.json, configurations[0]:\n  two runs would be one: repetition 1 of 'exp' of "
+        "configurations[0] (random_seed=1) and repetition 0 of 'exp' of configurations[0] "
+        "(random_seed=2); repetition k adds k to 'random_seed', which makes it 2 in both; give "
+        "seeds further apart, or take 'repetitions' out"
+    )
+    assert len(load(tmp_path, {"seeds": [1, 3, 5]}, repetitions=2).runs) == 6
+    assert len(load(tmp_path, {"options": {"lr": [1, 2]}}, repetitions=2).runs) == 4
+
+
+def test_equal_runs_are_said_once_and_not_of_those_that_refer_to_them(tmp_path: Path) -> None:
+    second = {"base_config": {"start": "@a.checkpoint"}, "seeds": [1]}
+    text = problems_of(tmp_path, {"id": "a", "seeds": [1, 1]}, second)
+    assert text.startswith("plan.json, configurations[0]:\n  two runs would be one (fingerprint")
+    assert text.count("\n") == 1
+
+
+def test_what_overrides_is_named_as_the_source(tmp_path: Path) -> None:
+    overrides = {"epochs": "x", "num_parallel": 0, "skip": 9, "start": "@q.x", "lrr": 2}
+    text = problems_of(tmp_path, {}, set={"pause": "y", "foo": 1}, overrides=overrides)
+    assert text == (
+        "plan.json, --set:\n"
+        "  'num_parallel' = 0: must be greater than 0\n"
+        "  'epochs' = 'x': expected a whole number\n"
+        "  'lrr' = 2: unknown key; did you mean 'lr'?\n"
+        "  'start' = '@q.x': no configuration has the id 'q'; known: none\n"
+        "plan.json, set:\n"
+        "  'pause' = 'y': expected a number\n"
+        "  'foo' = 1: unknown key"
+    )
+
+
+@pytest.mark.parametrize("skip", [2, 3])
+def test_skipping_every_run_is_refused(tmp_path: Path, skip: int) -> None:
+    configurations = {"options": {"lr": [1, 2]}, "seeds": [0]}
+    text = problems_of(tmp_path, configurations, repetitions=3, skip=skip)
+    assert "leaves out all of the plan's runs (2 without repetitions); lower it" in text
+    assert len(load(tmp_path, configurations, repetitions=3, skip=1).runs) == 6
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ("def f(:", "SyntaxError: "),
+        ("from . import other", "ImportError: attempted relative import"),
+        ("raise RuntimeError('not today')", "RuntimeError: not today"),
+        ("import sys; sys.exit('bye')", "SystemExit: bye"),
+        ("", "AttributeError: module 'broken' has no attribute 'X'"),
+    ],
+)
+def test_an_experiment_that_cannot_be_imported_is_one_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, error: str
+) -> None:
+    (tmp_path / "broken.py").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken", raising=False)
+    text = problems_of(tmp_path, {}, experiment="custom:broken:X")
+    assert f"'experiment' = 'custom:broken:X': 'broken:X' cannot be imported: {error}" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a": 1,\n "b" 2}', "plan.json, line 2, column 6: not valid JSON"),
+        ('{"a": 1, "a": 2}', "'a' stands twice"),
+        ("[1]", "expected a JSON object"),
+        ('{"configurations": [{}], "name": 3}', "'name' = 3: expected text in quotes"),
+        ('{"name": "x"}', "'configurations': this key is required"),
+        ('{"configurations": [3]}', "expected an object in { }"),
+        ('{"name": ' + 5000 * "[" + 5000 * "]" + "}", "more than 100 levels of objects and lists"),
+        ('{"name": ' + 500 * "[" + 500 * "]" + "}", "more than 100 levels of objects and lists"),
+        ('{"name": ' + 5000 * "1" + "}", "plan.json: Exceeds the limit"),
+    ],
+)
+def test_malformed_files(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        load_plan(path, EXPERIMENTS)
+    assert message in str(caught.value)
