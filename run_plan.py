@@ -11,8 +11,8 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,110 @@ exit status: 0 all runs are done; 1 some run or figure failed; 2 the plan was re
 """
 
 
+def _number_from(least: int) -> Callable[[str], int]:
+    """Reads a whole number of at least ``least``."""
+
+    def read(text: str) -> int:
+        with suppress(ValueError):
+            if int(text) >= least:
+                return int(text)
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from {least} on")
+
+    return read
+
+
+_SWITCH = {"action": "store_true"}
+_FLAGS: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
+    "which plan": [
+        ("--plan_config_path", _EXAMPLE, "the plan", {"type": Path, "metavar": "FILE"}),
+        (
+            "--set",
+            "lr=0.01 --set seeds=[0,1]",
+            "overrides a key of every configuration that knows it, or of the plan; wins over "
+            "base_config and options; repeatable",
+            {"action": "append", "default": [], "metavar": "KEY=VALUE", "dest": "assignments"},
+        ),
+        (
+            "--outputs_dir",
+            "/scratch/me",
+            "overrides 'outputs_dir' of every configuration",
+            {"metavar": "FOLDER"},
+        ),
+    ],
+    "look only": [
+        (
+            "--dry_run",
+            "",
+            "only show the table of runs: name, fingerprint, stage, what each waits for, and what "
+            "would be skipped",
+            _SWITCH,
+        ),
+        (
+            "--status",
+            "",
+            "only show how the runs stand, from their folders alone; works while the plan runs and "
+            "after a crash",
+            _SWITCH,
+        ),
+        (
+            "--write_schema",
+            "",
+            "only write the JSON Schema of plans (default: experiment_plans/plan.schema.json of "
+            "this project)",
+            {"type": Path, "nargs": "?", "const": SCHEMA_PATH, "metavar": "FILE"},
+        ),
+    ],
+    "which runs": [
+        (
+            "--only",
+            "supervised",
+            "make only runs whose name or stage matches, and what they need",
+            {"metavar": "REGEX"},
+        ),
+        ("--retry_failed", "", "try failed runs again, from their last checkpoint", _SWITCH),
+        (
+            "--fresh",
+            "--only pretrain",
+            "make the selected runs, and those that refer to them, anew; the old folders go to the "
+            "plan's 'replaced' folder",
+            _SWITCH,
+        ),
+        ("--fail_fast", "", "after the first failure start nothing more", _SWITCH),
+    ],
+    "where they run": [
+        (
+            "--num_parallel",
+            "2",
+            "make N runs at a time, each in a worker process",
+            {"type": _number_from(1), "metavar": "N"},
+        ),
+        (
+            "--gpu_ids",
+            "0 1",
+            "the GPUs to share among the slots; none for the CPU",
+            {"type": _number_from(0), "nargs": "*", "metavar": "ID"},
+        ),
+    ],
+    "what is said": [
+        ("--disable_console_log", "", "say nothing of single runs that go well", _SWITCH),
+        ("--save_logs", "", "also write what the console shows to a log file", _SWITCH),
+        (
+            "--log_dir",
+            "logs",
+            "where that log file goes (default: here)",
+            {"type": Path, "default": Path(), "metavar": "FOLDER"},
+        ),
+        (
+            "--log_file_name_prefix",
+            "mnist",
+            "how its name begins (default: plan)",
+            {"default": "plan", "metavar": "TEXT"},
+        ),
+    ],
+}
+"""All flags by topic: name, what follows it in its example, help, and how argparse reads it."""
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="run_plan.py",
@@ -53,109 +157,12 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    add = parser.add_argument
-    add("--plan_config_path", type=Path, metavar="FILE", help=f"the plan, for example {_EXAMPLE}")
-    add(
-        "--dry_run",
-        action="store_true",
-        help="only show the table of runs: name, fingerprint, stage, what each waits for, and "
-        "what would be skipped. Example: --dry_run",
-    )
-    add(
-        "--status",
-        action="store_true",
-        help="only show how the runs stand, from their folders alone; works while the plan runs "
-        "and after a crash. Example: --status",
-    )
-    add(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="assignments",
-        help="overrides a key of every configuration that knows it, or of the plan; wins over "
-        "base_config and options; repeatable. Example: --set lr=0.01 --set seeds=[0,1]",
-    )
-    add(
-        "--only",
-        metavar="REGEX",
-        help="make only runs whose name or stage matches, and what they need. "
-        "Example: --only supervised",
-    )
-    add(
-        "--retry_failed",
-        action="store_true",
-        help="try failed runs again, from their last checkpoint. Example: --retry_failed",
-    )
-    add(
-        "--fresh",
-        action="store_true",
-        help="make the selected runs, and those that refer to them, anew; the old folders go to "
-        "the plan's 'replaced' folder. Example: --only pretrain --fresh",
-    )
-    add(
-        "--fail_fast",
-        action="store_true",
-        help="after the first failure start nothing more. Example: --fail_fast",
-    )
-    add(
-        "--num_parallel",
-        type=_positive,
-        metavar="N",
-        help="make N runs at a time, each in a worker process. Example: --num_parallel 2",
-    )
-    add(
-        "--gpu_ids",
-        type=int,
-        nargs="*",
-        metavar="ID",
-        help="the GPUs to share among the slots; none for the CPU. Example: --gpu_ids 0 1",
-    )
-    add(
-        "--outputs_dir",
-        metavar="FOLDER",
-        help="overrides 'outputs_dir' of every configuration. Example: --outputs_dir /scratch/me",
-    )
-    add(
-        "--disable_console_log",
-        action="store_true",
-        help="say nothing of single runs that go well. Example: --disable_console_log",
-    )
-    add(
-        "--save_logs",
-        action="store_true",
-        help="also write what the console shows to a log file. Example: --save_logs",
-    )
-    add(
-        "--log_dir",
-        type=Path,
-        default=Path(),
-        metavar="FOLDER",
-        help="where that log file goes (default: here). Example: --log_dir logs",
-    )
-    add(
-        "--log_file_name_prefix",
-        default="plan",
-        metavar="TEXT",
-        help="how its name begins (default: plan). Example: --log_file_name_prefix mnist",
-    )
-    add(
-        "--write_schema",
-        type=Path,
-        nargs="?",
-        const=SCHEMA_PATH,
-        metavar="FILE",
-        help=f"write the JSON Schema of plans (default: {SCHEMA_PATH}) and end. "
-        "Example: --write_schema",
-    )
-    return parser  # fmt: skip
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
+    for topic, flags in _FLAGS.items():
+        group = parser.add_argument_group(topic)
+        for name, example, words, how in flags:
+            shown = f"{name} {example}".rstrip()
+            group.add_argument(name, help=f"{words}. Example: {shown}", **how)
+    return parser
 
 
 def _overrides(args: argparse.Namespace) -> dict[str, Any]:
