@@ -1,7 +1,8 @@
-"""Plans of toy runs, read from a file."""
+"""Plans of toy runs: reading them, and what their folders tell."""
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from common.errors import ConfigError
 from common.experiment import EXPERIMENTS
 from common.plan import Plan, load_plan
-from tests.conftest import TOY
+from tests.conftest import TOY, Workplace
 
 
 def load(tmp_path: Path, *configurations: Any, overrides: Any = None, **keys: Any) -> Plan:
@@ -28,3 +29,12 @@ def problems_of(tmp_path: Path, *configurations: Any, **keys: Any) -> str:
 
 def values(plan: Plan, *keys: str) -> list[tuple[Any, ...]]:
     return [tuple(getattr(run.config, key) for key in keys) for run in plan.runs]
+
+
+def toy(**base: Any) -> dict[str, Any]:
+    return {"base_config": {"epochs": 3, "random_seed": 1, **base}}
+
+
+def index(workplace: Workplace, name: str = "plan") -> dict[str, dict[str, str]]:
+    with (workplace.path / f"outputs/exps/{name}/index.csv").open() as file:
+        return {row["name"]: row for row in csv.DictReader(file)}
