@@ -107,7 +107,14 @@ def test_all_problems_come_in_one_message(tmp_path: Path) -> None:
         ({"seeds": [-1]}, "'seeds[0]' = -1: must be greater than or equal to 0"),
         ({"experiment": "custom:tests.toy:run"},
          "'experiment' = 'custom:tests.toy:run': names a function; it must name an Experiment"),
-        ({"experiment": 3}, "'experiment' = 3: expected text in quotes"),
+        ({"experiment": 3, "base_config": {"dataset": "digits"}},
+         "'experiment' = 3: expected text in quotes"),
+        ({"base_config": {"epochs": "{"}},
+         "'epochs' = '{': malformed template (Single '{' encountered in format string); "
+         "a literal brace is doubled"),
+        ({"options": {"score_metric_name": "train loss"},
+          "base_config": {"save_checkpoints_by_score": True}},
+         "'options.score_metric_name' = 'train loss': expected a list in [ ]"),
         ({"base_config": {"experiment_name": "{"}},
          "'experiment_name' = '{': malformed template (Single '{' encountered in format string); "
          "a literal brace is doubled"),
@@ -120,9 +127,16 @@ def test_all_problems_come_in_one_message(tmp_path: Path) -> None:
 def test_a_broken_stage_is_said_once_and_not_of_those_that_refer_to_it(
     tmp_path: Path, stage: dict[str, Any], problem: str
 ) -> None:
-    second = {"base_config": {"start": "@a.checkpoint", "lr": 2, "random_seed": 4}}
-    text = problems_of(tmp_path, {"id": "a", **stage}, second)
+    second = {"base_config": {"start": "@a.checkpoint"}, "seeds": [1, 2]}
+    text = problems_of(
+        tmp_path, {"id": "a", **stage}, second, repetitions=2, overrides={"pause": 0}
+    )
     assert text == f"plan.json, configurations[0]:\n  {problem}"
+
+
+def test_overrides_are_not_called_unknown_where_an_experiment_is(tmp_path: Path) -> None:
+    text = problems_of(tmp_path, {"experiment": "nope"}, {}, overrides={"dataset": "digits"})
+    assert text.count("\n") == 1
 
 
 def test_a_key_that_is_wrong_already_is_not_looked_up_as_a_file(tmp_path: Path) -> None:
