@@ -127,7 +127,7 @@ class Config(BaseModel):
     def marked_values(self, marker: _Marker) -> Iterator[tuple[Key, Any]]:
         """What is given for the keys that carry ``marker``, in nested configurations too.
 
-        Lists and objects are gone into: the values have no others inside.
+        Lists and objects are taken apart, so that each value is a single one.
         """
         for name in self._may_hold(marker):
             yield from _leaves(getattr(self, name), (name,), marker, name in self.marked(marker))
