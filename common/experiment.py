@@ -33,7 +33,7 @@ class Experiment:
     """What a later stage may refer to as ``"@<id>.<name>"``: paths inside the run folder."""
     run_together: str | None = None
     """``"package.module:function"``, called as ``function(members)`` with a list of `Member` whose
-    configurations have equal ``vectorize_key()``; None where runs are made one by one."""
+    configurations have equal ``vectorize_key()``; needed where ``why_alone()`` may give None."""
 
 
 EXPERIMENTS: Registry[Experiment] = Registry("experiment")

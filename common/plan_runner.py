@@ -136,12 +136,10 @@ class PlanRunner:
 
     def _find_group_key(self, run: Run) -> Hashable | None:
         """What runs that can be made together have in common; None for a run made alone."""
-        if not self.plan.document.vectorize:
+        if not self.plan.document.vectorize or run.config.why_alone() is not None:
             return None
-        together, key = run.spec.run_together, run.config.vectorize_key()
-        if together is None or key is None:
-            return None
-        return together, key, provenance.threads_of(RunFolder(run.folder)) or self.threads
+        threads = provenance.threads_of(RunFolder(run.folder)) or self.threads
+        return run.spec.run_together, run.config.vectorize_key(), threads
 
     def _is_ready(self, run: Run) -> bool:
         return all(self.states[reference.run].state == DONE for reference in run.references)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from common import report
+from common import grouping, report
 from common.devices import gpus_are_usable
 from common.display import Display
 from common.errors import ConfigError, UserError
@@ -63,6 +63,9 @@ def run_plan(plan: Plan, wishes: Wishes, draw: Draw) -> int:
     use_gpus = gpus_are_usable(_gpu_ids(plan, waiting))
     for notice in dict.fromkeys(notice for run in plan.runs for notice in run.config.notices()):
         log.warning("%s", notice)
+    if plan.document.vectorize:
+        for notice in grouping.notices(waiting):
+            log.warning("%s", notice)
     stop = StopFlag()
     with _lock(plan.folder), stop.listening():
         try:

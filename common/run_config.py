@@ -38,6 +38,10 @@ class RunConfig(Config):
         """
         return True
 
-    def vectorize_key(self) -> Hashable | None:
-        """What runs have in common that can be trained together; None where this one cannot be."""
+    def why_alone(self) -> str | None:
+        """Why this run cannot be trained together with others; None where it can be."""
+        return "its experiment makes runs one by one"
+
+    def vectorize_key(self) -> Hashable:
+        """What runs have in common that are trained together, unless `why_alone` forbids it."""
         return None

@@ -46,7 +46,7 @@ def seeded(seed: int | None) -> Iterator[None]:
 class Stream:
     """The global generators as one of several fits in this process knows them.
 
-    Only torch's CPU generator moves: fits draw from no other one.
+    Only torch's generators move: fits draw from no others.
     """
 
     def __init__(self) -> None:
@@ -55,12 +55,12 @@ class Stream:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Inside the block torch's CPU generator goes on from where the last block left it."""
-        torch.set_rng_state(self._state["torch"])
+        """Inside the block torch's generators go on from where the last block left them."""
+        _restore_torch(self._state)
         try:
             yield
         finally:
-            self._state["torch"] = torch.get_rng_state()
+            self._state |= _torch_state()
 
     def state(self) -> dict[str, Any]:
         """What `random_state` would give if the fit were alone."""
@@ -74,6 +74,12 @@ def random_state() -> dict[str, Any]:
     return {
         "python": random.getstate(),
         "numpy": {**numpy_state, "state": {**numpy_state["state"], "key": torch.from_numpy(keys)}},
+        **_torch_state(),
+    }
+
+
+def _torch_state() -> dict[str, Any]:
+    return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if _uses_gpus() else [],
     }
@@ -91,6 +97,10 @@ def restore_random_state(state: dict[str, Any]) -> None:
     numpy_state = state["numpy"]
     numpy_keys = numpy_state["state"]["key"].numpy().astype(np.uint32)
     np.random.set_state({**numpy_state, "state": {**numpy_state["state"], "key": numpy_keys}})
+    _restore_torch(state)
+
+
+def _restore_torch(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if state["cuda"]:
         torch.cuda.set_rng_state_all(state["cuda"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -13,6 +12,7 @@ from common.config import INPUT_FILE, NO_EFFECT, Interval, OptionalText, Seed
 from common.errors import Problem
 from common.fit_config import FitConfig, NonNegativeFloat, PositiveFloat, PositiveInt
 from common.identity import content_hash
+from sft_vs_rft import grouping
 from sft_vs_rft.editions import data_edition
 from sft_vs_rft.model_names import BERT_PREFIX, MODEL_TYPES, known_model
 from sft_vs_rft.subsets import undrawable
@@ -36,24 +36,6 @@ NUM_CLASSES = {
 
 DIGITS_SIZES = {"train": 1297, "test": 500}
 """Inputs of the bundled data set, the only one whose sizes no folder can change."""
-
-_MAY_DIFFER = frozenset(
-    {
-        "random_seed",
-        "samples_rnd_seed",
-        "init_rnd_seed",
-        "frac_samples_to_modify_labels",
-        "load_model_from_checkpoint",
-        "reward_type",
-        "min_reward",
-        "lr",
-        "weight_decay",
-        "kl_regularization_coeff",
-        "kl_reg_ref_unif",
-        "logits_temperature",
-    }
-)
-"""Keys in which runs that are trained together may differ, beside those without effect."""
 
 _PLACEHOLDER = "ADD PATH TO CHECKPOINT"
 
@@ -167,19 +149,13 @@ class ControlledConfig(FitConfig):
         known = self.dataset == "digits" and self.model_type == "mlp"
         return not known or bool(self.input_files().keys() - referenced)
 
-    def vectorize_key(self) -> str | None:
-        """What runs have in common that can be trained together; None where this one cannot be.
+    def why_alone(self) -> str | None:
+        """Why this run cannot be trained together with others; None where it can be."""
+        return grouping.why_alone(self)
 
-        Those are MLPs in float32: other models couple inputs or read texts. Sampled labels are
-        drawn run by run, early stopping ends runs at different epochs, and Weights & Biases knows
-        one run per process.
-        """
-        batchable = self.model_type == "mlp" and self.precision == "float32"
-        sampled = self.opt_method == "reinforce"
-        if not batchable or sampled or self.early_stop or self.use_wandb or len(self.gpu_ids) > 1:
-            return None
-        shared = {key: value for key, value in self.identity().items() if key not in _MAY_DIFFER}
-        return json.dumps([shared, self.data_dir, self.gpu_ids], sort_keys=True)
+    def vectorize_key(self) -> str:
+        """What runs have in common that are trained together."""
+        return grouping.key(self)
 
     @property
     def multi_label(self) -> bool:

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from sft_vs_rft.config import CHANGED, OTHERS
+from sft_vs_rft import objectives
+from sft_vs_rft.config import CHANGED, OTHERS, ControlledConfig
+from sft_vs_rft.methods import Predictions
 
 _CHUNK = 4096
 
@@ -47,12 +49,12 @@ def _shortened(vectors: Tensor) -> Tensor:
 
 
 def gradient_norms(
-    params: Tensor, update: Tensor, added: Mapping[str, tuple[Tensor, float]]
+    params: Tensor, update: Tensor, added: Mapping[str, tuple[Tensor, Tensor | float]]
 ) -> dict[str, Tensor]:
     """Norms of the gradients of the objective's mean over all inputs, and over those of each part.
 
     For an objective that is a mean over inputs, the parts' gradients, weighted by their share of
-    the batch, add up to the update's.
+    the batch, add up to the update's. Tensors are scalars, or [R] for R runs.
 
     Args:
         params: norm of the weights before the update.
@@ -68,6 +70,36 @@ def gradient_norms(
     absolute |= {f"grad norm {part}": value / share for part, (value, share) in added.items()}
     relative = {f"normalized {name}": value / params for name, value in absolute.items()}
     return {"params_norm": params} | absolute | relative
+
+
+def measured_per_input(
+    given: Predictions, objective: Tensor, kl: Tensor, config: ControlledConfig
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """What is measured of predictions, [b] by name: of all inputs, and of each part of them.
+
+    Args:
+        given: the predictions, made before the update.
+        objective: [b] with its penalty.
+        kl: [b] KL from the reference.
+        config: says whether more than losses and accuracies are measured.
+    """
+    whole = {"train loss": objectives.cross_entropy(given.logits, given.labels)}
+    if config.diagnostics:
+        whole |= {"reg objective value": objective, "kl reg": kl}
+    if config.multi_label:
+        return whole, {}
+    correct = (given.logits.argmax(-1) == given.labels).float()
+    whole["train accuracy"] = correct
+    if not config.diagnostics:
+        return whole, {}
+    reward, std = given.reward_and_std()
+    whole["reward"] = reward
+    return whole, {
+        "reg objective": objective,
+        "train accuracy": correct,
+        "reward": reward,
+        "avg reward std": std,
+    }
 
 
 def part_means(values: dict[str, Tensor], num_changed: int) -> dict[str, Tensor]:

@@ -21,15 +21,26 @@ class Predictions:
     reference: Tensor | None = None  # [b, C] log-probabilities the KL penalty is measured from
     drawn: Tensor | None = None  # [b] int64, one label per input drawn from the policy
 
-    def drawn_rewards(self) -> Tensor:
-        """[b] rewards of the drawn labels."""
-        assert self.drawn is not None
-        return self.rewards.gather(1, self.drawn[:, None]).squeeze(1)
+    def reward_and_std(self) -> tuple[Tensor, Tensor]:
+        """[b] reward, of the drawn labels or else expected, and [b] its std under the policy."""
+        value, std = objectives.reward_mean_std(self.logits, self.rewards)
+        if self.drawn is not None:
+            value = self.rewards.gather(1, self.drawn[:, None]).squeeze(1)
+        return value, std
 
 
-def draw_labels(logits: Tensor) -> Tensor:
-    """[b] one label per input drawn from softmax(logits [b, C])."""
-    return torch.multinomial(logits.detach().softmax(-1), 1).squeeze(1)
+def label_noise(num_inputs: int, num_classes: int, device: torch.device) -> Tensor:
+    """[b, C] exponential numbers for `drawn_labels`, drawn from the device's global generator."""
+    return torch.empty(num_inputs, num_classes, device=device).exponential_()
+
+
+def drawn_labels(logits: Tensor, noise: Tensor) -> Tensor:
+    """[...] one label per input drawn from softmax(logits [..., C]) with `label_noise` [..., C].
+
+    Of exponential numbers with rates pi_y the first is that of y with probability pi_y; so
+    `torch.multinomial` draws, whose labels these are. Here the noise can come before the logits.
+    """
+    return (logits.detach().softmax(-1) / noise).argmax(-1)
 
 
 def joined(parts: Sequence[Predictions]) -> Predictions:

@@ -14,9 +14,15 @@ from common.trainer import Trainer
 from sft_vs_rft import objectives
 from sft_vs_rft.config import CHANGED, OTHERS, ControlledConfig
 from sft_vs_rft.data import Data
-from sft_vs_rft.diagnostics import couples_inputs, gradient_norms, norm, part_means
+from sft_vs_rft.diagnostics import (
+    couples_inputs,
+    gradient_norms,
+    measured_per_input,
+    norm,
+    part_means,
+)
 from sft_vs_rft.inputs import Inputs, ModelInputs
-from sft_vs_rft.methods import METHODS, Predictions, draw_labels, joined
+from sft_vs_rft.methods import METHODS, Predictions, drawn_labels, joined, label_noise
 from sft_vs_rft.rewards import reward_table
 
 _OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
@@ -192,7 +198,9 @@ class ControlledTrainer(Trainer[Batch]):
             self.targets[index],
             self.rewards[index],
             None if self.reference is None else self.reference[index],
-            draw_labels(logits) if self.method.sampled else None,
+            drawn_labels(logits, label_noise(*logits.shape, logits.device))
+            if self.method.sampled
+            else None,
         )
         return Pass(
             predictions,
@@ -207,27 +215,12 @@ class ControlledTrainer(Trainer[Batch]):
     def _measure_predictions(self, passes: list[Pass], num_changed: int) -> dict[str, Tensor]:
         """Losses, accuracies and rewards of the predictions made before the update."""
         given = joined([made.predictions for made in passes])
-        report = {"train loss": objectives.cross_entropy(given.logits, given.labels).mean()}
-        if self.config.diagnostics:
-            objective = torch.cat([made.objective for made in passes]).detach()
-            kl = torch.cat([made.kl for made in passes]).detach()
-            report |= {"reg objective value": objective.mean(), "kl reg": kl.mean()}
-        if self.config.multi_label:
-            return report
-        correct = (given.logits.argmax(-1) == given.labels).float()  # [B]
-        report["train accuracy"] = correct.mean()
-        if self.config.diagnostics:
-            value, std = objectives.reward_mean_std(given.logits, given.rewards)  # [B], [B]
-            reward = value if given.drawn is None else given.drawn_rewards()
-            report["reward"] = reward.mean()
-            if num_changed:
-                per_input = {
-                    "reg objective": objective,
-                    "train accuracy": correct,
-                    "reward": reward,
-                    "avg reward std": std,
-                }
-                report |= part_means(per_input, num_changed)
+        objective = torch.cat([made.objective for made in passes]).detach()
+        kl = torch.cat([made.kl for made in passes]).detach()
+        whole, parts = measured_per_input(given, objective, kl, self.config)
+        report = {name: values.mean() for name, values in whole.items()}
+        if num_changed and parts:
+            report |= part_means(parts, num_changed)
         return report
 
     def validate(self) -> dict[str, float]:

@@ -50,12 +50,13 @@ class StackedTargets:
         runs = torch.arange(len(trainers), device=self._rewards.device)
         self._starts = runs[:, None] * num_inputs  # [R, 1]
 
-    def of(self, logits: Tensor, positions: Tensor) -> Predictions:
+    def of(self, logits: Tensor, positions: Tensor, drawn: Tensor | None) -> Predictions:
         """The runs' predictions, one run after the other, R * b in all.
 
         Args:
             logits: [R, b, C].
             positions: [R, b] of the inputs.
+            drawn: [R, b] labels, if the method needs them.
         """
         index = (positions + self._starts).flatten()
         return Predictions(
@@ -63,4 +64,5 @@ class StackedTargets:
             self._labels.index_select(0, index),
             self._rewards.index_select(0, index),
             None if self._reference is None else self._reference.index_select(0, index),
+            None if drawn is None else drawn.flatten(),
         )

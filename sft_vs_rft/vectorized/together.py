@@ -7,60 +7,67 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
-from common.batches import pass_over_loader, shuffled
-from common.callbacks import Callback
+from common.batches import pass_over_loader
+from common.callbacks import Callback, Progress
 from common.experiment import Member
 from common.metrics import NonFiniteError
 from common.seeding import Stream
 from sft_vs_rft.data import Data
 from sft_vs_rft.experiment import ControlledExperiment
+from sft_vs_rft.methods import label_noise
 from sft_vs_rft.trainer import ControlledTrainer
 from sft_vs_rft.vectorized.means import StackedReport
 from sft_vs_rft.vectorized.trainer import StackedTrainer
 
 
 def run_together(members: Sequence[Member]) -> None:
-    """Makes controlled runs with equal ``vectorize_key()`` in their folders; ends each of them."""
+    """Makes controlled runs with equal ``vectorize_key()`` in their folders; ends each of them.
+
+    They need not stand at the same epoch: after a kill the last checkpoints may differ in that.
+    """
     fits: list[Fit] = []
     try:
         for member in members:
             with member.on_its_own():
                 fits.append(Fit(member, sharing_inputs_with=fits))
-        fit_together(fits)
         for fit in fits:
-            fit.conclude()
+            fit.begin()
+        training: list[Fit] = []
+        while going := _still_going(fits):
+            if going != training:
+                training = going
+                stacked = StackedTrainer([fit.trainer for fit in training])
+            train_epoch(training, stacked)
+            min(training, key=lambda fit: fit.trainer.epoch).tell_progress()
     finally:
         for fit in fits:
             fit.trainer.close()
 
 
-def fit_together(fits: Sequence[Fit]) -> None:
-    """Trains all fits that are not over until their last epochs.
-
-    They need not stand at the same epoch: after a kill the last checkpoints may differ in that.
-    """
+def _still_going(fits: Sequence[Fit]) -> list[Fit]:
+    """The fits that have another epoch before them; the others end."""
     for fit in fits:
-        fit.begin()
-    training: list[Fit] = []
-    while going := [fit for fit in fits if fit.goes_on]:
-        if going != training:
-            training = going
-            stacked = StackedTrainer([fit.trainer for fit in training])
-        _train_epoch(training, stacked)
+        if not fit.goes_on:
+            fit.conclude()
+    return [fit for fit in fits if fit.goes_on]
 
 
-def _train_epoch(fits: Sequence[Fit], stacked: StackedTrainer) -> None:
+def train_epoch(fits: Sequence[Fit], stacked: StackedTrainer) -> None:
+    """One epoch of fits whose trainers are ``stacked``."""
     started = time.perf_counter()
-    orders = torch.stack([fit.draw_order() for fit in fits])  # [R, N]
+    drawn = [fit.draw_epoch() for fit in fits]
+    orders = torch.stack([order for order, _ in drawn])  # [R, N]
+    noises = [noise for _, noise in drawn if noise is not None]
+    noise = torch.stack(noises) if noises else None  # [R, N, C]
 
     def on_step(step: int, report: StackedReport) -> None:
         for row, fit in enumerate(fits):
             fit.end_step(step, report, row)
 
-    trained = stacked.train_epoch(orders, on_step)
-    validating = any(fit.validates for fit in fits)
-    validated = stacked.validate() if validating else []
+    trained = stacked.train_epoch(orders, noise, on_step)
+    validated = stacked.validate() if any(fit.validates for fit in fits) else []
     seconds = time.perf_counter() - started
     for row, fit in enumerate(fits):
         fit.end_epoch([trained[row], *([validated[row]] if fit.validates else [])], seconds)
@@ -82,7 +89,8 @@ class Fit:
         self.trainer = trainer
         self._stream = Stream()
         trainer.random_state = self._stream.state
-        self.epochs = member.config.epochs
+        # Several runs share a line of progress.
+        trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, Progress)]
         self._watching_steps = [
             callback
             for callback in trainer.callbacks
@@ -92,31 +100,45 @@ class Fit:
     @property
     def goes_on(self) -> bool:
         """Whether the run is not over and has another epoch before it."""
-        return not self._member.is_over and self.trainer.goes_on(self.epochs)
+        return not self._member.is_over and self.trainer.goes_on(self._member.config.epochs)
 
     @property
     def validates(self) -> bool:
         """Whether the present epoch ends with a validation."""
-        return self.trainer.validates(self.epochs)
+        return self.trainer.validates(self._member.config.epochs)
 
     def begin(self) -> None:
         """Tells the callbacks that the fit starts."""
         with self._member.on_its_own():
             self.trainer.begin()
 
-    def draw_order(self) -> torch.Tensor:
-        """[N] order of the inputs in the present epoch.
+    def tell_progress(self) -> None:
+        """Tells how many epochs of this run are done."""
+        self._member.context.progress(self.trainer.epoch, self._member.config.epochs)
 
-        With it everything is drawn that the run alone would draw in the epoch, in its order.
+    def draw_epoch(self) -> tuple[Tensor, Tensor | None]:
+        """Draws what the run alone would draw in the present epoch, and in that order.
+
+        Returns:
+            [N] order of the inputs, on the CPU, where in each batch the changed ones come first,
+            and [N, C] noise of the labels in that order, where labels are drawn.
         """
         with self._stream.active():
-            order = shuffled(len(self.data.changed))
+            batches = [(batch.changed, batch.others) for batch in self.trainer.batches()]
+            order = torch.cat([part for batch in batches for part in batch])
+            noise = None
+            if self.trainer.method.sampled:
+                like = self.trainer.rewards  # [N, C]
+                passes = [len(part) for batch in batches for part in batch if len(part)]
+                noise = torch.cat([label_noise(n, like.shape[1], like.device) for n in passes])
             if self.validates:
                 pass_over_loader()
-        return order
+        return order, noise
 
     def end_step(self, step: int, report: StackedReport, row: int) -> None:
         """Tells the callbacks of a batch; the run's part of ``report`` is its ``row``."""
+        if self._member.is_over:
+            return
         with self._member.on_its_own():
             for callback in self._watching_steps:
                 callback.on_step_end(self.trainer, step, report.of_run(row))
@@ -125,6 +147,8 @@ class Fit:
         self, results: Iterable[dict[str, float] | NonFiniteError], seconds: float
     ) -> None:
         """Tells the callbacks of an epoch; ends the run where a number is not finite."""
+        if self._member.is_over:
+            return
         with self._member.on_its_own():
             metrics: dict[str, float] = {}
             with self.trainer.naming_the_epoch():

@@ -10,8 +10,8 @@ from torch import Tensor
 from common.metrics import NonFiniteError, check_finite
 from sft_vs_rft import objectives
 from sft_vs_rft.config import CHANGED, OTHERS
-from sft_vs_rft.diagnostics import norms
-from sft_vs_rft.methods import METHODS, Predictions
+from sft_vs_rft.diagnostics import gradient_norms, measured_per_input, norms
+from sft_vs_rft.methods import METHODS, Predictions, drawn_labels
 from sft_vs_rft.trainer import LARGEST_PASS, ControlledTrainer
 from sft_vs_rft.vectorized.means import StackedMeans, StackedReport
 from sft_vs_rft.vectorized.stack import STACKED_OPTIMIZERS, StackedModel
@@ -48,40 +48,42 @@ class StackedTrainer:
         self._kl_coef = weights.new_tensor([c.kl_regularization_coeff for c in configs])[:, None]
 
     def train_epoch(
-        self, orders: Tensor, on_step: OnStep
+        self, orders: Tensor, noise: Tensor | None, on_step: OnStep
     ) -> list[dict[str, float] | NonFiniteError]:
         """One epoch of all runs.
 
         Args:
-            orders: [R, N] int64 on the CPU, the order of each run's inputs.
+            orders: [R, N] int64 on the CPU, the order of each run's inputs; in each batch the
+                changed ones come first.
+            noise: [R, N, C] in that order, for `drawn_labels`; None where no labels are drawn.
             on_step: told the number of each batch and its report.
 
         Returns:
             The metrics of each run, or what became not finite.
         """
         means = StackedMeans(len(self._trainers))
-        changed = self._changed.gather(1, orders)
-        size = self._config.batch_size
-        batches = zip(orders.split(size, dim=1), changed.split(size, dim=1), strict=True)
-        for step, batch in enumerate(batches):
-            report = self._train_step(*batch)
+        num_inputs, size = orders.shape[1], self._config.batch_size
+        for step, start in enumerate(range(0, num_inputs, size)):
+            batch = slice(start, start + size)
+            report = self._train_step(orders[:, batch], None if noise is None else noise[:, batch])
             means.add(report)
             on_step(step, report)
         return means.result()
 
-    def _train_step(self, positions: Tensor, changed: Tensor) -> StackedReport:
-        """One update; ``positions`` and whether they are ``changed``, [R, B], on the CPU."""
-        predictions, objective, kl = self._pass(positions)
+    def _train_step(self, positions: Tensor, noise: Tensor | None) -> StackedReport:
+        """One update; ``positions`` [R, B] on the CPU, ``noise`` [R, B, C]."""
+        counts = _Counts(self._changed.gather(1, positions), self._model.weights.device)
+        index = positions.to(counts.mask.device, non_blocking=True)
+        logits = self._logits(index)
+        drawn = None if noise is None else drawn_labels(logits, noise)  # [R, B]
+        predictions, objective, kl = self._objective(logits, index, drawn)
         (gradient,) = torch.autograd.grad(self._loss(objective.mean(1)), self._model.weights)
-        num_changed = changed.sum(1)  # [R], on the CPU
-        some_changed = bool(num_changed.any()) and self._trainers[0].measures_parts
-        changed_gradient = self._changed_gradient(positions, changed) if some_changed else None
+        measures_parts = self._trainers[0].measures_parts
+        changed = self._changed_gradient(index, drawn, counts) if measures_parts else None
         with torch.no_grad():
-            counts = _Counts(num_changed, positions.shape[1], self._model.weights.device)
-            mask = changed.to(counts.device, non_blocking=True)
-            values = self._measure_predictions(predictions, objective, kl, mask, counts)
+            values = self._measure_predictions(predictions, objective, kl, counts)
             if self._config.diagnostics:
-                values |= self._measure_gradients(gradient, changed_gradient, counts)
+                values |= self._measure_gradients(gradient, changed, counts)
         self._optimizer.step(gradient)
         size = float(positions.shape[1])
         return StackedReport(
@@ -91,11 +93,15 @@ class StackedTrainer:
              if name.endswith(f" {part}")},
         )  # fmt: skip
 
-    def _pass(self, positions: Tensor) -> tuple[Predictions, Tensor, Tensor]:
-        """Predictions [R * b, ...] at ``positions`` [R, b], penalised objective and KL, [R, b]."""
-        index = positions.to(self._model.weights.device, non_blocking=True)
-        logits = self._model(self._inputs.take(index)) / self._temperature[..., None]  # [R, b, C]
-        predictions = self._targets.of(logits, index)
+    def _logits(self, index: Tensor) -> Tensor:
+        """[R, b, C] of the policies at their temperatures, for the inputs at ``index`` [R, b]."""
+        return self._model(self._inputs.take(index)) / self._temperature[..., None]
+
+    def _objective(
+        self, logits: Tensor, index: Tensor, drawn: Tensor | None
+    ) -> tuple[Predictions, Tensor, Tensor]:
+        """Predictions [R * b, ...], penalised objective [R, b] and KL [R, b]."""
+        predictions = self._targets.of(logits, index, drawn)
         coefficients = self._kl_coef.expand(index.shape).flatten()
         objective, kl = self._method.penalised(predictions, coefficients)
         return predictions, objective.view(index.shape), kl.view(index.shape)
@@ -104,40 +110,29 @@ class StackedTrainer:
         """The sum of what the runs minimise; their weights being apart, so are its gradients."""
         return -of_runs.sum() if self._method.maximised else of_runs.sum()
 
-    def _changed_gradient(self, positions: Tensor, changed: Tensor) -> Tensor:
-        """[R, P] what the changed inputs contribute to the gradient of the batch's mean loss."""
-        largest = int(changed.sum(1).max())
-        first = changed.long().argsort(dim=1, descending=True, stable=True)[:, :largest]
-        _, objective, _ = self._pass(positions.gather(1, first))  # [R, largest]
-        counted = changed.gather(1, first).to(objective.device, non_blocking=True)
-        means = torch.where(counted, objective, 0.0).sum(1) / positions.shape[1]
-        return torch.autograd.grad(self._loss(means), self._model.weights)[0]
+    def _changed_gradient(
+        self, index: Tensor, drawn: Tensor | None, counts: _Counts
+    ) -> Tensor | None:
+        """[R, P] what the changed inputs add to the gradient of the batch's mean loss."""
+        if not counts.most_changed:
+            return None
+        first = index[:, : counts.most_changed]
+        drawn = None if drawn is None else drawn[:, : counts.most_changed]
+        _, objective, _ = self._objective(self._logits(first), first, drawn)
+        counted = torch.where(counts.mask[:, : counts.most_changed], objective, 0.0)
+        total = self._loss(counted.sum(1) / counts.num_inputs)
+        return torch.autograd.grad(total, self._model.weights)[0]
 
     def _measure_predictions(
-        self, given: Predictions, objective: Tensor, kl: Tensor, mask: Tensor, counts: _Counts
+        self, given: Predictions, objective: Tensor, kl: Tensor, counts: _Counts
     ) -> dict[str, Tensor]:
         """Losses, accuracies and rewards of the predictions made before the update, [R] each."""
-        loss = objectives.cross_entropy(given.logits, given.labels)
-        values = {"train loss": loss.view(mask.shape).mean(1)}
-        if self._config.diagnostics:
-            own_kl = torch.where(self._kl_coef[:, 0] > 0, kl.mean(1), 0.0)  # others have no penalty
-            values |= {"reg objective value": objective.mean(1), "kl reg": own_kl}
-        if self._config.multi_label:
-            return values
-        correct = (given.logits.argmax(-1) == given.labels).float().view(mask.shape)
-        values["train accuracy"] = correct.mean(1)
-        if self._config.diagnostics:
-            value, std = objectives.reward_mean_std(given.logits, given.rewards)
-            reward = value.view(mask.shape)
-            values["reward"] = reward.mean(1)
-            if counts.any_changed:
-                per_input = {
-                    "reg objective": objective,
-                    "train accuracy": correct,
-                    "reward": reward,
-                    "avg reward std": std.view(mask.shape),
-                }
-                values |= _part_means(per_input, mask, counts)
+        kl = torch.where(self._kl_coef > 0, kl, 0.0)  # the others have no penalty
+        whole, parts = measured_per_input(given, objective.flatten(), kl.flatten(), self._config)
+        shape = objective.shape
+        values = {name: value.view(shape).mean(1) for name, value in whole.items()}
+        if counts.most_changed and parts:
+            values |= _part_means({name: v.view(shape) for name, v in parts.items()}, counts)
         return values
 
     def _measure_gradients(
@@ -147,15 +142,10 @@ class StackedTrainer:
         vectors = [self._model.weights, gradient]
         if changed is not None:
             vectors += [changed, gradient - changed]
-        params_norm, *of_gradients = norms(torch.stack(vectors)).unbind()
-        named = {"grad norm": of_gradients[0]}
-        if changed is not None:
-            named[f"grad norm {CHANGED}"] = of_gradients[1] * (
-                counts.num_inputs / counts.of[CHANGED]
-            )
-            named[f"grad norm {OTHERS}"] = of_gradients[2] * (counts.num_inputs / counts.of[OTHERS])
-        relative = {f"normalized {name}": value / params_norm for name, value in named.items()}
-        return {"params_norm": params_norm} | named | relative
+        params, update, *of_parts = norms(torch.stack(vectors)).unbind()
+        shares = {part: number / counts.num_inputs for part, number in counts.of.items()}
+        added = {part: (value, shares[part]) for part, value in zip(shares, of_parts, strict=False)}
+        return gradient_norms(params, update, added)
 
     @torch.no_grad()
     def validate(self) -> list[dict[str, float] | NonFiniteError]:
@@ -178,29 +168,29 @@ class StackedTrainer:
 
 
 class _Counts:
-    """How many inputs of a batch are changed and how many are not, in each of R runs."""
+    """Which inputs of a batch are changed and which are not, in each of R runs, and how many."""
 
-    def __init__(self, num_changed: Tensor, num_inputs: int, device: torch.device) -> None:
-        """``num_changed`` is [R], on the CPU."""
-        self.num_inputs = num_inputs
-        self.device = device
-        self.any_changed = bool(num_changed.any())
-        of_parts = torch.stack([num_changed, num_inputs - num_changed])
+    def __init__(self, changed: Tensor, device: torch.device) -> None:
+        """``changed`` is [R, B], on the CPU."""
+        num_changed, self.num_inputs = changed.sum(1), changed.shape[1]
+        self.most_changed = int(num_changed.max())
+        self.mask = changed.to(device, non_blocking=True)
+        of_parts = torch.stack([num_changed, self.num_inputs - num_changed])
         on_device = of_parts.to(device, non_blocking=True)
         self.of = dict(zip((CHANGED, OTHERS), on_device.unbind(), strict=True))
         some = num_changed > 0
-        self.present = {CHANGED: some, OTHERS: some & (num_changed < num_inputs)}
+        self.present = {CHANGED: some, OTHERS: some & (num_changed < self.num_inputs)}
         """Which runs measure the part: those with changed inputs, and with others beside them."""
 
 
-def _part_means(values: dict[str, Tensor], mask: Tensor, counts: _Counts) -> dict[str, Tensor]:
-    """Means [R] of per-input values [R, B] over the changed inputs ``mask`` and over the others.
+def _part_means(values: dict[str, Tensor], counts: _Counts) -> dict[str, Tensor]:
+    """Means [R] of per-input values [R, B] over the changed inputs and over the others.
 
     They are not finite where a run has no such inputs.
     """
     table = torch.stack(list(values.values()))  # [names, R, B]
     means: dict[str, Tensor] = {}
-    for part, chosen in ((CHANGED, mask), (OTHERS, ~mask)):
+    for part, chosen in ((CHANGED, counts.mask), (OTHERS, ~counts.mask)):
         sums = torch.where(chosen, table, 0.0).sum(-1) / counts.of[part]
         names = [f"{name} {part}" for name in values]
         means |= dict(zip(names, sums.unbind(), strict=True))

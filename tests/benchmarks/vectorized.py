@@ -22,7 +22,8 @@ from common.callbacks import Checkpoints
 from common.experiment import Context
 from common.run_folder import RunFolder
 from sft_vs_rft.config import ControlledConfig
-from sft_vs_rft.vectorized.together import Fit, fit_together
+from sft_vs_rft.vectorized.together import Fit, train_epoch
+from sft_vs_rft.vectorized.trainer import StackedTrainer
 
 _GOLDEN = Path(__file__).parents[1] / "golden/digits_mlp.json"
 _RUNS, _EPOCHS, _ROUNDS = 16, 20, 7
@@ -64,8 +65,10 @@ def _alone(fits: list[Fit], epochs: int) -> None:
 
 def _together(fits: list[Fit], epochs: int) -> None:
     for fit in fits:
-        fit.epochs = fit.trainer.epoch + epochs
-    fit_together(fits)
+        fit.begin()
+    stacked = StackedTrainer([fit.trainer for fit in fits])
+    for _ in range(epochs):
+        train_epoch(fits, stacked)
     for fit in fits:
         fit.trainer.close()
 

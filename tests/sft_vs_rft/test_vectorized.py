@@ -31,9 +31,9 @@ DIFFERENT: list[dict[str, Any]] = [
     {"random_seed": 8, "samples_rnd_seed": None, "init_rnd_seed": None},
     {"frac_samples_to_modify_labels": 0},
     {"frac_samples_to_modify_labels": 0.05, "min_reward": -0.3},
-    {"frac_samples_to_modify_labels": 1, "reward_type": "labels_with_custom"},
     {"kl_regularization_coeff": 0.4, "logits_temperature": 2},
     {"kl_regularization_coeff": 0.7, "kl_reg_ref_unif": True, "reward_type": "labels_with_custom"},
+    {"frac_samples_to_modify_labels": 1, "reward_type": "labels_with_custom"},
 ]
 PRETRAIN = {
     "opt_method": "supervised",
@@ -100,10 +100,11 @@ def made_both_ways(workplace: Workplace, **document: Any) -> None:
         ({"optimizer": "adam"}, DIFFERENT),
         ({"optimizer": "sgd", "lr": 0.1}, DIFFERENT),
         ({"opt_method": "supervised", "validate_every": 3}, DIFFERENT),
+        ({"opt_method": "reinforce", "optimizer": "sgd", "lr": 0.1}, DIFFERENT[:-1]),
         ({**PRETRAIN, "diagnostics": False}, DIFFERENT[:4]),
         (PRETRAIN, [DIFFERENT[0], DIFFERENT[1], DIFFERENT[3], {"kl_regularization_coeff": 0.5}]),
     ],
-    ids=["adam", "sgd", "supervised", "not measured", "pretraining"],
+    ids=["adam", "sgd", "supervised", "sampled", "not measured", "pretraining"],
 )
 def test_runs_together_equal_runs_alone(
     workplace: Workplace, shared: dict[str, Any], members: list[dict[str, Any]]
@@ -115,6 +116,41 @@ def test_runs_together_equal_runs_alone(
         assert_equal_runs(folder, alone[name])
         assert folder.read_status()["num_together"] == len(members)
         assert alone[name].read_status()["num_together"] == 1
+
+
+def test_each_stops_early_for_itself(workplace: Workplace) -> None:
+    stopping = {
+        "epochs": 12, "optimizer": "sgd", "score_metric_name": "test loss", "early_stop": True,
+        "early_stop_restore_best_weights": True, "theory_every": 4, "theory_inputs": 5,
+    }  # fmt: skip
+    steps = [{"lr": 3.0}, {"lr": 0.3}, {"lr": 1.0, "random_seed": 5}]
+    made_both_ways(workplace, configurations=configurations(steps, **stopping))
+    alone = by_name(workplace, "alone")
+    ends = {}
+    for name, folder in by_name(workplace, "together").items():
+        assert_equal_runs(folder, alone[name])
+        summary = read_json(folder.summary)
+        assert summary["stop_reason"] == read_json(alone[name].summary)["stop_reason"]
+        ends[folder.read_status()["ended"]] = len(without_seconds(folder))
+        tables = [pd.read_parquet(f.table("theory")) for f in (folder, alone[name])]
+        np.testing.assert_allclose(*[t.to_numpy(dtype=float) for t in tables], rtol=1e-4)
+    in_order_of_end = [epochs for _, epochs in sorted(ends.items())]
+    assert in_order_of_end == sorted(in_order_of_end)
+    assert len(set(in_order_of_end)) > 1
+
+
+@pytest.mark.parametrize("method", ["expected_reinforce", "reinforce"])
+def test_measuring_does_not_change_what_runs_learn(workplace: Workplace, method: str) -> None:
+    for measured in (True, False):
+        runs = configurations(DIFFERENT, opt_method=method, diagnostics=measured)
+        plan = workplace.write_plan(str(measured), vectorize=True, configurations=runs)
+        assert workplace.run_plan(plan).status == 0
+    measured, plain = (
+        [checkpoint.load(f.checkpoints / "last.pt")["model"] for f in workplace.folders(plan)]
+        for plan in ("True", "False")
+    )
+    for one, other in zip(measured, plain, strict=True):
+        assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
 @pytest.mark.parametrize(
@@ -155,32 +191,16 @@ def test_a_stack_computes_what_its_models_do() -> None:
     torch.testing.assert_close(StackedModel(models)(inputs), expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"opt_method": "reinforce"},
-        {"early_stop": True},
-        {"precision": "bf16"},
-        {"model_type": "resnet18"},
-        {"gpu_ids": [0, 1]},
-        {"use_wandb": True},
-    ],
-    ids=lambda changes: next(iter(changes)),
-)
-def test_what_cannot_be_batched_has_no_key(changes: dict[str, Any]) -> None:
-    assert ControlledConfig.model_validate(TINY_DIGITS | {"epochs": 2}).vectorize_key()
-    assert ControlledConfig.model_validate(TINY_DIGITS | changes).vectorize_key() is None
+def test_runs_are_alike_when_they_differ_in_numbers_and_seeds_alone() -> None:
+    def key(**changes: Any) -> str:
+        return ControlledConfig.model_validate(TINY_DIGITS | changes).vectorize_key()
 
-
-def test_runs_that_differ_in_more_than_numbers_have_different_keys() -> None:
-    keys = [
-        ControlledConfig.model_validate(TINY_DIGITS | changes).vectorize_key()
-        for changes in (
-            {}, {"epochs": 3}, {"batch_size": 16}, {"optimizer": "sgd"}, {"num_test_samples": 41},
-            {"mlp_hidden_layer_sizes": [9]}, {"opt_method": "expected_reinforce"},
-            {"diagnostics": False}, {"gpu_ids": [0]},
+    assert {key(**changes) for changes in DIFFERENT} == {key()}
+    others = [
+        key(**{name: value}) for name, value in (
+            ("epochs", 3), ("batch_size", 16), ("optimizer", "sgd"), ("num_test_samples", 41),
+            ("mlp_hidden_layer_sizes", [9]), ("opt_method", "reinforce"), ("diagnostics", False),
+            ("gpu_ids", [0]), ("early_stop", True),
         )
     ]  # fmt: skip
-    assert len(set(keys)) == len(keys)
-    same = [ControlledConfig.model_validate(TINY_DIGITS | m).vectorize_key() for m in DIFFERENT]
-    assert len(set(same)) == 1
+    assert len({key(), *others}) == 1 + len(others)

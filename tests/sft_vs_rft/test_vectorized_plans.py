@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from common import checkpoint
+from common.display import Display
 from common.experiment import Member
 from common.run_folder import RunFolder, read_json_lines
 from common.scheduling.attempt import attempt
@@ -47,26 +48,16 @@ def study(epochs: int) -> list[dict[str, Any]]:
 
 
 def test_stages_follow_each_other_together(workplace: Workplace) -> None:
-    document = {"configurations": study(3), "seeds": [1, 2, 3, 4]}
-    made_both_ways(workplace, **document)
-    workers = workplace.write_plan(
-        "workers", **document, vectorize=True, multiprocess=True, num_parallel=2
-    )
-    assert workplace.run_plan(workers).status == 0
+    made_both_ways(workplace, configurations=study(3), seeds=[1, 2, 3, 4])
     alone = by_name(workplace, "alone")
     assert len(alone) == 16
-    for plan, slots in (("together", 1), ("workers", 2)):
-        for name, folder in by_name(workplace, plan).items():
-            assert_equal_runs(folder, alone[name])
-            number = folder.read_status()["num_together"]
-            if name.startswith("reinforce"):
-                assert number == 1
-            elif slots == 1 or name.startswith("pretrain"):
-                assert number == 4 // slots  # later it depends on which worker ends first
-            for tensor in checkpoint.load(folder.checkpoints / "last.pt")["model"].values():
-                assert tensor.untyped_storage().nbytes() == tensor.nbytes
-        with (workplace.path / "outputs/exps" / plan / "index.csv").open() as file:
-            assert [row["status"] for row in csv.DictReader(file)] == ["done"] * 16
+    for name, folder in by_name(workplace, "together").items():
+        assert_equal_runs(folder, alone[name])
+        assert folder.read_status()["num_together"] == 4
+        for tensor in checkpoint.load(folder.checkpoints / "last.pt")["model"].values():
+            assert tensor.untyped_storage().nbytes() == tensor.nbytes
+    with (workplace.path / "outputs/exps/together/index.csv").open() as file:
+        assert [row["status"] for row in csv.DictReader(file)] == ["done"] * 16
 
 
 def test_one_that_fails_fails_alone(workplace: Workplace) -> None:
@@ -107,30 +98,31 @@ def test_one_that_fails_fails_alone(workplace: Workplace) -> None:
 
 
 LONG = configurations(
-    [{}, {"lr": 0.01, "random_seed": 5}], optimizer="sgd", lr=0.02, epochs=300,
+    [{}, {"lr": 0.002, "random_seed": 5}], optimizer="sgd", lr=0.004, epochs=300,
     validate_every=80, save_checkpoints=True, save_every_num_val=3,
 )  # fmt: skip
 
 
-def stopped(workplace: Workplace, number: signal.Signals, **document: Any) -> Path:
-    """A plan that was stopped in the middle of its epochs."""
-    plan = workplace.write_plan("together", configurations=LONG, vectorize=True, **document)
-    process = workplace.start(plan)
+def run_and_disturb(workplace: Workplace, plan: Path, disturb: Callable[[], None]) -> int:
+    """Runs the plan in this process, but for its workers; gives the exit status."""
 
-    def is_under_way() -> bool:
-        assert process.poll() is None, process.communicate()
-        return any(num_lines(folder.metrics) > 20 for folder in workplace.folders("together"))
+    def when_under_way() -> None:
+        def is_under_way() -> bool:
+            return any(num_lines(f.metrics) > 20 for f in workplace.folders("together"))
 
-    wait_for(is_under_way)
-    process.send_signal(number)
-    process.communicate()
-    assert process.returncode == (130 if number == signal.SIGINT else -number)
-    return plan
+        wait_for(is_under_way, seconds=120)
+        disturb()
+
+    thread = threading.Thread(target=when_under_way)
+    thread.start()
+    status = workplace.run_plan(plan).status
+    thread.join()
+    return status
 
 
-def made_alone(workplace: Workplace) -> dict[str, RunFolder]:
+def made_alone(workplace: Workplace, **document: Any) -> dict[str, RunFolder]:
     """The same runs, made alone and never stopped."""
-    whole = workplace.write_plan("alone", configurations=LONG)
+    whole = workplace.write_plan("alone", configurations=LONG, **document)
     assert workplace.run_plan(whole).status == 0
     return by_name(workplace, "alone")
 
@@ -142,51 +134,63 @@ def assert_whole(workplace: Workplace, alone: dict[str, RunFolder]) -> None:
         assert_equal_runs(folder, alone[name])
 
 
-def test_after_a_kill_runs_at_different_epochs_go_on_together(workplace: Workplace) -> None:
-    plan = stopped(workplace, signal.SIGKILL)
-    alone = made_alone(workplace)
+def test_after_ctrl_c_runs_at_different_epochs_go_on_together(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = workplace.write_plan("together", configurations=LONG, vectorize=True)
+    status = run_and_disturb(workplace, plan, lambda: os.kill(os.getpid(), signal.SIGINT))
+    assert status == 130
     folders = workplace.folders("together")
-    further = alone[folders[1].path.name]  # the second one's checkpoint is of a later epoch
+    for folder in folders:
+        assert folder.read_status()["status"] == "interrupted"
+        state = checkpoint.load(folder.checkpoints / "last.pt")
+        assert state["epoch"] == num_lines(folder.metrics) < 240
+
+    alone = made_alone(workplace)
+    further = alone[folders[1].path.name]
     shutil.copy(further.metrics, folders[1].metrics)
     shutil.copy(further.checkpoints / "epoch_240.pt", folders[1].checkpoints / "last.pt")
-    epochs = [checkpoint.load(f.checkpoints / "last.pt")["epoch"] for f in folders]
-    assert epochs == [0, 240]
+    shown: list[int] = []
+    monkeypatch.setattr(Display, "progress", lambda self, tasks, done, total: shown.append(done))
     assert workplace.run_plan(plan).status == 0
+    assert shown == list(range(shown[0], 301))  # of the run furthest behind
     assert {folder.read_status()["num_together"] for folder in folders} == {2}
     assert_whole(workplace, alone)
 
 
-def test_after_ctrl_c_each_can_go_on_alone(workplace: Workplace) -> None:
-    plan = stopped(workplace, signal.SIGINT)
-    for folder in workplace.folders("together"):
-        assert folder.read_status()["status"] == "interrupted"
-        state = checkpoint.load(folder.checkpoints / "last.pt")
-        assert state["epoch"] == num_lines(folder.metrics) < 300
-    assert workplace.run_plan(plan, "--set", "vectorize=false").status == 0
-    assert {f.read_status()["num_together"] for f in workplace.folders("together")} == {1}
-    assert_whole(workplace, made_alone(workplace))
-
-
-def test_runs_that_lose_their_worker_go_on_alone(workplace: Workplace) -> None:
+def test_workers_share_runs_and_those_that_lose_theirs_go_on_alone(workplace: Workplace) -> None:
     plan = workplace.write_plan(
-        "together", configurations=LONG, vectorize=True, multiprocess=True, num_parallel=1
-    )
-    numbers = []
+        "together", configurations=LONG, seeds=[1, 2], vectorize=True,
+        multiprocess=True, num_parallel=2,
+    )  # fmt: skip
+    killed = []
 
     def kill() -> None:
-        wait_for(lambda: any(num_lines(f.metrics) > 20 for f in workplace.folders("together")))
-        status = workplace.folders("together")[0].read_status()
-        numbers.append(status["num_together"])
-        os.kill(status["pid"], signal.SIGKILL)
+        statuses = [folder.read_status() for folder in workplace.folders("together")]
+        killed.append(next(s["pid"] for s in statuses if s["status"] == "running"))
+        os.kill(killed[0], signal.SIGKILL)
 
-    killer = threading.Thread(target=kill)
-    killer.start()
-    assert workplace.run_plan(plan).status == 0
-    killer.join()
-    assert numbers == [2]
-    for folder in workplace.folders("together"):
-        status = folder.read_status()
-        assert (status["num_together"], status["attempt"]) == (1, 2)
+    assert run_and_disturb(workplace, plan, kill) == 0
+    assert_whole(workplace, made_alone(workplace, seeds=[1, 2]))
+    statuses = [folder.read_status() for folder in workplace.folders("together")]
+    assert (
+        sorted((s["num_together"], s["attempt"]) for s in statuses) == [(1, 2)] * 2 + [(2, 1)] * 2
+    )
+
+
+def test_the_user_is_told_once_why_runs_are_made_alone(workplace: Workplace) -> None:
+    runs = [{}, {"lr": 0.2}, {"mlp_hidden_layer_sizes": [9]}]
+    runs += [{"precision": "bf16"}, {"precision": "bf16", "lr": 0.2}]
+    plan = workplace.write_plan(configurations=configurations(runs, epochs=1), vectorize=True)
+    told = workplace.run_plan(plan).err
+    numbers = [f.read_status()["num_together"] for f in workplace.folders()]
+    assert numbers == [2, 2, 1, 1, 1]
+    assert [line for line in told.splitlines() if "'vectorize'" in line] == [
+        "warning: 'vectorize': run2 made alone: no other run differs from it only in numbers and "
+        "seeds",
+        "warning: 'vectorize': run3 and 1 more made alone: 'precision' = 'bf16', and only "
+        "'float32' can be batched",
+    ]
 
 
 def stop_at_once(members: Sequence[Member]) -> None:
