@@ -25,7 +25,7 @@ from common.errors import UserError
 from common.experiment import EXPERIMENTS
 from common.plan import load_plan, plan_folder
 from common.plan_reading import parse_assignment
-from common.program import EXIT_FAILED, Wishes, run_plan
+from common.program import EXIT_FAILED, Request, run_plan
 from common.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
 from common.schema import SCHEMA_PATH, write_schema
 from common.standing import standing
@@ -186,9 +186,24 @@ class _Console(logging.Handler):
         warning = record.levelno >= logging.WARNING
         if record.name == ATTEMPT_LOG:
             return
-        if warning or record.name in _PLAN_LEVEL:
+        if record.name == report.__name__:
+            tqdm.write(self.format(record), file=sys.stdout)
+        elif warning or record.name in _PLAN_LEVEL:
             prefix = f"{record.levelname.lower()}: " if warning else ""
             tqdm.write(prefix + self.format(record), file=sys.stderr)
+
+
+def _log_file(args: argparse.Namespace) -> logging.Handler:
+    name = f"{args.log_file_name_prefix}_{time.strftime('%Y-%m-%d_%H-%M-%S')}.log"
+    try:
+        args.log_dir.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(args.log_dir / name, encoding="utf-8", delay=True)
+    except OSError as error:
+        raise UserError(
+            f"--log_dir {args.log_dir}: cannot be made ({error.strerror}); choose another folder"
+        ) from None
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    return handler
 
 
 @contextmanager
@@ -196,10 +211,7 @@ def _logging(args: argparse.Namespace) -> Iterator[None]:
     """Inside the block, what is logged goes to the console, and to a file if that is asked for."""
     handlers: list[logging.Handler] = [_Console()]
     if args.save_logs:
-        args.log_dir.mkdir(parents=True, exist_ok=True)
-        name = f"{args.log_file_name_prefix}_{time.strftime('%Y-%m-%d_%H-%M-%S')}.log"
-        handlers.append(logging.FileHandler(args.log_dir / name, encoding="utf-8"))
-        handlers[-1].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handlers.append(_log_file(args))
     root = logging.getLogger()
     root.setLevel(logging.INFO)
     before, root.handlers[:] = root.handlers[:], handlers
@@ -225,7 +237,7 @@ def _run(args: argparse.Namespace) -> int:
         return 0
     if args.status:
         folder = plan_folder(_plan_path(args), EXPERIMENTS, _overrides(args))
-        print(standing(folder, args.only))
+        report.say(standing(folder, args.only))
         return 0
     plan = load_plan(
         _plan_path(args),
@@ -233,13 +245,13 @@ def _run(args: argparse.Namespace) -> int:
         overrides=_overrides(args),
         check_figure=plots.check_options,
     )
-    wishes = Wishes(
+    request = Request(
         args.only, args.retry_failed, args.fresh, args.fail_fast, args.disable_console_log
     )
     if args.dry_run:
-        print(report.dry_run(plan, wishes.select(plan)))
+        report.say(report.dry_run(plan, request.select(plan)))
         return 0
-    return run_plan(plan, wishes, plots.draw)
+    return run_plan(plan, request, plots.draw)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,6 +12,7 @@ from common.config import resolve_sound_keys
 from common.errors import ConfigError, Problem, UserError
 from common.expansion import Draft, axes, drafts
 from common.experiment import Experiment, Reference
+from common.placing import place
 from common.plan_document import PlanDocument
 from common.plan_reading import Entry, Reading, read_plan
 from common.registry import Registry, suggestion
@@ -54,10 +55,10 @@ class Run:
         return f"configurations[{self.configuration}]"
 
     @property
-    def folder_name(self) -> str:
-        """Name, the first eight digits of the fingerprint, and the repetition after the first."""
+    def tag(self) -> str:
+        """The end of the folder's name: eight digits of the fingerprint, and any repetition."""
         repetition = f"-rep{self.repetition}" if self.repetition else ""
-        return f"{self.name}-{self.fingerprint[:8]}{repetition}"
+        return f"{self.fingerprint[:8]}{repetition}"
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,7 @@ def load_plan(
     if problems:
         raise ConfigError(path.name, [reading.placed(problem) for problem in problems])
 
-    for run in expansion.runs:
-        run.folder = Path(run.config.outputs_dir) / path.stem / run.folder_name
+    place(expansion.runs, path.stem)
     return Plan(
         path, reading.document, reading.effective, expansion.runs, expansion.folder(path.stem)
     )

@@ -36,7 +36,7 @@ EXIT_FAILED = 1
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Request:
     """What the command line says beyond the plan."""
 
     only: str | None = None
@@ -50,14 +50,14 @@ class Wishes:
         return select(plan, only=self.only, retry_failed=self.retry_failed, fresh=self.fresh)
 
 
-def run_plan(plan: Plan, wishes: Wishes, draw: Draw) -> int:
+def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
     """Makes the plan's runs and draws its figures; gives the exit status.
 
     Raises:
         UserError: a file that a run needs is missing or unfit, a GPU does not exist, or another
             process runs the plan; nothing has been written.
     """
-    selection = wishes.select(plan)
+    selection = request.select(plan)
     waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
     _preflight(plan, waiting)
     use_gpus = gpus_are_usable(_gpu_ids(plan, waiting))
@@ -69,19 +69,19 @@ def run_plan(plan: Plan, wishes: Wishes, draw: Draw) -> int:
     stop = StopFlag()
     with _lock(plan.folder), stop.listening():
         try:
-            return _run_locked(plan, wishes, use_gpus, stop, draw)
+            return _run_locked(plan, request, use_gpus, stop, draw)
         except KeyboardInterrupt:
             log.warning("stopped at once; the same command goes on from the last checkpoints")
             return stop.exit_status
 
 
-def _run_locked(plan: Plan, wishes: Wishes, use_gpus: bool, stop: StopFlag, draw: Draw) -> int:
-    selection = wait_for_leftover_workers(wishes.select(plan))
+def _run_locked(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, draw: Draw) -> int:
+    selection = wait_for_leftover_workers(request.select(plan))
     if selection.fresh:
         waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
         put_aside(plan, waiting)
     states = [selection.states[run].state for run in selection.to_make]
-    display = Display(plan.document.name or plan.source.stem, states, quiet=wishes.quiet)
+    display = Display(plan.document.name or plan.source.stem, states, quiet=request.quiet)
     slots = plan.document.num_parallel if plan.document.multiprocess else 1
     threads = max(1, len(os.sched_getaffinity(0)) // slots)
     executor: Executor
@@ -92,13 +92,13 @@ def _run_locked(plan: Plan, wishes: Wishes, use_gpus: bool, stop: StopFlag, draw
         executor = InProcess(stop, display.progress)
     runner = PlanRunner(
         plan, selection, executor, display, stop,
-        threads=threads, use_gpus=use_gpus, fail_fast=wishes.fail_fast,
+        threads=threads, use_gpus=use_gpus, fail_fast=request.fail_fast,
     )  # fmt: skip
     try:
         runner.run()
     finally:
         display.close()
-    print(report.outcome(plan, selection, runner.states))
+    report.say(report.outcome(plan, selection, runner.states))
     if stop.signal is not None:
         log.warning("stopped; the same command goes on from the checkpoints")
         return stop.exit_status
@@ -116,7 +116,7 @@ def _draw_figures(plan: Plan, draw: Draw, *, may_lack_runs: bool) -> bool:
     all_drawn = True
     for name, options in plan.document.figure_requests():
         try:
-            print(report.paths(draw(name, [plan.folder.path], **options)))
+            report.say(report.paths(draw(name, [plan.folder.path], **options)))
         except UserError as error:
             log.log(
                 logging.WARNING if may_lack_runs else logging.ERROR, "figure %s: %s", name, error

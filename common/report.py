@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping
@@ -15,7 +16,14 @@ from common.selection import Selection
 from common.status import DONE, FAILED, RUNNING
 from common.tables import as_text
 
+log = logging.getLogger(__name__)
+
 _MOST_ROWS = 40
+
+
+def say(text: str) -> None:
+    """Puts what was asked for on standard output, and into the log file if there is one."""
+    log.info("%s", text)
 
 
 def dry_run(plan: Plan, selection: Selection) -> str:

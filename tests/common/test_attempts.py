@@ -7,11 +7,8 @@ from typing import Any
 import pytest
 
 from common.run_folder import read_json
+from tests.common.plans import toy
 from tests.conftest import TINY_DIGITS, TOY, Workplace
-
-
-def toy(**base: Any) -> dict[str, Any]:
-    return {"base_config": {"epochs": 3, "random_seed": 1, **base}}
 
 
 def test_provenance_tells_of_every_attempt(workplace: Workplace) -> None:

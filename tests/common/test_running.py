@@ -177,6 +177,15 @@ def test_save_logs(workplace: Workplace) -> None:
     workplace.run_plan(plan, "--save_logs", "--log_dir", "logs", "--log_file_name_prefix", "toy")
     (log,) = (workplace.path / "logs").glob("toy_*.log")
     assert "exp: done" in log.read_text()
+    assert "status  score" in log.read_text()
+
+
+def test_a_folder_of_logs_that_cannot_be_made(workplace: Workplace) -> None:
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
+    outcome = workplace.run_plan(plan, "--save_logs", "--log_dir", str(plan))
+    assert (outcome.status, workplace.files()) == (2, [])
+    assert "--log_dir" in outcome.err
+    assert "cannot be made" in outcome.err
 
 
 def test_several_gpus_on_a_machine_without_any_are_a_warning(

@@ -27,6 +27,18 @@ def test_only_what_is_missing_is_made(workplace: Workplace) -> None:
     assert first.read_status() == attempts
 
 
+def test_a_renamed_run_keeps_its_folder(workplace: Workplace) -> None:
+    first, second = toy(experiment_name="first"), toy(experiment_name="second")
+    workplace.run_plan(workplace.write_plan(experiment=TOY, configurations=[first]))
+    (folder,) = workplace.folders()
+    before = folder.status.read_text()
+    outcome = workplace.run_plan(workplace.write_plan(experiment=TOY, configurations=[second]))
+    assert outcome.status == 0
+    assert [found.path for found in workplace.folders()] == [folder.path]
+    assert folder.status.read_text() == before
+    assert index(workplace)["second"]["folder"] == folder.path.name
+
+
 def test_the_plan_in_the_plans_folder_goes_on_with_its_runs(workplace: Workplace) -> None:
     plan = workplace.write_plan(
         experiment=TOY, configurations=[{**toy(), "options": {"lr": [1, 2]}, "seeds": [1, 2]}]

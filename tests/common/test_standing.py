@@ -11,11 +11,8 @@ from typing import Any
 import pytest
 
 from common.run_folder import PlanFolder
+from tests.common.plans import toy
 from tests.conftest import TOY, Workplace
-
-
-def toy(**base: Any) -> dict[str, Any]:
-    return {"base_config": {"epochs": 3, "random_seed": 1, **base}}
 
 
 @pytest.mark.parametrize("content", ["", "[1]", '"x"', '{"status": "runing"}', '{"status": "done"'])
