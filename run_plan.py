@@ -236,8 +236,8 @@ def _run(args: argparse.Namespace) -> int:
         print(args.write_schema)
         return 0
     if args.status:
-        folder = plan_folder(_plan_path(args), EXPERIMENTS, _overrides(args))
-        report.say(standing(folder, args.only))
+        folder, plan_as_asked = plan_folder(_plan_path(args), EXPERIMENTS, _overrides(args))
+        report.say(standing(folder, plan_as_asked, args.only))
         return 0
     plan = load_plan(
         _plan_path(args),

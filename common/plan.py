@@ -114,8 +114,10 @@ def load_plan(
 
 def plan_folder(
     path: Path, experiments: Registry[Experiment], overrides: Mapping[str, Any]
-) -> PlanFolder:
+) -> tuple[PlanFolder, dict[str, Any]]:
     """Where the plan's own files stand, found without looking at any file its runs read.
+
+    Gives also the plan with the overrides in it.
 
     Raises:
         UserError: the file cannot be read.
@@ -126,7 +128,7 @@ def plan_folder(
     if not expansion.runs:
         problems = [reading.placed(problem) for problem in expansion.problems]
         raise ConfigError(path.name, problems)
-    return expansion.folder(path.stem)
+    return expansion.folder(path.stem), reading.effective
 
 
 def _figure_problems(document: PlanDocument, check_figure: FigureCheck) -> list[Problem]:

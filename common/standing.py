@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from common import status
 from common.index import read_index
-from common.run_folder import PlanFolder, RunFolder
+from common.run_folder import PlanFolder, RunFolder, read_json
 from common.selection import matcher
 from common.status import STATES
 from common.tables import as_text
+
+_OF_RUNS = ("experiment", "seeds", "repetitions", "configurations", "set")
+"""What in a plan says which runs it makes."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +25,11 @@ class _Row:
     folder: RunFolder
 
 
-def standing(folder: PlanFolder, only: str | None = None) -> str:
-    """Table of the plan's runs; of those alone in whose name or stage ``only`` is found."""
+def standing(folder: PlanFolder, plan: Mapping[str, Any], only: str | None = None) -> str:
+    """Table of the plan's runs; of those alone in whose name or stage ``only`` is found.
+
+    ``plan`` is the one asked about: the folder may hold the runs of another variant of it.
+    """
     is_meant = matcher(only)
     rows = [row for row in _rows(folder) if is_meant(row.name, row.stage)]
     if not rows:
@@ -36,7 +43,24 @@ def standing(folder: PlanFolder, only: str | None = None) -> str:
                       found.get("score"), found.get("seconds"), found.get("reason")])  # fmt: skip
     columns = ["name", "fingerprint", "stage", "status", "epochs", "score", "seconds", "reason"]
     counts = ", ".join(f"{states.count(state)} {state}" for state in STATES if state in states)
-    return f"{as_text(columns, cells)}\n{counts} in {folder.path}"
+    lines = [as_text(columns, cells), f"{counts} in {folder.path}"]
+    if not _makes_the_same_runs(plan, folder):
+        lines.append(
+            f"these are the runs of another variant of the plan, {folder.plan} (an edited file, "
+            "another --set, or another file of this name); --dry_run shows yours"
+        )
+    return "\n".join(lines)
+
+
+def _makes_the_same_runs(plan: Mapping[str, Any], folder: PlanFolder) -> bool:
+    """Whether the plan that was run last in the folder makes the runs of ``plan``."""
+    try:
+        last = read_json(folder.plan)
+    except ValueError:
+        last = None
+    if not isinstance(last, dict):
+        return True  # nothing is known of another
+    return all(plan.get(key) == last.get(key) for key in _OF_RUNS)
 
 
 def _rows(folder: PlanFolder) -> Iterator[_Row]:

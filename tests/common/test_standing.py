@@ -62,6 +62,13 @@ def test_status_of_some_runs(workplace: Workplace) -> None:
     assert workplace.run_plan(plan, "--status", "--only", "(").status == 2
 
 
+def test_status_of_another_variant_says_so(workplace: Workplace) -> None:
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
+    workplace.run_plan(plan, "--num_parallel", "1")
+    assert "another variant" not in workplace.run_plan(plan, "--status").out
+    assert "another variant" in workplace.run_plan(plan, "--status", "--set", "epochs=9").out
+
+
 def test_runs_that_leave_the_index_are_told_of(workplace: Workplace) -> None:
     plan = workplace.write_plan(experiment=TOY, configurations=[toy(epochs=1)])
     workplace.run_plan(plan)
