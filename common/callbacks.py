@@ -122,13 +122,22 @@ class Progress(Callback):
 class EarlyStopping(Callback):
     """Ends the fit once the score has not improved for more than ``patience`` checks.
 
-    A check is an epoch with a score, after ``cooldown`` epochs.
+    A check is an epoch with a score, after ``cooldown`` epochs; one in ``every`` epochs, so that a
+    fit that is ended here has just been validated.
     """
 
     def __init__(
-        self, score: Score, *, min_delta: float, patience: int, cooldown: int, restore_best: bool
+        self,
+        score: Score,
+        *,
+        min_delta: float,
+        patience: int,
+        cooldown: int,
+        restore_best: bool,
+        every: int = 1,
     ) -> None:
         self.score = score
+        self.every = every
         self.min_delta = min_delta
         self.patience = patience
         self.cooldown = cooldown
@@ -141,7 +150,8 @@ class EarlyStopping(Callback):
     def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
         """Makes a check and asks for a stop when patience is at its end."""
         value = self.score.of(metrics)
-        if value is None or trainer.epoch <= self.cooldown:
+        is_due = trainer.epoch > self.cooldown and trainer.epoch % self.every == 0
+        if value is None or not is_due:
             return
         if self.best is None or self.score.improves(value, self.best, self.min_delta):
             self.best, self.best_epoch, self.waited = value, trainer.epoch, 0

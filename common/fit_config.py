@@ -74,7 +74,7 @@ class FitConfig(RunConfig):
     early_stop_min_delta: NonNegativeFloat = 0.0
     """Improvement, in units of the score, that counts as one."""
     early_stop_patience: NonNegativeInt = 0
-    """Checks without an improvement that are waited for; one more ends training."""
+    """Checks, one per validation, without an improvement that are waited for; one more ends it."""
     early_stop_cooldown: NonNegativeInt = 0
     """Epochs at the beginning without checks."""
     early_stop_restore_best_weights: bool = False

@@ -124,6 +124,7 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
                     patience=config.early_stop_patience,
                     cooldown=config.early_stop_cooldown,
                     restore_best=config.early_stop_restore_best_weights,
+                    every=config.validate_every,
                 )
             )
         checkpoints = Checkpoints(

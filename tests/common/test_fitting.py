@@ -50,6 +50,7 @@ def stops_after(scores: list[float | None], **keys: Any) -> int | None:
         ([1, 2, 3, 3], {"largest": True}, 4),
         ([1, 1, 1, 1, 1], {"cooldown": 3}, 5),
         ([3, None, None, 2, None, 2], {}, 6),
+        ([3, 3, 2, 3, 3, 3], {"every": 3}, 6),
     ],
 )
 def test_early_stopping(scores: list[Any], keys: dict[str, Any], expected: int | None) -> None:
