@@ -7,13 +7,13 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from common.identity import content_hash, fingerprint
+from common.identity import fingerprint
 
 _CIFAR100 = (
     "cifar-100-python",
     {"train": "16019d7e3df5f24257cddd939b257f8d", "test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
 )
-_PUBLISHED: Mapping[str, tuple[str, Mapping[str, str | int]]] = {
+_PUBLISHED: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "mnist": (
         "MNIST/raw",
         {
@@ -26,10 +26,10 @@ _PUBLISHED: Mapping[str, tuple[str, Mapping[str, str | int]]] = {
     "fmnist": (
         "FashionMNIST/raw",
         {
-            "train-images-idx3-ubyte": 47_040_016,
-            "train-labels-idx1-ubyte": 60_008,
-            "t10k-images-idx3-ubyte": 7_840_016,
-            "t10k-labels-idx1-ubyte": 10_008,
+            "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+            "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
+            "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
+            "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
         },
     ),
     "cifar10": (
@@ -46,8 +46,7 @@ _PUBLISHED: Mapping[str, tuple[str, Mapping[str, str | int]]] = {
     "cifar100": _CIFAR100,
     "cifar100coarse": _CIFAR100,
 }
-"""Folder and files of each data set, with the MD5 of a published file. Of Fashion-MNIST the hashes
-of archives alone are published; its files are known by their number of bytes."""
+"""Folder and files of each data set, with the MD5 of the published files."""
 
 
 def data_edition(dataset: str, data_dir: str) -> str | None:
@@ -58,31 +57,15 @@ def data_edition(dataset: str, data_dir: str) -> str | None:
     """
     folder, published = _PUBLISHED.get(dataset, ("", {}))
     paths = {name: Path(data_dir) / folder / name for name in published}
-    found = {name: path for name, path in paths.items() if path.exists()}
-    if all(_is(path, published[name]) for name, path in found.items()):
-        return None
-    return fingerprint({name: _hash(path, _changed_at(path)) for name, path in found.items()})
-
-
-def _is(path: Path, published: str | int) -> bool:
-    if isinstance(published, int):
-        return path.stat().st_size == published
-    return _md5(path, _changed_at(path)) == published
-
-
-# A plan asks for each of its runs; the time of the last change tells whether to read again.
-
-
-def _changed_at(path: Path) -> int:
-    return path.stat().st_mtime_ns
-
-
-@functools.cache
-def _hash(path: Path, changed_at: int) -> str:
-    return content_hash(path)
+    found = {
+        name: _md5(path, path.stat().st_mtime_ns) for name, path in paths.items() if path.exists()
+    }
+    is_published = all(found[name] == published[name] for name in found)
+    return None if is_published else fingerprint(found)
 
 
 @functools.cache
 def _md5(path: Path, changed_at: int) -> str:
+    """A plan asks for each of its runs; the time of the last change tells whether to read again."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()
