@@ -1,7 +1,7 @@
 """The base of all configuration models, and the messages of what does not fit them.
 
 A configuration is a frozen pydantic model whose field docstrings are the reference of its keys.
-Two markers, written into a field's ``Annotated`` type, say what a key means for a run's identity;
+Markers, written into a field's ``Annotated`` type, say what a key means for a run's identity;
 `Published` adds a value by which published plans say "not given".
 """
 
@@ -27,7 +27,7 @@ from common.nested import Key, key_path, without
 from common.registry import suggestion
 
 
-class _Marker:
+class Marker:
     """A note on a field, found again in ``FieldInfo.metadata``."""
 
     def __init__(self, name: str) -> None:
@@ -37,11 +37,15 @@ class _Marker:
         return self.name
 
 
-NO_EFFECT = _Marker("NO_EFFECT")
+NO_EFFECT = Marker("NO_EFFECT")
 """The key cannot change results: where outputs go, logging, devices, names."""
 
-INPUT_FILE = _Marker("INPUT_FILE")
+INPUT_FILE = Marker("INPUT_FILE")
 """The key names a file or folder that feeds the result; its content counts, not its path."""
+
+INPUT_FILE_OR_ID = Marker("INPUT_FILE_OR_ID")
+"""Like `INPUT_FILE` where such a file or folder exists; otherwise the value is an id, known
+elsewhere, and counts itself."""
 
 
 class Published:
@@ -108,7 +112,7 @@ class Config(BaseModel):
 
     @classmethod
     @functools.cache
-    def marked(cls, marker: _Marker) -> frozenset[str]:
+    def marked(cls, marker: Marker) -> frozenset[str]:
         """Names of the keys that carry ``marker``."""
         return frozenset(
             name for name, field in cls.model_fields.items() if marker in field.metadata
@@ -116,7 +120,7 @@ class Config(BaseModel):
 
     @classmethod
     @functools.cache
-    def _may_hold(cls, marker: _Marker) -> tuple[str, ...]:
+    def _may_hold(cls, marker: Marker) -> tuple[str, ...]:
         """Names of the keys that carry ``marker``, or in whose value one may that does."""
         return tuple(
             name
@@ -124,7 +128,7 @@ class Config(BaseModel):
             if marker in field.metadata or _names_config(field.annotation)
         )
 
-    def marked_values(self, marker: _Marker) -> Iterator[tuple[Key, Any]]:
+    def marked_values(self, marker: Marker) -> Iterator[tuple[Key, Any]]:
         """What is given for the keys that carry ``marker``, in nested configurations too.
 
         Lists and objects are taken apart, so that each value is a single one.
@@ -134,11 +138,29 @@ class Config(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """The keys that can change results, as plain values."""
-        return self.model_dump(mode="json", exclude=set(self.marked(NO_EFFECT)))
+        plain = self.model_dump(mode="json", exclude=set(self.marked(NO_EFFECT)))
+        return {name: _identity(getattr(self, name), value) for name, value in plain.items()}
+
+    def inputs(self) -> Iterator[tuple[Key, str]]:
+        """The given files and folders that feed the result, and references to such, by key."""
+        for key, value in self.marked_values(INPUT_FILE):
+            yield key, str(value)
+        for key, value in self.marked_values(INPUT_FILE_OR_ID):
+            if str(value).startswith("@") or Path(value).exists():
+                yield key, str(value)
 
     def input_files(self) -> dict[str, Path]:
         """The given files and folders that feed the result, by key."""
-        return {key_path(key): Path(value) for key, value in self.marked_values(INPUT_FILE)}
+        return {key_path(key): Path(value) for key, value in self.inputs()}
+
+
+def _identity(value: Any, plain: Any) -> Any:
+    """``plain``, the plain form of ``value``, without what cannot change results in it."""
+    if isinstance(value, Config):
+        return value.identity()
+    if isinstance(value, list | tuple):
+        return [_identity(*pair) for pair in zip(value, plain, strict=True)]
+    return plain
 
 
 def _names_config(annotation: Any) -> bool:
@@ -147,7 +169,7 @@ def _names_config(annotation: Any) -> bool:
     return is_config or any(_names_config(argument) for argument in get_args(annotation))
 
 
-def _leaves(value: Any, key: Key, marker: _Marker, is_marked: bool) -> Iterator[tuple[Key, Any]]:
+def _leaves(value: Any, key: Key, marker: Marker, is_marked: bool) -> Iterator[tuple[Key, Any]]:
     """The single values that stand beneath a marked key, each with its path."""
     if isinstance(value, Config):
         yield from (((*key, *inner), leaf) for inner, leaf in value.marked_values(marker))
@@ -186,12 +208,24 @@ def resolve_sound_keys(
         try:
             return model.model_validate(values), problems
         except ValidationError as error:
-            wrong = _innermost(error.errors())
+            wrong = _innermost([_located(details, values) for details in error.errors()])
         problems = problems or [_as_problem(details, model.key_names()) for details in wrong]
         sound = without(values, [details["loc"] for details in wrong])
         if sound == values:
             return None, problems
         values = sound  # a list may now have too few entries, so it is looked at again
+
+
+def _located(details: ErrorDetails, values: Any) -> ErrorDetails:
+    """The error with the place of its value, without the tags of unions on the way there."""
+    key: list[str | int] = []
+    *way, last = details["loc"]
+    for part in way:
+        if isinstance(values, Mapping) and part not in values:
+            continue  # the tag of a union's member
+        key.append(part)
+        values = values[part]
+    return {**details, "loc": (*key, last)}
 
 
 def _innermost(wrong: list[ErrorDetails]) -> list[ErrorDetails]:

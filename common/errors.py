@@ -27,6 +27,11 @@ class Problem:
         """The same problem, placed at ``where`` (for example ``configurations[0]``)."""
         return Problem(self.message, self.key, self.value, where)
 
+    def below(self, key: str) -> Problem:
+        """The same problem of a configuration that stands at ``key`` of another."""
+        inner = key if self.key is None else f"{key}.{self.key}"
+        return Problem(self.message, inner, self.value, self.where)
+
     def __str__(self) -> str:
         if self.key is None:
             return self.message

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from common.nested import value_at
 from common.run_folder import PlanFolder, write_text
 
 if TYPE_CHECKING:
@@ -68,5 +69,5 @@ class IndexFile:
             "" if state.score is None else state.score,
             "" if state.seconds is None else round(state.seconds, 1),
             os.path.relpath(run.folder, self.plan.folder.path),
-            *(run.written.get(key, "") for key in self.options),
+            *(value_at(run.written, key, "") for key in self.options),
         ]

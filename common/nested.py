@@ -24,6 +24,15 @@ def assign(values: Any, key: Key, value: Any) -> None:
     values[key[-1]] = value
 
 
+def value_at(values: Any, key: str, default: Any = None) -> Any:
+    """What the dotted path ``key`` leads to in ``values``; ``default`` where it leads nowhere."""
+    for part in key.split("."):
+        if not isinstance(values, Mapping) or part not in values:
+            return default
+        values = values[part]
+    return values
+
+
 def with_value(values: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
     """A copy of ``values`` in which the dotted path ``key`` leads to ``value``."""
     first, _, rest = key.partition(".")

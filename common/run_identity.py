@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.config import INPUT_FILE
 from common.errors import Problem
 from common.identity import content_hash, fingerprint
 from common.nested import Key, assign, key_path
@@ -60,9 +59,9 @@ def identify(runs: Iterable[Run], hashes: FileHashes) -> list[Problem]:
 
 def _own_files(run: Run) -> Iterator[tuple[Key, str]]:
     """The input files that no earlier stage makes, with the paths to their keys."""
-    for key, value in run.config.marked_values(INPUT_FILE):
-        if not is_reference(str(value)):
-            yield key, str(value)
+    for key, value in run.config.inputs():
+        if not is_reference(value):
+            yield key, value
 
 
 def _identity(run: Run, hashes: FileHashes) -> dict[str, Any]:

@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from common.config import INPUT_FILE
 from common.errors import Problem
 from common.experiment import Reference
-from common.nested import Key, key_path
+from common.nested import Key, key_path, value_at
 from common.registry import suggestion
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
 _REFERENCE = re.compile(r"@(?P<stage>[\w-]+)\.(?P<file>\w+)")
 _MOST_CANDIDATES = 6
+_NOWHERE = object()
 
 
 @dataclass
@@ -113,7 +113,7 @@ class Stages:
 
     def _candidates(self, run: Run, stage: Stage) -> list[Run]:
         """The stage's runs that agree with ``run`` on all its axes which ``run`` also sets."""
-        shared = tuple(key for key in stage.runs[0].point if key in run.written)
+        shared = tuple(key for key in stage.runs[0].point if _sets(run, key))
         if (stage.id, shared) not in self._matches:
             groups = self._matches[stage.id, shared] = defaultdict(list)
             for member in stage.runs:
@@ -154,14 +154,19 @@ def is_reference(value: str) -> bool:
 
 def _names(run: Run) -> Iterator[_Name]:
     """The references among the run's input files; other keys may hold what looks like one."""
-    for key, value in run.config.marked_values(INPUT_FILE):
-        match = _REFERENCE.fullmatch(str(value))
+    for key, value in run.config.inputs():
+        match = _REFERENCE.fullmatch(value)
         if match:
             yield _Name(key, match["stage"], match["file"])
 
 
 def _agreement(run: Run, keys: tuple[str, ...]) -> tuple[Any, ...]:
-    return (run.repetition, *(_hashable(run.written[key]) for key in keys))
+    return (run.repetition, *(_hashable(value_at(run.written, key)) for key in keys))
+
+
+def _sets(run: Run, key: str) -> bool:
+    """Whether the plan writes a value for the (dotted) key of ``run``."""
+    return value_at(run.written, key, _NOWHERE) is not _NOWHERE
 
 
 def _hashable(value: Any) -> Any:
@@ -174,7 +179,7 @@ def _hashable(value: Any) -> Any:
 
 def _undecided(run: Run, stage: Stage) -> list[str]:
     """The stage's axes that ``run`` does not set."""
-    return [key for key in stage.runs[0].point if key not in run.written]
+    return [key for key in stage.runs[0].point if not _sets(run, key)]
 
 
 def _not_one(run: Run, stage: Stage, candidates: list[Run]) -> str:
@@ -190,5 +195,5 @@ def _not_one(run: Run, stage: Stage, candidates: list[Run]) -> str:
             f"fits {len(candidates)} runs of '{stage.id}': {shown}{more}; set {undecided} here "
             "too, to choose one"
         )
-    own = {key: run.written[key] for key in stage.runs[0].point if key in run.written}
+    own = {key: value_at(run.written, key) for key in stage.runs[0].point if _sets(run, key)}
     return f"fits no run of '{stage.id}' with {own}; its runs: {shown}{more}"

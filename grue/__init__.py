@@ -1,0 +1,1 @@
+"""Language models: sampling, supervised finetuning and reinforcement finetuning on text."""

@@ -1,0 +1,1 @@
+"""Language models as policies: text in, tokens and log-probabilities out."""

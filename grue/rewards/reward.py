@@ -1,0 +1,40 @@
+"""What a reward is: numbers for outputs, whole or token by token."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.config import Config
+from common.registry import Registry
+from grue.metrics.metric import NoArgs
+from grue.texts import Texts
+
+Rewards = NDArray[np.float64]
+"""[N] one number per output, or [N, T] one per token, zero after an output's end."""
+
+ArgsT = TypeVar("ArgsT", bound=Config)
+
+
+class Reward(ABC, Generic[ArgsT]):
+    """Built once per run from its args; what is costly to load is loaded at the first use."""
+
+    Args: ClassVar[type[Config]] = NoArgs
+    """The model of the reward's keys (its ``args``)."""
+
+    def __init__(self, args: ArgsT) -> None:
+        self.args = args
+
+    @abstractmethod
+    def __call__(self, texts: Texts) -> Rewards:
+        """[N] or [N, T], in the reward's own units.
+
+        Raises:
+            UserError: what the reward needs is missing (a package, data, a reference).
+        """
+
+
+REWARDS: Registry[type[Reward[Any]]] = Registry("reward")

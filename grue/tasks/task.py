@@ -1,0 +1,58 @@
+"""What a task is: where its inputs and references come from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
+
+from common.config import INPUT_FILE, Config, OptionalText
+from common.registry import Registry
+
+Split = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One input of a task."""
+
+    id: str
+    prompt: str
+    references: tuple[str, ...]
+    """The texts that would be right; none where the task has none."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """What else rewards and metrics of the task need to know."""
+
+
+class TaskArgs(Config):
+    """The keys of ``datapool.args`` that every task has."""
+
+    path: Annotated[OptionalText, INPUT_FILE] = None
+    """Local data in the hub's schema: a file, or a folder with one file per split (JSONL, CSV or
+    parquet); None loads from the hub."""
+
+
+ArgsT = TypeVar("ArgsT", bound=Config)
+
+
+class Task(ABC, Generic[ArgsT]):
+    """A source of samples; built once per run from its args."""
+
+    Args: ClassVar[type[Config]] = TaskArgs
+    """The model of the task's keys."""
+
+    def __init__(self, args: ArgsT) -> None:
+        self.args = args
+
+    @abstractmethod
+    def samples(self, split: Split) -> list[Sample]:
+        """The samples of a split, in the order of the source.
+
+        Raises:
+            UserError: the data cannot be loaded, or lacks columns (those needed and those found
+                are named).
+        """
+
+
+TASKS: Registry[type[Task[Any]]] = Registry("task")

@@ -1,0 +1,38 @@
+"""What a model wrote, and what it wrote it for: the input of every reward and metric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Texts:
+    """N outputs, each with its prompt, references and metadata."""
+
+    prompts: Sequence[str]
+    """[N] the prompts, whole: not as truncated for the model."""
+    outputs: Sequence[str]
+    """[N] what the model wrote, without special tokens; may be empty."""
+    references: Sequence[Sequence[str]]
+    """[N] the texts that would have been right; none where the task has none."""
+    metadata: Sequence[Mapping[str, Any]]
+    """[N] what else the task knows of the input."""
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` where the lengths differ."""
+        lengths = {
+            name: len(getattr(self, name))
+            for name in ("prompts", "outputs", "references", "metadata")
+        }
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"lengths differ: {lengths}")
+
+    def __len__(self) -> int:
+        return len(self.outputs)
+
+    def __getitem__(self, rows: slice) -> Texts:
+        return Texts(
+            self.prompts[rows], self.outputs[rows], self.references[rows], self.metadata[rows]
+        )
