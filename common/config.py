@@ -8,7 +8,8 @@ Markers, written into a field's ``Annotated`` type, say what a key means for a r
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
@@ -125,7 +126,7 @@ class Config(BaseModel):
         return tuple(
             name
             for name, field in cls.model_fields.items()
-            if marker in field.metadata or _names_config(field.annotation)
+            if marker in field.metadata or any(_configs_in(field.annotation))
         )
 
     def marked_values(self, marker: Marker) -> Iterator[tuple[Key, Any]]:
@@ -163,10 +164,22 @@ def _identity(value: Any, plain: Any) -> Any:
     return plain
 
 
-def _names_config(annotation: Any) -> bool:
-    """Whether a type is, or names among its arguments, a configuration model."""
-    is_config = isinstance(annotation, type) and issubclass(annotation, Config)
-    return is_config or any(_names_config(argument) for argument in get_args(annotation))
+def _configs_in(annotation: Any) -> Iterator[type[Config]]:
+    """The configuration models that a type is, or names among its arguments."""
+    if isinstance(annotation, type) and issubclass(annotation, Config):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _configs_in(argument)
+
+
+def _keys_beside(models: Iterable[type[Config]], key: Key) -> list[str]:
+    """The keys that ``models`` know where the path ``key`` ends."""
+    here = list(models)
+    for part in key[:-1]:
+        if isinstance(part, str):
+            fields = [model.model_fields[part] for model in here if part in model.model_fields]
+            here = [inner for field in fields for inner in _configs_in(field.annotation)]
+    return [name for model in here for name in model.key_names()]
 
 
 def _leaves(value: Any, key: Key, marker: Marker, is_marked: bool) -> Iterator[tuple[Key, Any]]:
@@ -209,7 +222,7 @@ def resolve_sound_keys(
             return model.model_validate(values), problems
         except ValidationError as error:
             wrong = _innermost([_located(details, values) for details in error.errors()])
-        problems = problems or [_as_problem(details, model.key_names()) for details in wrong]
+        problems = problems or [_as_problem(details, model) for details in wrong]
         sound = without(values, [details["loc"] for details in wrong])
         if sound == values:
             return None, problems
@@ -234,13 +247,28 @@ def _innermost(wrong: list[ErrorDetails]) -> list[ErrorDetails]:
     return [details for details in wrong if details["loc"] not in outer]
 
 
-def _as_problem(details: ErrorDetails, known: list[str]) -> Problem:
+def _as_problem(details: ErrorDetails, model: type[Config]) -> Problem:
     key = key_path(details["loc"])
     if details["type"] == "missing":
         return Problem("this key is required", key)
     if details["type"] == "extra_forbidden":
-        return Problem(f"unknown key{suggestion(key, known)}", key, details["input"])
+        known = _keys_beside([model], details["loc"])
+        close = suggestion(str(details["loc"][-1]), known)
+        return Problem(f"unknown key{close}", key, details["input"])
+    if details["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return _unknown_member(details, key)
     return Problem(_explanation(details), key, details["input"])
+
+
+def _unknown_member(details: ErrorDetails, key: str) -> Problem:
+    """A value whose ``id`` names none of the configurations that may stand at ``key``."""
+    value = details["input"]
+    name = value.get("id", "") if isinstance(value, Mapping) else value
+    known = re.findall(r"'([^']+)'", details["ctx"].get("expected_tags", ""))
+    if not known:
+        return Problem("this key is required", f"{key}.id")
+    close = suggestion(str(name), known)
+    return Problem(f"unknown{close}; known: {', '.join(known)}", f"{key}.id", name)
 
 
 def _explanation(details: ErrorDetails) -> str:

@@ -1,0 +1,260 @@
+"""The keys of text runs: the published tree of tokenizer, data pool, reward, algorithm, evaluation.
+
+Names and defaults are those of RL4LMs and ml-rlgrad, whose YAML files hold the same tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, Strict, model_validator
+
+from common.config import NO_EFFECT, Config, OptionalText, Published, Seed
+from common.errors import Problem
+from common.fit_config import NonNegativeFloat, PositiveInt
+from common.run_config import RunConfig
+from grue.algorithm_config import AnyAlg, SupervisedAlg, of_generation
+from grue.generation_config import GenerationConfig
+from grue.model_config import (
+    ModelName,
+    ModelOptions,
+    ModelType,
+    Side,
+    TokenizerConfig,
+    unnamed,
+)
+from grue.part_config import MetricConfig, RewardConfig, TaskConfig
+
+Metrics = Annotated[tuple[MetricConfig, ...], Strict(False)]
+GroupSizes = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Strict(False)]
+Fraction = Annotated[Annotated[float, Field(gt=0, le=1)] | None, Published(-1)]
+OptionalCount = Annotated[PositiveInt | None, Published(-1)]
+
+
+class DatapoolConfig(TaskConfig):
+    """The task, and which of its training inputs are used."""
+
+    frac_train_samples: Fraction = None
+    """Share of the training inputs, drawn at random; None (or -1) for all."""
+    num_train_samples: OptionalCount = None
+    """Number of training inputs, drawn at random; None (or -1) for all."""
+    train_samples_rnd_seed: Seed = None
+    """Seed of the draw; None (or -1) follows ``random_seed``."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Two sizes of one subset."""
+        yield from super().problems()
+        if self.frac_train_samples is not None and self.num_train_samples is not None:
+            yield Problem("stands beside 'frac_train_samples'; give one of them",
+                          "num_train_samples", self.num_train_samples)  # fmt: skip
+
+
+class TextConfig(RunConfig):
+    """What all text runs share."""
+
+    tokenizer: TokenizerConfig
+    """The tokenizer, and how prompts are fitted to their length."""
+    datapool: DatapoolConfig
+    """The task, and which of its training inputs are used."""
+    project_name: Annotated[str, NO_EFFECT] = "rl4lm_exps"
+    """Weights & Biases project."""
+    entity_name: Annotated[OptionalText, NO_EFFECT] = None
+    """Weights & Biases user or team."""
+    log_to_wandb: Annotated[bool, NO_EFFECT] = False
+    """Whether metrics also go to Weights & Biases."""
+
+    def problems(self) -> Iterator[Problem]:
+        """What the parts find wrong with their own keys."""
+        yield from super().problems()
+        yield from unnamed(self.tokenizer.model_name, "tokenizer.model_name")
+        yield from (problem.below("datapool") for problem in self.datapool.problems())
+
+
+def _of_metrics(metrics: Metrics, key: str) -> Iterator[Problem]:
+    for position, metric in enumerate(metrics):
+        yield from (problem.below(f"{key}[{position}]") for problem in metric.problems())
+
+
+class EnvArgs(Config):
+    """Limits of an episode, which is one output."""
+
+    max_episode_length: PositiveInt = 512
+    """Most tokens of an output."""
+    max_prompt_length: PositiveInt
+    """Most tokens of a prompt."""
+    terminate_on_eos: bool = False
+    """Whether end-of-sequence ends the output."""
+    prompt_truncation_side: Side = "left"
+    """Where long prompts are cut."""
+    context_start_token: int | None = None
+    """First token of an encoder-decoder model's output: 0 for T5, 2 for BART."""
+    priority_scale: NonNegativeFloat = 0.0
+    """Exponent of the weights by which inputs are drawn; 0 draws all alike."""
+
+
+class EnvConfig(Config):
+    """Where outputs are sampled in reinforcement finetuning."""
+
+    n_envs: PositiveInt = 1
+    """Inputs whose outputs are sampled together."""
+    args: EnvArgs
+    """Limits of an output."""
+
+
+class TrainEvaluation(Config):
+    """How long is trained, and what is measured on the way."""
+
+    eval_batch_size: PositiveInt
+    """Inputs whose outputs are generated together in evaluations."""
+    n_iters: PositiveInt | None = None
+    """Rollouts, each with its update, of reinforcement finetuning."""
+    eval_every: PositiveInt | None = None
+    """Iterations from one evaluation on the validation split to the next."""
+    save_every: PositiveInt = 20
+    """Iterations from one checkpoint to the next."""
+    metrics: Metrics = ()
+    """What is measured of outputs."""
+    generation_kwargs: GenerationConfig | None = None
+    """How outputs are generated in evaluations; None for the algorithm's settings."""
+
+
+class FinetuneConfig(TextConfig):
+    """Finetuning of a language model: by its references or by rewards."""
+
+    experiment_name: Annotated[str, NO_EFFECT] = "rl4lm_experiment"
+    """Name of the run; a template such as ``"{random_seed}"``. Its folder begins with it."""
+    reward_fn: RewardConfig | None = None
+    """What an output is worth, in reinforcement finetuning."""
+    env: EnvConfig | None = None
+    """Where outputs are sampled, in reinforcement finetuning."""
+    alg: AnyAlg
+    """Which algorithm finetunes which model."""
+    train_evaluation: TrainEvaluation
+    """How long is trained, and what is measured on the way."""
+    no_eval_on_train_set: bool = False
+    """Whether evaluations before and after leave out the training split."""
+    log_entire_predictions: Annotated[bool, NO_EFFECT] = False
+    """Whether every evaluation writes all outputs, not only ten of them to the log."""
+    upload_model_to_wandb: Annotated[bool, NO_EFFECT] = False
+    """Whether the model is uploaded to Weights & Biases."""
+    base_path_to_store_results: Annotated[OptionalText, NO_EFFECT] = None
+    """The published name of ``outputs_dir``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _published_folder(cls, values: Any) -> Any:
+        return renamed(values, "base_path_to_store_results")
+
+    @property
+    def model_type(self) -> ModelType:
+        """Whether the model continues its prompt or reads it through an encoder."""
+        return self.alg.model_type
+
+    @property
+    def evaluation_settings(self) -> GenerationConfig | None:
+        """How outputs for the validation and test splits are generated."""
+        return self.train_evaluation.generation_kwargs or self.training_settings
+
+    @property
+    def training_settings(self) -> GenerationConfig | None:
+        """How outputs for the training split are generated."""
+        if isinstance(self.alg, SupervisedAlg):
+            return self.alg.generation_kwargs or self.train_evaluation.generation_kwargs
+        return self.alg.policy.args.generation_kwargs
+
+    def problems(self) -> Iterator[Problem]:
+        """Keys that the algorithm needs, and what the parts find wrong with theirs."""
+        yield from super().problems()
+        yield from (problem.below("alg") for problem in self.alg.problems())
+        evaluation = self.train_evaluation
+        yield from _of_metrics(evaluation.metrics, "train_evaluation.metrics")
+        if self.reward_fn is not None:
+            yield from (problem.below("reward_fn") for problem in self.reward_fn.problems())
+        if not isinstance(self.alg, SupervisedAlg):
+            for key, value in {
+                "reward_fn": self.reward_fn,
+                "env": self.env,
+                "train_evaluation.n_iters": evaluation.n_iters,
+                "train_evaluation.eval_every": evaluation.eval_every,
+            }.items():
+                if value is None:
+                    yield Problem(f"'{self.alg.id}' needs this key", key)
+        settings = self.evaluation_settings
+        if settings is None:
+            yield Problem("needed here or in 'alg'", "train_evaluation.generation_kwargs")
+        elif evaluation.generation_kwargs is not None:
+            key = "train_evaluation.generation_kwargs"
+            yield from of_generation(settings, self.model_type, key)
+
+
+class ExtractAlg(Config):
+    """The model whose outputs are sampled."""
+
+    model_type: ModelType
+    """Whether the model continues its prompt or reads it through an encoder."""
+    model_name: ModelName
+    """The model."""
+    generation_kwargs: GenerationConfig
+    """How its outputs are sampled."""
+    policy: ModelOptions = Field(default_factory=ModelOptions)
+    """How the model is held."""
+
+
+class Evaluation(Config):
+    """What is sampled and measured."""
+
+    eval_batch_size: PositiveInt
+    """Inputs whose outputs are sampled together."""
+    num_samples_per_input: PositiveInt = 10
+    """K, the samples of each input."""
+    metrics: Annotated[Metrics, Field(min_length=1)]
+    """What is measured of each sample; the first is the reward of figures."""
+    ddof: Annotated[int, Field(ge=0, le=1)] = 1
+    """1 divides squared deviations by K - 1 and 0 by K in each input's reward std."""
+    zero_tol: NonNegativeFloat = 0.0
+    """An input's std is zero where its largest and smallest reward differ by at most this."""
+    low_std: NonNegativeFloat = 0.01
+    """Reward std below which an input counts as low, in units of the reward."""
+    group_sizes: GroupSizes = (2, 4, 8)
+    """Group sizes for which the share of inputs without deviation is estimated; at most K."""
+    sampler: Literal["own", "generate"] = "own"
+    """``own`` decodes with the project's loop, ``generate`` with the library's."""
+
+
+class ExtractConfig(TextConfig):
+    """Samples of a model for training inputs, and what they are worth."""
+
+    alg: ExtractAlg
+    """The model whose outputs are sampled."""
+    evaluation: Evaluation
+    """What is sampled and measured."""
+    published_format: bool = False
+    """Whether the published dictionary is written too, by ``torch.save``."""
+    output_path: Annotated[OptionalText, NO_EFFECT] = None
+    """The published name of ``outputs_dir``."""
+    output_file_suffix: Annotated[str, NO_EFFECT] = ""
+    """Part of the published dictionary's file name."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _published_folder(cls, values: Any) -> Any:
+        return renamed(values, "output_path")
+
+    def problems(self) -> Iterator[Problem]:
+        """What the parts find wrong with their own keys, and settings that sample nothing."""
+        yield from super().problems()
+        yield from unnamed(self.alg.model_name, "alg.model_name")
+        settings = self.alg.generation_kwargs
+        yield from of_generation(settings, self.alg.model_type, "alg.generation_kwargs")
+        if not settings.do_sample:
+            yield Problem("must be true: without sampling all outputs of an input are equal",
+                          "alg.generation_kwargs.do_sample", False)  # fmt: skip
+        yield from _of_metrics(self.evaluation.metrics, "evaluation.metrics")
+
+
+def renamed(values: Any, published: str) -> Any:
+    """The keys, with ``outputs_dir`` as its published name gives it, where that one does."""
+    if isinstance(values, dict) and values.get(published):
+        return {**values, "outputs_dir": values[published]}
+    return values

@@ -1,0 +1,70 @@
+"""How text is generated: every setting explicit, nothing inherited from a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from common.config import Config
+from common.errors import Problem
+from common.fit_config import NonNegativeInt, PositiveFloat, PositiveInt
+
+
+class PostProcessing(Config):
+    """What is done to a generated text before it is scored."""
+
+    id: Literal["three_sentence_summary"]
+    """The first three sentences, one per line."""
+
+
+class GenerationConfig(Config):
+    """Settings of one kind of generation; the defaults are those of published runs."""
+
+    do_sample: bool = False
+    """Whether tokens are sampled; otherwise the most probable ones are taken."""
+    temperature: PositiveFloat = 1.0
+    """Logits are divided by it before sampling."""
+    top_k: NonNegativeInt = 50
+    """Sampling is from this many most probable tokens; 0 samples from all."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Sampling is from the most probable tokens that together have this probability."""
+    num_beams: PositiveInt = 1
+    """Width of beam search; 1 for none."""
+    length_penalty: float = 1.0
+    """Exponent of the length by which a beam's log-probability is divided."""
+    min_length: NonNegativeInt = 0
+    """End-of-sequence is not generated before this length. It counts new tokens; for
+    encoder-decoder models also the decoder's start token."""
+    max_new_tokens: PositiveInt | None = None
+    """Most tokens generated; None is allowed for encoder-decoder models, see ``max_length``."""
+    max_length: PositiveInt = 20
+    """Length, with the decoder's start token, at which encoder-decoder models stop where
+    ``max_new_tokens`` is not given."""
+    post_processing_fn: PostProcessing | None = None
+    """What is done to generated text before it is scored."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Lengths that contradict each other."""
+        yield from super().problems()
+        longest = self.max_new_tokens or self.max_length
+        if self.min_length > longest:
+            yield Problem(f"is more than the longest output ({longest})", "min_length",
+                          self.min_length)  # fmt: skip
+
+    def most_new_tokens(self, *, is_encoder_decoder: bool) -> int:
+        """Most tokens that an output has.
+
+        Raises:
+            ValueError: the model is causal and ``max_new_tokens`` is not given.
+        """
+        if self.max_new_tokens is not None:
+            return self.max_new_tokens
+        if not is_encoder_decoder:
+            raise ValueError("a causal model needs 'max_new_tokens'")
+        return self.max_length - 1
+
+    def fewest_new_tokens(self, *, is_encoder_decoder: bool) -> int:
+        """Fewest tokens before end-of-sequence may come."""
+        return max(self.min_length - 1, 0) if is_encoder_decoder else self.min_length

@@ -1,0 +1,105 @@
+"""Tasks, rewards and metrics as a configuration names them: an id, and the part's own args."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from common.config import Config, Marker, resolve, resolve_sound_keys
+from common.errors import Problem, UserError
+from common.nested import Key
+from grue import metrics, rewards, tasks
+
+
+class _PartClass(Protocol):
+    Args: ClassVar[type[Config]]
+
+
+PartT = TypeVar("PartT")
+
+
+class PartConfig(Config, Generic[PartT]):
+    """A part by its id, with its args; those that are not given are filled in."""
+
+    id: str
+    """Name of the part, or ``"custom:package.module:name"``."""
+    args: dict[str, Any] = Field(default_factory=dict, validate_default=True)
+    """The part's own keys."""
+
+    @classmethod
+    def find(cls, name: str) -> Any:
+        """The class of the part called ``name``.
+
+        Raises:
+            UserError: there is none.
+        """
+        raise NotImplementedError
+
+    @field_validator("args", mode="before")
+    @classmethod
+    def _none_given(cls, args: Any) -> Any:
+        return {} if args is None else args
+
+    @field_validator("args")
+    @classmethod
+    def _with_defaults(cls, args: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        try:
+            known, problems = resolve_sound_keys(cls.find(info.data.get("id", "")).Args, args)
+        except UserError:
+            return args
+        return args if known is None or problems else known.model_dump(mode="json")
+
+    def problems(self) -> Iterator[Problem]:
+        """An unknown id, and what does not fit the part's own keys."""
+        yield from super().problems()
+        try:
+            _, wrong = resolve(self.find(self.id).Args, self.args)
+        except UserError as error:
+            yield Problem(str(error), "id", self.id)
+            return
+        yield from (problem.below("args") for problem in wrong)
+
+    def marked_values(self, marker: Marker) -> Iterator[tuple[Key, Any]]:
+        """Also those among the part's own keys."""
+        yield from super().marked_values(marker)
+        try:
+            known, _ = resolve_sound_keys(self.find(self.id).Args, self.args)
+        except UserError:
+            return
+        if known is not None:
+            yield from ((("args", *key), value) for key, value in known.marked_values(marker))
+
+    def build(self) -> PartT:
+        """The part, made from its args."""
+        part_class = self.find(self.id)
+        part: PartT = part_class(part_class.Args.model_validate(self.args))
+        return part
+
+
+class RewardConfig(PartConfig["rewards.Reward[Any]"]):
+    """What an output is worth."""
+
+    @classmethod
+    def find(cls, name: str) -> Any:
+        """The class of the reward called ``name``."""
+        return rewards.find(name)
+
+
+class MetricConfig(PartConfig["metrics.Metric[Any]"]):
+    """What is measured of outputs."""
+
+    @classmethod
+    def find(cls, name: str) -> Any:
+        """The class of the metric called ``name``."""
+        return metrics.find(name)
+
+
+class TaskConfig(PartConfig["tasks.Task[Any]"]):
+    """Where inputs come from."""
+
+    @classmethod
+    def find(cls, name: str) -> Any:
+        """The class of the task called ``name``."""
+        return tasks.find(name)
