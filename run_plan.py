@@ -18,8 +18,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+import grue  # noqa: F401  registers its experiments
 import plots
-import sft_vs_rft  # noqa: F401  registers its experiment
+import sft_vs_rft  # noqa: F401  registers its experiments
 from common import report
 from common.errors import UserError
 from common.experiment import EXPERIMENTS
@@ -179,16 +180,21 @@ def _overrides(args: argparse.Namespace) -> dict[str, Any]:
     return overrides
 
 
+def _is_shown(record: logging.LogRecord) -> bool:
+    """Whether the user hears of it: plan-level lines and all warnings."""
+    if record.name == ATTEMPT_LOG:
+        return False
+    return record.levelno >= logging.WARNING or record.name in (report.__name__, *_PLAN_LEVEL)
+
+
 class _Console(logging.Handler):
-    """Shows plan-level lines and all warnings, without breaking progress bars."""
+    """Shows lines without breaking progress bars."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        warning = record.levelno >= logging.WARNING
-        if record.name == ATTEMPT_LOG:
-            return
         if record.name == report.__name__:
             tqdm.write(self.format(record), file=sys.stdout)
-        elif warning or record.name in _PLAN_LEVEL:
+        else:
+            warning = record.levelno >= logging.WARNING
             prefix = f"{record.levelname.lower()}: " if warning else ""
             tqdm.write(prefix + self.format(record), file=sys.stderr)
 
@@ -212,6 +218,8 @@ def _logging(args: argparse.Namespace) -> Iterator[None]:
     handlers: list[logging.Handler] = [_Console()]
     if args.save_logs:
         handlers.append(_log_file(args))
+    for handler in handlers:
+        handler.addFilter(_is_shown)
     root = logging.getLogger()
     root.setLevel(logging.INFO)
     before, root.handlers[:] = root.handlers[:], handlers

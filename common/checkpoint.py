@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,9 @@ def load(path: Path) -> dict[str, Any]:
             refused and never executed.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles that are refused anyway
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError("no such file") from None
     except pickle.UnpicklingError:
@@ -61,8 +64,8 @@ def load(path: Path) -> dict[str, Any]:
             "not plain weights: loading it could run code, so it is refused; save a state_dict of "
             "tensors with torch.save"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        first_line = str(error).partition("\n")[0]
+    except Exception as error:  # what chance bytes make of an unpickler may be any
+        first_line = str(error).partition("\n")[0] or "it ends too early"
         raise UserError(f"not a whole checkpoint: {first_line}") from None
     if not isinstance(state, dict):
         raise UserError("not a checkpoint: expected a dictionary of tensors")
@@ -82,8 +85,12 @@ def load_last(folder: Path) -> dict[str, Any] | None:
 _TRAINING_STATE = {"model", "optimizer", "epoch", "stop_reason", "callbacks", "random"}
 
 
-def why_not_to_go_on(state: dict[str, Any], epochs: int) -> str | None:
+def why_not_to_go_on(
+    state: dict[str, Any], epochs: int, optimizer: torch.optim.Optimizer
+) -> str | None:
     """What keeps a fit of ``epochs`` epochs from going on from ``state``; None where nothing does.
+
+    ``optimizer`` is the fit's, or one of the same kind.
 
     The weights' shapes are another matter, see `misfit`.
     """
@@ -95,7 +102,8 @@ def why_not_to_go_on(state: dict[str, Any], epochs: int) -> str | None:
         )
     if state["epoch"] >= epochs:
         return f"has seen {state['epoch']} epochs, so nothing is left of 'epochs' = {epochs}"
-    return None
+    keys = [set(given["param_groups"][0]) for given in (optimizer.state_dict(), state["optimizer"])]
+    return None if keys[0] == keys[1] else "was made with another optimizer"
 
 
 def weights(state: dict[str, Any]) -> dict[str, Tensor]:

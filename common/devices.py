@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from common.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger(__name__)
 
@@ -32,3 +36,12 @@ def gpus_are_usable(ids: Iterable[int]) -> bool:
             "choose among them with --gpu_ids"
         )
     return True
+
+
+def run_device(gpu_ids: Iterable[int]) -> torch.device:
+    """The device of a run that was given these GPUs; the CPU where it has none."""
+    import torch
+
+    first = next(iter(gpu_ids), None)
+    usable = first is not None and torch.cuda.is_available()
+    return torch.device(f"cuda:{first}" if usable else "cpu")

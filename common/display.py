@@ -21,7 +21,7 @@ _SECONDS_BETWEEN_LINES = 15.0
 
 
 class Display:
-    """Runs done, failed and left of a plan, and the epochs of the runs under way."""
+    """Runs done, failed and left of a plan, and how far those under way are."""
 
     def __init__(self, name: str, states: list[str], *, quiet: bool = False) -> None:
         """``states`` are those of all runs to be made; ``quiet`` is silent on runs that go well."""
@@ -34,28 +34,28 @@ class Display:
             unit="run",
             disable=not self._bars_shown,
         )
-        self._epochs: dict[str, tqdm[Any]] = {}
+        self._bars: dict[str, tqdm[Any]] = {}
         self._said_at = time.monotonic()
 
     def progress(self, tasks: Sequence[Task], done: int, total: int) -> None:
-        """Shows how many epochs of a slot's runs are done."""
+        """Shows how far a slot's runs are."""
         first, name = tasks[0], names(tasks)
         if first.config["disable_console_log"]:
             return
         if self._bars_shown:
-            if first.folder not in self._epochs:
-                self._epochs[first.folder] = tqdm(
-                    total=total, initial=done, desc=f"  {name}", unit="epoch", leave=False
+            if first.folder not in self._bars:
+                self._bars[first.folder] = tqdm(
+                    total=total, initial=done, desc=f"  {name}", unit=first.unit, leave=False
                 )
-            bar = self._epochs[first.folder]
+            bar = self._bars[first.folder]
             bar.update(done - bar.n)
         elif not self._quiet and time.monotonic() - self._said_at >= _SECONDS_BETWEEN_LINES:
             self._said_at = time.monotonic()
-            log.info("%s: epoch %d of %d", name, done, total)
+            log.info("%s: %s %d of %d", name, first.unit, done, total)
 
     def ended(self, run: Run, state: RunState, states: list[str]) -> None:
         """Shows that a run has ended; ``states`` are those of all runs to be made."""
-        bar = self._epochs.pop(str(run.folder), None)
+        bar = self._bars.pop(str(run.folder), None)
         if bar is not None:
             bar.close()
         done, failed = states.count(DONE), states.count(FAILED) + states.count(SKIPPED)
@@ -75,5 +75,5 @@ class Display:
 
     def close(self) -> None:
         """Takes the bars away."""
-        for bar in [*self._epochs.values(), self._runs]:
+        for bar in [*self._bars.values(), self._runs]:
             bar.close()

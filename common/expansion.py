@@ -30,12 +30,17 @@ def axes(
 ) -> list[Axis]:
     """The directions of the product, slowest first: seeds, then options in file order.
 
-    Seed s moves all ``seed_keys`` together. What an override fixes leaves the product.
+    Seed s moves all ``seed_keys`` together. A key that an override fixes, itself or with the object
+    it stands in, leaves the product.
     """
+
+    def _is_fixed(key: str) -> bool:
+        return any(key == fixed or key.startswith(f"{fixed}.") for fixed in overridden)
+
     product: list[Axis] = [[dict.fromkeys(seed_keys, seed) for seed in seeds]] if seeds else []
     product += [[{key: value} for value in values] for key, values in options.items()]
     free = [
-        [{key: value for key, value in point.items() if key not in overridden} for point in axis]
+        [{key: value for key, value in point.items() if not _is_fixed(key)} for point in axis]
         for axis in product
     ]
     return [axis for axis in free if any(axis)]

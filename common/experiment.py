@@ -13,6 +13,10 @@ from common.run_config import RunConfig
 from common.run_folder import RunFolder
 
 
+def _as_written(keys: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
+    return keys, []
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A kind of run that a plan may name.
@@ -31,6 +35,12 @@ class Experiment:
     `common.plan.Run`) that have something to look at; gives a list of `Problem`s."""
     files: Mapping[str, str] = field(default_factory=dict)
     """What a later stage may refer to as ``"@<id>.<name>"``: paths inside the run folder."""
+    unit: str = "epoch"
+    """What a run's progress counts."""
+    recognises: Callable[[Mapping[str, Any]], bool] = lambda keys: False
+    """Whether the keys in a file, with no plan around them, mean a run of this kind."""
+    mend: Callable[[Mapping[str, Any]], tuple[Mapping[str, Any], list[str]]] = _as_written
+    """Gives a run's keys without known slips of published files, and what was mended."""
     run_together: str | None = None
     """``"package.module:function"``, called as ``function(members)`` with a list of `Member` whose
     configurations have equal ``vectorize_key()``; needed where ``why_alone()`` may give None."""
@@ -52,7 +62,7 @@ class Context:
     stop_requested: Callable[[], bool] = lambda: False
     """True once the run should write its checkpoint and raise `Interrupted`."""
     progress: Callable[[int, int], None] = lambda done, total: None
-    """Told how many of how many epochs (or other units) are done."""
+    """Told how many of how many units are done."""
 
 
 class Member(Protocol):

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import torch
 from torch import nn
 
 from common import checkpoint
 from common.callbacks import Callback, Checkpoints, EarlyStopping, EpochLog, MetricsFile, Progress
+from common.devices import run_device
 from common.errors import UserError
 from common.experiment import Context
 from common.fit_config import FitConfig
@@ -35,8 +35,7 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
         self.config = config
         self.context = context
         self.folder = context.folder
-        use_gpu = bool(context.gpu_ids) and torch.cuda.is_available()
-        self.device = torch.device(f"cuda:{context.gpu_ids[0]}" if use_gpu else "cpu")
+        self.device = run_device(context.gpu_ids)
 
     @abstractmethod
     def make_data(self) -> DataT:
@@ -161,14 +160,10 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
         """
         try:
             state = checkpoint.load(Path(path))
-            problem = checkpoint.why_not_to_go_on(state, self.config.epochs)
+            problem = checkpoint.why_not_to_go_on(state, self.config.epochs, trainer.optimizer)
             problem = problem or checkpoint.misfit(trainer.model, checkpoint.weights(state))
             if problem:
                 raise UserError(problem)
-            keys = [set(one["param_groups"][0])
-                    for one in (trainer.optimizer.state_dict(), state["optimizer"])]  # fmt: skip
-            if keys[0] != keys[1]:
-                raise UserError("was made with another optimizer")
         except UserError as error:
             raise UserError(f"'trainer_checkpoint' = '{path}': {error}") from None
         # Why and how far another run had waited to stop is no concern of this one.

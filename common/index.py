@@ -23,11 +23,16 @@ _SECONDS_BETWEEN_WRITES = 2.0
 
 
 def read_index(folder: PlanFolder) -> list[dict[str, str]]:
-    """The rows of a plan's index; none where there is no such file."""
+    """The rows of a plan's index; none where there is no such file, or a broken one."""
     if not folder.index.exists():
         return []
-    with folder.index.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    try:
+        with folder.index.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error):
+        return []
+    whole = all(row.get(column) is not None for row in rows for column in FIXED_COLUMNS)
+    return rows if whole else []
 
 
 class IndexFile:

@@ -42,6 +42,22 @@ def with_value(values: Mapping[str, Any], key: str, value: Any) -> dict[str, Any
     return {**values, first: with_value(inner if isinstance(inner, dict) else {}, rest, value)}
 
 
+def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of ``values`` with ``changes`` laid over it: objects merged, everything else replaced.
+
+    Keys of ``changes`` may be dotted paths.
+    """
+    found = dict(values)
+    for key, value in changes.items():
+        first, _, rest = key.partition(".")
+        change = {rest: value} if rest else value
+        if isinstance(change, dict):
+            inner = found.get(first)
+            change = merged(inner if isinstance(inner, dict) else {}, change)
+        found[first] = change
+    return found
+
+
 def without(value: Any, keys: Collection[Key]) -> Any:
     """A copy of ``value`` without what stands at ``keys``.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ from common.run_folder import PlanFolder
 from common.run_identity import hash_files, identify
 from common.stages import Stage, Stages
 from common.templates import file_name, fill_keys
+
+log = logging.getLogger(__name__)
 
 FigureCheck = Callable[[str, dict[str, Any]], list[str]]
 """Gives what is wrong with a figure's name and options."""
@@ -93,8 +96,10 @@ def load_plan(
         UserError: the file cannot be read.
         ConfigError: with everything that is wrong.
     """
-    reading = read_plan(path, overrides or {})
+    reading = read_plan(path, overrides or {}, experiments)
     expansion = _Expansion(experiments, reading)
+    for slip in dict.fromkeys(expansion.slips):
+        log.warning("%s, %s", path.name, slip)
     problems = expansion.problems + _figure_problems(reading.document, check_figure)
 
     stages = Stages(expansion.stages)
@@ -123,7 +128,7 @@ def plan_folder(
         UserError: the file cannot be read.
         ConfigError: no run of it is well described.
     """
-    reading = read_plan(path, overrides)
+    reading = read_plan(path, overrides, experiments)
     expansion = _Expansion(experiments, reading)
     if not expansion.runs:
         problems = [reading.placed(problem) for problem in expansion.problems]
@@ -148,6 +153,7 @@ class _Expansion:
         self.stages: list[Stage] = []
         self.problems = list(reading.problems)
         self.known_keys: set[str] = set()
+        self.slips: list[str] = []
         for entry in reading.entries:
             self._add(entry)
         self.problems += self._unused_overrides()
@@ -209,7 +215,9 @@ class _Expansion:
         self, stage: Stage, entry: Entry, spec: Experiment, draft: Draft, repetition: int
     ) -> None:
         """Checks the keys of one run; puts it with the stage's runs, or with the broken ones."""
-        values = _repeated(draft.values, repetition)
+        meant, slips = spec.mend(draft.values)
+        self.slips += [f"{entry.where}: {slip}" for slip in slips]
+        values = _repeated(meant, repetition)
         written, malformed = fill_keys(values, _template_values(spec.config, values))
         config, wrong = resolve_sound_keys(spec.config, written)
         unfilled = {problem.key for problem in malformed}
@@ -267,7 +275,7 @@ def _defaults(model: type[RunConfig]) -> Mapping[str, Any]:
     return {name: key.get_default(call_default_factory=True) for name, key in fields}
 
 
-def _repeated(values: dict[str, Any], repetition: int) -> dict[str, Any]:
+def _repeated(values: Mapping[str, Any], repetition: int) -> Mapping[str, Any]:
     """The values of repetition k: a given ``random_seed`` moves on by k."""
     seed = values.get("random_seed")
     if repetition and isinstance(seed, int) and seed >= 0:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common.base_files import with_bases
 from common.config import resolve_sound_keys
+from common.documents import parse_json, read_object
 from common.errors import ConfigError, Problem, UserError
+from common.experiment import Experiment
 from common.plan_document import Configuration, PlanDocument
-
-_DEEPEST = 100  # levels of objects and lists; Python's stack holds some hundreds
+from common.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Entry:
     position: int
     configuration: Configuration
     experiment: str
-    """What its runs are; empty where that cannot be read."""
+    """What its runs are; empty where that, or the file its keys begin with, cannot be read."""
     is_whole: bool
     """Whether nothing is wrong with its keys."""
 
@@ -52,17 +54,26 @@ class Reading:
         return "--set" if key in self.from_command_line else "set"
 
     def placed(self, problem: Problem) -> Problem:
-        """The problem, at ``set`` or ``--set`` where the value of its key comes from there."""
+        """The problem, at ``set`` or ``--set`` where its value, or part of it, comes from there."""
         of_run = problem.where.startswith("configurations[")
         named = problem.key or ""
         for key in self.overrides if of_run else self.from_command_line:
-            if named == key or named.startswith((f"{key}.", f"{key}[")):
+            if (
+                named == key
+                or named.startswith((f"{key}.", f"{key}["))
+                or key.startswith(f"{named}.")
+            ):
                 return problem.at(self.source(key))
         return problem
 
 
-def read_plan(path: Path, overrides: Mapping[str, Any]) -> Reading:
+def read_plan(
+    path: Path, overrides: Mapping[str, Any], experiments: Registry[Experiment]
+) -> Reading:
     """What stands in ``path``; ``overrides``, by key of the plan or of its runs, are laid over.
+
+    A file with the keys of one run, and no plan around them, is read as the plan of that run where
+    one of ``experiments`` recognises it.
 
     Raises:
         UserError: the file cannot be read.
@@ -71,12 +82,16 @@ def read_plan(path: Path, overrides: Mapping[str, Any]) -> Reading:
     plan_keys = PlanDocument.key_names()
     of_plan = {key: value for key, value in overrides.items() if key in plan_keys}
     of_runs = {key: value for key, value in overrides.items() if key not in plan_keys}
-    values = _overridden(read_plan_file(path), of_plan)
+    values = _overridden(_plan_in(path, experiments), of_plan)
+    unread: dict[int, Problem] = {}
+    if isinstance(values.get("configurations"), list):
+        configurations, unread = with_bases(values["configurations"], path.parent)
+        values = {**values, "configurations": configurations}
     document, problems = resolve_sound_keys(PlanDocument, values)
     if document is None:
         raise ConfigError(path.name, problems)
     default = "" if _concern("experiment", problems) else document.experiment
-    entries, wrong = _read_entries(values["configurations"], default)
+    entries, wrong = _read_entries(values["configurations"], default, unread)
     everywhere = document.set_ | of_runs
     return Reading(
         document=document,
@@ -86,6 +101,18 @@ def read_plan(path: Path, overrides: Mapping[str, Any]) -> Reading:
         overrides=everywhere,
         from_command_line=frozenset(overrides),
     )
+
+
+def _plan_in(path: Path, experiments: Registry[Experiment]) -> dict[str, Any]:
+    """The plan in ``path``, made of the file where that holds the keys of one run alone."""
+    if not path.exists():
+        raise UserError(f"{path}: no such file; give a plan with --plan_config_path")
+    content = read_object(path)
+    if "configurations" not in content:
+        for name in experiments.names():
+            if experiments.get(name).recognises(content):
+                return {"experiment": name, "configurations": [{"base_config": content}]}
+    return content
 
 
 def _overridden(values: dict[str, Any], of_plan: dict[str, Any]) -> dict[str, Any]:
@@ -103,7 +130,7 @@ def _without_seeds(entry: Any) -> Any:
 
 
 def _read_entries(
-    contents: Iterable[Any], default_experiment: str
+    contents: Iterable[Any], default_experiment: str, unread: Mapping[int, Problem]
 ) -> tuple[list[Entry], list[Problem]]:
     """The configurations as far as they can be read, and what is wrong with their own keys."""
     entries = []
@@ -114,40 +141,17 @@ def _read_entries(
         configuration, wrong = resolve_sound_keys(Configuration, content)
         assert configuration is not None, "no key of a configuration is required"
         experiment = configuration.experiment or default_experiment
-        if _concern("experiment", wrong):
+        if _concern("experiment", wrong) or position in unread:
             experiment = ""
         entry = Entry(position, configuration, experiment, is_whole=not wrong)
         entries.append(entry)
         problems += [problem.at(entry.where) for problem in wrong]
+        problems += [unread[position]] if position in unread else []
     return entries, problems
 
 
 def _concern(key: str, problems: list[Problem]) -> bool:
     return any(problem.key == key for problem in problems)
-
-
-def read_plan_file(path: Path) -> dict[str, Any]:
-    """The JSON object in ``path``.
-
-    Raises:
-        UserError: there is no such file, it is not JSON (line and column are named), a key
-            stands twice, it is nested too deeply, or it is not an object.
-    """
-    try:
-        document = _parse(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; give a plan with --plan_config_path") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path}, line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}"
-        ) from None
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from None
-    if not isinstance(document, dict):
-        raise UserError(f"{path}: expected a JSON object with 'configurations'")
-    return document
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
@@ -161,37 +165,8 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise UserError(f"--set {text}: expected key=value, for example --set epochs=10")
     try:
-        return key, _parse(value)
+        return key, parse_json(value)
     except json.JSONDecodeError:
         return key, value
     except ValueError as error:
         raise UserError(f"--set {key}: {error}") from None
-
-
-def _parse(text: str) -> Any:
-    """The JSON value in ``text``.
-
-    Raises:
-        ValueError: it is no JSON, a key stands twice, or it is nested too deeply.
-    """
-    too_deep = f"more than {_DEEPEST} levels of objects and lists; take some out"
-    try:
-        value = json.loads(text, object_pairs_hook=_no_duplicates)
-    except RecursionError:
-        raise ValueError(too_deep) from None
-    if _is_deeper(value, _DEEPEST):
-        raise ValueError(too_deep)
-    return value
-
-
-def _is_deeper(value: Any, levels: int) -> bool:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels < 0 or any(_is_deeper(item, levels - 1) for item in inner)
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    twice = sorted({key for key in keys if keys.count(key) > 1})
-    if twice:
-        raise ValueError(f"'{twice[0]}' stands twice in one object; keep one of them")
-    return dict(pairs)

@@ -90,8 +90,10 @@ class PlanRunner:
                 self.index.write_now_and_then()
         finally:
             self.executor.close()
-            for run in self._running:
-                self.states[run] = read_state(run)
+            for run in [*self._running, *self._waiting]:
+                found = read_state(run)
+                if found.state != SKIPPED:  # what was not begun is as it was, or waits
+                    self.states[run] = found
             self.index.write()
 
     def _may_start(self) -> bool:
@@ -189,6 +191,7 @@ class PlanRunner:
             folder=str(run.folder),
             run=run.spec.run,
             run_together=run.spec.run_together,
+            unit=run.spec.unit,
             config_model=f"{model.__module__}:{model.__qualname__}",
             config=config,
             threads=self.threads,

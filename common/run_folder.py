@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -83,6 +84,27 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+_STATUS_TYPES: dict[str, type | tuple[type, ...]] = {
+    "status": str,
+    "fingerprint": str,
+    "attempt": int,
+    "pid": int,
+    "pid_started": (int, float),
+    "host": str,
+    "seconds": (int, float),
+    "score": (int, float, NoneType),
+    "reason": (str, NoneType),
+}
+"""The entries of a ``status.json`` that are computed with or shown."""
+
+
+def _is_sound(status: dict[str, Any]) -> bool:
+    """Whether the entries that stand in ``status`` are what this program writes."""
+    return all(
+        isinstance(status[key], kind) for key, kind in _STATUS_TYPES.items() if key in status
+    )
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """Where one run keeps everything it leaves."""
@@ -139,7 +161,7 @@ class RunFolder:
             found = read_json(self.status)
         except ValueError:
             return {}
-        return found if isinstance(found, dict) else {}
+        return found if isinstance(found, dict) and _is_sound(found) else {}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from common.base_files import FROM
 from common.errors import UserError
 from common.experiment import Experiment
 from common.plan_document import Configuration, PlanDocument
@@ -16,8 +17,9 @@ from common.run_folder import write_json
 
 SCHEMA_PATH = Path(__file__).resolve().parent.parent / "experiment_plans/plan.schema.json"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_DOTTED = r"\."
-"""Keys of options may be paths into nested objects; those are checked when the plan is read."""
+_FROM_MEANS = "File, beside this one, whose keys come first; the keys here are laid over them."
+_DOTTED = {"pattern": r"\."}
+"""Names that are paths into nested objects; those are checked when the plan is read."""
 
 
 def plan_schema(experiments: Registry[Experiment]) -> dict[str, Any]:
@@ -30,35 +32,54 @@ def plan_schema(experiments: Registry[Experiment]) -> dict[str, Any]:
     plan = definitions.pop(PlanDocument.__name__)
     plan["properties"]["configurations"]["items"] = definitions.pop(Configuration.__name__)
     default = PlanDocument.model_fields["experiment"].default
-    plan["allOf"] = [
-        rule
-        for name, config in configs.items()
-        for rule in _rules(name, name == default, definitions.pop(config.__name__))
-    ]
-    return {"$schema": _DIALECT, **plan} | ({"$defs": definitions} if definitions else {})
+    plan["allOf"] = []
+    for name, config in configs.items():
+        keys = definitions[config.__name__]
+        keys.pop("required", None)  # may be given by options, seeds and set
+        definitions[name] = _configuration(config.__name__, keys["properties"])
+        plan["allOf"] += _rules(name, name == default)
+    return {"$schema": _DIALECT, **plan, "$defs": definitions}
 
 
-def _rules(name: str, is_default: bool, config: dict[str, Any]) -> list[dict[str, Any]]:
-    """Which keys a configuration may have: by its own experiment, or else by the plan's."""
-    keys = config["properties"]
-    then = {
-        "properties": {
-            "base_config": {"properties": keys, "additionalProperties": False},
-            "options": {
-                "properties": {
-                    key: {
-                        "type": "array",
-                        "minItems": 1,
-                        "items": value,
-                        "description": value.get("description", ""),
-                    }
-                    for key, value in keys.items()
-                },
-                "patternProperties": {_DOTTED: {"type": "array", "minItems": 1}},
-                "additionalProperties": False,
-            },
-        }
+def _configuration(model: str, keys: dict[str, Any]) -> dict[str, Any]:
+    """What a configuration of one experiment may say.
+
+    Where values are spread over a file, dotted paths and options, nested objects are looked at
+    when the plan is read; only the names of keys are checked then.
+    """
+    names = {key: {"description": value.get("description", "")} for key, value in keys.items()}
+    spread = {
+        "properties": {FROM: {"type": "string", "description": _FROM_MEANS}, **names},
+        "patternProperties": {_DOTTED["pattern"]: {}},
+        "additionalProperties": False,
     }
+    lists = {
+        key: {
+            "type": "array",
+            "minItems": 1,
+            "items": {"$ref": f"#/$defs/{model}/properties/{key}"},
+            **described,
+        }
+        for key, described in names.items()
+    }
+    options = {
+        "properties": lists,
+        "patternProperties": {_DOTTED["pattern"]: {"type": "array", "minItems": 1}},
+        "additionalProperties": False,
+    }
+    no_paths = {"propertyNames": {"not": _DOTTED}}
+    plain = {"base_config": {"not": {"required": [FROM]}, **no_paths}, "options": no_paths}
+    return {
+        "properties": {"options": options},
+        "if": {"properties": plain},
+        "then": {"properties": {"base_config": {"$ref": f"#/$defs/{model}"}}},
+        "else": {"properties": {"base_config": spread}},
+    }
+
+
+def _rules(name: str, is_default: bool) -> list[dict[str, Any]]:
+    """Which keys a configuration may have: by its own experiment, or else by the plan's."""
+    then = {"$ref": f"#/$defs/{name}"}
     named = {"properties": {"experiment": {"const": name}}, "required": ["experiment"]}
     unnamed = {"not": {"required": ["experiment"]}}
     by_plan = {"anyOf": [named, unnamed]} if is_default else named

@@ -124,8 +124,8 @@ class Stages:
         graph: dict[str, set[str]] = defaultdict(set)
         for stage in self.stages:
             if stage.id:
-                for run in stage.runs:
-                    graph[stage.id] |= {reference.run.stage for reference in run.references}
+                for run in stage.runs + stage.broken:
+                    graph[stage.id] |= {name.stage for name in _names(run)}
         try:
             graphlib.TopologicalSorter(graph).prepare()
         except graphlib.CycleError as error:

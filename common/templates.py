@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.errors import Problem
+from common.nested import value_at
 from common.registry import suggestion
 
+_ABSENT: Any = object()
 _LONGEST_NAME = 150  # bytes; file systems allow 255, and the fingerprint follows
 _WIDEST_FORMAT = 150  # characters; Python would pad to as many as memory holds
 
@@ -17,8 +19,8 @@ _WIDEST_FORMAT = 150  # characters; Python would pad to as many as memory holds
 def fill(text: str, values: Mapping[str, Any]) -> str:
     """``text`` with each ``{key}`` or ``{key:format}`` replaced by the run's own value.
 
-    Only names of keys are admitted: no attribute, no index, no conversion. A value that is a
-    template itself is not.
+    Only names of keys, and dotted paths to what is given inside them, are admitted: no attribute,
+    no index, no conversion. A value that is a template itself is not.
 
     Raises:
         ValueError: the template is malformed, or names a key that it may not name.
@@ -36,12 +38,13 @@ def fill(text: str, values: Mapping[str, Any]) -> str:
 
 
 def _value(name: str, spec: str, conversion: str | None, values: Mapping[str, Any]) -> str:
-    if name not in values:
+    value = value_at(values, name, _ABSENT)
+    if value is _ABSENT:
         close = suggestion(name, list(values))
         raise ValueError(f"the template names an unknown key '{name}'{close}")
     if conversion or "{" in spec:
         raise ValueError(f"the template may use '{{{name}}}' or '{{{name}:format}}' only")
-    value = _as_lists(values[name])
+    value = _as_lists(value)
     if re.search("[{}]", str(value)):
         raise ValueError(f"the template names '{name}', which has braces itself; write it out here")
     try:

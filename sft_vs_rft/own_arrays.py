@@ -50,13 +50,15 @@ def npz_pool(path: Path) -> Pool:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
+    if path.is_file() and not zipfile.is_zipfile(path):
+        raise UserError("not an npz file; write it with numpy.savez")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in (*_ARRAYS, _MASK) if name in file}
             found = ", ".join(file.files) or "none"
     except FileNotFoundError:
         raise UserError("no such file") from None
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # what damaged archives raise is many things
         raise UserError(
             f"not an npz file of plain arrays ({error}); write it with numpy.savez"
         ) from None

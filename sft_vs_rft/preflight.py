@@ -18,6 +18,7 @@ from sft_vs_rft.data import undrawable_from
 from sft_vs_rft.models import build_model
 from sft_vs_rft.pools import Pool, load_pool
 from sft_vs_rft.subsets import drawn_size
+from sft_vs_rft.trainer import make_optimizer
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +132,8 @@ def _checkpoint_problem(
     if isinstance(state, UserError):
         return str(state)
     if key == "trainer_checkpoint":
-        problem = checkpoint.why_not_to_go_on(state, config.epochs)
+        optimizer = make_optimizer(config, [torch.zeros(1)])
+        problem = checkpoint.why_not_to_go_on(state, config.epochs, optimizer)
         if problem:
             return problem
     return None if model is None else checkpoint.misfit(model, checkpoint.weights(state))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -54,6 +54,15 @@ class Pass:
     kl: Tensor
 
 
+def make_optimizer(
+    config: ControlledConfig, params: Iterable[Tensor]
+) -> torch.optim.SGD | torch.optim.Adam:
+    """What the configuration names, for ``params``."""
+    return _OPTIMIZERS[config.optimizer](
+        params, lr=config.lr, weight_decay=config.weight_decay, fused=True
+    )
+
+
 class ControlledTrainer(Trainer[Batch]):
     """Trains on the exact or sampled policy gradient, or on cross-entropy.
 
@@ -72,9 +81,7 @@ class ControlledTrainer(Trainer[Batch]):
         gpu_ids: Sequence[int] = (),
     ) -> None:
         """``gpu_ids``: more than one share each pass among them."""
-        optimizer = _OPTIMIZERS[config.optimizer](
-            model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
-        )
+        optimizer = make_optimizer(config, model.parameters())
         super().__init__(model, optimizer, validate_every=config.validate_every)
         self.config = config
         self.data = data

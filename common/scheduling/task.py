@@ -22,6 +22,8 @@ class Task:
     config_model: str
     """Import path of its configuration model."""
     config: dict[str, Any]
+    unit: str
+    """What its progress counts."""
     threads: int
     """Threads to compute with, unless an earlier attempt has used another number."""
     device_ids: tuple[int, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,19 @@ def test_a_pickle_with_other_objects_is_refused_and_never_executed(workplace: Wo
     with pytest.raises(UserError, match="not plain weights: loading it could run code"):
         checkpoint.load(workplace.path / "bad.pt")
     assert not (workplace.path / "executed").exists()
+
+
+def test_a_pickle_that_torch_did_not_write_is_refused_without_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "bad.pt").write_bytes(pickle.dumps({"model": Dangerous()}))
+    with pytest.raises(UserError, match="not plain weights: loading it could run code"):
+        checkpoint.load(tmp_path / "bad.pt")
+
+
+@pytest.mark.parametrize("content", [b"", b"broken", b"\x80", b"}s", b"PK\x03\x04"])
+def test_whatever_a_broken_checkpoint_holds_is_one_message(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.pt").write_bytes(content)
+    with pytest.raises(UserError, match=r"not (a whole checkpoint: .|plain weights)"):
+        checkpoint.load(tmp_path / "bad.pt")
 
 
 def test_a_checkpoint_of_other_data_warns(workplace: Workplace) -> None:

@@ -34,6 +34,9 @@ STAGE = {"id": "a", "options": {"lr": [1, 2]}}
          "the stages wait for each other: a -> b -> a; break the ring"),
         ([{"id": "a", "base_config": {"start": "@a.checkpoint"}}],
          "the stages wait for each other: a -> a"),
+        ([{"id": "a", "base_config": {"start": "@b.checkpoint", "lrr": 1}},
+          {"id": "b", "base_config": {"start": "@a.checkpoint"}}],
+         "the stages wait for each other: a -> b -> a; break the ring"),
         ([STAGE, {**STAGE, "base_config": {"epochs": 3}}], "two configurations have this id"),
         ([{"base_config": {"experiment_name": "{nmae}"}}],
          "'experiment_name' = '{nmae}': the template names an unknown key 'nmae'"),
@@ -216,7 +219,7 @@ def test_an_experiment_that_cannot_be_imported_is_one_problem(
     [
         ('{"a": 1,\n "b" 2}', "plan.json, line 2, column 6: not valid JSON"),
         ('{"a": 1, "a": 2}', "'a' stands twice"),
-        ("[1]", "expected a JSON object"),
+        ("[1]", "expected an object"),
         ('{"configurations": [{}], "name": 3}', "'name' = 3: expected text in quotes"),
         ('{"name": "x"}', "'configurations': this key is required"),
         ('{"configurations": [3]}', "expected an object in { }"),

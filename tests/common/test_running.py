@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from common.run_folder import read_json, read_json_lines
 from tests.common.plans import index, toy
-from tests.conftest import TOY, Workplace, without_seconds
+from tests.conftest import TINY_DIGITS, TOY, Workplace, without_seconds
 
 PARALLEL: dict[str, Any] = {"multiprocess": True, "num_parallel": 2}
 
@@ -178,6 +179,19 @@ def test_save_logs(workplace: Workplace) -> None:
     (log,) = (workplace.path / "logs").glob("toy_*.log")
     assert "exp: done" in log.read_text()
     assert "status  score" in log.read_text()
+
+
+def test_the_log_file_holds_what_the_console_shows_and_no_more(workplace: Workplace) -> None:
+    good = {**TINY_DIGITS, "epochs": 1}
+    plan = workplace.write_plan(
+        configurations=[{"base_config": good}], figures=["reward_std_vs_gradient"]
+    )
+    outcome = workplace.run_plan(plan, "--save_logs")
+    (log,) = workplace.path.glob("plan_*.log")
+    logged = re.split(r"^.{23} (?:INFO|WARNING|ERROR) ", log.read_text(), flags=re.MULTILINE)[1:]
+    assert sorted("".join(logged).splitlines()) == sorted(
+        line.removeprefix("warning: ") for line in (outcome.out + outcome.err).splitlines()
+    )
 
 
 def test_a_folder_of_logs_that_cannot_be_made(workplace: Workplace) -> None:

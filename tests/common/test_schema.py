@@ -110,3 +110,53 @@ def test_what_the_program_refuses_the_schema_marks(
     document = {"configurations": [{}], **changes}
     assert is_accepted(tmp_path, document) is fits
     assert validator.is_valid(document) is fits
+
+
+TEXT_RUN: dict[str, Any] = {
+    "tokenizer": {"model_name": "m"},
+    "datapool": {"id": "word_game"},
+    "alg": {
+        "model_type": "causal",
+        "model_name": "m",
+        "generation_kwargs": {"do_sample": True, "max_new_tokens": 4},
+    },
+    "evaluation": {"eval_batch_size": 4, "metrics": [{"id": "rouge"}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("fits", "configuration"),
+    [
+        (True, {"base_config": TEXT_RUN}),
+        (True, {"base_config": TEXT_RUN, "options": {"alg.model_name": ["a", "b"]}}),
+        (True, {"base_config": {**TEXT_RUN, "alg.model_name": "a"}}),
+        (True, {"base_config": {"from": "base.yml", "alg": {"model_name": "a"}}}),
+        (True, {"base_config": {"from": "base.yml", "alg.generation_kwargs.top_k": 0}}),
+        (True, {"base_config": {"from": "base.yml"}, "options": {"published_format": [True]}}),
+        (False, {"base_config": {**TEXT_RUN, "alg": {"model_name": "m"}}}),
+        (False, {"base_config": {**TEXT_RUN, "tokenizer": {"model_name": "m", "side": "left"}}}),
+        (False, {"base_config": {**TEXT_RUN, "evaluation": {"eval_batch_size": 0}}}),
+        (False, {"base_config": {**TEXT_RUN, "reward_fn": {"id": "rouge"}}}),
+        (False, {"base_config": {"from": "base.yml", "agl": {}}}),
+        (False, {"base_config": {"from": "base.yml"}, "options": {"alg.model_name": []}}),
+        (False, {"base_config": {"from": "base.yml"}, "options": {"agl": [1]}}),
+    ],
+)
+def test_text_runs_whole_and_spread(
+    fits: bool, configuration: dict[str, Any], validator: Draft202012Validator, tmp_path: Path
+) -> None:
+    (tmp_path / "base.yml").write_text(json.dumps(TEXT_RUN))
+    document = {"experiment": "grue_extract", "configurations": [configuration]}
+    assert is_accepted(tmp_path, document) is fits
+    assert validator.is_valid(document) is fits
+
+
+def test_every_key_stands_once_and_is_described() -> None:
+    schema = plan_schema(EXPERIMENTS)
+    for name in EXPERIMENTS.names():
+        model = EXPERIMENTS.get(name).config
+        keys = schema["$defs"][model.__name__]["properties"]
+        assert list(keys) == list(model.model_fields)
+        for key, value in keys.items():
+            named = schema["$defs"][value["$ref"].split("/")[-1]] if "$ref" in value else value
+            assert named["description"], key

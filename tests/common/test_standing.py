@@ -11,11 +11,20 @@ from typing import Any
 import pytest
 
 from common.run_folder import PlanFolder
-from tests.common.plans import toy
+from tests.common.plans import index, toy
 from tests.conftest import TOY, Workplace
 
 
-@pytest.mark.parametrize("content", ["", "[1]", '"x"', '{"status": "runing"}', '{"status": "done"'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "", "[1]", '"x"', '{"status": "runing"}', '{"status": "done"', '{"status": 3}',
+        '{"status": "done", "seconds": "x"}', '{"status": "done", "score": []}',
+        '{"status": "interrupted", "attempt": "x"}',
+        json.dumps({"status": "running", "host": socket.gethostname(), "pid": "1",
+                    "pid_started": 0}),
+    ],
+)  # fmt: skip
 def test_a_broken_status_file_tells_of_nothing_done(workplace: Workplace, content: str) -> None:
     plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
     workplace.run_plan(plan)
@@ -40,17 +49,24 @@ def test_a_dead_process_runs_nothing(workplace: Workplace) -> None:
 def test_a_run_that_has_not_begun_waits_whatever_the_index_says(workplace: Workplace) -> None:
     plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
     workplace.run_plan(plan)
-    index = plan_folder(workplace).index
-    index.write_text(index.read_text().replace("done", "running"))
+    found = plan_folder(workplace).index
+    found.write_text(found.read_text().replace("done", "running"))
     workplace.folders()[0].status.unlink()
     assert "1 waiting" in workplace.run_plan(plan, "--status").out
 
 
-def test_without_an_index_folders_tell(workplace: Workplace) -> None:
+@pytest.mark.parametrize("content", [None, b"", b"\xff\x00,", b"name,stage\na,b\n", b"PK\x00\n"])
+def test_without_a_whole_index_folders_tell(workplace: Workplace, content: bytes | None) -> None:
     plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
     workplace.run_plan(plan)
-    plan_folder(workplace).index.unlink()
+    found = plan_folder(workplace).index
+    whole = found.read_bytes()
+    found.unlink()
+    if content is not None:
+        found.write_bytes(content)
     assert "1 done" in workplace.run_plan(plan, "--status").out
+    assert workplace.run_plan(plan).status == 0
+    assert found.read_bytes() == whole
 
 
 def test_status_of_some_runs(workplace: Workplace) -> None:
@@ -86,6 +102,16 @@ def test_a_figure_of_runs_left_out_on_purpose_is_no_failure(workplace: Workplace
     outcome = workplace.run_plan(plan, "--only", "first")
     assert (outcome.status, "nothing to draw" in outcome.err) == (0, True)
     assert workplace.run_plan(plan).status == 1
+
+
+def test_what_is_not_gone_on_with_stays_as_it_was(workplace: Workplace) -> None:
+    """After --retry_failed --fail_fast the second failure still stands in the index."""
+    bad: list[Any] = [toy(experiment_name=name, fail_at=len(name)) for name in ("a", "bb")]
+    plan = workplace.write_plan(experiment=TOY, configurations=bad)
+    workplace.run_plan(plan)
+    outcome = workplace.run_plan(plan, "--retry_failed", "--fail_fast")
+    assert [row["status"] for row in index(workplace).values()] == ["failed", "failed"]
+    assert (outcome.status, outcome.out.count(" failed ")) == (1, 2)
 
 
 def test_a_fresh_dry_run_says_what_is_made_anew(workplace: Workplace) -> None:
