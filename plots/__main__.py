@@ -8,7 +8,8 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from common.errors import UserError
 from common.registry import suggestion
@@ -103,12 +104,14 @@ def _figure_parser(name: str, figure: Figure) -> argparse.ArgumentParser:
         help="where to write (default: 'figures' in the first plan's folder)",
     )
     for key, words in _option_help(figure).items():
-        kind: Any = figure.options.model_fields[key].annotation
+        kind: Any = _without_none(figure.options.model_fields[key].annotation)
         how: dict[str, Any] = {"type": kind, "metavar": "VALUE"}
         if kind is bool:
             how = {"action": argparse.BooleanOptionalAction}
         elif get_origin(kind) is list:
             how = {"nargs": "+", "metavar": "VALUE"}
+        elif get_origin(kind) is Literal:
+            how = {"metavar": "VALUE"}  # what it may be is checked as in a plan
         words = words.replace("%", "%%")
         parser.add_argument(f"--{key}", default=argparse.SUPPRESS, help=words, **how)
     return parser
@@ -118,12 +121,21 @@ def _option_help(figure: Figure) -> dict[str, str]:
     """What each option means, the values it knows, and its default."""
     texts = {}
     for key, field in figure.options.model_fields.items():
-        known = [v for kind in get_args(field.annotation) for v in get_args(kind)]
+        kind: Any = _without_none(field.annotation)
+        kinds = [kind] if get_origin(kind) is Literal else get_args(kind)
+        known = [value for one in kinds for value in get_args(one)]
         default = field.default
         shown = " ".join(map(_quoted, default)) if isinstance(default, list) else default
+        shown = "not given" if shown in (None, "") else shown
         choices = f" Known: {', '.join(map(_quoted, known))}." if known else ""
         texts[key] = f"{' '.join((field.description or '').split())}{choices} (default: {shown})"
     return texts
+
+
+def _without_none(annotation: Any) -> Any:
+    """The type of an option's values when it is given: of ``float | None``, ``float``."""
+    kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
+    return kinds[0] if isinstance(annotation, UnionType) else annotation
 
 
 def _quoted(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 import matplotlib.style
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -51,8 +53,30 @@ def panels(
     return figure, grid
 
 
-def legend(figure: Figure, columns: Sequence[Sequence[Mapping[str, Any]]]) -> None:
-    """One legend for all panels, below them, where it covers no data.
+def wrapped(
+    count: int, columns: int, panel: tuple[float, float], *, lines: int = 2, **sharing: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure with ``count`` panels (width and height in inches), and their axes.
+
+    Rows hold at most as many ``columns``, and the legend has as many ``lines``. ``sharing`` goes to
+    `Figure.subplots`; every panel with none below it has the ticks of its horizontal axis.
+    """
+    columns = min(count, columns)
+    rows = math.ceil(count / columns)
+    figure = Figure(figsize=(max(columns * panel[0], 5.5), rows * panel[1] + 0.2 * lines + 0.6))
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(rows, columns, squeeze=False, **sharing)
+    for axes in grid.flat[count:]:
+        axes.remove()
+    for axes in grid.flat[max(count - columns, 0) : count]:
+        axes.tick_params(labelbottom=True)
+    return figure, list(grid.flat[:count])
+
+
+def legend(
+    figure: Figure, columns: Sequence[Sequence[Mapping[str, Any]]], *, caption: str | None = None
+) -> None:
+    """One legend for all panels, below them, where it covers no data; the caption stands on it.
 
     Each entry of a column holds the properties of a line, its ``label`` among them.
     """
@@ -60,7 +84,7 @@ def legend(figure: Figure, columns: Sequence[Sequence[Mapping[str, Any]]]) -> No
     blank = {"label": "", "linestyle": "none"}
     entries = [entry for column in columns for entry in [*column, *[blank] * longest][:longest]]
     handles = [Line2D([], [], **entry) for entry in entries]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(columns))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(columns), title=caption)
 
 
 def save(figure: Figure, points: pd.DataFrame, stem: Path) -> list[Path]:

@@ -27,7 +27,7 @@ def floor_of(numbers: pd.Series) -> float:
 
 def scatter(axes: Axes, table: pd.DataFrame, x: str, y: str, floors: tuple[float, float]) -> int:
     """Draws one dot per row; those below the ``floors`` stand on them. Gives their number."""
-    size, alpha = _dot(len(table))
+    size, alpha = dot(len(table))
     below = (table[x] < floors[0]) | (table[y] < floors[1])
     for part, look in LOOKS.items():
         for dots, area, opacity in ((~below, size, alpha), (below, 16.0, 1.0)):
@@ -45,6 +45,6 @@ def scatter(axes: Axes, table: pd.DataFrame, x: str, y: str, floors: tuple[float
     return int(below.sum())
 
 
-def _dot(count: int) -> tuple[float, float]:
+def dot(count: int) -> tuple[float, float]:
     """Area (points squared) and opacity of one of ``count`` dots: small and faint in a crowd."""
     return min(30.0, max(3.0, 30 * math.sqrt(100 / count))), min(0.9, max(0.2, 4 * count**-0.3))

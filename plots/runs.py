@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
+from common.nested import value_at
 from common.run_folder import PlanFolder, RunFolder, read_json, read_json_lines
 
 if TYPE_CHECKING:
@@ -42,8 +43,16 @@ class Run:
 
     @property
     def method(self) -> str:
-        """What the run optimised: its ``opt_method``."""
-        return str(self.config.get("opt_method", "unknown method"))
+        """What the run optimised: its ``opt_method``, or the ``id`` of its algorithm."""
+        if self.config.get("opt_method"):
+            return str(self.config["opt_method"])
+        algorithm = str(value_at(self.config, "alg.id", "unknown method"))
+        return "supervised" if "supervised" in algorithm else algorithm
+
+    @property
+    def name(self) -> str:
+        """What its plan calls it: its ``experiment_name``."""
+        return str(self.config.get("experiment_name") or self.path.name)
 
 
 @dataclass(frozen=True)
@@ -172,6 +181,30 @@ def read_curves(folder: RunFolder) -> pd.DataFrame | None:
     ).sort_index()
     measured = table.filter(regex=f"{CHANGED}$").notna()
     return table if measured.any(axis=None) else None
+
+
+def read_steps(folder: RunFolder) -> pd.DataFrame | None:
+    """All metrics of a run whose lines have a step and an epoch, by step (index).
+
+    Numbers that are not finite, and metrics that a line lacks, are NaN; of several lines of a step,
+    the last one with a number counts. None where there are no such lines.
+    """
+    import pandas as pd
+
+    try:
+        rows = read_json_lines(folder.metrics)
+    except OSError as error:
+        logger.warning("%s: left out, cannot be read: %s", folder.metrics, error)
+        return None
+    kept = [
+        {name: _finite(value) for name, value in row.items()}
+        for row in rows
+        if isinstance(row.get("step"), int) and math.isfinite(_finite(row.get("epoch")))
+    ]
+    if not kept:
+        return None
+    table = pd.DataFrame(kept).astype({"step": int}).groupby("step").last()
+    return table.dropna(axis="columns", how="all")
 
 
 def _finite(value: Any) -> float:

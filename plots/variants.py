@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from plots.methods import in_order
+from common.nested import value_at
+from plots.methods import in_order, method
 from plots.runs import Run
 
-SEEDS = {"random_seed", "samples_rnd_seed", "init_rnd_seed"}
+SEEDS = {"random_seed", "samples_rnd_seed", "init_rnd_seed", "train_samples_rnd_seed", "seed"}
 NAMES_AND_PATHS = {
     "experiment_name",
     "outputs_dir",
+    "output_path",
+    "output_file_suffix",
+    "base_path_to_store_results",
     "data_dir",
     "gpu_ids",
     "load_model_from_checkpoint",
     "trainer_checkpoint",
+    "project_name",
+    "entity_name",
+    "log_to_wandb",
+    "log_entire_predictions",
+    "upload_model_to_wandb",
 }
 WITHIN_VARIANT = SEEDS | NAMES_AND_PATHS | {"opt_method"}
-"""The keys in which the runs of one variant may differ."""
+"""The keys in which the runs of one variant may differ; of a nested key, its last part."""
 
 _SPELLED = {
     "mnist": "MNIST",
@@ -38,7 +49,9 @@ _SPELLED = {
     "labels": "low initial reward",
     "labels_with_custom": "high initial reward",
 }
-_VALUE_SAYS_IT_ALL = {"dataset", "model_type", "optimizer", "reward_type"}
+_VALUE_SAYS_IT_ALL = {"dataset", "model_type", "optimizer", "reward_type", "id", "model_name"}
+_FILE_OF_RUN = re.compile(r"(?:.*/)?(?P<name>[^/]+)-[0-9a-f]{8}(?:-rep\d+)?/[^/]+")
+"""The path of a file in the folder of a run."""
 
 
 @dataclass(frozen=True)
@@ -59,26 +72,72 @@ def variants(runs: Sequence[Run], aside: frozenset[str] = frozenset()) -> list[V
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(json.dumps(_settings(run, aside), sort_keys=True), []).append(run)
-    settings = [_settings(group[0], aside) for group in groups.values()]
-    keys = dict.fromkeys(key for values in settings for key in values)
-    varying = [key for key in keys if any(s.get(key) != settings[0].get(key) for s in settings)]
+    titles = _differences([_settings(group[0], aside) for group in groups.values()])
     return [
-        Variant(", ".join(in_words(key, values.get(key)) for key in varying), _by_method(group))
-        for values, group in zip(settings, groups.values(), strict=True)
+        Variant(title, _by_method(group))
+        for title, group in zip(titles, groups.values(), strict=True)
     ]
 
 
+def named_groups(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
+    """Runs that differ in seeds alone, with what they are called.
+
+    That is their name (``experiment_name``) where they share one that no other group has; otherwise
+    their method, and what sets them apart from other runs of that method.
+    """
+    found = []
+    for name in in_order([run.method for run in runs]):
+        for variant in variants([run for run in runs if run.method == name]):
+            words = ", ".join(filter(None, [method(name).label, variant.title]))
+            found.append((words, variant.methods[name]))
+    names = [{run.name for run in group} for _, group in found]
+    taken = Counter(name for group in names for name in group)
+    return [
+        (next(iter(own)) if len(own) == 1 and taken[next(iter(own))] == 1 else words, group)
+        for own, (words, group) in zip(names, found, strict=True)
+    ]
+
+
+def names(runs: Sequence[Run]) -> list[str]:
+    """What each run is called: its name; where others share that, with what sets it apart.
+
+    Runs that nothing sets apart (repetitions) are called by their folders.
+    """
+    found = [""] * len(runs)
+    for name in {run.name for run in runs}:
+        places = [place for place, run in enumerate(runs) if run.name == name]
+        apart = _differences([_flat(runs[place].config, NAMES_AND_PATHS) for place in places])
+        for place, words in zip(places, apart, strict=True):
+            found[place] = ", ".join(filter(None, [name, words]))
+    taken = Counter(found)
+    return [
+        words if taken[words] == 1 else run.path.name
+        for words, run in zip(found, runs, strict=True)
+    ]
+
+
+def _differences(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """For each of several settings, in words, the values of the keys that are not equal in all."""
+    keys = dict.fromkeys(key for values in settings for key in values)
+    varying = [key for key in keys if any(s.get(key) != settings[0].get(key) for s in settings)]
+    return [", ".join(in_words(key, values.get(key)) for key in varying) for values in settings]
+
+
 def subject(runs: Sequence[Run]) -> str:
-    """Dataset and model, as far as all runs share them: ``"MNIST, MLP"``."""
+    """Data and model, as far as all runs share them: ``"MNIST, MLP"``."""
     shared = []
-    for key in ("dataset", "model_type"):
-        values = {str(run.config.get(key, "")) for run in runs}
+    for key in ("dataset", "datapool.id", "model_type"):
+        values = {str(value_at(run.config, key, "")) for run in runs}
         shared += [in_words(key, *values)] if len(values) == 1 and "" not in values else []
     return ", ".join(shared)
 
 
 def in_words(key: str, value: Any) -> str:
-    """A key's value as a title says it: ``"lr 1e-4"``, ``"high initial reward"``."""
+    """A key's value as a title says it: ``"lr 1e-4"``, ``"high initial reward"``.
+
+    Of a nested key (``alg.args.clip_range``), the last part says what it is.
+    """
+    key = key.rpartition(".")[2]
     words = key.replace("_", " ")
     if value is None or value is False or value == "":
         return f"no {words}"
@@ -101,11 +160,30 @@ def _shown(value: Any) -> str:
 
 def _settings(run: Run, aside: frozenset[str]) -> dict[str, Any]:
     """What the runs of a variant agree on; a key that is not given counts as None."""
+    return _flat(run.config, WITHIN_VARIANT | aside)
+
+
+def _flat(config: Mapping[str, Any], left_out: set[str]) -> dict[str, Any]:
+    """All values by the dotted paths to them, but those that are None and the keys left out.
+
+    The file of another run counts as that run's name, without the digits of its content, so that a
+    model which was made once per seed is one.
+    """
     return {
-        key: value
-        for key, value in run.config.items()
-        if key not in WITHIN_VARIANT | aside and value is not None
+        path: _FILE_OF_RUN.sub(r"\g<name>", value) if isinstance(value, str) else value
+        for path, value in _leaves(config, "")
+        if value is not None and path.rpartition(".")[2] not in left_out
     }
+
+
+def _leaves(values: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+            value = {str(place): item for place, item in enumerate(value)}
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{above}{key}.")
+        else:
+            yield above + key, value
 
 
 def _by_method(runs: Sequence[Run]) -> dict[str, list[Run]]:

@@ -95,3 +95,47 @@ def two_methods(plan: Path, *, seeds: tuple[int, ...] = (7,)) -> Path:
         for seed in seeds
     ]
     return make_index(plan, runs)
+
+
+def text_config(**keys: Any) -> dict[str, Any]:
+    """A text run's configuration; ``keys`` are laid over its sections."""
+    sections: dict[str, Any] = {
+        "experiment_name": "exp",
+        "random_seed": 7,
+        "datapool": {"id": "commongen", "args": {"seed": 42}},
+    }
+    for key, value in keys.items():
+        sections[key] = sections.get(key, {}) | value if isinstance(value, dict) else value
+    return sections
+
+
+def text_run(
+    folder: Path, rows: list[dict[str, Any]] | None = None, *, status: str = "done", **keys: Any
+) -> Path:
+    """The folder of a run of text finetuning, or of one that samples."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(text_config(**keys)))
+    (folder / "status.json").write_text(json.dumps({"status": status}))
+    if rows is not None:
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def reward_stats(
+    means: list[float], stds: list[float], *, metric: str = "meteor", num_samples: int = 10
+) -> pd.DataFrame:
+    """reward_stats.parquet of one metric, whose rewards are from 0 to 1."""
+    table = pd.DataFrame({"input_id": [f"train_{i}" for i in range(len(means))], "metric": metric})
+    return table.assign(
+        n=num_samples, mean=means, std=stds, min=0.0, max=1.0, num_distinct=2,
+        zero_std=[std == 0 for std in stds],
+    )  # fmt: skip
+
+
+def sampled_run(folder: Path, *tables: pd.DataFrame, **keys: Any) -> Path:
+    """The folder of a run that sampled; without ``tables``, of one that is still at it."""
+    evaluation = {"num_samples_per_input": 10, "ddof": 1, "low_std": 0.01}
+    run = text_run(folder, evaluation=evaluation | keys.pop("evaluation", {}), **keys)
+    if tables:
+        pd.concat(tables).to_parquet(run / "reward_stats.parquet", index=False)
+    return run

@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from plots.runs import Run
-from plots.variants import in_words, subject, variants
-from tests.plots.folders import CONFIG
+from plots.variants import in_words, named_groups, names, subject, variants
+from tests.plots.folders import CONFIG, text_config
 
 
 def run(name: str = "run", **config) -> Run:
@@ -66,3 +66,49 @@ def test_subject_says_what_all_runs_share():
     assert subject([run(), run(lr=1.0)]) == "MNIST, MLP"
     assert subject([run(), run(dataset="cifar10")]) == "MLP"
     assert subject([run(dataset="own", model_type="resnet18")]) == "own, ResNet-18"
+
+
+def text_run(name: str = "run", **keys) -> Run:
+    return Run(Path(name), text_config(**keys), pd.DataFrame())
+
+
+def test_nested_keys_are_compared_one_by_one():
+    runs = [
+        text_run(alg={"id": "ppo", "args": {"clip_range": 0.2}}),
+        text_run(alg={"id": "ppo", "args": {"clip_range": 0.1}}, datapool={"args": {"seed": 1}}),
+        text_run(alg={"id": "ppo", "args": {"clip_range": 0.1}}),
+    ]
+    found = variants(runs)
+    assert [variant.title for variant in found] == ["clip range 0.2", "clip range 0.1"]
+    assert [len(variant.methods["ppo"]) for variant in found] == [1, 2]
+
+
+def test_parts_in_lists_are_compared_one_by_one():
+    runs = [text_run(evaluation={"metrics": [{"id": name}]}) for name in ("meteor", "rouge")]
+    assert [variant.title for variant in variants(runs)] == ["meteor", "rouge"]
+
+
+def test_groups_are_called_by_a_name_of_their_own_or_by_what_differs():
+    runs = [
+        text_run(experiment_name="seed_1", alg={"id": "supervised", "lr": 1.0}, random_seed=1),
+        text_run(experiment_name="seed_2", alg={"id": "supervised", "lr": 1.0}, random_seed=2),
+        text_run(experiment_name="ppo", alg={"id": "ppo"}),
+        text_run(experiment_name="same", alg={"id": "supervised_t5", "lr": 2.0}),
+        text_run(experiment_name="same", alg={"id": "nlpo"}),
+    ]
+    found = [(name, len(group)) for name, group in named_groups(runs)]
+    assert found == [
+        ("SFT, supervised, lr 1", 2), ("SFT, supervised_t5, lr 2", 1), ("ppo", 1), ("nlpo", 1)
+    ]  # fmt: skip
+
+
+def test_each_run_has_a_name_of_its_own():
+    assert names([text_run("a", experiment_name="x"), text_run("b")]) == ["x", "exp"]
+    assert names([text_run("a"), text_run("b", random_seed=8)]) == [
+        "exp, random seed 7", "exp, random seed 8"
+    ]  # fmt: skip
+    assert names([text_run("a"), text_run("b")]) == ["a", "b"]
+
+
+def test_the_subject_of_text_runs_is_their_task():
+    assert subject([text_run(), text_run(random_seed=1)]) == "commongen"

@@ -1,0 +1,174 @@
+"""Loss and evaluations of text finetuning over the epochs, means over seeds."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from common.errors import Problem, UserError
+from plots.options import FigureOptions
+from plots.runs import Run, Wanted, load_runs, read_steps
+from plots.variants import named_groups, subject
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+WANTED = Wanted(
+    read_steps,
+    "metrics by step and epoch ('step' in metrics.jsonl)",
+    'fix: give runs of the experiment "grue_finetune"',
+)
+LOSS = "loss"
+VALIDATION = "val/"
+_BAND: dict[str, Any] = {"alpha": 0.2, "linewidth": 0}
+_COLORS = [f"C{place}" for place in range(7)]
+_MARKERS = "os^DvPX"
+_MARKERS_OF_LINE = 8
+_PANEL = (3.2, 2.5)
+_TITLE_WIDTH = 40
+_LABEL_WIDTH = 50
+"""Letters in a line of the legend, as many as fit into the narrowest figure."""
+
+
+class Options(FigureOptions):
+    """Options of the curves of text finetuning."""
+
+    example: ClassVar[str] = "--metrics loss val/lexical/meteor --x step"
+
+    metrics: list[str] | None = None
+    """Panels, in reading order; None for the loss and all metrics of the validation split."""
+    x: Literal["epoch", "step"] = "epoch"
+    """What the horizontal axis counts."""
+
+    def problems(self) -> Iterator[Problem]:
+        """No panel, or a panel twice."""
+        if self.metrics is not None and (not self.metrics or _repeats(self.metrics)):
+            yield Problem("needs at least one metric, and each once", "metrics", self.metrics)
+
+
+def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
+    """Draws one panel per metric, and returns the paths written.
+
+    A line is the mean over runs that differ in seeds alone, its band one standard deviation to each
+    side.
+
+    Args:
+        runs: plan folders and run folders; of a plan, the runs that finetune on text.
+        stem: path of the files without their suffixes.
+        options: what is drawn.
+
+    Raises:
+        UserError: no run measured any of the metrics, or the files cannot be written.
+    """
+    from plots import canvas  # matplotlib, which checking options does not need
+
+    loaded = load_runs(runs, WANTED)
+    metrics = _metrics(loaded, options.metrics)
+    groups = named_groups(loaded)
+    points = statistics(groups, metrics)
+    with canvas.styled():
+        columns = 2 if len(metrics) == 4 else min(len(metrics), 3)
+        legend = _legend(groups, points, width=columns * _PANEL[0])
+        lines = sum(entry["label"].count("\n") + 1 for entry in legend[0])
+        figure, grid = canvas.wrapped(len(metrics), columns, _PANEL, lines=lines, sharex=True)
+        figure.suptitle(subject(loaded), parse_math=False)
+        for place, (axes, metric) in enumerate(zip(grid, metrics, strict=True)):
+            title = "training loss" if metric == LOSS else textwrap.fill(metric, _TITLE_WIDTH)
+            axes.set_title(title, parse_math=False)
+            for look, (name, _) in zip(_looks(), groups, strict=False):
+                line = points[(points["metric"] == metric) & (points["line"] == name)]
+                if len(line):
+                    _draw_line(axes, line, options.x, look)
+            if place + columns >= len(grid):
+                axes.set_xlabel(options.x)
+        canvas.legend(figure, legend)
+        return canvas.save(figure, points, stem)
+
+
+def _repeats(names: Sequence[str]) -> bool:
+    return len(set(names)) < len(names)
+
+
+def _metrics(runs: Sequence[Run], chosen: Sequence[str] | None) -> list[str]:
+    """The metrics to draw: those asked for, or the loss and what is measured in validation.
+
+    Raises:
+        UserError: one of them is measured by no run.
+    """
+    measured = list(dict.fromkeys(name for run in runs for name in run.table if name != "epoch"))
+    for name in chosen or ():
+        if name not in measured:
+            raise UserError(
+                f"'metrics' = '{name}': no run measured it; there are {', '.join(measured)}"
+            )
+    of_validation = [name for name in measured if name.startswith(VALIDATION)]
+    found = list(chosen or ()) or [name for name in measured if name == LOSS] + of_validation
+    if not found:
+        raise UserError(
+            f"nothing to draw: no run measured a loss or a validation metric ('{VALIDATION}...'); "
+            f"choose from what there is with --metrics: {', '.join(measured) or 'nothing'}"
+        )
+    return found
+
+
+def statistics(groups: Sequence[tuple[str, Sequence[Run]]], metrics: Sequence[str]) -> pd.DataFrame:
+    """The plotted numbers: mean, std (ddof 1; NaN for one run) and n over the runs of a line.
+
+    One row per point, with the columns line, metric, step, epoch, mean, std, n. A line has points
+    at the steps where its metric was measured.
+    """
+    import pandas as pd
+
+    lines = {}
+    for (name, runs), metric in itertools.product(groups, metrics):
+        measured = [run.table[["epoch", metric]].dropna() for run in runs if metric in run.table]
+        if any(map(len, measured)):
+            by_step = pd.concat(measured).groupby(level="step")
+            of_metric = by_step[metric].agg(mean="mean", std="std", n="count")
+            of_metric.insert(0, "epoch", by_step["epoch"].mean())
+            lines[name, metric] = of_metric
+    table: pd.DataFrame = pd.concat(lines, names=["line", "metric"])
+    return table.reset_index()
+
+
+def _looks() -> Iterator[dict[str, Any]]:
+    """Colour, marker and dashes of one line after the other, each different."""
+    for dashes in itertools.cycle(("solid", "dashed", "dotted")):
+        for color, marker in zip(_COLORS, _MARKERS, strict=True):
+            yield {"color": color, "marker": marker, "linestyle": dashes}
+
+
+def _draw_line(axes: Axes, line: pd.DataFrame, x: str, look: dict[str, Any]) -> None:
+    """Draws a line with its band; of many points, some have a marker."""
+    every = max(1, round(len(line) / _MARKERS_OF_LINE))
+    axes.plot(line[x], line["mean"], markevery=every, **look)
+    low, high = line["mean"] - line["std"], line["mean"] + line["std"]
+    axes.fill_between(line[x], low, high, color=look["color"], **_BAND)
+
+
+def _legend(
+    groups: Sequence[tuple[str, Sequence[Run]]], points: pd.DataFrame, *, width: float
+) -> list[list[dict[str, Any]]]:
+    """Entries by column: the lines, and the bands and numbers of runs if there are several.
+
+    There are two columns if that many inches hold them.
+    """
+    several = points["n"].max() > 1
+    entries = []
+    for look, (name, runs) in zip(_looks(), groups, strict=False):
+        count = f" ({len(runs)} run{'' if len(runs) == 1 else 's'})" if several else ""
+        entries.append({"label": textwrap.fill(name + count, _LABEL_WIDTH), **look})
+    if several:
+        entries.append(
+            {"label": "± 1 standard deviation", "color": "gray", "alpha": 0.3, "linewidth": 8}
+        )
+    letters = max(len(line) for entry in entries for line in entry["label"].split("\n"))
+    if len(entries) < 2 or 2 * (letters + 8) > 11 * width:
+        return [entries]
+    half = math.ceil(len(entries) / 2)
+    return [entries[:half], entries[half:]]
