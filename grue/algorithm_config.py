@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Strict, Tag
 
 from common.config import Config
 from common.errors import Problem
-from common.fit_config import NonNegativeFloat, PositiveFloat, PositiveInt
+from common.fit_config import NonNegativeFloat, PositiveFloat
+from grue.algorithm_args import A2cArgs, NlpoArgs, PpoArgs, ReinforceArgs, TrpoArgs
 from grue.generation_config import GenerationConfig
-from grue.model_config import ModelName, ModelOptions, ModelType, Side, unnamed
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
+from grue.model_config import ModelName, ModelOptions, ModelType, unnamed
+from grue.policy_config import AnyPolicy
 
 
 class SupervisedAlg(Config):
@@ -33,13 +33,17 @@ class SupervisedAlg(Config):
     join_with_blank: bool = True
     """Whether a causal model's prompt and reference are joined by a blank where neither has one;
     published runs glued them together."""
+    append_eos: bool = False
+    """Whether a causal model learns to end its output; published ones do not."""
+    mask_prompt: bool = False
+    """Whether a causal model learns the reference alone; published ones learn the prompt too."""
     policy: ModelOptions = Field(default_factory=ModelOptions)
     """How the model is held."""
 
     def problems(self) -> Iterator[Problem]:
         """A model that is not named, and generation that cannot be."""
         yield from super().problems()
-        yield from unnamed(self.model_name, "model_name")
+        yield from unnamed(self.model_name, "model_name", below="alg.")
         if self.generation_kwargs is not None:
             yield from of_generation(self.generation_kwargs, self.model_type, "generation_kwargs")
 
@@ -49,198 +53,46 @@ class KlDivConfig(Config):
 
     coeff: NonNegativeFloat
     """Initial coefficient, in reward per nat."""
+    placement: Literal["reward", "loss"] = "reward"
+    """Where the penalty stands: in the reward of each token, or in the loss, there as the exact
+    divergence of the distributions over the vocabulary."""
+    estimate: Literal["sampled", "exact"] = "sampled"
+    """How a token's divergence is estimated in rewards and for ``target_kl``: by the token drawn,
+    or exactly."""
     target_kl: PositiveFloat | None = None
     """KL per token, in nats, that the coefficient is adapted to; None keeps it constant."""
     norm_reward: bool = False
     """Whether the total rewards of a rollout are standardised."""
 
 
-class PolicyArgs(Config):
-    """The policy's own keys."""
-
-    model_name: ModelName
-    """The model to finetune."""
-    apply_model_parallel: bool = True
-    """Accepted for published files: a run has one device."""
-    optimizer_kwargs: dict[str, Any] = Field(default_factory=dict)
-    """Arguments of the optimizer beside the learning rate."""
-    weight_decay: NonNegativeFloat = 1e-6
-    """Weight decay of all weights but biases and layer norms."""
-    prompt_truncation_side: Side = "left"
-    """Where long prompts are cut in evaluations."""
-    generation_kwargs: GenerationConfig = Field(default_factory=GenerationConfig)
-    """How rollouts are generated."""
-
-
-class MaskablePolicyArgs(PolicyArgs):
-    """A policy that samples from a masked vocabulary (NLPO)."""
-
-    top_mask: float | int | None = None
-    """The mask's p for ``learned_top_p``, its k otherwise."""
-    mask_type: Literal["learned_top_k", "learned_top_p", "topk"] = "learned_top_k"
-    """What the mask keeps: the mask model's best k or best p, or the policy's own best k."""
-    target_update_iterations: PositiveInt = 1000
-    """Iterations from one refresh of the mask model to the next."""
-    min_tokens_to_keep: PositiveInt = 100
-    """Fewest tokens that ``learned_top_p`` keeps."""
-
-    def problems(self) -> Iterator[Problem]:
-        """A mask without its size."""
-        yield from super().problems()
-        if self.top_mask is None:
-            yield Problem("a maskable policy needs it: p for learned_top_p, k otherwise",
-                          "top_mask")  # fmt: skip
-
-
-class CausalPolicy(ModelOptions):
-    """A causal language model with a critic."""
-
-    id: Literal["causal_lm_actor_critic_policy"]
-    """Which policy."""
-    args: PolicyArgs
-    """Its own keys."""
-
-
-class Seq2SeqPolicy(ModelOptions):
-    """An encoder-decoder language model with a critic."""
-
-    id: Literal["seq2seq_lm_actor_critic_policy"]
-    """Which policy."""
-    args: PolicyArgs
-    """Its own keys."""
-
-
-class MaskableCausalPolicy(ModelOptions):
-    """A causal language model with a critic and a mask."""
-
-    id: Literal["maskable_causal_lm_actor_critic_policy"]
-    """Which policy."""
-    args: MaskablePolicyArgs
-    """Its own keys."""
-
-
-class MaskableSeq2SeqPolicy(ModelOptions):
-    """An encoder-decoder language model with a critic and a mask."""
-
-    id: Literal["maskable_seq2seq_lm_actor_critic_policy"]
-    """Which policy."""
-    args: MaskablePolicyArgs
-    """Its own keys."""
-
-
-AnyPolicy = Annotated[
-    CausalPolicy | Seq2SeqPolicy | MaskableCausalPolicy | MaskableSeq2SeqPolicy,
-    Field(discriminator="id"),
+Compatibility = Literal[
+    "rl4lms",
+    "minibatches_of_tokens",
+    "no_reward_when_cut",
+    "reference_without_temperature",
+    "frozen_mask",
+    "masks_not_normalized",
 ]
 
 
-class ActorCriticArgs(Config):
-    """What the actor-critic algorithms share."""
-
-    learning_rate: PositiveFloat = 3e-4
-    """Step size."""
-    gamma: Fraction = 0.99
-    """Discount per token."""
-    gae_lambda: Fraction = 0.95
-    """Exponential weight of advantage estimates (arXiv 1506.02438)."""
-    ent_coef: float = 0.0
-    """Weight of the entropy bonus."""
-    vf_coef: NonNegativeFloat = 0.5
-    """Weight of the critic's loss."""
-    max_grad_norm: PositiveFloat = 0.5
-    """Gradients of policy and critic are clipped to this joint norm."""
-    verbose: int = 0
-    """Accepted for published files."""
-    enforce_token_entropy_reg_estimate: bool = False
-    """Whether the entropy is estimated from the sampled tokens instead of the vocabulary."""
-
-
-class PpoArgs(ActorCriticArgs):
-    """Proximal policy optimization (arXiv 1707.06347)."""
-
-    n_steps: PositiveInt = 2048
-    """Tokens per environment in a rollout."""
-    batch_size: PositiveInt = 64
-    """Tokens in a minibatch."""
-    n_epochs: PositiveInt = 10
-    """Passes over a rollout."""
-    clip_range: PositiveFloat = 0.2
-    """Probability ratios count up to this distance from 1."""
-    clip_range_vf: PositiveFloat | None = None
-    """Values count up to this distance from the old ones; None for no limit."""
-    normalize_advantage: bool = True
-    """Whether advantages are standardised per minibatch."""
-    target_kl: PositiveFloat | None = None
-    """Approximate KL, in nats, beyond 1.5 times of which an update ends early."""
-
-
-class NlpoArgs(PpoArgs):
-    """PPO from a masked vocabulary (arXiv 2210.01241)."""
-
-
-class A2cArgs(ActorCriticArgs):
-    """Advantage actor-critic (arXiv 1602.01783)."""
-
-    learning_rate: PositiveFloat = 7e-4
-    """Step size."""
-    gae_lambda: Fraction = 1.0
-    """Exponential weight of advantage estimates; 1 for plain returns."""
-    n_steps: PositiveInt = 5
-    """Tokens per environment in a rollout."""
-    rms_prop_eps: PositiveFloat = 1e-5
-    """RMSprop's epsilon."""
-    use_rms_prop: bool = True
-    """RMSprop instead of AdamW."""
-    normalize_advantage: bool = False
-    """Whether advantages are standardised."""
-
-
-class TrpoArgs(Config):
-    """Trust region policy optimization (arXiv 1502.05477)."""
-
-    learning_rate: PositiveFloat = 1e-3
-    """The critic's step size."""
-    n_steps: PositiveInt = 2048
-    """Tokens per environment in a rollout."""
-    batch_size: PositiveInt = 128
-    """Tokens in one of the critic's minibatches."""
-    gamma: Fraction = 0.99
-    """Discount per token."""
-    gae_lambda: Fraction = 0.95
-    """Exponential weight of advantage estimates."""
-    cg_max_steps: PositiveInt = 15
-    """Most steps of the conjugate gradient."""
-    cg_damping: NonNegativeFloat = 0.1
-    """Added to the Fisher matrix's diagonal."""
-    line_search_shrinking_factor: Annotated[float, Field(gt=0, lt=1)] = 0.8
-    """The step shrinks by it while it is not accepted."""
-    line_search_max_iter: PositiveInt = 10
-    """Most tries of the line search."""
-    n_critic_updates: PositiveInt = 10
-    """Passes of the critic over a rollout."""
-    normalize_advantage: bool = True
-    """Whether advantages are standardised."""
-    target_kl: PositiveFloat = 0.01
-    """Radius of the trust region, in nats."""
-    sub_sampling_factor: PositiveInt = 1
-    """Every how many states count in the Fisher matrix."""
-    verbose: int = 0
-    """Accepted for published files."""
-
-
-class _ReinforcementAlg(Config):
+class ReinforcementAlg(Config):
     """What all reinforcement algorithms have."""
 
     kl_div: KlDivConfig
     """The penalty for leaving the initial model."""
     policy: AnyPolicy
     """The model and its critic."""
+    compatibility: Annotated[tuple[Compatibility, ...], Strict(False)] = ()
+    """Behaviours of RL4LMs to bring back, by name, or all as ``rl4lms``: minibatches of single
+    tokens of any output; no reward for outputs whose generation ends before the episode could;
+    sampling temperature in the policy's log-probabilities but not in the reference's; and for NLPO
+    a mask model that is never refreshed, and masked probabilities that do not sum to one."""
 
     def problems(self) -> Iterator[Problem]:
         """A model that is not named, a mask without its size, generation that cannot be."""
         yield from super().problems()
         args = self.policy.args
-        yield from unnamed(args.model_name, "policy.args.model_name")
+        yield from unnamed(args.model_name, "policy.args.model_name", below="alg.")
         yield from (problem.below("policy.args") for problem in args.problems())
         key = "policy.args.generation_kwargs"
         yield from of_generation(args.generation_kwargs, self.model_type, key)
@@ -250,8 +102,12 @@ class _ReinforcementAlg(Config):
         """Whether the model continues its prompt or reads it through an encoder."""
         return "seq2seq" if "seq2seq" in self.policy.id else "causal"
 
+    def behaves_as_published(self, name: Compatibility) -> bool:
+        """Whether a behaviour of RL4LMs is asked for."""
+        return name in self.compatibility or "rl4lms" in self.compatibility
 
-class PpoAlg(_ReinforcementAlg):
+
+class PpoAlg(ReinforcementAlg):
     """Proximal policy optimization."""
 
     id: Literal["ppo"]
@@ -260,7 +116,7 @@ class PpoAlg(_ReinforcementAlg):
     """Its settings."""
 
 
-class NlpoAlg(_ReinforcementAlg):
+class NlpoAlg(ReinforcementAlg):
     """Natural-language policy optimization."""
 
     id: Literal["nlpo"]
@@ -269,7 +125,7 @@ class NlpoAlg(_ReinforcementAlg):
     """Its settings."""
 
 
-class A2cAlg(_ReinforcementAlg):
+class A2cAlg(ReinforcementAlg):
     """Advantage actor-critic."""
 
     id: Literal["a2c"]
@@ -278,13 +134,27 @@ class A2cAlg(_ReinforcementAlg):
     """Its settings."""
 
 
-class TrpoAlg(_ReinforcementAlg):
+class TrpoAlg(ReinforcementAlg):
     """Trust region policy optimization."""
 
     id: Literal["trpo"]
     """Which algorithm."""
     args: TrpoArgs = Field(default_factory=TrpoArgs)
     """Its settings."""
+
+
+class ReinforceAlg(ReinforcementAlg):
+    """REINFORCE with a baseline."""
+
+    id: Literal["reinforce"]
+    """Which algorithm."""
+    args: ReinforceArgs = Field(default_factory=ReinforceArgs)
+    """Its settings."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Also those of the settings."""
+        yield from super().problems()
+        yield from (problem.below("args") for problem in self.args.problems())
 
 
 def _which(alg: Any) -> str:
@@ -298,7 +168,8 @@ AnyAlg = Annotated[
     | Annotated[PpoAlg, Tag("ppo")]
     | Annotated[NlpoAlg, Tag("nlpo")]
     | Annotated[A2cAlg, Tag("a2c")]
-    | Annotated[TrpoAlg, Tag("trpo")],
+    | Annotated[TrpoAlg, Tag("trpo")]
+    | Annotated[ReinforceAlg, Tag("reinforce")],
     Discriminator(_which),
 ]
 

@@ -5,6 +5,7 @@ Names and defaults are those of RL4LMs and ml-rlgrad, whose YAML files hold the 
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -57,6 +58,17 @@ class TextConfig(RunConfig):
     """The tokenizer, and how prompts are fitted to their length."""
     datapool: DatapoolConfig
     """The task, and which of its training inputs are used."""
+
+    def problems(self) -> Iterator[Problem]:
+        """What the parts find wrong with their own keys."""
+        yield from super().problems()
+        yield from unnamed(self.tokenizer.model_name, "tokenizer.model_name")
+        yield from (problem.below("datapool") for problem in self.datapool.problems())
+
+
+class TrackedConfig(TextConfig):
+    """What text runs share that measure a model while it is trained."""
+
     project_name: Annotated[str, NO_EFFECT] = "rl4lm_exps"
     """Weights & Biases project."""
     entity_name: Annotated[OptionalText, NO_EFFECT] = None
@@ -65,10 +77,11 @@ class TextConfig(RunConfig):
     """Whether metrics also go to Weights & Biases."""
 
     def problems(self) -> Iterator[Problem]:
-        """What the parts find wrong with their own keys."""
+        """Weights & Biases that is not installed."""
         yield from super().problems()
-        yield from unnamed(self.tokenizer.model_name, "tokenizer.model_name")
-        yield from (problem.below("datapool") for problem in self.datapool.problems())
+        if self.log_to_wandb and importlib.util.find_spec("wandb") is None:
+            yield Problem("needs the package 'wandb': python -m pip install wandb",
+                          "log_to_wandb", True)  # fmt: skip
 
 
 def _of_metrics(metrics: Metrics, key: str) -> Iterator[Problem]:
@@ -119,7 +132,7 @@ class TrainEvaluation(Config):
     """How outputs are generated in evaluations; None for the algorithm's settings."""
 
 
-class FinetuneConfig(TextConfig):
+class FinetuneConfig(TrackedConfig):
     """Finetuning of a language model: by its references or by rewards."""
 
     experiment_name: Annotated[str, NO_EFFECT] = "rl4lm_experiment"
@@ -137,9 +150,9 @@ class FinetuneConfig(TextConfig):
     log_entire_predictions: Annotated[bool, NO_EFFECT] = False
     """Whether every evaluation writes all outputs, not only ten of them to the log."""
     upload_model_to_wandb: Annotated[bool, NO_EFFECT] = False
-    """Whether the model is uploaded to Weights & Biases."""
+    """Whether the finished model is uploaded to Weights & Biases; needs ``log_to_wandb``."""
     base_path_to_store_results: Annotated[OptionalText, NO_EFFECT] = None
-    """The published name of ``outputs_dir``."""
+    """The published name of ``outputs_dir``, which wins where both are given."""
 
     @model_validator(mode="before")
     @classmethod
@@ -169,6 +182,8 @@ class FinetuneConfig(TextConfig):
         yield from (problem.below("alg") for problem in self.alg.problems())
         evaluation = self.train_evaluation
         yield from _of_metrics(evaluation.metrics, "train_evaluation.metrics")
+        if self.upload_model_to_wandb and not self.log_to_wandb:
+            yield Problem("needs 'log_to_wandb' = true", "upload_model_to_wandb", True)
         if self.reward_fn is not None:
             yield from (problem.below("reward_fn") for problem in self.reward_fn.problems())
         if not isinstance(self.alg, SupervisedAlg):
@@ -232,9 +247,9 @@ class ExtractConfig(TextConfig):
     published_format: bool = False
     """Whether the published dictionary is written too, by ``torch.save``."""
     output_path: Annotated[OptionalText, NO_EFFECT] = None
-    """The published name of ``outputs_dir``."""
+    """The published name of ``outputs_dir``, which wins where both are given."""
     output_file_suffix: Annotated[str, NO_EFFECT] = ""
-    """Part of the published dictionary's file name."""
+    """Part of the published dictionary's file name, with ``published_format``."""
 
     @model_validator(mode="before")
     @classmethod
@@ -252,9 +267,14 @@ class ExtractConfig(TextConfig):
                           "alg.generation_kwargs.do_sample", False)  # fmt: skip
         yield from _of_metrics(self.evaluation.metrics, "evaluation.metrics")
 
+    def notices(self) -> Iterator[str]:
+        """Part of a file name without the file."""
+        if self.output_file_suffix and not self.published_format:
+            yield "'output_file_suffix' names a file that 'published_format': true writes"
+
 
 def renamed(values: Any, published: str) -> Any:
-    """The keys, with ``outputs_dir`` as its published name gives it, where that one does."""
-    if isinstance(values, dict) and values.get(published):
+    """The keys, with ``outputs_dir`` as its published name gives it where it is not given."""
+    if isinstance(values, dict) and values.get(published) and "outputs_dir" not in values:
         return {**values, "outputs_dir": values[published]}
     return values

@@ -10,6 +10,7 @@ from pydantic import Field
 from common.config import Config
 from common.errors import Problem
 from common.fit_config import NonNegativeInt, PositiveFloat, PositiveInt
+from grue.post_processing import three_sentences
 
 
 class PostProcessing(Config):
@@ -68,3 +69,7 @@ class GenerationConfig(Config):
     def fewest_new_tokens(self, *, is_encoder_decoder: bool) -> int:
         """Fewest tokens before end-of-sequence may come."""
         return max(self.min_length - 1, 0) if is_encoder_decoder else self.min_length
+
+    def processed(self, text: str) -> str:
+        """A generated text as it is scored."""
+        return text if self.post_processing_fn is None else three_sentences(text)

@@ -21,12 +21,15 @@ Side = Literal["left", "right"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 
-def unnamed(name: str, key: str) -> Iterator[Problem]:
-    """What is wrong with a model's name: it is the placeholder of published files."""
+def unnamed(name: str, key: str, *, below: str = "") -> Iterator[Problem]:
+    """What is wrong with a model's name: it is the placeholder of published files.
+
+    ``below`` is the key, with a point, of the object that ``key`` stands in.
+    """
     if name == PLACEHOLDER:
         yield Problem(
-            f"is a placeholder; name the model, for example --set {key}=@sft.model, a folder or a "
-            "hub id",
+            f"is a placeholder; name the model, for example --set {below}{key}=@sft.model, a "
+            "folder or a hub id",
             key,
             name,
         )

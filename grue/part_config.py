@@ -61,6 +61,15 @@ class PartConfig(Config, Generic[PartT]):
             return
         yield from (problem.below("args") for problem in wrong)
 
+    def identity(self) -> dict[str, Any]:
+        """The keys that can change results, of the part's own ones too."""
+        try:
+            known, _ = resolve_sound_keys(self.find(self.id).Args, self.args)
+        except UserError:
+            known = None
+        own = {} if known is None else {"args": known.identity()}
+        return {**super().identity(), **own}
+
     def marked_values(self, marker: Marker) -> Iterator[tuple[Key, Any]]:
         """Also those among the part's own keys."""
         yield from super().marked_values(marker)
@@ -73,9 +82,12 @@ class PartConfig(Config, Generic[PartT]):
 
     def build(self) -> PartT:
         """The part, made from its args."""
-        part_class = self.find(self.id)
-        part: PartT = part_class(part_class.Args.model_validate(self.args))
+        part: PartT = self.find(self.id)(self._own_keys())
         return part
+
+    def _own_keys(self) -> Config:
+        keys: Config = self.find(self.id).Args.model_validate(self.args)
+        return keys
 
 
 class RewardConfig(PartConfig["rewards.Reward[Any]"]):

@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from common.errors import UserError
+
+_SHOWN = 60
+
 
 @dataclass(frozen=True)
 class Texts:
@@ -36,3 +40,12 @@ class Texts:
         return Texts(
             self.prompts[rows], self.outputs[rows], self.references[rows], self.metadata[rows]
         )
+
+    def check_references(self, part: str) -> None:
+        """Raises `UserError` where an input has no reference, which the part of this id needs."""
+        for prompt, references in zip(self.prompts, self.references, strict=True):
+            if not references:
+                raise UserError(
+                    f"'{part}' needs references, and the input {prompt[:_SHOWN]!r} has none; "
+                    "take the metric out or choose data with references"
+                )

@@ -18,7 +18,7 @@ from common.experiment import EXPERIMENTS
 from common.schema import plan_schema
 from tests.conftest import PROJECT, TINY_DIGITS, TOY, Workplace
 
-PLANS = sorted((PROJECT / "experiment_plans").glob("*/*.json"))
+PLANS = sorted((PROJECT / "experiment_plans").rglob("*/*.json"))
 SCHEMA = PROJECT / "experiment_plans/plan.schema.json"
 
 
@@ -171,6 +171,9 @@ def test_every_plan_is_read_and_fits_the_schema(plan: Path, workplace: Workplace
     if "ADD PATH TO CHECKPOINT" in plan.read_text():
         assert "put the path of the pretraining run's checkpoints/last.pt here" in outcome.err
         outcome = workplace.run_plan(plan, "--dry_run", "--set", "load_model_from_checkpoint=")
+    if re.search(r'model_name": "_"', plan.read_text()):
+        assert "is a placeholder; name the model" in outcome.err
+        outcome = workplace.run_plan(plan, "--dry_run", "--set", "alg.policy.args.model_name=m")
     assert outcome.status == 0, outcome.err
     assert re.search(r"\d+ runs in ", outcome.out)
 

@@ -38,6 +38,13 @@ class Metric(ABC, Generic[ArgsT]):
     def __init__(self, args: ArgsT) -> None:
         self.args = args
 
+    def prepare(self) -> None:
+        """Looks, before any run starts, for what the metric needs beside Python packages' code.
+
+        Raises:
+            UserError: something is missing.
+        """
+
     @abstractmethod
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
         """[N] by metric key: the value of each output as if it were the only one.

@@ -4,6 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+from grue.rewards import (  # noqa: F401
+    bert_score,
+    bleu,
+    bleurt,
+    chrf,
+    common_gen,
+    common_gen_preference_model,
+    increasing_numbers,
+    intent_accuracy,
+    learned_reward,
+    length,
+    meteor,
+    parent,
+    rouge,
+    rouge_l_max,
+    sentences_with_dates,
+    spider,
+    ter,
+)
+from grue.rewards.custom import as_reward
 from grue.rewards.reward import REWARDS, Reward
 
 
@@ -13,4 +33,4 @@ def find(name: str) -> type[Reward[Any]]:
     Raises:
         UserError: there is none.
     """
-    return REWARDS.get(name)
+    return as_reward(REWARDS.get(name))

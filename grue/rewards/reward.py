@@ -28,6 +28,13 @@ class Reward(ABC, Generic[ArgsT]):
     def __init__(self, args: ArgsT) -> None:
         self.args = args
 
+    def prepare(self) -> None:
+        """Looks, before any run starts, for what the reward needs beside Python packages' code.
+
+        Raises:
+            UserError: something is missing.
+        """
+
     @abstractmethod
     def __call__(self, texts: Texts) -> Rewards:
         """[N] or [N, T], in the reward's own units.

@@ -4,6 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from grue.tasks import (
+    cnn_daily_mail,  # noqa: F401
+    commongen,  # noqa: F401
+    crd3,  # noqa: F401
+    daily_dialog,  # noqa: F401
+    dummy_pool,  # noqa: F401
+    imdb,  # noqa: F401
+    iwslt2017,  # noqa: F401
+    jsonl,  # noqa: F401
+    narrative_qa,  # noqa: F401
+    text,  # noqa: F401
+    totto,  # noqa: F401
+    wmt,  # noqa: F401
+    word_game,  # noqa: F401
+)
 from grue.tasks.task import TASKS, Task
 
 

@@ -9,7 +9,9 @@ import sys
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as run_plan.py sets it
 
-ALL = ("controlled_mlp", "vectorized", "training_steps", "plan_reading", "start_up")
+ALL = (
+    "controlled_mlp", "vectorized", "training_steps", "plan_reading", "start_up", "text_scoring",
+)  # fmt: skip
 
 
 def main() -> None:

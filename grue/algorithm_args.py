@@ -1,0 +1,142 @@
+"""The keys of ``alg.args``: each reinforcement algorithm's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from common.config import Config
+from common.errors import Problem
+from common.fit_config import NonNegativeFloat, PositiveFloat, PositiveInt
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class ActorCriticArgs(Config):
+    """What the actor-critic algorithms share."""
+
+    learning_rate: PositiveFloat = 3e-4
+    """Step size."""
+    gamma: Fraction = 0.99
+    """Discount per token."""
+    gae_lambda: Fraction = 0.95
+    """Exponential weight of advantage estimates (arXiv 1506.02438)."""
+    ent_coef: float = 0.0
+    """Weight of the entropy bonus."""
+    vf_coef: NonNegativeFloat = 0.5
+    """Weight of the critic's loss."""
+    max_grad_norm: PositiveFloat = 0.5
+    """Gradients of policy and critic are clipped to this joint norm."""
+    verbose: int = 0
+    """Accepted for published files."""
+    enforce_token_entropy_reg_estimate: bool = False
+    """Whether the entropy is estimated from the sampled tokens instead of the vocabulary."""
+
+
+class PpoArgs(ActorCriticArgs):
+    """Proximal policy optimization (arXiv 1707.06347)."""
+
+    n_steps: PositiveInt = 2048
+    """Tokens per environment in a rollout."""
+    batch_size: PositiveInt = 64
+    """Tokens in a minibatch."""
+    n_epochs: PositiveInt = 10
+    """Passes over a rollout."""
+    clip_range: PositiveFloat = 0.2
+    """Probability ratios count up to this distance from 1."""
+    clip_range_vf: PositiveFloat | None = None
+    """Values count up to this distance from the old ones; None for no limit."""
+    normalize_advantage: bool = True
+    """Whether advantages are standardised per minibatch."""
+    target_kl: PositiveFloat | None = None
+    """Approximate KL, in nats, beyond 1.5 times of which an update ends early."""
+
+
+class NlpoArgs(PpoArgs):
+    """PPO from a masked vocabulary (arXiv 2210.01241)."""
+
+
+class A2cArgs(ActorCriticArgs):
+    """Advantage actor-critic (arXiv 1602.01783)."""
+
+    learning_rate: PositiveFloat = 7e-4
+    """Step size."""
+    gae_lambda: Fraction = 1.0
+    """Exponential weight of advantage estimates; 1 for plain returns."""
+    n_steps: PositiveInt = 5
+    """Tokens per environment in a rollout."""
+    rms_prop_eps: PositiveFloat = 1e-5
+    """RMSprop's epsilon."""
+    use_rms_prop: bool = True
+    """RMSprop instead of AdamW."""
+    normalize_advantage: bool = False
+    """Whether advantages are standardised."""
+
+
+class TrpoArgs(Config):
+    """Trust region policy optimization (arXiv 1502.05477)."""
+
+    learning_rate: PositiveFloat = 1e-3
+    """The critic's step size."""
+    n_steps: PositiveInt = 2048
+    """Tokens per environment in a rollout."""
+    batch_size: PositiveInt = 128
+    """Tokens in one of the critic's minibatches."""
+    gamma: Fraction = 0.99
+    """Discount per token."""
+    gae_lambda: Fraction = 0.95
+    """Exponential weight of advantage estimates."""
+    cg_max_steps: PositiveInt = 15
+    """Most steps of the conjugate gradient."""
+    cg_damping: NonNegativeFloat = 0.1
+    """Added to the Fisher matrix's diagonal."""
+    line_search_shrinking_factor: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    """The step shrinks by it while it is not accepted."""
+    line_search_max_iter: PositiveInt = 10
+    """Most tries of the line search."""
+    n_critic_updates: PositiveInt = 10
+    """Passes of the critic over a rollout."""
+    normalize_advantage: bool = True
+    """Whether advantages are standardised."""
+    target_kl: PositiveFloat = 0.01
+    """Radius of the trust region, in nats."""
+    sub_sampling_factor: PositiveInt = 1
+    """Every how many states count in the Fisher matrix."""
+    verbose: int = 0
+    """Accepted for published files."""
+
+
+class ReinforceArgs(Config):
+    """REINFORCE over whole outputs (Williams 1992)."""
+
+    learning_rate: PositiveFloat = 1e-5
+    """Step size."""
+    baseline: Literal["none", "running_mean", "leave_one_out", "group_standardized"] = (
+        "leave_one_out"
+    )
+    """What an output's reward is compared with: nothing, the mean of earlier rollouts' rewards,
+    that of the input's other outputs (RLOO), or the input's own mean and std (GRPO)."""
+    num_samples_per_input: PositiveInt = 4
+    """K, the outputs of each input; ``env.n_envs`` is the number of inputs."""
+    running_mean_decay: Fraction = 0.9
+    """How much of the running mean a rollout leaves."""
+    n_epochs: PositiveInt = 1
+    """Passes over a rollout."""
+    batch_size: PositiveInt = 1_000_000
+    """Tokens in a minibatch; by default the rollout is one."""
+    ent_coef: float = 0.0
+    """Weight of the entropy bonus."""
+    max_grad_norm: PositiveFloat = 0.5
+    """Gradients are clipped to this norm."""
+    verbose: int = 0
+    """Accepted as for the published algorithms."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Baselines over an input's outputs need some."""
+        yield from super().problems()
+        needs = self.baseline in ("leave_one_out", "group_standardized")
+        if needs and self.num_samples_per_input < 2:
+            yield Problem(f"'{self.baseline}' needs at least 2", "num_samples_per_input",
+                          self.num_samples_per_input)  # fmt: skip

@@ -1,0 +1,29 @@
+"""The algorithms that a configuration may name; each is imported when it is used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common.registry import Registry, import_part
+
+ALGORITHMS: Registry[str] = Registry("algorithm")
+"""Import paths of classes like `grue.algorithms.algorithm.Algorithm`, by name."""
+
+for _name, _path in {
+    "a2c": "grue.algorithms.a2c:A2c",
+    "nlpo": "grue.algorithms.nlpo:Nlpo",
+    "ppo": "grue.algorithms.ppo:Ppo",
+    "reinforce": "grue.algorithms.reinforce:Reinforce",
+    "trpo": "grue.algorithms.trpo:Trpo",
+}.items():
+    ALGORITHMS.register(_name)(_path)
+
+
+def find(name: str) -> Any:
+    """The class of the algorithm called ``name``.
+
+    Raises:
+        UserError: there is none.
+    """
+    found: Any = ALGORITHMS.get(name)
+    return import_part(found) if isinstance(found, str) else found

@@ -1,0 +1,274 @@
+"""Supervised finetuning: maximum likelihood of the references, by the transformers Trainer."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    PreTrainedModel,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.trainer_callback import ExportableState
+
+from common.errors import Interrupted, UserError
+from common.experiment import Context
+from grue.policies.policy import Policy
+from grue.tracking import Tracker
+from grue.training_rows import Rows, collate
+
+log = logging.getLogger(__name__)
+
+_SECONDS_BETWEEN_CHECKPOINTS = 60.0
+_RENAMED = {"evaluation_strategy": "eval_strategy", "warmup_ratio": "warmup_steps",
+            "no_cuda": "use_cpu"}  # fmt: skip
+_RUNS_OWN = ("output_dir", "seed", "data_seed", "report_to", "logging_dir", "overwrite_output_dir",
+             "eval_strategy", "use_cpu", "disable_tqdm", "run_name")  # fmt: skip
+"""Arguments that the run itself decides on."""
+
+
+def training_arguments(
+    given: Mapping[str, Any], output_dir: Path, *, seed: int, device: torch.device
+) -> TrainingArguments:
+    """The Trainer's arguments: the published ones, old names read as the new ones.
+
+    Raises:
+        UserError: the Trainer knows no such argument, or no such value.
+    """
+    arguments = {_RENAMED.get(name, name): value for name, value in given.items()}
+    kept = {name: value for name, value in arguments.items() if name not in _RUNS_OWN}
+    on_cpu = device.type == "cpu"
+    try:
+        return TrainingArguments(
+            output_dir=str(output_dir),
+            seed=seed,
+            report_to="none",
+            eval_strategy="no",
+            disable_tqdm=True,
+            use_cpu=on_cpu,
+            **{
+                "remove_unused_columns": False,
+                "dataloader_pin_memory": not on_cpu,
+                "logging_nan_inf_filter": False,
+                "restore_callback_states_from_checkpoint": True,
+                "save_total_limit": 1,
+                **kept,
+            },
+        )
+    except (TypeError, ValueError) as error:
+        reason = str(error).removeprefix("TrainingArguments.__init__() ").partition("\n")[0]
+        raise UserError(f"'alg.training_args': {reason}") from error
+
+
+def left_out(given: Mapping[str, Any]) -> list[str]:
+    """The given arguments that the run decides on itself."""
+    return [name for name in given if _RENAMED.get(name, name) in _RUNS_OWN]
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint in ``folder``."""
+    whole = [path for path in folder.glob("checkpoint-*") if _steps(path) is not None]
+    return max(whole, key=lambda path: _steps(path) or 0, default=None)
+
+
+def steps_done(folder: Path) -> int:
+    """The steps of the newest whole checkpoint in ``folder``; 0 where there is none."""
+    found = last_checkpoint(folder)
+    return 0 if found is None else _steps(found) or 0
+
+
+def _steps(checkpoint: Path) -> int | None:
+    """The steps of a checkpoint; None where it is not whole. Its state is written last."""
+    try:
+        state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        return int(state["global_step"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+class _Losses(TrainerCallback, ExportableState):  # type: ignore[misc]
+    """The mean loss since the last log line, which a resumed run goes on with."""
+
+    def __init__(self, total: float = 0.0, count: int = 0) -> None:
+        self._total: Any = total
+        self._count = count
+
+    def add(self, loss: torch.Tensor) -> None:
+        """Counts the loss of a step (or of a part of it, already divided by their number)."""
+        self._total = self._total + loss.detach()
+
+    def on_step_end(
+        self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Counts the step."""
+        self._count += 1
+
+    def mean(self) -> float:
+        """The mean; begins anew."""
+        found = float(self._total) / max(self._count, 1)
+        self._total, self._count = 0.0, 0
+        return found
+
+    def state(self) -> dict[str, Any]:
+        """What `from_state` reads."""
+        values = {"total": float(self._total), "count": self._count}
+        return {"args": values, "attributes": {}}
+
+
+class _Watch(TrainerCallback):  # type: ignore[misc]
+    """Evaluates at log lines, writes checkpoints in time, and stops when asked to."""
+
+    def __init__(
+        self, context: Context, tracker: Tracker, evaluate: Callable[[str], dict[str, float]]
+    ) -> None:
+        self._context = context
+        self._tracker = tracker
+        self._evaluate = evaluate
+        self._saved_at = time.monotonic()
+        self.stopped = False
+
+    def on_step_end(
+        self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """After every update."""
+        self._context.progress(state.global_step, state.max_steps)
+        now = time.monotonic()
+        if self._context.stop_requested() and state.global_step < state.max_steps:
+            self.stopped = True
+            control.should_training_stop = control.should_save = True
+        elif now - self._saved_at >= _SECONDS_BETWEEN_CHECKPOINTS:
+            control.should_save = True
+        if control.should_save:
+            self._saved_at = now
+
+    def on_log(
+        self,
+        args: Any,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Every ``logging_steps`` updates, with their mean loss.
+
+        What is measured after the last one, the run itself evaluates on all splits.
+        """
+        values = {name: value for name, value in (logs or {}).items() if name != "epoch"}
+        if "loss" not in values:
+            return
+        step, epoch = state.global_step, float(state.epoch or 0.0)
+        if not math.isfinite(values["loss"]):
+            raise UserError(
+                f"the loss is {values['loss']} at step {step}; lower "
+                "'alg.training_args.learning_rate'"
+            )
+        log.info("step %d of %d: loss %.4f", step, state.max_steps, values["loss"])
+        if step < state.max_steps:
+            values |= self._evaluate(f"epoch_{epoch:g}")
+        self._tracker.add(step, epoch, values)
+
+
+class _LossTrainer(Trainer):  # type: ignore[misc]
+    """A Trainer whose logged loss does not depend on where it was resumed."""
+
+    def __init__(self, losses: _Losses, **options: Any) -> None:
+        super().__init__(**options)
+        self._losses = losses
+        self.add_callback(losses)
+
+    def training_step(self, *args: Any, **options: Any) -> torch.Tensor:
+        """One forward and backward pass."""
+        loss: torch.Tensor = super().training_step(*args, **options)
+        self._own_losses().add(loss)
+        return loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Writes what was measured, with the mean of all losses since the last time."""
+        if "loss" in logs:
+            logs["loss"] = self._own_losses().mean()
+        super().log(logs, start_time)
+
+    def _own_losses(self) -> _Losses:
+        """The callback in use: a checkpoint puts its own in the place of the first one."""
+        for callback in self.callback_handler.callbacks:
+            if isinstance(callback, _Losses):
+                return callback
+        return self._losses
+
+
+def train(
+    policy: Policy,
+    rows: Rows,
+    arguments: TrainingArguments,
+    *,
+    context: Context,
+    tracker: Tracker,
+    evaluate: Callable[[str], dict[str, float]],
+) -> TrainerState:
+    """Finetunes the policy's model, or goes on from the last checkpoint in the output folder.
+
+    Args:
+        policy: its model is trained in place.
+        rows: token rows of prompts and references.
+        arguments: of the Trainer; checkpoints go to their ``output_dir``.
+        context: stop requests and progress.
+        tracker: gets a row at every log line.
+        evaluate: gives the metrics of the validation split for a label.
+
+    Raises:
+        Interrupted: a stop was asked for; a checkpoint is written.
+        UserError: the loss is not finite.
+    """
+    collator = functools.partial(collate, pad_token=policy.tokenizer.pad_token_id or 0)
+    return fit(
+        policy.model,
+        rows,
+        collator,
+        arguments,
+        context=context,
+        tracker=tracker,
+        evaluate=evaluate,
+    )
+
+
+def fit(
+    model: PreTrainedModel,
+    rows: torch.utils.data.Dataset[Any],
+    collator: Callable[[Any], dict[str, torch.Tensor]],
+    arguments: TrainingArguments,
+    *,
+    context: Context,
+    tracker: Tracker,
+    evaluate: Callable[[str], dict[str, float]],
+) -> TrainerState:
+    """Like `train`, for any model that gives a loss and rows that ``collator`` makes batches of."""
+    watch = _Watch(context, tracker, evaluate)
+    trainer = _LossTrainer(
+        _Losses(),
+        model=model,
+        args=arguments,
+        train_dataset=rows,
+        data_collator=collator,
+        callbacks=[watch],
+    )
+    trainer.remove_callback(PrinterCallback)  # the watch says it in the log
+    found = last_checkpoint(Path(arguments.output_dir))
+    model.train()
+    trainer.train(resume_from_checkpoint=None if found is None else str(found))
+    if watch.stopped:
+        raise Interrupted(f"step {trainer.state.global_step} of {trainer.state.max_steps}")
+    model.eval()
+    state: TrainerState = trainer.state
+    return state

@@ -1,0 +1,229 @@
+"""Training of a sequence classifier on a task's labelled texts."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from common.devices import run_device
+from common.errors import Problem, UserError
+from common.experiment import Context
+from common.nested import key_path
+from common.plan import Run
+from common.run_folder import write_json
+from common.seeding import seed_everything, seeded
+from grue import preflight
+from grue.classifier_config import ClassifierAlg, ClassifierConfig
+from grue.inputs import load_inputs
+from grue.judges.classifier import Classifier, probabilities
+from grue.judges.loading import pad_right
+from grue.labelled_texts import Label, LabelledTexts, label_names, labelled_texts, labels_of
+from grue.model_card import model_card
+from grue.model_folder import save_model
+from grue.policies.loading import has_weights, load_tokenizer, loaded
+from grue.tasks.task import Split
+from grue.tracking import Tracker
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+
+    from grue.algorithms.supervised import TrainerState
+
+Row = dict[str, Any]
+
+
+def check(runs: Sequence[Run]) -> list[Problem]:
+    """What is wrong with the data, tokenizers, models and arguments, as far as they are here."""
+    problems = preflight.check(runs)
+    for run in runs:
+        assert isinstance(run.config, ClassifierConfig)
+        elsewhere = {key_path(reference.key) for reference in run.references}
+        found = _of_alg(run.config.alg, known="alg.model_name" not in elsewhere)
+        problems += [problem.at(run.where) for problem in found]
+    return problems
+
+
+def _of_alg(alg: ClassifierAlg, *, known: bool) -> Iterator[Problem]:
+    """``known`` says whether the model is there already."""
+    folder = Path(alg.model_name)
+    if known and folder.is_dir():
+        if alg.init == "pretrained" and not has_weights(folder):
+            yield Problem("the folder holds no weights; set alg.init=random to begin with random "
+                          "ones", "alg.model_name", alg.model_name)  # fmt: skip
+        try:
+            _architecture(alg, {})
+        except UserError as error:
+            yield Problem(str(error))
+    try:
+        _training_arguments(alg, Path(), seed=0, device=torch.device("cpu"))
+    except UserError as error:
+        yield Problem(str(error))
+
+
+def run(config: ClassifierConfig, context: Context) -> float:
+    """Trains; the score is the accuracy on the validation split."""
+    return ClassifierRun(config, context).run()
+
+
+class ClassifierRun:
+    """A run that trains a classifier."""
+
+    def __init__(self, config: ClassifierConfig, context: Context) -> None:
+        self.config = config
+        self.context = context
+        self.folder = context.folder
+        self.tracker = Tracker(config, context.folder)
+        splits: tuple[Split, ...] = ("train", "val")
+        samples = {
+            split: load_inputs(config.datapool, split, seed=context.seed).samples
+            for split in splits
+        }
+        names = label_names(labels_of(samples["train"], config.label_key))
+        self.data: dict[Split, LabelledTexts] = {
+            split: labelled_texts(found, config.text, config.label_key, names)
+            for split, found in samples.items()
+        }
+        tokenizer = load_tokenizer(config.tokenizer)
+        model = load_model(config.alg, tokenizer, names, seed=context.seed)
+        self.classifier = Classifier(
+            model.to(run_device(context.gpu_ids)),
+            tokenizer,
+            batch_size=config.eval_batch_size,
+            max_length=config.tokenizer.max_length,
+        )
+
+    def run(self) -> float:
+        """Makes what is left of the run."""
+        from grue.algorithms import supervised
+
+        seed_everything(self.context.seed)
+        self.tracker.begin(supervised.steps_done(self.folder.checkpoints))
+        try:
+            if not self.tracker.has(0, "val/"):
+                self.tracker.add(0, 0.0, self._evaluate())
+            state = self._train()
+            found = self._evaluate()
+            self.tracker.add(state.global_step, float(state.epoch or 0.0), found)
+        finally:
+            self.tracker.close()
+        card = model_card(self.config, self.config.alg.model_name, found)
+        save_model(self.folder, self.classifier, card)
+        score = found["val/accuracy"]
+        write_json(self.folder.summary, {"score": score, "last": found})
+        return score
+
+    def _train(self) -> TrainerState:
+        from grue.algorithms import supervised
+
+        classifier, data = self.classifier, self.data["train"]
+        rows: list[Row] = [
+            {**row, "labels": label}
+            for row, label in zip(classifier.encode(data.texts), data.labels, strict=True)
+        ]
+        arguments = _training_arguments(
+            self.config.alg,
+            self.folder.checkpoints,
+            seed=self.context.seed,
+            device=classifier.model.device,
+        )
+        return supervised.fit(
+            classifier.model,
+            rows,
+            functools.partial(collate, pad_token=classifier.tokenizer.pad_token_id or 0),
+            arguments,
+            context=self.context,
+            tracker=self.tracker,
+            evaluate=lambda label: self._evaluate(),
+        )
+
+    def _evaluate(self) -> dict[str, float]:
+        """Accuracy and mean loss, in nats, on the validation split."""
+        data = self.data["val"]
+        logits = self.classifier.logits(data.texts)
+        labels = np.array(data.labels)
+        shares = probabilities(logits)[np.arange(len(labels)), labels]
+        return {
+            "val/accuracy": float(np.mean(logits.argmax(-1) == labels)),
+            "val/loss": float(-np.log(np.maximum(shares, np.finfo(np.float64).tiny)).mean()),
+        }
+
+
+def collate(rows: Sequence[Row], *, pad_token: int) -> dict[str, Tensor]:
+    """Encoded texts as tensors [B, P], filled up on the right, and their labels [B]."""
+    encoded = [{name: row[name] for name in row if name != "labels"} for row in rows]
+    labels = torch.tensor([row["labels"] for row in rows])
+    return {**pad_right(encoded, pad_token, torch.device("cpu")), "labels": labels}
+
+
+def load_model(
+    alg: ClassifierAlg, tokenizer: PreTrainedTokenizerBase, names: Sequence[Label], *, seed: int
+) -> PreTrainedModel:
+    """The model with one logit per label, on the CPU.
+
+    What is random of its weights is drawn from ``seed``.
+
+    Raises:
+        UserError: there is no such model, or it knows no such size.
+    """
+    from transformers import AutoModelForSequenceClassification
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # it would break through the plan's
+    labels = {number: str(name) for number, name in enumerate(names)}
+    options: dict[str, Any] = {
+        "num_labels": len(labels),
+        "id2label": labels,
+        "label2id": {name: number for number, name in labels.items()},
+        "problem_type": "single_label_classification",
+    }
+    kind = AutoModelForSequenceClassification
+    with seeded(seed):
+        if alg.init == "random":
+            ids = {
+                "vocab_size": len(tokenizer),
+                "pad_token_id": tokenizer.pad_token_id,
+                "bos_token_id": tokenizer.bos_token_id,
+                "eos_token_id": tokenizer.eos_token_id,
+            }
+            model = kind.from_config(_architecture(alg, {**ids, **options}))
+        else:
+            options["ignore_mismatched_sizes"] = True  # another head is replaced
+            model = loaded(kind.from_pretrained, alg.model_name, "alg.model_name", **options)
+    found: PreTrainedModel = model.to(torch.float32)
+    return found
+
+
+def _architecture(alg: ClassifierAlg, options: Mapping[str, Any]) -> Any:
+    """The model's configuration with other sizes and ``options``.
+
+    Raises:
+        UserError: there is none, or it knows no such size.
+    """
+    from transformers import AutoConfig
+
+    key = "alg.model_name"
+    own = loaded(AutoConfig.from_pretrained, alg.model_name, key)
+    unknown = [name for name in alg.architecture if not hasattr(own, name)]
+    if unknown:
+        sizes = [name for name, value in own.to_dict().items() if type(value) is int]
+        raise UserError(
+            f"'alg.architecture.{unknown[0]}': unknown to {own.model_type}; its numbers are "
+            f"{', '.join(sorted(sizes))}"
+        )
+    return loaded(
+        AutoConfig.from_pretrained, alg.model_name, key, **{**options, **alg.architecture}
+    )
+
+
+def _training_arguments(
+    alg: ClassifierAlg, folder: Path, *, seed: int, device: torch.device
+) -> TrainingArguments:
+    from grue.algorithms.supervised import training_arguments
+
+    return training_arguments(alg.training_args, folder, seed=seed, device=device)

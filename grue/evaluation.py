@@ -1,0 +1,132 @@
+"""Evaluation of a policy on a split: one output per input, and its metrics."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.run_folder import write_json
+from grue.generation_config import GenerationConfig
+from grue.inputs import Inputs
+from grue.metrics.metric import Metric, Scores
+from grue.model_config import Side
+from grue.policies.policy import Policy, by_length
+from grue.tasks.task import Split
+from grue.texts import Texts
+
+log = logging.getLogger(__name__)
+
+_SHOWN = 10
+
+
+class Evaluator:
+    """Generates outputs of a policy and measures them; built once per run."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        metrics: Sequence[Metric[Any]],
+        *,
+        batch_size: int,
+        seed: int,
+        predictions: Path | None = None,
+    ) -> None:
+        """``predictions`` is the folder for all outputs; None shows ten of them in the log."""
+        self.policy = policy
+        self.metrics = metrics
+        self.batch_size = batch_size
+        self.seed = seed
+        self.predictions = predictions
+
+    def evaluate(
+        self,
+        inputs: Inputs,
+        split: Split,
+        settings: GenerationConfig,
+        *,
+        label: str,
+        max_length: int | None,
+        side: Side,
+    ) -> dict[str, float]:
+        """The metrics of all outputs together, each with the split before its name.
+
+        The same inputs, weights and seed give the same outputs.
+
+        Args:
+            inputs: those of the split.
+            split: its name.
+            settings: how outputs are generated.
+            label: the moment, in the names of files of predictions.
+            max_length: most tokens of a prompt; None for the tokenizer's own maximum.
+            side: where longer prompts are cut.
+        """
+        was_training = self.policy.model.training
+        self.policy.model.eval()
+        try:
+            texts = inputs.texts(self.outputs(inputs, settings, max_length, side))
+            found: dict[str, float] = {}
+            for metric in self.metrics:
+                found |= metric.corpus(texts, self.policy, split)
+            self._show(inputs, texts, split, label)
+        finally:
+            self.policy.model.train(was_training)
+        return {f"{split}/{name}": value for name, value in found.items()}
+
+    def outputs(
+        self, inputs: Inputs, settings: GenerationConfig, max_length: int | None, side: Side
+    ) -> list[str]:
+        """One output per input, in their order; see `evaluate`."""
+        most = self.policy.lengths(settings).most
+        limit = self.policy.prompt_limit(max_length, most)
+        prompts = self.policy.encode(inputs.prompts(), limit, side)
+        found = [""] * len(prompts)
+        for rows in by_length([len(prompt) for prompt in prompts], self.batch_size):
+            index = [inputs.index[row] for row in rows]
+            tokens = self.policy.outputs(
+                [prompts[row] for row in rows], settings, inputs=index, seed=self.seed
+            )
+            for row, text in zip(rows, self.policy.decode(tokens), strict=True):
+                found[row] = settings.processed(text)
+        return found
+
+    def _show(self, inputs: Inputs, texts: Texts, split: Split, label: str) -> None:
+        """Ten outputs in the log, and all of them with their scores in a file if asked for."""
+        chosen = random.Random(self.seed).sample(range(len(texts)), min(_SHOWN, len(texts)))
+        for row in sorted(chosen):
+            log.info("%s %s, %s: %r", label, split, inputs.samples[row].id, texts.outputs[row])
+        if self.predictions is None:
+            return
+        scores: dict[str, Scores] = {}
+        for metric in self.metrics:
+            if metric.has_scores:
+                scores |= metric.scores(texts)
+        write_json(
+            self.predictions / f"{label}_{split}_split_predictions.json",
+            [
+                {
+                    "split_name": split,
+                    "sample_id": inputs.samples[row].id,
+                    "prompt_text": texts.prompts[row],
+                    "generated_text": texts.outputs[row],
+                    "ref_text": _numbered(texts.references[row]),
+                    **{name: _plain(values[row]) for name, values in scores.items()},
+                }
+                for row in range(len(texts))
+            ],
+        )
+
+
+def _numbered(references: Sequence[str]) -> str:
+    """The published way to write several references as one text."""
+    return "".join(
+        f"<START-{number}>{text}<END-{number}>" for number, text in enumerate(references, 1)
+    )
+
+
+def _plain(value: np.float64) -> float | None:
+    return float(value) if np.isfinite(value) else None

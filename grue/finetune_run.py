@@ -1,0 +1,92 @@
+"""What supervised and reinforcement finetuning share: data, evaluations, the model's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from common.devices import run_device
+from common.experiment import Context
+from common.run_folder import write_json
+from grue.algorithm_config import SupervisedAlg
+from grue.config import FinetuneConfig
+from grue.evaluation import Evaluator
+from grue.generation_config import GenerationConfig
+from grue.inputs import Inputs, load_inputs
+from grue.model_card import model_card
+from grue.model_folder import MODEL, save_model
+from grue.policies.policy import Policy
+from grue.tasks.task import Split
+from grue.tracking import Tracker
+
+
+class FinetuneRun:
+    """A run with a policy that is evaluated on all splits before and after it is trained."""
+
+    def __init__(
+        self, config: FinetuneConfig, context: Context, policy: Policy, model_name: str
+    ) -> None:
+        """``policy`` is the model called ``model_name``, as it is before training."""
+        self.config = config
+        self.context = context
+        self.folder = context.folder
+        self.policy = policy
+        self.model_name = model_name
+        self.tracker = Tracker(config, context.folder)
+        splits: tuple[Split, ...] = ("train", "val", "test")
+        self.inputs: dict[Split, Inputs] = {
+            split: load_inputs(config.datapool, split, seed=context.seed) for split in splits
+        }
+        self.evaluator = Evaluator(
+            policy,
+            [metric.build() for metric in config.train_evaluation.metrics],
+            batch_size=config.train_evaluation.eval_batch_size,
+            seed=context.seed,
+            predictions=self.folder.path / "predictions" if config.log_entire_predictions else None,
+        )
+
+    def evaluate_everywhere(self, label: str) -> dict[str, float]:
+        """The metrics on all splits that are evaluated before and after."""
+        found: dict[str, float] = {}
+        for split in self.inputs:
+            if split != "train" or not self.config.no_eval_on_train_set:
+                found |= self.evaluate(split, label)
+        return found
+
+    def evaluate(self, split: Split, label: str) -> dict[str, float]:
+        """The metrics on one split; ``label`` names the moment."""
+        config = self.config
+        settings = config.training_settings if split == "train" else config.evaluation_settings
+        assert settings is not None, "checked with the configuration"
+        limit, side = self.prompt_limits(settings)
+        return self.evaluator.evaluate(
+            self.inputs[split], split, settings, label=label, max_length=limit, side=side
+        )
+
+    def prompt_limits(self, settings: GenerationConfig) -> tuple[int | None, Any]:
+        """Most tokens of a prompt in evaluations, and the side where it is cut."""
+        return self.config.tokenizer.max_length, self.config.tokenizer.truncation_side
+
+    def finish(self, found: Mapping[str, float]) -> float | None:
+        """Saves the model and the summary; gives the score: the first metric on ``val``."""
+        card = model_card(self.config, self.model_name, found)
+        save_model(self.folder, self.policy, card)
+        if self.config.upload_model_to_wandb and self.config.log_to_wandb:
+            self.tracker.upload(self.folder.path / MODEL)
+        score = next((value for name, value in found.items() if name.startswith("val/")), None)
+        write_json(self.folder.summary, {"score": score, "last": dict(found)})
+        return score
+
+
+def load_policy(config: FinetuneConfig, context: Context, model_name: str) -> Policy:
+    """The model to finetune with its tokenizer, on the run's device.
+
+    For reinforcement it is without dropout: probabilities are those of the policy that drew.
+    """
+    from grue.policies.loading import load_model, load_tokenizer
+
+    alg = config.alg
+    tokenizer = load_tokenizer(config.tokenizer)
+    dropout = isinstance(alg, SupervisedAlg)
+    model = load_model(model_name, alg.model_type, alg.policy, seed=context.seed, dropout=dropout)
+    return Policy(model, tokenizer, run_device(context.gpu_ids))

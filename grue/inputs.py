@@ -1,0 +1,62 @@
+"""The inputs of a run: samples of its task, and which of the training samples are used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from common.errors import UserError
+from grue.config import DatapoolConfig
+from grue.tasks.subset import train_subset
+from grue.tasks.task import Sample, Split
+from grue.texts import Texts
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Samples of one split."""
+
+    samples: Sequence[Sample]
+    index: Sequence[int]
+    """Position of each in the whole split, in the order of its source."""
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def prompts(self) -> list[str]:
+        """The prompts, whole."""
+        return [sample.prompt for sample in self.samples]
+
+    def texts(self, outputs: Sequence[str], rows: Sequence[int] | None = None) -> Texts:
+        """What rewards and metrics are given for outputs of the inputs at ``rows`` (or of all)."""
+        rows = range(len(self)) if rows is None else rows
+        chosen = [self.samples[row] for row in rows]
+        return Texts(
+            [sample.prompt for sample in chosen],
+            list(outputs),
+            [sample.references for sample in chosen],
+            [sample.metadata for sample in chosen],
+        )
+
+
+def load_inputs(config: DatapoolConfig, split: Split, *, seed: int) -> Inputs:
+    """The samples of a split; of the training split those that the configuration chooses.
+
+    ``seed`` draws them where the configuration gives no seed of its own.
+
+    Raises:
+        UserError: the task's data cannot be loaded, or the split has no samples.
+    """
+    samples = config.build().samples(split)
+    if not samples:
+        raise UserError(f"'datapool.id' = '{config.id}': the split '{split}' has no samples")
+    index = range(len(samples))
+    if split == "train":
+        own = config.train_samples_rnd_seed
+        index = train_subset(
+            len(samples),
+            fraction=config.frac_train_samples,
+            count=config.num_train_samples,
+            seed=seed if own is None else own,
+        )
+    return Inputs([samples[row] for row in index], list(index))

@@ -1,0 +1,1 @@
+"""Models that judge texts; loaded by metrics and rewards at their first use."""

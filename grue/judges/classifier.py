@@ -1,0 +1,95 @@
+"""A sequence classifier with its tokenizer: texts in, logits out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from grue.judges.loading import Encoded, longest_input, pad_right, usable_padding
+from grue.model_config import Side
+from grue.policies.policy import by_length
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class Classifier:
+    """Inputs are padded on the right: models that read the last token find it by the padding."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        batch_size: int = 32,
+        max_length: int | None = None,
+    ) -> None:
+        """``max_length`` is the most tokens of an input; None for as many as the model can read."""
+        usable_padding(model, tokenizer)
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.batch_size = batch_size
+        longest = longest_input(model, tokenizer)
+        self.max_length = longest if max_length is None else min(max_length, longest)
+
+    @property
+    def num_labels(self) -> int:
+        """C, the number of logits."""
+        return int(self.model.config.num_labels)
+
+    def logits(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """[N, C] for each text; of a long one its end is read."""
+        return self._logits(self.encode(texts))
+
+    def logits_of_pairs(self, first: Sequence[str], second: Sequence[str]) -> NDArray[np.float64]:
+        """[N, C] for each pair; the longer text of a long one loses its end."""
+        return self._logits(self._encoded("right", list(first), list(second)))
+
+    def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """[N, C] softmax of the logits; of a single logit its sigmoid."""
+        return probabilities(self.logits(texts))
+
+    def encode(self, texts: Sequence[str]) -> list[Encoded]:
+        """Ids of each text, the end of long ones; one token at least."""
+        return self._encoded("left", list(texts))
+
+    def _encoded(self, cut: Side, *texts: list[str]) -> list[Encoded]:
+        if not texts[0]:
+            return []
+        self.tokenizer.truncation_side = cut
+        found: Any = self.tokenizer(*texts, truncation=True, max_length=self.max_length)
+        names = [name for name in found if name != "attention_mask"]
+        rows = ({name: found[name][i] for name in names} for i in range(len(texts[0])))
+        return [row if row["input_ids"] else self._nothing(names) for row in rows]
+
+    def _nothing(self, names: Sequence[str]) -> Encoded:
+        """A text without tokens, for a tokenizer that adds none: the padding token, once."""
+        empty = self.tokenizer.pad_token_id or 0
+        return {name: [empty if name == "input_ids" else 0] for name in names}
+
+    @torch.no_grad()
+    def _logits(self, rows: Sequence[Encoded]) -> NDArray[np.float64]:
+        """[N, C], in the order of the rows; those of near lengths are read together."""
+        found = np.zeros((len(rows), self.num_labels))
+        fill = self.tokenizer.pad_token_id or 0
+        was_training = self.model.training
+        self.model.eval()
+        for chosen in by_length([len(row["input_ids"]) for row in rows], self.batch_size):
+            batch = pad_right([rows[row] for row in chosen], fill, self.model.device)
+            found[chosen] = self.model(**batch).logits.double().cpu().numpy()
+        self.model.train(was_training)
+        return found
+
+
+def probabilities(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[N, C] softmax of logits [N, C]; of a single logit its sigmoid."""
+    if logits.shape[-1] == 1:
+        logits = np.concatenate([logits, np.zeros_like(logits)], -1)
+        return probabilities(logits)[:, :1]
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    found: NDArray[np.float64] = powers / powers.sum(-1, keepdims=True)
+    return found

@@ -1,0 +1,20 @@
+"""The keys of parts that judge texts by a model."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from common.config import NO_EFFECT, Config, OptionalText
+from common.fit_config import PositiveInt
+from grue.model_config import Dtype
+
+
+class JudgeArgs(Config):
+    """How a judging model is held."""
+
+    batch_size: Annotated[PositiveInt, NO_EFFECT] = 32
+    """Texts that the model reads together."""
+    dtype: Dtype = "float32"
+    """Type of its weights."""
+    device: Annotated[OptionalText, NO_EFFECT] = None
+    """Device such as ``"cpu"`` or ``"cuda:1"``; None for the run's."""

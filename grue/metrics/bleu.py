@@ -1,0 +1,209 @@
+"""BLEU: the n-grams that outputs share with references (Papineni et al., 2002).
+
+They are counted for each output, in the tokens of sacreBLEU; the score of one follows from its own
+counts, that of many from their sums, by sacreBLEU's formula.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import UserError
+from common.fit_config import PositiveFloat
+from grue.metrics.metric import METRICS, Scores
+from grue.metrics.pairwise import PairwiseArgs, PairwiseMetric, Row, Scorer
+from grue.texts import Texts
+
+if TYPE_CHECKING:
+    from grue.policies.policy import Policy
+
+Counts = NDArray[np.float64]
+"""[2 + 2 * 4] tokens of the output, tokens of the reference, n-grams shared by length (1 to 4),
+n-grams of the output by length."""
+
+_ORDERS = 4
+_TEXTS_KEPT = 256  # the samples of an input stand together
+
+ArgsT = TypeVar("ArgsT", bound=PairwiseArgs)
+
+
+class CountedBleu(PairwiseMetric[ArgsT]):
+    """A BLEU score that follows from counts."""
+
+    @abstractmethod
+    def of_counts(self, counts: Counts) -> float:
+        """The score, from 0 to 1."""
+
+    def scores(self, texts: Texts) -> dict[str, Scores]:
+        """[N] the BLEU score of each output alone."""
+        return {self.keys[0]: np.array([self.of_counts(row) for row in self.rows(texts)])}
+
+    def corpus(
+        self, texts: Texts, policy: Policy | None = None, split: str = "val"
+    ) -> dict[str, float]:
+        """The BLEU score of the sums of all counts."""
+        return {self.keys[0]: self.of_counts(self.rows(texts).sum(0))}
+
+
+def closest(lengths: Sequence[int], length: int) -> int:
+    """The one of ``lengths`` closest to ``length``, the shorter one of two."""
+    return min(lengths, key=lambda other: (abs(other - length), other))
+
+
+def shortest(lengths: Sequence[int], length: int) -> int:
+    """The shortest of ``lengths``."""
+    return min(lengths)
+
+
+def counting(library: Any, reference_length: Callable[[Sequence[int], int], int]) -> Scorer:
+    """What counts the n-grams of a pair, remembering references that come again.
+
+    ``library`` is sacreBLEU's BLEU, which splits texts; ``reference_length`` chooses among the
+    lengths of several references, given that of the output.
+    """
+
+    def grams(text: str) -> tuple[Counter[tuple[str, ...]], int]:
+        text = text.lower() if library.lowercase else text
+        tokens = library.tokenizer(text.rstrip()).split()
+        shifted = [tokens[first:] for first in range(_ORDERS)]
+        by_length = (zip(*shifted[:n], strict=False) for n in range(1, _ORDERS + 1))
+        return Counter(chain.from_iterable(by_length)), len(tokens)
+
+    @lru_cache(_TEXTS_KEPT)
+    def allowed(references: tuple[str, ...]) -> tuple[Counter[tuple[str, ...]], list[int]]:
+        most: Counter[tuple[str, ...]] = Counter()
+        lengths = []
+        for reference in references:
+            found, length = grams(reference)
+            most = most | found if most else found
+            lengths.append(length)
+        return most, lengths
+
+    def count(output: str, references: Sequence[str]) -> Row:
+        own, length = grams(output)
+        most, lengths = allowed(tuple(references))
+        shared = [0] * _ORDERS
+        for gram, number in own.items():
+            if gram in most:
+                shared[len(gram) - 1] += min(number, most[gram])
+        total = [max(0, length - order) for order in range(_ORDERS)]
+        return [length, reference_length(lengths, length), *shared, *total]
+
+    return count
+
+
+def _bleu(counts: Counts, **smoothing: Any) -> float:
+    """The formula of sacreBLEU on counts, from 0 to 1."""
+    from sacrebleu.metrics import BLEU
+
+    found = BLEU.compute_bleu(
+        correct=counts[2 : 2 + _ORDERS].tolist(),
+        total=counts[2 + _ORDERS :].tolist(),
+        sys_len=int(counts[0]),
+        ref_len=int(counts[1]),
+        **smoothing,
+    )
+    return float(found.score) / 100
+
+
+@METRICS.register("bleu")
+class Bleu(CountedBleu[PairwiseArgs]):
+    """BLEU on words between blanks, without smoothing; an output's shortest reference counts.
+
+    As in the TensorFlow translation tutorial, whose code the published results used. Outputs
+    without a shared n-gram of each length, and thus most short ones, score 0.
+    """
+
+    id: ClassVar[str] = "bleu"
+    keys: ClassVar[Sequence[str]] = ("lexical/bleu",)
+
+    def make_scorer(self) -> Scorer:
+        """The counts of a pair."""
+        from sacrebleu.metrics import BLEU
+
+        return counting(BLEU(tokenize="none"), shortest)
+
+    def of_counts(self, counts: Counts) -> float:
+        """The score, from 0 to 1."""
+        return _bleu(counts, smooth_method="none")
+
+
+class SacreBleuArgs(PairwiseArgs):
+    """The keys of sacreBLEU."""
+
+    tokenize: Literal[
+        "13a", "intl", "char", "zh", "ja-mecab", "ko-mecab", "spm", "flores101", "flores200",
+        "spBLEU-1K", "none",
+    ] | None = None  # fmt: skip
+    """How texts become tokens; None for "13a". Some need packages or files beside sacreBLEU."""
+    lowercase: bool = False
+    """Whether capital letters count as small ones."""
+    smooth_method: Literal["exp", "floor", "add-k", "none"] = "exp"
+    """What takes the place of lengths without a shared n-gram."""
+    smooth_value: PositiveFloat | None = None
+    """The number that "floor" and "add-k" take; None for sacreBLEU's own."""
+    use_effective_order: bool = False
+    """Whether n-grams longer than the output are left out; otherwise an output of fewer than four
+    tokens scores 0, whatever it says."""
+    force: bool = False
+    """Without effect: silences a warning that is never given here."""
+
+
+@METRICS.register("sacre_bleu")
+class SacreBleu(CountedBleu[SacreBleuArgs]):
+    """sacreBLEU from 0 to 1; an output's reference of the closest length counts."""
+
+    Args = SacreBleuArgs
+    id: ClassVar[str] = "sacre_bleu"
+    keys: ClassVar[Sequence[str]] = ("lexical/sacrebleu",)
+
+    def prepare(self) -> None:
+        """Looks for what the tokenizer needs."""
+        self._library()
+
+    def _library(self) -> Any:
+        from sacrebleu.metrics import BLEU
+
+        args = self.args
+        try:
+            return BLEU(tokenize=args.tokenize, lowercase=args.lowercase)
+        except (RuntimeError, ImportError, OSError, AssertionError) as error:
+            raise UserError(
+                f"'tokenize' = '{args.tokenize}': sacreBLEU cannot use it: {error}".strip()
+            ) from error
+
+    def make_scorer(self) -> Scorer:
+        """The counts of a pair.
+
+        Raises:
+            UserError: sacreBLEU lacks what the tokenizer needs.
+        """
+        return counting(self._library(), closest)
+
+    def of_counts(self, counts: Counts) -> float:
+        """The score, from 0 to 1."""
+        args = self.args
+        return _bleu(
+            counts,
+            smooth_method=args.smooth_method,
+            smooth_value=args.smooth_value,
+            effective_order=args.use_effective_order,
+        )
+
+    def corpus(
+        self, texts: Texts, policy: Policy | None = None, split: str = "val"
+    ) -> dict[str, float]:
+        """The mean of the scores of groups of inputs with as many references, by their size."""
+        counts = self.rows(texts)
+        num_references = np.array([len(references) for references in texts.references])
+        groups = [num_references == number for number in np.unique(num_references)]
+        total = sum(group.sum() * self.of_counts(counts[group].sum(0)) for group in groups)
+        return {self.keys[0]: float(total / len(texts))}

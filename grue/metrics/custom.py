@@ -1,0 +1,43 @@
+"""Metrics outside the project: a class like those in it, or a plain function."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from common.errors import UserError
+from grue.metrics.metric import Metric, NoArgs, Scores
+from grue.texts import Texts
+from grue.user_function import UserFunction, scores_of
+
+
+class FunctionMetric(Metric[NoArgs]):
+    """What a user's function says of outputs, under ``custom/<name of the function>``."""
+
+    function: ClassVar[UserFunction]
+
+    def scores(self, texts: Texts) -> Mapping[str, Scores]:
+        """[N] the function's numbers."""
+        name = getattr(self.function, "__name__", type(self.function).__name__)
+        return {f"custom/{name}": scores_of(self.function, texts, per_token=False)}
+
+
+def as_metric(part: Any) -> type[Metric[Any]]:
+    """The class of what a plan names: itself, or one around a function.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if isinstance(part, type):
+        if not issubclass(part, Metric):
+            raise UserError(f"{part.__qualname__} is no grue.metrics.metric.Metric")
+        return part
+    if not callable(part):
+        raise UserError(f"expected a function or a metric class, not {part!r}")
+    return _around(part)
+
+
+@functools.cache
+def _around(function: UserFunction) -> type[FunctionMetric]:
+    return type("FunctionMetric", (FunctionMetric,), {"function": staticmethod(function)})

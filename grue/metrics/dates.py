@@ -1,0 +1,23 @@
+"""Whether a text has a date: a synthetic objective."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from grue.metrics.metric import METRICS, Metric, NoArgs, Scores
+from grue.texts import Texts
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+@METRICS.register("dates")
+class Dates(Metric[NoArgs]):
+    """1 for a text with four digits, two and two, joined by hyphens; 0 for another."""
+
+    def scores(self, texts: Texts) -> Mapping[str, Scores]:
+        """[N] zeros and ones."""
+        found = [_DATE.search(text) is not None for text in texts.outputs]
+        return {"synthetic/dates_in_text": np.array(found, np.float64)}

@@ -1,0 +1,146 @@
+"""How varied outputs are: type/token ratios, n-gram counts, entropies and lengths.
+
+The statistics of the GEM benchmark (Gehrmann et al., The GEM Benchmark, 2021, section 4.2).
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import string
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from common.config import Config
+from common.fit_config import PositiveInt
+from grue.metrics.metric import METRICS, Metric, Scores
+from grue.metrics.words import words
+from grue.texts import Texts
+
+if TYPE_CHECKING:
+    from grue.policies.policy import Policy
+
+Tokens = list[str]
+Counts = Counter[tuple[str, ...]]
+
+_ORDERS = (1, 2, 3)
+_PUNCTUATION = frozenset(string.punctuation)
+
+
+class DiversityArgs(Config):
+    """The key of diversity."""
+
+    window_size: PositiveInt = 100
+    """Words of a window over which types are counted."""
+
+
+@METRICS.register("diversity")
+class Diversity(Metric[DiversityArgs]):
+    """Statistics of lower-cased words, with punctuation marks and without them.
+
+    The names begin with ``diversity_metrics/``. The mean type/token ratio is left out where the
+    outputs do not fill one window, for there it is not defined.
+    """
+
+    Args = DiversityArgs
+    has_scores: ClassVar[bool] = False
+
+    def scores(self, texts: Texts) -> Mapping[str, Scores]:
+        """[N] the statistics of each output alone, except for the ratio over windows."""
+        each = [
+            dict(_statistics([tokens])) | dict(_statistics([marked], "-nopunct"))
+            for tokens, marked in _both(texts.outputs)
+        ]
+        names = each[0] if each else {}
+        return {_name(key): np.array([found[key] for found in each], np.float64) for key in names}
+
+    def corpus(
+        self, texts: Texts, policy: Policy | None = None, split: str = "val"
+    ) -> Mapping[str, float]:
+        """The statistics of all outputs together."""
+        found: dict[str, float] = {}
+        pairs = list(_both(texts.outputs))
+        size = self.args.window_size
+        for kind, (ratio, others) in enumerate((("", ""), ("_nopunct", "-nopunct"))):
+            outputs = [pair[kind] for pair in pairs]
+            tokens = [token for output in outputs for token in output]
+            if len(tokens) >= size:
+                found[_name(f"msttr-{size}{ratio}")] = msttr(tokens, size)
+            found |= {_name(key): value for key, value in _statistics(outputs, others)}
+        return found
+
+
+def _name(key: str) -> str:
+    return f"diversity_metrics/{key}"
+
+
+def _both(outputs: Sequence[str]) -> Iterator[tuple[Tokens, Tokens]]:
+    """The words of each output, with and without single punctuation marks."""
+    for output in outputs:
+        tokens = words(output.lower())
+        yield tokens, [token for token in tokens if token not in _PUNCTUATION]
+
+
+def _statistics(outputs: Sequence[Tokens], suffix: str = "") -> Iterator[tuple[str, float]]:
+    """What is known of outputs but their type/token ratio, each name with ``suffix``."""
+    lengths = [len(tokens) for tokens in outputs]
+    yield f"total_length{suffix}", float(sum(lengths))
+    yield f"mean_pred_length{suffix}", statistics.fmean(lengths)
+    yield f"std_pred_length{suffix}", statistics.pstdev(lengths)
+    yield f"median_pred_length{suffix}", float(statistics.median(lengths))
+    yield f"min_pred_length{suffix}", float(min(lengths))
+    yield f"max_pred_length{suffix}", float(max(lengths))
+
+    shorter: Counts = Counter()
+    for order in _ORDERS:
+        counts = ngrams(outputs, order)
+        total = counts.total()
+        yield f"distinct-{order}{suffix}", len(counts) / total if total else 0.0
+        yield f"vocab_size-{order}{suffix}", float(len(counts))
+        yield f"unique-{order}{suffix}", float(sum(count == 1 for count in counts.values()))
+        yield f"entropy-{order}{suffix}", entropy(counts)
+        if order > 1:
+            yield f"cond_entropy-{order}{suffix}", conditional_entropy(counts, shorter)
+        shorter = counts
+
+
+def ngrams(outputs: Sequence[Tokens], order: int) -> Counts:
+    """How often each n-gram occurs; none reaches from one output into the next."""
+    return Counter(
+        tuple(tokens[start : start + order])
+        for tokens in outputs
+        for start in range(len(tokens) - order + 1)
+    )
+
+
+def entropy(counts: Counts) -> float:
+    """Entropy in bits of the distribution that the counts give; 0 of nothing."""
+    total = counts.total()
+    return math.fsum(count / total * math.log2(total / count) for count in counts.values())
+
+
+def conditional_entropy(joint: Counts, context: Counts) -> float:
+    """Bits per n-gram that are not known from its first words; 0 of nothing.
+
+    The sum over n-grams xy of -p(xy) log2(p(xy) / p(x)), where p(x) is the share of x among all
+    shorter n-grams, those at the end of an output included; so the sum may fall below 0 where
+    outputs are short.
+    """
+    total, shorter = joint.total(), context.total()
+    return math.fsum(
+        count / total * math.log2(context[ngram[:-1]] / shorter * total / count)
+        for ngram, count in joint.items()
+    )
+
+
+def msttr(tokens: Sequence[str], window_size: int) -> float:
+    """Mean segmental type/token ratio: over full windows side by side, rounded to five digits.
+
+    The rest that fills no window is left out; one window at least must be full.
+    """
+    starts = range(0, len(tokens) - window_size + 1, window_size)
+    ratios = [len(set(tokens[start : start + window_size])) / window_size for start in starts]
+    return round(statistics.fmean(ratios), 5)

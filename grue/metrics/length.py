@@ -1,0 +1,17 @@
+"""How long outputs are."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from grue.metrics.metric import METRICS, Metric, NoArgs, Scores
+from grue.texts import Texts
+
+
+@METRICS.register("length")
+class Length(Metric[NoArgs]):
+    """Number of words between blanks; needs no references."""
+
+    def scores(self, texts: Texts) -> dict[str, Scores]:
+        """[N] words of each output."""
+        return {"lexical/length": np.array([len(text.split()) for text in texts.outputs], float)}

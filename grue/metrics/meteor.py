@@ -1,0 +1,93 @@
+"""METEOR: words aligned by form, stem and synonym (Lavie and Agarwal, 2007)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from typing import ClassVar
+
+from common.errors import UserError
+from grue.metrics.metric import METRICS
+from grue.metrics.pairwise import PairwiseArgs, PairwiseMetric, Row, Scorer
+from grue.metrics.references import as_one_text
+from grue.metrics.words import words
+
+_WORDS_KEPT = 50_000
+_TEXTS_KEPT = 256  # the samples of an input stand together
+
+
+class MeteorArgs(PairwiseArgs):
+    """The keys of METEOR."""
+
+    stringify_references: bool = False
+    """Whether the list of references is written as one text and split into words as NLTK 3.7 did,
+    as in published results; otherwise the best reference counts."""
+
+
+def find_wordnet() -> None:
+    """Looks for WordNet, which METEOR's synonyms come from.
+
+    Raises:
+        UserError: NLTK does not find it.
+    """
+    import nltk
+
+    try:
+        nltk.data.find("corpora/wordnet")
+    except LookupError as error:
+        raise UserError(
+            "METEOR needs WordNet, which NLTK does not find; fetch it with "
+            "'python -m nltk.downloader wordnet', or name the folder that holds "
+            "corpora/wordnet in NLTK_DATA"
+        ) from error
+
+
+class _Stems:
+    """NLTK's default stemmer, remembering words."""
+
+    def __init__(self) -> None:
+        from nltk.stem.porter import PorterStemmer
+
+        self.stem = lru_cache(_WORDS_KEPT)(PorterStemmer().stem)
+
+
+class _Synonyms:
+    """WordNet, remembering words."""
+
+    def __init__(self) -> None:
+        from nltk.corpus import wordnet
+
+        self.synsets = lru_cache(_WORDS_KEPT)(wordnet.synsets)
+
+
+@METRICS.register("meteor")
+class Meteor(PairwiseMetric[MeteorArgs]):
+    """METEOR with alpha 0.9, beta 3 and gamma 0.5, from 0 to 1; of all outputs, the mean."""
+
+    Args = MeteorArgs
+    id: ClassVar[str] = "meteor"
+    keys: ClassVar[Sequence[str]] = ("lexical/meteor",)
+
+    def prepare(self) -> None:
+        """Looks for WordNet."""
+        find_wordnet()
+
+    def make_scorer(self) -> Scorer:
+        """The score against the best reference.
+
+        Raises:
+            UserError: NLTK does not find WordNet.
+        """
+        find_wordnet()
+        from nltk.translate.meteor_score import meteor_score
+
+        as_published = self.args.stringify_references
+        tokens = lru_cache(_TEXTS_KEPT)(partial(words, old_quotes=as_published))
+        stems, synonyms = _Stems(), _Synonyms()
+
+        def score(output: str, references: Sequence[str]) -> Row:
+            chosen = as_one_text(references) if as_published else references
+            against = [tokens(reference) for reference in chosen]
+            return [meteor_score(against, tokens(output), stemmer=stems, wordnet=synonyms)]
+
+        return score

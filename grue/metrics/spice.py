@@ -1,0 +1,124 @@
+"""SPICE: how well the propositions of an output agree with those of its references.
+
+Anderson, Fernando, Johnson, Gould: SPICE: Semantic Propositional Image Caption Evaluation, ECCV
+2016. The authors' Java program computes it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+
+from common.config import INPUT_FILE, Config
+from common.errors import UserError
+from common.fit_config import PositiveInt
+from grue.metrics.metric import METRICS, Metric, Scores
+from grue.texts import Texts
+
+_LIBRARIES = "stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar"
+_SHOWN = 300
+
+
+class SpiceArgs(Config):
+    """The keys of SPICE."""
+
+    jar: Annotated[str, INPUT_FILE]
+    """The program, SPICE-1.0.jar, with a folder ``lib`` beside it that holds the jars of CoreNLP
+    3.6.0 and its models."""
+    heap_gib: PositiveInt = 8
+    """Memory that Java may use, in GiB."""
+
+
+@METRICS.register("spice")
+class Spice(Metric[SpiceArgs]):
+    """SPICE's F score, from 0 to 1; 0 for an empty output, and where there is no proposition."""
+
+    Args = SpiceArgs
+    key: ClassVar[str] = "lexical/spice"
+
+    def prepare(self) -> None:
+        """Looks for Java, the jar and CoreNLP."""
+        check_program(Path(self.args.jar))
+
+    def scores(self, texts: Texts) -> Mapping[str, Scores]:
+        """[N] F scores."""
+        texts.check_references("spice")
+        self.prepare()
+        inputs = [
+            {"image_id": index, "test": output, "refs": list(references)}
+            for index, (output, references) in enumerate(
+                zip(texts.outputs, texts.references, strict=True)
+            )
+            if output.strip()  # the parser needs a sentence
+        ]
+        values = np.zeros(len(texts))
+        for item in run_program(Path(self.args.jar), inputs, heap_gib=self.args.heap_gib):
+            values[int(item["image_id"])] = _f_score(item)
+        return {self.key: values}
+
+
+def check_program(jar: Path) -> None:
+    """Looks for what SPICE needs.
+
+    Raises:
+        UserError: Java, the jar or what belongs beside it is missing.
+    """
+    if shutil.which("java") is None:
+        raise UserError("SPICE needs Java: no 'java' on the PATH; install a Java runtime")
+    if not jar.is_file():
+        raise UserError(f"'jar' = '{jar}': no such file; give the path of SPICE-1.0.jar")
+    for name in _LIBRARIES:
+        if not (jar.parent / "lib" / name).is_file():
+            raise UserError(
+                f"'jar' = '{jar}': {name} is missing; put it, from CoreNLP 3.6.0, into "
+                f"'{jar.parent / 'lib'}'"
+            )
+
+
+def run_program(
+    jar: Path, inputs: Sequence[Mapping[str, Any]], *, heap_gib: int
+) -> list[dict[str, Any]]:
+    """What SPICE says of each input.
+
+    Args:
+        jar: the program.
+        inputs: objects with ``image_id``, ``test`` (the output) and ``refs``.
+        heap_gib: memory that Java may use.
+
+    Returns:
+        Objects with ``image_id`` and ``scores``, one per input.
+
+    Raises:
+        UserError: the program fails, or leaves inputs out.
+    """
+    if not inputs:
+        return []
+    with tempfile.TemporaryDirectory(prefix="spice-") as folder:
+        source, target = Path(folder, "in.json"), Path(folder, "out.json")
+        source.write_text(json.dumps(inputs))
+        command = ["java", f"-Xmx{heap_gib}G", "-jar", str(jar.resolve()), str(source)]
+        done = subprocess.run(
+            [*command, "-out", str(target), "-subset", "-silent"],
+            cwd=folder, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode != 0 or not target.is_file():
+            said = (done.stderr.strip() or done.stdout.strip())[-_SHOWN:]
+            raise UserError(f"SPICE failed with exit status {done.returncode}: {said}")
+        found: list[dict[str, Any]] = json.loads(target.read_text(encoding="utf-8"))
+    missing = {item["image_id"] for item in inputs} - {int(item["image_id"]) for item in found}
+    if missing:
+        raise UserError(f"SPICE left out {len(missing)} of {len(inputs)} inputs")
+    return found
+
+
+def _f_score(item: Mapping[str, Any]) -> float:
+    """The F score of all propositions; the program writes null, or NaN, where there are none."""
+    value = item["scores"]["All"]["f"]
+    return 0.0 if value is None or np.isnan(float(value)) else float(value)

@@ -1,0 +1,52 @@
+"""TER: the edits that turn an output into a reference (Snover et al., 2006)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from grue.metrics.metric import METRICS, Scores
+from grue.metrics.pairwise import PairwiseArgs, PairwiseMetric, Row, Scorer
+from grue.texts import Texts
+
+if TYPE_CHECKING:
+    from grue.policies.policy import Policy
+
+
+@METRICS.register("ter")
+class Ter(PairwiseMetric[PairwiseArgs]):
+    """Edits per word of the references, by sacreBLEU: 0 is a copy; capital letters do not count."""
+
+    id: ClassVar[str] = "ter"
+    keys: ClassVar[Sequence[str]] = ("lexical/ter",)
+
+    def make_scorer(self) -> Scorer:
+        """The fewest edits, and the mean length of the references in words."""
+        from sacrebleu.metrics import TER
+
+        library = TER()
+
+        def score(output: str, references: Sequence[str]) -> Row:
+            found = library.sentence_score(output, references)
+            return [found.num_edits, found.ref_length]
+
+        return score
+
+    def scores(self, texts: Texts) -> dict[str, Scores]:
+        """[N] edits per word of each output alone."""
+        return {self.keys[0]: np.array([edit_rate(*row) for row in self.rows(texts)])}
+
+    def corpus(
+        self, texts: Texts, policy: Policy | None = None, split: str = "val"
+    ) -> dict[str, float]:
+        """The edits of all outputs per word of all references."""
+        return {self.keys[0]: edit_rate(*self.rows(texts).sum(0))}
+
+
+def edit_rate(num_edits: float, length: float) -> float:
+    """Edits per word; against no word at all 1, or 0 where there is nothing to edit."""
+    if length == 0:
+        return float(num_edits > 0)
+    return float(num_edits / length)

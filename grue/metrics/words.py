@@ -1,0 +1,31 @@
+"""Texts as words, for metrics that compare or count them."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+
+def words(text: str, *, old_quotes: bool = False) -> list[str]:
+    """The words and punctuation marks of a text, as NLTK's word tokenizer finds them.
+
+    Sentences are told apart by NLTK's Punkt without learnt abbreviations, so that no data are
+    needed: the full stop of "Mr." is a word of its own where a trained Punkt keeps it.
+
+    ``old_quotes`` is what NLTK 3.7 made of opening single quotes: they stay with words of two
+    letters and more that begin like a contraction, as in ``'the``.
+    """
+    sentences, tokenizer = _tokenizers(old_quotes)
+    return [word for sentence in sentences.tokenize(text) for word in tokenizer.tokenize(sentence)]
+
+
+@cache
+def _tokenizers(old_quotes: bool) -> tuple[Any, Any]:
+    from nltk.tokenize import NLTKWordTokenizer, PunktSentenceTokenizer
+
+    tokenizer: Any = NLTKWordTokenizer()
+    if old_quotes:
+        rule = re.compile(r"(?i)(')(?!re|ve|ll|m|t|s|d|n)(\w)\b"), r"\1 \2"
+        tokenizer.STARTING_QUOTES = [*tokenizer.STARTING_QUOTES[:-1], rule]
+    return PunktSentenceTokenizer(), tokenizer

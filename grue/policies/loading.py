@@ -1,0 +1,141 @@
+"""Tokenizers and language models from the hub or a folder."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common.errors import UserError
+from grue.model_config import LoraConfig, ModelOptions, ModelType, TokenizerConfig
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin", "*.safetensors.index.json")
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether a model's folder holds weights, or adapters that stand for them."""
+    return any(any(folder.glob(pattern)) for pattern in WEIGHT_FILES)
+
+
+def load_tokenizer(config: TokenizerConfig) -> PreTrainedTokenizerBase:
+    """The tokenizer, with the configured sides and a padding token where it may have one.
+
+    Raises:
+        UserError: there is none of this name.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer: PreTrainedTokenizerBase = loaded(
+        AutoTokenizer.from_pretrained, config.model_name, "tokenizer.model_name"
+    )
+    tokenizer.padding_side = config.padding_side
+    tokenizer.truncation_side = config.truncation_side
+    if tokenizer.pad_token is None and config.pad_token_as_eos_token:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(
+    name: str, model_type: ModelType, options: ModelOptions, *, seed: int, dropout: bool = True
+) -> PreTrainedModel:
+    """The language model on the CPU, in evaluation mode.
+
+    Args:
+        name: hub id or folder.
+        model_type: causal or encoder-decoder.
+        options: initial weights, their type, and adapters.
+        seed: of random weights, the model's own and the adapters'.
+        dropout: whether the model drops activations in training mode, as its configuration says.
+            Its own configuration, which is saved with it, does not change.
+
+    Raises:
+        UserError: there is no such model, or its folder holds no weights and none were asked for.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+    from transformers.utils.logging import disable_progress_bar
+
+    from common.seeding import seeded
+
+    disable_progress_bar()  # it would break through the plan's
+    kind = AutoModelForCausalLM if model_type == "causal" else AutoModelForSeq2SeqLM
+    dtype = getattr(torch, options.dtype)
+    config = loaded(AutoConfig.from_pretrained, name, "model_name")
+    dropped = {} if dropout else _dropout(config)
+    config.update(dict.fromkeys(dropped, 0.0))
+    with seeded(seed):
+        if options.init == "random":
+            model = kind.from_config(config).to(dtype)
+        else:
+            _check_weights(name)
+            model = loaded(kind.from_pretrained, name, "model_name", config=config, dtype=dtype)
+        model.config = copy.deepcopy(model.config)  # the layers keep theirs
+        model.config.update(dropped)
+        if model.loss_type is None:  # a class name that the library cannot read it from
+            model.loss_type = "ForCausalLM"
+        if options.lora is not None:
+            model = _with_adapters(model, options.lora, model_type, dropout=dropout)
+    return model.eval()
+
+
+def _dropout(config: Any) -> dict[str, float]:
+    """An architecture's probabilities of dropout, by name."""
+    return {
+        name: value
+        for name, value in vars(config).items()
+        if isinstance(value, float) and "drop" in name
+    }
+
+
+def merged(model: Any) -> PreTrainedModel:
+    """The model with its adapters, if it has any, added to its own weights."""
+    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+
+
+def _check_weights(name: str) -> None:
+    folder = Path(name)
+    if folder.is_dir() and not has_weights(folder):
+        raise UserError(
+            f"'model_name' = '{name}': the folder holds no weights; give one that does, or start "
+            "from random ones with alg.policy.init=random"
+        )
+
+
+def loaded(load: Any, name: str, key: str, **options: Any) -> Any:
+    """What ``load`` finds under ``name``; its errors told in one line."""
+    try:
+        return load(name, **options)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"'{key}' = '{name}': cannot be loaded ({reason}); give a folder in Hugging Face "
+            "layout, or a hub id where there is a network"
+        ) from error
+
+
+def _with_adapters(
+    model: PreTrainedModel, lora: LoraConfig, model_type: ModelType, *, dropout: bool
+) -> Any:
+    try:
+        import peft
+    except ImportError:
+        raise UserError(
+            "'alg.policy.lora': needs the package 'peft': python -m pip install peft"
+        ) from None
+    from transformers.pytorch_utils import Conv1D
+
+    config = peft.LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout if dropout else 0.0,
+        target_modules=list(lora.target_modules) if lora.target_modules else None,
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
+        task_type="CAUSAL_LM" if model_type == "causal" else "SEQ_2_SEQ_LM",
+    )
+    try:
+        return peft.get_peft_model(model, config)
+    except ValueError as error:
+        raise UserError(f"'alg.policy.lora.target_modules': {error}") from error

@@ -1,0 +1,228 @@
+"""A language model as a policy: prompts in, outputs and their log-probabilities out."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from common.errors import UserError
+from grue.generation_config import GenerationConfig
+from grue.model_config import Side
+from grue.policies.decoding import Ids, Lengths, Prompts, pad, sample
+from grue.policies.sampling import Filters, log_prob
+from grue.policies.sequences import Sequences
+from grue.policies.streams import seed_of, uniforms
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Tokens = list[int]
+
+
+class Policy:
+    """A model with its tokenizer, on one device."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.model = model.to(device)
+        self.tokenizer = tokenizer
+        self.device = torch.device(device)
+        self.is_encoder_decoder = bool(model.config.is_encoder_decoder)
+        end: Any = tokenizer.eos_token_id
+        self.ids = Ids(end, _start(model) if self.is_encoder_decoder else None)
+
+    @property
+    def longest(self) -> int | None:
+        """Positions that the model has, where its architecture limits them."""
+        config = self.model.config
+        names = ("max_position_embeddings", "n_positions")
+        found = [getattr(config, name, None) for name in names]
+        return next((number for number in found if number), None)
+
+    def prompt_limit(self, max_length: int | None, most_new_tokens: int) -> int:
+        """Most tokens of a prompt: as configured, and so that a causal model's output fits in too.
+
+        Raises:
+            UserError: nothing is left for the prompt.
+        """
+        limit = max_length or self.tokenizer.model_max_length
+        longest = self.longest
+        if longest is not None:
+            limit = min(limit, longest - (0 if self.is_encoder_decoder else most_new_tokens))
+        if limit < 1:
+            raise UserError(
+                f"'max_new_tokens' = {most_new_tokens}: leaves no room for a prompt among the "
+                f"model's {longest} positions; lower it"
+            )
+        return limit
+
+    def encode(self, prompts: Sequence[str], limit: int, side: Side = "left") -> list[Tokens]:
+        """Ids of the prompts, cut on ``side`` to ``limit`` tokens.
+
+        A prompt without tokens becomes the beginning-of-sequence token, or else the end-of-sequence
+        token: a model needs something to go on from.
+        """
+        if not prompts:
+            return []
+        before, self.tokenizer.truncation_side = self.tokenizer.truncation_side, side
+        try:
+            encoded = self.tokenizer(list(prompts), truncation=True, max_length=limit)["input_ids"]
+        finally:
+            self.tokenizer.truncation_side = before
+        return [ids or [self._empty_prompt()] for ids in encoded]
+
+    def decode(self, outputs: Sequence[Tokens]) -> list[str]:
+        """The outputs as texts, without special tokens."""
+        texts: list[str] = self.tokenizer.batch_decode(
+            list(outputs), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return texts
+
+    def lengths(self, settings: GenerationConfig) -> Lengths:
+        """Least and greatest length of an output."""
+        kind = {"is_encoder_decoder": self.is_encoder_decoder}
+        return Lengths(settings.fewest_new_tokens(**kind), settings.most_new_tokens(**kind))
+
+    def pad(self, prompts: Sequence[Tokens]) -> Prompts:
+        """The prompts as tensors on the policy's device."""
+        fill = self.tokenizer.pad_token_id or 0
+        return pad(prompts, fill=fill, left=not self.is_encoder_decoder, device=self.device)
+
+    def sample(
+        self, prompts: Sequence[Tokens], draws: Tensor, settings: GenerationConfig
+    ) -> list[list[Tokens]]:
+        """K outputs of each prompt, from the uniforms ``draws`` [B, K, T].
+
+        An output ends with its end-of-sequence token, if it has one. With ``do_sample`` false the
+        most probable tokens are taken. Beam search is for `generate`.
+        """
+        filters = Filters(settings.temperature, settings.top_k, settings.top_p)
+        return sample(
+            self.model,
+            self.pad(prompts),
+            draws,
+            lengths=self.lengths(settings),
+            filters=filters if settings.do_sample else None,
+            ids=self.ids,
+        )
+
+    @torch.no_grad()
+    def generate(
+        self, prompts: Sequence[Tokens], num_samples: int, settings: GenerationConfig
+    ) -> list[list[Tokens]]:
+        """Like `sample`, by the library's ``generate``, which draws from torch's generator."""
+        padded = self.pad(prompts)
+        with _only_these(self.model, self._library_settings(num_samples, settings)):
+            found = self.model.generate(input_ids=padded.ids, attention_mask=padded.mask)
+        new = found[:, 1 if self.is_encoder_decoder else padded.ids.shape[1] :].tolist()
+        outputs = [_up_to(row, self.ids.end) for row in new]
+        return [outputs[i : i + num_samples] for i in range(0, len(outputs), num_samples)]
+
+    def _library_settings(self, num_samples: int, settings: GenerationConfig) -> Any:
+        from transformers import GenerationConfig as LibrarySettings
+
+        lengths = self.lengths(settings)
+        sampling = {
+            "temperature": settings.temperature,
+            "top_k": settings.top_k,
+            "top_p": settings.top_p,
+        }
+        beams = {"length_penalty": settings.length_penalty} if settings.num_beams > 1 else {}
+        return LibrarySettings(
+            do_sample=settings.do_sample,
+            num_beams=settings.num_beams,
+            num_return_sequences=num_samples,
+            min_new_tokens=lengths.fewest,
+            max_new_tokens=lengths.most,
+            pad_token_id=self.tokenizer.pad_token_id or 0,
+            eos_token_id=self.ids.end,
+            decoder_start_token_id=self.ids.start,
+            **(sampling if settings.do_sample else {}),
+            **beams,
+        )
+
+    def outputs(
+        self,
+        prompts: Sequence[Tokens],
+        settings: GenerationConfig,
+        *,
+        inputs: Sequence[int],
+        seed: int,
+    ) -> list[Tokens]:
+        """One output per prompt, as an evaluation wants it: beams, samples or most probable tokens.
+
+        ``inputs`` are numbers that stand for the prompts; with ``seed`` they fix what is drawn.
+        """
+        if settings.num_beams > 1:
+            with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+                torch.manual_seed(seed_of(seed, *inputs))
+                return [found[0] for found in self.generate(prompts, 1, settings)]
+        draws = uniforms(seed, inputs, 1, self.lengths(settings).most)
+        return [found[0] for found in self.sample(prompts, draws, settings)]
+
+    def log_probs(
+        self, prompts: Sequence[Tokens], outputs: Sequence[Tokens], temperature: float = 1.0
+    ) -> Tensor:
+        """[B, T] log pi(token | prompt, earlier tokens) in nats; zero after an output's end.
+
+        The distribution is that of the model at ``temperature``, without filters. Gradients flow.
+        """
+        sequences = self.sequences(prompts, outputs)
+        logits = sequences.logits(self.model)
+        return log_prob(logits, sequences.outputs.ids, temperature) * sequences.outputs.mask
+
+    def sequences(self, prompts: Sequence[Tokens], outputs: Sequence[Tokens]) -> Sequences:
+        """Prompts with their outputs, on the policy's device."""
+        return Sequences(self.pad(prompts), self.padded(outputs), self.ids.start)
+
+    def padded(self, outputs: Sequence[Tokens]) -> Prompts:
+        """Outputs as tensors [N, T], padded on the right."""
+        fill = self.tokenizer.pad_token_id or 0
+        return pad(outputs, fill=fill, left=False, device=self.device)
+
+    def _empty_prompt(self) -> int:
+        found: Any = self.tokenizer.bos_token_id
+        found = self.ids.end if found is None else found
+        if found is None:
+            raise UserError("a prompt has no tokens, and the tokenizer knows none to begin with")
+        return int(found)
+
+
+def by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+    """Positions in batches of near lengths, longest first: a lack of memory shows at once."""
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+@contextlib.contextmanager
+def _only_these(model: PreTrainedModel, settings: Any) -> Iterator[None]:
+    """The library fills in what settings leave open from the model's own: here there are none."""
+    own = model.generation_config
+    model.generation_config = settings
+    try:
+        yield
+    finally:
+        model.generation_config = own
+
+
+def _up_to(tokens: Tokens, end: int | None) -> Tokens:
+    """The tokens up to and with the first end-of-sequence."""
+    return tokens[: tokens.index(end) + 1] if end in tokens else tokens
+
+
+def _start(model: PreTrainedModel) -> int:
+    """The decoder's first token."""
+    for config in (model.config, model.generation_config):
+        found = getattr(config, "decoder_start_token_id", None)
+        if found is not None:
+            return int(found)
+    return int(model.config.pad_token_id or 0)

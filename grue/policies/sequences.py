@@ -1,0 +1,83 @@
+"""Prompts with their outputs as one input of a model, and what it says before each token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from grue.policies.decoding import Prompts, accepts, positions
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """N prompts with their outputs; everything a model says before each output token is [N, T]."""
+
+    prompts: Prompts
+    """[N, P], padded on the left for causal models, so that all outputs begin at one column."""
+    outputs: Prompts
+    """[N, T], padded on the right."""
+    start: int | None
+    """First token of an encoder-decoder model's decoder; None for causal models."""
+
+    def logits(self, model: PreTrainedModel) -> Tensor:
+        """[N, T, V] the model's logits before each output token."""
+        return self.logits_and_states(model)[0]
+
+    def logits_and_states(
+        self, model: PreTrainedModel, *, with_states: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """[N, T, V] logits and, if asked for, the last hidden states [N, T, H] they are made of."""
+        num_tokens = self.outputs.ids.shape[1]
+        inputs = self._inputs(model)
+        if self.start is None and accepts(model, "logits_to_keep"):
+            inputs["logits_to_keep"] = num_tokens
+        found = model(**inputs, output_hidden_states=with_states, use_cache=False)
+        logits: Tensor = found.logits[:, -num_tokens:]
+        if not with_states:
+            return logits, None
+        states = found.hidden_states if self.start is None else found.decoder_hidden_states
+        return logits, states[-1][:, -num_tokens:]
+
+    def states(self, trunk: PreTrainedModel) -> Tensor:
+        """[N, T, H] last hidden states of a language model's trunk before each output token."""
+        num_tokens = self.outputs.ids.shape[1]
+        if self.start is None:
+            found = trunk.base_model(**self._inputs(trunk.base_model), use_cache=False)
+        else:
+            encoded = trunk.get_encoder()(
+                input_ids=self.prompts.ids, attention_mask=self.prompts.mask
+            )
+            found = trunk.get_decoder()(
+                input_ids=self._decoder_ids(),
+                encoder_hidden_states=encoded.last_hidden_state,
+                encoder_attention_mask=self.prompts.mask,
+                use_cache=False,
+            )
+        states: Tensor = found.last_hidden_state[:, -num_tokens:]
+        return states
+
+    def _inputs(self, model: Any) -> dict[str, Any]:
+        if self.start is not None:
+            return {
+                "input_ids": self.prompts.ids,
+                "attention_mask": self.prompts.mask,
+                "decoder_input_ids": self._decoder_ids(),
+            }
+        mask = torch.cat([self.prompts.mask, self.outputs.mask[:, :-1]], -1)
+        inputs = {
+            "input_ids": torch.cat([self.prompts.ids, self.outputs.ids[:, :-1]], -1),
+            "attention_mask": mask,
+        }
+        if accepts(model, "position_ids"):
+            inputs["position_ids"] = positions(mask)
+        return inputs
+
+    def _decoder_ids(self) -> Tensor:
+        start = torch.full_like(self.outputs.ids[:, :1], self.start)
+        return torch.cat([start, self.outputs.ids[:, :-1]], -1)

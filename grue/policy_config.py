@@ -1,0 +1,106 @@
+"""The keys of ``alg.policy``: the language model to finetune by rewards, and its critic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from common.config import INPUT_FILE_OR_ID, Config
+from common.errors import Problem
+from common.fit_config import NonNegativeFloat, PositiveInt
+from grue.generation_config import GenerationConfig
+from grue.model_config import ModelName, ModelOptions, Side
+
+CRITICS = ("copy", "shared")
+"""Critics that need no model of their own name."""
+
+
+class PolicyArgs(Config):
+    """The policy's own keys."""
+
+    model_name: ModelName
+    """The model to finetune."""
+    apply_model_parallel: bool = True
+    """Accepted for published files: a run has one device."""
+    optimizer_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of the optimizer beside the learning rate."""
+    weight_decay: NonNegativeFloat = 1e-6
+    """Weight decay of all weights but biases and layer norms."""
+    prompt_truncation_side: Side = "left"
+    """Where long prompts are cut in evaluations."""
+    generation_kwargs: GenerationConfig = Field(default_factory=GenerationConfig)
+    """How rollouts are generated."""
+
+
+class MaskablePolicyArgs(PolicyArgs):
+    """A policy that samples from a masked vocabulary (NLPO)."""
+
+    top_mask: float | int | None = None
+    """The mask's p for ``learned_top_p``, its k otherwise."""
+    mask_type: Literal["learned_top_k", "learned_top_p", "topk"] = "learned_top_k"
+    """What the mask keeps: the mask model's best k or best p, or the policy's own best k."""
+    target_update_iterations: PositiveInt = 1000
+    """Iterations from one refresh of the mask model to the next."""
+    min_tokens_to_keep: PositiveInt = 100
+    """Fewest tokens that ``learned_top_p`` keeps."""
+
+    def problems(self) -> Iterator[Problem]:
+        """A mask without its size."""
+        yield from super().problems()
+        if self.top_mask is None:
+            yield Problem("a maskable policy needs it: p for learned_top_p, k otherwise",
+                          "top_mask")  # fmt: skip
+
+
+class PolicyConfig(ModelOptions):
+    """A language model with a critic."""
+
+    critic: Annotated[str, INPUT_FILE_OR_ID] = "copy"
+    """The critic's trunk: ``copy`` for a second copy of the model, ``shared`` for a head on the
+    policy itself, otherwise the folder or hub id of another model, for example a smaller one."""
+    gradient_checkpointing: bool = False
+    """Whether updates recompute activations instead of keeping them: less memory, more time."""
+
+
+class CausalPolicy(PolicyConfig):
+    """A causal language model with a critic."""
+
+    id: Literal["causal_lm_actor_critic_policy"]
+    """Which policy."""
+    args: PolicyArgs
+    """Its own keys."""
+
+
+class Seq2SeqPolicy(PolicyConfig):
+    """An encoder-decoder language model with a critic."""
+
+    id: Literal["seq2seq_lm_actor_critic_policy"]
+    """Which policy."""
+    args: PolicyArgs
+    """Its own keys."""
+
+
+class MaskableCausalPolicy(PolicyConfig):
+    """A causal language model with a critic and a mask."""
+
+    id: Literal["maskable_causal_lm_actor_critic_policy"]
+    """Which policy."""
+    args: MaskablePolicyArgs
+    """Its own keys."""
+
+
+class MaskableSeq2SeqPolicy(PolicyConfig):
+    """An encoder-decoder language model with a critic and a mask."""
+
+    id: Literal["maskable_seq2seq_lm_actor_critic_policy"]
+    """Which policy."""
+    args: MaskablePolicyArgs
+    """Its own keys."""
+
+
+AnyPolicy = Annotated[
+    CausalPolicy | Seq2SeqPolicy | MaskableCausalPolicy | MaskableSeq2SeqPolicy,
+    Field(discriminator="id"),
+]

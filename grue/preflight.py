@@ -1,0 +1,153 @@
+"""What can be known of text runs' data, models and parts before the first of them starts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from pathlib import Path
+
+from common.errors import Problem, UserError
+from common.identity import fingerprint
+from common.nested import key_path
+from common.plan import Run
+from grue.algorithm_config import SupervisedAlg
+from grue.config import ExtractConfig, FinetuneConfig, TextConfig
+from grue.model_config import ModelOptions, ModelType, TokenizerConfig
+from grue.part_config import MetricConfig, RewardConfig, TaskConfig
+from grue.policies.loading import has_weights, load_tokenizer
+from grue.policy_config import CRITICS
+
+Question = tuple[Hashable, Callable[[], Iterator[Problem]]]
+"""Something to look at, and a key by which it is looked at once for all runs."""
+
+
+def check(runs: Sequence[Run]) -> list[Problem]:
+    """Everything wrong with the data, models and parts that ``runs`` name, as far as they are here.
+
+    What an earlier stage makes, and what the hub has, is looked at when a run needs it.
+    """
+    answers: dict[Hashable, list[Problem]] = {}
+    problems: list[Problem] = []
+    for run in runs:
+        assert isinstance(run.config, TextConfig)
+        elsewhere = {key_path(reference.key) for reference in run.references}
+        for key, look in _questions(run.config, elsewhere):
+            if key not in answers:
+                answers[key] = list(look())
+            problems += [problem.at(run.where) for problem in answers[key]]
+    return problems
+
+
+def _questions(config: TextConfig, elsewhere: set[str]) -> Iterator[Question]:
+    """What to look at for one run; the files of the keys ``elsewhere`` are still to be made."""
+    if "datapool.args.path" not in elsewhere:
+        yield _of_part("task", config.datapool), lambda: _data(config.datapool)
+    if "tokenizer.model_name" not in elsewhere:
+        yield config.tokenizer, lambda: _tokenizer(config.tokenizer)
+    for key, name, model_type, options in _models(config):
+        if key not in elsewhere:
+            yield (
+                (key, name, model_type, options.init),
+                lambda k=key, n=name, t=model_type, o=options: _model(k, n, t, o),
+            )
+    for key, part in _parts(config):
+        if not any(name.startswith(f"{key}.") for name in elsewhere):
+            yield (key, _of_part(key, part)), lambda k=key, p=part: _part(k, p)
+    if isinstance(config, FinetuneConfig):
+        yield fingerprint(config.alg.model_dump(mode="json")), lambda: _algorithm(config)
+
+
+def _of_part(kind: str, part: TaskConfig | MetricConfig | RewardConfig) -> Hashable:
+    return kind, fingerprint(part.model_dump(mode="json"))
+
+
+def _models(config: TextConfig) -> Iterator[tuple[str, str, ModelType, ModelOptions]]:
+    """The model to load: its key, name, type and how it is held."""
+    if isinstance(config, ExtractConfig):
+        alg = config.alg
+        yield "alg.model_name", alg.model_name, alg.model_type, alg.policy
+    elif isinstance(config, FinetuneConfig) and isinstance(config.alg, SupervisedAlg):
+        sft = config.alg
+        yield "alg.model_name", sft.model_name, sft.model_type, sft.policy
+    elif isinstance(config, FinetuneConfig):
+        rft = config.alg
+        key = "alg.policy.args.model_name"
+        yield key, rft.policy.args.model_name, rft.model_type, rft.policy
+        if rft.policy.critic not in CRITICS:
+            yield "alg.policy.critic", rft.policy.critic, rft.model_type, rft.policy
+
+
+def _parts(config: TextConfig) -> Iterator[tuple[str, MetricConfig | RewardConfig]]:
+    """The metrics and the reward, with their keys."""
+    if isinstance(config, ExtractConfig):
+        metrics, key = config.evaluation.metrics, "evaluation.metrics"
+    elif isinstance(config, FinetuneConfig):
+        metrics, key = config.train_evaluation.metrics, "train_evaluation.metrics"
+        if config.reward_fn is not None:
+            yield "reward_fn", config.reward_fn
+    else:
+        return
+    for position, metric in enumerate(metrics):
+        yield f"{key}[{position}]", metric
+
+
+def _data(config: TaskConfig) -> Iterator[Problem]:
+    """Local data that cannot be read; the hub's is read by the run."""
+    if config.args.get("path") is None:
+        return
+    try:
+        if not config.build().samples("train"):
+            yield Problem("has no training samples", "datapool.args.path", config.args["path"])
+    except UserError as error:
+        yield Problem(str(error), "datapool")
+
+
+def _tokenizer(config: TokenizerConfig) -> Iterator[Problem]:
+    if Path(config.model_name).is_dir():
+        try:
+            load_tokenizer(config)
+        except UserError as error:
+            yield Problem(str(error))
+
+
+def _model(key: str, name: str, model_type: ModelType, options: ModelOptions) -> Iterator[Problem]:
+    """A local folder that lacks weights or is of the other type."""
+    folder = Path(name)
+    if not folder.is_dir():
+        return
+    try:
+        architecture = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        yield Problem(f"its config.json cannot be read: {error}", key, name)
+        return
+    if options.init == "pretrained" and not has_weights(folder):
+        yield Problem("the folder holds no weights; set alg.policy.init=random to begin with "
+                      "random ones", key, name)  # fmt: skip
+    has_encoder = bool(architecture.get("is_encoder_decoder", False))
+    found: ModelType = "seq2seq" if has_encoder else "causal"
+    if found != model_type:
+        yield Problem(f"'{name}' is a {found} model; set it to '{found}'", "alg.model_type",
+                      model_type)  # fmt: skip
+
+
+def _part(key: str, config: MetricConfig | RewardConfig) -> Iterator[Problem]:
+    """What a metric or reward misses."""
+    try:
+        config.build().prepare()
+    except UserError as error:
+        yield Problem(str(error), key, config.id)
+
+
+def _algorithm(config: FinetuneConfig) -> Iterator[Problem]:
+    """Arguments that the Trainer does not know."""
+    if not isinstance(config.alg, SupervisedAlg):
+        return
+    import torch
+
+    from grue.algorithms.supervised import training_arguments
+
+    try:
+        given = config.alg.training_args
+        training_arguments(given, Path(), seed=0, device=torch.device("cpu"))
+    except UserError as error:
+        yield Problem(str(error))

@@ -1,0 +1,42 @@
+"""Configuration files of the published programs: what they mean, and their known slips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from common.errors import UserError
+from grue import tasks
+
+
+def means_finetuning(keys: Mapping[str, Any]) -> bool:
+    """Whether a file with these keys is one of the published training program."""
+    return "train_evaluation" in keys
+
+
+def means_extraction(keys: Mapping[str, Any]) -> bool:
+    """Whether a file with these keys is one of the published extraction program."""
+    evaluation = keys.get("evaluation")
+    return isinstance(evaluation, Mapping) and "num_samples_per_input" in evaluation
+
+
+def mended(keys: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
+    """The keys without a slip of published files, and what was mended.
+
+    The published programs left ``split`` behind in a task's args.
+    """
+    pool = keys.get("datapool")
+    args = pool.get("args") if isinstance(pool, Mapping) else None
+    if not isinstance(args, Mapping) or "split" not in args or _knows_split(pool.get("id")):
+        return keys, []
+    kept = {key: value for key, value in args.items() if key != "split"}
+    slip = f"'datapool.args.split' = '{args['split']}' is left out: a run reads all splits it needs"
+    return {**keys, "datapool": {**pool, "args": kept}}, [slip]
+
+
+def _knows_split(task: Any) -> bool:
+    """Whether ``split`` is a key of the task itself."""
+    try:
+        return isinstance(task, str) and "split" in tasks.find(task).Args.model_fields
+    except UserError:
+        return False

@@ -1,0 +1,96 @@
+"""What a model of human preferences thinks of a sentence: CommonGen's learned reward."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+
+from common.config import NO_EFFECT
+from common.errors import UserError
+from common.fit_config import NonNegativeFloat, PositiveInt
+from grue.judges.options import JudgeArgs
+from grue.model_config import ModelName
+from grue.rewards.reward import REWARDS, Reward, Rewards
+from grue.texts import Texts
+
+if TYPE_CHECKING:
+    from grue.judges.preference import Preference
+
+_SHOWN = 60
+
+
+class PreferenceArgs(JudgeArgs):
+    """The keys of the preference model."""
+
+    model_name: ModelName
+    """Encoder-decoder model that answers a sentence with "good" or "bad": a folder in Hugging Face
+    layout, or a hub id. The published one is a T5 of 11 billion parameters, 44 GB in float32."""
+    model_type: Literal["11b"] = "11b"
+    """Size of the published model; what ``model_name`` holds decides."""
+    batch_size: Annotated[PositiveInt, NO_EFFECT] = 1
+    """Outputs that the model reads together."""
+    concept_penalty_coeff: NonNegativeFloat = 0.0
+    """How much a missing concept lowers the reward; 0 needs no concepts."""
+    meteor_coeff: NonNegativeFloat = 0.0
+    """Weight of METEOR, which is added; 0 needs no references."""
+
+
+@REWARDS.register("common_gen_preference_model")
+class CommonGenPreferenceModel(Reward[PreferenceArgs]):
+    """``meteor_coeff`` METEOR + P(good) / (1 + ``concept_penalty_coeff`` missing concepts).
+
+    P(good) is the softmax over the logits of "good" and "bad" at the first token of the answer.
+    The model reads the output alone. A concept is missing where the output in lower case does not
+    contain it.
+    """
+
+    Args = PreferenceArgs
+
+    def __init__(self, args: PreferenceArgs) -> None:
+        super().__init__(args)
+        self.meteor: Reward[Any] | None = None
+        if args.meteor_coeff > 0:
+            meteor = REWARDS.get("meteor")
+            self.meteor = meteor(meteor.Args())
+
+    def prepare(self) -> None:
+        """Looks at a local model's files, and for what METEOR needs."""
+        from grue.judges.loading import check_folder
+
+        check_folder(self.args.model_name, "model_name")
+        if self.meteor is not None:
+            self.meteor.prepare()
+
+    def __call__(self, texts: Texts) -> Rewards:
+        """[N] rewards, from 0 to 1 + ``meteor_coeff``."""
+        rewards = self._model.probabilities(texts.outputs)
+        weight = self.args.concept_penalty_coeff
+        if weight > 0:
+            rewards /= 1 + weight * np.fromiter(_missing(texts), np.float64, len(texts))
+        if self.meteor is not None:
+            rewards += self.args.meteor_coeff * self.meteor(texts)
+        return rewards
+
+    @functools.cached_property
+    def _model(self) -> Preference:
+        from grue.judges.preference import load_preference
+
+        return load_preference(
+            self.args.model_name, "model_name", self.args, answers=("good", "bad")
+        )
+
+
+def _missing(texts: Texts) -> Iterator[int]:
+    """How many concepts each output lacks."""
+    for prompt, output, metadata in zip(texts.prompts, texts.outputs, texts.metadata, strict=True):
+        if "concepts" not in metadata:
+            raise UserError(
+                "'common_gen_preference_model' counts missing concepts (metadata 'concepts'), and "
+                f"the input {prompt[:_SHOWN]!r} has none; set 'concept_penalty_coeff' = 0 or "
+                "choose the task 'commongen'"
+            )
+        text = output.lower()
+        yield sum(concept.lower() not in text for concept in metadata["concepts"])

@@ -1,0 +1,42 @@
+"""Rewards outside the project: a class like those in it, or a plain function."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, ClassVar
+
+from common.errors import UserError
+from grue.metrics.metric import NoArgs
+from grue.rewards.reward import Reward, Rewards
+from grue.texts import Texts
+from grue.user_function import UserFunction, scores_of
+
+
+class FunctionReward(Reward[NoArgs]):
+    """What a user's function says of outputs, or of their tokens."""
+
+    function: ClassVar[UserFunction]
+
+    def __call__(self, texts: Texts) -> Rewards:
+        """[N] or [N, T] the function's numbers."""
+        return scores_of(self.function, texts, per_token=True)
+
+
+def as_reward(part: Any) -> type[Reward[Any]]:
+    """The class of what a plan names: itself, or one around a function.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if isinstance(part, type):
+        if not issubclass(part, Reward):
+            raise UserError(f"{part.__qualname__} is no grue.rewards.reward.Reward")
+        return part
+    if not callable(part):
+        raise UserError(f"expected a function or a reward class, not {part!r}")
+    return _around(part)
+
+
+@functools.cache
+def _around(function: UserFunction) -> type[FunctionReward]:
+    return type("FunctionReward", (FunctionReward,), {"function": staticmethod(function)})

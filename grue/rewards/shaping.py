@@ -1,0 +1,70 @@
+"""Rewards to which a second one is added: ``shaping_fn``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from common.config import Config, OptionalText
+from common.errors import Problem, UserError
+from grue.rewards.reward import REWARDS, Reward, Rewards
+from grue.texts import Texts
+
+
+class ShapedArgs(Config):
+    """The key of a reward that can be shaped."""
+
+    shaping_fn: OptionalText = None
+    """Id of a reward, taken with its default keys, that is added; None adds nothing."""
+
+    def problems(self) -> Iterator[Problem]:
+        """An unknown reward, or one that cannot do without keys."""
+        yield from super().problems()
+        if self.shaping_fn is not None:
+            try:
+                REWARDS.get(self.shaping_fn).Args()
+            except UserError as error:
+                yield Problem(str(error), "shaping_fn", self.shaping_fn)
+            except ValueError:
+                yield Problem("has keys that must be given, so it cannot shape another reward",
+                              "shaping_fn", self.shaping_fn)  # fmt: skip
+
+
+ArgsT = TypeVar("ArgsT", bound=ShapedArgs)
+
+
+class Shaped(Reward[ArgsT]):
+    """Adds the reward that ``shaping_fn`` names to that of the class named after this one.
+
+    ``class Meteor(Shaped[MeteorArgs], OfMetric[MeteorArgs])`` is a METEOR that can be shaped.
+    """
+
+    def __init__(self, args: ArgsT) -> None:
+        super().__init__(args)
+        self.shaping: Reward[Any] | None = None
+        if args.shaping_fn is not None:
+            shaping_class = REWARDS.get(args.shaping_fn)
+            self.shaping = shaping_class(shaping_class.Args())
+
+    def prepare(self) -> None:
+        """Looks for what both rewards need."""
+        super().prepare()
+        if self.shaping is not None:
+            self.shaping.prepare()
+
+    def __call__(self, texts: Texts) -> Rewards:
+        """[N] the sum of both.
+
+        Raises:
+            UserError: one is a number per output and the other one per token.
+        """
+        rewards = super().__call__(texts)
+        if self.shaping is None:
+            return rewards
+        added = self.shaping(texts)
+        if added.shape != rewards.shape:
+            raise UserError(
+                f"'shaping_fn' = '{self.args.shaping_fn}': gives numbers of shape {added.shape}, "
+                f"which cannot be added to {rewards.shape}; take one number per output"
+            )
+        return rewards + added

@@ -1,0 +1,77 @@
+"""SPIDEr: a weighted sum of SPICE and CIDEr-D.
+
+Liu, Zhu, Ye, Guadarrama, Murphy: Improved Image Captioning via Policy Gradient Optimization of
+SPIDEr, ICCV 2017.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import numpy as np
+
+from common.config import INPUT_FILE, OptionalText
+from common.errors import Problem
+from common.fit_config import PositiveInt
+from grue.metrics.cider import Cider
+from grue.metrics.metric import NoArgs
+from grue.metrics.spice import Spice, SpiceArgs
+from grue.rewards.reward import REWARDS, Reward, Rewards
+from grue.rewards.shaping import Shaped, ShapedArgs
+from grue.texts import Texts
+
+
+class SpiderArgs(ShapedArgs):
+    """The keys of SPIDEr."""
+
+    spice_coeff: float
+    """Weight of SPICE, which lies in [0, 1]; 0 leaves it out, and needs no Java."""
+    cider_coeff: float
+    """Weight of CIDEr-D, which lies in [0, 10]."""
+    spice_jar: Annotated[OptionalText, INPUT_FILE] = None
+    """The program that computes SPICE, as in the metric ``spice``; needed unless its weight is
+    0."""
+    spice_heap_gib: PositiveInt = 8
+    """Memory that Java may use, in GiB."""
+
+    def problems(self) -> Iterator[Problem]:
+        """SPICE without its program."""
+        yield from super().problems()
+        if self.spice_coeff != 0 and self.spice_jar is None:
+            yield Problem(
+                "needs the path of SPICE-1.0.jar, or 'spice_coeff' = 0", "spice_jar", self.spice_jar
+            )
+
+
+class _Sum(Reward[SpiderArgs]):
+    """The weighted sum of both metrics, without shaping."""
+
+    def __init__(self, args: SpiderArgs) -> None:
+        super().__init__(args)
+        self.cider = Cider(NoArgs())
+        self.spice: Spice | None = None
+        if args.spice_coeff != 0 and args.spice_jar is not None:
+            self.spice = Spice(SpiceArgs(jar=args.spice_jar, heap_gib=args.spice_heap_gib))
+
+    def prepare(self) -> None:
+        """Looks for the program of SPICE, if it is asked for."""
+        if self.spice is not None:
+            self.spice.prepare()
+
+    def __call__(self, texts: Texts) -> Rewards:
+        """[N] sums; how rare words are, is counted over the references of this call."""
+        texts.check_references("spider")
+        rewards = np.zeros(len(texts))
+        if self.args.cider_coeff != 0:
+            rewards += self.args.cider_coeff * self.cider.scores(texts)[self.cider.key]
+        if self.spice is not None:
+            rewards += self.args.spice_coeff * self.spice.scores(texts)[self.spice.key]
+        return rewards
+
+
+@REWARDS.register("spider")
+class Spider(Shaped[SpiderArgs], _Sum):
+    """Weighted SPICE and CIDEr-D, and the reward of ``shaping_fn``."""
+
+    Args = SpiderArgs

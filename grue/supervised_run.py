@@ -1,0 +1,62 @@
+"""A run of supervised finetuning."""
+
+from __future__ import annotations
+
+from common.experiment import Context
+from common.seeding import seed_everything
+from grue.algorithm_config import SupervisedAlg
+from grue.algorithms import supervised
+from grue.config import FinetuneConfig
+from grue.finetune_run import FinetuneRun, load_policy
+from grue.training_rows import Rows, make_rows
+
+
+class SupervisedRun(FinetuneRun):
+    """Evaluates, trains with the Trainer, evaluates again."""
+
+    def __init__(self, config: FinetuneConfig, alg: SupervisedAlg, context: Context) -> None:
+        super().__init__(
+            config, context, load_policy(config, context, alg.model_name), alg.model_name
+        )
+        self.alg = alg
+
+    def run(self) -> float | None:
+        """Makes what is left of the run."""
+        seed_everything(self.context.seed)
+        arguments = supervised.training_arguments(
+            self.alg.training_args,
+            self.folder.checkpoints,
+            seed=self.context.seed,
+            device=self.policy.device,
+        )
+        self.tracker.begin(supervised.steps_done(self.folder.checkpoints))
+        try:
+            if not self.tracker.has(0, "val/"):
+                self.tracker.add(0, 0.0, self.evaluate_everywhere("epoch_0"))
+            state = supervised.train(
+                self.policy,
+                self._rows(),
+                arguments,
+                context=self.context,
+                tracker=self.tracker,
+                evaluate=lambda label: self.evaluate("val", label),
+            )
+            epoch = float(state.epoch or 0.0)
+            found = self.evaluate_everywhere(f"epoch_{epoch:g}")
+            self.tracker.add(state.global_step, epoch, found)
+            return self.finish(found)
+        finally:
+            self.tracker.close()
+
+    def _rows(self) -> Rows:
+        tokenizer = self.policy.tokenizer
+        longest = self.policy.longest or tokenizer.model_max_length
+        return make_rows(
+            self.inputs["train"].samples,
+            tokenizer,
+            self.alg.model_type,
+            limit=min(longest, tokenizer.model_max_length),
+            join_with_blank=self.alg.join_with_blank,
+            append_eos=self.alg.append_eos,
+            mask_prompt=self.alg.mask_prompt,
+        )

@@ -1,0 +1,64 @@
+"""CNN/Daily Mail: news articles and their highlights (See et al., 2017)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from common.errors import UserError
+from grue.tasks.hub import Hub
+from grue.tasks.prompted import PromptedArgs
+from grue.tasks.rows import Row, load_rows
+from grue.tasks.task import TASKS, Sample, Split, Task
+
+_HUB = Hub("abisee/cnn_dailymail", {"name": "3.0.0"})
+
+
+class CnnDailyMailArgs(PromptedArgs):
+    """The keys of the CNN/Daily Mail task."""
+
+    truncate_article: Annotated[int, Field(gt=0)] | None = None
+    """Tokens of the article that are kept, joined by blanks; None keeps the article as it is."""
+    max_size: Annotated[int, Field(gt=0)] | None = None
+    """Samples of a split that are kept, the first ones; None keeps all."""
+
+
+class _Article(Row):
+    article: str
+    highlights: str
+
+
+@TASKS.register("cnn_daily_mail")
+class CnnDailyMail(Task[CnnDailyMailArgs]):
+    """Summaries of news: columns ``article`` and ``highlights``."""
+
+    Args = CnnDailyMailArgs
+
+    def samples(self, split: Split) -> list[Sample]:
+        """The article between prefix and suffix; the highlights are the one reference."""
+        rows = load_rows(_Article, self.args.path, split, _HUB)[: self.args.max_size]
+        return [
+            Sample(
+                f"{split}_{i}", self.args.prompt(self._shortened(row.article)), (row.highlights,)
+            )
+            for i, row in enumerate(rows)
+        ]
+
+    def _shortened(self, article: str) -> str:
+        if self.args.truncate_article is None:
+            return article
+        return " ".join(_words(article)[: self.args.truncate_article])
+
+
+def _words(text: str) -> list[str]:
+    import nltk
+
+    try:
+        words: list[str] = nltk.word_tokenize(text)
+    except LookupError as error:
+        raise UserError(
+            "'datapool.args.truncate_article' needs NLTK's model of sentence ends; fetch it with "
+            "python -m nltk.downloader punkt_tab, or leave the key out"
+        ) from error
+    return words

@@ -1,0 +1,64 @@
+"""CommonGen: a sentence with all of some concepts (Lin et al., 2020)."""
+
+from __future__ import annotations
+
+from grue.tasks.hub import Hub
+from grue.tasks.rows import Nested, Number, Row, load_rows
+from grue.tasks.task import TASKS, Sample, Split, Task, TaskArgs
+
+NO_REFERENCE = "empty reference"
+"""What stands for the hidden sentences of the test split."""
+
+_HUB = Hub("allenai/common_gen")
+
+
+class CommonGenArgs(TaskArgs):
+    """The keys of the CommonGen task."""
+
+    prefix: str = "summarize: "
+    """Text before the concepts."""
+    concept_separator_token: str = " "
+    """Text between two concepts."""
+    concept_end_token: str = " "
+    """Text after the last concept."""
+    single_reference: bool = False
+    """Whether samples of the validation and test splits have the first sentence of their concept
+    set as their only reference, as published; otherwise they have all."""
+
+
+class _Sentence(Row):
+    concept_set_idx: Number
+    concepts: Nested[list[str]]
+    target: str
+
+
+@TASKS.register("commongen")
+class CommonGen(Task[CommonGenArgs]):
+    """Sentences with given concepts: columns ``concept_set_idx``, ``concepts`` and ``target``.
+
+    The data have a row for each sentence. The training split makes a sample of every row; the
+    others make one sample of all rows with the same ``concept_set_idx``. Where no sentence is
+    known, the reference is the published text "empty reference".
+    """
+
+    Args = CommonGenArgs
+
+    def samples(self, split: Split) -> list[Sample]:
+        """The concepts between prefix and end; the metadata have them as a list."""
+        rows = load_rows(_Sentence, self.args.path, split, _HUB)
+        groups = [[row] for row in rows] if split == "train" else _by_concept_set(rows)
+        return [self._sample(f"{split}_{i}", group) for i, group in enumerate(groups)]
+
+    def _sample(self, name: str, rows: list[_Sentence]) -> Sample:
+        args, concepts = self.args, rows[0].concepts
+        prompt = args.prefix + args.concept_separator_token.join(concepts) + args.concept_end_token
+        references = tuple(row.target for row in rows if row.target) or (NO_REFERENCE,)
+        known = references[:1] if args.single_reference else references
+        return Sample(name, prompt, known, {"concepts": concepts})
+
+
+def _by_concept_set(rows: list[_Sentence]) -> list[list[_Sentence]]:
+    groups: dict[int, list[_Sentence]] = {}
+    for row in rows:
+        groups.setdefault(row.concept_set_idx, []).append(row)
+    return list(groups.values())

@@ -1,0 +1,69 @@
+"""DailyDialog: the next turn of a conversation (Li et al., 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from grue.tasks.hub import Hub
+from grue.tasks.rows import Nested, Row, load_rows
+from grue.tasks.task import TASKS, Sample, Split, Task, TaskArgs
+
+EOU = "<EOU>"
+"""Ends a turn; ordinary text for the model, not a token of its own."""
+
+_HUB = Hub("OpenRL/daily_dialog")
+
+
+class DailyDialogArgs(TaskArgs):
+    """The keys of the DailyDialog task."""
+
+    context_size: Annotated[int, Field(gt=0)]
+    """Turns before the one that is asked for; turns with fewer before them make no sample."""
+
+
+class _Dialogue(Row):
+    dialog: Nested[list[str]]
+    act: Nested[list[int]]
+    emotion: Nested[list[int]]
+
+    @model_validator(mode="after")
+    def _labels_for_each_turn(self) -> _Dialogue:
+        lengths = len(self.dialog), len(self.act), len(self.emotion)
+        if len(set(lengths)) > 1:
+            raise ValueError("{} turns have {} acts and {} emotions".format(*lengths))
+        return self
+
+
+@TASKS.register("daily_dialog")
+class DailyDialog(Task[DailyDialogArgs]):
+    """Conversations: columns ``dialog``, ``act`` and ``emotion``, each a list over the turns."""
+
+    Args = DailyDialogArgs
+
+    def samples(self, split: Split) -> list[Sample]:
+        """One sample for each turn with enough turns before it.
+
+        Its id is the turn's number among all of the split. The metadata are ``intent`` (1 inform,
+        2 question, 3 directive, 4 commissive) and ``emotion``, each a list of one number.
+        """
+        first = 0
+        samples: list[Sample] = []
+        for row in load_rows(_Dialogue, self.args.path, split, _HUB):
+            samples += _samples(row, first, self.args.context_size)
+            first += len(row.dialog)
+        return samples
+
+
+def _samples(row: _Dialogue, first: int, context_size: int) -> Iterator[Sample]:
+    """The samples of one conversation, whose turns are numbered from ``first`` on."""
+    for turn in range(context_size, len(row.dialog)):
+        context = EOU.join(row.dialog[turn - context_size : turn])
+        yield Sample(
+            str(first + turn),
+            f"{context} {EOU}",
+            (row.dialog[turn] + EOU,),
+            {"emotion": [row.emotion[turn]], "intent": [row.act[turn]]},
+        )

@@ -1,0 +1,169 @@
+"""Local data: which file holds a split, and its rows."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError
+from grue.tasks.task import Split
+
+RawRow = dict[str, Any]
+
+STEMS: dict[Split, tuple[str, ...]] = {
+    "train": ("train",),
+    "val": ("validation", "val", "dev"),
+    "test": ("test",),
+}
+"""Names of a split's file in a folder, without the suffix."""
+TABLES = (".jsonl", ".json", ".csv", ".parquet")
+"""Suffixes of the files that `read_rows` reads."""
+
+_LONGEST_CELL = 2**31 - 1
+
+
+def at_path(path: str | Path) -> str:
+    """The beginning of a message about a file or folder that the key leads to."""
+    return f"'datapool.args.path' = '{path}'"
+
+
+def path_error(path: str | Path, message: str) -> UserError:
+    """The error of a file or folder that ``datapool.args.path`` leads to."""
+    return UserError(f"{at_path(path)}: {message}")
+
+
+def split_file(path: str, split: Split, suffixes: Sequence[str] = TABLES) -> Path:
+    """The file with the rows of a split; a path that is a file holds the training split.
+
+    Raises:
+        UserError: there is no such file, or more than one.
+    """
+    place = Path(path)
+    if place.is_file():
+        return _single_file(place, split, suffixes)
+    if not place.is_dir():
+        raise path_error(path, "there is no such file or folder")
+    found = _in_folder(place, split, suffixes)
+    if not found:
+        here = ", ".join(sorted(file.name for file in place.iterdir())) or "nothing"
+        raise path_error(path, f"the folder holds no file for the split '{split}': expected "
+                         f"{_expected(split, suffixes)}; found {here}")  # fmt: skip
+    if len(found) > 1:
+        names = " and ".join(file.name for file in found)
+        raise path_error(path, f"both {names} hold the split '{split}'; leave one of them")
+    return found[0]
+
+
+def has_split(path: str, split: Split) -> bool:
+    """Whether the path leads to a file for this split."""
+    place = Path(path)
+    return split == "train" if place.is_file() else bool(_in_folder(place, split, TABLES))
+
+
+def _single_file(file: Path, split: Split, suffixes: Sequence[str]) -> Path:
+    if file.suffix.lower() not in suffixes:
+        raise path_error(file, f"unknown kind of file; known: {', '.join(suffixes)}")
+    if split != "train":
+        raise path_error(file, "one file is the training split; for the split "
+                         f"'{split}' name a folder with {_expected(split, suffixes)} "
+                         "beside train")  # fmt: skip
+    return file
+
+
+def _in_folder(folder: Path, split: Split, suffixes: Sequence[str]) -> list[Path]:
+    candidates = (folder / f"{stem}{suffix}" for stem in STEMS[split] for suffix in suffixes)
+    return [file for file in candidates if file.is_file()]
+
+
+def _expected(split: Split, suffixes: Sequence[str]) -> str:
+    return f"{' or '.join(STEMS[split])} with {', '.join(suffixes)}"
+
+
+def read_rows(file: Path) -> list[RawRow]:
+    """The rows of a table; the cells of a CSV file are text.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        return _READERS[file.suffix.lower()](file)
+    except (OSError, ValueError, csv.Error) as error:
+        raise path_error(file, f"the file cannot be read: {error}") from error
+
+
+def read_text(file: Path) -> str:
+    """The whole of a text file.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise path_error(file, f"the file cannot be read: {error}") from error
+
+
+def _json_lines(file: Path) -> list[RawRow]:
+    with file.open(encoding="utf-8-sig") as lines:
+        return _parsed_lines(lines)
+
+
+def _json(file: Path) -> list[RawRow]:
+    """A list of objects, one object, or one object a line."""
+    text = file.read_text(encoding="utf-8-sig")
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        return _parsed_lines(text.split("\n"))
+    entries = value if isinstance(value, list) else [value]
+    return [_as_row(row, f"entry {i}") for i, row in enumerate(entries, start=1)]
+
+
+def _parsed_lines(lines: Iterable[str]) -> list[RawRow]:
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            rows.append(_as_row(json.loads(line), f"line {number}"))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"line {number}: {error}") from error
+    return rows
+
+
+def _as_row(value: Any, place: str) -> RawRow:
+    if not isinstance(value, dict):
+        raise ValueError(f"{place}: expected an object in {{ }}")
+    return value
+
+
+def _csv(file: Path) -> list[RawRow]:
+    csv.field_size_limit(_LONGEST_CELL)
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        reader = csv.reader(lines)
+        names = next(reader, [])
+        rows = []
+        for cells in reader:
+            if len(cells) != len(names):
+                raise ValueError(f"line {reader.line_num}: expected {len(names)} cells as in the "
+                                 f"header, found {len(cells)}")  # fmt: skip
+            rows.append(dict(zip(names, cells, strict=True)))
+        return rows
+
+
+def _parquet(file: Path) -> list[RawRow]:
+    import pyarrow.parquet
+
+    rows: list[RawRow] = pyarrow.parquet.read_table(file).to_pylist()
+    return rows
+
+
+_READERS: dict[str, Callable[[Path], list[RawRow]]] = {
+    ".jsonl": _json_lines,
+    ".json": _json,
+    ".csv": _csv,
+    ".parquet": _parquet,
+}

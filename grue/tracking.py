@@ -1,0 +1,89 @@
+"""What a text run measures, as lines of ``metrics.jsonl`` and, if asked for, for other trackers."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from common.run_folder import RunFolder, read_json_lines, write_text
+from common.seeding import random_state, restore_random_state
+from grue.config import TrackedConfig
+
+
+class Tracker:
+    """Rows with ``epoch`` (a fraction) and ``step``, both counted from 0."""
+
+    def __init__(self, config: TrackedConfig, folder: RunFolder) -> None:
+        self._config = config
+        self._folder = folder
+        self._wandb: Any = None
+
+    def begin(self, step: int) -> None:
+        """Goes on after ``step``: rows behind it are of steps that will be made again.
+
+        So is an evaluation on the test split but the first: it is the last thing of a run.
+        """
+        rows = [
+            row
+            for row in self.rows()
+            if row["step"] <= step and not (row["step"] and _has(row, "test/"))
+        ]
+        write_text(self._folder.metrics, "".join(map(_line, rows)))
+        if self._config.log_to_wandb:
+            self._wandb = self._open()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows so far."""
+        return read_json_lines(self._folder.metrics)
+
+    def has(self, step: int, prefix: str) -> bool:
+        """Whether a metric whose name begins with ``prefix`` was measured at ``step``."""
+        return any(row["step"] == step and _has(row, prefix) for row in self.rows())
+
+    def add(self, step: int, epoch: float, values: dict[str, float]) -> None:
+        """Appends a row; numbers that are not finite are left out."""
+        finite = {name: value for name, value in values.items() if math.isfinite(value)}
+        row = {"epoch": epoch, "step": step, **finite}
+        with self._folder.metrics.open("a", encoding="utf-8") as file:
+            file.write(_line(row))
+        if self._wandb is not None:
+            self._wandb.log(row, step=step)
+
+    def upload(self, model: Path) -> None:
+        """Sends the model to Weights & Biases."""
+        import wandb
+
+        artifact = wandb.Artifact(name=self._folder.path.name, type="model")
+        artifact.add_dir(str(model))
+        self._wandb.log_artifact(artifact)
+
+    def close(self) -> None:
+        """Ends the connection, if there is one."""
+        if self._wandb is not None:
+            self._wandb.finish()
+
+    def _open(self) -> Any:
+        import wandb
+
+        state = random_state()
+        run = wandb.init(
+            project=self._config.project_name,
+            entity=self._config.entity_name,
+            name=self._config.experiment_name,
+            id=self._folder.path.name,
+            resume="allow",
+            dir=str(self._folder.path),
+            config=self._config.model_dump(mode="json"),
+        )
+        restore_random_state(state)  # whatever the package draws, training does not notice
+        return run
+
+
+def _has(row: dict[str, Any], prefix: str) -> bool:
+    return any(name.startswith(prefix) for name in row)
+
+
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(row) + "\n"

@@ -1,0 +1,97 @@
+"""Functions of the user's that score texts: called in batches, and what goes wrong is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import UserError
+from grue.texts import Texts
+
+UserFunction = Callable[[list[str], list[str], list[list[str]], list[dict[str, Any]]], Any]
+"""``f(prompts, outputs, references, metadata)``, each with N entries, gives N numbers."""
+
+_SHOWN = 60
+
+
+class _Wrong(Exception):
+    """What is wrong with the function's answer for some texts."""
+
+
+def scores_of(function: UserFunction, texts: Texts, *, per_token: bool) -> NDArray[np.float64]:
+    """[N] what the function says of the texts; [N, T] too where ``per_token`` allows it.
+
+    Raises:
+        UserError: it raises an error, or does not give finite numbers of that shape. Halves of the
+            texts are tried until a single one is found that it fails for.
+    """
+    if not len(texts):
+        return np.zeros(0)
+    try:
+        return _answer(function, texts, per_token)
+    except _Wrong as wrong:
+        part, reason = _smallest(function, texts, wrong, per_token)
+        raise UserError(_message(function, part, len(texts), reason)) from reason.__cause__
+
+
+def _answer(function: UserFunction, texts: Texts, per_token: bool) -> NDArray[np.float64]:
+    """What the function says, checked."""
+    try:
+        found = function(
+            list(texts.prompts),
+            list(texts.outputs),
+            [list(references) for references in texts.references],
+            [dict(metadata) for metadata in texts.metadata],
+        )
+    except Exception as error:
+        raise _Wrong(f"raised {type(error).__name__}: {error}") from error
+    if hasattr(found, "detach"):  # a tensor, wherever it is
+        found = found.detach().cpu()
+    try:
+        values = np.asarray(found, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise _Wrong(f"gave no numbers: {str(found)[:_SHOWN]}") from error
+    if values.ndim not in ((1, 2) if per_token else (1,)) or len(values) != len(texts):
+        wanted = f"{len(texts)}" + (f" or [{len(texts)}, T]" if per_token else "")
+        raise _Wrong(f"gave numbers of shape {list(values.shape)}, expected {wanted}")
+    if not np.isfinite(values).all():
+        raise _Wrong(f"gave {values[~np.isfinite(values)][0]}")
+    return values
+
+
+def _smallest(
+    function: UserFunction, texts: Texts, wrong: _Wrong, per_token: bool
+) -> tuple[Texts, _Wrong]:
+    """As few of the texts as the function fails for, and how."""
+    while len(texts) > 1:
+        middle = len(texts) // 2
+        for half in (texts[:middle], texts[middle:]):
+            try:
+                _answer(function, half, per_token)
+            except _Wrong as found:
+                texts, wrong = half, found
+                break
+        else:
+            break  # it fails for both together only
+    return texts, wrong
+
+
+def _message(function: UserFunction, texts: Texts, total: int, reason: _Wrong) -> str:
+    where = f"for prompt {_shown(texts.prompts)}, output {_shown(texts.outputs)}"
+    if len(texts) > 1:
+        where = f"for {len(texts)} outputs together, the first one {where}"
+    return f"'{name_of(function)}' {reason} {where} (of {total} outputs)"
+
+
+def _shown(texts: Sequence[str]) -> str:
+    text = texts[0]
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
+
+
+def name_of(function: UserFunction) -> str:
+    """The function as a plan names it."""
+    name = getattr(function, "__qualname__", type(function).__name__)
+    return f"{getattr(function, '__module__', '')}:{name}"

@@ -1,0 +1,127 @@
+"""Parts for tests of text runs: a graded task, and metrics that are quick or go wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from common.config import Config
+from grue.metrics.metric import Metric, NoArgs, Scores
+from grue.rewards.reward import Reward, Rewards
+from grue.tasks.task import Sample, Split, Task
+from grue.texts import Texts
+
+OVERLAP = "custom:tests.grue.parts:Overlap"
+BROKEN = "custom:tests.grue.parts:Broken"
+SIGNALLING = "custom:tests.grue.parts:Signalling"
+LETTERS = "custom:tests.grue.parts:Letters"
+ANIMALS = "custom:tests.grue.parts:Animals"
+
+_ANIMALS = ("cat", "dog", "cow", "hen", "fox")
+_NUM_SAMPLES = {"train": 40, "val": 8, "test": 4}
+
+
+class AnimalsArgs(Config):
+    """The keys of the task."""
+
+    long_prompt: bool = False
+    """Whether the first prompt is longer than the model."""
+    references: bool = True
+    """Whether there are references."""
+
+
+class Animals(Task[AnimalsArgs]):
+    """Prompts that end in an animal, which the reference repeats."""
+
+    Args = AnimalsArgs
+
+    def samples(self, split: Split) -> list[Sample]:
+        found = []
+        for i in range(_NUM_SAMPLES[split]):
+            animal = _ANIMALS[i % len(_ANIMALS)]
+            prompt = f"{'very ' * (i % 4)}{animal}"
+            if self.args.long_prompt and i == 0:
+                prompt = "very " * 300 + animal
+            references = (f"the {animal} runs",) if self.args.references else ()
+            found.append(Sample(f"{split}_{i}", prompt, references))
+        return found
+
+
+class OverlapArgs(Config):
+    """The keys of the metric."""
+
+    key: str = "lexical/overlap"
+    """What its scores are called."""
+
+
+class Overlap(Metric[OverlapArgs]):
+    """Share of a reference's letters that the output has too."""
+
+    Args = OverlapArgs
+
+    def scores(self, texts: Texts) -> Mapping[str, Scores]:
+        texts.check_references("overlap")
+        values = [
+            len(set(output) & set(references[0])) / len(set(references[0]))
+            for output, references in zip(texts.outputs, texts.references, strict=True)
+        ]
+        return {self.args.key: np.array(values)}
+
+
+class MarkerArgs(Config):
+    """The keys of metrics that go wrong."""
+
+    marker: str
+    """A file; while it is missing, the metric is wrong."""
+    calls: int = 0
+    """Calls that go well before."""
+
+
+class Broken(Metric[MarkerArgs]):
+    """Not a number until its marker is there."""
+
+    Args = MarkerArgs
+
+    def scores(self, texts: Texts) -> Mapping[str, Scores]:
+        values = np.array([len(output) / 100 for output in texts.outputs])
+        if not Path(self.args.marker).exists():
+            values[1] = np.nan
+        return {"broken": values}
+
+
+class SignallingArgs(MarkerArgs):
+    """The keys of a metric that stops its process."""
+
+    signal: str = "SIGKILL"
+    """Which signal."""
+
+
+class Signalling(Metric[SignallingArgs]):
+    """Length of the output; sends its process a signal once, after some calls."""
+
+    Args = SignallingArgs
+
+    def __init__(self, args: SignallingArgs) -> None:
+        super().__init__(args)
+        self._left = args.calls
+
+    def scores(self, texts: Texts) -> Mapping[str, Scores]:
+        marker = Path(self.args.marker)
+        if self._left == 0 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.Signals[self.args.signal])
+        self._left -= 1
+        return {"length": np.array([float(len(output)) for output in texts.outputs])}
+
+
+class Letters(Reward[NoArgs]):
+    """Share of an output's letters that are vowels."""
+
+    def __call__(self, texts: Texts) -> Rewards:
+        return np.array(
+            [sum(map(text.count, "aeiou")) / max(len(text), 1) for text in texts.outputs]
+        )

@@ -1,0 +1,61 @@
+"""Drawing tokens: the library's filters, the exact frequencies, no token that may not come."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+from grue.policies.sampling import Filters, candidates, draw, log_prob
+
+
+def _distribution(logits: torch.Tensor, filters: Filters) -> torch.Tensor:
+    """[N, V] from the candidates."""
+    kept = candidates(logits, filters)
+    full = torch.zeros_like(logits)
+    if kept.tokens is None:
+        full = kept.probabilities
+    else:
+        full.scatter_(-1, kept.tokens, kept.probabilities)
+    return full / full.sum(-1, keepdim=True)
+
+
+@pytest.mark.parametrize("top_k", [0, 1, 7, 5000])
+@pytest.mark.parametrize("top_p", [1.0, 0.9, 0.2])
+@pytest.mark.parametrize("width", [40, 3000])
+def test_filters_are_those_of_the_library(top_k: int, top_p: float, width: int) -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(6, width) * 2
+    expected = TemperatureLogitsWarper(0.7)(None, logits)
+    if top_k:
+        expected = TopKLogitsWarper(min(top_k, width))(None, expected)
+    if top_p < 1:
+        expected = TopPLogitsWarper(top_p)(None, expected)
+    found = _distribution(logits, Filters(0.7, top_k, top_p))
+    torch.testing.assert_close(found, expected.softmax(-1), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("filters", [Filters(), Filters(top_k=3), Filters(top_p=0.8)])
+def test_evenly_spaced_uniforms_give_each_token_its_share(filters: Filters) -> None:
+    logits = torch.tensor([[2.0, 0.5, -1.0, 1.0, -torch.inf]])
+    count = 20_000
+    uniforms = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+    drawn = draw(logits.expand(count, -1), uniforms, filters)
+    shares = torch.bincount(drawn, minlength=5) / count
+    torch.testing.assert_close(shares, _distribution(logits, filters)[0], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("filters", [Filters(), Filters(top_k=4), Filters(top_p=0.6)])
+def test_the_ends_of_the_unit_interval_draw_tokens_that_may_come(filters: Filters) -> None:
+    logits = torch.tensor([[-torch.inf, 1.0, 2.0, -torch.inf]])
+    allowed = _distribution(logits, filters)[0] > 0
+    for end in (0.0, 1.0 - 2**-53):
+        token = draw(logits, torch.tensor([end], dtype=torch.float64), filters)
+        assert allowed[token]
+
+
+def test_log_probabilities_are_those_of_the_softmax() -> None:
+    logits = torch.randn(2, 3, 11)
+    tokens = torch.randint(11, (2, 3))
+    expected = (logits / 0.5).log_softmax(-1).gather(-1, tokens[..., None]).squeeze(-1)
+    torch.testing.assert_close(log_prob(logits, tokens, 0.5), expected)

@@ -1,0 +1,114 @@
+"""Functions of the user's as metrics and rewards, good and bad."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from common.errors import UserError
+from grue import metrics, rewards
+from grue.metrics.metric import Metric, NoArgs
+from grue.part_config import MetricConfig, RewardConfig
+from grue.rewards.reward import Reward
+from tests.grue.judging import texts
+
+HERE = f"custom:{__name__}:"
+GIVEN = texts(["a", "bb", "", "dddd", "ccc"], [["r"]] * 5, metadata=[{"k": i} for i in range(5)])
+
+
+def length(prompts: list[str], outputs: list[str], references: Any, metadata: Any) -> list[int]:
+    assert references == [["r"]] * len(outputs) and prompts[0].startswith("prompt")
+    assert all("k" in found for found in metadata)
+    return [len(output) for output in outputs]
+
+
+def letters(prompts: Any, outputs: list[str], references: Any, metadata: Any) -> torch.Tensor:
+    return torch.tensor([[float(i < len(output)) for i in range(4)] for output in outputs])
+
+
+def fails_for_d(prompts: Any, outputs: list[str], *_: Any) -> list[float]:
+    if "dddd" in outputs:
+        raise KeyError("dddd")
+    return [0.0] * len(outputs)
+
+
+def leaves_out_empty(prompts: Any, outputs: list[str], *_: Any) -> list[float]:
+    return [1.0 for output in outputs if output]
+
+
+def not_a_number(prompts: Any, outputs: list[str], *_: Any) -> list[float]:
+    return [float("nan") if output == "bb" else 1.0 for output in outputs]
+
+
+def texts_for_numbers(prompts: Any, outputs: list[str], *_: Any) -> list[str]:
+    return list(outputs)
+
+
+def fails_for_many(prompts: Any, outputs: list[str], *_: Any) -> list[float]:
+    if len(outputs) > 4:
+        raise MemoryError("too many")
+    return [0.0] * len(outputs)
+
+
+class Constant(Metric[NoArgs]):
+    def scores(self, texts: Any) -> dict[str, np.ndarray]:
+        return {"own": np.ones(len(texts))}
+
+
+NUMBER = 3
+
+
+def test_a_function_is_a_metric_under_its_name() -> None:
+    metric = MetricConfig(id=f"{HERE}length").build()
+    np.testing.assert_array_equal(metric.scores(GIVEN)["custom/length"], [1, 2, 0, 4, 3])
+    assert metric.corpus(GIVEN) == {"custom/length": 2.0}
+    assert metric.scores(texts([]))["custom/length"].shape == (0,)
+
+
+def test_a_function_is_a_reward_of_outputs_or_tokens() -> None:
+    np.testing.assert_array_equal(RewardConfig(id=f"{HERE}length").build()(GIVEN), [1, 2, 0, 4, 3])
+    found = RewardConfig(id=f"{HERE}letters").build()(GIVEN)
+    np.testing.assert_array_equal(found.sum(-1), [1, 2, 0, 4, 3])
+    assert found.shape == (5, 4) and found.dtype == np.float64
+
+
+def test_a_function_that_scores_tokens_is_no_metric() -> None:
+    with pytest.raises(UserError, match=r"letters' gave numbers of shape \[1, 4\], expected 1 for"):
+        MetricConfig(id=f"{HERE}letters").build().scores(GIVEN)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("fails_for_d", r"raised KeyError: 'dddd' for prompt 'prompt 3', output 'dddd' \(of 5"),
+        ("leaves_out_empty", r"shape \[0\], expected 1.* for prompt 'prompt 2', output ''"),
+        ("not_a_number", "gave nan for prompt 'prompt 1', output 'bb'"),
+        ("texts_for_numbers", r"gave no numbers: \['a'\] for prompt 'prompt 0', output 'a'"),
+        ("fails_for_many", "raised MemoryError: too many for 5 outputs together, the first one"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["metric", "reward"])
+def test_what_goes_wrong_names_the_input(kind: str, name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as raised:
+        if kind == "metric":
+            MetricConfig(id=f"{HERE}{name}").build().scores(GIVEN)
+        else:
+            RewardConfig(id=f"{HERE}{name}").build()(GIVEN)
+    assert str(raised.value).startswith(f"'{__name__}:{name}' ")
+    if name == "fails_for_d":
+        assert isinstance(raised.value.__cause__, KeyError)
+
+
+def test_classes_are_used_as_they_are_and_anything_else_is_refused() -> None:
+    assert metrics.find(f"{HERE}Constant") is Constant
+    with pytest.raises(UserError, match=r"Constant is no grue\.rewards\.reward\.Reward"):
+        rewards.find(f"{HERE}Constant")
+    with pytest.raises(UserError, match="expected a function or a metric class, not 3"):
+        metrics.find(f"{HERE}NUMBER")
+    (problem,) = MetricConfig(id=f"{HERE}missing").problems()
+    assert "cannot be imported" in str(problem)
+    assert issubclass(rewards.find(f"{HERE}length"), Reward)
+    assert metrics.find(f"{HERE}length") is metrics.find(f"{HERE}length")
