@@ -1,0 +1,77 @@
+"""Advantages: how much better an output's tokens were than expected.
+
+Axis letters: N outputs, T tokens, B inputs, K samples per input.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_EPSILON = 1e-8
+"""Added to standard deviations, as in the published code."""
+
+
+def generalized_advantages(
+    rewards: Tensor,
+    values: Tensor,
+    mask: Tensor,
+    bootstrap: Tensor,
+    *,
+    gamma: float,
+    gae_lambda: float,
+) -> Tensor:
+    """Generalized advantage estimates (Schulman et al. 2016, equation 16).
+
+    delta_t = r_t + gamma V_{t+1} - V_t and A_t = delta_t + gamma lambda A_{t+1}, with nothing
+    after an output's last token but its bootstrap value.
+
+    Args:
+        rewards: [N, T] per token.
+        values: [N, T] the critic's, of the state before each token.
+        mask: [N, T] true at an output's tokens, which begin at column 0.
+        bootstrap: [N] value of the state after the last token: 0 where the output is finished.
+        gamma: discount per token.
+        gae_lambda: weight of longer estimates; 1 for returns less values.
+
+    Returns:
+        [N, T], zero outside the mask. Returns are advantages plus values.
+    """
+    advantages = torch.zeros_like(rewards)
+    following = torch.zeros_like(bootstrap)  # A_{t+1}
+    next_values = bootstrap
+    for step in reversed(range(rewards.shape[1])):
+        here = mask[:, step]
+        delta = rewards[:, step] + gamma * next_values - values[:, step]
+        following = torch.where(here, delta + gamma * gae_lambda * following, following)
+        next_values = torch.where(here, values[:, step], next_values)
+        advantages[:, step] = torch.where(here, following, 0.0)
+    return advantages
+
+
+def leave_one_out(scores: Tensor) -> Tensor:
+    """[B, K] each score less the mean of its input's other scores (RLOO, Kool et al. 2019).
+
+    Raises:
+        ValueError: there is one score per input.
+    """
+    num_samples = scores.shape[1]
+    if num_samples < 2:
+        raise ValueError("a leave-one-out baseline needs two samples per input")
+    others = (scores.sum(1, keepdim=True) - scores) / (num_samples - 1)
+    return scores - others
+
+
+def group_standardized(scores: Tensor) -> Tensor:
+    """[B, K] scores less their input's mean, over its standard deviation (GRPO, Shao et al. 2024).
+
+    Equal scores of an input give zeros, whatever rounding leaves of their deviation.
+
+    Raises:
+        ValueError: there is one score per input.
+    """
+    if scores.shape[1] < 2:
+        raise ValueError("a group-standardised baseline needs two samples per input")
+    centred = scores - scores.mean(1, keepdim=True)
+    equal = scores.amax(1, keepdim=True) == scores.amin(1, keepdim=True)
+    return torch.where(equal, 0.0, centred / (scores.std(1, keepdim=True) + _EPSILON))

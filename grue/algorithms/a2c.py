@@ -1,0 +1,60 @@
+"""Advantage actor-critic (Mnih et al. 2016, arXiv 1602.01783): one step on a whole rollout."""
+
+from __future__ import annotations
+
+import torch
+
+from grue.algorithm_args import A2cArgs
+from grue.algorithms.policy_gradient import PolicyGradient
+from grue.algorithms.update import Means, step
+from grue.losses import policy_gradient_loss, value_loss
+from grue.rollout import Rollout
+
+_OUTPUTS = 16
+"""Outputs in one pass; the gradients of all passes add up to the step's."""
+_RMSPROP_DECAY = 0.99
+
+
+class A2c(PolicyGradient[A2cArgs]):
+    """A policy-gradient step with the critic's advantages."""
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """RMSprop as published, or AdamW."""
+        if not self.args.use_rms_prop:
+            return super().make_optimizer()
+        return torch.optim.RMSprop(
+            self.actor_critic.parameters(),
+            lr=self.args.learning_rate,
+            alpha=_RMSPROP_DECAY,
+            eps=self.args.rms_prop_eps,
+        )
+
+    def update(
+        self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
+    ) -> dict[str, float]:
+        """One step; the losses are means over all used tokens."""
+        args, sums, num_tokens = self.args, Means(), rollout.num_tokens
+        scale: torch.Tensor | float = 1.0
+        if args.normalize_advantage:
+            rollout, scale = rollout.standardized()
+        share = None
+        for batch in rollout.in_order(_OUTPUTS, self.policy):
+            logits, log_probs, values = self.evaluate(batch)
+            policy_loss = policy_gradient_loss(log_probs, batch.advantages)
+            critic_loss = value_loss(values, batch.returns, batch.values)
+            entropy_loss = self.entropy_loss(logits, log_probs)
+            penalty = args.ent_coef * entropy_loss
+            penalty = penalty + self.kl_loss(batch, logits, kl_coefficient / scale)
+            if share is None:
+                share = self.share_of_penalties(batch, logits, log_probs, penalty)
+            weight = len(batch) / num_tokens  # the mean over the rollout is this sum of means
+            (weight * (policy_loss + penalty + args.vf_coef * critic_loss)).backward()
+            sums.add(policy_gradient_loss=weight * policy_loss, value_loss=weight * critic_loss,
+                     entropy_loss=weight * entropy_loss)  # fmt: skip
+        norm = step(self.optimizer, self.actor_critic.parameters(), args.max_grad_norm)
+        assert share is not None, "a rollout has tokens"
+        found = {f"ppo/{name}": value for name, value in sums.read(mean=False).items()}
+        return found | {
+            "ppo/grad_norm": float(norm),
+            "update_share/kl_and_entropy": float(share),
+        }

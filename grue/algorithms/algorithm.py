@@ -1,0 +1,58 @@
+"""What an algorithm is: improves an actor-critic on a rollout."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+
+from common.config import Config
+from grue.algorithm_config import ReinforcementAlg
+from grue.algorithms.update import adamw
+from grue.policies.actor_critic import ActorCritic
+from grue.rollout import Rollout
+
+ArgsT = TypeVar("ArgsT", bound=Config)
+
+
+class Algorithm(ABC, Generic[ArgsT]):
+    """Built once per run from its keys; owns the optimiser."""
+
+    needs_critic: ClassVar[bool] = True
+    """Whether it uses values of states."""
+    whole_outputs: ClassVar[bool] = False
+    """Whether rollouts are whole outputs, not a number of tokens."""
+
+    def __init__(self, actor_critic: ActorCritic, alg: ReinforcementAlg) -> None:
+        self.actor_critic = actor_critic
+        self.policy = actor_critic.policy
+        self.alg = alg
+        self.args: ArgsT = alg.args  # type: ignore[attr-defined]
+        self.optimizer = self.make_optimizer()
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """AdamW with the policy's settings."""
+        args = self.alg.policy.args
+        lr: Any = self.args.learning_rate  # type: ignore[attr-defined]
+        return adamw(self.actor_critic, lr, args.weight_decay, args.optimizer_kwargs)
+
+    @abstractmethod
+    def update(
+        self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
+    ) -> dict[str, float]:
+        """Improves policy and critic on a rollout; gives what was measured, by name.
+
+        Args:
+            rollout: drawn by the policy as it is now.
+            kl_coefficient: the one of the rollout's penalty, in reward per nat.
+            generator: on the CPU; the only source of random numbers.
+        """
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds beside the weights."""
+        return {"optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from a checkpoint."""
+        self.optimizer.load_state_dict(state["optimizer"])

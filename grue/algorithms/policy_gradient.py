@@ -1,0 +1,61 @@
+"""What algorithms that ascend a policy gradient share: the terms of their losses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grue.algorithms.algorithm import Algorithm, ArgsT
+from grue.kl import exact_kl
+from grue.losses import entropy, policy_gradient_loss
+from grue.policies.sampling import log_prob
+from grue.rollout import Minibatch
+
+
+class PolicyGradient(Algorithm[ArgsT]):
+    """An algorithm whose loss is one of the policy, with entropy and KL terms beside it."""
+
+    args: Any
+
+    def evaluate(self, batch: Minibatch) -> tuple[Tensor, Tensor, Tensor]:
+        """[M, V] logits, [M] log-probabilities and [M] values of the tokens that count."""
+        evaluation = self.actor_critic.evaluate(batch.sequences)
+        logits = evaluation.logits[batch.select]
+        return logits, log_prob(logits, batch.tokens), evaluation.values[batch.select]
+
+    def entropy_loss(self, logits: Tensor, log_probs: Tensor) -> Tensor:
+        """[] negated mean entropy: exact or, if asked for, estimated from the tokens drawn."""
+        if getattr(self.args, "enforce_token_entropy_reg_estimate", False):
+            return log_probs.mean()
+        with torch.set_grad_enabled(self.args.ent_coef != 0):
+            return -entropy(logits).mean()
+
+    def kl_loss(self, batch: Minibatch, logits: Tensor, coefficient: Tensor | float) -> Tensor:
+        """[] mean penalty for leaving the reference, where it is a loss; otherwise zero.
+
+        ``coefficient`` is divided by what advantages are divided by, so that their weights keep.
+        """
+        if self.alg.kl_div.placement == "reward":
+            return logits.new_zeros(())
+        ref_logits = self.actor_critic.reference_logits(batch.sequences)[batch.select]
+        return coefficient * exact_kl(logits, ref_logits).mean()
+
+    def share_of_penalties(
+        self, batch: Minibatch, logits: Tensor, log_probs: Tensor, penalties: Tensor
+    ) -> Tensor:
+        """[] how much of an update comes from KL and entropy, between 0 and 1.
+
+        ||g_p|| / (||g_t|| + ||g_p||), with g the gradients in the logits of the task's part of the
+        policy gradient and of the rest: the part that KL rewards make, and ``penalties``, the loss
+        terms of KL and entropy. On inputs whose reward does not deviate, only the second is left.
+        """
+        of_task = policy_gradient_loss(log_probs, batch.advantages - batch.penalty_advantages)
+        of_penalties = policy_gradient_loss(log_probs, batch.penalty_advantages) + penalties
+        norms = [
+            torch.autograd.grad(loss, logits, retain_graph=True)[0].norm()
+            for loss in (of_task, of_penalties)
+        ]
+        total = norms[0] + norms[1]
+        return torch.where(total > 0, norms[1] / total, 0.0)

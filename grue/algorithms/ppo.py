@@ -1,0 +1,67 @@
+"""Proximal policy optimization (Schulman et al. 2017, arXiv 1707.06347) over whole sequences."""
+
+from __future__ import annotations
+
+import torch
+
+from grue.algorithm_args import PpoArgs
+from grue.algorithms.policy_gradient import PolicyGradient
+from grue.algorithms.update import Means, step
+from grue.losses import approximate_kl, clipped_policy_loss, explained_variance, value_loss
+from grue.rollout import Rollout, Unit
+
+_EARLY_STOP = 1.5
+"""An update ends where the approximate KL exceeds ``target_kl`` this many times."""
+
+
+class Ppo(PolicyGradient[PpoArgs]):
+    """Several passes over a rollout, in minibatches, with a clipped surrogate."""
+
+    def update(
+        self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
+    ) -> dict[str, float]:
+        """Improves policy and critic on a rollout; gives what was measured, by published names."""
+        means = Means()
+        self._passes(rollout, kl_coefficient, generator, means)
+        found = means.read()
+        shares = {name: found.pop(name) for name in list(found) if "/" in name}
+        explained = explained_variance(rollout.values[rollout.used], rollout.returns[rollout.used])
+        found["explained_variance"] = float(explained)
+        return {f"ppo/{name}": value for name, value in found.items()} | shares
+
+    def _passes(
+        self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator, means: Means
+    ) -> None:
+        args, first = self.args, True
+        by_tokens = self.alg.behaves_as_published("minibatches_of_tokens")
+        unit: Unit = "tokens" if by_tokens else "outputs"
+        for _ in range(args.n_epochs):
+            means.forget("approx_kl")  # the last pass alone counts
+            for batch in rollout.minibatches(args.batch_size, self.policy, generator, unit):
+                # 1. What policy and critic say now.
+                logits, log_probs, values = self.evaluate(batch)
+                # 2. Far from the policy that drew the tokens, the update ends.
+                distance = approximate_kl(log_probs.detach(), batch.log_probs)
+                means.add(approx_kl=distance)
+                if args.target_kl is not None and distance > _EARLY_STOP * args.target_kl:
+                    return
+                # 3. The losses.
+                scale: torch.Tensor | float = 1.0
+                if args.normalize_advantage:
+                    batch, scale = batch.standardized()
+                policy_loss = clipped_policy_loss(
+                    log_probs, batch.log_probs, batch.advantages, args.clip_range
+                )
+                critic_loss = value_loss(values, batch.returns, batch.values, args.clip_range_vf)
+                entropy_loss = self.entropy_loss(logits, log_probs)
+                penalty = args.ent_coef * entropy_loss
+                penalty = penalty + self.kl_loss(batch, logits, kl_coefficient / scale)
+                if first:  # here the surrogate is the plain policy gradient
+                    share = self.share_of_penalties(batch, logits, log_probs, penalty)
+                    means.add(**{"update_share/kl_and_entropy": share})
+                    first = False
+                # 4. The step.
+                (policy_loss + penalty + args.vf_coef * critic_loss).backward()
+                norm = step(self.optimizer, self.actor_critic.parameters(), args.max_grad_norm)
+                means.add(policy_gradient_loss=policy_loss, value_loss=critic_loss,
+                          entropy_loss=entropy_loss, grad_norm=norm)  # fmt: skip

@@ -1,0 +1,100 @@
+"""REINFORCE over whole outputs (Williams 1992), with the baselines of RLOO and GRPO among others.
+
+The gradient is sum_t (R - b) grad log pi(a_t), a mean over outputs, with R an output's whole reward
+(its KL penalties included where they are rewards) and b a baseline. With a baseline that does not
+depend on the output it estimates the gradient of the expected reward without bias.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grue.advantages import group_standardized, leave_one_out
+from grue.algorithm_args import ReinforceArgs
+from grue.algorithms.policy_gradient import PolicyGradient
+from grue.algorithms.update import Means, step
+from grue.losses import policy_gradient_loss
+from grue.rollout import Rollout
+
+
+class Reinforce(PolicyGradient[ReinforceArgs]):
+    """The plain policy gradient; needs no critic."""
+
+    needs_critic = False
+    whole_outputs = True
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.running_mean: float | None = None
+
+    def update(
+        self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
+    ) -> dict[str, float]:
+        """One step per minibatch of the rollout; gives what was measured."""
+        args, means, first = self.args, Means(), True
+        rollout = self._with_baseline(rollout)
+        for _ in range(args.n_epochs):
+            for batch in rollout.minibatches(args.batch_size, self.policy, generator):
+                logits, log_probs, _ = self.evaluate(batch)
+                entropy_loss = self.entropy_loss(logits, log_probs)
+                penalty = args.ent_coef * entropy_loss
+                penalty = penalty + self.kl_loss(batch, logits, kl_coefficient)
+                if first:
+                    share = self.share_of_penalties(batch, logits, log_probs, penalty)
+                    means.add(**{"update_share/kl_and_entropy": share})
+                    first = False
+                per_output = len(batch) / len(batch.select)  # sums over tokens, means over outputs
+                policy_loss = per_output * policy_gradient_loss(log_probs, batch.advantages)
+                (policy_loss + per_output * penalty).backward()
+                norm = step(self.optimizer, self.actor_critic.parameters(), args.max_grad_norm)
+                means.add(**{"reinforce/policy_gradient_loss": policy_loss,
+                             "reinforce/entropy_loss": entropy_loss,
+                             "reinforce/grad_norm": norm})  # fmt: skip
+        return means.read()
+
+    def _with_baseline(self, rollout: Rollout) -> Rollout:
+        """The rollout with each output's reward less the baseline as its tokens' advantages."""
+        rewards = (rollout.rewards * rollout.mask).sum(1).view(-1, self.args.num_samples_per_input)
+        task = (rollout.task_rewards * rollout.mask).sum(1).view_as(rewards)
+        penalties = rewards - task
+        advantages, of_penalties = self._less_baseline(rewards, penalties)
+        shape = rollout.mask
+        return rollout.with_advantages(
+            advantages.reshape(-1, 1) * shape, of_penalties.reshape(-1, 1) * shape
+        )
+
+    def _less_baseline(self, rewards: Tensor, penalties: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, K] advantages, and the part of them that the penalties alone make."""
+        match self.args.baseline:
+            case "leave_one_out":
+                return leave_one_out(rewards), leave_one_out(penalties)
+            case "group_standardized":
+                advantages = group_standardized(rewards)
+                centred = penalties - penalties.mean(1, keepdim=True)
+                scale = rewards.std(1, keepdim=True)
+                return advantages, torch.where(scale > 0, centred / scale, 0.0)
+            case "running_mean":
+                baseline = self._moved_mean(rewards)
+                return rewards - baseline, penalties
+            case _:
+                return rewards, penalties
+
+    def _moved_mean(self, rewards: Tensor) -> float:
+        """The mean of earlier rollouts' rewards; this one counts from the next on."""
+        new = float(rewards.mean())
+        old = new if self.running_mean is None else self.running_mean
+        decay = self.args.running_mean_decay
+        self.running_mean = decay * old + (1 - decay) * new
+        return old
+
+    def state_dict(self) -> dict[str, Any]:
+        """Also the running mean."""
+        return super().state_dict() | {"running_mean": self.running_mean}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Also the running mean."""
+        super().load_state_dict(state)
+        self.running_mean = state["running_mean"]

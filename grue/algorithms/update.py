@@ -1,0 +1,71 @@
+"""What updates share: the optimiser, a step, means over minibatches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from grue.policies.actor_critic import ActorCritic
+
+_NOT_DECAYED = ("bias", "LayerNorm.bias", "LayerNorm.weight")
+
+
+def adamw(
+    actor_critic: ActorCritic, lr: float, weight_decay: float, options: Mapping[str, Any]
+) -> torch.optim.AdamW:
+    """The published optimiser: weight decay for all weights whose names lack certain words."""
+    decayed: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in actor_critic.named_parameters():
+        kept = any(word in name for word in _NOT_DECAYED)
+        (others if kept else decayed).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=lr, **options)
+
+
+def step(
+    optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter], max_grad_norm: float
+) -> Tensor:
+    """Clips the joint gradient norm and moves the parameters; gives the norm before clipping."""
+    norm = nn.utils.clip_grad_norm_(parameters, max_grad_norm)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return norm
+
+
+class Means:
+    """Running means that stay on the device until they are read."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, **values: Tensor) -> None:
+        """Counts one value of each."""
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value.detach()
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def forget(self, *names: str) -> None:
+        """Begins these anew."""
+        for name in names:
+            self._sums.pop(name, None)
+            self._counts.pop(name, None)
+
+    def read(self, *, mean: bool = True) -> dict[str, float]:
+        """The means, or else the sums, in one transfer from the device."""
+        if not self._sums:
+            return {}
+        values = torch.stack(
+            [
+                total.float() / (self._counts[name] if mean else 1)
+                for name, total in self._sums.items()
+            ]
+        )
+        return dict(zip(self._sums, values.tolist(), strict=True))

@@ -1,0 +1,64 @@
+"""Kullback-Leibler divergence between policy and reference, and the control of its coefficient."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+_LARGEST_ERROR = 0.2
+_GAIN = 0.1
+
+
+def sampled_kl(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
+    """[...] log pi(a) - log ref(a) of sampled tokens: its mean under pi is KL(pi || ref)."""
+    return log_probs - ref_log_probs
+
+
+def exact_kl(logits: Tensor, ref_logits: Tensor) -> Tensor:
+    """[...] KL(pi || ref) in nats, of two distributions over the vocabulary.
+
+    Its gradient in the policy's logits z is pi_a (log pi_a / ref_a - KL).
+
+    Args:
+        logits: [..., V] of the policy; -inf for tokens that may not come.
+        ref_logits: [..., V] of the reference.
+    """
+    log_probs = logits.log_softmax(-1)
+    probs = log_probs.exp()
+    difference = (log_probs - ref_logits.log_softmax(-1)).masked_fill(probs == 0, 0.0)
+    return (probs * difference).sum(-1)
+
+
+def positive_kl(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
+    """[...] (r - 1) - log r with r = ref / pi: of the same mean as `sampled_kl`, never negative.
+
+    From Schulman's note on approximating KL divergence (2020), there called k3.
+    """
+    log_ratio = ref_log_probs - log_probs
+    return log_ratio.exp() - 1 - log_ratio
+
+
+class KlController:
+    """The coefficient of the KL penalty: fixed, or adapted to a target (Ziegler et al. 2019)."""
+
+    def __init__(self, coefficient: float, target: float | None = None) -> None:
+        """``coefficient`` in reward per nat; ``target`` in nats per token, None to keep it."""
+        self.coefficient = coefficient
+        self.target = target
+
+    def update(self, measured: float) -> None:
+        """Moves the coefficient by at most 2 % towards the target.
+
+        beta <- beta (1 + 0.1 e) with e = clip((measured - target) / target, -0.2, 0.2).
+        """
+        if self.target is None:
+            return
+        error = (measured - self.target) / self.target
+        self.coefficient *= 1 + _GAIN * max(-_LARGEST_ERROR, min(_LARGEST_ERROR, error))
+
+    def state_dict(self) -> dict[str, float]:
+        """What `load_state_dict` reads."""
+        return {"coefficient": self.coefficient}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Goes on from a saved coefficient."""
+        self.coefficient = state["coefficient"]

@@ -1,0 +1,71 @@
+"""Losses of policy-gradient algorithms, as functions of log-probabilities, values and advantages.
+
+M is the number of tokens (states) that count. Every loss is a mean over them, to be minimised.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def policy_gradient_loss(log_probs: Tensor, advantages: Tensor) -> Tensor:
+    """-mean(A log pi(a)): its gradient is that of the expected return (Williams 1992).
+
+    Args:
+        log_probs: [M] of the tokens taken.
+        advantages: [M] constants.
+    """
+    return -(advantages * log_probs).mean()
+
+
+def clipped_policy_loss(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_range: float
+) -> Tensor:
+    """PPO's clipped surrogate (Schulman et al. 2017, equation 7), negated.
+
+    Args:
+        log_probs: [M] of the tokens taken, under the policy.
+        old_log_probs: [M] under the policy that took them.
+        advantages: [M] constants.
+        clip_range: largest deviation of the ratio from 1 that still counts.
+    """
+    ratio = (log_probs - old_log_probs).exp()
+    clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
+    return -torch.minimum(advantages * ratio, advantages * clipped).mean()
+
+
+def value_loss(
+    values: Tensor, returns: Tensor, old_values: Tensor, clip_range: float | None = None
+) -> Tensor:
+    """Mean squared error of the critic.
+
+    Args:
+        values: [M] the critic's.
+        returns: [M] its targets.
+        old_values: [M] the critic's at the time of the rollout.
+        clip_range: values count as moved from the old ones by at most this; None for no limit.
+    """
+    if clip_range is not None:
+        values = old_values + (values - old_values).clamp(-clip_range, clip_range)
+    return (returns - values).square().mean()
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """[...] entropy in nats of the distribution of ``logits`` [..., V], which may be -inf."""
+    log_probs = logits.log_softmax(-1)
+    probs = log_probs.exp()
+    return -(probs * log_probs.masked_fill(probs == 0, 0.0)).sum(-1)
+
+
+def approximate_kl(log_probs: Tensor, old_log_probs: Tensor) -> Tensor:
+    """KL(old || new) estimated from the old policy's tokens: mean((rho - 1) - log rho)."""
+    log_ratio = log_probs - old_log_probs
+    return (log_ratio.exp() - 1 - log_ratio).mean()
+
+
+def explained_variance(values: Tensor, returns: Tensor) -> Tensor:
+    """1 - Var(returns - values) / Var(returns); NaN where returns do not vary."""
+    variance = returns.var()
+    unexplained = (returns - values).var()
+    return torch.where(variance == 0, torch.nan, 1 - unexplained / variance)

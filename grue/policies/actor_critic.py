@@ -1,0 +1,173 @@
+"""A policy with what reinforcement finetuning adds to it: a critic and a frozen reference."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from common.seeding import seeded
+from grue.policies.policy import Policy
+from grue.policies.sequences import Sequences
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What actor and critic say before each output token."""
+
+    logits: Tensor
+    """[N, T, V] in float32, divided by the temperature."""
+    values: Tensor
+    """[N, T] in units of the reward."""
+
+
+class Critic(nn.Module):
+    """Values of states: a linear head on the last hidden states of a trunk."""
+
+    def __init__(self, trunk: PreTrainedModel | None, hidden_size: int) -> None:
+        """``trunk`` is a language model of the critic's own; None shares the policy's."""
+        super().__init__()
+        self.trunk = trunk
+        self.head = nn.Linear(hidden_size, 1, bias=False)
+
+    def forward(self, sequences: Sequences, policy_states: Tensor | None) -> Tensor:
+        """[N, T] values; ``policy_states`` [N, T, H] are given where the trunk is shared."""
+        if self.trunk is not None:
+            states = sequences.states(self.trunk)
+        else:
+            assert policy_states is not None
+            states = policy_states
+        values: Tensor = self.head(states.float()).squeeze(-1)
+        return values
+
+
+class ActorCritic:
+    """Policy, critic and reference of one run, all without dropout.
+
+    The reference is a frozen copy of the policy as it is now or, where the policy trains adapters
+    (LoRA), the policy without them, which costs no memory.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        critic: Critic | None,
+        *,
+        temperature: float = 1.0,
+        ref_temperature: float = 1.0,
+    ) -> None:
+        """Logits of policy and reference are divided by these temperatures: those of sampling.
+
+        Without a critic all values are zero.
+        """
+        self.policy = policy
+        self.critic = None if critic is None else critic.to(policy.device)
+        self.temperature = temperature
+        self.ref_temperature = ref_temperature
+        self._modules: list[Any] = [policy.model, *([] if critic is None else [critic])]
+        for module in self._modules:
+            module.eval()
+        self._reference: Any = None
+        if not hasattr(policy.model, "disable_adapter"):
+            self._reference = copy.deepcopy(policy.model).requires_grad_(False)
+
+    @contextlib.contextmanager
+    def updating(self) -> Iterator[None]:
+        """Around updates: the library checkpoints activations in training mode alone.
+
+        Models are loaded without dropout, so that the mode changes nothing else.
+        """
+        for module in self._modules:
+            module.train()
+        try:
+            yield
+        finally:
+            for module in self._modules:
+                module.eval()
+
+    def evaluate(self, sequences: Sequences) -> Evaluation:
+        """What actor and critic say of the sequences; gradients flow."""
+        shared = self.critic is not None and self.critic.trunk is None
+        logits, states = sequences.logits_and_states(self.policy.model, with_states=shared)
+        if self.critic is None:
+            values = torch.zeros(logits.shape[:2], device=logits.device)
+        else:
+            values = self.critic(sequences, states)
+        return Evaluation(logits.float() / self.temperature, values)
+
+    @torch.no_grad()
+    def reference_logits(self, sequences: Sequences) -> Tensor:
+        """[N, T, V] of the reference, in float32, divided by the temperature."""
+        if self._reference is not None:
+            return sequences.logits(self._reference).float() / self.ref_temperature
+        with self.policy.model.disable_adapter():
+            return sequences.logits(self.policy.model).float() / self.ref_temperature
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """What is trained: the policy's weights or adapters, and the critic's."""
+        for prefix, module in zip(("policy", "critic"), self._modules, strict=False):
+            for name, parameter in module.named_parameters():
+                if parameter.requires_grad:
+                    yield f"{prefix}.{name}", parameter
+
+    def parameters(self) -> list[nn.Parameter]:
+        """What is trained."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The trained weights, by name."""
+        return {name: parameter.detach() for name, parameter in self.named_parameters()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Takes up saved weights, in place.
+
+        Raises:
+            KeyError: one is missing.
+        """
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                parameter.copy_(state[name])
+
+
+def make_critic(policy: Policy, kind: str, *, seed: int, load: Any = None) -> Critic:
+    """The critic of a policy.
+
+    Args:
+        policy: before it is trained.
+        kind: ``copy`` for a trunk of its own that begins as the policy's, ``shared`` for a head on
+            the policy's trunk, otherwise the name of another language model.
+        seed: of the head's weights.
+        load: ``load(name)`` gives that language model.
+    """
+    trunk: Any = None
+    if kind == "copy":
+        trunk = copy.deepcopy(policy.model)
+        trunk = trunk.get_base_model() if hasattr(trunk, "get_base_model") else trunk
+    elif kind != "shared":
+        trunk = load(kind)
+    if trunk is not None:
+        _freeze_unused_head(trunk)
+    config = (policy.model if trunk is None else trunk).config
+    with seeded(seed):
+        return Critic(trunk, _hidden_size(config))
+
+
+def _hidden_size(config: Any) -> int:
+    """Width of the last hidden states."""
+    return int(getattr(config, "hidden_size", None) or config.d_model)
+
+
+def _freeze_unused_head(trunk: PreTrainedModel) -> None:
+    """A critic reads hidden states: a language-model head with weights of its own rests."""
+    head = trunk.get_output_embeddings()
+    tied = trunk.get_input_embeddings().weight
+    if head is not None and head.weight is not tied:
+        head.requires_grad_(False)

@@ -1,0 +1,182 @@
+"""A run of reinforcement finetuning: rollouts and updates in turn, evaluations between them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import torch
+
+from common import checkpoint
+from common.callbacks import SECONDS_BETWEEN_CHECKPOINTS
+from common.errors import Interrupted
+from common.experiment import Context
+from common.seeding import seed_everything
+from grue.algorithm_config import ReinforcementAlg
+from grue.algorithms import find
+from grue.algorithms.algorithm import Algorithm
+from grue.config import EnvConfig, FinetuneConfig
+from grue.finetune_run import FinetuneRun, load_policy
+from grue.generation_config import GenerationConfig
+from grue.kl import KlController
+from grue.model_config import Side
+from grue.policies.actor_critic import ActorCritic, make_critic
+from grue.policies.loading import load_model
+from grue.policies.streams import seed_of
+from grue.rollouts import Rollouts, RolloutSettings
+
+log = logging.getLogger(__name__)
+
+
+class ReinforcementRun(FinetuneRun):
+    """Rollout, update, and now and then an evaluation and a checkpoint, ``n_iters`` times.
+
+    All random numbers of an iteration follow from the run's seed and the iteration's number, so
+    that a checkpoint need not hold the state of a generator.
+    """
+
+    def __init__(self, config: FinetuneConfig, alg: ReinforcementAlg, context: Context) -> None:
+        name = alg.policy.args.model_name
+        super().__init__(config, context, load_policy(config, context, name), name)
+        assert config.env is not None and config.reward_fn is not None, "checked with the keys"
+        self.alg = alg
+        self.env = config.env
+        algorithm_class = find(alg.id)
+        self.actor_critic = self._make_actor_critic(with_critic=algorithm_class.needs_critic)
+        self.algorithm: Algorithm[Any] = algorithm_class(self.actor_critic, alg)
+        self.controller = KlController(alg.kl_div.coeff, alg.kl_div.target_kl)
+        self.rollouts = Rollouts(
+            self.actor_critic,
+            self.inputs["train"],
+            config.reward_fn.build(),
+            rollout_settings(self.env, alg, whole_outputs=self.algorithm.whole_outputs),
+            seed=context.seed,
+        )
+        self.iteration = 0
+        self._saved_at = time.monotonic()
+
+    def _make_actor_critic(self, *, with_critic: bool) -> ActorCritic:
+        options, seed = self.alg.policy, self.context.seed
+        critic = None
+        if with_critic:
+            critic = make_critic(
+                self.policy,
+                options.critic,
+                seed=seed,
+                load=lambda name: load_model(
+                    name, self.alg.model_type, options, seed=seed, dropout=False
+                ),
+            )
+        if options.gradient_checkpointing:
+            for model in [self.policy.model, *([critic.trunk] if critic and critic.trunk else [])]:
+                model.gradient_checkpointing_enable({"use_reentrant": False})
+        temperature = options.args.generation_kwargs.temperature
+        published = self.alg.behaves_as_published("reference_without_temperature")
+        return ActorCritic(
+            self.policy,
+            critic,
+            temperature=temperature,
+            ref_temperature=1.0 if published else temperature,
+        )
+
+    def run(self) -> float | None:
+        """Makes what is left of the run."""
+        seed_everything(self.context.seed)
+        evaluation = self.config.train_evaluation
+        assert evaluation.n_iters and evaluation.eval_every, "checked with the keys"
+        self._restore()
+        self.tracker.begin(self.iteration)
+        try:
+            if not self.tracker.has(0, "val/"):
+                self.tracker.add(0, 0.0, self.evaluate_everywhere("epoch_0"))
+            while self.iteration < evaluation.n_iters:
+                found = self._iterate()
+                done = self.iteration
+                is_last = done == evaluation.n_iters
+                if done % evaluation.eval_every == 0 and not is_last:
+                    found |= self.evaluate("val", f"epoch_{done - 1}")
+                self.tracker.add(done, done, found)
+                self.context.progress(done, evaluation.n_iters)
+                self._save(due=is_last or done % evaluation.save_every == 0)
+            found = self.evaluate_everywhere(f"epoch_{evaluation.n_iters - 1}")
+            self.tracker.add(self.iteration, self.iteration, found)
+            return self.finish(found)
+        finally:
+            self.tracker.close()
+
+    def _iterate(self) -> dict[str, float]:
+        """One rollout and one update; gives what was measured."""
+        coefficient = self.controller.coefficient
+        rollout, found = self.rollouts.collect(self.iteration, coefficient)
+        self.controller.update(found["rollout_info/kl_div_mean"])
+        generator = torch.Generator().manual_seed(seed_of(self.context.seed, self.iteration))
+        with self.actor_critic.updating():
+            found |= self.algorithm.update(rollout, coefficient, generator)
+        self.iteration += 1
+        log.info("iteration %d of %d: reward %.4f, KL %.4f", self.iteration,
+                 self.config.train_evaluation.n_iters, found["rollout_info/ep_rew"],
+                 found["rollout_info/kl_div_mean"])  # fmt: skip
+        return found
+
+    def _save(self, *, due: bool) -> None:
+        """Writes a checkpoint where one is due, by number or by time, or before the run stops.
+
+        Raises:
+            Interrupted: a stop was asked for; a checkpoint is written.
+        """
+        stop = self.context.stop_requested()
+        if due or stop or time.monotonic() - self._saved_at >= SECONDS_BETWEEN_CHECKPOINTS:
+            state = {
+                "iteration": self.iteration,
+                "weights": self.actor_critic.state_dict(),
+                "algorithm": self.algorithm.state_dict(),
+                "controller": self.controller.state_dict(),
+            }
+            checkpoint.save_last(self.folder.checkpoints, state)
+            self._saved_at = time.monotonic()
+        if stop and self.iteration < (self.config.train_evaluation.n_iters or 0):
+            raise Interrupted(f"stopped on request after iteration {self.iteration}")
+
+    def _restore(self) -> None:
+        """Goes on from the last checkpoint, if there is one."""
+        state = checkpoint.load_last(self.folder.checkpoints)
+        if state is None:
+            return
+        self.iteration = state["iteration"]
+        self.actor_critic.load_state_dict(state["weights"])
+        self.algorithm.load_state_dict(state["algorithm"])
+        self.controller.load_state_dict(state["controller"])
+
+    def prompt_limits(self, settings: GenerationConfig) -> tuple[int | None, Side]:
+        """As in rollouts: RL4LMs ignores ``tokenizer.max_length`` here."""
+        return self.env.args.max_prompt_length, self.alg.policy.args.prompt_truncation_side
+
+
+def rollout_settings(
+    env: EnvConfig, alg: ReinforcementAlg, *, whole_outputs: bool
+) -> RolloutSettings:
+    """What is collected per iteration, from the keys of environment and algorithm."""
+    args: Any = alg.args  # type: ignore[attr-defined]
+    generation = alg.policy.args.generation_kwargs
+    is_encoder_decoder = alg.model_type == "seq2seq"
+    most = min(
+        generation.most_new_tokens(is_encoder_decoder=is_encoder_decoder),
+        env.args.max_episode_length,
+    )
+    cut = alg.behaves_as_published("no_reward_when_cut")
+    return RolloutSettings(
+        generation=generation.model_copy(update={"max_new_tokens": most}),
+        num_envs=env.n_envs,
+        num_tokens=1 if whole_outputs else args.n_steps * env.n_envs,
+        whole_outputs=whole_outputs,
+        samples_per_input=getattr(args, "num_samples_per_input", 1),
+        prompt_limit=env.args.max_prompt_length,
+        prompt_side=env.args.prompt_truncation_side,
+        gamma=getattr(args, "gamma", 1.0),
+        gae_lambda=getattr(args, "gae_lambda", 1.0),
+        kl_estimate=alg.kl_div.estimate,
+        kl_in_reward=alg.kl_div.placement == "reward",
+        standardize_rewards=alg.kl_div.norm_reward,
+        unfinished_reward_from=env.args.max_episode_length if cut else None,
+    )

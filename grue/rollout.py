@@ -1,0 +1,175 @@
+"""What is known of sampled outputs and their tokens, and its minibatches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from grue.policies.policy import Policy, Tokens
+from grue.policies.sequences import Sequences
+
+_EPSILON = 1e-8
+"""Added to standard deviations, as in the published code."""
+
+Unit = Literal["outputs", "tokens"]
+"""What minibatches are drawn of: whole outputs, or single tokens of any output."""
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """N outputs of at most T tokens; outputs of one input stand beside each other.
+
+    Everything [N, T] is of the state before, or the choice of, each token; nothing outside `mask`
+    has a meaning.
+    """
+
+    prompts: Sequence[Tokens]
+    outputs: Sequence[Tokens]
+    mask: Tensor
+    """[N, T] the tokens."""
+    used: Tensor
+    """[N, T] the tokens that updates use: all but those that came too much."""
+    log_probs: Tensor
+    """[N, T] of the policy that drew the tokens, at the sampling temperature."""
+    ref_log_probs: Tensor
+    """[N, T] of the reference."""
+    kl: Tensor
+    """[N, T] estimates of KL(policy || reference), in nats."""
+    values: Tensor
+    """[N, T] the critic's."""
+    task_rewards: Tensor
+    """[N, T] of the task alone, as a rule at the last token."""
+    rewards: Tensor
+    """[N, T] with the penalty for leaving the reference."""
+    advantages: Tensor
+    """[N, T]"""
+    penalty_advantages: Tensor
+    """[N, T] the part of the advantages that the penalty alone makes."""
+    returns: Tensor
+    """[N, T] what the critic should have said."""
+    allowed: Tensor | None = None
+    """[N, T, V] tokens that the mask allowed; None without a mask."""
+
+    def __len__(self) -> int:
+        return len(self.outputs)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that updates use."""
+        return int(self.used.sum())
+
+    def minibatch(self, rows: Tensor, select: Tensor, policy: Policy) -> Minibatch:
+        """Outputs at ``rows`` [n], of whose tokens those in ``select`` [n, T] count."""
+        where = rows.tolist()
+        sequences = policy.sequences(
+            [self.prompts[row] for row in where], [self.outputs[row] for row in where]
+        )
+        width = sequences.outputs.ids.shape[1]
+        select = select[:, :width]
+
+        def chosen(values: Tensor) -> Tensor:
+            return values[rows, :width][select]
+
+        return Minibatch(
+            sequences=sequences,
+            select=select,
+            tokens=sequences.outputs.ids[select],
+            log_probs=chosen(self.log_probs),
+            ref_log_probs=chosen(self.ref_log_probs),
+            values=chosen(self.values),
+            returns=chosen(self.returns),
+            advantages=chosen(self.advantages),
+            penalty_advantages=chosen(self.penalty_advantages),
+            allowed=None if self.allowed is None else self.allowed[rows, :width][select],
+        )
+
+    def minibatches(
+        self, size: int, policy: Policy, generator: torch.Generator, unit: Unit = "outputs"
+    ) -> Iterator[Minibatch]:
+        """One pass over all used tokens in a new random order, about ``size`` in each minibatch.
+
+        Whole outputs are put together until their first tokens pass a multiple of ``size``; as
+        single tokens, the published way, exactly ``size`` come from all over the rollout.
+        """
+        device = self.used.device
+        if unit == "outputs":
+            kept = self.used.any(-1).nonzero().squeeze(-1)
+            order = kept[torch.randperm(len(kept), generator=generator).to(device)]
+            lengths = self.used[order].sum(-1)
+            group = (lengths.cumsum(0) - lengths) // size
+            for number in group.unique_consecutive().tolist():
+                rows = order[group == number]
+                yield self.minibatch(rows, self.used[rows], policy)
+            return
+        flat = self.used.flatten().nonzero().squeeze(-1)
+        for part in flat[torch.randperm(len(flat), generator=generator).to(device)].split(size):
+            chosen = torch.zeros_like(self.used)
+            chosen.view(-1)[part] = True
+            rows = chosen.any(-1).nonzero().squeeze(-1)
+            yield self.minibatch(rows, chosen[rows], policy)
+
+    def in_order(self, size: int, policy: Policy) -> Iterator[Minibatch]:
+        """All used tokens in the rollout's order, ``size`` outputs at a time."""
+        for rows in self.used.any(-1).nonzero().squeeze(-1).split(size):
+            yield self.minibatch(rows, self.used[rows], policy)
+
+    def with_advantages(self, advantages: Tensor, penalty_advantages: Tensor) -> Rollout:
+        """The same with other advantages [N, T]."""
+        return replace(self, advantages=advantages, penalty_advantages=penalty_advantages)
+
+    def standardized(self) -> tuple[Rollout, Tensor]:
+        """The same with advantages of mean 0 and std 1; and what they were divided by."""
+        used = self.advantages[self.used]
+        scale = _scale(used)
+        return self.with_advantages(
+            (self.advantages - used.mean()) / scale, self.penalty_advantages / scale
+        ), scale
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """n outputs, of which M tokens count."""
+
+    sequences: Sequences
+    """[n, T]"""
+    select: Tensor
+    """[n, T] the tokens that count, in row-major order the M of everything below."""
+    tokens: Tensor
+    """[M]"""
+    log_probs: Tensor
+    """[M] at the time of the rollout."""
+    ref_log_probs: Tensor
+    """[M]"""
+    values: Tensor
+    """[M] at the time of the rollout."""
+    returns: Tensor
+    """[M]"""
+    advantages: Tensor
+    """[M]"""
+    penalty_advantages: Tensor
+    """[M]"""
+    allowed: Tensor | None
+    """[M, V]"""
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def standardized(self) -> tuple[Minibatch, Tensor]:
+        """The same with advantages of mean 0 and std 1; and what they were divided by."""
+        scale = _scale(self.advantages)
+        return replace(
+            self,
+            advantages=(self.advantages - self.advantages.mean()) / scale,
+            penalty_advantages=self.penalty_advantages / scale,
+        ), scale
+
+
+def _scale(advantages: Tensor) -> Tensor:
+    """The unbiased standard deviation, a little more than nothing; 1 for one token alone."""
+    if len(advantages) < 2:
+        return torch.ones((), device=advantages.device)
+    return advantages.std() + _EPSILON

@@ -1,0 +1,304 @@
+"""Collecting rollouts: batches of prompts in, outputs with everything an update needs out.
+
+One cached generation per batch draws the outputs; one forward pass over the whole sequences then
+finds all log-probabilities and values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from common.errors import UserError
+from grue import reward_stats
+from grue.advantages import generalized_advantages
+from grue.generation_config import GenerationConfig
+from grue.inputs import Inputs
+from grue.kl import exact_kl, sampled_kl
+from grue.model_config import Side
+from grue.policies.actor_critic import ActorCritic
+from grue.policies.policy import Tokens
+from grue.policies.sampling import log_prob
+from grue.policies.streams import uniforms
+from grue.rollout import Rollout
+
+if TYPE_CHECKING:
+    from grue.rewards.reward import Reward
+    from grue.texts import Texts
+
+_EPSILON = 1e-8
+_OF_INPUTS = 2**31
+"""Stands for the draw of inputs, where batches of outputs have their numbers."""
+_FEW = 1e-2
+"""Reward std below which an input counts as low, in units of the reward."""
+
+KlEstimate = Literal["sampled", "exact"]
+
+
+@dataclass(frozen=True)
+class RolloutSettings:
+    """How much is collected, and how tokens are rewarded."""
+
+    generation: GenerationConfig
+    """How outputs are drawn."""
+    num_envs: int
+    """Inputs whose outputs are drawn together."""
+    num_tokens: int
+    """Tokens of a rollout; outputs are drawn until there are as many."""
+    whole_outputs: bool = False
+    """Whether updates use all tokens of all outputs, not only ``num_tokens`` of them."""
+    samples_per_input: int = 1
+    """K"""
+    prompt_limit: int = 512
+    """Most tokens of a prompt."""
+    prompt_side: Side = "left"
+    """Where long prompts are cut."""
+    batch_size: int = 64
+    """Outputs in one forward pass."""
+    gamma: float = 0.99
+    gae_lambda: float = 0.95
+    kl_estimate: KlEstimate = "sampled"
+    """Estimate of each token's KL: of the token drawn, or of the whole vocabulary."""
+    kl_in_reward: bool = True
+    """Whether the penalty is part of the rewards; otherwise the algorithm's loss has it."""
+    standardize_rewards: bool = False
+    """Whether all rewards of a rollout are brought to mean 0 and standard deviation 1."""
+    unfinished_reward_from: int | None = None
+    """Length from which an output without end-of-sequence is rewarded; None rewards all. Published
+    runs gave nothing where generation ended before the environment's own limit."""
+
+
+@dataclass
+class Collected:
+    """Outputs as they come, input by input."""
+
+    prompts: list[Tokens] = field(default_factory=list)
+    outputs: list[Tokens] = field(default_factory=list)
+    scores: list[np.ndarray[Any, Any]] = field(default_factory=list)
+    """Per batch [N] or [N, T] task rewards."""
+
+    def num_tokens(self) -> int:
+        """Tokens so far."""
+        return sum(map(len, self.outputs))
+
+
+class Rollouts:
+    """Draws inputs and outputs of a policy, and rewards them."""
+
+    def __init__(
+        self,
+        actor_critic: ActorCritic,
+        inputs: Inputs,
+        reward: Reward[Any],
+        settings: RolloutSettings,
+        *,
+        seed: int,
+    ) -> None:
+        self.actor_critic = actor_critic
+        self.policy = actor_critic.policy
+        self.inputs = inputs
+        self.reward = reward
+        self.settings = settings
+        self.seed = seed
+        limit, side = settings.prompt_limit, settings.prompt_side
+        self._prompts = self.policy.encode(inputs.prompts(), limit, side)
+
+    def collect(self, iteration: int, kl_coefficient: float) -> tuple[Rollout, dict[str, float]]:
+        """The rollout of an iteration, and its statistics.
+
+        Equal weights, seed and iteration give the same rollout, whatever was collected before.
+
+        Raises:
+            UserError: the reward fails, or gives numbers that are not finite.
+        """
+        # 1. Outputs, batch by batch, until there are enough tokens.
+        found = Collected()
+        draw = np.random.default_rng([self.seed, iteration, _OF_INPUTS])
+        number = 0
+        while found.num_tokens() < self.settings.num_tokens:
+            rows = draw.integers(len(self.inputs), size=self.settings.num_envs).tolist()
+            self._sample(found, rows, stream=[iteration, number])
+            number += 1
+        # 2. What policy, reference and critic say of them.
+        mask = self.policy.padded(found.outputs).mask.bool()
+        log_probs, ref_log_probs, kl, values, allowed = self._evaluate(found, mask.shape[1])
+        # 3. Rewards per token, and advantages of the tokens that are used.
+        task = self._task_rewards(found, mask)
+        penalty = -kl_coefficient * kl * mask if self.settings.kl_in_reward else kl * 0
+        used = mask
+        if not self.settings.whole_outputs:
+            used = (mask.flatten().cumsum(0) <= self.settings.num_tokens).view_as(mask) & mask
+        rewards, scale = self._standardized(task + penalty, used)
+        bootstrap = _value_after(values, mask, used)
+        options = {"gamma": self.settings.gamma, "gae_lambda": self.settings.gae_lambda}
+        nothing = torch.zeros_like(bootstrap)
+        advantages = generalized_advantages(rewards, values, used, bootstrap, **options)
+        rollout = Rollout(
+            prompts=found.prompts,
+            outputs=found.outputs,
+            mask=mask,
+            used=used,
+            log_probs=log_probs,
+            ref_log_probs=ref_log_probs,
+            kl=kl,
+            values=values,
+            task_rewards=task,
+            rewards=rewards,
+            advantages=advantages,
+            returns=advantages + values,
+            penalty_advantages=generalized_advantages(
+                penalty / scale, torch.zeros_like(values), used, nothing, **options
+            ),
+            allowed=allowed,
+        )
+        return rollout, self._statistics(rollout, penalty, kl_coefficient)
+
+    def _sample(self, found: Collected, rows: Sequence[int], stream: Sequence[int]) -> None:
+        """Draws and scores outputs for the inputs at ``rows``."""
+        settings, num_samples = self.settings, self.settings.samples_per_input
+        prompts = [self._prompts[row] for row in rows]
+        most = self.policy.lengths(settings.generation).most
+        draws = uniforms(self.seed, range(len(rows)), num_samples, most, stream=stream)
+        samples = self.policy.sample(prompts, draws, settings.generation)
+        outputs = [output for of_input in samples for output in of_input]
+        texts = self.inputs.texts(
+            [settings.generation.processed(text) for text in self.policy.decode(outputs)],
+            [row for row in rows for _ in range(num_samples)],
+        )
+        found.prompts += [prompt for prompt in prompts for _ in range(num_samples)]
+        found.outputs += outputs
+        found.scores.append(_checked(self.reward, texts))
+
+    @torch.no_grad()
+    def _evaluate(
+        self, found: Collected, width: int
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
+        """[N, T] log-probabilities, those of the reference, KL and values; allowed tokens."""
+        parts: list[tuple[Tensor, ...]] = []
+        for start in range(0, len(found.outputs), self.settings.batch_size):
+            part = slice(start, start + self.settings.batch_size)
+            sequences = self.policy.sequences(found.prompts[part], found.outputs[part])
+            evaluation = self.actor_critic.evaluate(sequences)
+            ref_logits = self.actor_critic.reference_logits(sequences)
+            ids, mask = sequences.outputs.ids, sequences.outputs.mask
+            log_probs, ref_log_probs = log_prob(evaluation.logits, ids), log_prob(ref_logits, ids)
+            if self.settings.kl_estimate == "exact":
+                kl = exact_kl(evaluation.logits, ref_logits)
+            else:
+                kl = sampled_kl(log_probs, ref_log_probs)
+            known = (log_probs, ref_log_probs, kl, evaluation.values)
+            parts.append(tuple(_widened(values * mask, width) for values in known))
+        log_probs, ref_log_probs, kl, values = (
+            torch.cat(column) for column in zip(*parts, strict=True)
+        )
+        return log_probs, ref_log_probs, kl, values, None
+
+    def _task_rewards(self, found: Collected, mask: Tensor) -> Tensor:
+        """[N, T] the task's rewards; one number per output stands at its last token."""
+        rewards = np.zeros(mask.shape)
+        row = 0
+        for scores in found.scores:
+            for score in scores:
+                length = len(found.outputs[row])
+                if score.ndim == 0:
+                    rewards[row, length - 1] = score
+                else:
+                    rewards[row, :length] = score[:length]
+                row += 1
+        task = torch.from_numpy(rewards).float().to(mask.device)
+        least = self.settings.unfinished_reward_from
+        if least is not None:
+            end = self.policy.ids.end
+            for number, output in enumerate(found.outputs):
+                if len(output) < least and (not output or output[-1] != end):
+                    task[number] = 0
+        return task
+
+    def _standardized(self, rewards: Tensor, used: Tensor) -> tuple[Tensor, float]:
+        """The rewards as they are used, and what they were divided by."""
+        if not self.settings.standardize_rewards:
+            return rewards, 1.0
+        chosen = rewards[used]
+        scale = float(chosen.std()) + _EPSILON
+        return (rewards - chosen.mean()) / scale, scale
+
+    def _statistics(
+        self, rollout: Rollout, penalty: Tensor, kl_coefficient: float
+    ) -> dict[str, float]:
+        """Means and standard deviations over all tokens and outputs, by published names."""
+        mask = rollout.mask
+        scores = rollout.task_rewards.sum(1)
+        of_outputs = {
+            "ep_rew": scores,
+            "ep_lens": mask.sum(1).float(),
+            "ep_kl_rew": penalty.sum(1),
+        }
+        of_tokens = {
+            "kl_div_mean": rollout.kl,
+            "log_prob": rollout.log_probs,
+            "ref_log_prob": rollout.ref_log_probs,
+            "values": rollout.values,
+        }
+        chosen = of_outputs | {name: values[mask] for name, values in of_tokens.items()}
+        found: dict[str, float] = {}
+        for name, values in chosen.items():
+            found[f"rollout_info/{name}"] = float(values.mean())
+            found[f"rollout_info/{name}_std"] = float(values.std(correction=0))
+        found["rollout_info/kl_coeff"] = kl_coefficient
+        found["rollout_info/num_tokens"] = float(mask.sum())
+        found["rollout_info/num_used_tokens"] = float(rollout.used.sum())
+        return found | self._reward_std(scores)
+
+    def _reward_std(self, scores: Tensor) -> Mapping[str, float]:
+        """How far rewards of one input deviate, where it has more than one output."""
+        num_samples = self.settings.samples_per_input
+        if num_samples < 2:
+            return {}
+        rewards = scores.double().cpu().numpy().reshape(-1, num_samples)
+        found = reward_stats.summary(rewards, ddof=1, zero_tol=0.0, low_std=_FEW, group_sizes=())
+        return {
+            name: value
+            for name, value in found.items()
+            if name.startswith("reward_std/") and isinstance(value, float)
+        }
+
+
+def _widened(values: Tensor, width: int) -> Tensor:
+    """[n, T] filled up with zeros to ``width`` columns."""
+    return torch.nn.functional.pad(values, (0, width - values.shape[1]))
+
+
+def _value_after(values: Tensor, mask: Tensor, used: Tensor) -> Tensor:
+    """[N] value of the state after an output's last used token: 0 where the output ends there."""
+    after = used.sum(1)
+    goes_on = after < mask.sum(1)
+    column = after.clamp(max=values.shape[1] - 1)
+    return torch.where(goes_on, values.gather(1, column[:, None]).squeeze(1), 0.0)
+
+
+def _checked(reward: Reward[Any], texts: Texts) -> np.ndarray[Any, Any]:
+    """[N] or [N, T] rewards of the texts.
+
+    Raises:
+        UserError: their number is wrong, or one is not finite; prompt and output are named.
+    """
+    rewards = np.asarray(reward(texts), dtype=np.float64)
+    if rewards.ndim not in (1, 2) or len(rewards) != len(texts):
+        raise UserError(
+            f"the reward gave an array of shape {list(rewards.shape)} for {len(texts)} outputs; it "
+            f"should have one number per output. The first prompt is {texts.prompts[0][:60]!r}, "
+            f"its output {texts.outputs[0][:60]!r}"
+        )
+    wrong = np.flatnonzero(~np.isfinite(rewards.reshape(len(rewards), -1)).all(1))
+    if len(wrong):
+        row = int(wrong[0])
+        raise UserError(
+            f"the reward is {rewards[row]} for prompt {texts.prompts[row][:60]!r}, output "
+            f"{texts.outputs[row][:60]!r}"
+        )
+    return rewards

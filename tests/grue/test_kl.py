@@ -1,0 +1,61 @@
+"""KL estimates of one divergence, and the published controller."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from grue.kl import KlController, exact_kl, positive_kl, sampled_kl
+
+FLOAT64 = {"dtype": torch.float64}
+
+
+def test_estimates_have_the_exact_divergence_as_their_mean() -> None:
+    torch.manual_seed(0)
+    logits, ref_logits = torch.randn(2, 3, 7, **FLOAT64)
+    log_probs, ref_log_probs = logits.log_softmax(-1), ref_logits.log_softmax(-1)
+    exact = exact_kl(logits, ref_logits)
+    for estimate in (sampled_kl, positive_kl):
+        mean = (log_probs.exp() * estimate(log_probs, ref_log_probs)).sum(-1)
+        torch.testing.assert_close(mean, exact)
+    assert (positive_kl(log_probs, ref_log_probs) >= 0).all()
+    kl_div = torch.nn.functional.kl_div(
+        ref_log_probs, log_probs, log_target=True, reduction="none"
+    ).sum(-1)
+    torch.testing.assert_close(exact, kl_div)
+
+
+def test_the_exact_gradient_is_that_of_its_formula() -> None:
+    logits = torch.randn(5, requires_grad=True, **FLOAT64)
+    ref_logits = torch.randn(5, **FLOAT64)
+    divergence = exact_kl(logits, ref_logits)
+    (grad,) = torch.autograd.grad(divergence, logits)
+    log_ratio = logits.log_softmax(-1) - ref_logits.log_softmax(-1)
+    torch.testing.assert_close(grad, logits.softmax(-1) * (log_ratio - divergence))
+
+
+def test_tokens_that_may_not_come_have_no_share() -> None:
+    logits = torch.tensor([1.0, 0.0, -torch.inf], requires_grad=True, **FLOAT64)
+    ref_logits = torch.tensor([0.0, 1.0, 2.0], **FLOAT64)
+    divergence = exact_kl(logits, ref_logits)
+    divergence.backward()
+    kept = logits.detach()[:2].softmax(-1)
+    ref = ref_logits.softmax(-1)[:2]
+    torch.testing.assert_close(divergence.detach(), (kept * (kept / ref).log()).sum())
+    assert logits.grad is not None and torch.isfinite(logits.grad).all()
+
+
+def test_the_controller_gives_the_published_values() -> None:
+    controller = KlController(0.1, 0.1)
+    for measured, expected in ((-0.2, 0.098), (0.3, 0.09996), (0.105, 0.1004598)):
+        controller.update(measured)
+        assert controller.coefficient == pytest.approx(expected, abs=1e-9)
+    again = KlController(7.0, 0.1)
+    again.load_state_dict(controller.state_dict())
+    assert again.coefficient == controller.coefficient
+
+
+def test_without_a_target_the_coefficient_stays() -> None:
+    controller = KlController(0.3)
+    controller.update(100.0)
+    assert controller.coefficient == 0.3

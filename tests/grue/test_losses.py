@@ -1,0 +1,70 @@
+"""Losses: their gradients are those of the equations."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from grue.losses import (
+    approximate_kl,
+    clipped_policy_loss,
+    entropy,
+    explained_variance,
+    policy_gradient_loss,
+    value_loss,
+)
+
+FLOAT64 = {"dtype": torch.float64}
+
+
+def test_on_policy_the_clipped_loss_has_the_policy_gradient() -> None:
+    log_probs = torch.randn(6, requires_grad=True, **FLOAT64)
+    advantages = torch.randn(6, **FLOAT64)
+    (clipped,) = torch.autograd.grad(
+        clipped_policy_loss(log_probs, log_probs.detach(), advantages, 0.2), log_probs
+    )
+    (plain,) = torch.autograd.grad(policy_gradient_loss(log_probs, advantages), log_probs)
+    torch.testing.assert_close(clipped, plain)
+
+
+def test_a_ratio_beyond_the_clip_range_counts_only_where_it_harms() -> None:
+    old = torch.zeros(4, **FLOAT64)
+    log_probs = torch.tensor([0.5, -0.5, 0.5, -0.5], requires_grad=True, **FLOAT64)
+    advantages = torch.tensor([1.0, 1.0, -1.0, -1.0], **FLOAT64)
+    loss = clipped_policy_loss(log_probs, old, advantages, 0.2)
+    loss.backward()
+    ratio = log_probs.detach().exp()
+    expected = -(1.2 + ratio[1] - ratio[2] - 0.8) / 4
+    torch.testing.assert_close(loss.detach(), expected)
+    assert log_probs.grad is not None
+    assert [bool(g) for g in log_probs.grad] == [False, True, True, False]
+
+
+def test_value_loss_with_and_without_a_limit() -> None:
+    values, returns, old = (torch.tensor(x, **FLOAT64) for x in ([1.0, 0.05], [2.0, 0.0], [0, 0]))
+    assert float(value_loss(values, returns, old)) == (1 + 0.0025) / 2
+    assert float(value_loss(values, returns, old, 0.1)) == (1.9**2 + 0.0025) / 2
+
+
+def test_entropy_of_known_distributions() -> None:
+    logits = torch.tensor([[0.0, 0, 0, 0], [0, 0, -torch.inf, -torch.inf]], **FLOAT64)
+    torch.testing.assert_close(entropy(logits), torch.tensor([math.log(4), math.log(2)], **FLOAT64))
+    published = torch.tensor([2.0, 1, 0, -1], **FLOAT64)
+    torch.testing.assert_close(entropy(published), torch.tensor(0.94754, **FLOAT64),
+                               rtol=0, atol=5e-6)  # fmt: skip
+    masked = published.masked_fill(torch.tensor([False, False, True, True]), -torch.inf)
+    torch.testing.assert_close(entropy(masked), torch.tensor(0.58220, **FLOAT64), rtol=0, atol=5e-6)
+
+
+def test_approximate_kl_has_the_divergence_as_its_mean() -> None:
+    old, new = torch.randn(2, 5, **FLOAT64).log_softmax(-1)
+    mean = sum(old[i].exp() * approximate_kl(new[i : i + 1], old[i : i + 1]) for i in range(5))
+    torch.testing.assert_close(mean, (old.exp() * (old - new)).sum())
+
+
+def test_explained_variance() -> None:
+    returns = torch.randn(20, **FLOAT64)
+    assert float(explained_variance(returns + 3, returns)) == 1.0
+    assert abs(float(explained_variance(torch.zeros(20, **FLOAT64), returns))) < 1e-12
+    assert math.isnan(float(explained_variance(returns, torch.ones(20, **FLOAT64))))

@@ -1,0 +1,119 @@
+"""Reinforcement finetuning: it learns, writes what it did, and goes on with equal results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+from common.run_folder import RunFolder, read_json_lines
+from tests.conftest import Workplace, without_seconds
+from tests.grue.conftest import save_model, write
+from tests.grue.parts import ANIMALS, LETTERS, OVERLAP, SIGNALLING
+
+SAMPLED = {"do_sample": True, "top_k": 0, "max_new_tokens": 6}
+
+
+@pytest.fixture
+def model(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> Path:
+    return save_model(tmp_path / "model", tokenizer)
+
+
+def reinforcement(model: Path, algorithm: str = "ppo", **changes: Any) -> dict[str, Any]:
+    """A configuration; keys of ``changes`` are dotted paths with ``__`` for the dot."""
+    base: dict[str, Any] = {
+        "experiment": "grue_finetune",
+        "experiment_name": algorithm,
+        "random_seed": 5,
+        "no_eval_on_train_set": True,
+        "tokenizer.model_name": str(model),
+        "datapool.id": ANIMALS,
+        "reward_fn.id": LETTERS,
+        "env.n_envs": 8,
+        "env.args": {"max_prompt_length": 10, "max_episode_length": 6, "terminate_on_eos": True},
+        "alg.id": algorithm,
+        "alg.args.learning_rate": 0.003,
+        "alg.kl_div": {"coeff": 0.01},
+        "alg.policy.id": "causal_lm_actor_critic_policy",
+        "alg.policy.args.model_name": str(model),
+        "alg.policy.args.generation_kwargs": SAMPLED,
+        "train_evaluation.eval_batch_size": 8,
+        "train_evaluation.n_iters": 10,
+        "train_evaluation.eval_every": 4,
+        "train_evaluation.metrics": [{"id": OVERLAP}],
+    }
+    if algorithm in ("ppo", "nlpo"):
+        base |= {"alg.args.n_steps": 16, "alg.args.batch_size": 32, "alg.args.n_epochs": 3}
+    return base | {key.replace("__", "."): value for key, value in changes.items()}
+
+
+def rows_of(folder: RunFolder) -> list[dict[str, Any]]:
+    return read_json_lines(folder.metrics)
+
+
+def rewards_of(folder: RunFolder) -> list[float]:
+    return [row["rollout_info/ep_rew"] for row in rows_of(folder) if "rollout_info/ep_rew" in row]
+
+
+def test_ppo_raises_the_reward(workplace: Workplace, model: Path) -> None:
+    assert workplace.run_plan(write(workplace, reinforcement(model))).status == 0
+    rewards = rewards_of(workplace.folders()[0])
+    assert len(rewards) == 10
+    assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.1
+
+
+@pytest.mark.parametrize("algorithm", ["a2c", "reinforce"])
+def test_other_algorithms_raise_it_too(workplace: Workplace, model: Path, algorithm: str) -> None:
+    own = {
+        "a2c": {"alg__args__n_steps": 16, "alg__args__learning_rate": 0.0005},
+        "reinforce": {"alg__args__learning_rate": 0.01, "env__n_envs": 6},
+    }
+    run = reinforcement(model, algorithm, train_evaluation__n_iters=25, **own[algorithm])
+    assert workplace.run_plan(write(workplace, run)).status == 0
+    rewards = rewards_of(workplace.folders()[0])
+    assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.1
+
+
+def test_all_that_happened_is_in_the_metrics(workplace: Workplace, model: Path) -> None:
+    run = reinforcement(model, "reinforce", train_evaluation__n_iters=6, env__n_envs=3)
+    assert workplace.run_plan(write(workplace, run)).status == 0
+    rows = rows_of(workplace.folders()[0])
+    assert [row["step"] for row in rows] == [0, 1, 2, 3, 4, 5, 6, 6]
+    assert [row["step"] for row in rows if "val/lexical/overlap" in row] == [0, 4, 6]
+    assert [row["step"] for row in rows if "test/lexical/overlap" in row] == [0, 6]
+    for row in rows[1:-1]:
+        assert {"rollout_info/ep_rew", "rollout_info/kl_coeff", "reward_std/per_input_mean",
+                "reward_std/frac_zero", "update_share/kl_and_entropy"} <= set(row)  # fmt: skip
+        assert 0 <= row["update_share/kl_and_entropy"] <= 1
+
+
+@pytest.mark.parametrize("signal", ["SIGINT", "SIGKILL"])
+def test_a_stopped_run_ends_with_equal_results(
+    workplace: Workplace, model: Path, signal: str
+) -> None:
+    runs = []
+    for name in ("stopped", "whole"):
+        args = {"marker": str(workplace.path / name), "signal": signal, "calls": 3}
+        metrics = [{"id": SIGNALLING, "args": args}]
+        runs.append(reinforcement(model, experiment_name=name, train_evaluation__metrics=metrics,
+                                  alg__kl_div__target_kl=0.1,
+                                  train_evaluation__save_every=3))  # fmt: skip
+    (workplace.path / "whole").touch()  # this one is never stopped
+    killed = {"multiprocess": True, "num_parallel": 1} if signal == "SIGKILL" else {}
+    plan = write(workplace, *runs, **killed)
+    status = workplace.run_plan(plan).status
+    if signal == "SIGINT":
+        assert status == 130
+        status = workplace.run_plan(plan).status
+    assert status == 0
+    stopped, whole = workplace.folders()
+    assert stopped.read_status()["attempt"] == 2
+    assert without_seconds(stopped) == without_seconds(whole)
+    ours, theirs = (
+        AutoModelForCausalLM.from_pretrained(folder.path / "model").state_dict()
+        for folder in (stopped, whole)
+    )
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
