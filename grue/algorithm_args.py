@@ -52,6 +52,9 @@ class PpoArgs(ActorCriticArgs):
     """Whether advantages are standardised per minibatch."""
     target_kl: PositiveFloat | None = None
     """Approximate KL, in nats, beyond 1.5 times of which an update ends early."""
+    analytic_kl_grad: bool = False
+    """Whether each token's own KL penalty is a loss, the divergence of the distributions over the
+    vocabulary, instead of a part of its advantage; later tokens' penalties stay rewards."""
 
 
 class NlpoArgs(PpoArgs):

@@ -56,9 +56,9 @@ class KlDivConfig(Config):
     placement: Literal["reward", "loss"] = "reward"
     """Where the penalty stands: in the reward of each token, or in the loss, there as the exact
     divergence of the distributions over the vocabulary."""
-    estimate: Literal["sampled", "exact"] = "sampled"
-    """How a token's divergence is estimated in rewards and for ``target_kl``: by the token drawn,
-    or exactly."""
+    analytic_kl_reward: bool = False
+    """Whether a token's divergence, in rewards and for ``target_kl``, is that of the distributions
+    over the vocabulary, instead of its estimate by the token drawn."""
     target_kl: PositiveFloat | None = None
     """KL per token, in nats, that the coefficient is adapted to; None keeps it constant."""
     norm_reward: bool = False
@@ -110,16 +110,28 @@ class ReinforcementAlg(Config):
 class PpoAlg(ReinforcementAlg):
     """Proximal policy optimization."""
 
-    id: Literal["ppo"]
-    """Which algorithm."""
+    id: Literal["ppo", "ppo_kl"]
+    """Which algorithm; ``ppo_kl`` is the published name of PPO with ``analytic_kl_grad``."""
     args: PpoArgs = Field(default_factory=PpoArgs)
     """Its settings."""
 
+    def problems(self) -> Iterator[Problem]:
+        """Two forms of the penalty that exclude each other."""
+        yield from super().problems()
+        if self.args.analytic_kl_grad:
+            for key, value, unusual in (
+                ("norm_reward", self.kl_div.norm_reward, True),
+                ("placement", self.kl_div.placement, "loss"),
+            ):
+                if value == unusual:
+                    yield Problem("does not go with 'alg.args.analytic_kl_grad'; drop one of them",
+                                  f"kl_div.{key}", value)  # fmt: skip
 
-class NlpoAlg(ReinforcementAlg):
+
+class NlpoAlg(PpoAlg):
     """Natural-language policy optimization."""
 
-    id: Literal["nlpo"]
+    id: Literal["nlpo"]  # type: ignore[assignment]
     """Which algorithm."""
     args: NlpoArgs = Field(default_factory=NlpoArgs)
     """Its settings."""
@@ -155,12 +167,18 @@ class ReinforceAlg(ReinforcementAlg):
         """Also those of the settings."""
         yield from super().problems()
         yield from (problem.below("args") for problem in self.args.problems())
+        if self.kl_div.analytic_kl_reward:
+            yield Problem("'reinforce' credits whole outputs, so that a token's exact KL would "
+                          "push nothing; give placement = 'loss' instead", "kl_div.analytic_kl_reward",
+                          True)  # fmt: skip
 
 
 def _which(alg: Any) -> str:
     """The tag of an algorithm's keys; the published rule looks for "supervised" in its id."""
     name = str(alg.get("id", "") if isinstance(alg, dict) else alg.id)
-    return "supervised" if "supervised" in name else name
+    if "supervised" in name:
+        return "supervised"
+    return "ppo" if name == "ppo_kl" else name
 
 
 AnyAlg = Annotated[

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -37,8 +37,6 @@ _OF_INPUTS = 2**31
 _FEW = 1e-2
 """Reward std below which an input counts as low, in units of the reward."""
 
-KlEstimate = Literal["sampled", "exact"]
-
 
 @dataclass(frozen=True)
 class RolloutSettings:
@@ -62,10 +60,12 @@ class RolloutSettings:
     """Outputs in one forward pass."""
     gamma: float = 0.99
     gae_lambda: float = 0.95
-    kl_estimate: KlEstimate = "sampled"
-    """Estimate of each token's KL: of the token drawn, or of the whole vocabulary."""
+    analytic_kl: bool = False
+    """Whether each token's KL is that of the whole vocabulary, not only of the token drawn."""
     kl_in_reward: bool = True
     """Whether the penalty is part of the rewards; otherwise the algorithm's loss has it."""
+    own_kl_in_advantages: bool = True
+    """Whether a token's advantage has its own penalty; otherwise the algorithm's loss has it."""
     standardize_rewards: bool = False
     """Whether all rewards of a rollout are brought to mean 0 and standard deviation 1."""
     unfinished_reward_from: int | None = None
@@ -129,15 +129,20 @@ class Rollouts:
         log_probs, ref_log_probs, kl, values, allowed = self._evaluate(found, mask.shape[1])
         # 3. Rewards per token, and advantages of the tokens that are used.
         task = self._task_rewards(found, mask)
-        penalty = -kl_coefficient * kl * mask if self.settings.kl_in_reward else kl * 0
+        in_rewards = kl_coefficient if self.settings.kl_in_reward else 0.0
+        penalty = -in_rewards * kl * mask
         used = mask
         if not self.settings.whole_outputs:
             used = (mask.flatten().cumsum(0) <= self.settings.num_tokens).view_as(mask) & mask
         rewards, scale = self._standardized(task + penalty, used)
         bootstrap = _value_after(values, mask, used)
         options = {"gamma": self.settings.gamma, "gae_lambda": self.settings.gae_lambda}
-        nothing = torch.zeros_like(bootstrap)
         advantages = generalized_advantages(rewards, values, used, bootstrap, **options)
+        of_penalties = generalized_advantages(
+            penalty / scale, torch.zeros_like(values), used, torch.zeros_like(bootstrap), **options
+        )
+        own = -in_rewards * self._own_kl(log_probs, ref_log_probs) * mask
+        instead = (own - penalty) / scale * used
         rollout = Rollout(
             prompts=found.prompts,
             outputs=found.outputs,
@@ -149,11 +154,9 @@ class Rollouts:
             values=values,
             task_rewards=task,
             rewards=rewards,
-            advantages=advantages,
+            advantages=advantages + instead,
             returns=advantages + values,
-            penalty_advantages=generalized_advantages(
-                penalty / scale, torch.zeros_like(values), used, nothing, **options
-            ),
+            penalty_advantages=of_penalties + instead,
             allowed=allowed,
         )
         return rollout, self._statistics(rollout, penalty, kl_coefficient)
@@ -187,7 +190,7 @@ class Rollouts:
             ref_logits = self.actor_critic.reference_logits(sequences)
             ids, mask = sequences.outputs.ids, sequences.outputs.mask
             log_probs, ref_log_probs = log_prob(evaluation.logits, ids), log_prob(ref_logits, ids)
-            if self.settings.kl_estimate == "exact":
+            if self.settings.analytic_kl:
                 kl = exact_kl(evaluation.logits, ref_logits)
             else:
                 kl = sampled_kl(log_probs, ref_log_probs)
@@ -197,6 +200,17 @@ class Rollouts:
             torch.cat(column) for column in zip(*parts, strict=True)
         )
         return log_probs, ref_log_probs, kl, values, None
+
+    def _own_kl(self, log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
+        """[N, T] the estimate of its own KL that a token's advantage holds.
+
+        An exact KL is the same whichever token is drawn, so that in the advantage it would be a
+        baseline and push nothing: there the estimate is always that of the token, unless a loss
+        stands for it.
+        """
+        if not self.settings.own_kl_in_advantages:
+            return torch.zeros_like(log_probs)
+        return sampled_kl(log_probs, ref_log_probs)
 
     def _task_rewards(self, found: Collected, mask: Tensor) -> Tensor:
         """[N, T] the task's rewards; one number per output stands at its last token."""

@@ -37,7 +37,8 @@ class PolicyGradient(Algorithm[ArgsT]):
 
         ``coefficient`` is divided by what advantages are divided by, so that their weights keep.
         """
-        if self.alg.kl_div.placement == "reward":
+        in_loss = self.alg.kl_div.placement == "loss"
+        if not in_loss and not getattr(self.args, "analytic_kl_grad", False):
             return logits.new_zeros(())
         ref_logits = self.actor_critic.reference_logits(batch.sequences)[batch.select]
         return coefficient * exact_kl(logits, ref_logits).mean()

@@ -59,3 +59,14 @@ def test_without_a_target_the_coefficient_stays() -> None:
     controller = KlController(0.3)
     controller.update(100.0)
     assert controller.coefficient == 0.3
+
+
+def test_the_published_example() -> None:
+    logits = torch.tensor([1.0, 0.0, -1.0], requires_grad=True, **FLOAT64)
+    ref_logits = torch.tensor([0.5, 0.5, -1.0], **FLOAT64)
+    divergence = exact_kl(logits, ref_logits)
+    assert divergence.item() == pytest.approx(0.101566, abs=1e-6)
+    (grad,) = torch.autograd.grad(divergence, logits)
+    assert grad.tolist() == pytest.approx([0.192749, -0.173820, -0.018929], abs=1e-6)
+    sampled = sampled_kl(logits.log_softmax(-1), ref_logits.log_softmax(-1))
+    assert sampled.tolist() == pytest.approx([0.39131, -0.60869, -0.10869], abs=1e-5)

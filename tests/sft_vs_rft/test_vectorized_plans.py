@@ -213,6 +213,7 @@ def task(folder: Path, function: str) -> Task:
         config_model="tests.toy:ToyConfig",
         config={"random_seed": 1},
         threads=1,
+        unit="epoch",
     )
 
 
