@@ -169,8 +169,8 @@ class ReinforceAlg(ReinforcementAlg):
         yield from (problem.below("args") for problem in self.args.problems())
         if self.kl_div.analytic_kl_reward:
             yield Problem("'reinforce' credits whole outputs, so that a token's exact KL would "
-                          "push nothing; give placement = 'loss' instead", "kl_div.analytic_kl_reward",
-                          True)  # fmt: skip
+                          "push nothing; give placement = 'loss' instead",
+                          "kl_div.analytic_kl_reward", True)  # fmt: skip
 
 
 def _which(alg: Any) -> str:
