@@ -61,7 +61,7 @@ def texts(config: NewModelConfig) -> Iterator[str]:
 
 
 def _padding(model_type: str) -> str:
-    """An encoder-decoder model's outputs begin with padding, so that it needs a token of its own."""
+    """An encoder-decoder model's outputs begin with padding, which is no text's end."""
     return END if model_type == "gpt2" else PADDING
 
 
