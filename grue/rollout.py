@@ -34,11 +34,11 @@ class Rollout:
     used: Tensor
     """[N, T] the tokens that updates use: all but those that came too much."""
     log_probs: Tensor
-    """[N, T] of the policy that drew the tokens, at the sampling temperature."""
+    """[N, T] of the policy that drew the tokens, at its temperature and within its mask."""
     ref_log_probs: Tensor
     """[N, T] of the reference."""
     kl: Tensor
-    """[N, T] estimates of KL(policy || reference), in nats."""
+    """[N, T] estimates of KL(policy || reference), in nats; of the policy without a mask."""
     values: Tensor
     """[N, T] the critic's."""
     task_rewards: Tensor
@@ -52,7 +52,7 @@ class Rollout:
     returns: Tensor
     """[N, T] what the critic should have said."""
     allowed: Tensor | None = None
-    """[N, T, V] tokens that the mask allowed; None without a mask."""
+    """[N, T, ceil(V / 8)] the tokens that could come, packed; None without a mask."""
 
     def __len__(self) -> int:
         return len(self.outputs)
@@ -153,7 +153,7 @@ class Minibatch:
     penalty_advantages: Tensor
     """[M]"""
     allowed: Tensor | None
-    """[M, V]"""
+    """[M, ceil(V / 8)] the tokens that could come, packed; None without a mask."""
 
     def __len__(self) -> int:
         return len(self.tokens)

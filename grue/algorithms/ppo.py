@@ -53,7 +53,7 @@ class Ppo(PolicyGradient[PpoArgs]):
                     log_probs, batch.log_probs, batch.advantages, args.clip_range
                 )
                 critic_loss = value_loss(values, batch.returns, batch.values, args.clip_range_vf)
-                entropy_loss = self.entropy_loss(logits, log_probs)
+                entropy_loss = self.entropy_loss(batch, logits, log_probs)
                 penalty = args.ent_coef * entropy_loss
                 penalty = penalty + self.kl_loss(batch, logits, kl_coefficient / scale)
                 if first:  # here the surrogate is the plain policy gradient
