@@ -117,6 +117,11 @@ class Rollout:
         for rows in self.used.any(-1).nonzero().squeeze(-1).split(size):
             yield self.minibatch(rows, self.used[rows], policy)
 
+    def every(self, factor: int) -> Rollout:
+        """The same, of which updates use every ``factor``-th output alone."""
+        chosen = torch.arange(len(self), device=self.used.device) % factor == 0
+        return replace(self, used=self.used & chosen[:, None])
+
     def with_advantages(self, advantages: Tensor, penalty_advantages: Tensor) -> Rollout:
         """The same with other advantages [N, T]."""
         return replace(self, advantages=advantages, penalty_advantages=penalty_advantages)

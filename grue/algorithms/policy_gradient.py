@@ -10,13 +10,19 @@ from torch import Tensor
 from grue.algorithms.algorithm import Algorithm, ArgsT
 from grue.kl import exact_kl
 from grue.losses import policy_gradient_loss
-from grue.rollout import Minibatch
+from grue.rollout import Minibatch, Unit
 
 
 class PolicyGradient(Algorithm[ArgsT]):
     """An algorithm whose loss is one of the policy, with entropy and KL terms beside it."""
 
     args: Any
+
+    @property
+    def unit(self) -> Unit:
+        """What minibatches are drawn of."""
+        by_tokens = self.alg.behaves_as_published("minibatches_of_tokens")
+        return "tokens" if by_tokens else "outputs"
 
     def evaluate(self, batch: Minibatch) -> tuple[Tensor, Tensor, Tensor]:
         """[M, V] logits, [M] log-probabilities and [M] values of the tokens that count."""

@@ -105,6 +105,15 @@ class ActorCritic:
             values = self.critic(sequences, states)
         return Evaluation(logits.float() / self.temperature, values)
 
+    def values(self, sequences: Sequences) -> Tensor:
+        """[N, T] the critic's alone; gradients flow to its own weights."""
+        assert self.critic is not None, "there is one"
+        states = None
+        if self.critic.trunk is None:
+            with torch.no_grad():
+                _, states = sequences.logits_and_states(self.policy.model, with_states=True)
+        return self.critic(sequences, states)  # type: ignore[no-any-return]
+
     def log_prob(self, logits: Tensor, tokens: Tensor, allowed: Tensor | None) -> Tensor:
         """[...] in nats of tokens [...], from the policy's logits [..., V].
 

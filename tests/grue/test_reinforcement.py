@@ -74,14 +74,17 @@ MASKED = {
 }
 
 
-@pytest.mark.parametrize("algorithm", ["nlpo"])
+TRUSTED = {"alg__args__n_steps": 16, "alg__args__batch_size": 32, "alg__args__target_kl": 0.05}
+
+
+@pytest.mark.parametrize("algorithm", ["nlpo", "trpo"])
 def test_encoder_decoder_models_learn_too(
     workplace: Workplace, tmp_path: Path, tokenizer: PreTrainedTokenizerFast, algorithm: str
 ) -> None:
     model = tmp_path / "model"
     encoder_decoder("t5", len(tokenizer)).save_pretrained(model)
     tokenizer.save_pretrained(model)
-    own = {"nlpo": MASKED}
+    own = {"nlpo": MASKED, "trpo": TRUSTED}
     run = reinforcement(model, algorithm, **own[algorithm])
     run["alg.policy.id"] = run["alg.policy.id"].replace("causal_lm", "seq2seq_lm")
     assert workplace.run_plan(write(workplace, run)).status == 0
@@ -89,14 +92,15 @@ def test_encoder_decoder_models_learn_too(
     assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.1
 
 
-@pytest.mark.parametrize("algorithm", ["a2c", "reinforce", "nlpo"])
+@pytest.mark.parametrize("algorithm", ["a2c", "reinforce", "nlpo", "trpo"])
 def test_other_algorithms_raise_it_too(workplace: Workplace, model: Path, algorithm: str) -> None:
     own = {
         "a2c": {"alg__args__n_steps": 16, "alg__args__learning_rate": 0.0005},
         "reinforce": {"alg__args__learning_rate": 0.01, "env__n_envs": 6},
         "nlpo": MASKED,
+        "trpo": {**TRUSTED, "train_evaluation__n_iters": 10},
     }
-    run = reinforcement(model, algorithm, train_evaluation__n_iters=25, **own[algorithm])
+    run = reinforcement(model, algorithm, **{"train_evaluation__n_iters": 25} | own[algorithm])
     assert workplace.run_plan(write(workplace, run)).status == 0
     rewards = rewards_of(workplace.folders()[0])
     assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.1
