@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from grue.policies.actor_critic import ActorCritic
-
 _NOT_DECAYED = ("bias", "LayerNorm.bias", "LayerNorm.weight")
 
 
 def adamw(
-    actor_critic: ActorCritic, lr: float, weight_decay: float, options: Mapping[str, Any]
+    named_parameters: Iterator[tuple[str, nn.Parameter]],
+    lr: float,
+    weight_decay: float,
+    options: Mapping[str, Any],
 ) -> torch.optim.AdamW:
     """The published optimiser: weight decay for all weights whose names lack certain words."""
     decayed: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
-    for name, parameter in actor_critic.named_parameters():
+    for name, parameter in named_parameters:
         kept = any(word in name for word in _NOT_DECAYED)
         (others if kept else decayed).append(parameter)
     groups = [

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from common.seeding import seeded
+from grue.losses import entropy
 from grue.policies.policy import Policy
+from grue.policies.sampling import log_prob
 from grue.policies.sequences import Sequences
 
 if TYPE_CHECKING:
@@ -102,6 +104,32 @@ class ActorCritic:
         else:
             values = self.critic(sequences, states)
         return Evaluation(_divided(logits, self.temperature), values)
+
+    def values(self, sequences: Sequences) -> Tensor:
+        """[N, T] the critic's alone; gradients flow to its own weights."""
+        assert self.critic is not None, "there is one"
+        states = None
+        if self.critic.trunk is None:
+            with torch.no_grad():
+                _, states = sequences.logits_and_states(self.policy.model, with_states=True)
+        return self.critic(sequences, states)  # type: ignore[no-any-return]
+
+    def log_prob(self, logits: Tensor, tokens: Tensor, allowed: Tensor | None) -> Tensor:
+        """[...] in nats of tokens [...], from the policy's logits [..., V].
+
+        ``allowed`` [..., ceil(V / 8)] are the tokens that could come, packed; None for all.
+        """
+        if allowed is None:
+            return log_prob(logits, tokens)
+        assert self.policy.mask is not None, "it said what is allowed"
+        return self.policy.mask.log_prob(logits, tokens, allowed)
+
+    def entropy(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
+        """[...] in nats; see `log_prob`."""
+        if allowed is None:
+            return entropy(logits)
+        assert self.policy.mask is not None, "it said what is allowed"
+        return self.policy.mask.entropy(logits, allowed)
 
     @torch.no_grad()
     def reference_logits(self, sequences: Sequences) -> Tensor:
