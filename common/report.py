@@ -31,8 +31,10 @@ def dry_run(plan: Plan, selection: Selection) -> str:
     to_make = set(selection.to_make)
     rows = []
     for run in plan.runs:
-        waits_for = [reference.run for reference in run.references]
-        named = ", ".join(f"{source.name} ({source.fingerprint[:8]})" for source in waits_for)
+        waits_for = {reference.run.fingerprint: reference.run for reference in run.references}
+        named = ", ".join(
+            f"{source.name} ({source.fingerprint[:8]})" for source in waits_for.values()
+        )
         intention = _intention(run, selection) if run in to_make else "left out (not selected)"
         rows.append([run.name, run.fingerprint[:8], run.stage, named or None, intention])
     table = as_text(["name", "fingerprint", "stage", "waits for", "would be"], rows)
