@@ -36,7 +36,9 @@ def dry_run(plan: Plan, selection: Selection) -> str:
             f"{source.name} ({source.fingerprint[:8]})" for source in waits_for.values()
         )
         intention = _intention(run, selection) if run in to_make else "left out (not selected)"
-        rows.append([run.name, run.fingerprint[:8], run.stage, named or None, intention])
+        rows.append(
+            [run.name, run.fingerprint[:8], run.stage, ", ".join(waits_for) or None, intention]
+        )
     table = as_text(["name", "fingerprint", "stage", "waits for", "would be"], rows)
     return f"{table}\n{len(rows)} runs in {plan.folder.path}"
 
