@@ -31,9 +31,9 @@ def dry_run(plan: Plan, selection: Selection) -> str:
     to_make = set(selection.to_make)
     rows = []
     for run in plan.runs:
-        waits_for = {reference.run.fingerprint: reference.run for reference in run.references}
-        named = ", ".join(
-            f"{source.name} ({source.fingerprint[:8]})" for source in waits_for.values()
+        waits_for = dict.fromkeys(
+            f"{reference.run.name} ({reference.run.fingerprint[:8]})"
+            for reference in run.references
         )
         intention = _intention(run, selection) if run in to_make else "left out (not selected)"
         rows.append(
