@@ -229,6 +229,19 @@ def resolve_sound_keys(
         values = sound  # a list may now have too few entries, so it is looked at again
 
 
+def unknown_keys(model: type[Config], values: Mapping[str, Any]) -> list[str]:
+    """The dotted paths of those keys in ``values`` that ``model`` does not know."""
+    try:
+        model.model_validate(values)
+    except ValidationError as error:
+        return [
+            key_path(_located(details, values)["loc"])
+            for details in error.errors()
+            if details["type"] == "extra_forbidden"
+        ]
+    return []
+
+
 def _located(details: ErrorDetails, values: Any) -> ErrorDetails:
     """The error with the place of its value, without the tags of unions on the way there."""
     key: list[str | int] = []

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common.config import resolve_sound_keys
+from common.config import resolve_sound_keys, unknown_keys
 from common.errors import ConfigError, Problem, UserError
 from common.expansion import Draft, axes, drafts
 from common.experiment import Experiment, Reference
@@ -154,8 +154,12 @@ class _Expansion:
         self.problems = list(reading.problems)
         self.known_keys: set[str] = set()
         self.slips: list[str] = []
-        for entry in reading.entries:
-            self._add(entry)
+        specs = [self._experiment(entry) for entry in reading.entries]
+        entries = list(zip(reading.entries, specs, strict=True))
+        known = [self._known_overrides(entry, spec) for entry, spec in entries if spec]
+        self.strange_overrides = reading.overrides.keys() - set().union(*known)
+        for entry, spec in entries:
+            self._add(entry, spec)
         self.problems += self._unused_overrides()
         self.problems += self._too_much_skipped()
 
@@ -173,28 +177,44 @@ class _Expansion:
         """Where the plan's own files stand: under the first run's ``outputs_dir``."""
         return PlanFolder(Path(self.runs[0].config.outputs_dir) / name)
 
-    def _add(self, entry: Entry) -> None:
+    def _add(self, entry: Entry, spec: Experiment | None) -> None:
         """Expands one configuration into the runs of one stage."""
         stage = Stage(entry.configuration.id, is_whole=entry.is_whole)
         self.stages.append(stage)
-        spec = self._experiment(entry)
         if spec is None:
             stage.is_whole = False
             return
         stage.files = spec.files
-        keys = spec.config.model_fields
-        self.known_keys |= set(keys)
-        overrides = {
-            key: value
-            for key, value in self.reading.overrides.items()
-            if key.partition(".")[0] in keys
-        }
-        document, configuration = self.reading.document, entry.configuration
-        seeds = configuration.seeds or document.seeds
-        product = axes(configuration.options, seeds, spec.config.seed_keys, overrides)
-        for draft in drafts(configuration.base_config, product, overrides):
-            for repetition in range(document.repetitions):
+        self.known_keys |= set(spec.config.model_fields)
+        known = self._known_overrides(entry, spec) | self.strange_overrides
+        overrides = {key: value for key, value in _overrides(self.reading, spec) if key in known}
+        for draft in self._drafts(entry, spec, overrides):
+            for repetition in range(self.reading.document.repetitions):
                 self._add_run(stage, entry, spec, draft, repetition)
+
+    def _drafts(
+        self, entry: Entry, spec: Experiment, overrides: Mapping[str, Any]
+    ) -> Iterator[Draft]:
+        configuration = entry.configuration
+        seeds = configuration.seeds or self.reading.document.seeds
+        product = axes(configuration.options, seeds, spec.config.seed_keys, overrides)
+        return drafts(configuration.base_config, product, overrides)
+
+    def _known_overrides(self, entry: Entry, spec: Experiment) -> set[str]:
+        """The overrides whose keys the configuration knows; the others are for other ones.
+
+        An override that none knows is laid over all, so that its problem is found where it is.
+        """
+        overrides = dict(_overrides(self.reading, spec))
+        if not overrides:
+            return set()
+        first = next(self._drafts(entry, spec, overrides), None)
+        unknown = [] if first is None else unknown_keys(spec.config, first.values)
+        return {
+            key
+            for key in overrides
+            if not any(f"{key}.".startswith(f"{strange}.") for strange in unknown)
+        }
 
     def _experiment(self, entry: Entry) -> Experiment | None:
         """What the configuration's runs are; None, and a problem, where nothing has the name."""
@@ -258,6 +278,13 @@ class _Expansion:
             return []
         message = f"leaves out all of the plan's runs ({count} without repetitions); lower it"
         return [Problem(message, "skip", document.skip)]
+
+
+def _overrides(reading: Reading, spec: Experiment) -> Iterator[tuple[str, Any]]:
+    """The overrides that begin with a key of the experiment."""
+    for key, value in reading.overrides.items():
+        if key.partition(".")[0] in spec.config.model_fields:
+            yield key, value
 
 
 def _template_values(model: type[RunConfig], values: Mapping[str, Any]) -> dict[str, Any]:
