@@ -8,6 +8,7 @@ Markers, written into a field's ``Annotated`` type, say what a key means for a r
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -41,10 +42,34 @@ class Marker:
 NO_EFFECT = Marker("NO_EFFECT")
 """The key cannot change results: where outputs go, logging, devices, names."""
 
-INPUT_FILE = Marker("INPUT_FILE")
-"""The key names a file or folder that feeds the result; its content counts, not its path."""
+class FileMarker(Marker):
+    """Marks keys that name files; such a path may begin with an environment variable."""
 
-INPUT_FILE_OR_ID = Marker("INPUT_FILE_OR_ID")
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(_expanded, handler(source))
+
+
+def _expanded(path: Any) -> Any:
+    """``path``, or each of several, with the variable's value for a beginning ``$NAME``."""
+    if isinstance(path, list | tuple):
+        return [_expanded(item) for item in path]
+    found = re.match(r"\$(\w+)", path) if isinstance(path, str) else None
+    if not found:
+        return path
+    if found[1] not in os.environ:
+        raise ValueError(
+            f"the environment variable {found[1]} is not set; set it, or write the path out"
+        )
+    return os.environ[found[1]] + path[found.end() :]
+
+
+INPUT_FILE = FileMarker("INPUT_FILE")
+"""The key names a file or folder that feeds the result; its content counts, not its path. The path
+may begin with an environment variable, as in ``"$DATA_DIR/imdb"``."""
+
+INPUT_FILE_OR_ID = FileMarker("INPUT_FILE_OR_ID")
 """Like `INPUT_FILE` where such a file or folder exists; otherwise the value is an id, known
 elsewhere, and counts itself."""
 

@@ -89,7 +89,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     """
     from plots import canvas  # matplotlib, which checking options does not need
 
-    loaded = load_runs(runs, WANTED)
+    loaded = load_runs(runs, WANTED, options.only)
     rows = variants(loaded)
     points = statistics(rows, options.metrics)
     with canvas.styled():

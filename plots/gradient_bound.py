@@ -72,7 +72,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     """
     from plots import canvas  # matplotlib, which checking options does not need
 
-    loaded = load_runs(runs, WANTED)
+    loaded = load_runs(runs, WANTED, options.only)
     rows = _rows(variants(loaded))
     table = points(rows, options.columns)
     floors = inputs.floor_of(table["reward_std"]), inputs.floor_of(table["grad_norm"])

@@ -67,7 +67,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     """
     from plots import canvas  # matplotlib, which checking options does not need
 
-    loaded = load_runs(runs, WANTED)
+    loaded = load_runs(runs, WANTED, options.only)
     metrics = _metrics(loaded, options.metrics)
     groups = named_groups(loaded)
     points = statistics(groups, metrics)

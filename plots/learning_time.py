@@ -80,7 +80,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     """
     from plots import canvas  # matplotlib, which checking options does not need
 
-    rows = variants(load_runs(runs, WANTED), aside=frozenset({"epsilon"}))
+    rows = variants(load_runs(runs, WANTED, options.only), aside=frozenset({"epsilon"}))
     table = points(rows, options.fit_below)
     with canvas.styled():
         titles = [variant.title for variant in rows]

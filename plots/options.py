@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator
 
 from common.config import Config
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return text
 
 
 class FigureOptions(Config):
@@ -13,6 +24,9 @@ class FigureOptions(Config):
 
     example: ClassVar[str] = ""
     """Options of a typical call, as a shell takes them."""
+
+    only: Annotated[str, AfterValidator(_pattern)] = ""
+    """Regular expression; drawn are the runs in whose folder's name it is found."""
 
     def changes(self) -> Iterator[str]:
         """The options that differ from their defaults, in words for a file name."""

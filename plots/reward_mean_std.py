@@ -101,7 +101,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     """
     from plots import canvas  # matplotlib, which checking options does not need
 
-    loaded = load_runs(runs, WANTED)
+    loaded = load_runs(runs, WANTED, options.only)
     metric, low_std = _metric(loaded, options), _low_std(loaded, options)
     table = points(loaded, metric, low_std)
     by_panel = [table[table["panel"] == title] for title in names(loaded)]

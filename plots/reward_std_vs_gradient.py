@@ -62,7 +62,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     """
     from plots import canvas  # matplotlib, which checking options does not need
 
-    loaded = load_runs(runs, WANTED)
+    loaded = load_runs(runs, WANTED, options.only)
     rows = variants(loaded)
     columns = [BEFORE, *in_order([run.method for run in loaded])]
     table = points(rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -73,15 +74,21 @@ class _Entry:
     status: str
 
 
-def load_runs(paths: Sequence[Path], wanted: Wanted) -> list[Run]:
+def load_runs(paths: Sequence[Path], wanted: Wanted, only: str = "") -> list[Run]:
     """The runs in plan folders and run folders that have what is wanted, each once, in order.
 
-    Runs that are not done and have it all the same are named in a warning.
+    Runs that are not done and have it all the same are named in a warning. Runs whose folder's
+    name, which begins with the run's, does not have the regular expression ``only`` are left out.
 
     Raises:
-        UserError: one of ``paths`` is missing or holds no runs, or no run has what is wanted.
+        UserError: one of ``paths`` is missing or holds no runs, ``only`` fits none of them, or no
+            run has what is wanted.
     """
-    entries = {entry.path.resolve(): entry for path in paths for entry in _entries(path)}
+    found = {entry.path.resolve(): entry for path in paths for entry in _entries(path)}
+    entries = {place: entry for place, entry in found.items() if re.search(only, place.name)}
+    if found and not entries:
+        names = ", ".join(place.name for place in found)
+        raise UserError(f"'only' = '{only}': found in no run's name; there are {names}")
     runs = []
     unfinished = []
     for entry in entries.values():

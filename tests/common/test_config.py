@@ -121,3 +121,18 @@ def test_input_files_are_found_in_nested_configurations_and_nowhere_else() -> No
     again, _ = resolve(Whole, dumped)
     assert again is not None
     assert dict(again.marked_values(INPUT_FILE)) == dict.fromkeys(found, "new")
+
+
+def test_a_path_may_begin_with_an_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_DATA", "/data")
+    monkeypatch.delenv("NO_DATA", raising=False)
+    values = {"files": ["$SOME_DATA/a", "b$SOME_DATA"], "note": "$SOME_DATA"}
+    config, _ = resolve(Whole, {**values, "parts": [{"weights": "$SOME_DATA"}]})
+    assert config is not None
+    assert config.files == ("/data/a", "b$SOME_DATA")
+    assert (config.parts[0].weights, config.note) == ("/data", "$SOME_DATA")
+    _, problems = resolve(Whole, {"parts": [{"weights": "$NO_DATA/a"}]})
+    assert [str(problem) for problem in problems] == [
+        "'parts[0].weights' = '$NO_DATA/a': the environment variable NO_DATA is not set; set it, "
+        "or write the path out"
+    ]

@@ -33,6 +33,14 @@ def test_plans_and_runs_mix_and_each_run_counts_once(tmp_path):
     assert loaded_names([plan, plan / "supervised-7", alone, alone]) == expected
 
 
+def test_some_runs_are_chosen_by_name(tmp_path):
+    plan = folders.two_methods(tmp_path / "plan")
+    chosen = load_runs([plan], WANTED, "^super")
+    assert [run.path.name for run in chosen] == ["supervised-7"]
+    with pytest.raises(UserError, match="'only' = 'sgd': found in no run's name; there are superv"):
+        load_runs([plan], WANTED, "sgd")
+
+
 def test_unfinished_runs_are_drawn_and_named(tmp_path, caplog):
     runs = [folders.make_run(tmp_path / name, ROWS) for name in ("a", "b", "c")]
     plan = folders.make_index(tmp_path, runs, a="running", c="failed")
