@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +20,7 @@ def accuracy(differences: Floats) -> float:
         From 0 to 1; NaN where all scores are equal.
     """
     decided = np.count_nonzero(differences)
-    return np.count_nonzero(differences > 0) / decided if decided else float("nan")
+    return float(np.count_nonzero(differences > 0) / decided) if decided else math.nan
 
 
 def calibration_error(chosen: Floats, correct: Floats, num_bins: int = 10) -> float:
@@ -47,7 +49,7 @@ def correlation(predictions: Floats, labels: Floats) -> float:
     """Pearson's correlation; NaN where one of both does not vary."""
     a, b = predictions - predictions.mean(), labels - labels.mean()
     scale = np.sqrt((a @ a) * (b @ b))
-    return float(a @ b / scale) if scale > 0 else float("nan")
+    return float(a @ b / scale) if scale > 0 else math.nan
 
 
 def calibration_slope(predictions: Floats, labels: Floats) -> float:
@@ -56,4 +58,4 @@ def calibration_slope(predictions: Floats, labels: Floats) -> float:
     NaN where the predictions do not vary.
     """
     a = predictions - predictions.mean()
-    return float(a @ labels / (a @ a)) if a @ a > 0 else float("nan")
+    return float(a @ labels / (a @ a)) if a @ a > 0 else math.nan

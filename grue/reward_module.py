@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -85,7 +86,7 @@ def load_module(
         AutoConfig.from_pretrained,
         alg.model_name,
         key,
-        num_labels=objective.num_outputs,
+        id2label={number: f"LABEL_{number}" for number in range(objective.num_outputs)},
         pad_token_id=tokenizer.pad_token_id,
     )
     dropped = {} if alg.dropout else dropouts(config)
@@ -97,13 +98,27 @@ def load_module(
         else:
             check_weights(alg.model_name, key, "alg.init")
             options = {"config": config, "dtype": dtype, "ignore_mismatched_sizes": True}
-            model = loaded(kind.from_pretrained, alg.model_name, key, **options)
+            with _without_warnings():  # that the head is new
+                model = loaded(kind.from_pretrained, alg.model_name, key, **options)
         model.config = copy.deepcopy(model.config)  # the layers keep theirs
         model.config.update(dropped)
         init_head(model, objective.num_outputs, alg.head_std)
         if alg.lora is not None:
             model = with_adapters(model, alg.lora, "SEQ_CLS", dropout=alg.dropout, key="alg.lora")
     return RewardModule(model, objective)
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """The library says errors alone."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 @torch.no_grad()

@@ -37,7 +37,7 @@ def test_a_single_file_is_cut_as_asked_for(tmp_path: Path) -> None:
     assert ids(file, "train", num_train=4) == [0, 1, 2, 3]
     assert ids(file, "val", num_train=4) == [4, 5, 6, 7, 8, 9]
     assert ids(file, "train", prompt_shorter_than=5, held_out=0.2) == [0, 1, 2, 3]
-    with pytest.raises(UserError, match="has 10 rows, and 'datapool.args.num_train' asks for 11"):
+    with pytest.raises(UserError, match=r"has 10 rows, and 'datapool.args.num_train' asks for 11"):
         ids(file, "train", num_train=11)
 
 
@@ -69,7 +69,7 @@ def test_token_ids_are_read_as_text(tmp_path: Path, tokenizer: PreTrainedTokeniz
     choice = choice_of(found)
     assert (choice.prompt, choice.responses) == ("the cat", (" sat", " runs", "2", ""))
     assert found.references == (" runs",)
-    with pytest.raises(UserError, match="token_ids_of' = .*: cannot be loaded .* hold token ids"):
+    with pytest.raises(UserError, match=r"token_ids_of' = .*: cannot be loaded .* hold token ids"):
         samples("preferences", path=tmp_path / "labels.json", token_ids_of=str(tmp_path))
 
 
