@@ -146,12 +146,12 @@ def _choice(row: Row, decode: Decode) -> Choice:
 
 def _pair(row: Row, decode: Decode) -> Choice:
     """Turns before a response's last one, where it has any, are the prompt."""
-    rated = [row.get("chosen_rating"), row.get("rejected_rating")]
+    rated = [row[name] for name in ("chosen_rating", "rejected_rating") if name in row]
     sides = [row["chosen"], row["rejected"]]
     before = sides[0][:-1] if _is_messages(sides[0]) else []
     prompt = _text(before, decode) if before else _prompt(row, decode)
     responses = [_text(side[-1:] if _is_messages(side) else side, decode) for side in sides]
-    return Choice(prompt, tuple(responses), 0, None if None in rated else tuple(rated))
+    return Choice(prompt, tuple(responses), 0, tuple(rated) if len(rated) == 2 else None)
 
 
 def _prompt(row: Row, decode: Decode) -> str:

@@ -208,7 +208,8 @@ class ScalarCompare(Objective[config.ScalarCompareLoss]):
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Squared error of the difference."""
-        return losses.comparison_loss(*outputs.unbind(1), targets)
+        first, second = outputs.unbind(1)
+        return losses.comparison_loss(first, second, targets)
 
     def measures(self, outputs: Tensor, targets: Tensor) -> Mapping[str, float]:
         """Share of differences with the right sign, and their correlation and calibration."""

@@ -107,6 +107,10 @@ class NormalizeConfig(Config):
     """Outputs that are drawn, each for a prompt of its own as far as there are as many."""
     batch_size: PositiveInt = 64
     """Prompts whose outputs are drawn together."""
+    prompt_prefix: str = ""
+    """Text before a prompt that the policy reads, and the reward model does not."""
+    prompt_suffix: str = ""
+    """Text behind a prompt, likewise, such as ``"\\n\\nTL;DR:"``."""
     max_prompt_length: PositiveInt | None = None
     """Most tokens of a prompt, the last ones; None for as many as fit."""
     before: bool = True

@@ -66,7 +66,8 @@ def reference_outputs(
     order = [row for _ in rounds for row in draw.permutation(len(prompts)).tolist()]
     chosen = [prompts[row] for row in order[: config.num_samples]]
     most = policy.lengths(settings).most
-    encoded = policy.encode(chosen, policy.prompt_limit(config.max_prompt_length, most))
+    read = [f"{config.prompt_prefix}{prompt}{config.prompt_suffix}" for prompt in chosen]
+    encoded = policy.encode(read, policy.prompt_limit(config.max_prompt_length, most))
     outputs = [""] * len(chosen)
     for rows in by_length([len(ids) for ids in encoded], config.batch_size):
         draws = uniforms(seed, rows, 1, most, stream=[_OF_NORMALIZATION])

@@ -29,6 +29,10 @@ class LearnedPreferenceArgs(JudgeArgs):
     output: Literal["score", "ratings"] | None = None
     """What the logits of a sequence classifier from elsewhere are: one score, or the distribution
     of a rating from 1 on. None for models of the experiment ``reward_model``, which know it."""
+    prompt_prefix: str = ""
+    """Text that the policy's prompts begin with and the reward model does not read."""
+    prompt_suffix: str = ""
+    """Text that the policy's prompts end with, likewise."""
     sigmoid: bool = False
     """Whether the reward is the sigmoid of the score, from 0 to 1."""
 
@@ -51,10 +55,15 @@ class LearnedPreference(Metric[LearnedPreferenceArgs]):
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
         """[N] rewards, and [N] stds where the model gives them."""
-        means, stds = self._model.moments(texts.prompts, texts.outputs)
+        args = self.args
+        prompts = [
+            prompt.removeprefix(args.prompt_prefix).removesuffix(args.prompt_suffix)
+            for prompt in texts.prompts
+        ]
+        means, stds = self._model.moments(prompts, texts.outputs)
         if self._model.spec.output == "ratings":
             return {REWARD: means, STD: stds}
-        return {REWARD: 1 / (1 + np.exp(-means)) if self.args.sigmoid else means}
+        return {REWARD: 1 / (1 + np.exp(-means)) if args.sigmoid else means}
 
     @functools.cached_property
     def _model(self) -> RewardModel:

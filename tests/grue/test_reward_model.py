@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from common.config import resolve
 from common.errors import Interrupted, UserError
 from common.experiment import Context
 from common.run_folder import RunFolder, read_json, read_json_lines
+from grue.judges.options import JudgeArgs
+from grue.judges.reward_model import RewardSpec, load_reward_model
 from grue.part_config import RewardConfig
 from grue.preference_data import Choice
 from grue.reward_model import RewardModelRun
@@ -290,6 +293,30 @@ def test_long_texts_are_cut_or_dropped(base: Path, tmp_path: Path) -> None:
     (data / "train.jsonl").write_text(json.dumps(long) + "\n")
     with pytest.raises(UserError, match="the split 'train' has no examples that are short enough"):
         run_of(tmp_path / "c", configuration(base, data, "pairwise", alg=pairs, too_long="drop"))
+
+
+def test_the_judge_reads_prompts_without_what_is_for_the_policy_alone(trained: Path) -> None:
+    plain = reward(trained / "model")(texts(["cat"], prompts=["the dog"]))
+    around = {"prompt_prefix": "Article: ", "prompt_suffix": " TL;DR:"}
+    prompts = ["Article: the dog TL;DR:"]
+    found = reward(trained / "model", **around)(texts(["cat"], prompts=prompts))
+    assert found == plain != reward(trained / "model")(texts(["cat"], prompts=prompts))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "response", "text"),
+    [("a", "b", "a-b"), ("a ", "b", "a b"), ("a", "\nb", "a\nb"), ("", "b", "b"), ("a", "", "a")],
+)
+def test_prompt_and_response_are_joined_once(prompt: str, response: str, text: str) -> None:
+    assert RewardSpec(separator="-").text(prompt, response) == text
+
+
+def test_gain_and_bias_move_a_rating_and_scale_its_std(tmp_path: Path) -> None:
+    model = load_reward_model(str(save_classifier(tmp_path, num_labels=10)), "name",
+                              JudgeArgs(), "ratings")  # fmt: skip
+    model.spec = replace(model.spec, gain=-2.0, bias=1.0)
+    (mean,), (std,) = model.moments_of_logits(np.zeros((1, 10)))
+    assert (mean, std) == pytest.approx((1 - 2 * 5.5, 2 * 2.872281), abs=1e-6)
 
 
 def test_models_of_another_kind_are_refused(trained: Path, tmp_path: Path) -> None:
