@@ -5,6 +5,7 @@ from grue.classifier_config import ClassifierConfig
 from grue.config import ExtractConfig, FinetuneConfig
 from grue.new_model_config import NewModelConfig
 from grue.published import means_extraction, means_finetuning, mended
+from grue.reward_model_config import RewardModelConfig
 
 EXPERIMENTS.register("grue_extract")(
     Experiment(
@@ -44,6 +45,15 @@ EXPERIMENTS.register("grue_classifier")(
         config=ClassifierConfig,
         run="grue.classifier:run",
         preflight="grue.classifier:check",
+        unit="step",
+        files={"model": "model"},
+    )
+)
+EXPERIMENTS.register("reward_model")(
+    Experiment(
+        config=RewardModelConfig,
+        run="grue.reward_model:run",
+        preflight="grue.reward_model:check",
         unit="step",
         files={"model": "model"},
     )

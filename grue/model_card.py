@@ -9,10 +9,13 @@ import yaml
 
 from grue.classifier_config import ClassifierConfig
 from grue.config import FinetuneConfig
+from grue.reward_model_config import RewardModelConfig
 
 
 def model_card(
-    config: FinetuneConfig | ClassifierConfig, model_name: str, metrics: Mapping[str, float]
+    config: FinetuneConfig | ClassifierConfig | RewardModelConfig,
+    model_name: str,
+    metrics: Mapping[str, float],
 ) -> str:
     """A model card in the hub's form: what was trained on what, how, and what came of it."""
     header = yaml.safe_dump({"base_model": model_name, "datasets": [config.datapool.id],

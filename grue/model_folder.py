@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from common.run_folder import RunFolder
@@ -15,13 +16,22 @@ if TYPE_CHECKING:
 MODEL = "model"
 
 
-def save_model(folder: RunFolder, policy: Policy | Classifier, card: str) -> None:
-    """Puts the model, its tokenizer and its card into the run's folder, whole or not at all."""
+def save_model(
+    folder: RunFolder,
+    policy: Policy | Classifier,
+    card: str,
+    files: Mapping[str, str] | None = None,
+) -> None:
+    """Puts the model, its tokenizer and its card into the run's folder, whole or not at all.
+
+    ``files`` are texts that stand beside them, by name.
+    """
     beside, target = folder.path / f".{MODEL}", folder.path / MODEL
     shutil.rmtree(beside, ignore_errors=True)
     model = merged(policy.model)
     model.save_pretrained(beside)
     policy.tokenizer.save_pretrained(beside)
-    (beside / "README.md").write_text(card, encoding="utf-8")
+    for name, text in {"README.md": card, **(files or {})}.items():
+        (beside / name).write_text(text, encoding="utf-8")
     shutil.rmtree(target, ignore_errors=True)
     beside.replace(target)

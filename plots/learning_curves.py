@@ -71,6 +71,8 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     metrics = _metrics(loaded, options.metrics)
     groups = named_groups(loaded)
     points = statistics(groups, metrics)
+    drawn = set(points["line"])
+    groups = [group for group in groups if group[0] in drawn]
     with canvas.styled():
         columns = 2 if len(metrics) == 4 else min(len(metrics), 3)
         legend = _legend(groups, points, width=columns * _PANEL[0])

@@ -57,6 +57,11 @@ class Classifier:
         """Ids of each text, the end of long ones; one token at least."""
         return self._encoded("left", list(texts))
 
+    def are_too_long(self, texts: Sequence[str]) -> list[bool]:
+        """[N] whether a text has more tokens than are read."""
+        found: Any = self.tokenizer(list(texts), verbose=False)["input_ids"]
+        return [len(ids) > self.max_length for ids in found]
+
     def _encoded(self, cut: Side, *texts: list[str]) -> list[Encoded]:
         if not texts[0]:
             return []

@@ -64,24 +64,25 @@ def load_model(
     kind = AutoModelForCausalLM if model_type == "causal" else AutoModelForSeq2SeqLM
     dtype = getattr(torch, options.dtype)
     config = loaded(AutoConfig.from_pretrained, name, "model_name")
-    dropped = {} if dropout else _dropout(config)
+    dropped = {} if dropout else dropouts(config)
     config.update(dict.fromkeys(dropped, 0.0))
     with seeded(seed):
         if options.init == "random":
             model = kind.from_config(config).to(dtype)
         else:
-            _check_weights(name)
+            check_weights(name, "model_name", "alg.policy.init")
             model = loaded(kind.from_pretrained, name, "model_name", config=config, dtype=dtype)
         model.config = copy.deepcopy(model.config)  # the layers keep theirs
         model.config.update(dropped)
         if model.loss_type is None:  # a class name that the library cannot read it from
             model.loss_type = "ForCausalLM"
         if options.lora is not None:
-            model = _with_adapters(model, options.lora, model_type, dropout=dropout)
+            task = "CAUSAL_LM" if model_type == "causal" else "SEQ_2_SEQ_LM"
+            model = with_adapters(model, options.lora, task, dropout=dropout, key="alg.policy.lora")
     return model.eval()
 
 
-def _dropout(config: Any) -> dict[str, float]:
+def dropouts(config: Any) -> dict[str, float]:
     """An architecture's probabilities of dropout, by name."""
     return {
         name: value
@@ -95,12 +96,17 @@ def merged(model: Any) -> PreTrainedModel:
     return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
 
 
-def _check_weights(name: str) -> None:
+def check_weights(name: str, key: str, init_key: str | None = None) -> None:
+    """Looks for the weights of a local model, the value of ``key``.
+
+    Raises:
+        UserError: it has none; ``init_key`` is the key that asks for random ones.
+    """
     folder = Path(name)
     if folder.is_dir() and not has_weights(folder):
+        random = "" if init_key is None else f", or start from random ones with {init_key}=random"
         raise UserError(
-            f"'model_name' = '{name}': the folder holds no weights; give one that does, or start "
-            "from random ones with alg.policy.init=random"
+            f"'{key}' = '{name}': the folder holds no weights; give one that does{random}"
         )
 
 
@@ -116,15 +122,25 @@ def loaded(load: Any, name: str, key: str, **options: Any) -> Any:
         ) from error
 
 
-def _with_adapters(
-    model: PreTrainedModel, lora: LoraConfig, model_type: ModelType, *, dropout: bool
+def with_adapters(
+    model: PreTrainedModel, lora: LoraConfig, task_type: str, *, dropout: bool, key: str
 ) -> Any:
+    """The model with adapters, which are trained alone but for a new head.
+
+    Args:
+        model: changed in place.
+        lora: what the adapters are like.
+        task_type: peft's name of what the model does, such as ``CAUSAL_LM``.
+        dropout: whether the adapters drop activations as ``lora`` says.
+        key: where ``lora`` stands in the configuration.
+
+    Raises:
+        UserError: peft is not installed, or the model has no such layers.
+    """
     try:
         import peft
     except ImportError:
-        raise UserError(
-            "'alg.policy.lora': needs the package 'peft': python -m pip install peft"
-        ) from None
+        raise UserError(f"'{key}': needs the package 'peft': python -m pip install peft") from None
     from transformers.pytorch_utils import Conv1D
 
     config = peft.LoraConfig(
@@ -133,9 +149,9 @@ def _with_adapters(
         lora_dropout=lora.dropout if dropout else 0.0,
         target_modules=list(lora.target_modules) if lora.target_modules else None,
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
-        task_type="CAUSAL_LM" if model_type == "causal" else "SEQ_2_SEQ_LM",
+        task_type=task_type,
     )
     try:
         return peft.get_peft_model(model, config)
     except ValueError as error:
-        raise UserError(f"'alg.policy.lora.target_modules': {error}") from error
+        raise UserError(f"'{key}.target_modules': {error}") from error

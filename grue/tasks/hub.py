@@ -34,10 +34,14 @@ class Hub:
         Raises:
             HubError: the data set is not there or the hub cannot be reached.
         """
+        return self.load_named(SPLIT_NAMES[split])
+
+    def load_named(self, split: str) -> Dataset:
+        """Like `load`, for a split by the data set's own name for it."""
         import datasets
 
         try:
-            return datasets.load_dataset(self.id, **self.options, split=SPLIT_NAMES[split])
+            return datasets.load_dataset(self.id, **self.options, split=split)
         except Exception as error:  # the library raises many kinds, network errors among them
             found = f"{type(error).__name__}: {error}"
             raise HubError(

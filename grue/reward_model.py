@@ -1,0 +1,250 @@
+"""Training of a reward model on a task's preferences."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from common.devices import run_device
+from common.errors import Problem, UserError
+from common.experiment import Context
+from common.nested import key_path
+from common.plan import Run
+from common.run_folder import write_json
+from common.seeding import seed_everything
+from grue import preflight, reward_stats
+from grue.inputs import load_inputs
+from grue.judges.classifier import Classifier
+from grue.judges.reward_model import FILE, RewardModel, RewardSpec
+from grue.model_card import model_card
+from grue.model_folder import save_model
+from grue.policies.loading import check_weights, load_tokenizer
+from grue.preference_examples import Examples, make_examples
+from grue.preference_objectives import make_objective
+from grue.reward_model_config import RewardModelConfig
+from grue.reward_module import Row, collate, load_module
+from grue.reward_normalization import gain_and_bias, reference_outputs
+from grue.tasks.task import Split
+from grue.tracking import Tracker
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+    from grue.algorithms.supervised import TrainerState
+
+log = logging.getLogger(__name__)
+
+_LOW_STD = 1e-2
+"""Reward std below which a prompt counts as low, in units of the reward."""
+
+
+def check(runs: Sequence[Run]) -> list[Problem]:
+    """What is wrong with the data, tokenizers, models and arguments, as far as they are here."""
+    problems = preflight.check(runs)
+    for run in runs:
+        assert isinstance(run.config, RewardModelConfig)
+        elsewhere = {key_path(reference.key) for reference in run.references}
+        problems += [problem.at(run.where) for problem in _of_run(run.config, elsewhere)]
+    return problems
+
+
+def _of_run(config: RewardModelConfig, elsewhere: set[str]) -> Iterator[Problem]:
+    """``elsewhere`` are the keys whose files earlier stages make."""
+    looks: list[Any] = [lambda: _training_arguments(config, torch.device("cpu"), seed=0)]
+    if "alg.model_name" not in elsewhere and config.alg.init == "pretrained":
+        name = config.alg.model_name
+        looks.append(lambda: check_weights(name, "alg.model_name", "alg.init"))
+    if config.normalize is not None and "normalize.model_name" not in elsewhere:
+        reference = config.normalize.model_name
+        looks.append(lambda: check_weights(reference, "normalize.model_name"))
+    if config.datapool.args.get("path") and "datapool.args.path" not in elsewhere:
+        looks.append(lambda: _examples(config, "train", seed=0))
+    for look in looks:
+        try:
+            look()
+        except UserError as error:
+            yield Problem(str(error))
+
+
+def run(config: RewardModelConfig, context: Context) -> float | None:
+    """Trains; the score is the accuracy on the validation split (of ratings, the correlation)."""
+    return RewardModelRun(config, context).run()
+
+
+class RewardModelRun:
+    """A run that trains a reward model."""
+
+    def __init__(self, config: RewardModelConfig, context: Context) -> None:
+        self.config = config
+        self.context = context
+        self.folder = context.folder
+        self.tracker = Tracker(config, context.folder)
+        self.device = run_device(context.gpu_ids)
+        self.objective = make_objective(config.alg.loss)
+        tokenizer = load_tokenizer(config.tokenizer)
+        self.module = load_module(config.alg, tokenizer, self.objective, seed=context.seed)
+        self.module.to(self.device)
+        self.classifier = Classifier(
+            self.module.model,
+            tokenizer,
+            batch_size=config.eval_batch_size,
+            max_length=config.tokenizer.max_length,
+        )
+        self.spec = replace(_spec(config), max_length=self.classifier.max_length)
+        self.data = {split: self._load(split) for split in _SPLITS}
+        self.normalization: dict[str, dict[str, float]] = {}
+
+    def run(self) -> float | None:
+        """Makes what is left of the run."""
+        from grue.algorithms import supervised
+
+        seed_everything(self.context.seed)
+        done = supervised.steps_done(self.folder.checkpoints)
+        self.tracker.begin(done)
+        try:
+            # 1. Rewards of the reference policy's outputs get the mean and std of the labels.
+            normalize = self.config.normalize
+            if normalize is not None and normalize.before:
+                self._normalize("before", *self.objective.scale(self.data["train"].targets))
+            # 2. Training.
+            if not self.tracker.has(0, "val/"):
+                self.tracker.add(0, 0.0, self._evaluate())
+            state = self._train()
+            found = self._evaluate()
+            self.tracker.add(state.global_step, float(state.epoch or 0.0), found)
+            # 3. They get mean 0 and std 1.
+            if normalize is not None and normalize.after:
+                self._normalize("after", 0.0, 1.0)
+        finally:
+            self.tracker.close()
+        return self._finish(found)
+
+    def _load(self, split: Split) -> Examples:
+        """The split's examples, without those that are too long if so configured."""
+        found = _examples(self.config, split, seed=self.context.seed)
+        if self.config.too_long == "drop":
+            whole = len(found)
+            found = found.without(np.array(self.classifier.are_too_long(found.texts)))
+            log.info("%s: %d of %d examples are left out, a text is longer than %d tokens", split,
+                     whole - len(found), whole, self.classifier.max_length)  # fmt: skip
+        if not len(found):
+            raise UserError(
+                f"'datapool': the split '{split}' has no examples"
+                + (" that are short enough" if self.config.too_long == "drop" else "")
+            )
+        return found
+
+    def _train(self) -> TrainerState:
+        from grue.algorithms import supervised
+
+        data = self.data["train"]
+        encoded = self.classifier.encode(data.texts)
+        rows: list[Row] = [
+            {"texts": [encoded[place] for place in places], "target": float(target)}
+            for places, target in zip(data.responses, data.targets, strict=True)
+        ]
+        return supervised.fit(
+            self.module,
+            rows,
+            functools.partial(collate, pad_token=self.classifier.tokenizer.pad_token_id or 0),
+            _training_arguments(
+                self.config, self.device, seed=self.context.seed, folder=self.folder.checkpoints
+            ),
+            context=self.context,
+            tracker=self.tracker,
+            evaluate=lambda label: self._evaluate(),
+        )
+
+    @torch.no_grad()
+    def _evaluate(self) -> dict[str, float]:
+        """Mean loss, accuracy, calibration and reward std per prompt on the validation split."""
+        data = self.data["val"]
+        logits = self.classifier.logits(data.texts)  # [N n, C]
+        outputs = self.module.outputs(torch.from_numpy(logits[data.responses]))
+        targets = torch.from_numpy(data.targets)
+        size = self.config.eval_batch_size
+        batches = zip(outputs.split(size), targets.split(size), strict=True)
+        losses = [self.objective.loss(*batch) for batch in batches]
+        found = {
+            "loss": float(torch.cat(losses).mean()),
+            **self.objective.measures(outputs, targets),
+            **self._reward_std(logits),
+        }
+        return {f"val/{name}": value for name, value in found.items()}
+
+    def _reward_std(self, logits: np.ndarray[Any, Any]) -> dict[str, float]:
+        """How far the rewards of the responses to one prompt deviate, if there are several."""
+        num_responses = self.data["val"].num_responses
+        if num_responses < 2:
+            return {}
+        rewards = self._reward_model().moments_of_logits(logits)[0].reshape(-1, num_responses)
+        found = reward_stats.summary(
+            rewards, ddof=1, zero_tol=0.0, low_std=_LOW_STD, group_sizes=()
+        )
+        names = ("reward_std/per_input_mean", "reward_std/between_inputs")
+        return {name: found[name] for name in names if found[name] is not None}
+
+    def _normalize(self, moment: str, mean: float, std: float) -> None:
+        """Sets gain and bias by the reference policy's outputs."""
+        rewards = self._reward_model(scaled=False).moments(*self._reference_outputs)[0]
+        gain, bias = gain_and_bias(rewards, mean, std)
+        self.module.set_scale(gain, bias)
+        self.normalization[moment] = {
+            "mean": float(rewards.mean()), "std": float(rewards.std()), "gain": gain, "bias": bias
+        }  # fmt: skip
+        log.info("normalised %s training: rewards of %d outputs had mean %.4g and std %.4g",
+                 moment, len(rewards), rewards.mean(), rewards.std())  # fmt: skip
+
+    @functools.cached_property
+    def _reference_outputs(self) -> tuple[list[str], list[str]]:
+        assert self.config.normalize is not None
+        inputs = load_inputs(self.config.datapool, "train", seed=self.context.seed)
+        return reference_outputs(
+            self.config.normalize, inputs.prompts(), seed=self.context.seed, device=self.device
+        )
+
+    def _reward_model(self, *, scaled: bool = True) -> RewardModel:
+        """The model as it is, with its gain and bias or with 1 and 0."""
+        gain, bias = self.module.scale() if scaled else (1.0, 0.0)
+        return RewardModel(self.classifier, replace(self.spec, gain=gain, bias=bias))
+
+    def _finish(self, found: dict[str, float]) -> float | None:
+        """Saves the model and the summary; gives the score, None where it is undefined."""
+        card = model_card(self.config, self.config.alg.model_name, found)
+        spec = self._reward_model().spec
+        save_model(self.folder, self.classifier, card, {FILE: spec.as_json()})
+        measured = found[f"val/{self.objective.score}"]
+        score = measured if math.isfinite(measured) else None
+        summary = {"score": score, "last": found, "normalization": self.normalization}
+        write_json(self.folder.summary, summary)
+        return score
+
+
+_SPLITS: tuple[Split, ...] = ("train", "val")
+
+
+def _spec(config: RewardModelConfig) -> RewardSpec:
+    """How the model will be asked, as far as the keys say."""
+    ratings = config.alg.loss.id == "probabilistic"
+    return RewardSpec("ratings" if ratings else "score", config.separator)
+
+
+def _examples(config: RewardModelConfig, split: Split, *, seed: int) -> Examples:
+    samples = load_inputs(config.datapool, split, seed=seed).samples
+    return make_examples(samples, make_objective(config.alg.loss), _spec(config))
+
+
+def _training_arguments(
+    config: RewardModelConfig, device: torch.device, *, seed: int, folder: Path = Path()
+) -> TrainingArguments:
+    from grue.algorithms.supervised import training_arguments
+
+    return training_arguments(config.alg.training_args, Path(folder), seed=seed, device=device)

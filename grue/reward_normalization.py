@@ -1,0 +1,78 @@
+"""Gain and bias that give a reference policy's outputs a chosen mean and std of reward.
+
+The outputs are those of the untrained language model, whole and unfiltered, as in arXiv 1909.08593.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from common.errors import UserError
+from grue.model_config import ModelOptions, TokenizerConfig
+from grue.policies.loading import load_model, load_tokenizer
+from grue.policies.policy import Policy, by_length
+from grue.policies.streams import uniforms
+
+if TYPE_CHECKING:
+    from grue.reward_model_config import NormalizeConfig
+
+_OF_NORMALIZATION = 2**32
+"""Stands for this occasion among the streams of random numbers of a run."""
+
+
+def gain_and_bias(
+    rewards: NDArray[np.float64], mean: float = 0.0, std: float = 1.0
+) -> tuple[float, float]:
+    """The g and b for which ``g rewards + b`` have this mean and std (ddof 0).
+
+    Args:
+        rewards: [N] with gain 1 and bias 0.
+        mean: m*, in units of the normalised reward.
+        std: s*, likewise.
+
+    Raises:
+        UserError: all rewards are equal, or one is not finite.
+    """
+    found = rewards.mean(), rewards.std()
+    if not np.isfinite(found).all() or found[1] == 0:
+        raise UserError(
+            f"'normalize': {len(rewards)} outputs of the reference policy have rewards of mean "
+            f"{found[0]:g} and standard deviation {found[1]:g}, which no gain brings to "
+            f"{std:g}; draw longer or more outputs ('normalize.generation_kwargs', "
+            "'normalize.num_samples')"
+        )
+    gain = std / found[1]
+    return float(gain), float(mean - gain * found[0])
+
+
+def reference_outputs(
+    config: NormalizeConfig, prompts: Sequence[str], *, seed: int, device: torch.device
+) -> tuple[list[str], list[str]]:
+    """[N] prompts, drawn from the given ones, and [N] outputs of the reference policy for them.
+
+    A prompt is drawn again only where there are fewer than N.
+    """
+    tokenizer = load_tokenizer(TokenizerConfig(model_name=config.model_name))
+    model = load_model(config.model_name, config.model_type, ModelOptions(), seed=seed)
+    policy = Policy(model, tokenizer, device)
+    settings = config.generation_kwargs
+    draw = np.random.default_rng([seed, _OF_NORMALIZATION])
+    rounds = range(0, config.num_samples, len(prompts))
+    order = [row for _ in rounds for row in draw.permutation(len(prompts)).tolist()]
+    chosen = [prompts[row] for row in order[: config.num_samples]]
+    most = policy.lengths(settings).most
+    read = [f"{config.prompt_prefix}{prompt}{config.prompt_suffix}" for prompt in chosen]
+    encoded = policy.encode(read, policy.prompt_limit(config.max_prompt_length, most))
+    outputs = [""] * len(chosen)
+    for rows in by_length([len(ids) for ids in encoded], config.batch_size):
+        draws = uniforms(seed, rows, 1, most, stream=[_OF_NORMALIZATION])
+        samples = policy.sample([encoded[row] for row in rows], draws, settings)
+        texts = policy.decode([found[0] for found in samples])
+        for row, text in zip(rows, texts, strict=True):
+            outputs[row] = settings.processed(text)
+    return chosen, outputs

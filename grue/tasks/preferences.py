@@ -1,0 +1,139 @@
+"""Preferences between responses, from the hub or from local files of several forms."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field, Strict
+
+from common.config import OptionalText, Seed
+from common.errors import Problem, UserError
+from common.fit_config import PositiveInt
+from grue.model_config import ModelName
+from grue.preference_data import Choice, Decode, Row, choices_of_rows
+from grue.tasks.hub import Hub
+from grue.tasks.local_files import at_path, has_split, read_rows, split_file
+from grue.tasks.task import TASKS, Sample, Split, Task, TaskArgs
+
+_IDS_OF = "gpt2"
+
+
+class PreferencesArgs(TaskArgs):
+    """The keys of the task of preferences."""
+
+    hub_id: OptionalText = None
+    """Data set of the hub, such as ``esfrankel17/HelpSteer2_binarized``; None for ``path``."""
+    hub_split: str = "train"
+    """Its split, such as ``average_rating_split``."""
+    hub_file: OptionalText = None
+    """One file of it, for data sets that are plain files: ``sentiment/offline_5k.json`` of
+    ``vwxyzjn/lm-human-preferences``."""
+    held_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the rows of a single file or hub split that are held out: they are the validation
+    and the test split."""
+    shuffle_seed: Seed = None
+    """Draws the rows that are held out, as ``datasets`` does; None (or -1) takes the last ones."""
+    num_train: PositiveInt | None = None
+    """The first rows, as many as this, are for training and all others are held out; None leaves
+    it to ``held_out``."""
+    rating_scale: Annotated[tuple[float, float], Strict(False)] | None = None
+    """Smallest and largest rating; others are refused. None for no limits."""
+    prompt_shorter_than: PositiveInt | None = None
+    """Only rows whose prompt has fewer characters are kept; None keeps all."""
+    token_ids_of: ModelName = _IDS_OF
+    """Tokenizer of rows whose texts are token ids; ids beyond its vocabulary are padding."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Two sources or none, and two ways to hold rows out."""
+        yield from super().problems()
+        if (self.path is None) == (self.hub_id is None):
+            yield Problem("give either this key or 'hub_id'", "path", self.path)
+        if self.num_train is not None and (self.held_out or self.shuffle_seed is not None):
+            yield Problem("stands beside 'held_out' or 'shuffle_seed'; give one way to hold rows "
+                          "out", "num_train", self.num_train)  # fmt: skip
+        if self.rating_scale is not None and self.rating_scale[0] >= self.rating_scale[1]:
+            yield Problem("must be [smallest, largest]", "rating_scale", self.rating_scale)
+
+
+@TASKS.register("preferences")
+class Preferences(Task[PreferencesArgs]):
+    """Rows with a prompt and preferred, ranked or rated responses; see `grue.preference_data`."""
+
+    Args = PreferencesArgs
+
+    def samples(self, split: Split) -> list[Sample]:
+        """One sample per row; an id has the row's place in its source, from 0."""
+        path = self.args.path
+        if path is not None and has_split(path, "val"):
+            own: Split = "val" if split == "test" and not has_split(path, "test") else split
+            choices, _ = self._choices(split_file(path, own))
+            return _samples(choices, split)
+        choices, where = self._choices(None if path is None else split_file(path, "train"))
+        train, held_out = self._parts(len(choices), where)
+        return _samples([choices[row] for row in (train if split == "train" else held_out)], split)
+
+    def _choices(self, file: Path | None) -> tuple[list[tuple[int, Choice]], str]:
+        """The choices of a file or of the hub with their places, and the name of the source."""
+        args = self.args
+        where = f"'datapool.args.hub_id' = '{args.hub_id}'" if file is None else at_path(file)
+        rows = self._hub_rows() if file is None else read_rows(file)
+        found = choices_of_rows(rows, where, decode=self._decode, scale=args.rating_scale)
+        limit = args.prompt_shorter_than or math.inf
+        return [pair for pair in enumerate(found) if len(pair[1].prompt) < limit], where
+
+    def _parts(self, count: int, where: str) -> tuple[Sequence[int], Sequence[int]]:
+        """The rows for training, and those that are held out."""
+        args = self.args
+        if args.num_train is not None:
+            if count < args.num_train:
+                raise UserError(f"{where}: has {count} rows, and 'datapool.args.num_train' asks "
+                                f"for {args.num_train}")  # fmt: skip
+            return range(args.num_train), range(args.num_train, count)
+        size = math.ceil(args.held_out * count)
+        if args.shuffle_seed is None:
+            return range(count - size), range(count - size, count)
+        # The order of `datasets.Dataset.train_test_split`.
+        order = np.random.default_rng(args.shuffle_seed).permutation(count).tolist()
+        return order[size:], order[:size]
+
+    def _hub_rows(self) -> list[Row]:
+        args = self.args
+        options = {} if args.hub_file is None else {"data_files": args.hub_file}
+        rows: list[Row] = Hub(args.hub_id or "", options).load_named(args.hub_split).to_list()
+        return rows
+
+    @functools.cached_property
+    def _decode(self) -> Decode:
+        """Loads the tokenizer at the first row of token ids."""
+        tokenizer = functools.cache(lambda: _tokenizer(self.args.token_ids_of))
+
+        def decode(ids: Sequence[int]) -> str:
+            known = [token for token in ids if token < len(tokenizer())]
+            text: str = tokenizer().decode(
+                known, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
+            return text
+
+        return decode
+
+
+def _tokenizer(name: str) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"'datapool.args.token_ids_of' = '{name}': cannot be loaded ({reason}), and the rows "
+            "hold token ids; name the tokenizer that made them"
+        ) from error
+
+
+def _samples(choices: Sequence[tuple[int, Choice]], split: Split) -> list[Sample]:
+    return [choice.as_sample(f"{split}_{place}") for place, choice in choices]
