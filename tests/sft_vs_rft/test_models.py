@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import math
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import torch
 from common.errors import UserError
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.data import Data, make_data
-from sft_vs_rft.images import _read_pickle
 from sft_vs_rft.inputs import TextInputs
 from sft_vs_rft.model_names import VISION_MODELS
 from sft_vs_rft.models import build_model, vision_model
@@ -167,41 +165,6 @@ def test_model_types_and_data_must_go_together(workplace: Workplace) -> None:
     base = {"dataset": "cifar10", "model_type": "resnet8"}
     outcome = workplace.run_plan(workplace.write_plan(configurations=[{"base_config": base}]))
     assert "'model_type' = 'resnet8': unknown; did you mean 'resnet18'?" in outcome.err
-
-
-class Dangerous:
-    def __reduce__(self) -> Any:
-        return (Path.touch, (Path("executed"),))
-
-
-def test_cifar_pickles_are_read_without_running_code(tmp_path: Path) -> None:
-    path = tmp_path / "data_batch_1"
-    path.write_bytes(pickle.dumps({b"data": Dangerous()}))
-    with pytest.raises(UserError, match="not a pickle of plain arrays, refused: it holds a"):
-        _read_pickle(path)
-    path.write_bytes(pickle.dumps({b"data": np.arange(3), b"labels": [1, 2]}, protocol=2))
-    assert _read_pickle(path)[b"data"].tolist() == [0, 1, 2]
-
-
-def test_cifar_from_a_folder(tmp_path: Path) -> None:
-    folder = tmp_path / "cifar-100-python"
-    folder.mkdir()
-    for part, size in (("train", 60), ("test", 20)):
-        batch = {
-            b"data": np.full((size, 3072), 255, dtype=np.uint8),
-            b"fine_labels": [i % 100 for i in range(size)],
-            b"coarse_labels": [i % 20 for i in range(size)],
-        }
-        (folder / part).write_bytes(pickle.dumps(batch, protocol=2))
-    base = {"model_type": "mlp", "data_dir": str(tmp_path), "num_train_samples": 0}
-    coarse = data_of(ControlledConfig(dataset="cifar100coarse", **base))  # type: ignore[arg-type]
-    assert coarse.num_classes == 20
-    assert coarse.train_labels.tolist() == [i % 20 for i in range(60)]
-    assert coarse.train_inputs.values[0, :, 0, 0].tolist() == pytest.approx(
-        [(1 - mean) / std for mean, std in ((0.507, 0.267), (0.486, 0.256), (0.44, 0.276))]
-    )
-    fine = data_of(ControlledConfig(dataset="cifar100", **base))  # type: ignore[arg-type]
-    assert fine.num_classes == 100
 
 
 def test_the_real_packs_load_by_plan_keys_alone(data_dir: Path) -> None:
