@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -81,65 +78,6 @@ def test_bert_sizes(name: str, parameters: float) -> None:
     with torch.device("meta"):
         model = build_model(config, (), 6)
     assert sum(p.numel() for p in model.parameters()) == pytest.approx(parameters, rel=0.01)
-
-
-def test_labels_are_scores_rounded_half_to_even(bert: str, pairs: Path) -> None:
-    rows = [{"sentence1": "a", "sentence2": "b", "label": label}
-            for label in (0.5, 1.5, 2.4, 2.5, 4.6, 5.0)]  # fmt: skip
-    text = "".join(json.dumps(row) + "\n" for row in rows)
-    (pairs / "train.jsonl").write_text(text)
-    assert data_of(stsb(bert, pairs)).train_labels.tolist() == [0, 2, 2, 2, 5, 5]
-
-
-def test_chunks_hold_like_lengths_and_little_padding(bert: str, pairs: Path) -> None:
-    inputs = data_of(stsb(bert, pairs)).train_inputs
-    assert isinstance(inputs, TextInputs)
-    positions = torch.randperm(120)
-    chunks = inputs.chunks(positions, 64)
-    assert sorted(torch.cat(chunks).tolist()) == list(range(120))
-    assert max(map(len, chunks)) <= 32
-    masks = [inputs.take(chunk)["attention_mask"] for chunk in chunks]
-    padding = 1 - sum(int(m.sum()) for m in masks) / sum(m.numel() for m in masks)
-    assert padding < 0.25
-
-
-def test_padding_does_not_change_logits(bert: str, pairs: Path) -> None:
-    config = stsb(bert, pairs)
-    inputs = data_of(config).train_inputs
-    torch.manual_seed(0)
-    model = build_model(config, (), 6).eval()
-    with torch.no_grad():
-        together = model(inputs.take(torch.arange(20)))
-        alone = torch.cat([model(inputs.take(torch.tensor([i]))) for i in range(20)])
-    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_other_formats_hold_the_same(bert: str, pairs: Path, tmp_path: Path, suffix: str) -> None:
-    expected = data_of(stsb(bert, pairs))
-    other = tmp_path / suffix
-    other.mkdir()
-    for part in ("train", "validation"):
-        table = pd.read_json(pairs / f"{part}.jsonl", lines=True)
-        path = other / f"{part}.{suffix}"
-        if suffix == "csv":
-            table.to_csv(path, index=False)
-        else:
-            table.to_parquet(path)
-    found = data_of(stsb(bert, other))
-    assert found.record == expected.record
-    assert isinstance(found.train_inputs, TextInputs)
-    assert isinstance(expected.train_inputs, TextInputs)
-    assert torch.equal(found.train_inputs.ids, expected.train_inputs.ids)
-
-
-def test_missing_columns_and_files_are_named(bert: str, pairs: Path) -> None:
-    (pairs / "validation.jsonl").write_text('{"sentence1": "a", "score": 1}\n')
-    with pytest.raises(UserError, match="validation lacks the columns sentence2, label; needed"):
-        data_of(stsb(bert, pairs))
-    (pairs / "validation.jsonl").unlink()
-    with pytest.raises(UserError, match=r"there is none of .*validation.jsonl"):
-        data_of(stsb(bert, pairs))
 
 
 def test_bert_trains_equally_with_diagnostics_on_and_off(
