@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from common.errors import UserError
-from sft_vs_rft.model_names import BERT_PREFIX
+from common.hub import forgo_if_absent
+from sft_vs_rft.model_names import BERT_PREFIX, ModelError
+
+if TYPE_CHECKING:
+    from transformers import BertConfig
+
+_LONGEST = 512  # tokens of a pair, as published
 
 _SIZES = {
     "bert-tiny": {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 2},
@@ -44,29 +50,56 @@ def bert(model_type: str, num_classes: int) -> nn.Module:
     Weights are random, by Hugging Face's own initialisation; there is no dropout.
 
     Raises:
-        UserError: there is no such configuration.
+        ModelError: there is no such configuration, or no model of it.
     """
+    config = _configuration(model_type)
+    config.update(_NO_DROPOUT)
+    config.num_labels = num_classes
+    try:
+        return BertClassifier(config)
+    except Exception as error:  # what a wrong size raises depends on the layer
+        raise ModelError(model_type, f"no model can be made of its sizes ({_why(error)})") from None
+
+
+def load_tokenizer(model_type: str) -> Any:
+    """The tokenizer that belongs to ``model_type``, for pairs as long as the model takes them.
+
+    Raises:
+        ModelError: it is neither in a folder nor to be had, or does not fit the model.
+    """
+    from transformers import AutoTokenizer
+
+    config = _configuration(model_type)
+    tokenizer = _from_hub_or_folder(AutoTokenizer, model_type)
+    vocabulary = tokenizer.get_vocab()
+    if not vocabulary.keys() - set(tokenizer.all_special_tokens):
+        raise ModelError(model_type, "has no vocabulary; add its vocab.txt or tokenizer.json")
+    if tokenizer.pad_token is None:
+        raise ModelError(model_type, "its tokenizer has no token for padding")
+    largest = max(vocabulary.values())
+    if largest >= config.vocab_size:
+        raise ModelError(
+            model_type,
+            f"its vocabulary goes to {largest}, but 'vocab_size' = {config.vocab_size} in its "
+            "configuration",
+        )
+    if config.type_vocab_size < 2:
+        raise ModelError(model_type, "sentences come in pairs, so 'type_vocab_size' must be 2")
+    tokenizer.padding_side = "right"
+    tokenizer.model_max_length = min(_LONGEST, config.max_position_embeddings)
+    return tokenizer
+
+
+def _configuration(model_type: str) -> BertConfig:
     from transformers import AutoConfig, BertConfig
 
     if model_type in _SIZES:
         sizes = _SIZES[model_type]
-        config = BertConfig(**sizes, intermediate_size=4 * sizes["hidden_size"])
-    else:
-        config = _from_hub_or_folder(AutoConfig, model_type)
-    config.update(_NO_DROPOUT)
-    config.num_labels = num_classes
-    return BertClassifier(config)
-
-
-def load_tokenizer(model_type: str) -> Any:
-    """The tokenizer that belongs to ``model_type``.
-
-    Raises:
-        UserError: it is neither in a folder nor to be had.
-    """
-    from transformers import AutoTokenizer
-
-    return _from_hub_or_folder(AutoTokenizer, model_type)
+        return BertConfig(**sizes, intermediate_size=4 * sizes["hidden_size"])
+    config = _from_hub_or_folder(AutoConfig, model_type)
+    if not isinstance(config, BertConfig):
+        raise ModelError(model_type, f"is a {config.model_type}, and only a bert can be made")
+    return config
 
 
 def _from_hub_or_folder(kind: Any, model_type: str) -> Any:
@@ -75,11 +108,17 @@ def _from_hub_or_folder(kind: Any, model_type: str) -> Any:
         sizes = _SIZES[model_type]
         source = "google/bert_uncased_L-{num_hidden_layers}_H-{hidden_size}_A-{num_attention_heads}"
         source = source.format(**sizes)
+    if not Path(source).is_dir():
+        forgo_if_absent()
     try:
         return kind.from_pretrained(source)
     except Exception as error:  # the hub raises all sorts
-        why = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"'model_type' = '{model_type}': {source} cannot be loaded ({why}); name a folder with "
-            "config.json and vocab.txt as 'bert:<path>'"
+        raise ModelError(
+            model_type,
+            f"{source} cannot be loaded ({_why(error)}); name a folder with config.json and "
+            "vocab.txt as 'bert:<path>'",
         ) from error
+
+
+def _why(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from common.errors import UserError
+from sft_vs_rft import plain_pickle
 from sft_vs_rft.config import DIGITS_SIZES
 from sft_vs_rft.pools import Pool, dense_pool
 
@@ -83,11 +83,11 @@ def _from_torchvision(name: str, data_dir: str, *parts: dict[str, Any]) -> list[
         return [dataset(data_dir, download=True, **part) for part in parts]
     except Exception as error:  # torchvision raises what its downloader does
         _remove_empty(Path(data_dir) / name / "raw", Path(data_dir) / name, Path(data_dir))
-        why = " ".join(str(error).split())
+        why = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"{name} is not in {data_dir} and cannot be downloaded ({why}); put its files where "
-            f"torchvision.datasets.{name}('{data_dir}') finds them, or set 'data_dir' to a folder "
-            "that has them"
+            f"{name} can neither be read from {data_dir} nor be downloaded to it ({why}); put its "
+            f"files where torchvision.datasets.{name}('{data_dir}') finds them, or set 'data_dir' "
+            "to a folder that has them"
         ) from error
 
 
@@ -127,46 +127,23 @@ def _cifar(
 
 
 def _read_batches(paths: list[Path], labels: bytes) -> tuple[Tensor, Tensor]:
-    batches = [_read_pickle(path) for path in paths]
-    try:
-        images = np.concatenate([batch[b"data"] for batch in batches]).reshape(-1, 3, 32, 32)
-        targets = np.concatenate([batch[labels] for batch in batches])
-    except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{paths[0].parent}: not CIFAR's files: {error!r}") from None
-    return torch.from_numpy(images), torch.from_numpy(targets)
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Reads arrays and plain containers, and refuses every other object."""
-
-    _ADMITTED = frozenset(
-        {
-            ("numpy.core.multiarray", "_reconstruct"),
-            ("numpy._core.multiarray", "_reconstruct"),
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-            ("_codecs", "encode"),
-        }
+    """The images [n, 3, 32, 32] and labels [n] of some of CIFAR's files, one after the other."""
+    images, targets = [], []
+    for path in paths:
+        batch = plain_pickle.read(path)
+        try:
+            images.append(np.asarray(batch[b"data"]).reshape(-1, 3, 32, 32))
+            targets.append(np.asarray(batch[labels]))
+        except (KeyError, ValueError, TypeError) as error:
+            raise UserError(f"{path}: not one of CIFAR's files: {error!r}") from None
+        if images[-1].dtype != np.uint8 or targets[-1].dtype.kind not in "ui":
+            raise UserError(f"{path}: images must be bytes, and labels whole numbers")
+        if targets[-1].shape != (len(images[-1]),):
+            raise UserError(f"{path}: {len(images[-1])} images, but {targets[-1].size} labels")
+    return (
+        torch.from_numpy(np.concatenate(images)),
+        torch.from_numpy(np.concatenate(targets).astype(np.int64)),
     )
-
-    def find_class(self, module: str, name: str) -> Any:
-        """The admitted object of this name."""
-        if (module, name) not in self._ADMITTED:
-            raise pickle.UnpicklingError(f"it holds a {module}.{name}")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
-
-
-def _read_pickle(path: Path) -> dict[bytes, Any]:
-    try:
-        with path.open("rb") as file:
-            batch = _PlainUnpickler(file, encoding="bytes").load()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (pickle.UnpicklingError, EOFError, ValueError, AttributeError) as error:
-        raise UserError(f"{path}: not a pickle of plain arrays, refused: {error}") from None
-    if not isinstance(batch, dict):
-        raise UserError(f"{path}: not one of CIFAR's files")
-    return batch
 
 
 _CIFAR10_FILES = ([f"data_batch_{number}" for number in range(1, 6)], ["test_batch"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from common.errors import UserError
 from common.registry import suggestion
 
 BERT_PREFIX = "bert:"
@@ -17,6 +18,13 @@ VISION_MODELS = {
 """torchvision's names of the published ones."""
 BERT_SIZES = ("bert-tiny", "bert-mini", "bert-small", "bert-medium")
 MODEL_TYPES = ("mlp", *VISION_MODELS, *BERT_SIZES)
+
+
+class ModelError(UserError):
+    """A model that cannot be made as it is named, or for the data at hand."""
+
+    def __init__(self, model_type: str, why: str) -> None:
+        super().__init__(f"'model_type' = '{model_type}': {why}")
 
 
 def known_model(name: str) -> str:

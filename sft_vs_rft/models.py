@@ -9,9 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from common.errors import UserError
 from sft_vs_rft.config import ControlledConfig
-from sft_vs_rft.model_names import VISION_MODELS
+from sft_vs_rft.model_names import VISION_MODELS, ModelError
 
 _SMALLEST_SIDE = {"vgg": 32, "densenet": 29, "googlenet": 15, "inception": 75}
 
@@ -27,7 +26,7 @@ def build_model(
         num_classes: C.
 
     Raises:
-        UserError: the architecture does not take inputs of this shape.
+        ModelError: the architecture does not take inputs of this shape.
     """
     if config.model_type == "mlp":
         return mlp(input_shape, config.mlp_hidden_layer_sizes, num_classes)
@@ -63,18 +62,18 @@ def vision_model(model_type: str, input_shape: tuple[int, ...], num_classes: int
     layer, then the first where the input is not RGB.
 
     Raises:
-        UserError: inputs are no images, or smaller than the architecture takes.
+        ModelError: inputs are no images, or smaller than the architecture takes.
     """
     import torchvision.models
 
     if len(input_shape) != 3:
-        raise UserError(f"'model_type' = '{model_type}': needs images, [channels, height, width]")
+        raise ModelError(model_type, "needs images, [channels, height, width]")
     channels, *sides = input_shape
     smallest = next((s for name, s in _SMALLEST_SIDE.items() if model_type.startswith(name)), 1)
     if min(sides) < smallest:
-        raise UserError(
-            f"'model_type' = '{model_type}': needs images of at least {smallest} x {smallest}, "
-            f"not {sides[0]} x {sides[1]}"
+        raise ModelError(
+            model_type,
+            f"needs images of at least {smallest} x {smallest}, not {sides[0]} x {sides[1]}",
         )
     name = VISION_MODELS[model_type]
     extra: dict[str, Any] = {}

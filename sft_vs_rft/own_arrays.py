@@ -25,16 +25,6 @@ def npz_pool(path: Path) -> Pool:
     """
     arrays = _read(path)
     train_labels, test_labels = (_labels(arrays, f"y_{part}") for part in ("train", "test"))
-    for part, labels in (("train", train_labels), ("test", test_labels)):
-        if len(arrays[f"x_{part}"]) != len(labels):
-            raise UserError(
-                f"x_{part} has {len(arrays[f'x_{part}'])} inputs, y_{part} {len(labels)} labels"
-            )
-    if arrays["x_train"].shape[1:] != arrays["x_test"].shape[1:]:
-        raise UserError(
-            f"x_train has inputs of shape {list(arrays['x_train'].shape[1:])}, x_test of "
-            f"{list(arrays['x_test'].shape[1:])}"
-        )
     mask = arrays.get(_MASK)
     if mask is not None and (mask.dtype != bool or mask.shape != (len(train_labels),)):
         raise UserError(f"{_MASK} must be a bool array with one entry per training input")
@@ -66,12 +56,18 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if missing:
         raise UserError(f"lacks the arrays {', '.join(missing)}; found: {found}")
     for name in ("x_train", "x_test"):
-        if arrays[name].dtype.kind not in "uif" or arrays[name].ndim < 2:
+        given = arrays[name]
+        if given.dtype.kind not in "uif" or given.ndim < 2 or 0 in given.shape[1:]:
             raise UserError(f"{name} must hold numbers, shaped [inputs, ...]")
-        if arrays[name].dtype.kind == "f" and not np.isfinite(arrays[name]).all():
-            raise UserError(f"{name} holds NaN or infinite values")
-        arrays[name] = _as_torch_has_it(arrays[name])
+        if given.dtype.kind == "f" and not _finite_in_float32(given):
+            raise UserError(f"{name} holds NaN, infinite values, or some beyond float32")
+        arrays[name] = _as_torch_has_it(given)
     return arrays
+
+
+def _finite_in_float32(array: np.ndarray) -> bool:
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(array.astype(np.float32, copy=False)).all())
 
 
 def _as_torch_has_it(array: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from common.errors import UserError
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.inputs import DenseInputs, Inputs
 
@@ -53,7 +54,15 @@ def dense_pool(
         num_classes: C.
         normalise: from [n, ...] as stored to [n, ...] float32 as the models take it.
         changed_train: [N] bool, where the data set declares changed labels.
+
+    Raises:
+        UserError: inputs and labels do not belong together.
     """
+    _check_labels("training", train_inputs, train_labels, num_classes)
+    _check_labels("test", test_inputs, test_labels, num_classes)
+    shapes = [list(inputs.shape[1:]) for inputs in (train_inputs, test_inputs)]
+    if shapes[0] != shapes[1]:
+        raise UserError(f"training inputs have the shape {shapes[0]}, test inputs {shapes[1]}")
 
     def taking(inputs: Tensor) -> Take:
         return lambda index, device: DenseInputs(normalise(inputs[index]).to(device))
@@ -67,6 +76,19 @@ def dense_pool(
         input_shape=tuple(normalise(train_inputs[:1]).shape[1:]),
         changed_train=changed_train,
     )
+
+
+def _check_labels(part: str, inputs: Tensor, labels: Tensor, num_classes: int) -> None:
+    if len(inputs) != len(labels):
+        raise UserError(f"{len(inputs)} {part} inputs, but {len(labels)} labels")
+    if not len(labels):
+        raise UserError(f"there are no {part} inputs")
+    wrong = labels[(labels < 0) | (labels >= num_classes)]
+    if len(wrong):
+        raise UserError(
+            f"a {part} label is {wrong[0]}, but labels are whole numbers from 0 to "
+            f"{num_classes - 1}"
+        )
 
 
 def load_pool(config: ControlledConfig) -> Pool:

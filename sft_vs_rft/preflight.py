@@ -15,6 +15,8 @@ from common.errors import Problem, UserError
 from common.plan import Run
 from sft_vs_rft.config import PARTS, ControlledConfig
 from sft_vs_rft.data import undrawable_from
+from sft_vs_rft.diagnostics import couples_inputs
+from sft_vs_rft.model_names import VISION_MODELS, ModelError
 from sft_vs_rft.models import build_model
 from sft_vs_rft.pools import Pool, load_pool
 from sft_vs_rft.subsets import drawn_size
@@ -68,6 +70,7 @@ class _Files:
                 with torch.device("meta"):
                     model = build_model(config, pool.input_shape, pool.num_classes)
                 self._models[key] = model
+                _warn_of_channels_at_the_end(config, pool)
             except UserError as error:
                 self._models[key] = error
         return self._models[key]
@@ -94,6 +97,17 @@ def _warn_of_empty_classes(config: ControlledConfig, pool: Pool) -> None:
         )  # fmt: skip
 
 
+def _warn_of_channels_at_the_end(config: ControlledConfig, pool: Pool) -> None:
+    """Images may be stored the other way round, and a model would take them so."""
+    shape = list(pool.input_shape)
+    if config.model_type in VISION_MODELS and shape[-1] in (1, 3) and shape[0] > shape[-1]:
+        log.warning(
+            "%s: inputs are shaped %s, and '%s' takes that as [channels, height, width]; images "
+            "whose channels come last are to be transposed",
+            config.data_path or config.dataset, shape, config.model_type,
+        )  # fmt: skip
+
+
 def _shortened(numbers: list[int]) -> str:
     shown = ", ".join(map(str, numbers[:_MOST_SHOWN]))
     return shown + (", ..." if len(numbers) > _MOST_SHOWN else "")
@@ -104,7 +118,9 @@ def _run_problems(
 ) -> Iterator[Problem]:
     pool = files.pool(config)
     model: nn.Module | None = None
-    if isinstance(pool, UserError):
+    if isinstance(pool, ModelError):
+        yield Problem(str(pool))
+    elif isinstance(pool, UserError):
         key = "dataset" if config.data_path is None else "data_path"
         yield Problem(str(pool), key, getattr(config, key))
     else:
@@ -114,6 +130,7 @@ def _run_problems(
             yield Problem(str(built))
         else:
             model = built
+            yield from _batch_problems(config, pool, model)
     for key in ("load_model_from_checkpoint", "trainer_checkpoint"):
         path = getattr(config, key)
         if path and key not in referenced:
@@ -158,6 +175,29 @@ def _data_problems(config: ControlledConfig, pool: Pool) -> Iterator[Problem]:
             "score_metric_name",
             score,
         )
+
+
+def _batch_problems(config: ControlledConfig, pool: Pool, model: nn.Module) -> Iterator[Problem]:
+    """A last batch of one input, where the model normalises over the batch."""
+    num_train = drawn_size(config.num_train_samples, len(pool.train_labels))
+    in_last_batch = (num_train - 1) % config.batch_size + 1
+    if in_last_batch > 1 or not couples_inputs(model) or _takes_one(model, pool.input_shape):
+        return
+    yield Problem(
+        f"leaves a batch of one of {num_train} inputs, whose channels '{config.model_type}' cannot "
+        f"normalise at this size; take another",
+        "batch_size",
+        config.batch_size,
+    )
+
+
+def _takes_one(model: nn.Module, input_shape: tuple[int, ...]) -> bool:
+    """Whether a model on the meta device can be trained on a single input."""
+    try:
+        model(torch.empty(1, *input_shape, device="meta"))
+    except ValueError:  # BatchNorm, where a channel has a single number
+        return False
+    return True
 
 
 def _label_problems(config: ControlledConfig, pool: Pool) -> Iterator[Problem]:

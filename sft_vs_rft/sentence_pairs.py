@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,26 @@ import torch
 from torch import Tensor
 
 from common.errors import UserError
+from common.hub import forgo_if_absent
 from sft_vs_rft.bert import load_tokenizer
 from sft_vs_rft.inputs import Inputs, TextInputs
-from sft_vs_rft.pools import Pool
+from sft_vs_rft.pools import Pool, Take
 
 NUM_CLASSES = 6
 _HUB_ID, _HUB_CONFIG = "nyu-mll/glue", "stsb"
-_COLUMNS = ("sentence1", "sentence2", "label")
-_READERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
-_LONGEST = 512  # tokens; BERT has no more positions
+_SENTENCES = ("sentence1", "sentence2")
+_COLUMNS = (*_SENTENCES, "label")
+_CSV_AS_IT_STANDS = {  # pandas takes words such as "None" for missing, and digits for numbers
+    "keep_default_na": False,
+    "na_values": {"label": [""]},
+    "converters": dict.fromkeys(_SENTENCES, str),
+}
+_READERS: dict[str, tuple[str, dict[str, Any]]] = {
+    ".jsonl": ("json", {}),
+    ".json": ("json", {}),
+    ".csv": ("csv", _CSV_AS_IT_STANDS),
+    ".parquet": ("parquet", {}),
+}
 
 
 def stsb_pool(data_path: str | None, model_type: str) -> Pool:
@@ -29,10 +41,10 @@ def stsb_pool(data_path: str | None, model_type: str) -> Pool:
     Raises:
         UserError: a file, column or vocabulary is missing.
     """
-    tokenize = load_tokenizer(model_type)
+    tokenizer = load_tokenizer(model_type)
     parts = {name: _read(data_path, name) for name in ("train", "validation")}
     labels = {name: _classes(rows["label"]) for name, rows in parts.items()}
-    takes = {name: _taking(rows, tokenize) for name, rows in parts.items()}
+    takes = {name: _taking(rows, tokenizer) for name, rows in parts.items()}
     return Pool(
         takes["train"],
         labels["train"],
@@ -44,25 +56,19 @@ def stsb_pool(data_path: str | None, model_type: str) -> Pool:
     )
 
 
-def _classes(scores: list[float]) -> Tensor:
+def _classes(scores: list[Any]) -> Tensor:
     """[n] scores rounded half to even, as published."""
-    classes = torch.tensor(scores, dtype=torch.float64).round().long()
-    if len(classes) == 0 or classes.min() < 0 or classes.max() >= NUM_CLASSES:
-        raise UserError("the column 'label' must hold scores from 0 to 5")
-    return classes
+    return torch.tensor([round(score) for score in scores])
 
 
-def _taking(
-    rows: dict[str, list[Any]], tokenize: Callable[..., Any]
-) -> Callable[[Tensor, torch.device], Inputs]:
+def _taking(rows: dict[str, list[Any]], tokenizer: Any) -> Take:
     def take(index: Tensor, device: torch.device) -> Inputs:
         chosen = index.tolist()
-        tokens = tokenize(
-            [rows["sentence1"][i] for i in chosen],
-            [rows["sentence2"][i] for i in chosen],
+        tokens = tokenizer(
+            *([rows[name][i] for i in chosen] for name in _SENTENCES),
             padding="longest",
             truncation=True,
-            max_length=_LONGEST,
+            return_token_type_ids=True,
             return_tensors="pt",
         )
         return TextInputs(
@@ -79,27 +85,64 @@ def _read(data_path: str | None, part: str) -> dict[str, list[Any]]:
     from datasets import disable_progress_bars, load_dataset
 
     disable_progress_bars()
+    logging.getLogger("datasets").setLevel(logging.CRITICAL)  # it logs what it raises
+    if data_path is None:
+        forgo_if_absent()
+        source: str | Path = _HUB_ID
+        kind, options = _HUB_ID, {"name": _HUB_CONFIG}
+    else:
+        source = _file(Path(data_path), part)
+        kind, options = _READERS[source.suffix]
+        options = {**options, "data_files": {part: str(source)}}
     try:
-        if data_path is None:
-            table = load_dataset(_HUB_ID, _HUB_CONFIG, split=part)
-        else:
-            file = _file(Path(data_path), part)
-            table = load_dataset(_READERS[file.suffix], data_files={part: str(file)}, split=part)
-    except UserError:
-        raise
+        table = load_dataset(kind, **options, split=part)
+        found = {name: list(table[name]) for name in table.column_names if name in _COLUMNS}
     except Exception as error:  # the hub and the readers raise all sorts
-        why = " ".join(str(error).split())[:300]
         raise UserError(
-            f"STS-B cannot be read ({why}); set 'data_path' to a folder with train.* and "
-            "validation.* as JSONL, CSV or parquet"
+            f"{source} cannot be read ({_reason(error)}); set 'data_path' to a folder with train.* "
+            "and validation.* as JSONL, CSV or parquet"
         ) from error
-    missing = [name for name in _COLUMNS if name not in table.column_names]
+    missing = [name for name in _COLUMNS if name not in found]
     if missing:
         raise UserError(
             f"{part} lacks the columns {', '.join(missing)}; needed: {', '.join(_COLUMNS)}; "
             f"found: {', '.join(table.column_names)}"
         )
-    return {name: list(table[name]) for name in _COLUMNS}
+    _check(found, part)
+    return found
+
+
+def _reason(error: BaseException) -> str:
+    """What was wrong at first."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _check(rows: dict[str, list[Any]], part: str) -> None:
+    """Refuses a part without rows, and the first cell that does not hold what it should."""
+    if not rows["label"]:
+        raise UserError(f"{part} holds no rows")
+    for name, cells in rows.items():
+        fits, needed = _NEEDED[name]
+        for number, cell in enumerate(cells):
+            if not fits(cell):
+                raise UserError(f"{part}, row {number}: '{name}' = {cell!r} is not {needed}")
+
+
+def _is_text(cell: object) -> bool:
+    return isinstance(cell, str) and bool(cell.strip())
+
+
+def _is_score(cell: object) -> bool:
+    is_number = isinstance(cell, int | float) and not isinstance(cell, bool)
+    return is_number and math.isfinite(cell) and 0 <= round(cell) < NUM_CLASSES
+
+
+_NEEDED = {
+    **dict.fromkeys(_SENTENCES, (_is_text, "a text")),
+    "label": (_is_score, "a score from 0 to 5"),
+}
 
 
 def _file(folder: Path, part: str) -> Path:

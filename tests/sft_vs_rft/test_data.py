@@ -149,11 +149,16 @@ def test_bytes_and_numbers_in_one_file_are_each_scaled_as_they_are(
     ("change", "message"),
     [
         ({"x_test": None}, "lacks the arrays x_test; found: x_train, y_train, y_test"),
-        ({"y_train": np.arange(39)}, "x_train has 40 inputs, y_train 39 labels"),
+        ({"y_train": np.arange(39)}, "40 training inputs, but 39 labels"),
         ({"y_train": np.arange(40) - 1}, "y_train must hold whole numbers from 0"),
         ({"y_train": np.arange(40) / 2}, "y_train must hold whole numbers from 0"),
-        ({"x_test": np.zeros((20, 5), np.float32)}, "x_train has inputs of shape"),
-        ({"x_train": np.full((40, 6), np.nan)}, "x_train holds NaN or infinite values"),
+        (
+            {"x_test": np.zeros((20, 5), np.float32)},
+            r"inputs have the shape \[6\], test inputs \[5\]",
+        ),
+        ({"x_train": np.full((40, 6), np.nan)}, "x_train holds NaN, infinite values"),
+        ({"x_train": np.full((40, 6), 1e300)}, "x_train holds .* beyond float32"),
+        ({"x_train": np.zeros((40, 0))}, "x_train must hold numbers"),
         ({"x_train": np.array(["a"] * 40)}, "x_train must hold numbers"),
         ({"changed_train": np.zeros(3, bool)}, "changed_train must be a bool array"),
         ({"x_train": np.array([{}] * 40, dtype=object)}, "not an npz file of plain arrays"),
@@ -201,6 +206,27 @@ def test_fashion_mnist_is_read_and_normalised(tmp_path: Path) -> None:
     assert own.test_labels.tolist() == [i % 10 for i in range(20)]
 
 
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ({"train-labels": np.arange(39) % 10}, "40 training inputs, but 39 labels"),
+        ({"t10k-labels": np.full(20, 12)}, "a test label is 12, but labels are .* from 0 to 9"),
+        ({"train-images": np.zeros((40, 7, 7))}, r"shape \[1, 7, 7\], test inputs \[1, 28, 28\]"),
+    ],
+)
+def test_files_of_images_that_do_not_fit(
+    tmp_path: Path, damage: dict[str, np.ndarray], message: str
+) -> None:
+    arrays = {
+        "train-images": np.zeros((40, 28, 28)), "train-labels": np.arange(40) % 10,
+        "t10k-images": np.zeros((20, 28, 28)), "t10k-labels": np.arange(20) % 10,
+    } | damage  # fmt: skip
+    for name, array in arrays.items():
+        write_idx(tmp_path / f"FashionMNIST/raw/{name}-idx{array.ndim}-ubyte", array)
+    with pytest.raises(UserError, match=message):
+        data(dataset="fmnist", data_dir=str(tmp_path))
+
+
 def test_absent_data_that_cannot_be_downloaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,7 +234,7 @@ def test_absent_data_that_cannot_be_downloaded(
         raise RuntimeError("no network")
 
     monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", refuse)
-    with pytest.raises(UserError, match=r"cannot be downloaded.*no network"):
+    with pytest.raises(UserError, match=r"nor be downloaded to it .*no network"):
         data(dataset="mnist", data_dir=str(tmp_path / "data"))
     assert list(tmp_path.iterdir()) == []
 

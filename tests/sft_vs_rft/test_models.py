@@ -1,20 +1,15 @@
 from __future__ import annotations
 
-import json
 import math
-import pickle
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 import torch
 
 from common.errors import UserError
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.data import Data, make_data
-from sft_vs_rft.images import _read_pickle
 from sft_vs_rft.inputs import TextInputs
 from sft_vs_rft.model_names import VISION_MODELS
 from sft_vs_rft.models import build_model, vision_model
@@ -85,65 +80,6 @@ def test_bert_sizes(name: str, parameters: float) -> None:
     assert sum(p.numel() for p in model.parameters()) == pytest.approx(parameters, rel=0.01)
 
 
-def test_labels_are_scores_rounded_half_to_even(bert: str, pairs: Path) -> None:
-    rows = [{"sentence1": "a", "sentence2": "b", "label": label}
-            for label in (0.5, 1.5, 2.4, 2.5, 4.6, 5.0)]  # fmt: skip
-    text = "".join(json.dumps(row) + "\n" for row in rows)
-    (pairs / "train.jsonl").write_text(text)
-    assert data_of(stsb(bert, pairs)).train_labels.tolist() == [0, 2, 2, 2, 5, 5]
-
-
-def test_chunks_hold_like_lengths_and_little_padding(bert: str, pairs: Path) -> None:
-    inputs = data_of(stsb(bert, pairs)).train_inputs
-    assert isinstance(inputs, TextInputs)
-    positions = torch.randperm(120)
-    chunks = inputs.chunks(positions, 64)
-    assert sorted(torch.cat(chunks).tolist()) == list(range(120))
-    assert max(map(len, chunks)) <= 32
-    masks = [inputs.take(chunk)["attention_mask"] for chunk in chunks]
-    padding = 1 - sum(int(m.sum()) for m in masks) / sum(m.numel() for m in masks)
-    assert padding < 0.25
-
-
-def test_padding_does_not_change_logits(bert: str, pairs: Path) -> None:
-    config = stsb(bert, pairs)
-    inputs = data_of(config).train_inputs
-    torch.manual_seed(0)
-    model = build_model(config, (), 6).eval()
-    with torch.no_grad():
-        together = model(inputs.take(torch.arange(20)))
-        alone = torch.cat([model(inputs.take(torch.tensor([i]))) for i in range(20)])
-    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_other_formats_hold_the_same(bert: str, pairs: Path, tmp_path: Path, suffix: str) -> None:
-    expected = data_of(stsb(bert, pairs))
-    other = tmp_path / suffix
-    other.mkdir()
-    for part in ("train", "validation"):
-        table = pd.read_json(pairs / f"{part}.jsonl", lines=True)
-        path = other / f"{part}.{suffix}"
-        if suffix == "csv":
-            table.to_csv(path, index=False)
-        else:
-            table.to_parquet(path)
-    found = data_of(stsb(bert, other))
-    assert found.record == expected.record
-    assert isinstance(found.train_inputs, TextInputs)
-    assert isinstance(expected.train_inputs, TextInputs)
-    assert torch.equal(found.train_inputs.ids, expected.train_inputs.ids)
-
-
-def test_missing_columns_and_files_are_named(bert: str, pairs: Path) -> None:
-    (pairs / "validation.jsonl").write_text('{"sentence1": "a", "score": 1}\n')
-    with pytest.raises(UserError, match="validation lacks the columns sentence2, label; needed"):
-        data_of(stsb(bert, pairs))
-    (pairs / "validation.jsonl").unlink()
-    with pytest.raises(UserError, match=r"there is none of .*validation.jsonl"):
-        data_of(stsb(bert, pairs))
-
-
 def test_bert_trains_equally_with_diagnostics_on_and_off(
     bert: str, pairs: Path, workplace: Workplace
 ) -> None:
@@ -167,41 +103,6 @@ def test_model_types_and_data_must_go_together(workplace: Workplace) -> None:
     base = {"dataset": "cifar10", "model_type": "resnet8"}
     outcome = workplace.run_plan(workplace.write_plan(configurations=[{"base_config": base}]))
     assert "'model_type' = 'resnet8': unknown; did you mean 'resnet18'?" in outcome.err
-
-
-class Dangerous:
-    def __reduce__(self) -> Any:
-        return (Path.touch, (Path("executed"),))
-
-
-def test_cifar_pickles_are_read_without_running_code(tmp_path: Path) -> None:
-    path = tmp_path / "data_batch_1"
-    path.write_bytes(pickle.dumps({b"data": Dangerous()}))
-    with pytest.raises(UserError, match="not a pickle of plain arrays, refused: it holds a"):
-        _read_pickle(path)
-    path.write_bytes(pickle.dumps({b"data": np.arange(3), b"labels": [1, 2]}, protocol=2))
-    assert _read_pickle(path)[b"data"].tolist() == [0, 1, 2]
-
-
-def test_cifar_from_a_folder(tmp_path: Path) -> None:
-    folder = tmp_path / "cifar-100-python"
-    folder.mkdir()
-    for part, size in (("train", 60), ("test", 20)):
-        batch = {
-            b"data": np.full((size, 3072), 255, dtype=np.uint8),
-            b"fine_labels": [i % 100 for i in range(size)],
-            b"coarse_labels": [i % 20 for i in range(size)],
-        }
-        (folder / part).write_bytes(pickle.dumps(batch, protocol=2))
-    base = {"model_type": "mlp", "data_dir": str(tmp_path), "num_train_samples": 0}
-    coarse = data_of(ControlledConfig(dataset="cifar100coarse", **base))  # type: ignore[arg-type]
-    assert coarse.num_classes == 20
-    assert coarse.train_labels.tolist() == [i % 20 for i in range(60)]
-    assert coarse.train_inputs.values[0, :, 0, 0].tolist() == pytest.approx(
-        [(1 - mean) / std for mean, std in ((0.507, 0.267), (0.486, 0.256), (0.44, 0.276))]
-    )
-    fine = data_of(ControlledConfig(dataset="cifar100", **base))  # type: ignore[arg-type]
-    assert fine.num_classes == 100
 
 
 def test_the_real_packs_load_by_plan_keys_alone(data_dir: Path) -> None:

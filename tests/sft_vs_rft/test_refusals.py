@@ -5,12 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 
+from common.plan import Run
+from sft_vs_rft import preflight
+from sft_vs_rft.config import ControlledConfig
 from tests.conftest import PROJECT, Workplace
 from tests.test_command_line import digits, refused
 
@@ -87,6 +91,50 @@ def test_classes_without_inputs_are_told_of_once(workplace: Workplace) -> None:
     keys = {**OWN, "num_train_samples": 0, "num_test_samples": 0}
     plan = workplace.write_plan(configurations=digits(**keys), seeds=[1, 2])
     assert workplace.run_plan(plan).err.count("has the label 0, of 6 classes") == 1
+
+
+def images(side: int, *, channels_last: bool = False) -> dict[str, np.ndarray]:
+    """Forty images in place of the inputs of `save`."""
+    shape = (40, side, side, 3) if channels_last else (40, 3, side, side)
+    return {f"x_{part}": np.zeros(shape, np.uint8) for part in ("train", "test")}
+
+
+def looked_at(**keys: Any) -> list[str]:
+    """What is wrong with a run on all of the own images."""
+    config = ControlledConfig.model_validate(
+        {**OWN, "num_train_samples": 0, "num_test_samples": 0, **keys}
+    )
+    run = SimpleNamespace(config=config, references=(), where="")
+    return [str(problem) for problem in preflight.check([cast("Run", run)])]
+
+
+@pytest.mark.parametrize(
+    ("model_type", "side", "batch_size", "refused"),
+    [
+        ("resnet18", 32, 39, True),
+        ("resnet18", 32, 1, True),
+        ("resnet18", 32, 20, False),
+        ("resnet18", 64, 39, False),  # a last stage of 2 x 2 has something to normalise over
+        ("vgg11", 32, 39, False),  # no BatchNorm
+        ("densenet121", 32, 39, True),
+    ],
+)
+def test_a_batch_that_cannot_be_normalised(
+    workplace: Workplace, model_type: str, side: int, batch_size: int, refused: bool
+) -> None:
+    save(workplace, **images(side))
+    found = looked_at(model_type=model_type, batch_size=batch_size)
+    message = f"'batch_size' = {batch_size}: leaves a batch of one of 40 inputs"
+    assert [problem.startswith(message) for problem in found] == [True] * refused
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_images_whose_channels_come_last_are_told_of(
+    workplace: Workplace, caplog: pytest.LogCaptureFixture, channels_last: bool
+) -> None:
+    save(workplace, **images(32, channels_last=channels_last))
+    assert looked_at(model_type="resnet18") == []
+    assert ("inputs are shaped [32, 32, 3]" in caplog.text) == channels_last
 
 
 def test_finetuning_on_other_data_is_told_of(workplace: Workplace) -> None:

@@ -1,0 +1,25 @@
+"""Hugging Face's hub, where it can be reached."""
+
+from __future__ import annotations
+
+import functools
+
+_SECONDS = 10.0
+
+
+@functools.cache
+def forgo_if_absent() -> None:
+    """Has the Hugging Face libraries look at their caches alone where the hub does not answer.
+
+    By themselves they ask for each file again and again, which takes a minute. The hub is asked
+    once per process.
+    """
+    from huggingface_hub import constants, get_session
+
+    if constants.is_offline_mode():
+        return
+    try:
+        get_session().head(constants.ENDPOINT, timeout=_SECONDS)
+    except Exception:  # of whatever HTTP client the library has
+        # The variable of this name is read when the library is imported, this at each request.
+        constants.HF_HUB_OFFLINE = True
