@@ -15,6 +15,7 @@ from grue.tasks import (
     iwslt2017,  # noqa: F401
     jsonl,  # noqa: F401
     narrative_qa,  # noqa: F401
+    number_lists,  # noqa: F401
     text,  # noqa: F401
     totto,  # noqa: F401
     wmt,  # noqa: F401
