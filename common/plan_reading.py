@@ -16,6 +16,8 @@ from common.experiment import Experiment
 from common.plan_document import Configuration, PlanDocument
 from common.registry import Registry
 
+_AS_JSON = {"True": "true", "False": "false"}
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -157,6 +159,8 @@ def _concern(key: str, problems: list[Problem]) -> bool:
 def parse_assignment(text: str) -> tuple[str, Any]:
     """Key and value of a ``--set key=value``; the value is JSON where it can be, else text.
 
+    ``True`` and ``False`` are read as published programs write them on their command lines.
+
     Raises:
         UserError: there is no ``=``, or a key of the value stands twice, or it is nested too
             deeply.
@@ -165,7 +169,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise UserError(f"--set {text}: expected key=value, for example --set epochs=10")
     try:
-        return key, parse_json(value)
+        return key, parse_json(_AS_JSON.get(value, value))
     except json.JSONDecodeError:
         return key, value
     except ValueError as error:

@@ -55,6 +55,10 @@ class PpoArgs(ActorCriticArgs):
     analytic_kl_grad: bool = False
     """Whether each token's own KL penalty is a loss, the divergence of the distributions over the
     vocabulary, instead of a part of its advantage; later tokens' penalties stay rewards."""
+    measure_gradient_noise: bool = False
+    """Whether each update first measures, in one more pass, how the policy's gradient deviates from
+    minibatch to minibatch: ``ppo/grad_variance``, and ``ppo/grad_squared_mean`` to compare with;
+    before advantages are standardised and gradients clipped, so that runs can be compared."""
 
 
 class NlpoArgs(PpoArgs):

@@ -26,6 +26,7 @@ from grue.model_config import (
     unnamed,
 )
 from grue.part_config import MetricConfig, RewardConfig, TaskConfig
+from grue.tasks.task import Split
 
 Metrics = Annotated[tuple[MetricConfig, ...], Strict(False)]
 GroupSizes = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Strict(False)]
@@ -124,12 +125,20 @@ class TrainEvaluation(Config):
     """Rollouts, each with its update, of reinforcement finetuning."""
     eval_every: PositiveInt | None = None
     """Iterations from one evaluation on the validation split to the next."""
+    eval_test_set: bool = False
+    """Whether reinforcement finetuning evaluates on the test split as often as on validation, not
+    only before and after."""
     save_every: PositiveInt = 20
     """Iterations from one checkpoint to the next."""
     metrics: Metrics = ()
     """What is measured of outputs."""
     generation_kwargs: GenerationConfig | None = None
     """How outputs are generated in evaluations; None for the algorithm's settings."""
+
+    @property
+    def splits_on_the_way(self) -> tuple[Split, ...]:
+        """The splits that are evaluated every ``eval_every`` iterations."""
+        return ("val", "test") if self.eval_test_set else ("val",)
 
 
 class FinetuneConfig(TrackedConfig):

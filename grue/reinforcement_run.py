@@ -104,7 +104,8 @@ class ReinforcementRun(FinetuneRun):
                 done = self.iteration
                 is_last = done == evaluation.n_iters
                 if done % evaluation.eval_every == 0 and not is_last:
-                    found |= self.evaluate("val", f"epoch_{done - 1}")
+                    for split in evaluation.splits_on_the_way:
+                        found |= self.evaluate(split, f"epoch_{done - 1}")
                 self.tracker.add(done, done, found)
                 self.context.progress(done, evaluation.n_iters)
                 self._save(due=is_last or done % evaluation.save_every == 0)

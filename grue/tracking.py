@@ -23,13 +23,9 @@ class Tracker:
     def begin(self, step: int) -> None:
         """Goes on after ``step``: rows behind it are of steps that will be made again.
 
-        So is an evaluation on the test split but the first: it is the last thing of a run.
+        So is the evaluation that is the last thing of a run.
         """
-        rows = [
-            row
-            for row in self.rows()
-            if row["step"] <= step and not (row["step"] and _has(row, "test/"))
-        ]
+        rows = [row for row in self.rows() if row["step"] <= step and not _is_last(row)]
         write_text(self._folder.metrics, "".join(map(_line, rows)))
         if self._config.log_to_wandb:
             self._wandb = self._open()
@@ -79,6 +75,12 @@ class Tracker:
         )
         restore_random_state(state)  # whatever the package draws, training does not notice
         return run
+
+
+def _is_last(row: dict[str, Any]) -> bool:
+    """Whether a row is a run's last evaluation: one of the test split that is a row of its own."""
+    of_its_own = not _has(row, "rollout_info/")
+    return row["step"] > 0 and of_its_own and _has(row, "test/")
 
 
 def _has(row: dict[str, Any], prefix: str) -> bool:

@@ -23,6 +23,7 @@ FIGURES.register("controlled_curves")("plots.controlled_curves:draw")
 FIGURES.register("gradient_bound")("plots.gradient_bound:draw")
 FIGURES.register("learning_curves")("plots.learning_curves:draw")
 FIGURES.register("learning_time")("plots.learning_time:draw")
+FIGURES.register("pareto_front")("plots.pareto_front:draw")
 FIGURES.register("reward_mean_std")("plots.reward_mean_std:draw")
 FIGURES.register("reward_std_vs_gradient")("plots.reward_std_vs_gradient:draw")
 

@@ -7,8 +7,15 @@ import torch
 from grue.algorithm_args import PpoArgs
 from grue.algorithms.policy_gradient import PolicyGradient
 from grue.algorithms.update import Means, step
-from grue.losses import approximate_kl, clipped_policy_loss, explained_variance, value_loss
-from grue.rollout import Rollout
+from grue.gradient_noise import gradient_moments
+from grue.losses import (
+    approximate_kl,
+    clipped_policy_loss,
+    explained_variance,
+    policy_gradient_loss,
+    value_loss,
+)
+from grue.rollout import Minibatch, Rollout
 
 _EARLY_STOP = 1.5
 """An update ends where the approximate KL exceeds ``target_kl`` this many times."""
@@ -22,12 +29,30 @@ class Ppo(PolicyGradient[PpoArgs]):
     ) -> dict[str, float]:
         """Improves policy and critic on a rollout; gives what was measured, by published names."""
         means = Means()
+        if self.args.measure_gradient_noise:
+            means.add(**self._gradient_noise(rollout, kl_coefficient, generator))
         self._passes(rollout, kl_coefficient, generator, means)
         found = means.read()
         shares = {name: found.pop(name) for name in list(found) if "/" in name}
         explained = explained_variance(rollout.values[rollout.used], rollout.returns[rollout.used])
         found["explained_variance"] = float(explained)
         return {f"ppo/{name}": value for name, value in found.items()} | shares
+
+    def _gradient_noise(
+        self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
+    ) -> dict[str, torch.Tensor]:
+        """How the policy's gradient deviates over the minibatches of the first pass to come."""
+        same_order = torch.Generator().set_state(generator.get_state())
+        batches = rollout.minibatches(self.args.batch_size, self.policy, same_order, self.unit)
+        losses = (self._policy_loss(batch, kl_coefficient) for batch in batches)
+        trained = [weight for weight in self.policy.model.parameters() if weight.requires_grad]
+        return gradient_moments(losses, trained)
+
+    def _policy_loss(self, batch: Minibatch, kl_coefficient: float) -> torch.Tensor:
+        """[] the loss of reward and KL, in units of the reward; before the first step."""
+        logits, log_probs, _ = self.evaluate(batch)
+        of_rewards = policy_gradient_loss(log_probs, batch.advantages)
+        return of_rewards + self.kl_loss(batch, logits, kl_coefficient)
 
     def _passes(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator, means: Means

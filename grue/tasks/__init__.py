@@ -15,6 +15,7 @@ from grue.tasks import (
     iwslt2017,  # noqa: F401
     jsonl,  # noqa: F401
     narrative_qa,  # noqa: F401
+    number_lists,  # noqa: F401
     preferences,  # noqa: F401
     ranked_samples,  # noqa: F401
     text,  # noqa: F401

@@ -43,6 +43,13 @@ class ImdbArgs(ReviewArgs):
     """Whether the training split has positive reviews only; the others have all."""
 
 
+class ImdbFixedArgs(ImdbArgs):
+    """The keys of the same task with a seed of its own."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Shuffles the reviews before they are split."""
+
+
 class ImdbSeq2SeqArgs(ReviewArgs):
     """The keys of the task with second halves as references."""
 
@@ -78,6 +85,13 @@ class Imdb(Task[ImdbArgs]):
             for i, review in enumerate(_reviews(self.args, split))
             if review.label == _POSITIVE or not positive_only
         ]
+
+
+@TASKS.register("imdb_fixed")
+class ImdbFixed(Imdb):
+    """The same, by the name under which a published program repaired overlapping splits."""
+
+    Args = ImdbFixedArgs
 
 
 @TASKS.register("imdb_seq2seq")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.grue.published_values import Values, as_tree, published
 
 FOLDER = PROJECT / "experiment_plans/grue"
 PUBLISHED = published()
+GRID = "analytic_kl/imdb_grid"
 NAMED = "alg.policy.args.model_name"
 SENTINELS = ("datapool.frac_train_samples", "datapool.train_samples_rnd_seed")
 GENERATION_DEFAULTS = {
@@ -46,9 +48,9 @@ def resolved(run: Run) -> dict[str, Any]:
 
 def test_every_shipped_plan_has_published_values() -> None:
     shipped = {str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.rglob("*.json")}
-    assert shipped == set(PUBLISHED)
+    assert shipped == {*PUBLISHED, GRID}
     assert len([name for name in shipped if "/" not in name]) == 35 + 7
-    assert len([name for name in shipped if "/" in name]) == 10
+    assert len([name for name in shipped if name.startswith("synthetic/")]) == 10
 
 
 @each_plan
@@ -73,6 +75,21 @@ def test_a_plan_is_the_run_that_the_published_file_describes(name: str, values: 
     run = the_run(name, values)
     named = values | {NAMED: "t5-base"} if values.get(NAMED) == "_" else values
     assert run.config.identity() == type(run.config).model_validate(as_tree(named)).identity()
+
+
+def test_the_grid_is_the_published_one() -> None:
+    runs = load_plan(FOLDER / f"{GRID}.json", EXPERIMENTS).runs
+    grid = ("alg.args.analytic_kl_grad", "alg.kl_div.analytic_kl_reward", "alg.kl_div.target_kl",
+            "random_seed")  # fmt: skip
+    found = {tuple(value_at(resolved(run), key) for key in grid) for run in runs}
+    values = ([True, False], [True, False], [0.05, 0.1, 0.2, 0.5], range(5))
+    assert found == set(itertools.product(*values))
+    assert len(runs) == 80
+    changed = (*grid, "experiment_name", "no_eval_on_train_set", "train_evaluation.eval_test_set")
+    only_here = [tuple(key.split(".")) for key in changed]
+    rest = [without(resolved(run), only_here) for run in runs]
+    base = the_run("analytic_kl/gpt2_ppo_kl_fixed", PUBLISHED["analytic_kl/gpt2_ppo_kl_fixed"])
+    assert all(keys == without(resolved(base), only_here) for keys in rest)
 
 
 @each_plan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -107,12 +108,19 @@ def test_other_algorithms_raise_it_too(workplace: Workplace, model: Path, algori
 
 
 def test_all_that_happened_is_in_the_metrics(workplace: Workplace, model: Path) -> None:
-    run = reinforcement(model, "reinforce", train_evaluation__n_iters=6, env__n_envs=3)
-    assert workplace.run_plan(write(workplace, run)).status == 0
-    rows = rows_of(workplace.folders()[0])
-    assert [row["step"] for row in rows] == [0, 1, 2, 3, 4, 5, 6, 6]
-    assert [row["step"] for row in rows if "val/lexical/overlap" in row] == [0, 4, 6]
-    assert [row["step"] for row in rows if "test/lexical/overlap" in row] == [0, 6]
+    short = {"train_evaluation__n_iters": 6, "env__n_envs": 3}
+    runs = [
+        reinforcement(model, "reinforce", train_evaluation__eval_test_set=often, **short)
+        for often in (False, True)
+    ]
+    assert workplace.run_plan(write(workplace, *runs)).status == 0
+    for folder in workplace.folders():
+        often = json.loads(folder.config.read_text())["train_evaluation"]["eval_test_set"]
+        rows = rows_of(folder)
+        assert [row["step"] for row in rows] == [0, 1, 2, 3, 4, 5, 6, 6]
+        assert [row["step"] for row in rows if "val/lexical/overlap" in row] == [0, 4, 6]
+        tested = [row["step"] for row in rows if "test/lexical/overlap" in row]
+        assert tested == ([0, 4, 6] if often else [0, 6])
     for row in rows[1:-1]:
         assert {"rollout_info/ep_rew", "rollout_info/kl_coeff", "reward_std/per_input_mean",
                 "reward_std/frac_zero", "update_share/kl_and_entropy"} <= set(row)  # fmt: skip
@@ -132,7 +140,8 @@ def test_a_stopped_run_ends_with_equal_results(
         metrics = [{"id": SIGNALLING, "args": args}]
         runs.append(reinforcement(model, algorithm, experiment_name=name,
                                   train_evaluation__metrics=metrics, alg__kl_div__target_kl=0.1,
-                                  train_evaluation__save_every=3, **own))  # fmt: skip
+                                  train_evaluation__save_every=3,
+                                  train_evaluation__eval_test_set=True, **own))  # fmt: skip
     (workplace.path / "whole").touch()  # this one is never stopped
     killed = {"multiprocess": True, "num_parallel": 1} if signal == "SIGKILL" else {}
     plan = write(workplace, *runs, **killed)

@@ -31,6 +31,15 @@ def test_imdb_splits_the_shuffled_training_reviews(tmp_path: Path, seed: int) ->
         ]
 
 
+def test_the_repaired_splits_are_those_of_seed_0(tmp_path: Path) -> None:
+    for stem in ("train", "test"):
+        write_jsonl(tmp_path / f"{stem}.jsonl", REVIEWS)
+    for split in ("train", "val", "test"):
+        fixed = samples("imdb_fixed", split, path=tmp_path)
+        assert fixed == samples("imdb", split, path=tmp_path, seed=0)
+        assert fixed != samples("imdb_fixed", split, path=tmp_path, seed=1)
+
+
 def test_imdb_positive_reviews_of_the_training_split_keep_their_number(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "train.jsonl", REVIEWS)
     args = {"path": tmp_path, "seed": 1, "only_positive_samples": True}

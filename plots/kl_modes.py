@@ -1,0 +1,84 @@
+"""Runs grouped by how their KL penalty is estimated: sampled or exact, in gradient and reward."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from common.nested import value_at
+from plots.runs import Run
+from plots.variants import variants
+
+GRADIENT = "alg.args.analytic_kl_grad"
+REWARD = "alg.kl_div.analytic_kl_reward"
+STRENGTHS = ("alg.kl_div.target_kl", "alg.kl_div.coeff")
+"""What says how strong the penalty is, in the order in which they are looked for."""
+_ASIDE = frozenset(key.rpartition(".")[2] for key in (GRADIENT, REWARD, *STRENGTHS))
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How the runs of one pair of switches are shown."""
+
+    label: str
+    look: dict[str, Any]
+
+
+MODES = {
+    (False, False): Mode("sampled KL", {"color": "#0072B2", "marker": "o"}),
+    (False, True): Mode("exact KL in the reward", {"color": "#E69F00", "marker": "s"}),
+    (True, False): Mode("exact KL in the gradient", {"color": "#009E73", "marker": "^"}),
+    (True, True): Mode("exact KL in both", {"color": "#D55E00", "marker": "D"}),
+}
+"""By ``analytic_kl_grad`` and ``analytic_kl_reward``, in the order of legends."""
+LABELS = [mode.label for mode in MODES.values()]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in seeds alone."""
+
+    setting: str
+    """What sets it apart but for mode and strength; empty where nothing does."""
+    mode: str
+    """Label of the mode."""
+    strength: float
+    """The KL target or, where there is none, the coefficient."""
+    runs: Sequence[Run]
+
+    def keys(self) -> dict[str, Any]:
+        """What names the group in a table."""
+        return {"setting": self.setting, "mode": self.mode, "strength": self.strength}
+
+
+def groups(runs: Sequence[Run]) -> Iterator[Group]:
+    """The runs by setting, mode and strength."""
+    for variant in variants(runs, _ASIDE):
+        members = itertools.chain(*variant.methods.values())
+        by_keys: dict[tuple[str, float], list[Run]] = {}
+        for run in members:
+            by_keys.setdefault((_label(run), strength(run)), []).append(run)
+        for (label, value), group in sorted(
+            by_keys.items(), key=lambda item: (LABELS.index(item[0][0]), item[0][1])
+        ):
+            yield Group(variant.title, label, value, group)
+
+
+def strength(run: Run) -> float:
+    """The run's KL target or, where it has none, its coefficient."""
+    given = (value_at(run.config, key, None) for key in STRENGTHS)
+    return next((float(value) for value in given if value is not None), 0.0)
+
+
+def strength_in_words(runs: Sequence[Run]) -> str:
+    """What the strengths of these runs are."""
+    with_target = {value_at(run.config, STRENGTHS[0], None) is not None for run in runs}
+    names = {True: "target of the KL per token (nats)", False: "KL coefficient (reward per nat)"}
+    return " or ".join(names[key] for key in sorted(with_target, reverse=True))
+
+
+def _label(run: Run) -> str:
+    switches = (bool(value_at(run.config, key, False)) for key in (GRADIENT, REWARD))
+    return MODES[next(switches), next(switches)].label
