@@ -42,6 +42,7 @@ class Marker:
 NO_EFFECT = Marker("NO_EFFECT")
 """The key cannot change results: where outputs go, logging, devices, names."""
 
+
 class FileMarker(Marker):
     """Marks keys that name files; such a path may begin with an environment variable."""
 
