@@ -27,7 +27,8 @@ def adamw(
         {"params": decayed, "weight_decay": weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=lr, **options)
+    used = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(used, lr=lr, **{"fused": True, **options})
 
 
 def step(

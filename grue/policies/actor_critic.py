@@ -103,7 +103,7 @@ class ActorCritic:
             values = torch.zeros(logits.shape[:2], device=logits.device)
         else:
             values = self.critic(sequences, states)
-        return Evaluation(logits.float() / self.temperature, values)
+        return Evaluation(_divided(logits, self.temperature), values)
 
     def values(self, sequences: Sequences) -> Tensor:
         """[N, T] the critic's alone; gradients flow to its own weights."""
@@ -135,9 +135,9 @@ class ActorCritic:
     def reference_logits(self, sequences: Sequences) -> Tensor:
         """[N, T, V] of the reference, in float32, divided by the temperature."""
         if self._reference is not None:
-            return sequences.logits(self._reference).float() / self.ref_temperature
+            return _divided(sequences.logits(self._reference), self.ref_temperature)
         with self.policy.model.disable_adapter():
-            return sequences.logits(self.policy.model).float() / self.ref_temperature
+            return _divided(sequences.logits(self.policy.model), self.ref_temperature)
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """What is trained: the policy's weights or adapters, and the critic's."""
@@ -163,6 +163,11 @@ class ActorCritic:
         with torch.no_grad():
             for name, parameter in self.named_parameters():
                 parameter.copy_(state[name])
+
+
+def _divided(logits: Tensor, temperature: float) -> Tensor:
+    """In float32; a copy of the vocabulary's width is spared where nothing changes."""
+    return logits.float() if temperature == 1 else logits.float() / temperature
 
 
 def make_critic(policy: Policy, kind: str, *, seed: int, load: Any = None) -> Critic:
