@@ -75,7 +75,14 @@ MASKED = {
 }
 
 
-TRUSTED = {"alg__args__n_steps": 16, "alg__args__batch_size": 32, "alg__args__target_kl": 0.05}
+TRUSTED = {
+    "alg__args__n_steps": 32,
+    "alg__args__batch_size": 64,
+    "alg__args__target_kl": 0.1,
+    "alg__args__cg_max_steps": 3,
+    "alg__args__n_critic_updates": 3,
+    "train_evaluation__n_iters": 15,
+}
 
 
 @pytest.mark.parametrize("algorithm", ["nlpo", "trpo"])
@@ -99,7 +106,7 @@ def test_other_algorithms_raise_it_too(workplace: Workplace, model: Path, algori
         "a2c": {"alg__args__n_steps": 16, "alg__args__learning_rate": 0.0005},
         "reinforce": {"alg__args__learning_rate": 0.01, "env__n_envs": 6},
         "nlpo": MASKED,
-        "trpo": {**TRUSTED, "train_evaluation__n_iters": 10},
+        "trpo": TRUSTED,
     }
     run = reinforcement(model, algorithm, **{"train_evaluation__n_iters": 25} | own[algorithm])
     assert workplace.run_plan(write(workplace, run)).status == 0
