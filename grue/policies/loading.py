@@ -95,6 +95,16 @@ def merged(model: Any) -> PreTrainedModel:
     return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
 
 
+def recompute_activations(model: PreTrainedModel) -> None:
+    """Has the model compute activations again in backward passes, in training mode, and keep few.
+
+    Whatever precedes them, weights that are trained get their gradients.
+    """
+    name = "activation_checkpointing_enable"  # the earlier releases of version 5 have another
+    enable: Any = getattr(model, name, None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+
+
 def _check_weights(name: str) -> None:
     folder = Path(name)
     if folder.is_dir() and not has_weights(folder):
