@@ -12,7 +12,7 @@ from common import checkpoint
 from common.callbacks import SECONDS_BETWEEN_CHECKPOINTS
 from common.errors import Interrupted
 from common.experiment import Context
-from common.seeding import seed_everything
+from common.seeding import random_state, restore_random_state, seed_everything
 from grue.algorithm_config import ReinforcementAlg
 from grue.algorithms import find
 from grue.algorithms.algorithm import Algorithm
@@ -22,7 +22,7 @@ from grue.generation_config import GenerationConfig
 from grue.kl import KlController
 from grue.model_config import Side
 from grue.policies.actor_critic import ActorCritic, make_critic
-from grue.policies.loading import load_model
+from grue.policies.loading import load_model, recompute_activations
 from grue.policies.masking import Mask
 from grue.policies.streams import seed_of
 from grue.policy_config import MaskablePolicyArgs
@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 class ReinforcementRun(FinetuneRun):
     """Rollout, update, and now and then an evaluation and a checkpoint, ``n_iters`` times.
 
-    All random numbers of an iteration follow from the run's seed and the iteration's number, so
-    that a checkpoint need not hold the state of a generator.
+    All random numbers of an iteration follow from the run's seed and the iteration's number. What a
+    part from outside the project draws, a checkpoint's states of the global generators fix.
     """
 
     def __init__(self, config: FinetuneConfig, alg: ReinforcementAlg, context: Context) -> None:
@@ -72,7 +72,7 @@ class ReinforcementRun(FinetuneRun):
             )
         if options.gradient_checkpointing:
             for model in [self.policy.model, *([critic.trunk] if critic and critic.trunk else [])]:
-                model.gradient_checkpointing_enable({"use_reentrant": False})
+                recompute_activations(model)
         if isinstance(options.args, MaskablePolicyArgs):
             self.policy.mask = Mask(
                 self.policy.model,
@@ -113,7 +113,7 @@ class ReinforcementRun(FinetuneRun):
             self.tracker.add(self.iteration, self.iteration, found)
             return self.finish(found)
         finally:
-            self.tracker.close()
+            self.close()
 
     def _iterate(self) -> dict[str, float]:
         """One rollout and one update; gives what was measured."""
@@ -142,6 +142,7 @@ class ReinforcementRun(FinetuneRun):
                 "weights": self.actor_critic.state_dict(),
                 "algorithm": self.algorithm.state_dict(),
                 "controller": self.controller.state_dict(),
+                "random": random_state(),
             }
             checkpoint.save_last(self.folder.checkpoints, state)
             self._saved_at = time.monotonic()
@@ -157,6 +158,7 @@ class ReinforcementRun(FinetuneRun):
         self.actor_critic.load_state_dict(state["weights"])
         self.algorithm.load_state_dict(state["algorithm"])
         self.controller.load_state_dict(state["controller"])
+        restore_random_state(state["random"])
 
     def prompt_limits(self, settings: GenerationConfig) -> tuple[int | None, Side]:
         """As in rollouts: RL4LMs ignores ``tokenizer.max_length`` here."""
