@@ -34,12 +34,12 @@ SETTINGS = RolloutSettings(
 )  # fmt: skip
 
 
-def nlpo(policy: Policy, mask: dict[str, Any], *compatibility: str) -> Nlpo:
+def nlpo(policy: Policy, mask: dict[str, Any], *compatibility: str, **args: Any) -> Nlpo:
     """With a policy of its own that has left its mask model."""
     kind = "seq2seq" if policy.is_encoder_decoder else "causal"
     keys = {
         "id": "nlpo",
-        "args": {"batch_size": 32, "n_epochs": 1, "learning_rate": 0.01},
+        "args": {"batch_size": 32, "n_epochs": 1, "learning_rate": 0.01, **args},
         "kl_div": {"coeff": 0.1},
         "compatibility": compatibility,
         "policy": {
@@ -59,9 +59,9 @@ def nlpo(policy: Policy, mask: dict[str, Any], *compatibility: str) -> Nlpo:
     return Nlpo(actor_critic, alg)
 
 
-def rollouts(algorithm: Nlpo) -> Rollouts:
+def rollouts(algorithm: Nlpo, settings: RolloutSettings = SETTINGS) -> Rollouts:
     inputs = Inputs([Sample("0", "the cat", ()), Sample("1", "a dog runs in", ())], [0, 1])
-    return Rollouts(algorithm.actor_critic, inputs, Letters(NoArgs()), SETTINGS, seed=0)
+    return Rollouts(algorithm.actor_critic, inputs, Letters(NoArgs()), settings, seed=0)
 
 
 @pytest.mark.parametrize("mask", MASKS, ids=lambda mask: mask["mask_type"])
