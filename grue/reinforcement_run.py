@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from typing import Any
@@ -12,6 +13,7 @@ from common import checkpoint
 from common.callbacks import SECONDS_BETWEEN_CHECKPOINTS
 from common.errors import Interrupted
 from common.experiment import Context
+from common.run_folder import write_text
 from common.seeding import random_state, restore_random_state, seed_everything
 from grue.algorithm_config import ReinforcementAlg
 from grue.algorithms import find
@@ -26,9 +28,12 @@ from grue.policies.loading import load_model, recompute_activations
 from grue.policies.masking import Mask
 from grue.policies.streams import seed_of
 from grue.policy_config import MaskablePolicyArgs
-from grue.rollouts import Rollouts, RolloutSettings
+from grue.rollouts import FailedRollout, Rollouts, RolloutSettings
 
 log = logging.getLogger(__name__)
+
+FAILED_ROLLOUT = "failed_rollout.jsonl"
+"""Prompts, outputs and rewards, as far as known, of a rollout whose reward failed."""
 
 
 class ReinforcementRun(FinetuneRun):
@@ -118,7 +123,12 @@ class ReinforcementRun(FinetuneRun):
     def _iterate(self) -> dict[str, float]:
         """One rollout and one update; gives what was measured."""
         coefficient = self.controller.coefficient
-        rollout, found = self.rollouts.collect(self.iteration, coefficient)
+        try:
+            rollout, found = self.rollouts.collect(self.iteration, coefficient)
+        except FailedRollout as error:
+            lines = (json.dumps(row) + "\n" for row in error.rows())
+            write_text(self.folder.path / FAILED_ROLLOUT, "".join(lines))
+            raise
         self.controller.update(found["rollout_info/kl_div_mean"])
         generator = torch.Generator().manual_seed(seed_of(self.context.seed, self.iteration))
         with self.actor_critic.updating():

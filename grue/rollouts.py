@@ -26,10 +26,11 @@ from grue.policies.policy import Tokens
 from grue.policies.sampling import log_prob
 from grue.policies.streams import uniforms
 from grue.rollout import Rollout
+from grue.texts import Texts
+from grue.user_function import scores_of
 
 if TYPE_CHECKING:
     from grue.rewards.reward import Reward
-    from grue.texts import Texts
 
 _EPSILON = 1e-8
 _OF_INPUTS = 2**31
@@ -79,6 +80,8 @@ class Collected:
 
     prompts: list[Tokens] = field(default_factory=list)
     outputs: list[Tokens] = field(default_factory=list)
+    texts: list[Texts] = field(default_factory=list)
+    """Per batch."""
     scores: list[np.ndarray[Any, Any]] = field(default_factory=list)
     """Per batch [N] or [N, T] task rewards."""
     allowed: list[Tensor] = field(default_factory=list)
@@ -87,6 +90,24 @@ class Collected:
     def num_tokens(self) -> int:
         """Tokens so far."""
         return sum(map(len, self.outputs))
+
+
+class FailedRollout(UserError):
+    """The reward failed; what was drawn until then is kept."""
+
+    def __init__(self, message: str, found: Collected) -> None:
+        super().__init__(message)
+        self.found = found
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Each output drawn, with its prompt and its reward, which is None in the last batch."""
+        scores = [list(of_batch) for of_batch in self.found.scores]
+        scores += [[None] * len(texts) for texts in self.found.texts[len(scores) :]]
+        return [
+            {"prompt": prompt, "output": output, "reward": _plain(reward)}
+            for texts, of_batch in zip(self.found.texts, scores, strict=True)
+            for prompt, output, reward in zip(texts.prompts, texts.outputs, of_batch, strict=True)
+        ]
 
 
 class Rollouts:
@@ -116,7 +137,7 @@ class Rollouts:
         Equal weights, seed and iteration give the same rollout, whatever was collected before.
 
         Raises:
-            UserError: the reward fails, or gives numbers that are not finite.
+            FailedRollout: the reward fails, or gives numbers that are not finite.
         """
         # 1. Outputs, batch by batch, until there are enough tokens.
         found = Collected()
@@ -179,7 +200,11 @@ class Rollouts:
         found.prompts += [prompt for prompt in prompts for _ in range(num_samples)]
         found.outputs += outputs
         found.allowed += [] if samples.allowed is None else [samples.allowed]
-        found.scores.append(_checked(self.reward, texts))
+        found.texts.append(texts)
+        try:
+            found.scores.append(_rewards(self.reward, texts))
+        except UserError as error:
+            raise FailedRollout(str(error), found) from error
 
     @torch.no_grad()
     def _evaluate(
@@ -295,6 +320,11 @@ class Rollouts:
         }
 
 
+def _plain(reward: Any) -> Any:
+    """A number, or one per token, as JSON has them."""
+    return None if reward is None else np.asarray(reward).tolist()
+
+
 def _widened(values: Tensor, width: int) -> Tensor:
     """[n, T] filled up with zeros to ``width`` columns."""
     return torch.nn.functional.pad(values, (0, width - values.shape[1]))
@@ -308,24 +338,16 @@ def _value_after(values: Tensor, mask: Tensor, used: Tensor) -> Tensor:
     return torch.where(goes_on, values.gather(1, column[:, None]).squeeze(1), 0.0)
 
 
-def _checked(reward: Reward[Any], texts: Texts) -> np.ndarray[Any, Any]:
+def _rewards(reward: Reward[Any], texts: Texts) -> np.ndarray[Any, Any]:
     """[N] or [N, T] rewards of the texts.
 
     Raises:
-        UserError: their number is wrong, or one is not finite; prompt and output are named.
+        UserError: it fails, their number is wrong, or one is not finite; an output is named.
     """
-    rewards = np.asarray(reward(texts), dtype=np.float64)
-    if rewards.ndim not in (1, 2) or len(rewards) != len(texts):
-        raise UserError(
-            f"the reward gave an array of shape {list(rewards.shape)} for {len(texts)} outputs; it "
-            f"should have one number per output. The first prompt is {texts.prompts[0][:60]!r}, "
-            f"its output {texts.outputs[0][:60]!r}"
-        )
-    wrong = np.flatnonzero(~np.isfinite(rewards.reshape(len(rewards), -1)).all(1))
-    if len(wrong):
-        row = int(wrong[0])
-        raise UserError(
-            f"the reward is {rewards[row]} for prompt {texts.prompts[row][:60]!r}, output "
-            f"{texts.outputs[row][:60]!r}"
-        )
-    return rewards
+
+    def function(*columns: Any) -> Any:
+        return reward(Texts(*columns))
+
+    kind = type(reward)
+    name = f"{kind.__module__}:{kind.__qualname__}"
+    return scores_of(function, texts, per_token=True, name=name)

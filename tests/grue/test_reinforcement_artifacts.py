@@ -204,7 +204,7 @@ def test_activations_are_recomputed_in_updates_alone(tokenizer: PreTrainedTokeni
     recompute_activations(policy.model)
     actor_critic = ActorCritic(policy, None)
     passes: list[int] = []
-    policy.model.transformer.h[0].register_forward_hook(lambda *_: passes.append(1))
+    policy.model.transformer.h[0].mlp.register_forward_pre_hook(lambda *_: passes.append(1))
 
     def number_of_passes() -> int:
         passes.clear()
