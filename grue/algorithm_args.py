@@ -106,7 +106,7 @@ class TrpoArgs(Config):
     target_kl: PositiveFloat = 0.01
     """Radius of the trust region, in nats."""
     sub_sampling_factor: PositiveInt = 1
-    """Every how many states count in the Fisher matrix."""
+    """Every how many outputs count in the Fisher matrix."""
     verbose: int = 0
     """Accepted for published files."""
 

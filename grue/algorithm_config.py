@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Strict, Tag
 
@@ -13,7 +13,7 @@ from common.fit_config import NonNegativeFloat, PositiveFloat
 from grue.algorithm_args import A2cArgs, NlpoArgs, PpoArgs, ReinforceArgs, TrpoArgs
 from grue.generation_config import GenerationConfig
 from grue.model_config import ModelName, ModelOptions, ModelType, unnamed
-from grue.policy_config import AnyPolicy
+from grue.policy_config import AnyPolicy, MaskablePolicyArgs
 
 
 class SupervisedAlg(Config):
@@ -78,6 +78,9 @@ Compatibility = Literal[
 class ReinforcementAlg(Config):
     """What all reinforcement algorithms have."""
 
+    masks: ClassVar[bool] = False
+    """Whether the algorithm's policies have a mask."""
+
     kl_div: KlDivConfig
     """The penalty for leaving the initial model."""
     policy: AnyPolicy
@@ -94,6 +97,11 @@ class ReinforcementAlg(Config):
         args = self.policy.args
         yield from unnamed(args.model_name, "policy.args.model_name", below="alg.")
         yield from (problem.below("policy.args") for problem in args.problems())
+        if isinstance(args, MaskablePolicyArgs) != self.masks:
+            fix = "add 'maskable_' to its front" if self.masks else "only 'nlpo' refreshes a mask"
+            kind = "needs a policy with a mask" if self.masks else "has no use for a mask"
+            yield Problem(f"'{self.id}' {kind}; {fix}",  # type: ignore[attr-defined]
+                          "policy.id", self.policy.id)  # fmt: skip
         key = "policy.args.generation_kwargs"
         yield from of_generation(args.generation_kwargs, self.model_type, key)
 
@@ -131,6 +139,7 @@ class PpoAlg(ReinforcementAlg):
 class NlpoAlg(PpoAlg):
     """Natural-language policy optimization."""
 
+    masks: ClassVar[bool] = True
     id: Literal["nlpo"]  # type: ignore[assignment]
     """Which algorithm."""
     args: NlpoArgs = Field(default_factory=NlpoArgs)

@@ -52,10 +52,12 @@ def value_loss(
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """[...] entropy in nats of the distribution of ``logits`` [..., V], which may be -inf."""
-    log_probs = logits.log_softmax(-1)
-    probs = log_probs.exp()
-    return -(probs * log_probs.masked_fill(probs == 0, 0.0)).sum(-1)
+    """[...] entropy in nats of the distribution of ``logits`` [..., V], which may be -inf.
+
+    log sum exp z - sum p z: one pass over the vocabulary less than -sum p log p.
+    """
+    finite = logits.clamp(min=torch.finfo(logits.dtype).min)  # 0 times this is 0
+    return logits.logsumexp(-1) - torch.einsum("...v,...v->...", logits.softmax(-1), finite)
 
 
 def approximate_kl(log_probs: Tensor, old_log_probs: Tensor) -> Tensor:

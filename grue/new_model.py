@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from common.errors import Problem, UserError
 from common.experiment import Context
 from common.plan import Run
 from common.run_folder import write_json
 from grue.new_model_config import NewModelConfig
+from grue.new_tokenizer import END, PADDING, byte_pairs, words
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
 MODEL = "model"
-END = "<|endoftext|>"
+_EXAMPLES = {
+    "gpt2": "n_layer, n_embd, n_head",
+    "t5": "num_layers, d_model, d_kv, d_ff, num_heads",
+    "bart": "encoder_layers, decoder_layers, d_model",
+}
 
 
 def check(runs: Sequence[Run]) -> list[Problem]:
@@ -25,7 +30,7 @@ def check(runs: Sequence[Run]) -> list[Problem]:
     for run in runs:
         assert isinstance(run.config, NewModelConfig)
         try:
-            _architecture(run.config, vocab_size=run.config.vocab_size)
+            _architecture(run.config, run.config.vocab_size)
         except UserError as error:
             problems.append(Problem(str(error), where=run.where))
     return problems
@@ -33,11 +38,14 @@ def check(runs: Sequence[Run]) -> list[Problem]:
 
 def run(config: NewModelConfig, context: Context) -> float:
     """Makes the folder; the score is the size of the vocabulary."""
-    tokenizer = train_tokenizer(texts(config), config.vocab_size, config.max_length)
+    make = words if config.vocabulary == "words" else byte_pairs
+    tokenizer = make(
+        texts(config), config.vocab_size, config.max_length, padding=_padding(config.model_type)
+    )
     beside, target = context.folder.path / f".{MODEL}", context.folder.path / MODEL
     shutil.rmtree(beside, ignore_errors=True)
     tokenizer.save_pretrained(beside)
-    _architecture(config, vocab_size=len(tokenizer)).save_pretrained(beside)
+    _architecture(config, len(tokenizer), tokenizer).save_pretrained(beside)
     shutil.rmtree(target, ignore_errors=True)
     beside.replace(target)
     write_json(context.folder.summary, {"score": float(len(tokenizer))})
@@ -52,53 +60,34 @@ def texts(config: NewModelConfig) -> Iterator[str]:
                 yield sample.prompt + reference
 
 
-def train_tokenizer(
-    texts: Iterator[str], vocab_size: int, max_length: int
-) -> PreTrainedTokenizerFast:
-    """A byte-level byte-pair tokenizer, as GPT-2's, whose only special token ends a text."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=[END],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token=END,
-        eos_token=END,
-        pad_token=END,
-        model_max_length=max_length,
-    )
+def _padding(model_type: str) -> str:
+    """An encoder-decoder model's outputs begin with padding, which is no text's end."""
+    return END if model_type == "gpt2" else PADDING
 
 
-def _architecture(config: NewModelConfig, *, vocab_size: int):  # type: ignore[no-untyped-def]
+def _architecture(
+    config: NewModelConfig, vocab_size: int, tokenizer: PreTrainedTokenizerFast | None = None
+) -> PretrainedConfig:
     """The architecture's transformers configuration.
 
     Raises:
         UserError: it knows no such size.
     """
-    from transformers import GPT2Config
+    from transformers import AutoConfig
 
-    known = GPT2Config().to_dict()
-    unknown = [name for name in config.architecture if name not in known]
+    known = AutoConfig.for_model(config.model_type)
+    unknown = [name for name in config.architecture if name not in known.to_dict()]
     if unknown:
         raise UserError(
             f"'architecture.{unknown[0]}': unknown to {config.model_type}; known are for example "
-            "n_layer, n_embd, n_head"
+            f"{_EXAMPLES[config.model_type]}"
         )
-    return GPT2Config(
-        **{
-            "vocab_size": vocab_size,
-            "n_positions": config.max_length,
-            "bos_token_id": 0,
-            "eos_token_id": 0,
-            **config.architecture,
-        }
-    )
+    end, padding = (0, 0) if tokenizer is None else (tokenizer.eos_token_id, tokenizer.pad_token_id)
+    sizes: dict[str, Any] = {"vocab_size": vocab_size, "eos_token_id": end, "bos_token_id": end}
+    if config.model_type == "gpt2":
+        sizes["n_positions"] = config.max_length
+    else:
+        sizes |= {"pad_token_id": padding, "decoder_start_token_id": padding}
+    if config.model_type == "bart":
+        sizes |= {"max_position_embeddings": config.max_length, "forced_eos_token_id": None}
+    return AutoConfig.for_model(config.model_type, **{**sizes, **config.architecture})

@@ -12,15 +12,20 @@ from common.fit_config import PositiveInt
 from common.run_config import RunConfig
 from grue.part_config import TaskConfig
 
+_BYTES_AND_SPECIAL = 258
+
 
 class NewModelConfig(RunConfig):
-    """A byte-pair vocabulary trained on texts, and the architecture that is to read it."""
+    """A vocabulary made of texts, and the architecture that is to read it."""
 
     datapools: Annotated[tuple[TaskConfig, ...], Strict(False), Field(min_length=1)]
     """Tasks whose training prompts and references are the texts."""
-    vocab_size: Annotated[int, Field(ge=257)] = 1000
-    """Most entries of the vocabulary, the 256 bytes and end-of-sequence among them."""
-    model_type: Literal["gpt2"] = "gpt2"
+    vocabulary: Literal["byte_pairs", "words"] = "byte_pairs"
+    """What its entries are: byte pairs that tell any text, or the texts' words between blanks,
+    the most frequent first."""
+    vocab_size: Annotated[int, Field(ge=3)] = 1000
+    """Most entries, the special tokens and, of byte pairs, the 256 bytes among them."""
+    model_type: Literal["gpt2", "t5", "bart"] = "gpt2"
     """Architecture."""
     architecture: dict[str, Any] = Field(default_factory=dict)
     """Sizes of the architecture, by the names of its transformers configuration."""
@@ -28,7 +33,10 @@ class NewModelConfig(RunConfig):
     """Positions of the model."""
 
     def problems(self) -> Iterator[Problem]:
-        """What the tasks find wrong with their own keys."""
+        """What the tasks find wrong with their own keys; a vocabulary too small for its bytes."""
         yield from super().problems()
+        if self.vocabulary == "byte_pairs" and self.vocab_size < _BYTES_AND_SPECIAL:
+            yield Problem(f"byte pairs need at least {_BYTES_AND_SPECIAL}: the bytes and the "
+                          "special tokens", "vocab_size", self.vocab_size)  # fmt: skip
         for position, task in enumerate(self.datapools):
             yield from (problem.below(f"datapools[{position}]") for problem in task.problems())

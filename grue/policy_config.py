@@ -9,7 +9,7 @@ from pydantic import Field
 
 from common.config import INPUT_FILE_OR_ID, Config
 from common.errors import Problem
-from common.fit_config import NonNegativeFloat, PositiveInt
+from common.fit_config import NonNegativeFloat, PositiveFloat, PositiveInt
 from grue.generation_config import GenerationConfig
 from grue.model_config import ModelName, ModelOptions, Side
 
@@ -37,7 +37,7 @@ class PolicyArgs(Config):
 class MaskablePolicyArgs(PolicyArgs):
     """A policy that samples from a masked vocabulary (NLPO)."""
 
-    top_mask: float | int | None = None
+    top_mask: PositiveFloat | None = None
     """The mask's p for ``learned_top_p``, its k otherwise."""
     mask_type: Literal["learned_top_k", "learned_top_p", "topk"] = "learned_top_k"
     """What the mask keeps: the mask model's best k or best p, or the policy's own best k."""
@@ -47,11 +47,17 @@ class MaskablePolicyArgs(PolicyArgs):
     """Fewest tokens that ``learned_top_p`` keeps."""
 
     def problems(self) -> Iterator[Problem]:
-        """A mask without its size."""
+        """A mask without its size, or with one of the wrong kind."""
         yield from super().problems()
-        if self.top_mask is None:
+        size, by_share = self.top_mask, self.mask_type == "learned_top_p"
+        if size is None:
             yield Problem("a maskable policy needs it: p for learned_top_p, k otherwise",
                           "top_mask")  # fmt: skip
+        elif by_share and size > 1:
+            yield Problem("is a probability for learned_top_p; give at most 1", "top_mask", size)
+        elif not by_share and size != int(size):
+            yield Problem(f"is a number of tokens for {self.mask_type}; give an integer",
+                          "top_mask", size)  # fmt: skip
 
 
 class PolicyConfig(ModelOptions):

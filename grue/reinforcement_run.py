@@ -23,7 +23,9 @@ from grue.kl import KlController
 from grue.model_config import Side
 from grue.policies.actor_critic import ActorCritic, make_critic
 from grue.policies.loading import load_model
+from grue.policies.masking import Mask
 from grue.policies.streams import seed_of
+from grue.policy_config import MaskablePolicyArgs
 from grue.rollouts import Rollouts, RolloutSettings
 
 log = logging.getLogger(__name__)
@@ -71,6 +73,13 @@ class ReinforcementRun(FinetuneRun):
         if options.gradient_checkpointing:
             for model in [self.policy.model, *([critic.trunk] if critic and critic.trunk else [])]:
                 model.gradient_checkpointing_enable({"use_reentrant": False})
+        if isinstance(options.args, MaskablePolicyArgs):
+            self.policy.mask = Mask(
+                self.policy.model,
+                options.args,
+                self.policy.tokenizer.all_special_ids,
+                normalized=not self.alg.behaves_as_published("masks_not_normalized"),
+            )
         temperature = options.args.generation_kwargs.temperature
         published = self.alg.behaves_as_published("reference_without_temperature")
         return ActorCritic(

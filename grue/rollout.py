@@ -34,11 +34,11 @@ class Rollout:
     used: Tensor
     """[N, T] the tokens that updates use: all but those that came too much."""
     log_probs: Tensor
-    """[N, T] of the policy that drew the tokens, at the sampling temperature."""
+    """[N, T] of the policy that drew the tokens, at its temperature and within its mask."""
     ref_log_probs: Tensor
     """[N, T] of the reference."""
     kl: Tensor
-    """[N, T] estimates of KL(policy || reference), in nats."""
+    """[N, T] estimates of KL(policy || reference), in nats; of the policy without a mask."""
     values: Tensor
     """[N, T] the critic's."""
     task_rewards: Tensor
@@ -52,7 +52,7 @@ class Rollout:
     returns: Tensor
     """[N, T] what the critic should have said."""
     allowed: Tensor | None = None
-    """[N, T, V] tokens that the mask allowed; None without a mask."""
+    """[N, T, ceil(V / 8)] the tokens that could come, packed; None without a mask."""
 
     def __len__(self) -> int:
         return len(self.outputs)
@@ -117,6 +117,11 @@ class Rollout:
         for rows in self.used.any(-1).nonzero().squeeze(-1).split(size):
             yield self.minibatch(rows, self.used[rows], policy)
 
+    def every(self, factor: int) -> Rollout:
+        """The same, of which updates use every ``factor``-th output alone."""
+        chosen = torch.arange(len(self), device=self.used.device) % factor == 0
+        return replace(self, used=self.used & chosen[:, None])
+
     def with_advantages(self, advantages: Tensor, penalty_advantages: Tensor) -> Rollout:
         """The same with other advantages [N, T]."""
         return replace(self, advantages=advantages, penalty_advantages=penalty_advantages)
@@ -153,7 +158,7 @@ class Minibatch:
     penalty_advantages: Tensor
     """[M]"""
     allowed: Tensor | None
-    """[M, V]"""
+    """[M, ceil(V / 8)] the tokens that could come, packed; None without a mask."""
 
     def __len__(self) -> int:
         return len(self.tokens)

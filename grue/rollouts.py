@@ -81,6 +81,8 @@ class Collected:
     outputs: list[Tokens] = field(default_factory=list)
     scores: list[np.ndarray[Any, Any]] = field(default_factory=list)
     """Per batch [N] or [N, T] task rewards."""
+    allowed: list[Tensor] = field(default_factory=list)
+    """Per batch [N, T, ceil(V / 8)] the tokens that could come, if there is a mask."""
 
     def num_tokens(self) -> int:
         """Tokens so far."""
@@ -126,7 +128,8 @@ class Rollouts:
             number += 1
         # 2. What policy, reference and critic say of them.
         mask = self.policy.padded(found.outputs).mask.bool()
-        log_probs, ref_log_probs, kl, values, allowed = self._evaluate(found, mask.shape[1])
+        allowed = torch.cat(found.allowed)[:, : mask.shape[1]] if found.allowed else None
+        log_probs, ref_log_probs, kl, own_kl, values = self._evaluate(found, allowed, mask.shape[1])
         # 3. Rewards per token, and advantages of the tokens that are used.
         task = self._task_rewards(found, mask)
         in_rewards = kl_coefficient if self.settings.kl_in_reward else 0.0
@@ -141,7 +144,7 @@ class Rollouts:
         of_penalties = generalized_advantages(
             penalty / scale, torch.zeros_like(values), used, torch.zeros_like(bootstrap), **options
         )
-        own = -in_rewards * self._own_kl(log_probs, ref_log_probs) * mask
+        own = -in_rewards * own_kl * mask
         instead = (own - penalty) / scale * used
         rollout = Rollout(
             prompts=found.prompts,
@@ -167,21 +170,26 @@ class Rollouts:
         prompts = [self._prompts[row] for row in rows]
         most = self.policy.lengths(settings.generation).most
         draws = uniforms(self.seed, range(len(rows)), num_samples, most, stream=stream)
-        samples = self.policy.sample(prompts, draws, settings.generation)
-        outputs = [output for of_input in samples for output in of_input]
+        samples = self.policy.masked_sample(prompts, draws, settings.generation)
+        outputs = [output for of_input in samples.outputs for output in of_input]
         texts = self.inputs.texts(
             [settings.generation.processed(text) for text in self.policy.decode(outputs)],
             [row for row in rows for _ in range(num_samples)],
         )
         found.prompts += [prompt for prompt in prompts for _ in range(num_samples)]
         found.outputs += outputs
+        found.allowed += [] if samples.allowed is None else [samples.allowed]
         found.scores.append(_checked(self.reward, texts))
 
     @torch.no_grad()
     def _evaluate(
-        self, found: Collected, width: int
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
-        """[N, T] log-probabilities, those of the reference, KL and values; allowed tokens."""
+        self, found: Collected, allowed: Tensor | None, width: int
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """[N, T] log-probabilities, those of the reference, KL, what advantages hold of it, values.
+
+        The KL is that of the policy without a mask, as published: a mask does not bring it nearer
+        to the reference.
+        """
         parts: list[tuple[Tensor, ...]] = []
         for start in range(0, len(found.outputs), self.settings.batch_size):
             part = slice(start, start + self.settings.batch_size)
@@ -189,19 +197,24 @@ class Rollouts:
             evaluation = self.actor_critic.evaluate(sequences)
             ref_logits = self.actor_critic.reference_logits(sequences)
             ids, mask = sequences.outputs.ids, sequences.outputs.mask
-            log_probs, ref_log_probs = log_prob(evaluation.logits, ids), log_prob(ref_logits, ids)
+            logits, ref_log_probs = evaluation.logits, log_prob(ref_logits, ids)
+            could = None if allowed is None else allowed[part, : ids.shape[1]]
+            log_probs = unmasked = log_prob(logits, ids)
+            if could is not None:
+                log_probs = self.actor_critic.log_prob(logits, ids, could)
+            kl = own_kl = sampled_kl(unmasked, ref_log_probs)
             if self.settings.analytic_kl:
-                kl = exact_kl(evaluation.logits, ref_logits)
-            else:
-                kl = sampled_kl(log_probs, ref_log_probs)
-            known = (log_probs, ref_log_probs, kl, evaluation.values)
-            parts.append(tuple(_widened(values * mask, width) for values in known))
-        log_probs, ref_log_probs, kl, values = (
+                kl = exact_kl(logits, ref_logits)
+            known = (log_probs, ref_log_probs, kl, self._own_kl(own_kl), evaluation.values)
+            parts.append(
+                tuple(_widened(values.masked_fill(mask == 0, 0.0), width) for values in known)
+            )
+        log_probs, ref_log_probs, kl, own_kl, values = (
             torch.cat(column) for column in zip(*parts, strict=True)
         )
-        return log_probs, ref_log_probs, kl, values, None
+        return log_probs, ref_log_probs, kl, own_kl, values
 
-    def _own_kl(self, log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
+    def _own_kl(self, sampled: Tensor) -> Tensor:
         """[N, T] the estimate of its own KL that a token's advantage holds.
 
         An exact KL is the same whichever token is drawn, so that in the advantage it would be a
@@ -209,8 +222,8 @@ class Rollouts:
         stands for it.
         """
         if not self.settings.own_kl_in_advantages:
-            return torch.zeros_like(log_probs)
-        return sampled_kl(log_probs, ref_log_probs)
+            return torch.zeros_like(sampled)
+        return sampled
 
     def _task_rewards(self, found: Collected, mask: Tensor) -> Tensor:
         """[N, T] the task's rewards; one number per output stands at its last token."""

@@ -42,7 +42,7 @@ class A2c(PolicyGradient[A2cArgs]):
             logits, log_probs, values = self.evaluate(batch)
             policy_loss = policy_gradient_loss(log_probs, batch.advantages)
             critic_loss = value_loss(values, batch.returns, batch.values)
-            entropy_loss = self.entropy_loss(logits, log_probs)
+            entropy_loss = self.entropy_loss(batch, logits, log_probs)
             penalty = args.ent_coef * entropy_loss
             penalty = penalty + self.kl_loss(batch, logits, kl_coefficient / scale)
             if share is None:

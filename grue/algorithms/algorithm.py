@@ -35,7 +35,8 @@ class Algorithm(ABC, Generic[ArgsT]):
         """AdamW with the policy's settings."""
         args = self.alg.policy.args
         lr: Any = self.args.learning_rate  # type: ignore[attr-defined]
-        return adamw(self.actor_critic, lr, args.weight_decay, args.optimizer_kwargs)
+        named = self.actor_critic.named_parameters()
+        return adamw(named, lr, args.weight_decay, args.optimizer_kwargs)
 
     @abstractmethod
     def update(

@@ -9,9 +9,8 @@ from torch import Tensor
 
 from grue.algorithms.algorithm import Algorithm, ArgsT
 from grue.kl import exact_kl
-from grue.losses import entropy, policy_gradient_loss
-from grue.policies.sampling import log_prob
-from grue.rollout import Minibatch
+from grue.losses import policy_gradient_loss
+from grue.rollout import Minibatch, Unit
 
 
 class PolicyGradient(Algorithm[ArgsT]):
@@ -19,18 +18,25 @@ class PolicyGradient(Algorithm[ArgsT]):
 
     args: Any
 
+    @property
+    def unit(self) -> Unit:
+        """What minibatches are drawn of."""
+        by_tokens = self.alg.behaves_as_published("minibatches_of_tokens")
+        return "tokens" if by_tokens else "outputs"
+
     def evaluate(self, batch: Minibatch) -> tuple[Tensor, Tensor, Tensor]:
         """[M, V] logits, [M] log-probabilities and [M] values of the tokens that count."""
         evaluation = self.actor_critic.evaluate(batch.sequences)
         logits = evaluation.logits[batch.select]
-        return logits, log_prob(logits, batch.tokens), evaluation.values[batch.select]
+        log_probs = self.actor_critic.log_prob(logits, batch.tokens, batch.allowed)
+        return logits, log_probs, evaluation.values[batch.select]
 
-    def entropy_loss(self, logits: Tensor, log_probs: Tensor) -> Tensor:
+    def entropy_loss(self, batch: Minibatch, logits: Tensor, log_probs: Tensor) -> Tensor:
         """[] negated mean entropy: exact or, if asked for, estimated from the tokens drawn."""
         if getattr(self.args, "enforce_token_entropy_reg_estimate", False):
             return log_probs.mean()
         with torch.set_grad_enabled(self.args.ent_coef != 0):
-            return -entropy(logits).mean()
+            return -self.actor_critic.entropy(logits, batch.allowed).mean()
 
     def kl_loss(self, batch: Minibatch, logits: Tensor, coefficient: Tensor | float) -> Tensor:
         """[] mean penalty for leaving the reference, where it is a loss; otherwise zero.

@@ -8,7 +8,7 @@ from grue.algorithm_args import PpoArgs
 from grue.algorithms.policy_gradient import PolicyGradient
 from grue.algorithms.update import Means, step
 from grue.losses import approximate_kl, clipped_policy_loss, explained_variance, value_loss
-from grue.rollout import Rollout, Unit
+from grue.rollout import Rollout
 
 _EARLY_STOP = 1.5
 """An update ends where the approximate KL exceeds ``target_kl`` this many times."""
@@ -33,11 +33,9 @@ class Ppo(PolicyGradient[PpoArgs]):
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator, means: Means
     ) -> None:
         args, first = self.args, True
-        by_tokens = self.alg.behaves_as_published("minibatches_of_tokens")
-        unit: Unit = "tokens" if by_tokens else "outputs"
         for _ in range(args.n_epochs):
             means.forget("approx_kl")  # the last pass alone counts
-            for batch in rollout.minibatches(args.batch_size, self.policy, generator, unit):
+            for batch in rollout.minibatches(args.batch_size, self.policy, generator, self.unit):
                 # 1. What policy and critic say now.
                 logits, log_probs, values = self.evaluate(batch)
                 # 2. Far from the policy that drew the tokens, the update ends.
@@ -53,7 +51,7 @@ class Ppo(PolicyGradient[PpoArgs]):
                     log_probs, batch.log_probs, batch.advantages, args.clip_range
                 )
                 critic_loss = value_loss(values, batch.returns, batch.values, args.clip_range_vf)
-                entropy_loss = self.entropy_loss(logits, log_probs)
+                entropy_loss = self.entropy_loss(batch, logits, log_probs)
                 penalty = args.ent_coef * entropy_loss
                 penalty = penalty + self.kl_loss(batch, logits, kl_coefficient / scale)
                 if first:  # here the surrogate is the plain policy gradient

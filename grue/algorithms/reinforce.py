@@ -39,7 +39,7 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
         for _ in range(args.n_epochs):
             for batch in rollout.minibatches(args.batch_size, self.policy, generator):
                 logits, log_probs, _ = self.evaluate(batch)
-                entropy_loss = self.entropy_loss(logits, log_probs)
+                entropy_loss = self.entropy_loss(batch, logits, log_probs)
                 penalty = args.ent_coef * entropy_loss
                 penalty = penalty + self.kl_loss(batch, logits, kl_coefficient)
                 if first:

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from grue.policies.actor_critic import ActorCritic
-
 _NOT_DECAYED = ("bias", "LayerNorm.bias", "LayerNorm.weight")
 
 
 def adamw(
-    actor_critic: ActorCritic, lr: float, weight_decay: float, options: Mapping[str, Any]
+    named_parameters: Iterator[tuple[str, nn.Parameter]],
+    lr: float,
+    weight_decay: float,
+    options: Mapping[str, Any],
 ) -> torch.optim.AdamW:
     """The published optimiser: weight decay for all weights whose names lack certain words."""
     decayed: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
-    for name, parameter in actor_critic.named_parameters():
+    for name, parameter in named_parameters:
         kept = any(word in name for word in _NOT_DECAYED)
         (others if kept else decayed).append(parameter)
     groups = [
         {"params": decayed, "weight_decay": weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=lr, **options)
+    used = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(used, lr=lr, **{"fused": True, **options})
 
 
 def step(

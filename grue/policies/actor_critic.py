@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from common.seeding import seeded
+from grue.losses import entropy
 from grue.policies.policy import Policy
+from grue.policies.sampling import log_prob
 from grue.policies.sequences import Sequences
 
 if TYPE_CHECKING:
@@ -101,15 +103,41 @@ class ActorCritic:
             values = torch.zeros(logits.shape[:2], device=logits.device)
         else:
             values = self.critic(sequences, states)
-        return Evaluation(logits.float() / self.temperature, values)
+        return Evaluation(_divided(logits, self.temperature), values)
+
+    def values(self, sequences: Sequences) -> Tensor:
+        """[N, T] the critic's alone; gradients flow to its own weights."""
+        assert self.critic is not None, "there is one"
+        states = None
+        if self.critic.trunk is None:
+            with torch.no_grad():
+                _, states = sequences.logits_and_states(self.policy.model, with_states=True)
+        return self.critic(sequences, states)  # type: ignore[no-any-return]
+
+    def log_prob(self, logits: Tensor, tokens: Tensor, allowed: Tensor | None) -> Tensor:
+        """[...] in nats of tokens [...], from the policy's logits [..., V].
+
+        ``allowed`` [..., ceil(V / 8)] are the tokens that could come, packed; None for all.
+        """
+        if allowed is None:
+            return log_prob(logits, tokens)
+        assert self.policy.mask is not None, "it said what is allowed"
+        return self.policy.mask.log_prob(logits, tokens, allowed)
+
+    def entropy(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
+        """[...] in nats; see `log_prob`."""
+        if allowed is None:
+            return entropy(logits)
+        assert self.policy.mask is not None, "it said what is allowed"
+        return self.policy.mask.entropy(logits, allowed)
 
     @torch.no_grad()
     def reference_logits(self, sequences: Sequences) -> Tensor:
         """[N, T, V] of the reference, in float32, divided by the temperature."""
         if self._reference is not None:
-            return sequences.logits(self._reference).float() / self.ref_temperature
+            return _divided(sequences.logits(self._reference), self.ref_temperature)
         with self.policy.model.disable_adapter():
-            return sequences.logits(self.policy.model).float() / self.ref_temperature
+            return _divided(sequences.logits(self.policy.model), self.ref_temperature)
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """What is trained: the policy's weights or adapters, and the critic's."""
@@ -135,6 +163,11 @@ class ActorCritic:
         with torch.no_grad():
             for name, parameter in self.named_parameters():
                 parameter.copy_(state[name])
+
+
+def _divided(logits: Tensor, temperature: float) -> Tensor:
+    """In float32; a copy of the vocabulary's width is spared where nothing changes."""
+    return logits.float() if temperature == 1 else logits.float() / temperature
 
 
 def make_critic(policy: Policy, kind: str, *, seed: int, load: Any = None) -> Critic:

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from grue.masks import packed
 from grue.policies.sampling import Filters, draw
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from grue.policies.masking import Mask
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,17 @@ class Prompts:
     """[B, P] 1 where there is a token."""
 
 
+@dataclass(frozen=True)
+class Samples:
+    """K outputs for each of B prompts."""
+
+    outputs: list[list[list[int]]]
+    """By prompt, by sample, the ids up to and with end-of-sequence."""
+    allowed: Tensor | None
+    """[B * K, T, ceil(V / 8)] the tokens that could come at each step, packed; None without a
+    mask."""
+
+
 def pad(sequences: Sequence[Sequence[int]], *, fill: int, left: bool, device: Any) -> Prompts:
     """Sequences of ids, filled up to the longest of them."""
     width = max(map(len, sequences))
@@ -72,7 +86,8 @@ def sample(
     lengths: Lengths,
     filters: Filters | None,
     ids: Ids,
-) -> list[list[list[int]]]:
+    mask: Mask | None = None,
+) -> Samples:
     """K outputs for each prompt, without end-of-sequence tokens' successors.
 
     Args:
@@ -82,21 +97,29 @@ def sample(
         lengths: least and greatest length of an output.
         filters: how tokens are drawn; None takes the most probable one.
         ids: special tokens.
-
-    Returns:
-        By prompt, by sample, the ids up to and with end-of-sequence.
+        mask: which tokens may come; None for all.
     """
-    steps = _Encoded(model, prompts, ids) if _has_encoder(model) else _Causal(model, prompts)
+    models = [model] if mask is None or mask.model is None else [model, mask.model]
+    steps = [_steps(each, prompts, ids) for each in models]
     num_prompts, num_samples, _ = uniforms.shape
-    logits = steps.first().repeat_interleave(num_samples, 0)
-    steps.repeat(num_samples)
-    uniforms = uniforms.flatten(0, 1).to(logits.device)
-    tokens = torch.full((len(uniforms), lengths.most), -1, dtype=torch.long, device=logits.device)
-    rows = torch.arange(len(uniforms), device=logits.device)  # of the outputs that go on
+    scores = [each.first().repeat_interleave(num_samples, 0) for each in steps]
+    for each in steps:
+        each.repeat(num_samples)
+    device = scores[0].device
+    uniforms = uniforms.flatten(0, 1).to(device)
+    tokens = torch.full((len(uniforms), lengths.most), -1, dtype=torch.long, device=device)
+    rows = torch.arange(len(uniforms), device=device)  # of the outputs that go on
+    record = None if mask is None else _empty_record(tokens, scores[0])
 
     for step in range(lengths.most):
         if ids.end is not None and step < lengths.fewest:
-            logits[:, ids.end] = -torch.inf
+            for logits in scores:
+                logits[:, ids.end] = -torch.inf
+        logits = scores[0]
+        if mask is not None and record is not None:
+            allowed = mask.allowed(scores[-1]) & (logits > -torch.inf)
+            record[rows, step] = packed(allowed)
+            logits = logits.masked_fill(~allowed, -torch.inf)
         token = (
             logits.argmax(-1) if filters is None else draw(logits, uniforms[rows, step], filters)
         )
@@ -106,15 +129,25 @@ def sample(
             break
         if not bool(goes_on.all()):
             rows, token = rows[goes_on], token[goes_on]
-            steps.keep(goes_on)
-        logits = steps.next(token)
+            for each in steps:
+                each.keep(goes_on)
+        scores = [each.next(token) for each in steps]
 
     outputs = [[token for token in row if token >= 0] for row in tokens.tolist()]
-    return [outputs[i * num_samples : (i + 1) * num_samples] for i in range(num_prompts)]
+    by_prompt = [outputs[i * num_samples : (i + 1) * num_samples] for i in range(num_prompts)]
+    return Samples(by_prompt, record)
 
 
-def _has_encoder(model: PreTrainedModel) -> bool:
-    return bool(model.config.is_encoder_decoder)
+def _empty_record(tokens: Tensor, logits: Tensor) -> Tensor:
+    """[N, T, ceil(V / 8)] zeros, for tokens [N, T] and logits [N, V]."""
+    width = packed(logits[:1] > 0).shape[-1]
+    return torch.zeros(*tokens.shape, width, dtype=torch.uint8, device=tokens.device)
+
+
+def _steps(model: PreTrainedModel, prompts: Prompts, ids: Ids) -> _Causal | _Encoded:
+    if model.config.is_encoder_decoder:
+        return _Encoded(model, prompts, ids)
+    return _Causal(model, prompts)
 
 
 def accepts(model: PreTrainedModel, name: str) -> bool:

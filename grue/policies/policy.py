@@ -12,13 +12,15 @@ from torch import Tensor
 from common.errors import UserError
 from grue.generation_config import GenerationConfig
 from grue.model_config import Side
-from grue.policies.decoding import Ids, Lengths, Prompts, pad, sample
+from grue.policies.decoding import Ids, Lengths, Prompts, Samples, pad, sample
 from grue.policies.sampling import Filters, log_prob
 from grue.policies.sequences import Sequences
 from grue.policies.streams import seed_of, uniforms
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from grue.policies.masking import Mask
 
 Tokens = list[int]
 
@@ -38,6 +40,8 @@ class Policy:
         self.is_encoder_decoder = bool(model.config.is_encoder_decoder)
         end: Any = tokenizer.eos_token_id
         self.ids = Ids(end, _start(model) if self.is_encoder_decoder else None)
+        self.mask: Mask | None = None
+        """Which tokens may come, wherever outputs are drawn; None for all."""
 
     @property
     def longest(self) -> int | None:
@@ -104,6 +108,12 @@ class Policy:
         An output ends with its end-of-sequence token, if it has one. With ``do_sample`` false the
         most probable tokens are taken. Beam search is for `generate`.
         """
+        return self.masked_sample(prompts, draws, settings).outputs
+
+    def masked_sample(
+        self, prompts: Sequence[Tokens], draws: Tensor, settings: GenerationConfig
+    ) -> Samples:
+        """Like `sample`; also what the policy's mask allowed at each step."""
         filters = Filters(settings.temperature, settings.top_k, settings.top_p)
         return sample(
             self.model,
@@ -112,6 +122,7 @@ class Policy:
             lengths=self.lengths(settings),
             filters=filters if settings.do_sample else None,
             ids=self.ids,
+            mask=self.mask,
         )
 
     @torch.no_grad()

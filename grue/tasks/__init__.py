@@ -9,6 +9,7 @@ from grue.tasks import (
     commongen,  # noqa: F401
     crd3,  # noqa: F401
     daily_dialog,  # noqa: F401
+    diary,  # noqa: F401
     dummy_pool,  # noqa: F401
     imdb,  # noqa: F401
     iwslt2017,  # noqa: F401

@@ -10,7 +10,8 @@ import sys
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as run_plan.py sets it
 
 ALL = (
-    "controlled_mlp", "vectorized", "training_steps", "plan_reading", "start_up", "text_scoring",
+    "controlled_mlp", "vectorized", "training_steps", "plan_reading", "start_up", "text_extraction",
+    "text_scoring", "text_ppo",
 )  # fmt: skip
 
 

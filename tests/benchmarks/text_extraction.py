@@ -22,33 +22,22 @@ from common.experiment import Context
 from common.run_folder import RunFolder
 from grue.config import ExtractConfig
 from grue.extract import Extraction
+from tests.benchmarks.text_models import VOCABULARY, made_up_words, random_model
 
-_PROMPTS, _SAMPLES, _TOKENS, _VOCABULARY = 64, 10, 20, 50_257
+_PROMPTS, _SAMPLES, _TOKENS = 64, 10, 20
 _MAX_LENGTH = 32
 
 
 def _model(folder: Path) -> None:
-    """A random GPT-2, and a tokenizer of as many made-up words."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
-
-    words = {"<|endoftext|>": 0} | {f"w{i}": i for i in range(1, _VOCABULARY)}
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<|endoftext|>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<|endoftext|>", pad_token="<|endoftext|>"
-    ).save_pretrained(folder)
-    torch.manual_seed(0)
-    config = GPT2Config(vocab_size=_VOCABULARY, n_layer=4, n_embd=128, n_head=4,
-                        bos_token_id=0, eos_token_id=0)  # fmt: skip
-    GPT2LMHeadModel(config).save_pretrained(folder)
+    random_model().save_pretrained(folder)
+    made_up_words().save_pretrained(folder)
 
 
 def _data(path: Path) -> None:
     draw = random.Random(0)
 
     def words(count: int) -> str:
-        return " ".join(f"w{draw.randrange(1, _VOCABULARY)}" for _ in range(count))
+        return " ".join(f"w{draw.randrange(1, VOCABULARY)}" for _ in range(count))
 
     rows = [
         {"prompt": words(draw.randint(4, 30)), "references": [words(_TOKENS)]}

@@ -17,7 +17,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from grue.new_model import train_tokenizer
+from grue.new_tokenizer import byte_pairs
 from grue.policies.policy import Policy
 from tests.conftest import Workplace
 
@@ -26,7 +26,7 @@ TEXTS = ["the cat sat on the mat", "a dog runs in the park", "numbers 1 2 3 4 5 
 
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerFast:
-    return train_tokenizer(iter(TEXTS * 3), 300, 64)
+    return byte_pairs(iter(TEXTS * 3), 300, 64)
 
 
 def causal_model(vocab_size: int, seed: int = 0) -> GPT2LMHeadModel:

@@ -16,7 +16,7 @@ from transformers import (
     RobertaConfig,
 )
 
-from grue.new_model import train_tokenizer
+from grue.new_tokenizer import byte_pairs
 from grue.texts import Texts
 
 WORDS = ["the cat sat on the mat", "a dog runs in the park", "good bad fine 1 2 3 4 5 , . ! < >"]
@@ -65,7 +65,7 @@ def save_classifier(
     sizes: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
                              "intermediate_size": 32, "initializer_range": 0.5}  # fmt: skip
     if kind == "gpt2":
-        tokenizer = train_tokenizer(iter(WORDS), 300, 32)
+        tokenizer = byte_pairs(iter(WORDS), 300, 32)
         config: Any = GPT2Config(vocab_size=len(tokenizer), n_positions=32, n_embd=32, n_layer=2,
                                  n_head=2, num_labels=num_labels, bos_token_id=0, eos_token_id=0,
                                  pad_token_id=0, initializer_range=0.5, **options)  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from transformers import AutoConfig, AutoTokenizer
 
 from tests.conftest import Workplace
@@ -54,3 +55,36 @@ def test_sizes_that_the_architecture_does_not_know_are_refused(workplace: Workpl
     assert outcome.status == 2
     assert "'architecture.n_layers': unknown to gpt2" in outcome.err
     assert workplace.files() == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "architecture"),
+    [
+        ("gpt2", {"n_layer": 1, "n_embd": 16, "n_head": 2}),
+        ("t5", {"num_layers": 1, "d_model": 16, "d_kv": 8, "d_ff": 16, "num_heads": 2}),
+        ("bart", {"encoder_layers": 1, "decoder_layers": 1, "d_model": 16,
+                  "encoder_attention_heads": 2, "decoder_attention_heads": 2}),
+    ],
+)  # fmt: skip
+def test_words_make_a_vocabulary_for_every_architecture(
+    workplace: Workplace, kind: str, architecture: dict[str, int]
+) -> None:
+    task = {"id": "dummy_pool", "args": {"prompt": "7 5 7 7 5 seven", "n_samples": 1}}
+    run = _new_model(datapools=[task], vocabulary="words", vocab_size=5, model_type=kind,
+                     architecture=architecture)  # fmt: skip
+    assert workplace.run_plan(write(workplace, run)).status == 0
+    tokenizer = AutoTokenizer.from_pretrained(_made(workplace))
+    config = AutoConfig.from_pretrained(_made(workplace))
+    special = 1 if kind == "gpt2" else 2  # outputs of encoder-decoder models begin with padding
+    assert tokenizer("7 5 seven")["input_ids"] == [special, special + 1, special + 2]
+    assert tokenizer.decode([special, special + 1, tokenizer.eos_token_id],
+                            skip_special_tokens=True) == "7 5"  # fmt: skip
+    assert config.vocab_size == len(tokenizer) == special + 3
+    if kind != "gpt2":
+        assert config.decoder_start_token_id == tokenizer.pad_token_id != tokenizer.eos_token_id
+
+
+def test_byte_pairs_need_room_for_the_bytes(workplace: Workplace) -> None:
+    outcome = workplace.run_plan(write(workplace, _new_model(vocab_size=100)))
+    assert outcome.status == 2
+    assert "'vocab_size' = 100: byte pairs need at least 258" in outcome.err

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from common.run_folder import RunFolder, read_json_lines
 from tests.conftest import Workplace, without_seconds
-from tests.grue.conftest import save_model, write
+from tests.grue.conftest import encoder_decoder, save_model, write
 from tests.grue.parts import ANIMALS, LETTERS, OVERLAP, SIGNALLING
 
 SAMPLED = {"do_sample": True, "top_k": 0, "max_new_tokens": 6}
@@ -65,13 +65,42 @@ def test_ppo_raises_the_reward(workplace: Workplace, model: Path) -> None:
     assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.1
 
 
-@pytest.mark.parametrize("algorithm", ["a2c", "reinforce"])
+MASKED = {
+    "alg__policy__id": "maskable_causal_lm_actor_critic_policy",
+    "alg__policy__args__mask_type": "learned_top_p",
+    "alg__policy__args__top_mask": 0.9,
+    "alg__policy__args__min_tokens_to_keep": 10,
+    "alg__policy__args__target_update_iterations": 2,
+}
+
+
+TRUSTED = {"alg__args__n_steps": 16, "alg__args__batch_size": 32, "alg__args__target_kl": 0.05}
+
+
+@pytest.mark.parametrize("algorithm", ["nlpo", "trpo"])
+def test_encoder_decoder_models_learn_too(
+    workplace: Workplace, tmp_path: Path, tokenizer: PreTrainedTokenizerFast, algorithm: str
+) -> None:
+    model = tmp_path / "model"
+    encoder_decoder("t5", len(tokenizer)).save_pretrained(model)
+    tokenizer.save_pretrained(model)
+    own = {"nlpo": MASKED, "trpo": TRUSTED}
+    run = reinforcement(model, algorithm, **own[algorithm])
+    run["alg.policy.id"] = run["alg.policy.id"].replace("causal_lm", "seq2seq_lm")
+    assert workplace.run_plan(write(workplace, run)).status == 0
+    rewards = rewards_of(workplace.folders()[0])
+    assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.1
+
+
+@pytest.mark.parametrize("algorithm", ["a2c", "reinforce", "nlpo", "trpo"])
 def test_other_algorithms_raise_it_too(workplace: Workplace, model: Path, algorithm: str) -> None:
     own = {
         "a2c": {"alg__args__n_steps": 16, "alg__args__learning_rate": 0.0005},
         "reinforce": {"alg__args__learning_rate": 0.01, "env__n_envs": 6},
+        "nlpo": MASKED,
+        "trpo": {**TRUSTED, "train_evaluation__n_iters": 10},
     }
-    run = reinforcement(model, algorithm, train_evaluation__n_iters=25, **own[algorithm])
+    run = reinforcement(model, algorithm, **{"train_evaluation__n_iters": 25} | own[algorithm])
     assert workplace.run_plan(write(workplace, run)).status == 0
     rewards = rewards_of(workplace.folders()[0])
     assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.1
@@ -90,17 +119,20 @@ def test_all_that_happened_is_in_the_metrics(workplace: Workplace, model: Path) 
         assert 0 <= row["update_share/kl_and_entropy"] <= 1
 
 
-@pytest.mark.parametrize("signal", ["SIGINT", "SIGKILL"])
+@pytest.mark.parametrize(
+    ("algorithm", "signal"), [("ppo", "SIGINT"), ("ppo", "SIGKILL"), ("nlpo", "SIGINT")]
+)
 def test_a_stopped_run_ends_with_equal_results(
-    workplace: Workplace, model: Path, signal: str
+    workplace: Workplace, model: Path, algorithm: str, signal: str
 ) -> None:
+    own = MASKED if algorithm == "nlpo" else {}
     runs = []
     for name in ("stopped", "whole"):
         args = {"marker": str(workplace.path / name), "signal": signal, "calls": 3}
         metrics = [{"id": SIGNALLING, "args": args}]
-        runs.append(reinforcement(model, experiment_name=name, train_evaluation__metrics=metrics,
-                                  alg__kl_div__target_kl=0.1,
-                                  train_evaluation__save_every=3))  # fmt: skip
+        runs.append(reinforcement(model, algorithm, experiment_name=name,
+                                  train_evaluation__metrics=metrics, alg__kl_div__target_kl=0.1,
+                                  train_evaluation__save_every=3, **own))  # fmt: skip
     (workplace.path / "whole").touch()  # this one is never stopped
     killed = {"multiprocess": True, "num_parallel": 1} if signal == "SIGKILL" else {}
     plan = write(workplace, *runs, **killed)

@@ -1,0 +1,51 @@
+"""Natural-language policy optimization (Ramamurthy et al. 2023, arXiv 2210.01241).
+
+PPO with a mask: tokens are drawn from those that an earlier copy of the policy finds probable, and
+updates see the policy's distribution within the same mask.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from grue.algorithms.ppo import Ppo
+from grue.policies.masking import Mask
+from grue.rollout import Rollout
+
+
+class Nlpo(Ppo):
+    """PPO whose policy has a mask, refreshed every ``target_update_iterations`` iterations."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.iteration = 0
+
+    @property
+    def mask(self) -> Mask:
+        """The policy's."""
+        assert self.policy.mask is not None, "checked with the keys"
+        return self.policy.mask
+
+    def update(
+        self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
+    ) -> dict[str, float]:
+        """Improves policy and critic on a rollout; gives what was measured, by published names."""
+        # 1. The mask of later rollouts; this one's is part of it.
+        self.iteration += 1
+        due = self.iteration % self.alg.policy.args.target_update_iterations == 0  # type: ignore[union-attr]
+        if due and not self.alg.behaves_as_published("frozen_mask"):
+            self.mask.refresh(self.policy.model)
+        # 2. PPO within the rollout's mask.
+        return super().update(rollout, kl_coefficient, generator)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Also the mask."""
+        return super().state_dict() | {"iteration": self.iteration, "mask": self.mask.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Also the mask."""
+        super().load_state_dict(state)
+        self.iteration = state["iteration"]
+        self.mask.load_state_dict(state["mask"])

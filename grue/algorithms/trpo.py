@@ -1,0 +1,148 @@
+"""Trust region policy optimization (Schulman et al. 2015, arXiv 1502.05477) over whole sequences.
+
+One natural-gradient step per rollout, as long as the trust region and a line search allow; then the
+critic is fitted to the returns.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from grue.algorithm_args import TrpoArgs
+from grue.algorithms.policy_gradient import PolicyGradient
+from grue.algorithms.update import Means, adamw
+from grue.conjugate_gradient import conjugate_gradient
+from grue.kl import exact_kl
+from grue.losses import explained_variance, policy_gradient_loss, value_loss
+from grue.policies.fisher import Fisher, TokenLogits, gradient, split
+from grue.policies.sampling import log_prob
+from grue.rollout import Minibatch, Rollout
+
+_OUTPUTS = 8
+"""Outputs in one pass; sums over passes make the whole, so that memory stays that of one."""
+
+
+class Trpo(PolicyGradient[TrpoArgs]):
+    """Steps of the policy whose mean KL to the policy before stays below ``target_kl``."""
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """The critic's alone: of a trunk that it shares with the policy it reads, no more."""
+        args = self.alg.policy.args
+        critic = self.actor_critic.critic
+        assert critic is not None, "it needs one"
+        named = critic.named_parameters(prefix="critic")
+        return adamw(named, self.args.learning_rate, args.weight_decay, args.optimizer_kwargs)
+
+    def update(
+        self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
+    ) -> dict[str, float]:
+        """Improves policy and critic on a rollout; gives what was measured."""
+        args = self.args
+        explained = explained_variance(rollout.values[rollout.used], rollout.returns[rollout.used])
+        scale: Tensor | float = 1.0
+        if args.normalize_advantage:
+            rollout, scale = rollout.standardized()
+        batches = list(rollout.in_order(_OUTPUTS, self.policy))
+        # 1. Where the objective rises.
+        ascent, objective, share = self._ascent(batches, kl_coefficient / scale)
+        # 2. The natural gradient: H x = g, with H the Hessian of the mean KL.
+        few = list(rollout.every(args.sub_sampling_factor).in_order(_OUTPUTS, self.policy))
+        fisher = Fisher(self.logits, few, args.cg_damping)
+        direction = conjugate_gradient(fisher, ascent, max_steps=args.cg_max_steps)
+        # 3. The longest step along it within the trust region, as its quadratic model has it.
+        curvature = float(direction @ fisher(direction))
+        found = {"policy_objective": objective, "kl_divergence": 0.0, "is_line_search_success": 0.0}
+        if curvature > 0:
+            full_step = (2 * args.target_kl / curvature) ** 0.5 * direction
+            # 4. As much of it as really stays within, and raises the objective.
+            found |= self._line_search(batches, full_step, objective, kl_coefficient / scale)
+        # 5. The critic.
+        found["value_loss"] = self._fit_critic(rollout, generator)
+        found["explained_variance"] = float(explained)
+        named = {f"trpo/{name}": value for name, value in found.items()}
+        return named | {"update_share/kl_and_entropy": share}
+
+    @property
+    def logits(self) -> TokenLogits:
+        """The policy's, as it is now."""
+        return TokenLogits(self.policy.model, self.actor_critic.temperature)
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """The policy's that are trained."""
+        return [weight for weight in self.policy.model.parameters() if weight.requires_grad]
+
+    def _ascent(
+        self, batches: Sequence[Minibatch], coefficient: Tensor | float
+    ) -> tuple[Tensor, float, float]:
+        """[P] gradient of the objective, the objective itself, the share that penalties have."""
+        logits_of, weights, num_tokens = self.logits, self.weights, sum(map(len, batches))
+        ascent: Tensor | float = 0.0
+        objective, share = 0.0, None
+        for batch in batches:
+            logits = logits_of(batch)
+            log_probs = log_prob(logits, batch.tokens)
+            penalty = self.kl_loss(batch, logits, coefficient)
+            if share is None:
+                share = float(self.share_of_penalties(batch, logits, log_probs, penalty))
+            # Here, where the ratio is 1, the surrogate has the gradient of the policy gradient.
+            loss = policy_gradient_loss(log_probs, batch.advantages) + penalty
+            share_of_batch = len(batch) / num_tokens
+            ascent = ascent - gradient(share_of_batch * loss, weights)
+            objective += share_of_batch * float(batch.advantages.mean() - penalty)
+        assert share is not None and isinstance(ascent, Tensor), "a rollout has tokens"
+        return ascent, objective, share
+
+    @torch.no_grad()
+    def _line_search(
+        self, batches: Sequence[Minibatch], full_step: Tensor, objective: float,
+        coefficient: Tensor | float,
+    ) -> dict[str, float]:  # fmt: skip
+        """Moves the policy by the first accepted share of the step, or not at all."""
+        args, weights = self.args, self.weights
+        old = TokenLogits(copy.deepcopy(self.policy.model), self.actor_critic.temperature)
+        start = [weight for weight in old.parameters() if weight.requires_grad]
+        for number in range(args.line_search_max_iter):
+            step = split(args.line_search_shrinking_factor**number * full_step, weights)
+            for weight, before, change in zip(weights, start, step, strict=True):
+                weight.copy_(before + change)
+            new_objective, kl = self._compare(batches, old, coefficient)
+            if kl < args.target_kl and new_objective > objective:
+                return {"policy_objective": new_objective, "kl_divergence": kl,
+                        "is_line_search_success": 1.0}  # fmt: skip
+        for weight, before in zip(weights, start, strict=True):
+            weight.copy_(before)
+        return {}
+
+    def _compare(
+        self, batches: Sequence[Minibatch], old: TokenLogits, coefficient: Tensor | float
+    ) -> tuple[float, float]:
+        """The surrogate objective mean(A rho), less penalties, and the mean KL(new || old)."""
+        num_tokens, sums = sum(map(len, batches)), Means()
+        for batch in batches:
+            logits, old_logits = self.logits(batch), old(batch)
+            log_ratio = log_prob(logits, batch.tokens) - log_prob(old_logits, batch.tokens)
+            surrogate = (batch.advantages * log_ratio.exp()).mean()
+            penalty = self.kl_loss(batch, logits, coefficient)
+            weight = len(batch) / num_tokens
+            sums.add(objective=weight * (surrogate - penalty),
+                     kl=weight * exact_kl(logits, old_logits).mean())  # fmt: skip
+        found = sums.read(mean=False)
+        return found["objective"], found["kl"]
+
+    def _fit_critic(self, rollout: Rollout, generator: torch.Generator) -> float:
+        """Several passes over the returns; gives their mean loss."""
+        args, means = self.args, Means()
+        for _ in range(args.n_critic_updates):
+            for batch in rollout.minibatches(args.batch_size, self.policy, generator, self.unit):
+                values = self.actor_critic.values(batch.sequences)[batch.select]
+                loss = value_loss(values, batch.returns, batch.values)
+                loss.backward()
+                self.optimizer.step()
+                self.optimizer.zero_grad(set_to_none=True)
+                means.add(loss=loss)
+        return means.read()["loss"]

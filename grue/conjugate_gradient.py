@@ -1,0 +1,35 @@
+"""The conjugate gradient method (Hestenes and Stiefel 1952)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def conjugate_gradient(
+    product: Callable[[Tensor], Tensor], target: Tensor, *, max_steps: int, tolerance: float = 1e-10
+) -> Tensor:
+    """[P] approximate solution x of A x = b for a symmetric positive definite A.
+
+    Args:
+        product: v [P] -> A v [P].
+        target: [P] b.
+        max_steps: most products.
+        tolerance: squared norm of b - A x at which the search ends.
+    """
+    solution = torch.zeros_like(target)
+    residual = target.clone()
+    direction = residual.clone()
+    squared = residual @ residual
+    for _ in range(max_steps):
+        if squared < tolerance:
+            break
+        image = product(direction)
+        step = squared / (direction @ image)
+        solution += step * direction
+        residual -= step * image
+        before, squared = squared, residual @ residual
+        direction = residual + squared / before * direction
+    return solution

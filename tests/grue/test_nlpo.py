@@ -1,0 +1,150 @@
+"""NLPO: outputs from within the mask, one distribution in rollout and update, a mask that moves."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from grue.algorithm_config import NlpoAlg
+from grue.algorithms.nlpo import Nlpo
+from grue.generation_config import GenerationConfig
+from grue.inputs import Inputs
+from grue.masks import top_k_mask, top_p_mask, unpacked
+from grue.metrics.metric import NoArgs
+from grue.policies import decoding
+from grue.policies.actor_critic import ActorCritic, make_critic
+from grue.policies.masking import Mask
+from grue.policies.policy import Policy
+from grue.policies.sampling import draw
+from grue.rollouts import Rollouts, RolloutSettings
+from grue.tasks.task import Sample
+from tests.grue.parts import Letters
+
+TEMPERATURE = 0.8
+TOP_P = {"mask_type": "learned_top_p", "top_mask": 0.6, "min_tokens_to_keep": 2}
+MASKS = [TOP_P, {"mask_type": "learned_top_k", "top_mask": 5}, {"mask_type": "topk", "top_mask": 5}]
+SETTINGS = RolloutSettings(
+    GenerationConfig(do_sample=True, top_k=0, temperature=TEMPERATURE, min_length=6,
+                     max_new_tokens=6),
+    num_envs=16, num_tokens=64,
+)  # fmt: skip
+
+
+def nlpo(policy: Policy, mask: dict[str, Any], *compatibility: str) -> Nlpo:
+    """With a policy of its own that has left its mask model."""
+    kind = "seq2seq" if policy.is_encoder_decoder else "causal"
+    keys = {
+        "id": "nlpo",
+        "args": {"batch_size": 32, "n_epochs": 1, "learning_rate": 0.01},
+        "kl_div": {"coeff": 0.1},
+        "compatibility": compatibility,
+        "policy": {
+            "id": f"maskable_{kind}_lm_actor_critic_policy",
+            "args": {"model_name": "m", "target_update_iterations": 2, **mask},
+        },
+    }
+    alg = NlpoAlg.model_validate(keys)
+    own = Policy(copy.deepcopy(policy.model), policy.tokenizer)
+    own.mask = Mask(own.model, alg.policy.args, own.tokenizer.all_special_ids,
+                    normalized="masks_not_normalized" not in compatibility)  # fmt: skip
+    actor_critic = ActorCritic(own, make_critic(own, "copy", seed=0), temperature=TEMPERATURE)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in own.model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return Nlpo(actor_critic, alg)
+
+
+def rollouts(algorithm: Nlpo) -> Rollouts:
+    inputs = Inputs([Sample("0", "the cat", ()), Sample("1", "a dog runs in", ())], [0, 1])
+    return Rollouts(algorithm.actor_critic, inputs, Letters(NoArgs()), SETTINGS, seed=0)
+
+
+@pytest.mark.parametrize("mask", MASKS, ids=lambda mask: mask["mask_type"])
+def test_what_was_drawn_and_what_is_updated_have_one_distribution(
+    policy: Policy, mask: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    algorithm, drawn = nlpo(policy, mask), []
+
+    def recorded(logits: Tensor, uniforms: Tensor, filters: Any) -> Tensor:
+        token = draw(logits, uniforms, filters)
+        scaled = (logits / TEMPERATURE).log_softmax(-1)
+        drawn.append(scaled.gather(-1, token[:, None]))
+        return token
+
+    monkeypatch.setattr(decoding, "draw", recorded)
+    rollout, _ = rollouts(algorithm).collect(0, 0.1)
+    of_generation = torch.cat(drawn, -1)
+    assert of_generation.shape == (16, 6)  # no output ends early
+    torch.testing.assert_close(rollout.log_probs, of_generation, rtol=0, atol=1e-4)
+    (batch,) = rollout.in_order(16, algorithm.policy)
+    _, log_probs, _ = algorithm.evaluate(batch)
+    torch.testing.assert_close(log_probs.detach(), of_generation[rollout.used], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("mask", MASKS, ids=lambda mask: mask["mask_type"])
+def test_tokens_that_could_come_are_those_of_the_mask_model(
+    policy: Policy, mask: dict[str, Any]
+) -> None:
+    algorithm = nlpo(policy, mask)
+    rollout, _ = rollouts(algorithm).collect(0, 0.1)
+    own = algorithm.policy
+    sequences = own.sequences(rollout.prompts, rollout.outputs)
+    scores = sequences.logits(own.model if mask["mask_type"] == "topk" else algorithm.mask.model)
+    fewest = own.lengths(SETTINGS.generation).fewest
+    scores[:, :fewest, own.ids.end] = -torch.inf
+    flat = scores.flatten(0, 1)
+    kept = (top_p_mask(flat, 0.6, 2) if mask is TOP_P else top_k_mask(flat, 5)).view_as(scores)
+    kept[..., own.tokenizer.all_special_ids] = True
+    kept[:, :fewest, own.ids.end] = False
+    assert rollout.allowed is not None
+    found = unpacked(rollout.allowed, scores.shape[-1])
+    differ = (found != kept).any(-1)
+    assert differ.float().mean() < 0.05  # sums at the limit, within rounding
+    assert kept.sum(-1).float().mean() < 0.3 * kept.shape[-1]
+    assert found.gather(-1, sequences.outputs.ids[..., None]).all()
+
+
+def test_the_kl_is_that_of_the_policy_without_its_mask(causal_policy: Policy) -> None:
+    algorithm = nlpo(causal_policy, TOP_P)
+    rollout, _ = rollouts(algorithm).collect(0, 0.1)
+    unmasked = algorithm.policy.log_probs(rollout.prompts, rollout.outputs, TEMPERATURE)
+    torch.testing.assert_close(rollout.kl, unmasked.detach() - rollout.ref_log_probs)
+    assert (rollout.log_probs > unmasked + 0.01).float().mean() > 0.9
+
+
+def test_published_log_probabilities_are_those_without_a_mask(causal_policy: Policy) -> None:
+    algorithm = nlpo(causal_policy, TOP_P, "masks_not_normalized")
+    rollout, _ = rollouts(algorithm).collect(0, 0.1)
+    unmasked = algorithm.policy.log_probs(rollout.prompts, rollout.outputs, TEMPERATURE)
+    torch.testing.assert_close(rollout.log_probs, unmasked.detach())
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_mask_is_refreshed_unless_it_is_frozen(causal_policy: Policy, frozen: bool) -> None:
+    algorithm = nlpo(causal_policy, TOP_P, *(["frozen_mask"] if frozen else []))
+    drawing, models = rollouts(algorithm), [causal_policy.model]
+    for iteration in range(4):
+        rollout, _ = drawing.collect(iteration, 0.1)
+        if iteration % 2 == 1 and not frozen:  # before the second update, the fourth, ...
+            models.append(copy.deepcopy(algorithm.policy.model))
+        algorithm.update(rollout, 0.1, torch.Generator().manual_seed(iteration))
+        found, expected = algorithm.mask.model.state_dict(), models[-1].state_dict()
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert len(models) == (1 if frozen else 3)
+
+
+def test_evaluations_stay_within_the_mask_too(policy: Policy) -> None:
+    own = nlpo(policy, {"mask_type": "learned_top_k", "top_mask": 1}).policy
+    assert own.mask is not None
+    prompts = own.encode(["the cat", "a dog runs"], 20)
+    best = GenerationConfig(max_new_tokens=5, min_length=6)
+    sampled = best.model_copy(update={"do_sample": True, "top_k": 0, "temperature": 5.0})
+    unmasked = Policy(own.mask.model, own.tokenizer)  # its best token leaves no choice
+    expected = unmasked.outputs(prompts, best, inputs=[0, 1], seed=0)
+    assert own.outputs(prompts, sampled, inputs=[0, 1], seed=0) == expected
+    assert unmasked.outputs(prompts, sampled, inputs=[0, 1], seed=0) != expected
