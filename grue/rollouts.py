@@ -68,6 +68,10 @@ class RolloutSettings:
     """Whether a token's advantage has its own penalty; otherwise the algorithm's loss has it."""
     standardize_rewards: bool = False
     """Whether all rewards of a rollout are brought to mean 0 and standard deviation 1."""
+    with_reward_stds: bool = False
+    """Whether the reward also says how sure it is, see `Reward.mean_and_std`."""
+    inputs_in_order: bool = False
+    """Whether iterations take inputs one after the other, not at random; for one batch in each."""
     unfinished_reward_from: int | None = None
     """Length from which an output without end-of-sequence is rewarded; None rewards all. Published
     runs gave nothing where generation ended before the environment's own limit."""
@@ -81,6 +85,8 @@ class Collected:
     outputs: list[Tokens] = field(default_factory=list)
     scores: list[np.ndarray[Any, Any]] = field(default_factory=list)
     """Per batch [N] or [N, T] task rewards."""
+    stds: list[np.ndarray[Any, Any]] = field(default_factory=list)
+    """Per batch [N] standard deviations of the rewards, if asked for."""
     allowed: list[Tensor] = field(default_factory=list)
     """Per batch [N, T, ceil(V / 8)] the tokens that could come, if there is a mask."""
 
@@ -123,8 +129,7 @@ class Rollouts:
         draw = np.random.default_rng([self.seed, iteration, _OF_INPUTS])
         number = 0
         while found.num_tokens() < self.settings.num_tokens:
-            rows = draw.integers(len(self.inputs), size=self.settings.num_envs).tolist()
-            self._sample(found, rows, stream=[iteration, number])
+            self._sample(found, self._rows(iteration, draw), stream=[iteration, number])
             number += 1
         # 2. What policy, reference and critic say of them.
         mask = self.policy.padded(found.outputs).mask.bool()
@@ -161,8 +166,19 @@ class Rollouts:
             returns=advantages + values,
             penalty_advantages=of_penalties + instead,
             allowed=allowed,
+            reward_stds=torch.from_numpy(np.concatenate(found.stds)).to(task)
+            if found.stds
+            else None,
         )
         return rollout, self._statistics(rollout, penalty, kl_coefficient)
+
+    def _rows(self, iteration: int, draw: np.random.Generator) -> list[int]:
+        """Inputs of a batch."""
+        size, count = self.settings.num_envs, len(self.inputs)
+        if self.settings.inputs_in_order:
+            return [row % count for row in range(iteration * size, (iteration + 1) * size)]
+        rows: list[int] = draw.integers(count, size=size).tolist()
+        return rows
 
     def _sample(self, found: Collected, rows: Sequence[int], stream: Sequence[int]) -> None:
         """Draws and scores outputs for the inputs at ``rows``."""
@@ -179,7 +195,12 @@ class Rollouts:
         found.prompts += [prompt for prompt in prompts for _ in range(num_samples)]
         found.outputs += outputs
         found.allowed += [] if samples.allowed is None else [samples.allowed]
-        found.scores.append(_checked(self.reward, texts))
+        if settings.with_reward_stds:
+            rewards, stds = self.reward.mean_and_std(texts)
+            found.stds.append(_checked(stds, texts))
+        else:
+            rewards = self.reward(texts)
+        found.scores.append(_checked(rewards, texts))
 
     @torch.no_grad()
     def _evaluate(
@@ -308,13 +329,13 @@ def _value_after(values: Tensor, mask: Tensor, used: Tensor) -> Tensor:
     return torch.where(goes_on, values.gather(1, column[:, None]).squeeze(1), 0.0)
 
 
-def _checked(reward: Reward[Any], texts: Texts) -> np.ndarray[Any, Any]:
-    """[N] or [N, T] rewards of the texts.
+def _checked(found: np.ndarray[Any, Any], texts: Texts) -> np.ndarray[Any, Any]:
+    """[N] or [N, T] what the reward found for the texts.
 
     Raises:
         UserError: their number is wrong, or one is not finite; prompt and output are named.
     """
-    rewards = np.asarray(reward(texts), dtype=np.float64)
+    rewards = np.asarray(found, dtype=np.float64)
     if rewards.ndim not in (1, 2) or len(rewards) != len(texts):
         raise UserError(
             f"the reward gave an array of shape {list(rewards.shape)} for {len(texts)} outputs; it "
