@@ -62,6 +62,40 @@ def leave_one_out(scores: Tensor) -> Tensor:
     return scores - others
 
 
+def cumulative_means(
+    scores: Tensor, total: float = 0.0, count: int = 0, *, includes_own: bool = False
+) -> Tensor:
+    """The mean of all scores before each one: b_n = (R_1 + ... + R_{n-1}) / (n - 1).
+
+    A score that nothing precedes is compared with itself.
+
+    Args:
+        scores: [N] in the order in which they came.
+        total: sum of still earlier scores.
+        count: their number.
+        includes_own: whether a score counts in its own mean, b_n = (R_1 + ... + R_n) / n; as a
+            baseline that is biased, for it depends on the output it judges.
+
+    Returns:
+        [N]
+    """
+    numbers = count + torch.arange(1, len(scores) + 1, device=scores.device)
+    sums = total + scores.double().cumsum(0)
+    if not includes_own:
+        first = numbers == 1
+        sums = torch.where(first, sums, sums - scores)
+        numbers = torch.where(first, numbers, numbers - 1)
+    return (sums / numbers).to(scores)
+
+
+def shrunk_by_std(advantages: Tensor, stds: Tensor) -> Tensor:
+    """[N] advantages times 1 / (1 + sigma): steps are small where the reward is uncertain.
+
+    ``stds`` [N] are the standard deviations sigma of the rewards, in their units.
+    """
+    return advantages / (1 + stds)
+
+
 def group_standardized(scores: Tensor) -> Tensor:
     """[B, K] scores less their input's mean, over its standard deviation (GRPO, Shao et al. 2024).
 

@@ -120,11 +120,26 @@ class ReinforceArgs(Config):
 
     learning_rate: PositiveFloat = 1e-5
     """Step size."""
-    baseline: Literal["none", "running_mean", "leave_one_out", "group_standardized"] = (
-        "leave_one_out"
-    )
-    """What an output's reward is compared with: nothing, the mean of earlier rollouts' rewards,
-    that of the input's other outputs (RLOO), or the input's own mean and std (GRPO)."""
+    baseline: Literal[
+        "none", "running_mean", "cumulative_mean", "leave_one_out", "group_standardized"
+    ] = "leave_one_out"
+    """What an output's reward is compared with: nothing, the exponential mean of earlier rollouts'
+    rewards, the mean of all earlier outputs' rewards, that of the input's other outputs (RLOO), or
+    the input's own mean and std (GRPO)."""
+    baseline_includes_own: bool = False
+    """Whether ``cumulative_mean`` counts the output's own reward too, which biases the gradient."""
+    advantage_regularization: Literal["none", "one_over_one_plus_std"] = "none"
+    """What advantages are multiplied by: nothing, or 1 / (1 + sigma) with sigma the reward's own
+    standard deviation, by a reward that knows it."""
+    log_prob_of: Literal["response", "sequence"] = "response"
+    """Whose log-probability is raised and lowered: the response's, up to its end-of-sequence, or
+    that of all there is in a batch, prompts and padding too, without attention mask: no policy
+    gradient, but what some published runs did."""
+    dropout: bool = False
+    """Whether the policy drops activations as its configuration says, anew in sampling and in the
+    update, so that the update's probabilities are not those of the draw."""
+    inputs_in_order: bool = False
+    """Whether rollouts take inputs in their order, again and again, instead of at random."""
     num_samples_per_input: PositiveInt = 4
     """K, the outputs of each input; ``env.n_envs`` is the number of inputs."""
     running_mean_decay: Fraction = 0.9
@@ -135,15 +150,18 @@ class ReinforceArgs(Config):
     """Tokens in a minibatch; by default the rollout is one."""
     ent_coef: float = 0.0
     """Weight of the entropy bonus."""
-    max_grad_norm: PositiveFloat = 0.5
-    """Gradients are clipped to this norm."""
+    max_grad_norm: PositiveFloat | None = 0.5
+    """Gradients are clipped to this norm; None for no limit."""
     verbose: int = 0
     """Accepted as for the published algorithms."""
 
     def problems(self) -> Iterator[Problem]:
-        """Baselines over an input's outputs need some."""
+        """Baselines over an input's outputs need some, and one alone can hold its own reward."""
         yield from super().problems()
         needs = self.baseline in ("leave_one_out", "group_standardized")
         if needs and self.num_samples_per_input < 2:
             yield Problem(f"'{self.baseline}' needs at least 2", "num_samples_per_input",
                           self.num_samples_per_input)  # fmt: skip
+        if self.baseline_includes_own and self.baseline != "cumulative_mean":
+            yield Problem("is for the baseline 'cumulative_mean'; drop one of them",
+                          "baseline_includes_own", True)  # fmt: skip

@@ -180,6 +180,12 @@ class ReinforceAlg(ReinforcementAlg):
             yield Problem("'reinforce' credits whole outputs, so that a token's exact KL would "
                           "push nothing; give placement = 'loss' instead",
                           "kl_div.analytic_kl_reward", True)  # fmt: skip
+        if self.args.log_prob_of == "sequence" and self.model_type == "seq2seq":
+            yield Problem("is for causal models, whose prompts and outputs are one sequence; drop "
+                          "it", "args.log_prob_of", "sequence")  # fmt: skip
+        if self.args.dropout and self.policy.gradient_checkpointing:
+            yield Problem("does not go with 'policy.gradient_checkpointing', under which nothing "
+                          "can be sampled; drop one of them", "args.dropout", True)  # fmt: skip
 
 
 def _which(alg: Any) -> str:

@@ -5,6 +5,7 @@ Names and defaults are those of RL4LMs and ml-rlgrad, whose YAML files hold the 
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -12,10 +13,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, Strict, model_validator
 
 from common.config import NO_EFFECT, Config, OptionalText, Published, Seed
-from common.errors import Problem
+from common.errors import Problem, UserError
 from common.fit_config import NonNegativeFloat, PositiveInt
 from common.run_config import RunConfig
-from grue.algorithm_config import AnyAlg, PpoAlg, SupervisedAlg, of_generation
+from grue.algorithm_config import (
+    AnyAlg,
+    PpoAlg,
+    ReinforceAlg,
+    SupervisedAlg,
+    of_generation,
+)
 from grue.generation_config import GenerationConfig
 from grue.model_config import (
     ModelName,
@@ -195,6 +202,7 @@ class FinetuneConfig(TrackedConfig):
             yield Problem("needs 'log_to_wandb' = true", "upload_model_to_wandb", True)
         if self.reward_fn is not None:
             yield from (problem.below("reward_fn") for problem in self.reward_fn.problems())
+            yield from self._reward_without_std()
         if not isinstance(self.alg, SupervisedAlg):
             for key, value in {
                 "reward_fn": self.reward_fn,
@@ -230,6 +238,17 @@ class FinetuneConfig(TrackedConfig):
                 f"is more than 'env.args.max_episode_length' = {env.args.max_episode_length}",
                 "alg.policy.args.generation_kwargs.min_length", settings.min_length,
             )  # fmt: skip
+
+    def _reward_without_std(self) -> Iterator[Problem]:
+        """A reward that does not know how sure it is, where that is asked for."""
+        if not isinstance(self.alg, ReinforceAlg) or self.reward_fn is None:
+            return
+        regularization = self.alg.args.advantage_regularization
+        with contextlib.suppress(UserError):  # an unknown reward, which is told elsewhere
+            if regularization != "none" and not self.reward_fn.find(self.reward_fn.id).gives_std():
+                yield Problem(f"the reward '{self.reward_fn.id}' has no standard deviation of its "
+                              "own; take 'learned_preference', or \"none\"",
+                              "alg.args.advantage_regularization", regularization)  # fmt: skip
 
 
 class ExtractAlg(Config):

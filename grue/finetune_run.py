@@ -88,12 +88,13 @@ class FinetuneRun:
 def load_policy(config: FinetuneConfig, context: Context, model_name: str) -> Policy:
     """The model to finetune with its tokenizer, on the run's device.
 
-    For reinforcement it is without dropout: probabilities are those of the policy that drew.
+    For reinforcement it is without dropout, if not asked for: probabilities are those of the policy
+    that drew.
     """
     from grue.policies.loading import load_model, load_tokenizer
 
     alg = config.alg
     tokenizer = load_tokenizer(config.tokenizer)
-    dropout = isinstance(alg, SupervisedAlg)
+    dropout = isinstance(alg, SupervisedAlg) or getattr(alg.args, "dropout", False)
     model = load_model(model_name, alg.model_type, alg.policy, seed=context.seed, dropout=dropout)
     return Policy(model, tokenizer, run_device(context.gpu_ids))

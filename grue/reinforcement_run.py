@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -124,7 +126,8 @@ class ReinforcementRun(FinetuneRun):
         """One rollout and one update; gives what was measured."""
         coefficient = self.controller.coefficient
         try:
-            rollout, found = self.rollouts.collect(self.iteration, coefficient)
+            with self._dropping_out():
+                rollout, found = self.rollouts.collect(self.iteration, coefficient)
         except FailedRollout as error:
             lines = (json.dumps(row) + "\n" for row in error.rows())
             write_text(self.folder.path / FAILED_ROLLOUT, "".join(lines))
@@ -138,6 +141,19 @@ class ReinforcementRun(FinetuneRun):
                  self.config.train_evaluation.n_iters, found["rollout_info/ep_rew"],
                  found["rollout_info/kl_div_mean"])  # fmt: skip
         return found
+
+    @contextlib.contextmanager
+    def _dropping_out(self) -> Iterator[None]:
+        """Around rollouts: the policy drops activations if so configured, there and in the update.
+
+        The noise of an iteration, too, follows from the run's seed and the iteration's number.
+        """
+        if not getattr(self.algorithm.args, "dropout", False):
+            yield
+            return
+        torch.manual_seed(seed_of(self.context.seed, self.iteration))
+        with self.actor_critic.updating():
+            yield
 
     def _save(self, *, due: bool) -> None:
         """Writes a checkpoint where one is due, by number or by time, or before the run stops.
@@ -201,5 +217,7 @@ def rollout_settings(
         own_kl_in_advantages=not getattr(args, "analytic_kl_grad", False),
         kl_in_reward=alg.kl_div.placement == "reward",
         standardize_rewards=alg.kl_div.norm_reward,
+        with_reward_stds=getattr(args, "advantage_regularization", "none") != "none",
+        inputs_in_order=getattr(args, "inputs_in_order", False),
         unfinished_reward_from=env.args.max_episode_length if cut else None,
     )

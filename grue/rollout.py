@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from grue.policies.policy import Policy, Tokens
 from grue.policies.sequences import Sequences
@@ -53,6 +53,8 @@ class Rollout:
     """[N, T] what the critic should have said."""
     allowed: Tensor | None = None
     """[N, T, ceil(V / 8)] the tokens that could come, packed; None without a mask."""
+    reward_stds: Tensor | None = None
+    """[N] standard deviations of the task's rewards by the reward itself; None if not asked for."""
 
     def __len__(self) -> int:
         return len(self.outputs)
@@ -125,6 +127,24 @@ class Rollout:
     def with_advantages(self, advantages: Tensor, penalty_advantages: Tensor) -> Rollout:
         """The same with other advantages [N, T]."""
         return replace(self, advantages=advantages, penalty_advantages=penalty_advantages)
+
+    def of_whole_sequences(self, policy: Policy) -> Rollout:
+        """The same as if all but the first token of each padded row were output.
+
+        So prompts and the padding on both sides are tokens of outputs, and nothing is hidden from
+        attention. What is [N, T] is zero where it is not known.
+        """
+        sequences = policy.sequences(self.prompts, self.outputs)
+        ids = torch.cat([sequences.prompts.ids, sequences.outputs.ids], 1)
+        before = sequences.prompts.ids.shape[1] - 1
+        names = ("log_probs", "ref_log_probs", "kl", "values", "task_rewards", "rewards",
+                 "advantages", "penalty_advantages", "returns")  # fmt: skip
+        known: dict[str, Any] = {
+            name: nn.functional.pad(getattr(self, name), (before, 0)) for name in names
+        }
+        every = torch.ones_like(ids[:, 1:], dtype=torch.bool)
+        prompts, outputs = ids[:, :1].tolist(), ids[:, 1:].tolist()
+        return replace(self, prompts=prompts, outputs=outputs, mask=every, used=every, **known)
 
     def standardized(self) -> tuple[Rollout, Tensor]:
         """The same with advantages of mean 0 and std 1; and what they were divided by."""

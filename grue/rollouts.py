@@ -6,7 +6,7 @@ finds all log-probabilities and values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +69,10 @@ class RolloutSettings:
     """Whether a token's advantage has its own penalty; otherwise the algorithm's loss has it."""
     standardize_rewards: bool = False
     """Whether all rewards of a rollout are brought to mean 0 and standard deviation 1."""
+    with_reward_stds: bool = False
+    """Whether the reward also says how sure it is, see `Reward.mean_and_std`."""
+    inputs_in_order: bool = False
+    """Whether iterations take inputs one after the other, not at random; for one batch in each."""
     unfinished_reward_from: int | None = None
     """Length from which an output without end-of-sequence is rewarded; None rewards all. Published
     runs gave nothing where generation ended before the environment's own limit."""
@@ -84,6 +88,8 @@ class Collected:
     """Per batch."""
     scores: list[np.ndarray[Any, Any]] = field(default_factory=list)
     """Per batch [N] or [N, T] task rewards."""
+    stds: list[np.ndarray[Any, Any]] = field(default_factory=list)
+    """Per batch [N] standard deviations of the rewards, if asked for."""
     allowed: list[Tensor] = field(default_factory=list)
     """Per batch [N, T, ceil(V / 8)] the tokens that could come, if there is a mask."""
 
@@ -144,8 +150,7 @@ class Rollouts:
         draw = np.random.default_rng([self.seed, iteration, _OF_INPUTS])
         number = 0
         while found.num_tokens() < self.settings.num_tokens:
-            rows = draw.integers(len(self.inputs), size=self.settings.num_envs).tolist()
-            self._sample(found, rows, stream=[iteration, number])
+            self._sample(found, self._rows(iteration, draw), stream=[iteration, number])
             number += 1
         # 2. What policy, reference and critic say of them.
         mask = self.policy.padded(found.outputs).mask.bool()
@@ -182,8 +187,19 @@ class Rollouts:
             returns=advantages + values,
             penalty_advantages=of_penalties + instead,
             allowed=allowed,
+            reward_stds=torch.from_numpy(np.concatenate(found.stds)).to(task)
+            if found.stds
+            else None,
         )
         return rollout, self._statistics(rollout, penalty, kl_coefficient)
+
+    def _rows(self, iteration: int, draw: np.random.Generator) -> list[int]:
+        """Inputs of a batch."""
+        size, count = self.settings.num_envs, len(self.inputs)
+        if self.settings.inputs_in_order:
+            return [row % count for row in range(iteration * size, (iteration + 1) * size)]
+        rows: list[int] = draw.integers(count, size=size).tolist()
+        return rows
 
     def _sample(self, found: Collected, rows: Sequence[int], stream: Sequence[int]) -> None:
         """Draws and scores outputs for the inputs at ``rows``."""
@@ -202,9 +218,22 @@ class Rollouts:
         found.allowed += [] if samples.allowed is None else [samples.allowed]
         found.texts.append(texts)
         try:
-            found.scores.append(_rewards(self.reward, texts))
+            self._score(found, texts)
         except UserError as error:
             raise FailedRollout(str(error), found) from error
+
+    def _score(self, found: Collected, texts: Texts) -> None:
+        """Notes the rewards of the texts and, if asked for, their standard deviations."""
+        if not self.settings.with_reward_stds:
+            found.scores.append(_checked(self.reward, self.reward, texts))
+            return
+        rewards, stds = _checked(self.reward, self._mean_and_std, texts).T
+        found.scores.append(rewards)
+        found.stds.append(stds)
+
+    def _mean_and_std(self, texts: Texts) -> np.ndarray[Any, Any]:
+        """[N, 2] rewards beside their standard deviations."""
+        return np.stack(self.reward.mean_and_std(texts), -1)
 
     @torch.no_grad()
     def _evaluate(
@@ -338,16 +367,18 @@ def _value_after(values: Tensor, mask: Tensor, used: Tensor) -> Tensor:
     return torch.where(goes_on, values.gather(1, column[:, None]).squeeze(1), 0.0)
 
 
-def _rewards(reward: Reward[Any], texts: Texts) -> np.ndarray[Any, Any]:
-    """[N] or [N, T] rewards of the texts.
+def _checked(
+    reward: Reward[Any], function: Callable[[Texts], Any], texts: Texts
+) -> np.ndarray[Any, Any]:
+    """[N] or [N, T] what a function of the reward's finds for the texts.
 
     Raises:
         UserError: it fails, their number is wrong, or one is not finite; an output is named.
     """
 
-    def function(*columns: Any) -> Any:
-        return reward(Texts(*columns))
+    def of_columns(*columns: Any) -> Any:
+        return function(Texts(*columns))
 
     kind = type(reward)
     name = f"{kind.__module__}:{kind.__qualname__}"
-    return scores_of(function, texts, per_token=True, name=name)
+    return scores_of(of_columns, texts, per_token=True, name=name)

@@ -2,7 +2,8 @@
 
 The gradient is sum_t (R - b) grad log pi(a_t), a mean over outputs, with R an output's whole reward
 (its KL penalties included where they are rewards) and b a baseline. With a baseline that does not
-depend on the output it estimates the gradient of the expected reward without bias.
+depend on the output it estimates the gradient of the expected reward without bias. Where the reward
+knows its standard deviation sigma, R - b may be multiplied by 1 / (1 + sigma).
 """
 
 from __future__ import annotations
@@ -12,7 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grue.advantages import group_standardized, leave_one_out
+from grue.advantages import (
+    cumulative_means,
+    group_standardized,
+    leave_one_out,
+    shrunk_by_std,
+)
 from grue.algorithm_args import ReinforceArgs
 from grue.algorithms.policy_gradient import PolicyGradient
 from grue.algorithms.update import Means, step
@@ -29,6 +35,8 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.running_mean: float | None = None
+        self.total, self.count = 0.0, 0
+        """Sum and number of all outputs' rewards so far."""
 
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
@@ -60,11 +68,17 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
         rewards = (rollout.rewards * rollout.mask).sum(1).view(-1, self.args.num_samples_per_input)
         task = (rollout.task_rewards * rollout.mask).sum(1).view_as(rewards)
         penalties = rewards - task
-        advantages, of_penalties = self._less_baseline(rewards, penalties)
-        shape = rollout.mask
-        return rollout.with_advantages(
-            advantages.reshape(-1, 1) * shape, of_penalties.reshape(-1, 1) * shape
+        advantages, of_penalties = (
+            part.reshape(-1) for part in self._less_baseline(rewards, penalties)
         )
+        if self.args.advantage_regularization == "one_over_one_plus_std":
+            assert rollout.reward_stds is not None, "asked for in the settings of rollouts"
+            advantages = shrunk_by_std(advantages, rollout.reward_stds)
+            of_penalties = shrunk_by_std(of_penalties, rollout.reward_stds)
+        if self.args.log_prob_of == "sequence":
+            rollout = rollout.of_whole_sequences(self.policy)
+        shape = rollout.mask
+        return rollout.with_advantages(advantages[:, None] * shape, of_penalties[:, None] * shape)
 
     def _less_baseline(self, rewards: Tensor, penalties: Tensor) -> tuple[Tensor, Tensor]:
         """[B, K] advantages, and the part of them that the penalties alone make."""
@@ -79,6 +93,8 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
             case "running_mean":
                 baseline = self._moved_mean(rewards)
                 return rewards - baseline, penalties
+            case "cumulative_mean":
+                return rewards - self._mean_so_far(rewards), penalties
             case _:
                 return rewards, penalties
 
@@ -90,11 +106,23 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
         self.running_mean = decay * old + (1 - decay) * new
         return old
 
+    def _mean_so_far(self, rewards: Tensor) -> Tensor:
+        """[B, K] each output's baseline, the outputs in their order."""
+        flat = rewards.flatten()
+        means = cumulative_means(
+            flat, self.total, self.count, includes_own=self.args.baseline_includes_own
+        )
+        self.total += float(flat.double().sum())
+        self.count += len(flat)
+        return means.view_as(rewards)
+
     def state_dict(self) -> dict[str, Any]:
-        """Also the running mean."""
-        return super().state_dict() | {"running_mean": self.running_mean}
+        """Also the means."""
+        means = {"running_mean": self.running_mean, "total": self.total, "count": self.count}
+        return super().state_dict() | means
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Also the running mean."""
+        """Also the means."""
         super().load_state_dict(state)
         self.running_mean = state["running_mean"]
+        self.total, self.count = state["total"], state["count"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -32,10 +33,14 @@ def adamw(
 
 
 def step(
-    optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter], max_grad_norm: float
+    optimizer: torch.optim.Optimizer,
+    parameters: Iterable[nn.Parameter],
+    max_grad_norm: float | None,
 ) -> Tensor:
-    """Clips the joint gradient norm and moves the parameters; gives the norm before clipping."""
-    norm = nn.utils.clip_grad_norm_(parameters, max_grad_norm)
+    """Clips the joint gradient norm, if at all, and moves; gives the norm before clipping."""
+    norm = nn.utils.clip_grad_norm_(
+        parameters, math.inf if max_grad_norm is None else max_grad_norm
+    )
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return norm

@@ -27,12 +27,17 @@ class Classifier:
         *,
         batch_size: int = 32,
         max_length: int | None = None,
+        truncation_side: Side = "left",
     ) -> None:
-        """``max_length`` is the most tokens of an input; None for as many as the model can read."""
+        """Of a text with more tokens than ``max_length``, those on ``truncation_side`` are cut off.
+
+        None reads as many tokens as the model can.
+        """
         usable_padding(model, tokenizer)
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.batch_size = batch_size
+        self.truncation_side = truncation_side
         longest = longest_input(model, tokenizer)
         self.max_length = longest if max_length is None else min(max_length, longest)
 
@@ -42,7 +47,7 @@ class Classifier:
         return int(self.model.config.num_labels)
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """[N, C] for each text; of a long one its end is read."""
+        """[N, C] for each text, of which a long one is cut."""
         return self._logits(self.encode(texts))
 
     def logits_of_pairs(self, first: Sequence[str], second: Sequence[str]) -> NDArray[np.float64]:
@@ -54,8 +59,8 @@ class Classifier:
         return probabilities(self.logits(texts))
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
-        """Ids of each text, the end of long ones; one token at least."""
-        return self._encoded("left", list(texts))
+        """Ids of each text, of which a long one is cut; one token at least."""
+        return self._encoded(self.truncation_side, list(texts))
 
     def are_too_long(self, texts: Sequence[str]) -> list[bool]:
         """[N] whether a text has more tokens than are read."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from common.errors import UserError
 from grue.judges.options import JudgeArgs
+from grue.model_config import Side
 from grue.policies.loading import has_weights, loaded
 
 if TYPE_CHECKING:
@@ -27,11 +28,17 @@ _UNLIMITED = 10**9
 
 
 def load_classifier(
-    name: str, key: str, options: JudgeArgs, *, max_length: int | None = None
+    name: str,
+    key: str,
+    options: JudgeArgs,
+    *,
+    max_length: int | None = None,
+    truncation_side: Side = "left",
 ) -> Classifier:
     """The sequence classifier called ``name`` (the value of ``key``), ready to judge.
 
-    ``max_length`` is the most tokens of an input; None for as many as the model can read.
+    ``max_length`` is the most tokens of an input, None for as many as the model can read; long
+    texts are cut on ``truncation_side``.
 
     Raises:
         UserError: there is none, or it has no trained head.
@@ -58,6 +65,7 @@ def load_classifier(
         tokenizer,
         batch_size=options.batch_size,
         max_length=max_length,
+        truncation_side=truncation_side,
     )
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from grue.judges.options import JudgeArgs
+    from grue.model_config import Side
 
 Floats = NDArray[np.float64]
 Output = Literal["score", "ratings"]
@@ -40,7 +41,7 @@ class RewardSpec:
     separator: str = " "
     """Stands between prompt and response where neither has white space there."""
     max_length: int | None = None
-    """Most tokens that are read, the last ones; None for as many as the model can."""
+    """Most tokens that are read; None for as many as the model can."""
     gain: float = 1.0
     bias: float = 0.0
 
@@ -79,17 +80,27 @@ class RewardModel:
 
 
 def load_reward_model(
-    name: str, key: str, options: JudgeArgs, output: Output | None = None
+    name: str,
+    key: str,
+    options: JudgeArgs,
+    output: Output | None = None,
+    *,
+    max_length: int | None = None,
+    truncation_side: Side = "left",
 ) -> RewardModel:
     """The reward model called ``name`` (the value of ``key``), ready to judge.
 
-    ``output`` is what a model without `FILE` gives, see `read_spec`.
+    ``output`` is what a model without `FILE` gives, see `read_spec`. Texts of more than
+    ``max_length`` tokens (None for what the model says of itself) are cut on ``truncation_side``.
 
     Raises:
         UserError: there is none, or it is no reward model.
     """
     spec = read_spec(name, key, output)
-    classifier = load_classifier(name, key, options, max_length=spec.max_length)
+    limit = max_length or spec.max_length
+    classifier = load_classifier(
+        name, key, options, max_length=limit, truncation_side=truncation_side
+    )
     check_outputs(spec, classifier.num_labels, name, key)
     return RewardModel(classifier, spec)
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from common.errors import UserError
+from common.fit_config import PositiveInt
 from grue.judges.options import JudgeArgs
 from grue.metrics.metric import METRICS, Metric, Scores
-from grue.model_config import ModelName
+from grue.model_config import ModelName, Side
 from grue.texts import Texts
 
 if TYPE_CHECKING:
@@ -33,6 +34,14 @@ class LearnedPreferenceArgs(JudgeArgs):
     """Text that the policy's prompts begin with and the reward model does not read."""
     prompt_suffix: str = ""
     """Text that the policy's prompts end with, likewise."""
+    max_length: PositiveInt | None = None
+    """Most tokens that the reward model reads; None for as many as in its training, or else as it
+    can."""
+    truncation_side: Side = "left"
+    """Where longer texts are cut."""
+    repeat_prompt: bool = False
+    """Whether the reward model reads the prompt, a line break, and the prompt with the output, as
+    in published runs of REINFORCE; otherwise prompt and output once."""
     sigmoid: bool = False
     """Whether the reward is the sigmoid of the score, from 0 to 1."""
 
@@ -60,7 +69,11 @@ class LearnedPreference(Metric[LearnedPreferenceArgs]):
             prompt.removeprefix(args.prompt_prefix).removesuffix(args.prompt_suffix)
             for prompt in texts.prompts
         ]
-        means, stds = self._model.moments(prompts, texts.outputs)
+        outputs = texts.outputs
+        if args.repeat_prompt:
+            outputs = [prompt + output for prompt, output in zip(prompts, outputs, strict=True)]
+            prompts = [f"{prompt}\n" for prompt in prompts]
+        means, stds = self._model.moments(prompts, outputs)
         if self._model.spec.output == "ratings":
             return {REWARD: means, STD: stds}
         return {REWARD: 1 / (1 + np.exp(-means)) if args.sigmoid else means}
@@ -70,7 +83,14 @@ class LearnedPreference(Metric[LearnedPreferenceArgs]):
         from grue.judges.reward_model import load_reward_model
 
         args = self.args
-        model = load_reward_model(args.model_name, "model_name", args, args.output)
+        model = load_reward_model(
+            args.model_name,
+            "model_name",
+            args,
+            args.output,
+            max_length=args.max_length,
+            truncation_side=args.truncation_side,
+        )
         if args.sigmoid and model.spec.output == "ratings":
             raise UserError(
                 f"'sigmoid' = true: '{args.model_name}' gives the distribution of a rating; leave "

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.config import Config
+from common.errors import UserError
 from common.registry import Registry
 from grue.metrics.metric import NoArgs
 from grue.texts import Texts
@@ -28,6 +29,11 @@ class Reward(ABC, Generic[ArgsT]):
     def __init__(self, args: ArgsT) -> None:
         self.args = args
 
+    @classmethod
+    def gives_std(cls) -> bool:
+        """Whether the reward knows how sure it is."""
+        return cls.mean_and_std is not Reward.mean_and_std
+
     def prepare(self) -> None:
         """Looks, before any run starts, for what the reward needs beside Python packages' code.
 
@@ -42,6 +48,17 @@ class Reward(ABC, Generic[ArgsT]):
         Raises:
             UserError: what the reward needs is missing (a package, data, a reference).
         """
+
+    def mean_and_std(self, texts: Texts) -> tuple[Rewards, Rewards]:
+        """[N] expected rewards and [N] their standard deviations, in the same units.
+
+        Raises:
+            UserError: the reward does not know how sure it is.
+        """
+        raise UserError(
+            "the reward has no standard deviation of its own; take 'learned_preference' with a "
+            "model that was trained with the loss 'probabilistic'"
+        )
 
 
 REWARDS: Registry[type[Reward[Any]]] = Registry("reward")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,12 +19,13 @@ from grue.model_config import ModelName
 from grue.preference_data import Choice, Decode, Row, choices_of_rows
 from grue.tasks.hub import Hub
 from grue.tasks.local_files import at_path, has_split, read_rows, split_file
-from grue.tasks.task import TASKS, Sample, Split, Task, TaskArgs
+from grue.tasks.prompted import PromptedArgs
+from grue.tasks.task import TASKS, Sample, Split, Task
 
 _IDS_OF = "gpt2"
 
 
-class PreferencesArgs(TaskArgs):
+class PreferencesArgs(PromptedArgs):
     """The keys of the task of preferences."""
 
     hub_id: OptionalText = None
@@ -84,7 +86,8 @@ class Preferences(Task[PreferencesArgs]):
         rows = self._hub_rows() if file is None else read_rows(file)
         found = choices_of_rows(rows, where, decode=self._decode, scale=args.rating_scale)
         limit = args.prompt_shorter_than or math.inf
-        return [pair for pair in enumerate(found) if len(pair[1].prompt) < limit], where
+        kept = [pair for pair in enumerate(found) if len(pair[1].prompt) < limit]
+        return [(row, replace(it, prompt=args.prompt(it.prompt))) for row, it in kept], where
 
     def _parts(self, count: int, where: str) -> tuple[Sequence[int], Sequence[int]]:
         """The rows for training, and those that are held out."""
