@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Strict, Tag
+from pydantic import Discriminator, Field, SerializeAsAny, Strict, Tag
 
 from common.config import Config
 from common.errors import Problem
 from common.fit_config import NonNegativeFloat, PositiveFloat
+from grue import algorithms
 from grue.algorithm_args import A2cArgs, NlpoArgs, PpoArgs, ReinforceArgs, TrpoArgs
+from grue.custom_part import OrCustom
 from grue.generation_config import GenerationConfig
 from grue.model_config import ModelName, ModelOptions, ModelType, unnamed
 from grue.policy_config import AnyPolicy, MaskablePolicyArgs
@@ -78,8 +80,8 @@ Compatibility = Literal[
 class ReinforcementAlg(Config):
     """What all reinforcement algorithms have."""
 
-    masks: ClassVar[bool] = False
-    """Whether the algorithm's policies have a mask."""
+    masks: ClassVar[bool | None] = False
+    """Whether the algorithm's policies have a mask; None where they may."""
 
     kl_div: KlDivConfig
     """The penalty for leaving the initial model."""
@@ -97,7 +99,8 @@ class ReinforcementAlg(Config):
         args = self.policy.args
         yield from unnamed(args.model_name, "policy.args.model_name", below="alg.")
         yield from (problem.below("policy.args") for problem in args.problems())
-        if isinstance(args, MaskablePolicyArgs) != self.masks:
+        has_mask = isinstance(args, MaskablePolicyArgs)
+        if self.masks is not None and has_mask != self.masks:
             fix = "add 'maskable_' to its front" if self.masks else "only 'nlpo' refreshes a mask"
             kind = "needs a policy with a mask" if self.masks else "has no use for a mask"
             yield Problem(f"'{self.id}' {kind}; {fix}",  # type: ignore[attr-defined]
@@ -108,7 +111,7 @@ class ReinforcementAlg(Config):
     @property
     def model_type(self) -> ModelType:
         """Whether the model continues its prompt or reads it through an encoder."""
-        return "seq2seq" if "seq2seq" in self.policy.id else "causal"
+        return self.policy.model_type
 
     def behaves_as_published(self, name: Compatibility) -> bool:
         """Whether a behaviour of RL4LMs is asked for."""
@@ -139,7 +142,7 @@ class PpoAlg(ReinforcementAlg):
 class NlpoAlg(PpoAlg):
     """Natural-language policy optimization."""
 
-    masks: ClassVar[bool] = True
+    masks: ClassVar[bool | None] = True
     id: Literal["nlpo"]  # type: ignore[assignment]
     """Which algorithm."""
     args: NlpoArgs = Field(default_factory=NlpoArgs)
@@ -188,6 +191,24 @@ class ReinforceAlg(ReinforcementAlg):
                           "can be sampled; drop one of them", "args.dropout", True)  # fmt: skip
 
 
+class CustomAlg(ReinforcementAlg):
+    """An algorithm outside the project, see `grue.custom_part`."""
+
+    masks: ClassVar[bool | None] = None
+    args: Any
+    """Its settings."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Also those of the settings, and a rollout without size."""
+        yield from super().problems()
+        yield from (problem.below("args") for problem in self.args.problems())
+        name: str = self.id  # type: ignore[attr-defined]
+        if not algorithms.find(name).whole_outputs and not hasattr(self.args, "n_steps"):
+            yield Problem("the class needs the key 'n_steps' in its Args, the tokens per "
+                          "environment in a rollout, or whole_outputs = True",
+                          "id", name)  # fmt: skip
+
+
 def _which(alg: Any) -> str:
     """The tag of an algorithm's keys; the published rule looks for "supervised" in its id."""
     name = str(alg.get("id", "") if isinstance(alg, dict) else alg.id)
@@ -204,6 +225,8 @@ AnyAlg = Annotated[
     | Annotated[TrpoAlg, Tag("trpo")]
     | Annotated[ReinforceAlg, Tag("reinforce")],
     Discriminator(_which),
+    OrCustom(CustomAlg, algorithms.find),
+    SerializeAsAny(),
 ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from common.devices import run_device
 from common.experiment import Context
 from common.run_folder import write_json
-from grue import published_artifacts
+from grue import policies, published_artifacts
 from grue.algorithm_config import SupervisedAlg
 from grue.config import FinetuneConfig
 from grue.evaluation import Evaluator
@@ -97,4 +97,8 @@ def load_policy(config: FinetuneConfig, context: Context, model_name: str) -> Po
     tokenizer = load_tokenizer(config.tokenizer)
     dropout = isinstance(alg, SupervisedAlg) or getattr(alg.args, "dropout", False)
     model = load_model(model_name, alg.model_type, alg.policy, seed=context.seed, dropout=dropout)
-    return Policy(model, tokenizer, run_device(context.gpu_ids))
+    policy_class = Policy if isinstance(alg, SupervisedAlg) else policies.find(alg.policy.id)
+    policy: Policy = policy_class(model, tokenizer, run_device(context.gpu_ids))
+    if not isinstance(alg, SupervisedAlg):
+        policy.args = alg.policy.args
+    return policy

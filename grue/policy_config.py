@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializeAsAny
 
 from common.config import INPUT_FILE_OR_ID, Config
 from common.errors import Problem
 from common.fit_config import NonNegativeFloat, PositiveFloat, PositiveInt
+from grue import policies
+from grue.custom_part import OrCustom
 from grue.generation_config import GenerationConfig
-from grue.model_config import ModelName, ModelOptions, Side
+from grue.model_config import ModelName, ModelOptions, ModelType, Side
 
 CRITICS = ("copy", "shared")
 """Critics that need no model of their own name."""
@@ -69,6 +71,21 @@ class PolicyConfig(ModelOptions):
     gradient_checkpointing: bool = False
     """Whether updates recompute activations instead of keeping them: less memory, more time."""
 
+    @property
+    def model_type(self) -> ModelType:
+        """Whether the model continues its prompt or reads it through an encoder."""
+        return "seq2seq" if "seq2seq" in self.id else "causal"  # type: ignore[attr-defined]
+
+
+class CustomPolicy(PolicyConfig):
+    """A policy outside the project, see `grue.custom_part`."""
+
+    @property
+    def model_type(self) -> ModelType:
+        """As its class says."""
+        found: ModelType = policies.find(self.id).model_type  # type: ignore[attr-defined]
+        return found
+
 
 class CausalPolicy(PolicyConfig):
     """A causal language model with a critic."""
@@ -109,4 +126,6 @@ class MaskableSeq2SeqPolicy(PolicyConfig):
 AnyPolicy = Annotated[
     CausalPolicy | Seq2SeqPolicy | MaskableCausalPolicy | MaskableSeq2SeqPolicy,
     Field(discriminator="id"),
+    OrCustom(CustomPolicy, policies.find),
+    SerializeAsAny(),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from common.errors import UserError
 from common.registry import Registry, import_part
 
 ALGORITHMS: Registry[str] = Registry("algorithm")
@@ -24,7 +25,14 @@ def find(name: str) -> Any:
     """The class of the algorithm called ``name``.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or one of the user's is no algorithm.
     """
     found: Any = ALGORITHMS.get(name)
-    return import_part(found) if isinstance(found, str) else found
+    if isinstance(found, str):
+        return import_part(found)
+    algorithm = import_part("grue.algorithms.algorithm:Algorithm")
+    if not isinstance(found, type) or not issubclass(found, algorithm):
+        raise UserError(f"{found!r} is no grue.algorithms.algorithm.Algorithm")
+    if not hasattr(found, "Args"):
+        raise UserError(f"{found!r} needs 'Args', the model of its keys")
+    return found

@@ -18,6 +18,8 @@ _RMSPROP_DECAY = 0.99
 class A2c(PolicyGradient[A2cArgs]):
     """A policy-gradient step with the critic's advantages."""
 
+    Args = A2cArgs
+
     def make_optimizer(self) -> torch.optim.Optimizer:
         """RMSprop as published, or AdamW."""
         if not self.args.use_rms_prop:

@@ -19,6 +19,8 @@ ArgsT = TypeVar("ArgsT", bound=Config)
 class Algorithm(ABC, Generic[ArgsT]):
     """Built once per run from its keys; owns the optimiser."""
 
+    Args: ClassVar[type[Config]]
+    """The model of the algorithm's keys (its ``args``), for plans that name it as custom."""
     needs_critic: ClassVar[bool] = True
     """Whether it uses values of states."""
     whole_outputs: ClassVar[bool] = False

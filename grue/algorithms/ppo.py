@@ -24,6 +24,8 @@ _EARLY_STOP = 1.5
 class Ppo(PolicyGradient[PpoArgs]):
     """Several passes over a rollout, in minibatches, with a clipped surrogate."""
 
+    Args = PpoArgs
+
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:

@@ -29,6 +29,7 @@ from grue.rollout import Rollout
 class Reinforce(PolicyGradient[ReinforceArgs]):
     """The plain policy gradient; needs no critic."""
 
+    Args = ReinforceArgs
     needs_critic = False
     whole_outputs = True
 

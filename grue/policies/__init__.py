@@ -1,1 +1,35 @@
-"""Language models as policies: text in, tokens and log-probabilities out."""
+"""Language models as policies: text in, tokens and log-probabilities out.
+
+A configuration names its kind; the class is imported when it is used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common.errors import UserError
+from common.registry import Registry, import_part
+
+_POLICY = "grue.policies.policy:Policy"
+
+POLICIES: Registry[str] = Registry("policy")
+"""Import paths of classes like `grue.policies.policy.Policy`, by name."""
+
+for _name in ("causal_lm_actor_critic_policy", "seq2seq_lm_actor_critic_policy",
+              "maskable_causal_lm_actor_critic_policy",
+              "maskable_seq2seq_lm_actor_critic_policy"):  # fmt: skip
+    POLICIES.register(_name)(_POLICY)
+
+
+def find(name: str) -> Any:
+    """The class of the policy called ``name``.
+
+    Raises:
+        UserError: there is none, or one of the user's is no policy.
+    """
+    found: Any = POLICIES.get(name)
+    if isinstance(found, str):
+        return import_part(found)
+    if not isinstance(found, type) or not issubclass(found, import_part(_POLICY)):
+        raise UserError(f"{found!r} is no grue.policies.policy.Policy")
+    return found

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from common.errors import UserError
 from grue.generation_config import GenerationConfig
-from grue.model_config import Side
+from grue.model_config import ModelType, Side
 from grue.policies.decoding import Ids, Lengths, Prompts, Samples, pad, sample
 from grue.policies.sampling import Filters, log_prob
 from grue.policies.sequences import Sequences
 from grue.policies.streams import seed_of, uniforms
+from grue.policy_config import PolicyArgs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -26,7 +27,18 @@ Tokens = list[int]
 
 
 class Policy:
-    """A model with its tokenizer, on one device."""
+    """A model with its tokenizer, on one device.
+
+    A class outside the project that a plan names derives from it, gives its own keys as `Args`, and
+    finds them in `args`.
+    """
+
+    Args: ClassVar[type[PolicyArgs]] = PolicyArgs
+    """The model of the policy's keys."""
+    model_type: ClassVar[ModelType] = "causal"
+    """Which models a policy outside the project takes; those of the project take both."""
+    args: Any = None
+    """The policy's own keys, of a policy outside the project."""
 
     def __init__(
         self,

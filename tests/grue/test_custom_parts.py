@@ -1,0 +1,137 @@
+"""Algorithms and policies outside the project, named in a plan."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from grue.algorithm_args import ReinforceArgs
+from grue.algorithms.algorithm import Algorithm
+from grue.algorithms.reinforce import Reinforce
+from grue.model_config import ModelType
+from grue.policies.policy import Policy, Tokens
+from grue.policy_config import PolicyArgs
+from grue.rollout import Rollout
+from tests.conftest import Workplace
+from tests.grue.conftest import encoder_decoder, save_model, write
+from tests.grue.test_reinforcement import reinforcement, rewards_of, rows_of
+
+HERE = f"custom:{__name__}:"
+
+
+class BestOfArgs(ReinforceArgs):
+    """The keys of the algorithm."""
+
+    keep: int = 2
+    """How many of an input's outputs are imitated."""
+
+
+class BestOf(Reinforce):
+    """Imitates the best outputs of each input, without regard for how good they are."""
+
+    Args = BestOfArgs
+
+    def _with_baseline(self, rollout: Rollout) -> Rollout:
+        scores = rollout.task_rewards.sum(1).view(-1, self.args.num_samples_per_input)
+        best = scores.argsort(1, descending=True).argsort(1) < self.args.keep
+        advantages = best.float().reshape(-1, 1) * rollout.mask
+        return rollout.with_advantages(advantages, torch.zeros_like(advantages))
+
+
+class Sizeless(Algorithm[ReinforceArgs]):
+    """Does not say how large a rollout is."""
+
+    Args = ReinforceArgs
+
+    def update(self, *_: Any) -> dict[str, float]:
+        return {}
+
+
+class PrefixedArgs(PolicyArgs):
+    """The keys of the policy."""
+
+    prefix: str
+    """Stands before each prompt."""
+
+
+class Prefixed(Policy):
+    """Reads its prompts behind a prefix."""
+
+    Args = PrefixedArgs
+    model_type: ClassVar[ModelType] = "seq2seq"
+    seen: ClassVar[list[str]] = []
+
+    def encode(self, prompts: Any, limit: int, side: Any = "left") -> list[Tokens]:
+        prefixed = [self.args.prefix + prompt for prompt in prompts]
+        self.seen += prefixed
+        return super().encode(prefixed, limit, side)
+
+
+@pytest.fixture
+def model(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> Path:
+    return save_model(tmp_path / "model", tokenizer)
+
+
+def test_an_algorithm_of_the_users_trains(workplace: Workplace, model: Path) -> None:
+    run = reinforcement(model, f"{HERE}BestOf", experiment_name="own", env__n_envs=6,
+                        alg__args__num_samples_per_input=8, alg__args__learning_rate=0.01,
+                        train_evaluation__n_iters=12)  # fmt: skip
+    assert workplace.run_plan(write(workplace, run)).status == 0
+    (folder,) = workplace.folders()
+    assert "reinforce/grad_norm" in rows_of(folder)[1]
+    args = json.loads(folder.config.read_text())["alg"]["args"]
+    assert args["keep"] == 2 and args["num_samples_per_input"] == 8
+    rewards = rewards_of(folder)
+    assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.05
+
+
+def test_a_policy_of_the_users_is_used(
+    workplace: Workplace, tmp_path: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    model = tmp_path / "model"
+    encoder_decoder("t5", len(tokenizer)).save_pretrained(model)
+    tokenizer.save_pretrained(model)
+    run = reinforcement(model, "reinforce", train_evaluation__n_iters=1, env__n_envs=2,
+                        alg__policy__id=f"{HERE}Prefixed",
+                        alg__policy__args__prefix="say: ")  # fmt: skip
+    Prefixed.seen.clear()
+    assert workplace.run_plan(write(workplace, run)).status == 0
+    assert Prefixed.seen and all(prompt.startswith("say: ") for prompt in Prefixed.seen)
+    (folder,) = workplace.folders()
+    policy = json.loads(folder.config.read_text())["alg"]["policy"]
+    assert policy["args"]["prefix"] == "say: " and policy["critic"] == "copy"
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    r"'alg\.args\.keep' = 'x': expected a whole number": {
+        "alg__id": f"{HERE}BestOf",
+        "alg__args": {"keep": "x"},
+    },
+    r"'alg\.args\.num_samples_per_input' = 1: 'leave_one_out' needs at least 2": {
+        "alg__id": f"{HERE}BestOf",
+        "alg__args": {"num_samples_per_input": 1},
+    },
+    r"'alg\.id' = 'custom:.*Sizeless': the class needs the key 'n_steps'": {
+        "alg__id": f"{HERE}Sizeless"
+    },
+    r"'alg\.id' = 'custom:.*Prefixed': <class .*Prefixed'> is no grue\.algorithms\.algorithm": {
+        "alg__id": f"{HERE}Prefixed"
+    },
+    r"'alg\.policy\.args\.prefix': this key is required": {"alg__policy__id": f"{HERE}Prefixed"},
+    r"'alg\.policy\.id' = 'custom:nowhere:X': 'nowhere:X' cannot be imported": {
+        "alg__policy__id": "custom:nowhere:X"
+    },
+}
+
+
+def test_what_is_wrong_with_them_is_told_by_key(workplace: Workplace, model: Path) -> None:
+    runs = [reinforcement(model, "reinforce", **changes) for changes in WRONG.values()]
+    outcome = workplace.run_plan(write(workplace, *runs))
+    assert outcome.status == 2
+    assert [message for message in WRONG if not re.search(message, outcome.err)] == []
