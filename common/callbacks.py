@@ -1,4 +1,4 @@
-"""What watches a fit: files of metrics and checkpoints, log lines, early stopping.
+"""What watches a fit: files of metrics and checkpoints, early stopping.
 
 A callback may write files or ask for a stop; it does not touch weights (but for early stopping's
 restoring of the best ones) nor generators. The order of callbacks matters: `Checkpoints` comes
@@ -8,7 +8,6 @@ last, so that what it saves includes what the others did with the epoch.
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -77,30 +76,6 @@ class MetricsFile(Callback):
         """Closes the file."""
         if self._file is not None:
             self._file.close()
-
-
-class EpochLog(Callback):
-    """Logs the metrics of every ``epochs``-th epoch, and of every ``batches``-th batch."""
-
-    def __init__(self, log: logging.Logger, epochs: int | None, batches: int | None) -> None:
-        self.log = log
-        self.epochs = epochs
-        self.batches = batches
-
-    def on_step_end(self, trainer: Trainer[Any], step: int, report: Mapping[str, Tensor]) -> None:
-        """Logs the batch's scalars, which waits for the device."""
-        if self.batches and (step + 1) % self.batches == 0:
-            values = {name: value.item() for name, value in report.items()}
-            self.log.info("epoch %d, batch %d: %s", trainer.epoch, step, _shown(values))
-
-    def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
-        """Logs the epoch's metrics."""
-        if self.epochs and trainer.epoch % self.epochs == 0 and self.log.isEnabledFor(logging.INFO):
-            self.log.info("%s", _shown(metrics))
-
-
-def _shown(values: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:.6g}" for name, value in values.items())
 
 
 class Progress(Callback):

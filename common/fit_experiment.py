@@ -11,8 +11,9 @@ from typing import Any, Generic, TypeVar
 from torch import nn
 
 from common import checkpoint
-from common.callbacks import Callback, Checkpoints, EarlyStopping, EpochLog, MetricsFile, Progress
+from common.callbacks import Callback, Checkpoints, EarlyStopping, MetricsFile, Progress
 from common.devices import run_device
+from common.epoch_log import EpochLog
 from common.errors import UserError
 from common.experiment import Context
 from common.fit_config import FitConfig

@@ -16,7 +16,13 @@ from common.config import NO_EFFECT, Config, OptionalText, Published, Seed
 from common.errors import Problem, UserError
 from common.fit_config import NonNegativeFloat, PositiveInt
 from common.run_config import RunConfig
-from grue.algorithm_config import AnyAlg, ReinforceAlg, SupervisedAlg, of_generation
+from grue.algorithm_config import (
+    AnyAlg,
+    PpoAlg,
+    ReinforceAlg,
+    SupervisedAlg,
+    of_generation,
+)
 from grue.generation_config import GenerationConfig
 from grue.model_config import (
     ModelName,
@@ -206,12 +212,32 @@ class FinetuneConfig(TrackedConfig):
             }.items():
                 if value is None:
                     yield Problem(f"'{self.alg.id}' needs this key", key)
+            yield from self._of_rollouts()
         settings = self.evaluation_settings
         if settings is None:
             yield Problem("needed here or in 'alg'", "train_evaluation.generation_kwargs")
         elif evaluation.generation_kwargs is not None:
             key = "train_evaluation.generation_kwargs"
             yield from of_generation(settings, self.model_type, key)
+
+    def _of_rollouts(self) -> Iterator[Problem]:
+        """Minibatches larger than the rollout, outputs that must be longer than they can."""
+        alg, env = self.alg, self.env
+        if env is None or isinstance(alg, SupervisedAlg):
+            return
+        # A published file gives TRPO's critic more than there is, which means all of it.
+        if isinstance(alg, PpoAlg) and alg.args.batch_size > alg.args.n_steps * env.n_envs:
+            yield Problem(f"is more than the rollout has: n_steps x env.n_envs = "
+                          f"{alg.args.n_steps} x {env.n_envs} tokens", "alg.args.batch_size",
+                          alg.args.batch_size)  # fmt: skip
+        settings = alg.policy.args.generation_kwargs
+        is_encoder_decoder = self.model_type == "seq2seq"
+        fewest = settings.fewest_new_tokens(is_encoder_decoder=is_encoder_decoder)
+        if fewest > env.args.max_episode_length:
+            yield Problem(
+                f"is more than 'env.args.max_episode_length' = {env.args.max_episode_length}",
+                "alg.policy.args.generation_kwargs.min_length", settings.min_length,
+            )  # fmt: skip
 
     def _reward_without_std(self) -> Iterator[Problem]:
         """A reward that does not know how sure it is, where that is asked for."""

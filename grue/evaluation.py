@@ -22,6 +22,7 @@ from grue.texts import Texts
 log = logging.getLogger(__name__)
 
 _SHOWN = 10
+_NO_SCORE = "n/a"
 
 
 class Evaluator:
@@ -36,7 +37,7 @@ class Evaluator:
         seed: int,
         predictions: Path | None = None,
     ) -> None:
-        """``predictions`` is the folder for all outputs; None shows ten of them in the log."""
+        """``predictions`` is the folder of files of all outputs; None shows ten in the log."""
         self.policy = policy
         self.metrics = metrics
         self.batch_size = batch_size
@@ -72,7 +73,7 @@ class Evaluator:
             found: dict[str, float] = {}
             for metric in self.metrics:
                 found |= metric.corpus(texts, self.policy, split)
-            self._show(inputs, texts, split, label)
+            self._show(inputs, texts, split, label, list(found))
         finally:
             self.policy.model.train(was_training)
         return {f"{split}/{name}": value for name, value in found.items()}
@@ -94,8 +95,14 @@ class Evaluator:
                 found[row] = settings.processed(text)
         return found
 
-    def _show(self, inputs: Inputs, texts: Texts, split: Split, label: str) -> None:
-        """Ten outputs in the log, and all of them with their scores in a file if asked for."""
+    def _show(
+        self, inputs: Inputs, texts: Texts, split: Split, label: str, measured: Sequence[str]
+    ) -> None:
+        """Ten outputs in the log, and all of them with their scores in a file if asked for.
+
+        ``measured`` are the keys of the metrics; one that has no scores of single outputs is
+        ``n/a`` in each record, as published.
+        """
         chosen = random.Random(self.seed).sample(range(len(texts)), min(_SHOWN, len(texts)))
         for row in sorted(chosen):
             log.info("%s %s, %s: %r", label, split, inputs.samples[row].id, texts.outputs[row])
@@ -114,6 +121,7 @@ class Evaluator:
                     "prompt_text": texts.prompts[row],
                     "generated_text": texts.outputs[row],
                     "ref_text": _numbered(texts.references[row]),
+                    **dict.fromkeys(measured, _NO_SCORE),
                     **{name: _plain(values[row]) for name, values in scores.items()},
                 }
                 for row in range(len(texts))
@@ -128,5 +136,5 @@ def _numbered(references: Sequence[str]) -> str:
     )
 
 
-def _plain(value: np.float64) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def _plain(value: np.float64) -> float | str:
+    return float(value) if np.isfinite(value) else _NO_SCORE

@@ -8,6 +8,7 @@ from typing import Any
 from common.devices import run_device
 from common.experiment import Context
 from common.run_folder import write_json
+from grue import published_artifacts
 from grue.algorithm_config import SupervisedAlg
 from grue.config import FinetuneConfig
 from grue.evaluation import Evaluator
@@ -42,7 +43,7 @@ class FinetuneRun:
             [metric.build() for metric in config.train_evaluation.metrics],
             batch_size=config.train_evaluation.eval_batch_size,
             seed=context.seed,
-            predictions=self.folder.path / "predictions" if config.log_entire_predictions else None,
+            predictions=self.folder.path if config.log_entire_predictions else None,
         )
 
     def evaluate_everywhere(self, label: str) -> dict[str, float]:
@@ -66,6 +67,12 @@ class FinetuneRun:
     def prompt_limits(self, settings: GenerationConfig) -> tuple[int | None, Any]:
         """Most tokens of a prompt in evaluations, and the side where it is cut."""
         return self.config.tokenizer.max_length, self.config.tokenizer.truncation_side
+
+    def close(self) -> None:
+        """Ends the tracking, and writes what was tracked in the published programs' files too."""
+        self.tracker.close()
+        by_iteration = not isinstance(self.config.alg, SupervisedAlg)
+        published_artifacts.write(self.folder, by_iteration=by_iteration)
 
     def finish(self, found: Mapping[str, float]) -> float | None:
         """Saves the model and the summary; gives the score: the first metric on ``val``."""

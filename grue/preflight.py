@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import Problem, UserError
@@ -11,14 +12,29 @@ from common.identity import fingerprint
 from common.nested import key_path
 from common.plan import Run
 from grue.algorithm_config import SupervisedAlg
-from grue.config import ExtractConfig, FinetuneConfig, TextConfig
-from grue.model_config import ModelOptions, ModelType, TokenizerConfig
+from grue.config import ExtractAlg, ExtractConfig, FinetuneConfig, TextConfig
+from grue.model_config import ModelType, TokenizerConfig
 from grue.part_config import MetricConfig, RewardConfig, TaskConfig
 from grue.policies.loading import has_weights, load_tokenizer
 from grue.policy_config import CRITICS
 
 Question = tuple[Hashable, Callable[[], Iterator[Problem]]]
 """Something to look at, and a key by which it is looked at once for all runs."""
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A model to load."""
+
+    key: str
+    name: str
+    init: str
+    """As in `ModelOptions`."""
+    type: ModelType
+    type_key: str
+    """Where the configuration says the type."""
+    type_value: str
+    """How it says it."""
 
 
 def check(runs: Sequence[Run]) -> list[Problem]:
@@ -44,12 +60,9 @@ def _questions(config: TextConfig, elsewhere: set[str]) -> Iterator[Question]:
         yield _of_part("task", config.datapool), lambda: _data(config.datapool)
     if "tokenizer.model_name" not in elsewhere:
         yield config.tokenizer, lambda: _tokenizer(config.tokenizer)
-    for key, name, model_type, options in _models(config):
-        if key not in elsewhere:
-            yield (
-                (key, name, model_type, options.init),
-                lambda k=key, n=name, t=model_type, o=options: _model(k, n, t, o),
-            )
+    for model in _models(config):
+        if model.key not in elsewhere:
+            yield model, lambda m=model: _model(m)
     for key, part in _parts(config):
         if not any(name.startswith(f"{key}.") for name in elsewhere):
             yield (key, _of_part(key, part)), lambda k=key, p=part: _part(k, p)
@@ -61,20 +74,19 @@ def _of_part(kind: str, part: TaskConfig | MetricConfig | RewardConfig) -> Hasha
     return kind, fingerprint(part.model_dump(mode="json"))
 
 
-def _models(config: TextConfig) -> Iterator[tuple[str, str, ModelType, ModelOptions]]:
-    """The model to load: its key, name, type and how it is held."""
-    if isinstance(config, ExtractConfig):
-        alg = config.alg
-        yield "alg.model_name", alg.model_name, alg.model_type, alg.policy
-    elif isinstance(config, FinetuneConfig) and isinstance(config.alg, SupervisedAlg):
-        sft = config.alg
-        yield "alg.model_name", sft.model_name, sft.model_type, sft.policy
-    elif isinstance(config, FinetuneConfig):
-        rft = config.alg
-        key = "alg.policy.args.model_name"
-        yield key, rft.policy.args.model_name, rft.model_type, rft.policy
-        if rft.policy.critic not in CRITICS:
-            yield "alg.policy.critic", rft.policy.critic, rft.model_type, rft.policy
+def _models(config: TextConfig) -> Iterator[_Model]:
+    """The models to load: the policy, and a critic with a name of its own."""
+    if not isinstance(config, ExtractConfig | FinetuneConfig):
+        return
+    alg = config.alg
+    if isinstance(alg, ExtractAlg | SupervisedAlg):
+        said = (alg.policy.init, alg.model_type, "alg.model_type", alg.model_type)
+        yield _Model("alg.model_name", alg.model_name, *said)
+        return
+    said = (alg.policy.init, alg.model_type, "alg.policy.id", alg.policy.id)
+    yield _Model("alg.policy.args.model_name", alg.policy.args.model_name, *said)
+    if alg.policy.critic not in CRITICS:
+        yield _Model("alg.policy.critic", alg.policy.critic, *said)
 
 
 def _parts(config: TextConfig) -> Iterator[tuple[str, MetricConfig | RewardConfig]]:
@@ -110,9 +122,9 @@ def _tokenizer(config: TokenizerConfig) -> Iterator[Problem]:
             yield Problem(str(error))
 
 
-def _model(key: str, name: str, model_type: ModelType, options: ModelOptions) -> Iterator[Problem]:
+def _model(model: _Model) -> Iterator[Problem]:
     """A local folder that lacks weights or is of the other type."""
-    folder = Path(name)
+    key, name, folder = model.key, model.name, Path(model.name)
     if not folder.is_dir():
         return
     try:
@@ -120,14 +132,15 @@ def _model(key: str, name: str, model_type: ModelType, options: ModelOptions) ->
     except (OSError, ValueError) as error:
         yield Problem(f"its config.json cannot be read: {error}", key, name)
         return
-    if options.init == "pretrained" and not has_weights(folder):
+    if model.init == "pretrained" and not has_weights(folder):
         yield Problem("the folder holds no weights; set alg.policy.init=random to begin with "
                       "random ones", key, name)  # fmt: skip
     has_encoder = bool(architecture.get("is_encoder_decoder", False))
     found: ModelType = "seq2seq" if has_encoder else "causal"
-    if found != model_type:
-        yield Problem(f"'{name}' is a {found} model; set it to '{found}'", "alg.model_type",
-                      model_type)  # fmt: skip
+    if found != model.type:
+        right = model.type_value.replace(model.type, found)
+        yield Problem(f"'{name}' is a {found} model; set it to '{right}'", model.type_key,
+                      model.type_value)  # fmt: skip
 
 
 def _part(key: str, config: MetricConfig | RewardConfig) -> Iterator[Problem]:

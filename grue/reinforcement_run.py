@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import time
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ from common import checkpoint
 from common.callbacks import SECONDS_BETWEEN_CHECKPOINTS
 from common.errors import Interrupted
 from common.experiment import Context
-from common.seeding import seed_everything
+from common.run_folder import write_text
+from common.seeding import random_state, restore_random_state, seed_everything
 from grue.algorithm_config import ReinforcementAlg
 from grue.algorithms import find
 from grue.algorithms.algorithm import Algorithm
@@ -24,20 +26,23 @@ from grue.generation_config import GenerationConfig
 from grue.kl import KlController
 from grue.model_config import Side
 from grue.policies.actor_critic import ActorCritic, make_critic
-from grue.policies.loading import load_model
+from grue.policies.loading import load_model, recompute_activations
 from grue.policies.masking import Mask
 from grue.policies.streams import seed_of
 from grue.policy_config import MaskablePolicyArgs
-from grue.rollouts import Rollouts, RolloutSettings
+from grue.rollouts import FailedRollout, Rollouts, RolloutSettings
 
 log = logging.getLogger(__name__)
+
+FAILED_ROLLOUT = "failed_rollout.jsonl"
+"""Prompts, outputs and rewards, as far as known, of a rollout whose reward failed."""
 
 
 class ReinforcementRun(FinetuneRun):
     """Rollout, update, and now and then an evaluation and a checkpoint, ``n_iters`` times.
 
-    All random numbers of an iteration follow from the run's seed and the iteration's number, so
-    that a checkpoint need not hold the state of a generator.
+    All random numbers of an iteration follow from the run's seed and the iteration's number. What a
+    part from outside the project draws, a checkpoint's states of the global generators fix.
     """
 
     def __init__(self, config: FinetuneConfig, alg: ReinforcementAlg, context: Context) -> None:
@@ -74,7 +79,7 @@ class ReinforcementRun(FinetuneRun):
             )
         if options.gradient_checkpointing:
             for model in [self.policy.model, *([critic.trunk] if critic and critic.trunk else [])]:
-                model.gradient_checkpointing_enable({"use_reentrant": False})
+                recompute_activations(model)
         if isinstance(options.args, MaskablePolicyArgs):
             self.policy.mask = Mask(
                 self.policy.model,
@@ -115,13 +120,18 @@ class ReinforcementRun(FinetuneRun):
             self.tracker.add(self.iteration, self.iteration, found)
             return self.finish(found)
         finally:
-            self.tracker.close()
+            self.close()
 
     def _iterate(self) -> dict[str, float]:
         """One rollout and one update; gives what was measured."""
         coefficient = self.controller.coefficient
-        with self._dropping_out():
-            rollout, found = self.rollouts.collect(self.iteration, coefficient)
+        try:
+            with self._dropping_out():
+                rollout, found = self.rollouts.collect(self.iteration, coefficient)
+        except FailedRollout as error:
+            lines = (json.dumps(row) + "\n" for row in error.rows())
+            write_text(self.folder.path / FAILED_ROLLOUT, "".join(lines))
+            raise
         self.controller.update(found["rollout_info/kl_div_mean"])
         generator = torch.Generator().manual_seed(seed_of(self.context.seed, self.iteration))
         with self.actor_critic.updating():
@@ -158,6 +168,7 @@ class ReinforcementRun(FinetuneRun):
                 "weights": self.actor_critic.state_dict(),
                 "algorithm": self.algorithm.state_dict(),
                 "controller": self.controller.state_dict(),
+                "random": random_state(),
             }
             checkpoint.save_last(self.folder.checkpoints, state)
             self._saved_at = time.monotonic()
@@ -173,6 +184,7 @@ class ReinforcementRun(FinetuneRun):
         self.actor_critic.load_state_dict(state["weights"])
         self.algorithm.load_state_dict(state["algorithm"])
         self.controller.load_state_dict(state["controller"])
+        restore_random_state(state["random"])
 
     def prompt_limits(self, settings: GenerationConfig) -> tuple[int | None, Side]:
         """As in rollouts: RL4LMs ignores ``tokenizer.max_length`` here."""

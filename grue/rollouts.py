@@ -6,7 +6,7 @@ finds all log-probabilities and values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +26,11 @@ from grue.policies.policy import Tokens
 from grue.policies.sampling import log_prob
 from grue.policies.streams import uniforms
 from grue.rollout import Rollout
+from grue.texts import Texts
+from grue.user_function import scores_of
 
 if TYPE_CHECKING:
     from grue.rewards.reward import Reward
-    from grue.texts import Texts
 
 _EPSILON = 1e-8
 _OF_INPUTS = 2**31
@@ -83,6 +84,8 @@ class Collected:
 
     prompts: list[Tokens] = field(default_factory=list)
     outputs: list[Tokens] = field(default_factory=list)
+    texts: list[Texts] = field(default_factory=list)
+    """Per batch."""
     scores: list[np.ndarray[Any, Any]] = field(default_factory=list)
     """Per batch [N] or [N, T] task rewards."""
     stds: list[np.ndarray[Any, Any]] = field(default_factory=list)
@@ -93,6 +96,24 @@ class Collected:
     def num_tokens(self) -> int:
         """Tokens so far."""
         return sum(map(len, self.outputs))
+
+
+class FailedRollout(UserError):
+    """The reward failed; what was drawn until then is kept."""
+
+    def __init__(self, message: str, found: Collected) -> None:
+        super().__init__(message)
+        self.found = found
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Each output drawn, with its prompt and its reward, which is None in the last batch."""
+        scores = [list(of_batch) for of_batch in self.found.scores]
+        scores += [[None] * len(texts) for texts in self.found.texts[len(scores) :]]
+        return [
+            {"prompt": prompt, "output": output, "reward": _plain(reward)}
+            for texts, of_batch in zip(self.found.texts, scores, strict=True)
+            for prompt, output, reward in zip(texts.prompts, texts.outputs, of_batch, strict=True)
+        ]
 
 
 class Rollouts:
@@ -122,7 +143,7 @@ class Rollouts:
         Equal weights, seed and iteration give the same rollout, whatever was collected before.
 
         Raises:
-            UserError: the reward fails, or gives numbers that are not finite.
+            FailedRollout: the reward fails, or gives numbers that are not finite.
         """
         # 1. Outputs, batch by batch, until there are enough tokens.
         found = Collected()
@@ -195,12 +216,24 @@ class Rollouts:
         found.prompts += [prompt for prompt in prompts for _ in range(num_samples)]
         found.outputs += outputs
         found.allowed += [] if samples.allowed is None else [samples.allowed]
-        if settings.with_reward_stds:
-            rewards, stds = self.reward.mean_and_std(texts)
-            found.stds.append(_checked(stds, texts))
-        else:
-            rewards = self.reward(texts)
-        found.scores.append(_checked(rewards, texts))
+        found.texts.append(texts)
+        try:
+            self._score(found, texts)
+        except UserError as error:
+            raise FailedRollout(str(error), found) from error
+
+    def _score(self, found: Collected, texts: Texts) -> None:
+        """Notes the rewards of the texts and, if asked for, their standard deviations."""
+        if not self.settings.with_reward_stds:
+            found.scores.append(_checked(self.reward, self.reward, texts))
+            return
+        rewards, stds = _checked(self.reward, self._mean_and_std, texts).T
+        found.scores.append(rewards)
+        found.stds.append(stds)
+
+    def _mean_and_std(self, texts: Texts) -> np.ndarray[Any, Any]:
+        """[N, 2] rewards beside their standard deviations."""
+        return np.stack(self.reward.mean_and_std(texts), -1)
 
     @torch.no_grad()
     def _evaluate(
@@ -316,6 +349,11 @@ class Rollouts:
         }
 
 
+def _plain(reward: Any) -> Any:
+    """A number, or one per token, as JSON has them."""
+    return None if reward is None else np.asarray(reward).tolist()
+
+
 def _widened(values: Tensor, width: int) -> Tensor:
     """[n, T] filled up with zeros to ``width`` columns."""
     return torch.nn.functional.pad(values, (0, width - values.shape[1]))
@@ -329,24 +367,18 @@ def _value_after(values: Tensor, mask: Tensor, used: Tensor) -> Tensor:
     return torch.where(goes_on, values.gather(1, column[:, None]).squeeze(1), 0.0)
 
 
-def _checked(found: np.ndarray[Any, Any], texts: Texts) -> np.ndarray[Any, Any]:
-    """[N] or [N, T] what the reward found for the texts.
+def _checked(
+    reward: Reward[Any], function: Callable[[Texts], Any], texts: Texts
+) -> np.ndarray[Any, Any]:
+    """[N] or [N, T] what a function of the reward's finds for the texts.
 
     Raises:
-        UserError: their number is wrong, or one is not finite; prompt and output are named.
+        UserError: it fails, their number is wrong, or one is not finite; an output is named.
     """
-    rewards = np.asarray(found, dtype=np.float64)
-    if rewards.ndim not in (1, 2) or len(rewards) != len(texts):
-        raise UserError(
-            f"the reward gave an array of shape {list(rewards.shape)} for {len(texts)} outputs; it "
-            f"should have one number per output. The first prompt is {texts.prompts[0][:60]!r}, "
-            f"its output {texts.outputs[0][:60]!r}"
-        )
-    wrong = np.flatnonzero(~np.isfinite(rewards.reshape(len(rewards), -1)).all(1))
-    if len(wrong):
-        row = int(wrong[0])
-        raise UserError(
-            f"the reward is {rewards[row]} for prompt {texts.prompts[row][:60]!r}, output "
-            f"{texts.outputs[row][:60]!r}"
-        )
-    return rewards
+
+    def of_columns(*columns: Any) -> Any:
+        return function(Texts(*columns))
+
+    kind = type(reward)
+    name = f"{kind.__module__}:{kind.__qualname__}"
+    return scores_of(of_columns, texts, per_token=True, name=name)

@@ -46,7 +46,7 @@ class SupervisedRun(FinetuneRun):
             self.tracker.add(state.global_step, epoch, found)
             return self.finish(found)
         finally:
-            self.tracker.close()
+            self.close()
 
     def _rows(self) -> Rows:
         tokenizer = self.policy.tokenizer

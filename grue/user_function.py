@@ -21,12 +21,17 @@ class _Wrong(Exception):
     """What is wrong with the function's answer for some texts."""
 
 
-def scores_of(function: UserFunction, texts: Texts, *, per_token: bool) -> NDArray[np.float64]:
+def scores_of(
+    function: UserFunction, texts: Texts, *, per_token: bool, name: str | None = None
+) -> NDArray[np.float64]:
     """[N] what the function says of the texts; [N, T] too where ``per_token`` allows it.
+
+    ``name`` is what messages call it; None for its own name.
 
     Raises:
         UserError: it raises an error, or does not give finite numbers of that shape. Halves of the
-            texts are tried until a single one is found that it fails for.
+            texts are tried until a single one is found that it fails for. A `UserError` of its own
+            says enough and is passed on.
     """
     if not len(texts):
         return np.zeros(0)
@@ -34,7 +39,8 @@ def scores_of(function: UserFunction, texts: Texts, *, per_token: bool) -> NDArr
         return _answer(function, texts, per_token)
     except _Wrong as wrong:
         part, reason = _smallest(function, texts, wrong, per_token)
-        raise UserError(_message(function, part, len(texts), reason)) from reason.__cause__
+        called = name or name_of(function)
+        raise UserError(_message(called, part, len(texts), reason)) from reason.__cause__
 
 
 def _answer(function: UserFunction, texts: Texts, per_token: bool) -> NDArray[np.float64]:
@@ -46,6 +52,8 @@ def _answer(function: UserFunction, texts: Texts, per_token: bool) -> NDArray[np
             [list(references) for references in texts.references],
             [dict(metadata) for metadata in texts.metadata],
         )
+    except UserError:
+        raise
     except Exception as error:
         raise _Wrong(f"raised {type(error).__name__}: {error}") from error
     if hasattr(found, "detach"):  # a tensor, wherever it is
@@ -79,11 +87,11 @@ def _smallest(
     return texts, wrong
 
 
-def _message(function: UserFunction, texts: Texts, total: int, reason: _Wrong) -> str:
+def _message(name: str, texts: Texts, total: int, reason: _Wrong) -> str:
     where = f"for prompt {_shown(texts.prompts)}, output {_shown(texts.outputs)}"
     if len(texts) > 1:
         where = f"for {len(texts)} outputs together, the first one {where}"
-    return f"'{name_of(function)}' {reason} {where} (of {total} outputs)"
+    return f"'{name}' {reason} {where} (of {total} outputs)"
 
 
 def _shown(texts: Sequence[str]) -> str:

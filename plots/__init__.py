@@ -21,6 +21,7 @@ from plots.options import FigureOptions
 FIGURES: Registry[str] = Registry("figure")
 FIGURES.register("controlled_curves")("plots.controlled_curves:draw")
 FIGURES.register("gradient_bound")("plots.gradient_bound:draw")
+FIGURES.register("gradient_noise")("plots.gradient_noise:draw")
 FIGURES.register("learning_curves")("plots.learning_curves:draw")
 FIGURES.register("learning_time")("plots.learning_time:draw")
 FIGURES.register("pareto_front")("plots.pareto_front:draw")

@@ -13,6 +13,7 @@ from plots.variants import variants
 
 GRADIENT = "alg.args.analytic_kl_grad"
 REWARD = "alg.kl_div.analytic_kl_reward"
+_PENALTY = "alg.kl_div"
 STRENGTHS = ("alg.kl_div.target_kl", "alg.kl_div.coeff")
 """What says how strong the penalty is, in the order in which they are looked for."""
 _ASIDE = frozenset(key.rpartition(".")[2] for key in (GRADIENT, REWARD, *STRENGTHS))
@@ -54,8 +55,9 @@ class Group:
 
 
 def groups(runs: Sequence[Run]) -> Iterator[Group]:
-    """The runs by setting, mode and strength."""
-    for variant in variants(runs, _ASIDE):
+    """The runs that have a KL penalty, by setting, mode and strength."""
+    penalised = [run for run in runs if value_at(run.config, _PENALTY, None) is not None]
+    for variant in variants(penalised, _ASIDE):
         members = itertools.chain(*variant.methods.values())
         by_keys: dict[tuple[str, float], list[Run]] = {}
         for run in members:

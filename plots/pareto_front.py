@@ -72,12 +72,12 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     """
     from plots import canvas  # matplotlib, which checking options does not need
 
-    loaded = load_runs(runs, WANTED)
-    points = statistics(list(groups(loaded)), options)
+    found = list(groups(load_runs(runs, WANTED)))
+    points = statistics(found, options)
     settings = points["setting"].unique().tolist()
     with canvas.styled():
         figure, grid = canvas.panels(settings, len(options.splits), _PANEL)
-        figure.suptitle(subject(loaded), parse_math=False)
+        figure.suptitle(subject([run for group in found for run in group.runs]), parse_math=False)
         for row, setting in zip(grid, settings, strict=True):
             row[0].set_ylabel(options.reward, parse_math=False)
             for axes, split in zip(row, options.splits, strict=True):
@@ -158,6 +158,8 @@ def _column(run: Run, metric: str, split: str) -> str | None:
 
 def _nothing(runs: Sequence[Run], splits: Sequence[str], options: Options) -> str:
     measured = dict.fromkeys(name for run in runs for name in run.table if name != "epoch")
+    if not measured:
+        return "nothing to draw: no run has a KL penalty ('alg.kl_div')"
     limit = "" if options.largest_drift is None else f" below {options.largest_drift:g}"
     return (
         f"nothing to draw: at no step have all runs that differ in seeds alone '{options.reward}' "

@@ -22,8 +22,8 @@ from grue.policies.fisher import Fisher, TokenLogits, gradient, split
 from grue.policies.sampling import log_prob
 from grue.rollout import Minibatch, Rollout
 
-_OUTPUTS = 8
-"""Outputs in one pass; sums over passes make the whole, so that memory stays that of one."""
+_TOKENS = 256
+"""Tokens in one pass; sums over passes make the whole, so that memory stays that of one."""
 
 
 class Trpo(PolicyGradient[TrpoArgs]):
@@ -46,12 +46,14 @@ class Trpo(PolicyGradient[TrpoArgs]):
         scale: Tensor | float = 1.0
         if args.normalize_advantage:
             rollout, scale = rollout.standardized()
-        batches = list(rollout.in_order(_OUTPUTS, self.policy))
+        outputs_in_pass = max(1, _TOKENS // rollout.used.shape[1])
+        batches = list(rollout.in_order(outputs_in_pass, self.policy))
         # 1. Where the objective rises.
         ascent, objective, share = self._ascent(batches, kl_coefficient / scale)
         # 2. The natural gradient: H x = g, with H the Hessian of the mean KL.
-        few = list(rollout.every(args.sub_sampling_factor).in_order(_OUTPUTS, self.policy))
-        fisher = Fisher(self.logits, few, args.cg_damping)
+        part = rollout.every(args.sub_sampling_factor)
+        states = list(part.in_order(outputs_in_pass, self.policy))
+        fisher = Fisher(self.logits, states, args.cg_damping)
         direction = conjugate_gradient(fisher, ascent, max_steps=args.cg_max_steps)
         # 3. The longest step along it within the trust region, as its quadratic model has it.
         curvature = float(direction @ fisher(direction))

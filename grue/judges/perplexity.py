@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +12,9 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+_TOKENS = 1024
+"""How many the model reads in one pass, where one window is not longer."""
 
 
 def windows(length: int, window: int, stride: int) -> Iterator[tuple[int, int, int]]:
@@ -44,18 +48,30 @@ def perplexity(model: PreTrainedModel, ids: Sequence[int], window: int, stride: 
     """
     tokens = torch.tensor(ids, device=model.device)
     total, count = 0.0, 0
-    for begin, end, new in windows(len(ids), window, stride):
-        predicted = min(new, end - begin - 1)
+    for batch in _batches(windows(len(ids), window, stride), max(_TOKENS // window, 1)):
+        _, end, new = batch[0]
+        width = end - batch[0][0]
+        predicted = min(new, width - 1)
         if predicted > 0:
-            mean = float(_losses(model, tokens[begin:end])[-predicted:].mean())
-            total, count = total + mean * new, count + new
+            rows = torch.stack([tokens[begin:end] for begin, end, _ in batch])
+            means = _losses(model, rows)[:, -predicted:].mean(1)
+            total, count = total + float(means.sum()) * new, count + new * len(batch)
     if not count:
         return math.nan
     return float(torch.tensor(total / count, dtype=torch.float64).exp())
 
 
-def _losses(model: PreTrainedModel, tokens: Tensor) -> Tensor:
-    """[L - 1] negative log-likelihood of each token but the first, in nats."""
-    found: Any = model(input_ids=tokens[None])
-    logits = found.logits[0, :-1].float()
-    return torch.nn.functional.cross_entropy(logits, tokens[1:], reduction="none")
+def _batches(
+    spans: Iterable[tuple[int, int, int]], size: int
+) -> Iterator[list[tuple[int, int, int]]]:
+    """Windows that follow each other and are alike, at most ``size`` of them together."""
+    for _, alike in itertools.groupby(spans, key=lambda span: (span[1] - span[0], span[2])):
+        while batch := list(itertools.islice(alike, size)):
+            yield batch
+
+
+def _losses(model: PreTrainedModel, rows: Tensor) -> Tensor:
+    """[n, L - 1] negative log-likelihood of each token but the first, in nats."""
+    found: Any = model(input_ids=rows)
+    logits = found.logits[:, :-1].float()
+    return torch.nn.functional.cross_entropy(logits.mT, rows[:, 1:], reduction="none")

@@ -96,6 +96,16 @@ def merged(model: Any) -> PreTrainedModel:
     return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
 
 
+def recompute_activations(model: PreTrainedModel) -> None:
+    """Has the model compute activations again in backward passes, in training mode, and keep few.
+
+    Whatever precedes them, weights that are trained get their gradients.
+    """
+    name = "activation_checkpointing_enable"  # the earlier releases of version 5 have another
+    enable: Any = getattr(model, name, None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+
+
 def check_weights(name: str, key: str, init_key: str | None = None) -> None:
     """Looks for the weights of a local model, the value of ``key``.
 

@@ -132,10 +132,20 @@ class Policy:
         """Like `sample`, by the library's ``generate``, which draws from torch's generator."""
         padded = self.pad(prompts)
         with _only_these(self.model, self._library_settings(num_samples, settings)):
-            found = self.model.generate(input_ids=padded.ids, attention_mask=padded.mask)
+            found = self.model.generate(
+                input_ids=padded.ids, attention_mask=padded.mask, **self._processors(padded)
+            )
         new = found[:, 1 if self.is_encoder_decoder else padded.ids.shape[1] :].tolist()
         outputs = [_up_to(row, self.ids.end) for row in new]
         return [outputs[i : i + num_samples] for i in range(0, len(outputs), num_samples)]
+
+    def _processors(self, prompts: Prompts) -> dict[str, Any]:
+        """The mask, if there is one, as an argument of the library's ``generate``."""
+        if self.mask is None:
+            return {}
+        from grue.policies.beam_mask import MaskProcessor
+
+        return {"logits_processor": [MaskProcessor(self.mask, prompts, self.ids.start)]}
 
     def _library_settings(self, num_samples: int, settings: GenerationConfig) -> Any:
         from transformers import GenerationConfig as LibrarySettings

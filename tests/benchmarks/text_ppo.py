@@ -1,10 +1,10 @@
-"""Seconds of one PPO iteration: this project's rollout and update against a bare loop.
+"""Seconds of one PPO and one NLPO iteration: rollout and update against a bare loop's.
 
 Random GPT-2 (4 layers, width 128, vocabulary 50,257) with a critic and a reference of their own;
 16 prompts, outputs of 20 tokens, minibatches of about 64 tokens, 5 epochs: 25 gradient steps. The
 bare loop samples with a cache and by inverse CDF, and takes as many steps over whole sequences
-with one forward pass of policy and critic each; it measures nothing and rewards nothing. The two
-take turns in one process.
+with one forward pass of policy and critic each; it measures nothing, rewards nothing and masks
+nothing. All take turns in one process.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from grue.algorithm_config import PpoAlg
+from grue.algorithm_config import NlpoAlg, PpoAlg
+from grue.algorithms.nlpo import Nlpo
 from grue.algorithms.ppo import Ppo
 from grue.generation_config import GenerationConfig
 from grue.inputs import Inputs
 from grue.metrics.metric import NoArgs
 from grue.policies.actor_critic import ActorCritic, make_critic
+from grue.policies.masking import Mask
 from grue.policies.policy import Policy
 from grue.rewards.reward import Reward, Rewards
 from grue.rollouts import Rollouts, RolloutSettings
@@ -43,18 +45,24 @@ class _Length(Reward[NoArgs]):
 class Iteration:
     """This project's."""
 
-    def __init__(self, policy: Policy) -> None:
-        alg = PpoAlg.model_validate(
+    def __init__(self, policy: Policy, *, masked: bool = False) -> None:
+        mask = {"mask_type": "learned_top_p", "top_mask": 0.9, "target_update_iterations": 1}
+        alg = (NlpoAlg if masked else PpoAlg).model_validate(
             {
-                "id": "ppo",
+                "id": "nlpo" if masked else "ppo",
                 "args": {"batch_size": _MINIBATCH, "n_epochs": _EPOCHS, "learning_rate": 1e-6},
                 "kl_div": {"coeff": 0.1},
-                "policy": {"id": "causal_lm_actor_critic_policy", "args": {"model_name": "m"}},
+                "policy": {
+                    "id": f"{'maskable_' if masked else ''}causal_lm_actor_critic_policy",
+                    "args": {"model_name": "m", **(mask if masked else {})},
+                },
             }
         )
+        if isinstance(alg, NlpoAlg):
+            policy.mask = Mask(policy.model, alg.policy.args, policy.tokenizer.all_special_ids)
         actor_critic = ActorCritic(policy, make_critic(policy, "copy", seed=0))
         self.actor_critic = actor_critic
-        self.algorithm = Ppo(actor_critic, alg)
+        self.algorithm = (Nlpo if masked else Ppo)(actor_critic, alg)
         settings = RolloutSettings(
             GenerationConfig(do_sample=True, top_k=0, min_length=_TOKENS, max_new_tokens=_TOKENS),
             num_envs=_PROMPTS,
@@ -143,16 +151,21 @@ def _seconds(work: Any) -> float:
 
 
 def main() -> None:
-    """Prints seconds of both and their ratio."""
-    ways = {"bare loop": BareLoop(random_gpt2()), "this project": Iteration(random_gpt2())}
+    """Prints seconds of each, and their ratios to the bare loop's."""
+    ways: dict[str, Any] = {
+        "bare loop": BareLoop(random_gpt2()),
+        "PPO": Iteration(random_gpt2()),
+        "NLPO": Iteration(random_gpt2(), masked=True),
+    }
     for work in ways.values():
         work()  # the first call of anything is slow
     rounds = [[_seconds(work) for work in ways.values()] for _ in range(_ROUNDS)]
-    bare, own = (statistics.median(column) for column in zip(*rounds, strict=True))
-    print(f"One PPO iteration of {_PROMPTS} outputs of {_TOKENS} tokens, "
+    medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
+    print(f"One iteration of {_PROMPTS} outputs of {_TOKENS} tokens, "
           f"{_EPOCHS * _PROMPTS * _TOKENS // _MINIBATCH} steps, "
           f"{torch.get_num_threads()} threads")  # fmt: skip
-    print(f"  bare loop {bare:.2f} s, this project {own:.2f} s: {own / bare:.2f} times as long")
+    for name, seconds in zip(ways, medians, strict=True):
+        print(f"  {name} {seconds:.2f} s: {seconds / medians[0]:.2f} times the bare loop's")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Policies of so few outputs that expectations are sums, and what updates are compared to.
+"""Policies of so few outputs that expectations over them are sums, to compare updates with.
 
 Three ways to know an expected gradient: as the derivative of a sum over all outputs, from a rollout
 that has every output exactly as often as its probability says, and as a mean over many rollouts.

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
+from grue.advantages import generalized_advantages
 from grue.algorithm_config import PpoAlg
 from grue.algorithms.ppo import Ppo
 from grue.generation_config import GenerationConfig
 from grue.inputs import Inputs
+from grue.kl import exact_kl
 from grue.losses import policy_gradient_loss
 from grue.metrics.metric import NoArgs
 from grue.policies.actor_critic import ActorCritic
 from grue.policies.policy import Policy
-from grue.rollouts import Rollouts, RolloutSettings
+from grue.rollouts import Rollouts, RolloutSettings, _value_after
 from grue.tasks.task import Sample
+from tests.conftest import Workplace, without_seconds
+from tests.grue.conftest import save_model, write
 from tests.grue.parts import Letters
+from tests.grue.test_nlpo import SETTINGS, TOP_P, nlpo
+from tests.grue.test_nlpo import rollouts as masked_rollouts
+from tests.grue.test_reinforcement import MASKED, reinforcement, rows_of
 
 BETA = 0.5
 MODES = {"FF": (False, False), "FT": (False, True), "TF": (True, False), "TT": (True, True)}
@@ -38,10 +48,10 @@ def actor_critic(causal_policy: Policy) -> Iterator[ActorCritic]:
     return moved
 
 
-def algorithm(actor_critic: ActorCritic, grad: bool, reward: bool) -> Ppo:
+def algorithm(actor_critic: ActorCritic, grad: bool, reward: bool, **args: Any) -> Ppo:
     keys = {
         "id": "ppo_kl",
-        "args": {"analytic_kl_grad": grad},
+        "args": {"analytic_kl_grad": grad, **args},
         "kl_div": {"coeff": BETA, "analytic_kl_reward": reward},
         "policy": {"id": "causal_lm_actor_critic_policy", "args": {"model_name": "m"}},
     }
@@ -105,3 +115,89 @@ def test_value_targets_hold_a_tokens_own_penalty_in_every_mode(actor_critic: Act
             (rollout.advantages - rollout.returns)[rollout.mask], own[rollout.mask]
         )
         assert np.isfinite(rollout.penalty_advantages[rollout.mask].numpy()).all()
+
+
+def test_reward_and_penalty_keep_their_weights_where_advantages_are_standardised(
+    actor_critic: ActorCritic,
+) -> None:
+    args = {"n_epochs": 2, "batch_size": 64, "vf_coef": 0.0, "max_grad_norm": 1e9}
+    rollout, _ = rollouts(actor_critic, grad=True, reward=True).collect(0, BETA)
+    moved = []
+    for unit in (1.0, 8.0):  # in another unit of the reward, the update is the same
+        own = copy.deepcopy(actor_critic)
+        scaled = rollout.with_advantages(
+            unit * rollout.advantages, unit * rollout.penalty_advantages
+        )
+        ppo = algorithm(own, True, True, **args)
+        ppo.update(scaled, unit * BETA, torch.Generator().manual_seed(0))
+        parts = zip(own.parameters(), actor_critic.parameters(), strict=True)
+        moved.append(torch.cat([(ours - theirs).flatten() for ours, theirs in parts]).detach())
+    assert moved[0].norm() > 0.01
+    assert (moved[1] - moved[0]).norm() < 0.01 * moved[0].norm()
+
+
+def test_with_a_mask_the_penalty_is_that_of_the_policy_without_it(causal_policy: Policy) -> None:
+    algorithm = nlpo(causal_policy, TOP_P, analytic_kl_grad=True)
+    settings = replace(SETTINGS, analytic_kl=True, own_kl_in_advantages=False)
+    rollout, _ = masked_rollouts(algorithm, settings).collect(0, BETA)
+    (batch,) = rollout.in_order(len(rollout), algorithm.policy)
+    logits, log_probs, _ = algorithm.evaluate(batch)
+    assert (log_probs > logits.log_softmax(-1).gather(-1, batch.tokens[:, None])[:, 0]).all()
+    exact = exact_kl(logits, algorithm.actor_critic.reference_logits(batch.sequences)[batch.select])
+    torch.testing.assert_close(rollout.kl[rollout.used], exact.detach())
+    own = rollout.advantages - (rollout.returns - rollout.values)
+    torch.testing.assert_close(own[rollout.used], BETA * exact.detach())
+    torch.testing.assert_close(algorithm.kl_loss(batch, logits, BETA), BETA * exact.mean())
+
+
+SWITCHES = ("alg__args__analytic_kl_grad", "alg__kl_div__analytic_kl_reward")
+
+
+def test_a_run_with_both_switches_off_is_one_of_plain_ppo(
+    workplace: Workplace, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = save_model(workplace.path / "model", tokenizer)
+    keys = {"train_evaluation__n_iters": 4, "alg__kl_div": {"coeff": 0.5, "target_kl": 0.1},
+            "alg__args__n_steps": 16, "alg__args__batch_size": 32}  # fmt: skip
+    keys["alg__args__n_epochs"] = 2
+    off = reinforcement(model, "ppo_kl", **keys, **dict.fromkeys(SWITCHES, False))
+    assert workplace.run_plan(write(workplace, off, name="off")).status == 0
+
+    def collect(self: Rollouts, iteration: int, coefficient: float) -> Any:
+        rollout, found = published(self, iteration, coefficient)
+        log_ratio = (rollout.log_probs - rollout.ref_log_probs) * rollout.mask
+        rewards = rollout.task_rewards - coefficient * log_ratio
+        advantages = generalized_advantages(
+            rewards, rollout.values, rollout.used,
+            _value_after(rollout.values, rollout.mask, rollout.used), gamma=0.99, gae_lambda=0.95,
+        )  # fmt: skip
+        return replace(rollout, advantages=advantages, returns=advantages + rollout.values), found
+
+    published = Rollouts.collect
+    monkeypatch.setattr(Rollouts, "collect", collect)
+    monkeypatch.setattr(Ppo, "kl_loss", lambda self, batch, logits, coefficient: torch.zeros(()))
+    assert (
+        workplace.run_plan(write(workplace, reinforcement(model, **keys), name="plain")).status == 0
+    )
+    (ours,), (plain,) = workplace.folders("off"), workplace.folders("plain")
+    assert without_seconds(ours) == [
+        pytest.approx(row, rel=1e-5, abs=1e-6) for row in without_seconds(plain)
+    ]
+
+
+@pytest.mark.parametrize("algorithm", ["ppo_kl", "nlpo"])
+def test_runs_with_both_switches_learn(
+    workplace: Workplace, tokenizer: PreTrainedTokenizerFast, algorithm: str
+) -> None:
+    model = save_model(workplace.path / "model", tokenizer)
+    own = MASKED if algorithm == "nlpo" else {}
+    sizes = {"alg__args__n_steps": 16, "alg__args__batch_size": 32, "alg__args__n_epochs": 3}
+    run = reinforcement(model, algorithm, **sizes, **own, **dict.fromkeys(SWITCHES, True),
+                        alg__kl_div__coeff=0.001, alg__args__measure_gradient_noise=True,
+                        alg__args__normalize_advantage=algorithm == "nlpo")  # fmt: skip
+    assert workplace.run_plan(write(workplace, run)).status == 0
+    rows = [row for row in rows_of(workplace.folders()[0]) if "rollout_info/ep_rew" in row]
+    rewards = [row["rollout_info/ep_rew"] for row in rows]
+    assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.1
+    assert all(row["ppo/grad_variance"] > 0 for row in rows)
+    assert all(row["rollout_info/kl_div_mean"] >= 0 for row in rows)

@@ -93,10 +93,10 @@ def test_the_training_split_may_be_left_out_of_evaluations(
     (folder,) = workplace.folders()
     assert not any(name.startswith("train/") for row in rows_of(folder) for name in row)
     assert rows_of(folder)[-1]["step"] == 2
-    names = sorted(path.name for path in (folder.path / "predictions").iterdir())
+    names = sorted(path.name for path in folder.path.glob("*_predictions.json"))
     moments = ["0.4_test", "0.4_val", "0_test", "0_val"]
     assert names == [f"epoch_{moment}_split_predictions.json" for moment in moments]
-    records = json.loads((folder.path / "predictions" / names[0]).read_text())
+    records = json.loads((folder.path / names[0]).read_text())
     assert list(records[0]) == ["split_name", "sample_id", "prompt_text", "generated_text",
                                 "ref_text", "lexical/overlap"]  # fmt: skip
     assert records[0]["ref_text"] == "<START-1>the cat runs<END-1>"

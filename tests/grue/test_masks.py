@@ -60,7 +60,7 @@ def test_top_p_keeps_what_is_needed_for_its_probability(
     assert top_p_mask(NUCLEUS, top_p, fewest).tolist() == [expected]
 
 
-@pytest.mark.parametrize("scale", [0.1, 4.0])  # flat: beyond the first guess; peaked: within it
+@pytest.mark.parametrize("scale", [0.1, 4.0])
 def test_the_nucleus_of_a_large_vocabulary_is_the_librarys(scale: float) -> None:
     torch.manual_seed(0)
     logits = torch.randn(5, 3000) * scale

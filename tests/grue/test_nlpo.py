@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from grue.algorithm_config import NlpoAlg
+from grue.algorithm_config import NlpoAlg, PpoAlg
 from grue.algorithms.nlpo import Nlpo
 from grue.generation_config import GenerationConfig
 from grue.inputs import Inputs
@@ -34,12 +34,12 @@ SETTINGS = RolloutSettings(
 )  # fmt: skip
 
 
-def nlpo(policy: Policy, mask: dict[str, Any], *compatibility: str) -> Nlpo:
+def nlpo(policy: Policy, mask: dict[str, Any], *compatibility: str, **args: Any) -> Nlpo:
     """With a policy of its own that has left its mask model."""
     kind = "seq2seq" if policy.is_encoder_decoder else "causal"
     keys = {
         "id": "nlpo",
-        "args": {"batch_size": 32, "n_epochs": 1, "learning_rate": 0.01},
+        "args": {"batch_size": 32, "n_epochs": 1, "learning_rate": 0.01, **args},
         "kl_div": {"coeff": 0.1},
         "compatibility": compatibility,
         "policy": {
@@ -59,9 +59,9 @@ def nlpo(policy: Policy, mask: dict[str, Any], *compatibility: str) -> Nlpo:
     return Nlpo(actor_critic, alg)
 
 
-def rollouts(algorithm: Nlpo) -> Rollouts:
+def rollouts(algorithm: Nlpo, settings: RolloutSettings = SETTINGS) -> Rollouts:
     inputs = Inputs([Sample("0", "the cat", ()), Sample("1", "a dog runs in", ())], [0, 1])
-    return Rollouts(algorithm.actor_critic, inputs, Letters(NoArgs()), SETTINGS, seed=0)
+    return Rollouts(algorithm.actor_critic, inputs, Letters(NoArgs()), settings, seed=0)
 
 
 @pytest.mark.parametrize("mask", MASKS, ids=lambda mask: mask["mask_type"])
@@ -142,9 +142,39 @@ def test_evaluations_stay_within_the_mask_too(policy: Policy) -> None:
     own = nlpo(policy, {"mask_type": "learned_top_k", "top_mask": 1}).policy
     assert own.mask is not None
     prompts = own.encode(["the cat", "a dog runs"], 20)
-    best = GenerationConfig(max_new_tokens=5, min_length=6)
+    best = GenerationConfig(max_new_tokens=5, min_length=5 + policy.is_encoder_decoder)
     sampled = best.model_copy(update={"do_sample": True, "top_k": 0, "temperature": 5.0})
     unmasked = Policy(own.mask.model, own.tokenizer)  # its best token leaves no choice
     expected = unmasked.outputs(prompts, best, inputs=[0, 1], seed=0)
     assert own.outputs(prompts, sampled, inputs=[0, 1], seed=0) == expected
     assert unmasked.outputs(prompts, sampled, inputs=[0, 1], seed=0) != expected
+    beams = best.model_copy(update={"num_beams": 3})
+    assert own.outputs(prompts, beams, inputs=[0, 1], seed=0) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"args": {"top_mask": None}}, "'policy.args.top_mask': a maskable policy needs it"),
+        ({"args": {"top_mask": 5.0}}, "'policy.args.top_mask' = 5.0: is a probability"),
+        ({"args": {"top_mask": 0.9, "mask_type": "topk"}}, "= 0.9: is a number of tokens for topk"),
+        ({"id": "causal_lm_actor_critic_policy"}, "'nlpo' needs a policy with a mask; add 'mask"),
+    ],
+)
+def test_what_cannot_be_a_mask_is_refused(changes: dict[str, Any], message: str) -> None:
+    given = {"id": "maskable_causal_lm_actor_critic_policy", **changes}
+    args = given.get("args", {}) | {"model_name": "m", "generation_kwargs": {"max_new_tokens": 5}}
+    if "mask_type" not in args and "args" in changes:
+        args["mask_type"] = "learned_top_p"
+    alg = NlpoAlg.model_validate({"id": "nlpo", "kl_div": {"coeff": 0.1},
+                                  "policy": given | {"args": args}})  # fmt: skip
+    (problem,) = alg.problems()
+    assert message in str(problem)
+
+
+def test_a_mask_is_for_nlpo_alone() -> None:
+    policy = {"id": "maskable_causal_lm_actor_critic_policy",
+              "args": {"model_name": "m", "top_mask": 5,
+                       "generation_kwargs": {"max_new_tokens": 5}}}  # fmt: skip
+    alg = PpoAlg.model_validate({"id": "ppo", "kl_div": {"coeff": 0.1}, "policy": policy})
+    assert "'ppo' has no use for a mask; only 'nlpo'" in str(*alg.problems())

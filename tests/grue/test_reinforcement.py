@@ -75,7 +75,14 @@ MASKED = {
 }
 
 
-TRUSTED = {"alg__args__n_steps": 16, "alg__args__batch_size": 32, "alg__args__target_kl": 0.05}
+TRUSTED = {
+    "alg__args__n_steps": 24,
+    "alg__args__batch_size": 64,
+    "alg__args__target_kl": 0.2,
+    "alg__args__cg_max_steps": 3,
+    "alg__args__n_critic_updates": 2,
+    "train_evaluation__n_iters": 12,
+}
 
 
 @pytest.mark.parametrize("algorithm", ["nlpo", "trpo"])
@@ -98,8 +105,8 @@ def test_other_algorithms_raise_it_too(workplace: Workplace, model: Path, algori
     own = {
         "a2c": {"alg__args__n_steps": 16, "alg__args__learning_rate": 0.0005},
         "reinforce": {"alg__args__learning_rate": 0.01, "env__n_envs": 6},
-        "nlpo": MASKED,
-        "trpo": {**TRUSTED, "train_evaluation__n_iters": 10},
+        "nlpo": {**MASKED, "alg__args__learning_rate": 0.006, "train_evaluation__n_iters": 18},
+        "trpo": TRUSTED,
     }
     run = reinforcement(model, algorithm, **{"train_evaluation__n_iters": 25} | own[algorithm])
     assert workplace.run_plan(write(workplace, run)).status == 0

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from grue.algorithm_config import TrpoAlg
+from grue.algorithms import trpo as trpo_module
 from grue.algorithms.trpo import Trpo
 from grue.generation_config import GenerationConfig
 from grue.inputs import Inputs
@@ -97,7 +98,10 @@ def test_products_are_finite_differences_of_the_kls_gradient(policy: Policy) -> 
 
 
 @pytest.mark.parametrize("critic", ["copy", "shared"])
-def test_a_step_raises_the_objective_within_the_trust_region(policy: Policy, critic: str) -> None:
+def test_a_step_raises_the_objective_within_the_trust_region(
+    policy: Policy, critic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trpo_module, "_TOKENS", 20)  # several passes
     algorithm = trpo(policy, critic)
     rollout = rollout_of(algorithm)
     old = TokenLogits(copy.deepcopy(algorithm.policy.model), TEMPERATURE)

@@ -132,6 +132,9 @@ def test_what_is_missing_is_named(tmp_path):
         draw(run(tmp_path / "a", rows), output=tmp_path)
     with pytest.raises(UserError, match="below 20 on val"):
         draw(run(tmp_path / "b", [row(0, 0.5, 30)]), output=tmp_path, largest_drift=20)
+    supervised = text_run(tmp_path / "c", [row(0, 0.5, 30)], alg={"id": "supervised"})
+    with pytest.raises(UserError, match="no run has a KL penalty"):
+        draw(supervised, output=tmp_path)
     problems = plots.check_options(FIGURE, {"splits": ["val", "val"], "drift": REWARD})
     assert len(problems) == 2 and "each once" in problems[0] and "must differ" in problems[1]
 

@@ -1,0 +1,109 @@
+"""How far gradients deviate over minibatches, by strength and estimate of the KL penalty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from common.errors import UserError
+from plots.kl_modes import MODES, Group, groups, strength_in_words
+from plots.options import FigureOptions
+from plots.runs import Wanted, load_runs, read_steps
+from plots.variants import subject
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+_FIX = "fix: set 'alg.args.measure_gradient_noise' to true in the plan"
+WANTED = Wanted(read_steps, "metrics by step and epoch ('step' in metrics.jsonl)", _FIX)
+_PANEL = (4.6, 3.2)
+_APART = 0.05
+"""How far the modes stand from each other, in distances of two strengths."""
+
+
+class Options(FigureOptions):
+    """Options of the figure of gradient noise."""
+
+    example: ClassVar[str] = "--metric ppo/grad_variance"
+
+    metric: str = "ppo/grad_variance"
+    """What is drawn: a number of every iteration, above zero."""
+
+
+def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
+    """Draws one panel per setting, and returns the paths written.
+
+    A run counts by the median over its iterations, since single ones can be far off; a point is the
+    mean over seeds, its bar one standard deviation to each side.
+
+    Args:
+        runs: plan folders and run folders.
+        stem: path of the files without their suffixes.
+        options: what is drawn.
+
+    Raises:
+        UserError: no run measured it, or the files cannot be written.
+    """
+    from plots import canvas  # matplotlib, which checking options does not need
+
+    loaded = load_runs(runs, WANTED)
+    found = list(groups(loaded))
+    points = statistics(found, options.metric)
+    settings = points["setting"].unique().tolist()
+    with canvas.styled():
+        figure, grid = canvas.panels(settings, 1, _PANEL)
+        figure.suptitle(subject([run for group in found for run in group.runs]), parse_math=False)
+        for axes, setting in zip(grid[:, 0], settings, strict=True):
+            _panel(axes, points[points["setting"] == setting])
+            axes.set_ylabel(f"{options.metric}\n(median over iterations)", parse_math=False)
+        grid[-1, 0].set_xlabel(strength_in_words([run for group in found for run in group.runs]))
+        canvas.legend(figure, _legend(points))
+        return canvas.save(figure, points, stem)
+
+
+def statistics(of: Sequence[Group], metric: str) -> pd.DataFrame:
+    """The plotted numbers: mean, std (ddof 1; NaN for one run) and n over the runs of a group.
+
+    Columns: setting, mode, strength, mean, std, n.
+
+    Raises:
+        UserError: no run measured the metric.
+    """
+    import pandas as pd
+
+    rows = []
+    for group in of:
+        medians = pd.Series(
+            [run.table[metric].median() for run in group.runs if metric in run.table]
+        )
+        if len(medians):
+            summary = {"mean": medians.mean(), "std": medians.std(), "n": len(medians)}
+            rows.append(group.keys() | summary)
+    if not rows:
+        raise UserError(f"nothing to draw: no run with a KL penalty measured '{metric}'\n  {_FIX}")
+    return pd.DataFrame(rows)
+
+
+def _panel(axes: Axes, points: pd.DataFrame) -> None:
+    """Draws the modes side by side at each strength, which stand at even distances."""
+    strengths = sorted(points["strength"].unique())
+    for number, mode in enumerate(MODES.values()):
+        line = points[points["mode"] == mode.label]
+        shift = (number - (len(MODES) - 1) / 2) * _APART
+        places = [strengths.index(value) + shift for value in line["strength"]]
+        axes.errorbar(places, line["mean"], line["std"], capsize=2, **mode.look)
+    axes.set_yscale("log", nonpositive="clip")
+    axes.set_xticks(range(len(strengths)), [f"{value:g}" for value in strengths])
+
+
+def _legend(points: pd.DataFrame) -> list[list[dict[str, Any]]]:
+    """The modes, and what bars are if there are any."""
+    present = [mode for mode in MODES.values() if mode.label in set(points["mode"])]
+    entries = [{"label": mode.label, **mode.look} for mode in present]
+    if points["n"].max() > 1:
+        counts = " to ".join(str(n) for n in sorted({points["n"].min(), points["n"].max()}))
+        entries.append({"label": f"± 1 standard deviation over {counts} seeds", "color": "gray",
+                        "marker": "|", "markersize": 12, "linestyle": "none"})  # fmt: skip
+    return [entries]

@@ -1,0 +1,115 @@
+"""Reinforcement finetuning that cannot be: refused at once, or failed with what it had."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from common.config import Config
+from common.run_folder import read_json_lines
+from grue.rewards.reward import Reward, Rewards
+from grue.texts import Texts
+from tests.conftest import Workplace
+from tests.grue.conftest import save_model, write
+from tests.grue.test_reinforcement import SAMPLED, reinforcement
+
+
+@pytest.fixture
+def model(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> Path:
+    return save_model(tmp_path / "model", tokenizer)
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    r"'alg\.id' = 'ppoo': unknown; did you mean 'ppo'\?; known: .*reinforce": {"alg__id": "ppoo"},
+    r"'alg\.policy\.id' = 'causal': unknown.*; known: .*seq2seq_lm_actor_critic_policy": {
+        "alg__policy__id": "causal"
+    },
+    r"'reward_fn\.id' = 'meteo': unknown reward; did you mean 'meteor'\?; known: bert_score": {
+        "reward_fn__id": "meteo"
+    },
+    r"batch_size' = 129: is more than the rollout has: n_steps x env\.n_envs = 16 x 8 tokens": {
+        "alg__args__batch_size": 129
+    },
+    r"min_length' = 9: is more than the longest output \(6\)": {
+        "alg__policy__args__generation_kwargs": {**SAMPLED, "min_length": 9}
+    },
+    r"min_length' = 5: is more than 'env\.args\.max_episode_length' = 4": {
+        "alg__policy__args__generation_kwargs": {**SAMPLED, "min_length": 5},
+        "env__args": {"max_prompt_length": 10, "max_episode_length": 4},
+    },
+}
+
+
+def test_wrong_names_and_contradictions_are_refused_at_once(
+    workplace: Workplace, model: Path
+) -> None:
+    runs = [reinforcement(model, **changes) for changes in WRONG.values()]
+    outcome = workplace.run_plan(write(workplace, *runs))
+    assert outcome.status == 2
+    assert [message for message in WRONG if not re.search(message, outcome.err)] == []
+    assert workplace.folders() == []
+
+
+def test_a_policy_of_the_other_type_than_its_model_is_refused(
+    workplace: Workplace, model: Path
+) -> None:
+    run = reinforcement(model, alg__policy__id="seq2seq_lm_actor_critic_policy")
+    outcome = workplace.run_plan(write(workplace, run))
+    assert outcome.status == 2
+    right = "set it to 'causal_lm_actor_critic_policy'"
+    assert re.search(f"'alg.policy.id' = 'seq2seq_.*: .* is a causal model; {right}", outcome.err)
+
+
+class FailingArgs(Config):
+    """The keys of the reward."""
+
+    how: Literal["raises", "too few", "nan"]
+    """What it does at its second call, for outputs that hold an ``e``."""
+
+
+class Failing(Reward[FailingArgs]):
+    """One for each output, until it goes wrong."""
+
+    Args = FailingArgs
+
+    def __init__(self, args: FailingArgs) -> None:
+        super().__init__(args)
+        self._calls = 0
+
+    def __call__(self, texts: Texts) -> Rewards:
+        self._calls += 1
+        found = [1.0] * len(texts)
+        if self._calls > 1 and any("e" in output for output in texts.outputs):
+            if self.args.how == "raises":
+                raise KeyError("e")
+            found = found[1:] if self.args.how == "too few" else [math.nan] * len(found)
+        return np.array(found)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [("raises", "raised KeyError: 'e'"), ("too few", r"gave numbers of shape \[0\], expected 1 .*"),
+     ("nan", "gave nan")],
+)  # fmt: skip
+def test_what_was_drawn_is_kept_where_the_reward_fails(
+    workplace: Workplace, model: Path, how: str, message: str
+) -> None:
+    run = reinforcement(model, reward_fn__id="custom:tests.grue.test_reinforcement_errors:Failing",
+                        reward_fn__args={"how": how})  # fmt: skip
+    assert workplace.run_plan(write(workplace, run)).status == 1
+    (folder,) = workplace.folders()
+    status = folder.read_status()
+    assert status["status"] == "failed"
+    named = re.search(rf"Failing' {message} for prompt (.*), output (.*e.*) \(of 8 outputs",
+                      status["reason"])  # fmt: skip
+    assert named is not None, status["reason"]
+    rows = read_json_lines(folder.path / "failed_rollout.jsonl")
+    assert [row["reward"] for row in rows] == [1.0] * 8 + [None] * 8
+    assert named.groups() in [(repr(row["prompt"]), repr(row["output"])) for row in rows[8:]]
+    assert read_json_lines(folder.metrics)[0]["step"] == 0  # the evaluation before
