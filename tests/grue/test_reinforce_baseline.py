@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,9 @@ from common.config import resolve
 from common.run_folder import read_json, read_json_lines
 from grue.advantages import cumulative_means, shrunk_by_std
 from grue.config import FinetuneConfig
+from grue.judges.classifier import Classifier
 from grue.metrics.metric import NoArgs
-from grue.part_config import RewardConfig
+from grue.part_config import RewardConfig, TaskConfig
 from grue.policies.policy import Policy
 from grue.preference_losses import rating_moments
 from grue.rewards.reward import Rewards
@@ -223,25 +226,36 @@ def test_the_reward_model_reads_what_is_asked_for(
 ) -> None:
     """Prompt and output once, or as the source did; and of a long text either end."""
     judge = str(save_classifier(tmp_path, num_labels=1))
+    read: list[str] = []
+    encode = Classifier.encode
 
-    def rewards(text: Texts, **args: Any) -> list[float]:
-        config = RewardConfig(id="learned_preference",
-                              args={"model_name": judge, "output": "score", **args})  # fmt: skip
-        found: list[float] = config.build()(text).tolist()
-        return found
+    def recorded(classifier: Classifier, said: Sequence[str]) -> Any:
+        read.extend(said)
+        return encode(classifier, said)
 
-    said = texts(["the cat sat on"], prompts=["the dog"])
-    twice = texts(["the dog the cat sat on"], prompts=["the dog"])
-    assert rewards(said, repeat_prompt=True) == rewards(
-        texts(["the dogthe cat sat on"], prompts=["the dog\n"])
-    ) != rewards(twice, repeat_prompt=True)  # fmt: skip
-    whole = rewards(said)
-    ends = {side: rewards(said, max_length=5, truncation_side=side) for side in ("left", "right")}
-    assert whole != ends["left"] != ends["right"] != whole
-    assert rewards(said, max_length=5) == ends["left"]
-    changed_end = texts(["the cat sat in"], prompts=["the dog"])
-    assert rewards(changed_end, max_length=5, truncation_side="right") == ends["right"]
-    assert rewards(changed_end, max_length=5) != ends["left"]
+    monkeypatch.setattr(Classifier, "encode", recorded)
+
+    def reward(output: str, **args: Any) -> float:
+        args |= {"model_name": judge, "output": "score", "prompt_prefix": "User: "}
+        said = texts([output], prompts=["User: the dog"])
+        (found,) = RewardConfig(id="learned_preference", args=args).build()(said)
+        return float(found)
+
+    whole = reward(" the cat sat on")
+    reward(" the cat sat on", repeat_prompt=True)
+    assert read == ["the dog the cat sat on", "the dog\nthe dog the cat sat on"]
+    start = {"max_length": 6, "truncation_side": "right"}
+    assert reward(" the cat sat on", **start) == reward(" the cat sat in", **start) != whole
+    assert reward(" the cat sat on", max_length=6) != reward(" the cat sat in", max_length=6)
+
+
+def test_prompts_of_preferences_get_a_template_around_them(tmp_path: Path) -> None:
+    rows = [{"prompt": prompt, "chosen": "yes", "rejected": "no"} for prompt in ("short", "longer")]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    args = {"prompt_prefix": "User: ", "prompt_suffix": " Model:", "prompt_shorter_than": 6}
+    task = TaskConfig(id="preferences", args={"path": str(file), **args}).build()
+    assert [sample.prompt for sample in task.samples("train")] == ["User: short Model:"]
 
 
 @pytest.mark.parametrize("plan", sorted(PLANS.glob("*.json")), ids=lambda path: path.stem)
