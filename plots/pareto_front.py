@@ -46,6 +46,8 @@ class Options(FigureOptions):
     """Panels; a front is always chosen by the validation split's means."""
     largest_drift: Annotated[float, Field(gt=0)] | None = None
     """Points that drift as far or farther, in any of the splits, are left out."""
+    log_drift: bool = False
+    """Whether the axis of drift is logarithmic."""
 
     def problems(self) -> Iterator[Problem]:
         """No panel, a panel twice, or one metric against itself."""
@@ -60,7 +62,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
 
     A point is the mean over seeds at one step of one strength of the penalty (its target or
     coefficient). A line joins the points of a mode that are on its front; its band is one standard
-    deviation of the reward to each side.
+    deviation of the reward to each side. That of the drift is in the CSV.
 
     Args:
         runs: plan folders and run folders.
@@ -83,6 +85,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
             for axes, split in zip(row, options.splits, strict=True):
                 of_panel = (points["setting"] == setting) & (points["split"] == split)
                 _panel(axes, points[of_panel])
+                axes.set_xscale("log" if options.log_drift else "linear")
                 axes.set_title({"val": "validation", "test": "test"}[split], loc="right")
         for axes in grid[-1]:
             axes.set_xlabel(options.drift, parse_math=False)
@@ -169,13 +172,14 @@ def _nothing(runs: Sequence[Run], splits: Sequence[str], options: Options) -> st
 
 
 def _panel(axes: Axes, points: pd.DataFrame) -> None:
-    """Draws all points faintly, and each mode's front with its band."""
+    """Draws each mode's front with its band, and its other points faintly."""
     for mode in MODES.values():
         of_mode = points[points["mode"] == mode.label]
         if of_mode.empty:
             continue
         color = mode.look["color"]
-        axes.scatter(of_mode["drift_mean"], of_mode["reward_mean"], s=6, alpha=0.25, color=color,
+        others = of_mode[~of_mode["on_front"]]
+        axes.scatter(others["drift_mean"], others["reward_mean"], s=9, alpha=0.5, color=color,
                      linewidths=0)  # fmt: skip
         line = of_mode[of_mode["on_front"]].sort_values("drift_mean")
         x, y, std = line["drift_mean"], line["reward_mean"], line["reward_std"]
@@ -186,13 +190,13 @@ def _panel(axes: Axes, points: pd.DataFrame) -> None:
 def _legend(points: pd.DataFrame) -> list[list[dict[str, Any]]]:
     """Entries by column: the modes; the points, and bands if there are several seeds."""
     present = [mode for mode in MODES.values() if mode.label in set(points["mode"])]
-    modes = [{"label": f"{mode.label}: front", **mode.look} for mode in present]
+    modes = [{"label": mode.label, **mode.look} for mode in present]
     notes: list[dict[str, Any]] = [
-        {"label": "mean at a step", "color": "gray", "alpha": 0.5, "marker": "o", "markersize": 3,
+        {"label": "not on the front", "color": "gray", "alpha": 0.5, "marker": "o", "markersize": 3,
          "linestyle": "none"}
     ]  # fmt: skip
     if points["n"].max() > 1:
         counts = " to ".join(str(n) for n in sorted({points["n"].min(), points["n"].max()}))
-        notes.append({"label": f"± 1 standard deviation over {counts} seeds", "color": "gray",
-                      "alpha": 0.3, "linewidth": 8})  # fmt: skip
+        notes.append({"label": f"± 1 std over {counts} seeds", "color": "gray", "alpha": 0.3,
+                      "linewidth": 8})  # fmt: skip
     return [modes, notes]

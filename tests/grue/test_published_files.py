@@ -11,6 +11,7 @@ import pytest
 from common.experiment import EXPERIMENTS
 from common.nested import merged
 from common.plan import load_plan
+from common.plan_reading import parse_assignment
 from grue.config import ExtractConfig, FinetuneConfig
 from grue.published_samples import file_name
 from tests.conftest import Workplace
@@ -308,3 +309,23 @@ def test_a_base_file_may_be_any_published_file(workplace: Workplace) -> None:
         {"random_seed": 1, "datapool": {"args": {"num_concepts": 30}}},
     )
     assert only_config(plan).model_dump(mode="json") == expected
+
+
+def test_a_file_of_the_analytic_kl_program_and_its_assignments(workplace: Workplace) -> None:
+    text = PPO.replace("id: word_game\n  args: {split: train, seed: 42}", "id: imdb_fixed\n  args:")
+    text = text.replace("id: ppo\n", "id: ppo_kl\n")
+    text = text.replace("verbose: 1\n", "verbose: 1\n    analytic_kl_grad: false\n")
+    text = text.replace("target_kl: 1}", "target_kl: 0.5, analytic_kl_reward: false}")
+    path = write(workplace, "ppo_kl", text)
+    (run,) = load_plan(path, EXPERIMENTS).runs
+    assert (run.config.alg.id, run.config.datapool.args["seed"]) == ("ppo_kl", 0)
+    assignments = ("alg.args.analytic_kl_grad=True", "alg.kl_div.analytic_kl_reward=True",
+                   "alg.kl_div.target_kl=null", "train_evaluation.n_iters=150")  # fmt: skip
+    config = only_config(path, **dict(map(parse_assignment, assignments)))
+    assert config.alg.args.analytic_kl_grad and config.alg.kl_div.analytic_kl_reward
+    assert (config.alg.kl_div.target_kl, config.train_evaluation.n_iters) == (None, 150)
+    outcome = workplace.run_plan(path, "--dry_run", "--set", "alg.kl_div.norm_reward=True",
+                                 "--set", "alg.args.analytic_kl_grad=True")  # fmt: skip
+    assert "'alg.kl_div.norm_reward' = true: does not go with 'alg.args.analytic_kl_grad'" in (
+        outcome.err
+    )

@@ -82,7 +82,10 @@ def test_each_mode_has_its_front_and_its_colour(tmp_path, drawn):
     assert len({line.get_color() for line in axes.lines}) == 4
     assert all(line.get_xdata().tolist() == [30, 35] for line in axes.lines)
     labels = [text.get_text() for text in drawn[0].legends[0].get_texts()]
-    assert labels[0] == "sampled KL: front" and "deviation" not in " ".join(labels)
+    assert labels[0] == "sampled KL" and "std" not in " ".join(labels)
+    drawn[0].draw_without_rendering()
+    page, below = drawn[0].bbox, drawn[0].legends[0].get_window_extent()
+    assert page.x0 <= below.x0 and below.x1 <= page.x1 and page.y0 <= below.y0
 
 
 def test_other_splits_are_drawn_at_the_points_that_validation_chose(tmp_path, drawn):
@@ -97,7 +100,9 @@ def test_other_splits_are_drawn_at_the_points_that_validation_chose(tmp_path, dr
     ]  # fmt: skip
     assert table["on_front"].tolist() == [True, False, True] * 2
     assert [axes.get_title(loc="right") for axes in drawn[0].axes] == ["validation", "test"]
-    near = draw(plan, splits=["test"], largest_drift=100)
+    assert {axes.get_xscale() for axes in drawn[0].axes} == {"linear"}
+    near = draw(plan, splits=["test"], largest_drift=100, log_drift=True)
+    assert drawn[0].axes[0].get_xscale() == "log"
     assert near["step"].tolist() == [0, 5]  # step 9 drifts too far in validation
 
 
