@@ -13,7 +13,7 @@ PAPER = PROJECT / "experiment_plans/grue/paper"
 SHRUNK = (
     "--set", "datapool.args.num_samples=24", "--set", "alg.training_args.num_train_epochs=1",
     "--set", "train_evaluation.n_iters=1", "--set", "train_evaluation.eval_batch_size=12",
-    "--set", "alg.args.n_steps=2",
+    "--set", "alg.args.n_steps=2", "--set", "alg.args.batch_size=64",
 )  # fmt: skip
 
 

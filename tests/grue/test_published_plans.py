@@ -48,6 +48,7 @@ def resolved(run: Run) -> dict[str, Any]:
 
 def test_every_shipped_plan_has_published_values() -> None:
     shipped = {str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.rglob("*.json")}
+    shipped = {name for name in shipped if not name.startswith("paper/")}  # made of these
     assert shipped == {*PUBLISHED, GRID}
     assert len([name for name in shipped if "/" not in name]) == 35 + 7
     assert len([name for name in shipped if name.startswith("synthetic/")]) == 10

@@ -19,6 +19,7 @@ from tests.plots import folders
 def test_equal_runs_give_equal_bytes_whatever_a_user_has_set(
     tmp_path, monkeypatch, figure, options
 ):
+    monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)  # others' imports
     plan = folders.two_methods(tmp_path / "plan")
     first = plots.draw(figure, [plan], tmp_path / "first", **options)
     monkeypatch.setitem(matplotlib.rcParams, "axes.facecolor", "red")
