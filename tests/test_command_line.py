@@ -167,6 +167,8 @@ def test_a_failed_figure_is_told(workplace: Workplace) -> None:
 def test_every_plan_is_read_and_fits_the_schema(plan: Path, workplace: Workplace) -> None:
     document = json.loads(plan.read_text())
     Draft202012Validator(plan_schema(EXPERIMENTS)).validate(document)
+    if "$DATA_DIR" in plan.read_text():
+        data_folder()
     outcome = workplace.run_plan(plan, "--dry_run")
     if "ADD PATH TO CHECKPOINT" in plan.read_text():
         assert "put the path of the pretraining run's checkpoints/last.pt here" in outcome.err
