@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
+from common.hub import forgo_if_absent
 from grue.tasks.task import Split
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Hub:
         """
         import datasets
 
+        forgo_if_absent()
         try:
             return datasets.load_dataset(self.id, **self.options, split=SPLIT_NAMES[split])
         except Exception as error:  # the library raises many kinds, network errors among them
