@@ -16,6 +16,8 @@ import pytest
 import run_plan
 from common.run_folder import RunFolder, read_json_lines
 
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before the libraries are imported
+
 PROJECT = Path(__file__).resolve().parent.parent
 TOY = "custom:tests.toy:EXPERIMENT"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
+from common.hub import forgo_if_absent
 from grue.model_config import LoraConfig, ModelOptions, ModelType, TokenizerConfig
 
 if TYPE_CHECKING:
@@ -122,6 +123,8 @@ def check_weights(name: str, key: str, init_key: str | None = None) -> None:
 
 def loaded(load: Any, name: str, key: str, **options: Any) -> Any:
     """What ``load`` finds under ``name``; its errors told in one line."""
+    if not Path(name).is_dir():
+        forgo_if_absent()
     try:
         return load(name, **options)
     except (OSError, ValueError, KeyError, ImportError) as error:
