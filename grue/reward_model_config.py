@@ -108,7 +108,8 @@ class NormalizeConfig(Config):
     batch_size: PositiveInt = 64
     """Prompts whose outputs are drawn together."""
     prompt_prefix: str = ""
-    """Text before a prompt that the policy reads, and the reward model does not."""
+    """Text before a prompt that the policy reads, and the reward model does not; its tokens are
+    found apart from the prompt's."""
     prompt_suffix: str = ""
     """Text behind a prompt, likewise, such as ``"\\n\\nTL;DR:"``."""
     max_prompt_length: PositiveInt | None = None
@@ -124,6 +125,10 @@ class NormalizeConfig(Config):
         yield from super().problems()
         yield from unnamed(self.model_name, "model_name", below="normalize.")
         yield from of_generation(self.generation_kwargs, self.model_type, "generation_kwargs")
+        if self.generation_kwargs.truncate_token is not None:
+            yield Problem("the outputs that rewards are normalised by are whole; drop it",
+                          "generation_kwargs.truncate_token",
+                          self.generation_kwargs.truncate_token)  # fmt: skip
         if not self.generation_kwargs.do_sample:
             yield Problem("must be true: the outputs are samples", "generation_kwargs.do_sample",
                           False)  # fmt: skip
