@@ -13,7 +13,7 @@ from common.fit_config import NonNegativeFloat, PositiveFloat, PositiveInt
 from grue.algorithm_config import of_generation
 from grue.config import TrackedConfig
 from grue.generation_config import GenerationConfig
-from grue.model_config import ModelName, ModelOptions, ModelType, unnamed
+from grue.model_config import ModelName, ModelOptions, ModelType, Optimizer, unnamed
 
 
 class BestOfNLoss(Config):
@@ -84,10 +84,16 @@ class RewardModelAlg(ModelOptions):
     """Whether the model drops activations in training, as its own configuration says."""
     training_args: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the transformers Trainer."""
+    optimizer: Optimizer = "adamw"
+    """Adam as PyTorch has it, or as TensorFlow does, which adds ``adam_epsilon`` before the second
+    moment's bias is corrected and so begins with smaller steps."""
 
     def problems(self) -> Iterator[Problem]:
-        """A model that is not named."""
+        """A model that is not named, and two optimizers."""
         yield from super().problems()
+        if self.optimizer != "adamw" and "optim" in self.training_args:
+            yield Problem("stands beside 'training_args.optim'; give one of them", "optimizer",
+                          self.optimizer)  # fmt: skip
         yield from unnamed(self.model_name, "model_name", below="alg.")
 
 
