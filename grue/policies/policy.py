@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from grue.policies.masking import Mask
+    from grue.tasks.task import Sample
 
 Tokens = list[int]
+
+_LOOKED_AT = 100
 
 
 class Policy:
@@ -94,6 +97,33 @@ class Policy:
         finally:
             self.tokenizer.truncation_side = before
         return [ids or [self._empty_prompt()] for ids in encoded]
+
+    def encode_samples(
+        self, samples: Sequence[Sample], limit: int, side: Side = "left"
+    ) -> list[Tokens]:
+        """Like `encode`, of samples; those that carry tokens are read as these, cut likewise.
+
+        Raises:
+            UserError: the tokens are another tokenizer's.
+        """
+        carried = [sample.token_ids for sample in samples]
+        self._check_carried([sample for sample in samples if sample.token_ids is not None])
+        texts = [sample.prompt for sample in samples if sample.token_ids is None]
+        others = iter(self.encode(texts, limit, side))
+        cut = slice(-limit, None) if side == "left" else slice(limit)
+        return [next(others) if ids is None else list(ids[cut]) for ids in carried]
+
+    def _check_carried(self, samples: Sequence[Sample]) -> None:
+        """Looks at some of the samples, all of which carry tokens of one tokenizer."""
+        for sample in samples[:_LOOKED_AT]:
+            ids = list(sample.token_ids or ())
+            text = self.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+            if text != sample.prompt or max(ids) >= len(self.tokenizer):
+                raise UserError(
+                    f"'datapool': the tokens of '{sample.id}' are another tokenizer's, and say "
+                    f"{text[:40]!r} to the policy, not {sample.prompt[:40]!r}; set "
+                    "'datapool.args.tokenizer' to the policy's"
+                )
 
     def decode(self, outputs: Sequence[Tokens]) -> list[str]:
         """The outputs as texts, without special tokens."""

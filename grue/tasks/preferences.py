@@ -21,8 +21,10 @@ from grue.tasks.hub import Hub
 from grue.tasks.local_files import at_path, has_split, read_rows, split_file
 from grue.tasks.prompted import PromptedArgs
 from grue.tasks.task import TASKS, Sample, Split, Task
+from grue.tasks.tokenizing import load_tokenizer
 
 _IDS_OF = "gpt2"
+_KEY = "datapool.args.token_ids_of"
 
 
 class PreferencesArgs(PromptedArgs):
@@ -113,7 +115,9 @@ class Preferences(Task[PreferencesArgs]):
     @functools.cached_property
     def _decode(self) -> Decode:
         """Loads the tokenizer at the first row of token ids."""
-        tokenizer = functools.cache(lambda: _tokenizer(self.args.token_ids_of))
+        advice = ", and the rows hold token ids; name the tokenizer that made them"
+        load = functools.partial(load_tokenizer, self.args.token_ids_of, _KEY, advice)
+        tokenizer = functools.cache(load)
 
         def decode(ids: Sequence[int]) -> str:
             known = [token for token in ids if token < len(tokenizer())]
@@ -123,19 +127,6 @@ class Preferences(Task[PreferencesArgs]):
             return text
 
         return decode
-
-
-def _tokenizer(name: str) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise UserError(
-            f"'datapool.args.token_ids_of' = '{name}': cannot be loaded ({reason}), and the rows "
-            "hold token ids; name the tokenizer that made them"
-        ) from error
 
 
 def _samples(choices: Sequence[tuple[int, Choice]], split: Split) -> list[Sample]:
