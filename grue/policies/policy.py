@@ -115,13 +115,13 @@ class Policy:
 
     def _check_carried(self, samples: Sequence[Sample]) -> None:
         """Looks at some of the samples, all of which carry tokens of one tokenizer."""
-        for sample in samples[:_LOOKED_AT]:
-            ids = list(sample.token_ids or ())
+        for found in samples[:_LOOKED_AT]:
+            ids = list(found.token_ids or ())
             text = self.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
-            if text != sample.prompt or max(ids) >= len(self.tokenizer):
+            if text != found.prompt or max(ids) >= len(self.tokenizer):
                 raise UserError(
-                    f"'datapool': the tokens of '{sample.id}' are another tokenizer's, and say "
-                    f"{text[:40]!r} to the policy, not {sample.prompt[:40]!r}; set "
+                    f"'datapool': the tokens of '{found.id}' are another tokenizer's, and say "
+                    f"{text[:40]!r} to the policy, not {found.prompt[:40]!r}; set "
                     "'datapool.args.tokenizer' to the policy's"
                 )
 

@@ -44,7 +44,7 @@ def json_document(file: Path) -> Iterator[RawRow]:
 def _entries(text: str) -> Iterator[RawRow]:
     """The entries of a list; the whole text is held, but of its values one at a time."""
     parse, number, place = json.JSONDecoder().raw_decode, 0, _after(text, "[", 0)
-    while number == 0 and not text.startswith("]", place) or text.startswith(",", place):
+    while (number == 0 and not text.startswith("]", place)) or text.startswith(",", place):
         place = _after(text, ",", place) if number else place
         number += 1
         value, end = parse(text, place)

@@ -128,7 +128,7 @@ class Queries(Task[ArgsT], Generic[ArgsT]):
     def _queries(self, read: Split, split: Split) -> Iterator[Sample]:
         """All queries of the source's split ``read``, as samples of ``split``."""
         tokens = _Tokens(self.args)
-        texts = told(self._source.texts(read), f"queries of {self._source.name(read)}")
+        texts = told(self._source.texts(read), f"texts of {self._source.name(read)}")
         self._left_out = Counter()
         while batch := list(itertools.islice(texts, _BATCH)):
             cleaned = [self.clean(raw.text) for raw in batch]

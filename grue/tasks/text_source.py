@@ -109,10 +109,10 @@ def told(items: Iterable[T], name: str) -> Iterator[T]:
     from tqdm import tqdm
 
     said_at = time.monotonic()
-    with tqdm(desc=f"  {name}", unit="text", leave=False, disable=None) as bar:
+    with tqdm(desc=f"  {name}", unit="", leave=False, disable=None) as bar:
         for number, item in enumerate(items, start=1):
             yield item
             bar.update()
             if bar.disable and time.monotonic() - said_at >= _SECONDS_BETWEEN_LINES:
                 said_at = time.monotonic()
-                log.info("%s: %d texts read", name, number)
+                log.info("%s: %d read", name, number)
