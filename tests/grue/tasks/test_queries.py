@@ -69,7 +69,7 @@ def test_texts_without_a_mark_are_left_out_and_counted(
     kept = samples("books", **books, unmarked="keep")
     assert [sample.prompt for sample in kept] == ["no stop", " Two.", "Three."]
     with pytest.raises(UserError, match=r"gives no queries for the split 'train': of its texts 3 "
-                       r"lack the start or the end and 1 are empty; set 'start_text' = '!'"):  # fmt: skip
+                       r"lack the start or the end and 1 are empty; set "):  # fmt: skip
         samples("books", **books, start_text="!")
 
 
@@ -203,7 +203,7 @@ def test_gpt2_reads_what_the_paper_gave_it(tmp_path: Path, data_dir: Path) -> No
     assert tokenizer(found.prompt)["input_ids"] != list(found.token_ids or ())
     write_jsonl(file, [{"text": "Yes. usually, he would . He would."}])
     (found,) = samples("books", path=file, **{k: v for k, v in args.items() if k != "fix_unicode"})
-    assert list(found.token_ids or ()) == [6678, 11, 339, 561, 764, 679, 561, 13]
+    assert list(found.token_ids or ()) == [3221, 11, 339, 561, 764, 679, 561, 13]
 
 
 def test_real_articles_fit(data_dir: Path) -> None:
