@@ -91,8 +91,8 @@ class Evaluator:
             tokens = self.policy.outputs(
                 [prompts[row] for row in rows], settings, inputs=index, seed=self.seed
             )
-            for row, text in zip(rows, self.policy.decode(tokens), strict=True):
-                found[row] = settings.processed(text)
+            for row, text in zip(rows, self.policy.judged(tokens, settings), strict=True):
+                found[row] = text
         return found
 
     def _show(

@@ -104,13 +104,10 @@ class Extraction:
                 "index": np.repeat(index, num_samples),
                 "sample_id": list(range(num_samples)) * len(rows),
                 "prompt": [sample.prompt for sample in samples],
-                "output": [self._processed(text) for text in self.policy.decode(tokens)],
+                "output": self.policy.judged(tokens, settings),
                 "num_tokens": [len(output) for output in tokens],
             }
         )
-
-    def _processed(self, text: str) -> str:
-        return self.config.alg.generation_kwargs.processed(text)
 
     def _scored(self, part: pd.DataFrame, rows: Sequence[int]) -> pd.DataFrame:
         """The samples of a batch with one column per metric."""

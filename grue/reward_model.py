@@ -162,6 +162,7 @@ class RewardModelRun:
             context=self.context,
             tracker=self.tracker,
             evaluate=lambda label: self._evaluate(),
+            optimizer=self.config.alg.optimizer,
         )
 
     @torch.no_grad()

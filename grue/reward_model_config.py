@@ -13,7 +13,7 @@ from common.fit_config import NonNegativeFloat, PositiveFloat, PositiveInt
 from grue.algorithm_config import of_generation
 from grue.config import TrackedConfig
 from grue.generation_config import GenerationConfig
-from grue.model_config import ModelName, ModelOptions, ModelType, unnamed
+from grue.model_config import ModelName, ModelOptions, ModelType, Optimizer, unnamed
 
 
 class BestOfNLoss(Config):
@@ -84,10 +84,16 @@ class RewardModelAlg(ModelOptions):
     """Whether the model drops activations in training, as its own configuration says."""
     training_args: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the transformers Trainer."""
+    optimizer: Optimizer = "adamw"
+    """Adam as PyTorch has it, or as TensorFlow does, which adds ``adam_epsilon`` before the second
+    moment's bias is corrected and so begins with smaller steps."""
 
     def problems(self) -> Iterator[Problem]:
-        """A model that is not named."""
+        """A model that is not named, and two optimizers."""
         yield from super().problems()
+        if self.optimizer != "adamw" and "optim" in self.training_args:
+            yield Problem("stands beside 'training_args.optim'; give one of them", "optimizer",
+                          self.optimizer)  # fmt: skip
         yield from unnamed(self.model_name, "model_name", below="alg.")
 
 
@@ -108,7 +114,8 @@ class NormalizeConfig(Config):
     batch_size: PositiveInt = 64
     """Prompts whose outputs are drawn together."""
     prompt_prefix: str = ""
-    """Text before a prompt that the policy reads, and the reward model does not."""
+    """Text before a prompt that the policy reads, and the reward model does not; its tokens are
+    found apart from the prompt's."""
     prompt_suffix: str = ""
     """Text behind a prompt, likewise, such as ``"\\n\\nTL;DR:"``."""
     max_prompt_length: PositiveInt | None = None
@@ -124,6 +131,10 @@ class NormalizeConfig(Config):
         yield from super().problems()
         yield from unnamed(self.model_name, "model_name", below="normalize.")
         yield from of_generation(self.generation_kwargs, self.model_type, "generation_kwargs")
+        if self.generation_kwargs.truncate_token is not None:
+            yield Problem("the outputs that rewards are normalised by are whole; drop it",
+                          "generation_kwargs.truncate_token",
+                          self.generation_kwargs.truncate_token)  # fmt: skip
         if not self.generation_kwargs.do_sample:
             yield Problem("must be true: the outputs are samples", "generation_kwargs.do_sample",
                           False)  # fmt: skip

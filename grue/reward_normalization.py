@@ -60,14 +60,14 @@ def reference_outputs(
     tokenizer = load_tokenizer(TokenizerConfig(model_name=config.model_name))
     model = load_model(config.model_name, config.model_type, ModelOptions(), seed=seed)
     policy = Policy(model, tokenizer, device)
+    policy.prefix, policy.suffix = config.prompt_prefix, config.prompt_suffix
     settings = config.generation_kwargs
     draw = np.random.default_rng([seed, _OF_NORMALIZATION])
     rounds = range(0, config.num_samples, len(prompts))
     order = [row for _ in rounds for row in draw.permutation(len(prompts)).tolist()]
     chosen = [prompts[row] for row in order[: config.num_samples]]
     most = policy.lengths(settings).most
-    read = [f"{config.prompt_prefix}{prompt}{config.prompt_suffix}" for prompt in chosen]
-    encoded = policy.encode(read, policy.prompt_limit(config.max_prompt_length, most))
+    encoded = policy.encode(chosen, policy.prompt_limit(config.max_prompt_length, most))
     outputs = [""] * len(chosen)
     for rows in by_length([len(ids) for ids in encoded], config.batch_size):
         draws = uniforms(seed, rows, 1, most, stream=[_OF_NORMALIZATION])

@@ -21,6 +21,7 @@ from grue.generation_config import GenerationConfig
 from grue.inputs import Inputs
 from grue.kl import exact_kl, sampled_kl
 from grue.model_config import Side
+from grue.objective_statistics import objective_statistics
 from grue.policies.actor_critic import ActorCritic
 from grue.policies.policy import Tokens
 from grue.policies.sampling import log_prob
@@ -73,6 +74,8 @@ class RolloutSettings:
     """Whether the reward also says how sure it is, see `Reward.mean_and_std`."""
     inputs_in_order: bool = False
     """Whether iterations take inputs one after the other, not at random; for one batch in each."""
+    penalty_reward_value: float | None = None
+    """Reward of an output that has no token to truncate it at; None leaves it its own."""
     unfinished_reward_from: int | None = None
     """Length from which an output without end-of-sequence is rewarded; None rewards all. Published
     runs gave nothing where generation ended before the environment's own limit."""
@@ -136,6 +139,7 @@ class Rollouts:
         self.seed = seed
         limit, side = settings.prompt_limit, settings.prompt_side
         self._prompts = self.policy.encode_samples(inputs.samples, limit, side)
+        self._truncation = self.policy.truncation(settings.generation)
 
     def collect(self, iteration: int, kl_coefficient: float) -> tuple[Rollout, dict[str, float]]:
         """The rollout of an iteration, and its statistics.
@@ -210,7 +214,7 @@ class Rollouts:
         samples = self.policy.masked_sample(prompts, draws, settings.generation)
         outputs = [output for of_input in samples.outputs for output in of_input]
         texts = self.inputs.texts(
-            [settings.generation.processed(text) for text in self.policy.decode(outputs)],
+            self.policy.judged(outputs, settings.generation),
             [row for row in rows for _ in range(num_samples)],
         )
         found.prompts += [prompt for prompt in prompts for _ in range(num_samples)]
@@ -291,6 +295,12 @@ class Rollouts:
                 else:
                     rewards[row, :length] = score[:length]
                 row += 1
+        truncation, penalty = self._truncation, self.settings.penalty_reward_value
+        if truncation is not None and penalty is not None:
+            for number, output in enumerate(found.outputs):
+                if not truncation.is_met(output):
+                    rewards[number] = 0
+                    rewards[number, len(output) - 1] = penalty
         task = torch.from_numpy(rewards).float().to(mask.device)
         least = self.settings.unfinished_reward_from
         if least is not None:
@@ -333,7 +343,7 @@ class Rollouts:
         found["rollout_info/kl_coeff"] = kl_coefficient
         found["rollout_info/num_tokens"] = float(mask.sum())
         found["rollout_info/num_used_tokens"] = float(rollout.used.sum())
-        return found | self._reward_std(scores)
+        return found | objective_statistics(rollout, kl_coefficient) | self._reward_std(scores)
 
     def _reward_std(self, scores: Tensor) -> Mapping[str, float]:
         """How far rewards of one input deviate, where it has more than one output."""

@@ -25,6 +25,8 @@ from transformers.trainer_callback import ExportableState
 
 from common.errors import Interrupted, UserError
 from common.experiment import Context
+from grue.algorithms.update import OPTIMIZERS
+from grue.model_config import Optimizer
 from grue.policies.policy import Policy
 from grue.tracking import Tracker
 from grue.training_rows import Rows, collate
@@ -252,8 +254,12 @@ def fit(
     context: Context,
     tracker: Tracker,
     evaluate: Callable[[str], dict[str, float]],
+    optimizer: Optimizer = "adamw",
 ) -> TrainerState:
-    """Like `train`, for any model that gives a loss and rows that ``collator`` makes batches of."""
+    """Like `train`, for any model that gives a loss and rows that ``collator`` makes batches of.
+
+    ``optimizer`` may put another form of Adam in the place of the Trainer's.
+    """
     watch = _Watch(context, tracker, evaluate)
     trainer = _LossTrainer(
         _Losses(),
@@ -262,6 +268,7 @@ def fit(
         train_dataset=rows,
         data_collator=collator,
         callbacks=[watch],
+        optimizer_cls_and_kwargs=_own_optimizer(arguments, optimizer),
     )
     trainer.remove_callback(PrinterCallback)  # the watch says it in the log
     found = last_checkpoint(Path(arguments.output_dir))
@@ -272,3 +279,11 @@ def fit(
     model.eval()
     state: TrainerState = trainer.state
     return state
+
+
+def _own_optimizer(arguments: TrainingArguments, form: Optimizer) -> tuple[Any, Any] | None:
+    """The class of another form of Adam with the Trainer's settings; None for the Trainer's own."""
+    if form == "adamw":
+        return None
+    _, settings = Trainer.get_optimizer_cls_and_kwargs(arguments)
+    return OPTIMIZERS[form], settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -12,11 +13,13 @@ from torch import Tensor
 from common.errors import UserError
 from grue.generation_config import GenerationConfig
 from grue.model_config import ModelType, Side
+from grue.policies.carried import check_carried
 from grue.policies.decoding import Ids, Lengths, Prompts, Samples, pad, sample
 from grue.policies.sampling import Filters, log_prob
 from grue.policies.sequences import Sequences
 from grue.policies.streams import seed_of, uniforms
 from grue.policy_config import PolicyArgs
+from grue.truncation import Truncation, token_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -25,8 +28,6 @@ if TYPE_CHECKING:
     from grue.tasks.task import Sample
 
 Tokens = list[int]
-
-_LOOKED_AT = 100
 
 
 class Policy:
@@ -57,6 +58,8 @@ class Policy:
         self.ids = Ids(end, _start(model) if self.is_encoder_decoder else None)
         self.mask: Mask | None = None
         """Which tokens may come, wherever outputs are drawn; None for all."""
+        self.prefix, self.suffix = "", ""
+        """Texts around each prompt, whose tokens are found apart from its own."""
 
     @property
     def longest(self) -> int | None:
@@ -86,17 +89,21 @@ class Policy:
     def encode(self, prompts: Sequence[str], limit: int, side: Side = "left") -> list[Tokens]:
         """Ids of the prompts, cut on ``side`` to ``limit`` tokens.
 
-        A prompt without tokens becomes the beginning-of-sequence token, or else the end-of-sequence
-        token: a model needs something to go on from.
+        The texts around a prompt stay whole; with them, what the tokenizer puts before every text
+        comes first. A prompt without tokens becomes the beginning-of-sequence token, or else the
+        end-of-sequence token: a model needs something to go on from.
+
+        Raises:
+            UserError: the texts around it leave no room for a prompt.
         """
         if not prompts:
             return []
-        before, self.tokenizer.truncation_side = self.tokenizer.truncation_side, side
-        try:
-            encoded = self.tokenizer(list(prompts), truncation=True, max_length=limit)["input_ids"]
-        finally:
-            self.tokenizer.truncation_side = before
-        return [ids or [self._empty_prompt()] for ids in encoded]
+        if not (self.prefix or self.suffix):
+            encoded = self._encoded(prompts, limit, side)
+            return [ids or [self._empty_prompt()] for ids in encoded]
+        before, behind, room = self._around(limit)
+        encoded = self._encoded(prompts, room, side, add_special_tokens=False)
+        return [[*before, *ids, *behind] for ids in encoded]
 
     def encode_samples(
         self, samples: Sequence[Sample], limit: int, side: Side = "left"
@@ -106,24 +113,44 @@ class Policy:
         Raises:
             UserError: the tokens are another tokenizer's.
         """
-        carried = [sample.token_ids for sample in samples]
-        self._check_carried([sample for sample in samples if sample.token_ids is not None])
+        if all(sample.token_ids is None for sample in samples):
+            return self.encode([sample.prompt for sample in samples], limit, side)
+        check_carried(samples, self.tokenizer)
         texts = [sample.prompt for sample in samples if sample.token_ids is None]
         others = iter(self.encode(texts, limit, side))
-        cut = slice(-limit, None) if side == "left" else slice(limit)
-        return [next(others) if ids is None else list(ids[cut]) for ids in carried]
+        before, behind, room = self._around(limit)
+        cut = slice(-room, None) if side == "left" else slice(room)
+        return [
+            next(others) if sample.token_ids is None else [*before, *sample.token_ids[cut], *behind]
+            for sample in samples
+        ]
 
-    def _check_carried(self, samples: Sequence[Sample]) -> None:
-        """Looks at some of the samples, all of which carry tokens of one tokenizer."""
-        for found in samples[:_LOOKED_AT]:
-            ids = list(found.token_ids or ())
-            text = self.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
-            if text != found.prompt or max(ids) >= len(self.tokenizer):
-                raise UserError(
-                    f"'datapool': the tokens of '{found.id}' are another tokenizer's, and say "
-                    f"{text[:40]!r} to the policy, not {found.prompt[:40]!r}; set "
-                    "'datapool.args.tokenizer' to the policy's"
-                )
+    def _around(self, limit: int) -> tuple[Tokens, Tokens, int]:
+        """What stands before and behind every prompt, and how much room it leaves for one."""
+        opening = self.tokenizer("")["input_ids"]
+        before, behind = (
+            self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            for text in (self.prefix, self.suffix)
+        )
+        room = limit - len(opening) - len(before) - len(behind)
+        if room < 1:
+            raise UserError(
+                f"'max_prompt_length' = {limit}: 'query_prefix' and 'query_suffix' have "
+                f"{limit - room} tokens, which leaves no room for a prompt; raise it"
+            )
+        return [*opening, *before], behind, room
+
+    def _encoded(
+        self, prompts: Sequence[str], limit: int, side: Side, **options: Any
+    ) -> list[Tokens]:
+        """Ids of the prompts alone, cut on ``side`` to ``limit`` tokens."""
+        usual, self.tokenizer.truncation_side = self.tokenizer.truncation_side, side
+        try:
+            found: Any = self.tokenizer(list(prompts), truncation=True, max_length=limit, **options)
+        finally:
+            self.tokenizer.truncation_side = usual
+        ids: list[Tokens] = found["input_ids"]
+        return ids
 
     def decode(self, outputs: Sequence[Tokens]) -> list[str]:
         """The outputs as texts, without special tokens."""
@@ -131,6 +158,27 @@ class Policy:
             list(outputs), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return texts
+
+    def judged(self, outputs: Sequence[Tokens], settings: GenerationConfig) -> list[str]:
+        """The outputs as the texts that rewards and metrics see: truncated, then post-processed."""
+        truncation = self.truncation(settings)
+        if truncation is not None:
+            outputs = [truncation(output) for output in outputs]
+        return [settings.processed(text) for text in self.decode(outputs)]
+
+    def truncation(self, settings: GenerationConfig) -> Truncation | None:
+        """Where outputs end for rewards and metrics; None where nothing is cut.
+
+        Raises:
+            UserError: the tokenizer has no such token.
+        """
+        token = settings.truncate_token
+        if token is None:
+            return None
+        try:
+            return Truncation(token_id(self.tokenizer, token), settings.truncate_after)
+        except ValueError as error:
+            raise UserError(f"'generation_kwargs.truncate_token' = {token!r}: {error}") from error
 
     def lengths(self, settings: GenerationConfig) -> Lengths:
         """Least and greatest length of an output."""
@@ -163,7 +211,7 @@ class Policy:
             draws,
             lengths=self.lengths(settings),
             filters=filters if settings.do_sample else None,
-            ids=self.ids,
+            ids=replace(self.ids, end=None) if settings.ignore_eos else self.ids,
             mask=self.mask,
         )
 
@@ -178,7 +226,8 @@ class Policy:
                 input_ids=padded.ids, attention_mask=padded.mask, **self._processors(padded)
             )
         new = found[:, 1 if self.is_encoder_decoder else padded.ids.shape[1] :].tolist()
-        outputs = [_up_to(row, self.ids.end) for row in new]
+        end = None if settings.ignore_eos else self.ids.end
+        outputs = [_up_to(row, end) for row in new]
         return [outputs[i : i + num_samples] for i in range(0, len(outputs), num_samples)]
 
     def _processors(self, prompts: Prompts) -> dict[str, Any]:
@@ -206,7 +255,7 @@ class Policy:
             min_new_tokens=lengths.fewest,
             max_new_tokens=lengths.most,
             pad_token_id=self.tokenizer.pad_token_id or 0,
-            eos_token_id=self.ids.end,
+            eos_token_id=None if settings.ignore_eos else self.ids.end,
             decoder_start_token_id=self.ids.start,
             **(sampling if settings.do_sample else {}),
             **beams,

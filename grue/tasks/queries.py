@@ -33,9 +33,10 @@ _UNMARKED = "lack the start or the end"
 class QueryArgs(PromptedArgs):
     """The keys that all tasks of queries have.
 
-    The text before and after a query (``prompt_prefix``, ``prompt_suffix``) is for the policy; give
-    it to ``learned_preference`` too, which takes it away again. The path may also lead to plain
-    text files, with one text a line.
+    Text around a query that rewards are not to see, such as a question for a summary, is best given
+    to the policy (``alg.policy.args.query_prefix``, ``query_suffix``); ``prompt_prefix`` and
+    ``prompt_suffix`` are part of the prompt. The path may also lead to plain text files, with one
+    text a line.
     """
 
     tokenizer: ModelName = "gpt2"

@@ -12,8 +12,6 @@ from grue.tasks.queries import Queries, QueryArgs
 from grue.tasks.query_cleaning import can_fix_unicode, clean_article, clean_post, fix_unicode
 from grue.tasks.task import TASKS
 
-_SUMMARY = "\n\nTL;DR:"
-
 
 class BooksArgs(QueryArgs):
     """The keys of the task of continuing books."""
@@ -49,8 +47,6 @@ class CleanedArgs(QueryArgs):
 
     query_length: PositiveInt = 500
     """Most tokens of a query."""
-    prompt_suffix: str = _SUMMARY
-    """Text after the query, which asks for a summary."""
     fix_unicode: bool = True
     """Whether wrongly decoded characters, entities and odd line breaks are put right, by the
     package ftfy."""
@@ -66,8 +62,6 @@ class CleanedArgs(QueryArgs):
 class ArticlesArgs(CleanedArgs):
     """The keys of the task of summing up news articles."""
 
-    prompt_prefix: str = "Article:\n\n"
-    """Text before the query."""
     end_text: OptionalText = "\n"
     """One token: a query ends with its last occurrence; None (or the empty string) for where it is
     cut. The hub's articles have no line breaks, and so give no queries: set this to None."""

@@ -179,28 +179,37 @@ def test_sentences_are_joined_to_passages(books: dict[str, Any]) -> None:
     ]
 
 
-def test_articles_and_posts_are_cleaned_and_asked_about(tmp_path: Path, folder: str) -> None:
+def test_articles_and_posts_are_cleaned(tmp_path: Path, folder: str) -> None:
     args = {"tokenizer": folder, "num_held_out": 0, "fix_unicode": False}
     pd.DataFrame({"article": [ARTICLE], "highlights": ["Wet"]}).to_parquet(tmp_path / "a.parquet")
     (found,) = samples("cnndm_queries", path=tmp_path / "a.parquet", **args,
-                       reference_column="highlights")  # fmt: skip
-    assert found.prompt == "Article:\n\nRain fell.\n\nIt was wet.\n\n\nTL;DR:"
+                       reference_column="highlights", prompt_prefix="Article:\n\n")  # fmt: skip
+    assert found.prompt == "Article:\n\nRain fell.\n\nIt was wet.\n"
     assert found.references == ("Wet",)
     (tmp_path / "a.csv").write_text('content\n"so\n\n\n\nit ended "\n')
     (found,) = samples("tldr_queries", path=tmp_path / "a.csv", **args)
-    assert found.prompt == "so\n\nit ended\n\nTL;DR:"
+    assert found.prompt == "so\n\nit ended"
 
 
-def test_gpt2_reads_what_the_paper_gave_it(tmp_path: Path, data_dir: Path) -> None:
+def test_gpt2_reads_what_the_paper_gave_it(
+    tmp_path: Path, data_dir: Path, causal_policy: Policy
+) -> None:
     """Prefix, query and suffix keep their own tokens, which the text as a whole would not give."""
     args = {"tokenizer": str(data_dir / "gpt2-tiny"), "num_held_out": 0, "fix_unicode": False}
     file = write_jsonl(tmp_path / "a.jsonl", [{"article": "usually, he would\nno"}])
-    (found,) = samples("cnndm_queries", path=file, **args)
-    assert list(found.token_ids or ()) == [
-        14906, 25, 628, 23073, 11, 339, 561, 198, 198, 198, 14990, 26, 7707, 25
-    ]  # fmt: skip
+    around = {"prompt_prefix": "Article:\n\n", "prompt_suffix": "\n\nTL;DR:"}
+    whole = [14906, 25, 628, 23073, 11, 339, 561, 198, 198, 198, 14990, 26, 7707, 25]
+    (prompted,) = samples("cnndm_queries", path=file, **args, **around)
+    assert list(prompted.token_ids or ()) == whole
     tokenizer = AutoTokenizer.from_pretrained(args["tokenizer"])
-    assert tokenizer(found.prompt)["input_ids"] != list(found.token_ids or ())
+    assert tokenizer(prompted.prompt)["input_ids"] != whole
+    (found,) = samples("cnndm_queries", path=file, **args)
+    assert (found.prompt, list(found.token_ids or ())) == ("usually, he would\n", whole[3:8])
+    policy = Policy(causal_policy.model, tokenizer)
+    policy.prefix, policy.suffix = around.values()
+    assert policy.encode_samples([found], 64) == [whole]
+    assert policy.encode_samples([found], 12) == [[*whole[:3], *whole[5:]]]
+    assert policy.encode_samples([found], 12, "right") == [[*whole[:6], *whole[8:]]]
     write_jsonl(file, [{"text": "Yes. usually, he would . He would."}])
     (found,) = samples("books", path=file, **{k: v for k, v in args.items() if k != "fix_unicode"})
     assert list(found.token_ids or ()) == [3221, 11, 339, 561, 764, 679, 561, 13]
@@ -211,8 +220,8 @@ def test_real_articles_fit(data_dir: Path) -> None:
             "fix_unicode": False}  # fmt: skip
     found = samples("cnndm_queries", "val", **args, end_text=None)
     assert len(found) == 100
-    assert max(len(sample.token_ids or ()) for sample in found) == 509
-    assert not any(sample.prompt.startswith("Article:\n\n(CNN)") for sample in found)
+    assert max(len(sample.token_ids or ()) for sample in found) == 500
+    assert not any(sample.prompt.startswith("(CNN)") for sample in found)
     with pytest.raises(UserError, match=r"800 lack the start or the end; set .*'end_text' = '\\n'"):
         samples("cnndm_queries", **args)
 
