@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 _BATCH = 1000
 """Texts that are tokenized together."""
+_PATIENCE = 100_000
+"""Texts that are read before it is asked how many of them give queries."""
+_LEAST_SHARE = 1e-3
 _UNMARKED = "lack the start or the end"
 
 
@@ -126,19 +129,29 @@ class Queries(Task[ArgsT], Generic[ArgsT]):
             rows_per_text=args.rows_per_text,
         )
 
-    def _queries(self, read: Split, split: Split) -> Iterator[Sample]:
-        """All queries of the source's split ``read``, as samples of ``split``."""
+    def _queries(self, read_split: Split, split: Split) -> Iterator[Sample]:
+        """All queries of the source's split ``read_split``, as samples of ``split``."""
         tokens = _Tokens(self.args)
-        texts = told(self._source.texts(read), f"texts of {self._source.name(read)}")
-        self._left_out = Counter()
+        name = self._source.name(read_split)
+        texts = told(self._source.texts(read_split), f"texts of {name}")
+        self._left_out, kept = Counter(), 0
         while batch := list(itertools.islice(texts, _BATCH)):
             cleaned = [self.clean(raw.text) for raw in batch]
             for raw, ids in zip(batch, tokens.encode(cleaned), strict=True):
                 query = tokens.cut(ids)
                 if query is None:
                     self._left_out[_UNMARKED if ids else "are empty"] += 1
+                    self._check_share(read_split, kept)
                 else:
+                    kept += 1
                     yield tokens.sample(query, f"{split}_{raw.place}", raw)
+
+    def _check_share(self, split: Split, kept: int) -> None:
+        """Raises `UserError` where so few texts are queries that reading on is no use."""
+        read = kept + self._left_out.total()
+        if read >= _PATIENCE and kept < _LEAST_SHARE * read:
+            raise UserError(f"{self._source.name(split)}: of its first {read} texts {kept} give "
+                            f"queries: {self._said()}{self._advice(0)}")  # fmt: skip
 
     def _said(self) -> str:
         """How many texts were left out, and why."""

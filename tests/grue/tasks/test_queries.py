@@ -16,6 +16,7 @@ from common.errors import UserError
 from grue.new_tokenizer import byte_pairs
 from grue.policies.policy import Policy
 from grue.tasks import find, query_cleaning
+from grue.tasks.hub import Hub
 from grue.tasks.task import Sample, Split
 from tests.grue.tasks.conftest import HubCalls, samples, write_jsonl
 
@@ -253,6 +254,36 @@ def test_texts_of_the_hub(
                    hub_streaming=False)  # fmt: skip
     assert len(mine) == 1
     assert hub.asked[-1] == ("my/texts", {"split": "train"})
+
+
+def test_a_branch_of_the_hub_is_streamed(tmp_path: Path, folder: str) -> None:
+    """By the library itself, from a folder laid out as the hub's branches of parquet files are."""
+    (tmp_path / "plain_text/train").mkdir(parents=True)
+    for part in range(2):
+        table = pd.DataFrame({"text": BOOKS[part * 10 : (part + 1) * 10]})
+        table.to_parquet(tmp_path / f"plain_text/train/000{part}.parquet")
+    task: Any = find("books")
+    options = {"data_dir": "plain_text", "streaming": True}
+    rows = list(Hub(str(tmp_path), options).stream("train"))
+    assert [row["text"] for row in rows] == BOOKS
+    args = task.Args(tokenizer=folder, hub_id=str(tmp_path / "plain_text"), num_queries=5)
+    assert len(task(args).samples("val")) == 20
+    with pytest.raises(UserError, match=r"'.*nowhere', streaming=True cannot be loaded from the"):
+        task(args.model_copy(update={"hub_id": str(tmp_path / "nowhere")})).samples("val")
+
+
+def test_a_source_without_queries_is_not_read_to_its_end(
+    books: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("grue.tasks.queries._PATIENCE", 10)
+    monkeypatch.setattr("grue.tasks.queries._BATCH", 1)
+    lines = [json.dumps({"text": text}) for text in ["no stop"] * 10]
+    books["path"].write_text("\n".join([*lines, "broken"]))
+    with pytest.raises(UserError, match=r"of its first 10 texts 0 give queries: of its texts 10 "
+                       r"lack the start or the end; set 'start_text' = '.' and"):  # fmt: skip
+        samples("books", **books)
+    books["path"].write_text("\n".join([*lines[:9], json.dumps({"text": "A. B."})]))
+    assert len(samples("books", **books)) == 1
 
 
 @pytest.mark.parametrize(
