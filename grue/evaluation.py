@@ -84,7 +84,7 @@ class Evaluator:
         """One output per input, in their order; see `evaluate`."""
         most = self.policy.lengths(settings).most
         limit = self.policy.prompt_limit(max_length, most)
-        prompts = self.policy.encode(inputs.prompts(), limit, side)
+        prompts = self.policy.encode_samples(inputs.samples, limit, side)
         found = [""] * len(prompts)
         for rows in by_length([len(prompt) for prompt in prompts], self.batch_size):
             index = [inputs.index[row] for row in rows]

@@ -64,7 +64,7 @@ class Extraction:
         most = self.policy.lengths(settings).most
         limit = self.policy.prompt_limit(self.config.tokenizer.max_length, most)
         side = self.config.tokenizer.truncation_side
-        prompts = self.policy.encode(self.inputs.prompts(), limit, side)
+        prompts = self.policy.encode_samples(self.inputs.samples, limit, side)
         lengths = [len(prompt) for prompt in prompts]
         batches = list(by_length(lengths, evaluation.eval_batch_size))
 

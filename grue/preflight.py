@@ -58,7 +58,7 @@ def check(runs: Sequence[Run]) -> list[Problem]:
 
 def _questions(config: TextConfig, elsewhere: set[str]) -> Iterator[Question]:
     """What to look at for one run; the files of the keys ``elsewhere`` are still to be made."""
-    if "datapool.args.path" not in elsewhere:
+    if not any(name.startswith("datapool.args.") for name in elsewhere):
         yield _of_part("task", config.datapool), lambda: _data(config.datapool)
     if "tokenizer.model_name" not in elsewhere:
         yield config.tokenizer, lambda: _tokenizer(config.tokenizer)

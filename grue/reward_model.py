@@ -65,7 +65,8 @@ def _of_run(config: RewardModelConfig, elsewhere: set[str]) -> Iterator[Problem]
     if config.normalize is not None and "normalize.model_name" not in elsewhere:
         reference = config.normalize.model_name
         looks.append(lambda: check_weights(reference, "normalize.model_name"))
-    if config.datapool.args.get("path") and "datapool.args.path" not in elsewhere:
+    made = any(name.startswith("datapool.args.") for name in elsewhere)
+    if config.datapool.args.get("path") and not made:
         looks.append(lambda: _examples(config, "train", seed=0))
     for look in looks:
         try:

@@ -74,9 +74,7 @@ def whitened_estimates(
         penalties = penalties / scale
     end, options = rewards.new_zeros(len(rewards)), {"gamma": gamma, "gae_lambda": gae_lambda}
     advantages = generalized_advantages(rewards, values, mask, end, **options)
-    of_penalties = generalized_advantages(
-        penalties, torch.zeros_like(values), mask, end, **options
-    )
+    of_penalties = generalized_advantages(penalties, torch.zeros_like(values), mask, end, **options)
     returns = advantages + values
     advantages, scale = whitened(advantages, mask)
     return Estimates(advantages, of_penalties / scale, returns)

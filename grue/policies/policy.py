@@ -13,6 +13,7 @@ from torch import Tensor
 from common.errors import UserError
 from grue.generation_config import GenerationConfig
 from grue.model_config import ModelType, Side
+from grue.policies.carried import check_carried
 from grue.policies.decoding import Ids, Lengths, Prompts, Samples, pad, sample
 from grue.policies.sampling import Filters, log_prob
 from grue.policies.sequences import Sequences
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from grue.policies.masking import Mask
+    from grue.tasks.task import Sample
 
 Tokens = list[int]
 
@@ -99,6 +101,32 @@ class Policy:
         if not (self.prefix or self.suffix):
             encoded = self._encoded(prompts, limit, side)
             return [ids or [self._empty_prompt()] for ids in encoded]
+        before, behind, room = self._around(limit)
+        encoded = self._encoded(prompts, room, side, add_special_tokens=False)
+        return [[*before, *ids, *behind] for ids in encoded]
+
+    def encode_samples(
+        self, samples: Sequence[Sample], limit: int, side: Side = "left"
+    ) -> list[Tokens]:
+        """Like `encode`, of samples; those that carry tokens are read as these, cut likewise.
+
+        Raises:
+            UserError: the tokens are another tokenizer's.
+        """
+        if all(sample.token_ids is None for sample in samples):
+            return self.encode([sample.prompt for sample in samples], limit, side)
+        check_carried(samples, self.tokenizer)
+        texts = [sample.prompt for sample in samples if sample.token_ids is None]
+        others = iter(self.encode(texts, limit, side))
+        before, behind, room = self._around(limit)
+        cut = slice(-room, None) if side == "left" else slice(room)
+        return [
+            next(others) if sample.token_ids is None else [*before, *sample.token_ids[cut], *behind]
+            for sample in samples
+        ]
+
+    def _around(self, limit: int) -> tuple[Tokens, Tokens, int]:
+        """What stands before and behind every prompt, and how much room it leaves for one."""
         opening = self.tokenizer("")["input_ids"]
         before, behind = (
             self.tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -110,8 +138,7 @@ class Policy:
                 f"'max_prompt_length' = {limit}: 'query_prefix' and 'query_suffix' have "
                 f"{limit - room} tokens, which leaves no room for a prompt; raise it"
             )
-        encoded = self._encoded(prompts, room, side, add_special_tokens=False)
-        return [[*opening, *before, *ids, *behind] for ids in encoded]
+        return [*opening, *before], behind, room
 
     def _encoded(
         self, prompts: Sequence[str], limit: int, side: Side, **options: Any
