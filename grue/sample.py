@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", choices=("train", "val", "test"), default="test",
                         help="of the task (default: test)")  # fmt: skip
     parser.add_argument("--num_samples", type=_at_least(int, 0), default=4,
-                        help="outputs in all; 0 goes on until interrupted (default: 4)")  # fmt: skip
+                        help="outputs; 0 goes on until interrupted (default: 4)")  # fmt: skip
     parser.add_argument("--batch_size", type=_at_least(int, 1), default=4,
                         help="outputs that are drawn together (default: 4)")  # fmt: skip
     parser.add_argument("--temperature", type=_at_least(float, 0), default=1.0,
@@ -165,7 +165,7 @@ def _datapool(given: str) -> Any:
         values = json.loads(text)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"--datapool: {error}; give an object such as '{{\"id\": \"imdb\"}}', or a file"
+            f'--datapool: {error}; give an object such as \'{{"id": "imdb"}}\', or a file'
         ) from error
     config, problems = resolve(DatapoolConfig, values)
     if config is None:
