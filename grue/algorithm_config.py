@@ -201,7 +201,7 @@ class HumanPreferencesPpoAlg(ReinforcementAlg):
             ("norm_reward", self.kl_div.norm_reward, False, "use 'alg.args.whiten_rewards'"),
         ):
             if value != usual:
-                yield Problem(f"'{self.id}' has the KL of the sampled tokens in the rewards that it "
+                yield Problem(f"'{self.id}' has the KL of the tokens drawn in the rewards that it "
                               f"whitens; {fix}", f"kl_div.{key}", value)  # fmt: skip
 
 

@@ -167,8 +167,23 @@ class RewardModelConfig(TrackedConfig):
         """What is wrong with the parts' keys, and a normalisation that changes nothing."""
         yield from super().problems()
         yield from (problem.below("alg") for problem in self.alg.problems())
+        yield from self._of_batches()
         if self.normalize is not None:
             yield from (problem.below("normalize") for problem in self.normalize.problems())
             if self.alg.loss.id == "probabilistic" and self.normalize.before:
                 yield Problem("must be false: the loss 'probabilistic' does not depend on the "
                               "scale of the reward", "normalize.before", True)  # fmt: skip
+
+    def _of_batches(self) -> Iterator[Problem]:
+        """A number of labels that leaves a part of a batch, as the published code refuses it."""
+        given, labels = self.alg.training_args, self.datapool.args.get("num_train")
+        size = given.get("per_device_train_batch_size", 8)
+        times = given.get("gradient_accumulation_steps", 1)
+        if not all(isinstance(number, int) and number > 0 for number in (labels, size, times)):
+            return
+        if labels % (size * times) and not given.get("dataloader_drop_last", False):
+            fewer = labels - labels % (size * times)
+            yield Problem(f"is no multiple of 'alg.training_args.per_device_train_batch_size' x "
+                          f"'gradient_accumulation_steps' = {size} x {times}; give {fewer}, or set "
+                          "'alg.training_args.dataloader_drop_last' to true",
+                          "datapool.args.num_train", labels)  # fmt: skip

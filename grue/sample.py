@@ -18,6 +18,7 @@ from common.errors import UserError
 
 if TYPE_CHECKING:
     from grue.generation_config import GenerationConfig
+    from grue.tasks.task import Sample
     from grue.trained_policy import TrainedPolicy
 
 PROGRAM = "python -m grue.sample"
@@ -74,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", choices=("train", "val", "test"), default="test",
                         help="of the task (default: test)")  # fmt: skip
     parser.add_argument("--num_samples", type=_at_least(int, 0), default=4,
-                        help="outputs in all; 0 goes on until interrupted (default: 4)")  # fmt: skip
+                        help="outputs; 0 goes on until interrupted (default: 4)")  # fmt: skip
     parser.add_argument("--batch_size", type=_at_least(int, 1), default=4,
                         help="outputs that are drawn together (default: 4)")  # fmt: skip
     parser.add_argument("--temperature", type=_at_least(float, 0), default=1.0,
@@ -115,10 +116,11 @@ def _samples(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
     queries = _queries(trained, args)
     numbered = itertools.islice(enumerate(queries), args.num_samples or None)
     while batch := list(itertools.islice(numbered, args.batch_size)):
-        numbers, texts = zip(*batch, strict=True)
-        prompts = trained.policy.encode(texts, limit, trained.prompt_side)
+        numbers, samples = zip(*batch, strict=True)
+        prompts = trained.policy.encode_samples(samples, limit, trained.prompt_side)
         outputs = trained.policy.sample(prompts, uniforms(args.seed, numbers, 1, most), settings)
-        yield from zip(texts, trained.policy.decode([it for (it,) in outputs]), strict=True)
+        texts = trained.policy.decode([output for (output,) in outputs])
+        yield from zip([sample.prompt for sample in samples], texts, strict=True)
 
 
 def _settings(trained: TrainedPolicy, args: argparse.Namespace) -> GenerationConfig:
@@ -135,22 +137,23 @@ def _settings(trained: TrainedPolicy, args: argparse.Namespace) -> GenerationCon
     return trained.generation.model_copy(update=changes)
 
 
-def _queries(trained: TrainedPolicy, args: argparse.Namespace) -> Iterator[str]:
+def _queries(trained: TrainedPolicy, args: argparse.Namespace) -> Iterator[Sample]:
     """The texts that were given in turn, or the task's queries, drawn again when all have been."""
     import numpy as np
 
     from grue.inputs import load_inputs
+    from grue.tasks.task import Sample
 
     if args.text:
-        yield from itertools.cycle(args.text)
+        yield from itertools.cycle([Sample("text", text, ()) for text in args.text])
         return
     config = trained.datapool if args.datapool is None else _datapool(args.datapool)
     if config is None:
         raise UserError("--text or --datapool: needed for a model folder, which has no task")
-    prompts = load_inputs(config, args.split, seed=args.seed).prompts()
+    samples = load_inputs(config, args.split, seed=args.seed).samples
     draw = np.random.default_rng(args.seed)
     while True:
-        yield from (prompts[row] for row in draw.permutation(len(prompts)))
+        yield from (samples[row] for row in draw.permutation(len(samples)))
 
 
 def _datapool(given: str) -> Any:
@@ -162,7 +165,7 @@ def _datapool(given: str) -> Any:
         values = json.loads(text)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"--datapool: {error}; give an object such as '{{\"id\": \"imdb\"}}', or a file"
+            f'--datapool: {error}; give an object such as \'{{"id": "imdb"}}\', or a file'
         ) from error
     config, problems = resolve(DatapoolConfig, values)
     if config is None:

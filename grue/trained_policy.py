@@ -29,7 +29,7 @@ class TrainedPolicy:
     """A model that writes, and how its run had it write."""
 
     policy: Policy
-    generation: GenerationConfig = GenerationConfig(do_sample=True, top_k=0)
+    generation: GenerationConfig
     datapool: DatapoolConfig | None = None
     """The run's task; None for a model without a run."""
     max_prompt_length: int | None = None
@@ -44,7 +44,7 @@ def load_trained_policy(name: str) -> TrainedPolicy:
     """
     folder = RunFolder(Path(name))
     if not folder.status.exists():
-        return TrainedPolicy(_policy(name))
+        return TrainedPolicy(_policy(name), GenerationConfig(do_sample=True, top_k=0))
     if not (folder.path / MODEL).is_dir():
         status = folder.read_status()["status"]
         raise UserError(f"{_KEY} {name}: the run ({status}) has no folder '{MODEL}'; name one that "
@@ -70,8 +70,8 @@ def _of_run(folder: RunFolder) -> TrainedPolicy:
     model, datapool = str(folder.path / MODEL), config.datapool
     if isinstance(config.alg, SupervisedAlg):
         assert config.evaluation_settings is not None, "checked with the run's keys"
-        return TrainedPolicy(_policy(model), config.evaluation_settings, datapool,
-                             config.tokenizer.max_length, config.tokenizer.truncation_side)  # fmt: skip
+        limit, side = config.tokenizer.max_length, config.tokenizer.truncation_side
+        return TrainedPolicy(_policy(model), config.evaluation_settings, datapool, limit, side)
     args, limits = config.alg.policy.args, config.env.args if config.env else None
     policy = _policy(model, policies.find(config.alg.policy.id))
     policy.args, policy.prefix, policy.suffix = args, args.query_prefix, args.query_suffix

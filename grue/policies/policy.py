@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,6 +14,7 @@ from grue.generation_config import GenerationConfig
 from grue.model_config import ModelType, Side
 from grue.policies.carried import check_carried
 from grue.policies.decoding import Ids, Lengths, Prompts, Samples, pad, sample
+from grue.policies.library import library_settings, only_these
 from grue.policies.sampling import Filters, log_prob
 from grue.policies.sequences import Sequences
 from grue.policies.streams import seed_of, uniforms
@@ -221,7 +221,7 @@ class Policy:
     ) -> list[list[Tokens]]:
         """Like `sample`, by the library's ``generate``, which draws from torch's generator."""
         padded = self.pad(prompts)
-        with _only_these(self.model, self._library_settings(num_samples, settings)):
+        with only_these(self.model, library_settings(self, num_samples, settings)):
             found = self.model.generate(
                 input_ids=padded.ids, attention_mask=padded.mask, **self._processors(padded)
             )
@@ -237,29 +237,6 @@ class Policy:
         from grue.policies.beam_mask import MaskProcessor
 
         return {"logits_processor": [MaskProcessor(self.mask, prompts, self.ids.start)]}
-
-    def _library_settings(self, num_samples: int, settings: GenerationConfig) -> Any:
-        from transformers import GenerationConfig as LibrarySettings
-
-        lengths = self.lengths(settings)
-        sampling = {
-            "temperature": settings.temperature,
-            "top_k": settings.top_k,
-            "top_p": settings.top_p,
-        }
-        beams = {"length_penalty": settings.length_penalty} if settings.num_beams > 1 else {}
-        return LibrarySettings(
-            do_sample=settings.do_sample,
-            num_beams=settings.num_beams,
-            num_return_sequences=num_samples,
-            min_new_tokens=lengths.fewest,
-            max_new_tokens=lengths.most,
-            pad_token_id=self.tokenizer.pad_token_id or 0,
-            eos_token_id=None if settings.ignore_eos else self.ids.end,
-            decoder_start_token_id=self.ids.start,
-            **(sampling if settings.do_sample else {}),
-            **beams,
-        )
 
     def outputs(
         self,
@@ -313,17 +290,6 @@ def by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
-
-
-@contextlib.contextmanager
-def _only_these(model: PreTrainedModel, settings: Any) -> Iterator[None]:
-    """The library fills in what settings leave open from the model's own: here there are none."""
-    own = model.generation_config
-    model.generation_config = settings
-    try:
-        yield
-    finally:
-        model.generation_config = own
 
 
 def _up_to(tokens: Tokens, end: int | None) -> Tokens:

@@ -3,8 +3,8 @@
 Every concept has two words in each writing. ``say`` asks for three concepts again in the first
 writing, ``turn`` for the same concepts in the second one; of a concept's two words either is right,
 and a reference has one of them. Stories use one writing at a time. A model that has read stories
-and ``say`` answers ``turn`` in the wrong writing: each of its samples has the same reward, zero. Tales
-are sentences that end in a full stop; the first is the prompt, the others continue it.
+and ``say`` answers ``turn`` in the wrong writing: each of its samples has the same reward, zero.
+Tales are sentences that end in a full stop; the first is the prompt, the others continue it.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class WordGameArgs(Config):
     """The keys of the word game."""
 
     kinds: Annotated[tuple[Kind, ...], Strict(False), Field(min_length=1)] = ("say", "turn")
-    """What a split holds, in turn: stories, tales, or games whose answers are in the first (``say``)
-    or the second writing (``turn``)."""
+    """What a split holds, in turn: stories, tales, or games whose answers are in the first
+    (``say``) or the second writing (``turn``)."""
     num_samples: PositiveInt = 400
     """Samples of the training split; the others have a quarter of them."""
     num_concepts: Annotated[int, Field(ge=_CONCEPTS_IN_GAME, le=200)] = 24

@@ -69,7 +69,7 @@ def test_texts_around_a_query_are_tokenised_apart_from_it(
     """As one text, "c" and "at" would be the token "cat"."""
     tokens = [tokenizer(text)["input_ids"] for text in (" the c", "at on", " mat")]
     policy = surrounded(causal_policy, " the c", " mat")
-    assert policy.encode(["at on"], 60) == [sum(tokens, [])]
+    assert policy.encode(["at on"], 60) == [[*tokens[0], *tokens[1], *tokens[2]]]
     assert causal_policy.encode([" the cat on mat"], 60) != policy.encode(["at on"], 60)
     room = len(tokens[0]) + len(tokens[2]) + 1
     assert policy.encode(["at on"], room) == [tokens[0] + tokens[1][-1:] + tokens[2]]
@@ -93,7 +93,7 @@ def test_what_begins_every_text_comes_before_the_prefix(
     policy.tokenizer = backend
     (found,) = policy.encode([" cat"], 60)
     parts = [tokenizer(text)["input_ids"] for text in ("the", " cat", "on")]
-    assert found == [backend.eos_token_id, *sum(parts, [])]
+    assert found == [backend.eos_token_id, *parts[0], *parts[1], *parts[2]]
 
 
 @pytest.mark.parametrize("library", [False, True])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import json
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from grue.rollouts import Rollouts, RolloutSettings
 from grue.tasks.task import Sample
 from tests.conftest import Workplace, without_seconds
 from tests.grue.conftest import causal_model, save_model, write
-from tests.grue.parts import OVERLAP, SIGNALLING, Letters
+from tests.grue.parts import SIGNALLING, Letters
 from tests.grue.test_reinforcement import reinforcement, rewards_of, rows_of
 
 LENGTH, TEMPERATURE, BETA, LR = 6, 0.7, 0.15, 1e-3
@@ -255,7 +255,7 @@ def test_a_run_raises_the_reward_and_adapts_the_coefficient(
     assert [row["ppo/lr"] for row in rows] == pytest.approx(
         [0.003 * (1 - update / 10) for update in range(10)]
     )
-    for row, after in zip(rows, rows[1:], strict=False):
+    for row, after in itertools.pairwise(rows):
         error = max(-0.2, min(0.2, row["objective/kl"] / 6 - 1))
         moved = row["objective/kl_coef"] * (1 + error * 16 / 100)
         assert after["objective/kl_coef"] == pytest.approx(moved)
@@ -270,9 +270,10 @@ def test_a_stopped_run_ends_with_equal_results(workplace: Workplace, model: Path
     runs = []
     for name in ("stopped", "whole"):
         args = {"marker": str(workplace.path / name), "signal": "SIGINT", "calls": 3}
+        metrics = [{"id": SIGNALLING, "args": args}]
         runs.append(configuration(model, experiment_name=name, train_evaluation__n_iters=6,
                                   train_evaluation__eval_every=2,
-                                  train_evaluation__metrics=[{"id": SIGNALLING, "args": args}]))  # fmt: skip
+                                  train_evaluation__metrics=metrics))  # fmt: skip
     (workplace.path / "whole").touch()  # this one is never stopped
     plan = write(workplace, *runs)
     assert workplace.run_plan(plan).status == 130

@@ -103,7 +103,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["--model", "MODEL", "--max_new_tokens", "3", "--datapool", '{"id": "imbd"}'],
      "--datapool: 'id' = 'imbd': unknown task; did you mean 'imdb'"),
     (["--model", "MODEL", "--max_new_tokens", "3", "--datapool", "{"], "--datapool: .*; give an"),
-    (["--model", "MODEL", "--max_new_tokens", "99", "--text", "x"], "'max_new_tokens' = 99: leaves"),
+    (["--model", "MODEL", "--max_new_tokens", "99", "--text", "x"], "'max_new_tokens' = 99: "),
     (["--model", "MODEL", "--text", "x", "--datapool", "{}"], "not allowed with"),
 ]  # fmt: skip
 
@@ -118,9 +118,7 @@ def test_bad_input_gets_one_message(
     assert re.search(message, error), error
 
 
-def test_runs_that_left_no_policy_are_named(
-    run: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_runs_that_left_no_policy_are_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (run / "model" / "reward_model.json").write_text("{}")
     assert sample.main(["--model", str(run)]) == 2
     assert "is a reward model, which writes nothing" in capsys.readouterr().err

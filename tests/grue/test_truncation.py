@@ -33,7 +33,9 @@ def test_the_first_token_from_an_index_on_is_the_last(
 def test_a_token_may_be_given_as_text(tokenizer: PreTrainedTokenizerFast) -> None:
     (cat,) = tokenizer(" cat", add_special_tokens=False)["input_ids"]
     assert token_id(tokenizer, " cat") == token_id(tokenizer, cat) == cat
-    with pytest.raises(ValueError, match=r"is \d+ tokens \[.*\] of the tokenizer; name one of them"):
+    with pytest.raises(
+        ValueError, match=r"is \d+ tokens \[.*\] of the tokenizer; name one of them"
+    ):
         token_id(tokenizer, "zebra zebra")
     with pytest.raises(ValueError, match="the vocabulary has the ids 0 to"):
         token_id(tokenizer, len(tokenizer))

@@ -22,9 +22,7 @@ def close(found: torch.Tensor, expected: list[float]) -> None:
 
 
 def test_the_published_advantages_and_returns() -> None:
-    found = whitened_estimates(
-        REWARDS, 0 * REWARDS, VALUES, ALL, whiten_rewards=False, **OPTIONS
-    )
+    found = whitened_estimates(REWARDS, 0 * REWARDS, VALUES, ALL, whiten_rewards=False, **OPTIONS)
     close(generalized_advantages(REWARDS, VALUES, ALL, torch.zeros(1), **OPTIONS),
           [0.34675, 0.365, 0.7])  # fmt: skip
     close(found.returns, [0.84675, 0.765, 1.0])
