@@ -11,7 +11,7 @@ from common.config import Config
 from common.errors import Problem
 from common.fit_config import NonNegativeFloat, PositiveFloat, PositiveInt
 from grue.algorithm_config import of_generation
-from grue.config import TrackedConfig
+from grue.config import DatapoolConfig, TrackedConfig
 from grue.generation_config import GenerationConfig
 from grue.model_config import ModelName, ModelOptions, ModelType, Optimizer, unnamed
 
@@ -100,7 +100,7 @@ class RewardModelAlg(ModelOptions):
 class NormalizeConfig(Config):
     """Bringing rewards of a reference policy's outputs to mean 0 and standard deviation 1.
 
-    Its outputs for the training prompts are drawn once, whole and unfiltered.
+    Its outputs for training prompts are drawn once, whole and unfiltered.
     """
 
     model_name: ModelName
@@ -109,6 +109,9 @@ class NormalizeConfig(Config):
     """Whether it continues its prompt or reads it through an encoder."""
     generation_kwargs: GenerationConfig
     """How its outputs are drawn."""
+    datapool: DatapoolConfig | None = None
+    """Where its prompts come from, such as the queries that the policy will be trained on; None for
+    the prompts of the training preferences."""
     num_samples: Annotated[int, Field(ge=2)] = 256
     """Outputs that are drawn, each for a prompt of its own as far as there are as many."""
     batch_size: PositiveInt = 64
@@ -131,6 +134,8 @@ class NormalizeConfig(Config):
         yield from super().problems()
         yield from unnamed(self.model_name, "model_name", below="normalize.")
         yield from of_generation(self.generation_kwargs, self.model_type, "generation_kwargs")
+        if self.datapool is not None:
+            yield from (problem.below("datapool") for problem in self.datapool.problems())
         if self.generation_kwargs.truncate_token is not None:
             yield Problem("the outputs that rewards are normalised by are whole; drop it",
                           "generation_kwargs.truncate_token",

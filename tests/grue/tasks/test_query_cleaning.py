@@ -12,7 +12,7 @@ LATE = "x" * 100
 @pytest.mark.parametrize(
     ("text", "cleaned"),
     [
-        ("one\n\n\n\n\ntwo\n\nthree\nfour", "one\n\ntwo\n\nthree\nfour"),
+        ("one\n\n\n\n\ntwo\n\n\nthree\n\n4\n5", "one\n\ntwo\n\nthree\n\n4\n5"),
         (" \n a post \n\n", "a post"),
         ("", ""),
     ],
