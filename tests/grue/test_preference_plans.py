@@ -73,8 +73,9 @@ def test_both_phases_have_the_published_values(name: str, workplace: Workplace) 
     assert normalize["batch_size"] == expected["rollout_batch"]
     assert normalize["generation_kwargs"]["truncate_token"] is None
 
-    assert policy["datapool"]["id"] == expected["task"]
-    assert policy["datapool"]["args"]["query_length"] == expected["query_length"]
+    for datapool in (policy["datapool"], normalize["datapool"]):
+        assert datapool["id"] == expected["task"]
+        assert datapool["args"]["query_length"] == expected["query_length"]
     own, alg = policy["alg"]["policy"]["args"], policy["alg"]
     for texts in ((own["query_prefix"], own["query_suffix"]),
                   (normalize["prompt_prefix"], normalize["prompt_suffix"])):  # fmt: skip
@@ -125,13 +126,13 @@ def in_small(name: str, model: Path, folder: Path) -> Path:
                                   "token_ids_of": str(model)}  # fmt: skip
     reward["normalize"]["num_samples"] = 20
     reward["alg"]["training_args"]["logging_steps"] = 1
-    policy["datapool"]["args"] |= {"path": str(folder / "texts.jsonl"), "tokenizer": str(model),
-                                   "query_length": 20, "num_held_out": 2}  # fmt: skip
-    if policy["datapool"]["id"] == "books":
-        policy["datapool"]["args"] |= {"start_text": None, "end_text": None,
-                                       "rows_per_text": 1}  # fmt: skip
-    else:
-        policy["datapool"]["args"]["fix_unicode"] = False
+    for datapool in (policy["datapool"], reward["normalize"]["datapool"]):
+        datapool["args"] |= {"path": str(folder / "texts.jsonl"), "tokenizer": str(model),
+                             "query_length": 20, "num_held_out": 2}  # fmt: skip
+        if datapool["id"] == "books":
+            datapool["args"] |= {"start_text": None, "end_text": None, "rows_per_text": 1}
+        else:
+            datapool["args"]["fix_unicode"] = False
     own = policy["alg"]["policy"]["args"]
     own["generation_kwargs"] |= {"max_new_tokens": 6, "truncate_token": "*", "truncate_after": 2}
     reward["normalize"]["generation_kwargs"]["max_new_tokens"] = 6

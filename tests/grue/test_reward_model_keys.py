@@ -14,6 +14,7 @@ from common.errors import Interrupted
 from grue.policies.policy import Policy, Tokens
 from grue.reward_model_config import NormalizeConfig, RewardModelConfig
 from grue.reward_normalization import reference_outputs
+from grue.tasks.task import Sample
 from tests.grue.conftest import save_model
 from tests.grue.test_reward_model import (
     GENERATION,
@@ -102,7 +103,8 @@ def test_the_reference_policy_reads_texts_around_a_prompt_by_themselves(
     around = {"prompt_prefix": " the c", "prompt_suffix": " mat", "num_samples": 2}
     config, _ = resolve(NormalizeConfig, reference(base, **around))
     assert config is not None
-    prompts, outputs = reference_outputs(config, ["at on"], seed=0, device=torch.device("cpu"))
+    samples = [Sample("s", "at on", ())]
+    prompts, outputs = reference_outputs(config, samples, seed=0, device=torch.device("cpu"))
     tokens = [tokenizer(text)["input_ids"] for text in (" the c", "at on", " mat")]
     assert read == [[*tokens[0], *tokens[1], *tokens[2]]] * 2
     assert prompts == ["at on"] * 2 and len(outputs) == 2
