@@ -24,6 +24,8 @@ class TensorFlowAdam(torch.optim.AdamW):
         super().__init__(params, **options)
         for group in self.param_groups:
             group["uncorrected_eps"], group["num_steps"] = group["eps"], 0
+        # A scaler of losses that leaves out a step leaves it out of the count too.
+        self._step_supports_amp_scaling = False
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """One step; the count of steps is part of the state that checkpoints hold."""

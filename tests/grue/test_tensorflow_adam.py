@@ -79,3 +79,16 @@ def test_a_saved_state_goes_on_exactly() -> None:
     again.load_state_dict(kept)
     steps(again, slice(3, None))
     assert torch.equal(weight, whole)
+
+
+def test_a_step_that_a_scaler_leaves_out_does_not_count() -> None:
+    weight = nn.Parameter(torch.zeros(2))
+    optimizer = adamw(iter([("w", weight)]), LR, 0.0, {"eps": EPS}, "adam_tensorflow")
+    scaler = torch.amp.GradScaler("cpu")
+    for factor in (torch.inf, 1.0):
+        scaler.scale((factor * weight).sum() * 1e-4).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+    once = moved(torch.full((1, 2), 1e-4), "adam_tensorflow")[0]
+    torch.testing.assert_close(weight.detach(), once, rtol=1e-4, atol=0)
