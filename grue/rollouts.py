@@ -343,6 +343,9 @@ class Rollouts:
         found["rollout_info/kl_coeff"] = kl_coefficient
         found["rollout_info/num_tokens"] = float(mask.sum())
         found["rollout_info/num_used_tokens"] = float(rollout.used.sum())
+        if self._truncation is not None:
+            met = [self._truncation.is_met(output) for output in rollout.outputs]
+            found["objective/frac_truncated"] = float(np.mean(met))
         return found | objective_statistics(rollout, kl_coefficient) | self._reward_std(scores)
 
     def _reward_std(self, scores: Tensor) -> Mapping[str, float]:

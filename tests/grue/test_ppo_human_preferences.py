@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter
@@ -25,6 +26,7 @@ from grue.policies.policy import Policy
 from grue.rollout import Rollout
 from grue.rollouts import Rollouts, RolloutSettings
 from grue.tasks.task import Sample
+from grue.texts import Texts
 from tests.conftest import Workplace, without_seconds
 from tests.grue.conftest import causal_model, save_model, write
 from tests.grue.parts import SIGNALLING, Letters
@@ -191,11 +193,30 @@ def test_rewards_and_scores_are_those_of_the_sheet(tokenizer: PreTrainedTokenize
     assert found["objective/score"] == pytest.approx(float(scores.mean()))
     assert found["objective/score_total"] == pytest.approx(float(rollout.rewards.sum(1).mean()))
     assert found["objective/kl_coef"] == BETA
+    assert found["objective/frac_truncated"] == pytest.approx(float(met.float().mean()))
+
+
+def test_the_reward_reads_queries_without_what_stands_around_them(
+    tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    algorithm, rollouts = subject(tokenizer)
+    policy, inputs, reward = algorithm.policy, rollouts.inputs, rollouts.reward
+    policy.prefix, policy.suffix = "in", "and"
+    read: list[str] = []
+
+    def noted(self: Letters, texts: Texts) -> np.ndarray:
+        read.extend(texts.prompts)
+        return np.zeros(len(texts))
+
+    monkeypatch.setattr(Letters, "__call__", noted)
+    rollout, _ = Rollouts(algorithm.actor_critic, inputs, reward, SETTINGS, seed=0).collect(0, 0.1)
+    ends = [tokenizer(text)["input_ids"] for text in ("in", "and")]
+    for prompt, query in zip(rollout.prompts, read, strict=True):
+        assert query in PROMPTS
+        assert prompt == [*ends[0], *tokenizer(query)["input_ids"], *ends[1]]
 
 
 def letters(text: str) -> float:
-    from grue.texts import Texts
-
     return float(Letters(NoArgs())(Texts(["x"], [text], [()], [{}]))[0])
 
 
