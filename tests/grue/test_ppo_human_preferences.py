@@ -354,3 +354,10 @@ def test_a_token_that_the_tokenizer_does_not_have_is_told(
     outcome = workplace.run_plan(write(workplace, configuration(model, **wrong)))
     assert outcome.status == 2
     assert re.search(r"truncate_token' = 'zebra zebra': is \d+ tokens", outcome.err)
+
+
+def test_a_prefix_needs_room_of_its_own(workplace: Workplace, model: Path) -> None:
+    limits = _env(max_prompt_length=2)
+    outcome = workplace.run_plan(write(workplace, configuration(model, **limits)))
+    assert outcome.status == 1
+    assert "'max_prompt_length' = 2: 'query_prefix' and 'query_suffix' have 2 tokens" in outcome.err

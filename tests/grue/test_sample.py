@@ -14,6 +14,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from grue import sample
+from grue.trained_policy import load_trained_policy
 from tests.conftest import PROJECT, Workplace
 from tests.grue.conftest import save_model, write
 from tests.grue.parts import ANIMALS
@@ -52,6 +53,7 @@ def test_queries_of_the_runs_test_split_with_outputs(
     assert {query for query, _ in found[4:]} <= animals
     assert found == printed(capsys, "--model", run, "--num_samples", 6, "--batch_size", 1)
     assert found != printed(capsys, "--model", run, "--num_samples", 6, "--seed", 1)
+    assert load_trained_policy(str(run)).policy.prefix == "the "
     most_probable = ["--model", run, "--temperature", 0, "--num_samples", 8, "--batch_size", 8]
     by_query = printed(capsys, *most_probable)
     assert len(set(by_query)) == 4
