@@ -2,9 +2,9 @@
 
     python -m grue.convert_gpt2 FOLDER OUTPUT
 
-FOLDER holds hparams.json, encoder.json, vocab.bpe and a TensorFlow checkpoint (checkpoint,
-model.ckpt.index, model.ckpt.data-...), as in gpt-2/models/124M; OUTPUT is made, and can be given as
-``model_name``.
+FOLDER holds hparams.json, encoder.json, vocab.bpe and a TensorFlow checkpoint (model.ckpt.index,
+model.ckpt.data-...), as in gpt-2/models/124M; OUTPUT is made, and can be given as model_name.
+TensorFlow is not needed.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from common.errors import UserError
 from grue.gpt2_checkpoint import Sizes, weights
+from grue.tensor_bundle import read_bundle
 
 if TYPE_CHECKING:
     from transformers import GPT2LMHeadModel
@@ -58,8 +58,8 @@ def convert(folder: Path, output: Path) -> None:
     """Makes ``output``, whole or not at all.
 
     Raises:
-        UserError: there is something at ``output``, a file is missing or broken, the checkpoint is
-            of another model, or TensorFlow is not installed.
+        UserError: there is something at ``output``, a file is missing or broken, or the checkpoint
+            is of another model.
     """
     if output.exists():
         raise UserError(f"'{output}': is there already; name a folder that is not")
@@ -67,27 +67,8 @@ def convert(folder: Path, output: Path) -> None:
     sizes = _sizes(folder / _SIZES)
     with _appearing(output) as beside:
         end_token = save_tokenizer(folder, sizes, beside)
-        make_model(read_variables(folder), sizes, end_token).save_pretrained(beside)
-
-
-def read_variables(folder: Path) -> dict[str, NDArray[Any]]:
-    """All variables of the folder's TensorFlow checkpoint, by name.
-
-    Raises:
-        UserError: TensorFlow is not installed, or cannot read it.
-    """
-    try:
-        import tensorflow
-    except ImportError:
-        raise UserError("OpenAI's checkpoints are read with the package 'tensorflow': "
-                        "python -m pip install tensorflow-cpu") from None  # fmt: skip
-    try:
-        reader = tensorflow.train.load_checkpoint(str(folder / _INDEX.removesuffix(".index")))
-        names = sorted(reader.get_variable_to_shape_map())
-        return {name: reader.get_tensor(name) for name in tqdm(names, "variables", disable=None)}
-    except (tensorflow.errors.OpError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise UserError(f"'{folder}': the checkpoint cannot be read ({reason})") from error
+        variables = read_bundle(folder / _INDEX.removesuffix(".index"))
+        make_model(variables, sizes, end_token).save_pretrained(beside)
 
 
 def save_tokenizer(folder: Path, sizes: Sizes, output: Path) -> int:
