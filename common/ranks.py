@@ -44,7 +44,7 @@ def join(rank: int, num_ranks: int, meeting_point: Path, device: torch.device) -
 
 
 def number() -> int:
-    """This process's rank; 0 for the only one."""
+    """Number of this process among the ranks; 0 for the only one."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
@@ -59,7 +59,7 @@ def is_first() -> bool:
 
 
 def share(size: int) -> slice:
-    """This rank's part of ``size`` things in their order; parts differ by at most one."""
+    """Part of ``size`` things in their order that is this rank's; parts differ by at most one."""
     rank, ranks = number(), count()
     return slice(rank * size // ranks, (rank + 1) * size // ranks)
 
@@ -73,6 +73,13 @@ def gathered(own: Sequence[T]) -> list[T]:
     return [item for part in parts for item in part]
 
 
+def gathered_tensors(own: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """Like `gathered`, of tensors of any shapes; all come to this rank's device."""
+    if count() == 1:
+        return list(own)
+    return [tensor.to(device) for tensor in gathered([tensor.cpu() for tensor in own])]
+
+
 def from_first(value: T) -> T:
     """What the first rank gives."""
     if count() == 1:
@@ -80,6 +87,11 @@ def from_first(value: T) -> T:
     held = [value]
     distributed.broadcast_object_list(held, src=0)
     return held[0]
+
+
+def is_any(flag: bool) -> bool:
+    """Whether the flag is set on one of the ranks."""
+    return bool(total(torch.tensor(float(flag))) > 0)
 
 
 def total(values: Tensor) -> Tensor:
@@ -116,6 +128,6 @@ def add_up(tensors: Sequence[Tensor]) -> None:
 def _add_up_together(tensors: Sequence[Tensor]) -> None:
     flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
     distributed.all_reduce(flat)
-    parts = flat.split([tensor.numel() for tensor in tensors])
+    parts = torch.split(flat, [tensor.numel() for tensor in tensors])
     for tensor, part in zip(tensors, parts, strict=True):
         tensor.copy_(part.view_as(tensor))

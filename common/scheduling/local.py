@@ -49,10 +49,8 @@ class LocalWorkers:
     def start(self, tasks: Sequence[Task]) -> None:
         """Gives the tasks to an idle worker, or to new ones."""
         num_ranks = tasks[0].num_ranks
-        if self._idle and num_ranks == 1:
-            team = self._idle.pop()
-        else:
-            team = self._new_team(num_ranks)
+        is_idle = self._idle and num_ranks == 1
+        team = self._idle.pop() if is_idle else self._new_team(num_ranks)
         self._busy.append(team)
         team.start(tasks)
 
