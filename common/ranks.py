@@ -1,7 +1,7 @@
 """The ranks of a run: processes that share its work, each of which holds the run's whole state.
 
-Without ranks, which is how nearly all runs are made, everything here is the identity. Every function
-but `number`, `count`, `is_first` and `share` is called by all ranks alike, in the same order.
+Without ranks, which is how nearly all runs are made, everything here is the identity. What sends
+anything is called by all ranks alike, in the same order.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _BUCKET = 2**25
 def join(rank: int, num_ranks: int, meeting_point: Path, device: torch.device) -> None:
     """Makes this process one of the ranks; returns when all are there.
 
+    It leaves those of an earlier run, which have ended well: others are not asked to meet again.
+
     Args:
         rank: the process's own, counted from 0.
         num_ranks: how many there are.
@@ -32,6 +34,8 @@ def join(rank: int, num_ranks: int, meeting_point: Path, device: torch.device) -
         device: where the rank computes.
     """
     on_gpu = device.type == "cuda"
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
     if on_gpu:
         torch.cuda.set_device(device)
     distributed.init_process_group(
@@ -62,6 +66,11 @@ def share(size: int) -> slice:
     """Part of ``size`` things in their order that is this rank's; parts differ by at most one."""
     rank, ranks = number(), count()
     return slice(rank * size // ranks, (rank + 1) * size // ranks)
+
+
+def dealt(items: Sequence[T]) -> Sequence[T]:
+    """Those of the things that are this rank's where they are dealt out one by one."""
+    return items[number() :: count()]
 
 
 def gathered(own: Sequence[T]) -> list[T]:

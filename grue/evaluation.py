@@ -91,7 +91,7 @@ class Evaluator:
         found = [""] * len(prompts)
         batches = list(by_length([len(prompt) for prompt in prompts], self.batch_size))
         own: list[tuple[int, str]] = []
-        for rows in batches[ranks.share(len(batches))]:
+        for rows in ranks.dealt(batches):
             index = [inputs.index[row] for row in rows]
             tokens = self.policy.outputs(
                 [prompts[row] for row in rows], settings, inputs=index, seed=self.seed

@@ -72,7 +72,7 @@ def reference_outputs(
     outputs = [""] * len(chosen)
     batches = list(by_length([len(ids) for ids in encoded], config.batch_size))
     own: list[tuple[int, str]] = []
-    for rows in batches[ranks.share(len(batches))]:
+    for rows in ranks.dealt(batches):
         draws = uniforms(seed, rows, 1, most, stream=[_OF_NORMALIZATION])
         samples = policy.sample([encoded[row] for row in rows], draws, settings)
         texts = policy.decode([found[0] for found in samples])

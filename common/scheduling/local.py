@@ -49,8 +49,9 @@ class LocalWorkers:
     def start(self, tasks: Sequence[Task]) -> None:
         """Gives the tasks to an idle worker, or to new ones."""
         num_ranks = tasks[0].num_ranks
-        is_idle = self._idle and num_ranks == 1
-        team = self._idle.pop() if is_idle else self._new_team(num_ranks)
+        fitting = [team for team in self._idle if len(team.workers) == num_ranks]
+        team = fitting[-1] if fitting else self._new_team(num_ranks)
+        self._idle = [other for other in self._idle if other is not team]
         self._busy.append(team)
         team.start(tasks)
 
@@ -92,15 +93,15 @@ class LocalWorkers:
         return ()
 
     def _release(self, team: Team) -> Sequence[Task]:
-        """Makes the team idle, or replaces it: ranks, and where a GPU may be left unusable."""
-        tasks, failed = team.tasks, team.failed_by_itself()
-        if not team.is_reusable and failed:
+        """Makes the team idle, or replaces it where ranks or a GPU may be left unusable."""
+        tasks, failed, several = team.tasks, team.failed_by_itself(), len(team.workers) > 1
+        if several and failed:
             lost = team.lost()
             if lost is not None:
                 return self._bury(team, lost)
         self._busy.remove(team)
         team.tasks = ()
-        if not team.is_reusable or (failed and team.gpu_ids):
+        if failed and (several or team.gpu_ids):
             self._discard(team)
         else:
             self._idle.append(team)

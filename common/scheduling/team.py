@@ -21,7 +21,7 @@ _MOMENT = 0.5
 
 
 class Team:
-    """Workers, one per rank. A single one is reused from run to run; ranks end with their run."""
+    """Workers, one per rank, which are used for run after run as long as none fails."""
 
     def __init__(self, num_ranks: int, gpu_ids: Sequence[int], threads: int) -> None:
         """``gpu_ids`` are the slot's, of which each rank gets one; none for the CPU."""
@@ -31,6 +31,7 @@ class Team:
         self.workers = [
             WorkerProcess(gpu_ids[rank] if gpu_ids else None, threads) for rank in range(num_ranks)
         ]
+        self._num_started = 0
         self._failure: tuple[float, str, dict[str, Any]] | None = None
         self._meeting = tempfile.TemporaryDirectory(prefix="ranks-") if num_ranks > 1 else None
 
@@ -39,31 +40,31 @@ class Team:
         """The worker that writes the run's folder and speaks for all."""
         return self.workers[0]
 
-    @property
-    def is_reusable(self) -> bool:
-        """Whether it can make another run when it has made one."""
-        return len(self.workers) == 1
-
     def start(self, tasks: Sequence[Task]) -> None:
         """Has each worker make its part of the tasks."""
         self.tasks = tasks
+        self._num_started += 1
         for rank, worker in enumerate(self.workers):
             worker.give([self._part(task, rank) for task in tasks])
 
     def _part(self, task: Task, rank: int) -> Task:
         """The task for one rank, which, if it has a GPU, sees this one alone."""
         if self._meeting is not None:
-            point = str(Path(self._meeting.name) / "point")
             own = task.device_ids[rank : rank + 1]
-            task = replace(task, rank=rank, meeting_point=point, device_ids=own)
+            task = replace(task, rank=rank, meeting_point=self._meeting_point(), device_ids=own)
         if self.gpu_ids:
             ids = list(self.gpu_ids[: len(self.workers)])
             task = replace(task, config={**task.config, "gpu_ids": ids}, device_ids=(0,))
         return task
 
+    def _meeting_point(self) -> str:
+        """A file for the ranks of the run under way."""
+        assert self._meeting is not None
+        return str(Path(self._meeting.name) / str(self._num_started))
+
     def note_failure(self, worker: WorkerProcess, message: dict[str, Any]) -> None:
         """A rank has failed, so that the others wait for it in vain: they end soon."""
-        if self._failure is None:
+        if self._failure is None and message["meeting_point"] == self._meeting_point():
             self._failure = time.monotonic() + _GRACE, self._called(worker), message
 
     @property

@@ -2,9 +2,9 @@
 
 It answers on standard output with one JSON object a line: ``{"progress": [done, total]}``,
 ``{"warning": text}`` and ``{"ended": names}``, and, of a rank that is not its run's first,
-``{"failed": reason, "traceback": lines}``. What runs print goes to their ``log.txt``; to the
-first one's where several share a line. When standard input ends, the parent is gone; the worker
-then ends at once, so that nobody else finds it writing.
+``{"failed": reason, "traceback": lines, "meeting_point": path}``. What runs print goes to their
+``log.txt``; to the first one's where several share a line. When standard input ends, the parent is
+gone; the worker then ends at once, so that nobody else finds it writing.
 """
 
 from __future__ import annotations
@@ -91,10 +91,14 @@ def _take_part(task: Task, parent: _Parent) -> None:
     except Interrupted:
         pass  # the first rank says so
     except UserError as error:
-        parent.say({"failed": str(error), "traceback": None})
+        parent.say(_failure(task, str(error)))
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        parent.say({"failed": reason, "traceback": end_of_traceback(error)})
+        parent.say(_failure(task, reason, end_of_traceback(error)))
+
+
+def _failure(task: Task, reason: str, traceback: str | None = None) -> dict[str, Any]:
+    return {"failed": reason, "traceback": traceback, "meeting_point": task.meeting_point}
 
 
 def main() -> None:

@@ -45,6 +45,7 @@ class OwnPart:
     shifted: bool
 
     def __call__(self, rows: Sequence[Any]) -> Batch:
+        """The part, as `collate` makes it, with the numbers of items."""
         whole = self._items(rows)
         mine = list(rows[ranks.share(len(rows))])
         own = self._items(mine) if mine else 0
@@ -57,7 +58,7 @@ class OwnPart:
 
 
 def part_of_loss(mean: Tensor, own: int, whole: int, num_items: Tensor | int | None) -> Tensor:
-    """This rank's part of a batch's loss.
+    """The part of a batch's loss that is this rank's.
 
     Args:
         mean: over the rank's own items.
