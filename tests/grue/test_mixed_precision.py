@@ -122,7 +122,7 @@ def test_a_stopped_run_in_float16_ends_with_equal_results(
         args = {"marker": str(workplace.path / name), "signal": "SIGINT", "calls": 3}
         metrics = [{"id": SIGNALLING, "args": args}]
         runs.append(reinforcement(model, "ppo", experiment_name=name,
-                                  alg__policy__mixed_precision="fp16",
+                                  alg__policy__mixed_precision="fp16", alg__args__ent_coef=1000.0,
                                   train_evaluation__metrics=metrics))  # fmt: skip
     (workplace.path / "whole").touch()  # this one is never stopped
     plan = write(workplace, *runs)
@@ -131,6 +131,10 @@ def test_a_stopped_run_in_float16_ends_with_equal_results(
     stopped, whole = workplace.folders()
     assert stopped.read_status()["attempt"] == 2
     assert without_seconds(stopped) == without_seconds(whole)
+    rows = [row for row in without_seconds(whole) if "mixed_precision/loss_scale" in row]
+    assert rows[0]["mixed_precision/skipped_steps"] > 0
+    assert rows[-1]["mixed_precision/loss_scale"] < 2**16
+    assert rows[-1]["mixed_precision/skipped_steps"] == 0
 
 
 @pytest.mark.parametrize("half", HALF)

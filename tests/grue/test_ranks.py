@@ -12,7 +12,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
 
+from common import ranks
 from common.run_folder import RunFolder, read_json_lines
+from grue.algorithms.reinforce import Reinforce
 from tests.conftest import Workplace, without_seconds
 from tests.grue.conftest import encoder_decoder, save_model, write
 from tests.grue.parts import ONE_RANK
@@ -161,6 +163,45 @@ def test_an_error_of_one_process_fails_the_run(workplace: Workplace, model: Path
     failed = read_json_lines(folder.path / "failed_rollout.jsonl")
     assert len(failed) == 8 * 4
     assert not psutil.Process().children()
+
+
+class FailsOnOne(Reinforce):
+    """Raises on the second rank, for which the others wait."""
+
+    def update(self, *args: Any) -> dict[str, float]:
+        if ranks.number() == 1:
+            raise ZeroDivisionError("as the plan says")
+        return super().update(*args)
+
+
+class Alone(Reinforce):
+    shares_work = False
+
+
+def custom(model: Path, name: str) -> dict[str, Any]:
+    return reinforcement(model, "reinforce", **SHORT) | {
+        "alg.id": f"custom:tests.grue.test_ranks:{name}"
+    }
+
+
+def test_an_error_that_the_others_cannot_know_of_fails_the_run_too(
+    workplace: Workplace, model: Path
+) -> None:
+    plan = write(workplace, custom(model, "FailsOnOne"), gpus_per_run=2)
+    assert workplace.run_plan(plan).status == 1
+    status = workplace.folders()[0].read_status()
+    assert status["status"] == "failed"
+    assert status["reason"] == "rank 1: ZeroDivisionError: as the plan says"
+    assert "raise ZeroDivisionError" in status["traceback"]
+    assert not psutil.Process().children()
+
+
+def test_an_algorithm_that_does_not_share_its_work_is_refused(
+    workplace: Workplace, model: Path
+) -> None:
+    outcome = workplace.run_plan(write(workplace, custom(model, "Alone"), gpus_per_run=2))
+    assert outcome.status == 2
+    assert "runs in one process; leave it out of this run's configuration" in outcome.err
 
 
 @pytest.mark.parametrize(
