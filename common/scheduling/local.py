@@ -48,17 +48,16 @@ class LocalWorkers:
 
     def start(self, tasks: Sequence[Task]) -> None:
         """Gives the tasks to an idle worker, or to new ones."""
-        num_ranks = tasks[0].num_ranks
-        fitting = [team for team in self._idle if len(team.workers) == num_ranks]
-        team = fitting[-1] if fitting else self._new_team(num_ranks)
+        fitting = [team for team in self._idle if team.fits(tasks[0])]
+        team = fitting[-1] if fitting else self._new_team(tasks[0])
         self._idle = [other for other in self._idle if other is not team]
         self._busy.append(team)
         team.start(tasks)
 
-    def _new_team(self, num_ranks: int) -> Team:
+    def _new_team(self, task: Task) -> Team:
         if not self._empty:
             self._discard(self._idle.pop())
-        team = Team(num_ranks, self._empty.pop(0), self._threads)
+        team = Team(task, self._empty.pop(0), self._threads)
         for worker in team.workers:
             self._selector.register(worker.output, selectors.EVENT_READ, (team, worker))
         return team
@@ -122,7 +121,7 @@ class LocalWorkers:
         for worker in team.workers:
             self._selector.unregister(worker.output)
         team.close()
-        self._empty.append(team.gpu_ids)
+        self._empty.append(team.gpus_of_slot)
 
     def request_stop(self) -> None:
         """Asks every busy worker to checkpoint and end its runs."""

@@ -23,17 +23,29 @@ _MOMENT = 0.5
 class Team:
     """Workers, one per rank, which are used for run after run as long as none fails."""
 
-    def __init__(self, num_ranks: int, gpu_ids: Sequence[int], threads: int) -> None:
-        """``gpu_ids`` are the slot's, of which each rank gets one; none for the CPU."""
-        self.gpu_ids = gpu_ids
+    def __init__(self, task: Task, gpus_of_slot: Sequence[int], threads: int) -> None:
+        """For the task and those like it.
+
+        Each rank sees one GPU, of the slot's, or of those that a run with several ranks names.
+        """
+        num_ranks = task.num_ranks
+        self.gpus_of_slot = gpus_of_slot
+        self.gpu_ids = gpus_of_slot or _gpus_of_ranks(task)
         self.tasks: Sequence[Task] = ()
         self.is_closed = False
         self.workers = [
-            WorkerProcess(gpu_ids[rank] if gpu_ids else None, threads) for rank in range(num_ranks)
+            WorkerProcess(self.gpu_ids[rank] if self.gpu_ids else None, threads)
+            for rank in range(num_ranks)
         ]
         self._num_started = 0
         self._failure: tuple[float, str, dict[str, Any]] | None = None
         self._meeting = tempfile.TemporaryDirectory(prefix="ranks-") if num_ranks > 1 else None
+
+    def fits(self, task: Task) -> bool:
+        """Whether its processes are what the task needs."""
+        if len(self.workers) != task.num_ranks:
+            return False
+        return bool(self.gpus_of_slot) or self.gpu_ids == _gpus_of_ranks(task)
 
     @property
     def first(self) -> WorkerProcess:
@@ -50,8 +62,7 @@ class Team:
     def _part(self, task: Task, rank: int) -> Task:
         """The task for one rank, which, if it has a GPU, sees this one alone."""
         if self._meeting is not None:
-            own = task.device_ids[rank : rank + 1]
-            task = replace(task, rank=rank, meeting_point=self._meeting_point(), device_ids=own)
+            task = replace(task, rank=rank, meeting_point=self._meeting_point())
         if self.gpu_ids:
             ids = list(self.gpu_ids[: len(self.workers)])
             task = replace(task, config={**task.config, "gpu_ids": ids}, device_ids=(0,))
@@ -118,6 +129,11 @@ class Team:
             worker.close()
         if self._meeting is not None:
             self._meeting.cleanup()
+
+
+def _gpus_of_ranks(task: Task) -> Sequence[int]:
+    """Those that a run with several ranks names itself."""
+    return task.device_ids if task.num_ranks > 1 else ()
 
 
 def gpus_of_slots(slots: int, gpu_ids: Sequence[int], most_ranks: int) -> list[Sequence[int]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from common import ranks
-from common.scheduling.team import gpus_of_slots
+from common.scheduling.task import Task
+from common.scheduling.team import Team, gpus_of_slots
 from tests.common.plans import toy
 from tests.conftest import TOY, Workplace
 
@@ -51,6 +53,40 @@ def test_every_slot_has_its_own_gpus() -> None:
     assert gpus_of_slots(2, [4, 5, 6, 7, 8], 2) == [[4, 5], [6, 7]]
     assert gpus_of_slots(3, [4, 5], 1) == [[4], [5], [4]]
     assert gpus_of_slots(2, (), 2) == [(), ()]
+
+
+@pytest.mark.parametrize(
+    ("named", "of_slot", "seen"), [((3, 5), (), [3, 5]), ((0,), (6, 7), [6, 7]), ((), (), None)]
+)
+def test_every_rank_sees_one_gpu(
+    monkeypatch: pytest.MonkeyPatch, named: tuple[int, ...], of_slot: tuple[int, ...],
+    seen: list[int] | None,
+) -> None:  # fmt: skip
+    given: list[tuple[int | None, Task]] = []
+
+    class Worker:
+        def __init__(self, gpu_id: int | None, threads: int) -> None:
+            self.gpu_id = gpu_id
+
+        def give(self, tasks: list[Task]) -> None:
+            given.append((self.gpu_id, tasks[0]))
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr("common.scheduling.team.WorkerProcess", Worker)
+    task = Task("run", "", "", "", None, "", {"gpu_ids": list(named)}, "step", 1, named,
+                num_ranks=2)  # fmt: skip
+    team = Team(task, of_slot, 1)
+    team.start([task])
+    assert [gpu for gpu, _ in given] == (seen or [None, None])
+    for rank, (_, part) in enumerate(given):
+        assert part.rank == rank
+        assert part.config["gpu_ids"] == (seen or [])
+        assert part.device_ids == ((0,) if seen else ())
+    assert team.fits(task)
+    assert not team.fits(replace(task, num_ranks=1))
+    team.close()
 
 
 def test_parts_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
