@@ -21,6 +21,9 @@ def problems_of_rollouts(alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Prob
     """Minibatches that do not come out even, ends of outputs that contradict each other."""
     if isinstance(alg, HumanPreferencesPpoAlg):
         yield from _of_minibatches(alg, env)
+    if env.n_envs * alg.outputs_per_env % alg.samples_per_input:
+        yield Problem(f"must be a multiple of 'alg.args.num_samples_per_input' = "
+                      f"{alg.samples_per_input}", "env.n_envs", env.n_envs)  # fmt: skip
     adaptive = alg.kl_div.adaptive_kl
     if adaptive is not None and _LARGEST_MOVE * env.n_envs >= adaptive.horizon:
         least = int(_LARGEST_MOVE * env.n_envs) + 1

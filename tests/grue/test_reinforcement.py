@@ -134,6 +134,24 @@ def test_all_that_happened_is_in_the_metrics(workplace: Workplace, model: Path) 
         assert 0 <= row["update_share/kl_and_entropy"] <= 1
 
 
+def test_rewards_of_an_input_deviate_where_it_has_several_outputs(
+    workplace: Workplace, model: Path
+) -> None:
+    keys = {"train_evaluation__n_iters": 1, "env__n_envs": 8, "alg__args__n_steps": 1,
+            "alg__args__batch_size": 8}  # fmt: skip
+    runs = [
+        reinforcement(model, "ppo", experiment_name=f"of_{count}",
+                      alg__args__num_samples_per_input=count, **keys)
+        for count in (1, 4)
+    ]  # fmt: skip
+    assert workplace.run_plan(write(workplace, *runs)).status == 0
+    found = {folder.path.name[:4]: rows_of(folder)[1] for folder in workplace.folders()}
+    assert "reward_std/per_input_mean" not in found["of_1"]
+    assert found["of_4"]["reward_std/per_input_mean"] > 0
+    drawn = found["of_4"]["rollout_info/num_tokens"] / found["of_4"]["rollout_info/ep_lens"]
+    assert round(drawn) == 8, "n_envs are outputs, not inputs"
+
+
 @pytest.mark.parametrize(
     ("algorithm", "signal"), [("ppo", "SIGINT"), ("ppo", "SIGKILL"), ("nlpo", "SIGINT")]
 )
