@@ -17,7 +17,6 @@ from grue.generation_config import GenerationConfig
 from grue.model_config import ModelName, ModelOptions, ModelType, unnamed
 from grue.policy_config import AnyPolicy, MaskablePolicyArgs
 
-
 _TRAINER_BATCH = 8
 """Examples in a batch of the Trainer where nothing is said."""
 
