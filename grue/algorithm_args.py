@@ -27,8 +27,11 @@ class ActorCriticArgs(Config):
     """Weight of the entropy bonus."""
     vf_coef: NonNegativeFloat = 0.5
     """Weight of the critic's loss."""
-    max_grad_norm: PositiveFloat = 0.5
-    """Gradients of policy and critic are clipped to this joint norm."""
+    max_grad_norm: PositiveFloat | None = 0.5
+    """Gradients of policy and critic are clipped to this joint norm; None for no limit."""
+    learning_rate_schedule: Literal["constant", "linear"] = "constant"
+    """Whether the step size falls to zero over the iterations: in the i-th of n, from 0, it is
+    ``learning_rate`` times 1 - i / n."""
     verbose: int = 0
     """Accepted for published files."""
     enforce_token_entropy_reg_estimate: bool = False
@@ -63,6 +66,39 @@ class PpoArgs(ActorCriticArgs):
 
 class NlpoArgs(PpoArgs):
     """PPO from a masked vocabulary (arXiv 2210.01241)."""
+
+
+class HumanPreferencesPpoArgs(ActorCriticArgs):
+    """PPO as in "Fine-Tuning Language Models from Human Preferences" (arXiv 1909.08593).
+
+    A rollout is one output for each of ``env.n_envs`` inputs.
+    """
+
+    learning_rate: PositiveFloat = 5e-6
+    """Step size."""
+    learning_rate_schedule: Literal["constant", "linear"] = "linear"
+    """Whether the step size falls to zero over the iterations: in the i-th of n, from 0, it is
+    ``learning_rate`` times 1 - i / n."""
+    gamma: Fraction = 1.0
+    """Discount per token."""
+    vf_coef: NonNegativeFloat = 0.1
+    """Weight of the critic's loss."""
+    max_grad_norm: PositiveFloat | None = None
+    """Gradients of policy and critic are clipped to this joint norm; None for no limit."""
+    n_epochs: PositiveInt = 4
+    """Passes over a rollout; ``noptepochs`` in the published code."""
+    nminibatches: PositiveInt = 4
+    """Minibatches of equal size in a pass, each with a step."""
+    gradient_accumulation_steps: PositiveInt = 1
+    """Parts of a minibatch that are computed one after the other, to save memory; each is whitened
+    by itself."""
+    clip_range: PositiveFloat = 0.2
+    """Probability ratios count up to this distance from 1."""
+    clip_range_vf: PositiveFloat = 0.2
+    """Values count up to this distance from the old ones, where that makes their error larger."""
+    whiten_rewards: bool = True
+    """Whether the rewards of a minibatch's tokens, KL penalties included, are brought to standard
+    deviation 1, their mean kept, before advantages are computed."""
 
 
 class A2cArgs(ActorCriticArgs):

@@ -9,9 +9,16 @@ from pydantic import Discriminator, Field, SerializeAsAny, Strict, Tag
 
 from common.config import Config
 from common.errors import Problem
-from common.fit_config import NonNegativeFloat, PositiveFloat
+from common.fit_config import NonNegativeFloat, PositiveFloat, PositiveInt
 from grue import algorithms
-from grue.algorithm_args import A2cArgs, NlpoArgs, PpoArgs, ReinforceArgs, TrpoArgs
+from grue.algorithm_args import (
+    A2cArgs,
+    HumanPreferencesPpoArgs,
+    NlpoArgs,
+    PpoArgs,
+    ReinforceArgs,
+    TrpoArgs,
+)
 from grue.custom_part import OrCustom
 from grue.generation_config import GenerationConfig
 from grue.model_config import ModelName, ModelOptions, ModelType, unnamed
@@ -53,6 +60,19 @@ class SupervisedAlg(Config):
             yield from of_generation(self.generation_kwargs, self.model_type, "generation_kwargs")
 
 
+class AdaptiveKlConfig(Config):
+    """How the coefficient follows the KL of whole outputs (arXiv 1909.08593).
+
+    After each rollout it is multiplied by 1 + e n / horizon with n outputs and
+    e = KL / target - 1, at least -0.2 and at most 0.2.
+    """
+
+    target: PositiveFloat
+    """Mean KL of an output, the sum over its tokens, in nats."""
+    horizon: PositiveInt = 10_000
+    """The larger, the slower the coefficient moves."""
+
+
 class KlDivConfig(Config):
     """The penalty for leaving the initial model, per token of an output."""
 
@@ -66,8 +86,17 @@ class KlDivConfig(Config):
     over the vocabulary, instead of its estimate by the token drawn."""
     target_kl: PositiveFloat | None = None
     """KL per token, in nats, that the coefficient is adapted to; None keeps it constant."""
+    adaptive_kl: AdaptiveKlConfig | None = None
+    """Adapts the coefficient to the KL of whole outputs instead; None for ``target_kl``."""
     norm_reward: bool = False
     """Whether the total rewards of a rollout are standardised."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Two targets."""
+        yield from super().problems()
+        if self.target_kl is not None and self.adaptive_kl is not None:
+            yield Problem("stands beside 'adaptive_kl'; give one of them", "target_kl",
+                          self.target_kl)  # fmt: skip
 
 
 Compatibility = Literal[
@@ -102,6 +131,7 @@ class ReinforcementAlg(Config):
         """A model that is not named, a mask without its size, generation that cannot be."""
         yield from super().problems()
         args = self.policy.args
+        yield from (problem.below("kl_div") for problem in self.kl_div.problems())
         yield from unnamed(args.model_name, "policy.args.model_name", below="alg.")
         yield from (problem.below("policy") for problem in self.policy.problems())
         yield from (problem.below("policy.args") for problem in args.problems())
@@ -114,6 +144,11 @@ class ReinforcementAlg(Config):
             kind = "needs a policy with a mask" if self.masks else "has no use for a mask"
             yield Problem(f"'{self.id}' {kind}; {fix}",  # type: ignore[attr-defined]
                           "policy.id", self.policy.id)  # fmt: skip
+        for name in ("query_prefix", "query_suffix"):
+            if getattr(args, name) and self.model_type == "seq2seq":
+                yield Problem("is for causal models; an encoder reads the task's 'prompt_prefix' "
+                              "and 'prompt_suffix'", f"policy.args.{name}",
+                              getattr(args, name))  # fmt: skip
         key = "policy.args.generation_kwargs"
         yield from of_generation(args.generation_kwargs, self.model_type, key)
 
@@ -156,6 +191,27 @@ class NlpoAlg(PpoAlg):
     """Which algorithm."""
     args: NlpoArgs = Field(default_factory=NlpoArgs)
     """Its settings."""
+
+
+class HumanPreferencesPpoAlg(ReinforcementAlg):
+    """PPO as in "Fine-Tuning Language Models from Human Preferences"."""
+
+    id: Literal["ppo_human_preferences"]
+    """Which algorithm."""
+    args: HumanPreferencesPpoArgs = Field(default_factory=HumanPreferencesPpoArgs)
+    """Its settings."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Forms of the penalty that it does not have."""
+        yield from super().problems()
+        for key, value, usual, fix in (
+            ("placement", self.kl_div.placement, "reward", "set it to 'reward'"),
+            ("analytic_kl_reward", self.kl_div.analytic_kl_reward, False, "drop it"),
+            ("norm_reward", self.kl_div.norm_reward, False, "use 'alg.args.whiten_rewards'"),
+        ):
+            if value != usual:
+                yield Problem(f"'{self.id}' has the KL of the tokens drawn in the rewards that it "
+                              f"whitens; {fix}", f"kl_div.{key}", value)  # fmt: skip
 
 
 class A2cAlg(ReinforcementAlg):
@@ -231,6 +287,7 @@ AnyAlg = Annotated[
     Annotated[SupervisedAlg, Tag("supervised")]
     | Annotated[PpoAlg, Tag("ppo")]
     | Annotated[NlpoAlg, Tag("nlpo")]
+    | Annotated[HumanPreferencesPpoAlg, Tag("ppo_human_preferences")]
     | Annotated[A2cAlg, Tag("a2c")]
     | Annotated[TrpoAlg, Tag("trpo")]
     | Annotated[ReinforceAlg, Tag("reinforce")],

@@ -36,6 +36,7 @@ from grue.model_config import (
     unnamed,
 )
 from grue.part_config import MetricConfig, RewardConfig, TaskConfig
+from grue.rollout_problems import problems_of_rollouts
 from grue.tasks.task import Split
 
 Metrics = Annotated[tuple[MetricConfig, ...], Strict(False)]
@@ -113,6 +114,9 @@ class EnvArgs(Config):
     """Where long prompts are cut."""
     context_start_token: int | None = None
     """First token of an encoder-decoder model's output: 0 for T5, 2 for BART."""
+    penalty_reward_value: float | None = None
+    """Reward of an output without ``truncate_token`` where it counts, in place of its own; None
+    leaves it its own."""
     priority_scale: NonNegativeFloat = 0.0
     """Exponent of the weights by which inputs are drawn; 0 draws all alike."""
 
@@ -244,6 +248,7 @@ class FinetuneConfig(TrackedConfig):
         alg, env = self.alg, self.env
         if env is None or isinstance(alg, SupervisedAlg):
             return
+        yield from problems_of_rollouts(alg, env)
         # A published file gives TRPO's critic more than there is, which means all of it.
         if isinstance(alg, PpoAlg) and alg.args.batch_size > alg.args.n_steps * env.n_envs:
             yield Problem(f"is more than the rollout has: n_steps x env.n_envs = "

@@ -87,7 +87,7 @@ class Evaluator:
         """One output per input, in their order; see `evaluate`. Ranks share the batches."""
         most = self.policy.lengths(settings).most
         limit = self.policy.prompt_limit(max_length, most)
-        prompts = self.policy.encode(inputs.prompts(), limit, side)
+        prompts = self.policy.encode_samples(inputs.samples, limit, side)
         found = [""] * len(prompts)
         batches = list(by_length([len(prompt) for prompt in prompts], self.batch_size))
         own: list[tuple[int, str]] = []
@@ -96,9 +96,9 @@ class Evaluator:
             tokens = self.policy.outputs(
                 [prompts[row] for row in rows], settings, inputs=index, seed=self.seed
             )
-            own += zip(rows, self.policy.decode(tokens), strict=True)
+            own += zip(rows, self.policy.judged(tokens, settings), strict=True)
         for row, text in ranks.gathered(own):
-            found[row] = settings.processed(text)
+            found[row] = text
         return found
 
     def _show(

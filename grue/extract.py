@@ -64,7 +64,7 @@ class Extraction:
         most = self.policy.lengths(settings).most
         limit = self.policy.prompt_limit(self.config.tokenizer.max_length, most)
         side = self.config.tokenizer.truncation_side
-        prompts = self.policy.encode(self.inputs.prompts(), limit, side)
+        prompts = self.policy.encode_samples(self.inputs.samples, limit, side)
         lengths = [len(prompt) for prompt in prompts]
         batches = list(by_length(lengths, evaluation.eval_batch_size))
 
@@ -104,13 +104,10 @@ class Extraction:
                 "index": np.repeat(index, num_samples),
                 "sample_id": list(range(num_samples)) * len(rows),
                 "prompt": [sample.prompt for sample in samples],
-                "output": [self._processed(text) for text in self.policy.decode(tokens)],
+                "output": self.policy.judged(tokens, settings),
                 "num_tokens": [len(output) for output in tokens],
             }
         )
-
-    def _processed(self, text: str) -> str:
-        return self.config.alg.generation_kwargs.processed(text)
 
     def _scored(self, part: pd.DataFrame, rows: Sequence[int]) -> pd.DataFrame:
         """The samples of a batch with one column per metric."""

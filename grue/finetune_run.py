@@ -106,5 +106,6 @@ def load_policy(config: FinetuneConfig, context: Context, model_name: str) -> Po
     policy: Policy = policy_class(model, tokenizer, run_device(context.gpu_ids))
     if not isinstance(alg, SupervisedAlg):
         policy.args = alg.policy.args
+        policy.prefix, policy.suffix = policy.args.query_prefix, policy.args.query_suffix
         policy.mixed_precision = alg.policy.mixed_precision
     return policy

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from common.config import Config
+from common.config import Config, OptionalText
 from common.errors import Problem
 from common.fit_config import NonNegativeInt, PositiveFloat, PositiveInt
 from grue.post_processing import three_sentences
@@ -43,6 +43,14 @@ class GenerationConfig(Config):
     max_length: PositiveInt = 20
     """Length, with the decoder's start token, at which encoder-decoder models stop where
     ``max_new_tokens`` is not given."""
+    ignore_eos: bool = False
+    """Whether every output has the greatest length: end-of-sequence is a token like others."""
+    truncate_token: NonNegativeInt | OptionalText = None
+    """Token, as id or text, at which an output ends for rewards and metrics: at the first at an
+    index of ``truncate_after`` or more. What follows is generated and trained on, but not judged.
+    None for no such end."""
+    truncate_after: NonNegativeInt = 0
+    """Index, from 0, from which ``truncate_token`` counts."""
     post_processing_fn: PostProcessing | None = None
     """What is done to generated text before it is scored."""
 
@@ -50,6 +58,12 @@ class GenerationConfig(Config):
         """Lengths that contradict each other."""
         yield from super().problems()
         longest = self.max_new_tokens or self.max_length
+        if self.truncate_token is not None and self.truncate_after >= longest:
+            yield Problem(f"no token of the longest output ({longest}) has this index; lower it",
+                          "truncate_after", self.truncate_after)  # fmt: skip
+        if self.truncate_token is None and self.truncate_after:
+            yield Problem("says where 'truncate_token' counts; give that too", "truncate_after",
+                          self.truncate_after)  # fmt: skip
         if self.min_length > longest:
             yield Problem(f"is more than the longest output ({longest})", "min_length",
                           self.min_length)  # fmt: skip

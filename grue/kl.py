@@ -41,19 +41,22 @@ class KlController:
     """The coefficient of the KL penalty: fixed, or adapted to a target (Ziegler et al. 2019)."""
 
     def __init__(self, coefficient: float, target: float | None = None) -> None:
-        """``coefficient`` in reward per nat; ``target`` in nats per token, None to keep it."""
+        """``coefficient`` in reward per nat; ``target`` in nats, None to keep it."""
         self.coefficient = coefficient
         self.target = target
 
-    def update(self, measured: float) -> None:
-        """Moves the coefficient by at most 2 % towards the target.
+    def update(self, measured: float, gain: float = _GAIN) -> None:
+        """Moves the coefficient towards the target, by at most a fifth of ``gain``.
 
-        beta <- beta (1 + 0.1 e) with e = clip((measured - target) / target, -0.2, 0.2).
+        beta <- beta (1 + gain e) with e = clip((measured - target) / target, -0.2, 0.2). The
+        published code of arXiv 1909.08593 has n / horizon for ``gain``, with n the outputs that
+        were measured and the mean KL of a whole output for ``measured``; by default it is that of
+        RL4LMs, with the mean KL of a token.
         """
         if self.target is None:
             return
         error = (measured - self.target) / self.target
-        self.coefficient *= 1 + _GAIN * max(-_LARGEST_ERROR, min(_LARGEST_ERROR, error))
+        self.coefficient *= 1 + gain * max(-_LARGEST_ERROR, min(_LARGEST_ERROR, error))
 
     def state_dict(self) -> dict[str, float]:
         """What `load_state_dict` reads."""

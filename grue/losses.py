@@ -51,6 +51,36 @@ def value_loss(
     return (returns - values).square().mean()
 
 
+def pessimistic_value_loss(
+    values: Tensor, returns: Tensor, old_values: Tensor, clip_range: float
+) -> tuple[Tensor, Tensor]:
+    """1/2 mean(max((V - R)^2, (V_clip - R)^2)) of the critic (Ziegler et al. 2019).
+
+    V_clip moves from the old value by at most ``clip_range``, so that moving further gains nothing.
+
+    Args:
+        values: [M] the critic's.
+        returns: [M] its targets.
+        old_values: [M] the critic's at the time of the rollout.
+        clip_range: in units of the reward.
+
+    Returns:
+        [] the loss, and [] the share of values whose clipped error is the larger one.
+    """
+    clipped = old_values + (values - old_values).clamp(-clip_range, clip_range)
+    errors, of_clipped = (values - returns).square(), (clipped - returns).square()
+    return torch.maximum(errors, of_clipped).mean() / 2, (of_clipped > errors).float().mean()
+
+
+def clipped_share(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_range: float
+) -> Tensor:
+    """[] share of tokens whose surrogate the clipping of `clipped_policy_loss` makes worse."""
+    ratio = (log_probs - old_log_probs).exp()
+    clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
+    return (advantages * clipped < advantages * ratio).float().mean()
+
+
 def entropy(logits: Tensor) -> Tensor:
     """[...] entropy in nats of the distribution of ``logits`` [..., V], which may be -inf.
 

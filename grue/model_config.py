@@ -18,6 +18,7 @@ ModelName = Annotated[str, INPUT_FILE_OR_ID]
 """Id on the hub, a folder in Hugging Face layout, or a reference such as ``"@sft.model"``."""
 ModelType = Literal["causal", "seq2seq"]
 Side = Literal["left", "right"]
+Optimizer = Literal["adamw", "adam_tensorflow"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 MixedPrecision = Literal["no", "bf16", "fp16"]
 

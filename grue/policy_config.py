@@ -13,7 +13,7 @@ from common.fit_config import NonNegativeFloat, PositiveFloat, PositiveInt
 from grue import policies
 from grue.custom_part import OrCustom
 from grue.generation_config import GenerationConfig
-from grue.model_config import ModelName, ModelType, Side, TrainedModelOptions
+from grue.model_config import ModelName, ModelType, Optimizer, Side, TrainedModelOptions
 
 CRITICS = ("copy", "shared")
 """Critics that need no model of their own name."""
@@ -28,12 +28,20 @@ class PolicyArgs(Config):
     """Accepted for published files: a run has one device."""
     optimizer_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the optimizer beside the learning rate."""
+    optimizer: Optimizer = "adamw"
+    """Adam as PyTorch has it, or as TensorFlow does, which adds ``eps`` before the second moment's
+    bias is corrected and so begins with smaller steps."""
     weight_decay: NonNegativeFloat = 1e-6
     """Weight decay of all weights but biases and layer norms."""
     prompt_truncation_side: Side = "left"
     """Where long prompts are cut in evaluations."""
     generation_kwargs: GenerationConfig = Field(default_factory=GenerationConfig)
     """How rollouts are generated."""
+    query_prefix: str = ""
+    """Text before each prompt that a causal policy reads and rewards and metrics do not; its tokens
+    are found by themselves, whatever the prompt begins with."""
+    query_suffix: str = ""
+    """Text behind each prompt, likewise, such as ``"\\n\\nTL;DR:"``."""
 
 
 class MaskablePolicyArgs(PolicyArgs):
@@ -68,6 +76,9 @@ class PolicyConfig(TrainedModelOptions):
     critic: Annotated[str, INPUT_FILE_OR_ID] = "copy"
     """The critic's trunk: ``copy`` for a second copy of the model, ``shared`` for a head on the
     policy itself, otherwise the folder or hub id of another model, for example a smaller one."""
+    critic_head: Literal["random", "zero"] = "random"
+    """How the critic's last layer begins: with random weights and without bias, or with weights and
+    bias of zero, so that all values are zero at first."""
     gradient_checkpointing: bool = False
     """Whether updates recompute activations instead of keeping them: less memory, more time."""
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,7 +100,7 @@ def choice_of(sample: Sample) -> Choice:
 
 
 def choices_of_rows(
-    rows: Sequence[Row], where: str, *, decode: Decode, scale: Scale | None = None
+    rows: Iterable[Row], where: str, *, decode: Decode, scale: Scale | None = None
 ) -> list[Choice]:
     """What the rows say, in their order.
 
@@ -186,6 +186,8 @@ def _text(value: Any, decode: Decode) -> str:
     if _is_messages(value):
         return " ".join(message["content"] for message in value)
     if isinstance(value, Sequence) and all(map(_is_whole, value)):
+        if any(token < 0 for token in value):
+            raise UserError(f"found the token id {min(value)}; ids are 0 or more")
         return decode(value)
     raise UserError(f"expected a text, a list of token ids or a list of messages, found {value!r}")
 

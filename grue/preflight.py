@@ -13,10 +13,12 @@ from common.nested import key_path
 from common.plan import Run
 from grue.algorithm_config import SupervisedAlg
 from grue.config import ExtractAlg, ExtractConfig, FinetuneConfig, TextConfig
+from grue.generation_config import GenerationConfig
 from grue.model_config import ModelType, TokenizerConfig
 from grue.part_config import MetricConfig, RewardConfig, TaskConfig
 from grue.policies.loading import has_weights, load_tokenizer
 from grue.policy_config import CRITICS
+from grue.truncation import token_id
 
 Question = tuple[Hashable, Callable[[], Iterator[Problem]]]
 """Something to look at, and a key by which it is looked at once for all runs."""
@@ -56,10 +58,13 @@ def check(runs: Sequence[Run]) -> list[Problem]:
 
 def _questions(config: TextConfig, elsewhere: set[str]) -> Iterator[Question]:
     """What to look at for one run; the files of the keys ``elsewhere`` are still to be made."""
-    if "datapool.args.path" not in elsewhere:
+    if not any(name.startswith("datapool.args.") for name in elsewhere):
         yield _of_part("task", config.datapool), lambda: _data(config.datapool)
     if "tokenizer.model_name" not in elsewhere:
         yield config.tokenizer, lambda: _tokenizer(config.tokenizer)
+        for key, token in _truncate_tokens(config):
+            asked = config.tokenizer, key, token
+            yield asked, lambda it=asked: _truncate_token(*it)
     for model in _models(config):
         if model.key not in elsewhere:
             yield model, lambda m=model: _model(m)
@@ -120,6 +125,35 @@ def _tokenizer(config: TokenizerConfig) -> Iterator[Problem]:
             load_tokenizer(config)
         except UserError as error:
             yield Problem(str(error))
+
+
+def _truncate_tokens(config: TextConfig) -> Iterator[tuple[str, int | str]]:
+    """The tokens at which outputs end for rewards and metrics, with their keys."""
+    settings: dict[str, GenerationConfig | None] = {}
+    if isinstance(config, ExtractConfig):
+        settings["alg.generation_kwargs"] = config.alg.generation_kwargs
+    elif isinstance(config, FinetuneConfig):
+        evaluation = config.train_evaluation.generation_kwargs
+        settings["train_evaluation.generation_kwargs"] = evaluation
+        if isinstance(config.alg, SupervisedAlg):
+            settings["alg.generation_kwargs"] = config.alg.generation_kwargs
+        else:
+            own = config.alg.policy.args.generation_kwargs
+            settings["alg.policy.args.generation_kwargs"] = own
+    for key, found in settings.items():
+        if found is not None and found.truncate_token is not None:
+            yield f"{key}.truncate_token", found.truncate_token
+
+
+def _truncate_token(config: TokenizerConfig, key: str, token: int | str) -> Iterator[Problem]:
+    """A token that a local tokenizer does not have."""
+    if Path(config.model_name).is_dir():
+        try:
+            token_id(load_tokenizer(config), token)
+        except UserError:
+            return  # which is told of the tokenizer itself
+        except ValueError as error:
+            yield Problem(str(error), key, token)
 
 
 def _model(model: _Model) -> Iterator[Problem]:

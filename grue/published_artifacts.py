@@ -17,7 +17,9 @@ ROLLOUTS = "rollout_info.jsonl"
 TRAINING = "training_info.jsonl"
 _SPLITS = ("train", "val", "test")
 _OF_ROLLOUTS = "rollout_info/"
-_NOT_OF_TRAINING = (_OF_ROLLOUTS, "reward_std/", *(f"{split}/" for split in _SPLITS))
+_NOT_OF_TRAINING = (
+    _OF_ROLLOUTS, "reward_std/", "objective/", "elapsed/", *(f"{split}/" for split in _SPLITS)
+)  # fmt: skip
 
 Row = Mapping[str, Any]
 

@@ -25,6 +25,7 @@ from grue.finetune_run import FinetuneRun, load_policy
 from grue.generation_config import GenerationConfig
 from grue.kl import KlController
 from grue.model_config import Side
+from grue.objective_statistics import elapsed
 from grue.policies.actor_critic import ActorCritic, make_critic
 from grue.policies.loading import load_model, recompute_activations
 from grue.policies.masking import Mask
@@ -54,7 +55,9 @@ class ReinforcementRun(FinetuneRun):
         algorithm_class = find(alg.id)
         self.actor_critic = self._make_actor_critic(with_critic=algorithm_class.needs_critic)
         self.algorithm: Algorithm[Any] = algorithm_class(self.actor_critic, alg)
-        self.controller = KlController(alg.kl_div.coeff, alg.kl_div.target_kl)
+        adaptive = alg.kl_div.adaptive_kl
+        target = alg.kl_div.target_kl if adaptive is None else adaptive.target
+        self.controller = KlController(alg.kl_div.coeff, target)
         self.rollouts = Rollouts(
             self.actor_critic,
             self.inputs["train"],
@@ -73,6 +76,7 @@ class ReinforcementRun(FinetuneRun):
                 self.policy,
                 options.critic,
                 seed=seed,
+                zero_head=options.critic_head == "zero",
                 load=lambda name: load_model(
                     name, self.alg.model_type, options, seed=seed, dropout=False
                 ),
@@ -99,24 +103,24 @@ class ReinforcementRun(FinetuneRun):
     def run(self) -> float | None:
         """Makes what is left of the run."""
         seed_everything(self.context.seed)
-        evaluation = self.config.train_evaluation
-        assert evaluation.n_iters and evaluation.eval_every, "checked with the keys"
+        evaluation, num_iterations = self.config.train_evaluation, self._num_iterations
+        assert evaluation.eval_every, "checked with the keys"
         self._restore()
         self.tracker.begin(self.iteration)
         try:
             if not self.tracker.has(0, "val/"):
                 self.tracker.add(0, 0.0, self.evaluate_everywhere("epoch_0"))
-            while self.iteration < evaluation.n_iters:
+            while self.iteration < num_iterations:
                 found = self._iterate()
                 done = self.iteration
-                is_last = done == evaluation.n_iters
+                is_last = done == num_iterations
                 if done % evaluation.eval_every == 0 and not is_last:
                     for split in evaluation.splits_on_the_way:
                         found |= self.evaluate(split, f"epoch_{done - 1}")
                 self.tracker.add(done, done, found)
-                self.context.progress(done, evaluation.n_iters)
+                self.context.progress(done, num_iterations)
                 self._save(due=is_last or done % evaluation.save_every == 0)
-            found = self.evaluate_everywhere(f"epoch_{evaluation.n_iters - 1}")
+            found = self.evaluate_everywhere(f"epoch_{num_iterations - 1}")
             self.tracker.add(self.iteration, self.iteration, found)
             return self.finish(found)
         finally:
@@ -133,16 +137,34 @@ class ReinforcementRun(FinetuneRun):
                 lines = (json.dumps(row) + "\n" for row in error.rows())
                 write_text(self.folder.path / FAILED_ROLLOUT, "".join(lines))
             raise
-        self.controller.update(found["rollout_info/kl_div_mean"])
+        self._adapt_coefficient(found, len(rollout))
+        self.algorithm.set_learning_rate(self.iteration / self._num_iterations)
         generator = torch.Generator().manual_seed(seed_of(self.context.seed, self.iteration))
         with self.actor_critic.updating():
             found |= self.algorithm.update(rollout, coefficient, generator)
         found |= self.algorithm.descent.report()
         self.iteration += 1
+        if self.algorithm.whole_outputs:
+            longest = self.rollouts.policy.lengths(self.rollouts.settings.generation).most
+            found |= elapsed(self.iteration, len(rollout), longest)
         log.info("iteration %d of %d: reward %.4f, KL %.4f", self.iteration,
-                 self.config.train_evaluation.n_iters, found["rollout_info/ep_rew"],
+                 self._num_iterations, found["rollout_info/ep_rew"],
                  found["rollout_info/kl_div_mean"])  # fmt: skip
         return found
+
+    def _adapt_coefficient(self, found: dict[str, float], num_outputs: int) -> None:
+        """Moves the coefficient by the KL of the rollout's tokens, or of its outputs."""
+        adaptive = self.alg.kl_div.adaptive_kl
+        if adaptive is None:
+            self.controller.update(found["rollout_info/kl_div_mean"])
+        else:
+            self.controller.update(found["objective/kl"], num_outputs / adaptive.horizon)
+
+    @property
+    def _num_iterations(self) -> int:
+        count = self.config.train_evaluation.n_iters
+        assert count, "checked with the keys"
+        return count
 
     @contextlib.contextmanager
     def _dropping_out(self) -> Iterator[None]:
@@ -177,7 +199,7 @@ class ReinforcementRun(FinetuneRun):
             }
             checkpoint.save_last(self.folder.checkpoints, state)
             self._saved_at = time.monotonic()
-        if stop and self.iteration < (self.config.train_evaluation.n_iters or 0):
+        if stop and self.iteration < self._num_iterations:
             raise Interrupted(f"stopped on request after iteration {self.iteration}")
 
     def _restore(self) -> None:
@@ -224,5 +246,6 @@ def rollout_settings(
         standardize_rewards=alg.kl_div.norm_reward,
         with_reward_stds=getattr(args, "advantage_regularization", "none") != "none",
         inputs_in_order=getattr(args, "inputs_in_order", False),
+        penalty_reward_value=env.args.penalty_reward_value,
         unfinished_reward_from=env.args.max_episode_length if cut else None,
     )

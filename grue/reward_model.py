@@ -22,6 +22,7 @@ from common.plan import Run
 from common.run_folder import write_json
 from common.seeding import seed_everything
 from grue import preflight, reward_stats
+from grue.config import DatapoolConfig
 from grue.inputs import load_inputs
 from grue.judges.classifier import Classifier
 from grue.judges.reward_model import FILE, RewardModel, RewardSpec
@@ -66,13 +67,22 @@ def _of_run(config: RewardModelConfig, elsewhere: set[str]) -> Iterator[Problem]
     if config.normalize is not None and "normalize.model_name" not in elsewhere:
         reference = config.normalize.model_name
         looks.append(lambda: check_weights(reference, "normalize.model_name"))
-    if config.datapool.args.get("path") and "datapool.args.path" not in elsewhere:
+    if _is_here(config.datapool, "datapool", elsewhere):
         looks.append(lambda: _examples(config, "train", seed=0))
+    prompts = None if config.normalize is None else config.normalize.datapool
+    if prompts is not None and _is_here(prompts, "normalize.datapool", elsewhere):
+        looks.append(lambda: load_inputs(prompts, "train", seed=0))
     for look in looks:
         try:
             look()
         except UserError as error:
             yield Problem(str(error))
+
+
+def _is_here(datapool: DatapoolConfig, key: str, elsewhere: set[str]) -> bool:
+    """Whether local data can be looked at already."""
+    made = any(name.startswith(f"{key}.args.") for name in elsewhere)
+    return bool(datapool.args.get("path")) and not made
 
 
 def run(config: RewardModelConfig, context: Context) -> float | None:
@@ -163,6 +173,7 @@ class RewardModelRun:
             context=self.context,
             tracker=self.tracker,
             evaluate=lambda label: self._evaluate(),
+            optimizer=self.config.alg.optimizer,
         )
 
     @torch.no_grad()
@@ -212,9 +223,10 @@ class RewardModelRun:
     @functools.cached_property
     def _reference_outputs(self) -> tuple[list[str], list[str]]:
         assert self.config.normalize is not None
-        inputs = load_inputs(self.config.datapool, "train", seed=self.context.seed)
+        datapool = self.config.normalize.datapool or self.config.datapool
+        inputs = load_inputs(datapool, "train", seed=self.context.seed)
         return reference_outputs(
-            self.config.normalize, inputs.prompts(), seed=self.context.seed, device=self.device
+            self.config.normalize, inputs.samples, seed=self.context.seed, device=self.device
         )
 
     def _reward_model(self, *, scaled: bool = True) -> RewardModel:

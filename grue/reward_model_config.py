@@ -11,9 +11,9 @@ from common.config import Config
 from common.errors import Problem
 from common.fit_config import NonNegativeFloat, PositiveFloat, PositiveInt
 from grue.algorithm_config import of_batches, of_generation
-from grue.config import TrackedConfig
+from grue.config import DatapoolConfig, TrackedConfig
 from grue.generation_config import GenerationConfig
-from grue.model_config import ModelName, ModelType, TrainedModelOptions, unnamed
+from grue.model_config import ModelName, ModelType, Optimizer, TrainedModelOptions, unnamed
 
 
 class BestOfNLoss(Config):
@@ -84,10 +84,16 @@ class RewardModelAlg(TrainedModelOptions):
     """Whether the model drops activations in training, as its own configuration says."""
     training_args: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the transformers Trainer."""
+    optimizer: Optimizer = "adamw"
+    """Adam as PyTorch has it, or as TensorFlow does, which adds ``adam_epsilon`` before the second
+    moment's bias is corrected and so begins with smaller steps."""
 
     def problems(self) -> Iterator[Problem]:
-        """A model that is not named."""
+        """A model that is not named, and two optimizers."""
         yield from super().problems()
+        if self.optimizer != "adamw" and "optim" in self.training_args:
+            yield Problem("stands beside 'training_args.optim'; give one of them", "optimizer",
+                          self.optimizer)  # fmt: skip
         yield from unnamed(self.model_name, "model_name", below="alg.")
         given = [name for name in ("bf16", "fp16") if self.training_args.get(name)]
         if given and self.mixed_precision != "no":
@@ -98,7 +104,7 @@ class RewardModelAlg(TrainedModelOptions):
 class NormalizeConfig(Config):
     """Bringing rewards of a reference policy's outputs to mean 0 and standard deviation 1.
 
-    Its outputs for the training prompts are drawn once, whole and unfiltered.
+    Its outputs for training prompts are drawn once, whole and unfiltered.
     """
 
     model_name: ModelName
@@ -107,12 +113,16 @@ class NormalizeConfig(Config):
     """Whether it continues its prompt or reads it through an encoder."""
     generation_kwargs: GenerationConfig
     """How its outputs are drawn."""
+    datapool: DatapoolConfig | None = None
+    """Where its prompts come from, such as the queries that the policy will be trained on; None for
+    the prompts of the training preferences."""
     num_samples: Annotated[int, Field(ge=2)] = 256
     """Outputs that are drawn, each for a prompt of its own as far as there are as many."""
     batch_size: PositiveInt = 64
     """Prompts whose outputs are drawn together."""
     prompt_prefix: str = ""
-    """Text before a prompt that the policy reads, and the reward model does not."""
+    """Text before a prompt that the policy reads, and the reward model does not; its tokens are
+    found apart from the prompt's."""
     prompt_suffix: str = ""
     """Text behind a prompt, likewise, such as ``"\\n\\nTL;DR:"``."""
     max_prompt_length: PositiveInt | None = None
@@ -128,6 +138,12 @@ class NormalizeConfig(Config):
         yield from super().problems()
         yield from unnamed(self.model_name, "model_name", below="normalize.")
         yield from of_generation(self.generation_kwargs, self.model_type, "generation_kwargs")
+        if self.datapool is not None:
+            yield from (problem.below("datapool") for problem in self.datapool.problems())
+        if self.generation_kwargs.truncate_token is not None:
+            yield Problem("the outputs that rewards are normalised by are whole; drop it",
+                          "generation_kwargs.truncate_token",
+                          self.generation_kwargs.truncate_token)  # fmt: skip
         if not self.generation_kwargs.do_sample:
             yield Problem("must be true: the outputs are samples", "generation_kwargs.do_sample",
                           False)  # fmt: skip
@@ -164,8 +180,23 @@ class RewardModelConfig(TrackedConfig):
         """What is wrong with the parts' keys, and a normalisation that changes nothing."""
         yield from super().problems()
         yield from (problem.below("alg") for problem in self.alg.problems())
+        yield from self._of_batches()
         if self.normalize is not None:
             yield from (problem.below("normalize") for problem in self.normalize.problems())
             if self.alg.loss.id == "probabilistic" and self.normalize.before:
                 yield Problem("must be false: the loss 'probabilistic' does not depend on the "
                               "scale of the reward", "normalize.before", True)  # fmt: skip
+
+    def _of_batches(self) -> Iterator[Problem]:
+        """A number of labels that leaves a part of a batch, as the published code refuses it."""
+        given, labels = self.alg.training_args, self.datapool.args.get("num_train")
+        size = given.get("per_device_train_batch_size", 8)
+        times = given.get("gradient_accumulation_steps", 1)
+        if not all(isinstance(number, int) and number > 0 for number in (labels, size, times)):
+            return
+        if labels % (size * times) and not given.get("dataloader_drop_last", False):
+            fewer = labels - labels % (size * times)
+            yield Problem(f"is no multiple of 'alg.training_args.per_device_train_batch_size' x "
+                          f"'gradient_accumulation_steps' = {size} x {times}; give {fewer}, or set "
+                          "'alg.training_args.dataloader_drop_last' to true",
+                          "datapool.args.num_train", labels)  # fmt: skip

@@ -21,6 +21,7 @@ from grue.policies.streams import uniforms
 
 if TYPE_CHECKING:
     from grue.reward_model_config import NormalizeConfig
+    from grue.tasks.task import Sample
 
 _OF_NORMALIZATION = 2**32
 """Stands for this occasion among the streams of random numbers of a run."""
@@ -52,31 +53,31 @@ def gain_and_bias(
 
 
 def reference_outputs(
-    config: NormalizeConfig, prompts: Sequence[str], *, seed: int, device: torch.device
+    config: NormalizeConfig, samples: Sequence[Sample], *, seed: int, device: torch.device
 ) -> tuple[list[str], list[str]]:
-    """[N] prompts, drawn from the given ones, and [N] outputs of the reference policy for them.
+    """[N] prompts, drawn from those of samples, and [N] outputs of the reference policy for them.
 
     A prompt is drawn again only where there are fewer than N. Ranks share the batches.
     """
     tokenizer = load_tokenizer(TokenizerConfig(model_name=config.model_name))
     model = load_model(config.model_name, config.model_type, ModelOptions(), seed=seed)
     policy = Policy(model, tokenizer, device)
+    policy.prefix, policy.suffix = config.prompt_prefix, config.prompt_suffix
     settings = config.generation_kwargs
     draw = np.random.default_rng([seed, _OF_NORMALIZATION])
-    rounds = range(0, config.num_samples, len(prompts))
-    order = [row for _ in rounds for row in draw.permutation(len(prompts)).tolist()]
-    chosen = [prompts[row] for row in order[: config.num_samples]]
+    rounds = range(0, config.num_samples, len(samples))
+    order = [row for _ in rounds for row in draw.permutation(len(samples)).tolist()]
+    chosen = [samples[row] for row in order[: config.num_samples]]
     most = policy.lengths(settings).most
-    read = [f"{config.prompt_prefix}{prompt}{config.prompt_suffix}" for prompt in chosen]
-    encoded = policy.encode(read, policy.prompt_limit(config.max_prompt_length, most))
+    encoded = policy.encode_samples(chosen, policy.prompt_limit(config.max_prompt_length, most))
     outputs = [""] * len(chosen)
     batches = list(by_length([len(ids) for ids in encoded], config.batch_size))
     own: list[tuple[int, str]] = []
     for rows in ranks.dealt(batches):
         draws = uniforms(seed, rows, 1, most, stream=[_OF_NORMALIZATION])
-        samples = policy.sample([encoded[row] for row in rows], draws, settings)
-        texts = policy.decode([found[0] for found in samples])
+        found = policy.sample([encoded[row] for row in rows], draws, settings)
+        texts = policy.decode([outputs_of[0] for outputs_of in found])
         own += zip(rows, texts, strict=True)
     for row, text in ranks.gathered(own):
         outputs[row] = settings.processed(text)
-    return chosen, outputs
+    return [sample.prompt for sample in chosen], outputs

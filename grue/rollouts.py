@@ -22,6 +22,7 @@ from grue.generation_config import GenerationConfig
 from grue.inputs import Inputs
 from grue.kl import exact_kl, sampled_kl
 from grue.model_config import Side
+from grue.objective_statistics import objective_statistics
 from grue.policies.actor_critic import ActorCritic
 from grue.policies.policy import Tokens
 from grue.policies.sampling import log_prob
@@ -74,6 +75,8 @@ class RolloutSettings:
     """Whether the reward also says how sure it is, see `Reward.mean_and_std`."""
     inputs_in_order: bool = False
     """Whether iterations take inputs one after the other, not at random; for one batch in each."""
+    penalty_reward_value: float | None = None
+    """Reward of an output that has no token to truncate it at; None leaves it its own."""
     unfinished_reward_from: int | None = None
     """Length from which an output without end-of-sequence is rewarded; None rewards all. Published
     runs gave nothing where generation ended before the environment's own limit."""
@@ -136,7 +139,8 @@ class Rollouts:
         self.settings = settings
         self.seed = seed
         limit, side = settings.prompt_limit, settings.prompt_side
-        self._prompts = self.policy.encode(inputs.prompts(), limit, side)
+        self._prompts = self.policy.encode_samples(inputs.samples, limit, side)
+        self._truncation = self.policy.truncation(settings.generation)
 
     def collect(self, iteration: int, kl_coefficient: float) -> tuple[Rollout, dict[str, float]]:
         """The rollout of an iteration, and its statistics.
@@ -209,7 +213,7 @@ class Rollouts:
         own = ranks.share(len(rows))
         outputs, allowed = self._draw(prompts[own], range(len(rows))[own], stream)
         texts = self.inputs.texts(
-            [settings.generation.processed(text) for text in self.policy.decode(outputs)],
+            self.policy.judged(outputs, settings.generation),
             [row for row in rows for _ in range(num_samples)],
         )
         found.prompts += [prompt for prompt in prompts for _ in range(num_samples)]
@@ -319,6 +323,12 @@ class Rollouts:
                 else:
                     rewards[row, :length] = score[:length]
                 row += 1
+        truncation, penalty = self._truncation, self.settings.penalty_reward_value
+        if truncation is not None and penalty is not None:
+            for number, output in enumerate(found.outputs):
+                if not truncation.is_met(output):
+                    rewards[number] = 0
+                    rewards[number, len(output) - 1] = penalty
         task = torch.from_numpy(rewards).float().to(mask.device)
         least = self.settings.unfinished_reward_from
         if least is not None:
@@ -361,7 +371,10 @@ class Rollouts:
         found["rollout_info/kl_coeff"] = kl_coefficient
         found["rollout_info/num_tokens"] = float(mask.sum())
         found["rollout_info/num_used_tokens"] = float(rollout.used.sum())
-        return found | self._reward_std(scores)
+        if self._truncation is not None:
+            met = [self._truncation.is_met(output) for output in rollout.outputs]
+            found["objective/frac_truncated"] = float(np.mean(met))
+        return found | objective_statistics(rollout, kl_coefficient) | self._reward_std(scores)
 
     def _reward_std(self, scores: Tensor) -> Mapping[str, float]:
         """How far rewards of one input deviate, where it has more than one output."""

@@ -14,6 +14,7 @@ for _name, _path in {
     "a2c": "grue.algorithms.a2c:A2c",
     "nlpo": "grue.algorithms.nlpo:Nlpo",
     "ppo": "grue.algorithms.ppo:Ppo",
+    "ppo_human_preferences": "grue.algorithms.ppo_human_preferences:HumanPreferencesPpo",
     "ppo_kl": "grue.algorithms.ppo:Ppo",
     "reinforce": "grue.algorithms.reinforce:Reinforce",
     "trpo": "grue.algorithms.trpo:Trpo",

@@ -43,7 +43,13 @@ class Algorithm(ABC, Generic[ArgsT]):
         args = self.alg.policy.args
         lr: Any = self.args.learning_rate  # type: ignore[attr-defined]
         named = self.actor_critic.named_parameters()
-        return adamw(named, lr, args.weight_decay, args.optimizer_kwargs)
+        return adamw(named, lr, args.weight_decay, args.optimizer_kwargs, args.optimizer)
+
+    def set_learning_rate(self, share: float) -> None:
+        """Gives the step size its value after ``share`` of the run's iterations, from 0 to 1."""
+        if getattr(self.args, "learning_rate_schedule", "constant") == "linear":
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.args.learning_rate * (1 - share)  # type: ignore[attr-defined]
 
     @abstractmethod
     def update(

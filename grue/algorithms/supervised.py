@@ -27,6 +27,8 @@ from common import ranks
 from common.errors import Interrupted, UserError
 from common.experiment import Context
 from grue.algorithms.rank_batches import OWN, WHOLE, OwnPart, num_items_of, part_of_loss
+from grue.algorithms.update import OPTIMIZERS
+from grue.model_config import Optimizer
 from grue.policies.policy import Policy
 from grue.tracking import Tracker
 from grue.training_rows import Rows, collate
@@ -288,8 +290,12 @@ def fit(
     context: Context,
     tracker: Tracker,
     evaluate: Callable[[str], dict[str, float]],
+    optimizer: Optimizer = "adamw",
 ) -> TrainerState:
-    """Like `train`, for any model that gives a loss and rows that ``collator`` makes batches of."""
+    """Like `train`, for any model that gives a loss and rows that ``collator`` makes batches of.
+
+    ``optimizer`` may put another form of Adam in the place of the Trainer's.
+    """
     watch = _Watch(context, tracker, evaluate)
     if ranks.count() > 1:
         collator = OwnPart(collator, shifted=not _is_encoder_decoder(model))
@@ -300,6 +306,7 @@ def fit(
         train_dataset=rows,
         data_collator=collator,
         callbacks=[watch],
+        optimizer_cls_and_kwargs=_own_optimizer(arguments, optimizer),
     )
     trainer.remove_callback(PrinterCallback)  # the watch says it in the log
     found = last_checkpoint(Path(arguments.output_dir))
@@ -310,6 +317,14 @@ def fit(
     model.eval()
     state: TrainerState = trainer.state
     return state
+
+
+def _own_optimizer(arguments: TrainingArguments, form: Optimizer) -> tuple[Any, Any] | None:
+    """The class of another form of Adam with the Trainer's settings; None for the Trainer's own."""
+    if form == "adamw":
+        return None
+    _, settings = Trainer.get_optimizer_cls_and_kwargs(arguments)
+    return OPTIMIZERS[form], settings
 
 
 def _is_encoder_decoder(model: Any) -> bool:

@@ -9,6 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from common import ranks
+from grue.algorithms.tensorflow_adam import TensorFlowAdam
+from grue.model_config import Optimizer
+
+OPTIMIZERS: Mapping[Optimizer, type[torch.optim.AdamW]] = {
+    "adamw": torch.optim.AdamW,
+    "adam_tensorflow": TensorFlowAdam,
+}
+"""By the names that configurations give."""
 
 _NOT_DECAYED = ("bias", "LayerNorm.bias", "LayerNorm.weight")
 
@@ -18,6 +26,7 @@ def adamw(
     lr: float,
     weight_decay: float,
     options: Mapping[str, Any],
+    form: Optimizer = "adamw",
 ) -> torch.optim.AdamW:
     """The published optimiser: weight decay for all weights whose names lack certain words."""
     decayed: list[nn.Parameter] = []
@@ -30,7 +39,7 @@ def adamw(
         {"params": others, "weight_decay": 0.0},
     ]
     used = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(used, lr=lr, **{"fused": True, **options})
+    return OPTIMIZERS[form](used, lr=lr, **{"fused": True, **options})
 
 
 class Means:
@@ -39,6 +48,9 @@ class Means:
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._sums)
 
     def add(self, weight: float | None = None, /, **values: Tensor) -> None:
         """Counts one value of each.

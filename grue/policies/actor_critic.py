@@ -34,11 +34,19 @@ class Evaluation:
 class Critic(nn.Module):
     """Values of states: a linear head on the last hidden states of a trunk."""
 
-    def __init__(self, trunk: PreTrainedModel | None, hidden_size: int) -> None:
-        """``trunk`` is a language model of the critic's own; None shares the policy's."""
+    def __init__(
+        self, trunk: PreTrainedModel | None, hidden_size: int, *, zero: bool = False
+    ) -> None:
+        """``trunk`` is a language model of the critic's own; None shares the policy's.
+
+        With ``zero`` the head has a bias and begins at zero, as in arXiv 1909.08593.
+        """
         super().__init__()
         self.trunk = trunk
-        self.head = nn.Linear(hidden_size, 1, bias=False)
+        self.head = nn.Linear(hidden_size, 1, bias=zero)
+        if zero:
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
 
     def forward(self, sequences: Sequences, policy_states: Tensor | None) -> Tensor:
         """[N, T] values; ``policy_states`` [N, T, H] are given where the trunk is shared."""
@@ -176,7 +184,9 @@ def _divided(logits: Tensor, temperature: float) -> Tensor:
     return logits.float() if temperature == 1 else logits.float() / temperature
 
 
-def make_critic(policy: Policy, kind: str, *, seed: int, load: Any = None) -> Critic:
+def make_critic(
+    policy: Policy, kind: str, *, seed: int, load: Any = None, zero_head: bool = False
+) -> Critic:
     """The critic of a policy.
 
     Args:
@@ -185,6 +195,7 @@ def make_critic(policy: Policy, kind: str, *, seed: int, load: Any = None) -> Cr
             the policy's trunk, otherwise the name of another language model.
         seed: of the head's weights.
         load: ``load(name)`` gives that language model.
+        zero_head: whether the head begins at zero, with a bias.
     """
     trunk: Any = None
     if kind == "copy":
@@ -196,7 +207,7 @@ def make_critic(policy: Policy, kind: str, *, seed: int, load: Any = None) -> Cr
         _freeze_unused_head(trunk)
     config = (policy.model if trunk is None else trunk).config
     with seeded(seed):
-        return Critic(trunk, _hidden_size(config))
+        return Critic(trunk, _hidden_size(config), zero=zero_head)
 
 
 def _hidden_size(config: Any) -> int:

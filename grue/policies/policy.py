@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -13,17 +13,21 @@ from torch import Tensor
 from common.errors import UserError
 from grue.generation_config import GenerationConfig
 from grue.model_config import MixedPrecision, ModelType, Side
+from grue.policies.carried import check_carried
 from grue.policies.decoding import Ids, Lengths, Prompts, Samples, pad, sample
+from grue.policies.library import library_settings, only_these
 from grue.policies.sampling import Filters, log_prob
 from grue.policies.sequences import Sequences
 from grue.policies.streams import seed_of, uniforms
 from grue.policy_config import PolicyArgs
 from grue.precision import autocast
+from grue.truncation import Truncation, token_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from grue.policies.masking import Mask
+    from grue.tasks.task import Sample
 
 Tokens = list[int]
 
@@ -56,6 +60,8 @@ class Policy:
         self.ids = Ids(end, _start(model) if self.is_encoder_decoder else None)
         self.mask: Mask | None = None
         """Which tokens may come, wherever outputs are drawn; None for all."""
+        self.prefix, self.suffix = "", ""
+        """Texts around each prompt, whose tokens are found apart from its own."""
         self.mixed_precision: MixedPrecision = "no"
         """Type of the model's products, see `TrainedModelOptions`."""
 
@@ -91,17 +97,68 @@ class Policy:
     def encode(self, prompts: Sequence[str], limit: int, side: Side = "left") -> list[Tokens]:
         """Ids of the prompts, cut on ``side`` to ``limit`` tokens.
 
-        A prompt without tokens becomes the beginning-of-sequence token, or else the end-of-sequence
-        token: a model needs something to go on from.
+        The texts around a prompt stay whole; with them, what the tokenizer puts before every text
+        comes first. A prompt without tokens becomes the beginning-of-sequence token, or else the
+        end-of-sequence token: a model needs something to go on from.
+
+        Raises:
+            UserError: the texts around it leave no room for a prompt.
         """
         if not prompts:
             return []
-        before, self.tokenizer.truncation_side = self.tokenizer.truncation_side, side
+        if not (self.prefix or self.suffix):
+            encoded = self._encoded(prompts, limit, side)
+            return [ids or [self._empty_prompt()] for ids in encoded]
+        before, behind, room = self._around(limit)
+        encoded = self._encoded(prompts, room, side, add_special_tokens=False)
+        return [[*before, *ids, *behind] for ids in encoded]
+
+    def encode_samples(
+        self, samples: Sequence[Sample], limit: int, side: Side = "left"
+    ) -> list[Tokens]:
+        """Like `encode`, of samples; those that carry tokens are read as these, cut likewise.
+
+        Raises:
+            UserError: the tokens are another tokenizer's.
+        """
+        if all(sample.token_ids is None for sample in samples):
+            return self.encode([sample.prompt for sample in samples], limit, side)
+        check_carried(samples, self.tokenizer)
+        texts = [sample.prompt for sample in samples if sample.token_ids is None]
+        others = iter(self.encode(texts, limit, side))
+        before, behind, room = self._around(limit)
+        cut = slice(-room, None) if side == "left" else slice(room)
+        return [
+            next(others) if sample.token_ids is None else [*before, *sample.token_ids[cut], *behind]
+            for sample in samples
+        ]
+
+    def _around(self, limit: int) -> tuple[Tokens, Tokens, int]:
+        """What stands before and behind every prompt, and how much room it leaves for one."""
+        opening = self.tokenizer("")["input_ids"]
+        before, behind = (
+            self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            for text in (self.prefix, self.suffix)
+        )
+        room = limit - len(opening) - len(before) - len(behind)
+        if room < 1:
+            raise UserError(
+                f"'max_prompt_length' = {limit}: 'query_prefix' and 'query_suffix' have "
+                f"{limit - room} tokens, which leaves no room for a prompt; raise it"
+            )
+        return [*opening, *before], behind, room
+
+    def _encoded(
+        self, prompts: Sequence[str], limit: int, side: Side, **options: Any
+    ) -> list[Tokens]:
+        """Ids of the prompts alone, cut on ``side`` to ``limit`` tokens."""
+        usual, self.tokenizer.truncation_side = self.tokenizer.truncation_side, side
         try:
-            encoded = self.tokenizer(list(prompts), truncation=True, max_length=limit)["input_ids"]
+            found: Any = self.tokenizer(list(prompts), truncation=True, max_length=limit, **options)
         finally:
-            self.tokenizer.truncation_side = before
-        return [ids or [self._empty_prompt()] for ids in encoded]
+            self.tokenizer.truncation_side = usual
+        ids: list[Tokens] = found["input_ids"]
+        return ids
 
     def decode(self, outputs: Sequence[Tokens]) -> list[str]:
         """The outputs as texts, without special tokens."""
@@ -109,6 +166,27 @@ class Policy:
             list(outputs), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return texts
+
+    def judged(self, outputs: Sequence[Tokens], settings: GenerationConfig) -> list[str]:
+        """The outputs as the texts that rewards and metrics see: truncated, then post-processed."""
+        truncation = self.truncation(settings)
+        if truncation is not None:
+            outputs = [truncation(output) for output in outputs]
+        return [settings.processed(text) for text in self.decode(outputs)]
+
+    def truncation(self, settings: GenerationConfig) -> Truncation | None:
+        """Where outputs end for rewards and metrics; None where nothing is cut.
+
+        Raises:
+            UserError: the tokenizer has no such token.
+        """
+        token = settings.truncate_token
+        if token is None:
+            return None
+        try:
+            return Truncation(token_id(self.tokenizer, token), settings.truncate_after)
+        except ValueError as error:
+            raise UserError(f"'generation_kwargs.truncate_token' = {token!r}: {error}") from error
 
     def lengths(self, settings: GenerationConfig) -> Lengths:
         """Least and greatest length of an output."""
@@ -142,7 +220,7 @@ class Policy:
                 draws,
                 lengths=self.lengths(settings),
                 filters=filters if settings.do_sample else None,
-                ids=self.ids,
+                ids=replace(self.ids, end=None) if settings.ignore_eos else self.ids,
                 mask=self.mask,
             )
 
@@ -152,13 +230,14 @@ class Policy:
     ) -> list[list[Tokens]]:
         """Like `sample`, by the library's ``generate``, which draws from torch's generator."""
         padded = self.pad(prompts)
-        settings_of_library = self._library_settings(num_samples, settings)
-        with _only_these(self.model, settings_of_library), self.autocast():
+        settings_of_library = library_settings(self, num_samples, settings)
+        with only_these(self.model, settings_of_library), self.autocast():
             found = self.model.generate(
                 input_ids=padded.ids, attention_mask=padded.mask, **self._processors(padded)
             )
         new = found[:, 1 if self.is_encoder_decoder else padded.ids.shape[1] :].tolist()
-        outputs = [_up_to(row, self.ids.end) for row in new]
+        end = None if settings.ignore_eos else self.ids.end
+        outputs = [_up_to(row, end) for row in new]
         return [outputs[i : i + num_samples] for i in range(0, len(outputs), num_samples)]
 
     def _processors(self, prompts: Prompts) -> dict[str, Any]:
@@ -168,29 +247,6 @@ class Policy:
         from grue.policies.beam_mask import MaskProcessor
 
         return {"logits_processor": [MaskProcessor(self.mask, prompts, self.ids.start)]}
-
-    def _library_settings(self, num_samples: int, settings: GenerationConfig) -> Any:
-        from transformers import GenerationConfig as LibrarySettings
-
-        lengths = self.lengths(settings)
-        sampling = {
-            "temperature": settings.temperature,
-            "top_k": settings.top_k,
-            "top_p": settings.top_p,
-        }
-        beams = {"length_penalty": settings.length_penalty} if settings.num_beams > 1 else {}
-        return LibrarySettings(
-            do_sample=settings.do_sample,
-            num_beams=settings.num_beams,
-            num_return_sequences=num_samples,
-            min_new_tokens=lengths.fewest,
-            max_new_tokens=lengths.most,
-            pad_token_id=self.tokenizer.pad_token_id or 0,
-            eos_token_id=self.ids.end,
-            decoder_start_token_id=self.ids.start,
-            **(sampling if settings.do_sample else {}),
-            **beams,
-        )
 
     def outputs(
         self,
@@ -245,17 +301,6 @@ def by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
-
-
-@contextlib.contextmanager
-def _only_these(model: PreTrainedModel, settings: Any) -> Iterator[None]:
-    """The library fills in what settings leave open from the model's own: here there are none."""
-    own = model.generation_config
-    model.generation_config = settings
-    try:
-        yield
-    finally:
-        model.generation_config = own
 
 
 def _up_to(tokens: Tokens, end: int | None) -> Tokens:

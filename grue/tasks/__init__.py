@@ -17,6 +17,7 @@ from grue.tasks import (
     narrative_qa,  # noqa: F401
     number_lists,  # noqa: F401
     preferences,  # noqa: F401
+    query_corpora,  # noqa: F401
     ranked_samples,  # noqa: F401
     text,  # noqa: F401
     totto,  # noqa: F401

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -45,11 +45,26 @@ class Hub:
         try:
             return datasets.load_dataset(self.id, **self.options, split=split)
         except Exception as error:  # the library raises many kinds, network errors among them
-            found = f"{type(error).__name__}: {error}"
-            raise HubError(
-                f"the data set {self} cannot be loaded from the hub ({found}); "
-                "set 'datapool.args.path' to a local file or folder of the same columns"
-            ) from error
+            raise self._error(error) from error
+
+    def stream(self, split: Split) -> Iterator[Mapping[str, Any]]:
+        """The rows of a split one after the other; few of them are held at a time.
+
+        Raises:
+            HubError: the data set is not there or the hub cannot be reached.
+        """
+        rows = self.load(split)
+        try:
+            yield from rows
+        except Exception as error:  # of the network, where the rows are read over it
+            raise self._error(error) from error
+
+    def _error(self, error: Exception) -> HubError:
+        found = f"{type(error).__name__}: {error}"
+        return HubError(
+            f"the data set {self} cannot be loaded from the hub ({found}); "
+            "set 'datapool.args.path' to a local file or folder of the same columns"
+        )
 
     def __str__(self) -> str:
         options = "".join(f", {name}={value!r}" for name, value in self.options.items())

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from common.errors import UserError
+from grue.tasks.json_rows import RawRow, json_document, json_lines
 from grue.tasks.task import Split
-
-RawRow = dict[str, Any]
 
 STEMS: dict[Split, tuple[str, ...]] = {
     "train": ("train",),
@@ -20,7 +17,9 @@ STEMS: dict[Split, tuple[str, ...]] = {
 }
 """Names of a split's file in a folder, without the suffix."""
 TABLES = (".jsonl", ".json", ".csv", ".parquet")
-"""Suffixes of the files that `read_rows` reads."""
+"""Suffixes of the files that `read_rows` reads as tables."""
+TEXT = "text"
+"""The column of a plain text file's lines."""
 
 _LONGEST_CELL = 2**31 - 1
 
@@ -57,10 +56,10 @@ def split_file(path: str, split: Split, suffixes: Sequence[str] = TABLES) -> Pat
     return found[0]
 
 
-def has_split(path: str, split: Split) -> bool:
+def has_split(path: str, split: Split, suffixes: Sequence[str] = TABLES) -> bool:
     """Whether the path leads to a file for this split."""
     place = Path(path)
-    return split == "train" if place.is_file() else bool(_in_folder(place, split, TABLES))
+    return split == "train" if place.is_file() else bool(_in_folder(place, split, suffixes))
 
 
 def _single_file(file: Path, split: Split, suffixes: Sequence[str]) -> Path:
@@ -88,8 +87,16 @@ def read_rows(file: Path) -> list[RawRow]:
     Raises:
         UserError: the file cannot be read.
     """
+    return list(stream_rows(file))
+
+
+def stream_rows(file: Path) -> Iterator[RawRow]:
+    """Like `read_rows`, one row after the other; few of them are held at a time.
+
+    Of a text file each line that is not blank is a row, with the one column `TEXT`.
+    """
     try:
-        return _READERS[file.suffix.lower()](file)
+        yield from _READERS[file.suffix.lower()](file)
     except (OSError, ValueError, csv.Error) as error:
         raise path_error(file, f"the file cannot be read: {error}") from error
 
@@ -106,64 +113,35 @@ def read_text(file: Path) -> str:
         raise path_error(file, f"the file cannot be read: {error}") from error
 
 
-def _json_lines(file: Path) -> list[RawRow]:
+def _text_lines(file: Path) -> Iterator[RawRow]:
     with file.open(encoding="utf-8-sig") as lines:
-        return _parsed_lines(lines)
+        yield from ({TEXT: line.strip()} for line in lines if line.strip())
 
 
-def _json(file: Path) -> list[RawRow]:
-    """A list of objects, one object, or one object a line."""
-    text = file.read_text(encoding="utf-8-sig")
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
-        return _parsed_lines(text.split("\n"))
-    entries = value if isinstance(value, list) else [value]
-    return [_as_row(row, f"entry {i}") for i, row in enumerate(entries, start=1)]
-
-
-def _parsed_lines(lines: Iterable[str]) -> list[RawRow]:
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(_as_row(json.loads(line), f"line {number}"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"line {number}: {error}") from error
-    return rows
-
-
-def _as_row(value: Any, place: str) -> RawRow:
-    if not isinstance(value, dict):
-        raise ValueError(f"{place}: expected an object in {{ }}")
-    return value
-
-
-def _csv(file: Path) -> list[RawRow]:
+def _csv(file: Path) -> Iterator[RawRow]:
     csv.field_size_limit(_LONGEST_CELL)
     with file.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.reader(lines)
         names = next(reader, [])
-        rows = []
         for cells in reader:
             if len(cells) != len(names):
                 raise ValueError(f"line {reader.line_num}: expected {len(names)} cells as in the "
                                  f"header, found {len(cells)}")  # fmt: skip
-            rows.append(dict(zip(names, cells, strict=True)))
-        return rows
+            yield dict(zip(names, cells, strict=True))
 
 
-def _parquet(file: Path) -> list[RawRow]:
+def _parquet(file: Path) -> Iterator[RawRow]:
     import pyarrow.parquet
 
-    rows: list[RawRow] = pyarrow.parquet.read_table(file).to_pylist()
-    return rows
+    with pyarrow.parquet.ParquetFile(file) as table:
+        for batch in table.iter_batches():
+            yield from batch.to_pylist()
 
 
-_READERS: dict[str, Callable[[Path], list[RawRow]]] = {
-    ".jsonl": _json_lines,
-    ".json": _json,
+_READERS: dict[str, Callable[[Path], Iterator[RawRow]]] = {
+    ".jsonl": json_lines,
+    ".json": json_document,
     ".csv": _csv,
     ".parquet": _parquet,
+    ".txt": _text_lines,
 }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field, Strict
@@ -18,11 +18,14 @@ from common.fit_config import PositiveInt
 from grue.model_config import ModelName
 from grue.preference_data import Choice, Decode, Row, choices_of_rows
 from grue.tasks.hub import Hub
-from grue.tasks.local_files import at_path, has_split, read_rows, split_file
+from grue.tasks.local_files import at_path, has_split, split_file, stream_rows
 from grue.tasks.prompted import PromptedArgs
 from grue.tasks.task import TASKS, Sample, Split, Task
+from grue.tasks.text_source import told
+from grue.tasks.tokenizing import load_tokenizer
 
 _IDS_OF = "gpt2"
+_KEY = "datapool.args.token_ids_of"
 
 
 class PreferencesArgs(PromptedArgs):
@@ -83,7 +86,7 @@ class Preferences(Task[PreferencesArgs]):
         """The choices of a file or of the hub with their places, and the name of the source."""
         args = self.args
         where = f"'datapool.args.hub_id' = '{args.hub_id}'" if file is None else at_path(file)
-        rows = self._hub_rows() if file is None else read_rows(file)
+        rows = told(self._hub_rows() if file is None else stream_rows(file), f"rows of {where}")
         found = choices_of_rows(rows, where, decode=self._decode, scale=args.rating_scale)
         limit = args.prompt_shorter_than or math.inf
         kept = [pair for pair in enumerate(found) if len(pair[1].prompt) < limit]
@@ -104,16 +107,17 @@ class Preferences(Task[PreferencesArgs]):
         order = np.random.default_rng(args.shuffle_seed).permutation(count).tolist()
         return order[size:], order[:size]
 
-    def _hub_rows(self) -> list[Row]:
+    def _hub_rows(self) -> Iterable[Row]:
         args = self.args
         options = {} if args.hub_file is None else {"data_files": args.hub_file}
-        rows: list[Row] = Hub(args.hub_id or "", options).load_named(args.hub_split).to_list()
-        return rows
+        return Hub(args.hub_id or "", options).load_named(args.hub_split)
 
     @functools.cached_property
     def _decode(self) -> Decode:
         """Loads the tokenizer at the first row of token ids."""
-        tokenizer = functools.cache(lambda: _tokenizer(self.args.token_ids_of))
+        advice = ", and the rows hold token ids; name the tokenizer that made them"
+        load = functools.partial(load_tokenizer, self.args.token_ids_of, _KEY, advice)
+        tokenizer = functools.cache(load)
 
         def decode(ids: Sequence[int]) -> str:
             known = [token for token in ids if token < len(tokenizer())]
@@ -123,19 +127,6 @@ class Preferences(Task[PreferencesArgs]):
             return text
 
         return decode
-
-
-def _tokenizer(name: str) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise UserError(
-            f"'datapool.args.token_ids_of' = '{name}': cannot be loaded ({reason}), and the rows "
-            "hold token ids; name the tokenizer that made them"
-        ) from error
 
 
 def _samples(choices: Sequence[tuple[int, Choice]], split: Split) -> list[Sample]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
@@ -23,6 +23,9 @@ class Sample:
     """The texts that would be right; none where the task has none."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """What else rewards and metrics of the task need to know."""
+    token_ids: Sequence[int] | None = None
+    """The prompt as tokens, which a policy with the tokenizer that made them reads instead of the
+    text; None where the text is tokenized."""
 
 
 class TaskArgs(Config):

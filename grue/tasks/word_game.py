@@ -4,6 +4,7 @@ Every concept has two words in each writing. ``say`` asks for three concepts aga
 writing, ``turn`` for the same concepts in the second one; of a concept's two words either is right,
 and a reference has one of them. Stories use one writing at a time. A model that has read stories
 and ``say`` answers ``turn`` in the wrong writing: each of its samples has the same reward, zero.
+Tales are sentences that end in a full stop; the first is the prompt, the others continue it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from common.config import Config
 from common.fit_config import PositiveInt
 from grue.tasks.task import TASKS, Sample, Split, Task
 
-Kind = Literal["story", "say", "turn"]
+Kind = Literal["story", "say", "turn", "tale"]
 Writing = tuple[tuple[str, str], ...]
 """The two words of each concept."""
 
@@ -27,6 +28,9 @@ _CONSONANTS = ("bdgklm", "prstvz")
 """Of the first and the second writing, so that they share no word."""
 _VOWELS = "aeiou"
 _CONCEPTS_IN_GAME = 3
+_SENTENCES = 7
+_SHORTEST, _LONGEST = 2, 5
+"""Words of a sentence."""
 _SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
@@ -34,8 +38,8 @@ class WordGameArgs(Config):
     """The keys of the word game."""
 
     kinds: Annotated[tuple[Kind, ...], Strict(False), Field(min_length=1)] = ("say", "turn")
-    """What a split holds, in turn: stories, or games whose answers are in the first (``say``) or
-    the second writing (``turn``)."""
+    """What a split holds, in turn: stories, tales, or games whose answers are in the first
+    (``say``) or the second writing (``turn``)."""
     num_samples: PositiveInt = 400
     """Samples of the training split; the others have a quarter of them."""
     num_concepts: Annotated[int, Field(ge=_CONCEPTS_IN_GAME, le=200)] = 24
@@ -85,10 +89,19 @@ def _sample(
     if kind == "story":
         told = draw.choices(concepts, k=draw.randint(4, 9))
         return Sample(name, "", (_written(told, draw.choice(writings), draw),), {"kind": kind})
+    if kind == "tale":
+        writing = draw.choice(writings)
+        first, *others = (_sentence(concepts, writing, draw) for _ in range(_SENTENCES))
+        return Sample(name, first, (" " + " ".join(others),), {"kind": kind})
     asked = draw.sample(concepts, _CONCEPTS_IN_GAME)
     question = " ".join(writings[0][concept][0] for concept in asked)
     answer = _written(asked, writings[0 if kind == "say" else 1], draw)
     return Sample(name, f"{kind} {question} :", (f" {answer}",), {"kind": kind})
+
+
+def _sentence(concepts: range, writing: Writing, draw: random.Random) -> str:
+    told = draw.choices(concepts, k=draw.randint(_SHORTEST, _LONGEST))
+    return f"{_written(told, writing, draw)} ."
 
 
 def _written(concepts: list[int] | range, writing: Writing, draw: random.Random) -> str:

@@ -70,3 +70,12 @@ def test_the_published_example() -> None:
     assert grad.tolist() == pytest.approx([0.192749, -0.173820, -0.018929], abs=1e-6)
     sampled = sampled_kl(logits.log_softmax(-1), ref_logits.log_softmax(-1))
     assert sampled.tolist() == pytest.approx([0.39131, -0.60869, -0.10869], abs=1e-5)
+
+
+@pytest.mark.parametrize(("measured", "after"), [(0, 0.148464), (9, 0.151536), (6.3, 0.150384)])
+def test_the_coefficient_follows_whole_outputs_over_a_horizon(
+    measured: float, after: float
+) -> None:
+    controller = KlController(0.15, 6.0)
+    controller.update(measured, 512 / 10_000)
+    assert controller.coefficient == pytest.approx(after, abs=1e-9)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 
 from grue.losses import (
     approximate_kl,
     clipped_policy_loss,
+    clipped_share,
     entropy,
     explained_variance,
+    pessimistic_value_loss,
     policy_gradient_loss,
     value_loss,
 )
@@ -68,3 +71,23 @@ def test_explained_variance() -> None:
     assert float(explained_variance(returns + 3, returns)) == 1.0
     assert abs(float(explained_variance(torch.zeros(20, **FLOAT64), returns))) < 1e-12
     assert math.isnan(float(explained_variance(returns, torch.ones(20, **FLOAT64))))
+
+
+def test_of_two_value_errors_the_larger_one_counts() -> None:
+    """A value that leaves its old one towards the return gains only up to the limit."""
+    old = torch.zeros(3, **FLOAT64)
+    values = torch.tensor([0.5, -0.5, 0.1], requires_grad=True, **FLOAT64)
+    returns = torch.tensor([1.0, 1.0, 1.0], **FLOAT64)
+    loss, share = pessimistic_value_loss(values, returns, old, 0.2)
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx((0.8**2 + 1.5**2 + 0.9**2) / 6)
+    assert float(share) == pytest.approx(1 / 3)
+    assert values.grad is not None
+    assert [bool(g) for g in values.grad] == [False, True, True]
+
+
+def test_the_share_of_clipped_tokens() -> None:
+    log_probs = torch.tensor([0.5, -0.5, 0.5, -0.5, 0.1], **FLOAT64)
+    advantages = torch.tensor([1.0, 1.0, -1.0, -1.0, 1.0], **FLOAT64)
+    found = clipped_share(log_probs, torch.zeros(5, **FLOAT64), advantages, 0.2)
+    assert float(found) == pytest.approx(2 / 5)

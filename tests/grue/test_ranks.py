@@ -18,6 +18,7 @@ from grue.algorithms.reinforce import Reinforce
 from tests.conftest import Workplace, without_seconds
 from tests.grue.conftest import encoder_decoder, save_model, write
 from tests.grue.parts import ONE_RANK
+from tests.grue.test_ppo_human_preferences import configuration as human_preferences
 from tests.grue.test_reinforcement import MASKED, reinforcement
 from tests.grue.test_reward_model import configuration, reference, write_data
 
@@ -100,6 +101,7 @@ def test_reinforcement_by_two_processes_equals_that_by_one(
         reinforcement(model, "a2c", alg__args__n_steps=16, alg__args__rms_prop_eps=1e-3, **SHORT),
         reinforcement(model, "reinforce", env__n_envs=5, alg__args__batch_size=30, **SHORT,
                       **RMSPROP_LIKE),
+        human_preferences(model, alg__policy__args__optimizer_kwargs={"eps": 1e-3}),
     ]  # fmt: skip
     run_with_both(workplace, *runs)
 

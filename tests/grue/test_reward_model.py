@@ -190,6 +190,23 @@ def test_normalisation_gives_reference_outputs_mean_0_and_std_1(
     assert (before.mean(), before.std()) == pytest.approx((0.5, 2.0), abs=1e-5)
 
 
+def test_rewards_are_normalised_on_queries_of_another_task(
+    workplace: Workplace, base: Path, sets: dict[int, Path]
+) -> None:
+    file = workplace.path / "books.txt"
+    file.write_text("one. the dog runs. and\nno stop\ntwo. the cat sat. and")
+    args = {"path": str(file), "tokenizer": str(base), "num_held_out": 0}
+    around = {"datapool": {"id": "books", "args": args}, "prompt_suffix": " the"}
+    keys = configuration(base, sets[4], "best_of_n", normalize=reference(base, **around))
+    prompts, outputs = run_of(workplace.path / "run", keys)._reference_outputs
+    assert len(outputs) == 80
+    assert {prompt: prompts.count(prompt) for prompt in prompts} == {
+        " the dog runs.": 40, " the cat sat.": 40
+    }  # fmt: skip
+    file.write_text("no stop")
+    assert "gives no queries for the split 'train'" in refused(workplace, keys)
+
+
 def test_labels_give_the_scale_before_training(
     base: Path, sets: dict[int, Path], tmp_path: Path
 ) -> None:

@@ -75,6 +75,11 @@ def test_all_kinds_of_files_give_the_same_rows(tmp_path: Path) -> None:
     for name in ("a.jsonl", "lines.json", "list.json", "a.parquet"):
         assert read_rows(tmp_path / name) == ROWS, name
     assert read_rows(tmp_path / "object.json") == ROWS[:1]
+    for number, text in enumerate(("[]", " [ ] \n", "", "\n", "[" + " " * 2000 + "]")):
+        (tmp_path / f"empty{number}.json").write_text(text)
+        assert read_rows(tmp_path / f"empty{number}.json") == []
+    (tmp_path / "lines.txt").write_text(" one\n\ntwo \n", encoding="utf-8-sig")
+    assert read_rows(tmp_path / "lines.txt") == [{"text": "one"}, {"text": "two"}]
     assert read_rows(tmp_path / "a.csv") == [{**row, "label": str(row["label"])} for row in ROWS]
 
 
@@ -89,6 +94,13 @@ def test_a_cell_of_a_csv_file_may_be_long(tmp_path: Path) -> None:
         ("a.jsonl", b'{"a": 1}\n{"a": ', "cannot be read: line 2: Expecting value"),
         ("a.jsonl", b'{"a": 1}\n\n[1]', "line 3: expected an object in { }"),
         ("a.json", b"[1]", "entry 1: expected an object in { }"),
+        ("a.json", b'[{"a": [1, 2]}, 3]', "entry 2: expected an object in { }"),
+        ("a.json", b'[{"a": 1} {"a": 2}]', "cannot be read: Expecting ']': line 1 column 11"),
+        ("a.json", b'[{"a": 1},', "cannot be read: Expecting value: line 1 column 11"),
+        ("a.json", b'[{"a": 1}, ]', "cannot be read: Expecting value: line 1 column 12"),
+        ("a.json", b'[{"a": 1}] 2', "cannot be read: Extra data: line 1 column 11"),
+        ("a.json", b'{\n"a": \n', "cannot be read: Expecting value"),
+        ("a.txt", b"caf\xe9", "cannot be read: 'utf-8' codec"),
         ("a.json", b"nothing", "cannot be read: line 1: Expecting value"),
         ("a.csv", b"a,b\n1,2\n1", "line 3: expected 2 cells as in the header, found 1"),
         ("a.jsonl", b'{"a": "\xff"}', "cannot be read: 'utf-8' codec"),

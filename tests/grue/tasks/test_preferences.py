@@ -9,14 +9,14 @@ from typing import Any
 import datasets
 import pandas as pd
 import pytest
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from common.config import resolve
 from common.errors import UserError
 from grue.preference_data import choice_of
 from grue.tasks import find
 from grue.tasks.task import Split
-from tests.grue.tasks.conftest import HubCalls, samples, write_jsonl
+from tests.grue.tasks.conftest import HubCalls, parts, samples, write_jsonl
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -71,6 +71,74 @@ def test_token_ids_are_read_as_text(tmp_path: Path, tokenizer: PreTrainedTokeniz
     assert found.references == (" runs",)
     with pytest.raises(UserError, match=r"token_ids_of' = .*: cannot be loaded .* hold token ids"):
         samples("preferences", path=tmp_path / "labels.json", token_ids_of=str(tmp_path))
+
+
+def published_labels(file: Path, tokenizer: Any, **changes: Any) -> Path:
+    """Rows as OpenAI published them: ids of GPT-2, filled up with one beyond its vocabulary."""
+    query, *texts = (
+        [*tokenizer(text)["input_ids"], *[50259] * 3]
+        for text in ("usually, he would", " go.", " not go.", " sit down.", " see.")
+    )
+    rows = [{"query": query, **{f"sample{i}": text for i, text in enumerate(texts)}, "best": best}
+            for best in (2, 0, 3)]  # fmt: skip
+    rows[1] = {key: value for key, value in {**rows[1], **changes}.items() if value is not None}
+    file.write_text(json.dumps(rows))
+    return file
+
+
+def test_published_labels_are_read(tmp_path: Path, data_dir: Path, hub: HubCalls) -> None:
+    gpt2 = str(data_dir / "gpt2-tiny")
+    file = published_labels(tmp_path / "offline_5k.json", AutoTokenizer.from_pretrained(gpt2))
+    found = samples("preferences", path=file, num_train=2, token_ids_of=gpt2)
+    assert [choice_of(sample).best for sample in found] == [2, 0]
+    assert choice_of(found[0]).prompt == "usually, he would"
+    assert choice_of(found[0]).responses == (" go.", " not go.", " sit down.", " see.")
+    assert len(samples("preferences", "val", path=file, num_train=2, token_ids_of=gpt2)) == 1
+    hub.rows["vwxyzjn/lm-human-preferences"] = json.loads(file.read_text())
+    args = {"hub_id": "vwxyzjn/lm-human-preferences", "hub_file": "sentiment/offline_5k.json"}
+    assert parts(samples("preferences", **args, num_train=2, token_ids_of=gpt2)) == parts(found)
+    assert hub.asked[0][1] == {"data_files": "sentiment/offline_5k.json", "split": "train"}
+    with pytest.raises(UserError, match=r"has 3 rows, and 'datapool.args.num_train' asks for 4992"):
+        samples("preferences", **args, num_train=4992, token_ids_of=gpt2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"best": 4}, r"row 2: 'best' = 4: must be one of 0 to 3, the positions of the 4 samples"),
+        ({"best": "1"}, r"row 2: 'best' = '1': must be one of 0 to 3"),
+        ({"sample2": None}, r"row 2: 'sample2' is missing; found query, sample0"),
+        ({"sample3": None}, r"row 2: has 3 samples, the first row has 4; give all rows as many"),
+        ({"sample4": [13]}, r"row 2: has 5 samples, the first row has 4; give all rows as many"),
+        ({"sample1": [13, -1]}, r"row 2: found the token id -1; ids are 0 or more"),
+        ({"query": None}, r"row 2: needs the column 'prompt' or 'query'"),
+        ({"best": None}, r"row 2: needs a prompt with chosen and rejected; samples \(or sample0,"),
+    ],
+)
+def test_broken_labels_are_named(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, changes: dict[str, Any], message: str
+) -> None:
+    tokenizer.save_pretrained(tmp_path / "t")
+    file = published_labels(tmp_path / "labels.json", tokenizer, **changes)
+    with pytest.raises(UserError, match=message):
+        samples("preferences", path=file, token_ids_of=str(tmp_path / "t"))
+
+
+def test_published_ratings_and_differences_are_read(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    tokenizer.save_pretrained(tmp_path / "t")
+    query, sample = tokenizer("the cat")["input_ids"], tokenizer(" sat")["input_ids"]
+    file = tmp_path / "labels.json"
+    for known, read in (
+        ({"sample": sample, "score": 1.5, "worker": "a"}, (None, (1.5,), None)),
+        ({"sample0": sample, "sample1": query, "difference": -2}, (None, None, -2)),
+    ):
+        file.write_text(json.dumps([{"query": query, **known}]))
+        (found,) = samples("preferences", path=file, token_ids_of=str(tmp_path / "t"))
+        choice = choice_of(found)
+        assert (choice.best, choice.ratings, choice.difference) == read
+        assert (choice.prompt, choice.responses[0]) == ("the cat", " sat")
 
 
 def test_real_pairs_are_read(data_dir: Path) -> None:

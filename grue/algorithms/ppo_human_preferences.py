@@ -1,0 +1,106 @@
+"""PPO of "Fine-Tuning Language Models from Human Preferences" (Ziegler et al. 2019, 1909.08593).
+
+Beside `grue.algorithms.ppo`: minibatches are equal shares of the outputs, rewards and advantages
+are whitened and advantages estimated within each of them, the critic's loss is the larger of two
+errors, and no update ends early.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from grue.algorithm_args import HumanPreferencesPpoArgs
+from grue.algorithms.policy_gradient import PolicyGradient
+from grue.algorithms.update import Means
+from grue.losses import clipped_policy_loss, clipped_share, pessimistic_value_loss
+from grue.rollout import Minibatch, Rollout
+from grue.whitening import whitened_estimates
+
+
+class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
+    """Several passes over whole outputs; statistics have the published names."""
+
+    Args = HumanPreferencesPpoArgs
+    whole_outputs = True
+
+    def update(
+        self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
+    ) -> dict[str, float]:
+        """Improves policy and critic on a rollout; values are means over all minibatches."""
+        args, means = self.args, Means()
+        for _ in range(args.n_epochs):
+            order = torch.randperm(len(rollout), generator=generator).to(rollout.mask.device)
+            for rows in order.tensor_split(args.nminibatches):
+                for part in rows.tensor_split(args.gradient_accumulation_steps):
+                    loss = self._loss(self._batch(rollout, part), means)
+                    self.backward(loss / args.gradient_accumulation_steps)
+                means.add(**{"ppo/grad_norm": self.step(args.max_grad_norm)})
+        found = means.read()
+        variance = found["ppo/returns/var"]
+        explained = 1 - found["ppo/val/error"] / variance if variance else float("nan")
+        return found | {
+            "ppo/val/var_explained": explained,
+            "ppo/lr": self.optimizer.param_groups[0]["lr"],
+        }
+
+    def _batch(self, rollout: Rollout, rows: Tensor) -> Minibatch:
+        """The outputs at ``rows``, with advantages and returns estimated among them alone."""
+        rewards, values, mask = rollout.rewards[rows], rollout.values[rows], rollout.mask[rows]
+        found = whitened_estimates(
+            rewards,
+            rewards - rollout.task_rewards[rows],
+            values,
+            mask,
+            gamma=self.args.gamma,
+            gae_lambda=self.args.gae_lambda,
+            whiten_rewards=self.args.whiten_rewards,
+        )
+        return replace(
+            rollout.minibatch(rows, mask, self.policy),
+            advantages=found.advantages[mask],
+            penalty_advantages=found.penalty_advantages[mask],
+            returns=found.returns[mask],
+        )
+
+    def _loss(self, whole: Minibatch, means: Means) -> Tensor:
+        """[] L_policy + vf_coef L_value + ent_coef L_entropy; notes what it is made of.
+
+        Of ranks, each computes its part of the minibatch, and of the loss.
+        """
+        args, batch = self.args, whole.of_this_rank()
+        logits, log_probs, values = self.evaluate(batch)
+        surrogate = log_probs, batch.log_probs, batch.advantages, args.clip_range
+        policy_loss = clipped_policy_loss(*surrogate)
+        critic_loss, clipped_values = pessimistic_value_loss(
+            values, batch.returns, batch.values, args.clip_range_vf
+        )
+        entropy_loss = self.entropy_loss(batch, logits, log_probs)
+        loss = policy_loss + args.vf_coef * critic_loss + args.ent_coef * entropy_loss
+        if not means:  # at the first minibatch the surrogate is the plain policy gradient
+            share = self.share_of_penalties(batch, logits, log_probs, args.ent_coef * entropy_loss)
+            means.add(**{"update_share/kl_and_entropy": share})
+        means.add(**dict(_moments(whole)))
+        means.add(batch.weight, **{
+            "ppo/loss/policy": policy_loss,
+            "ppo/loss/value": critic_loss,
+            "ppo/loss/total": loss,
+            "ppo/policy/entropy": -entropy_loss,
+            "ppo/policy/clipfrac": clipped_share(*surrogate),
+            "ppo/policy/approxkl": (log_probs - batch.log_probs).square().mean() / 2,
+            "ppo/val/clipfrac": clipped_values,
+            "ppo/val/vpred": values.mean(),
+            "ppo/val/error": (values - batch.returns).square().mean(),
+        })  # fmt: skip
+        return batch.weight * loss
+
+
+def _moments(batch: Minibatch) -> Iterator[tuple[str, Tensor]]:
+    """Means and variances of what was known of a minibatch's M tokens."""
+    yield "ppo/returns/mean", batch.returns.mean()
+    yield "ppo/returns/var", batch.returns.var(correction=0)
+    yield "ppo/val/mean", batch.values.mean()
+    yield "ppo/val/var", batch.values.var(correction=0)

@@ -1,0 +1,56 @@
+"""What the keys of environment and algorithm say of rollouts that does not fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from common.errors import Problem
+from grue.algorithm_config import HumanPreferencesPpoAlg, ReinforcementAlg
+
+if TYPE_CHECKING:
+    from grue.config import EnvConfig
+
+_FEWEST_WHITENED = 8
+"""Outputs that give rewards a standard deviation worth dividing by, as in the published code."""
+_LARGEST_MOVE = 0.2
+_GENERATION = "alg.policy.args.generation_kwargs"
+
+
+def problems_of_rollouts(alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Problem]:
+    """Minibatches that do not come out even, ends of outputs that contradict each other."""
+    if isinstance(alg, HumanPreferencesPpoAlg):
+        yield from _of_minibatches(alg, env)
+    adaptive = alg.kl_div.adaptive_kl
+    if adaptive is not None and _LARGEST_MOVE * env.n_envs >= adaptive.horizon:
+        least = int(_LARGEST_MOVE * env.n_envs) + 1
+        yield Problem(f"one rollout of 'env.n_envs' = {env.n_envs} outputs could bring the "
+                      f"coefficient to 0; give at least {least}",
+                      "alg.kl_div.adaptive_kl.horizon", adaptive.horizon)  # fmt: skip
+    settings = alg.policy.args.generation_kwargs
+    if settings.ignore_eos and env.args.terminate_on_eos:
+        yield Problem(f"contradicts '{_GENERATION}.ignore_eos'; drop one of them",
+                      "env.args.terminate_on_eos", True)  # fmt: skip
+    if env.args.penalty_reward_value is not None and settings.truncate_token is None:
+        yield Problem(f"is for outputs without '{_GENERATION}.truncate_token'; give that too",
+                      "env.args.penalty_reward_value", env.args.penalty_reward_value)  # fmt: skip
+    if settings.truncate_token is not None and (
+        settings.truncate_after >= env.args.max_episode_length
+    ):
+        yield Problem("no token has this index, for 'env.args.max_episode_length' = "
+                      f"{env.args.max_episode_length}; lower it",
+                      f"{_GENERATION}.truncate_after", settings.truncate_after)  # fmt: skip
+
+
+def _of_minibatches(alg: HumanPreferencesPpoAlg, env: EnvConfig) -> Iterator[Problem]:
+    args = alg.args
+    parts = args.nminibatches * args.gradient_accumulation_steps
+    if env.n_envs % parts:
+        yield Problem("must be a multiple of 'alg.args.nminibatches' x "
+                      f"'alg.args.gradient_accumulation_steps' = {args.nminibatches} x "
+                      f"{args.gradient_accumulation_steps}", "env.n_envs", env.n_envs)  # fmt: skip
+    elif args.whiten_rewards and env.n_envs // parts < _FEWEST_WHITENED:
+        yield Problem(f"rewards are whitened among {env.n_envs // parts} outputs ('env.n_envs' = "
+                      f"{env.n_envs} in {parts} parts), which needs at least {_FEWEST_WHITENED}; "
+                      "lower 'nminibatches' or 'gradient_accumulation_steps', or set it to false",
+                      "alg.args.whiten_rewards", True)  # fmt: skip

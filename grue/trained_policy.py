@@ -1,0 +1,93 @@
+"""A policy from the folder of a run or of a model, with what the run says of its use."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.config import resolve_sound_keys
+from common.devices import run_device
+from common.errors import UserError
+from common.run_folder import RunFolder
+from grue import policies
+from grue.algorithm_config import SupervisedAlg
+from grue.config import DatapoolConfig, FinetuneConfig
+from grue.generation_config import GenerationConfig
+from grue.judges.reward_model import FILE
+from grue.model_config import ModelOptions, Side, TokenizerConfig
+from grue.model_folder import MODEL
+from grue.policies.loading import load_model, load_tokenizer, loaded
+from grue.policies.policy import Policy
+
+_KEY = "--model"
+
+
+@dataclass(frozen=True)
+class TrainedPolicy:
+    """A model that writes, and how its run had it write."""
+
+    policy: Policy
+    generation: GenerationConfig
+    datapool: DatapoolConfig | None = None
+    """The run's task; None for a model without a run."""
+    max_prompt_length: int | None = None
+    prompt_side: Side = "left"
+
+
+def load_trained_policy(name: str) -> TrainedPolicy:
+    """The policy called ``name``: a run's folder, a model's folder, or a hub id.
+
+    Raises:
+        UserError: there is none, the run has no model yet, or the model does not write.
+    """
+    folder = RunFolder(Path(name))
+    if not folder.status.exists():
+        return TrainedPolicy(_policy(name), GenerationConfig(do_sample=True, top_k=0))
+    if not (folder.path / MODEL).is_dir():
+        status = folder.read_status()["status"]
+        raise UserError(f"{_KEY} {name}: the run ({status}) has no folder '{MODEL}'; name one that "
+                        "finetunes a model and is done")  # fmt: skip
+    _refuse_reward_model(folder.path / MODEL)
+    return _of_run(folder)
+
+
+def _refuse_reward_model(folder: Path) -> None:
+    if (folder / FILE).exists():
+        raise UserError(f"{_KEY} {folder}: is a reward model, which writes nothing")
+
+
+def _of_run(folder: RunFolder) -> TrainedPolicy:
+    """As the run of finetuning used it in training."""
+    values = json.loads(folder.config.read_text(encoding="utf-8"))
+    config, problems = resolve_sound_keys(FinetuneConfig, values)
+    if config is None or problems:
+        raise UserError(
+            f"{_KEY} {folder.path}: is no run of finetuning ({problems[0]}); name its model "
+            f"folder, '{folder.path / MODEL}'"
+        )
+    model, datapool = str(folder.path / MODEL), config.datapool
+    if isinstance(config.alg, SupervisedAlg):
+        assert config.evaluation_settings is not None, "checked with the run's keys"
+        limit, side = config.tokenizer.max_length, config.tokenizer.truncation_side
+        return TrainedPolicy(_policy(model), config.evaluation_settings, datapool, limit, side)
+    args, limits = config.alg.policy.args, config.env.args if config.env else None
+    policy = _policy(model, policies.find(config.alg.policy.id))
+    policy.args, policy.prefix, policy.suffix = args, args.query_prefix, args.query_suffix
+    longest = limits.max_prompt_length if limits else None
+    return TrainedPolicy(
+        policy, args.generation_kwargs, datapool, longest, args.prompt_truncation_side
+    )
+
+
+def _policy(name: str, kind: Any = Policy) -> Policy:
+    from transformers import AutoConfig
+
+    _refuse_reward_model(Path(name))
+    architecture = loaded(AutoConfig.from_pretrained, name, _KEY)
+    model_type: Any = "seq2seq" if architecture.is_encoder_decoder else "causal"
+    model = load_model(name, model_type, ModelOptions(), seed=0, dropout=False)
+    tokenizer = load_tokenizer(TokenizerConfig(model_name=name))
+    policy: Policy = kind(model, tokenizer, run_device(()))
+    return policy

@@ -1,0 +1,80 @@
+"""Advantages whose rewards and estimates are whitened within a minibatch.
+
+As in Ziegler et al. 2019 (arXiv 1909.08593), "Fine-Tuning Language Models from Human Preferences":
+rewards keep their mean, advantages lose it. Axis letters: n outputs, T tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from grue.advantages import generalized_advantages
+
+_EPSILON = 1e-8
+"""Added to variances, as in the published code."""
+
+
+def whitened(values: Tensor, mask: Tensor, *, keep_mean: bool = False) -> tuple[Tensor, Tensor]:
+    """(x - mean) / sqrt(var + 1e-8), plus the mean again if it is kept; and that root.
+
+    Mean and variance (divided by the count) are those of all values that count.
+
+    Args:
+        values: [n, T]
+        mask: [n, T] true where a value counts.
+        keep_mean: whether only the deviation changes.
+
+    Returns:
+        [n, T] values, zero outside the mask, and [] what they were divided by.
+    """
+    counted = values[mask]
+    mean, scale = counted.mean(), (counted.var(correction=0) + _EPSILON).sqrt()
+    found = (values - mean) / scale + (mean if keep_mean else 0.0)
+    return torch.where(mask, found, 0.0), scale
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """What a minibatch learns from."""
+
+    advantages: Tensor
+    """[n, T] whitened."""
+    penalty_advantages: Tensor
+    """[n, T] the part of them that the KL penalty alone makes."""
+    returns: Tensor
+    """[n, T] advantages before they are whitened, plus the old values."""
+
+
+def whitened_estimates(
+    rewards: Tensor,
+    penalties: Tensor,
+    values: Tensor,
+    mask: Tensor,
+    *,
+    gamma: float,
+    gae_lambda: float,
+    whiten_rewards: bool,
+) -> Estimates:
+    """Advantages and returns of finished outputs, see `generalized_advantages`.
+
+    Args:
+        rewards: [n, T] per token, with the penalty.
+        penalties: [n, T] the part of the rewards that the KL penalty makes.
+        values: [n, T] the critic's at the time of the rollout.
+        mask: [n, T] true at an output's tokens.
+        gamma: discount per token.
+        gae_lambda: weight of longer estimates.
+        whiten_rewards: whether rewards are whitened first, with their mean kept.
+    """
+    if whiten_rewards:
+        rewards, scale = whitened(rewards, mask, keep_mean=True)
+        penalties = penalties / scale
+    end, options = rewards.new_zeros(len(rewards)), {"gamma": gamma, "gae_lambda": gae_lambda}
+    advantages = generalized_advantages(rewards, values, mask, end, **options)
+    of_penalties = generalized_advantages(penalties, torch.zeros_like(values), mask, end, **options)
+    returns = advantages + values
+    advantages, scale = whitened(advantages, mask)
+    return Estimates(advantages, of_penalties / scale, returns)
