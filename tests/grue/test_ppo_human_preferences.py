@@ -28,7 +28,7 @@ from grue.rollouts import Rollouts, RolloutSettings
 from grue.tasks.task import Sample
 from grue.texts import Texts
 from tests.conftest import Workplace, without_seconds
-from tests.grue.conftest import causal_model, save_model, write
+from tests.grue.conftest import causal_model, encoder_decoder, save_model, write
 from tests.grue.parts import SIGNALLING, Letters
 from tests.grue.test_reinforcement import reinforcement, rewards_of, rows_of
 
@@ -382,3 +382,21 @@ def test_a_prefix_needs_room_of_its_own(workplace: Workplace, model: Path) -> No
     outcome = workplace.run_plan(write(workplace, configuration(model, **limits)))
     assert outcome.status == 1
     assert "'max_prompt_length' = 2: 'query_prefix' and 'query_suffix' have 2 tokens" in outcome.err
+
+
+@pytest.mark.parametrize("kind", ["t5", "lora"])
+def test_other_models_are_trained_too(
+    kind: str, workplace: Workplace, model: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """An encoder-decoder model, whose decoder's states the critic reads, and adapters."""
+    changes: dict[str, Any] = {"train_evaluation__n_iters": 2}
+    if kind == "t5":
+        encoder_decoder("t5", len(tokenizer)).save_pretrained(model)
+        policy = "seq2seq_lm_actor_critic_policy"
+        changes |= {"alg__policy__id": policy, "alg__policy__args__query_prefix": ""}
+    else:
+        changes |= {"alg__policy__lora": {"r": 2}}
+    assert workplace.run_plan(write(workplace, configuration(model, **changes))).status == 0
+    rows = [row for row in rows_of(workplace.folders()[0]) if "objective/kl" in row]
+    assert rows[0]["objective/kl"] == pytest.approx(0, abs=1e-5) != rows[1]["objective/kl"]
+    assert rows[0]["rollout_info/values"] == 0 != rows[1]["rollout_info/values"]
