@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=PROGRAM,
-        description=f"Prints a line of {len(LINE)} '=', a query, and what a model writes for it, "
+        description=f"Prints a line of {len(LINE)} '=', a query, and what a model writes for it,\n"
         f"whose line breaks are shown as {_NEWLINE}; again and again.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -90,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
                         help="most tokens of an output; by default the run's")  # fmt: skip
     parser.add_argument("--seed", type=_at_least(int, 0), default=0,
                         help="fixes queries and outputs (default: 0)")  # fmt: skip
+    parser.add_argument("--gpu_id", type=_at_least(int, 0),
+                        help="GPU that computes; by default the CPU does")  # fmt: skip
     return parser
 
 
@@ -114,7 +116,7 @@ def _samples(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
     from grue.policies.streams import uniforms
     from grue.trained_policy import load_trained_policy
 
-    trained = load_trained_policy(args.model, args.plan)
+    trained = load_trained_policy(args.model, args.plan, args.gpu_id)
     settings = _settings(trained, args)
     most = trained.policy.lengths(settings).most
     limit = trained.policy.prompt_limit(trained.max_prompt_length, most)

@@ -281,6 +281,14 @@ def test_a_run_raises_the_reward_and_adapts_the_coefficient(
         moved = row["objective/kl_coef"] * (1 + error * 16 / 100)
         assert after["objective/kl_coef"] == pytest.approx(moved)
     assert rows[0]["rollout_info/ep_lens_std"] == 0
+    lines = [line for line in folder.log.read_text().splitlines() if ", score " in line]
+    shown = [re.search(r"score (.*), KL (.*), total (.*): ", line) for line in lines]
+    assert len(shown) == 9  # three outputs of the iterations 1, 5 and 9
+    for numbers in shown[3:6]:
+        assert numbers is not None
+        score, kl, total = map(float, numbers.groups())
+        coefficient = rows[4]["objective/kl_coef"]
+        assert total == pytest.approx(score - coefficient * kl, abs=2e-4)
     elapsed = {name: value for name, value in rows[4].items() if name.startswith("elapsed/")}
     assert elapsed == {"elapsed/updates": 5, "elapsed/episodes": 80, "elapsed/steps/serial": 30,
                        "elapsed/steps/total": 480}  # fmt: skip
