@@ -16,6 +16,7 @@ from common.experiment import Experiment, Reference
 from common.placing import place
 from common.plan_document import PlanDocument
 from common.plan_reading import Entry, Reading, read_plan
+from common.rank_problems import problems_of_ranks
 from common.registry import Registry, suggestion
 from common.run_config import RunConfig
 from common.run_folder import PlanFolder
@@ -43,6 +44,8 @@ class Run:
     point: dict[str, Any]
     """The part of ``written`` that options and seeds assign."""
     config: RunConfig
+    num_ranks: int = 1
+    """Processes that share it."""
     references: list[Reference] = field(default_factory=list)
     fingerprint: str = ""
     folder: Path = Path()
@@ -108,6 +111,7 @@ def load_plan(
     known = {(problem.where, problem.key) for problem in problems}
     problems += [problem for problem in missing if (problem.where, problem.key) not in known]
     problems += identify(stages.in_order(), hashes)
+    problems += problems_of_ranks(reading.document, expansion.runs)
     if problems:
         raise ConfigError(path.name, [reading.placed(problem) for problem in problems])
 
@@ -256,6 +260,7 @@ class _Expansion:
                 written=written,
                 point=draft.point,
                 config=config,
+                num_ranks=entry.configuration.gpus_per_run or self.reading.document.gpus_per_run,
             )
             (stage.broken if problems else stage.runs).append(run)
 

@@ -29,6 +29,7 @@ _FIGURE_SCHEMA: dict[str, Any] = {
 }
 Figure = Annotated[Any, AfterValidator(_figure), WithJsonSchema(_FIGURE_SCHEMA)]
 OptionValues = Annotated[tuple[Any, ...], Strict(False), Field(min_length=1)]
+GpusPerRun = Annotated[int, Field(gt=0)]
 Seeds = Annotated[tuple[SeedNumber, ...], Strict(False), Field(min_length=1)]
 
 
@@ -41,6 +42,8 @@ class Configuration(Config):
     """What the runs are; by default the plan's."""
     seeds: Seeds | None = None
     """One run per seed s, with every seed key of the experiment set to s."""
+    gpus_per_run: GpusPerRun | None = None
+    """Processes that share each of the runs; by default the plan's."""
     base_config: dict[str, Any] = Field(default_factory=dict)
     """Keys that all runs share."""
     options: dict[str, OptionValues] = Field(default_factory=dict)
@@ -73,6 +76,9 @@ class PlanDocument(Config):
     in one slot. Each keeps its own folder; results are equal within float tolerance."""
     gpu_ids_pool: GpuIds = ()
     """GPUs to share among the slots; empty for the CPU."""
+    gpus_per_run: GpusPerRun = 1
+    """Processes that share each run, with equal results: one for each of its GPUs, or on the CPU.
+    For text runs that train; a slot has as many GPUs of ``gpu_ids_pool`` to itself."""
     seeds: Seeds | None = None
     """Seeds of every configuration that has none of its own."""
     figures: Annotated[tuple[Figure, ...], Strict(False)] = ()

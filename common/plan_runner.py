@@ -183,7 +183,7 @@ class PlanRunner:
             assign(config, reference.key, str(reference.target))
         pool = self.plan.document.gpu_ids_pool
         if pool:  # worker processes get theirs with their slot
-            config["gpu_ids"] = [pool[0]]
+            config["gpu_ids"] = list(pool[: run.num_ranks])
         model = type(run.config)
         return Task(
             name=run.name,
@@ -196,5 +196,6 @@ class PlanRunner:
             config=config,
             threads=self.threads,
             device_ids=tuple(config["gpu_ids"]) if self.use_gpus else (),
+            num_ranks=run.num_ranks,
             command=shlex.join([Path(sys.executable).name, *sys.argv]),
         )

@@ -83,11 +83,12 @@ def _run_locked(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, dr
     states = [selection.states[run].state for run in selection.to_make]
     display = Display(plan.document.name or plan.source.stem, states, quiet=request.quiet)
     slots = plan.document.num_parallel if plan.document.multiprocess else 1
-    threads = max(1, len(os.sched_getaffinity(0)) // slots)
+    most_ranks = max(run.num_ranks for run in selection.to_make)
+    threads = max(1, len(os.sched_getaffinity(0)) // (slots * most_ranks))
     executor: Executor
-    if plan.document.multiprocess:
+    if plan.document.multiprocess or most_ranks > 1:
         pool = plan.document.gpu_ids_pool if use_gpus else ()
-        executor = LocalWorkers(slots, threads, pool, display.progress)
+        executor = LocalWorkers(slots, threads, pool, display.progress, most_ranks=most_ranks)
     else:
         executor = InProcess(stop, display.progress)
     runner = PlanRunner(

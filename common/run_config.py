@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Set
+from collections.abc import Hashable, Iterator, Set
 from typing import Annotated, ClassVar
 
 from pydantic import Field, Strict
 
 from common.config import NO_EFFECT, Config, Seed
+from common.errors import Problem
 
 GpuId = Annotated[int, Field(ge=0)]
 GpuIds = Annotated[tuple[GpuId, ...], Strict(False)]
@@ -25,7 +26,8 @@ class RunConfig(Config):
     random_seed: Seed = None
     """Root seed of Python, NumPy and torch; None (or -1) draws one and records it."""
     gpu_ids: Annotated[GpuIds, NO_EFFECT] = ()
-    """GPU of the run; empty for the CPU. A plan's ``gpu_ids_pool`` fills it in."""
+    """GPU of the run, or as many as its plan's ``gpus_per_run``; empty for the CPU. A plan's
+    ``gpu_ids_pool`` fills it in."""
     disable_console_log: Annotated[bool, NO_EFFECT] = False
     """Whether the console hears of the run only if it fails; its ``log.txt`` is always written."""
     save_logs: Annotated[bool, NO_EFFECT] = False
@@ -45,3 +47,12 @@ class RunConfig(Config):
     def vectorize_key(self) -> Hashable:
         """What runs have in common that are trained together, unless `why_alone` forbids it."""
         return None
+
+    def problems_of_ranks(self, num_ranks: int) -> Iterator[Problem]:
+        """Why several processes cannot share this run."""
+        yield Problem(
+            "runs of this experiment are made by one process; give 'gpus_per_run' in those "
+            "configurations alone that train text models",
+            "gpus_per_run",
+            num_ranks,
+        )

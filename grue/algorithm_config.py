@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, SerializeAsAny, Strict, Tag
@@ -23,6 +23,9 @@ from grue.custom_part import OrCustom
 from grue.generation_config import GenerationConfig
 from grue.model_config import ModelName, ModelOptions, ModelType, unnamed
 from grue.policy_config import AnyPolicy, MaskablePolicyArgs
+
+_TRAINER_BATCH = 8
+"""Examples in a batch of the Trainer where nothing is said."""
 
 
 class SupervisedAlg(Config):
@@ -111,6 +114,8 @@ class ReinforcementAlg(Config):
 
     masks: ClassVar[bool | None] = False
     """Whether the algorithm's policies have a mask; None where they may."""
+    plain: ClassVar[bool] = False
+    """Whether the algorithm is for one process and float32 alone."""
 
     kl_div: KlDivConfig
     """The penalty for leaving the initial model."""
@@ -128,7 +133,11 @@ class ReinforcementAlg(Config):
         args = self.policy.args
         yield from (problem.below("kl_div") for problem in self.kl_div.problems())
         yield from unnamed(args.model_name, "policy.args.model_name", below="alg.")
+        yield from (problem.below("policy") for problem in self.policy.problems())
         yield from (problem.below("policy.args") for problem in args.problems())
+        if self.plain and self.policy.mixed_precision != "no":
+            yield Problem("'trpo' computes in float32; drop it", "policy.mixed_precision",
+                          self.policy.mixed_precision)  # fmt: skip
         has_mask = isinstance(args, MaskablePolicyArgs)
         if self.masks is not None and has_mask != self.masks:
             fix = "add 'maskable_' to its front" if self.masks else "only 'nlpo' refreshes a mask"
@@ -217,6 +226,7 @@ class A2cAlg(ReinforcementAlg):
 class TrpoAlg(ReinforcementAlg):
     """Trust region policy optimization."""
 
+    plain: ClassVar[bool] = True
     id: Literal["trpo"]
     """Which algorithm."""
     args: TrpoArgs = Field(default_factory=TrpoArgs)
@@ -292,3 +302,12 @@ def of_generation(settings: GenerationConfig, model_type: ModelType, key: str) -
     yield from (problem.below(key) for problem in settings.problems())
     if model_type == "causal" and settings.max_new_tokens is None:
         yield Problem("a causal model needs it", f"{key}.max_new_tokens")
+
+
+def of_batches(training_args: Mapping[str, Any], num_ranks: int) -> Iterator[Problem]:
+    """Batches of the Trainer that leave ranks without an example."""
+    key = "per_device_train_batch_size"
+    size = training_args.get(key, _TRAINER_BATCH)
+    if isinstance(size, int) and size < num_ranks:
+        yield Problem(f"is the batch of all processes, and less than 'gpus_per_run' = {num_ranks}; "
+                      "raise it", f"alg.training_args.{key}", size)  # fmt: skip

@@ -18,11 +18,14 @@ from common.fit_config import NonNegativeFloat, PositiveInt
 from common.run_config import RunConfig
 from grue.algorithm_config import (
     AnyAlg,
+    CustomAlg,
     PpoAlg,
     ReinforceAlg,
     SupervisedAlg,
+    of_batches,
     of_generation,
 )
+from grue.algorithms import find
 from grue.generation_config import GenerationConfig
 from grue.model_config import (
     ModelName,
@@ -223,6 +226,22 @@ class FinetuneConfig(TrackedConfig):
         elif evaluation.generation_kwargs is not None:
             key = "train_evaluation.generation_kwargs"
             yield from of_generation(settings, self.model_type, key)
+
+    def problems_of_ranks(self, num_ranks: int) -> Iterator[Problem]:
+        """Algorithms that ranks cannot share, and minibatches too small for all of them."""
+        if isinstance(self.alg, SupervisedAlg):
+            yield from of_batches(self.alg.training_args, num_ranks)
+            return
+        name: str = self.alg.id  # type: ignore[attr-defined]
+        own = isinstance(self.alg, CustomAlg) and not find(name).shares_work
+        if self.alg.plain or own:
+            yield Problem(f"'alg.id' = '{name}' runs in one process; leave it out of this run's "
+                          "configuration, or take another algorithm",
+                          "gpus_per_run", num_ranks)  # fmt: skip
+        size = getattr(self.alg.args, "batch_size", None)  # type: ignore[attr-defined]
+        if size is not None and size < num_ranks:
+            yield Problem(f"is less than 'gpus_per_run' = {num_ranks}, so that processes would "
+                          "have no token of a minibatch", "alg.args.batch_size", size)  # fmt: skip
 
     def _of_rollouts(self) -> Iterator[Problem]:
         """Minibatches larger than the rollout, outputs that must be longer than they can."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from common import ranks
 from common.run_folder import write_json
 from grue.generation_config import GenerationConfig
 from grue.inputs import Inputs
@@ -71,28 +72,33 @@ class Evaluator:
         try:
             texts = inputs.texts(self.outputs(inputs, settings, max_length, side))
             found: dict[str, float] = {}
-            for metric in self.metrics:
-                found |= metric.corpus(texts, self.policy, split)
-            self._show(inputs, texts, split, label, list(found))
+            if ranks.is_first():
+                for metric in self.metrics:
+                    found |= metric.corpus(texts, self.policy, split)
+                self._show(inputs, texts, split, label, list(found))
         finally:
             self.policy.model.train(was_training)
+        found = ranks.from_first(found)
         return {f"{split}/{name}": value for name, value in found.items()}
 
     def outputs(
         self, inputs: Inputs, settings: GenerationConfig, max_length: int | None, side: Side
     ) -> list[str]:
-        """One output per input, in their order; see `evaluate`."""
+        """One output per input, in their order; see `evaluate`. Ranks share the batches."""
         most = self.policy.lengths(settings).most
         limit = self.policy.prompt_limit(max_length, most)
         prompts = self.policy.encode_samples(inputs.samples, limit, side)
         found = [""] * len(prompts)
-        for rows in by_length([len(prompt) for prompt in prompts], self.batch_size):
+        batches = list(by_length([len(prompt) for prompt in prompts], self.batch_size))
+        own: list[tuple[int, str]] = []
+        for rows in ranks.dealt(batches):
             index = [inputs.index[row] for row in rows]
             tokens = self.policy.outputs(
                 [prompts[row] for row in rows], settings, inputs=index, seed=self.seed
             )
-            for row, text in zip(rows, self.policy.judged(tokens, settings), strict=True):
-                found[row] = text
+            own += zip(rows, self.policy.judged(tokens, settings), strict=True)
+        for row, text in ranks.gathered(own):
+            found[row] = text
         return found
 
     def _show(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from common import ranks
 from common.devices import run_device
 from common.experiment import Context
 from common.run_folder import write_json
@@ -71,16 +72,20 @@ class FinetuneRun:
     def close(self) -> None:
         """Ends the tracking, and writes what was tracked in the published programs' files too."""
         self.tracker.close()
+        if not ranks.is_first():
+            return
         by_iteration = not isinstance(self.config.alg, SupervisedAlg)
         published_artifacts.write(self.folder, by_iteration=by_iteration)
 
     def finish(self, found: Mapping[str, float]) -> float | None:
         """Saves the model and the summary; gives the score: the first metric on ``val``."""
+        score = next((value for name, value in found.items() if name.startswith("val/")), None)
+        if not ranks.is_first():
+            return score
         card = model_card(self.config, self.model_name, found)
         save_model(self.folder, self.policy, card)
         if self.config.upload_model_to_wandb and self.config.log_to_wandb:
             self.tracker.upload(self.folder.path / MODEL)
-        score = next((value for name, value in found.items() if name.startswith("val/")), None)
         write_json(self.folder.summary, {"score": score, "last": dict(found)})
         return score
 
@@ -102,4 +107,5 @@ def load_policy(config: FinetuneConfig, context: Context, model_name: str) -> Po
     if not isinstance(alg, SupervisedAlg):
         policy.args = alg.policy.args
         policy.prefix, policy.suffix = policy.args.query_prefix, policy.args.query_suffix
+        policy.mixed_precision = alg.policy.mixed_precision
     return policy

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from common import ranks
+
 
 def gradient_moments(
     losses: Iterable[Tensor], parameters: Sequence[nn.Parameter]
@@ -16,7 +18,8 @@ def gradient_moments(
     Unbiased for n independent losses with gradients g_i of mean g: the trace of their covariance,
     (sum |g_i|^2 - n |g|^2) / (n - 1), and |g|^2 less an n-th of it, which may be negative. Their
     ratio is the noise scale of McCandlish et al. (2018, arXiv 1812.06162) for these minibatches.
-    No ``.grad`` is written, and one gradient at a time is held beside their sum.
+    No ``.grad`` is written, and one gradient at a time is held beside their sum. Where ranks share
+    the work, each gives its parts of the losses.
 
     Args:
         losses: scalars, each with its own graph, of fixed parameters.
@@ -29,6 +32,7 @@ def gradient_moments(
     total = [torch.zeros_like(parameter) for parameter in parameters]
     for loss in losses:
         grads = torch.autograd.grad(loss, parameters, allow_unused=True)
+        ranks.add_up([grad for grad in grads if grad is not None])
         for place, grad in enumerate(grads):
             if grad is not None:
                 squares = squares.to(grad.device) + grad.square().sum()

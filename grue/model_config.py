@@ -20,6 +20,7 @@ ModelType = Literal["causal", "seq2seq"]
 Side = Literal["left", "right"]
 Optimizer = Literal["adamw", "adam_tensorflow"]
 Dtype = Literal["float32", "bfloat16", "float16"]
+MixedPrecision = Literal["no", "bf16", "fp16"]
 
 
 def unnamed(name: str, key: str, *, below: str = "") -> Iterator[Problem]:
@@ -74,3 +75,18 @@ class ModelOptions(Config):
     """Type of the weights."""
     lora: LoraConfig | None = None
     """Adapters to train; None trains the model itself."""
+
+
+class TrainedModelOptions(ModelOptions):
+    """How a language model is held and trained."""
+
+    mixed_precision: MixedPrecision = "no"
+    """Type of the model's matrix products, in updates, sampling and evaluations: float32 (``no``),
+    bfloat16, or float16 with scaled losses. Weights, optimiser and losses stay in float32."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Weights that are held in half the width already."""
+        yield from super().problems()
+        if self.mixed_precision != "no" and self.dtype != "float32":
+            yield Problem("needs 'dtype' = 'float32': only products get narrower; drop one of "
+                          "them", "mixed_precision", self.mixed_precision)  # fmt: skip

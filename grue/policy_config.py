@@ -13,7 +13,7 @@ from common.fit_config import NonNegativeFloat, PositiveFloat, PositiveInt
 from grue import policies
 from grue.custom_part import OrCustom
 from grue.generation_config import GenerationConfig
-from grue.model_config import ModelName, ModelOptions, ModelType, Optimizer, Side
+from grue.model_config import ModelName, ModelType, Optimizer, Side, TrainedModelOptions
 
 CRITICS = ("copy", "shared")
 """Critics that need no model of their own name."""
@@ -70,7 +70,7 @@ class MaskablePolicyArgs(PolicyArgs):
                           "top_mask", size)  # fmt: skip
 
 
-class PolicyConfig(ModelOptions):
+class PolicyConfig(TrainedModelOptions):
     """A language model with a critic."""
 
     critic: Annotated[str, INPUT_FILE_OR_ID] = "copy"

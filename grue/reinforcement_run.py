@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from common import checkpoint
+from common import checkpoint, ranks
 from common.callbacks import SECONDS_BETWEEN_CHECKPOINTS
 from common.errors import Interrupted
 from common.experiment import Context
@@ -134,8 +134,9 @@ class ReinforcementRun(FinetuneRun):
             with self._dropping_out():
                 rollout, found = self.rollouts.collect(self.iteration, coefficient)
         except FailedRollout as error:
-            lines = (json.dumps(row) + "\n" for row in error.rows())
-            write_text(self.folder.path / FAILED_ROLLOUT, "".join(lines))
+            if ranks.is_first():
+                lines = (json.dumps(row) + "\n" for row in error.rows())
+                write_text(self.folder.path / FAILED_ROLLOUT, "".join(lines))
             raise
         if self.iteration % (self.config.train_evaluation.eval_every or 1) == 0:
             for line in sample_lines(rollout, self.policy, coefficient):
@@ -145,6 +146,7 @@ class ReinforcementRun(FinetuneRun):
         generator = torch.Generator().manual_seed(seed_of(self.context.seed, self.iteration))
         with self.actor_critic.updating():
             found |= self.algorithm.update(rollout, coefficient, generator)
+        found |= self.algorithm.descent.report()
         self.iteration += 1
         if self.algorithm.whole_outputs:
             longest = self.rollouts.policy.lengths(self.rollouts.settings.generation).most
@@ -172,12 +174,14 @@ class ReinforcementRun(FinetuneRun):
     def _dropping_out(self) -> Iterator[None]:
         """Around rollouts: the policy drops activations if so configured, there and in the update.
 
-        The noise of an iteration, too, follows from the run's seed and the iteration's number.
+        The noise of an iteration, too, follows from the run's seed and the iteration's number; each
+        rank has its own.
         """
         if not getattr(self.algorithm.args, "dropout", False):
             yield
             return
-        torch.manual_seed(seed_of(self.context.seed, self.iteration))
+        of_rank = () if ranks.is_first() else (ranks.number(),)
+        torch.manual_seed(seed_of(self.context.seed, self.iteration, *of_rank))
         with self.actor_critic.updating():
             yield
 
@@ -187,8 +191,9 @@ class ReinforcementRun(FinetuneRun):
         Raises:
             Interrupted: a stop was asked for; a checkpoint is written.
         """
-        stop = self.context.stop_requested()
-        if due or stop or time.monotonic() - self._saved_at >= SECONDS_BETWEEN_CHECKPOINTS:
+        stop = ranks.is_any(self.context.stop_requested())
+        due = due or stop or time.monotonic() - self._saved_at >= SECONDS_BETWEEN_CHECKPOINTS
+        if due and ranks.is_first():
             state = {
                 "iteration": self.iteration,
                 "weights": self.actor_critic.state_dict(),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from common import ranks
 from common.devices import run_device
 from common.errors import Problem, UserError
 from common.experiment import Context
@@ -108,6 +109,7 @@ class RewardModelRun:
             batch_size=config.eval_batch_size,
             max_length=config.tokenizer.max_length,
         )
+        self.classifier.mixed_precision = config.alg.mixed_precision
         self.spec = replace(_spec(config), max_length=self.classifier.max_length)
         self.data = {split: self._load(split) for split in _SPLITS}
         self.normalization: dict[str, dict[str, float]] = {}
@@ -178,7 +180,8 @@ class RewardModelRun:
     def _evaluate(self) -> dict[str, float]:
         """Mean loss, accuracy, calibration and reward std per prompt on the validation split."""
         data = self.data["val"]
-        logits = self.classifier.logits(data.texts)  # [N n, C]
+        own = data.texts[ranks.share(len(data.texts))]
+        logits = np.array(ranks.gathered(list(self.classifier.logits(own))))  # [N n, C]
         outputs = self.module.outputs(torch.from_numpy(logits[data.responses]))
         targets = torch.from_numpy(data.targets)
         size = self.config.eval_batch_size
@@ -205,7 +208,10 @@ class RewardModelRun:
 
     def _normalize(self, moment: str, mean: float, std: float) -> None:
         """Sets gain and bias by the reference policy's outputs."""
-        rewards = self._reward_model(scaled=False).moments(*self._reference_outputs)[0]
+        prompts, outputs = self._reference_outputs
+        own = ranks.share(len(prompts))
+        rewards = self._reward_model(scaled=False).moments(prompts[own], outputs[own])[0]
+        rewards = np.array(ranks.gathered(list(rewards)))
         gain, bias = gain_and_bias(rewards, mean, std)
         self.module.set_scale(gain, bias)
         self.normalization[moment] = {
@@ -230,11 +236,13 @@ class RewardModelRun:
 
     def _finish(self, found: dict[str, float]) -> float | None:
         """Saves the model and the summary; gives the score, None where it is undefined."""
+        measured = found[f"val/{self.objective.score}"]
+        score = measured if math.isfinite(measured) else None
+        if not ranks.is_first():
+            return score
         card = model_card(self.config, self.config.alg.model_name, found)
         spec = self._reward_model().spec
         save_model(self.folder, self.classifier, card, {FILE: spec.as_json()})
-        measured = found[f"val/{self.objective.score}"]
-        score = measured if math.isfinite(measured) else None
         summary = {"score": score, "last": found, "normalization": self.normalization}
         write_json(self.folder.summary, summary)
         return score
@@ -259,4 +267,7 @@ def _training_arguments(
 ) -> TrainingArguments:
     from grue.algorithms.supervised import training_arguments
 
-    return training_arguments(config.alg.training_args, Path(folder), seed=seed, device=device)
+    precision = config.alg.mixed_precision
+    own = {} if precision == "no" else {precision: True}
+    given = config.alg.training_args | own
+    return training_arguments(given, Path(folder), seed=seed, device=device)

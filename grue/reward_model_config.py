@@ -10,10 +10,10 @@ from pydantic import Field
 from common.config import Config
 from common.errors import Problem
 from common.fit_config import NonNegativeFloat, PositiveFloat, PositiveInt
-from grue.algorithm_config import of_generation
+from grue.algorithm_config import of_batches, of_generation
 from grue.config import DatapoolConfig, TrackedConfig
 from grue.generation_config import GenerationConfig
-from grue.model_config import ModelName, ModelOptions, ModelType, Optimizer, unnamed
+from grue.model_config import ModelName, ModelType, Optimizer, TrainedModelOptions, unnamed
 
 
 class BestOfNLoss(Config):
@@ -67,7 +67,7 @@ AnyLoss = Annotated[
 ]
 
 
-class RewardModelAlg(ModelOptions):
+class RewardModelAlg(TrainedModelOptions):
     """Which model learns to judge, and how."""
 
     id: Literal["reward_model"] = "reward_model"
@@ -95,6 +95,10 @@ class RewardModelAlg(ModelOptions):
             yield Problem("stands beside 'training_args.optim'; give one of them", "optimizer",
                           self.optimizer)  # fmt: skip
         yield from unnamed(self.model_name, "model_name", below="alg.")
+        given = [name for name in ("bf16", "fp16") if self.training_args.get(name)]
+        if given and self.mixed_precision != "no":
+            yield Problem(f"stands beside 'mixed_precision' = '{self.mixed_precision}'; drop one "
+                          "of them", f"training_args.{given[0]}", True)  # fmt: skip
 
 
 class NormalizeConfig(Config):
@@ -162,6 +166,15 @@ class RewardModelConfig(TrackedConfig):
     """How rewards are normalised; None leaves them as they are."""
     eval_batch_size: PositiveInt = 64
     """Texts that are judged together in evaluations."""
+
+    def problems_of_ranks(self, num_ranks: int) -> Iterator[Problem]:
+        """Batches too small for all ranks, and a loss that couples their parts."""
+        yield from of_batches(self.alg.training_args, num_ranks)
+        loss = self.alg.loss
+        if isinstance(loss, PairwiseLoss) and loss.margin == "broadcast":
+            yield Problem("couples all pairs of a batch, which several processes share; give "
+                          "'paired' or 'none', or leave 'gpus_per_run' out",
+                          "alg.loss.margin", loss.margin)  # fmt: skip
 
     def problems(self) -> Iterator[Problem]:
         """What is wrong with the parts' keys, and a normalisation that changes nothing."""

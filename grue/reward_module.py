@@ -41,8 +41,9 @@ class RewardModule(nn.Module):
     def forward(self, targets: Tensor, **encoded: Tensor) -> dict[str, Tensor]:
         """The mean loss of B examples: ``encoded`` has their texts [B m, P] and targets [B]."""
         logits = self.model(**encoded).logits.float()  # [B m, C]
-        outputs = self.outputs(logits.view(len(targets), -1, logits.shape[-1]))
-        return {"loss": self.objective.loss(outputs, targets).mean()}
+        with torch.autocast(logits.device.type, enabled=False):
+            outputs = self.outputs(logits.view(len(targets), -1, logits.shape[-1]))
+            return {"loss": self.objective.loss(outputs, targets).mean()}
 
     def outputs(self, logits: Tensor) -> Tensor:
         """Scores [B, m] for logits [B, m, 1]; rating logits [B, m, C] as they are."""

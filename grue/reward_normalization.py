@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from common import ranks
 from common.errors import UserError
 from grue.model_config import ModelOptions, TokenizerConfig
 from grue.policies.loading import load_model, load_tokenizer
@@ -56,7 +57,7 @@ def reference_outputs(
 ) -> tuple[list[str], list[str]]:
     """[N] prompts, drawn from those of samples, and [N] outputs of the reference policy for them.
 
-    A prompt is drawn again only where there are fewer than N.
+    A prompt is drawn again only where there are fewer than N. Ranks share the batches.
     """
     tokenizer = load_tokenizer(TokenizerConfig(model_name=config.model_name))
     model = load_model(config.model_name, config.model_type, ModelOptions(), seed=seed)
@@ -70,10 +71,13 @@ def reference_outputs(
     most = policy.lengths(settings).most
     encoded = policy.encode_samples(chosen, policy.prompt_limit(config.max_prompt_length, most))
     outputs = [""] * len(chosen)
-    for rows in by_length([len(ids) for ids in encoded], config.batch_size):
+    batches = list(by_length([len(ids) for ids in encoded], config.batch_size))
+    own: list[tuple[int, str]] = []
+    for rows in ranks.dealt(batches):
         draws = uniforms(seed, rows, 1, most, stream=[_OF_NORMALIZATION])
         found = policy.sample([encoded[row] for row in rows], draws, settings)
         texts = policy.decode([outputs_of[0] for outputs_of in found])
-        for row, text in zip(rows, texts, strict=True):
-            outputs[row] = settings.processed(text)
+        own += zip(rows, texts, strict=True)
+    for row, text in ranks.gathered(own):
+        outputs[row] = settings.processed(text)
     return [sample.prompt for sample in chosen], outputs

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from common import ranks
 from grue.policies.policy import Policy, Tokens
 from grue.policies.sequences import Sequences
 
@@ -179,9 +180,35 @@ class Minibatch:
     """[M]"""
     allowed: Tensor | None
     """[M, ceil(V / 8)] the tokens that could come, packed; None without a mask."""
+    weight: float = 1.0
+    """Share of the tokens of the minibatch that it is a part of: those of all ranks add up to 1."""
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    def of_this_rank(self) -> Minibatch:
+        """The outputs that fall to this rank; means over them, times `weight`, add up over ranks.
+
+        A rank to which none falls gets the first one and the weight 0, so that all ranks do alike.
+        """
+        if ranks.count() == 1:
+            return self
+        rows = ranks.share(len(self.select))
+        is_idle = rows.start == rows.stop
+        if is_idle:
+            rows = slice(0, 1)
+        row_of = self.select.nonzero()[:, 0]
+        mine = (row_of >= rows.start) & (row_of < rows.stop)
+        names = ("tokens", "log_probs", "ref_log_probs", "values", "returns", "advantages",
+                 "penalty_advantages")  # fmt: skip
+        return replace(
+            self,
+            **{name: getattr(self, name)[mine] for name in names},
+            sequences=self.sequences.rows(rows),
+            select=self.select[rows],
+            allowed=None if self.allowed is None else self.allowed[mine],
+            weight=0.0 if is_idle else int(mine.sum()) / len(self),
+        )
 
     def standardized(self) -> tuple[Minibatch, Tensor]:
         """The same with advantages of mean 0 and std 1; and what they were divided by."""

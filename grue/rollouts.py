@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common import ranks
 from common.errors import UserError
 from grue import reward_stats
 from grue.advantages import generalized_advantages
@@ -209,31 +210,59 @@ class Rollouts:
         """Draws and scores outputs for the inputs at ``rows``."""
         settings, num_samples = self.settings, self.settings.samples_per_input
         prompts = [self._prompts[row] for row in rows]
-        most = self.policy.lengths(settings.generation).most
-        draws = uniforms(self.seed, range(len(rows)), num_samples, most, stream=stream)
-        samples = self.policy.masked_sample(prompts, draws, settings.generation)
-        outputs = [output for of_input in samples.outputs for output in of_input]
+        own = ranks.share(len(rows))
+        outputs, allowed = self._draw(prompts[own], range(len(rows))[own], stream)
         texts = self.inputs.texts(
             self.policy.judged(outputs, settings.generation),
             [row for row in rows for _ in range(num_samples)],
         )
         found.prompts += [prompt for prompt in prompts for _ in range(num_samples)]
         found.outputs += outputs
-        found.allowed += [] if samples.allowed is None else [samples.allowed]
+        found.allowed += allowed
         found.texts.append(texts)
-        try:
-            self._score(found, texts)
-        except UserError as error:
-            raise FailedRollout(str(error), found) from error
+        self._score(found, texts[own.start * num_samples : own.stop * num_samples])
 
-    def _score(self, found: Collected, texts: Texts) -> None:
-        """Notes the rewards of the texts and, if asked for, their standard deviations."""
-        if not self.settings.with_reward_stds:
-            found.scores.append(_checked(self.reward, self.reward, texts))
-            return
-        rewards, stds = _checked(self.reward, self._mean_and_std, texts).T
-        found.scores.append(rewards)
-        found.stds.append(stds)
+    def _draw(
+        self, prompts: Sequence[Tokens], numbers: range, stream: Sequence[int]
+    ) -> tuple[list[Tokens], list[Tensor]]:
+        """All ranks' outputs, and what their mask allowed; this one draws for ``prompts``.
+
+        ``numbers`` are the places of the prompts in the batch, which fix what is drawn for them.
+        """
+        settings = self.settings
+        outputs: list[Tokens] = []
+        allowed: list[Tensor] = []
+        if prompts:
+            most = self.policy.lengths(settings.generation).most
+            draws = uniforms(self.seed, numbers, settings.samples_per_input, most, stream=stream)
+            samples = self.policy.masked_sample(prompts, draws, settings.generation)
+            outputs = [output for of_input in samples.outputs for output in of_input]
+            allowed = [] if samples.allowed is None else [samples.allowed]
+        return ranks.gathered(outputs), ranks.gathered_tensors(allowed, self.policy.device)
+
+    def _score(self, found: Collected, own: Texts) -> None:
+        """Notes the rewards of a batch and, if asked for, their standard deviations.
+
+        ``own`` are the texts of the batch that this rank scores.
+
+        Raises:
+            FailedRollout: the reward fails, on whichever rank.
+        """
+        with_stds, failures = self.settings.with_reward_stds, []
+        scores: np.ndarray[Any, Any] = np.zeros((0, 2) if with_stds else 0)
+        try:
+            if len(own):
+                function = self._mean_and_std if with_stds else self.reward
+                scores = _checked(self.reward, function, own)
+        except UserError as error:
+            failures.append(str(error))
+        for failure in ranks.gathered(failures):
+            raise FailedRollout(failure, found)
+        of_batch = _stacked(ranks.gathered(list(scores)))
+        if with_stds:
+            of_batch, stds = of_batch.T
+            found.stds.append(stds)
+        found.scores.append(of_batch)
 
     def _mean_and_std(self, texts: Texts) -> np.ndarray[Any, Any]:
         """[N, 2] rewards beside their standard deviations."""
@@ -248,9 +277,10 @@ class Rollouts:
         The KL is that of the policy without a mask, as published: a mask does not bring it nearer
         to the reference.
         """
-        parts: list[tuple[Tensor, ...]] = []
-        for start in range(0, len(found.outputs), self.settings.batch_size):
-            part = slice(start, start + self.settings.batch_size)
+        parts: list[Tensor] = []
+        own = ranks.share(len(found.outputs))
+        for start in range(own.start, own.stop, self.settings.batch_size):
+            part = slice(start, min(start + self.settings.batch_size, own.stop))
             sequences = self.policy.sequences(found.prompts[part], found.outputs[part])
             evaluation = self.actor_critic.evaluate(sequences)
             ref_logits = self.actor_critic.reference_logits(sequences)
@@ -264,12 +294,10 @@ class Rollouts:
             if self.settings.analytic_kl:
                 kl = exact_kl(logits, ref_logits)
             known = (log_probs, ref_log_probs, kl, self._own_kl(own_kl), evaluation.values)
-            parts.append(
-                tuple(_widened(values.masked_fill(mask == 0, 0.0), width) for values in known)
-            )
-        log_probs, ref_log_probs, kl, own_kl, values = (
-            torch.cat(column) for column in zip(*parts, strict=True)
-        )
+            columns = [_widened(values.masked_fill(mask == 0, 0.0), width) for values in known]
+            parts.append(torch.stack(columns, -1))
+        rows = torch.cat(ranks.gathered_tensors(parts, self.policy.device))
+        log_probs, ref_log_probs, kl, own_kl, values = rows.unbind(-1)
         return log_probs, ref_log_probs, kl, own_kl, values
 
     def _own_kl(self, sampled: Tensor) -> Tensor:
@@ -360,6 +388,13 @@ class Rollouts:
             for name, value in found.items()
             if name.startswith("reward_std/") and isinstance(value, float)
         }
+
+
+def _stacked(scores: Sequence[Any]) -> np.ndarray[Any, Any]:
+    """[N] or [N, T] of N numbers or rows, which are filled up where their lengths differ."""
+    rows = [np.asarray(score) for score in scores]
+    width = max((row.size for row in rows if row.ndim), default=0)
+    return np.array([row if not row.ndim else np.pad(row, (0, width - row.size)) for row in rows])
 
 
 def _plain(reward: Any) -> Any:

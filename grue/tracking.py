@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from common import ranks
 from common.run_folder import RunFolder, read_json_lines, write_text
 from common.seeding import random_state, restore_random_state
 from grue.config import TrackedConfig
@@ -23,8 +24,11 @@ class Tracker:
     def begin(self, step: int) -> None:
         """Goes on after ``step``: rows behind it are of steps that will be made again.
 
-        So is the evaluation that is the last thing of a run.
+        So is the evaluation that is the last thing of a run. Of several ranks, the first one alone
+        writes.
         """
+        if not ranks.is_first():
+            return
         rows = [row for row in self.rows() if row["step"] <= step and not _is_last(row)]
         write_text(self._folder.metrics, "".join(map(_line, rows)))
         if self._config.log_to_wandb:
@@ -36,10 +40,14 @@ class Tracker:
 
     def has(self, step: int, prefix: str) -> bool:
         """Whether a metric whose name begins with ``prefix`` was measured at ``step``."""
-        return any(row["step"] == step and _has(row, prefix) for row in self.rows())
+        return ranks.from_first(
+            any(row["step"] == step and _has(row, prefix) for row in self.rows())
+        )
 
     def add(self, step: int, epoch: float, values: dict[str, float]) -> None:
         """Appends a row; numbers that are not finite are left out."""
+        if not ranks.is_first():
+            return
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
         row = {"epoch": epoch, "step": step, **finite}
         with self._folder.metrics.open("a", encoding="utf-8") as file:

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, NoReturn, get_args, get_origin
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
 from common.errors import UserError
 from common.registry import suggestion
@@ -122,8 +122,8 @@ def _option_help(figure: Figure) -> dict[str, str]:
     texts = {}
     for key, field in figure.options.model_fields.items():
         kind: Any = _without_none(field.annotation)
-        kinds = [kind] if get_origin(kind) is Literal else get_args(kind)
-        known = [value for one in kinds for value in get_args(one)]
+        literals = [one for one in (kind, *get_args(kind)) if get_origin(one) is Literal]
+        known = [value for one in literals for value in get_args(one)]
         default = field.default
         shown = " ".join(map(_quoted, default)) if isinstance(default, list) else default
         shown = "not given" if shown in (None, "") else shown
@@ -134,8 +134,9 @@ def _option_help(figure: Figure) -> dict[str, str]:
 
 def _without_none(annotation: Any) -> Any:
     """The type of an option's values when it is given: of ``float | None``, ``float``."""
-    kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
-    return kinds[0] if isinstance(annotation, UnionType) else annotation
+    if get_origin(annotation) not in (Union, UnionType):
+        return annotation
+    return next(kind for kind in get_args(annotation) if kind is not NoneType)
 
 
 def _quoted(value: Any) -> str:

@@ -16,6 +16,7 @@ from common.experiment import Context
 from common.registry import import_part
 from common.run_config import RunConfig
 from common.run_folder import RunFolder, write_json
+from common.scheduling.ranks_of_task import meet, use_threads
 from common.scheduling.task import Task
 
 LOG_NAME = __name__
@@ -71,15 +72,19 @@ class Attempt:
         seeds = {key: getattr(config, key) for key in config.seed_keys}
         record = provenance.record(self.folder, task.command, seeds, task.threads)
         device = f"cuda:{','.join(map(str, config.gpu_ids))}" if task.device_ids else "cpu"
+        device += f" ({task.num_ranks} processes)" if task.num_ranks > 1 else ""
         status.begin(
             self.folder, task.fingerprint, device, record["threads"], num_together=num_together
         )
         write_json(self.folder.config, config.model_dump(mode="json"))
-        _use_threads(record["threads"])
+        seed, threads = record["seeds"]["random_seed"], record["threads"]
+        if task.num_ranks > 1:
+            seed, threads = meet(task, seed=seed, threads=threads)
+        use_threads(threads)
         self.config = config
         self.context = Context(
             folder=self.folder,
-            seed=record["seeds"]["random_seed"],
+            seed=seed,
             gpu_ids=task.device_ids,
             stop_requested=stop_requested,
             progress=progress,
@@ -157,9 +162,3 @@ def _make(attempts: list[Attempt]) -> None:
         assert together is not None
         import_part(together)(attempts)
         assert all(one.is_over for one in attempts)
-
-
-def _use_threads(threads: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads)

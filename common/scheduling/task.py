@@ -29,6 +29,12 @@ class Task:
     device_ids: tuple[int, ...] = ()
     """GPUs as torch counts them in the process of the run; empty for the CPU."""
     command: str = ""
+    num_ranks: int = 1
+    """Processes that share the run."""
+    rank: int = 0
+    """Which of them is meant, counted from 0."""
+    meeting_point: str = ""
+    """A file by which they find each other."""
 
 
 def names(tasks: Sequence[Task]) -> str:

@@ -1,9 +1,10 @@
 """A worker process: takes tasks as lines on standard input, makes line after line.
 
 It answers on standard output with one JSON object a line: ``{"progress": [done, total]}``,
-``{"warning": text}`` and ``{"ended": names}``. What runs print goes to their ``log.txt``; to the
-first one's where several share a line. When standard input ends, the parent is gone; the worker
-then ends at once, so that nobody else finds it writing.
+``{"warning": text}`` and ``{"ended": names}``, and, of a rank that is not its run's first,
+``{"failed": reason, "traceback": lines, "meeting_point": path}``. What runs print goes to their
+``log.txt``; to the first one's where several share a line. When standard input ends, the parent is
+gone; the worker then ends at once, so that nobody else finds it writing.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from common.errors import Interrupted, UserError
 from common.run_folder import RunFolder
 from common.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
 from common.scheduling.attempt import attempt
+from common.scheduling.ranks_of_task import take_part
 from common.scheduling.task import Task, from_line
+from common.status import end_of_traceback
 from common.stopping import StopFlag
 
 STOP = "stop"
@@ -80,6 +84,23 @@ def _print_to(path: Path) -> None:
     os.close(target)
 
 
+def _take_part(task: Task, parent: _Parent) -> None:
+    """Makes a later rank's part of a run; the parent hears why it failed, if it did."""
+    try:
+        take_part(task, stop_requested=parent.stop)
+    except Interrupted:
+        pass  # the first rank says so
+    except UserError as error:
+        parent.say(_failure(task, str(error)))
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        parent.say(_failure(task, reason, end_of_traceback(error)))
+
+
+def _failure(task: Task, reason: str, traceback: str | None = None) -> dict[str, Any]:
+    return {"failed": reason, "traceback": traceback, "meeting_point": task.meeting_point}
+
+
 def main() -> None:
     """Makes tasks until the parent ends, or until it is asked to stop."""
     parent = _Parent()
@@ -91,6 +112,9 @@ def main() -> None:
     while not parent.stop():
         tasks = parent.tasks.get()
         _print_to(RunFolder(Path(tasks[0].folder)).log)
+        if tasks[0].rank > 0:
+            _take_part(tasks[0], parent)
+            continue
         attempt(tasks, stop_requested=parent.stop, progress=parent.progress)
         parent.say({"ended": [task.name for task in tasks]})
 

@@ -6,7 +6,7 @@ import torch
 
 from grue.algorithm_args import A2cArgs
 from grue.algorithms.policy_gradient import PolicyGradient
-from grue.algorithms.update import Means, step
+from grue.algorithms.update import Means
 from grue.losses import policy_gradient_loss, value_loss
 from grue.rollout import Rollout
 
@@ -40,7 +40,8 @@ class A2c(PolicyGradient[A2cArgs]):
         if args.normalize_advantage:
             rollout, scale = rollout.standardized()
         share = None
-        for batch in rollout.in_order(_OUTPUTS, self.policy):
+        for whole in rollout.in_order(_OUTPUTS, self.policy):
+            batch = whole.of_this_rank()
             logits, log_probs, values = self.evaluate(batch)
             policy_loss = policy_gradient_loss(log_probs, batch.advantages)
             critic_loss = value_loss(values, batch.returns, batch.values)
@@ -49,11 +50,12 @@ class A2c(PolicyGradient[A2cArgs]):
             penalty = penalty + self.kl_loss(batch, logits, kl_coefficient / scale)
             if share is None:
                 share = self.share_of_penalties(batch, logits, log_probs, penalty)
-            weight = len(batch) / num_tokens  # the mean over the rollout is this sum of means
-            (weight * (policy_loss + penalty + args.vf_coef * critic_loss)).backward()
-            sums.add(policy_gradient_loss=weight * policy_loss, value_loss=weight * critic_loss,
-                     entropy_loss=weight * entropy_loss)  # fmt: skip
-        norm = step(self.optimizer, self.actor_critic.parameters(), args.max_grad_norm)
+            # The mean over the rollout is a sum of means, over passes and ranks.
+            weight = batch.weight * len(whole) / num_tokens
+            self.backward(weight * (policy_loss + penalty + args.vf_coef * critic_loss))
+            sums.add(weight, policy_gradient_loss=policy_loss, value_loss=critic_loss,
+                     entropy_loss=entropy_loss)  # fmt: skip
+        norm = self.step(args.max_grad_norm)
         assert share is not None, "a rollout has tokens"
         found = {f"ppo/{name}": value for name, value in sums.read(mean=False).items()}
         return found | {

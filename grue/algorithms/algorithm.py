@@ -11,6 +11,7 @@ from common.config import Config
 from grue.algorithm_config import ReinforcementAlg
 from grue.algorithms.update import adamw
 from grue.policies.actor_critic import ActorCritic
+from grue.precision import Descent
 from grue.rollout import Rollout
 
 ArgsT = TypeVar("ArgsT", bound=Config)
@@ -25,6 +26,9 @@ class Algorithm(ABC, Generic[ArgsT]):
     """Whether it uses values of states."""
     whole_outputs: ClassVar[bool] = False
     """Whether rollouts are whole outputs, not a number of tokens."""
+    shares_work: ClassVar[bool] = False
+    """Whether ranks share its minibatches, see `Minibatch.of_this_rank`, and it makes its passes
+    and steps by `backward` and `step`, which also scale losses for float16."""
 
     def __init__(self, actor_critic: ActorCritic, alg: ReinforcementAlg) -> None:
         self.actor_critic = actor_critic
@@ -32,6 +36,7 @@ class Algorithm(ABC, Generic[ArgsT]):
         self.alg = alg
         self.args: ArgsT = alg.args  # type: ignore[attr-defined]
         self.optimizer = self.make_optimizer()
+        self.descent = Descent(alg.policy.mixed_precision, self.policy.device)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """AdamW with the policy's settings."""
@@ -58,10 +63,19 @@ class Algorithm(ABC, Generic[ArgsT]):
             generator: on the CPU; the only source of random numbers.
         """
 
+    def backward(self, loss: torch.Tensor) -> None:
+        """Adds the gradients of a loss to those that are there; of ranks, each its part of it."""
+        self.descent.backward(loss)
+
+    def step(self, max_grad_norm: float | None) -> torch.Tensor:
+        """Moves policy and critic by the gradients, clipped to a norm; gives it before clipping."""
+        return self.descent.step(self.optimizer, self.actor_critic.parameters(), max_grad_norm)
+
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds beside the weights."""
-        return {"optimizer": self.optimizer.state_dict()}
+        return {"optimizer": self.optimizer.state_dict(), "descent": self.descent.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from a checkpoint."""
         self.optimizer.load_state_dict(state["optimizer"])
+        self.descent.load_state_dict(state.get("descent", {}))

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from common import ranks
 from grue.algorithms.algorithm import Algorithm, ArgsT
 from grue.kl import exact_kl
 from grue.losses import policy_gradient_loss
@@ -17,6 +18,7 @@ class PolicyGradient(Algorithm[ArgsT]):
     """An algorithm whose loss is one of the policy, with entropy and KL terms beside it."""
 
     args: Any
+    shares_work = True
 
     @property
     def unit(self) -> Unit:
@@ -60,9 +62,10 @@ class PolicyGradient(Algorithm[ArgsT]):
         """
         of_task = policy_gradient_loss(log_probs, batch.advantages - batch.penalty_advantages)
         of_penalties = policy_gradient_loss(log_probs, batch.penalty_advantages) + penalties
-        norms = [
-            torch.autograd.grad(loss, logits, retain_graph=True)[0].norm()
+        parts = [
+            torch.autograd.grad(batch.weight * loss, logits, retain_graph=True)[0].square().sum()
             for loss in (of_task, of_penalties)
         ]
-        total = norms[0] + norms[1]
+        norms = ranks.total(torch.stack(parts)).sqrt()
+        total = norms.sum()
         return torch.where(total > 0, norms[1] / total, 0.0)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from common import ranks
 from grue.algorithm_args import PpoArgs
 from grue.algorithms.policy_gradient import PolicyGradient
-from grue.algorithms.update import Means, step
+from grue.algorithms.update import Means
 from grue.gradient_noise import gradient_moments
 from grue.losses import (
     approximate_kl,
@@ -40,6 +41,11 @@ class Ppo(PolicyGradient[PpoArgs]):
         found["explained_variance"] = float(explained)
         return {f"ppo/{name}": value for name, value in found.items()} | shares
 
+    def _is_far(self, batch: Minibatch, distance: torch.Tensor) -> bool:
+        """Whether the mean over all ranks' parts of a minibatch ends the update."""
+        everywhere = ranks.total(batch.weight * distance)
+        return bool(everywhere > _EARLY_STOP * self.args.target_kl)
+
     def _gradient_noise(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, torch.Tensor]:
@@ -51,10 +57,11 @@ class Ppo(PolicyGradient[PpoArgs]):
         return gradient_moments(losses, trained)
 
     def _policy_loss(self, batch: Minibatch, kl_coefficient: float) -> torch.Tensor:
-        """[] the loss of reward and KL, in units of the reward; before the first step."""
+        """[] this rank's part of the loss of reward and KL, in units of the reward."""
+        batch = batch.of_this_rank()
         logits, log_probs, _ = self.evaluate(batch)
         of_rewards = policy_gradient_loss(log_probs, batch.advantages)
-        return of_rewards + self.kl_loss(batch, logits, kl_coefficient)
+        return batch.weight * (of_rewards + self.kl_loss(batch, logits, kl_coefficient))
 
     def _passes(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator, means: Means
@@ -63,17 +70,18 @@ class Ppo(PolicyGradient[PpoArgs]):
         for _ in range(args.n_epochs):
             means.forget("approx_kl")  # the last pass alone counts
             for batch in rollout.minibatches(args.batch_size, self.policy, generator, self.unit):
-                # 1. What policy and critic say now.
-                logits, log_probs, values = self.evaluate(batch)
-                # 2. Far from the policy that drew the tokens, the update ends.
-                distance = approximate_kl(log_probs.detach(), batch.log_probs)
-                means.add(approx_kl=distance)
-                if args.target_kl is not None and distance > _EARLY_STOP * args.target_kl:
-                    return
-                # 3. The losses.
                 scale: torch.Tensor | float = 1.0
                 if args.normalize_advantage:
                     batch, scale = batch.standardized()
+                # 1. What policy and critic say now; each rank has its part of the minibatch.
+                batch = batch.of_this_rank()
+                logits, log_probs, values = self.evaluate(batch)
+                # 2. Far from the policy that drew the tokens, the update ends.
+                distance = approximate_kl(log_probs.detach(), batch.log_probs)
+                means.add(batch.weight, approx_kl=distance)
+                if args.target_kl is not None and self._is_far(batch, distance):
+                    return
+                # 3. The losses.
                 policy_loss = clipped_policy_loss(
                     log_probs, batch.log_probs, batch.advantages, args.clip_range
                 )
@@ -86,7 +94,8 @@ class Ppo(PolicyGradient[PpoArgs]):
                     means.add(**{"update_share/kl_and_entropy": share})
                     first = False
                 # 4. The step.
-                (policy_loss + penalty + args.vf_coef * critic_loss).backward()
-                norm = step(self.optimizer, self.actor_critic.parameters(), args.max_grad_norm)
-                means.add(policy_gradient_loss=policy_loss, value_loss=critic_loss,
-                          entropy_loss=entropy_loss, grad_norm=norm)  # fmt: skip
+                self.backward(batch.weight * (policy_loss + penalty + args.vf_coef * critic_loss))
+                norm = self.step(args.max_grad_norm)
+                means.add(batch.weight, policy_gradient_loss=policy_loss, value_loss=critic_loss,
+                          entropy_loss=entropy_loss)  # fmt: skip
+                means.add(grad_norm=norm)

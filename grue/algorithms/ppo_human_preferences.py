@@ -15,7 +15,7 @@ from torch import Tensor
 
 from grue.algorithm_args import HumanPreferencesPpoArgs
 from grue.algorithms.policy_gradient import PolicyGradient
-from grue.algorithms.update import Means, step
+from grue.algorithms.update import Means
 from grue.losses import clipped_policy_loss, clipped_share, pessimistic_value_loss
 from grue.rollout import Minibatch, Rollout
 from grue.whitening import whitened_estimates
@@ -37,9 +37,8 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
             for rows in order.tensor_split(args.nminibatches):
                 for part in rows.tensor_split(args.gradient_accumulation_steps):
                     loss = self._loss(self._batch(rollout, part), means)
-                    (loss / args.gradient_accumulation_steps).backward()
-                norm = step(self.optimizer, self.actor_critic.parameters(), args.max_grad_norm)
-                means.add(**{"ppo/grad_norm": norm})
+                    self.backward(loss / args.gradient_accumulation_steps)
+                means.add(**{"ppo/grad_norm": self.step(args.max_grad_norm)})
         found = means.read()
         variance = found["ppo/returns/var"]
         explained = 1 - found["ppo/val/error"] / variance if variance else float("nan")
@@ -67,9 +66,12 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
             returns=found.returns[mask],
         )
 
-    def _loss(self, batch: Minibatch, means: Means) -> Tensor:
-        """[] L_policy + vf_coef L_value + ent_coef L_entropy; notes what it is made of."""
-        args = self.args
+    def _loss(self, whole: Minibatch, means: Means) -> Tensor:
+        """[] L_policy + vf_coef L_value + ent_coef L_entropy; notes what it is made of.
+
+        Of ranks, each computes its part of the minibatch, and of the loss.
+        """
+        args, batch = self.args, whole.of_this_rank()
         logits, log_probs, values = self.evaluate(batch)
         surrogate = log_probs, batch.log_probs, batch.advantages, args.clip_range
         policy_loss = clipped_policy_loss(*surrogate)
@@ -81,27 +83,24 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
         if not means:  # at the first minibatch the surrogate is the plain policy gradient
             share = self.share_of_penalties(batch, logits, log_probs, args.ent_coef * entropy_loss)
             means.add(**{"update_share/kl_and_entropy": share})
-        means.add(**dict(_statistics(batch, log_probs, values)))
-        means.add(**{
+        means.add(**dict(_moments(whole)))
+        means.add(batch.weight, **{
             "ppo/loss/policy": policy_loss,
             "ppo/loss/value": critic_loss,
             "ppo/loss/total": loss,
             "ppo/policy/entropy": -entropy_loss,
             "ppo/policy/clipfrac": clipped_share(*surrogate),
+            "ppo/policy/approxkl": (log_probs - batch.log_probs).square().mean() / 2,
             "ppo/val/clipfrac": clipped_values,
+            "ppo/val/vpred": values.mean(),
+            "ppo/val/error": (values - batch.returns).square().mean(),
         })  # fmt: skip
-        return loss
+        return batch.weight * loss
 
 
-@torch.no_grad()
-def _statistics(
-    batch: Minibatch, log_probs: Tensor, values: Tensor
-) -> Iterator[tuple[str, Tensor]]:
-    """Moments of a minibatch's M tokens; ``approxkl`` is half the mean squared log-ratio."""
-    yield "ppo/policy/approxkl", (log_probs - batch.log_probs).square().mean() / 2
+def _moments(batch: Minibatch) -> Iterator[tuple[str, Tensor]]:
+    """Means and variances of what was known of a minibatch's M tokens."""
     yield "ppo/returns/mean", batch.returns.mean()
     yield "ppo/returns/var", batch.returns.var(correction=0)
-    yield "ppo/val/vpred", values.mean()
-    yield "ppo/val/error", (values - batch.returns).square().mean()
     yield "ppo/val/mean", batch.values.mean()
     yield "ppo/val/var", batch.values.var(correction=0)

@@ -21,7 +21,7 @@ from grue.advantages import (
 )
 from grue.algorithm_args import ReinforceArgs
 from grue.algorithms.policy_gradient import PolicyGradient
-from grue.algorithms.update import Means, step
+from grue.algorithms.update import Means
 from grue.losses import policy_gradient_loss
 from grue.rollout import Rollout
 
@@ -46,7 +46,8 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
         args, means, first = self.args, Means(), True
         rollout = self._with_baseline(rollout)
         for _ in range(args.n_epochs):
-            for batch in rollout.minibatches(args.batch_size, self.policy, generator):
+            for whole in rollout.minibatches(args.batch_size, self.policy, generator):
+                batch = whole.of_this_rank()
                 logits, log_probs, _ = self.evaluate(batch)
                 entropy_loss = self.entropy_loss(batch, logits, log_probs)
                 penalty = args.ent_coef * entropy_loss
@@ -55,13 +56,13 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
                     share = self.share_of_penalties(batch, logits, log_probs, penalty)
                     means.add(**{"update_share/kl_and_entropy": share})
                     first = False
-                per_output = len(batch) / len(batch.select)  # sums over tokens, means over outputs
+                per_output = len(whole) / len(whole.select)  # sums over tokens, means over outputs
                 policy_loss = per_output * policy_gradient_loss(log_probs, batch.advantages)
-                (policy_loss + per_output * penalty).backward()
-                norm = step(self.optimizer, self.actor_critic.parameters(), args.max_grad_norm)
-                means.add(**{"reinforce/policy_gradient_loss": policy_loss,
-                             "reinforce/entropy_loss": entropy_loss,
-                             "reinforce/grad_norm": norm})  # fmt: skip
+                self.backward(batch.weight * (policy_loss + per_output * penalty))
+                norm = self.step(args.max_grad_norm)
+                means.add(batch.weight, **{"reinforce/policy_gradient_loss": policy_loss,
+                                           "reinforce/entropy_loss": entropy_loss})  # fmt: skip
+                means.add(**{"reinforce/grad_norm": norm})
         return means.read()
 
     def _with_baseline(self, rollout: Rollout) -> Rollout:

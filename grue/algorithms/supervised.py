@@ -23,8 +23,10 @@ from transformers import (
 )
 from transformers.trainer_callback import ExportableState
 
+from common import ranks
 from common.errors import Interrupted, UserError
 from common.experiment import Context
+from grue.algorithms.rank_batches import OWN, WHOLE, OwnPart, num_items_of, part_of_loss
 from grue.algorithms.update import OPTIMIZERS
 from grue.model_config import Optimizer
 from grue.policies.policy import Policy
@@ -147,7 +149,8 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         """After every update."""
         self._context.progress(state.global_step, state.max_steps)
         now = time.monotonic()
-        if self._context.stop_requested() and state.global_step < state.max_steps:
+        stop = ranks.is_any(self._context.stop_requested())
+        if stop and state.global_step < state.max_steps:
             self.stopped = True
             control.should_training_stop = control.should_save = True
         elif now - self._saved_at >= _SECONDS_BETWEEN_CHECKPOINTS:
@@ -183,7 +186,11 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
 
 
 class _LossTrainer(Trainer):  # type: ignore[misc]
-    """A Trainer whose logged loss does not depend on where it was resumed."""
+    """A Trainer whose logged loss does not depend on where it was resumed.
+
+    Ranks share its batches, see `grue.algorithms.rank_batches`; the library takes each of them for
+    the only one.
+    """
 
     def __init__(self, losses: _Losses, **options: Any) -> None:
         super().__init__(**options)
@@ -191,10 +198,39 @@ class _LossTrainer(Trainer):  # type: ignore[misc]
         self.add_callback(losses)
 
     def training_step(self, *args: Any, **options: Any) -> torch.Tensor:
-        """One forward and backward pass."""
+        """One forward and backward pass; before an update, ranks add their gradients up."""
         loss: torch.Tensor = super().training_step(*args, **options)
+        if self.accelerator.sync_gradients:
+            ranks.sum_gradients(self.model.parameters())
+        loss = ranks.total(loss)
         self._own_losses().add(loss)
         return loss
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:  # fmt: skip
+        """The loss of a batch, or a rank's part of it."""
+        if ranks.count() == 1:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        own, whole = inputs.pop(OWN), inputs.pop(WHOLE)
+        mean = super().compute_loss(model, inputs)
+        # Encoder-decoder models give the mean over a batch, however many make an update.
+        num_items = None if _is_encoder_decoder(self.model) else num_items_in_batch
+        return part_of_loss(mean, own, whole, num_items)
+
+    def get_batch_samples(
+        self, epoch_iterator: Any, num_batches: int, device: torch.device
+    ) -> tuple[list[Any], Any]:
+        """The batches of an update, and what their loss is divided by, if the model knows how."""
+        batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if ranks.count() > 1 and num_items is not None:
+            num_items = num_items_of(batches, device)
+        return batches, num_items
+
+    def _save_checkpoint(self, *args: Any, **options: Any) -> None:
+        if ranks.is_first():
+            super()._save_checkpoint(*args, **options)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Writes what was measured, with the mean of all losses since the last time."""
@@ -261,6 +297,8 @@ def fit(
     ``optimizer`` may put another form of Adam in the place of the Trainer's.
     """
     watch = _Watch(context, tracker, evaluate)
+    if ranks.count() > 1:
+        collator = OwnPart(collator, shifted=not _is_encoder_decoder(model))
     trainer = _LossTrainer(
         _Losses(),
         model=model,
@@ -287,3 +325,7 @@ def _own_optimizer(arguments: TrainingArguments, form: Optimizer) -> tuple[Any, 
         return None
     _, settings = Trainer.get_optimizer_cls_and_kwargs(arguments)
     return OPTIMIZERS[form], settings
+
+
+def _is_encoder_decoder(model: Any) -> bool:
+    return bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))

@@ -29,6 +29,8 @@ _TOKENS = 256
 class Trpo(PolicyGradient[TrpoArgs]):
     """Steps of the policy whose mean KL to the policy before stays below ``target_kl``."""
 
+    shares_work = False
+
     def make_optimizer(self) -> torch.optim.Optimizer:
         """The critic's alone: of a trunk that it shares with the policy it reads, no more."""
         args = self.alg.policy.args

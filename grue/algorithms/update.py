@@ -1,14 +1,14 @@
-"""What updates share: the optimiser, a step, means over minibatches."""
+"""What updates share: the optimiser, and means over minibatches."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from common import ranks
 from grue.algorithms.tensorflow_adam import TensorFlowAdam
 from grue.model_config import Optimizer
 
@@ -17,6 +17,7 @@ OPTIMIZERS: Mapping[Optimizer, type[torch.optim.AdamW]] = {
     "adam_tensorflow": TensorFlowAdam,
 }
 """By the names that configurations give."""
+
 _NOT_DECAYED = ("bias", "LayerNorm.bias", "LayerNorm.weight")
 
 
@@ -41,22 +42,8 @@ def adamw(
     return OPTIMIZERS[form](used, lr=lr, **{"fused": True, **options})
 
 
-def step(
-    optimizer: torch.optim.Optimizer,
-    parameters: Iterable[nn.Parameter],
-    max_grad_norm: float | None,
-) -> Tensor:
-    """Clips the joint gradient norm, if at all, and moves; gives the norm before clipping."""
-    norm = nn.utils.clip_grad_norm_(
-        parameters, math.inf if max_grad_norm is None else max_grad_norm
-    )
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return norm
-
-
 class Means:
-    """Running means that stay on the device until they are read."""
+    """Running means that stay on the device until they are read, of all ranks together."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
@@ -65,10 +52,14 @@ class Means:
     def __len__(self) -> int:
         return len(self._sums)
 
-    def add(self, **values: Tensor) -> None:
-        """Counts one value of each."""
+    def add(self, weight: float | None = None, /, **values: Tensor) -> None:
+        """Counts one value of each.
+
+        Where ranks have different values, their ``weight``s add up to 1; None for equal ones.
+        """
+        share = 1 / ranks.count() if weight is None else weight
         for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value.detach()
+            self._sums[name] = self._sums.get(name, 0.0) + share * value.detach()
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def forget(self, *names: str) -> None:
@@ -87,4 +78,4 @@ class Means:
                 for name, total in self._sums.items()
             ]
         )
-        return dict(zip(self._sums, values.tolist(), strict=True))
+        return dict(zip(self._sums, ranks.total(values).tolist(), strict=True))

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from grue.judges.loading import Encoded, longest_input, pad_right, usable_padding
-from grue.model_config import Side
+from grue.model_config import MixedPrecision, Side
 from grue.policies.policy import by_length
+from grue.precision import autocast
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -40,6 +41,8 @@ class Classifier:
         self.truncation_side = truncation_side
         longest = longest_input(model, tokenizer)
         self.max_length = longest if max_length is None else min(max_length, longest)
+        self.mixed_precision: MixedPrecision = "no"
+        """Type of the model's products, see `TrainedModelOptions`."""
 
     @property
     def num_labels(self) -> int:
@@ -90,7 +93,9 @@ class Classifier:
         self.model.eval()
         for chosen in by_length([len(row["input_ids"]) for row in rows], self.batch_size):
             batch = pad_right([rows[row] for row in chosen], fill, self.model.device)
-            found[chosen] = self.model(**batch).logits.double().cpu().numpy()
+            with autocast(self.mixed_precision, self.model.device):
+                logits = self.model(**batch).logits
+            found[chosen] = logits.double().cpu().numpy()
         self.model.train(was_training)
         return found
 

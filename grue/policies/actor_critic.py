@@ -55,7 +55,8 @@ class Critic(nn.Module):
         else:
             assert policy_states is not None
             states = policy_states
-        values: Tensor = self.head(states.float()).squeeze(-1)
+        with torch.autocast(states.device.type, enabled=False):
+            values: Tensor = self.head(states.float()).squeeze(-1)
         return values
 
 
@@ -106,21 +107,23 @@ class ActorCritic:
     def evaluate(self, sequences: Sequences) -> Evaluation:
         """What actor and critic say of the sequences; gradients flow."""
         shared = self.critic is not None and self.critic.trunk is None
-        logits, states = sequences.logits_and_states(self.policy.model, with_states=shared)
-        if self.critic is None:
-            values = torch.zeros(logits.shape[:2], device=logits.device)
-        else:
-            values = self.critic(sequences, states)
+        with self.policy.autocast():
+            logits, states = sequences.logits_and_states(self.policy.model, with_states=shared)
+            if self.critic is None:
+                values = torch.zeros(logits.shape[:2], device=logits.device)
+            else:
+                values = self.critic(sequences, states)
         return Evaluation(_divided(logits, self.temperature), values)
 
     def values(self, sequences: Sequences) -> Tensor:
         """[N, T] the critic's alone; gradients flow to its own weights."""
         assert self.critic is not None, "there is one"
         states = None
-        if self.critic.trunk is None:
-            with torch.no_grad():
-                _, states = sequences.logits_and_states(self.policy.model, with_states=True)
-        return self.critic(sequences, states)  # type: ignore[no-any-return]
+        with self.policy.autocast():
+            if self.critic.trunk is None:
+                with torch.no_grad():
+                    _, states = sequences.logits_and_states(self.policy.model, with_states=True)
+            return self.critic(sequences, states)  # type: ignore[no-any-return]
 
     def log_prob(self, logits: Tensor, tokens: Tensor, allowed: Tensor | None) -> Tensor:
         """[...] in nats of tokens [...], from the policy's logits [..., V].
@@ -142,10 +145,13 @@ class ActorCritic:
     @torch.no_grad()
     def reference_logits(self, sequences: Sequences) -> Tensor:
         """[N, T, V] of the reference, in float32, divided by the temperature."""
-        if self._reference is not None:
-            return _divided(sequences.logits(self._reference), self.ref_temperature)
-        with self.policy.model.disable_adapter():
-            return _divided(sequences.logits(self.policy.model), self.ref_temperature)
+        with self.policy.autocast():
+            if self._reference is not None:
+                logits = sequences.logits(self._reference)
+            else:
+                with self.policy.model.disable_adapter():
+                    logits = sequences.logits(self.policy.model)
+        return _divided(logits, self.ref_temperature)
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """What is trained: the policy's weights or adapters, and the critic's."""

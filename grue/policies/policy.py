@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from common.errors import UserError
 from grue.generation_config import GenerationConfig
-from grue.model_config import ModelType, Side
+from grue.model_config import MixedPrecision, ModelType, Side
 from grue.policies.carried import check_carried
 from grue.policies.decoding import Ids, Lengths, Prompts, Samples, pad, sample
 from grue.policies.library import library_settings, only_these
@@ -19,6 +20,7 @@ from grue.policies.sampling import Filters, log_prob
 from grue.policies.sequences import Sequences
 from grue.policies.streams import seed_of, uniforms
 from grue.policy_config import PolicyArgs
+from grue.precision import autocast
 from grue.truncation import Truncation, token_id
 
 if TYPE_CHECKING:
@@ -60,6 +62,12 @@ class Policy:
         """Which tokens may come, wherever outputs are drawn; None for all."""
         self.prefix, self.suffix = "", ""
         """Texts around each prompt, whose tokens are found apart from its own."""
+        self.mixed_precision: MixedPrecision = "no"
+        """Type of the model's products, see `TrainedModelOptions`."""
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Around every pass of the policy's models."""
+        return autocast(self.mixed_precision, self.device)
 
     @property
     def longest(self) -> int | None:
@@ -205,15 +213,16 @@ class Policy:
     ) -> Samples:
         """Like `sample`; also what the policy's mask allowed at each step."""
         filters = Filters(settings.temperature, settings.top_k, settings.top_p)
-        return sample(
-            self.model,
-            self.pad(prompts),
-            draws,
-            lengths=self.lengths(settings),
-            filters=filters if settings.do_sample else None,
-            ids=replace(self.ids, end=None) if settings.ignore_eos else self.ids,
-            mask=self.mask,
-        )
+        with self.autocast():
+            return sample(
+                self.model,
+                self.pad(prompts),
+                draws,
+                lengths=self.lengths(settings),
+                filters=filters if settings.do_sample else None,
+                ids=replace(self.ids, end=None) if settings.ignore_eos else self.ids,
+                mask=self.mask,
+            )
 
     @torch.no_grad()
     def generate(
@@ -221,7 +230,8 @@ class Policy:
     ) -> list[list[Tokens]]:
         """Like `sample`, by the library's ``generate``, which draws from torch's generator."""
         padded = self.pad(prompts)
-        with only_these(self.model, library_settings(self, num_samples, settings)):
+        settings_of_library = library_settings(self, num_samples, settings)
+        with only_these(self.model, settings_of_library), self.autocast():
             found = self.model.generate(
                 input_ids=padded.ids, attention_mask=padded.mask, **self._processors(padded)
             )
@@ -265,7 +275,8 @@ class Policy:
         The distribution is that of the model at ``temperature``, without filters. Gradients flow.
         """
         sequences = self.sequences(prompts, outputs)
-        logits = sequences.logits(self.model)
+        with self.autocast():
+            logits = sequences.logits(self.model)
         return log_prob(logits, sequences.outputs.ids, temperature) * sequences.outputs.mask
 
     def sequences(self, prompts: Sequence[Tokens], outputs: Sequence[Tokens]) -> Sequences:

@@ -25,6 +25,13 @@ class Sequences:
     start: int | None
     """First token of an encoder-decoder model's decoder; None for causal models."""
 
+    def rows(self, rows: slice) -> Sequences:
+        """Some of the N."""
+        prompts, outputs = (
+            Prompts(of.ids[rows], of.mask[rows]) for of in (self.prompts, self.outputs)
+        )
+        return Sequences(prompts, outputs, self.start)
+
     def logits(self, model: PreTrainedModel) -> Tensor:
         """[N, T, V] the model's logits before each output token."""
         return self.logits_and_states(model)[0]

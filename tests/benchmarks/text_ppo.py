@@ -34,7 +34,7 @@ from tests.benchmarks.text_models import random_gpt2
 
 _ROUNDS = 5
 _PROMPTS, _TOKENS, _PROMPT_TOKENS = 16, 20, 5
-_MINIBATCH, _EPOCHS = 64, 5
+MINIBATCH, _EPOCHS = 64, 5
 
 
 class _Length(Reward[NoArgs]):
@@ -50,7 +50,7 @@ class Iteration:
         alg = (NlpoAlg if masked else PpoAlg).model_validate(
             {
                 "id": "nlpo" if masked else "ppo",
-                "args": {"batch_size": _MINIBATCH, "n_epochs": _EPOCHS, "learning_rate": 1e-6},
+                "args": {"batch_size": MINIBATCH, "n_epochs": _EPOCHS, "learning_rate": 1e-6},
                 "kl_div": {"coeff": 0.1},
                 "policy": {
                     "id": f"{'maskable_' if masked else ''}causal_lm_actor_critic_policy",
@@ -100,7 +100,7 @@ class BareLoop:
             self._log_probs(self.reference, ids)
             returns = self._values(ids)
         for _ in range(_EPOCHS):
-            for rows in torch.randperm(_PROMPTS).tensor_split(_PROMPTS * _TOKENS // _MINIBATCH):
+            for rows in torch.randperm(_PROMPTS).tensor_split(_PROMPTS * _TOKENS // MINIBATCH):
                 ratio = (self._log_probs(self.policy, ids[rows]) - old[rows]).exp()
                 loss = -torch.minimum(ratio, ratio.clamp(0.8, 1.2)).mean()
                 loss = loss + 0.5 * (self._values(ids[rows]) - returns[rows]).square().mean()
@@ -162,7 +162,7 @@ def main() -> None:
     rounds = [[_seconds(work) for work in ways.values()] for _ in range(_ROUNDS)]
     medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
     print(f"One iteration of {_PROMPTS} outputs of {_TOKENS} tokens, "
-          f"{_EPOCHS * _PROMPTS * _TOKENS // _MINIBATCH} steps, "
+          f"{_EPOCHS * _PROMPTS * _TOKENS // MINIBATCH} steps, "
           f"{torch.get_num_threads()} threads")  # fmt: skip
     for name, seconds in zip(ways, medians, strict=True):
         print(f"  {name} {seconds:.2f} s: {seconds / medians[0]:.2f} times the bare loop's")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common import ranks
 from common.config import Config
 from grue.metrics.metric import Metric, NoArgs, Scores
 from grue.rewards.reward import Reward, Rewards
@@ -19,6 +20,7 @@ OVERLAP = "custom:tests.grue.parts:Overlap"
 BROKEN = "custom:tests.grue.parts:Broken"
 SIGNALLING = "custom:tests.grue.parts:Signalling"
 LETTERS = "custom:tests.grue.parts:Letters"
+ONE_RANK = "custom:tests.grue.parts:OneRank"
 ANIMALS = "custom:tests.grue.parts:Animals"
 
 _ANIMALS = ("cat", "dog", "cow", "hen", "fox")
@@ -125,3 +127,34 @@ class Letters(Reward[NoArgs]):
         return np.array(
             [sum(map(text.count, "aeiou")) / max(len(text), 1) for text in texts.outputs]
         )
+
+
+class OneRankArgs(MarkerArgs):
+    """The keys of a reward that goes wrong on one rank."""
+
+    rank: int = 1
+    """Which."""
+    how: str = "SIGKILL"
+    """A signal that the rank sends itself, ``SIGINT`` to its parent, or ``error`` for an error."""
+
+
+class OneRank(Reward[OneRankArgs]):
+    """Share of vowels; on one rank it goes wrong once, after some calls."""
+
+    Args = OneRankArgs
+
+    def __init__(self, args: OneRankArgs) -> None:
+        super().__init__(args)
+        self._left = args.calls
+
+    def __call__(self, texts: Texts) -> Rewards:
+        marker = Path(self.args.marker)
+        if ranks.number() == self.args.rank:
+            if self._left == 0 and not marker.exists():
+                marker.touch()
+                if self.args.how == "error":
+                    raise ZeroDivisionError("as the plan says")
+                process = os.getppid() if self.args.how == "SIGINT" else os.getpid()
+                os.kill(process, signal.Signals[self.args.how])
+            self._left -= 1
+        return Letters(NoArgs())(texts)

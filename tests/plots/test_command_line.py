@@ -67,3 +67,11 @@ def test_help_of_a_figure_explains_its_options(capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert 'Known: reward, "train accuracy"' in text
     assert "centred running mean" in text and "(default: 1)" in text
+
+
+def test_help_shows_no_types_as_known_values(capsys):
+    with pytest.raises(SystemExit):
+        main(["pareto_front", "--help"])
+    shown = capsys.readouterr().out
+    assert "--largest_drift" in shown
+    assert "class" not in shown

@@ -1,0 +1,93 @@
+"""A worker process as its parent sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from common.scheduling.task import Task, to_line
+
+_PROJECT = Path(__file__).resolve().parents[2]
+
+
+class WorkerProcess:
+    """A process of `common.scheduling.worker`, which sees one GPU alone, or all there are."""
+
+    def __init__(self, gpu_id: int | None, threads: int) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "common.scheduling.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=_environment(gpu_id, threads),
+            start_new_session=True,  # a terminal's Ctrl-C reaches the parent alone
+        )
+        assert self.process.stdin and self.process.stdout
+        self.input = self.process.stdin
+        self.output = self.process.stdout
+        self._rest = b""
+
+    def give(self, tasks: Sequence[Task]) -> None:
+        """Has it make the tasks."""
+        self.say(to_line(tasks))
+
+    def say(self, line: str) -> None:
+        """Sends one line; a worker that is gone is noticed when its output ends."""
+        try:
+            self.input.write(line.encode() + b"\n")
+            self.input.flush()
+        except BrokenPipeError:
+            pass
+
+    def messages(self) -> list[dict[str, Any]] | None:
+        """What the worker has said; None when it is gone."""
+        chunk = os.read(self.output.fileno(), 65536)
+        if not chunk:
+            return None
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def is_gone_within(self, seconds: float) -> bool:
+        """Whether the process ends by itself."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def how_it_ended(self) -> str:
+        """Why the process is gone, for people."""
+        code = self.process.wait()
+        if code >= 0:
+            return f"its worker process ended with exit status {code}"
+        name = signal.Signals(-code).name
+        hint = " (out of memory?)" if -code == signal.SIGKILL else ""
+        return f"its worker process was ended by {name}{hint}"
+
+    def close(self) -> None:
+        """Ends the process at once."""
+        self.process.kill()
+        self.process.wait()
+        self.input.close()
+        self.output.close()
+
+
+def _environment(gpu_id: int | None, threads: int) -> dict[str, str]:
+    """The worker's environment: its GPU, its threads, and threads that sleep while they wait."""
+    environment = {
+        "OMP_WAIT_POLICY": "passive",  # spinning threads stall every neighbour on a busy machine
+        **os.environ,
+        "OMP_NUM_THREADS": str(threads),
+        "PYTHONPATH": os.pathsep.join(
+            [str(_PROJECT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        ).rstrip(os.pathsep),
+    }
+    if gpu_id is not None:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        environment["CUDA_VISIBLE_DEVICES"] = visible.split(",")[gpu_id] if visible else str(gpu_id)
+    return environment

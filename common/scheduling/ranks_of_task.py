@@ -1,0 +1,55 @@
+"""What a worker process does for a run that several processes share."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from common.config import resolve
+from common.experiment import Context
+from common.registry import import_part
+from common.run_config import RunConfig
+from common.run_folder import RunFolder
+from common.scheduling.task import Task
+
+
+def meet(task: Task, *, seed: int = 0, threads: int = 1) -> tuple[int, int]:
+    """Waits for the other ranks of the task; gives the first one's seed and threads."""
+    import torch
+
+    from common import ranks
+    from common.devices import run_device
+
+    if sys.platform == "linux":
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # the ranks are of one machine
+    device: torch.device = run_device(task.device_ids)
+    ranks.join(task.rank, task.num_ranks, Path(task.meeting_point), device)
+    return ranks.from_first((seed, threads))
+
+
+def take_part(task: Task, *, stop_requested: Callable[[], bool]) -> None:
+    """Makes the part of a run that falls to a later rank: it computes, and writes nothing.
+
+    Raises:
+        Exception: whatever ends the run.
+    """
+    config, problems = resolve(import_part(task.config_model), task.config)
+    assert isinstance(config, RunConfig), problems
+    seed, threads = meet(task)
+    use_threads(threads)
+    context = Context(
+        folder=RunFolder(Path(task.folder)),
+        seed=seed,
+        gpu_ids=task.device_ids,
+        stop_requested=stop_requested,
+    )
+    import_part(task.run)(config, context)
+
+
+def use_threads(threads: int) -> None:
+    """Has torch compute with as many."""
+    import torch
+
+    torch.set_num_threads(threads)

@@ -1,0 +1,107 @@
+"""Plans that give runs several processes: what is refused, and how work is shared out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from common import ranks
+from common.scheduling.task import Task
+from common.scheduling.team import Team, gpus_of_slots
+from tests.common.plans import toy
+from tests.conftest import TOY, Workplace
+
+
+def test_experiments_of_one_process_are_refused(workplace: Workplace) -> None:
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy()], gpus_per_run=2)
+    outcome = workplace.run_plan(plan)
+    assert outcome.status == 2
+    assert "'gpus_per_run' = 2: runs of this experiment are made by one process" in outcome.err
+    assert workplace.files() == []
+
+
+def test_a_configuration_says_otherwise_than_its_plan(workplace: Workplace) -> None:
+    configuration = {**toy(), "gpus_per_run": 1}
+    plan = workplace.write_plan(experiment=TOY, configurations=[configuration], gpus_per_run=2)
+    assert workplace.run_plan(plan, "--dry_run").status == 0
+
+
+@pytest.mark.parametrize(
+    ("keys", "configuration", "message"),
+    [
+        ({"gpu_ids_pool": [3]}, {}, "'gpus_per_run' = 2: 2 GPUs needed, 1 GPU in 'gpu_ids_pool';"),
+        ({"gpu_ids_pool": [0, 1, 2], "multiprocess": True, "num_parallel": 2}, {},
+         "'gpus_per_run' = 2: 4 GPUs needed, 3 GPUs in 'gpu_ids_pool' and 'num_parallel' = 2"),
+        ({}, {"gpu_ids": [0]}, "'gpus_per_run' = 2: 2 GPUs needed, 1 GPU in 'gpu_ids'; name more"),
+    ],
+)  # fmt: skip
+def test_too_few_gpus(
+    workplace: Workplace, keys: dict[str, Any], configuration: dict[str, Any], message: str
+) -> None:
+    plan = workplace.write_plan(
+        experiment=TOY, configurations=[toy(**configuration)], gpus_per_run=2, **keys
+    )
+    outcome = workplace.run_plan(plan)
+    assert outcome.status == 2
+    assert message in outcome.err
+
+
+def test_every_slot_has_its_own_gpus() -> None:
+    assert gpus_of_slots(2, [4, 5, 6, 7, 8], 2) == [[4, 5], [6, 7]]
+    assert gpus_of_slots(3, [4, 5], 1) == [[4], [5], [4]]
+    assert gpus_of_slots(2, (), 2) == [(), ()]
+
+
+@pytest.mark.parametrize(
+    ("named", "of_slot", "seen"), [((3, 5), (), [3, 5]), ((0,), (6, 7), [6, 7]), ((), (), None)]
+)
+def test_every_rank_sees_one_gpu(
+    monkeypatch: pytest.MonkeyPatch, named: tuple[int, ...], of_slot: tuple[int, ...],
+    seen: list[int] | None,
+) -> None:  # fmt: skip
+    given: list[tuple[int | None, Task]] = []
+
+    class Worker:
+        def __init__(self, gpu_id: int | None, threads: int) -> None:
+            self.gpu_id = gpu_id
+
+        def give(self, tasks: list[Task]) -> None:
+            given.append((self.gpu_id, tasks[0]))
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr("common.scheduling.team.WorkerProcess", Worker)
+    task = Task("run", "", "", "", None, "", {"gpu_ids": list(named)}, "step", 1, named,
+                num_ranks=2)  # fmt: skip
+    team = Team(task, of_slot, 1)
+    team.start([task])
+    assert [gpu for gpu, _ in given] == (seen or [None, None])
+    for rank, (_, part) in enumerate(given):
+        assert part.rank == rank
+        assert part.config["gpu_ids"] == (seen or [])
+        assert part.device_ids == ((0,) if seen else ())
+    assert team.fits(task)
+    assert not team.fits(replace(task, num_ranks=1))
+    team.close()
+
+
+def test_parts_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks, "count", lambda: 3)
+    for size in range(8):
+        shared, dealt = [], []
+        for rank in range(3):
+            monkeypatch.setattr(ranks, "number", lambda rank=rank: rank)
+            shared += range(size)[ranks.share(size)]
+            dealt += ranks.dealt(range(size))
+        assert shared == sorted(dealt) == list(range(size))
+
+
+def test_one_process_has_everything() -> None:
+    values = torch.ones(2)
+    assert (ranks.count(), ranks.number(), ranks.is_first()) == (1, 0, True)
+    assert ranks.gathered([1, 2]) == [1, 2]
+    assert ranks.total(values) is values
