@@ -31,6 +31,7 @@ from grue.policies.loading import load_model, recompute_activations
 from grue.policies.masking import Mask
 from grue.policies.streams import seed_of
 from grue.policy_config import MaskablePolicyArgs
+from grue.rollout_samples import sample_lines
 from grue.rollouts import FailedRollout, Rollouts, RolloutSettings
 
 log = logging.getLogger(__name__)
@@ -137,6 +138,9 @@ class ReinforcementRun(FinetuneRun):
                 lines = (json.dumps(row) + "\n" for row in error.rows())
                 write_text(self.folder.path / FAILED_ROLLOUT, "".join(lines))
             raise
+        if self.iteration % (self.config.train_evaluation.eval_every or 1) == 0:
+            for line in sample_lines(rollout, self.policy, coefficient):
+                log.info("iteration %d, %s", self.iteration + 1, line)
         self._adapt_coefficient(found, len(rollout))
         self.algorithm.set_learning_rate(self.iteration / self._num_iterations)
         generator = torch.Generator().manual_seed(seed_of(self.context.seed, self.iteration))

@@ -33,6 +33,8 @@ examples:
   python -m grue.sample --model outputs/exps/plan/sft-1a2b3c4d/model --max_new_tokens 24 \\
       --datapool '{"id": "jsonl", "args": {"path": "data"}}' --num_samples 0 | less
       one output after the other, for queries of other data, until interrupted
+  python -m grue.sample --model gpt2 --plan experiment_plans/preferences/tldr.json
+      the model with which a plan begins, for the plan's queries
 """
 
 
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=PROGRAM,
-        description=f"Prints a line of {len(LINE)} '=', a query, and what a model writes for it, "
+        description=f"Prints a line of {len(LINE)} '=', a query, and what a model writes for it,\n"
         f"whose line breaks are shown as {_NEWLINE}; again and again.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -68,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", required=True,
                         help="folder of a finetuning run, model folder in Hugging Face layout, or "
                         "hub id")  # fmt: skip
+    parser.add_argument("--plan", type=Path,
+                        help="plan whose last run of finetuning tells task and settings; by "
+                        "default the model's own run does")  # fmt: skip
     queries = parser.add_mutually_exclusive_group()
     queries.add_argument("--text", action="append", help="a query; may be given several times")
     queries.add_argument("--datapool", help="task whose queries are drawn, as a JSON object or a "
@@ -85,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
                         help="most tokens of an output; by default the run's")  # fmt: skip
     parser.add_argument("--seed", type=_at_least(int, 0), default=0,
                         help="fixes queries and outputs (default: 0)")  # fmt: skip
+    parser.add_argument("--gpu_id", type=_at_least(int, 0),
+                        help="GPU that computes; by default the CPU does")  # fmt: skip
     return parser
 
 
@@ -109,7 +116,7 @@ def _samples(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
     from grue.policies.streams import uniforms
     from grue.trained_policy import load_trained_policy
 
-    trained = load_trained_policy(args.model)
+    trained = load_trained_policy(args.model, args.plan, args.gpu_id)
     settings = _settings(trained, args)
     most = trained.policy.lengths(settings).most
     limit = trained.policy.prompt_limit(trained.max_prompt_length, most)
@@ -127,7 +134,9 @@ def _settings(trained: TrainedPolicy, args: argparse.Namespace) -> GenerationCon
     """The run's settings, as far as there are, with those of the command line."""
     most = args.max_new_tokens or trained.generation.max_new_tokens
     if most is None:
-        raise UserError("--max_new_tokens: needed for a model folder, which does not tell it")
+        raise UserError(
+            "--max_new_tokens: needed for a model folder without --plan, which does not tell it"
+        )
     changes = {
         "do_sample": args.temperature > 0,
         "temperature": args.temperature or 1.0,
@@ -149,7 +158,9 @@ def _queries(trained: TrainedPolicy, args: argparse.Namespace) -> Iterator[Sampl
         return
     config = trained.datapool if args.datapool is None else _datapool(args.datapool)
     if config is None:
-        raise UserError("--text or --datapool: needed for a model folder, which has no task")
+        raise UserError(
+            "--text, --datapool or --plan: needed for a model folder, which has no task"
+        )
     samples = load_inputs(config, args.split, seed=args.seed).samples
     draw = np.random.default_rng(args.seed)
     while True:

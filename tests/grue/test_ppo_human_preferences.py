@@ -28,7 +28,7 @@ from grue.rollouts import Rollouts, RolloutSettings
 from grue.tasks.task import Sample
 from grue.texts import Texts
 from tests.conftest import Workplace, without_seconds
-from tests.grue.conftest import causal_model, save_model, write
+from tests.grue.conftest import causal_model, encoder_decoder, save_model, write
 from tests.grue.parts import SIGNALLING, Letters
 from tests.grue.test_reinforcement import reinforcement, rewards_of, rows_of
 
@@ -281,6 +281,14 @@ def test_a_run_raises_the_reward_and_adapts_the_coefficient(
         moved = row["objective/kl_coef"] * (1 + error * 16 / 100)
         assert after["objective/kl_coef"] == pytest.approx(moved)
     assert rows[0]["rollout_info/ep_lens_std"] == 0
+    lines = [line for line in folder.log.read_text().splitlines() if ", score " in line]
+    shown = [re.search(r"score (.*), KL (.*), total (.*): ", line) for line in lines]
+    assert len(shown) == 9  # three outputs of the iterations 1, 5 and 9
+    for numbers in shown[3:6]:
+        assert numbers is not None
+        score, kl, total = map(float, numbers.groups())
+        coefficient = rows[4]["objective/kl_coef"]
+        assert total == pytest.approx(score - coefficient * kl, abs=2e-4)
     elapsed = {name: value for name, value in rows[4].items() if name.startswith("elapsed/")}
     assert elapsed == {"elapsed/updates": 5, "elapsed/episodes": 80, "elapsed/steps/serial": 30,
                        "elapsed/steps/total": 480}  # fmt: skip
@@ -382,3 +390,21 @@ def test_a_prefix_needs_room_of_its_own(workplace: Workplace, model: Path) -> No
     outcome = workplace.run_plan(write(workplace, configuration(model, **limits)))
     assert outcome.status == 1
     assert "'max_prompt_length' = 2: 'query_prefix' and 'query_suffix' have 2 tokens" in outcome.err
+
+
+@pytest.mark.parametrize("kind", ["t5", "lora"])
+def test_other_models_are_trained_too(
+    kind: str, workplace: Workplace, model: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """An encoder-decoder model, whose decoder's states the critic reads, and adapters."""
+    changes: dict[str, Any] = {"train_evaluation__n_iters": 2}
+    if kind == "t5":
+        encoder_decoder("t5", len(tokenizer)).save_pretrained(model)
+        policy = "seq2seq_lm_actor_critic_policy"
+        changes |= {"alg__policy__id": policy, "alg__policy__args__query_prefix": ""}
+    else:
+        changes |= {"alg__policy__lora": {"r": 2}}
+    assert workplace.run_plan(write(workplace, configuration(model, **changes))).status == 0
+    rows = [row for row in rows_of(workplace.folders()[0]) if "objective/kl" in row]
+    assert rows[0]["objective/kl"] == pytest.approx(0, abs=1e-5) != rows[1]["objective/kl"]
+    assert rows[0]["rollout_info/values"] == 0 != rows[1]["rollout_info/values"]

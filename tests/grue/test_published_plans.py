@@ -28,7 +28,7 @@ SENTINELS = ("datapool.frac_train_samples", "datapool.train_samples_rnd_seed")
 GENERATION_DEFAULTS = {
     "do_sample": False, "temperature": 1.0, "top_k": 50, "top_p": 1.0, "num_beams": 1,
     "length_penalty": 1.0, "min_length": 0, "max_new_tokens": None, "max_length": 20,
-    "post_processing_fn": None,
+    "post_processing_fn": None, "ignore_eos": False, "truncate_token": None, "truncate_after": 0,
 }  # fmt: skip
 
 each_plan = pytest.mark.parametrize(("name", "values"), PUBLISHED.items(), ids=list(PUBLISHED))

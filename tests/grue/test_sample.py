@@ -71,6 +71,28 @@ def test_a_model_folder_needs_a_text_or_a_task(
     )
 
 
+def test_a_plan_tells_how_a_model_is_used(
+    workplace: Workplace, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    around = {"alg__policy__args__query_prefix": "the "}
+    plan = write(workplace, reinforcement(model, **around))
+    found = printed(capsys, "--model", model, "--plan", plan, "--num_samples", 5)
+    assert {"cat", "very dog"} < {query for query, _ in found}
+    assert load_trained_policy(str(model), plan).policy.prefix == "the "
+    other = workplace.write_plan("other", configurations=[])
+    assert sample.main(["--model", str(model), "--plan", str(other)]) == 2
+    assert "configurations" in capsys.readouterr().err
+    keys = reinforcement(model)
+    kept = {key: keys[key] for key in keys if key.startswith(("tokenizer", "datapool"))}
+    kept |= {"experiment": "grue_extract", "alg.model_type": "causal", "random_seed": 0,
+             "alg.model_name": str(model),
+             "alg.generation_kwargs": {"do_sample": True, "max_new_tokens": 4},
+             "evaluation": {"eval_batch_size": 4, "metrics": [{"id": "length"}]}}  # fmt: skip
+    extraction = write(workplace, kept)
+    assert sample.main(["--model", str(model), "--plan", str(extraction)]) == 2
+    assert "has no run of the experiment 'grue_finetune'" in capsys.readouterr().err
+
+
 def test_line_breaks_of_outputs_are_shown(
     model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,7 +123,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["--model", "MODEL", "--batch_size", "0"], "'0': expected an integer of at least 1"),
     (["--model", "MODEL", "--num_samples", "1.5"], r"'1\.5': expected an integer of at least 0"),
     (["--model", "MODEL", "--text", "x"], "--max_new_tokens: needed for a model folder"),
-    (["--model", "MODEL", "--max_new_tokens", "3"], "--text or --datapool: needed"),
+    (["--model", "MODEL", "--max_new_tokens", "3"], "--text, --datapool or --plan: needed"),
     (["--model", "MODEL", "--max_new_tokens", "3", "--datapool", '{"id": "imbd"}'],
      "--datapool: 'id' = 'imbd': unknown task; did you mean 'imdb'"),
     (["--model", "MODEL", "--max_new_tokens", "3", "--datapool", "{"], "--datapool: .*; give an"),

@@ -1,0 +1,21 @@
+"""Some outputs of a rollout as lines of a log, each with what it is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from grue.policies.policy import Policy
+from grue.rollout import Rollout
+
+_SHOWN = 3
+
+
+def sample_lines(rollout: Rollout, policy: Policy, kl_coefficient: float) -> Iterator[str]:
+    """The first outputs with their score, their KL in nats, and score - coefficient * KL."""
+    scores = rollout.task_rewards[:_SHOWN].sum(1).tolist()
+    kls = (rollout.kl * rollout.mask)[:_SHOWN].sum(1).tolist()
+    prompts = policy.decode(rollout.prompts[:_SHOWN])
+    outputs = policy.decode(rollout.outputs[:_SHOWN])
+    for prompt, output, score, kl in zip(prompts, outputs, scores, kls, strict=True):
+        total = score - kl_coefficient * kl
+        yield f"score {score:.4f}, KL {kl:.4f}, total {total:.4f}: {prompt!r} {output!r}"
