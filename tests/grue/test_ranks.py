@@ -125,7 +125,7 @@ def test_training_by_two_processes_equals_that_by_one(
         assert scales[moment] == pytest.approx(others[moment], rel=1e-4)
 
 
-@pytest.mark.parametrize(("rank", "how"), [(1, "SIGKILL"), (0, "SIGKILL"), (1, "SIGINT")])
+@pytest.mark.parametrize(("rank", "how"), [(0, "SIGKILL"), (1, "SIGINT")])
 def test_a_run_that_loses_a_process_goes_on_with_equal_results(
     workplace: Workplace, model: Path, rank: int, how: str
 ) -> None:
@@ -134,7 +134,7 @@ def test_a_run_that_loses_a_process_goes_on_with_equal_results(
         args = {"marker": str(workplace.path / name), "rank": rank, "how": how, "calls": 2}
         runs.append(
             reinforcement(model, "reinforce", experiment_name=name, train_evaluation__save_every=1,
-                          train_evaluation__n_iters=30, train_evaluation__eval_every=30,
+                          train_evaluation__n_iters=8, train_evaluation__eval_every=8,
                           reward_fn={"id": ONE_RANK, "args": args})
         )  # fmt: skip
         del runs[-1]["reward_fn.id"]
