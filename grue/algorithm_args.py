@@ -37,8 +37,8 @@ class ActorCriticArgs(Config):
     enforce_token_entropy_reg_estimate: bool = False
     """Whether the entropy is estimated from the sampled tokens instead of the vocabulary."""
     num_samples_per_input: PositiveInt = 1
-    """Outputs of each input in a rollout, of the ``env.n_envs`` that are drawn together; with more
-    than one the reward's deviation per input is measured."""
+    """K, the outputs of each of ``env.n_envs`` inputs: a rollout has K times as many tokens. With
+    more than one, the reward's deviation per input is measured."""
 
 
 class PpoArgs(ActorCriticArgs):
@@ -151,8 +151,8 @@ class TrpoArgs(Config):
     sub_sampling_factor: PositiveInt = 1
     """Every how many outputs count in the Fisher matrix."""
     num_samples_per_input: PositiveInt = 1
-    """Outputs of each input in a rollout, of the ``env.n_envs`` that are drawn together; with more
-    than one the reward's deviation per input is measured."""
+    """K, the outputs of each of ``env.n_envs`` inputs: a rollout has K times as many tokens. With
+    more than one, the reward's deviation per input is measured."""
     verbose: int = 0
     """Accepted for published files."""
 

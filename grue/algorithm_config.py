@@ -162,11 +162,6 @@ class ReinforcementAlg(Config):
         """K, the outputs of each input in a rollout."""
         return int(getattr(self.args, "num_samples_per_input", 1))  # type: ignore[attr-defined]
 
-    @property
-    def outputs_per_env(self) -> int:
-        """What each of ``env.n_envs`` stands for: one output, of K for each input."""
-        return 1
-
     def behaves_as_published(self, name: Compatibility) -> bool:
         """Whether a behaviour of RL4LMs is asked for."""
         return name in self.compatibility or "rl4lms" in self.compatibility
@@ -250,11 +245,6 @@ class ReinforceAlg(ReinforcementAlg):
     """Which algorithm."""
     args: ReinforceArgs = Field(default_factory=ReinforceArgs)
     """Its settings."""
-
-    @property
-    def outputs_per_env(self) -> int:
-        """Here each stands for an input, with all its outputs."""
-        return self.samples_per_input
 
     def problems(self) -> Iterator[Problem]:
         """Also those of the settings."""

@@ -249,11 +249,6 @@ class FinetuneConfig(TrackedConfig):
         if env is None or isinstance(alg, SupervisedAlg):
             return
         yield from problems_of_rollouts(alg, env)
-        # A published file gives TRPO's critic more than there is, which means all of it.
-        if isinstance(alg, PpoAlg) and alg.args.batch_size > alg.args.n_steps * env.n_envs:
-            yield Problem(f"is more than the rollout has: n_steps x env.n_envs = "
-                          f"{alg.args.n_steps} x {env.n_envs} tokens", "alg.args.batch_size",
-                          alg.args.batch_size)  # fmt: skip
         settings = alg.policy.args.generation_kwargs
         is_encoder_decoder = self.model_type == "seq2seq"
         fewest = settings.fewest_new_tokens(is_encoder_decoder=is_encoder_decoder)

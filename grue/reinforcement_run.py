@@ -236,8 +236,8 @@ def rollout_settings(
     cut = alg.behaves_as_published("no_reward_when_cut")
     return RolloutSettings(
         generation=generation.model_copy(update={"max_new_tokens": most}),
-        num_envs=env.n_envs * alg.outputs_per_env // alg.samples_per_input,
-        num_tokens=1 if whole_outputs else args.n_steps * env.n_envs,
+        num_envs=env.n_envs,
+        num_tokens=1 if whole_outputs else args.n_steps * env.n_envs * alg.samples_per_input,
         whole_outputs=whole_outputs,
         samples_per_input=alg.samples_per_input,
         prompt_limit=env.args.max_prompt_length,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from common.errors import Problem
-from grue.algorithm_config import HumanPreferencesPpoAlg, ReinforcementAlg
+from grue.algorithm_config import HumanPreferencesPpoAlg, PpoAlg, ReinforcementAlg
 
 if TYPE_CHECKING:
     from grue.config import EnvConfig
@@ -21,14 +21,13 @@ def problems_of_rollouts(alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Prob
     """Minibatches that do not come out even, ends of outputs that contradict each other."""
     if isinstance(alg, HumanPreferencesPpoAlg):
         yield from _of_minibatches(alg, env)
-    if env.n_envs * alg.outputs_per_env % alg.samples_per_input:
-        yield Problem(f"must be a multiple of 'alg.args.num_samples_per_input' = "
-                      f"{alg.samples_per_input}", "env.n_envs", env.n_envs)  # fmt: skip
-    adaptive = alg.kl_div.adaptive_kl
-    if adaptive is not None and _LARGEST_MOVE * env.n_envs >= adaptive.horizon:
-        least = int(_LARGEST_MOVE * env.n_envs) + 1
-        yield Problem(f"one rollout of 'env.n_envs' = {env.n_envs} outputs could bring the "
-                      f"coefficient to 0; give at least {least}",
+    if isinstance(alg, PpoAlg):
+        yield from _of_tokens(alg, env)
+    adaptive, num_outputs = alg.kl_div.adaptive_kl, env.n_envs * alg.samples_per_input
+    if adaptive is not None and _LARGEST_MOVE * num_outputs >= adaptive.horizon:
+        least = int(_LARGEST_MOVE * num_outputs) + 1
+        yield Problem(f"one rollout of {num_outputs} outputs could bring the coefficient to 0; "
+                      f"give at least {least}",
                       "alg.kl_div.adaptive_kl.horizon", adaptive.horizon)  # fmt: skip
     settings = alg.policy.args.generation_kwargs
     if settings.ignore_eos and env.args.terminate_on_eos:
@@ -43,6 +42,16 @@ def problems_of_rollouts(alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Prob
         yield Problem("no token has this index, for 'env.args.max_episode_length' = "
                       f"{env.args.max_episode_length}; lower it",
                       f"{_GENERATION}.truncate_after", settings.truncate_after)  # fmt: skip
+
+
+def _of_tokens(alg: PpoAlg, env: EnvConfig) -> Iterator[Problem]:
+    # A published file gives TRPO's critic more than there is, which means all of it.
+    size, steps, num_samples = alg.args.batch_size, alg.args.n_steps, alg.samples_per_input
+    if size > steps * env.n_envs * num_samples:
+        several = f" x {num_samples}" if num_samples > 1 else ""
+        yield Problem("is more than the rollout has: n_steps x env.n_envs = "
+                      f"{steps} x {env.n_envs}{several} tokens",
+                      "alg.args.batch_size", size)  # fmt: skip
 
 
 def _of_minibatches(alg: HumanPreferencesPpoAlg, env: EnvConfig) -> Iterator[Problem]:

@@ -337,7 +337,7 @@ WRONG: dict[str, dict[str, Any]] = {
         "alg__kl_div": {"coeff": 0.1, "target_kl": 0.1, "adaptive_kl": {"target": 6.0}}
     },
     r"'alg\.kl_div\.adaptive_kl\.target': ": {"alg__kl_div": {"coeff": 0.1, "adaptive_kl": {}}},
-    r"horizon' = 3: one rollout of 'env\.n_envs' = 16 outputs could bring .* at least 4": {
+    r"horizon' = 3: one rollout of 16 outputs could bring .* at least 4": {
         "alg__kl_div": {"coeff": 0.1, "adaptive_kl": {"target": 6.0, "horizon": 3}}
     },
     r"'alg\.kl_div\.placement' = 'loss': .* set it to 'reward'": {

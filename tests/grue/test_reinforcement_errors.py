@@ -33,9 +33,6 @@ WRONG: dict[str, dict[str, Any]] = {
     r"'reward_fn\.id' = 'meteo': unknown reward; did you mean 'meteor'\?; known: bert_score": {
         "reward_fn__id": "meteo"
     },
-    r"n_envs' = 8: must be a multiple of 'alg\.args\.num_samples_per_input' = 3": {
-        "alg__args__num_samples_per_input": 3
-    },
     r"batch_size' = 129: is more than the rollout has: n_steps x env\.n_envs = 16 x 8 tokens": {
         "alg__args__batch_size": 129
     },
