@@ -19,7 +19,6 @@ from common.run_config import RunConfig
 from grue.algorithm_config import (
     AnyAlg,
     CustomAlg,
-    PpoAlg,
     ReinforceAlg,
     SupervisedAlg,
     of_batches,
