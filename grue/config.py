@@ -108,16 +108,17 @@ class EnvArgs(Config):
     max_prompt_length: PositiveInt
     """Most tokens of a prompt."""
     terminate_on_eos: bool = False
-    """Whether end-of-sequence ends the output."""
+    """Accepted for published files: end-of-sequence ends an output either way, unless
+    ``generation_kwargs.ignore_eos`` is true."""
     prompt_truncation_side: Side = "left"
     """Where long prompts are cut."""
     context_start_token: int | None = None
-    """First token of an encoder-decoder model's output: 0 for T5, 2 for BART."""
+    """Accepted for published files: an encoder-decoder model's own first token is taken."""
     penalty_reward_value: float | None = None
     """Reward of an output without ``truncate_token`` where it counts, in place of its own; None
     leaves it its own."""
     priority_scale: NonNegativeFloat = 0.0
-    """Exponent of the weights by which inputs are drawn; 0 draws all alike."""
+    """Accepted for published files, whose inputs all weigh the same: they are drawn alike."""
 
 
 class EnvConfig(Config):

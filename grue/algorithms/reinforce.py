@@ -68,8 +68,8 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
     def _with_baseline(self, rollout: Rollout) -> Rollout:
         """The rollout with each output's reward less the baseline as its tokens' advantages."""
         rewards = (rollout.rewards * rollout.mask).sum(1).view(-1, self.args.num_samples_per_input)
-        task = (rollout.task_rewards * rollout.mask).sum(1).view_as(rewards)
-        penalties = rewards - task
+        # What a first token's advantage has of the penalties, without discount: all of them.
+        penalties = rollout.penalty_advantages[:, 0].view_as(rewards)
         advantages, of_penalties = (
             part.reshape(-1) for part in self._less_baseline(rewards, penalties)
         )

@@ -37,7 +37,8 @@ class Trpo(PolicyGradient[TrpoArgs]):
         critic = self.actor_critic.critic
         assert critic is not None, "it needs one"
         named = critic.named_parameters(prefix="critic")
-        return adamw(named, self.args.learning_rate, args.weight_decay, args.optimizer_kwargs)
+        lr = self.args.learning_rate
+        return adamw(named, lr, args.weight_decay, args.optimizer_kwargs, args.optimizer)
 
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator

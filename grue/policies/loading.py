@@ -53,7 +53,8 @@ def load_model(
             Its own configuration, which is saved with it, does not change.
 
     Raises:
-        UserError: there is no such model, or its folder holds no weights and none were asked for.
+        UserError: there is no such model, it is of the other type, or its folder holds no weights
+            and none were asked for.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
@@ -65,6 +66,12 @@ def load_model(
     kind = AutoModelForCausalLM if model_type == "causal" else AutoModelForSeq2SeqLM
     dtype = getattr(torch, options.dtype)
     config = loaded(AutoConfig.from_pretrained, name, "model_name")
+    found: ModelType = "seq2seq" if config.is_encoder_decoder else "causal"
+    if found != model_type:  # some architectures have both: half of an encoder-decoder would load
+        raise UserError(
+            f"'model_name' = '{name}': is a {found} model where a {model_type} one is asked for; "
+            "change the policy's id or the model type, or give another model"
+        )
     dropped = {} if dropout else dropouts(config)
     config.update(dict.fromkeys(dropped, 0.0))
     with seeded(seed):

@@ -155,6 +155,23 @@ def test_updates_are_those_of_the_equations(whole: bool, own: bool, regularized:
         torch.testing.assert_close(gradient, -torch.cat(grads), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("normalized", [False, True])
+@pytest.mark.parametrize("coefficient", [0.0, 0.3])
+def test_the_share_of_penalties_is_theirs_alone(normalized: bool, coefficient: float) -> None:
+    """Without a penalty there is none, whatever rewards are divided by; with one it stays."""
+    policy = Policy(causal_model(4), small_tokenizer("a", "b", "c"))
+    subject = Subject(policy, "reinforce", prompts=["b", "a c a"], num_envs=5, baseline="none",
+                      kl={"coeff": coefficient, "norm_reward": normalized})  # fmt: skip
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in policy.model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    rollout, _ = subject.rollouts.collect(0, coefficient)
+    found = subject.algorithm.update(rollout, coefficient, torch.Generator())
+    share = found["update_share/kl_and_entropy"]
+    assert share == 0 if coefficient == 0 else 0 < share < 1
+
+
 def test_inputs_come_in_their_order_again_and_again() -> None:
     prompts = ["b", "a c a", "c"]
     policy = Policy(causal_model(4), small_tokenizer("a", "b", "c"))

@@ -12,11 +12,14 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from common.config import Config
+from common.errors import UserError
 from common.run_folder import read_json_lines
+from grue.model_config import ModelOptions, ModelType
+from grue.policies.loading import load_model
 from grue.rewards.reward import Reward, Rewards
 from grue.texts import Texts
 from tests.conftest import Workplace
-from tests.grue.conftest import save_model, write
+from tests.grue.conftest import causal_model, encoder_decoder, save_model, write
 from tests.grue.test_reinforcement import SAMPLED, reinforcement
 
 
@@ -64,6 +67,19 @@ def test_a_policy_of_the_other_type_than_its_model_is_refused(
     assert outcome.status == 2
     right = "set it to 'causal_lm_actor_critic_policy'"
     assert re.search(f"'alg.policy.id' = 'seq2seq_.*: .* is a causal model; {right}", outcome.err)
+
+
+@pytest.mark.parametrize("init", ["random", "pretrained"])
+@pytest.mark.parametrize(("kind", "asked"), [("gpt2", "seq2seq"), ("bart", "causal")])
+def test_a_model_of_the_other_type_is_not_loaded(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, kind: str, asked: ModelType, init: Any
+) -> None:
+    """As a run finds it of a model that an earlier stage made: half of a BART is a causal model."""
+    size = len(tokenizer)
+    made: Any = causal_model(size) if kind == "gpt2" else encoder_decoder(kind, size)
+    made.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=f"is a .* model where a {asked} one is asked for"):
+        load_model(str(tmp_path), asked, ModelOptions(init=init), seed=0)
 
 
 class FailingArgs(Config):

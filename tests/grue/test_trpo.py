@@ -11,6 +11,7 @@ from torch import Tensor
 
 from grue.algorithm_config import TrpoAlg
 from grue.algorithms import trpo as trpo_module
+from grue.algorithms.tensorflow_adam import TensorFlowAdam
 from grue.algorithms.trpo import Trpo
 from grue.generation_config import GenerationConfig
 from grue.inputs import Inputs
@@ -119,6 +120,14 @@ def test_a_step_raises_the_objective_within_the_trust_region(
     assert found["trpo/kl_divergence"] == pytest.approx(kl, rel=1e-3)
     assert found["trpo/policy_objective"] == pytest.approx(objective, rel=1e-3, abs=1e-6)
     assert 0 <= found["update_share/kl_and_entropy"] < 1
+
+
+def test_the_critic_has_the_optimizer_that_is_asked_for(causal_policy: Policy) -> None:
+    algorithm = trpo(causal_policy)
+    keys = algorithm.alg.model_dump()
+    keys["policy"]["args"]["optimizer"] = "adam_tensorflow"
+    algorithm.alg = TrpoAlg.model_validate(keys)
+    assert isinstance(algorithm.make_optimizer(), TensorFlowAdam)
 
 
 def test_a_step_that_cannot_be_accepted_is_not_made(
