@@ -81,15 +81,6 @@ def clipped_share(
     return (advantages * clipped < advantages * ratio).float().mean()
 
 
-def entropy(logits: Tensor) -> Tensor:
-    """[...] entropy in nats of the distribution of ``logits`` [..., V], which may be -inf.
-
-    log sum exp z - sum p z: one pass over the vocabulary less than -sum p log p.
-    """
-    finite = logits.clamp(min=torch.finfo(logits.dtype).min)  # 0 times this is 0
-    return logits.logsumexp(-1) - torch.einsum("...v,...v->...", logits.softmax(-1), finite)
-
-
 def approximate_kl(log_probs: Tensor, old_log_probs: Tensor) -> Tensor:
     """KL(old || new) estimated from the old policy's tokens: mean((rho - 1) - log rho)."""
     log_ratio = log_probs - old_log_probs

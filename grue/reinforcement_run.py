@@ -17,6 +17,7 @@ from common.errors import Interrupted
 from common.experiment import Context
 from common.run_folder import write_text
 from common.seeding import random_state, restore_random_state, seed_everything
+from grue.algorithm_args import HumanPreferencesPpoArgs
 from grue.algorithm_config import ReinforcementAlg
 from grue.algorithms import find
 from grue.algorithms.algorithm import Algorithm
@@ -233,13 +234,15 @@ def rollout_settings(
         generation.most_new_tokens(is_encoder_decoder=is_encoder_decoder),
         env.args.max_episode_length,
     )
+    num_outputs = env.n_envs * alg.samples_per_input
     cut = alg.behaves_as_published("no_reward_when_cut")
     return RolloutSettings(
         generation=generation.model_copy(update={"max_new_tokens": most}),
         num_envs=env.n_envs,
-        num_tokens=1 if whole_outputs else args.n_steps * env.n_envs * alg.samples_per_input,
+        num_tokens=1 if whole_outputs else args.n_steps * num_outputs,
         whole_outputs=whole_outputs,
         samples_per_input=alg.samples_per_input,
+        minibatch_tokens=_minibatch_tokens(args, num_outputs * most),
         prompt_limit=env.args.max_prompt_length,
         prompt_side=env.args.prompt_truncation_side,
         gamma=getattr(args, "gamma", 1.0),
@@ -253,3 +256,10 @@ def rollout_settings(
         penalty_reward_value=env.args.penalty_reward_value,
         unfinished_reward_from=env.args.max_episode_length if cut else None,
     )
+
+
+def _minibatch_tokens(args: Any, num_tokens: int) -> int:
+    """Tokens in a minibatch of a rollout of ``num_tokens``, or in a part of it."""
+    if isinstance(args, HumanPreferencesPpoArgs):
+        return num_tokens // (args.nminibatches * args.gradient_accumulation_steps)
+    return int(getattr(args, "batch_size", RolloutSettings.minibatch_tokens))

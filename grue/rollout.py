@@ -186,6 +186,12 @@ class Minibatch:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    def counted(self, values: Tensor) -> Tensor:
+        """[M, ...] of [n, T, ...] those of the tokens that count, without a copy if all do."""
+        if len(self) == self.select.numel():
+            return values.flatten(0, 1)
+        return values[self.select]
+
     def of_this_rank(self) -> Minibatch:
         """The outputs that fall to this rank; means over them, times `weight`, add up over ranks.
 

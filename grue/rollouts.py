@@ -24,8 +24,9 @@ from grue.kl import exact_kl, sampled_kl
 from grue.model_config import Side
 from grue.objective_statistics import objective_statistics
 from grue.policies.actor_critic import ActorCritic
+from grue.policies.distribution import TokenDistribution
 from grue.policies.policy import Tokens
-from grue.policies.sampling import log_prob
+from grue.policies.sequences import Sequences
 from grue.policies.streams import uniforms
 from grue.rollout import Rollout
 from grue.texts import Texts
@@ -59,8 +60,8 @@ class RolloutSettings:
     """Most tokens of a prompt."""
     prompt_side: Side = "left"
     """Where long prompts are cut."""
-    batch_size: int = 64
-    """Outputs in one forward pass."""
+    minibatch_tokens: int = 256
+    """Tokens of an update's minibatch."""
     gamma: float = 0.99
     gae_lambda: float = 0.95
     analytic_kl: bool = False
@@ -276,29 +277,42 @@ class Rollouts:
 
         The KL is that of the policy without a mask, as published: a mask does not bring it nearer
         to the reference.
+
+        A part has as many tokens as two of the update's minibatches, for without gradients its
+        logits take no more memory than those of one with them.
         """
         parts: list[Tensor] = []
         own = ranks.share(len(found.outputs))
-        for start in range(own.start, own.stop, self.settings.batch_size):
-            part = slice(start, min(start + self.settings.batch_size, own.stop))
+        size = max(1, 2 * self.settings.minibatch_tokens // width)
+        for start in range(own.start, own.stop, size):
+            part = slice(start, min(start + size, own.stop))
             sequences = self.policy.sequences(found.prompts[part], found.outputs[part])
-            evaluation = self.actor_critic.evaluate(sequences)
-            ref_logits = self.actor_critic.reference_logits(sequences)
             ids, mask = sequences.outputs.ids, sequences.outputs.mask
-            logits, ref_log_probs = evaluation.logits, log_prob(ref_logits, ids)
             could = None if allowed is None else allowed[part, : ids.shape[1]]
-            log_probs = unmasked = log_prob(logits, ids)
-            if could is not None:
-                log_probs = self.actor_critic.log_prob(logits, ids, could)
+            log_probs, unmasked, values, logits = self._of_policy(sequences, could)
+            ref_logits = self.actor_critic.reference_logits(sequences)
+            ref_log_probs = TokenDistribution(ref_logits).log_prob(ids)
             kl = own_kl = sampled_kl(unmasked, ref_log_probs)
-            if self.settings.analytic_kl:
+            if logits is not None:
                 kl = exact_kl(logits, ref_logits)
-            known = (log_probs, ref_log_probs, kl, self._own_kl(own_kl), evaluation.values)
-            columns = [_widened(values.masked_fill(mask == 0, 0.0), width) for values in known]
+            known = (log_probs, ref_log_probs, kl, self._own_kl(own_kl), values)
+            columns = [_widened(each.masked_fill(mask == 0, 0.0), width) for each in known]
             parts.append(torch.stack(columns, -1))
         rows = torch.cat(ranks.gathered_tensors(parts, self.policy.device))
         log_probs, ref_log_probs, kl, own_kl, values = rows.unbind(-1)
         return log_probs, ref_log_probs, kl, own_kl, values
+
+    def _of_policy(
+        self, sequences: Sequences, could: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """[n, T] log-probabilities, those without a mask, values; logits for an exact KL."""
+        evaluation, ids = self.actor_critic.evaluate(sequences), sequences.outputs.ids
+        logits = evaluation.logits
+        log_probs = unmasked = TokenDistribution(logits).log_prob(ids)
+        if could is not None:
+            log_probs = self.actor_critic.distribution(logits, could).log_prob(ids)
+        kept = logits if self.settings.analytic_kl else None
+        return log_probs, unmasked, evaluation.values, kept
 
     def _own_kl(self, sampled: Tensor) -> Tensor:
         """[N, T] the estimate of its own KL that a token's advantage holds.

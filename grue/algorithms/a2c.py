@@ -42,14 +42,14 @@ class A2c(PolicyGradient[A2cArgs]):
         share = None
         for whole in rollout.in_order(_OUTPUTS, self.policy):
             batch = whole.of_this_rank()
-            logits, log_probs, values = self.evaluate(batch)
+            policy, log_probs, values = self.evaluate(batch)
             policy_loss = policy_gradient_loss(log_probs, batch.advantages)
             critic_loss = value_loss(values, batch.returns, batch.values)
-            entropy_loss = self.entropy_loss(batch, logits, log_probs)
+            entropy_loss = self.entropy_loss(policy, log_probs)
             penalty = args.ent_coef * entropy_loss
-            penalty = penalty + self.kl_loss(batch, logits, kl_coefficient / scale)
+            penalty = penalty + self.kl_loss(batch, policy.logits, kl_coefficient / scale)
             if share is None:
-                share = self.share_of_penalties(batch, logits, log_probs, penalty)
+                share = self.share_of_penalties(batch, policy.logits, log_probs, penalty)
             # The mean over the rollout is a sum of means, over passes and ranks.
             weight = batch.weight * len(whole) / num_tokens
             self.backward(weight * (policy_loss + penalty + args.vf_coef * critic_loss))

@@ -11,6 +11,7 @@ from common import ranks
 from grue.algorithms.algorithm import Algorithm, ArgsT
 from grue.kl import exact_kl
 from grue.losses import policy_gradient_loss
+from grue.policies.distribution import TokenDistribution
 from grue.rollout import Minibatch, Unit
 
 
@@ -26,19 +27,19 @@ class PolicyGradient(Algorithm[ArgsT]):
         by_tokens = self.alg.behaves_as_published("minibatches_of_tokens")
         return "tokens" if by_tokens else "outputs"
 
-    def evaluate(self, batch: Minibatch) -> tuple[Tensor, Tensor, Tensor]:
-        """[M, V] logits, [M] log-probabilities and [M] values of the tokens that count."""
+    def evaluate(self, batch: Minibatch) -> tuple[TokenDistribution, Tensor, Tensor]:
+        """[M] the policy, its log-probabilities and values of the tokens that count."""
         evaluation = self.actor_critic.evaluate(batch.sequences)
-        logits = evaluation.logits[batch.select]
-        log_probs = self.actor_critic.log_prob(logits, batch.tokens, batch.allowed)
-        return logits, log_probs, evaluation.values[batch.select]
+        logits = batch.counted(evaluation.logits)
+        policy = self.actor_critic.distribution(logits, batch.allowed)
+        return policy, policy.log_prob(batch.tokens), batch.counted(evaluation.values)
 
-    def entropy_loss(self, batch: Minibatch, logits: Tensor, log_probs: Tensor) -> Tensor:
+    def entropy_loss(self, policy: TokenDistribution, log_probs: Tensor) -> Tensor:
         """[] negated mean entropy: exact or, if asked for, estimated from the tokens drawn."""
         if getattr(self.args, "enforce_token_entropy_reg_estimate", False):
             return log_probs.mean()
         with torch.set_grad_enabled(self.args.ent_coef != 0):
-            return -self.actor_critic.entropy(logits, batch.allowed).mean()
+            return -policy.entropy().mean()
 
     def kl_loss(self, batch: Minibatch, logits: Tensor, coefficient: Tensor | float) -> Tensor:
         """[] mean penalty for leaving the reference, where it is a loss; otherwise zero.
@@ -48,7 +49,7 @@ class PolicyGradient(Algorithm[ArgsT]):
         in_loss = self.alg.kl_div.placement == "loss"
         if not in_loss and not getattr(self.args, "analytic_kl_grad", False):
             return logits.new_zeros(())
-        ref_logits = self.actor_critic.reference_logits(batch.sequences)[batch.select]
+        ref_logits = batch.counted(self.actor_critic.reference_logits(batch.sequences))
         return coefficient * exact_kl(logits, ref_logits).mean()
 
     def share_of_penalties(

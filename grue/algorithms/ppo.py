@@ -59,9 +59,9 @@ class Ppo(PolicyGradient[PpoArgs]):
     def _policy_loss(self, batch: Minibatch, kl_coefficient: float) -> torch.Tensor:
         """[] this rank's part of the loss of reward and KL, in units of the reward."""
         batch = batch.of_this_rank()
-        logits, log_probs, _ = self.evaluate(batch)
+        policy, log_probs, _ = self.evaluate(batch)
         of_rewards = policy_gradient_loss(log_probs, batch.advantages)
-        return batch.weight * (of_rewards + self.kl_loss(batch, logits, kl_coefficient))
+        return batch.weight * (of_rewards + self.kl_loss(batch, policy.logits, kl_coefficient))
 
     def _passes(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator, means: Means
@@ -75,7 +75,7 @@ class Ppo(PolicyGradient[PpoArgs]):
                     batch, scale = batch.standardized()
                 # 1. What policy and critic say now; each rank has its part of the minibatch.
                 batch = batch.of_this_rank()
-                logits, log_probs, values = self.evaluate(batch)
+                policy, log_probs, values = self.evaluate(batch)
                 # 2. Far from the policy that drew the tokens, the update ends.
                 distance = approximate_kl(log_probs.detach(), batch.log_probs)
                 means.add(batch.weight, approx_kl=distance)
@@ -86,11 +86,11 @@ class Ppo(PolicyGradient[PpoArgs]):
                     log_probs, batch.log_probs, batch.advantages, args.clip_range
                 )
                 critic_loss = value_loss(values, batch.returns, batch.values, args.clip_range_vf)
-                entropy_loss = self.entropy_loss(batch, logits, log_probs)
+                entropy_loss = self.entropy_loss(policy, log_probs)
                 penalty = args.ent_coef * entropy_loss
-                penalty = penalty + self.kl_loss(batch, logits, kl_coefficient / scale)
+                penalty = penalty + self.kl_loss(batch, policy.logits, kl_coefficient / scale)
                 if first:  # here the surrogate is the plain policy gradient
-                    share = self.share_of_penalties(batch, logits, log_probs, penalty)
+                    share = self.share_of_penalties(batch, policy.logits, log_probs, penalty)
                     means.add(**{"update_share/kl_and_entropy": share})
                     first = False
                 # 4. The step.

@@ -72,16 +72,18 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
         Of ranks, each computes its part of the minibatch, and of the loss.
         """
         args, batch = self.args, whole.of_this_rank()
-        logits, log_probs, values = self.evaluate(batch)
+        policy, log_probs, values = self.evaluate(batch)
         surrogate = log_probs, batch.log_probs, batch.advantages, args.clip_range
         policy_loss = clipped_policy_loss(*surrogate)
         critic_loss, clipped_values = pessimistic_value_loss(
             values, batch.returns, batch.values, args.clip_range_vf
         )
-        entropy_loss = self.entropy_loss(batch, logits, log_probs)
+        entropy_loss = self.entropy_loss(policy, log_probs)
         loss = policy_loss + args.vf_coef * critic_loss + args.ent_coef * entropy_loss
         if not means:  # at the first minibatch the surrogate is the plain policy gradient
-            share = self.share_of_penalties(batch, logits, log_probs, args.ent_coef * entropy_loss)
+            share = self.share_of_penalties(
+                batch, policy.logits, log_probs, args.ent_coef * entropy_loss
+            )
             means.add(**{"update_share/kl_and_entropy": share})
         means.add(**dict(_moments(whole)))
         means.add(batch.weight, **{

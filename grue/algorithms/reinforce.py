@@ -48,12 +48,12 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
         for _ in range(args.n_epochs):
             for whole in rollout.minibatches(args.batch_size, self.policy, generator):
                 batch = whole.of_this_rank()
-                logits, log_probs, _ = self.evaluate(batch)
-                entropy_loss = self.entropy_loss(batch, logits, log_probs)
+                policy, log_probs, _ = self.evaluate(batch)
+                entropy_loss = self.entropy_loss(policy, log_probs)
                 penalty = args.ent_coef * entropy_loss
-                penalty = penalty + self.kl_loss(batch, logits, kl_coefficient)
+                penalty = penalty + self.kl_loss(batch, policy.logits, kl_coefficient)
                 if first:
-                    share = self.share_of_penalties(batch, logits, log_probs, penalty)
+                    share = self.share_of_penalties(batch, policy.logits, log_probs, penalty)
                     means.add(**{"update_share/kl_and_entropy": share})
                     first = False
                 per_output = len(whole) / len(whole.select)  # sums over tokens, means over outputs

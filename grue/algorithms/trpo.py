@@ -18,8 +18,8 @@ from grue.algorithms.update import Means, adamw
 from grue.conjugate_gradient import conjugate_gradient
 from grue.kl import exact_kl
 from grue.losses import explained_variance, policy_gradient_loss, value_loss
+from grue.policies.distribution import TokenDistribution
 from grue.policies.fisher import Fisher, TokenLogits, gradient, split
-from grue.policies.sampling import log_prob
 from grue.rollout import Minibatch, Rollout
 
 _TOKENS = 256
@@ -90,7 +90,7 @@ class Trpo(PolicyGradient[TrpoArgs]):
         objective, share = 0.0, None
         for batch in batches:
             logits = logits_of(batch)
-            log_probs = log_prob(logits, batch.tokens)
+            log_probs = TokenDistribution(logits).log_prob(batch.tokens)
             penalty = self.kl_loss(batch, logits, coefficient)
             if share is None:
                 share = float(self.share_of_penalties(batch, logits, log_probs, penalty))
@@ -130,7 +130,10 @@ class Trpo(PolicyGradient[TrpoArgs]):
         num_tokens, sums = sum(map(len, batches)), Means()
         for batch in batches:
             logits, old_logits = self.logits(batch), old(batch)
-            log_ratio = log_prob(logits, batch.tokens) - log_prob(old_logits, batch.tokens)
+            new_log_probs, old_log_probs = (
+                TokenDistribution(each).log_prob(batch.tokens) for each in (logits, old_logits)
+            )
+            log_ratio = new_log_probs - old_log_probs
             surrogate = (batch.advantages * log_ratio.exp()).mean()
             penalty = self.kl_loss(batch, logits, coefficient)
             weight = len(batch) / num_tokens
@@ -144,7 +147,7 @@ class Trpo(PolicyGradient[TrpoArgs]):
         args, means = self.args, Means()
         for _ in range(args.n_critic_updates):
             for batch in rollout.minibatches(args.batch_size, self.policy, generator, self.unit):
-                values = self.actor_critic.values(batch.sequences)[batch.select]
+                values = batch.counted(self.actor_critic.values(batch.sequences))
                 loss = value_loss(values, batch.returns, batch.values)
                 loss.backward()
                 self.optimizer.step()

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from common.seeding import seeded
-from grue.losses import entropy
+from grue.policies.distribution import TokenDistribution, divided
 from grue.policies.policy import Policy
-from grue.policies.sampling import log_prob
 from grue.policies.sequences import Sequences
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ class ActorCritic:
                 values = torch.zeros(logits.shape[:2], device=logits.device)
             else:
                 values = self.critic(sequences, states)
-        return Evaluation(_divided(logits, self.temperature), values)
+        return Evaluation(divided(logits, self.temperature), values)
 
     def values(self, sequences: Sequences) -> Tensor:
         """[N, T] the critic's alone; gradients flow to its own weights."""
@@ -125,22 +124,15 @@ class ActorCritic:
                     _, states = sequences.logits_and_states(self.policy.model, with_states=True)
             return self.critic(sequences, states)  # type: ignore[no-any-return]
 
-    def log_prob(self, logits: Tensor, tokens: Tensor, allowed: Tensor | None) -> Tensor:
-        """[...] in nats of tokens [...], from the policy's logits [..., V].
+    def distribution(self, logits: Tensor, allowed: Tensor | None) -> TokenDistribution:
+        """The policy's, of its logits [..., V].
 
         ``allowed`` [..., ceil(V / 8)] are the tokens that could come, packed; None for all.
         """
         if allowed is None:
-            return log_prob(logits, tokens)
+            return TokenDistribution(logits)
         assert self.policy.mask is not None, "it said what is allowed"
-        return self.policy.mask.log_prob(logits, tokens, allowed)
-
-    def entropy(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
-        """[...] in nats; see `log_prob`."""
-        if allowed is None:
-            return entropy(logits)
-        assert self.policy.mask is not None, "it said what is allowed"
-        return self.policy.mask.entropy(logits, allowed)
+        return self.policy.mask.distribution(logits, allowed)
 
     @torch.no_grad()
     def reference_logits(self, sequences: Sequences) -> Tensor:
@@ -151,7 +143,7 @@ class ActorCritic:
             else:
                 with self.policy.model.disable_adapter():
                     logits = sequences.logits(self.policy.model)
-        return _divided(logits, self.ref_temperature)
+        return divided(logits, self.ref_temperature)
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """What is trained: the policy's weights or adapters, and the critic's."""
@@ -177,11 +169,6 @@ class ActorCritic:
         with torch.no_grad():
             for name, parameter in self.named_parameters():
                 parameter.copy_(state[name])
-
-
-def _divided(logits: Tensor, temperature: float) -> Tensor:
-    """In float32; a copy of the vocabulary's width is spared where nothing changes."""
-    return logits.float() if temperature == 1 else logits.float() / temperature
 
 
 def make_critic(

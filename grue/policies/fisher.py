@@ -18,6 +18,7 @@ from torch.autograd import forward_ad
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from grue.policies.distribution import divided
 from grue.rollout import Minibatch
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class TokenLogits(nn.Module):
 
     def forward(self, batch: Minibatch) -> Tensor:
         """[M, V] in float32, divided by the temperature."""
-        return batch.sequences.logits(self.model)[batch.select].float() / self.temperature
+        return divided(batch.counted(batch.sequences.logits(self.model)), self.temperature)
 
     def tangent(self, batch: Minibatch, direction: Mapping[str, Tensor]) -> Tensor:
         """[M, V] J v, how the logits change where the weights change by ``direction``, by name."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from grue.masks import masked_entropy, masked_log_probs, top_k_mask, top_p_mask, unpacked
+from grue.masks import top_k_mask, top_p_mask, unpacked
+from grue.policies.distribution import NotNormalized, TokenDistribution
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -57,16 +58,10 @@ class Mask:
             mask = top_k_mask(scores, int(size))
         return mask.index_fill(-1, self._always, True)
 
-    def log_prob(self, logits: Tensor, tokens: Tensor, allowed: Tensor) -> Tensor:
-        """[...] of tokens [...] within masks ``allowed`` [..., ceil(V / 8)], which are packed."""
+    def distribution(self, logits: Tensor, allowed: Tensor) -> TokenDistribution:
+        """Of logits [..., V] within masks ``allowed`` [..., ceil(V / 8)], which are packed."""
         mask = unpacked(allowed, logits.shape[-1])
-        found = masked_log_probs(logits, mask, normalized=self._normalized)
-        return found.gather(-1, tokens[..., None]).squeeze(-1)
-
-    def entropy(self, logits: Tensor, allowed: Tensor) -> Tensor:
-        """[...] in nats, within masks ``allowed`` [..., ceil(V / 8)], which are packed."""
-        mask = unpacked(allowed, logits.shape[-1])
-        return masked_entropy(logits, mask, normalized=self._normalized)
+        return (TokenDistribution if self._normalized else NotNormalized)(logits, mask)
 
     @torch.no_grad()
     def refresh(self, policy: PreTrainedModel) -> None:

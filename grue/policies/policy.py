@@ -15,8 +15,9 @@ from grue.generation_config import GenerationConfig
 from grue.model_config import MixedPrecision, ModelType, Side
 from grue.policies.carried import check_carried
 from grue.policies.decoding import Ids, Lengths, Prompts, Samples, pad, sample
+from grue.policies.distribution import TokenDistribution, divided
 from grue.policies.library import library_settings, only_these
-from grue.policies.sampling import Filters, log_prob
+from grue.policies.sampling import Filters
 from grue.policies.sequences import Sequences
 from grue.policies.streams import seed_of, uniforms
 from grue.policy_config import PolicyArgs
@@ -277,7 +278,8 @@ class Policy:
         sequences = self.sequences(prompts, outputs)
         with self.autocast():
             logits = sequences.logits(self.model)
-        return log_prob(logits, sequences.outputs.ids, temperature) * sequences.outputs.mask
+        outputs = sequences.outputs
+        return TokenDistribution(divided(logits, temperature)).log_prob(outputs.ids) * outputs.mask
 
     def sequences(self, prompts: Sequence[Tokens], outputs: Sequence[Tokens]) -> Sequences:
         """Prompts with their outputs, on the policy's device."""

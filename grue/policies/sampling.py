@@ -89,19 +89,3 @@ def draw(logits: Tensor, uniforms: Tensor, filters: Filters) -> Tensor:
     )
     position = torch.searchsorted(cumulative, target, right=True)
     return (position if kept.tokens is None else kept.tokens.gather(-1, position)).squeeze(-1)
-
-
-def log_prob(logits: Tensor, tokens: Tensor, temperature: float = 1.0) -> Tensor:
-    """Log-probability of a token under the distribution without filters.
-
-    Args:
-        logits: [..., V].
-        tokens: [...] ids.
-        temperature: logits are divided by it.
-
-    Returns:
-        [...] in nats.
-    """
-    scaled = logits.float() / temperature
-    chosen = scaled.gather(-1, tokens[..., None]).squeeze(-1)
-    return chosen - scaled.logsumexp(-1)

@@ -45,7 +45,9 @@ class Sequences:
         if self.start is None and accepts(model, "logits_to_keep"):
             inputs["logits_to_keep"] = num_tokens
         found = model(**inputs, output_hidden_states=with_states, use_cache=False)
-        logits: Tensor = found.logits[:, -num_tokens:]
+        logits: Tensor = found.logits
+        if logits.shape[1] > num_tokens:  # a slice of all would cost a copy of the gradient
+            logits = logits[:, -num_tokens:]
         if not with_states:
             return logits, None
         states = found.hidden_states if self.start is None else found.decoder_hidden_states

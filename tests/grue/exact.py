@@ -27,8 +27,8 @@ from grue.inputs import Inputs
 from grue.metrics.metric import NoArgs
 from grue.new_tokenizer import words
 from grue.policies.actor_critic import ActorCritic, make_critic
+from grue.policies.distribution import TokenDistribution
 from grue.policies.policy import Policy, Tokens
-from grue.policies.sampling import log_prob
 from grue.reinforcement_run import rollout_settings
 from grue.rewards.reward import Reward, Rewards
 from grue.rollouts import Rollouts
@@ -175,8 +175,9 @@ class Subject:
         sequences = self.policy.sequences([prompt] * len(every), every)
         ids, mask = sequences.outputs.ids, sequences.outputs.mask
         logits = self.actor_critic.evaluate(sequences).logits
-        log_probs = (log_prob(logits, ids) * mask).sum(1)
-        ref = (log_prob(self.actor_critic.reference_logits(sequences), ids) * mask).sum(1)
+        log_probs = (TokenDistribution(logits).log_prob(ids) * mask).sum(1)
+        reference = TokenDistribution(self.actor_critic.reference_logits(sequences))
+        ref = (reference.log_prob(ids) * mask).sum(1)
         rewards = torch.tensor([worth(text) for text in self.policy.decode(every)])
         torch.testing.assert_close(log_probs.exp().sum(), torch.tensor(1.0))  # there are no others
         return (log_probs.exp() * (rewards - self.coefficient * (log_probs - ref))).sum()

@@ -76,8 +76,9 @@ def gradients(actor_critic: ActorCritic, mode: str, number: int) -> Tensor:
     for iteration in range(number):
         rollout, _ = drawing.collect(iteration, BETA)
         (batch,) = rollout.in_order(len(rollout), actor_critic.policy)
-        logits, log_probs, _ = ppo.evaluate(batch)
-        loss = policy_gradient_loss(log_probs, batch.advantages) + ppo.kl_loss(batch, logits, BETA)
+        policy, log_probs, _ = ppo.evaluate(batch)
+        loss = policy_gradient_loss(log_probs, batch.advantages)
+        loss = loss + ppo.kl_loss(batch, policy.logits, BETA)
         of_outputs = loss * len(batch) / len(rollout)
         parts = torch.autograd.grad(of_outputs, actor_critic.parameters(), allow_unused=True)
         found.append(torch.cat([part.flatten() for part in parts if part is not None]))
@@ -141,7 +142,8 @@ def test_with_a_mask_the_penalty_is_that_of_the_policy_without_it(causal_policy:
     settings = replace(SETTINGS, analytic_kl=True, own_kl_in_advantages=False)
     rollout, _ = masked_rollouts(algorithm, settings).collect(0, BETA)
     (batch,) = rollout.in_order(len(rollout), algorithm.policy)
-    logits, log_probs, _ = algorithm.evaluate(batch)
+    within, log_probs, _ = algorithm.evaluate(batch)
+    logits = within.logits
     assert (log_probs > logits.log_softmax(-1).gather(-1, batch.tokens[:, None])[:, 0]).all()
     exact = exact_kl(logits, algorithm.actor_critic.reference_logits(batch.sequences)[batch.select])
     torch.testing.assert_close(rollout.kl[rollout.used], exact.detach())

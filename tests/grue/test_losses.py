@@ -11,7 +11,6 @@ from grue.losses import (
     approximate_kl,
     clipped_policy_loss,
     clipped_share,
-    entropy,
     explained_variance,
     pessimistic_value_loss,
     policy_gradient_loss,
@@ -48,16 +47,6 @@ def test_value_loss_with_and_without_a_limit() -> None:
     values, returns, old = (torch.tensor(x, **FLOAT64) for x in ([1.0, 0.05], [2.0, 0.0], [0, 0]))
     assert float(value_loss(values, returns, old)) == (1 + 0.0025) / 2
     assert float(value_loss(values, returns, old, 0.1)) == (1.9**2 + 0.0025) / 2
-
-
-def test_entropy_of_known_distributions() -> None:
-    logits = torch.tensor([[0.0, 0, 0, 0], [0, 0, -torch.inf, -torch.inf]], **FLOAT64)
-    torch.testing.assert_close(entropy(logits), torch.tensor([math.log(4), math.log(2)], **FLOAT64))
-    published = torch.tensor([2.0, 1, 0, -1], **FLOAT64)
-    torch.testing.assert_close(entropy(published), torch.tensor(0.94754, **FLOAT64),
-                               rtol=0, atol=5e-6)  # fmt: skip
-    masked = published.masked_fill(torch.tensor([False, False, True, True]), -torch.inf)
-    torch.testing.assert_close(entropy(masked), torch.tensor(0.58220, **FLOAT64), rtol=0, atol=5e-6)
 
 
 def test_approximate_kl_has_the_divergence_as_its_mean() -> None:

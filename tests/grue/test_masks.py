@@ -1,46 +1,19 @@
-"""Masks: published values, the library's nucleus, distributions that sum to one."""
+"""Masks: published values, the library's nucleus, bits."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
 from transformers import TopPLogitsWarper
 
 from grue.masks import (
-    masked_entropy,
-    masked_log_probs,
     packed,
     top_k_mask,
     top_p_mask,
     unpacked,
 )
 
-LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0])
-FIRST_TWO = torch.tensor([True, True, False, False])
 NUCLEUS = torch.tensor([[0.05, 0.5, 0.15, 0.3]]).log()
-
-
-def near(found: Tensor, expected: list[float] | float) -> None:
-    torch.testing.assert_close(found, torch.tensor(expected), rtol=0, atol=6e-6)
-
-
-def test_log_probabilities_and_entropy_have_the_published_values() -> None:
-    near(masked_log_probs(LOGITS, FIRST_TWO, normalized=False),
-         [-0.44019, -1.44019, -15.94238, -15.94238])  # fmt: skip
-    near(masked_entropy(LOGITS, FIRST_TWO, normalized=False), 0.70913)
-    near(masked_log_probs(LOGITS, FIRST_TWO)[:2], [-0.31326, -1.31326])
-    assert (masked_log_probs(LOGITS, FIRST_TWO)[2:] == -torch.inf).all()
-    near(masked_entropy(LOGITS, FIRST_TWO), 0.58220)
-    near(masked_entropy(LOGITS, FIRST_TWO | True), 0.94754)
-
-
-def test_gradients_stay_within_the_mask() -> None:
-    logits = LOGITS.clone().requires_grad_()
-    (masked_log_probs(logits, FIRST_TWO)[0] + masked_entropy(logits, FIRST_TWO)).backward()
-    assert logits.grad is not None
-    assert logits.grad[:2].abs().min() > 0.01
-    assert (logits.grad[2:] == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -66,6 +39,29 @@ def test_the_nucleus_of_a_large_vocabulary_is_the_librarys(scale: float) -> None
     logits = torch.randn(5, 3000) * scale
     expected = TopPLogitsWarper(0.9)(None, logits) > -torch.inf
     assert (top_p_mask(logits, 0.9) == expected).all()
+
+
+@pytest.mark.parametrize("top_p", [1e-6, 0.5, 0.95])
+@pytest.mark.parametrize("scale", [0.0, 1e-4, 0.3, 30.0])
+def test_buckets_find_the_nucleus_that_sorting_finds(scale: float, top_p: float) -> None:
+    """Also among equal logits and beside tokens that cannot come."""
+    torch.manual_seed(1)
+    logits = scale * torch.randn(4, 5000)
+    logits[1] = logits[1, :50].repeat(100)
+    logits[2, 7:] = -torch.inf
+    logits[3, ::2] = -1e30
+    ordered = logits.double().sort(descending=True).values
+    probabilities = ordered.softmax(-1)
+    before = probabilities.cumsum(-1) - probabilities
+    for limit, always in ((top_p + 1e-6, False), (top_p - 1e-6, True)):
+        last = (before <= limit).sum(-1, keepdim=True).clamp(min=1) - 1
+        kept = logits >= ordered.gather(-1, last).float()
+        found = top_p_mask(logits, top_p)
+        assert (found >= kept if always else found <= kept).all()  # they differ by rounding alone
+
+
+def test_logits_that_are_not_numbers_have_no_nucleus() -> None:
+    assert not top_p_mask(torch.full((2, 9), torch.nan), 0.9).any()
 
 
 def test_top_k_keeps_the_most_probable_tokens() -> None:

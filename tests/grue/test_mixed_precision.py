@@ -12,8 +12,8 @@ from transformers import PreTrainedTokenizerFast
 from common.run_folder import RunFolder, read_json_lines
 from grue.model_config import MixedPrecision
 from grue.policies.actor_critic import ActorCritic, make_critic
+from grue.policies.distribution import TokenDistribution
 from grue.policies.policy import Policy
-from grue.policies.sampling import log_prob
 from grue.precision import Descent
 from tests.conftest import Workplace, without_seconds
 from tests.grue.conftest import causal_model, save_model, write
@@ -47,13 +47,14 @@ def test_log_probabilities_are_near_those_in_float32(
         evaluation = both.evaluate(sequences)
         assert evaluation.logits.dtype == evaluation.values.dtype == torch.float32
         mask = sequences.outputs.mask.bool()
-        log_probs = log_prob(evaluation.logits, sequences.outputs.ids)[mask]
+        log_probs = TokenDistribution(evaluation.logits).log_prob(sequences.outputs.ids)[mask]
         (log_probs.sum() + evaluation.values[mask].sum()).backward()
         found.append(torch.cat([log_probs, evaluation.values[mask]]).detach())
         gradients.append(torch.cat([p.grad.flatten() for p in both.parameters()
                                     if p.grad is not None]))  # fmt: skip
-        again = log_prob(both.evaluate(sequences).logits, sequences.outputs.ids)[mask]
-        assert torch.equal(again.detach(), log_probs.detach())  # ratios begin at 1
+        again = TokenDistribution(both.evaluate(sequences).logits)
+        repeated = again.log_prob(sequences.outputs.ids)[mask]
+        assert torch.equal(repeated.detach(), log_probs.detach())  # ratios begin at 1
         reference_logits = both.reference_logits(sequences)
         assert torch.equal(reference_logits, evaluation.logits.detach())
     torch.testing.assert_close(found[0], found[1], rtol=0.05, atol=0.1)

@@ -15,8 +15,9 @@ from grue.metrics.metric import NoArgs
 from grue.policies import decoding
 from grue.policies.actor_critic import ActorCritic, make_critic
 from grue.policies.decoding import pad, positions
+from grue.policies.distribution import TokenDistribution
 from grue.policies.policy import Policy, Tokens
-from grue.policies.sampling import draw, log_prob
+from grue.policies.sampling import draw
 from grue.rollout import Rollout
 from grue.rollouts import Rollouts, RolloutSettings
 from grue.tasks.task import Sample
@@ -25,7 +26,7 @@ from tests.grue.parts import Letters
 TEMPERATURE = 1.5
 SETTINGS = RolloutSettings(
     GenerationConfig(do_sample=True, top_k=0, temperature=TEMPERATURE, max_new_tokens=8),
-    num_envs=32, num_tokens=1, whole_outputs=True, batch_size=5, samples_per_input=2,
+    num_envs=32, num_tokens=1, whole_outputs=True, minibatch_tokens=5, samples_per_input=2,
 )  # fmt: skip
 PROMPTS = ["the cat", "a dog runs in the park and", "numbers 1 2", "mat mat mat"]
 
@@ -46,7 +47,7 @@ def test_log_probabilities_are_those_of_the_draw(
 
     def recorded(logits: Tensor, uniforms: Tensor, filters: Any) -> Tensor:
         token = draw(logits, uniforms, filters)
-        drawn.append(log_prob(logits, token, TEMPERATURE))
+        drawn.append(TokenDistribution(logits / TEMPERATURE).log_prob(token))
         return token
 
     monkeypatch.setattr(decoding, "draw", recorded)
@@ -72,7 +73,7 @@ def test_padding_does_not_change_log_probabilities(policy: Policy, form: str) ->
         logits = _logits(policy, [prompts[r] for r in rows], [outputs[r] for r in rows], form)
         for row, of_row in zip(rows, logits, strict=True):
             tokens = torch.tensor(outputs[row])
-            expected[row, : len(tokens)] = log_prob(of_row, tokens)
+            expected[row, : len(tokens)] = TokenDistribution(of_row).log_prob(tokens)
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-4)
 
 

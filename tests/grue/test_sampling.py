@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from grue.policies.sampling import Filters, candidates, draw, log_prob
+from grue.policies.sampling import Filters, candidates, draw
 
 
 def _distribution(logits: torch.Tensor, filters: Filters) -> torch.Tensor:
@@ -52,10 +52,3 @@ def test_the_ends_of_the_unit_interval_draw_tokens_that_may_come(filters: Filter
     for end in (0.0, 1.0 - 2**-53):
         token = draw(logits, torch.tensor([end], dtype=torch.float64), filters)
         assert allowed[token]
-
-
-def test_log_probabilities_are_those_of_the_softmax() -> None:
-    logits = torch.randn(2, 3, 11)
-    tokens = torch.randint(11, (2, 3))
-    expected = (logits / 0.5).log_softmax(-1).gather(-1, tokens[..., None]).squeeze(-1)
-    torch.testing.assert_close(log_prob(logits, tokens, 0.5), expected)
