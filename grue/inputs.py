@@ -47,9 +47,15 @@ def load_inputs(config: DatapoolConfig, split: Split, *, seed: int) -> Inputs:
     Raises:
         UserError: the task's data cannot be loaded, or the split has no samples.
     """
-    samples = config.build().samples(split)
+    task = config.build()
+    samples = task.samples(split)
     if not samples:
-        raise UserError(f"'datapool.id' = '{config.id}': the split '{split}' has no samples")
+        advice = (
+            "; hold some out ('datapool.args.held_out')" if hasattr(task.args, "held_out") else ""
+        )
+        raise UserError(
+            f"'datapool.id' = '{config.id}': the split '{split}' has no samples{advice}"
+        )
     index = range(len(samples))
     if split == "train":
         own = config.train_samples_rnd_seed

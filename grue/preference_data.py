@@ -133,9 +133,8 @@ def _choice(row: Row, decode: Decode) -> Choice:
     if "chosen" in row and "rejected" in row:
         return _pair(row, decode)
     if "best" in row:
-        ratings = row.get("ratings")
-        return Choice(_prompt(row, decode), _samples(row, decode), row["best"],
-                      None if ratings is None else tuple(ratings))  # fmt: skip
+        ratings = tuple(_list(row, "ratings")) if "ratings" in row else None
+        return Choice(_prompt(row, decode), _samples(row, decode), row["best"], ratings)
     if "difference" in row:
         return Choice(_prompt(row, decode), _samples(row, decode, 2), difference=row["difference"])
     if "sample" in row and "score" in row:
@@ -164,9 +163,7 @@ def _prompt(row: Row, decode: Decode) -> str:
 def _samples(row: Row, decode: Decode, count: int | None = None) -> tuple[str, ...]:
     """The responses of a row; ``count`` is how many there must be, None for two or more."""
     if "samples" in row:
-        given = row["samples"]
-        if not isinstance(given, Sequence) or isinstance(given, str):
-            raise UserError(f"'samples' = {given!r}: must be a list")
+        given = _list(row, "samples")
     else:
         numbers = sorted(int(m[1]) for m in map(_NUMBERED.fullmatch, row) if m is not None)
         missing = set(range(max([*numbers, (count or 2) - 1]) + 1)) - set(numbers)
@@ -177,6 +174,13 @@ def _samples(row: Row, decode: Decode, count: int | None = None) -> tuple[str, .
         wanted = f"{count}" if count is not None else "at least 2"
         raise UserError(f"has {len(given)} samples; needs {wanted}")
     return tuple(_text(sample, decode) for sample in given)
+
+
+def _list(row: Row, name: str) -> Sequence[Any]:
+    given = row[name]
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        raise UserError(f"'{name}' = {given!r}: must be a list")
+    return given
 
 
 def _text(value: Any, decode: Decode) -> str:

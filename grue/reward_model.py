@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Look = tuple[Callable[[], object], str | None]
+"""Something to look at, and the key that its errors belong to where they do not name it."""
+
 _LOW_STD = 1e-2
 """Reward std below which a prompt counts as low, in units of the reward."""
 
@@ -60,23 +63,23 @@ def check(runs: Sequence[Run]) -> list[Problem]:
 
 def _of_run(config: RewardModelConfig, elsewhere: set[str]) -> Iterator[Problem]:
     """``elsewhere`` are the keys whose files earlier stages make."""
-    looks: list[Any] = [lambda: _training_arguments(config, torch.device("cpu"), seed=0)]
+    looks: list[Look] = [(lambda: _training_arguments(config, torch.device("cpu"), seed=0), None)]
     if "alg.model_name" not in elsewhere and config.alg.init == "pretrained":
         name = config.alg.model_name
-        looks.append(lambda: check_weights(name, "alg.model_name", "alg.init"))
+        looks.append((lambda: check_weights(name, "alg.model_name", "alg.init"), None))
     if config.normalize is not None and "normalize.model_name" not in elsewhere:
         reference = config.normalize.model_name
-        looks.append(lambda: check_weights(reference, "normalize.model_name"))
+        looks.append((lambda: check_weights(reference, "normalize.model_name"), None))
     if _is_here(config.datapool, "datapool", elsewhere):
-        looks.append(lambda: _examples(config, "train", seed=0))
+        looks.append((lambda: [_examples(config, split, seed=0) for split in _SPLITS], "datapool"))
     prompts = None if config.normalize is None else config.normalize.datapool
     if prompts is not None and _is_here(prompts, "normalize.datapool", elsewhere):
-        looks.append(lambda: load_inputs(prompts, "train", seed=0))
-    for look in looks:
+        looks.append((lambda: load_inputs(prompts, "train", seed=0), "normalize.datapool"))
+    for look, key in looks:
         try:
             look()
         except UserError as error:
-            yield Problem(str(error))
+            yield Problem(str(error), key)
 
 
 def _is_here(datapool: DatapoolConfig, key: str, elsewhere: set[str]) -> bool:

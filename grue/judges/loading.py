@@ -80,12 +80,15 @@ def check_folder(name: str, key: str) -> Mapping[str, Any]:
         if name.startswith((".", "/", "~")):
             raise UserError(f"'{key}' = '{name}': no such folder")
         return {}
+    advice = "; name the folder 'model' in it" if (folder / "model").is_dir() else ""
     try:
         config: Any = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"'{key}' = '{name}': its config.json cannot be read: {error}") from error
+        raise UserError(
+            f"'{key}' = '{name}': its config.json cannot be read: {error}{advice}"
+        ) from error
     if not has_weights(folder):
-        raise UserError(f"'{key}' = '{name}': the folder holds no weights")
+        raise UserError(f"'{key}' = '{name}': the folder holds no weights{advice}")
     return dict(config)
 
 

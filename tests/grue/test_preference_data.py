@@ -79,6 +79,7 @@ def without(key: str) -> dict[str, Any]:
         ([{"query": "q", "best": 0, "samples": ["a"]}], "has 1 samples; needs at least 2"),
         ([{"query": "q", "best": 0, "samples": "ab"}], "'samples' = 'ab': must be a list"),
         ([{**FOUR, "ratings": [1, 2]}], "'ratings': there are 2 for 4 samples"),
+        ([{**FOUR, "ratings": 5}], "row 1: 'ratings' = 5: must be a list"),
         ([{"query": "q", "sample": "a", "score": float("nan")}], "'ratings' = nan: must be a fini"),
         ([{**FOUR, "best": None}], "needs a prompt with chosen and .*; found query, sample0"),
         ([without("best") | {"difference": 1}], "has 4 samples; needs 2"),

@@ -354,6 +354,8 @@ def test_models_of_another_kind_are_refused(trained: Path, tmp_path: Path) -> No
         reward(three)
     with pytest.raises(UserError, match="no such folder"):
         reward(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"cannot be read: .*; name the folder 'model' in it"):
+        reward(trained)
     score = reward(trained / "model")(texts(["cat", "dog"]))
     squashed = reward(trained / "model", sigmoid=True)(texts(["cat", "dog"]))
     np.testing.assert_allclose(squashed, 1 / (1 + np.exp(-score)), rtol=0, atol=1e-12)
@@ -383,6 +385,12 @@ def test_what_does_not_fit_is_told_before_the_run(
     assert "'normalize.before' = true: must be false: the loss 'probabilistic'" in refused(
         workplace, keys
     )
+    (workplace.path / "one.jsonl").write_text((sets[2] / "train.jsonl").read_text())
+    err = refused(workplace, configuration(base, workplace.path / "one.jsonl", "pairwise"))
+    assert "the split 'val' has no samples; hold some out ('datapool.args.held_out')" in err
+    (workplace.path / "broken.jsonl").write_text('{"prompt": "p"}\n')
+    err = refused(workplace, configuration(base, workplace.path / "broken.jsonl", "pairwise"))
+    assert err.count("row 1: needs a prompt with") == 1
     args = {"training_args": {"learning_rat": 1}}
     assert "unexpected keyword argument 'learning_rat'" in refused(
         workplace, configuration(base, sets[2], "pairwise", alg=args)
