@@ -40,7 +40,7 @@ class Sizes:
         """The sizes among the values of a ``hparams.json``.
 
         Raises:
-            UserError: one is missing, or is no whole number above 0.
+            UserError: one is missing or no whole number above 0, or the heads differ in width.
         """
         found = values if isinstance(values, Mapping) else {}
         for name in _SIZES:
@@ -48,6 +48,9 @@ class Sizes:
             if type(value) is not int or value < 1:
                 raise UserError(f"'{name}' = {value!r}: expected a whole number above 0; needs "
                                 f"{', '.join(_SIZES)}")  # fmt: skip
+        if found["n_embd"] % found["n_head"]:
+            raise UserError(f"'n_head' = {found['n_head']}: must divide 'n_embd' = "
+                            f"{found['n_embd']}")  # fmt: skip
         return cls(**{name: found[name] for name in _SIZES})
 
 
