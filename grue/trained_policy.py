@@ -70,6 +70,8 @@ def load_trained_policy(
 
 def _last_of(path: Path) -> FinetuneConfig:
     """The configuration of a plan's last run of finetuning."""
+    if not path.is_file():
+        raise UserError(f"--plan {path}: no such file")
     runs = load_plan(path, EXPERIMENTS).runs
     found = [run.config for run in runs if isinstance(run.config, FinetuneConfig)]
     if not found:

@@ -123,6 +123,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["--model", "MODEL", "--batch_size", "0"], "'0': expected an integer of at least 1"),
     (["--model", "MODEL", "--num_samples", "1.5"], r"'1\.5': expected an integer of at least 0"),
     (["--model", "MODEL", "--text", "x"], "--max_new_tokens: needed for a model folder"),
+    (["--model", "MODEL", "--plan", "no.json"], "^--plan no.json: no such file$"),
     (["--model", "MODEL", "--max_new_tokens", "3"], "--text, --datapool or --plan: needed"),
     (["--model", "MODEL", "--max_new_tokens", "3", "--datapool", '{"id": "imbd"}'],
      "--datapool: 'id' = 'imbd': unknown task; did you mean 'imdb'"),
