@@ -161,8 +161,11 @@ def test_a_checkpoint_of_another_model_leaves_nothing(
         ("hparams.json", None, r"124M': has no hparams.json; found encoder.json, model.ckpt.index"),
         ("hparams.json", "{", r"hparams.json': .*hparams.json': cannot be read \(Expecting"),
         ("hparams.json", '{"n_vocab": 3.5}', r"'n_vocab' = 3.5: expected a whole number above 0"),
-        ("hparams.json", json.dumps({**vars(SIZES), "n_head": 3}),
-         "hparams.json': 'n_head' = 3: must divide 'n_embd' = 8"),
+        (
+            "hparams.json",
+            json.dumps({**vars(SIZES), "n_head": 3}),
+            "hparams.json': 'n_head' = 3: must divide 'n_embd' = 8",
+        ),
         ("encoder.json", "[]", r"encoder.json': expected an object of tokens and their ids, with"),
         ("encoder.json", '{"<|endoftext|>": 0}', "has 1 tokens, and hparams.json says 300; give"),
         ("vocab.bpe", "#version\nq q\n", r"encoder.json and vocab.bpe make no tokenizer"),
