@@ -95,6 +95,7 @@ class Ppo(PolicyGradient[PpoArgs]):
                     first = False
                 # 4. The step.
                 self.backward(batch.weight * (policy_loss + penalty + args.vf_coef * critic_loss))
+                del policy  # what it holds of the vocabulary, before there is more of the kind
                 norm = self.step(args.max_grad_norm)
                 means.add(batch.weight, policy_gradient_loss=policy_loss, value_loss=critic_loss,
                           entropy_loss=entropy_loss)  # fmt: skip

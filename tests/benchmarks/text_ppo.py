@@ -67,6 +67,7 @@ class Iteration:
             GenerationConfig(do_sample=True, top_k=0, min_length=_TOKENS, max_new_tokens=_TOKENS),
             num_envs=_PROMPTS,
             num_tokens=_PROMPTS * _TOKENS,
+            minibatch_tokens=MINIBATCH,
         )
         prompts = [Sample(str(i), "w1 w2 w3 w4 w5", ()) for i in range(_PROMPTS)]
         inputs = Inputs(prompts, range(_PROMPTS))
