@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from grue.masks import packed
-from grue.policies.sampling import Filters, draw
+from grue.policies.sampling import Filters, draw, remaining
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -118,8 +118,10 @@ def sample(
         logits = scores[0]
         if mask is not None and record is not None:
             allowed = mask.allowed(scores[-1]) & (logits > -torch.inf)
-            record[rows, step] = packed(allowed)
             logits = logits.masked_fill(~allowed, -torch.inf)
+            if filters is not None and filters.restrict:
+                allowed = remaining(logits, filters)
+            record[rows, step] = packed(allowed)
         token = (
             logits.argmax(-1) if filters is None else draw(logits, uniforms[rows, step], filters)
         )

@@ -25,6 +25,11 @@ class Filters:
     """0 keeps all."""
     top_p: float = 1.0
 
+    @property
+    def restrict(self) -> bool:
+        """Whether some tokens may not be drawn."""
+        return self.top_k > 0 or self.top_p < 1
+
 
 @dataclass(frozen=True)
 class Candidates:
@@ -46,6 +51,15 @@ def candidates(logits: Tensor, filters: Filters) -> Candidates:
     if filters.top_p >= 1:
         return Candidates(scaled.softmax(-1), None)
     return _top_p(scaled, filters.top_p)
+
+
+def remaining(logits: Tensor, filters: Filters) -> Tensor:
+    """[N, V] the tokens of ``logits`` [N, V] that may be drawn."""
+    kept = candidates(logits, filters)
+    if kept.tokens is None:
+        return kept.probabilities > 0
+    may = torch.zeros_like(logits, dtype=torch.bool)
+    return may.scatter_(-1, kept.tokens, kept.probabilities > 0)
 
 
 def _top_p(scaled: Tensor, top_p: float) -> Candidates:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from grue.policies import decoding
 from grue.policies.actor_critic import ActorCritic, make_critic
 from grue.policies.masking import Mask
 from grue.policies.policy import Policy
-from grue.policies.sampling import draw
+from grue.policies.sampling import candidates, draw
 from grue.rollouts import Rollouts, RolloutSettings
 from grue.tasks.task import Sample
 from tests.grue.parts import Letters
@@ -84,6 +85,27 @@ def test_what_was_drawn_and_what_is_updated_have_one_distribution(
     (batch,) = rollout.in_order(16, algorithm.policy)
     _, log_probs, _ = algorithm.evaluate(batch)
     torch.testing.assert_close(log_probs.detach(), of_generation[rollout.used], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("top_k", "top_p"), [(3, 1.0), (0, 0.3), (4, 0.3)])
+def test_filters_of_the_draw_are_part_of_what_could_come(
+    policy: Policy, top_k: int, top_p: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    algorithm, drawn = nlpo(policy, MASKS[1]), []
+
+    def recorded(logits: Tensor, uniforms: Tensor, filters: Any) -> Tensor:
+        token = draw(logits, uniforms, filters)
+        kept = candidates(logits, filters)
+        assert kept.tokens is not None
+        chosen = (kept.probabilities * (kept.tokens == token[:, None])).sum(-1, keepdim=True)
+        drawn.append((chosen / kept.probabilities.sum(-1, keepdim=True)).log())
+        return token
+
+    monkeypatch.setattr(decoding, "draw", recorded)
+    keys = {"top_k": top_k, "top_p": top_p}
+    settings = replace(SETTINGS, generation=SETTINGS.generation.model_copy(update=keys))
+    rollout, _ = rollouts(algorithm, settings).collect(0, 0.1)
+    torch.testing.assert_close(rollout.log_probs, torch.cat(drawn, -1), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("mask", MASKS, ids=lambda mask: mask["mask_type"])
