@@ -67,9 +67,12 @@ def pessimistic_value_loss(
     Returns:
         [] the loss, and [] the share of values whose clipped error is the larger one.
     """
-    clipped = old_values + (values - old_values).clamp(-clip_range, clip_range)
+    moved = values - old_values
+    clipped = old_values + moved.clamp(-clip_range, clip_range)
     errors, of_clipped = (values - returns).square(), (clipped - returns).square()
-    return torch.maximum(errors, of_clipped).mean() / 2, (of_clipped > errors).float().mean()
+    # Within the range a clipped value is the value itself, but for rounding: that does not count.
+    is_larger = (of_clipped > errors) & (moved.abs() > clip_range)
+    return torch.maximum(errors, of_clipped).mean() / 2, is_larger.float().mean()
 
 
 def clipped_share(

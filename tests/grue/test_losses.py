@@ -80,3 +80,11 @@ def test_the_share_of_clipped_tokens() -> None:
     advantages = torch.tensor([1.0, 1.0, -1.0, -1.0, 1.0], **FLOAT64)
     found = clipped_share(log_probs, torch.zeros(5, **FLOAT64), advantages, 0.2)
     assert float(found) == pytest.approx(2 / 5)
+
+
+def test_values_within_the_range_are_not_counted_as_clipped() -> None:
+    old = torch.linspace(-1, 1, 1001)
+    values = old + torch.linspace(-0.19, 0.19, 1001).flip(0)
+    for returns in (values + 1e-3, values - 1e-3):
+        _, share = pessimistic_value_loss(values, returns, old, 0.2)
+        assert share == 0
