@@ -5,6 +5,8 @@ Axis letters: N outputs, T tokens, B inputs, K samples per input.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -109,3 +111,55 @@ def group_standardized(scores: Tensor) -> Tensor:
     centred = scores - scores.mean(1, keepdim=True)
     equal = scores.amax(1, keepdim=True) == scores.amin(1, keepdim=True)
     return torch.where(equal, 0.0, centred / (scores.std(1, keepdim=True) + _EPSILON))
+
+
+def value_after(values: Tensor, mask: Tensor, used: Tensor) -> Tensor:
+    """[N] value of the state after an output's last used token: 0 where the output ends there."""
+    after = used.sum(1)
+    goes_on = after < mask.sum(1)
+    column = after.clamp(max=values.shape[1] - 1)
+    return torch.where(goes_on, values.gather(1, column[:, None]).squeeze(1), 0.0)
+
+
+@dataclass(frozen=True)
+class Credit:
+    """What each token has done for the rewards, all [N, T]."""
+
+    advantages: Tensor
+    penalty_advantages: Tensor
+    """The part of the advantages that penalties alone make."""
+    returns: Tensor
+    """What the critic should have said."""
+
+
+def credited(
+    rewards: Tensor,
+    penalty: Tensor,
+    own_penalty: Tensor,
+    values: Tensor,
+    mask: Tensor,
+    used: Tensor,
+    *,
+    gamma: float,
+    gae_lambda: float,
+) -> Credit:
+    """Credit for rewards that hold a penalty, where tokens answer for their own in another form.
+
+    Args:
+        rewards: [N, T] with the penalty.
+        penalty: [N, T] as it stands in the rewards.
+        own_penalty: [N, T] what stands for a token's own penalty in its advantage.
+        values: [N, T] the critic's.
+        mask: [N, T] the tokens.
+        used: [N, T] those that updates use, the first ones of each output.
+        gamma: discount per token.
+        gae_lambda: exponential weight of the estimates.
+    """
+    options = {"gamma": gamma, "gae_lambda": gae_lambda}
+    bootstrap = value_after(values, mask, used)
+    advantages = generalized_advantages(rewards, values, used, bootstrap, **options)
+    of_penalties = generalized_advantages(
+        penalty, torch.zeros_like(values), used, torch.zeros_like(bootstrap), **options
+    )
+    instead = (own_penalty - penalty) * used
+    return Credit(advantages + instead, of_penalties + instead, advantages + values)

@@ -17,23 +17,24 @@ from common.errors import Interrupted
 from common.experiment import Context
 from common.run_folder import write_text
 from common.seeding import random_state, restore_random_state, seed_everything
-from grue.algorithm_args import HumanPreferencesPpoArgs
 from grue.algorithm_config import ReinforcementAlg
 from grue.algorithms import find
 from grue.algorithms.algorithm import Algorithm
-from grue.config import EnvConfig, FinetuneConfig
+from grue.collected import FailedRollout
+from grue.config import FinetuneConfig
 from grue.finetune_run import FinetuneRun, load_policy
 from grue.generation_config import GenerationConfig
 from grue.kl import KlController
 from grue.model_config import Side
-from grue.objective_statistics import elapsed
 from grue.policies.actor_critic import ActorCritic, make_critic
 from grue.policies.loading import load_model, recompute_activations
 from grue.policies.masking import Mask
 from grue.policies.streams import seed_of
 from grue.policy_config import MaskablePolicyArgs
 from grue.rollout_samples import sample_lines
-from grue.rollouts import FailedRollout, Rollouts, RolloutSettings
+from grue.rollout_settings import rollout_settings
+from grue.rollout_statistics import elapsed
+from grue.rollouts import Rollouts
 
 log = logging.getLogger(__name__)
 
@@ -221,45 +222,3 @@ class ReinforcementRun(FinetuneRun):
     def prompt_limits(self, settings: GenerationConfig) -> tuple[int | None, Side]:
         """As in rollouts: RL4LMs ignores ``tokenizer.max_length`` here."""
         return self.env.args.max_prompt_length, self.alg.policy.args.prompt_truncation_side
-
-
-def rollout_settings(
-    env: EnvConfig, alg: ReinforcementAlg, *, whole_outputs: bool
-) -> RolloutSettings:
-    """What is collected per iteration, from the keys of environment and algorithm."""
-    args: Any = alg.args  # type: ignore[attr-defined]
-    generation = alg.policy.args.generation_kwargs
-    is_encoder_decoder = alg.model_type == "seq2seq"
-    most = min(
-        generation.most_new_tokens(is_encoder_decoder=is_encoder_decoder),
-        env.args.max_episode_length,
-    )
-    num_outputs = env.n_envs * alg.samples_per_input
-    cut = alg.behaves_as_published("no_reward_when_cut")
-    return RolloutSettings(
-        generation=generation.model_copy(update={"max_new_tokens": most}),
-        num_envs=env.n_envs,
-        num_tokens=1 if whole_outputs else args.n_steps * num_outputs,
-        whole_outputs=whole_outputs,
-        samples_per_input=alg.samples_per_input,
-        minibatch_tokens=_minibatch_tokens(args, num_outputs * most),
-        prompt_limit=env.args.max_prompt_length,
-        prompt_side=env.args.prompt_truncation_side,
-        gamma=getattr(args, "gamma", 1.0),
-        gae_lambda=getattr(args, "gae_lambda", 1.0),
-        analytic_kl=alg.kl_div.analytic_kl_reward,
-        own_kl_in_advantages=not getattr(args, "analytic_kl_grad", False),
-        kl_in_reward=alg.kl_div.placement == "reward",
-        standardize_rewards=alg.kl_div.norm_reward,
-        with_reward_stds=getattr(args, "advantage_regularization", "none") != "none",
-        inputs_in_order=getattr(args, "inputs_in_order", False),
-        penalty_reward_value=env.args.penalty_reward_value,
-        unfinished_reward_from=env.args.max_episode_length if cut else None,
-    )
-
-
-def _minibatch_tokens(args: Any, num_tokens: int) -> int:
-    """Tokens in a minibatch of a rollout of ``num_tokens``, or in a part of it."""
-    if isinstance(args, HumanPreferencesPpoArgs):
-        return num_tokens // (args.nminibatches * args.gradient_accumulation_steps)
-    return int(getattr(args, "batch_size", RolloutSettings.minibatch_tokens))

@@ -6,8 +6,7 @@ finds all log-probabilities and values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,19 +15,18 @@ from torch import Tensor
 
 from common import ranks
 from common.errors import UserError
-from grue import reward_stats
-from grue.advantages import generalized_advantages
-from grue.generation_config import GenerationConfig
+from grue.advantages import credited
+from grue.collected import Collected, FailedRollout, stacked
 from grue.inputs import Inputs
 from grue.kl import exact_kl, sampled_kl
-from grue.model_config import Side
-from grue.objective_statistics import objective_statistics
 from grue.policies.actor_critic import ActorCritic
 from grue.policies.distribution import TokenDistribution
 from grue.policies.policy import Tokens
 from grue.policies.sequences import Sequences
 from grue.policies.streams import uniforms
 from grue.rollout import Rollout
+from grue.rollout_settings import RolloutSettings
+from grue.rollout_statistics import rollout_statistics
 from grue.texts import Texts
 from grue.user_function import scores_of
 
@@ -38,87 +36,6 @@ if TYPE_CHECKING:
 _EPSILON = 1e-8
 _OF_INPUTS = 2**31
 """Stands for the draw of inputs, where batches of outputs have their numbers."""
-_FEW = 1e-2
-"""Reward std below which an input counts as low, in units of the reward."""
-
-
-@dataclass(frozen=True)
-class RolloutSettings:
-    """How much is collected, and how tokens are rewarded."""
-
-    generation: GenerationConfig
-    """How outputs are drawn."""
-    num_envs: int
-    """Inputs whose outputs are drawn together."""
-    num_tokens: int
-    """Tokens of a rollout; outputs are drawn until there are as many."""
-    whole_outputs: bool = False
-    """Whether updates use all tokens of all outputs, not only ``num_tokens`` of them."""
-    samples_per_input: int = 1
-    """K"""
-    prompt_limit: int = 512
-    """Most tokens of a prompt."""
-    prompt_side: Side = "left"
-    """Where long prompts are cut."""
-    minibatch_tokens: int = 256
-    """Tokens of an update's minibatch."""
-    gamma: float = 0.99
-    gae_lambda: float = 0.95
-    analytic_kl: bool = False
-    """Whether each token's KL is that of the whole vocabulary, not only of the token drawn."""
-    kl_in_reward: bool = True
-    """Whether the penalty is part of the rewards; otherwise the algorithm's loss has it."""
-    own_kl_in_advantages: bool = True
-    """Whether a token's advantage has its own penalty; otherwise the algorithm's loss has it."""
-    standardize_rewards: bool = False
-    """Whether all rewards of a rollout are brought to mean 0 and standard deviation 1."""
-    with_reward_stds: bool = False
-    """Whether the reward also says how sure it is, see `Reward.mean_and_std`."""
-    inputs_in_order: bool = False
-    """Whether iterations take inputs one after the other, not at random; for one batch in each."""
-    penalty_reward_value: float | None = None
-    """Reward of an output that has no token to truncate it at; None leaves it its own."""
-    unfinished_reward_from: int | None = None
-    """Length from which an output without end-of-sequence is rewarded; None rewards all. Published
-    runs gave nothing where generation ended before the environment's own limit."""
-
-
-@dataclass
-class Collected:
-    """Outputs as they come, input by input."""
-
-    prompts: list[Tokens] = field(default_factory=list)
-    outputs: list[Tokens] = field(default_factory=list)
-    texts: list[Texts] = field(default_factory=list)
-    """Per batch."""
-    scores: list[np.ndarray[Any, Any]] = field(default_factory=list)
-    """Per batch [N] or [N, T] task rewards."""
-    stds: list[np.ndarray[Any, Any]] = field(default_factory=list)
-    """Per batch [N] standard deviations of the rewards, if asked for."""
-    allowed: list[Tensor] = field(default_factory=list)
-    """Per batch [N, T, ceil(V / 8)] the tokens that could come, if there is a mask."""
-
-    def num_tokens(self) -> int:
-        """Tokens so far."""
-        return sum(map(len, self.outputs))
-
-
-class FailedRollout(UserError):
-    """The reward failed; what was drawn until then is kept."""
-
-    def __init__(self, message: str, found: Collected) -> None:
-        super().__init__(message)
-        self.found = found
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Each output drawn, with its prompt and its reward, which is None in the last batch."""
-        scores = [list(of_batch) for of_batch in self.found.scores]
-        scores += [[None] * len(texts) for texts in self.found.texts[len(scores) :]]
-        return [
-            {"prompt": prompt, "output": output, "reward": _plain(reward)}
-            for texts, of_batch in zip(self.found.texts, scores, strict=True)
-            for prompt, output, reward in zip(texts.prompts, texts.outputs, of_batch, strict=True)
-        ]
 
 
 class Rollouts:
@@ -170,14 +87,11 @@ class Rollouts:
         if not self.settings.whole_outputs:
             used = (mask.flatten().cumsum(0) <= self.settings.num_tokens).view_as(mask) & mask
         rewards, scale = self._standardized(task + penalty, used)
-        bootstrap = _value_after(values, mask, used)
-        options = {"gamma": self.settings.gamma, "gae_lambda": self.settings.gae_lambda}
-        advantages = generalized_advantages(rewards, values, used, bootstrap, **options)
-        of_penalties = generalized_advantages(
-            penalty / scale, torch.zeros_like(values), used, torch.zeros_like(bootstrap), **options
-        )
-        own = -in_rewards * own_kl * mask
-        instead = (own - penalty) / scale * used
+        own_penalty = -in_rewards * own_kl * mask
+        credit = credited(
+            rewards, penalty / scale, own_penalty / scale, values, mask, used,
+            gamma=self.settings.gamma, gae_lambda=self.settings.gae_lambda,
+        )  # fmt: skip
         rollout = Rollout(
             prompts=found.prompts,
             outputs=found.outputs,
@@ -189,15 +103,18 @@ class Rollouts:
             values=values,
             task_rewards=task,
             rewards=rewards,
-            advantages=advantages + instead,
-            returns=advantages + values,
-            penalty_advantages=of_penalties + instead,
+            advantages=credit.advantages,
+            returns=credit.returns,
+            penalty_advantages=credit.penalty_advantages,
             allowed=allowed,
             reward_stds=torch.from_numpy(np.concatenate(found.stds)).to(task)
             if found.stds
             else None,
         )
-        return rollout, self._statistics(rollout, penalty, kl_coefficient)
+        statistics = rollout_statistics(
+            rollout, penalty, kl_coefficient, self.settings.samples_per_input, self._truncation
+        )
+        return rollout, statistics
 
     def _rows(self, iteration: int, draw: np.random.Generator) -> list[int]:
         """Inputs of a batch."""
@@ -259,7 +176,7 @@ class Rollouts:
             failures.append(str(error))
         for failure in ranks.gathered(failures):
             raise FailedRollout(failure, found)
-        of_batch = _stacked(ranks.gathered(list(scores)))
+        of_batch = stacked(ranks.gathered(list(scores)))
         if with_stds:
             of_batch, stds = of_batch.T
             found.stds.append(stds)
@@ -360,73 +277,10 @@ class Rollouts:
         scale = float(chosen.std()) + _EPSILON
         return (rewards - chosen.mean()) / scale, scale
 
-    def _statistics(
-        self, rollout: Rollout, penalty: Tensor, kl_coefficient: float
-    ) -> dict[str, float]:
-        """Means and standard deviations over all tokens and outputs, by published names."""
-        mask = rollout.mask
-        scores = rollout.task_rewards.sum(1)
-        of_outputs = {
-            "ep_rew": scores,
-            "ep_lens": mask.sum(1).float(),
-            "ep_kl_rew": penalty.sum(1),
-        }
-        of_tokens = {
-            "kl_div_mean": rollout.kl,
-            "log_prob": rollout.log_probs,
-            "ref_log_prob": rollout.ref_log_probs,
-            "values": rollout.values,
-        }
-        chosen = of_outputs | {name: values[mask] for name, values in of_tokens.items()}
-        found: dict[str, float] = {}
-        for name, values in chosen.items():
-            found[f"rollout_info/{name}"] = float(values.mean())
-            found[f"rollout_info/{name}_std"] = float(values.std(correction=0))
-        found["rollout_info/kl_coeff"] = kl_coefficient
-        found["rollout_info/num_tokens"] = float(mask.sum())
-        found["rollout_info/num_used_tokens"] = float(rollout.used.sum())
-        if self._truncation is not None:
-            met = [self._truncation.is_met(output) for output in rollout.outputs]
-            found["objective/frac_truncated"] = float(np.mean(met))
-        return found | objective_statistics(rollout, kl_coefficient) | self._reward_std(scores)
-
-    def _reward_std(self, scores: Tensor) -> Mapping[str, float]:
-        """How far rewards of one input deviate, where it has more than one output."""
-        num_samples = self.settings.samples_per_input
-        if num_samples < 2:
-            return {}
-        rewards = scores.double().cpu().numpy().reshape(-1, num_samples)
-        found = reward_stats.summary(rewards, ddof=1, zero_tol=0.0, low_std=_FEW, group_sizes=())
-        return {
-            name: value
-            for name, value in found.items()
-            if name.startswith("reward_std/") and isinstance(value, float)
-        }
-
-
-def _stacked(scores: Sequence[Any]) -> np.ndarray[Any, Any]:
-    """[N] or [N, T] of N numbers or rows, which are filled up where their lengths differ."""
-    rows = [np.asarray(score) for score in scores]
-    width = max((row.size for row in rows if row.ndim), default=0)
-    return np.array([row if not row.ndim else np.pad(row, (0, width - row.size)) for row in rows])
-
-
-def _plain(reward: Any) -> Any:
-    """A number, or one per token, as JSON has them."""
-    return None if reward is None else np.asarray(reward).tolist()
-
 
 def _widened(values: Tensor, width: int) -> Tensor:
     """[n, T] filled up with zeros to ``width`` columns."""
     return torch.nn.functional.pad(values, (0, width - values.shape[1]))
-
-
-def _value_after(values: Tensor, mask: Tensor, used: Tensor) -> Tensor:
-    """[N] value of the state after an output's last used token: 0 where the output ends there."""
-    after = used.sum(1)
-    goes_on = after < mask.sum(1)
-    column = after.clamp(max=values.shape[1] - 1)
-    return torch.where(goes_on, values.gather(1, column[:, None]).squeeze(1), 0.0)
 
 
 def _checked(

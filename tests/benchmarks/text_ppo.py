@@ -27,7 +27,8 @@ from grue.policies.actor_critic import ActorCritic, make_critic
 from grue.policies.masking import Mask
 from grue.policies.policy import Policy
 from grue.rewards.reward import Reward, Rewards
-from grue.rollouts import Rollouts, RolloutSettings
+from grue.rollout_settings import RolloutSettings
+from grue.rollouts import Rollouts
 from grue.tasks.task import Sample
 from grue.texts import Texts
 from tests.benchmarks.text_models import random_gpt2

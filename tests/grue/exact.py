@@ -29,8 +29,8 @@ from grue.new_tokenizer import words
 from grue.policies.actor_critic import ActorCritic, make_critic
 from grue.policies.distribution import TokenDistribution
 from grue.policies.policy import Policy, Tokens
-from grue.reinforcement_run import rollout_settings
 from grue.rewards.reward import Reward, Rewards
+from grue.rollout_settings import rollout_settings
 from grue.rollouts import Rollouts
 from grue.tasks.task import Sample
 from grue.texts import Texts

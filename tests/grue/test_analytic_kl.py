@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from grue.advantages import generalized_advantages
+from grue.advantages import generalized_advantages, value_after
 from grue.algorithm_config import PpoAlg
 from grue.algorithms.ppo import Ppo
 from grue.generation_config import GenerationConfig
@@ -23,7 +23,8 @@ from grue.losses import policy_gradient_loss
 from grue.metrics.metric import NoArgs
 from grue.policies.actor_critic import ActorCritic
 from grue.policies.policy import Policy
-from grue.rollouts import Rollouts, RolloutSettings, _value_after
+from grue.rollout_settings import RolloutSettings
+from grue.rollouts import Rollouts
 from grue.tasks.task import Sample
 from tests.conftest import Workplace, without_seconds
 from tests.grue.conftest import save_model, write
@@ -171,7 +172,7 @@ def test_a_run_with_both_switches_off_is_one_of_plain_ppo(
         rewards = rollout.task_rewards - coefficient * log_ratio
         advantages = generalized_advantages(
             rewards, rollout.values, rollout.used,
-            _value_after(rollout.values, rollout.mask, rollout.used), gamma=0.99, gae_lambda=0.95,
+            value_after(rollout.values, rollout.mask, rollout.used), gamma=0.99, gae_lambda=0.95,
         )  # fmt: skip
         return replace(rollout, advantages=advantages, returns=advantages + rollout.values), found
 

@@ -24,7 +24,8 @@ from grue.metrics.metric import NoArgs
 from grue.policies.actor_critic import ActorCritic, make_critic
 from grue.policies.policy import Policy
 from grue.rollout import Rollout
-from grue.rollouts import Rollouts, RolloutSettings
+from grue.rollout_settings import RolloutSettings
+from grue.rollouts import Rollouts
 from grue.tasks.task import Sample
 from grue.texts import Texts
 from tests.conftest import Workplace, without_seconds

@@ -19,7 +19,8 @@ from grue.policies.distribution import TokenDistribution
 from grue.policies.policy import Policy, Tokens
 from grue.policies.sampling import draw
 from grue.rollout import Rollout
-from grue.rollouts import Rollouts, RolloutSettings
+from grue.rollout_settings import RolloutSettings
+from grue.rollouts import Rollouts
 from grue.tasks.task import Sample
 from tests.grue.parts import Letters
 

@@ -21,7 +21,8 @@ from grue.policies.actor_critic import ActorCritic, make_critic
 from grue.policies.fisher import Fisher, TokenLogits, softmax_fisher
 from grue.policies.policy import Policy
 from grue.rollout import Minibatch, Rollout
-from grue.rollouts import Rollouts, RolloutSettings
+from grue.rollout_settings import RolloutSettings
+from grue.rollouts import Rollouts
 from grue.tasks.task import Sample
 from tests.grue.parts import Letters
 
