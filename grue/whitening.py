@@ -6,12 +6,10 @@ rewards keep their mean, advantages lose it. Axis letters: n outputs, T tokens.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from grue.advantages import generalized_advantages
+from grue.advantages import Credit, credited
 
 _EPSILON = 1e-8
 """Added to variances, as in the published code."""
@@ -36,18 +34,6 @@ def whitened(values: Tensor, mask: Tensor, *, keep_mean: bool = False) -> tuple[
     return torch.where(mask, found, 0.0), scale
 
 
-@dataclass(frozen=True)
-class Estimates:
-    """What a minibatch learns from."""
-
-    advantages: Tensor
-    """[n, T] whitened."""
-    penalty_advantages: Tensor
-    """[n, T] the part of them that the KL penalty alone makes."""
-    returns: Tensor
-    """[n, T] advantages before they are whitened, plus the old values."""
-
-
 def whitened_estimates(
     rewards: Tensor,
     penalties: Tensor,
@@ -57,8 +43,8 @@ def whitened_estimates(
     gamma: float,
     gae_lambda: float,
     whiten_rewards: bool,
-) -> Estimates:
-    """Advantages and returns of finished outputs, see `generalized_advantages`.
+) -> Credit:
+    """Whitened advantages of finished outputs; returns are those before that.
 
     Args:
         rewards: [n, T] per token, with the penalty.
@@ -72,9 +58,8 @@ def whitened_estimates(
     if whiten_rewards:
         rewards, scale = whitened(rewards, mask, keep_mean=True)
         penalties = penalties / scale
-    end, options = rewards.new_zeros(len(rewards)), {"gamma": gamma, "gae_lambda": gae_lambda}
-    advantages = generalized_advantages(rewards, values, mask, end, **options)
-    of_penalties = generalized_advantages(penalties, torch.zeros_like(values), mask, end, **options)
-    returns = advantages + values
-    advantages, scale = whitened(advantages, mask)
-    return Estimates(advantages, of_penalties / scale, returns)
+    credit = credited(
+        rewards, penalties, penalties, values, mask, mask, gamma=gamma, gae_lambda=gae_lambda
+    )
+    advantages, scale = whitened(credit.advantages, mask)
+    return Credit(advantages, credit.penalty_advantages / scale, credit.returns)

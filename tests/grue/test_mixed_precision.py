@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from grue.policies.policy import Policy
 from grue.precision import Descent
 from tests.conftest import Workplace, without_seconds
 from tests.grue.conftest import causal_model, save_model, write
-from tests.grue.parts import SIGNALLING
+from tests.grue.stopping import stopped_and_whole
 from tests.grue.test_reinforcement import reinforcement
 from tests.grue.test_reward_model import configuration, reference, write_data
 
@@ -118,20 +119,9 @@ def _first_iteration(folder: RunFolder) -> dict[str, Any]:
 def test_a_stopped_run_in_float16_ends_with_equal_results(
     workplace: Workplace, model: Path
 ) -> None:
-    runs = []
-    for name in ("stopped", "whole"):
-        args = {"marker": str(workplace.path / name), "signal": "SIGINT", "calls": 3}
-        metrics = [{"id": SIGNALLING, "args": args}]
-        runs.append(reinforcement(model, "ppo", experiment_name=name,
-                                  alg__policy__mixed_precision="fp16", alg__args__ent_coef=1000.0,
-                                  train_evaluation__metrics=metrics))  # fmt: skip
-    (workplace.path / "whole").touch()  # this one is never stopped
-    plan = write(workplace, *runs)
-    assert workplace.run_plan(plan).status == 130
-    assert workplace.run_plan(plan).status == 0
-    stopped, whole = workplace.folders()
-    assert stopped.read_status()["attempt"] == 2
-    assert without_seconds(stopped) == without_seconds(whole)
+    make = partial(reinforcement, model, "ppo", alg__policy__mixed_precision="fp16",
+                   alg__args__ent_coef=1000.0)  # fmt: skip
+    _, whole = stopped_and_whole(workplace, make)
     rows = [row for row in without_seconds(whole) if "mixed_precision/loss_scale" in row]
     assert rows[0]["mixed_precision/skipped_steps"] > 0
     assert rows[-1]["mixed_precision/loss_scale"] < 2**16

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 from torch import Tensor
-from transformers import AutoModelForCausalLM, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from grue.algorithm_config import AnyAlg
 from grue.algorithms import find
@@ -28,9 +29,10 @@ from grue.rollout_settings import RolloutSettings
 from grue.rollouts import Rollouts
 from grue.tasks.task import Sample
 from grue.texts import Texts
-from tests.conftest import Workplace, without_seconds
+from tests.conftest import Workplace
 from tests.grue.conftest import causal_model, encoder_decoder, save_model, write
-from tests.grue.parts import SIGNALLING, Letters
+from tests.grue.parts import Letters
+from tests.grue.stopping import assert_equal_models, stopped_and_whole
 from tests.grue.test_reinforcement import reinforcement, rewards_of, rows_of
 
 LENGTH, TEMPERATURE, BETA, LR = 6, 0.7, 0.15, 1e-3
@@ -297,25 +299,9 @@ def test_a_run_raises_the_reward_and_adapts_the_coefficient(
 
 def test_a_stopped_run_ends_with_equal_results(workplace: Workplace, model: Path) -> None:
     """With the optimiser's count of steps, its step size, the coefficient and the critic."""
-    runs = []
-    for name in ("stopped", "whole"):
-        args = {"marker": str(workplace.path / name), "signal": "SIGINT", "calls": 3}
-        metrics = [{"id": SIGNALLING, "args": args}]
-        runs.append(configuration(model, experiment_name=name, train_evaluation__n_iters=6,
-                                  train_evaluation__eval_every=2,
-                                  train_evaluation__metrics=metrics))  # fmt: skip
-    (workplace.path / "whole").touch()  # this one is never stopped
-    plan = write(workplace, *runs)
-    assert workplace.run_plan(plan).status == 130
-    assert workplace.run_plan(plan).status == 0
-    stopped, whole = workplace.folders()
-    assert stopped.read_status()["attempt"] == 2
-    assert without_seconds(stopped) == without_seconds(whole)
-    ours, theirs = (
-        AutoModelForCausalLM.from_pretrained(folder.path / "model").state_dict()
-        for folder in (stopped, whole)
-    )
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    make = partial(configuration, model, train_evaluation__n_iters=6,
+                   train_evaluation__eval_every=2)  # fmt: skip
+    assert_equal_models(*stopped_and_whole(workplace, make))
 
 
 def _generation(**keys: Any) -> dict[str, Any]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from common.run_folder import RunFolder, read_json_lines
-from tests.conftest import Workplace, without_seconds
+from tests.conftest import Workplace
 from tests.grue.conftest import encoder_decoder, save_model, write
-from tests.grue.parts import ANIMALS, LETTERS, OVERLAP, SIGNALLING
+from tests.grue.parts import ANIMALS, LETTERS, OVERLAP
+from tests.grue.stopping import assert_equal_models, stopped_and_whole
 
 SAMPLED = {"do_sample": True, "top_k": 0, "max_new_tokens": 6}
 
@@ -158,27 +159,7 @@ def test_a_stopped_run_ends_with_equal_results(
     workplace: Workplace, model: Path, algorithm: str, signal: str
 ) -> None:
     own = MASKED if algorithm == "nlpo" else {}
-    runs = []
-    for name in ("stopped", "whole"):
-        args = {"marker": str(workplace.path / name), "signal": signal, "calls": 3}
-        metrics = [{"id": SIGNALLING, "args": args}]
-        runs.append(reinforcement(model, algorithm, experiment_name=name,
-                                  train_evaluation__metrics=metrics, alg__kl_div__target_kl=0.1,
-                                  train_evaluation__save_every=3,
-                                  train_evaluation__eval_test_set=True, **own))  # fmt: skip
-    (workplace.path / "whole").touch()  # this one is never stopped
-    killed = {"multiprocess": True, "num_parallel": 1} if signal == "SIGKILL" else {}
-    plan = write(workplace, *runs, **killed)
-    status = workplace.run_plan(plan).status
-    if signal == "SIGINT":
-        assert status == 130
-        status = workplace.run_plan(plan).status
-    assert status == 0
-    stopped, whole = workplace.folders()
-    assert stopped.read_status()["attempt"] == 2
-    assert without_seconds(stopped) == without_seconds(whole)
-    ours, theirs = (
-        AutoModelForCausalLM.from_pretrained(folder.path / "model").state_dict()
-        for folder in (stopped, whole)
-    )
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    make = partial(reinforcement, model, algorithm, alg__kl_div__target_kl=0.1,
+                   train_evaluation__save_every=3, train_evaluation__eval_test_set=True,
+                   **own)  # fmt: skip
+    assert_equal_models(*stopped_and_whole(workplace, make, signal=signal))
