@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: quickstart test setup check bench
+DEVICE ?= cuda
+OUT ?= outputs/gpu
+
+.PHONY: quickstart test setup check bench gpu gpu-plans
 
 quickstart: $(VENV)/.installed
 	$(RUN) run_plan.py --plan_config_path experiment_plans/quickstart/digits.json
@@ -21,6 +24,13 @@ check: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(RUN) -m tests.benchmarks
+
+# What only a GPU can show, checked and measured; DEVICE=cpu makes every part in small.
+gpu: $(VENV)/.installed-dev
+	$(RUN) -m tests.gpu --device $(DEVICE) --out $(OUT)
+
+gpu-plans: $(VENV)/.installed-dev
+	$(RUN) -m tests.gpu --plans --device $(DEVICE) --out $(OUT)-plans
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'

@@ -9,8 +9,6 @@ nothing. All take turns in one process.
 
 from __future__ import annotations
 
-import statistics
-import time
 from typing import Any
 
 import numpy as np
@@ -32,6 +30,7 @@ from grue.rollouts import Rollouts
 from grue.tasks.task import Sample
 from grue.texts import Texts
 from tests.benchmarks.text_models import random_gpt2
+from tests.benchmarks.timing import medians_in_turns
 
 _ROUNDS = 5
 _PROMPTS, _TOKENS, _PROMPT_TOKENS = 16, 20, 5
@@ -146,12 +145,6 @@ def _kept(cache: Any) -> dict[str, Any]:
     return {"cache" if "cache" in names else "past_key_values": cache}
 
 
-def _seconds(work: Any) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
 def main() -> None:
     """Prints seconds of each, and their ratios to the bare loop's."""
     ways: dict[str, Any] = {
@@ -159,15 +152,14 @@ def main() -> None:
         "PPO": Iteration(random_gpt2()),
         "NLPO": Iteration(random_gpt2(), masked=True),
     }
-    for work in ways.values():
-        work()  # the first call of anything is slow
-    rounds = [[_seconds(work) for work in ways.values()] for _ in range(_ROUNDS)]
-    medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
+    medians = medians_in_turns(ways, _ROUNDS)
     print(f"One iteration of {_PROMPTS} outputs of {_TOKENS} tokens, "
           f"{_EPOCHS * _PROMPTS * _TOKENS // MINIBATCH} steps, "
           f"{torch.get_num_threads()} threads")  # fmt: skip
-    for name, seconds in zip(ways, medians, strict=True):
-        print(f"  {name} {seconds:.2f} s: {seconds / medians[0]:.2f} times the bare loop's")
+    for name, seconds in medians.items():
+        print(
+            f"  {name} {seconds:.2f} s: {seconds / medians['bare loop']:.2f} times the bare loop's"
+        )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What only a GPU can show, checked and measured: ``python -m tests.gpu``."""

@@ -1,0 +1,31 @@
+"""The parts of the check, in the order in which they begin: the most telling first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Part:
+    """A module of tests that a process of its own makes."""
+
+    name: str
+    """``golden`` stands for ``tests/gpu/test_golden.py``."""
+    limit: int
+    """Seconds after which it is ended, on a GPU; on a CPU twice as many."""
+    alone: bool = False
+    """Whether nothing else may run beside it: it measures speeds."""
+
+    @property
+    def file(self) -> str:
+        """Its module, from the project's folder."""
+        return f"tests/gpu/test_{self.name}.py"
+
+
+PARTS = (
+    Part("golden", 90),
+)  # fmt: skip
+"""What ``make gpu`` makes."""
+
+PLANS = ()
+"""What ``make gpu-plans`` makes: plans at published size."""

@@ -1,0 +1,160 @@
+"""Makes parts, each in a process of its own that is ended at its limit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.gpu.findings import Check, Error, Finding, LeftOut, read
+from tests.gpu.parts import Part
+
+DEVICE, FOUND = "GPU_CHECK_DEVICE", "GPU_CHECK_FINDINGS"
+"""Environment of a part: the device's type, and the file of its findings."""
+PROJECT = Path(__file__).resolve().parents[2]
+_NOTHING_COLLECTED = 5
+_BETWEEN_LOOKS = 0.1
+_CPU_FACTOR = 2
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a part has ended."""
+
+    name: str
+    status: str = "waiting"
+    """``passed``, ``failed``, ``left out``, ``not run``, or how its process ended."""
+    seconds: float = 0.0
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether something is wrong."""
+        return self.status not in ("waiting", "passed", "left out", "not run")
+
+
+class _Running:
+    """The process of a part."""
+
+    def __init__(self, part: Part, device: str, folder: Path, threads: int) -> None:
+        self.part = part
+        self._found = folder / f"{part.name}.jsonl"
+        self._found.unlink(missing_ok=True)
+        self._limit = part.limit * (_CPU_FACTOR if device == "cpu" else 1)
+        self._started = time.monotonic()
+        with (folder / f"{part.name}.log").open("w", encoding="utf-8") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "pytest", "-o", "addopts=", "-q", "-W", "default",
+                 "-p", "no:cacheprovider", "-m", "gpu", part.file],
+                cwd=PROJECT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=_environment(device, self._found, threads),
+                start_new_session=True,
+            )  # fmt: skip
+
+    def result(self) -> Result | None:
+        """How it ended; None while it goes on within its limit."""
+        code = self._process.poll()
+        seconds = time.monotonic() - self._started
+        if code is None and seconds < self._limit:
+            return None
+        status = f"ended at its limit of {self._limit} s"
+        if code is not None:
+            status = _status(code, read(self._found))
+        self.end()
+        return Result(self.part.name, status, seconds, read(self._found))
+
+    def end(self) -> None:
+        """Ends the process and all it has started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+def _environment(device: str, found: Path, threads: int) -> dict[str, str]:
+    environment = {
+        **os.environ,
+        DEVICE: device,
+        FOUND: str(found),
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": str(threads),
+        "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")]),
+    }
+    if device == "cpu":
+        environment["CUDA_VISIBLE_DEVICES"] = ""
+    return environment
+
+
+def _status(code: int, findings: Sequence[Finding]) -> str:
+    """What the exit status of a part's process and its findings say together."""
+    if code < 0:
+        return f"ended by {signal.Signals(-code).name}"
+    wrong = any(isinstance(f, Error) or (isinstance(f, Check) and not f.passed) for f in findings)
+    if wrong:
+        return "failed"
+    if code not in (0, _NOTHING_COLLECTED):
+        return f"failed with exit status {code}"
+    only_left_out = findings and all(isinstance(finding, LeftOut) for finding in findings)
+    if only_left_out:
+        return "left out"
+    return "passed" if findings else "failed: it found nothing"
+
+
+def make(
+    parts: Sequence[Part],
+    *,
+    device: str,
+    folder: Path,
+    side_by_side: int,
+    deadline: float,
+    note: Callable[[Result], None],
+) -> None:
+    """Makes the parts: first those that may run side by side, then the others alone.
+
+    Args:
+        parts: in the order in which they begin.
+        device: ``cuda`` or ``cpu``.
+        folder: where each leaves its findings and what it printed.
+        side_by_side: as many at a time.
+        deadline: of the monotonic clock; what has not begun by then is not run.
+        note: told of each part as it ends.
+    """
+    cores = len(os.sched_getaffinity(0))
+    lanes = (
+        ([part for part in parts if not part.alone], side_by_side),
+        ([part for part in parts if part.alone], 1),
+    )
+    for waiting, width in lanes:
+        _make_lane(waiting, device, folder, width, max(1, cores // width), deadline, note)
+
+
+def _make_lane(
+    waiting: list[Part], device: str, folder: Path, width: int, threads: int, deadline: float,
+    note: Callable[[Result], None],
+) -> None:  # fmt: skip
+    running: list[_Running] = []
+    try:
+        while waiting or running:
+            while waiting and len(running) < width:
+                part = waiting.pop(0)
+                if time.monotonic() > deadline:
+                    note(Result(part.name, "not run"))
+                else:
+                    running.append(_Running(part, device, folder, threads))
+            for one in list(running):
+                result = one.result()
+                if result is not None:
+                    running.remove(one)
+                    note(result)
+            time.sleep(_BETWEEN_LOOKS)
+    finally:
+        for one in running:
+            one.end()
