@@ -14,7 +14,7 @@ from common.fit_config import FitConfig, NonNegativeFloat, PositiveFloat, Positi
 from common.identity import content_hash
 from sft_vs_rft import grouping
 from sft_vs_rft.editions import data_edition
-from sft_vs_rft.model_names import BERT_PREFIX, MODEL_TYPES, known_model
+from sft_vs_rft.model_names import BERT_PREFIX, MODEL_TYPES, VISION_MODELS, known_model
 from sft_vs_rft.subsets import undrawable
 
 CHANGED = "small reward std"
@@ -112,6 +112,9 @@ class ControlledConfig(FitConfig):
     precision: Literal["float32", "tf32", "bf16"] = "float32"
     """Of the passes through the model: exact, TensorFloat-32 products on GPUs that have them, or
     bfloat16 autocast; weights, losses and measurements stay in float32."""
+    channels_last: Annotated[bool, NO_EFFECT] = False
+    """Whether a convolutional model keeps the channels of a pixel side by side, which GPUs convolve
+    faster in tf32 and bf16; results are equal but for rounding."""
     diagnostics: bool = True
     """Whether gradients, rewards and their deviation are measured; never changes training."""
     theory_every: Interval = None
@@ -216,6 +219,10 @@ class ControlledConfig(FitConfig):
         if self.dataset not in ("npz", "stsb") and self.data_path is not None:
             yield Problem(
                 "only the datasets npz and stsb read it; remove it", "data_path", self.data_path
+            )
+        if self.channels_last and self.model_type not in VISION_MODELS:
+            yield Problem(
+                "only convolutional models have channels; remove it", "channels_last", True
             )
         if self.is_bert != (self.dataset == "stsb"):
             yield Problem(

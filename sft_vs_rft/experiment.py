@@ -44,6 +44,8 @@ class ControlledExperiment(FitExperiment[ControlledConfig, Data]):
         path = self.config.load_model_from_checkpoint
         if path is not None:
             self.load_weights(model, path, self._facts())
+        if self.config.channels_last:  # convolutions take the form of their weights
+            model = model.to(memory_format=torch.channels_last)
         return model.to(self.device)
 
     def make_trainer(self, data: Data, model: nn.Module) -> Trainer[Batch]:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -30,7 +31,7 @@ _RUNS, _EPOCHS, _ROUNDS = 16, 20, 7
 
 
 @dataclass
-class _Member:
+class Member:
     """A run whose errors are raised."""
 
     config: ControlledConfig
@@ -45,17 +46,22 @@ class _Member:
         self.is_over = True
 
 
-def _members(folder: Path) -> Iterator[_Member]:
+def golden_keys() -> dict[str, Any]:
+    """Keys of the golden finetuning run on digits, from random weights."""
     published = json.loads(_GOLDEN.read_text())["finetune_expected_reinforce_adam"]["config"]
-    shared = {key: value for key, value in published.items() if key != "load_model_from_checkpoint"}
-    for seed in range(_RUNS):
+    return {key: value for key, value in published.items() if key != "load_model_from_checkpoint"}
+
+
+def _members(folder: Path, runs: int, shared: dict[str, Any], gpu_ids: tuple[int, ...]
+             ) -> Iterator[Member]:  # fmt: skip
+    for seed in range(runs):
         config = ControlledConfig.model_validate(
             shared | {"lr": 1e-4 * (1 + seed), "random_seed": seed, "init_rnd_seed": seed,
                       "samples_rnd_seed": seed, "epochs": 1_000_000}
         )  # fmt: skip
         own = folder / str(seed)
         own.mkdir(parents=True)
-        yield _Member(config, Context(RunFolder(own), seed=seed))
+        yield Member(config, Context(RunFolder(own), seed=seed, gpu_ids=gpu_ids))
 
 
 def _alone(fits: list[Fit], epochs: int) -> None:
@@ -73,26 +79,34 @@ def _together(fits: list[Fit], epochs: int) -> None:
         fit.trainer.close()
 
 
-def _fits(folder: Path) -> list[Fit]:
-    fits = [Fit(member) for member in _members(folder)]
+def _fits(folder: Path, runs: int, shared: dict[str, Any], gpu_ids: tuple[int, ...]) -> list[Fit]:
+    fits = [Fit(member) for member in _members(folder, runs, shared, gpu_ids)]
     for fit in fits:
         watching = fit.trainer.callbacks
         fit.trainer.callbacks = [c for c in watching if not isinstance(c, Checkpoints)]
     return fits
 
 
-def main() -> None:
-    """Prints both and their ratio, taking turns."""
+def seconds_per_epoch(
+    runs: int, *, shared: dict[str, Any], epochs: int, rounds: int, gpu_ids: tuple[int, ...] = ()
+) -> dict[str, list[float]]:
+    """Seconds per epoch of all runs, one after the other and together, which take turns."""
     ways = {"one after the other": _alone, "together": _together}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     with tempfile.TemporaryDirectory() as name:
-        fits = {way: _fits(Path(name) / way) for way in ways}
-        for number in range(_ROUNDS + 1):
+        fits = {way: _fits(Path(name) / way, runs, shared, gpu_ids) for way in ways}
+        for number in range(rounds + 1):
             for way, train in ways.items():
                 started = time.perf_counter()
-                train(fits[way], _EPOCHS)
+                train(fits[way], epochs)  # each epoch ends with a transfer from the device
                 if number:  # the first round warms up
-                    seconds[way].append((time.perf_counter() - started) / _EPOCHS)
+                    seconds[way].append((time.perf_counter() - started) / epochs)
+    return seconds
+
+
+def main() -> None:
+    """Prints both and their ratio, taking turns."""
+    seconds = seconds_per_epoch(_RUNS, shared=golden_keys(), epochs=_EPOCHS, rounds=_ROUNDS)
     print(f"{_RUNS} digits MLPs, seconds per epoch of all ({torch.get_num_threads()} threads)")
     alone = seconds["one after the other"]
     for way, own in seconds.items():

@@ -24,6 +24,12 @@ class Part:
 
 PARTS = (
     Part("golden", 90),
+    Part("gradients", 60),
+    Part("models", 90),
+    Part("vectorized", 90),
+    Part("controlled_waits", 60),
+    Part("speed_controlled", 90, alone=True),
+    Part("speed_vectorized", 60, alone=True),
 )  # fmt: skip
 """What ``make gpu`` makes."""
 

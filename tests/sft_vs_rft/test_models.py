@@ -4,12 +4,16 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from common.errors import UserError
+from common.experiment import Context
+from common.run_folder import RunFolder
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.data import Data, make_data
+from sft_vs_rft.experiment import ControlledExperiment
 from sft_vs_rft.inputs import TextInputs
 from sft_vs_rft.model_names import VISION_MODELS
 from sft_vs_rft.models import build_model, vision_model
@@ -125,3 +129,29 @@ def test_the_real_packs_load_by_plan_keys_alone(data_dir: Path) -> None:
     assert isinstance(pairs.train_inputs, TextInputs)
     share = 1 - pairs.train_inputs.lengths.sum() / pairs.train_inputs.ids.numel()
     assert math.isclose(share, 0.5, abs_tol=0.4)
+
+
+def test_channels_last_moves_the_layout_of_weights_and_no_number(workplace: Workplace) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for part in ("train", "test"):
+        arrays[f"x_{part}"] = rng.normal(size=(20, 3, 8, 8)).astype(np.float32)
+        arrays[f"y_{part}"] = np.arange(20) % 5
+    np.savez(workplace.path / "images.npz", **arrays)
+    keys = {"dataset": "npz", "data_path": "images.npz", "model_type": "resnet18",
+            "num_train_samples": 0, "num_test_samples": 0, "num_labels_per_sample": 2, "lr": 1e-4,
+            "frac_samples_to_modify_labels": 0.2, "batch_size": 10, "random_seed": 1,
+            "init_rnd_seed": 2, "samples_rnd_seed": 3, "epochs": 2}  # fmt: skip
+    rows = []
+    for place, channels_last in enumerate((False, True)):
+        config = ControlledConfig.model_validate({**keys, "channels_last": channels_last})
+        folder = RunFolder(workplace.path / str(place))
+        folder.path.mkdir()
+        experiment = ControlledExperiment(config, Context(folder, seed=1))
+        _, trainer = experiment.prepare()
+        weight = trainer.model.get_submodule("layer1.0.conv1").weight
+        assert weight.is_contiguous(memory_format=torch.channels_last) == channels_last
+        trainer.fit(2)
+        rows.append(without_seconds(folder))
+    for row, other in zip(*rows, strict=True):
+        assert row == pytest.approx(other, rel=1e-3, abs=1e-5)

@@ -43,6 +43,7 @@ def save(workplace: Workplace, name: str = "own.npz", **changes: np.ndarray) -> 
           "score_metric_name": "reward small reward std"}, "this is never measured"),
         ({"frac_samples_to_modify_labels": 0.01, "num_train_samples": 60,
           "score_metric_name": "reward small reward std"}, "this run writes no such metric"),
+        ({"channels_last": True}, "'channels_last' = true: only convolutional models"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_drawn_or_measured(
