@@ -28,12 +28,12 @@ _PROMPTS, _SAMPLES, _TOKENS = 64, 10, 20
 _MAX_LENGTH = 32
 
 
-def _model(folder: Path) -> None:
-    random_model().save_pretrained(folder)
+def _model(folder: Path, sizes: tuple[int, int, int]) -> None:
+    random_model(*sizes).save_pretrained(folder)
     made_up_words().save_pretrained(folder)
 
 
-def _data(path: Path) -> None:
+def _data(path: Path, prompts: int) -> None:
     draw = random.Random(0)
 
     def words(count: int) -> str:
@@ -41,12 +41,21 @@ def _data(path: Path) -> None:
 
     rows = [
         {"prompt": words(draw.randint(4, 30)), "references": [words(_TOKENS)]}
-        for _ in range(_PROMPTS)
+        for _ in range(prompts)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def _extraction(folder: Path) -> Extraction:
+def made(
+    folder: Path,
+    sizes: tuple[int, int, int] = (4, 128, 4),
+    *,
+    prompts: int = _PROMPTS,
+    gpu_ids: tuple[int, ...] = (),
+) -> Extraction:
+    """The run, with a model of so many layers, width and heads."""
+    _model(folder, sizes)
+    _data(folder / "data.jsonl", prompts)
     config = ExtractConfig.model_validate(
         {
             "tokenizer": {"model_name": str(folder), "max_length": _MAX_LENGTH},
@@ -70,10 +79,10 @@ def _extraction(folder: Path) -> Extraction:
     )
     own = folder / "run"
     own.mkdir()
-    return Extraction(config, Context(RunFolder(own), seed=0))
+    return Extraction(config, Context(RunFolder(own), seed=0, gpu_ids=gpu_ids))
 
 
-def _predecessor(extraction: Extraction) -> tuple[float, float]:
+def predecessor(extraction: Extraction) -> tuple[float, float]:
     """Seconds of generation and of scoring."""
     from rouge_score.rouge_scorer import RougeScorer
     from rouge_score.scoring import BootstrapAggregator
@@ -85,12 +94,13 @@ def _predecessor(extraction: Extraction) -> tuple[float, float]:
                        truncation=True, return_tensors="pt")  # fmt: skip
     settings = GenerationConfig(do_sample=True, top_k=0, top_p=1.0, min_new_tokens=_TOKENS,
                                 max_new_tokens=_TOKENS, pad_token_id=0, eos_token_id=0)  # fmt: skip
+    ids, mask = (padded[name].to(policy.device) for name in ("input_ids", "attention_mask"))
     generating = scoring = 0.0
     for _ in range(_SAMPLES):
         started = time.perf_counter()
         found = policy.model.generate(
-            input_ids=padded["input_ids"],
-            attention_mask=padded["attention_mask"],
+            input_ids=ids,
+            attention_mask=mask,
             generation_config=settings,
         )
         texts = tokenizer.batch_decode(found[:, _MAX_LENGTH:], skip_special_tokens=True)
@@ -109,16 +119,13 @@ def main() -> None:
     """Prints seconds of both, their ratio, and the share of padding."""
     np.random.seed(0)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        _model(folder)
-        _data(folder / "data.jsonl")
-        extraction = _extraction(folder)
+        extraction = made(Path(name))
         extraction.policy.sample([[1, 2, 3]], torch.rand(1, 1, _TOKENS),
                                  extraction.config.alg.generation_kwargs)  # fmt: skip
         started = time.perf_counter()
         extraction.run()
         own = time.perf_counter() - started
-        generating, scoring = _predecessor(extraction)
+        generating, scoring = predecessor(extraction)
         padding = json.loads(extraction.folder.summary.read_text())["padding"]
     total = generating + scoring
     print(f"{_PROMPTS} prompts, {_SAMPLES} samples of {_TOKENS} tokens, seconds "

@@ -26,7 +26,7 @@ def measure(num_layers: int, width: int) -> None:
 
     from grue.policies.policy import Policy
     from tests.benchmarks.text_models import VOCABULARY, made_up_words, random_model
-    from tests.benchmarks.text_ppo import MINIBATCH, Iteration
+    from tests.benchmarks.text_ppo import Iteration, Sizes
 
     tiny = Iteration(Policy(random_model(1, 4), made_up_words()))
     tiny()  # what torch and transformers load and keep
@@ -39,7 +39,7 @@ def measure(num_layers: int, width: int) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
     policy = sum(weight.numel() for weight in iteration.actor_critic.policy.model.parameters())
     trained = sum(weight.numel() for weight in iteration.actor_critic.parameters())
-    needed = _BYTES * (policy + trained + 3 * trained + MINIBATCH * VOCABULARY)
+    needed = _BYTES * (policy + trained + 3 * trained + Sizes().minibatch * VOCABULARY)
     print(f"  {num_layers} layers of width {width}: {peak / _MEBI:,.0f} MiB, "
           f"{peak / needed:.2f} times the {needed / _MEBI:,.0f} MiB of weights, gradients, "
           "moments and a minibatch's logits")  # fmt: skip

@@ -9,15 +9,17 @@ nothing. All take turns in one process.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from grue.algorithm_config import NlpoAlg, PpoAlg
+from grue.algorithm_config import NlpoAlg, PpoAlg, ReinforceAlg
 from grue.algorithms.nlpo import Nlpo
 from grue.algorithms.ppo import Ppo
+from grue.algorithms.reinforce import Reinforce
 from grue.generation_config import GenerationConfig
 from grue.inputs import Inputs
 from grue.metrics.metric import NoArgs
@@ -33,8 +35,29 @@ from tests.benchmarks.text_models import random_gpt2
 from tests.benchmarks.timing import medians_in_turns
 
 _ROUNDS = 5
-_PROMPTS, _TOKENS, _PROMPT_TOKENS = 16, 20, 5
-MINIBATCH, _EPOCHS = 64, 5
+_SAMPLES_PER_INPUT = 4
+"""K of leave-one-out REINFORCE."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large an iteration is."""
+
+    outputs: int = 16
+    prompt_tokens: int = 5
+    tokens: int = 20
+    """Of an output."""
+    minibatch: int = 64
+    """Tokens of a minibatch of PPO's."""
+    epochs: int = 5
+
+    @property
+    def minibatches(self) -> int:
+        """Of one pass over a rollout."""
+        return self.outputs * self.tokens // self.minibatch
+
+
+_SIZES = Sizes()
 
 
 class _Length(Reward[NoArgs]):
@@ -42,36 +65,55 @@ class _Length(Reward[NoArgs]):
         return np.array([float(len(output)) for output in texts.outputs])
 
 
-class Iteration:
-    """This project's."""
+_ALGORITHMS: dict[str, tuple[Any, Any]] = {
+    "ppo": (PpoAlg, Ppo), "nlpo": (NlpoAlg, Nlpo), "reinforce": (ReinforceAlg, Reinforce),
+}  # fmt: skip
+_MASK = {"mask_type": "learned_top_p", "top_mask": 0.9, "target_update_iterations": 1}
 
-    def __init__(self, policy: Policy, *, masked: bool = False) -> None:
-        mask = {"mask_type": "learned_top_p", "top_mask": 0.9, "target_update_iterations": 1}
-        alg = (NlpoAlg if masked else PpoAlg).model_validate(
+
+class Iteration:
+    """This project's: PPO, NLPO, or leave-one-out REINFORCE with one step per rollout."""
+
+    def __init__(
+        self, policy: Policy, name: str = "ppo", sizes: Sizes = _SIZES, precision: str = "no"
+    ) -> None:
+        keys, kind = _ALGORITHMS[name]
+        masked, plain = name == "nlpo", name == "reinforce"
+        args = {"batch_size": sizes.minibatch, "n_epochs": sizes.epochs}
+        samples = _SAMPLES_PER_INPUT if plain else 1
+        alg = keys.model_validate(
             {
-                "id": "nlpo" if masked else "ppo",
-                "args": {"batch_size": MINIBATCH, "n_epochs": _EPOCHS, "learning_rate": 1e-6},
+                "id": name,
+                "args": {"learning_rate": 1e-6, **({} if plain else args)},
                 "kl_div": {"coeff": 0.1},
                 "policy": {
                     "id": f"{'maskable_' if masked else ''}causal_lm_actor_critic_policy",
-                    "args": {"model_name": "m", **(mask if masked else {})},
+                    "mixed_precision": precision,
+                    "args": {"model_name": "m", **(_MASK if masked else {})},
                 },
             }
         )
-        if isinstance(alg, NlpoAlg):
+        policy.mixed_precision = alg.policy.mixed_precision
+        if masked:
             policy.mask = Mask(policy.model, alg.policy.args, policy.tokenizer.all_special_ids)
-        actor_critic = ActorCritic(policy, make_critic(policy, "copy", seed=0))
-        self.actor_critic = actor_critic
-        self.algorithm = (Nlpo if masked else Ppo)(actor_critic, alg)
+        critic = make_critic(policy, "copy", seed=0) if kind.needs_critic else None
+        self.actor_critic = ActorCritic(policy, critic)
+        self.algorithm = kind(self.actor_critic, alg)
+        num_inputs = sizes.outputs // samples
         settings = RolloutSettings(
-            GenerationConfig(do_sample=True, top_k=0, min_length=_TOKENS, max_new_tokens=_TOKENS),
-            num_envs=_PROMPTS,
-            num_tokens=_PROMPTS * _TOKENS,
-            minibatch_tokens=MINIBATCH,
+            GenerationConfig(
+                do_sample=True, top_k=0, min_length=sizes.tokens, max_new_tokens=sizes.tokens
+            ),
+            num_envs=num_inputs,
+            num_tokens=sizes.outputs * sizes.tokens,
+            whole_outputs=kind.whole_outputs,
+            samples_per_input=samples,
+            minibatch_tokens=sizes.outputs * sizes.tokens if plain else sizes.minibatch,
         )
-        prompts = [Sample(str(i), "w1 w2 w3 w4 w5", ()) for i in range(_PROMPTS)]
-        inputs = Inputs(prompts, range(_PROMPTS))
-        self.rollouts = Rollouts(actor_critic, inputs, _Length(NoArgs()), settings, seed=0)
+        prompt = " ".join(f"w{number}" for number in range(1, sizes.prompt_tokens + 1))
+        prompts = [Sample(str(i), prompt, ()) for i in range(num_inputs)]
+        inputs = Inputs(prompts, range(num_inputs))
+        self.rollouts = Rollouts(self.actor_critic, inputs, _Length(NoArgs()), settings, seed=0)
         self.number = 0
 
     def __call__(self) -> None:
@@ -83,15 +125,55 @@ class Iteration:
 
 
 class BareLoop:
-    """The same work, written down plainly for this one case."""
+    """The same work, written down plainly for one case; subclasses say what an update is."""
 
-    def __init__(self, policy: Policy) -> None:
-        iteration = ActorCritic(policy, make_critic(policy, "copy", seed=0))
-        self.policy, self.critic = policy.model, iteration.critic
-        self.reference = iteration._reference
-        parameters = iteration.parameters()
-        self.optimizer = torch.optim.AdamW(parameters, lr=1e-6, fused=True)
-        self.parameters = parameters
+    with_critic = True
+
+    def __init__(self, policy: Policy, sizes: Sizes = _SIZES) -> None:
+        critic = make_critic(policy, "copy", seed=0) if self.with_critic else None
+        made = ActorCritic(policy, critic)
+        self.sizes = sizes
+        self.policy, self.critic = policy.model, made.critic
+        self.reference = made._reference
+        self.parameters = made.parameters()
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=1e-6, fused=True)
+
+    @torch.no_grad()
+    def _sample(self) -> Tensor:
+        """[outputs, prompt and output] ids."""
+        sizes, device = self.sizes, self.policy.device
+        ids = torch.arange(1, sizes.prompt_tokens + 1, device=device).repeat(sizes.outputs, 1)
+        token, cache = ids, None
+        for _ in range(sizes.tokens):
+            found = self.policy(token, use_cache=True, logits_to_keep=1, **_kept(cache))
+            cache = found.get("cache", found.get("past_key_values"))
+            cumulative = found.logits[:, -1].softmax(-1).cumsum(-1)
+            uniforms = torch.rand(sizes.outputs, 1, device=device) * cumulative[:, -1:]
+            token = torch.searchsorted(cumulative, uniforms).clamp(max=cumulative.shape[1] - 1)
+            ids = torch.cat([ids, token], 1)
+        return ids
+
+    def _log_probs(self, model: Any, ids: Tensor) -> Tensor:
+        tokens = self.sizes.tokens
+        logits = model(ids[:, :-1], use_cache=False, logits_to_keep=tokens).logits
+        chosen = logits.gather(-1, ids[:, -tokens:, None]).squeeze(-1)
+        return chosen - logits.logsumexp(-1)
+
+    def _values(self, ids: Tensor) -> Tensor:
+        critic: Any = self.critic
+        states = critic.trunk.base_model(ids[:, :-1], use_cache=False).last_hidden_state
+        values: Tensor = critic.head(states[:, -self.sizes.tokens :]).squeeze(-1)
+        return values
+
+    def _step(self, loss: Tensor) -> None:
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.parameters, 0.5)
+        self.optimizer.step()
+
+
+class BarePpo(BareLoop):
+    """As many steps as PPO takes, each over whole sequences."""
 
     def __call__(self) -> None:
         """Rollout and update."""
@@ -100,39 +182,29 @@ class BareLoop:
             old = self._log_probs(self.policy, ids)
             self._log_probs(self.reference, ids)
             returns = self._values(ids)
-        for _ in range(_EPOCHS):
-            for rows in torch.randperm(_PROMPTS).tensor_split(_PROMPTS * _TOKENS // MINIBATCH):
+        for _ in range(self.sizes.epochs):
+            for rows in torch.randperm(len(ids)).tensor_split(self.sizes.minibatches):
                 ratio = (self._log_probs(self.policy, ids[rows]) - old[rows]).exp()
                 loss = -torch.minimum(ratio, ratio.clamp(0.8, 1.2)).mean()
                 loss = loss + 0.5 * (self._values(ids[rows]) - returns[rows]).square().mean()
-                self.optimizer.zero_grad()
-                loss.backward()
-                nn.utils.clip_grad_norm_(self.parameters, 0.5)
-                self.optimizer.step()
+                self._step(loss)
 
-    @torch.no_grad()
-    def _sample(self) -> Tensor:
-        ids = torch.arange(1, _PROMPT_TOKENS + 1).repeat(_PROMPTS, 1)
-        token, cache = ids, None
-        for _ in range(_TOKENS):
-            found = self.policy(token, use_cache=True, logits_to_keep=1, **_kept(cache))
-            cache = found.get("cache", found.get("past_key_values"))
-            cumulative = found.logits[:, -1].softmax(-1).cumsum(-1)
-            uniforms = torch.rand(_PROMPTS, 1) * cumulative[:, -1:]
-            token = torch.searchsorted(cumulative, uniforms).clamp(max=cumulative.shape[1] - 1)
-            ids = torch.cat([ids, token], 1)
-        return ids
 
-    def _log_probs(self, model: Any, ids: Tensor) -> Tensor:
-        logits = model(ids[:, :-1], use_cache=False, logits_to_keep=_TOKENS).logits
-        chosen = logits.gather(-1, ids[:, -_TOKENS:, None]).squeeze(-1)
-        return chosen - logits.logsumexp(-1)
+class BareReinforce(BareLoop):
+    """One step, without a critic."""
 
-    def _values(self, ids: Tensor) -> Tensor:
-        critic: Any = self.critic
-        states = critic.trunk.base_model(ids[:, :-1], use_cache=False).last_hidden_state
-        values: Tensor = critic.head(states[:, -_TOKENS:]).squeeze(-1)
-        return values
+    with_critic = False
+
+    def __call__(self) -> None:
+        """Rollout and update."""
+        ids = self._sample()
+        with torch.no_grad():
+            self._log_probs(self.policy, ids)
+            self._log_probs(self.reference, ids)
+        scores = ids[:, -1].float().view(-1, _SAMPLES_PER_INPUT)
+        others = (scores.sum(1, keepdim=True) - scores) / (_SAMPLES_PER_INPUT - 1)
+        advantages = (scores - others).view(-1, 1)
+        self._step(-(advantages * self._log_probs(self.policy, ids)).sum(1).mean())
 
 
 def _kept(cache: Any) -> dict[str, Any]:
@@ -147,15 +219,16 @@ def _kept(cache: Any) -> dict[str, Any]:
 
 def main() -> None:
     """Prints seconds of each, and their ratios to the bare loop's."""
+    sizes = _SIZES
     ways: dict[str, Any] = {
-        "bare loop": BareLoop(random_gpt2()),
+        "bare loop": BarePpo(random_gpt2()),
         "PPO": Iteration(random_gpt2()),
-        "NLPO": Iteration(random_gpt2(), masked=True),
+        "NLPO": Iteration(random_gpt2(), "nlpo"),
     }
     medians = medians_in_turns(ways, _ROUNDS)
-    print(f"One iteration of {_PROMPTS} outputs of {_TOKENS} tokens, "
-          f"{_EPOCHS * _PROMPTS * _TOKENS // MINIBATCH} steps, "
-          f"{torch.get_num_threads()} threads")  # fmt: skip
+    steps, threads = sizes.epochs * sizes.minibatches, torch.get_num_threads()
+    print(f"One iteration of {sizes.outputs} outputs of {sizes.tokens} tokens, {steps} steps, "
+          f"{threads} threads")  # fmt: skip
     for name, seconds in medians.items():
         print(
             f"  {name} {seconds:.2f} s: {seconds / medians['bare loop']:.2f} times the bare loop's"

@@ -28,8 +28,12 @@ PARTS = (
     Part("models", 90),
     Part("vectorized", 90),
     Part("controlled_waits", 60),
+    Part("speed_decoding", 60, alone=True),
+    Part("speed_iteration", 90, alone=True),
     Part("speed_controlled", 90, alone=True),
     Part("speed_vectorized", 60, alone=True),
+    Part("speed_extraction", 60, alone=True),
+    Part("speed_compile", 120, alone=True),
 )  # fmt: skip
 """What ``make gpu`` makes."""
 
