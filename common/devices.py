@@ -1,4 +1,4 @@
-"""Which GPUs a plan asks for, and whether this machine has them."""
+"""Which GPUs a plan asks for, whether this machine has them, and the way of tensors there."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from common.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
 log = logging.getLogger(__name__)
 
@@ -45,3 +46,14 @@ def run_device(gpu_ids: Iterable[int]) -> torch.device:
     first = next(iter(gpu_ids), None)
     usable = first is not None and torch.cuda.is_available()
     return torch.device(f"cuda:{first}" if usable else "cpu")
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on a device; the host does not wait for what the device is doing.
+
+    A GPU reads pinned memory while the host goes on; before it reads any other, all earlier work
+    must be done.
+    """
+    if device.type == "cuda":
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)

@@ -65,7 +65,7 @@ def leave_one_out(scores: Tensor) -> Tensor:
 
 
 def cumulative_means(
-    scores: Tensor, total: float = 0.0, count: int = 0, *, includes_own: bool = False
+    scores: Tensor, total: Tensor | float = 0.0, count: int = 0, *, includes_own: bool = False
 ) -> Tensor:
     """The mean of all scores before each one: b_n = (R_1 + ... + R_{n-1}) / (n - 1).
 

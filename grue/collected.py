@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from common.errors import UserError
@@ -32,6 +34,25 @@ class Collected:
     def num_tokens(self) -> int:
         """Tokens so far."""
         return sum(map(len, self.outputs))
+
+    def first(self, most: int | None) -> Tensor:
+        """[N] how many tokens of each output are among the first ``most`` of all; None for all."""
+        lengths = torch.tensor([len(output) for output in self.outputs])
+        if most is None:
+            return lengths
+        before = lengths.cumsum(0) - lengths
+        return torch.minimum((most - before).clamp(min=0), lengths)
+
+    def rewards(self, width: int) -> np.ndarray[Any, Any]:
+        """[N, T] the task's rewards; one number per output stands at its last token."""
+        found = np.zeros((len(self.outputs), width))
+        scores = itertools.chain.from_iterable(self.scores)
+        for row, (output, score) in enumerate(zip(self.outputs, scores, strict=True)):
+            if score.ndim == 0:
+                found[row, len(output) - 1] = score
+            else:
+                found[row, : len(output)] = score[: len(output)]
+        return found
 
 
 class FailedRollout(UserError):

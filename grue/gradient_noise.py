@@ -28,14 +28,14 @@ def gradient_moments(
     Returns:
         ``grad_variance`` and ``grad_squared_mean``; nothing for fewer than two losses.
     """
-    count, squares = 0, torch.zeros(())
+    count, squares = 0, torch.zeros((), device=parameters[0].device)
     total = [torch.zeros_like(parameter) for parameter in parameters]
     for loss in losses:
         grads = torch.autograd.grad(loss, parameters, allow_unused=True)
         ranks.add_up([grad for grad in grads if grad is not None])
         for place, grad in enumerate(grads):
             if grad is not None:
-                squares = squares.to(grad.device) + grad.square().sum()
+                squares = squares + grad.square().sum()
                 total[place] += grad
         count += 1
     if count < 2:

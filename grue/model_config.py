@@ -72,7 +72,7 @@ class ModelOptions(Config):
     """Weights of the folder or hub id, or random ones drawn from ``random_seed``. A folder with
     configuration and tokenizer alone needs ``random``."""
     dtype: Dtype = "float32"
-    """Type of the weights."""
+    """Type of the weights. In reinforcement finetuning logits are in float32 whatever it is."""
     lora: LoraConfig | None = None
     """Adapters to train; None trains the model itself."""
 
@@ -82,7 +82,8 @@ class TrainedModelOptions(ModelOptions):
 
     mixed_precision: MixedPrecision = "no"
     """Type of the model's matrix products, in updates, sampling and evaluations: float32 (``no``),
-    bfloat16, or float16 with scaled losses. Weights, optimiser and losses stay in float32."""
+    bfloat16, or float16 with scaled losses. Weights, optimiser, logits and losses stay in float32:
+    the last layer, too, computes in it."""
 
     def problems(self) -> Iterator[Problem]:
         """Weights that are held in half the width already."""

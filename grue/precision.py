@@ -1,4 +1,4 @@
-"""Mixed precision: matrix products in a half-width type, weights and losses in float32."""
+"""Mixed precision: matrix products in a half-width type; weights, logits and losses in float32."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ def autocast(kind: MixedPrecision, device: torch.device) -> AbstractContextManag
     if kind == "no":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=_TYPES[kind])
+
+
+def exactly(device: torch.device) -> AbstractContextManager[Any]:
+    """A block within `autocast` that computes in the type of its tensors."""
+    if not torch.amp.is_autocast_available(device.type):  # such as the meta device
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 class Descent:

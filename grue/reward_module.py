@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from common.errors import UserError
 from common.seeding import seeded
 from grue.judges.loading import Encoded, pad_right
+from grue.policies.heads import in_float32
 from grue.policies.loading import check_weights, dropouts, loaded, with_adapters
 from grue.preference_objectives import Objective
 from grue.reward_model_config import RewardModelAlg
@@ -103,7 +104,7 @@ def load_module(
                 model = loaded(kind.from_pretrained, alg.model_name, key, **options)
         model.config = copy.deepcopy(model.config)  # the layers keep theirs
         model.config.update(dropped)
-        init_head(model, objective.num_outputs, alg.head_std)
+        in_float32(init_head(model, objective.num_outputs, alg.head_std))
         if alg.lora is not None:
             model = with_adapters(model, alg.lora, "SEQ_CLS", dropout=alg.dropout, key="alg.lora")
     return RewardModule(model, objective)
@@ -123,10 +124,10 @@ def _without_warnings() -> Iterator[None]:
 
 
 @torch.no_grad()
-def init_head(model: nn.Module, num_outputs: int, std: float | None = None) -> None:
+def init_head(model: nn.Module, num_outputs: int, std: float | None = None) -> nn.Linear:
     """Draws the weights of the last layer from Normal(0, std), 1 / sqrt(width + 1) by default.
 
-    Its bias, if it has one, becomes 0.
+    Its bias, if it has one, becomes 0; gives the layer.
 
     Raises:
         UserError: the model has no such layer.
@@ -145,3 +146,4 @@ def init_head(model: nn.Module, num_outputs: int, std: float | None = None) -> N
     head.weight.normal_(std=(head.in_features + 1) ** -0.5 if std is None else std)
     if head.bias is not None:
         head.bias.zero_()
+    return head

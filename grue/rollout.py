@@ -1,7 +1,12 @@
-"""What is known of sampled outputs and their tokens, and its minibatches."""
+"""What is known of sampled outputs and their tokens, and its minibatches.
+
+The host knows how long prompts and outputs are, and so which tokens are in a minibatch; what is
+known of them stays on the device. So minibatches are made without a wait for it.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -10,7 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from common import ranks
-from grue.policies.policy import Policy, Tokens
+from common.devices import sent
+from grue.places import chosen, first_tokens, places, taken
+from grue.policies.policy import Tokens
 from grue.policies.sequences import Sequences
 
 _EPSILON = 1e-8
@@ -30,10 +37,12 @@ class Rollout:
 
     prompts: Sequence[Tokens]
     outputs: Sequence[Tokens]
+    num_used: Tensor
+    """[N] on the CPU: how many tokens of each output updates use, its first ones."""
+    sequences: Sequences
+    """Prompts and outputs as tensors."""
     mask: Tensor
     """[N, T] the tokens."""
-    used: Tensor
-    """[N, T] the tokens that updates use: all but those that came too much."""
     log_probs: Tensor
     """[N, T] of the policy that drew the tokens, at its temperature and within its mask."""
     ref_log_probs: Tensor
@@ -63,93 +72,120 @@ class Rollout:
     @property
     def num_tokens(self) -> int:
         """Tokens that updates use."""
-        return int(self.used.sum())
+        return int(self.num_used.sum())
 
-    def minibatch(self, rows: Tensor, select: Tensor, policy: Policy) -> Minibatch:
-        """Outputs at ``rows`` [n], of whose tokens those in ``select`` [n, T] count."""
-        where = rows.tolist()
-        sequences = policy.sequences(
-            [self.prompts[row] for row in where], [self.outputs[row] for row in where]
-        )
-        width = sequences.outputs.ids.shape[1]
-        select = select[:, :width]
+    @functools.cached_property
+    def used(self) -> Tensor:
+        """[N, T] the tokens that updates use: all but those that came too much."""
+        return sent(self._select, self.mask.device)
 
-        def chosen(values: Tensor) -> Tensor:
-            return values[rows, :width][select]
+    @functools.cached_property
+    def _select(self) -> Tensor:
+        """`used` on the CPU."""
+        return first_tokens(self.num_used, self.mask.shape[1])
 
+    def counted(self, values: Tensor) -> Tensor:
+        """[M, ...] of [N, T, ...] those of the tokens that updates use."""
+        return chosen(values, self._select)
+
+    def minibatch(self, rows: Tensor, select: Tensor | None = None) -> Minibatch:
+        """Some outputs.
+
+        Args:
+            rows: [n] their numbers, on the CPU.
+            select: [n, T] on the CPU, which of their tokens count; None for all that are used.
+        """
+        # 1. On the host: as many columns as the longest of them need, and where their tokens are.
+        numbers = rows.tolist()
+        prompt_width = max(len(self.prompts[row]) for row in numbers)
+        width = max(len(self.outputs[row]) for row in numbers)
+        select = (self._select[rows] if select is None else select)[:, :width]
+        inside = places(select)
+        row, column = inside // width, inside % width
+        outside = rows[row] * self.mask.shape[1] + column
+        # 2. On the device, in one transfer: what is known of them.
+        index = sent(torch.cat([rows, inside, outside]), self.mask.device)
+        rows, inside, outside = index.split([len(rows), len(inside), len(outside)])
+        sequences = self.sequences.narrowed(prompt_width, width).rows(rows)
         return Minibatch(
             sequences=sequences,
+            rows=rows,
             select=select,
-            tokens=sequences.outputs.ids[select],
-            log_probs=chosen(self.log_probs),
-            ref_log_probs=chosen(self.ref_log_probs),
-            values=chosen(self.values),
-            returns=chosen(self.returns),
-            advantages=chosen(self.advantages),
-            penalty_advantages=chosen(self.penalty_advantages),
-            allowed=None if self.allowed is None else self.allowed[rows, :width][select],
+            places=inside,
+            tokens=taken(sequences.outputs.ids, inside),
+            log_probs=taken(self.log_probs, outside),
+            ref_log_probs=taken(self.ref_log_probs, outside),
+            values=taken(self.values, outside),
+            returns=taken(self.returns, outside),
+            advantages=taken(self.advantages, outside),
+            penalty_advantages=taken(self.penalty_advantages, outside),
+            allowed=None if self.allowed is None else taken(self.allowed, outside),
         )
 
     def minibatches(
-        self, size: int, policy: Policy, generator: torch.Generator, unit: Unit = "outputs"
+        self, size: int, generator: torch.Generator, unit: Unit = "outputs"
     ) -> Iterator[Minibatch]:
         """One pass over all used tokens in a new random order, about ``size`` in each minibatch.
 
         Whole outputs are put together until their first tokens pass a multiple of ``size``; as
         single tokens, the published way, exactly ``size`` come from all over the rollout.
         """
-        device = self.used.device
         if unit == "outputs":
-            kept = self.used.any(-1).nonzero().squeeze(-1)
-            order = kept[torch.randperm(len(kept), generator=generator).to(device)]
-            lengths = self.used[order].sum(-1)
+            kept = places(self.num_used > 0)
+            order = kept[torch.randperm(len(kept), generator=generator)]
+            lengths = self.num_used[order]
             group = (lengths.cumsum(0) - lengths) // size
             for number in group.unique_consecutive().tolist():
-                rows = order[group == number]
-                yield self.minibatch(rows, self.used[rows], policy)
+                yield self.minibatch(order[group == number])
             return
-        flat = self.used.flatten().nonzero().squeeze(-1)
-        for part in flat[torch.randperm(len(flat), generator=generator).to(device)].split(size):
-            chosen = torch.zeros_like(self.used)
-            chosen.view(-1)[part] = True
-            rows = chosen.any(-1).nonzero().squeeze(-1)
-            yield self.minibatch(rows, chosen[rows], policy)
+        flat = places(self._select)
+        for part in flat[torch.randperm(len(flat), generator=generator)].split(size):
+            select = torch.zeros_like(self._select)
+            select.view(-1)[part] = True
+            rows = places(select.any(-1))
+            yield self.minibatch(rows, select[rows])
 
-    def in_order(self, size: int, policy: Policy) -> Iterator[Minibatch]:
+    def in_order(self, size: int) -> Iterator[Minibatch]:
         """All used tokens in the rollout's order, ``size`` outputs at a time."""
-        for rows in self.used.any(-1).nonzero().squeeze(-1).split(size):
-            yield self.minibatch(rows, self.used[rows], policy)
+        for rows in places(self.num_used > 0).split(size):
+            yield self.minibatch(rows)
 
     def every(self, factor: int) -> Rollout:
         """The same, of which updates use every ``factor``-th output alone."""
-        chosen = torch.arange(len(self), device=self.used.device) % factor == 0
-        return replace(self, used=self.used & chosen[:, None])
+        is_left = torch.arange(len(self)) % factor == 0
+        return replace(self, num_used=self.num_used * is_left)
 
     def with_advantages(self, advantages: Tensor, penalty_advantages: Tensor) -> Rollout:
         """The same with other advantages [N, T]."""
         return replace(self, advantages=advantages, penalty_advantages=penalty_advantages)
 
-    def of_whole_sequences(self, policy: Policy) -> Rollout:
+    def of_whole_sequences(self) -> Rollout:
         """The same as if all but the first token of each padded row were output.
 
         So prompts and the padding on both sides are tokens of outputs, and nothing is hidden from
         attention. What is [N, T] is zero where it is not known.
         """
-        sequences = policy.sequences(self.prompts, self.outputs)
-        ids = torch.cat([sequences.prompts.ids, sequences.outputs.ids], 1)
-        before = sequences.prompts.ids.shape[1] - 1
+        sequences = self.sequences.all_output()
+        before = self.sequences.prompts.ids.shape[1] - 1
         names = ("log_probs", "ref_log_probs", "kl", "values", "task_rewards", "rewards",
                  "advantages", "penalty_advantages", "returns")  # fmt: skip
         known: dict[str, Any] = {
             name: nn.functional.pad(getattr(self, name), (before, 0)) for name in names
         }
-        every = torch.ones_like(ids[:, 1:], dtype=torch.bool)
-        prompts, outputs = ids[:, :1].tolist(), ids[:, 1:].tolist()
-        return replace(self, prompts=prompts, outputs=outputs, mask=every, used=every, **known)
+        rows = torch.cat([sequences.prompts.ids, sequences.outputs.ids], 1).tolist()
+        return replace(
+            self,
+            prompts=[row[:1] for row in rows],
+            outputs=[row[1:] for row in rows],
+            num_used=torch.full_like(self.num_used, len(rows[0]) - 1),
+            sequences=sequences,
+            mask=sequences.outputs.mask.bool(),
+            **known,
+        )
 
     def standardized(self) -> tuple[Rollout, Tensor]:
         """The same with advantages of mean 0 and std 1; and what they were divided by."""
-        used = self.advantages[self.used]
+        used = self.counted(self.advantages)
         scale = _scale(used)
         return self.with_advantages(
             (self.advantages - used.mean()) / scale, self.penalty_advantages / scale
@@ -162,8 +198,12 @@ class Minibatch:
 
     sequences: Sequences
     """[n, T]"""
+    rows: Tensor
+    """[n] numbers of the outputs in the rollout."""
     select: Tensor
-    """[n, T] the tokens that count, in row-major order the M of everything below."""
+    """[n, T] on the CPU: the tokens that count, in row-major order the M of everything below."""
+    places: Tensor
+    """[M] where `select` is true: row times T plus column."""
     tokens: Tensor
     """[M]"""
     log_probs: Tensor
@@ -190,7 +230,7 @@ class Minibatch:
         """[M, ...] of [n, T, ...] those of the tokens that count, without a copy if all do."""
         if len(self) == self.select.numel():
             return values.flatten(0, 1)
-        return values[self.select]
+        return taken(values, self.places)
 
     def of_this_rank(self) -> Minibatch:
         """The outputs that fall to this rank; means over them, times `weight`, add up over ranks.
@@ -203,17 +243,19 @@ class Minibatch:
         is_idle = rows.start == rows.stop
         if is_idle:
             rows = slice(0, 1)
-        row_of = self.select.nonzero()[:, 0]
-        mine = (row_of >= rows.start) & (row_of < rows.stop)
+        before, own = int(self.select[: rows.start].sum()), int(self.select[rows].sum())
+        mine = slice(before, before + own)
         names = ("tokens", "log_probs", "ref_log_probs", "values", "returns", "advantages",
                  "penalty_advantages")  # fmt: skip
         return replace(
             self,
             **{name: getattr(self, name)[mine] for name in names},
             sequences=self.sequences.rows(rows),
+            rows=self.rows[rows],
             select=self.select[rows],
+            places=self.places[mine] - rows.start * self.select.shape[1],
             allowed=None if self.allowed is None else self.allowed[mine],
-            weight=0.0 if is_idle else int(mine.sum()) / len(self),
+            weight=0.0 if is_idle else own / len(self),
         )
 
     def standardized(self) -> tuple[Minibatch, Tensor]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
+
 from grue.policies.policy import Policy
 from grue.rollout import Rollout
 
@@ -12,8 +14,8 @@ _SHOWN = 3
 
 def sample_lines(rollout: Rollout, policy: Policy, kl_coefficient: float) -> Iterator[str]:
     """The first outputs with their score, their KL in nats, and score - coefficient * KL."""
-    scores = rollout.task_rewards[:_SHOWN].sum(1).tolist()
-    kls = (rollout.kl * rollout.mask)[:_SHOWN].sum(1).tolist()
+    sums = [of[:_SHOWN].sum(1) for of in (rollout.task_rewards, rollout.kl * rollout.mask)]
+    scores, kls = torch.stack(sums).tolist()
     prompts = policy.decode(rollout.prompts[:_SHOWN])
     outputs = policy.decode(rollout.outputs[:_SHOWN])
     for prompt, output, score, kl in zip(prompts, outputs, scores, kls, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from grue import reward_stats
+from grue.places import chosen, first_tokens
 
 if TYPE_CHECKING:
     from grue.rollout import Rollout
@@ -25,7 +27,7 @@ def rollout_statistics(
     samples_per_input: int,
     truncation: Truncation | None,
 ) -> dict[str, float]:
-    """Means and standard deviations over all tokens and outputs.
+    """Means and standard deviations over all tokens and outputs, in one transfer from the device.
 
     Args:
         rollout: N outputs, those of an input beside each other.
@@ -34,21 +36,30 @@ def rollout_statistics(
         samples_per_input: outputs of each input.
         truncation: where outputs end for the reward, if they are cut.
     """
-    found = _token_statistics(rollout, penalty)
+    scores = rollout.task_rewards.sum(1)
+    of_tokens = _token_statistics(rollout, penalty)
+    of_objective = objective_statistics(rollout, kl_coefficient)
+    measured = of_tokens | of_objective
+    together = torch.cat([torch.stack(list(measured.values())), scores])
+    read = together.tolist()
+    numbers = dict(zip(measured, read, strict=False))
+
+    found = {name: numbers[name] for name in of_tokens}
+    found["rollout_info/num_tokens"] = float(sum(map(len, rollout.outputs)))
+    found["rollout_info/num_used_tokens"] = float(rollout.num_tokens)
     found["rollout_info/kl_coeff"] = kl_coefficient
     if truncation is not None:
         met = [truncation.is_met(output) for output in rollout.outputs]
         found["objective/frac_truncated"] = float(np.mean(met))
-    scores = rollout.task_rewards.sum(1)
-    stds = _reward_stds(scores, samples_per_input)
-    return found | objective_statistics(rollout, kl_coefficient) | stds
+    found |= {name: numbers[name] for name in of_objective}
+    found["objective/kl_coef"] = kl_coefficient
+    return found | _reward_stds(read[len(measured) :], samples_per_input)
 
 
-def _token_statistics(rollout: Rollout, penalty: Tensor) -> dict[str, float]:
-    mask = rollout.mask
+def _token_statistics(rollout: Rollout, penalty: Tensor) -> dict[str, Tensor]:
     of_outputs = {
         "ep_rew": rollout.task_rewards.sum(1),
-        "ep_lens": mask.sum(1).float(),
+        "ep_lens": rollout.mask.sum(1).float(),
         "ep_kl_rew": penalty.sum(1),
     }
     of_tokens = {
@@ -57,21 +68,21 @@ def _token_statistics(rollout: Rollout, penalty: Tensor) -> dict[str, float]:
         "ref_log_prob": rollout.ref_log_probs,
         "values": rollout.values,
     }
-    chosen = of_outputs | {name: values[mask] for name, values in of_tokens.items()}
-    found: dict[str, float] = {}
-    for name, values in chosen.items():
-        found[f"rollout_info/{name}"] = float(values.mean())
-        found[f"rollout_info/{name}_std"] = float(values.std(correction=0))
-    found["rollout_info/num_tokens"] = float(mask.sum())
-    found["rollout_info/num_used_tokens"] = float(rollout.used.sum())
+    lengths = torch.tensor([len(output) for output in rollout.outputs])
+    select = first_tokens(lengths, rollout.mask.shape[1])
+    all_values = of_outputs | {name: chosen(values, select) for name, values in of_tokens.items()}
+    found: dict[str, Tensor] = {}
+    for name, values in all_values.items():
+        found[f"rollout_info/{name}"] = values.mean()
+        found[f"rollout_info/{name}_std"] = values.std(correction=0)
     return found
 
 
-def _reward_stds(scores: Tensor, samples_per_input: int) -> dict[str, float]:
+def _reward_stds(scores: Sequence[float], samples_per_input: int) -> dict[str, float]:
     """How far rewards of one input deviate, where it has more than one output."""
     if samples_per_input < 2:
         return {}
-    rewards = scores.double().cpu().numpy().reshape(-1, samples_per_input)
+    rewards = np.array(scores).reshape(-1, samples_per_input)
     found = reward_stats.summary(rewards, ddof=1, zero_tol=0.0, low_std=_FEW, group_sizes=())
     return {
         name: value
@@ -80,7 +91,7 @@ def _reward_stds(scores: Tensor, samples_per_input: int) -> dict[str, float]:
     }
 
 
-def objective_statistics(rollout: Rollout, kl_coefficient: float) -> dict[str, float]:
+def objective_statistics(rollout: Rollout, kl_coefficient: float) -> dict[str, Tensor]:
     """Means over outputs, of sums over their tokens.
 
     ``objective/kl`` and ``objective/entropy`` (-log pi of the tokens drawn) are in nats, the scores
@@ -91,10 +102,12 @@ def objective_statistics(rollout: Rollout, kl_coefficient: float) -> dict[str, f
         (values * mask).sum(1).mean()
         for values in (rollout.kl, rollout.log_probs, rollout.task_rewards)
     )
-    found = torch.stack([kl, -log_probs, score, score - kl_coefficient * kl]).tolist()
-    names = ("kl", "entropy", "score", "score_total")
-    of_outputs = {f"objective/{name}": value for name, value in zip(names, found, strict=True)}
-    return of_outputs | {"objective/kl_coef": kl_coefficient}
+    return {
+        "objective/kl": kl,
+        "objective/entropy": -log_probs,
+        "objective/score": score,
+        "objective/score_total": score - kl_coefficient * kl,
+    }
 
 
 def elapsed(num_updates: int, num_outputs: int, longest: int) -> dict[str, float]:

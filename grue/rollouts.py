@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from common import ranks
+from common.devices import sent
 from common.errors import UserError
 from grue.advantages import credited
 from grue.collected import Collected, FailedRollout, stacked
 from grue.inputs import Inputs
 from grue.kl import exact_kl, sampled_kl
+from grue.places import chosen, first_tokens
 from grue.policies.actor_critic import ActorCritic
 from grue.policies.distribution import TokenDistribution
 from grue.policies.policy import Tokens
@@ -76,17 +78,19 @@ class Rollouts:
             self._sample(found, self._rows(iteration, draw), stream=[iteration, number])
             number += 1
         # 2. What policy, reference and critic say of them.
-        mask = self.policy.padded(found.outputs).mask.bool()
+        sequences = self.policy.sequences(found.prompts, found.outputs)
+        mask = sequences.outputs.mask.bool()
         allowed = torch.cat(found.allowed)[:, : mask.shape[1]] if found.allowed else None
-        log_probs, ref_log_probs, kl, own_kl, values = self._evaluate(found, allowed, mask.shape[1])
+        log_probs, ref_log_probs, kl, own_kl, values = self._evaluate(found, sequences, allowed)
         # 3. Rewards per token, and advantages of the tokens that are used.
-        task = self._task_rewards(found, mask)
+        task = self._task_rewards(found, mask.shape[1])
         in_rewards = kl_coefficient if self.settings.kl_in_reward else 0.0
         penalty = -in_rewards * kl * mask
-        used = mask
-        if not self.settings.whole_outputs:
-            used = (mask.flatten().cumsum(0) <= self.settings.num_tokens).view_as(mask) & mask
-        rewards, scale = self._standardized(task + penalty, used)
+        most = None if self.settings.whole_outputs else self.settings.num_tokens
+        num_used = found.first(most)
+        select = first_tokens(num_used, mask.shape[1])
+        used = sent(select, mask.device)
+        rewards, scale = self._standardized(task + penalty, select)
         own_penalty = -in_rewards * own_kl * mask
         credit = credited(
             rewards, penalty / scale, own_penalty / scale, values, mask, used,
@@ -95,8 +99,9 @@ class Rollouts:
         rollout = Rollout(
             prompts=found.prompts,
             outputs=found.outputs,
+            num_used=num_used,
+            sequences=sequences,
             mask=mask,
-            used=used,
             log_probs=log_probs,
             ref_log_probs=ref_log_probs,
             kl=kl,
@@ -107,9 +112,7 @@ class Rollouts:
             returns=credit.returns,
             penalty_advantages=credit.penalty_advantages,
             allowed=allowed,
-            reward_stds=torch.from_numpy(np.concatenate(found.stds)).to(task)
-            if found.stds
-            else None,
+            reward_stds=self._of_host(np.concatenate(found.stds)) if found.stds else None,
         )
         statistics = rollout_statistics(
             rollout, penalty, kl_coefficient, self.settings.samples_per_input, self._truncation
@@ -188,7 +191,7 @@ class Rollouts:
 
     @torch.no_grad()
     def _evaluate(
-        self, found: Collected, allowed: Tensor | None, width: int
+        self, found: Collected, sequences: Sequences, allowed: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """[N, T] log-probabilities, those of the reference, KL, what advantages hold of it, values.
 
@@ -199,15 +202,16 @@ class Rollouts:
         logits take no more memory than those of one with them.
         """
         parts: list[Tensor] = []
-        own = ranks.share(len(found.outputs))
+        own, width = ranks.share(len(found.outputs)), sequences.outputs.ids.shape[1]
         size = max(1, 2 * self.settings.minibatch_tokens // width)
         for start in range(own.start, own.stop, size):
             part = slice(start, min(start + size, own.stop))
-            sequences = self.policy.sequences(found.prompts[part], found.outputs[part])
-            ids, mask = sequences.outputs.ids, sequences.outputs.mask
+            longest = (max(map(len, of[part])) for of in (found.prompts, found.outputs))
+            of_part = sequences.narrowed(*longest).rows(part)
+            ids, mask = of_part.outputs.ids, of_part.outputs.mask
             could = None if allowed is None else allowed[part, : ids.shape[1]]
-            log_probs, unmasked, values, logits = self._of_policy(sequences, could)
-            ref_logits = self.actor_critic.reference_logits(sequences)
+            log_probs, unmasked, values, logits = self._of_policy(of_part, could)
+            ref_logits = self.actor_critic.reference_logits(of_part)
             ref_log_probs = TokenDistribution(ref_logits).log_prob(ids)
             kl = own_kl = sampled_kl(unmasked, ref_log_probs)
             if logits is not None:
@@ -242,40 +246,34 @@ class Rollouts:
             return torch.zeros_like(sampled)
         return sampled
 
-    def _task_rewards(self, found: Collected, mask: Tensor) -> Tensor:
-        """[N, T] the task's rewards; one number per output stands at its last token."""
-        rewards = np.zeros(mask.shape)
-        row = 0
-        for scores in found.scores:
-            for score in scores:
-                length = len(found.outputs[row])
-                if score.ndim == 0:
-                    rewards[row, length - 1] = score
-                else:
-                    rewards[row, :length] = score[:length]
-                row += 1
+    def _task_rewards(self, found: Collected, width: int) -> Tensor:
+        """[N, T] the task's rewards."""
+        rewards = found.rewards(width)
         truncation, penalty = self._truncation, self.settings.penalty_reward_value
         if truncation is not None and penalty is not None:
             for number, output in enumerate(found.outputs):
                 if not truncation.is_met(output):
                     rewards[number] = 0
                     rewards[number, len(output) - 1] = penalty
-        task = torch.from_numpy(rewards).float().to(mask.device)
         least = self.settings.unfinished_reward_from
         if least is not None:
             end = self.policy.ids.end
             for number, output in enumerate(found.outputs):
                 if len(output) < least and (not output or output[-1] != end):
-                    task[number] = 0
-        return task
+                    rewards[number] = 0
+        return self._of_host(rewards)
 
-    def _standardized(self, rewards: Tensor, used: Tensor) -> tuple[Tensor, float]:
-        """The rewards as they are used, and what they were divided by."""
+    def _of_host(self, values: np.ndarray[Any, Any]) -> Tensor:
+        """Numbers on the policy's device, in float32."""
+        return sent(torch.from_numpy(values).float(), self.policy.device)
+
+    def _standardized(self, rewards: Tensor, select: Tensor) -> tuple[Tensor, Tensor | float]:
+        """The rewards as they are used, and what they were divided by; ``select`` is on the CPU."""
         if not self.settings.standardize_rewards:
             return rewards, 1.0
-        chosen = rewards[used]
-        scale = float(chosen.std()) + _EPSILON
-        return (rewards - chosen.mean()) / scale, scale
+        used = chosen(rewards, select)
+        scale = used.std() + _EPSILON
+        return (rewards - used.mean()) / scale, scale
 
 
 def _widened(values: Tensor, width: int) -> Tensor:

@@ -6,10 +6,11 @@ rewards keep their mean, advantages lose it. Axis letters: n outputs, T tokens.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
+from common.devices import sent
 from grue.advantages import Credit, credited
+from grue.places import chosen, put_back
 
 _EPSILON = 1e-8
 """Added to variances, as in the published code."""
@@ -22,16 +23,16 @@ def whitened(values: Tensor, mask: Tensor, *, keep_mean: bool = False) -> tuple[
 
     Args:
         values: [n, T]
-        mask: [n, T] true where a value counts.
+        mask: [n, T] on the CPU, true where a value counts.
         keep_mean: whether only the deviation changes.
 
     Returns:
         [n, T] values, zero outside the mask, and [] what they were divided by.
     """
-    counted = values[mask]
+    counted = chosen(values, mask)
     mean, scale = counted.mean(), (counted.var(correction=0) + _EPSILON).sqrt()
-    found = (values - mean) / scale + (mean if keep_mean else 0.0)
-    return torch.where(mask, found, 0.0), scale
+    found = (counted - mean) / scale + (mean if keep_mean else 0.0)
+    return put_back(found, mask), scale
 
 
 def whitened_estimates(
@@ -50,7 +51,7 @@ def whitened_estimates(
         rewards: [n, T] per token, with the penalty.
         penalties: [n, T] the part of the rewards that the KL penalty makes.
         values: [n, T] the critic's at the time of the rollout.
-        mask: [n, T] true at an output's tokens.
+        mask: [n, T] on the CPU, true at an output's tokens.
         gamma: discount per token.
         gae_lambda: weight of longer estimates.
         whiten_rewards: whether rewards are whitened first, with their mean kept.
@@ -58,8 +59,9 @@ def whitened_estimates(
     if whiten_rewards:
         rewards, scale = whitened(rewards, mask, keep_mean=True)
         penalties = penalties / scale
+    tokens = sent(mask, values.device)
     credit = credited(
-        rewards, penalties, penalties, values, mask, mask, gamma=gamma, gae_lambda=gae_lambda
+        rewards, penalties, penalties, values, tokens, tokens, gamma=gamma, gae_lambda=gae_lambda
     )
     advantages, scale = whitened(credit.advantages, mask)
     return Credit(advantages, credit.penalty_advantages / scale, credit.returns)

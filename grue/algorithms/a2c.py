@@ -39,8 +39,8 @@ class A2c(PolicyGradient[A2cArgs]):
         scale: torch.Tensor | float = 1.0
         if args.normalize_advantage:
             rollout, scale = rollout.standardized()
-        share = None
-        for whole in rollout.in_order(_OUTPUTS, self.policy):
+        first = True
+        for whole in rollout.in_order(_OUTPUTS):
             batch = whole.of_this_rank()
             policy, log_probs, values = self.evaluate(batch)
             policy_loss = policy_gradient_loss(log_probs, batch.advantages)
@@ -48,17 +48,15 @@ class A2c(PolicyGradient[A2cArgs]):
             entropy_loss = self.entropy_loss(policy, log_probs)
             penalty = args.ent_coef * entropy_loss
             penalty = penalty + self.kl_loss(batch, policy.logits, kl_coefficient / scale)
-            if share is None:
+            if first:
                 share = self.share_of_penalties(batch, policy.logits, log_probs, penalty)
+                first = False
             # The mean over the rollout is a sum of means, over passes and ranks.
             weight = batch.weight * len(whole) / num_tokens
             self.backward(weight * (policy_loss + penalty + args.vf_coef * critic_loss))
-            sums.add(weight, policy_gradient_loss=policy_loss, value_loss=critic_loss,
-                     entropy_loss=entropy_loss)  # fmt: skip
-        norm = self.step(args.max_grad_norm)
-        assert share is not None, "a rollout has tokens"
-        found = {f"ppo/{name}": value for name, value in sums.read(mean=False).items()}
-        return found | {
-            "ppo/grad_norm": float(norm),
-            "update_share/kl_and_entropy": float(share),
-        }
+            sums.add(weight, **{"ppo/policy_gradient_loss": policy_loss,
+                                "ppo/value_loss": critic_loss,
+                                "ppo/entropy_loss": entropy_loss})  # fmt: skip
+        sums.add(**{"ppo/grad_norm": self.step(args.max_grad_norm),
+                    "update_share/kl_and_entropy": share})  # fmt: skip
+        return sums.read(mean=False)

@@ -35,10 +35,10 @@ class Ppo(PolicyGradient[PpoArgs]):
         if self.args.measure_gradient_noise:
             means.add(**self._gradient_noise(rollout, kl_coefficient, generator))
         self._passes(rollout, kl_coefficient, generator, means)
+        explained = explained_variance(*map(rollout.counted, (rollout.values, rollout.returns)))
+        means.add(explained_variance=explained)
         found = means.read()
         shares = {name: found.pop(name) for name in list(found) if "/" in name}
-        explained = explained_variance(rollout.values[rollout.used], rollout.returns[rollout.used])
-        found["explained_variance"] = float(explained)
         return {f"ppo/{name}": value for name, value in found.items()} | shares
 
     def _is_far(self, batch: Minibatch, distance: torch.Tensor) -> bool:
@@ -51,7 +51,7 @@ class Ppo(PolicyGradient[PpoArgs]):
     ) -> dict[str, torch.Tensor]:
         """How the policy's gradient deviates over the minibatches of the first pass to come."""
         same_order = torch.Generator().set_state(generator.get_state())
-        batches = rollout.minibatches(self.args.batch_size, self.policy, same_order, self.unit)
+        batches = rollout.minibatches(self.args.batch_size, same_order, self.unit)
         losses = (self._policy_loss(batch, kl_coefficient) for batch in batches)
         trained = [weight for weight in self.policy.model.parameters() if weight.requires_grad]
         return gradient_moments(losses, trained)
@@ -69,7 +69,7 @@ class Ppo(PolicyGradient[PpoArgs]):
         args, first = self.args, True
         for _ in range(args.n_epochs):
             means.forget("approx_kl")  # the last pass alone counts
-            for batch in rollout.minibatches(args.batch_size, self.policy, generator, self.unit):
+            for batch in rollout.minibatches(args.batch_size, generator, self.unit):
                 scale: torch.Tensor | float = 1.0
                 if args.normalize_advantage:
                     batch, scale = batch.standardized()

@@ -33,7 +33,7 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
         """Improves policy and critic on a rollout; values are means over all minibatches."""
         args, means = self.args, Means()
         for _ in range(args.n_epochs):
-            order = torch.randperm(len(rollout), generator=generator).to(rollout.mask.device)
+            order = torch.randperm(len(rollout), generator=generator)
             for rows in order.tensor_split(args.nminibatches):
                 for part in rows.tensor_split(args.gradient_accumulation_steps):
                     loss = self._loss(self._batch(rollout, part), means)
@@ -49,21 +49,25 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
 
     def _batch(self, rollout: Rollout, rows: Tensor) -> Minibatch:
         """The outputs at ``rows``, with advantages and returns estimated among them alone."""
-        rewards, values, mask = rollout.rewards[rows], rollout.values[rows], rollout.mask[rows]
+        batch = rollout.minibatch(rows)
+        width = batch.select.shape[1]
+        rewards, task_rewards, values = (
+            of[batch.rows, :width] for of in (rollout.rewards, rollout.task_rewards, rollout.values)
+        )
         found = whitened_estimates(
             rewards,
-            rewards - rollout.task_rewards[rows],
+            rewards - task_rewards,
             values,
-            mask,
+            batch.select,
             gamma=self.args.gamma,
             gae_lambda=self.args.gae_lambda,
             whiten_rewards=self.args.whiten_rewards,
         )
         return replace(
-            rollout.minibatch(rows, mask, self.policy),
-            advantages=found.advantages[mask],
-            penalty_advantages=found.penalty_advantages[mask],
-            returns=found.returns[mask],
+            batch,
+            advantages=batch.counted(found.advantages),
+            penalty_advantages=batch.counted(found.penalty_advantages),
+            returns=batch.counted(found.returns),
         )
 
     def _loss(self, whole: Minibatch, means: Means) -> Tensor:

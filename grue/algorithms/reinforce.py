@@ -35,8 +35,9 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.running_mean: float | None = None
-        self.total, self.count = 0.0, 0
+        self.running_mean: Tensor | float | None = None
+        self.total: Tensor | float = 0.0
+        self.count = 0
         """Sum and number of all outputs' rewards so far."""
 
     def update(
@@ -46,7 +47,7 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
         args, means, first = self.args, Means(), True
         rollout = self._with_baseline(rollout)
         for _ in range(args.n_epochs):
-            for whole in rollout.minibatches(args.batch_size, self.policy, generator):
+            for whole in rollout.minibatches(args.batch_size, generator):
                 batch = whole.of_this_rank()
                 policy, log_probs, _ = self.evaluate(batch)
                 entropy_loss = self.entropy_loss(policy, log_probs)
@@ -78,7 +79,7 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
             advantages = shrunk_by_std(advantages, rollout.reward_stds)
             of_penalties = shrunk_by_std(of_penalties, rollout.reward_stds)
         if self.args.log_prob_of == "sequence":
-            rollout = rollout.of_whole_sequences(self.policy)
+            rollout = rollout.of_whole_sequences()
         shape = rollout.mask
         return rollout.with_advantages(advantages[:, None] * shape, of_penalties[:, None] * shape)
 
@@ -100,9 +101,9 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
             case _:
                 return rewards, penalties
 
-    def _moved_mean(self, rewards: Tensor) -> float:
+    def _moved_mean(self, rewards: Tensor) -> Tensor | float:
         """The mean of earlier rollouts' rewards; this one counts from the next on."""
-        new = float(rewards.mean())
+        new = rewards.mean().double()
         old = new if self.running_mean is None else self.running_mean
         decay = self.args.running_mean_decay
         self.running_mean = decay * old + (1 - decay) * new
@@ -114,13 +115,14 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
         means = cumulative_means(
             flat, self.total, self.count, includes_own=self.args.baseline_includes_own
         )
-        self.total += float(flat.double().sum())
+        self.total = self.total + flat.double().sum()
         self.count += len(flat)
         return means.view_as(rewards)
 
     def state_dict(self) -> dict[str, Any]:
         """Also the means."""
-        means = {"running_mean": self.running_mean, "total": self.total, "count": self.count}
+        mean = None if self.running_mean is None else float(self.running_mean)
+        means = {"running_mean": mean, "total": float(self.total), "count": self.count}
         return super().state_dict() | means
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -65,6 +65,7 @@ def training_arguments(
             **{
                 "remove_unused_columns": False,
                 "dataloader_pin_memory": not on_cpu,
+                "accelerator_config": {"non_blocking": not on_cpu},  # else each copy is a wait
                 "logging_nan_inf_filter": False,
                 "restore_callback_states_from_checkpoint": True,
                 "save_total_limit": 1,

@@ -45,17 +45,17 @@ class Trpo(PolicyGradient[TrpoArgs]):
     ) -> dict[str, float]:
         """Improves policy and critic on a rollout; gives what was measured."""
         args = self.args
-        explained = explained_variance(rollout.values[rollout.used], rollout.returns[rollout.used])
+        explained = explained_variance(*map(rollout.counted, (rollout.values, rollout.returns)))
         scale: Tensor | float = 1.0
         if args.normalize_advantage:
             rollout, scale = rollout.standardized()
-        outputs_in_pass = max(1, _TOKENS // rollout.used.shape[1])
-        batches = list(rollout.in_order(outputs_in_pass, self.policy))
+        outputs_in_pass = max(1, _TOKENS // rollout.mask.shape[1])
+        batches = list(rollout.in_order(outputs_in_pass))
         # 1. Where the objective rises.
         ascent, objective, share = self._ascent(batches, kl_coefficient / scale)
         # 2. The natural gradient: H x = g, with H the Hessian of the mean KL.
         part = rollout.every(args.sub_sampling_factor)
-        states = list(part.in_order(outputs_in_pass, self.policy))
+        states = list(part.in_order(outputs_in_pass))
         fisher = Fisher(self.logits, states, args.cg_damping)
         direction = conjugate_gradient(fisher, ascent, max_steps=args.cg_max_steps)
         # 3. The longest step along it within the trust region, as its quadratic model has it.
@@ -87,20 +87,22 @@ class Trpo(PolicyGradient[TrpoArgs]):
         """[P] gradient of the objective, the objective itself, the share that penalties have."""
         logits_of, weights, num_tokens = self.logits, self.weights, sum(map(len, batches))
         ascent: Tensor | float = 0.0
-        objective, share = 0.0, None
+        share: Tensor | None = None
+        objective: Tensor | float = 0.0
         for batch in batches:
             logits = logits_of(batch)
             log_probs = TokenDistribution(logits).log_prob(batch.tokens)
             penalty = self.kl_loss(batch, logits, coefficient)
             if share is None:
-                share = float(self.share_of_penalties(batch, logits, log_probs, penalty))
+                share = self.share_of_penalties(batch, logits, log_probs, penalty)
             # Here, where the ratio is 1, the surrogate has the gradient of the policy gradient.
             loss = policy_gradient_loss(log_probs, batch.advantages) + penalty
             share_of_batch = len(batch) / num_tokens
             ascent = ascent - gradient(share_of_batch * loss, weights)
-            objective += share_of_batch * float(batch.advantages.mean() - penalty)
+            gained = (batch.advantages.mean() - penalty).detach()
+            objective = objective + share_of_batch * gained.double()
         assert share is not None and isinstance(ascent, Tensor), "a rollout has tokens"
-        return ascent, objective, share
+        return ascent, float(objective), float(share)
 
     @torch.no_grad()
     def _line_search(
@@ -146,7 +148,7 @@ class Trpo(PolicyGradient[TrpoArgs]):
         """Several passes over the returns; gives their mean loss."""
         args, means = self.args, Means()
         for _ in range(args.n_critic_updates):
-            for batch in rollout.minibatches(args.batch_size, self.policy, generator, self.unit):
+            for batch in rollout.minibatches(args.batch_size, generator, self.unit):
                 values = batch.counted(self.actor_critic.values(batch.sequences))
                 loss = value_loss(values, batch.returns, batch.values)
                 loss.backward()

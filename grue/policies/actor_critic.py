@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from common.seeding import seeded
 from grue.policies.distribution import TokenDistribution, divided
+from grue.policies.heads import head_in_float32
 from grue.policies.policy import Policy
 from grue.policies.sequences import Sequences
 
@@ -76,8 +77,11 @@ class ActorCritic:
     ) -> None:
         """Logits of policy and reference are divided by these temperatures: those of sampling.
 
-        Without a critic all values are zero.
+        They and the mask's are in float32 from now on. Without a critic all values are zero.
         """
+        for model in [policy.model, policy.mask and policy.mask.model]:
+            if model is not None:
+                head_in_float32(model)
         self.policy = policy
         self.critic = None if critic is None else critic.to(policy.device)
         self.temperature = temperature

@@ -25,10 +25,27 @@ class Sequences:
     start: int | None
     """First token of an encoder-decoder model's decoder; None for causal models."""
 
-    def rows(self, rows: slice) -> Sequences:
-        """Some of the N."""
+    def narrowed(self, prompt_width: int, width: int) -> Sequences:
+        """Without columns of padding: the longest prompt and output have these lengths."""
+        missing = self.prompts.ids.shape[1] - prompt_width
+        columns = slice(missing, None) if self.start is None else slice(prompt_width)
+        prompts = Prompts(self.prompts.ids[:, columns], self.prompts.mask[:, columns])
+        outputs = Prompts(self.outputs.ids[:, :width], self.outputs.mask[:, :width])
+        return Sequences(prompts, outputs, self.start)
+
+    def rows(self, rows: slice | Tensor) -> Sequences:
+        """Some of the N: a slice of them, or [n] numbers on their device."""
         prompts, outputs = (
             Prompts(of.ids[rows], of.mask[rows]) for of in (self.prompts, self.outputs)
+        )
+        return Sequences(prompts, outputs, self.start)
+
+    def all_output(self) -> Sequences:
+        """As if all but the first token of each padded row were output, and nothing padding."""
+        ids = torch.cat([self.prompts.ids, self.outputs.ids], -1)
+        seen = torch.ones_like(ids)
+        prompts, outputs = (
+            Prompts(ids[:, columns], seen[:, columns]) for columns in (slice(1), slice(1, None))
         )
         return Sequences(prompts, outputs, self.start)
 

@@ -76,7 +76,7 @@ def gradients(actor_critic: ActorCritic, mode: str, number: int) -> Tensor:
     found = []
     for iteration in range(number):
         rollout, _ = drawing.collect(iteration, BETA)
-        (batch,) = rollout.in_order(len(rollout), actor_critic.policy)
+        (batch,) = rollout.in_order(len(rollout))
         policy, log_probs, _ = ppo.evaluate(batch)
         loss = policy_gradient_loss(log_probs, batch.advantages)
         loss = loss + ppo.kl_loss(batch, policy.logits, BETA)
@@ -142,7 +142,7 @@ def test_with_a_mask_the_penalty_is_that_of_the_policy_without_it(causal_policy:
     algorithm = nlpo(causal_policy, TOP_P, analytic_kl_grad=True)
     settings = replace(SETTINGS, analytic_kl=True, own_kl_in_advantages=False)
     rollout, _ = masked_rollouts(algorithm, settings).collect(0, BETA)
-    (batch,) = rollout.in_order(len(rollout), algorithm.policy)
+    (batch,) = rollout.in_order(len(rollout))
     within, log_probs, _ = algorithm.evaluate(batch)
     logits = within.logits
     assert (log_probs > logits.log_softmax(-1).gather(-1, batch.tokens[:, None])[:, 0]).all()

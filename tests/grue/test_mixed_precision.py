@@ -11,11 +11,15 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from common.run_folder import RunFolder, read_json_lines
+from grue.algorithms.supervised import training_arguments
 from grue.model_config import MixedPrecision
 from grue.policies.actor_critic import ActorCritic, make_critic
 from grue.policies.distribution import TokenDistribution
 from grue.policies.policy import Policy
-from grue.precision import Descent
+from grue.precision import Descent, autocast
+from grue.preference_objectives import make_objective
+from grue.reward_model_config import RewardModelAlg
+from grue.reward_module import load_module
 from tests.conftest import Workplace, without_seconds
 from tests.grue.conftest import causal_model, save_model, write
 from tests.grue.stopping import stopped_and_whole
@@ -142,6 +146,33 @@ def test_a_reward_model_learns_too(workplace: Workplace, model: Path, half: str)
     assert others[0]["val/loss"] == pytest.approx(rows[0]["val/loss"], rel=0.02)
     assert others[0]["val/loss"] != rows[0]["val/loss"]
     assert others[-1]["val/accuracy"] > 0.6
+
+
+def test_scores_of_a_reward_model_are_in_float32(
+    workplace: Workplace, model: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    alg = RewardModelAlg.model_validate(
+        {"model_name": str(model), "loss": {"id": "best_of_n"}, "lora": {"r": 2, "alpha": 4}}
+    )
+    module = load_module(alg, tokenizer, make_objective(alg.loss), seed=0)
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    scores = [layer for name, layer in module.named_modules()
+              if ".score." in name and isinstance(layer, torch.nn.Linear)]  # fmt: skip
+    for score in scores:
+        score.register_forward_hook(lambda layer, given, made: seen.append((
+            given[0].double() @ layer.weight.double().T, made.double())))  # fmt: skip
+    with autocast("bf16", torch.device("cpu")):
+        module.model(torch.arange(2, 14).view(2, 6))
+    ((expected, found),) = seen  # that which is trained, not the one that it is a copy of
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_batches_go_to_a_gpu_while_the_host_goes_on() -> None:
+    """Pinned, and without a wait; on a CPU neither, of which the Trainer would warn."""
+    for device, expected in (("cuda", True), ("cpu", False)):
+        found = training_arguments({}, Path("unused"), seed=0, device=torch.device(device))
+        assert found.accelerator_config.non_blocking == expected
+        assert found.dataloader_pin_memory == expected
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_what_was_drawn_and_what_is_updated_have_one_distribution(
     of_generation = torch.cat(drawn, -1)
     assert of_generation.shape == (16, 6)  # no output ends early
     torch.testing.assert_close(rollout.log_probs, of_generation, rtol=0, atol=1e-4)
-    (batch,) = rollout.in_order(16, algorithm.policy)
+    (batch,) = rollout.in_order(16)
     _, log_probs, _ = algorithm.evaluate(batch)
     torch.testing.assert_close(log_probs.detach(), of_generation[rollout.used], rtol=0, atol=1e-4)
 

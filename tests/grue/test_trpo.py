@@ -67,7 +67,7 @@ def test_the_fisher_matrix_of_a_softmax_is_the_hessian_of_the_kl() -> None:
 
 def test_products_are_finite_differences_of_the_kls_gradient(policy: Policy) -> None:
     algorithm, damping, distance = trpo(policy), 0.1, 3e-5
-    batches = list(rollout_of(algorithm).in_order(5, algorithm.policy))
+    batches = list(rollout_of(algorithm).in_order(5))
     assert len(batches) > 1
     fisher = Fisher(algorithm.logits, batches, damping)
     torch.manual_seed(0)
@@ -107,7 +107,7 @@ def test_a_step_raises_the_objective_within_the_trust_region(
     algorithm = trpo(policy, critic)
     rollout = rollout_of(algorithm)
     old = TokenLogits(copy.deepcopy(algorithm.policy.model), TEMPERATURE)
-    (batch,) = rollout.in_order(len(rollout), algorithm.policy)
+    (batch,) = rollout.in_order(len(rollout))
     found = updated(algorithm, rollout)
     with torch.no_grad():
         new_logits, old_logits = algorithm.logits(batch), old(batch)
