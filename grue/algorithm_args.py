@@ -35,7 +35,8 @@ class ActorCriticArgs(Config):
     verbose: int = 0
     """Accepted for published files."""
     enforce_token_entropy_reg_estimate: bool = False
-    """Whether the entropy is estimated from the sampled tokens instead of the vocabulary."""
+    """Whether the entropy is estimated from the sampled tokens instead of the vocabulary. On the
+    policy that drew them the estimate's gradient is zero in expectation: it adds noise alone."""
     num_samples_per_input: PositiveInt = 1
     """K, the outputs of each of ``env.n_envs`` inputs: a rollout has K times as many tokens. With
     more than one, the reward's deviation per input is measured."""
@@ -187,9 +188,9 @@ class ReinforceArgs(Config):
     running_mean_decay: Fraction = 0.9
     """How much of the running mean a rollout leaves."""
     n_epochs: PositiveInt = 1
-    """Passes over a rollout."""
+    """Passes over a rollout: 1, for there is no ratio of probabilities that more would need."""
     batch_size: PositiveInt = 1_000_000
-    """Tokens in a minibatch; by default the rollout is one."""
+    """Tokens in a minibatch: at least as many as a rollout can have, which is one step."""
     ent_coef: float = 0.0
     """Weight of the entropy bonus."""
     max_grad_norm: PositiveFloat | None = 0.5

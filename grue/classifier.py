@@ -26,7 +26,8 @@ from grue.judges.loading import pad_right
 from grue.labelled_texts import Label, LabelledTexts, label_names, labelled_texts, labels_of
 from grue.model_card import model_card
 from grue.model_folder import save_model
-from grue.policies.loading import has_weights, load_tokenizer, loaded
+from grue.policies.loading import load_tokenizer
+from grue.policies.weights import has_weights, loaded, pretrained
 from grue.tasks.task import Split
 from grue.tracking import Tracker
 
@@ -193,8 +194,8 @@ def load_model(
             }
             model = kind.from_config(_architecture(alg, {**ids, **options}))
         else:
-            options["ignore_mismatched_sizes"] = True  # another head is replaced
-            model = loaded(kind.from_pretrained, alg.model_name, "alg.model_name", **options)
+            name = alg.model_name
+            model = pretrained(kind, name, "alg.model_name", new_head=True, **options)
     found: PreTrainedModel = model.to(torch.float32)
     return found
 

@@ -227,6 +227,19 @@ class FinetuneConfig(TrackedConfig):
             key = "train_evaluation.generation_kwargs"
             yield from of_generation(settings, self.model_type, key)
 
+    def notices(self) -> Iterator[str]:
+        """An entropy bonus that pushes nowhere."""
+        yield from super().notices()
+        args: Any = getattr(self.alg, "args", None)
+        estimated = getattr(args, "enforce_token_entropy_reg_estimate", False)
+        if estimated and args.ent_coef != 0:
+            yield (
+                "'alg.args.enforce_token_entropy_reg_estimate' with 'alg.args.ent_coef' = "
+                f"{args.ent_coef}: as published, the estimate's gradient is zero in expectation "
+                "while the policy is the one that drew the tokens, so it adds noise alone; without "
+                "the key the entropy is exact"
+            )
+
     def problems_of_ranks(self, num_ranks: int) -> Iterator[Problem]:
         """Algorithms that ranks cannot share, and minibatches too small for all of them."""
         if isinstance(self.alg, SupervisedAlg):

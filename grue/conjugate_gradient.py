@@ -17,14 +17,16 @@ def conjugate_gradient(
         product: v [P] -> A v [P].
         target: [P] b.
         max_steps: most products.
-        tolerance: squared norm of b - A x at which the search ends.
+        tolerance: squared norm of b - A x at which the search ends, over that of b: the solution
+            for c b is c times that for b.
     """
     solution = torch.zeros_like(target)
     residual = target.clone()
     direction = residual.clone()
     squared = residual @ residual
+    enough = tolerance * squared
     for _ in range(max_steps):
-        if squared < tolerance:
+        if squared <= enough:
             break
         image = product(direction)
         step = squared / (direction @ image)

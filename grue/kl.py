@@ -6,6 +6,7 @@ from torch import Tensor
 
 _LARGEST_ERROR = 0.2
 _GAIN = 0.1
+_LARGEST_LOG_RATIO = 20.0
 
 
 def sampled_kl(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
@@ -14,7 +15,7 @@ def sampled_kl(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
 
 
 def exact_kl(logits: Tensor, ref_logits: Tensor) -> Tensor:
-    """[...] KL(pi || ref) in nats, of two distributions over the vocabulary.
+    """[...] KL(pi || ref) in nats, of two distributions over the vocabulary; never negative.
 
     Its gradient in the policy's logits z is pi_a (log pi_a / ref_a - KL).
 
@@ -25,7 +26,9 @@ def exact_kl(logits: Tensor, ref_logits: Tensor) -> Tensor:
     log_probs = logits.log_softmax(-1)
     probs = log_probs.exp()
     difference = (log_probs - ref_logits.log_softmax(-1)).masked_fill(probs == 0, 0.0)
-    return (probs * difference).sum(-1)
+    divergence = (probs * difference).sum(-1)
+    # Rounding can make that of near-equal distributions negative; the gradient stays its own.
+    return divergence + (divergence.clamp(min=0) - divergence).detach()
 
 
 def positive_kl(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
@@ -34,7 +37,13 @@ def positive_kl(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
     From Schulman's note on approximating KL divergence (2020), there called k3.
     """
     log_ratio = ref_log_probs - log_probs
-    return log_ratio.exp() - 1 - log_ratio
+    return probability_ratio(ref_log_probs, log_probs) - 1 - log_ratio
+
+
+def probability_ratio(log_probs: Tensor, other_log_probs: Tensor) -> Tensor:
+    """[...] pi(a) / other(a), between e^-20 and e^20: beyond that it would overflow."""
+    difference = log_probs - other_log_probs
+    return difference.clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO).exp()
 
 
 class KlController:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from grue.kl import probability_ratio
+
 
 def policy_gradient_loss(log_probs: Tensor, advantages: Tensor) -> Tensor:
     """-mean(A log pi(a)): its gradient is that of the expected return (Williams 1992).
@@ -30,7 +32,7 @@ def clipped_policy_loss(
         advantages: [M] constants.
         clip_range: largest deviation of the ratio from 1 that still counts.
     """
-    ratio = (log_probs - old_log_probs).exp()
+    ratio = probability_ratio(log_probs, old_log_probs)
     clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
     return -torch.minimum(advantages * ratio, advantages * clipped).mean()
 
@@ -79,7 +81,7 @@ def clipped_share(
     log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_range: float
 ) -> Tensor:
     """[] share of tokens whose surrogate the clipping of `clipped_policy_loss` makes worse."""
-    ratio = (log_probs - old_log_probs).exp()
+    ratio = probability_ratio(log_probs, old_log_probs)
     clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
     return (advantages * clipped < advantages * ratio).float().mean()
 
@@ -87,7 +89,7 @@ def clipped_share(
 def approximate_kl(log_probs: Tensor, old_log_probs: Tensor) -> Tensor:
     """KL(old || new) estimated from the old policy's tokens: mean((rho - 1) - log rho)."""
     log_ratio = log_probs - old_log_probs
-    return (log_ratio.exp() - 1 - log_ratio).mean()
+    return (probability_ratio(log_probs, old_log_probs) - 1 - log_ratio).mean()
 
 
 def explained_variance(values: Tensor, returns: Tensor) -> Tensor:

@@ -17,9 +17,6 @@ from common.checks import check_shape
 
 MarginMode = Literal["paired", "broadcast", "none"]
 
-_LEAST_PROBABILITY = 1e-8
-"""Added to a probability before its logarithm."""
-
 
 def best_of_n_loss(scores: Tensor, best: Tensor) -> Tensor:
     """-log softmax(scores)[best]: the chance that a person picks it (arXiv 1909.08593, eq. 1).
@@ -82,19 +79,26 @@ def probability_rated_higher(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         [...] sum over i of p(i) times the probability of all smaller j.
     """
+    return _log_probability_rated_higher(first, second).exp()
+
+
+def _log_probability_rated_higher(first: Tensor, second: Tensor) -> Tensor:
+    """[...] in nats, also where the probability is too small for a number."""
     check_shape("second", second, first.shape)
-    probs = second.softmax(-1)
-    smaller = probs.cumsum(-1) - probs
-    return (first.softmax(-1) * smaller).sum(-1)
+    pairs = first.log_softmax(-1)[..., :, None] + second.log_softmax(-1)[..., None, :]
+    places = torch.arange(first.shape[-1], device=first.device)
+    is_higher = places[:, None] > places  # [k, k]
+    return pairs[..., is_higher].logsumexp(-1)
 
 
 def probabilistic_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
     """[B] -log P(chosen is rated higher), for rating logits [B, k] of both.
 
     Equal uniform distributions over ten ratings give 0.798508. Equal distributions are at best on
-    a par with that: P = (1 - sum p^2) / 2.
+    a par with that: P = (1 - sum p^2) / 2. The published code adds 1e-8 to P, which leaves pairs
+    that are far in the wrong order without a gradient.
     """
-    return -(probability_rated_higher(chosen, rejected) + _LEAST_PROBABILITY).log()
+    return -_log_probability_rated_higher(chosen, rejected)
 
 
 def rating_moments(logits: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,8 @@ from grue.config import ExtractAlg, ExtractConfig, FinetuneConfig, TextConfig
 from grue.generation_config import GenerationConfig
 from grue.model_config import ModelType, TokenizerConfig
 from grue.part_config import MetricConfig, RewardConfig, TaskConfig
-from grue.policies.loading import has_weights, load_tokenizer
+from grue.policies.loading import load_tokenizer
+from grue.policies.weights import has_weights
 from grue.policy_config import CRITICS
 from grue.truncation import token_id
 

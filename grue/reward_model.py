@@ -28,7 +28,8 @@ from grue.judges.classifier import Classifier
 from grue.judges.reward_model import FILE, RewardModel, RewardSpec
 from grue.model_card import model_card
 from grue.model_folder import save_model
-from grue.policies.loading import check_weights, load_tokenizer
+from grue.policies.loading import load_tokenizer
+from grue.policies.weights import check_weights
 from grue.preference_examples import Examples, make_examples
 from grue.preference_objectives import make_objective
 from grue.reward_model_config import RewardModelConfig

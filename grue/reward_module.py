@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,7 +13,8 @@ from common.errors import UserError
 from common.seeding import seeded
 from grue.judges.loading import Encoded, pad_right
 from grue.policies.heads import in_float32
-from grue.policies.loading import check_weights, dropouts, loaded, with_adapters
+from grue.policies.loading import dropouts, with_adapters
+from grue.policies.weights import check_weights, loaded, pretrained
 from grue.preference_objectives import Objective
 from grue.reward_model_config import RewardModelAlg
 
@@ -79,9 +79,7 @@ def load_module(
         UserError: there is no such model, or it cannot classify.
     """
     from transformers import AutoConfig, AutoModelForSequenceClassification
-    from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # it would break through the plan's
     kind, key = AutoModelForSequenceClassification, "alg.model_name"
     dtype = getattr(torch, alg.dtype)
     config = loaded(
@@ -99,28 +97,14 @@ def load_module(
             model = kind.from_config(config).to(dtype)
         else:
             check_weights(alg.model_name, key, "alg.init")
-            options = {"config": config, "dtype": dtype, "ignore_mismatched_sizes": True}
-            with _without_warnings():  # that the head is new
-                model = loaded(kind.from_pretrained, alg.model_name, key, **options)
+            options = {"config": config, "dtype": dtype}
+            model = pretrained(kind, alg.model_name, key, new_head=True, **options)
         model.config = copy.deepcopy(model.config)  # the layers keep theirs
         model.config.update(dropped)
         in_float32(init_head(model, objective.num_outputs, alg.head_std))
         if alg.lora is not None:
             model = with_adapters(model, alg.lora, "SEQ_CLS", dropout=alg.dropout, key="alg.lora")
     return RewardModule(model, objective)
-
-
-@contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
-    """The library says errors alone."""
-    from transformers.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
 
 
 @torch.no_grad()

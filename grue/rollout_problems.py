@@ -6,7 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from common.errors import Problem
-from grue.algorithm_config import HumanPreferencesPpoAlg, PpoAlg, ReinforcementAlg
+from grue.algorithm_config import (
+    HumanPreferencesPpoAlg,
+    PpoAlg,
+    ReinforceAlg,
+    ReinforcementAlg,
+)
 
 if TYPE_CHECKING:
     from grue.config import EnvConfig
@@ -18,7 +23,9 @@ _GENERATION = "alg.policy.args.generation_kwargs"
 
 
 def problems_of_rollouts(alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Problem]:
-    """Minibatches that do not come out even, ends of outputs that contradict each other."""
+    """Minibatches that do not fit, ends of outputs that contradict each other, draws of nothing."""
+    if isinstance(alg, ReinforceAlg):
+        yield from _of_single_steps(alg, env)
     if isinstance(alg, HumanPreferencesPpoAlg):
         yield from _of_minibatches(alg, env)
     if isinstance(alg, PpoAlg):
@@ -29,7 +36,19 @@ def problems_of_rollouts(alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Prob
         yield Problem(f"one rollout of {num_outputs} outputs could bring the coefficient to 0; "
                       f"give at least {least}",
                       "alg.kl_div.adaptive_kl.horizon", adaptive.horizon)  # fmt: skip
+    follows = [key for key in ("target_kl", "adaptive_kl") if getattr(alg.kl_div, key) is not None]
+    if follows and alg.kl_div.coeff == 0:
+        yield Problem(f"is multiplied to follow '{follows[0]}', and stays 0; give it a value, for "
+                      f"example 0.1, or drop '{follows[0]}'", "alg.kl_div.coeff", 0.0)  # fmt: skip
     settings = alg.policy.args.generation_kwargs
+    if not settings.do_sample:
+        yield Problem("must be true in rollouts: the most probable tokens are the same at each "
+                      "draw, so that there is nothing to choose among", f"{_GENERATION}.do_sample",
+                      False)  # fmt: skip
+    if settings.num_beams > 1:
+        yield Problem("rollouts draw each output by itself; for evaluations give beams in "
+                      "'train_evaluation.generation_kwargs'", f"{_GENERATION}.num_beams",
+                      settings.num_beams)  # fmt: skip
     if settings.ignore_eos and env.args.terminate_on_eos:
         yield Problem(f"contradicts '{_GENERATION}.ignore_eos'; drop one of them",
                       "env.args.terminate_on_eos", True)  # fmt: skip
@@ -52,6 +71,23 @@ def _of_tokens(alg: PpoAlg, env: EnvConfig) -> Iterator[Problem]:
         yield Problem("is more than the rollout has: n_steps x env.n_envs = "
                       f"{steps} x {env.n_envs}{several} tokens",
                       "alg.args.batch_size", size)  # fmt: skip
+
+
+def _of_single_steps(alg: ReinforceAlg, env: EnvConfig) -> Iterator[Problem]:
+    """More than one step on a rollout, whose later ones would be of another policy's outputs."""
+    fix = ("'reinforce' has no ratio of probabilities, so that its later steps would follow a "
+           "biased gradient; {}, or take 'alg.id' = 'ppo', whose clipped loss has it")  # fmt: skip
+    if alg.args.n_epochs > 1:
+        yield Problem(fix.format("set it to 1"), "alg.args.n_epochs", alg.args.n_epochs)
+    is_encoder_decoder = alg.model_type == "seq2seq"
+    settings = alg.policy.args.generation_kwargs
+    if not is_encoder_decoder and settings.max_new_tokens is None:
+        return  # which is told elsewhere
+    longest = settings.most_new_tokens(is_encoder_decoder=is_encoder_decoder)
+    most = env.n_envs * alg.samples_per_input * min(longest, env.args.max_episode_length)
+    if alg.args.batch_size < most:
+        drop = f"raise it to the most tokens of a rollout, {most}, or drop it"
+        yield Problem(fix.format(drop), "alg.args.batch_size", alg.args.batch_size)
 
 
 def _of_minibatches(alg: HumanPreferencesPpoAlg, env: EnvConfig) -> Iterator[Problem]:

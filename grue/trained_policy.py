@@ -22,8 +22,9 @@ from grue.generation_config import GenerationConfig
 from grue.judges.reward_model import FILE
 from grue.model_config import ModelOptions, Side, TokenizerConfig
 from grue.model_folder import MODEL
-from grue.policies.loading import load_model, load_tokenizer, loaded
+from grue.policies.loading import load_model, load_tokenizer
 from grue.policies.policy import Policy
+from grue.policies.weights import loaded
 
 _KEY = "--model"
 

@@ -26,7 +26,8 @@ def scores_of(
 ) -> NDArray[np.float64]:
     """[N] what the function says of the texts; [N, T] too where ``per_token`` allows it.
 
-    ``name`` is what messages call it; None for its own name.
+    One column [N, 1], the usual output of a model's head, means [N]. Numbers may be torch's,
+    wherever they are. ``name`` is what messages call it; None for its own name.
 
     Raises:
         UserError: it raises an error, or does not give finite numbers of that shape. Halves of the
@@ -56,18 +57,30 @@ def _answer(function: UserFunction, texts: Texts, per_token: bool) -> NDArray[np
         raise
     except Exception as error:
         raise _Wrong(f"raised {type(error).__name__}: {error}") from error
-    if hasattr(found, "detach"):  # a tensor, wherever it is
-        found = found.detach().cpu()
+    found = _plain(found)
+    if isinstance(found, list) and any(number is None for number in found):
+        raise _Wrong("gave None")
     try:
         values = np.asarray(found, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise _Wrong(f"gave no numbers: {str(found)[:_SHOWN]}") from error
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
     if values.ndim not in ((1, 2) if per_token else (1,)) or len(values) != len(texts):
         wanted = f"{len(texts)}" + (f" or [{len(texts)}, T]" if per_token else "")
         raise _Wrong(f"gave numbers of shape {list(values.shape)}, expected {wanted}")
     if not np.isfinite(values).all():
         raise _Wrong(f"gave {values[~np.isfinite(values)][0]}")
     return values
+
+
+def _plain(found: Any) -> Any:
+    """The answer without tensors of torch's, which NumPy cannot read on a device or in bfloat16."""
+    if hasattr(found, "detach"):
+        return found.detach().double().cpu().numpy()
+    if isinstance(found, (list, tuple)):
+        return [_plain(part) for part in found]
+    return found
 
 
 def _smallest(

@@ -90,7 +90,10 @@ class ControlledTrainer(Trainer[Batch]):
         self.network = nn.DataParallel(model, list(gpu_ids)) if several else model
         self.params = [param for param in model.parameters() if param.requires_grad]
         self.couples_inputs = couples_inputs(model)
-        self.measures_parts = config.diagnostics and not config.multi_label
+        self.measures_parts = (
+            config.diagnostics and not config.multi_label and bool(data.changed.any())
+        )
+        """Whether the two parts of a batch are measured, each wherever it has inputs."""
         self.rewards = reward_table(
             data.train_labels,
             data.num_classes,
@@ -166,7 +169,7 @@ class ControlledTrainer(Trainer[Batch]):
                 self._loss(passes[-1].objective, batch.num_inputs).backward()
             taken.append(self._gradients())
             self.model.zero_grad(set_to_none=True)
-            if self.measures_parts and len(batch.changed):
+            if self.measures_parts:
                 added[name] = norm(taken[-1]), len(part) / batch.num_inputs
         for param, first, *more in zip(self.params, *taken, strict=True):
             param.grad = first
@@ -182,6 +185,8 @@ class ControlledTrainer(Trainer[Batch]):
         added: Added = {}
         if not len(batch.changed) or not self.measures_parts:
             loss.backward()
+            if self.measures_parts:
+                added[OTHERS] = norm(self._gradients()), 1.0
             return [made], added
         of_changed = self._loss(made.objective[: len(batch.changed)], batch.num_inputs)
         gradient = torch.autograd.grad(of_changed, self.params, retain_graph=True)
@@ -226,7 +231,7 @@ class ControlledTrainer(Trainer[Batch]):
         kl = torch.cat([made.kl for made in passes]).detach()
         whole, parts = measured_per_input(given, objective, kl, self.config)
         report = {name: values.mean() for name, values in whole.items()}
-        if num_changed and parts:
+        if parts and self.measures_parts:
             report |= part_means(parts, num_changed)
         return report
 

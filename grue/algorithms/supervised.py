@@ -26,7 +26,7 @@ from transformers.trainer_callback import ExportableState
 from common import ranks
 from common.errors import Interrupted, UserError
 from common.experiment import Context
-from grue.algorithms.rank_batches import OWN, WHOLE, OwnPart, num_items_of, part_of_loss
+from grue.algorithms.rank_batches import OWN, WHOLE, OwnPart, items_of
 from grue.algorithms.update import OPTIMIZERS
 from grue.model_config import Optimizer
 from grue.policies.policy import Policy
@@ -195,6 +195,9 @@ class _LossTrainer(Trainer):  # type: ignore[misc]
 
     def __init__(self, losses: _Losses, **options: Any) -> None:
         super().__init__(**options)
+        # The library asks a model's signature whether its loss is a mean over all batches of an
+        # update, and is wrong about those that take any argument. Here it always is.
+        self.model_accepts_loss_kwargs = self.loss_is_scaled_for_ga = True
         self._losses = losses
         self.add_callback(losses)
 
@@ -209,25 +212,21 @@ class _LossTrainer(Trainer):  # type: ignore[misc]
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
+        num_items_in_batch: int | None = None,
     ) -> Any:  # fmt: skip
-        """The loss of a batch, or a rank's part of it."""
-        if ranks.count() == 1:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        own, whole = inputs.pop(OWN), inputs.pop(WHOLE)
+        """The part of an update's mean loss that a batch, or a rank's part of it, makes."""
+        own = inputs.pop(OWN)
+        del inputs[WHOLE]
+        assert num_items_in_batch, "an update has something to learn"
         mean = super().compute_loss(model, inputs)
-        # Encoder-decoder models give the mean over a batch, however many make an update.
-        num_items = None if _is_encoder_decoder(self.model) else num_items_in_batch
-        return part_of_loss(mean, own, whole, num_items)
+        return mean * (own / num_items_in_batch)
 
     def get_batch_samples(
         self, epoch_iterator: Any, num_batches: int, device: torch.device
     ) -> tuple[list[Any], Any]:
-        """The batches of an update, and what their loss is divided by, if the model knows how."""
-        batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
-        if ranks.count() > 1 and num_items is not None:
-            num_items = num_items_of(batches, device)
-        return batches, num_items
+        """The batches of an update, and how many items their loss is a mean over."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        return batches, items_of(batches)
 
     def _save_checkpoint(self, *args: Any, **options: Any) -> None:
         if ranks.is_first():
@@ -298,8 +297,7 @@ def fit(
     ``optimizer`` may put another form of Adam in the place of the Trainer's.
     """
     watch = _Watch(context, tracker, evaluate)
-    if ranks.count() > 1:
-        collator = OwnPart(collator, shifted=not _is_encoder_decoder(model))
+    collator = OwnPart(collator, shifted=not _is_encoder_decoder(model))
     trainer = _LossTrainer(
         _Losses(),
         model=model,

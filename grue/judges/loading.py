@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Tensor
 from common.errors import UserError
 from grue.judges.options import JudgeArgs
 from grue.model_config import Side
-from grue.policies.loading import has_weights, loaded
+from grue.policies.weights import has_weights, loaded, pretrained
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -51,15 +50,8 @@ def load_classifier(
     check_folder(name, key)
     disable_progress_bar()  # it would break through the plan's
     tokenizer = loaded(AutoTokenizer.from_pretrained, name, key)
-    load = functools.partial(
-        AutoModelForSequenceClassification.from_pretrained, output_loading_info=True
-    )
-    model, report = loaded(load, name, key, dtype=judge_dtype(options))
-    if report["missing_keys"]:
-        raise UserError(
-            f"'{key}' = '{name}': is no trained classifier, it lacks "
-            f"{sorted(report['missing_keys'])[0]}; name a model trained for sequence classification"
-        )
+    kind = AutoModelForSequenceClassification
+    model = pretrained(kind, name, key, dtype=judge_dtype(options))
     return Classifier(
         model.to(judge_device(options)),
         tokenizer,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,8 +12,8 @@ from numpy.typing import NDArray
 from common.errors import UserError
 from grue.judges.loading import check_folder, judge_device, judge_dtype
 from grue.judges.options import JudgeArgs
-from grue.policies.loading import loaded
 from grue.policies.policy import Policy, by_length
+from grue.policies.weights import loaded, pretrained
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -80,13 +79,7 @@ def load_preference(
     check_folder(name, key)
     disable_progress_bar()  # it would break through the plan's
     tokenizer = loaded(AutoTokenizer.from_pretrained, name, key)
-    load = functools.partial(AutoModelForSeq2SeqLM.from_pretrained, output_loading_info=True)
-    model, report = loaded(load, name, key, dtype=judge_dtype(options))
-    if report["missing_keys"]:
-        raise UserError(
-            f"'{key}' = '{name}': is no whole encoder-decoder model, it lacks "
-            f"{sorted(report['missing_keys'])[0]}; name one that was trained to answer"
-        )
+    model = pretrained(AutoModelForSeq2SeqLM, name, key, dtype=judge_dtype(options))
     return Preference(
         model, tokenizer, answers=answers, device=judge_device(options),
         batch_size=options.batch_size,

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
-from common.hub import forgo_if_absent
 from grue.model_config import LoraConfig, ModelOptions, ModelType, TokenizerConfig
+from grue.policies.weights import check_weights, loaded, pretrained
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin", "*.safetensors.index.json")
-
-
-def has_weights(folder: Path) -> bool:
-    """Whether a model's folder holds weights, or adapters that stand for them."""
-    return any(any(folder.glob(pattern)) for pattern in WEIGHT_FILES)
 
 
 def load_tokenizer(config: TokenizerConfig) -> PreTrainedTokenizerBase:
@@ -58,11 +50,9 @@ def load_model(
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
-    from transformers.utils.logging import disable_progress_bar
 
     from common.seeding import seeded
 
-    disable_progress_bar()  # it would break through the plan's
     kind = AutoModelForCausalLM if model_type == "causal" else AutoModelForSeq2SeqLM
     dtype = getattr(torch, options.dtype)
     config = loaded(AutoConfig.from_pretrained, name, "model_name")
@@ -79,7 +69,7 @@ def load_model(
             model = kind.from_config(config).to(dtype)
         else:
             check_weights(name, "model_name", "alg.policy.init")
-            model = loaded(kind.from_pretrained, name, "model_name", config=config, dtype=dtype)
+            model = pretrained(kind, name, "model_name", config=config, dtype=dtype)
         model.config = copy.deepcopy(model.config)  # the layers keep theirs
         model.config.update(dropped)
         if model.loss_type is None:  # a class name that the library cannot read it from
@@ -112,34 +102,6 @@ def recompute_activations(model: PreTrainedModel) -> None:
     name = "activation_checkpointing_enable"  # the earlier releases of version 5 have another
     enable: Any = getattr(model, name, None) or model.gradient_checkpointing_enable
     enable({"use_reentrant": False})
-
-
-def check_weights(name: str, key: str, init_key: str | None = None) -> None:
-    """Looks for the weights of a local model, the value of ``key``.
-
-    Raises:
-        UserError: it has none; ``init_key`` is the key that asks for random ones.
-    """
-    folder = Path(name)
-    if folder.is_dir() and not has_weights(folder):
-        random = "" if init_key is None else f", or start from random ones with {init_key}=random"
-        raise UserError(
-            f"'{key}' = '{name}': the folder holds no weights; give one that does{random}"
-        )
-
-
-def loaded(load: Any, name: str, key: str, **options: Any) -> Any:
-    """What ``load`` finds under ``name``; its errors told in one line."""
-    if not Path(name).is_dir():
-        forgo_if_absent()
-    try:
-        return load(name, **options)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise UserError(
-            f"'{key}' = '{name}': cannot be loaded ({reason}); give a folder in Hugging Face "
-            "layout, or a hub id where there is a network"
-        ) from error
 
 
 def with_adapters(

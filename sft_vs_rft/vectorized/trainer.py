@@ -42,6 +42,7 @@ class StackedTrainer:
         self._test_inputs = StackedInputs([trainer.data.test_inputs for trainer in trainers])
         self._test_targets = torch.stack([t.test_targets for t in trainers])  # [R, M (, k)]
         self._changed = torch.stack([trainer.data.changed for trainer in trainers])  # [R, N]
+        self._measures_parts = torch.tensor([t.measures_parts for t in trainers])  # [R]
         configs = [trainer.config for trainer in trainers]
         weights = self._model.weights
         self._temperature = weights.new_tensor([c.logits_temperature for c in configs])[:, None]
@@ -72,18 +73,18 @@ class StackedTrainer:
 
     def _train_step(self, positions: Tensor, noise: Tensor | None) -> StackedReport:
         """One update; ``positions`` [R, B] on the CPU, ``noise`` [R, B, C]."""
-        counts = _Counts(self._changed.gather(1, positions), self._model.weights.device)
+        changed = self._changed.gather(1, positions)
+        counts = _Counts(changed, self._measures_parts, self._model.weights.device)
         index = positions.to(counts.mask.device, non_blocking=True)
         logits = self._logits(index)
         drawn = None if noise is None else drawn_labels(logits, noise)  # [R, B]
         predictions, objective, kl = self._objective(logits, index, drawn)
         (gradient,) = torch.autograd.grad(self._loss(objective.mean(1)), self._model.weights)
-        measures_parts = self._trainers[0].measures_parts
-        changed = self._changed_gradient(index, drawn, counts) if measures_parts else None
+        of_changed = self._changed_gradient(index, drawn, counts)
         with torch.no_grad():
             values = self._measure_predictions(predictions, objective, kl, counts)
             if self._config.diagnostics:
-                values |= self._measure_gradients(gradient, changed, counts)
+                values |= self._measure_gradients(gradient, of_changed, counts)
         self._optimizer.step(gradient)
         size = float(positions.shape[1])
         return StackedReport(
@@ -113,8 +114,11 @@ class StackedTrainer:
     def _changed_gradient(
         self, index: Tensor, drawn: Tensor | None, counts: _Counts
     ) -> Tensor | None:
-        """[R, P] what the changed inputs add to the gradient of the batch's mean loss."""
-        if not counts.most_changed:
+        """[R, P] what the changed inputs add to the gradient of the batch's mean loss.
+
+        None where no run has any, or none measures them.
+        """
+        if not (counts.most_changed and counts.measured):
             return None
         first = index[:, : counts.most_changed]
         drawn = None if drawn is None else drawn[:, : counts.most_changed]
@@ -131,7 +135,7 @@ class StackedTrainer:
         whole, parts = measured_per_input(given, objective.flatten(), kl.flatten(), self._config)
         shape = objective.shape
         values = {name: value.view(shape).mean(1) for name, value in whole.items()}
-        if counts.most_changed and parts:
+        if counts.measured and parts:
             values |= _part_means({name: v.view(shape) for name, v in parts.items()}, counts)
         return values
 
@@ -139,12 +143,16 @@ class StackedTrainer:
         self, gradient: Tensor, changed: Tensor | None, counts: _Counts
     ) -> dict[str, Tensor]:
         """Norms of the gradients before the update, absolute and relative to the weights', [R]."""
-        vectors = [self._model.weights, gradient]
+        vectors = {"": self._model.weights, "update": gradient}
         if changed is not None:
-            vectors += [changed, gradient - changed]
-        params, update, *of_parts = norms(torch.stack(vectors)).unbind()
-        shares = {part: number / counts.num_inputs for part, number in counts.of.items()}
-        added = {part: (value, shares[part]) for part, value in zip(shares, of_parts, strict=False)}
+            vectors |= {CHANGED: changed, OTHERS: gradient - changed}
+        lengths = dict(
+            zip(vectors, norms(torch.stack(list(vectors.values()))).unbind(), strict=True)
+        )
+        params, update = lengths.pop(""), lengths.pop("update")
+        if changed is None and counts.measured:  # all inputs are others
+            lengths = {OTHERS: update}
+        added = {part: (lengths[part], counts.of[part] / counts.num_inputs) for part in lengths}
         return gradient_norms(params, update, added)
 
     @torch.no_grad()
@@ -170,17 +178,21 @@ class StackedTrainer:
 class _Counts:
     """Which inputs of a batch are changed and which are not, in each of R runs, and how many."""
 
-    def __init__(self, changed: Tensor, device: torch.device) -> None:
-        """``changed`` is [R, B], on the CPU."""
+    def __init__(self, changed: Tensor, measures_parts: Tensor, device: torch.device) -> None:
+        """``changed`` [R, B] and ``measures_parts`` [R], which says what runs do, on the CPU."""
         num_changed, self.num_inputs = changed.sum(1), changed.shape[1]
         self.most_changed = int(num_changed.max())
         self.mask = changed.to(device, non_blocking=True)
         of_parts = torch.stack([num_changed, self.num_inputs - num_changed])
         on_device = of_parts.to(device, non_blocking=True)
         self.of = dict(zip((CHANGED, OTHERS), on_device.unbind(), strict=True))
-        some = num_changed > 0
-        self.present = {CHANGED: some, OTHERS: some & (num_changed < self.num_inputs)}
-        """Which runs measure the part: those with changed inputs, and with others beside them."""
+        self.measured = bool(measures_parts.any())
+        """Whether some run measures parts."""
+        self.present = {
+            CHANGED: measures_parts & (num_changed > 0),
+            OTHERS: measures_parts & (num_changed < self.num_inputs),
+        }
+        """Which runs measure the part: those that measure parts and have such inputs here."""
 
 
 def _part_means(values: dict[str, Tensor], counts: _Counts) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -40,3 +41,13 @@ def test_with_fewer_steps_it_comes_nearer() -> None:
 
 def test_nothing_is_the_solution_where_the_target_is_nothing() -> None:
     assert (conjugate_gradient(lambda v: v, torch.zeros(3), max_steps=5) == 0).all()
+
+
+@pytest.mark.parametrize("scale", [2.0**-40, 2.0**-20, 2.0**20])
+def test_the_solution_scales_with_the_target(scale: float) -> None:
+    torch.manual_seed(0)
+    half = torch.randn(20, 20, **FLOAT64)
+    matrix, target = half @ half.T + torch.eye(20, **FLOAT64), torch.randn(20, **FLOAT64)
+    found = conjugate_gradient(matrix.mv, target, max_steps=15)
+    scaled = conjugate_gradient(matrix.mv, scale * target, max_steps=15)
+    assert torch.equal(scaled / scale, found)  # powers of two round nothing

@@ -34,6 +34,20 @@ def test_the_exact_gradient_is_that_of_its_formula() -> None:
     torch.testing.assert_close(grad, logits.softmax(-1) * (log_ratio - divergence))
 
 
+def test_it_is_not_negative_where_distributions_are_nearly_equal() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(200, 1000) * 3
+    near = (logits + 1e-6 * torch.randn(200, 1000)).requires_grad_()
+    log_probs, ref_log_probs = near.log_softmax(-1), logits.log_softmax(-1)
+    assert ((log_probs.exp() * (log_probs - ref_log_probs)).sum(-1) < 0).any()
+    divergence = exact_kl(near, logits)
+    assert (divergence >= 0).all()
+    (grad,) = torch.autograd.grad(divergence.sum(), near)
+    plain = (log_probs.exp() * (log_probs - ref_log_probs)).sum(-1)
+    (expected,) = torch.autograd.grad(plain.sum(), near)
+    assert torch.equal(grad, expected) and bool(grad.any())
+
+
 def test_tokens_that_may_not_come_have_no_share() -> None:
     logits = torch.tensor([1.0, 0.0, -torch.inf], requires_grad=True, **FLOAT64)
     ref_logits = torch.tensor([0.0, 1.0, 2.0], **FLOAT64)

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from grue.kl import positive_kl
 from grue.losses import (
     approximate_kl,
     clipped_policy_loss,
@@ -87,3 +88,14 @@ def test_values_within_the_range_are_not_counted_as_clipped() -> None:
     for returns in (values + 1e-3, values - 1e-3):
         _, share = pessimistic_value_loss(values, returns, old, 0.2)
         assert share == 0
+
+
+@pytest.mark.parametrize("far", [89.0, -89.0, 1e4, -1e4])
+def test_far_policies_have_finite_losses_and_gradients(far: float) -> None:
+    log_probs = torch.tensor([far, 0.0], requires_grad=True)
+    old_log_probs, advantages = torch.zeros(2), torch.tensor([-1.0, 1.0])
+    loss = clipped_policy_loss(log_probs, old_log_probs, advantages, 0.2)
+    distance = approximate_kl(log_probs, old_log_probs)
+    (gradient,) = torch.autograd.grad(loss + distance, log_probs)
+    assert torch.isfinite(torch.stack([loss, distance])).all() and torch.isfinite(gradient).all()
+    assert torch.isfinite(positive_kl(log_probs, old_log_probs)).all()

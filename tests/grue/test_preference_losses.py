@@ -89,9 +89,23 @@ def test_uniform_ratings() -> None:
 def test_certain_ratings() -> None:
     ten, one = torch.full((2, 1, 10), -1e4, dtype=torch.float64)
     ten[0, 9] = one[0, 0] = 1e4
-    near(losses.probabilistic_loss(ten, one), -1e-8, 1e-12)
-    near(losses.probabilistic_loss(one, ten), 18.420681, 1e-5)
+    near(losses.probabilistic_loss(ten, one), 0, 1e-12)
+    assert float(losses.probability_rated_higher(one, ten)) == 0
     assert [float(part) for part in losses.rating_moments(ten)] == [10, 0]
+
+
+@pytest.mark.parametrize("apart", [5.0, 40.0, 400.0])
+def test_pairs_far_in_the_wrong_order_have_a_gradient(apart: float) -> None:
+    """With two ratings P = p(2) q(1), so that each logit's gradient is that of a log-softmax."""
+    chosen = torch.tensor([[apart, 0.0]], requires_grad=True)
+    rejected = torch.tensor([[0.0, apart]], requires_grad=True)
+    loss = losses.probabilistic_loss(chosen, rejected)
+    near(loss.detach(), 2 * apart, 0.02)
+    loss.backward()
+    p_higher = 1 / (1 + torch.tensor(apart).exp())
+    expected = torch.stack([1 - p_higher, p_higher - 1])[None]
+    torch.testing.assert_close(chosen.grad, expected)
+    torch.testing.assert_close(rejected.grad, -expected)
 
 
 def test_a_rating_is_higher_lower_or_equal() -> None:

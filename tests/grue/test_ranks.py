@@ -99,7 +99,7 @@ def test_reinforcement_by_two_processes_equals_that_by_one(
                       alg__args__target_kl=0.05, **SHORT, **RMSPROP_LIKE),
         reinforcement(model, "nlpo", **MASKED, **SHORT, **RMSPROP_LIKE),
         reinforcement(model, "a2c", alg__args__n_steps=16, alg__args__rms_prop_eps=1e-3, **SHORT),
-        reinforcement(model, "reinforce", env__n_envs=5, alg__args__batch_size=30, **SHORT,
+        reinforcement(model, "reinforce", env__n_envs=5, **SHORT,
                       **RMSPROP_LIKE),
         human_preferences(model, alg__policy__args__optimizer_kwargs={"eps": 1e-3}),
     ]  # fmt: skip

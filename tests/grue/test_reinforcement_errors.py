@@ -42,6 +42,26 @@ WRONG: dict[str, dict[str, Any]] = {
     r"min_length' = 9: is more than the longest output \(6\)": {
         "alg__policy__args__generation_kwargs": {**SAMPLED, "min_length": 9}
     },
+    r"do_sample' = false: must be true in rollouts": {
+        "alg__policy__args__generation_kwargs": {"max_new_tokens": 6}
+    },
+    r"num_beams' = 3: rollouts draw each output by itself; for evaluations give beams in 'train_": {
+        "alg__policy__args__generation_kwargs": {**SAMPLED, "num_beams": 3}
+    },
+    r"kl_div\.coeff' = 0.0: is multiplied to follow 'target_kl', and stays 0": {
+        "alg__kl_div": {"coeff": 0, "target_kl": 0.1}
+    },
+    r"kl_div\.coeff' = 0.0: is multiplied to follow 'adaptive_kl', and stays 0": {
+        "alg__kl_div": {"coeff": 0, "adaptive_kl": {"target": 6.0}}
+    },
+    r"n_epochs' = 2: 'reinforce' has no ratio of .*; set it to 1, or take 'alg\.id' = 'ppo'": {
+        "algorithm": "reinforce",
+        "alg__args__n_epochs": 2,
+    },
+    r"batch_size' = 191: 'reinforce' has no ratio .* raise it to the most tokens .*, 192, or": {
+        "algorithm": "reinforce",
+        "alg__args__batch_size": 191,
+    },
     r"min_length' = 5: is more than 'env\.args\.max_episode_length' = 4": {
         "alg__policy__args__generation_kwargs": {**SAMPLED, "min_length": 5},
         "env__args": {"max_prompt_length": 10, "max_episode_length": 4},
@@ -57,6 +77,15 @@ def test_wrong_names_and_contradictions_are_refused_at_once(
     assert outcome.status == 2
     assert [message for message in WRONG if not re.search(message, outcome.err)] == []
     assert workplace.folders() == []
+
+
+def test_an_entropy_estimate_is_said_to_push_nowhere(workplace: Workplace, model: Path) -> None:
+    args = {"alg__args__enforce_token_entropy_reg_estimate": True, "train_evaluation__n_iters": 1}
+    for coefficient, said in ((0.01, True), (0.0, False)):
+        run = reinforcement(model, alg__args__ent_coef=coefficient, **args)
+        outcome = workplace.run_plan(write(workplace, run))
+        assert outcome.status == 0
+        assert ("the estimate's gradient is zero in expectation" in outcome.err) == said
 
 
 def test_a_policy_of_the_other_type_than_its_model_is_refused(

@@ -10,8 +10,10 @@ import torch
 
 from common.errors import UserError
 from grue import metrics, rewards
+from grue.metrics.custom import as_metric
 from grue.metrics.metric import Metric, NoArgs
 from grue.part_config import MetricConfig, RewardConfig
+from grue.rewards.custom import as_reward
 from grue.rewards.reward import Reward
 from tests.grue.judging import texts
 
@@ -41,6 +43,10 @@ def leaves_out_empty(prompts: Any, outputs: list[str], *_: Any) -> list[float]:
 
 def not_a_number(prompts: Any, outputs: list[str], *_: Any) -> list[float]:
     return [float("nan") if output == "bb" else 1.0 for output in outputs]
+
+
+def none_for_b(prompts: Any, outputs: list[str], *_: Any) -> list[float | None]:
+    return [None if output == "bb" else 1.0 for output in outputs]
 
 
 def texts_for_numbers(prompts: Any, outputs: list[str], *_: Any) -> list[str]:
@@ -75,6 +81,32 @@ def test_a_function_is_a_reward_of_outputs_or_tokens() -> None:
     assert found.shape == (5, 4) and found.dtype == np.float64
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda numbers: torch.tensor(numbers)[:, None],
+        lambda numbers: torch.tensor(numbers, dtype=torch.bfloat16, requires_grad=True),
+        lambda numbers: torch.tensor(numbers, dtype=torch.int32),
+        lambda numbers: [torch.tensor(number) for number in numbers],
+        lambda numbers: tuple(torch.tensor([number], dtype=torch.bfloat16) for number in numbers),
+        lambda numbers: [[number] for number in numbers],
+        lambda numbers: np.array(numbers)[:, None],
+        lambda numbers: [int(number) for number in numbers],
+        lambda numbers: [np.float32(number) for number in numbers],
+    ],
+)
+@pytest.mark.parametrize("kind", ["metric", "reward"])
+def test_one_number_per_output_in_whatever_form(kind: str, answer: Any) -> None:
+    def function(prompts: Any, outputs: list[str], *_: Any) -> Any:
+        return answer([float(len(output)) for output in outputs])
+
+    part = as_reward(function) if kind == "reward" else as_metric(function)
+    found: Any = part(NoArgs())
+    values = found(GIVEN) if kind == "reward" else found.scores(GIVEN)["custom/function"]
+    assert values.shape == (5,) and values.dtype == np.float64
+    np.testing.assert_array_equal(values, [1, 2, 0, 4, 3])
+
+
 def test_a_function_that_scores_tokens_is_no_metric() -> None:
     with pytest.raises(UserError, match=r"letters' gave numbers of shape \[1, 4\], expected 1 for"):
         MetricConfig(id=f"{HERE}letters").build().scores(GIVEN)
@@ -86,6 +118,7 @@ def test_a_function_that_scores_tokens_is_no_metric() -> None:
         ("fails_for_d", r"raised KeyError: 'dddd' for prompt 'prompt 3', output 'dddd' \(of 5"),
         ("leaves_out_empty", r"shape \[0\], expected 1.* for prompt 'prompt 2', output ''"),
         ("not_a_number", "gave nan for prompt 'prompt 1', output 'bb'"),
+        ("none_for_b", "gave None for prompt 'prompt 1', output 'bb'"),
         ("texts_for_numbers", r"gave no numbers: \['a'\] for prompt 'prompt 0', output 'a'"),
         ("fails_for_many", "raised MemoryError: too many for 5 outputs together, the first one"),
     ],

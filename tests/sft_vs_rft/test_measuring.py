@@ -13,12 +13,13 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
 from common.batches import pass_over_loader, shuffled
+from common.callbacks import Callback
 from common.experiment import Context
 from common.run_folder import RunFolder, read_json_lines
-from sft_vs_rft.config import ControlledConfig
+from sft_vs_rft.config import CHANGED, OTHERS, ControlledConfig
 from sft_vs_rft.diagnostics import norm
 from sft_vs_rft.experiment import ControlledExperiment
-from sft_vs_rft.trainer import ControlledTrainer
+from sft_vs_rft.trainer import Batch, ControlledTrainer
 from tests.conftest import TINY_DIGITS
 
 
@@ -75,6 +76,58 @@ def test_norms_are_those_of_each_parts_own_mean(
     report, _ = trainer.train_step(batch)
     for name, value in expected.items():
         torch.testing.assert_close(report[name], value, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("in_one_pass", [False, True])
+@pytest.mark.parametrize("lacking", ["changed", "others"])
+def test_a_part_is_measured_whenever_it_has_inputs(
+    tmp_path: Path, lacking: str, in_one_pass: bool
+) -> None:
+    trainer = trainer_of(experiment(tmp_path, opt_method="expected_reinforce"))
+    trainer.couples_inputs = in_one_pass
+    all_inputs, changed = torch.arange(60), trainer.data.changed
+    nobody = all_inputs[:0]
+    batch = (
+        Batch(nobody, all_inputs[~changed][:7])
+        if lacking == "changed"
+        else Batch(all_inputs[changed][:7], nobody)
+    )
+    report, _ = trainer.train_step(batch)
+    there, absent = (OTHERS, CHANGED) if lacking == "changed" else (CHANGED, OTHERS)
+    assert not [name for name in report if name.endswith(absent)]
+    for name in ("reward", "train accuracy", "grad norm", "normalized grad norm"):
+        torch.testing.assert_close(report[f"{name} {there}"], report[name], rtol=1e-6, atol=0)
+    torch.testing.assert_close(report[f"reg objective {there}"], report["reg objective value"])
+    assert report[f"avg reward std {there}"] > 0
+
+
+def test_small_batches_count_all_other_inputs(tmp_path: Path) -> None:
+    made = experiment(tmp_path, opt_method="expected_reinforce", batch_size=4, epochs=1, lr=1e-9,
+                      frac_samples_to_modify_labels=0.1)  # fmt: skip
+    trainer = trainer_of(made)
+    state = torch.get_rng_state()
+    batches = list(trainer.batches())
+    assert 0 < sum(len(batch.changed) == 0 for batch in batches) < len(batches)
+    assert all(len(batch.others) for batch in batches)
+    logits = trainer.logits_without_grad(trainer.data.train_inputs)
+    rewards = (logits.softmax(-1) * trainer.rewards).sum(-1)
+    trainer.callbacks = [_Keep()]
+    torch.set_rng_state(state)
+    trainer.fit(1)
+    row = trainer.callbacks[0].row
+    for part, parts in (
+        (OTHERS, [batch.others for batch in batches]),
+        (CHANGED, [batch.changed for batch in batches if len(batch.changed)]),
+    ):
+        expected = torch.stack([rewards[positions].mean() for positions in parts]).mean()
+        assert row[f"reward {part}"] == pytest.approx(float(expected), abs=1e-6)
+
+
+class _Keep(Callback):
+    """Keeps the metrics of the last epoch."""
+
+    def on_epoch_end(self, trainer: Any, metrics: dict[str, Any]) -> None:
+        self.row = metrics
 
 
 def test_norm_keeps_its_digits_where_one_float32_sum_does_not() -> None:

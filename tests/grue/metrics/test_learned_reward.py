@@ -125,7 +125,9 @@ def test_a_model_without_a_trained_head_is_refused(tmp_path: Path) -> None:
 
     save_classifier(tmp_path)
     BertModel.from_pretrained(tmp_path).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match=r"is no trained classifier, it lacks classifier\.bias"):
+    with pytest.raises(
+        UserError, match=r"do not fit a BertForSequenceClassification: lacks .classifier.bias"
+    ):
         learned(tmp_path).scores(texts(["a"]))
 
 
