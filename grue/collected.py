@@ -14,6 +14,7 @@ from torch import Tensor
 from common.errors import UserError
 from grue.policies.policy import Tokens
 from grue.texts import Texts
+from grue.user_function import shown
 
 
 @dataclass
@@ -71,6 +72,28 @@ class FailedRollout(UserError):
             for texts, of_batch in zip(self.found.texts, scores, strict=True)
             for prompt, output, reward in zip(texts.prompts, texts.outputs, of_batch, strict=True)
         ]
+
+
+def check_lengths(
+    scores: np.ndarray[Any, Any], outputs: Sequence[Tokens], texts: Texts, name: str
+) -> None:
+    """Looks whether rewards per token, [n, T], are those of the outputs' tokens.
+
+    Raises:
+        UserError: an output has more tokens, or is rewarded after its end; it is named.
+    """
+    if scores.ndim < 2:
+        return
+    for row, output in enumerate(outputs):
+        needed, width = len(output), scores.shape[1]
+        if width < needed or scores[row, needed:].any():
+            found = f"{width}" if width < needed else f"{width}, not all zero after its end,"
+            raise UserError(
+                f"'{name}' gave {found} numbers for prompt {shown(texts.prompts[row])}, output "
+                f"{shown(texts.outputs[row])}, which has {needed} tokens (its end-of-sequence "
+                f"counts): give [{len(outputs)}] numbers, one per output, or one for each token "
+                "and zeros after them"
+            )
 
 
 def stacked(scores: Sequence[Any]) -> np.ndarray[Any, Any]:

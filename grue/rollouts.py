@@ -17,7 +17,7 @@ from common import ranks
 from common.devices import sent
 from common.errors import UserError
 from grue.advantages import credited
-from grue.collected import Collected, FailedRollout, stacked
+from grue.collected import Collected, FailedRollout, check_lengths, stacked
 from grue.inputs import Inputs
 from grue.kl import exact_kl, sampled_kl
 from grue.places import chosen, first_tokens
@@ -141,7 +141,8 @@ class Rollouts:
         found.outputs += outputs
         found.allowed += allowed
         found.texts.append(texts)
-        self._score(found, texts[own.start * num_samples : own.stop * num_samples])
+        mine = slice(own.start * num_samples, own.stop * num_samples)
+        self._score(found, texts[mine], outputs[mine])
 
     def _draw(
         self, prompts: Sequence[Tokens], numbers: range, stream: Sequence[int]
@@ -161,10 +162,10 @@ class Rollouts:
             allowed = [] if samples.allowed is None else [samples.allowed]
         return ranks.gathered(outputs), ranks.gathered_tensors(allowed, self.policy.device)
 
-    def _score(self, found: Collected, own: Texts) -> None:
+    def _score(self, found: Collected, own: Texts, outputs: Sequence[Tokens]) -> None:
         """Notes the rewards of a batch and, if asked for, their standard deviations.
 
-        ``own`` are the texts of the batch that this rank scores.
+        ``own`` are the texts of the batch that this rank scores, and ``outputs`` their tokens.
 
         Raises:
             FailedRollout: the reward fails, on whichever rank.
@@ -174,7 +175,10 @@ class Rollouts:
         try:
             if len(own):
                 function = self._mean_and_std if with_stds else self.reward
-                scores = _checked(self.reward, function, own)
+                name = _name_of(self.reward)
+                scores = _checked(function, own, name)
+                if not with_stds:
+                    check_lengths(scores, outputs, own, name)
         except UserError as error:
             failures.append(str(error))
         for failure in ranks.gathered(failures):
@@ -281,10 +285,8 @@ def _widened(values: Tensor, width: int) -> Tensor:
     return torch.nn.functional.pad(values, (0, width - values.shape[1]))
 
 
-def _checked(
-    reward: Reward[Any], function: Callable[[Texts], Any], texts: Texts
-) -> np.ndarray[Any, Any]:
-    """[N] or [N, T] what a function of the reward's finds for the texts.
+def _checked(function: Callable[[Texts], Any], texts: Texts, name: str) -> np.ndarray[Any, Any]:
+    """[N] or [N, T] what a function of the reward called ``name`` finds for the texts.
 
     Raises:
         UserError: it fails, their number is wrong, or one is not finite; an output is named.
@@ -293,6 +295,9 @@ def _checked(
     def of_columns(*columns: Any) -> Any:
         return function(Texts(*columns))
 
-    kind = type(reward)
-    name = f"{kind.__module__}:{kind.__qualname__}"
     return scores_of(of_columns, texts, per_token=True, name=name)
+
+
+def _name_of(reward: Reward[Any]) -> str:
+    """The reward's class, as a plan would name it."""
+    return f"{type(reward).__module__}:{type(reward).__qualname__}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -101,14 +101,14 @@ def _smallest(
 
 
 def _message(name: str, texts: Texts, total: int, reason: _Wrong) -> str:
-    where = f"for prompt {_shown(texts.prompts)}, output {_shown(texts.outputs)}"
+    where = f"for prompt {shown(texts.prompts[0])}, output {shown(texts.outputs[0])}"
     if len(texts) > 1:
         where = f"for {len(texts)} outputs together, the first one {where}"
     return f"'{name}' {reason} {where} (of {total} outputs)"
 
 
-def _shown(texts: Sequence[str]) -> str:
-    text = texts[0]
+def shown(text: str) -> str:
+    """As much of a text as a message holds, in quotes."""
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
 
 

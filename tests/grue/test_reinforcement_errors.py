@@ -114,7 +114,7 @@ def test_a_model_of_the_other_type_is_not_loaded(
 class FailingArgs(Config):
     """The keys of the reward."""
 
-    how: Literal["raises", "too few", "nan"]
+    how: Literal["raises", "too few", "nan", "too short", "beyond the end"]
     """What it does at its second call, for outputs that hold an ``e``."""
 
 
@@ -133,7 +133,15 @@ class Failing(Reward[FailingArgs]):
         if self._calls > 1 and any("e" in output for output in texts.outputs):
             if self.args.how == "raises":
                 raise KeyError("e")
-            found = found[1:] if self.args.how == "too few" else [math.nan] * len(found)
+            match self.args.how:
+                case "too few":
+                    found = found[1:]
+                case "nan":
+                    found = [math.nan] * len(found)
+                case "too short":
+                    return np.ones((len(texts), 2))
+                case "beyond the end":
+                    return np.ones((len(texts), 9))
         return np.array(found)
 
 
@@ -158,3 +166,19 @@ def test_what_was_drawn_is_kept_where_the_reward_fails(
     assert [row["reward"] for row in rows] == [1.0] * 8 + [None] * 8
     assert named.groups() in [(repr(row["prompt"]), repr(row["output"])) for row in rows[8:]]
     assert read_json_lines(folder.metrics)[0]["step"] == 0  # the evaluation before
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [("too short", r"gave 2 numbers for prompt .*, which has [3-6] tokens .*: give \[8\] numbers"),
+     ("beyond the end", r"gave 9, not all zero after its end, numbers for .* has [1-6] tokens")],
+)  # fmt: skip
+def test_rewards_per_token_are_as_many_as_tokens(
+    workplace: Workplace, model: Path, how: str, message: str
+) -> None:
+    run = reinforcement(model, reward_fn__id="custom:tests.grue.test_reinforcement_errors:Failing",
+                        reward_fn__args={"how": how})  # fmt: skip
+    assert workplace.run_plan(write(workplace, run)).status == 1
+    (folder,) = workplace.folders()
+    assert re.search(f"Failing' {message}", folder.read_status()["reason"])
+    assert len(read_json_lines(folder.path / "failed_rollout.jsonl")) == 16
