@@ -68,7 +68,7 @@ class PlanDocument(Config):
     largest: bool = True
     """Whether a larger score is better; where it is not written, the runs' ``score_largest``."""
     multiprocess: bool = False
-    """Whether runs get worker processes of their own."""
+    """Whether runs get worker processes of their own, as runs on GPUs do either way."""
     num_parallel: Annotated[int, Field(gt=0)] = 1
     """How many runs are made at a time, with ``multiprocess``."""
     vectorize: bool = False

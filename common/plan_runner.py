@@ -11,6 +11,7 @@ from collections.abc import Hashable
 from pathlib import Path
 
 from common import provenance, status
+from common.devices import gpus_of
 from common.display import Display
 from common.index import IndexFile
 from common.nested import assign
@@ -181,9 +182,9 @@ class PlanRunner:
         config = run.config.model_dump(mode="json")
         for reference in run.references:
             assign(config, reference.key, str(reference.target))
-        pool = self.plan.document.gpu_ids_pool
-        if pool:  # worker processes get theirs with their slot
-            config["gpu_ids"] = list(pool[: run.num_ranks])
+        # Of a pool, worker processes get theirs with their slot.
+        gpu_ids = gpus_of(run, self.plan.document.gpu_ids_pool)
+        config["gpu_ids"] = list(gpu_ids)
         model = type(run.config)
         return Task(
             name=run.name,
@@ -195,7 +196,7 @@ class PlanRunner:
             config_model=f"{model.__module__}:{model.__qualname__}",
             config=config,
             threads=self.threads,
-            device_ids=tuple(config["gpu_ids"]) if self.use_gpus else (),
+            gpu_ids=gpu_ids if self.use_gpus else (),
             num_ranks=run.num_ranks,
             command=shlex.join([Path(sys.executable).name, *sys.argv]),
         )

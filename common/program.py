@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from common import grouping, report
-from common.devices import gpus_are_usable
+from common.devices import gpus_are_usable, gpus_hidden, gpus_of
 from common.display import Display
 from common.errors import ConfigError, UserError
 from common.plan import Plan, Run
@@ -59,8 +59,10 @@ def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
     """
     selection = request.select(plan)
     waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
-    _preflight(plan, waiting)
-    use_gpus = gpus_are_usable(_gpu_ids(plan, waiting))
+    pool = plan.document.gpu_ids_pool
+    use_gpus = gpus_are_usable(pool or {gpu for run in waiting for gpu in run.config.gpu_ids})
+    with gpus_hidden():
+        _preflight(plan, [_as_made(run, pool if use_gpus else None) for run in waiting])
     for notice in dict.fromkeys(notice for run in plan.runs for notice in run.config.notices()):
         log.warning("%s", notice)
     if plan.document.vectorize:
@@ -86,7 +88,7 @@ def _run_locked(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, dr
     most_ranks = max(run.num_ranks for run in selection.to_make)
     threads = max(1, len(os.sched_getaffinity(0)) // (slots * most_ranks))
     executor: Executor
-    if plan.document.multiprocess or most_ranks > 1:
+    if plan.document.multiprocess or most_ranks > 1 or use_gpus:
         pool = plan.document.gpu_ids_pool if use_gpus else ()
         executor = LocalWorkers(slots, threads, pool, display.progress, most_ranks=most_ranks)
     else:
@@ -145,8 +147,10 @@ def _preflight(plan: Plan, runs: list[Run]) -> None:
         raise ConfigError(plan.source.name, problems)
 
 
-def _gpu_ids(plan: Plan, runs: list[Run]) -> set[int]:
-    return {*plan.document.gpu_ids_pool, *(gpu for run in runs for gpu in run.config.gpu_ids)}
+def _as_made(run: Run, pool: Sequence[int] | None) -> Run:
+    """The run with the GPUs that it will have in its configuration; ``pool`` is None for none."""
+    gpu_ids = () if pool is None else gpus_of(run, pool)
+    return replace(run, config=run.config.model_copy(update={"gpu_ids": gpu_ids}))
 
 
 @contextmanager

@@ -26,8 +26,8 @@ class RunConfig(Config):
     random_seed: Seed = None
     """Root seed of Python, NumPy and torch; None (or -1) draws one and records it."""
     gpu_ids: Annotated[GpuIds, NO_EFFECT] = ()
-    """GPU of the run, or as many as its plan's ``gpus_per_run``; empty for the CPU. A plan's
-    ``gpu_ids_pool`` fills it in."""
+    """GPU of the run, or as many as its plan's ``gpus_per_run``; empty for the CPU. Counted as
+    ``CUDA_VISIBLE_DEVICES`` shows them. A plan's ``gpu_ids_pool`` fills it in."""
     disable_console_log: Annotated[bool, NO_EFFECT] = False
     """Whether the console hears of the run only if it fails; its ``log.txt`` is always written."""
     save_logs: Annotated[bool, NO_EFFECT] = False
@@ -47,6 +47,19 @@ class RunConfig(Config):
     def vectorize_key(self) -> Hashable:
         """What runs have in common that are trained together, unless `why_alone` forbids it."""
         return None
+
+    def ways_to_save_memory(self) -> Iterator[str]:
+        """What to change in a run that does not fit into a GPU's memory, the best way first.
+
+        Phrases with key and value, such as ``"lower 'batch_size' (64)"``.
+        """
+        yield from ()
+
+    def problems(self) -> Iterator[Problem]:
+        """A GPU that cannot be seen twice."""
+        yield from super().problems()
+        if len(set(self.gpu_ids)) < len(self.gpu_ids):
+            yield Problem("names a GPU twice; drop the repetition", "gpu_ids", list(self.gpu_ids))
 
     def problems_of_ranks(self, num_ranks: int) -> Iterator[Problem]:
         """Why several processes cannot share this run."""

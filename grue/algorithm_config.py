@@ -24,7 +24,7 @@ from grue.generation_config import GenerationConfig
 from grue.model_config import ModelName, ModelOptions, ModelType, unnamed
 from grue.policy_config import AnyPolicy, MaskablePolicyArgs
 
-_TRAINER_BATCH = 8
+TRAINER_BATCH = 8
 """Examples in a batch of the Trainer where nothing is said."""
 
 
@@ -312,7 +312,7 @@ def of_generation(settings: GenerationConfig, model_type: ModelType, key: str) -
 def of_batches(training_args: Mapping[str, Any], num_ranks: int) -> Iterator[Problem]:
     """Batches of the Trainer that leave ranks without an example."""
     key = "per_device_train_batch_size"
-    size = training_args.get(key, _TRAINER_BATCH)
+    size = training_args.get(key, TRAINER_BATCH)
     if isinstance(size, int) and size < num_ranks:
         yield Problem(f"is the batch of all processes, and less than 'gpus_per_run' = {num_ranks}; "
                       "raise it", f"alg.training_args.{key}", size)  # fmt: skip

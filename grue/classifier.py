@@ -45,13 +45,16 @@ def check(runs: Sequence[Run]) -> list[Problem]:
     for run in runs:
         assert isinstance(run.config, ClassifierConfig)
         elsewhere = {key_path(reference.key) for reference in run.references}
-        found = _of_alg(run.config.alg, known="alg.model_name" not in elsewhere)
+        known, on_gpu = "alg.model_name" not in elsewhere, bool(run.config.gpu_ids)
+        found = _of_alg(run.config.alg, known=known, on_gpu=on_gpu)
         problems += [problem.at(run.where) for problem in found]
     return problems
 
 
-def _of_alg(alg: ClassifierAlg, *, known: bool) -> Iterator[Problem]:
+def _of_alg(alg: ClassifierAlg, *, known: bool, on_gpu: bool) -> Iterator[Problem]:
     """``known`` says whether the model is there already."""
+    from grue.algorithms.supervised import check_arguments
+
     folder = Path(alg.model_name)
     if known and folder.is_dir():
         if alg.init == "pretrained" and not has_weights(folder):
@@ -62,7 +65,7 @@ def _of_alg(alg: ClassifierAlg, *, known: bool) -> Iterator[Problem]:
         except UserError as error:
             yield Problem(str(error))
     try:
-        _training_arguments(alg, Path(), seed=0, device=torch.device("cpu"))
+        check_arguments(alg.training_args, on_gpu=on_gpu)
     except UserError as error:
         yield Problem(str(error))
 

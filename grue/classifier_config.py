@@ -10,6 +10,7 @@ from pydantic import Field
 from common.config import Config
 from common.errors import Problem
 from common.fit_config import PositiveInt
+from grue import memory_hints
 from grue.config import TrackedConfig
 from grue.model_config import ModelName, unnamed
 
@@ -56,6 +57,12 @@ class ClassifierConfig(TrackedConfig):
     """Name of the metadata that holds the label: numbers from 0, or names."""
     eval_batch_size: PositiveInt = 64
     """Texts that are classified together in evaluations."""
+
+    def ways_to_save_memory(self) -> Iterator[str]:
+        """Smaller batches of updates and evaluations, and narrower products."""
+        yield from memory_hints.of_batches(self.alg.training_args)
+        yield memory_hints.smaller("eval_batch_size", self.eval_batch_size)
+        yield from memory_hints.of_narrow_training(self.alg.training_args)
 
     def problems(self) -> Iterator[Problem]:
         """What is wrong with the algorithm's keys."""

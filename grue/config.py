@@ -16,6 +16,7 @@ from common.config import NO_EFFECT, Config, OptionalText, Published, Seed
 from common.errors import Problem, UserError
 from common.fit_config import NonNegativeFloat, PositiveInt
 from common.run_config import RunConfig
+from grue import memory_hints
 from grue.algorithm_config import (
     AnyAlg,
     CustomAlg,
@@ -240,6 +241,19 @@ class FinetuneConfig(TrackedConfig):
                 "the key the entropy is exact"
             )
 
+    def ways_to_save_memory(self) -> Iterator[str]:
+        """Fewer outputs at a time, smaller batches, then other ways to hold the model."""
+        if self.env is not None:
+            yield memory_hints.smaller("env.n_envs", self.env.n_envs)
+        size = self.train_evaluation.eval_batch_size
+        yield memory_hints.smaller("train_evaluation.eval_batch_size", size)
+        if isinstance(self.alg, SupervisedAlg):
+            yield from memory_hints.of_batches(self.alg.training_args)
+            yield from memory_hints.of_narrow_training(self.alg.training_args)
+            yield from memory_hints.of_adapters(self.alg.policy, "alg.policy")
+        else:
+            yield from memory_hints.of_reinforcement(self.alg)
+
     def problems_of_ranks(self, num_ranks: int) -> Iterator[Problem]:
         """Algorithms that ranks cannot share, and minibatches too small for all of them."""
         if isinstance(self.alg, SupervisedAlg):
@@ -346,6 +360,13 @@ class ExtractConfig(TextConfig):
             yield Problem("must be true: without sampling all outputs of an input are equal",
                           "alg.generation_kwargs.do_sample", False)  # fmt: skip
         yield from _of_metrics(self.evaluation.metrics, "evaluation.metrics")
+
+    def ways_to_save_memory(self) -> Iterator[str]:
+        """Fewer inputs or samples at a time, and narrower weights."""
+        evaluation = self.evaluation
+        yield memory_hints.smaller("evaluation.eval_batch_size", evaluation.eval_batch_size)
+        if self.alg.policy.dtype == "float32":
+            yield "set 'alg.policy.dtype' to 'bfloat16'"
 
     def notices(self) -> Iterator[str]:
         """Part of a file name without the file."""

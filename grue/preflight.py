@@ -73,7 +73,8 @@ def _questions(config: TextConfig, elsewhere: set[str]) -> Iterator[Question]:
         if not any(name.startswith(f"{key}.") for name in elsewhere):
             yield (key, _of_part(key, part)), lambda k=key, p=part: _part(k, p)
     if isinstance(config, FinetuneConfig):
-        yield fingerprint(config.alg.model_dump(mode="json")), lambda: _algorithm(config)
+        algorithm = fingerprint(config.alg.model_dump(mode="json"))
+        yield (algorithm, bool(config.gpu_ids)), lambda: _algorithm(config)
 
 
 def _of_part(kind: str, part: TaskConfig | MetricConfig | RewardConfig) -> Hashable:
@@ -187,15 +188,12 @@ def _part(key: str, config: MetricConfig | RewardConfig) -> Iterator[Problem]:
 
 
 def _algorithm(config: FinetuneConfig) -> Iterator[Problem]:
-    """Arguments that the Trainer does not know."""
+    """Arguments that the Trainer does not know, or not on the CPU."""
     if not isinstance(config.alg, SupervisedAlg):
         return
-    import torch
-
-    from grue.algorithms.supervised import training_arguments
+    from grue.algorithms.supervised import check_arguments
 
     try:
-        given = config.alg.training_args
-        training_arguments(given, Path(), seed=0, device=torch.device("cpu"))
+        check_arguments(config.alg.training_args, on_gpu=bool(config.gpu_ids))
     except UserError as error:
         yield Problem(str(error))

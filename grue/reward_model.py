@@ -64,7 +64,10 @@ def check(runs: Sequence[Run]) -> list[Problem]:
 
 def _of_run(config: RewardModelConfig, elsewhere: set[str]) -> Iterator[Problem]:
     """``elsewhere`` are the keys whose files earlier stages make."""
-    looks: list[Look] = [(lambda: _training_arguments(config, torch.device("cpu"), seed=0), None)]
+    from grue.algorithms.supervised import check_arguments
+
+    on_gpu = bool(config.gpu_ids)
+    looks: list[Look] = [(lambda: check_arguments(_given_arguments(config), on_gpu=on_gpu), None)]
     if "alg.model_name" not in elsewhere and config.alg.init == "pretrained":
         name = config.alg.model_name
         looks.append((lambda: check_weights(name, "alg.model_name", "alg.init"), None))
@@ -267,11 +270,13 @@ def _examples(config: RewardModelConfig, split: Split, *, seed: int) -> Examples
 
 
 def _training_arguments(
-    config: RewardModelConfig, device: torch.device, *, seed: int, folder: Path = Path()
+    config: RewardModelConfig, device: torch.device, *, seed: int, folder: Path
 ) -> TrainingArguments:
     from grue.algorithms.supervised import training_arguments
 
+    return training_arguments(_given_arguments(config), folder, seed=seed, device=device)
+
+
+def _given_arguments(config: RewardModelConfig) -> dict[str, Any]:
     precision = config.alg.mixed_precision
-    own = {} if precision == "no" else {precision: True}
-    given = config.alg.training_args | own
-    return training_arguments(given, Path(folder), seed=seed, device=device)
+    return config.alg.training_args | ({} if precision == "no" else {precision: True})

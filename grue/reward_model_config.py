@@ -10,6 +10,7 @@ from pydantic import Field
 from common.config import Config
 from common.errors import Problem
 from common.fit_config import NonNegativeFloat, PositiveFloat, PositiveInt
+from grue import memory_hints
 from grue.algorithm_config import of_batches, of_generation
 from grue.config import DatapoolConfig, TrackedConfig
 from grue.generation_config import GenerationConfig
@@ -166,6 +167,16 @@ class RewardModelConfig(TrackedConfig):
     """How rewards are normalised; None leaves them as they are."""
     eval_batch_size: PositiveInt = 64
     """Texts that are judged together in evaluations."""
+
+    def ways_to_save_memory(self) -> Iterator[str]:
+        """Smaller batches of updates and evaluations, then the way the model is held."""
+        yield from memory_hints.of_batches(self.alg.training_args)
+        yield memory_hints.smaller("eval_batch_size", self.eval_batch_size)
+        if self.normalize is not None:
+            yield memory_hints.smaller("normalize.batch_size", self.normalize.batch_size)
+        yield from memory_hints.of_adapters(self.alg, "alg")
+        if any(memory_hints.of_narrow_training(self.alg.training_args)):
+            yield from memory_hints.of_narrow_products(self.alg, "alg")
 
     def problems_of_ranks(self, num_ranks: int) -> Iterator[Problem]:
         """Batches too small for all ranks, and a loss that couples their parts."""

@@ -156,6 +156,14 @@ class ControlledConfig(FitConfig):
         """Why this run cannot be trained together with others; None where it can be."""
         return grouping.why_alone(self)
 
+    def ways_to_save_memory(self) -> Iterator[str]:
+        """Fewer inputs in a pass, narrower activations, no second graph for measurements."""
+        yield f"lower 'batch_size' ({self.batch_size})"
+        if self.precision != "bf16":
+            yield "set 'precision' to 'bf16'"
+        if self.diagnostics:
+            yield "set 'diagnostics' to false"
+
     def vectorize_key(self) -> str:
         """What runs have in common that are trained together."""
         return grouping.key(self)

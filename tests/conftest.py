@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -122,3 +122,31 @@ def without_seconds(folder: RunFolder) -> list[dict[str, Any]]:
         {key: value for key, value in row.items() if "seconds" not in key}
         for row in read_json_lines(folder.metrics)
     ]
+
+
+_OPENING = ("_lazy_init", "init", "current_device", "get_device_properties", "set_device")
+"""Functions of torch.cuda that make a CUDA context, or come before one."""
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The names of what has opened a GPU in spite of all; a test ends well with none."""
+    opened: list[str] = []
+
+    def opening(name: str) -> Any:
+        def refuse(*_: Any, **__: Any) -> NoReturn:
+            opened.append(name)
+            raise RuntimeError(f"torch.cuda.{name} opens a GPU in the runner")
+
+        return refuse
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("torch.cuda._is_compiled", lambda: True)
+    monkeypatch.setattr("torch.cuda._raw_device_count_nvml", lambda: 2)
+    uuids = ["GPU-aaaa-0", "GPU-bbbb-1"]
+    monkeypatch.setattr("torch.cuda._raw_device_uuid_nvml", lambda: uuids)
+    monkeypatch.setattr("torch._C._cuda_getDeviceCount", lambda: 2, raising=False)
+    for name in _OPENING:
+        monkeypatch.setattr(f"torch.cuda.{name}", opening(name))
+    yield opened
+    assert opened == []

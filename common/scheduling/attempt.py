@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from common import provenance, status
-from common.config import resolve
-from common.errors import Interrupted, UserError
+from common.errors import Interrupted
 from common.experiment import Context
 from common.registry import import_part
 from common.run_config import RunConfig
 from common.run_folder import RunFolder, write_json
+from common.scheduling.failure import failure_of
 from common.scheduling.ranks_of_task import meet, use_threads
 from common.scheduling.task import Task
 
@@ -31,8 +31,10 @@ class Attempt:
     config: RunConfig
     context: Context
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, *, num_together: int = 1) -> None:
+        """``num_together`` runs share the attempt."""
         self.task = task
+        self._num_together = num_together
         self.folder = RunFolder(Path(task.folder))
         self.is_over = False
         self._started = time.monotonic()
@@ -62,20 +64,18 @@ class Attempt:
         self,
         stop_requested: Callable[[], bool],
         progress: Callable[[int, int], None],
-        *,
-        num_together: int = 1,
     ) -> None:
         """Writes what is known of the run before it starts, and puts its context together."""
         task = self.task
-        config, problems = resolve(import_part(task.config_model), task.config)
-        assert isinstance(config, RunConfig), problems
+        config = task.run_config()
         seeds = {key: getattr(config, key) for key in config.seed_keys}
         record = provenance.record(self.folder, task.command, seeds, task.threads)
-        device = f"cuda:{','.join(map(str, config.gpu_ids))}" if task.device_ids else "cpu"
+        device = f"cuda:{','.join(map(str, config.gpu_ids))}" if task.gpu_ids else "cpu"
         device += f" ({task.num_ranks} processes)" if task.num_ranks > 1 else ""
         status.begin(
-            self.folder, task.fingerprint, device, record["threads"], num_together=num_together
-        )
+            self.folder, task.fingerprint, device, record["threads"],
+            num_together=self._num_together,
+        )  # fmt: skip
         write_json(self.folder.config, config.model_dump(mode="json"))
         seed, threads = record["seeds"]["random_seed"], record["threads"]
         if task.num_ranks > 1:
@@ -99,16 +99,10 @@ class Attempt:
             self._end(status.INTERRUPTED, reason=str(error))
         elif isinstance(error, KeyboardInterrupt):
             self._end(status.INTERRUPTED, reason="stopped at once")
-        elif isinstance(error, UserError):
-            log.error("%s", error)
-            self._end(status.FAILED, reason=str(error))
         else:
-            log.error("failed", exc_info=error)
-            self._end(
-                status.FAILED,
-                reason=f"{type(error).__name__}: {error}",
-                traceback=status.end_of_traceback(error),
-            )
+            found = failure_of(error, self.task, num_together=self._num_together)
+            log.error("%s", found.reason, exc_info=error if found.traceback else None)
+            self._end(status.FAILED, reason=found.reason, traceback=found.traceback)
 
     def _end(self, state: str, **values: Any) -> None:
         seconds = self.folder.read_status().get("seconds", 0.0) + time.monotonic() - self._started
@@ -133,11 +127,11 @@ def attempt(
     Raises:
         KeyboardInterrupt: a second Ctrl-C; the runs are marked as interrupted.
     """
-    attempts = [Attempt(task) for task in tasks]
+    attempts = [Attempt(task, num_together=len(tasks)) for task in tasks]
     try:
         for one in attempts:
             with one.on_its_own():
-                one.begin(stop_requested, progress, num_together=len(tasks))
+                one.begin(stop_requested, progress)
         _make([one for one in attempts if not one.is_over])
     except (Exception, KeyboardInterrupt) as error:
         # What is not the matter of one run ends all that are under way.

@@ -1,9 +1,10 @@
-"""Makes runs one after the other in this process."""
+"""Makes runs one after the other in this process, on the CPU."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from common.devices import gpus_hidden
 from common.scheduling.attempt import attempt
 from common.scheduling.executor import ProgressOf
 from common.scheduling.task import Task
@@ -24,11 +25,12 @@ class InProcess:
 
     def start(self, tasks: Sequence[Task]) -> None:
         """Makes the runs."""
-        attempt(
-            tasks,
-            stop_requested=self._stop_requested,
-            progress=lambda done, total: self._progress(tasks, done, total),
-        )
+        with gpus_hidden():
+            attempt(
+                tasks,
+                stop_requested=self._stop_requested,
+                progress=lambda done, total: self._progress(tasks, done, total),
+            )
         self._ended += tasks
 
     def wait(self) -> list[Task]:

@@ -64,6 +64,7 @@ class LocalWorkers:
 
     def wait(self) -> list[Task]:
         """The tasks that have ended, of themselves or with their workers."""
+        self._close_idle_gpus()
         ended: list[Task] = []
         for key, _ in self._selector.select(_LONGEST_WAIT):
             team, worker = key.data
@@ -72,6 +73,16 @@ class LocalWorkers:
         for team in [team for team in self._busy if team.has_failed]:
             ended += self._bury(team)
         return ended
+
+    def _close_idle_gpus(self) -> None:
+        """Ends idle workers with GPUs: no run was ready for them when their last one had ended.
+
+        An empty CUDA context alone holds hundreds of MB, of a GPU that others may share. A run that
+        is ready later waits some seconds for a new worker, which is the lesser evil.
+        """
+        for team in [team for team in self._idle if team.gpu_ids]:
+            self._idle.remove(team)
+            self._discard(team)
 
     def _hear(self, team: Team, worker: WorkerProcess) -> Sequence[Task]:
         """Takes up what a worker says; gives the tasks that have ended."""

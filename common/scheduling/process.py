@@ -11,20 +11,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from common.devices import VISIBLE, names_of
 from common.scheduling.task import Task, to_line
 
 _PROJECT = Path(__file__).resolve().parents[2]
 
 
 class WorkerProcess:
-    """A process of `common.scheduling.worker`, which sees one GPU alone, or all there are."""
+    """A process of `common.scheduling.worker`, which sees its own GPUs alone, or none."""
 
-    def __init__(self, gpu_id: int | None, threads: int) -> None:
+    def __init__(self, gpu_ids: Sequence[int], threads: int) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "common.scheduling.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=_environment(gpu_id, threads),
+            env=_environment(gpu_ids, threads),
             start_new_session=True,  # a terminal's Ctrl-C reaches the parent alone
         )
         assert self.process.stdin and self.process.stdout
@@ -77,17 +78,14 @@ class WorkerProcess:
         self.output.close()
 
 
-def _environment(gpu_id: int | None, threads: int) -> dict[str, str]:
-    """The worker's environment: its GPU, its threads, and threads that sleep while they wait."""
-    environment = {
+def _environment(gpu_ids: Sequence[int], threads: int) -> dict[str, str]:
+    """The worker's environment: its GPUs, its threads, and threads that sleep while they wait."""
+    return {
         "OMP_WAIT_POLICY": "passive",  # spinning threads stall every neighbour on a busy machine
         **os.environ,
+        VISIBLE: names_of(gpu_ids),
         "OMP_NUM_THREADS": str(threads),
         "PYTHONPATH": os.pathsep.join(
             [str(_PROJECT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
         ).rstrip(os.pathsep),
     }
-    if gpu_id is not None:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        environment["CUDA_VISIBLE_DEVICES"] = visible.split(",")[gpu_id] if visible else str(gpu_id)
-    return environment

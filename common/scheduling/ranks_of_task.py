@@ -7,10 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from common.config import resolve
 from common.experiment import Context
 from common.registry import import_part
-from common.run_config import RunConfig
 from common.run_folder import RunFolder
 from common.scheduling.task import Task
 
@@ -35,8 +33,7 @@ def take_part(task: Task, *, stop_requested: Callable[[], bool]) -> None:
     Raises:
         Exception: whatever ends the run.
     """
-    config, problems = resolve(import_part(task.config_model), task.config)
-    assert isinstance(config, RunConfig), problems
+    config = task.run_config()
     seed, threads = meet(task)
     use_threads(threads)
     context = Context(

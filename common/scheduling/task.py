@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from common.config import resolve
+from common.registry import import_part
+from common.run_config import RunConfig
+
 
 @dataclass(frozen=True)
 class Task:
@@ -26,8 +30,8 @@ class Task:
     """What its progress counts."""
     threads: int
     """Threads to compute with, unless an earlier attempt has used another number."""
-    device_ids: tuple[int, ...] = ()
-    """GPUs as torch counts them in the process of the run; empty for the CPU."""
+    gpu_ids: tuple[int, ...] = ()
+    """GPUs of the run, or of one of its processes, as the plan counts them; empty for the CPU."""
     command: str = ""
     num_ranks: int = 1
     """Processes that share the run."""
@@ -35,6 +39,21 @@ class Task:
     """Which of them is meant, counted from 0."""
     meeting_point: str = ""
     """A file by which they find each other."""
+
+    @property
+    def device_ids(self) -> tuple[int, ...]:
+        """The GPUs as torch counts them in a process that sees them alone."""
+        return tuple(range(len(self.gpu_ids)))
+
+    def gpu_id(self, device_id: int) -> int:
+        """What the plan calls a GPU that torch counts as ``device_id`` in such a process."""
+        return self.gpu_ids[device_id] if device_id < len(self.gpu_ids) else device_id
+
+    def run_config(self) -> RunConfig:
+        """The run's keys."""
+        config, problems = resolve(import_part(self.config_model), self.config)
+        assert isinstance(config, RunConfig), problems
+        return config
 
 
 def names(tasks: Sequence[Task]) -> str:
@@ -50,6 +69,4 @@ def to_line(tasks: Sequence[Task]) -> str:
 
 def from_line(line: str) -> list[Task]:
     """What `to_line` wrote."""
-    return [
-        Task(**{**values, "device_ids": tuple(values["device_ids"])}) for values in json.loads(line)
-    ]
+    return [Task(**{**values, "gpu_ids": tuple(values["gpu_ids"])}) for values in json.loads(line)]

@@ -26,26 +26,25 @@ class Team:
     def __init__(self, task: Task, gpus_of_slot: Sequence[int], threads: int) -> None:
         """For the task and those like it.
 
-        Each rank sees one GPU, of the slot's, or of those that a run with several ranks names.
+        Its GPUs are those of the slot or, where a slot has none, those that the task names.
         """
-        num_ranks = task.num_ranks
         self.gpus_of_slot = gpus_of_slot
-        self.gpu_ids = gpus_of_slot or _gpus_of_ranks(task)
+        self._gpus_of_workers = _gpus_of_workers(task, gpus_of_slot)
         self.tasks: Sequence[Task] = ()
         self.is_closed = False
-        self.workers = [
-            WorkerProcess(self.gpu_ids[rank] if self.gpu_ids else None, threads)
-            for rank in range(num_ranks)
-        ]
+        self.workers = [WorkerProcess(gpu_ids, threads) for gpu_ids in self._gpus_of_workers]
         self._num_started = 0
         self._failure: tuple[float, str, dict[str, Any]] | None = None
-        self._meeting = tempfile.TemporaryDirectory(prefix="ranks-") if num_ranks > 1 else None
+        self._meeting = tempfile.TemporaryDirectory(prefix="ranks-") if task.num_ranks > 1 else None
+
+    @property
+    def gpu_ids(self) -> list[int]:
+        """The GPUs of all its processes, as the plan counts them."""
+        return [gpu for gpu_ids in self._gpus_of_workers for gpu in gpu_ids]
 
     def fits(self, task: Task) -> bool:
-        """Whether its processes are what the task needs."""
-        if len(self.workers) != task.num_ranks:
-            return False
-        return bool(self.gpus_of_slot) or self.gpu_ids == _gpus_of_ranks(task)
+        """Whether there are as many processes as the task needs, which see its GPUs alone."""
+        return self._gpus_of_workers == _gpus_of_workers(task, self.gpus_of_slot)
 
     @property
     def first(self) -> WorkerProcess:
@@ -60,12 +59,12 @@ class Team:
             worker.give([self._part(task, rank) for task in tasks])
 
     def _part(self, task: Task, rank: int) -> Task:
-        """The task for one rank, which, if it has a GPU, sees this one alone."""
+        """The task for one rank, with the GPUs that it sees; its keys name those of all."""
         if self._meeting is not None:
             task = replace(task, rank=rank, meeting_point=self._meeting_point())
         if self.gpu_ids:
-            ids = list(self.gpu_ids[: len(self.workers)])
-            task = replace(task, config={**task.config, "gpu_ids": ids}, device_ids=(0,))
+            config = {**task.config, "gpu_ids": self.gpu_ids}
+            task = replace(task, config=config, gpu_ids=self._gpus_of_workers[rank])
         return task
 
     def _meeting_point(self) -> str:
@@ -131,9 +130,15 @@ class Team:
             self._meeting.cleanup()
 
 
-def _gpus_of_ranks(task: Task) -> Sequence[int]:
-    """Those that a run with several ranks names itself."""
-    return task.device_ids if task.num_ranks > 1 else ()
+def _gpus_of_workers(task: Task, gpus_of_slot: Sequence[int]) -> list[tuple[int, ...]]:
+    """The GPUs that each process of a task sees.
+
+    Of a slot's, each has one; of those that a task names, the only process has all.
+    """
+    found = tuple(gpus_of_slot) or task.gpu_ids
+    if task.num_ranks == 1 and not gpus_of_slot:
+        return [found]
+    return [found[rank : rank + 1] for rank in range(task.num_ranks)]
 
 
 def gpus_of_slots(slots: int, gpu_ids: Sequence[int], most_ranks: int) -> list[Sequence[int]]:

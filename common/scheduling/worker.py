@@ -20,13 +20,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common.errors import Interrupted, UserError
+from common.devices import free_memory
+from common.errors import Interrupted
 from common.run_folder import RunFolder
 from common.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
 from common.scheduling.attempt import attempt
+from common.scheduling.failure import failure_of
 from common.scheduling.ranks_of_task import take_part
 from common.scheduling.task import Task, from_line
-from common.status import end_of_traceback
 from common.stopping import StopFlag
 
 STOP = "stop"
@@ -90,15 +91,10 @@ def _take_part(task: Task, parent: _Parent) -> None:
         take_part(task, stop_requested=parent.stop)
     except Interrupted:
         pass  # the first rank says so
-    except UserError as error:
-        parent.say(_failure(task, str(error)))
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        parent.say(_failure(task, reason, end_of_traceback(error)))
-
-
-def _failure(task: Task, reason: str, traceback: str | None = None) -> dict[str, Any]:
-    return {"failed": reason, "traceback": traceback, "meeting_point": task.meeting_point}
+        found = failure_of(error, task)
+        parent.say({"failed": found.reason, "traceback": found.traceback,
+                    "meeting_point": task.meeting_point})  # fmt: skip
 
 
 def main() -> None:
@@ -112,11 +108,14 @@ def main() -> None:
     while not parent.stop():
         tasks = parent.tasks.get()
         _print_to(RunFolder(Path(tasks[0].folder)).log)
-        if tasks[0].rank > 0:
+        is_first = tasks[0].rank == 0
+        if is_first:
+            attempt(tasks, stop_requested=parent.stop, progress=parent.progress)
+        else:
             _take_part(tasks[0], parent)
-            continue
-        attempt(tasks, stop_requested=parent.stop, progress=parent.progress)
-        parent.say({"ended": [task.name for task in tasks]})
+        free_memory()  # before the end is heard of: the next run may be another process's
+        if is_first:
+            parent.say({"ended": [task.name for task in tasks]})
 
 
 if __name__ == "__main__":

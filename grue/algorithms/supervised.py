@@ -41,6 +41,8 @@ _RENAMED = {"evaluation_strategy": "eval_strategy", "warmup_ratio": "warmup_step
 _RUNS_OWN = ("output_dir", "seed", "data_seed", "report_to", "logging_dir", "overwrite_output_dir",
              "eval_strategy", "use_cpu", "disable_tqdm", "run_name")  # fmt: skip
 """Arguments that the run itself decides on."""
+_ASK_THE_DEVICE = ("tf32", "torch_compile", "torch_compile_backend", "torch_compile_mode")
+"""Arguments at which the library looks at the GPU in use, and by that opens it."""
 
 
 def training_arguments(
@@ -48,14 +50,21 @@ def training_arguments(
 ) -> TrainingArguments:
     """The Trainer's arguments: the published ones, old names read as the new ones.
 
+    The Trainer computes on ``device`` alone, whatever other GPUs the process sees.
+
     Raises:
         UserError: the Trainer knows no such argument, or no such value.
     """
     arguments = {_RENAMED.get(name, name): value for name, value in given.items()}
     kept = {name: value for name, value in arguments.items() if name not in _RUNS_OWN}
     on_cpu = device.type == "cpu"
+    if on_cpu and kept.get("tf32"):
+        raise UserError(
+            "'alg.training_args.tf32' = true: the CPU has no TensorFloat-32; give the run a GPU "
+            "('gpu_ids', --gpu_ids), or drop it"
+        )
     try:
-        return TrainingArguments(
+        found = TrainingArguments(
             output_dir=str(output_dir),
             seed=seed,
             report_to="none",
@@ -75,6 +84,20 @@ def training_arguments(
     except (TypeError, ValueError) as error:
         reason = str(error).removeprefix("TrainingArguments.__init__() ").partition("\n")[0]
         raise UserError(f"'alg.training_args': {reason}") from error
+    # A second GPU, which a judge may have, would double the batch (DataParallel).
+    found._n_gpu = min(found.n_gpu, 1)
+    return found
+
+
+def check_arguments(given: Mapping[str, Any], *, on_gpu: bool) -> None:
+    """Looks for what is wrong with the Trainer's arguments, in a process that opens no GPU.
+
+    Raises:
+        UserError: the Trainer knows no such argument, or no such value.
+    """
+    asked = _ASK_THE_DEVICE if on_gpu else ()
+    seen = {name: value for name, value in given.items() if name not in asked}
+    training_arguments(seen, Path(), seed=0, device=torch.device("cpu"))
 
 
 def left_out(given: Mapping[str, Any]) -> list[str]:

@@ -99,7 +99,10 @@ def judge_device(options: JudgeArgs) -> torch.device:
             return torch.zeros((), device=options.device).device
         except (RuntimeError, AssertionError) as error:
             reason = str(error).partition("\n")[0]
-            raise UserError(f"'device' = '{options.device}': cannot be used ({reason})") from error
+            raise UserError(
+                f"'device' = '{options.device}': cannot be used ({reason}); a run sees the GPUs of "
+                "its 'gpu_ids' alone, counted from 0"
+            ) from error
     if not torch.cuda.is_initialized():
         return torch.device("cpu")
     return torch.device("cuda", max(range(torch.cuda.device_count()), key=_tensors_on))

@@ -17,4 +17,5 @@ class JudgeArgs(Config):
     dtype: Dtype = "float32"
     """Type of its weights."""
     device: Annotated[OptionalText, NO_EFFECT] = None
-    """Device such as ``"cpu"`` or ``"cuda:1"``; None for the run's."""
+    """Device such as ``"cpu"`` or ``"cuda:1"``, the second of the run's ``gpu_ids``; None for where
+    the run computes."""

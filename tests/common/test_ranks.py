@@ -62,14 +62,14 @@ def test_every_rank_sees_one_gpu(
     monkeypatch: pytest.MonkeyPatch, named: tuple[int, ...], of_slot: tuple[int, ...],
     seen: list[int] | None,
 ) -> None:  # fmt: skip
-    given: list[tuple[int | None, Task]] = []
+    given: list[tuple[tuple[int, ...], Task]] = []
 
     class Worker:
-        def __init__(self, gpu_id: int | None, threads: int) -> None:
-            self.gpu_id = gpu_id
+        def __init__(self, gpu_ids: tuple[int, ...], threads: int) -> None:
+            self.gpu_ids = gpu_ids
 
         def give(self, tasks: list[Task]) -> None:
-            given.append((self.gpu_id, tasks[0]))
+            given.append((self.gpu_ids, tasks[0]))
 
         def close(self) -> None:
             pass
@@ -79,9 +79,9 @@ def test_every_rank_sees_one_gpu(
                 num_ranks=2)  # fmt: skip
     team = Team(task, of_slot, 1)
     team.start([task])
-    assert [gpu for gpu, _ in given] == (seen or [None, None])
-    for rank, (_, part) in enumerate(given):
-        assert part.rank == rank
+    assert [gpus for gpus, _ in given] == ([(gpu,) for gpu in seen] if seen else [(), ()])
+    for rank, (gpus, part) in enumerate(given):
+        assert (part.rank, part.gpu_ids) == (rank, gpus)
         assert part.config["gpu_ids"] == (seen or [])
         assert part.device_ids == ((0,) if seen else ())
     assert team.fits(task)

@@ -1,0 +1,34 @@
+"""Why a run has failed, as its folder and the console tell it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common.errors import UserError
+from common.scheduling.out_of_memory import is_out_of_memory, memory_message
+from common.scheduling.task import Task
+from common.status import end_of_traceback
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What ended a run."""
+
+    reason: str
+    """For people."""
+    traceback: str | None
+    """Its last lines; None where the reason says all that the user needs."""
+
+
+def failure_of(error: Exception, task: Task, *, num_together: int = 1) -> Failure:
+    """What ``error`` means for the run, or a rank of it, that it has ended.
+
+    ``num_together`` runs were made together.
+    """
+    if isinstance(error, UserError):
+        return Failure(str(error), None)
+    if is_out_of_memory(error):
+        reason = memory_message(error, task, num_together=num_together)
+    else:
+        reason = f"{type(error).__name__}: {error}"
+    return Failure(reason, end_of_traceback(error))

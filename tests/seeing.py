@@ -1,0 +1,108 @@
+"""Runs that compute nothing and write down which GPUs they were given, for tests of scheduling."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import time
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+import torch
+
+from common.devices import VISIBLE
+from common.experiment import Context, Experiment
+from common.run_config import RunConfig
+
+FULL = (
+    "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 79.11 GiB of "
+    "which 5.06 MiB is free. Process 4711 has 10.50 GiB memory in use. Including non-PyTorch "
+    "memory, this process has 68.60 GiB memory in use. Of the allocated memory 67.00 GiB is "
+    "allocated by PyTorch, and 512.00 MiB is reserved by PyTorch but unallocated. If reserved but "
+    "unallocated memory is large try setting PYTORCH_ALLOC_CONF=expandable_segments:True to avoid "
+    "fragmentation.  See documentation for Memory Management  "
+    "(https://pytorch.org/docs/stable/notes/cuda.html#environment-variables)"
+)
+"""As torch 2.11 says it."""
+
+
+class SeeingConfig(RunConfig):
+    """What the run does."""
+
+    size: int = 8
+    """Makes runs different, and is what they could lower."""
+    fails: Literal["no", "assert", "memory"] = "no"
+    """How the run ends."""
+    opens_gpu: bool = False
+    """Whether torch says from now on that the process uses a GPU, and notes that it is freed."""
+    pause: float = 0.0
+    """Seconds that it takes."""
+    waits_for: str = ""
+    """A run whose process is to be gone before this one ends, if not before ten seconds."""
+
+    def ways_to_save_memory(self) -> Iterator[str]:
+        yield f"lower 'size' ({self.size})"
+
+
+class Model:
+    """What a run holds."""
+
+
+_MODELS: weakref.WeakSet[Model] = weakref.WeakSet()
+
+
+def run(config: SeeingConfig, context: Context) -> float | None:
+    gc.collect()
+    seen: dict[str, Any] = {
+        "pid": os.getpid(),
+        "visible": os.environ.get(VISIBLE),
+        "devices": list(context.gpu_ids),
+        "gpu_ids": list(config.gpu_ids),
+        "left_over": len(_MODELS),
+    }
+    model = Model()
+    _MODELS.add(model)
+    path = context.folder.path / "seen.json"
+    path.write_text(json.dumps(seen))
+    if config.opens_gpu:
+        torch.cuda.is_initialized = lambda: True
+        torch.cuda.empty_cache = (context.folder.path / "emptied").touch
+    time.sleep(config.pause)
+    if config.waits_for:
+        seen["was_gone"] = _is_gone(path.parent.parent, config.waits_for)
+        path.write_text(json.dumps(seen))
+    if config.fails != "no":
+        raise _error(config.fails)
+    return None
+
+
+def _error(kind: str) -> Exception:
+    if kind == "memory":
+        return torch.OutOfMemoryError(FULL)
+    return RuntimeError("CUDA error: device-side assert triggered")
+
+
+def _is_gone(folder: Path, name: str) -> bool:
+    """Whether the process of the other run ends within ten seconds."""
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        found = list(folder.glob(f"{name}-*/seen.json"))
+        if found and found[0].read_text():
+            pid = json.loads(found[0].read_text())["pid"]
+            if not psutil.pid_exists(pid):
+                return True
+        time.sleep(0.05)
+    return False
+
+
+def preflight(runs: object) -> list[object]:
+    return []
+
+
+EXPERIMENT = Experiment(
+    config=SeeingConfig, run="tests.seeing:run", preflight="tests.seeing:preflight"
+)
