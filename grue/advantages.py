@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_EPSILON = 1e-8
-"""Added to standard deviations, as in the published code."""
+from grue.equality import centred, scale_of
 
 
 def generalized_advantages(
@@ -54,14 +53,16 @@ def generalized_advantages(
 def leave_one_out(scores: Tensor) -> Tensor:
     """[B, K] each score less the mean of its input's other scores (RLOO, Kool et al. 2019).
 
+    Equal scores of an input give zeros.
+
     Raises:
         ValueError: there is one score per input.
     """
     num_samples = scores.shape[1]
     if num_samples < 2:
         raise ValueError("a leave-one-out baseline needs two samples per input")
-    others = (scores.sum(1, keepdim=True) - scores) / (num_samples - 1)
-    return scores - others
+    # What a score is above the mean of the others is its deviation from that of all, a little more.
+    return centred(scores) * num_samples / (num_samples - 1)
 
 
 def cumulative_means(
@@ -101,16 +102,15 @@ def shrunk_by_std(advantages: Tensor, stds: Tensor) -> Tensor:
 def group_standardized(scores: Tensor) -> Tensor:
     """[B, K] scores less their input's mean, over its standard deviation (GRPO, Shao et al. 2024).
 
-    Equal scores of an input give zeros, whatever rounding leaves of their deviation.
+    Equal scores of an input give zeros. The published epsilon beside the deviation is left out: it
+    would shrink the advantages of tiny rewards.
 
     Raises:
         ValueError: there is one score per input.
     """
     if scores.shape[1] < 2:
         raise ValueError("a group-standardised baseline needs two samples per input")
-    centred = scores - scores.mean(1, keepdim=True)
-    equal = scores.amax(1, keepdim=True) == scores.amin(1, keepdim=True)
-    return torch.where(equal, 0.0, centred / (scores.std(1, keepdim=True) + _EPSILON))
+    return centred(scores) / scale_of(scores)
 
 
 def value_after(values: Tensor, mask: Tensor, used: Tensor) -> Tensor:
@@ -128,12 +128,16 @@ class Credit:
     advantages: Tensor
     penalty_advantages: Tensor
     """The part of the advantages that penalties alone make."""
+    task_advantages: Tensor
+    """What the task's rewards alone make, each output's less the mean of all; without the critic,
+    whose errors are neither the task's nor the penalties'."""
     returns: Tensor
     """What the critic should have said."""
 
 
 def credited(
     rewards: Tensor,
+    task: Tensor,
     penalty: Tensor,
     own_penalty: Tensor,
     values: Tensor,
@@ -147,6 +151,7 @@ def credited(
 
     Args:
         rewards: [N, T] with the penalty.
+        task: [N, T] the task's, as they stand in the rewards.
         penalty: [N, T] as it stands in the rewards.
         own_penalty: [N, T] what stands for a token's own penalty in its advantage.
         values: [N, T] the critic's.
@@ -158,8 +163,20 @@ def credited(
     options = {"gamma": gamma, "gae_lambda": gae_lambda}
     bootstrap = value_after(values, mask, used)
     advantages = generalized_advantages(rewards, values, used, bootstrap, **options)
-    of_penalties = generalized_advantages(
-        penalty, torch.zeros_like(values), used, torch.zeros_like(bootstrap), **options
+    of_penalties, of_task = (
+        generalized_advantages(
+            part, torch.zeros_like(values), used, torch.zeros_like(bootstrap), **options
+        )
+        for part in (penalty, less_mean_output(task, mask))
     )
     instead = (own_penalty - penalty) * used
-    return Credit(advantages + instead, of_penalties + instead, advantages + values)
+    return Credit(advantages + instead, of_penalties + instead, of_task, advantages + values)
+
+
+def less_mean_output(task: Tensor, mask: Tensor) -> Tensor:
+    """[N, T] rewards, less at each output's last token the mean over outputs of their sums."""
+    scores = task.sum(1)
+    last = (mask.sum(1, keepdim=True) - 1).clamp(min=0)
+    others = task.scatter(1, last, 0.0).sum(1)
+    # What is left at the last token brings each output's sum to its deviation from the mean.
+    return task.scatter(1, last, (centred(scores) - others)[:, None])

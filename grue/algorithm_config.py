@@ -89,7 +89,9 @@ class KlDivConfig(Config):
     adaptive_kl: AdaptiveKlConfig | None = None
     """Adapts the coefficient to the KL of whole outputs instead; None for ``target_kl``."""
     norm_reward: bool = False
-    """Whether the total rewards of a rollout are standardised."""
+    """Whether the task's rewards of a rollout's tokens are brought to mean 0 and standard deviation
+    1 before the penalty is added; equal ones become 0. The published code standardises their sum,
+    so that where rewards do not deviate the penalty is blown up."""
 
     def problems(self) -> Iterator[Problem]:
         """Two targets."""
@@ -250,6 +252,10 @@ class ReinforceAlg(ReinforcementAlg):
         """Also those of the settings."""
         yield from super().problems()
         yield from (problem.below("args") for problem in self.args.problems())
+        if self.kl_div.norm_reward:
+            yield Problem("'reinforce' credits whole outputs: rewards that are centred token by "
+                          "token would grow with an output's length; drop it, or take the baseline "
+                          "'group_standardized'", "kl_div.norm_reward", True)  # fmt: skip
         if self.kl_div.analytic_kl_reward:
             yield Problem("'reinforce' credits whole outputs, so that a token's exact KL would "
                           "push nothing; give placement = 'loss' instead",

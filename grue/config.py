@@ -321,8 +321,9 @@ class Evaluation(Config):
     """What is measured of each sample; the first is the reward of figures."""
     ddof: Annotated[int, Field(ge=0, le=1)] = 1
     """1 divides squared deviations by K - 1 and 0 by K in each input's reward std."""
-    zero_tol: NonNegativeFloat = 0.0
-    """An input's std is zero where its largest and smallest reward differ by at most this."""
+    zero_tol: NonNegativeFloat | None = None
+    """An input's std counts as zero where its largest and smallest reward differ by at most this;
+    None for a millionth of the input's largest absolute reward, which is more than rounding."""
     low_std: NonNegativeFloat = 0.01
     """Reward std below which an input counts as low, in units of the reward."""
     group_sizes: GroupSizes = (2, 4, 8)

@@ -208,7 +208,7 @@ class RewardModelRun:
             return {}
         rewards = self._reward_model().moments_of_logits(logits)[0].reshape(-1, num_responses)
         found = reward_stats.summary(
-            rewards, ddof=1, zero_tol=0.0, low_std=_LOW_STD, group_sizes=()
+            rewards, ddof=1, zero_tol=None, low_std=_LOW_STD, group_sizes=()
         )
         names = ("reward_std/per_input_mean", "reward_std/between_inputs")
         return {name: found[name] for name in names if found[name] is not None}

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from grue.tolerance import TOLERANCE
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -24,7 +26,7 @@ def tables(
     rewards: Mapping[str, ArrayLike],
     *,
     ddof: int,
-    zero_tol: float,
+    zero_tol: float | None,
     low_std: float,
     group_sizes: Sequence[int],
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -56,7 +58,7 @@ def tables(
     return pd.concat(parts, ignore_index=True), {**stated, "metrics": summaries}
 
 
-def per_input(rewards: Floats, *, ddof: int, zero_tol: float) -> dict[str, NDArray[Any]]:
+def per_input(rewards: Floats, *, ddof: int, zero_tol: float | None) -> dict[str, NDArray[Any]]:
     """[N] by name: n (samples), mean, std, min, max, num_distinct, zero_std."""
     ordered = np.sort(rewards, axis=1)
     return {
@@ -71,7 +73,12 @@ def per_input(rewards: Floats, *, ddof: int, zero_tol: float) -> dict[str, NDArr
 
 
 def summary(
-    rewards: Floats, *, ddof: int, zero_tol: float, low_std: float, group_sizes: Sequence[int]
+    rewards: Floats,
+    *,
+    ddof: int,
+    zero_tol: float | None,
+    low_std: float,
+    group_sizes: Sequence[int],
 ) -> dict[str, Any]:
     """Statistics over all inputs, by name; None where a std is undefined.
 
@@ -111,26 +118,27 @@ def summary(
 def reward_std(rewards: Floats, ddof: int) -> Floats:
     """[N] std of each row of [N, K]; NaN where K is 1.
 
-    Equal rewards have exactly 0: deviations are taken from the smallest one before the mean is,
-    which in floating point need not be equal to the numbers it is the mean of.
+    Rewards that are equal but for rounding have exactly 0, and others lose no digits: deviations
+    are taken from the smallest one before the mean is, which in floating point need not be equal to
+    the numbers it is the mean of.
     """
     if rewards.shape[1] < 2:
         return np.full(len(rewards), np.nan)
     std: Floats = (rewards - rewards.min(1, keepdims=True)).std(1, ddof=ddof)
-    return std
+    return np.where(zero_std(rewards, None), 0.0, std)
 
 
-def zero_std(rewards: Floats, tol: float) -> NDArray[np.bool_]:
+def zero_std(rewards: Floats, tol: float | None) -> NDArray[np.bool_]:
     """[N] whether the largest and the smallest reward of an input differ by at most ``tol``.
 
-    The test does not look at the std, which rounding moves. With one sample nothing is known of the
-    deviation, and the answer is no.
+    None stands for `TOLERANCE` of the input's largest |reward|. The test does not look at the std,
+    which rounding moves. With one sample nothing is known of the deviation, and the answer is no.
     """
-    found: NDArray[np.bool_] = np.ptp(rewards, axis=1) <= tol
+    found: NDArray[np.bool_] = np.ptp(rewards, axis=1) <= _tolerances(rewards, tol)[:, 0]
     return found & (rewards.shape[1] > 1)
 
 
-def prob_zero_std(rewards: Floats, group_size: int, tol: float) -> Floats:
+def prob_zero_std(rewards: Floats, group_size: int, tol: float | None) -> Floats:
     """[N] unbiased estimate of the probability that a group of new samples passes `zero_std`.
 
     The share of the groups of G among the K samples that do: sum(comb(c, G)) / comb(K, G) with
@@ -144,9 +152,10 @@ def prob_zero_std(rewards: Floats, group_size: int, tol: float) -> Floats:
     """
     num_samples = rewards.shape[1]
     ordered = np.sort(rewards, axis=1)
+    tolerances = _tolerances(rewards, tol)
     others = np.zeros(rewards.shape, dtype=np.int64)  # m; of equal rewards, the later are larger
     for distance in range(1, num_samples):
-        near = ordered[:, distance:] - ordered[:, :-distance] <= tol
+        near = ordered[:, distance:] - ordered[:, :-distance] <= tolerances
         if not near.any():
             break
         others[:, :-distance] += near
@@ -154,6 +163,14 @@ def prob_zero_std(rewards: Floats, group_size: int, tol: float) -> Floats:
     share = [math.comb(m, group_size - 1) / all_groups for m in range(num_samples)]
     found: Floats = np.array(share)[others].sum(1)
     return found
+
+
+def _tolerances(rewards: Floats, tol: float | None) -> Floats:
+    """[N, 1] how far rewards of each input may be apart that count as equal."""
+    if tol is not None:
+        return np.full((len(rewards), 1), tol)
+    largest: Floats = np.abs(rewards).max(1, keepdims=True)
+    return TOLERANCE * largest
 
 
 def _mean(rewards: Floats) -> Floats:

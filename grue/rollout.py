@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from common import ranks
 from common.devices import sent
-from grue.places import chosen, first_tokens, places, taken
+from grue.equality import centred, scale_of
+from grue.places import chosen, first_tokens, places, put_back, taken
 from grue.policies.policy import Tokens
 from grue.policies.sequences import Sequences
 
-_EPSILON = 1e-8
-"""Added to standard deviations, as in the published code."""
+_ADVANTAGES = ("advantages", "penalty_advantages", "task_advantages")
+"""What is known of each token's credit: the whole, and the parts that are told apart."""
 
 Unit = Literal["outputs", "tokens"]
 """What minibatches are drawn of: whole outputs, or single tokens of any output."""
@@ -59,6 +60,8 @@ class Rollout:
     """[N, T]"""
     penalty_advantages: Tensor
     """[N, T] the part of the advantages that the penalty alone makes."""
+    task_advantages: Tensor
+    """[N, T] what the task's rewards alone make, see `grue.advantages.Credit`."""
     returns: Tensor
     """[N, T] what the critic should have said."""
     allowed: Tensor | None = None
@@ -119,6 +122,7 @@ class Rollout:
             returns=taken(self.returns, outside),
             advantages=taken(self.advantages, outside),
             penalty_advantages=taken(self.penalty_advantages, outside),
+            task_advantages=taken(self.task_advantages, outside),
             allowed=None if self.allowed is None else taken(self.allowed, outside),
         )
 
@@ -156,8 +160,13 @@ class Rollout:
         return replace(self, num_used=self.num_used * is_left)
 
     def with_advantages(self, advantages: Tensor, penalty_advantages: Tensor) -> Rollout:
-        """The same with other advantages [N, T]."""
-        return replace(self, advantages=advantages, penalty_advantages=penalty_advantages)
+        """The same with other advantages [N, T], of which penalties make a part."""
+        return replace(
+            self,
+            advantages=advantages,
+            penalty_advantages=penalty_advantages,
+            task_advantages=advantages - penalty_advantages,
+        )
 
     def of_whole_sequences(self) -> Rollout:
         """The same as if all but the first token of each padded row were output.
@@ -168,7 +177,7 @@ class Rollout:
         sequences = self.sequences.all_output()
         before = self.sequences.prompts.ids.shape[1] - 1
         names = ("log_probs", "ref_log_probs", "kl", "values", "task_rewards", "rewards",
-                 "advantages", "penalty_advantages", "returns")  # fmt: skip
+                 "advantages", "penalty_advantages", "task_advantages", "returns")  # fmt: skip
         known: dict[str, Any] = {
             name: nn.functional.pad(getattr(self, name), (before, 0)) for name in names
         }
@@ -184,12 +193,14 @@ class Rollout:
         )
 
     def standardized(self) -> tuple[Rollout, Tensor]:
-        """The same with advantages of mean 0 and std 1; and what they were divided by."""
-        used = self.counted(self.advantages)
-        scale = _scale(used)
-        return self.with_advantages(
-            (self.advantages - used.mean()) / scale, self.penalty_advantages / scale
-        ), scale
+        """The same with advantages of mean 0 and std 1, and [] what they were divided by.
+
+        Equal advantages become 0, and are divided by 1.
+        """
+        parts = [self.counted(getattr(self, name)) for name in _ADVANTAGES]
+        found, scale = _standardized(parts)
+        back = [put_back(part, self._select) for part in found]
+        return replace(self, **dict(zip(_ADVANTAGES, back, strict=True))), scale
 
 
 @dataclass(frozen=True)
@@ -218,6 +229,8 @@ class Minibatch:
     """[M]"""
     penalty_advantages: Tensor
     """[M]"""
+    task_advantages: Tensor
+    """[M]"""
     allowed: Tensor | None
     """[M, ceil(V / 8)] the tokens that could come, packed; None without a mask."""
     weight: float = 1.0
@@ -245,8 +258,8 @@ class Minibatch:
             rows = slice(0, 1)
         before, own = int(self.select[: rows.start].sum()), int(self.select[rows].sum())
         mine = slice(before, before + own)
-        names = ("tokens", "log_probs", "ref_log_probs", "values", "returns", "advantages",
-                 "penalty_advantages")  # fmt: skip
+        names = ("tokens", "log_probs", "ref_log_probs", "values", "returns",
+                 *_ADVANTAGES)  # fmt: skip
         return replace(
             self,
             **{name: getattr(self, name)[mine] for name in names},
@@ -259,17 +272,15 @@ class Minibatch:
         )
 
     def standardized(self) -> tuple[Minibatch, Tensor]:
-        """The same with advantages of mean 0 and std 1; and what they were divided by."""
-        scale = _scale(self.advantages)
-        return replace(
-            self,
-            advantages=(self.advantages - self.advantages.mean()) / scale,
-            penalty_advantages=self.penalty_advantages / scale,
-        ), scale
+        """The same with advantages of mean 0 and std 1, and [] what they were divided by.
+
+        Equal advantages become 0, and are divided by 1.
+        """
+        found, scale = _standardized([getattr(self, name) for name in _ADVANTAGES])
+        return replace(self, **dict(zip(_ADVANTAGES, found, strict=True))), scale
 
 
-def _scale(advantages: Tensor) -> Tensor:
-    """The unbiased standard deviation, a little more than nothing; 1 for one token alone."""
-    if len(advantages) < 2:
-        return torch.ones((), device=advantages.device)
-    return advantages.std() + _EPSILON
+def _standardized(parts: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+    """[M] each the advantages and their parts, centred, over the std of the first; and [] that."""
+    scale = scale_of(parts[0]) if len(parts[0]) > 1 else torch.ones_like(parts[0][:1])
+    return [centred(part) / scale for part in parts], scale.squeeze()

@@ -83,7 +83,7 @@ def _reward_stds(scores: Sequence[float], samples_per_input: int) -> dict[str, f
     if samples_per_input < 2:
         return {}
     rewards = np.array(scores).reshape(-1, samples_per_input)
-    found = reward_stats.summary(rewards, ddof=1, zero_tol=0.0, low_std=_FEW, group_sizes=())
+    found = reward_stats.summary(rewards, ddof=1, zero_tol=None, low_std=_FEW, group_sizes=())
     return {
         name: value
         for name, value in found.items()

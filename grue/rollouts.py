@@ -18,9 +18,10 @@ from common.devices import sent
 from common.errors import UserError
 from grue.advantages import credited
 from grue.collected import Collected, FailedRollout, check_lengths, stacked
+from grue.equality import centred, scale_of
 from grue.inputs import Inputs
 from grue.kl import exact_kl, sampled_kl
-from grue.places import chosen, first_tokens
+from grue.places import chosen, first_tokens, put_back
 from grue.policies.actor_critic import ActorCritic
 from grue.policies.distribution import TokenDistribution
 from grue.policies.policy import Tokens
@@ -35,7 +36,6 @@ from grue.user_function import scores_of
 if TYPE_CHECKING:
     from grue.rewards.reward import Reward
 
-_EPSILON = 1e-8
 _OF_INPUTS = 2**31
 """Stands for the draw of inputs, where batches of outputs have their numbers."""
 
@@ -90,10 +90,11 @@ class Rollouts:
         num_used = found.first(most)
         select = first_tokens(num_used, mask.shape[1])
         used = sent(select, mask.device)
-        rewards, scale = self._standardized(task + penalty, select)
+        standardized = self._standardized(task, select)
         own_penalty = -in_rewards * own_kl * mask
+        rewards = standardized + penalty
         credit = credited(
-            rewards, penalty / scale, own_penalty / scale, values, mask, used,
+            rewards, standardized, penalty, own_penalty, values, mask, used,
             gamma=self.settings.gamma, gae_lambda=self.settings.gae_lambda,
         )  # fmt: skip
         rollout = Rollout(
@@ -111,6 +112,7 @@ class Rollouts:
             advantages=credit.advantages,
             returns=credit.returns,
             penalty_advantages=credit.penalty_advantages,
+            task_advantages=credit.task_advantages,
             allowed=allowed,
             reward_stds=self._of_host(np.concatenate(found.stds)) if found.stds else None,
         )
@@ -271,13 +273,16 @@ class Rollouts:
         """Numbers on the policy's device, in float32."""
         return sent(torch.from_numpy(values).float(), self.policy.device)
 
-    def _standardized(self, rewards: Tensor, select: Tensor) -> tuple[Tensor, Tensor | float]:
-        """The rewards as they are used, and what they were divided by; ``select`` is on the CPU."""
+    def _standardized(self, task: Tensor, select: Tensor) -> Tensor:
+        """[N, T] the task's rewards as they are used; ``select`` [N, T] is on the CPU.
+
+        Penalties are not divided with them: where rewards do not deviate they would be all there
+        is, whatever their coefficient.
+        """
         if not self.settings.standardize_rewards:
-            return rewards, 1.0
-        used = chosen(rewards, select)
-        scale = used.std() + _EPSILON
-        return (rewards - used.mean()) / scale, scale
+            return task
+        used = chosen(task, select)
+        return put_back(centred(used) / scale_of(used), select)
 
 
 def _widened(values: Tensor, width: int) -> Tensor:

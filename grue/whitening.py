@@ -6,10 +6,12 @@ rewards keep their mean, advantages lose it. Axis letters: n outputs, T tokens.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from common.devices import sent
 from grue.advantages import Credit, credited
+from grue.equality import are_equal, centred
 from grue.places import chosen, put_back
 
 _EPSILON = 1e-8
@@ -19,7 +21,8 @@ _EPSILON = 1e-8
 def whitened(values: Tensor, mask: Tensor, *, keep_mean: bool = False) -> tuple[Tensor, Tensor]:
     """(x - mean) / sqrt(var + 1e-8), plus the mean again if it is kept; and that root.
 
-    Mean and variance (divided by the count) are those of all values that count.
+    Equal values become 0, or their mean, and are divided by 1. Mean and variance (divided by the
+    count) are those of all values that count.
 
     Args:
         values: [n, T]
@@ -30,13 +33,14 @@ def whitened(values: Tensor, mask: Tensor, *, keep_mean: bool = False) -> tuple[
         [n, T] values, zero outside the mask, and [] what they were divided by.
     """
     counted = chosen(values, mask)
-    mean, scale = counted.mean(), (counted.var(correction=0) + _EPSILON).sqrt()
-    found = (counted - mean) / scale + (mean if keep_mean else 0.0)
+    whitened = (counted.var(correction=0) + _EPSILON).sqrt()
+    scale = torch.where(are_equal(counted), 1.0, whitened).squeeze()
+    found = centred(counted) / scale + (counted.mean() if keep_mean else 0.0)
     return put_back(found, mask), scale
 
 
 def whitened_estimates(
-    rewards: Tensor,
+    task: Tensor,
     penalties: Tensor,
     values: Tensor,
     mask: Tensor,
@@ -48,20 +52,27 @@ def whitened_estimates(
     """Whitened advantages of finished outputs; returns are those before that.
 
     Args:
-        rewards: [n, T] per token, with the penalty.
-        penalties: [n, T] the part of the rewards that the KL penalty makes.
+        task: [n, T] per token, rewards of the task alone.
+        penalties: [n, T] the KL's, which are added to them.
         values: [n, T] the critic's at the time of the rollout.
         mask: [n, T] on the CPU, true at an output's tokens.
         gamma: discount per token.
         gae_lambda: weight of longer estimates.
-        whiten_rewards: whether rewards are whitened first, with their mean kept.
+        whiten_rewards: whether rewards are whitened first, penalties included, as published, with
+            their mean kept.
     """
+    on_device = sent(mask, task.device)
+    rewards = task + penalties
     if whiten_rewards:
         rewards, scale = whitened(rewards, mask, keep_mean=True)
-        penalties = penalties / scale
-    tokens = sent(mask, values.device)
+        task, penalties = task / scale, penalties / scale
     credit = credited(
-        rewards, penalties, penalties, values, tokens, tokens, gamma=gamma, gae_lambda=gae_lambda
-    )
+        rewards, task, penalties, penalties, values, on_device, on_device,
+        gamma=gamma, gae_lambda=gae_lambda,
+    )  # fmt: skip
     advantages, scale = whitened(credit.advantages, mask)
-    return Credit(advantages, credit.penalty_advantages / scale, credit.returns)
+    parts = (
+        put_back(centred(chosen(part, mask)) / scale, mask)
+        for part in (credit.penalty_advantages, credit.task_advantages)
+    )
+    return Credit(advantages, *parts, credit.returns)

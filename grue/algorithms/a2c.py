@@ -36,9 +36,8 @@ class A2c(PolicyGradient[A2cArgs]):
     ) -> dict[str, float]:
         """One step; the losses are means over all used tokens."""
         args, sums, num_tokens = self.args, Means(), rollout.num_tokens
-        scale: torch.Tensor | float = 1.0
         if args.normalize_advantage:
-            rollout, scale = rollout.standardized()
+            rollout, _ = rollout.standardized()
         first = True
         for whole in rollout.in_order(_OUTPUTS):
             batch = whole.of_this_rank()
@@ -47,7 +46,7 @@ class A2c(PolicyGradient[A2cArgs]):
             critic_loss = value_loss(values, batch.returns, batch.values)
             entropy_loss = self.entropy_loss(policy, log_probs)
             penalty = args.ent_coef * entropy_loss
-            penalty = penalty + self.kl_loss(batch, policy.logits, kl_coefficient / scale)
+            penalty = penalty + self.kl_loss(batch, policy.logits, kl_coefficient)
             if first:
                 share = self.share_of_penalties(batch, policy.logits, log_probs, penalty)
                 first = False

@@ -41,14 +41,19 @@ class PolicyGradient(Algorithm[ArgsT]):
         with torch.set_grad_enabled(self.args.ent_coef != 0):
             return -policy.entropy().mean()
 
-    def kl_loss(self, batch: Minibatch, logits: Tensor, coefficient: Tensor | float) -> Tensor:
+    def kl_loss(
+        self, batch: Minibatch, logits: Tensor, coefficient: float, scale: Tensor | float = 1.0
+    ) -> Tensor:
         """[] mean penalty for leaving the reference, where it is a loss; otherwise zero.
 
-        ``coefficient`` is divided by what advantages are divided by, so that their weights keep.
+        ``scale`` is what advantages are divided by. A loss that stands for a part of advantages is
+        divided by it too; one of its own right is not, for where rewards do not deviate it would
+        outweigh everything.
         """
-        in_loss = self.alg.kl_div.placement == "loss"
-        if not in_loss and not getattr(self.args, "analytic_kl_grad", False):
+        in_advantages = getattr(self.args, "analytic_kl_grad", False)
+        if self.alg.kl_div.placement != "loss" and not in_advantages:
             return logits.new_zeros(())
+        coefficient = coefficient / scale if in_advantages else coefficient
         ref_logits = batch.counted(self.actor_critic.reference_logits(batch.sequences))
         return coefficient * exact_kl(logits, ref_logits).mean()
 
@@ -59,9 +64,10 @@ class PolicyGradient(Algorithm[ArgsT]):
 
         ||g_p|| / (||g_t|| + ||g_p||), with g the gradients in the logits of the task's part of the
         policy gradient and of the rest: the part that KL rewards make, and ``penalties``, the loss
-        terms of KL and entropy. On inputs whose reward does not deviate, only the second is left.
+        terms of KL and entropy. On inputs whose reward does not deviate, only the second is left:
+        the task's part is measured without the critic, whose errors push without a reason.
         """
-        of_task = policy_gradient_loss(log_probs, batch.advantages - batch.penalty_advantages)
+        of_task = policy_gradient_loss(log_probs, batch.task_advantages)
         of_penalties = policy_gradient_loss(log_probs, batch.penalty_advantages) + penalties
         parts = [
             torch.autograd.grad(batch.weight * loss, logits, retain_graph=True)[0].square().sum()

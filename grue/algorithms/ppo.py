@@ -88,7 +88,7 @@ class Ppo(PolicyGradient[PpoArgs]):
                 critic_loss = value_loss(values, batch.returns, batch.values, args.clip_range_vf)
                 entropy_loss = self.entropy_loss(policy, log_probs)
                 penalty = args.ent_coef * entropy_loss
-                penalty = penalty + self.kl_loss(batch, policy.logits, kl_coefficient / scale)
+                penalty = penalty + self.kl_loss(batch, policy.logits, kl_coefficient, scale)
                 if first:  # here the surrogate is the plain policy gradient
                     share = self.share_of_penalties(batch, policy.logits, log_probs, penalty)
                     means.add(**{"update_share/kl_and_entropy": share})

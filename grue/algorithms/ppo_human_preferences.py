@@ -55,7 +55,7 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
             of[batch.rows, :width] for of in (rollout.rewards, rollout.task_rewards, rollout.values)
         )
         found = whitened_estimates(
-            rewards,
+            task_rewards,
             rewards - task_rewards,
             values,
             batch.select,
@@ -67,6 +67,7 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
             batch,
             advantages=batch.counted(found.advantages),
             penalty_advantages=batch.counted(found.penalty_advantages),
+            task_advantages=batch.counted(found.task_advantages),
             returns=batch.counted(found.returns),
         )
 

@@ -22,6 +22,7 @@ from grue.advantages import (
 from grue.algorithm_args import ReinforceArgs
 from grue.algorithms.policy_gradient import PolicyGradient
 from grue.algorithms.update import Means
+from grue.equality import centred, less
 from grue.losses import policy_gradient_loss
 from grue.rollout import Rollout
 
@@ -35,10 +36,10 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.running_mean: Tensor | float | None = None
-        self.total: Tensor | float = 0.0
-        self.count = 0
-        """Sum and number of all outputs' rewards so far."""
+        self.running_means: Tensor | None = None
+        """[2] of the task's rewards and of the penalties, moving from rollout to rollout."""
+        self.totals, self.count = torch.zeros(2, dtype=torch.float64), 0
+        """[2] sums of both over all outputs so far, and the number of these."""
 
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
@@ -68,65 +69,70 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
 
     def _with_baseline(self, rollout: Rollout) -> Rollout:
         """The rollout with each output's reward less the baseline as its tokens' advantages."""
-        rewards = (rollout.rewards * rollout.mask).sum(1).view(-1, self.args.num_samples_per_input)
-        # What a first token's advantage has of the penalties, without discount: all of them.
-        penalties = rollout.penalty_advantages[:, 0].view_as(rewards)
-        advantages, of_penalties = (
-            part.reshape(-1) for part in self._less_baseline(rewards, penalties)
+        task = (
+            (rollout.task_rewards * rollout.mask).sum(1).view(-1, self.args.num_samples_per_input)
         )
+        # What a first token's advantage has of the penalties, without discount: all of them.
+        penalties = rollout.penalty_advantages[:, 0].view_as(task)
+        of_task, of_penalties = (part.reshape(-1) for part in self._less_baseline(task, penalties))
         if self.args.advantage_regularization == "one_over_one_plus_std":
             assert rollout.reward_stds is not None, "asked for in the settings of rollouts"
-            advantages = shrunk_by_std(advantages, rollout.reward_stds)
-            of_penalties = shrunk_by_std(of_penalties, rollout.reward_stds)
+            of_task, of_penalties = (
+                shrunk_by_std(part, rollout.reward_stds) for part in (of_task, of_penalties)
+            )
         if self.args.log_prob_of == "sequence":
             rollout = rollout.of_whole_sequences()
-        shape = rollout.mask
-        return rollout.with_advantages(advantages[:, None] * shape, of_penalties[:, None] * shape)
+        of_task, of_penalties = (part[:, None] * rollout.mask for part in (of_task, of_penalties))
+        return rollout.with_advantages(of_task + of_penalties, of_penalties)
 
-    def _less_baseline(self, rewards: Tensor, penalties: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, K] advantages, and the part of them that the penalties alone make."""
+    def _less_baseline(self, task: Tensor, penalties: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, K] the parts of the advantages that the task's rewards and the penalties make."""
         match self.args.baseline:
             case "leave_one_out":
-                return leave_one_out(rewards), leave_one_out(penalties)
-            case "group_standardized":
-                advantages = group_standardized(rewards)
-                centred = penalties - penalties.mean(1, keepdim=True)
-                scale = rewards.std(1, keepdim=True)
-                return advantages, torch.where(scale > 0, centred / scale, 0.0)
+                return leave_one_out(task), leave_one_out(penalties)
+            case "group_standardized":  # the deviation is that of the task, and divides it alone
+                return group_standardized(task), centred(penalties)
             case "running_mean":
-                baseline = self._moved_mean(rewards)
-                return rewards - baseline, penalties
+                parts = torch.stack([task, penalties])
+                of_task, of_penalties = less(parts, self._moved_means(parts))
+                return of_task, of_penalties
             case "cumulative_mean":
-                return rewards - self._mean_so_far(rewards), penalties
+                parts = torch.stack([task, penalties])
+                of_task, of_penalties = less(parts, self._means_so_far(parts))
+                return of_task, of_penalties
             case _:
-                return rewards, penalties
+                return task, penalties
 
-    def _moved_mean(self, rewards: Tensor) -> Tensor | float:
-        """The mean of earlier rollouts' rewards; this one counts from the next on."""
-        new = rewards.mean().double()
-        old = new if self.running_mean is None else self.running_mean
+    def _moved_means(self, parts: Tensor) -> Tensor:
+        """[2, B, K] the means of earlier rollouts' parts; this one counts from the next on."""
+        new = parts.double().mean((1, 2))
+        old = new if self.running_means is None else self.running_means.to(new)
         decay = self.args.running_mean_decay
-        self.running_mean = decay * old + (1 - decay) * new
-        return old
+        self.running_means = decay * old + (1 - decay) * new
+        return old.to(parts)[:, None, None].expand_as(parts)
 
-    def _mean_so_far(self, rewards: Tensor) -> Tensor:
-        """[B, K] each output's baseline, the outputs in their order."""
-        flat = rewards.flatten()
-        means = cumulative_means(
-            flat, self.total, self.count, includes_own=self.args.baseline_includes_own
-        )
-        self.total = self.total + flat.double().sum()
-        self.count += len(flat)
-        return means.view_as(rewards)
+    def _means_so_far(self, parts: Tensor) -> Tensor:
+        """[2, B, K] each output's baselines, the outputs in their order."""
+        flat = parts.flatten(1)
+        totals = self.totals.to(flat.device)
+        means = [
+            cumulative_means(part, total, self.count, includes_own=self.args.baseline_includes_own)
+            for part, total in zip(flat, totals, strict=True)
+        ]
+        self.totals = totals + flat.double().sum(1)
+        self.count += flat.shape[1]
+        return torch.stack(means).view_as(parts)
 
     def state_dict(self) -> dict[str, Any]:
         """Also the means."""
-        mean = None if self.running_mean is None else float(self.running_mean)
-        means = {"running_mean": mean, "total": float(self.total), "count": self.count}
-        return super().state_dict() | means
+        means = None if self.running_means is None else self.running_means.tolist()
+        own = {"running_means": means, "totals": self.totals.tolist(), "count": self.count}
+        return super().state_dict() | own
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Also the means."""
         super().load_state_dict(state)
-        self.running_mean = state["running_mean"]
-        self.total, self.count = state["total"], state["count"]
+        means = state["running_means"]
+        self.running_means = None if means is None else torch.tensor(means, dtype=torch.float64)
+        self.totals = torch.tensor(state["totals"], dtype=torch.float64)
+        self.count = state["count"]

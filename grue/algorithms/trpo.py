@@ -16,7 +16,7 @@ from grue.algorithm_args import TrpoArgs
 from grue.algorithms.policy_gradient import PolicyGradient
 from grue.algorithms.update import Means, adamw
 from grue.conjugate_gradient import conjugate_gradient
-from grue.kl import exact_kl
+from grue.kl import exact_kl, probability_ratio
 from grue.losses import explained_variance, policy_gradient_loss, value_loss
 from grue.policies.distribution import TokenDistribution
 from grue.policies.fisher import Fisher, TokenLogits, gradient, split
@@ -46,13 +46,12 @@ class Trpo(PolicyGradient[TrpoArgs]):
         """Improves policy and critic on a rollout; gives what was measured."""
         args = self.args
         explained = explained_variance(*map(rollout.counted, (rollout.values, rollout.returns)))
-        scale: Tensor | float = 1.0
         if args.normalize_advantage:
-            rollout, scale = rollout.standardized()
+            rollout, _ = rollout.standardized()
         outputs_in_pass = max(1, _TOKENS // rollout.mask.shape[1])
         batches = list(rollout.in_order(outputs_in_pass))
         # 1. Where the objective rises.
-        ascent, objective, share = self._ascent(batches, kl_coefficient / scale)
+        ascent, objective, share = self._ascent(batches, kl_coefficient)
         # 2. The natural gradient: H x = g, with H the Hessian of the mean KL.
         part = rollout.every(args.sub_sampling_factor)
         states = list(part.in_order(outputs_in_pass))
@@ -64,7 +63,7 @@ class Trpo(PolicyGradient[TrpoArgs]):
         if curvature > 0:
             full_step = (2 * args.target_kl / curvature) ** 0.5 * direction
             # 4. As much of it as really stays within, and raises the objective.
-            found |= self._line_search(batches, full_step, objective, kl_coefficient / scale)
+            found |= self._line_search(batches, full_step, objective, kl_coefficient)
         # 5. The critic.
         found["value_loss"] = self._fit_critic(rollout, generator)
         found["explained_variance"] = float(explained)
@@ -82,7 +81,7 @@ class Trpo(PolicyGradient[TrpoArgs]):
         return [weight for weight in self.policy.model.parameters() if weight.requires_grad]
 
     def _ascent(
-        self, batches: Sequence[Minibatch], coefficient: Tensor | float
+        self, batches: Sequence[Minibatch], coefficient: float
     ) -> tuple[Tensor, float, float]:
         """[P] gradient of the objective, the objective itself, the share that penalties have."""
         logits_of, weights, num_tokens = self.logits, self.weights, sum(map(len, batches))
@@ -107,7 +106,7 @@ class Trpo(PolicyGradient[TrpoArgs]):
     @torch.no_grad()
     def _line_search(
         self, batches: Sequence[Minibatch], full_step: Tensor, objective: float,
-        coefficient: Tensor | float,
+        coefficient: float,
     ) -> dict[str, float]:  # fmt: skip
         """Moves the policy by the first accepted share of the step, or not at all."""
         args, weights = self.args, self.weights
@@ -126,7 +125,7 @@ class Trpo(PolicyGradient[TrpoArgs]):
         return {}
 
     def _compare(
-        self, batches: Sequence[Minibatch], old: TokenLogits, coefficient: Tensor | float
+        self, batches: Sequence[Minibatch], old: TokenLogits, coefficient: float
     ) -> tuple[float, float]:
         """The surrogate objective mean(A rho), less penalties, and the mean KL(new || old)."""
         num_tokens, sums = sum(map(len, batches)), Means()
@@ -135,8 +134,8 @@ class Trpo(PolicyGradient[TrpoArgs]):
             new_log_probs, old_log_probs = (
                 TokenDistribution(each).log_prob(batch.tokens) for each in (logits, old_logits)
             )
-            log_ratio = new_log_probs - old_log_probs
-            surrogate = (batch.advantages * log_ratio.exp()).mean()
+            ratio = probability_ratio(new_log_probs, old_log_probs)
+            surrogate = (batch.advantages * ratio).mean()
             penalty = self.kl_loss(batch, logits, coefficient)
             weight = len(batch) / num_tokens
             sums.add(objective=weight * (surrogate - penalty),

@@ -15,7 +15,8 @@ from grue.policies.policy import Policy
 from grue.rollout import Minibatch, Rollout, Unit
 from tests.grue.test_rollouts import PROMPTS
 
-KNOWN = ("log_probs", "ref_log_probs", "values", "returns", "advantages", "penalty_advantages")
+KNOWN = ("log_probs", "ref_log_probs", "values", "returns", "advantages",
+         "penalty_advantages", "task_advantages")  # fmt: skip
 UNITS: list[Unit] = ["outputs", "tokens"]
 
 

@@ -58,6 +58,10 @@ WRONG: dict[str, dict[str, Any]] = {
         "algorithm": "reinforce",
         "alg__args__n_epochs": 2,
     },
+    r"norm_reward' = true: 'reinforce' credits whole outputs": {
+        "algorithm": "reinforce",
+        "alg__kl_div": {"coeff": 0.1, "norm_reward": True},
+    },
     r"batch_size' = 191: 'reinforce' has no ratio .* raise it to the most tokens .*, 192, or": {
         "algorithm": "reinforce",
         "alg__args__batch_size": 191,

@@ -86,6 +86,10 @@ def test_rewards_that_rounding_sets_apart_are_equal_within_the_tolerance():
     rewards = np.array([[0.7] * 9 + [near]], dtype=np.float32).astype(np.float64)
     gap = float(rewards.max() - rewards.min())
     assert not zero_std(rewards, 0.0)[0]
+    assert zero_std(rewards, None)[0] and reward_std(rewards, 1)[0] == 0
+    assert prob_zero_std(rewards, 4, None)[0] == pytest.approx(1.0, rel=1e-15)
+    tiny = 1e-12 * (1 + 1e-5 * np.arange(10.0))[None]
+    assert not zero_std(tiny, None)[0] and reward_std(tiny, 1)[0] > 0
     assert zero_std(rewards, gap)[0]
     assert per_input(rewards, ddof=1, zero_tol=gap)["num_distinct"] == [2]
     assert prob_zero_std(rewards, 4, gap)[0] == pytest.approx(1.0, rel=1e-15)
