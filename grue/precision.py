@@ -23,6 +23,13 @@ def autocast(kind: MixedPrecision, device: torch.device) -> AbstractContextManag
     return torch.autocast(device.type, dtype=_TYPES[kind])
 
 
+def exactly(device: torch.device) -> AbstractContextManager[Any]:
+    """A block within `autocast` that computes in the type of its tensors."""
+    if not torch.amp.is_autocast_available(device.type):  # such as the meta device
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
 class Descent:
     """Backward passes and steps of an optimiser, on all ranks alike.
 

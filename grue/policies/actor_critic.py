@@ -15,6 +15,7 @@ from common.seeding import seeded
 from grue.policies.distribution import TokenDistribution, divided
 from grue.policies.policy import Policy
 from grue.policies.sequences import Sequences
+from grue.precision import exactly
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -54,7 +55,7 @@ class Critic(nn.Module):
         else:
             assert policy_states is not None
             states = policy_states
-        with torch.autocast(states.device.type, enabled=False):
+        with exactly(states.device):
             values: Tensor = self.head(states.float()).squeeze(-1)
         return values
 
