@@ -10,7 +10,7 @@ from grue.algorithms.update import Means
 from grue.losses import policy_gradient_loss, value_loss
 from grue.rollout import Rollout
 
-_OUTPUTS = 16
+OUTPUTS_IN_PASS = 16
 """Outputs in one pass; the gradients of all passes add up to the step's."""
 _RMSPROP_DECAY = 0.99
 
@@ -40,7 +40,7 @@ class A2c(PolicyGradient[A2cArgs]):
         if args.normalize_advantage:
             rollout, scale = rollout.standardized()
         share = None
-        for whole in rollout.in_order(_OUTPUTS, self.policy):
+        for whole in rollout.in_order(OUTPUTS_IN_PASS, self.policy):
             batch = whole.of_this_rank()
             policy, log_probs, values = self.evaluate(batch)
             policy_loss = policy_gradient_loss(log_probs, batch.advantages)

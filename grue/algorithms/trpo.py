@@ -22,7 +22,7 @@ from grue.policies.distribution import TokenDistribution
 from grue.policies.fisher import Fisher, TokenLogits, gradient, split
 from grue.rollout import Minibatch, Rollout
 
-_TOKENS = 256
+TOKENS_IN_PASS = 256
 """Tokens in one pass; sums over passes make the whole, so that memory stays that of one."""
 
 
@@ -49,7 +49,7 @@ class Trpo(PolicyGradient[TrpoArgs]):
         scale: Tensor | float = 1.0
         if args.normalize_advantage:
             rollout, scale = rollout.standardized()
-        outputs_in_pass = max(1, _TOKENS // rollout.used.shape[1])
+        outputs_in_pass = max(1, TOKENS_IN_PASS // rollout.used.shape[1])
         batches = list(rollout.in_order(outputs_in_pass, self.policy))
         # 1. Where the objective rises.
         ascent, objective, share = self._ascent(batches, kl_coefficient / scale)
