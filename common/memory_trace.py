@@ -2,7 +2,7 @@
 
 On the meta device every operation gives a tensor of the right shape and type at once, autograd
 included. What lives at each moment is what would live on a GPU, but for what kernels need inside
-them and for what the allocator rounds up.
+them and for gaps between blocks of memory.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
+_BLOCK = 512
+"""Bytes: torch's allocator of GPU memory gives whole blocks."""
+
 
 class MemoryTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Inside the block, counts the bytes of tensors that were made there and are still used.
@@ -24,8 +27,10 @@ class MemoryTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     anything, is answered with no, or zero.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, block: int = 1) -> None:
+        """Each tensor counts as a multiple of ``block`` bytes."""
         super().__init__()  # type: ignore[no-untyped-call]
+        self._block = block
         self.peak = 0
         """Most bytes at a time so far."""
         self._bytes = 0
@@ -55,8 +60,9 @@ class MemoryTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         key: int = storage._cdata  # unique as long as a weak reference is kept
         if key in self._given or key in self._made:
             return
-        self._made[key] = _reference(storage), storage.nbytes()
-        self._bytes += storage.nbytes()
+        size = -(-storage.nbytes() // self._block) * self._block
+        self._made[key] = _reference(storage), size
+        self._bytes += size
         if self._bytes > self.peak:  # with what is no longer used; only now it pays to look
             self.peak = max(self.peak, self.live())
 
@@ -108,7 +114,7 @@ def _memory_efficient(
 @contextlib.contextmanager
 def as_on_a_gpu() -> Iterator[MemoryTrace]:
     """Inside the block, counts what meta tensors would take on a GPU."""
-    with gpu_attention(), MemoryTrace() as trace:
+    with gpu_attention(), MemoryTrace(_BLOCK) as trace:
         yield trace
 
 

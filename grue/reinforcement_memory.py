@@ -38,6 +38,9 @@ _VECTORS = 7
 """Of all weights that TRPO has at a time: the ascent, four of the conjugate gradient, a product and
 its parts."""
 
+_PER_TOKEN = ("log_probs", "ref_log_probs", "values", "returns", "advantages", "penalty_advantages")
+"""What a minibatch knows of each token, as float32."""
+
 
 def has_named_critic(alg: ReinforcementAlg) -> bool:
     """Whether the critic is a language model with a name of its own."""
@@ -66,13 +69,12 @@ def of_reinforcement(
     # 2. The largest minibatch, and a pass over it.
     settings = rollout_settings(config.env, own, whole_outputs=kind.whole_outputs)
     sizes = _Sizes.of(algorithm, settings, num_ranks)
-    batch = _minibatch(policy, sizes)
     trained = nn.ModuleList([policy.model, *_critic(actor_critic)])
     vocabulary = int(model.config.vocab_size)
     of_update = update(
         _weights(policy, actor_critic), trained, algorithm.optimizer,
-        lambda: _pass(algorithm, batch), _keys(own),
-        logits=Logits(len(batch), sizes.fewest_tokens, vocabulary),
+        lambda: _pass(algorithm, sizes), _keys(own),
+        logits=Logits(sizes.rows * sizes.new, sizes.fewest_tokens, vocabulary),
         half_copies=own.policy.mixed_precision != "no",
     )  # fmt: skip
     if isinstance(algorithm, Trpo):
@@ -158,17 +160,11 @@ def _minibatch(policy: Policy, sizes: _Sizes) -> Minibatch:
     sequences = _sequences(policy, sizes.rows, sizes)
     ids = sequences.outputs.ids
     width = math.ceil(int(policy.model.config.vocab_size) / 8)
-    known = torch.zeros(ids.numel())
     return Minibatch(
         sequences=sequences,
         select=torch.ones_like(ids, dtype=torch.bool),
         tokens=ids.flatten(),
-        log_probs=known,
-        ref_log_probs=known,
-        values=known,
-        returns=known,
-        advantages=known,
-        penalty_advantages=known,
+        **{name: torch.zeros(ids.numel()) for name in _PER_TOKEN},
         allowed=torch.zeros(ids.numel(), width, dtype=torch.uint8) if policy.mask else None,
     )
 
@@ -177,8 +173,9 @@ def _sequences(policy: Policy, rows: int, sizes: _Sizes) -> Any:
     return policy.sequences([[0] * sizes.prompt] * rows, [[0] * sizes.new] * rows)
 
 
-def _pass(algorithm: PolicyGradient[Any], batch: Minibatch) -> None:
+def _pass(algorithm: PolicyGradient[Any], sizes: _Sizes) -> None:
     """A forward and backward pass as the first one of an update, which is the largest."""
+    batch = _minibatch(algorithm.policy, sizes)
     with algorithm.actor_critic.updating():
         policy, log_probs, values = algorithm.evaluate(batch)
         penalty = algorithm.kl_loss(batch, policy.logits, 1.0)
@@ -195,9 +192,9 @@ def _said_of_rollout(
     actor_critic: ActorCritic, settings: RolloutSettings, rows: int, sizes: _Sizes
 ) -> int:
     """Most bytes while policy and reference are asked for the outputs' log-probabilities."""
-    sequences = _sequences(actor_critic.policy, rows, sizes)
-    ids = sequences.outputs.ids
     with as_on_a_gpu() as trace:
+        sequences = _sequences(actor_critic.policy, rows, sizes)
+        ids = sequences.outputs.ids
         logits = actor_critic.evaluate(sequences).logits
         TokenDistribution(logits).log_prob(ids)
         if not settings.analytic_kl:

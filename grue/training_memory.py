@@ -178,7 +178,8 @@ def _of_trainer(
     model.train()
 
     def make_pass() -> None:
-        model(**batch)["loss"].backward()
+        own = {name: tensor.clone() for name, tensor in batch.items()}  # these count too
+        model(**own)["loss"].backward()
 
     kind, settings = Trainer.get_optimizer_cls_and_kwargs(arguments)
     kind = kind if optimizer == "adamw" else OPTIMIZERS[optimizer]

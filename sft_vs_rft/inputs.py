@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-TEXTS_PER_CHUNK = 32
+_TEXTS_PER_CHUNK = 32
 
 ModelInputs = Tensor | Mapping[str, Tensor]
 
@@ -98,7 +98,7 @@ class TextInputs:
     def chunks(self, positions: Tensor, largest: int) -> list[Tensor]:
         """Texts of like length together."""
         by_length = positions[self.lengths[positions].argsort(stable=True)]
-        return list(by_length.split(min(largest, TEXTS_PER_CHUNK)))
+        return list(by_length.split(min(largest, _TEXTS_PER_CHUNK)))
 
     def take(self, positions: Tensor) -> dict[str, Tensor]:
         """Keyword arguments of a transformers model."""

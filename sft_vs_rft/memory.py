@@ -1,35 +1,34 @@
 """GPU memory that controlled runs need, known before they start.
 
-As of text runs (`grue.memory`), by one pass over the largest batch on the meta device. Not counted
-are what CUDA itself takes (about half a GiB per process), work space of convolutions, and the
-measurements of ``theory_every``. With bfloat16 activations count as float32, which is too much.
+A step is made on the meta device, where tensors have shapes alone, by the run's own trainer. Not
+counted are what CUDA itself takes (about half a GiB per process), work space of convolutions, and
+the measurements of ``theory_every``. With bfloat16 activations count as float32, which is too much.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from common.errors import UserError
 from common.memory import Moment, Need, Term, by_counts
-from common.memory_trace import as_on_a_gpu, held
+from common.memory_trace import as_on_a_gpu, held, state_of
 from common.plan import Run
 from sft_vs_rft.config import ControlledConfig
-from sft_vs_rft.inputs import TEXTS_PER_CHUNK, TextInputs
+from sft_vs_rft.data import Data
+from sft_vs_rft.inputs import DenseInputs, Inputs, TextInputs
 from sft_vs_rft.models import build_model
 from sft_vs_rft.pools import Pool, load_pool
 from sft_vs_rft.subsets import drawn_size
-from sft_vs_rft.trainer import LARGEST_PASS
+from sft_vs_rft.trainer import Batch, ControlledTrainer
 
-_SINGLE, _LONG = 4, 8
-"""Bytes of a float32 and of an int64."""
 _SIZES = {
     "model_type", "mlp_hidden_layer_sizes", "num_train_samples", "num_test_samples", "batch_size",
-    "optimizer", "diagnostics", "use_multiple_labels_per_sample", "frac_samples_to_modify_labels",
+    "optimizer", "diagnostics", "opt_method", "num_labels_per_sample", "kl_regularization_coeff",
+    "use_multiple_labels_per_sample", "frac_samples_to_modify_labels", "kl_reg_ref_unif",
 }  # fmt: skip
 """Keys that memory depends on, beside those that say where the data come from."""
 
@@ -55,77 +54,94 @@ def needs(runs: Sequence[Run]) -> list[Need | None]:
 
 
 def _need(config: ControlledConfig, pool: Pool) -> Need:
-    num_train = drawn_size(config.num_train_samples, len(pool.train_labels))
-    num_test = len(pool.test_labels)
-    if not pool.test_is_whole:
-        num_test = drawn_size(config.num_test_samples, num_test)
-    longest = _longest_text(pool) if config.is_bert else 0
-    per_input = 2 * _LONG * longest if longest else _SINGLE * math.prod(pool.input_shape)
-    data = (num_train + num_test) * per_input
+    """By a step and an evaluation of the run's own trainer."""
+    config = config.model_copy(update={"precision": "float32"})
+    longest = _longest_text(pool) if config.is_bert else None
     with torch.device("meta"):
-        model = build_model(config, pool.input_shape, pool.num_classes).train()
-        weights = held(model)
-        gradients = _trained(model)
-        optimiser = 2 * gradients if config.optimizer == "adam" else 0
-        rows = min(config.batch_size, num_train)
-        parts = config.diagnostics and config.may_have_changed_inputs and not config.multi_label
-        update = _update_peak(model, _inputs(pool, rows, longest), parts=parts)
-        model.eval()
-        largest = min(max(config.batch_size, LARGEST_PASS), max(num_train, num_test))
-        evaluation = _evaluation_peak(model, _inputs(pool, largest, longest))
+        data = _data(config, pool, longest)
+        trainer = ControlledTrainer(
+            config, data, build_model(config, pool.input_shape, pool.num_classes)
+        )
+    positions = torch.arange(min(config.batch_size, len(data.changed)))
+    changed = data.changed[positions]
+    batch = Batch(positions[changed], positions[~changed])
+    with as_on_a_gpu():
+        trainer.train_step(batch)  # so that there is the optimiser's state
+    trainer.model.zero_grad(set_to_none=True)
+    with as_on_a_gpu() as step:
+        trainer.train_step(batch)
+    weights, optimiser = held(trainer.model), state_of(trainer.optimizer)
+    gradients = sum(param.nbytes for param in trainer.params)
+    trainer.model.zero_grad(set_to_none=True)
+    with as_on_a_gpu() as evaluation:
+        trainer.logits_without_grad(data.test_inputs)
     smaller, lower = "take a smaller 'model_type'", "lower 'batch_size'"
+    resident = sum(tensor.nbytes for tensor in _tensors(data))
     stays = (
         Term("weights", weights, weights, "model_type", smaller),
         Term("optimiser", optimiser, optimiser, "optimizer", "set 'optimizer' to 'sgd'"),
-        Term("data", data, data, "num_train_samples", "lower 'num_train_samples'"),
+        Term("data", resident, resident, "num_train_samples", "lower 'num_train_samples'"),
     )
-    rest = max(update - gradients, 0)
+    activations = max(step.peak - gradients, 0)
     return [
         Moment("an update", (
             *stays,
             Term("gradients", gradients, gradients, "model_type", smaller),
-            Term("activations", rest, 0, "batch_size", lower),
+            Term("activations", activations, 0, "batch_size", lower),
         )),
-        Moment("an evaluation", (*stays, Term("activations", evaluation, 0, "batch_size", lower))),
+        Moment("an evaluation", (
+            *stays, Term("activations", evaluation.peak, 0, "batch_size", lower),
+        )),
     ]  # fmt: skip
 
 
-def _trained(model: nn.Module) -> int:
-    """Bytes of a model's parameters, and so of their gradients."""
-    return sum(param.nbytes for param in model.parameters())
+def _data(config: ControlledConfig, pool: Pool, longest: int | None) -> Data:
+    """As much as the run has, without numbers.
+
+    Of changed labels there is one if there are any: then most of a batch is passed together.
+    """
+    num_train = drawn_size(config.num_train_samples, len(pool.train_labels))
+    num_test = len(pool.test_labels)
+    if not pool.test_is_whole:
+        num_test = drawn_size(config.num_test_samples, num_test)
+    num_changed = int(num_train * config.frac_samples_to_modify_labels)
+    if pool.changed_train is not None:
+        num_changed = int(pool.changed_train.sum())
+    changed = torch.arange(num_train, device="cpu") < min(num_changed, 1)
+    label_sets = torch.zeros(pool.num_classes, config.num_labels_per_sample, dtype=torch.long)
+    return Data(
+        train_inputs=_inputs(pool, num_train, longest),
+        train_labels=torch.zeros(num_train, dtype=torch.long),
+        test_inputs=_inputs(pool, num_test, longest),
+        test_labels=torch.zeros(num_test, dtype=torch.long),
+        label_sets=label_sets,
+        changed=changed,
+        num_classes=pool.num_classes,
+        input_shape=pool.input_shape,
+        record={},
+    )
+
+
+def _inputs(pool: Pool, count: int, longest: int | None) -> Inputs:
+    """Inputs of the pool's shape, or texts that are all as long as the longest one."""
+    if longest is None:
+        return DenseInputs(torch.zeros(count, *pool.input_shape))
+    ids = torch.zeros(count, longest, dtype=torch.long)
+    return TextInputs(ids, ids.clone(), torch.full((count,), longest, device="cpu"))
 
 
 def _longest_text(pool: Pool) -> int:
-    """Tokens of a padded text."""
-    inputs = pool.take_train(torch.arange(1), torch.device("cpu"))
+    """Tokens of the longest training text."""
+    inputs = pool.take_train(torch.arange(len(pool.train_labels)), torch.device("cpu"))
     assert isinstance(inputs, TextInputs), "BERT reads texts"
     return inputs.ids.shape[1]
 
 
-def _inputs(pool: Pool, rows: int, longest: int) -> Any:
-    """A batch, or the largest part of one that is passed through the model at once."""
-    if not longest:
-        return torch.zeros(rows, *pool.input_shape)
-    ids = torch.zeros(min(rows, TEXTS_PER_CHUNK), longest, dtype=torch.long)
-    return {"input_ids": ids, "token_type_ids": ids, "attention_mask": torch.ones_like(ids) > 0}
+def _tensors(data: Data) -> Iterator[Tensor]:
+    """What stands on the device."""
+    for part in (data.train_inputs, data.test_inputs, data):
+        yield from (value for value in vars(part).values() if _is_on_device(value))
 
 
-def _update_peak(model: nn.Module, inputs: Any, *, parts: bool) -> int:
-    """Most bytes in a pass forward and back; with ``parts`` one part's gradient stays beside."""
-    params = [param for param in model.parameters() if param.requires_grad]
-    with as_on_a_gpu() as trace:
-        logits: Tensor = model(inputs)
-        loss = logits.log_softmax(-1).mean()
-        of_part = None
-        if parts:
-            of_part = torch.autograd.grad(loss, params, retain_graph=True, allow_unused=True)
-        loss.backward()
-        del of_part
-    return trace.peak
-
-
-@torch.no_grad()
-def _evaluation_peak(model: nn.Module, inputs: Any) -> int:
-    with as_on_a_gpu() as trace:
-        model(inputs)
-    return trace.peak
+def _is_on_device(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_meta

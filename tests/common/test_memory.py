@@ -121,6 +121,20 @@ def test_slots_on_one_gpu_add_up(workplace: Workplace, caplog: pytest.LogCapture
     )
 
 
+def test_slots_add_up_on_the_runs_own_gpus(
+    workplace: Workplace, caplog: pytest.LogCaptureFixture
+) -> None:
+    configurations = [
+        {"base_config": {"random_seed": 1, "epochs": epochs, "gpu_ids": [gpu]}}
+        for epochs, gpu in ((50, 0), (32, 1), (10, 1))
+    ]
+    several = {"experiment": HUNGRY, "multiprocess": True, "num_parallel": 2}
+    path = workplace.write_plan(configurations=configurations, **several)
+    assert found(load_plan(path, EXPERIMENTS)) == []
+    (warning,) = caplog.messages
+    assert "2 runs at a time on GPU 1 may need up to 42 GiB together, and it has 40" in warning
+
+
 def test_runs_trained_together_add_up(
     workplace: Workplace, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

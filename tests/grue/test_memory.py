@@ -20,6 +20,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from common import memory, program
 from common.experiment import EXPERIMENTS
 from common.memory import Moment, Need
 from common.memory_trace import MemoryTrace, as_on_a_gpu, held, state_of
@@ -44,7 +45,7 @@ SIZES = ((2, 32, 3, 12, 8), (4, 64, 8, 40, 20))
 
 def gpt2(layers: int, width: int) -> GPT2LMHeadModel:
     return GPT2LMHeadModel(GPT2Config(
-        vocab_size=300, n_positions=64, n_layer=layers, n_embd=width, n_head=2, bos_token_id=0,
+        vocab_size=300, n_positions=512, n_layer=layers, n_embd=width, n_head=2, bos_token_id=0,
         eos_token_id=0, embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0,
     )).eval()  # fmt: skip
 
@@ -105,7 +106,7 @@ def test_activations_bound_what_autograd_keeps(
     assert 1.0 <= estimate / kept <= MOST
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [(2, 32, 2, 280, 20), (3, 64, 3, 400, 50)])
 def test_attention_of_gpus_keeps_no_probabilities(
     size: tuple[int, ...], tokenizer: PreTrainedTokenizerFast
 ) -> None:
@@ -120,7 +121,7 @@ def test_attention_of_gpus_keeps_no_probabilities(
     with as_on_a_gpu() as trace:
         logits = sequences.logits(without.model)
         estimate = trace.live() - logits.untyped_storage().nbytes()
-    assert 1.0 <= estimate / kept <= MOST
+    assert 1.0 <= estimate / kept <= 1.01
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -220,6 +221,7 @@ FULL = SAMPLED | {"ignore_eos": True}
     ],
     ids=lambda changes: ",".join(changes) or "plain",
 )  # fmt: skip
+@pytest.mark.usefixtures("plain_attention")
 def test_an_estimate_bounds_a_real_update(
     workplace: Workplace, model: Path, tokenizer: PreTrainedTokenizerFast, changes: dict[str, Any]
 ) -> None:
@@ -347,3 +349,29 @@ def test_what_is_not_at_hand_is_not_estimated(workplace: Workplace, model: Path)
     assert need_of(write(workplace, reinforcement(Path("nobody/nothing")))) is None
     own = reinforcement(model, alg__id="ppo", alg__policy__critic="nobody/nothing")
     assert need_of(write(workplace, own)) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"alg__args__n_steps": 2048, "alg__args__batch_size": 16384},
+         "'alg.args.batch_size' = 16384: an update needs at least 0.0 GiB (logits of a minibatch"),
+        ({}, "'alg.policy.lora' = null: an update needs at least 0.0 GiB (optimiser"),
+    ],
+)  # fmt: skip
+def test_a_run_that_cannot_fit_is_refused_by_its_key(
+    workplace: Workplace,
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    message: str,
+) -> None:
+    small = 2**20 // 4
+    monkeypatch.setattr(memory, "total_memory", lambda ids: dict.fromkeys(ids, small))
+    monkeypatch.setattr(program, "gpus_are_usable", bool)
+    plan = write(workplace, reinforcement(model, **changes), gpu_ids_pool=[0])
+    outcome = workplace.run_plan(plan)
+    assert outcome.status == 2
+    assert message in outcome.err
+    assert "train adapters ('alg.policy.lora')" in outcome.err
+    assert workplace.folders() == []
