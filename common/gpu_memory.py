@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -39,9 +40,12 @@ def total_memory(gpu_ids: Iterable[int]) -> dict[int, int]:
 
 
 def _visible(environment: Mapping[str, str]) -> list[str] | None:
-    """The entries of ``CUDA_VISIBLE_DEVICES``; None where all GPUs are seen."""
-    given = environment.get("CUDA_VISIBLE_DEVICES", "")
-    return [entry.strip() for entry in given.split(",")] if given.strip() else None
+    """The entries of ``CUDA_VISIBLE_DEVICES`` up to the first of no GPU; None where it is not set."""
+    given = environment.get("CUDA_VISIBLE_DEVICES")
+    if given is None:
+        return None
+    entries = (entry.strip() for entry in given.split(","))
+    return list(itertools.takewhile(lambda entry: entry and not entry.startswith("-"), entries))
 
 
 def _memory(name: str, gpus: list[_Gpu]) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ STAYS = (WEIGHTS, OPTIMISER)
 """Terms that are there at any moment of a run."""
 _SINGLE, _HALF = 4, 2
 """Bytes of a float32, and of narrower types."""
+_OF_THE_DEVICE = ("tf32", "torch_compile", "torch_compile_backend", "torch_compile_mode")
 _BATCH = "alg.training_args.per_device_train_batch_size"
 _RESPONSES = {"scalar_rating": 1, "best_of_n": 4}
 """Texts of an example by loss, two for all others; of the best of n as in arXiv 1909.08593."""
@@ -199,8 +200,10 @@ def _without_dropout(model: nn.Module) -> None:
             module.p = 0.0
 
 
-def _arguments(given: Any) -> TrainingArguments:
-    return training_arguments(given, Path(), seed=0, device=torch.device("cpu"))
+def _arguments(given: Mapping[str, Any]) -> TrainingArguments:
+    """The Trainer's, without those at which the library looks for a GPU."""
+    asked = {name: value for name, value in given.items() if name not in _OF_THE_DEVICE}
+    return training_arguments(asked, Path(), seed=0, device=torch.device("cpu"))
 
 
 def _rows(arguments: TrainingArguments, num_ranks: int) -> int:

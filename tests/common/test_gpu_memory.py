@@ -48,6 +48,15 @@ def test_memory_is_in_bytes_by_the_users_count(
     assert total_memory([2]) == {}
 
 
+@pytest.mark.parametrize(("visible", "ids"), [("", []), ("-1", []), ("1,-1,0", [0]), ("0,,1", [0])])
+def test_what_follows_a_name_of_no_gpu_is_not_seen(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, visible: str, ids: list[int]
+) -> None:
+    machine(saying(ALIKE))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert list(total_memory([0, 1, 2])) == ids
+
+
 def test_uuids_name_gpus_and_slices_have_no_entry(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

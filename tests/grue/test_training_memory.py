@@ -154,3 +154,14 @@ def test_narrow_products_have_copies_of_the_weights(
     copies = size_of(mixed, "narrow copies of weights")
     assert copies == size_of(plain, "weights") // 2
     assert mixed.size == plain.size + copies
+
+
+def test_arguments_that_need_a_gpu_do_not_hinder(
+    workplace: Workplace, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    folder = save_model(workplace.path / "model", tokenizer)
+    data = write_data(workplace.path / "data", 2, train=16)
+    keys = reward_model(folder, data, "pairwise")
+    plain = update_of(workplace, "reward_model", keys)
+    keys["alg"]["training_args"] |= {"tf32": True, "torch_compile": True}
+    assert update_of(workplace, "reward_model", keys) == plain
