@@ -40,7 +40,7 @@ def total_memory(gpu_ids: Iterable[int]) -> dict[int, int]:
 
 
 def _visible(environment: Mapping[str, str]) -> list[str] | None:
-    """The entries of ``CUDA_VISIBLE_DEVICES`` up to the first of no GPU; None where it is not set."""
+    """``CUDA_VISIBLE_DEVICES`` up to the first name of no GPU; None where it is not set."""
     given = environment.get("CUDA_VISIBLE_DEVICES")
     if given is None:
         return None
