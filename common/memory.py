@@ -157,7 +157,7 @@ def _warn_of_sharing(plan: Plan, needs: Mapping[Run, Need], memory: Mapping[int,
         return
     by_gpu: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for run, need in needs.items():
-        by_gpu[() if not pool else run.config.gpu_ids].append(max(m.size for m in need))
+        by_gpu[() if pool else run.config.gpu_ids].append(max(m.size for m in need))
     for ids, sizes in by_gpu.items():
         gpu = min(ids or pool, key=memory.__getitem__)
         on_one = slots if ids else -(-slots // len(pool))

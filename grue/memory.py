@@ -6,9 +6,9 @@ state and activations are those of the run, for any architecture.
 
 An estimate takes every prompt and output to be as long as it can be, and a minibatch of outputs to
 hold as many of these as it has room for: many short ones may take more. Not counted are the models
-of rewards and metrics, what CUDA itself takes (about half a GiB per process), dropout's masks,
-prompts being read in sampling, and copies that a rollout keeps per token. In mixed precision
-activations count as float32, which is too much, and weights have a copy of half the width.
+of rewards, metrics and normalisation, what CUDA itself takes (about half a GiB per process),
+dropout's masks, prompts while they are read in sampling, and what a rollout keeps per token. In
+mixed precision activations count as float32, which is too much, and weights have a narrow copy.
 """
 
 from __future__ import annotations
@@ -117,8 +117,8 @@ def _of_extraction(config: ExtractConfig) -> Moment:
     settings = alg.generation_kwargs
     by_library = evaluation.sampler == "generate"
     rows = evaluation.eval_batch_size * evaluation.num_samples_per_input if by_library else 1
-    limit = config.tokenizer.max_length
-    decoding = _decoding(policy, settings, limit, rows, "evaluation.eval_batch_size")
+    limit = "tokenizer.max_length", config.tokenizer.max_length
+    decoding = _decoding(policy, settings, limit, "evaluation.eval_batch_size", rows)
     return Moment("sampling", (weights, *decoding))
 
 
@@ -127,39 +127,49 @@ def _of_finetuning(config: FinetuneConfig, num_ranks: int) -> Iterator[Moment]:
     alg, evaluation = config.alg, config.train_evaluation
     if isinstance(alg, SupervisedAlg):
         policy, update = training.of_supervised(config, alg, num_ranks)
-        moments, limit = [update], config.tokenizer.max_length
+        moments, limit = [update], ("tokenizer.max_length", config.tokenizer.max_length)
     else:
         policy, moments = of_reinforcement(config, alg, num_ranks)
         assert config.env is not None, "checked with the keys"
-        limit = config.env.args.max_prompt_length
+        limit = "env.args.max_prompt_length", config.env.args.max_prompt_length
     yield from moments
     settings = config.evaluation_settings
     assert settings is not None, "checked with the keys"
     stays = [term for term in moments[0].terms if term.name in training.STAYS]
     rows = evaluation.eval_batch_size * settings.num_beams if settings.num_beams > 1 else 1
-    decoding = _decoding(policy, settings, limit, rows, "train_evaluation.eval_batch_size")
+    decoding = _decoding(policy, settings, limit, "train_evaluation.eval_batch_size", rows)
     yield Moment("an evaluation", (*stays, *decoding))
 
 
 def _decoding(
-    policy: Policy, settings: GenerationConfig, limit: int | None, rows: int, key: str
+    policy: Policy,
+    settings: GenerationConfig,
+    limit: tuple[str, int | None],
+    batch_key: str,
+    rows: int,
 ) -> Iterator[Term]:
     """Cache and logits of as many rows.
 
     The project's own decoding makes as many at a time as there is memory for, so that one counts;
     the library's makes all.
+
+    Args:
+        policy: without numbers.
+        settings: how outputs are generated.
+        limit: the key that limits prompts, and its value.
+        batch_key: the key that says how many prompts are read together.
+        rows: outputs that are generated at a time, whatever memory there is.
     """
     most = policy.lengths(settings).most
-    prompt = policy.prompt_limit(limit, most)
+    prompt = policy.prompt_limit(limit[1], most)
     if prompt >= training.UNLIMITED:
         return
+    key = batch_key if rows > 1 else limit[0]
     models = [policy.model, *([policy.mask.model] if policy.mask and policy.mask.model else [])]
-    size = sum(cache_bytes(policy, model, rows, prompt, most) for model in models)
-    advice = f"lower '{key}'" if rows > 1 else "lower 'tokenizer.max_length'"
-    yield Term("cache of keys and values", size, 0, key, advice)
-    yield Term(
-        "logits of rows", _DRAWING * 4 * rows * int(policy.model.config.vocab_size), 0, key, advice
-    )
+    cache = sum(cache_bytes(policy, model, rows, prompt, most) for model in models)
+    logits = _DRAWING * training.SINGLE * rows * int(policy.model.config.vocab_size)
+    yield Term("cache of keys and values", cache, 0, key, f"lower '{key}'")
+    yield Term("logits of rows", logits, 0, key, f"lower '{key}'")
 
 
 @torch.no_grad()

@@ -30,14 +30,11 @@ from grue.policies.policy import Policy
 from grue.policy_config import CRITICS
 from grue.rollout import Minibatch
 from grue.rollout_settings import RolloutSettings, rollout_settings
-from grue.training_memory import STAYS, Keys, Logits, update
+from grue.training_memory import SINGLE, STAYS, Keys, Logits, update
 
-_SINGLE = 4
-"""Bytes of a float32."""
 _VECTORS = 7
 """Of all weights that TRPO has at a time: the ascent, four of the conjugate gradient, a product and
 its parts."""
-
 _PER_TOKEN = ("log_probs", "ref_log_probs", "values", "returns", "advantages", "penalty_advantages")
 """What a minibatch knows of each token, as float32."""
 
@@ -120,36 +117,45 @@ class _Sizes:
         cls, algorithm: PolicyGradient[Any], settings: RolloutSettings, num_ranks: int
     ) -> _Sizes:
         """For the algorithm's minibatches of rollouts with these settings."""
+        args, tokens = algorithm.args, settings.minibatch_tokens
         most = settings.generation.max_new_tokens
         assert most is not None, "the settings of rollouts say it"
-        prompt = min(settings.prompt_limit, (algorithm.policy.longest or math.inf) - most)
+        prompt = int(min(settings.prompt_limit, (algorithm.policy.longest or math.inf) - most))
         at_a_time = settings.num_envs * settings.samples_per_input
         outputs = at_a_time * math.ceil(settings.num_tokens / (at_a_time * most))
-        tokens = settings.minibatch_tokens
-        if isinstance(algorithm, A2c):
-            rows = OUTPUTS_IN_PASS
-        elif isinstance(algorithm, Trpo):
-            rows = max(1, TOKENS_IN_PASS // most)
-        elif algorithm.unit == "tokens":
-            rows = tokens
-        else:
-            rows = math.ceil(tokens / most)
-        fewest = min(tokens, outputs * _fewest(settings))
-        if not settings.whole_outputs:
-            fewest = min(tokens, settings.num_tokens)
+        if getattr(args, "log_prob_of", "response") == "sequence":
+            prompt, most = 1, prompt + most - 1
+        rows = _rows(algorithm, tokens, most)
         if isinstance(algorithm, A2c | Trpo):
             fewest = 1
+        elif isinstance(args, HumanPreferencesPpoArgs):  # minibatches are equal parts of outputs
+            fewest = rows * _fewest(settings)
+        elif settings.whole_outputs:
+            fewest = min(tokens, outputs * _fewest(settings))
+        else:
+            fewest = min(tokens, settings.num_tokens)
         return cls(
             rows=math.ceil(min(rows, outputs) / num_ranks),
-            prompt=max(int(prompt), 1),
+            prompt=max(prompt, 1),
             new=most,
             fewest_tokens=fewest // num_ranks,
             outputs_of_rank=math.ceil(outputs / num_ranks),
         )
 
 
+def _rows(algorithm: PolicyGradient[Any], tokens: int, most: int) -> int:
+    """Outputs of ``most`` tokens in a minibatch of ``tokens``."""
+    if isinstance(algorithm, A2c):
+        return OUTPUTS_IN_PASS
+    if isinstance(algorithm, Trpo):
+        return max(1, TOKENS_IN_PASS // most)
+    if algorithm.unit == "tokens":
+        return tokens
+    return math.ceil(tokens / most)
+
+
 def _fewest(settings: RolloutSettings) -> int:
-    """Tokens that any output has."""
+    """Tokens that any output has; of encoder-decoder models the least length counts the start."""
     generation = settings.generation
     most = generation.max_new_tokens or 1
     return most if generation.ignore_eos else max(1, min(generation.min_length - 1, most))
@@ -225,7 +231,7 @@ def _with_vectors(moment: Moment, model: nn.Module, keys: Keys) -> Moment:
     The policy has no gradients beside them.
     """
     num_trained = sum(w.numel() for w in model.parameters() if w.requires_grad)
-    vector = _SINGLE * num_trained
+    vector = SINGLE * num_trained
     advice = f"take a smaller '{keys.model}'"
     kept = [t for t in moment.terms if t.name != "gradients"]
     vectors = Term("vectors of the natural gradient", _VECTORS * vector, 4 * vector, keys.model,

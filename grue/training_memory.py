@@ -33,8 +33,8 @@ UNLIMITED = 10**6
 WEIGHTS, OPTIMISER = "weights", "optimiser"
 STAYS = (WEIGHTS, OPTIMISER)
 """Terms that are there at any moment of a run."""
-_SINGLE, _HALF = 4, 2
-"""Bytes of a float32, and of narrower types."""
+SINGLE, _HALF = 4, 2
+"""Bytes of a float32, and of the narrower types."""
 _OF_THE_DEVICE = ("tf32", "torch_compile", "torch_compile_backend", "torch_compile_mode")
 _BATCH = "alg.training_args.per_device_train_batch_size"
 _RESPONSES = {"scalar_rating": 1, "best_of_n": 4}
@@ -100,11 +100,11 @@ def update(
         Term("gradients", gradients, gradients, keys.adapters or keys.model, adapters),
     ]
     if half_copies:
-        copies = held(trained) * _HALF // _SINGLE
+        copies = held(trained) * _HALF // SINGLE
         terms.append(Term("narrow copies of weights", copies, 0, keys.model, smaller))
     size = 0
     if logits is not None:
-        per_token = _SINGLE * logits.vocabulary
+        per_token = SINGLE * logits.vocabulary
         size, least = logits.num_tokens * per_token, logits.fewest_tokens * per_token
         if not logits.stay:  # then their place is taken by gradients
             least = max(least - gradients, 0)

@@ -7,6 +7,7 @@ the measurements of ``theory_every``. With bfloat16 activations count as float32
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -25,6 +26,8 @@ from sft_vs_rft.pools import Pool, load_pool
 from sft_vs_rft.subsets import drawn_size
 from sft_vs_rft.trainer import Batch, ControlledTrainer
 
+log = logging.getLogger(__name__)
+
 _SIZES = {
     "model_type", "mlp_hidden_layer_sizes", "num_train_samples", "num_test_samples", "batch_size",
     "optimizer", "diagnostics", "opt_method", "num_labels_per_sample", "kl_regularization_coeff",
@@ -34,7 +37,7 @@ _SIZES = {
 
 
 def needs(runs: Sequence[Run]) -> list[Need | None]:
-    """What each run needs; None where its data or model cannot be had, which is told elsewhere."""
+    """What each run needs; None where its data or model cannot be had, or cannot be asked so."""
     pools: dict[Any, Pool] = {}
     known: dict[str, Need | None] = {}
     found = []
@@ -48,6 +51,9 @@ def needs(runs: Sequence[Run]) -> list[Need | None]:
                     pools[config.data_source] = load_pool(config)
                 known[key] = _need(config, pools[config.data_source])
             except UserError:
+                known[key] = None
+            except Exception as error:  # of a model's own code, on a device it was not made for
+                log.info("the memory that a run needs cannot be told: %s", error)
                 known[key] = None
         found.append(known[key])
     return found

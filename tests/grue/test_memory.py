@@ -322,6 +322,39 @@ def test_ranks_share_a_minibatch(workplace: Workplace, model: Path) -> None:
     assert sizes_of(alone)["weights"] == sizes_of(shared)["weights"]
 
 
+def fewest_of(update: Moment) -> int:
+    (found,) = [term.least for term in update.terms if term.name == "logits of a minibatch"]
+    return found
+
+
+def test_only_tokens_that_must_come_refuse_a_run(workplace: Workplace, model: Path) -> None:
+    per_token = 4 * AutoModelForCausalLM.from_pretrained(model).config.vocab_size
+    human = {"env__n_envs": 32, "alg__args__nminibatches": 4}
+    for algorithm, changes, tokens in (
+        ("ppo", {}, 32),
+        ("ppo", {"alg__args__batch_size": 64}, 64),
+        ("reinforce", {}, 8 * 4),
+        ("reinforce", {"alg__policy__args__generation_kwargs": FULL}, 8 * 4 * 6),
+        ("reinforce", {"alg__args__batch_size": 7}, 7),
+        ("ppo_human_preferences", human, 8),
+        ("ppo_human_preferences", human | {"alg__policy__args__generation_kwargs": FULL}, 8 * 6),
+        ("a2c", {}, 1),
+    ):
+        if changes.get("alg__policy__args__generation_kwargs"):
+            changes = changes | {"env__args": {"max_prompt_length": 10, "max_episode_length": 6}}
+        update = update_of(workplace, reinforcement(model, algorithm, **changes))
+        assert fewest_of(update) == tokens * per_token, (algorithm, changes)
+
+
+def test_whole_sequences_have_logits_at_every_token(workplace: Workplace, model: Path) -> None:
+    response, sequence = (
+        sizes_of(update_of(workplace, reinforcement(model, "reinforce", alg__args__log_prob_of=of)))
+        for of in ("response", "sequence")
+    )
+    name = "logits of a minibatch"
+    assert sequence[name] / response[name] == (10 + 6 - 1) / 6
+
+
 def test_mixed_precision_adds_narrow_copies(workplace: Workplace, model: Path) -> None:
     plain = sizes_of(update_of(workplace, reinforcement(model)))
     mixed = sizes_of(
