@@ -44,6 +44,10 @@ class Experiment:
     run_together: str | None = None
     """``"package.module:function"``, called as ``function(members)`` with a list of `Member` whose
     configurations have equal ``vectorize_key()``; needed where ``why_alone()`` may give None."""
+    memory: str | None = None
+    """``"package.module:function"``, called before the first run with the runs that will use GPUs;
+    gives for each what it needs of their memory (see `common.memory.Need`), None where that is not
+    known. None where it is never."""
 
 
 EXPERIMENTS: Registry[Experiment] = Registry("experiment")

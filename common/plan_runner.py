@@ -27,7 +27,7 @@ from common.stopping import StopFlag
 log = logging.getLogger(__name__)
 
 _AUTOMATIC_CONTINUATIONS = 1
-_LARGEST_GROUP = 64
+LARGEST_GROUP = 64
 """Runs that are trained together at most: the memory of a group grows with their number."""
 
 
@@ -135,7 +135,7 @@ class PlanRunner:
             and not self._lost_workers[other]
         ]
         share = -(-len(alike) // self.executor.free_slots)
-        return alike[: min(share, _LARGEST_GROUP)]
+        return alike[: min(share, LARGEST_GROUP)]
 
     def _find_group_key(self, run: Run) -> Hashable | None:
         """What runs that can be made together have in common; None for a run made alone."""

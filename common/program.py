@@ -12,10 +12,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from common import grouping, report
+from common import grouping, memory, report
 from common.devices import gpus_are_usable, gpus_hidden, gpus_of
 from common.display import Display
-from common.errors import ConfigError, UserError
+from common.errors import ConfigError, Problem, UserError
 from common.plan import Plan, Run
 from common.plan_runner import PlanRunner
 from common.registry import import_part
@@ -54,8 +54,8 @@ def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
     """Makes the plan's runs and draws its figures; gives the exit status.
 
     Raises:
-        UserError: a file that a run needs is missing or unfit, a GPU does not exist, or another
-            process runs the plan; nothing has been written.
+        UserError: a file that a run needs is missing or unfit, a GPU does not exist or is too
+            small, or another process runs the plan; nothing has been written.
     """
     selection = request.select(plan)
     waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
@@ -63,6 +63,8 @@ def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
     use_gpus = gpus_are_usable(pool or {gpu for run in waiting for gpu in run.config.gpu_ids})
     with gpus_hidden():
         _preflight(plan, [_as_made(run, pool if use_gpus else None) for run in waiting])
+    if use_gpus:
+        _refuse(plan, memory.check(plan, waiting))
     for notice in dict.fromkeys(notice for run in plan.runs for notice in run.config.notices()):
         log.warning("%s", notice)
     if plan.document.vectorize:
@@ -142,7 +144,11 @@ def _preflight(plan: Plan, runs: list[Run]) -> None:
         referenced = {reference.key[0] for reference in run.references}
         if run.config.needs_preflight(referenced):
             by_check[run.spec.preflight].append(run)
-    problems = [p for check, own in by_check.items() for p in import_part(check)(own)]
+    _refuse(plan, [p for check, own in by_check.items() for p in import_part(check)(own)])
+
+
+def _refuse(plan: Plan, problems: list[Problem]) -> None:
+    """Ends the plan before its first run if there is anything wrong."""
     if problems:
         raise ConfigError(plan.source.name, problems)
 

@@ -12,6 +12,7 @@ EXPERIMENTS.register("grue_extract")(
         config=ExtractConfig,
         run="grue.extract:run",
         preflight="grue.preflight:check",
+        memory="grue.memory:needs",
         unit="input",
         files={
             "samples": "samples.parquet",
@@ -26,6 +27,7 @@ EXPERIMENTS.register("grue_finetune")(
         config=FinetuneConfig,
         run="grue.finetune:run",
         preflight="grue.preflight:check",
+        memory="grue.memory:needs",
         unit="step",
         files={"model": "model"},
         recognises=means_finetuning,
@@ -45,6 +47,7 @@ EXPERIMENTS.register("grue_classifier")(
         config=ClassifierConfig,
         run="grue.classifier:run",
         preflight="grue.classifier:check",
+        memory="grue.memory:needs",
         unit="step",
         files={"model": "model"},
     )
@@ -54,6 +57,7 @@ EXPERIMENTS.register("reward_model")(
         config=RewardModelConfig,
         run="grue.reward_model:run",
         preflight="grue.reward_model:check",
+        memory="grue.memory:needs",
         unit="step",
         files={"model": "model"},
     )

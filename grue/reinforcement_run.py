@@ -26,11 +26,8 @@ from grue.finetune_run import FinetuneRun, load_policy
 from grue.generation_config import GenerationConfig
 from grue.kl import KlController
 from grue.model_config import Side
-from grue.policies.actor_critic import ActorCritic, make_critic
-from grue.policies.loading import load_model, recompute_activations
-from grue.policies.masking import Mask
+from grue.policies.assembly import make_actor_critic
 from grue.policies.streams import seed_of
-from grue.policy_config import MaskablePolicyArgs
 from grue.rollout_samples import sample_lines
 from grue.rollout_settings import rollout_settings
 from grue.rollout_statistics import elapsed
@@ -56,7 +53,9 @@ class ReinforcementRun(FinetuneRun):
         self.alg = alg
         self.env = config.env
         algorithm_class = find(alg.id)
-        self.actor_critic = self._make_actor_critic(with_critic=algorithm_class.needs_critic)
+        self.actor_critic = make_actor_critic(
+            self.policy, alg, seed=context.seed, with_critic=algorithm_class.needs_critic
+        )
         self.algorithm: Algorithm[Any] = algorithm_class(self.actor_critic, alg)
         adaptive = alg.kl_div.adaptive_kl
         target = alg.kl_div.target_kl if adaptive is None else adaptive.target
@@ -70,38 +69,6 @@ class ReinforcementRun(FinetuneRun):
         )
         self.iteration = 0
         self._saved_at = time.monotonic()
-
-    def _make_actor_critic(self, *, with_critic: bool) -> ActorCritic:
-        options, seed = self.alg.policy, self.context.seed
-        critic = None
-        if with_critic:
-            critic = make_critic(
-                self.policy,
-                options.critic,
-                seed=seed,
-                zero_head=options.critic_head == "zero",
-                load=lambda name: load_model(
-                    name, self.alg.model_type, options, seed=seed, dropout=False
-                ),
-            )
-        if options.gradient_checkpointing:
-            for model in [self.policy.model, *([critic.trunk] if critic and critic.trunk else [])]:
-                recompute_activations(model)
-        if isinstance(options.args, MaskablePolicyArgs):
-            self.policy.mask = Mask(
-                self.policy.model,
-                options.args,
-                self.policy.tokenizer.all_special_ids,
-                normalized=not self.alg.behaves_as_published("masks_not_normalized"),
-            )
-        temperature = options.args.generation_kwargs.temperature
-        published = self.alg.behaves_as_published("reference_without_temperature")
-        return ActorCritic(
-            self.policy,
-            critic,
-            temperature=temperature,
-            ref_temperature=1.0 if published else temperature,
-        )
 
     def run(self) -> float | None:
         """Makes what is left of the run."""

@@ -15,6 +15,7 @@ from grue.judges.loading import Encoded, pad_right
 from grue.policies.heads import in_float32
 from grue.policies.loading import dropouts, with_adapters
 from grue.policies.weights import check_weights, loaded, pretrained
+from grue.precision import exactly
 from grue.preference_objectives import Objective
 from grue.reward_model_config import RewardModelAlg
 
@@ -42,7 +43,7 @@ class RewardModule(nn.Module):
     def forward(self, targets: Tensor, **encoded: Tensor) -> dict[str, Tensor]:
         """The mean loss of B examples: ``encoded`` has their texts [B m, P] and targets [B]."""
         logits = self.model(**encoded).logits.float()  # [B m, C]
-        with torch.autocast(logits.device.type, enabled=False):
+        with exactly(logits.device):
             outputs = self.outputs(logits.view(len(targets), -1, logits.shape[-1]))
             return {"loss": self.objective.loss(outputs, targets).mean()}
 

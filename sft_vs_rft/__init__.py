@@ -9,6 +9,7 @@ EXPERIMENTS.register("sft_vs_rft")(
         config=ControlledConfig,
         run="sft_vs_rft.experiment:run",
         preflight="sft_vs_rft.preflight:check",
+        memory="sft_vs_rft.memory:needs",
         files={"checkpoint": "checkpoints/last.pt"},
         run_together="sft_vs_rft.vectorized.together:run_together",
     )

@@ -57,9 +57,13 @@ class Pass:
 def make_optimizer(
     config: ControlledConfig, params: Iterable[Tensor]
 ) -> torch.optim.SGD | torch.optim.Adam:
-    """What the configuration names, for ``params``."""
+    """What the configuration names, for ``params``; its fused form, but on the meta device."""
+    given = list(params)
     return _OPTIMIZERS[config.optimizer](
-        params, lr=config.lr, weight_decay=config.weight_decay, fused=True
+        given,
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        fused=not any(param.is_meta for param in given),
     )
 
 

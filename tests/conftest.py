@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -105,6 +106,18 @@ def _one_thread() -> Iterator[None]:
 
     torch.set_num_threads(1)
     yield
+
+
+@pytest.fixture
+def plain_attention(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Estimates of memory and the CPU have one kernel of attention, that of matrices."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    from common import memory_trace
+
+    monkeypatch.setattr(memory_trace, "gpu_attention", contextlib.nullcontext)
+    with sdpa_kernel(SDPBackend.MATH):
+        yield
 
 
 @pytest.fixture

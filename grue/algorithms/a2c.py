@@ -10,7 +10,7 @@ from grue.algorithms.update import Means
 from grue.losses import policy_gradient_loss, value_loss
 from grue.rollout import Rollout
 
-_OUTPUTS = 16
+OUTPUTS_IN_PASS = 16
 """Outputs in one pass; the gradients of all passes add up to the step's."""
 _RMSPROP_DECAY = 0.99
 
@@ -39,7 +39,7 @@ class A2c(PolicyGradient[A2cArgs]):
         if args.normalize_advantage:
             rollout, _ = rollout.standardized()
         first = True
-        for whole in rollout.in_order(_OUTPUTS):
+        for whole in rollout.in_order(OUTPUTS_IN_PASS):
             batch = whole.of_this_rank()
             policy, log_probs, values = self.evaluate(batch)
             policy_loss = policy_gradient_loss(log_probs, batch.advantages)

@@ -22,7 +22,7 @@ from grue.policies.distribution import TokenDistribution
 from grue.policies.fisher import Fisher, TokenLogits, gradient, split
 from grue.rollout import Minibatch, Rollout
 
-_TOKENS = 256
+TOKENS_IN_PASS = 256
 """Tokens in one pass; sums over passes make the whole, so that memory stays that of one."""
 
 
@@ -48,7 +48,7 @@ class Trpo(PolicyGradient[TrpoArgs]):
         explained = explained_variance(*map(rollout.counted, (rollout.values, rollout.returns)))
         if args.normalize_advantage:
             rollout, _ = rollout.standardized()
-        outputs_in_pass = max(1, _TOKENS // rollout.mask.shape[1])
+        outputs_in_pass = max(1, TOKENS_IN_PASS // rollout.mask.shape[1])
         batches = list(rollout.in_order(outputs_in_pass))
         # 1. Where the objective rises.
         ascent, objective, share = self._ascent(batches, kl_coefficient)

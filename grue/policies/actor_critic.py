@@ -16,6 +16,7 @@ from grue.policies.distribution import TokenDistribution, divided
 from grue.policies.heads import head_in_float32
 from grue.policies.policy import Policy
 from grue.policies.sequences import Sequences
+from grue.precision import exactly
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -55,7 +56,7 @@ class Critic(nn.Module):
         else:
             assert policy_states is not None
             states = policy_states
-        with torch.autocast(states.device.type, enabled=False):
+        with exactly(states.device):
             values: Tensor = self.head(states.float()).squeeze(-1)
         return values
 

@@ -103,7 +103,7 @@ def test_products_are_finite_differences_of_the_kls_gradient(policy: Policy) -> 
 def test_a_step_raises_the_objective_within_the_trust_region(
     policy: Policy, critic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trpo_module, "_TOKENS", 20)  # several passes
+    monkeypatch.setattr(trpo_module, "TOKENS_IN_PASS", 20)  # several passes
     algorithm = trpo(policy, critic)
     rollout = rollout_of(algorithm)
     old = TokenLogits(copy.deepcopy(algorithm.policy.model), TEMPERATURE)

@@ -1,0 +1,76 @@
+"""How much memory the GPUs have, asked of ``nvidia-smi``: torch would open a context on them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+_COMMAND = ("nvidia-smi", "--query-gpu=index,uuid,memory.total", "--format=csv,noheader,nounits")
+_SECONDS = 10.0
+_MEBI = 2**20
+
+
+@dataclass(frozen=True)
+class _Gpu:
+    index: str
+    uuid: str
+    memory: int
+
+
+def total_memory(gpu_ids: Iterable[int]) -> dict[int, int]:
+    """Bytes of memory of the GPUs, by id, of those that it can be told of.
+
+    Ids are counted among the GPUs that this process sees (``CUDA_VISIBLE_DEVICES``). A slice of a
+    GPU (MIG) has no entry. Nor has a GPU that is named by a number on a machine with GPUs of
+    several sizes, unless ``CUDA_DEVICE_ORDER`` is ``PCI_BUS_ID``: CUDA counts the fastest first.
+    """
+    ids, gpus = set(gpu_ids), _gpus()
+    visible = _visible(os.environ)
+    found: dict[int, int] = {}
+    for gpu_id in ids:
+        if visible is not None and gpu_id >= len(visible):
+            continue
+        memory = _memory(str(gpu_id) if visible is None else visible[gpu_id], gpus)
+        if memory is not None:
+            found[gpu_id] = memory
+    return found
+
+
+def _visible(environment: Mapping[str, str]) -> list[str] | None:
+    """``CUDA_VISIBLE_DEVICES`` up to the first name of no GPU; None where it is not set."""
+    given = environment.get("CUDA_VISIBLE_DEVICES")
+    if given is None:
+        return None
+    entries = (entry.strip() for entry in given.split(","))
+    return list(itertools.takewhile(lambda entry: entry and not entry.startswith("-"), entries))
+
+
+def _memory(name: str, gpus: list[_Gpu]) -> int | None:
+    """Of the GPU that is called so: by its number, or by the beginning of its UUID."""
+    if name.isdigit():
+        same_order = os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
+        if not same_order and len({gpu.memory for gpu in gpus}) > 1:
+            return None
+        return next((gpu.memory for gpu in gpus if gpu.index == name), None)
+    if not name.startswith("GPU-"):
+        return None
+    return next((gpu.memory for gpu in gpus if gpu.uuid.startswith(name)), None)
+
+
+def _gpus() -> list[_Gpu]:
+    """All of the machine's; none where the command is missing, fails, or says something else."""
+    try:
+        said = subprocess.run(
+            _COMMAND, capture_output=True, text=True, timeout=_SECONDS, check=True
+        ).stdout
+        return [_gpu(line) for line in said.splitlines() if line.strip()]
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return []
+
+
+def _gpu(line: str) -> _Gpu:
+    index, uuid, memory = (part.strip() for part in line.split(","))
+    return _Gpu(index, uuid, int(memory) * _MEBI)

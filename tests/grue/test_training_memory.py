@@ -1,0 +1,167 @@
+"""Estimates of training by the Trainer against the memory that it really takes, on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from common.config import resolve
+from common.experiment import EXPERIMENTS, Context
+from common.memory import Moment
+from common.memory_trace import MemoryTrace, held
+from common.plan import load_plan
+from common.run_folder import RunFolder
+from grue.algorithms import supervised
+from grue.classifier import ClassifierRun
+from grue.classifier_config import ClassifierConfig
+from grue.memory import needs
+from grue.model_config import ModelOptions
+from grue.policies.loading import load_model
+from grue.policies.policy import Policy
+from grue.reward_model import RewardModelRun
+from grue.reward_model_config import RewardModelConfig
+from grue.training_rows import Rows
+from tests.conftest import Workplace
+from tests.grue.conftest import encoder_decoder, save_model
+from tests.grue.judging import save_classifier
+from tests.grue.parts import ANIMALS
+from tests.grue.test_classifier import configuration as classifier
+from tests.grue.test_reward_model import configuration as reward_model
+from tests.grue.test_reward_model import write_data
+
+pytestmark = pytest.mark.usefixtures("plain_attention")
+
+MOST = 1.6
+"""How many times the memory that is really taken an estimate may be."""
+STEPS = {"max_steps": 3, "logging_steps": 100}
+
+
+def update_of(workplace: Workplace, experiment: str, keys: dict[str, Any]) -> Moment:
+    base = {key: value for key, value in keys.items() if key != "experiment_name"}
+    plan = workplace.write_plan(experiment=experiment, configurations=[{"base_config": base}])
+    (need,) = needs(load_plan(plan, EXPERIMENTS).runs)
+    assert need is not None
+    return need[0]
+
+
+def size_of(moment: Moment, *names: str) -> int:
+    return sum(term.size for term in moment.terms if term.name in names)
+
+
+def compare(update: Moment, weights: int, peak: int) -> None:
+    """With the weights, and the peak of everything else while it is trained."""
+    assert size_of(update, "weights") == weights
+    assert 1.0 <= (update.size - weights) / peak <= MOST
+    assert update.least <= weights + peak
+
+
+def context(path: Path) -> Context:
+    path.mkdir(exist_ok=True)
+    return Context(RunFolder(path), seed=3)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"optim": "sgd"}, {"optim": "adafactor"}, {"gradient_checkpointing": True}],
+    ids=lambda changes: next(iter(changes), "plain"),
+)
+@pytest.mark.parametrize("kind", ["causal", "seq2seq"])
+@pytest.mark.filterwarnings("ignore:.gradient_checkpointing. is deprecated")
+def test_supervised_finetuning(
+    workplace: Workplace,
+    tokenizer: PreTrainedTokenizerFast,
+    kind: Any,
+    changes: dict[str, Any],
+) -> None:
+    folder = save_model(workplace.path / "model", tokenizer)
+    if kind == "seq2seq":
+        encoder_decoder("t5", len(tokenizer)).save_pretrained(folder)  # type: ignore[operator]
+    given = {"per_device_train_batch_size": 8, **STEPS, **changes}
+    keys = {
+        "tokenizer": {"model_name": str(folder)}, "datapool": {"id": ANIMALS},
+        "alg": {"id": "supervised", "model_type": kind, "model_name": str(folder),
+                "training_args": given},
+        "train_evaluation": {"eval_batch_size": 8, "generation_kwargs": {"max_new_tokens": 6}},
+    }  # fmt: skip
+    update = update_of(workplace, "grue_finetune", keys)
+
+    model = load_model(str(folder), kind, ModelOptions(), seed=0, dropout=False)
+    rows = [{"input_ids": [1 + i] * 64, "labels": [1 + i] * 64} for i in range(8)]
+    arguments = supervised.training_arguments(
+        given, workplace.path / "out", seed=0, device=torch.device("cpu")
+    )
+    nothing: Any = None
+    with MemoryTrace() as trace:
+        supervised.train(
+            Policy(model, tokenizer),
+            Rows(rows),
+            arguments,
+            context=context(workplace.path / "run"),
+            tracker=nothing,
+            evaluate=lambda label: {},
+        )
+    compare(update, held(model), trace.peak)
+
+
+@pytest.mark.parametrize("loss", ["pairwise", "best_of_n", "scalar_rating"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adam_tensorflow"])
+def test_reward_models(
+    workplace: Workplace, tokenizer: PreTrainedTokenizerFast, loss: str, optimizer: str
+) -> None:
+    folder = save_model(workplace.path / "model", tokenizer)
+    data = write_data(workplace.path / "data", 4 if loss == "best_of_n" else 2, train=40)
+    keys = reward_model(folder, data, loss)
+    keys["tokenizer"]["max_length"] = 8  # so that all texts are as long
+    keys["alg"] |= {"optimizer": optimizer, "training_args": STEPS}
+    update = update_of(workplace, "reward_model", keys)
+
+    config, _ = resolve(RewardModelConfig, keys)
+    assert config is not None
+    run = RewardModelRun(config, context(workplace.path / "run"))
+    with MemoryTrace() as trace:
+        run._train()
+    compare(update, held(run.module), trace.peak)
+
+
+def test_classifiers(workplace: Workplace) -> None:
+    sizes = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    folder = save_classifier(workplace.path / "model")
+    keys = classifier(folder, training_args=STEPS, architecture=sizes)
+    keys["tokenizer"]["max_length"] = 7
+    update = update_of(workplace, "grue_classifier", keys)
+
+    config, _ = resolve(ClassifierConfig, keys)
+    assert config is not None
+    run = ClassifierRun(config, context(workplace.path / "run"))
+    with MemoryTrace() as trace:
+        run._train()
+    compare(update, held(run.classifier.model), trace.peak)
+
+
+def test_narrow_products_have_copies_of_the_weights(
+    workplace: Workplace, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    folder = save_model(workplace.path / "model", tokenizer)
+    data = write_data(workplace.path / "data", 2, train=16)
+    keys = reward_model(folder, data, "pairwise")
+    plain = update_of(workplace, "reward_model", keys)
+    keys["alg"]["mixed_precision"] = "bf16"
+    mixed = update_of(workplace, "reward_model", keys)
+    copies = size_of(mixed, "narrow copies of weights")
+    assert copies == size_of(plain, "weights") // 2
+    assert mixed.size == plain.size + copies
+
+
+def test_arguments_that_need_a_gpu_do_not_hinder(
+    workplace: Workplace, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    folder = save_model(workplace.path / "model", tokenizer)
+    data = write_data(workplace.path / "data", 2, train=16)
+    keys = reward_model(folder, data, "pairwise")
+    plain = update_of(workplace, "reward_model", keys)
+    keys["alg"]["training_args"] |= {"tf32": True, "torch_compile": True}
+    assert update_of(workplace, "reward_model", keys) == plain
