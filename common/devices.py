@@ -38,10 +38,17 @@ def gpus_are_usable(ids: Iterable[int]) -> bool:
     return True
 
 
+def run_gpus(gpu_ids: Iterable[int]) -> tuple[int, ...]:
+    """The GPUs with which a run computes that was given these; none where the CPU does."""
+    import torch
+
+    ids = tuple(gpu_ids)
+    return ids if ids and torch.cuda.is_available() else ()
+
+
 def run_device(gpu_ids: Iterable[int]) -> torch.device:
     """The device of a run that was given these GPUs; the CPU where it has none."""
     import torch
 
-    first = next(iter(gpu_ids), None)
-    usable = first is not None and torch.cuda.is_available()
-    return torch.device(f"cuda:{first}" if usable else "cpu")
+    first = next(iter(run_gpus(gpu_ids)), None)
+    return torch.device("cpu" if first is None else f"cuda:{first}")

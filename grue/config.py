@@ -143,7 +143,9 @@ class TrainEvaluation(Config):
     """Whether reinforcement finetuning evaluates on the test split as often as on validation, not
     only before and after."""
     save_every: PositiveInt = 20
-    """Iterations from one checkpoint to the next."""
+    """Iterations from one checkpoint, from which a run that was ended can go on, to the next. It
+    comes sooner where a minute has passed, and later where writing would take more than a twentieth
+    of the time. One is written before a run stops and after the last iteration, too."""
     metrics: Metrics = ()
     """What is measured of outputs."""
     generation_kwargs: GenerationConfig | None = None

@@ -6,7 +6,6 @@ import functools
 import json
 import logging
 import math
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from transformers.trainer_callback import ExportableState
 from common import ranks
 from common.errors import Interrupted, UserError
 from common.experiment import Context
+from common.pace import Pace
 from grue.algorithms.rank_batches import OWN, WHOLE, OwnPart, num_items_of, part_of_loss
 from grue.algorithms.update import OPTIMIZERS
 from grue.model_config import Optimizer
@@ -35,7 +35,6 @@ from grue.training_rows import Rows, collate
 
 log = logging.getLogger(__name__)
 
-_SECONDS_BETWEEN_CHECKPOINTS = 60.0
 _RENAMED = {"evaluation_strategy": "eval_strategy", "warmup_ratio": "warmup_steps",
             "no_cuda": "use_cpu"}  # fmt: skip
 _RUNS_OWN = ("output_dir", "seed", "data_seed", "report_to", "logging_dir", "overwrite_output_dir",
@@ -135,12 +134,16 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
     """Evaluates at log lines, writes checkpoints in time, and stops when asked to."""
 
     def __init__(
-        self, context: Context, tracker: Tracker, evaluate: Callable[[str], dict[str, float]]
+        self,
+        context: Context,
+        tracker: Tracker,
+        evaluate: Callable[[str], dict[str, float]],
+        pace: Pace,
     ) -> None:
         self._context = context
         self._tracker = tracker
         self._evaluate = evaluate
-        self._saved_at = time.monotonic()
+        self._pace = pace
         self.stopped = False
 
     def on_step_end(
@@ -148,15 +151,12 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """After every update."""
         self._context.progress(state.global_step, state.max_steps)
-        now = time.monotonic()
         stop = ranks.is_any(self._context.stop_requested())
         if stop and state.global_step < state.max_steps:
             self.stopped = True
             control.should_training_stop = control.should_save = True
-        elif now - self._saved_at >= _SECONDS_BETWEEN_CHECKPOINTS:
+        elif self._pace.is_due():
             control.should_save = True
-        if control.should_save:
-            self._saved_at = now
 
     def on_log(
         self,
@@ -192,9 +192,10 @@ class _LossTrainer(Trainer):  # type: ignore[misc]
     the only one.
     """
 
-    def __init__(self, losses: _Losses, **options: Any) -> None:
+    def __init__(self, losses: _Losses, pace: Pace, **options: Any) -> None:
         super().__init__(**options)
         self._losses = losses
+        self._pace = pace
         self.add_callback(losses)
 
     def training_step(self, *args: Any, **options: Any) -> torch.Tensor:
@@ -230,7 +231,8 @@ class _LossTrainer(Trainer):  # type: ignore[misc]
 
     def _save_checkpoint(self, *args: Any, **options: Any) -> None:
         if ranks.is_first():
-            super()._save_checkpoint(*args, **options)
+            with self._pace.writing():
+                super()._save_checkpoint(*args, **options)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Writes what was measured, with the mean of all losses since the last time."""
@@ -296,11 +298,13 @@ def fit(
 
     ``optimizer`` may put another form of Adam in the place of the Trainer's.
     """
-    watch = _Watch(context, tracker, evaluate)
+    pace = Pace()
+    watch = _Watch(context, tracker, evaluate, pace)
     if ranks.count() > 1:
         collator = OwnPart(collator, shifted=not _is_encoder_decoder(model))
     trainer = _LossTrainer(
         _Losses(),
+        pace,
         model=model,
         args=arguments,
         train_dataset=rows,
