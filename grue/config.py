@@ -70,6 +70,12 @@ class TextConfig(RunConfig):
     datapool: DatapoolConfig
     """The task, and which of its training inputs are used."""
 
+    @property
+    def tf32(self) -> bool:
+        """As the Trainer's argument of that name says, where the Trainer trains."""
+        given = getattr(getattr(self, "alg", None), "training_args", {})
+        return bool(given.get("tf32"))
+
     def problems(self) -> Iterator[Problem]:
         """What the parts find wrong with their own keys."""
         yield from super().problems()

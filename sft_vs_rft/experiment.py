@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from common.callbacks import Callback
@@ -48,8 +47,6 @@ class ControlledExperiment(FitExperiment[ControlledConfig, Data]):
 
     def make_trainer(self, data: Data, model: nn.Module) -> Trainer[Batch]:
         """The trainer of the configured method."""
-        exact = self.config.precision != "tf32"
-        torch.set_float32_matmul_precision("highest" if exact else "high")
         trainer = ControlledTrainer(self.config, data, model, gpu_ids=self.gpu_ids)
         trainer.facts = self._facts()
         return trainer

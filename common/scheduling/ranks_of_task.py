@@ -9,6 +9,7 @@ from pathlib import Path
 
 from common.config import resolve
 from common.experiment import Context
+from common.numerics import set_numerics
 from common.registry import import_part
 from common.run_config import RunConfig
 from common.run_folder import RunFolder
@@ -37,6 +38,7 @@ def take_part(task: Task, *, stop_requested: Callable[[], bool]) -> None:
     """
     config, problems = resolve(import_part(task.config_model), task.config)
     assert isinstance(config, RunConfig), problems
+    set_numerics(config)
     seed, threads = meet(task)
     use_threads(threads)
     context = Context(

@@ -40,6 +40,9 @@ _RENAMED = {"evaluation_strategy": "eval_strategy", "warmup_ratio": "warmup_step
 _RUNS_OWN = ("output_dir", "seed", "data_seed", "report_to", "logging_dir", "overwrite_output_dir",
              "eval_strategy", "use_cpu", "disable_tqdm", "run_name")  # fmt: skip
 """Arguments that the run itself decides on."""
+_TF32 = "tf32"
+"""An argument that the run follows before the Trainer is made, see `common.numerics`: the Trainer
+would set it for all later runs of the process too, and but once."""
 
 
 def training_arguments(
@@ -51,7 +54,11 @@ def training_arguments(
         UserError: the Trainer knows no such argument, or no such value.
     """
     arguments = {_RENAMED.get(name, name): value for name, value in given.items()}
-    kept = {name: value for name, value in arguments.items() if name not in _RUNS_OWN}
+    kept = {name: value for name, value in arguments.items() if name not in (*_RUNS_OWN, _TF32)}
+    if not isinstance(arguments.get(_TF32), bool | None):
+        raise UserError(
+            f"'alg.training_args.{_TF32}' = {arguments[_TF32]!r}: expected true or false"
+        )
     on_cpu = device.type == "cpu"
     try:
         return TrainingArguments(
