@@ -8,7 +8,6 @@ last, so that what it saves includes what the others did with the epoch.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -17,14 +16,12 @@ from torch import Tensor
 
 from common import checkpoint
 from common.errors import Interrupted
+from common.pace import Pace
 from common.run_folder import read_json_lines, write_text
 from common.score import Score
 
 if TYPE_CHECKING:
     from common.trainer import Trainer
-
-
-SECONDS_BETWEEN_CHECKPOINTS = 60.0
 
 
 class Callback:
@@ -166,8 +163,8 @@ class EarlyStopping(Callback):
 class Checkpoints(Callback):
     """Keeps a state to go on from, and more of them where asked for.
 
-    ``last.pt`` is written at the start, at least every minute, when the run is asked to stop (the
-    fit is then interrupted), and at the end.
+    ``last.pt`` is written at the start, at the `Pace` of all runs, when the run is asked to stop
+    (the fit is then interrupted), and at the end.
     """
 
     def __init__(
@@ -185,7 +182,7 @@ class Checkpoints(Callback):
         self.every = every
         self.by_score = by_score
         self.kept: list[tuple[float, str]] = []
-        self._saved_at = 0.0
+        self._pace = Pace()
 
     def on_fit_start(self, trainer: Trainer[Any]) -> None:
         """Makes sure that there is a finite state from the beginning."""
@@ -202,7 +199,7 @@ class Checkpoints(Callback):
         if self.stop_requested():
             self._save_last(trainer)
             raise Interrupted(f"stopped on request after epoch {trainer.epoch - 1}")
-        if time.monotonic() - self._saved_at >= SECONDS_BETWEEN_CHECKPOINTS:
+        if self._pace.is_due():
             self._save_last(trainer)
 
     def on_fit_end(self, trainer: Trainer[Any]) -> None:
@@ -210,9 +207,9 @@ class Checkpoints(Callback):
         self._save_last(trainer)
 
     def _save_last(self, trainer: Trainer[Any]) -> None:
-        checkpoint.save_last(self.folder, trainer.state())
+        with self._pace.writing():
+            checkpoint.save_last(self.folder, trainer.state())
         trainer.saved_epoch = trainer.epoch
-        self._saved_at = time.monotonic()
 
     def _keep_one_more(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
         """Adds a checkpoint and removes the oldest, or the worst by score, beyond ``keep``."""

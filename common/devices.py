@@ -104,6 +104,14 @@ def _seeing(names: Sequence[str] | None) -> Iterator[None]:
                 os.environ[name] = value
 
 
+def run_gpus(gpu_ids: Iterable[int]) -> tuple[int, ...]:
+    """The GPUs with which a run computes that was given these; none where the CPU does."""
+    import torch
+
+    ids = tuple(gpu_ids)
+    return ids if ids and torch.cuda.is_available() else ()
+
+
 def run_device(gpu_ids: Iterable[int]) -> torch.device:
     """The device of a run that was given these GPUs: the first of them, or without any the CPU.
 

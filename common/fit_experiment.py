@@ -12,7 +12,7 @@ from torch import nn
 
 from common import checkpoint
 from common.callbacks import Callback, Checkpoints, EarlyStopping, MetricsFile, Progress
-from common.devices import run_device
+from common.devices import run_device, run_gpus
 from common.epoch_log import EpochLog
 from common.errors import UserError
 from common.experiment import Context
@@ -36,6 +36,7 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
         self.config = config
         self.context = context
         self.folder = context.folder
+        self.gpu_ids = run_gpus(context.gpu_ids)
         self.device = run_device(context.gpu_ids)
 
     @abstractmethod
@@ -68,6 +69,7 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
         data = self.make_data()
         model = self.make_model(data)
         trainer = self.make_trainer(data, model)
+        trainer.gpu_ids = self.gpu_ids
         trainer.callbacks = self.callbacks()
         if not self._go_on(trainer):
             self.measure(data, trainer)

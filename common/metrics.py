@@ -26,6 +26,13 @@ def check_finite(values: dict[str, float], when: str) -> dict[str, float]:
     return values
 
 
+def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The first name whose tensor holds NaN or an infinity; one transfer tells of all of them."""
+    are_finite = torch.stack([tensor.isfinite().all() for tensor in tensors.values()]).tolist()
+    named = zip(tensors, are_finite, strict=True)
+    return next((name for name, is_finite in named if not is_finite), None)
+
+
 class EpochMeans:
     """Collects scalars of each batch on the device; one transfer gives their weighted means."""
 

@@ -28,10 +28,20 @@ class RunConfig(Config):
     gpu_ids: Annotated[GpuIds, NO_EFFECT] = ()
     """GPU of the run, or as many as its plan's ``gpus_per_run``; empty for the CPU. Counted as
     ``CUDA_VISIBLE_DEVICES`` shows them. A plan's ``gpu_ids_pool`` fills it in."""
+    deterministic: Annotated[bool, NO_EFFECT] = False
+    """Whether GPUs use deterministic algorithms alone, which are slower. Equal runs on equal GPUs
+    with equal packages then agree bit for bit, also when one was stopped and went on; an operation
+    without such an algorithm is named and fails the run. Otherwise they agree to rounding, which
+    training magnifies. On a CPU equal runs agree bit for bit either way."""
     disable_console_log: Annotated[bool, NO_EFFECT] = False
     """Whether the console hears of the run only if it fails; its ``log.txt`` is always written."""
     save_logs: Annotated[bool, NO_EFFECT] = False
     """Accepted for published plans: ``log.txt`` is always written."""
+
+    @property
+    def tf32(self) -> bool:
+        """Whether GPUs may multiply float32 numbers as TensorFloat-32, with 10 bits of mantissa."""
+        return False
 
     def needs_preflight(self, referenced: Set[str | int]) -> bool:
         """Whether there is anything that a preflight could find missing or unfit.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from common.metrics import EpochMeans, NonFiniteError, check_finite
+from common.metrics import EpochMeans, NonFiniteError, check_finite, first_not_finite
 from common.seeding import random_state, restore_random_state
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ class Trainer(ABC, Generic[BatchT]):
         """Number of finished epochs."""
         self.saved_epoch: int | None = None
         """Number of epochs after which the last state was saved; set by what saves it."""
-        self.random_state = random_state
+        self.gpu_ids: Sequence[int] = ()
+        """GPUs that the fit computes with; set by what makes the run."""
+        self.random_state: Callable[[], dict[str, Any]] = lambda: random_state(self.gpu_ids)
         """Gives the generators' states; fits that share a process have their own `Stream`."""
         self.stop_reason: str | None = None
         """Why the fit ends before its last epoch; set by a callback."""
@@ -150,11 +152,11 @@ class Trainer(ABC, Generic[BatchT]):
             NonFiniteError: a weight is NaN or infinite, so that the state is not worth keeping.
         """
         weights = self.model.state_dict()
-        for name, tensor in weights.items():
-            if not torch.isfinite(tensor).all():
-                raise NonFiniteError(
-                    f"'{name}' is not finite after epoch {self.epoch - 1}; {self._advice()}"
-                )
+        name = first_not_finite(weights)
+        if name is not None:
+            raise NonFiniteError(
+                f"'{name}' is not finite after epoch {self.epoch - 1}; {self._advice()}"
+            )
         return {
             "model": weights,
             "optimizer": self.optimizer.state_dict(),
@@ -173,4 +175,4 @@ class Trainer(ABC, Generic[BatchT]):
         self.stop_reason = state["stop_reason"]
         for callback in self.callbacks:
             callback.load_state(state["callbacks"].get(type(callback).__name__, {}))
-        restore_random_state(state["random"])
+        restore_random_state(state["random"], self.gpu_ids)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from common.callbacks import Callback
 from common.fit_config import FitConfig
 from common.run_folder import RunFolder, read_json_lines, replacing
-from common.seeding import random_state, restore_random_state
+from common.seeding import undisturbed
 
 if TYPE_CHECKING:
     from common.trainer import Trainer
@@ -95,17 +95,16 @@ class WandbWriter(Callback):
         """Opens the run, or goes on with the one of an interrupted fit."""
         import wandb
 
-        state = random_state()
-        self._run = wandb.init(
-            project=self.config.wandb_project_name,
-            entity=self.config.wandb_entity_name,
-            name=self.folder.path.name,
-            id=self.run_id,
-            resume="allow",
-            dir=str(self.folder.path),
-            config=self.config.model_dump(mode="json"),
-        )
-        restore_random_state(state)  # whatever the package draws, training does not notice
+        with undisturbed():
+            self._run = wandb.init(
+                project=self.config.wandb_project_name,
+                entity=self.config.wandb_entity_name,
+                name=self.folder.path.name,
+                id=self.run_id,
+                resume="allow",
+                dir=str(self.folder.path),
+                config=self.config.model_dump(mode="json"),
+            )
         self.run_id = self._run.id
         if self.config.wandb_track_model:
             track = self.config.wandb_track_model

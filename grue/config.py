@@ -71,6 +71,12 @@ class TextConfig(RunConfig):
     datapool: DatapoolConfig
     """The task, and which of its training inputs are used."""
 
+    @property
+    def tf32(self) -> bool:
+        """As the Trainer's argument of that name says, where the Trainer trains."""
+        given = getattr(getattr(self, "alg", None), "training_args", {})
+        return bool(given.get("tf32"))
+
     def problems(self) -> Iterator[Problem]:
         """What the parts find wrong with their own keys."""
         yield from super().problems()
@@ -144,7 +150,9 @@ class TrainEvaluation(Config):
     """Whether reinforcement finetuning evaluates on the test split as often as on validation, not
     only before and after."""
     save_every: PositiveInt = 20
-    """Iterations from one checkpoint to the next."""
+    """Iterations from one checkpoint, from which a run that was ended can go on, to the next. It
+    comes sooner where a minute has passed, and later where writing would take more than a twentieth
+    of the time. One is written before a run stops and after the last iteration, too."""
     metrics: Metrics = ()
     """What is measured of outputs."""
     generation_kwargs: GenerationConfig | None = None

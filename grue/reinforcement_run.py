@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 from common import checkpoint, ranks
-from common.callbacks import SECONDS_BETWEEN_CHECKPOINTS
+from common.devices import run_gpus
 from common.errors import Interrupted
 from common.experiment import Context
+from common.pace import Pace
 from common.run_folder import write_text
 from common.seeding import random_state, restore_random_state, seed_everything
 from grue.algorithm_config import ReinforcementAlg
@@ -68,7 +68,8 @@ class ReinforcementRun(FinetuneRun):
             seed=context.seed,
         )
         self.iteration = 0
-        self._saved_at = time.monotonic()
+        self._pace = Pace()
+        self._gpu_ids = run_gpus(context.gpu_ids)
 
     def run(self) -> float | None:
         """Makes what is left of the run."""
@@ -89,7 +90,7 @@ class ReinforcementRun(FinetuneRun):
                         found |= self.evaluate(split, f"epoch_{done - 1}")
                 self.tracker.add(done, done, found)
                 self.context.progress(done, num_iterations)
-                self._save(due=is_last or done % evaluation.save_every == 0)
+                self._save()
             found = self.evaluate_everywhere(f"epoch_{num_iterations - 1}")
             self.tracker.add(self.iteration, self.iteration, found)
             return self.finish(found)
@@ -154,26 +155,29 @@ class ReinforcementRun(FinetuneRun):
         with self.actor_critic.updating():
             yield
 
-    def _save(self, *, due: bool) -> None:
-        """Writes a checkpoint where one is due, by number or by time, or before the run stops.
+    def _save(self) -> None:
+        """Writes a checkpoint where one is due, after the last iteration, or before the run stops.
 
         Raises:
             Interrupted: a stop was asked for; a checkpoint is written.
         """
         stop = ranks.is_any(self.context.stop_requested())
-        due = due or stop or time.monotonic() - self._saved_at >= SECONDS_BETWEEN_CHECKPOINTS
-        if due and ranks.is_first():
-            state = {
-                "iteration": self.iteration,
-                "weights": self.actor_critic.state_dict(),
-                "algorithm": self.algorithm.state_dict(),
-                "controller": self.controller.state_dict(),
-                "random": random_state(),
-            }
-            checkpoint.save_last(self.folder.checkpoints, state)
-            self._saved_at = time.monotonic()
+        is_last = self.iteration == self._num_iterations
+        in_turn = self.iteration % self.config.train_evaluation.save_every == 0
+        if (stop or is_last or self._pace.is_due(soon=in_turn)) and ranks.is_first():
+            with self._pace.writing():
+                checkpoint.save_last(self.folder.checkpoints, self._state())
         if stop and self.iteration < self._num_iterations:
             raise Interrupted(f"stopped on request after iteration {self.iteration}")
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "iteration": self.iteration,
+            "weights": self.actor_critic.state_dict(),
+            "algorithm": self.algorithm.state_dict(),
+            "controller": self.controller.state_dict(),
+            "random": random_state(self._gpu_ids),
+        }
 
     def _restore(self) -> None:
         """Goes on from the last checkpoint, if there is one."""
@@ -184,7 +188,7 @@ class ReinforcementRun(FinetuneRun):
         self.actor_critic.load_state_dict(state["weights"])
         self.algorithm.load_state_dict(state["algorithm"])
         self.controller.load_state_dict(state["controller"])
-        restore_random_state(state["random"])
+        restore_random_state(state["random"], self._gpu_ids)
 
     def prompt_limits(self, settings: GenerationConfig) -> tuple[int | None, Side]:
         """As in rollouts: RL4LMs ignores ``tokenizer.max_length`` here."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from common import ranks
 from common.run_folder import RunFolder, read_json_lines, write_text
-from common.seeding import random_state, restore_random_state
+from common.seeding import undisturbed
 from grue.config import TrackedConfig
 
 
@@ -71,18 +71,16 @@ class Tracker:
     def _open(self) -> Any:
         import wandb
 
-        state = random_state()
-        run = wandb.init(
-            project=self._config.project_name,
-            entity=self._config.entity_name,
-            name=self._config.experiment_name,
-            id=self._folder.path.name,
-            resume="allow",
-            dir=str(self._folder.path),
-            config=self._config.model_dump(mode="json"),
-        )
-        restore_random_state(state)  # whatever the package draws, training does not notice
-        return run
+        with undisturbed():
+            return wandb.init(
+                project=self._config.project_name,
+                entity=self._config.entity_name,
+                name=self._config.experiment_name,
+                id=self._folder.path.name,
+                resume="allow",
+                dir=str(self._folder.path),
+                config=self._config.model_dump(mode="json"),
+            )
 
 
 def _is_last(row: dict[str, Any]) -> bool:

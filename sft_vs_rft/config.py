@@ -134,6 +134,11 @@ class ControlledConfig(FitConfig):
         return found
 
     @property
+    def tf32(self) -> bool:
+        """Whether products may be rounded: matrix products and convolutions."""
+        return self.precision == "tf32"
+
+    @property
     def is_bert(self) -> bool:
         """Whether the model reads texts."""
         return self.model_type.startswith("bert")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -26,9 +26,21 @@ def couples_inputs(model: nn.Module) -> bool:
 
 
 def norm(tensors: Iterable[Tensor | None]) -> Tensor:
-    """L2 norm of all numbers in ``tensors``, exact to rounding; None stands for zeros. A scalar."""
-    parts = [_shortened(tensor.reshape(-1)) for tensor in tensors if tensor is not None]
-    return torch.linalg.vector_norm(torch.cat(parts))
+    """L2 norm of all numbers in ``tensors``, exact to rounding; None stands for zeros. A scalar.
+
+    They are of one device. What costs time on a GPU is the number of operations, and on a CPU
+    copying large tensors to float64.
+    """
+    given = [tensor for tensor in tensors if tensor is not None]
+    if given[0].device.type != "cpu":
+        return _norm_in_few_operations(given)
+    return torch.linalg.vector_norm(torch.cat([_shortened(each.reshape(-1)) for each in given]))
+
+
+def _norm_in_few_operations(tensors: Sequence[Tensor]) -> Tensor:
+    """`norm` in float64, however many tensors there are."""
+    of_each = torch._foreach_norm(tensors, 2, torch.float64)
+    return torch.linalg.vector_norm(torch.stack(of_each)).to(tensors[0].dtype)
 
 
 def norms(vectors: Tensor) -> Tensor:

@@ -50,10 +50,7 @@ class ControlledExperiment(FitExperiment[ControlledConfig, Data]):
 
     def make_trainer(self, data: Data, model: nn.Module) -> Trainer[Batch]:
         """The trainer of the configured method."""
-        exact = self.config.precision != "tf32"
-        torch.set_float32_matmul_precision("highest" if exact else "high")
-        gpu_ids = self.context.gpu_ids if self.device.type == "cuda" else ()
-        trainer = ControlledTrainer(self.config, data, model, gpu_ids=gpu_ids)
+        trainer = ControlledTrainer(self.config, data, model, gpu_ids=self.gpu_ids)
         trainer.facts = self._facts()
         return trainer
 

@@ -44,4 +44,5 @@ def why_alone(config: ControlledConfig) -> str | None:
 def key(config: ControlledConfig) -> str:
     """What the runs of a group have in common: architecture, data sizes, epochs, method, ..."""
     shared = {name: value for name, value in config.identity().items() if name not in _MAY_DIFFER}
-    return json.dumps([shared, config.data_dir, config.gpu_ids], sort_keys=True)
+    alike = [config.data_dir, config.gpu_ids, config.deterministic]
+    return json.dumps([shared, *alike], sort_keys=True)

@@ -11,6 +11,7 @@ from torch import nn
 
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.model_names import VISION_MODELS, ModelError
+from sft_vs_rft.pooling import AveragePool
 
 _SMALLEST_SIDE = {"vgg": 32, "densenet": 29, "googlenet": 15, "inception": 75}
 
@@ -65,6 +66,7 @@ def vision_model(model_type: str, input_shape: tuple[int, ...], num_classes: int
         ModelError: inputs are no images, or smaller than the architecture takes.
     """
     import torchvision.models
+    from torchvision.models import VGG
 
     if len(input_shape) != 3:
         raise ModelError(model_type, "needs images, [channels, height, width]")
@@ -84,6 +86,8 @@ def vision_model(model_type: str, input_shape: tuple[int, ...], num_classes: int
     _replace_last_layer(model, last, num_classes)
     if channels != 3:
         _replace_first_layer(model, channels)
+    if isinstance(model, VGG):
+        model.avgpool = AveragePool(model.avgpool.output_size)
     return model
 
 

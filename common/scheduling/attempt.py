@@ -12,6 +12,7 @@ from typing import Any
 from common import provenance, status
 from common.errors import Interrupted
 from common.experiment import Context
+from common.numerics import explained, set_numerics
 from common.registry import import_part
 from common.run_config import RunConfig
 from common.run_folder import RunFolder, write_json
@@ -77,6 +78,7 @@ class Attempt:
             num_together=self._num_together,
         )  # fmt: skip
         write_json(self.folder.config, config.model_dump(mode="json"))
+        set_numerics(config)
         seed, threads = record["seeds"]["random_seed"], record["threads"]
         if task.num_ranks > 1:
             seed, threads = meet(task, seed=seed, threads=threads)
@@ -95,6 +97,8 @@ class Attempt:
         self._end(status.DONE, score=score)
 
     def _end_with(self, error: Exception | KeyboardInterrupt) -> None:
+        if isinstance(error, Exception):
+            error = explained(error)
         if isinstance(error, Interrupted):
             self._end(status.INTERRUPTED, reason=str(error))
         elif isinstance(error, KeyboardInterrupt):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from common.experiment import Context
+from common.numerics import set_numerics
 from common.registry import import_part
 from common.run_folder import RunFolder
 from common.scheduling.task import Task
@@ -34,6 +35,7 @@ def take_part(task: Task, *, stop_requested: Callable[[], bool]) -> None:
         Exception: whatever ends the run.
     """
     config = task.run_config()
+    set_numerics(config)
     seed, threads = meet(task)
     use_threads(threads)
     context = Context(

@@ -6,7 +6,6 @@ import functools
 import json
 import logging
 import math
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from transformers.trainer_callback import ExportableState
 from common import ranks
 from common.errors import Interrupted, UserError
 from common.experiment import Context
+from common.pace import Pace
 from grue.algorithms.rank_batches import OWN, WHOLE, OwnPart, items_of
 from grue.algorithms.update import OPTIMIZERS
 from grue.model_config import Optimizer
@@ -35,13 +35,15 @@ from grue.training_rows import Rows, collate
 
 log = logging.getLogger(__name__)
 
-_SECONDS_BETWEEN_CHECKPOINTS = 60.0
 _RENAMED = {"evaluation_strategy": "eval_strategy", "warmup_ratio": "warmup_steps",
             "no_cuda": "use_cpu"}  # fmt: skip
 _RUNS_OWN = ("output_dir", "seed", "data_seed", "report_to", "logging_dir", "overwrite_output_dir",
              "eval_strategy", "use_cpu", "disable_tqdm", "run_name")  # fmt: skip
 """Arguments that the run itself decides on."""
-_ASK_THE_DEVICE = ("tf32", "torch_compile", "torch_compile_backend", "torch_compile_mode")
+_TF32 = "tf32"
+"""An argument that the run follows before the Trainer is made, see `common.numerics`: the Trainer
+would set it for all later runs of the process too, and but once."""
+_ASK_THE_DEVICE = ("torch_compile", "torch_compile_backend", "torch_compile_mode")
 """Arguments at which the library looks at the GPU in use, and by that opens it."""
 
 
@@ -56,12 +58,16 @@ def training_arguments(
         UserError: the Trainer knows no such argument, or no such value.
     """
     arguments = {_RENAMED.get(name, name): value for name, value in given.items()}
-    kept = {name: value for name, value in arguments.items() if name not in _RUNS_OWN}
-    on_cpu = device.type == "cpu"
-    if on_cpu and kept.get("tf32"):
+    kept = {name: value for name, value in arguments.items() if name not in (*_RUNS_OWN, _TF32)}
+    if not isinstance(arguments.get(_TF32), bool | None):
         raise UserError(
-            "'alg.training_args.tf32' = true: the CPU has no TensorFloat-32; give the run a GPU "
-            "('gpu_ids', --gpu_ids), or drop it"
+            f"'alg.training_args.{_TF32}' = {arguments[_TF32]!r}: expected true or false"
+        )
+    on_cpu = device.type == "cpu"
+    if on_cpu and arguments.get(_TF32):
+        raise UserError(
+            f"'alg.training_args.{_TF32}' = true: the CPU has no TensorFloat-32; give the run a "
+            "GPU ('gpu_ids', --gpu_ids), or drop it"
         )
     try:
         found = TrainingArguments(
@@ -97,6 +103,8 @@ def check_arguments(given: Mapping[str, Any], *, on_gpu: bool) -> None:
     """
     asked = _ASK_THE_DEVICE if on_gpu else ()
     seen = {name: value for name, value in given.items() if name not in asked}
+    if on_gpu and seen.get(_TF32) is True:
+        del seen[_TF32]
     training_arguments(seen, Path(), seed=0, device=torch.device("cpu"))
 
 
@@ -159,12 +167,16 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
     """Evaluates at log lines, writes checkpoints in time, and stops when asked to."""
 
     def __init__(
-        self, context: Context, tracker: Tracker, evaluate: Callable[[str], dict[str, float]]
+        self,
+        context: Context,
+        tracker: Tracker,
+        evaluate: Callable[[str], dict[str, float]],
+        pace: Pace,
     ) -> None:
         self._context = context
         self._tracker = tracker
         self._evaluate = evaluate
-        self._saved_at = time.monotonic()
+        self._pace = pace
         self.stopped = False
 
     def on_step_end(
@@ -172,15 +184,12 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """After every update."""
         self._context.progress(state.global_step, state.max_steps)
-        now = time.monotonic()
         stop = ranks.is_any(self._context.stop_requested())
         if stop and state.global_step < state.max_steps:
             self.stopped = True
             control.should_training_stop = control.should_save = True
-        elif now - self._saved_at >= _SECONDS_BETWEEN_CHECKPOINTS:
+        elif self._pace.is_due():
             control.should_save = True
-        if control.should_save:
-            self._saved_at = now
 
     def on_log(
         self,
@@ -216,12 +225,13 @@ class _LossTrainer(Trainer):  # type: ignore[misc]
     the only one.
     """
 
-    def __init__(self, losses: _Losses, **options: Any) -> None:
+    def __init__(self, losses: _Losses, pace: Pace, **options: Any) -> None:
         super().__init__(**options)
         # The library asks a model's signature whether its loss is a mean over all batches of an
         # update, and is wrong about those that take any argument. Here it always is.
         self.model_accepts_loss_kwargs = self.loss_is_scaled_for_ga = True
         self._losses = losses
+        self._pace = pace
         self.add_callback(losses)
 
     def training_step(self, *args: Any, **options: Any) -> torch.Tensor:
@@ -253,7 +263,8 @@ class _LossTrainer(Trainer):  # type: ignore[misc]
 
     def _save_checkpoint(self, *args: Any, **options: Any) -> None:
         if ranks.is_first():
-            super()._save_checkpoint(*args, **options)
+            with self._pace.writing():
+                super()._save_checkpoint(*args, **options)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Writes what was measured, with the mean of all losses since the last time."""
@@ -319,10 +330,12 @@ def fit(
 
     ``optimizer`` may put another form of Adam in the place of the Trainer's.
     """
-    watch = _Watch(context, tracker, evaluate)
+    pace = Pace()
+    watch = _Watch(context, tracker, evaluate, pace)
     collator = OwnPart(collator, shifted=not _is_encoder_decoder(model))
     trainer = _LossTrainer(
         _Losses(),
+        pace,
         model=model,
         args=arguments,
         train_dataset=rows,

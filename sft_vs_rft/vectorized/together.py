@@ -87,7 +87,7 @@ class Fit:
         assert isinstance(trainer, ControlledTrainer)
         self.data = trainer.data = _sharing(data, [other.data for other in sharing_inputs_with])
         self.trainer = trainer
-        self._stream = Stream()
+        self._stream = Stream(trainer.gpu_ids)
         trainer.random_state = self._stream.state
         # Several runs share a line of progress.
         trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, Progress)]

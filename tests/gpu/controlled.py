@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from common.experiment import Context
+from common.numerics import set_numerics
 from common.run_folder import RunFolder, read_json_lines
 from common.trainer import Trainer
 from sft_vs_rft.config import ControlledConfig
@@ -37,6 +38,7 @@ class OnDevice(ControlledExperiment):
 
     def __init__(self, keys: dict[str, Any], folder: Path, device: torch.device | str) -> None:
         config = ControlledConfig.model_validate(keys)
+        set_numerics(config)  # as an attempt does
         super().__init__(config, context(folder, device, config.random_seed or 0))
 
     def rows(self) -> list[Row]:

@@ -206,6 +206,8 @@ def test_random_weights_start_where_they_are_asked_for(workplace: Workplace, mod
     [
         ({"alg__training_args": {"learning_rat": 1}}, "alg.training_args.*learning_rat"),
         ({"alg__training_args": {"lr_scheduler_type": "bent"}}, "alg.training_args.*bent"),
+        ({"alg__training_args": {"tf32": "no"}},
+         "alg.training_args.tf32' = 'no': expected true or false"),
         ({"train_evaluation__metrics": [{"id": OVERLAP, "args": {"kee": 1}}]},
          r"train_evaluation.metrics.0..args.kee' = 1: unknown key; did you mean"),
         ({"alg__id": "pppo"}, "alg"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,12 +12,14 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from common import checkpoint
-from common.run_folder import RunFolder, read_json_lines
+from common.run_folder import RunFolder, read_json_lines, write_json
 from grue import published_artifacts
 from grue.policies.actor_critic import ActorCritic
 from grue.policies.loading import recompute_activations
 from grue.policies.policy import Policy
+from grue.reinforcement_run import ReinforcementRun
 from tests.conftest import Workplace
+from tests.gpu_generators import GpuGenerators
 from tests.grue.conftest import causal_model, save_model, write
 from tests.grue.parts import LETTERS
 from tests.grue.test_extract import extraction
@@ -121,6 +124,7 @@ def test_checkpoints_come_every_so_often_and_the_newest_are_kept(
         save_last(folder, state)
 
     monkeypatch.setattr(checkpoint, "save_last", noted)
+    monkeypatch.setattr("common.pace.LEAST_MULTIPLE", 0.0)
     run = reinforcement(model, train_evaluation__n_iters=5, train_evaluation__save_every=2,
                         alg__kl_div__target_kl=0.1)  # fmt: skip
     assert workplace.run_plan(write(workplace, run)).status == 0
@@ -135,6 +139,55 @@ def test_checkpoints_come_every_so_often_and_the_newest_are_kept(
     assert last["algorithm"]["optimizer"]["state"]
     assert last["controller"]["coefficient"] != 0.01
     assert {"python", "numpy", "torch"} <= set(last["random"])
+
+
+def test_the_state_of_the_runs_own_gpu_is_saved_and_restored(
+    workplace: Workplace, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpus = GpuGenerators(3, monkeypatch)
+    state = gpus.generators[2].get_state()
+    monkeypatch.setattr("grue.reinforcement_run.run_gpus", lambda ids: (2,))
+    plan = write(workplace, reinforcement(model, train_evaluation__n_iters=1))
+    assert workplace.run_plan(plan).status == 0
+    (folder,) = workplace.folders()
+    saved = checkpoint.load_last(folder.checkpoints)
+    assert saved is not None
+    assert torch.equal(saved["random"]["cuda"][0], state)
+    gpus.draw(2)
+    write_json(folder.status, {**folder.read_status(), "status": "interrupted"})
+    assert workplace.run_plan(plan).status == 0
+    assert torch.equal(gpus.generators[2].get_state(), state)
+    assert gpus.asked == {2}
+
+
+@pytest.mark.parametrize(("save_every", "seconds", "expected"), [
+    # The first costs what one costs; then twenty times that passes, then it is one's turn.
+    (1, 2.0, [1, 5, 9, 13, 14]), (2, 2.0, [2, 6, 10, 14]), (1, 0.0, list(range(1, 15))),
+    # After six iterations a minute is over; twenty times ten seconds are more.
+    (100, 2.0, [6, 12, 14]), (100, 10.0, [6, 14]),
+])  # fmt: skip
+def test_writing_checkpoints_takes_little_of_the_time(
+    workplace: Workplace, model: Path, monkeypatch: pytest.MonkeyPatch, save_every: int,
+    seconds: float, expected: list[int],
+) -> None:  # fmt: skip
+    now, saved = [0.0], []
+    iterate = ReinforcementRun._iterate
+
+    def of_ten_seconds(self: ReinforcementRun) -> dict[str, float]:
+        now[0] += 10.0
+        return iterate(self)
+
+    def save(folder: Path, state: dict[str, Any]) -> None:
+        saved.append(state["iteration"])
+        now[0] += seconds
+
+    monkeypatch.setattr("common.pace.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(ReinforcementRun, "_iterate", of_ten_seconds)
+    monkeypatch.setattr(checkpoint, "save_last", save)
+    run = reinforcement(model, train_evaluation__n_iters=14, train_evaluation__eval_every=14,
+                        train_evaluation__save_every=save_every)  # fmt: skip
+    assert workplace.run_plan(write(workplace, run)).status == 0
+    assert saved == expected
 
 
 CHECKPOINTED = {"alg__policy__gradient_checkpointing": True}

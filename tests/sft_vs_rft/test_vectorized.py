@@ -15,6 +15,7 @@ from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.models import mlp
 from sft_vs_rft.vectorized.stack import STACKED_OPTIMIZERS, StackedModel
 from tests.conftest import TINY_DIGITS, Workplace, without_seconds
+from tests.gpu_generators import GpuGenerators
 
 EPOCHS = 4
 BASE: dict[str, Any] = {
@@ -215,3 +216,24 @@ def test_runs_are_alike_when_they_differ_in_numbers_and_seeds_alone() -> None:
         )
     ]  # fmt: skip
     assert len({key(), *others}) == 1 + len(others)
+
+
+def test_each_run_keeps_its_own_stream_of_the_gpu(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpus = GpuGenerators(2, monkeypatch)
+    monkeypatch.setattr("common.fit_experiment.run_gpus", lambda ids: (1,))
+    seeded = torch.manual_seed
+
+    def seed(number: int) -> torch.Generator:
+        gpus.generators[1].manual_seed(number)
+        return seeded(number)
+
+    monkeypatch.setattr(torch, "manual_seed", seed)
+    plan = workplace.write_plan(
+        vectorize=True, configurations=configurations([{}, {"random_seed": 4}])
+    )
+    assert workplace.run_plan(plan).status == 0
+    states = [checkpoint.load_last(f.checkpoints)["random"]["cuda"] for f in workplace.folders()]
+    for (found,), number in zip(states, (1, 4), strict=True):
+        assert torch.equal(found, torch.Generator().manual_seed(number).get_state())
