@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
-from grue.policies.decoding import Prompts
 from grue.policies.sequences import Sequences
+from grue.policies.steps import Prompts
 
 if TYPE_CHECKING:
     from grue.policies.masking import Mask

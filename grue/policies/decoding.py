@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,12 +10,18 @@ import torch
 from torch import Tensor
 
 from grue.masks import packed
+from grue.policies.attention import masks_without_waits
 from grue.policies.sampling import Filters, draw, remaining
+from grue.policies.steps import Ids, Prompts, Rows, rows_left, steps_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from grue.policies.masking import Mask
+
+_TOKENS_BETWEEN_LOOKS = 16
+"""After as many the host asks the device which outputs have ended, and waits for the answer. Until
+then those that have draw on, in vain. On a CPU asking is free: there it is each token."""
 
 
 @dataclass(frozen=True)
@@ -27,26 +32,6 @@ class Lengths:
     """Tokens before end-of-sequence may come."""
     most: int
     """Tokens after which an output ends without it."""
-
-
-@dataclass(frozen=True)
-class Ids:
-    """The special tokens that decoding needs."""
-
-    end: int | None
-    """End-of-sequence; None where outputs end at their greatest length alone."""
-    start: int | None = None
-    """First token of an encoder-decoder model's decoder."""
-
-
-@dataclass(frozen=True)
-class Prompts:
-    """B prompts as tensors."""
-
-    ids: Tensor
-    """[B, P], padded: on the left for causal models, on the right for encoders."""
-    mask: Tensor
-    """[B, P] 1 where there is a token."""
 
 
 @dataclass(frozen=True)
@@ -63,21 +48,18 @@ class Samples:
 def pad(sequences: Sequence[Sequence[int]], *, fill: int, left: bool, device: Any) -> Prompts:
     """Sequences of ids, filled up to the longest of them."""
     width = max(map(len, sequences))
-    ids = torch.full((len(sequences), width), fill, dtype=torch.long)
-    mask = torch.zeros_like(ids)
+    both = torch.zeros(2, len(sequences), width, dtype=torch.long)
+    ids, mask = both
+    ids.fill_(fill)
     for row, sequence in enumerate(sequences):
         place = slice(width - len(sequence), None) if left else slice(len(sequence))
         ids[row, place] = torch.tensor(sequence, dtype=torch.long)
         mask[row, place] = 1
-    return Prompts(ids.to(device), mask.to(device))
-
-
-def positions(mask: Tensor) -> Tensor:
-    """[B, P] position of each token among the tokens of its row; 0 for padding."""
-    return (mask.cumsum(-1) - 1).clamp(min=0)
+    return Prompts(*both.to(device))
 
 
 @torch.no_grad()
+@masks_without_waits()
 def sample(
     model: PreTrainedModel,
     prompts: Prompts,
@@ -100,7 +82,7 @@ def sample(
         mask: which tokens may come; None for all.
     """
     models = [model] if mask is None or mask.model is None else [model, mask.model]
-    steps = [_steps(each, prompts, ids) for each in models]
+    steps = [steps_of(each, prompts, ids) for each in models]
     num_prompts, num_samples, _ = uniforms.shape
     scores = [each.first().repeat_interleave(num_samples, 0) for each in steps]
     for each in steps:
@@ -108,10 +90,13 @@ def sample(
     device = scores[0].device
     uniforms = uniforms.flatten(0, 1).to(device)
     tokens = torch.full((len(uniforms), lengths.most), -1, dtype=torch.long, device=device)
-    rows = torch.arange(len(uniforms), device=device)  # of the outputs that go on
+    rows = Rows.all(num_prompts, num_samples, device)
+    goes_on = torch.ones(len(uniforms), dtype=torch.bool, device=device)
+    looks_after = _tokens_between_looks(device)
     record = None if mask is None else _empty_record(tokens, scores[0])
 
     for step in range(lengths.most):
+        # 1. The next token of each output that goes on.
         if ids.end is not None and step < lengths.fewest:
             for logits in scores:
                 logits[:, ids.end] = -torch.inf
@@ -121,135 +106,57 @@ def sample(
             logits = logits.masked_fill(~allowed, -torch.inf)
             if filters is not None and filters.restrict:
                 allowed = remaining(logits, filters)
-            record[rows, step] = packed(allowed)
-        token = (
-            logits.argmax(-1) if filters is None else draw(logits, uniforms[rows, step], filters)
-        )
-        tokens[rows, step] = token
-        goes_on = torch.ones_like(token, dtype=torch.bool) if ids.end is None else token != ids.end
-        if step + 1 == lengths.most or not bool(goes_on.any()):
+            record[rows.outputs, step] = packed(allowed)
+        if filters is None:
+            token = logits.argmax(-1)
+        else:
+            token = draw(logits, uniforms[rows.outputs, step], filters)
+        tokens[rows.outputs, step] = token
+        if step + 1 == lengths.most:
             break
-        if not bool(goes_on.all()):
-            rows, token = rows[goes_on], token[goes_on]
-            for each in steps:
-                each.keep(goes_on)
+        # 2. Now and then, which of them have ended.
+        if ids.end is not None and (step + 1) % looks_after == 0:
+            latest = tokens[rows.outputs, step + 1 - looks_after : step + 1]
+            goes_on[rows.outputs] = (latest != ids.end).all(-1)
+            left = rows_left(goes_on.view(num_prompts, num_samples), rows)
+            if not len(left.outputs):
+                break
+            if left is not rows:
+                token = tokens[left.outputs, step]
+                for each in steps:
+                    each.keep(left)
+                rows = left
+        # 3. What the models say after it.
         scores = [each.next(token) for each in steps]
 
+    if ids.end is not None:
+        _forget_after(ids.end, tokens, record)
     outputs = [[token for token in row if token >= 0] for row in tokens.tolist()]
     by_prompt = [outputs[i * num_samples : (i + 1) * num_samples] for i in range(num_prompts)]
     return Samples(by_prompt, record)
+
+
+def _tokens_between_looks(device: torch.device) -> int:
+    return 1 if device.type == "cpu" else _TOKENS_BETWEEN_LOOKS
+
+
+def joined(parts: Sequence[Samples], num_samples: int) -> Samples:
+    """Samples that were drawn in parts, prompt by prompt, as K of each prompt."""
+    outputs = [output for part in parts for samples in part.outputs for output in samples]
+    by_prompt = [outputs[i : i + num_samples] for i in range(0, len(outputs), num_samples)]
+    records = [part.allowed for part in parts if part.allowed is not None]
+    return Samples(by_prompt, torch.cat(records) if records else None)
+
+
+def _forget_after(end: int, tokens: Tensor, record: Tensor | None) -> None:
+    """Clears what was drawn after an output's end and before the next look, in place."""
+    ends = (tokens == end).long()
+    tokens.masked_fill_(ends.cumsum(-1) > ends, -1)
+    if record is not None:
+        record.masked_fill_((tokens < 0)[..., None], 0)
 
 
 def _empty_record(tokens: Tensor, logits: Tensor) -> Tensor:
     """[N, T, ceil(V / 8)] zeros, for tokens [N, T] and logits [N, V]."""
     width = packed(logits[:1] > 0).shape[-1]
     return torch.zeros(*tokens.shape, width, dtype=torch.uint8, device=tokens.device)
-
-
-def _steps(model: PreTrainedModel, prompts: Prompts, ids: Ids) -> _Causal | _Encoded:
-    if model.config.is_encoder_decoder:
-        return _Encoded(model, prompts, ids)
-    return _Causal(model, prompts)
-
-
-def accepts(model: PreTrainedModel, name: str) -> bool:
-    """Whether the model's forward pass takes an argument of this name."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return name in inspect.signature(inner.forward).parameters
-
-
-def _cache_name(model: PreTrainedModel) -> str:
-    """What the library's version calls a model's cache, as argument and as output."""
-    return "cache" if accepts(model, "cache") else "past_key_values"
-
-
-class _Causal:
-    """A causal model's steps."""
-
-    def __init__(self, model: PreTrainedModel, prompts: Prompts) -> None:
-        self._model = model
-        self._prompts = prompts
-        self._mask = prompts.mask
-        self._cache: Any = None
-        self._cache_name = _cache_name(model)
-        self._takes_positions = accepts(model, "position_ids")
-        self._last_only = {"logits_to_keep": 1} if accepts(model, "logits_to_keep") else {}
-
-    def first(self) -> Tensor:
-        """[B, V] logits after the prompts."""
-        return self._forward(self._prompts.ids, positions(self._mask))
-
-    def repeat(self, times: int) -> None:
-        """Goes on with each prompt as often."""
-        self._cache.batch_repeat_interleave(times)
-        self._mask = self._mask.repeat_interleave(times, 0)
-
-    def keep(self, rows: Tensor) -> None:
-        """Goes on with some rows alone."""
-        self._cache.batch_select_indices(rows.nonzero().squeeze(-1))
-        self._mask = self._mask[rows]
-
-    def next(self, token: Tensor) -> Tensor:
-        """[N, V] logits after one more token [N]."""
-        self._mask = torch.cat([self._mask, self._mask.new_ones(len(token), 1)], -1)
-        return self._forward(token[:, None], self._mask.sum(-1, keepdim=True) - 1)
-
-    def _forward(self, ids: Tensor, position_ids: Tensor) -> Tensor:
-        found = self._model(
-            input_ids=ids,
-            attention_mask=self._mask,
-            use_cache=True,
-            **{self._cache_name: self._cache},
-            **({"position_ids": position_ids} if self._takes_positions else {}),
-            **self._last_only,
-        )
-        self._cache = getattr(found, self._cache_name)
-        logits: Tensor = found.logits[:, -1]
-        return logits
-
-
-class _Encoded:
-    """An encoder-decoder model's steps; the encoder runs once per prompt."""
-
-    def __init__(self, model: PreTrainedModel, prompts: Prompts, ids: Ids) -> None:
-        self._model = model
-        self._mask = prompts.mask
-        self._start = ids.start
-        self._cache: Any = None
-        self._cache_name = _cache_name(model)
-        encoder = model.get_encoder()
-        self._encoded = encoder(input_ids=prompts.ids, attention_mask=prompts.mask)
-
-    def first(self) -> Tensor:
-        """[B, V] logits after the start token."""
-        start = torch.full_like(self._mask[:, 0], self._start)
-        return self.next(start)
-
-    def repeat(self, times: int) -> None:
-        """Goes on with each prompt as often."""
-        self._cache.batch_repeat_interleave(times)
-        self._select(torch.arange(len(self._mask)).repeat_interleave(times).to(self._mask.device))
-
-    def keep(self, rows: Tensor) -> None:
-        """Goes on with some rows alone."""
-        index = rows.nonzero().squeeze(-1)
-        self._cache.batch_select_indices(index)
-        self._select(index)
-
-    def next(self, token: Tensor) -> Tensor:
-        """[N, V] logits after one more token [N]."""
-        found = self._model(
-            encoder_outputs=self._encoded,
-            attention_mask=self._mask,
-            decoder_input_ids=token[:, None],
-            use_cache=True,
-            **{self._cache_name: self._cache},
-        )
-        self._cache = getattr(found, self._cache_name)
-        logits: Tensor = found.logits[:, -1]
-        return logits
-
-    def _select(self, index: Tensor) -> None:
-        self._mask = self._mask[index]
-        # The cache holds what the decoder reads of it; only the number of rows is looked at.
-        self._encoded.last_hidden_state = self._encoded.last_hidden_state[index]

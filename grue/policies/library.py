@@ -1,16 +1,63 @@
-"""Settings of the library's ``generate``: nothing is inherited from a checkpoint."""
+"""The library's ``generate``, with settings that inherit nothing from a checkpoint."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from grue.generation_config import GenerationConfig
     from grue.policies.policy import Policy
+    from grue.policies.steps import Prompts
+
+
+@torch.no_grad()
+def generated(
+    policy: Policy, prompts: Sequence[list[int]], num_samples: int, settings: GenerationConfig
+) -> list[list[list[int]]]:
+    """K outputs of each prompt.
+
+    Without sampling they are made in passes that fit the device's memory. What is drawn depends on
+    the batch, so that there it is one pass, whether it fits or not.
+    """
+    settings_of_library = library_settings(policy, num_samples, settings)
+    end = None if settings.ignore_eos else policy.ids.end
+
+    def of_some(part: slice, _: slice) -> list[list[int]]:
+        padded = policy.pad(prompts[part])
+        with only_these(policy.model, settings_of_library), policy.autocast():
+            found = policy.model.generate(
+                input_ids=padded.ids, attention_mask=padded.mask, **_processors(policy, padded)
+            )
+        before = 1 if policy.is_encoder_decoder else padded.ids.shape[1]
+        return [_up_to(row, end) for row in found[:, before:].tolist()]
+
+    if settings.do_sample:
+        parts = [of_some(slice(None), slice(None))]
+    else:
+        each = settings.num_beams * policy.bytes_each(prompts, 1, settings)
+        parts = policy.searches.run(len(prompts), 1, of_some, bytes_each=each)
+    outputs = [output for part in parts for output in part]
+    return [outputs[i : i + num_samples] for i in range(0, len(outputs), num_samples)]
+
+
+def _processors(policy: Policy, prompts: Prompts) -> dict[str, Any]:
+    """The policy's mask, if it has one, as an argument of the library's ``generate``."""
+    if policy.mask is None:
+        return {}
+    from grue.policies.beam_mask import MaskProcessor
+
+    return {"logits_processor": [MaskProcessor(policy.mask, prompts, policy.ids.start)]}
+
+
+def _up_to(tokens: list[int], end: int | None) -> list[int]:
+    """The tokens up to and with the first end-of-sequence."""
+    return tokens[: tokens.index(end) + 1] if end in tokens else tokens
 
 
 def library_settings(policy: Policy, num_samples: int, settings: GenerationConfig) -> Any:

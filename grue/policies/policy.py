@@ -14,11 +14,13 @@ from common.errors import UserError
 from grue.generation_config import GenerationConfig
 from grue.model_config import MixedPrecision, ModelType, Side
 from grue.policies.carried import check_carried
-from grue.policies.decoding import Ids, Lengths, Prompts, Samples, pad, sample
+from grue.policies.decoding import Lengths, Samples, joined, pad, sample
 from grue.policies.distribution import TokenDistribution, divided
-from grue.policies.library import library_settings, only_these
+from grue.policies.library import generated
+from grue.policies.memory import Extent, Passes, bytes_per_output
 from grue.policies.sampling import Filters
 from grue.policies.sequences import Sequences
+from grue.policies.steps import Ids, Prompts
 from grue.policies.streams import seed_of, uniforms
 from grue.policy_config import PolicyArgs
 from grue.precision import autocast
@@ -65,6 +67,9 @@ class Policy:
         """Texts around each prompt, whose tokens are found apart from its own."""
         self.mixed_precision: MixedPrecision = "no"
         """Type of the model's products, see `TrainedModelOptions`."""
+        self._passes = Passes(self.device)
+        self.searches = Passes(self.device)
+        """Passes of the library's ``generate``, whose outputs need more memory."""
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Around every pass of the policy's models."""
@@ -214,40 +219,39 @@ class Policy:
     ) -> Samples:
         """Like `sample`; also what the policy's mask allowed at each step."""
         filters = Filters(settings.temperature, settings.top_k, settings.top_p)
-        with self.autocast():
-            return sample(
-                self.model,
-                self.pad(prompts),
-                draws,
-                lengths=self.lengths(settings),
-                filters=filters if settings.do_sample else None,
-                ids=replace(self.ids, end=None) if settings.ignore_eos else self.ids,
-                mask=self.mask,
-            )
+        num_prompts, num_samples, _ = draws.shape
 
-    @torch.no_grad()
+        def drawn(part: slice, samples: slice) -> Samples:
+            with self.autocast():
+                return sample(
+                    self.model,
+                    self.pad(prompts[part]),
+                    draws[part, samples],
+                    lengths=self.lengths(settings),
+                    filters=filters if settings.do_sample else None,
+                    ids=replace(self.ids, end=None) if settings.ignore_eos else self.ids,
+                    mask=self.mask,
+                )
+
+        bytes_each = self.bytes_each(prompts, num_samples, settings)
+        parts = self._passes.run(num_prompts, num_samples, drawn, bytes_each=bytes_each)
+        return joined(parts, num_samples)
+
     def generate(
         self, prompts: Sequence[Tokens], num_samples: int, settings: GenerationConfig
     ) -> list[list[Tokens]]:
         """Like `sample`, by the library's ``generate``, which draws from torch's generator."""
-        padded = self.pad(prompts)
-        settings_of_library = library_settings(self, num_samples, settings)
-        with only_these(self.model, settings_of_library), self.autocast():
-            found = self.model.generate(
-                input_ids=padded.ids, attention_mask=padded.mask, **self._processors(padded)
-            )
-        new = found[:, 1 if self.is_encoder_decoder else padded.ids.shape[1] :].tolist()
-        end = None if settings.ignore_eos else self.ids.end
-        outputs = [_up_to(row, end) for row in new]
-        return [outputs[i : i + num_samples] for i in range(0, len(outputs), num_samples)]
+        return generated(self, prompts, num_samples, settings)
 
-    def _processors(self, prompts: Prompts) -> dict[str, Any]:
-        """The mask, if there is one, as an argument of the library's ``generate``."""
-        if self.mask is None:
-            return {}
-        from grue.policies.beam_mask import MaskProcessor
-
-        return {"logits_processor": [MaskProcessor(self.mask, prompts, self.ids.start)]}
+    def bytes_each(
+        self, prompts: Sequence[Tokens], num_samples: int, settings: GenerationConfig
+    ) -> float:
+        """About what one of K outputs of each prompt needs in memory while it is made."""
+        longest = max(map(len, prompts), default=0)
+        extent = Extent(longest, self.lengths(settings).most, num_samples)
+        of_mask = None if self.mask is None else self.mask.model
+        models = [model for model in (self.model, of_mask) if model is not None]
+        return sum(bytes_per_output(model, extent) for model in models)
 
     def outputs(
         self,
@@ -303,11 +307,6 @@ def by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
-
-
-def _up_to(tokens: Tokens, end: int | None) -> Tokens:
-    """The tokens up to and with the first end-of-sequence."""
-    return tokens[: tokens.index(end) + 1] if end in tokens else tokens
 
 
 def _start(model: PreTrainedModel) -> int:

@@ -63,15 +63,20 @@ def remaining(logits: Tensor, filters: Filters) -> Tensor:
 
 
 def _top_p(scaled: Tensor, top_p: float) -> Candidates:
-    """Top-p alone; the vocabulary is sorted only where its best tokens do not reach ``top_p``."""
+    """Top-p alone.
+
+    On a CPU the vocabulary is sorted only where its best tokens do not reach ``top_p``; elsewhere
+    always, since the host would wait for the answer.
+    """
     log_total = scaled.logsumexp(-1, keepdim=True)
     num_tokens = scaled.shape[-1]
-    best, tokens = scaled.topk(min(_FIRST_GUESS, num_tokens))
-    probabilities = (best - log_total).exp()
-    if len(best) and bool((probabilities.sum(-1) < top_p).any()):
-        best, tokens = scaled.sort(descending=True)
+    if scaled.device.type == "cpu":
+        best, tokens = scaled.topk(min(_FIRST_GUESS, num_tokens))
         probabilities = (best - log_total).exp()
-    return Candidates(_nucleus(probabilities, top_p), tokens)
+        if bool((probabilities.sum(-1) >= top_p).all()):
+            return Candidates(_nucleus(probabilities, top_p), tokens)
+    best, tokens = scaled.sort(descending=True)
+    return Candidates(_nucleus((best - log_total).exp(), top_p), tokens)
 
 
 def _nucleus(descending: Tensor, top_p: float) -> Tensor:

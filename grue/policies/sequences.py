@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from grue.policies.decoding import Prompts, accepts, positions
+from grue.policies.attention import masks_without_waits
+from grue.policies.steps import Prompts, accepts, positions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -53,6 +54,7 @@ class Sequences:
         """[N, T, V] the model's logits before each output token."""
         return self.logits_and_states(model)[0]
 
+    @masks_without_waits()
     def logits_and_states(
         self, model: PreTrainedModel, *, with_states: bool = False
     ) -> tuple[Tensor, Tensor | None]:
@@ -70,6 +72,7 @@ class Sequences:
         states = found.hidden_states if self.start is None else found.decoder_hidden_states
         return logits, states[-1][:, -num_tokens:]
 
+    @masks_without_waits()
     def states(self, trunk: PreTrainedModel) -> Tensor:
         """[N, T, H] last hidden states of a language model's trunk before each output token."""
         num_tokens = self.outputs.ids.shape[1]

@@ -11,8 +11,9 @@ from transformers import PreTrainedTokenizerFast
 
 from common.errors import UserError
 from grue.generation_config import GenerationConfig
-from grue.policies.decoding import pad, positions
+from grue.policies.decoding import pad
 from grue.policies.policy import Policy
+from grue.policies.steps import positions
 from tests.grue.conftest import causal_model
 
 PAD = 250

@@ -75,3 +75,11 @@ def test_masks_are_unpacked_as_they_were_packed(num_tokens: int) -> None:
     bits = packed(mask)
     assert bits.shape == (2, 3, -(-num_tokens // 8))
     assert (unpacked(bits, num_tokens) == mask).all()
+
+
+@pytest.mark.parametrize("fewest", [1, 7])
+def test_no_mask_asks_for_a_number_that_is_on_a_device(fewest: int) -> None:
+    """On the meta device there are none: who asks fails."""
+    logits = torch.empty(4, 300, device="meta")
+    assert top_p_mask(logits, 0.9, fewest).shape == (4, 300)
+    assert packed(top_k_mask(logits, fewest)).shape == (4, 38)

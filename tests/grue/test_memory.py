@@ -28,6 +28,7 @@ from common.plan import load_plan
 from grue.algorithms import find
 from grue.config import FinetuneConfig
 from grue.memory import cache_bytes, needs
+from grue.policies import attention
 from grue.policies.assembly import make_actor_critic
 from grue.policies.loading import load_model, recompute_activations
 from grue.policies.policy import Policy
@@ -88,6 +89,13 @@ def kept_on_the_cpu(policy: Policy, sequences: Sequences, kernel: SDPBackend) ->
     return sum(storage.nbytes() for storage in kept.values())
 
 
+@pytest.fixture
+def masks_of_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the CPU make the masks of attention as a GPU makes them."""
+    monkeypatch.setattr(attention, "_is_on_cpu", lambda options: False)
+
+
+@pytest.mark.usefixtures("masks_of_gpus")
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_activations_bound_what_autograd_keeps(
@@ -140,6 +148,7 @@ def test_recomputed_activations_are_not_kept(kind: str, tokenizer: PreTrainedTok
     assert peaks[1] < 0.6 * peaks[0]
 
 
+@pytest.mark.usefixtures("masks_of_gpus")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_trace_of_shapes_is_that_of_numbers(
     kind: str, tokenizer: PreTrainedTokenizerFast

@@ -14,10 +14,11 @@ from grue.inputs import Inputs
 from grue.metrics.metric import NoArgs
 from grue.policies import decoding
 from grue.policies.actor_critic import ActorCritic, make_critic
-from grue.policies.decoding import pad, positions
+from grue.policies.decoding import pad
 from grue.policies.distribution import TokenDistribution
 from grue.policies.policy import Policy, Tokens
 from grue.policies.sampling import draw
+from grue.policies.steps import positions
 from grue.rollout import Rollout
 from grue.rollout_settings import RolloutSettings
 from grue.rollouts import Rollouts

@@ -6,7 +6,8 @@ import pytest
 import torch
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from grue.policies.sampling import Filters, candidates, draw
+from grue.policies import sampling
+from grue.policies.sampling import Filters, candidates, draw, remaining
 
 
 def _distribution(logits: torch.Tensor, filters: Filters) -> torch.Tensor:
@@ -52,3 +53,25 @@ def test_the_ends_of_the_unit_interval_draw_tokens_that_may_come(filters: Filter
     for end in (0.0, 1.0 - 2**-53):
         token = draw(logits, torch.tensor([end], dtype=torch.float64), filters)
         assert allowed[token]
+
+
+@pytest.mark.parametrize("scale", [0.1, 5.0])
+def test_the_nucleus_is_the_same_among_the_best_tokens_and_in_the_sorted_vocabulary(
+    scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits = scale * torch.randn(50, 3000, generator=torch.Generator().manual_seed(0))
+    uniforms = torch.linspace(0, 1 - 1e-6, 50, dtype=torch.float64)
+    drawn = []
+    for guess in (1, 2999):
+        monkeypatch.setattr(sampling, "_FIRST_GUESS", guess)
+        drawn.append(draw(logits, uniforms, Filters(top_p=0.9)))
+    assert torch.equal(*drawn)
+
+
+@pytest.mark.parametrize("filters", [Filters(top_k=5, top_p=0.5), Filters(top_p=0.5), Filters()])
+def test_drawing_asks_for_no_number_that_is_on_a_device(filters: Filters) -> None:
+    """On the meta device there are none: who asks fails."""
+    logits = torch.empty(4, 3000, device="meta")
+    uniforms = torch.empty(4, dtype=torch.float64, device="meta")
+    assert draw(logits, uniforms, filters).shape == (4,)
+    assert remaining(logits, filters).shape == (4, 3000)
