@@ -126,14 +126,22 @@ def test_outputs_do_not_depend_on_how_often_is_looked(
     own.ids = replace(own.ids, end=seen.most_common(1)[0][0])  # outputs end here and there
     each_token = own.masked_sample(prompts, draws, settings)
 
-    looks = []
+    looks: list[Rows] = []
+
+    def recorded_look(goes_on: Tensor, rows: Rows) -> Rows:
+        looks.append(rows_left(goes_on, rows))
+        return looks[-1]
+
     monkeypatch.setattr(decoding, "_tokens_between_looks", lambda device: 16)
-    monkeypatch.setattr(decoding, "rows_left", lambda *args: looks.append(1) or rows_left(*args))
+    monkeypatch.setattr(decoding, "rows_left", recorded_look)
     seldom = own.masked_sample(prompts, draws, settings)
     assert seldom.outputs == each_token.outputs
     lengths = [len(output) for found in seldom.outputs for output in found]
     assert (min(lengths) < 15) == (not settings.ignore_eos)
     assert max(lengths) > min(lengths) or settings.ignore_eos
+    for number, left in enumerate(looks, 1):
+        longer = [row for row, length in enumerate(lengths) if length > 16 * number]
+        assert left.outputs.tolist() == longer
     assert len(looks) <= 2
     if masked:
         assert torch.equal(seldom.allowed, each_token.allowed)  # type: ignore[arg-type]
@@ -166,6 +174,24 @@ def test_samples_of_a_prompt_share_its_cross_attention(
     monkeypatch.setitem(steps._SHARING, model, False)
     for found, expected in zip(shared, walk(model), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_sharing_samples_do_not_see_each_other_where_the_library_would_take_them_for_times() -> (
+    None
+):
+    """Without a mask, a module that does not say otherwise counts as causal."""
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    torch.manual_seed(0)
+    query = torch.randn(4, 3, 1, 8)  # samples 0 and 2 of one prompt, 1 and 2 of another
+    key, value = torch.randn(2, 2, 3, 5, 8)
+    module, of_prompt = torch.nn.Module(), torch.tensor([0, 0, 1, 1])
+    expected, _ = ALL_ATTENTION_FUNCTIONS["sdpa"](
+        module, query, key[of_prompt], value[of_prompt], None
+    )
+    with attention.shared_by_samples(torch.tensor([0, 2, 4, 5]), 3):
+        found, _ = ALL_ATTENTION_FUNCTIONS["sdpa"](module, query, key, value, None)
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("kind", ["t5", "bart"])
