@@ -29,8 +29,8 @@ def scale_of(values: Tensor, dim: int = -1, *, correction: int = 1) -> Tensor:
 
     ``correction`` 1 divides squared deviations by their number less one, 0 by their number.
     """
-    above = values - values.amin(dim, keepdim=True)
-    std = above.std(dim, keepdim=True, correction=correction)
+    count = max(values.shape[dim] - correction, 1)  # one value alone is equal to itself
+    std = (centred(values, dim).square().sum(dim, keepdim=True) / count).sqrt()
     return torch.where(are_equal(values, dim), 1.0, std)
 
 

@@ -20,7 +20,7 @@ from grue.config import ExtractConfig
 from grue.inputs import load_inputs
 from grue.policies.loading import load_model, load_tokenizer
 from grue.policies.policy import Policy, by_length
-from grue.policies.streams import seed_of, uniforms
+from grue.policies.streams import Occasion, seed_of, uniforms
 from grue.sample_store import SampleStore
 
 if TYPE_CHECKING:
@@ -91,10 +91,10 @@ class Extraction:
         index = [self.inputs.index[row] for row in rows]
         if self.config.evaluation.sampler == "own":
             most = self.policy.lengths(settings).most
-            draws = uniforms(self.context.seed, index, num_samples, most)
+            draws = uniforms(Occasion.EXTRACTION, self.context.seed, index, num_samples, most)
             outputs = self.policy.sample(prompts, draws, settings)
         else:
-            torch.manual_seed(seed_of(self.context.seed, *index))
+            torch.manual_seed(seed_of(Occasion.EXTRACTION, self.context.seed, *index))
             outputs = self.policy.generate(prompts, num_samples, settings)
         tokens = [output for samples in outputs for output in samples]
         samples = [self.inputs.samples[row] for row in rows for _ in range(num_samples)]

@@ -27,7 +27,7 @@ from grue.generation_config import GenerationConfig
 from grue.kl import KlController
 from grue.model_config import Side
 from grue.policies.assembly import make_actor_critic
-from grue.policies.streams import seed_of
+from grue.policies.streams import Occasion, seed_of
 from grue.rollout_samples import sample_lines
 from grue.rollout_settings import rollout_settings
 from grue.rollout_statistics import elapsed
@@ -113,7 +113,8 @@ class ReinforcementRun(FinetuneRun):
                 log.info("iteration %d, %s", self.iteration + 1, line)
         self._adapt_coefficient(found, len(rollout))
         self.algorithm.set_learning_rate(self.iteration / self._num_iterations)
-        generator = torch.Generator().manual_seed(seed_of(self.context.seed, self.iteration))
+        seed = seed_of(Occasion.UPDATE, self.context.seed, self.iteration)
+        generator = torch.Generator().manual_seed(seed)
         with self.actor_critic.updating():
             found |= self.algorithm.update(rollout, coefficient, generator)
         found |= self.algorithm.descent.report()
@@ -151,7 +152,7 @@ class ReinforcementRun(FinetuneRun):
             yield
             return
         of_rank = () if ranks.is_first() else (ranks.number(),)
-        torch.manual_seed(seed_of(self.context.seed, self.iteration, *of_rank))
+        torch.manual_seed(seed_of(Occasion.DROPOUT, self.context.seed, self.iteration, *of_rank))
         with self.actor_critic.updating():
             yield
 

@@ -17,14 +17,11 @@ from common.errors import UserError
 from grue.model_config import ModelOptions, TokenizerConfig
 from grue.policies.loading import load_model, load_tokenizer
 from grue.policies.policy import Policy, by_length
-from grue.policies.streams import uniforms
+from grue.policies.streams import Occasion, generator, uniforms
 
 if TYPE_CHECKING:
     from grue.reward_model_config import NormalizeConfig
     from grue.tasks.task import Sample
-
-_OF_NORMALIZATION = 2**32
-"""Stands for this occasion among the streams of random numbers of a run."""
 
 
 def gain_and_bias(
@@ -64,7 +61,7 @@ def reference_outputs(
     policy = Policy(model, tokenizer, device)
     policy.prefix, policy.suffix = config.prompt_prefix, config.prompt_suffix
     settings = config.generation_kwargs
-    draw = np.random.default_rng([seed, _OF_NORMALIZATION])
+    draw = generator(Occasion.NORMALIZATION, seed)
     rounds = range(0, config.num_samples, len(samples))
     order = [row for _ in rounds for row in draw.permutation(len(samples)).tolist()]
     chosen = [samples[row] for row in order[: config.num_samples]]
@@ -74,7 +71,7 @@ def reference_outputs(
     batches = list(by_length([len(ids) for ids in encoded], config.batch_size))
     own: list[tuple[int, str]] = []
     for rows in ranks.dealt(batches):
-        draws = uniforms(seed, rows, 1, most, stream=[_OF_NORMALIZATION])
+        draws = uniforms(Occasion.NORMALIZATION, seed, rows, 1, most)
         found = policy.sample([encoded[row] for row in rows], draws, settings)
         texts = policy.decode([outputs_of[0] for outputs_of in found])
         own += zip(rows, texts, strict=True)

@@ -26,7 +26,7 @@ from grue.policies.actor_critic import ActorCritic
 from grue.policies.distribution import TokenDistribution
 from grue.policies.policy import Tokens
 from grue.policies.sequences import Sequences
-from grue.policies.streams import uniforms
+from grue.policies.streams import Occasion, generator, uniforms
 from grue.rollout import Rollout
 from grue.rollout_settings import RolloutSettings
 from grue.rollout_statistics import rollout_statistics
@@ -35,9 +35,6 @@ from grue.user_function import scores_of
 
 if TYPE_CHECKING:
     from grue.rewards.reward import Reward
-
-_OF_INPUTS = 2**31
-"""Stands for the draw of inputs, where batches of outputs have their numbers."""
 
 
 class Rollouts:
@@ -72,7 +69,7 @@ class Rollouts:
         """
         # 1. Outputs, batch by batch, until there are enough tokens.
         found = Collected()
-        draw = np.random.default_rng([self.seed, iteration, _OF_INPUTS])
+        draw = generator(Occasion.INPUTS_OF_ROLLOUT, self.seed, iteration)
         number = 0
         while found.num_tokens() < self.settings.num_tokens:
             self._sample(found, self._rows(iteration, draw), stream=[iteration, number])
@@ -158,7 +155,10 @@ class Rollouts:
         allowed: list[Tensor] = []
         if prompts:
             most = self.policy.lengths(settings.generation).most
-            draws = uniforms(self.seed, numbers, settings.samples_per_input, most, stream=stream)
+            draws = uniforms(
+                Occasion.ROLLOUT, self.seed, numbers, settings.samples_per_input, most,
+                numbers=stream,
+            )  # fmt: skip
             samples = self.policy.masked_sample(prompts, draws, settings.generation)
             outputs = [output for of_input in samples.outputs for output in of_input]
             allowed = [] if samples.allowed is None else [samples.allowed]

@@ -113,7 +113,7 @@ def _at_least(kind: Callable[[str], Any], least: int) -> Callable[[str], Any]:
 
 def _samples(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
     """Queries with outputs; the same seed gives the same ones, whatever the batch size."""
-    from grue.policies.streams import uniforms
+    from grue.policies.streams import Occasion, uniforms
     from grue.trained_policy import load_trained_policy
 
     trained = load_trained_policy(args.model, args.plan, args.gpu_id)
@@ -125,7 +125,8 @@ def _samples(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
     while batch := list(itertools.islice(numbered, args.batch_size)):
         numbers, samples = zip(*batch, strict=True)
         prompts = trained.policy.encode_samples(samples, limit, trained.prompt_side)
-        outputs = trained.policy.sample(prompts, uniforms(args.seed, numbers, 1, most), settings)
+        draws = uniforms(Occasion.SAMPLE, args.seed, numbers, 1, most)
+        outputs = trained.policy.sample(prompts, draws, settings)
         texts = trained.policy.decode([output for (output,) in outputs])
         yield from zip([sample.prompt for sample in samples], texts, strict=True)
 

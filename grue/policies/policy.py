@@ -21,7 +21,7 @@ from grue.policies.memory import Extent, Passes, bytes_per_output
 from grue.policies.sampling import Filters
 from grue.policies.sequences import Sequences
 from grue.policies.steps import Ids, Prompts
-from grue.policies.streams import seed_of, uniforms
+from grue.policies.streams import Occasion, seed_of, uniforms
 from grue.policy_config import PolicyArgs
 from grue.precision import autocast
 from grue.truncation import Truncation, token_id
@@ -267,9 +267,9 @@ class Policy:
         """
         if settings.num_beams > 1:
             with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-                torch.manual_seed(seed_of(seed, *inputs))
+                torch.manual_seed(seed_of(Occasion.EVALUATION, seed, *inputs))
                 return [found[0] for found in self.generate(prompts, 1, settings)]
-        draws = uniforms(seed, inputs, 1, self.lengths(settings).most)
+        draws = uniforms(Occasion.EVALUATION, seed, inputs, 1, self.lengths(settings).most)
         return [found[0] for found in self.sample(prompts, draws, settings)]
 
     def log_probs(

@@ -25,7 +25,7 @@ from grue.policies.masking import Mask
 from grue.policies.policy import Policy
 from grue.policies.sequences import Sequences
 from grue.policies.steps import Ids, Rows, rows_left, shares_prompts, steps_of
-from grue.policies.streams import uniforms
+from grue.policies.streams import Occasion, uniforms
 from tests.grue.conftest import causal_model, encoder_decoder
 
 VOCABULARY = 50
@@ -120,7 +120,7 @@ def test_outputs_do_not_depend_on_how_often_is_looked(
         own.mask = Mask(own.model, MaskArgs(), [0])  # type: ignore[arg-type]
     settings = DRAWN.model_copy(update=changes)
     prompts = own.encode(["the cat", "a dog runs in the park and", "numbers 1 2", ""], 20) * 3
-    draws = uniforms(0, range(len(prompts)), 3, settings.max_new_tokens or 0)
+    draws = uniforms(Occasion.SAMPLE, 0, range(len(prompts)), 3, settings.max_new_tokens or 0)
     endless = own.sample(prompts, draws, settings.model_copy(update={"ignore_eos": True}))
     seen = Counter(token for found in endless for output in found for token in output[3:])
     own.ids = replace(own.ids, end=seen.most_common(1)[0][0])  # outputs end here and there

@@ -18,7 +18,7 @@ from grue.policies.masking import Mask
 from grue.policies.memory import Extent, Passes, bytes_per_output, free_bytes
 from grue.policies.policy import Policy
 from grue.policies.steps import Ids, steps_of
-from grue.policies.streams import uniforms
+from grue.policies.streams import Occasion, uniforms
 from tests.grue.conftest import causal_model, encoder_decoder
 from tests.grue.test_decoding import MaskArgs
 
@@ -179,7 +179,7 @@ def test_outputs_do_not_depend_on_the_passes(policy: Policy, masked: bool, most:
     if masked:
         own.mask = Mask(own.model, MaskArgs(), [0])  # type: ignore[arg-type]
     prompts = own.encode(["the cat", "a dog runs in the park and", "numbers 1 2", ""], 20)
-    draws = uniforms(0, range(4), 3, 6)
+    draws = uniforms(Occasion.SAMPLE, 0, range(4), 3, 6)
     expected = own.masked_sample(prompts, draws, DRAWN)
     with memory_for(own, most) as failed:
         found = own.masked_sample(prompts, draws, DRAWN)

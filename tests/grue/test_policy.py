@@ -10,7 +10,7 @@ import torch
 from common.errors import UserError
 from grue.generation_config import GenerationConfig
 from grue.policies.policy import Policy, by_length
-from grue.policies.streams import uniforms
+from grue.policies.streams import Occasion, uniforms
 
 PROMPTS = ["the cat", "a dog runs in the park and", "numbers 1 2", "", "mat mat mat"]
 SAMPLED = GenerationConfig(do_sample=True, top_k=0, max_new_tokens=8)
@@ -31,7 +31,7 @@ def test_most_probable_tokens_are_those_of_the_library(policy: Policy, min_lengt
 
 def test_samples_do_not_depend_on_the_batch(policy: Policy) -> None:
     prompts = _encode(policy) * 40
-    draws = uniforms(0, range(len(prompts)), 5, 8)
+    draws = uniforms(Occasion.SAMPLE, 0, range(len(prompts)), 5, 8)
     together = policy.sample(prompts, draws, SAMPLED)
     apart = []
     for start in range(0, len(prompts), 7):
@@ -44,9 +44,9 @@ def test_samples_do_not_depend_on_the_batch(policy: Policy) -> None:
 
 
 def test_an_input_has_the_same_stream_wherever_it_comes() -> None:
-    both = uniforms(3, [4, 9], 2, 6)
-    assert torch.equal(uniforms(3, [9], 2, 6)[0], both[1])
-    assert torch.equal(uniforms(3, [4], 1, 6)[0, 0], both[0, 0])
+    both = uniforms(Occasion.SAMPLE, 3, [4, 9], 2, 6)
+    assert torch.equal(uniforms(Occasion.SAMPLE, 3, [9], 2, 6)[0], both[1])
+    assert torch.equal(uniforms(Occasion.SAMPLE, 3, [4], 1, 6)[0, 0], both[0, 0])
     assert not torch.equal(both[0], both[1])
 
 
@@ -63,7 +63,7 @@ def test_own_samples_and_the_librarys_have_the_distribution_of_the_model(
         for second, part in _best(policy, [*prompt[0], first], settings):
             expected[first, second] = share * part
     count = 4000
-    draws = uniforms(0, [0], count, 2)
+    draws = uniforms(Occasion.SAMPLE, 0, [0], count, 2)
     torch.manual_seed(0)
     for samples in (
         policy.sample(prompt, draws, settings)[0],
@@ -109,7 +109,7 @@ def test_sampled_outputs_end_at_end_of_sequence_and_not_before_their_least_lengt
     policy: Policy,
 ) -> None:
     prompts = _encode(policy) * 20
-    draws = uniforms(1, range(len(prompts)), 4, 8)
+    draws = uniforms(Occasion.SAMPLE, 1, range(len(prompts)), 4, 8)
     settings = SAMPLED.model_copy(update={"min_length": 4, "temperature": 3.0})
     fewest = policy.lengths(settings).fewest
     outputs = [output for found in policy.sample(prompts, draws, settings) for output in found]

@@ -53,7 +53,7 @@ def test_log_probabilities_are_those_of_the_draw(
         return token
 
     monkeypatch.setattr(decoding, "draw", recorded)
-    rollout, _ = rollouts(policy, SETTINGS).collect(0, 0.1)
+    rollout, _ = rollouts(policy, SETTINGS).collect(2, 0.1)
     lengths = rollout.mask.sum(1)
     assert len(lengths.unique()) > 2  # some end early
     found = rollout.log_probs.T[rollout.mask.T]  # token by token, as they were drawn

@@ -51,7 +51,7 @@ def rollout_of(algorithm: Trpo) -> Rollout:
     )  # fmt: skip
     inputs = Inputs([Sample("0", "the cat", ()), Sample("1", "a dog runs in", ())], [0, 1])
     drawing = Rollouts(algorithm.actor_critic, inputs, Letters(NoArgs()), settings, seed=0)
-    return drawing.collect(0, 0.1)[0]
+    return drawing.collect(1, 0.1)[0]
 
 
 def updated(algorithm: Trpo, rollout: Rollout) -> dict[str, float]:
