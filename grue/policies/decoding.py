@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from common.devices import sent
 from grue.masks import packed
 from grue.policies.attention import masks_without_waits
 from grue.policies.sampling import Filters, draw, remaining
@@ -55,7 +56,7 @@ def pad(sequences: Sequence[Sequence[int]], *, fill: int, left: bool, device: An
         place = slice(width - len(sequence), None) if left else slice(len(sequence))
         ids[row, place] = torch.tensor(sequence, dtype=torch.long)
         mask[row, place] = 1
-    return Prompts(*both.to(device))
+    return Prompts(*sent(both, torch.device(device)))
 
 
 @torch.no_grad()
@@ -88,7 +89,7 @@ def sample(
     for each in steps:
         each.repeat(num_samples)
     device = scores[0].device
-    uniforms = uniforms.flatten(0, 1).to(device)
+    uniforms = sent(uniforms.flatten(0, 1), device)
     tokens = torch.full((len(uniforms), lengths.most), -1, dtype=torch.long, device=device)
     rows = Rows.all(num_prompts, num_samples, device)
     goes_on = torch.ones(len(uniforms), dtype=torch.bool, device=device)
