@@ -23,6 +23,10 @@ class Part:
 
 
 PARTS = (
+    Part("trpo", 60),
+    Part("algorithms", 90),
+    Part("log_probs", 60),
+    Part("extraction", 60),
     Part("golden", 90),
 )  # fmt: skip
 """What ``make gpu`` makes."""
