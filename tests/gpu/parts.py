@@ -27,6 +27,9 @@ PARTS = (
     Part("algorithms", 90),
     Part("log_probs", 60),
     Part("extraction", 60),
+    Part("training", 90),
+    Part("precision", 60),
+    Part("decoding_waits", 60),
     Part("golden", 90),
 )  # fmt: skip
 """What ``make gpu`` makes."""

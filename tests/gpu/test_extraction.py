@@ -31,8 +31,8 @@ pytestmark = pytest.mark.gpu
 _EQUAL_OUTPUTS = 0.95
 _SAMPLES = 4
 _WAYS: dict[str, dict[str, Any]] = {
-    "sampled": {"do_sample": True, "top_k": 0},
-    "top-p": {"do_sample": True, "top_k": 0, "top_p": 0.9},
+    "sampled": {"do_sample": True, "top_k": 0, "temperature": 2.0},
+    "top-p": {"do_sample": True, "top_k": 0, "top_p": 0.9, "temperature": 2.0},
 }
 
 

@@ -19,6 +19,7 @@ from common.experiment import Context
 from common.run_folder import RunFolder
 from grue.config import FinetuneConfig
 from grue.new_tokenizer import words
+from grue.policies.loading import dropouts
 from grue.policies.policy import Policy, Tokens
 from grue.policies.streams import seed_of
 from grue.reinforcement_run import ReinforcementRun
@@ -77,8 +78,10 @@ def prompts_of(policy: Policy, count: int) -> list[Tokens]:
 
 
 def save(folder: Path, kind: str, *, full: bool) -> Path:
-    """A model with its tokenizer, in Hugging Face layout."""
-    model_of(kind, full=full).save_pretrained(folder)
+    """A model with its tokenizer, in Hugging Face layout; it drops nothing in training."""
+    model = model_of(kind, full=full)
+    model.config.update(dict.fromkeys(dropouts(model.config), 0.0))
+    model.save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     return folder
 
