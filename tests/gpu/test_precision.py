@@ -105,9 +105,9 @@ def test_language_model(
                      errors[0.0], _ERRORS[kind])  # fmt: skip
     findings.at_most(f"{kind}: the same with logits around {_OFFSET:g}", errors[_OFFSET],
                      max(_OF_OFFSET * errors[0.0], 1e-5))  # fmt: skip
-    types = {name: getattr(rollout, name).dtype
-             for name in ("log_probs", "ref_log_probs", "kl", "values", "task_rewards")}  # fmt: skip
-    findings.equal(f"{kind}: types of what a rollout holds", set(types.values()), {torch.float32})
+    names = ("log_probs", "ref_log_probs", "kl", "values", "task_rewards")
+    types = {getattr(rollout, name).dtype for name in names}
+    findings.equal(f"{kind}: types of what a rollout holds", types, {torch.float32})
     findings.close(f"{kind}: KL to the reference in the first rollout, nats",
                    statistics["rollout_info/kl_div_mean"], 0.0, 1e-5)  # fmt: skip
     _iteration(findings, kind, run, rollout)
@@ -151,6 +151,6 @@ def test_controlled_run(
     apart = deviation(rows, exact)
     findings.at_most(f"controlled run in {kind}: deviation from float32, epoch 1 of {len(apart)}",
                      apart[0], _CONTROLLED[kind])  # fmt: skip
-    last = rows[-1]["train loss"]
-    findings.close(f"controlled run in {kind}: last train loss, as in float32", last,
-                   exact[-1]["train loss"], _CONTROLLED[kind] * exact[-1]["train loss"])  # fmt: skip
+    last, expected = (of[-1]["train loss"] for of in (rows, exact))
+    findings.close(f"controlled run in {kind}: last train loss, as in float32", last, expected,
+                   _CONTROLLED[kind] * expected)  # fmt: skip
