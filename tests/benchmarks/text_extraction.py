@@ -14,6 +14,7 @@ import random
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,16 +25,17 @@ from grue.config import ExtractConfig
 from grue.extract import Extraction
 from tests.benchmarks.text_models import VOCABULARY, made_up_words, random_model
 
+if TYPE_CHECKING:
+    from transformers import GPT2LMHeadModel
+
 _PROMPTS, _SAMPLES, _TOKENS = 64, 10, 20
 _MAX_LENGTH = 32
 
 
-def _model(folder: Path) -> None:
-    random_model().save_pretrained(folder)
+def write(folder: Path, model: GPT2LMHeadModel, num_prompts: int) -> None:
+    """Writes the model, a tokenizer of made-up words, and prompts with references."""
+    model.save_pretrained(folder)
     made_up_words().save_pretrained(folder)
-
-
-def _data(path: Path) -> None:
     draw = random.Random(0)
 
     def words(count: int) -> str:
@@ -41,13 +43,17 @@ def _data(path: Path) -> None:
 
     rows = [
         {"prompt": words(draw.randint(4, 30)), "references": [words(_TOKENS)]}
-        for _ in range(_PROMPTS)
+        for _ in range(num_prompts)
     ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lines = (json.dumps(row) + "\n" for row in rows)
+    (folder / "data.jsonl").write_text("".join(lines))
 
 
-def _extraction(folder: Path) -> Extraction:
-    config = ExtractConfig.model_validate(
+def configuration(
+    folder: Path, num_samples: int, num_tokens: int, *, metric: str, batch_size: int
+) -> ExtractConfig:
+    """Of an extraction of what `write` has written; all outputs have one length."""
+    return ExtractConfig.model_validate(
         {
             "tokenizer": {"model_name": str(folder), "max_length": _MAX_LENGTH},
             "datapool": {"id": "jsonl", "args": {"path": str(folder / "data.jsonl")}},
@@ -57,17 +63,21 @@ def _extraction(folder: Path) -> Extraction:
                 "generation_kwargs": {
                     "do_sample": True,
                     "top_k": 0,
-                    "min_length": _TOKENS,
-                    "max_new_tokens": _TOKENS,
+                    "min_length": num_tokens,
+                    "max_new_tokens": num_tokens,
                 },
             },
             "evaluation": {
-                "eval_batch_size": 16,
-                "num_samples_per_input": _SAMPLES,
-                "metrics": [{"id": "rouge"}],
+                "eval_batch_size": batch_size,
+                "num_samples_per_input": num_samples,
+                "metrics": [{"id": metric}],
             },
         }
     )
+
+
+def _extraction(folder: Path) -> Extraction:
+    config = configuration(folder, _SAMPLES, _TOKENS, metric="rouge", batch_size=16)
     own = folder / "run"
     own.mkdir()
     return Extraction(config, Context(RunFolder(own), seed=0))
@@ -110,8 +120,7 @@ def main() -> None:
     np.random.seed(0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _model(folder)
-        _data(folder / "data.jsonl")
+        write(folder, random_model(), _PROMPTS)
         extraction = _extraction(folder)
         extraction.policy.sample([[1, 2, 3]], torch.rand(1, 1, _TOKENS),
                                  extraction.config.alg.generation_kwargs)  # fmt: skip

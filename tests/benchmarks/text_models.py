@@ -26,20 +26,20 @@ def made_up_words() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=END)
 
 
-def random_model(num_layers: int = 4, width: int = 128) -> GPT2LMHeadModel:
-    """GPT-2 with random weights and without dropout."""
+def random_model(num_layers: int = 4, width: int = 128, num_heads: int = 4) -> GPT2LMHeadModel:
+    """GPT-2 with random weights and without dropout; 12, 768 and 12 are the published 124M."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(0)
     config = GPT2Config(
-        vocab_size=VOCABULARY, n_layer=num_layers, n_embd=width, n_head=4, bos_token_id=0,
-        eos_token_id=0, embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0,
+        vocab_size=VOCABULARY, n_layer=num_layers, n_embd=width, n_head=num_heads,
+        bos_token_id=0, eos_token_id=0, embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0,
     )  # fmt: skip
     return GPT2LMHeadModel(config).eval()
 
 
-def random_gpt2() -> Policy:
-    """The model with its tokenizer."""
+def random_gpt2(*sizes: int, device: torch.device | str = "cpu") -> Policy:
+    """The model, of sizes as in `random_model`, with its tokenizer."""
     from grue.policies.policy import Policy
 
-    return Policy(random_model(), made_up_words())
+    return Policy(random_model(*sizes), made_up_words(), device)

@@ -31,6 +31,10 @@ PARTS = (
     Part("precision", 60),
     Part("decoding_waits", 60),
     Part("golden", 90),
+    Part("speed_decoding", 60, alone=True),
+    Part("speed_iteration", 120, alone=True),
+    Part("speed_extraction", 60, alone=True),
+    Part("speed_compile", 120, alone=True),
 )  # fmt: skip
 """What ``make gpu`` makes."""
 

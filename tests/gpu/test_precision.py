@@ -64,9 +64,12 @@ def _saved(folder: Path, offset: float, *, full: bool) -> Path:
     return path
 
 
-def _run(device: torch.device, folder: Path, model: Path, kind: str) -> ReinforcementRun:
+def _run(
+    device: torch.device, folder: Path, model: Path, kind: str, *, full: bool
+) -> ReinforcementRun:
     half = {} if kind == "tf32" else {"alg__policy__mixed_precision": kind}
-    once = {"alg__args__n_epochs": 1, "alg__args__learning_rate": 3e-4, "env__n_envs": 32}
+    step = 3e-5 if full else 1e-3  # a KL of about 0.1 in either width
+    once = {"alg__args__n_epochs": 1, "alg__args__learning_rate": step, "env__n_envs": 32}
     return text.run_on(device, folder, model, "ppo", **once, **half)
 
 
@@ -96,7 +99,7 @@ def test_language_model(
     errors = {}
     for offset in (0.0, _OFFSET):
         model = _saved(tmp_path / f"model{offset}", offset, full=full)
-        run = _run(device, tmp_path / f"run{offset}", model, kind)
+        run = _run(device, tmp_path / f"run{offset}", model, kind, full=full)
         with _products_in(kind):
             rollout, statistics = run.rollouts.collect(0, text.COEFFICIENT)
         exact, _ = _in_float32(run, rollout)
