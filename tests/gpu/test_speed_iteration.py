@@ -1,8 +1,9 @@
 """One iteration of PPO and of leave-one-out REINFORCE at the size of the published IMDB runs.
 
 GPT-2 of 124 million weights with a critic and a reference of its own; 1,536 tokens in outputs of
-48, minibatches of about 64 tokens and five passes for PPO, four outputs per prompt and one step for
-REINFORCE. Against bare loops of the same work, which measure and reward nothing, and TRL's trainers.
+48. PPO makes five passes in minibatches of about 64 tokens, REINFORCE one step, with four outputs
+per prompt. Against bare loops of the same work, which measure and reward nothing, and TRL's
+trainers.
 
 The utilisation counts 6 operations per weight and token for the passes that are learned from, of
 policy and critic, and no attention; the phases are timed with a wait for the device around each.
@@ -160,7 +161,8 @@ def _seconds_of_trl(
     prompt = " ".join(f"w{i}" for i in range(1, sizes.prompt_tokens + 1))
     lengths = {"min_new_tokens": sizes.tokens}
     options: Mapping[str, Any] = {
-        "output_dir": str(folder / "run"), "model_init_kwargs": {"dtype": "float32"}, "max_steps": 5, "learning_rate": 1e-6, "beta": 0.1,
+        "output_dir": str(folder / "run"), "model_init_kwargs": {"dtype": "float32"},
+        "max_steps": 5, "learning_rate": 1e-6, "beta": 0.1,
         "per_device_train_batch_size": sizes.outputs, "num_generations": sizes.samples,
         "max_completion_length": sizes.tokens, "generation_kwargs": lengths, "bf16": False,
         "report_to": "none", "save_strategy": "no", "logging_steps": 1000, "disable_tqdm": True,
