@@ -24,13 +24,23 @@ _BYTES = {"no": 4, "bf16": 2}
 _NAMES = {"no": "float32", "bf16": "bf16"}
 
 
+@pytest.fixture(scope="module")
+def per_second(device: torch.device, full: bool) -> float:
+    """Bytes that the device reads and writes."""
+    return bandwidth(device, 2**30 if full else 2**24)
+
+
+def test_bandwidth(per_second: float, findings: Findings) -> None:
+    findings.number("bandwidth of a copy on the device", per_second / 1e9, "GB/s")
+
+
 @pytest.mark.parametrize("num_samples", [1, 10])
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_sampling(
     precision: MixedPrecision, num_samples: int, device: torch.device, full: bool,
-    findings: Findings,
+    per_second: float, findings: Findings,
 ) -> None:  # fmt: skip
-    num_prompts, num_tokens, rounds = (64, 48, 3) if full else (4, 6, 2)
+    num_prompts, num_tokens, rounds = (64, 48, 2) if full else (4, 6, 2)
     policy = random_gpt2(*((12, 768, 12) if full else (1, 32, 2)), device=device)
     policy.mixed_precision = precision
     prompts = [list(range(1, 17 + row % 48)) for row in range(num_prompts)]
@@ -49,9 +59,7 @@ def test_sampling(
     name = f"{num_prompts} x {num_samples} outputs of {num_tokens} tokens, {_NAMES[precision]}"
     findings.speed(name, seconds["own"], "the library's generate", seconds["library"])
     weights = sum(weight.numel() for weight in policy.model.parameters())
-    per_second = bandwidth(device, 2**30 if full else 2**24)
     least = num_tokens * weights * _BYTES[precision] / per_second
     findings.speed(name, seconds["own"], "reading the weights once per token", least)
     for way, of_way in seconds.items():
         findings.number(f"{name}: {way}", drawn / of_way, "tokens/s")
-    findings.number("bandwidth of a copy on the device", per_second / 1e9, "GB/s")

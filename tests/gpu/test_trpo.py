@@ -30,6 +30,8 @@ pytestmark = pytest.mark.gpu
 _FACTOR = 10
 """Times the deviation of the CPU's float32 from float64 that another order of sums may bring."""
 _LEAST = 1e-6
+_MOST = 1e-3
+"""Relative deviation that no float32 has, whatever the CPU does."""
 _WAY_APART = 0.05
 """Adam's first steps, those of the critic, have the sign of gradients, however small."""
 _TARGET_KL, _DAMPING, _TEMPERATURE = 0.01, 0.1, 0.8
@@ -134,7 +136,7 @@ def test_update(
     findings.at_most(
         f"{kind}: curvature along the ascent, relative deviation from float64",
         _apart(here.product_of_ascent, exact_here),
-        max(_FACTOR * _apart(on_cpu.product_of_ascent, exact), _LEAST),
+        min(max(_FACTOR * _apart(on_cpu.product_of_ascent, exact), _LEAST), _MOST),
     )
     # 2. The direction: how much of the equation H x = g a search of five steps leaves.
     left = [_residual(search, batches) for search in (on_cpu, here)]
