@@ -23,6 +23,13 @@ class Part:
 
 
 PARTS = (
+    Part("trpo", 60),
+    Part("algorithms", 90),
+    Part("log_probs", 60),
+    Part("extraction", 60),
+    Part("training", 90),
+    Part("precision", 60),
+    Part("decoding_waits", 60),
     Part("golden", 90),
     Part("gradients", 60),
     Part("models", 90),

@@ -27,11 +27,11 @@ _LEAST = 1e-6
 def pretrained(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A checkpoint that all finetuning starts from, made on the CPU."""
     folder = tmp_path_factory.mktemp("pretrained")
-    OnDevice(_keys(_PRETRAIN), folder, "cpu").rows()
+    OnDevice(golden_keys(_PRETRAIN), folder, "cpu").rows()
     return str(folder / "checkpoints/last.pt")
 
 
-def _keys(name: str, checkpoint: str | None = None) -> dict[str, Any]:
+def golden_keys(name: str, checkpoint: str | None = None) -> dict[str, Any]:
     keys = dict(_GOLDEN[name]["config"])
     return keys if checkpoint is None else {**keys, "load_model_from_checkpoint": checkpoint}
 
@@ -40,7 +40,7 @@ def _keys(name: str, checkpoint: str | None = None) -> dict[str, Any]:
 def test_deviation_from_float64(
     name: str, pretrained: str, device: torch.device, findings: Findings, tmp_path: Path
 ) -> None:
-    keys = _keys(name, None if name == _PRETRAIN else pretrained)
+    keys = golden_keys(name, None if name == _PRETRAIN else pretrained)
     exact = InDouble(keys, tmp_path / "exact", "cpu").rows()
     on_cpu = deviation(OnDevice(keys, tmp_path / "cpu", "cpu").rows(), exact)
     rows = OnDevice(keys, tmp_path / "here", device).rows()

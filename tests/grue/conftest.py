@@ -22,6 +22,12 @@ from grue.policies.policy import Policy
 from tests.conftest import Workplace
 
 TEXTS = ["the cat sat on the mat", "a dog runs in the park", "numbers 1 2 3 4 5 and more"]
+WIDTH = 32
+
+
+def spread(width: int) -> float:
+    """Standard deviation of weights whose logits, of any width, are far from equal."""
+    return 0.4 * (WIDTH / width) ** 0.5
 
 
 @pytest.fixture(scope="session")
@@ -29,33 +35,40 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return byte_pairs(iter(TEXTS * 3), 300, 64)
 
 
-def causal_model(vocab_size: int, seed: int = 0) -> GPT2LMHeadModel:
+def causal_model(
+    vocab_size: int, seed: int = 0, *, width: int = WIDTH, num_layers: int = 2
+) -> GPT2LMHeadModel:
     torch.manual_seed(seed)
     config = GPT2Config(
-        vocab_size=vocab_size, n_positions=64, n_embd=32, n_layer=2, n_head=2,
-        bos_token_id=0, eos_token_id=0, initializer_range=0.4,
+        vocab_size=vocab_size, n_positions=64, n_embd=width, n_layer=num_layers, n_head=width // 16,
+        bos_token_id=0, eos_token_id=0, initializer_range=spread(width),
     )  # fmt: skip
     model = GPT2LMHeadModel(config).eval()
     model.loss_type = "ForCausalLM"
     return model
 
 
-def encoder_decoder(kind: str, vocab_size: int) -> torch.nn.Module:
+def encoder_decoder(
+    kind: str, vocab_size: int, *, width: int = WIDTH, num_layers: int | None = None
+) -> torch.nn.Module:
     torch.manual_seed(0)
+    heads = width // 16
     if kind == "t5":
         t5 = T5Config(
-            vocab_size=vocab_size, d_model=32, d_kv=16, d_ff=64, num_layers=2, num_heads=2,
-            decoder_start_token_id=0, pad_token_id=0, eos_token_id=0, tie_word_embeddings=False,
+            vocab_size=vocab_size, d_model=width, d_kv=16, d_ff=2 * width, num_heads=heads,
+            num_layers=num_layers or 2, decoder_start_token_id=0, pad_token_id=0, eos_token_id=0,
+            tie_word_embeddings=False,
         )  # fmt: skip
         model = T5ForConditionalGeneration(t5)
         with torch.no_grad():
-            model.lm_head.weight.normal_(std=0.4)
+            model.lm_head.weight.normal_(std=spread(width))
         return model.eval()
+    num_layers = num_layers or 1
     bart = BartConfig(
-        vocab_size=vocab_size, d_model=32, encoder_layers=1, decoder_layers=1,
-        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=64,
-        decoder_ffn_dim=64, max_position_embeddings=64, decoder_start_token_id=0,
-        pad_token_id=0, eos_token_id=0, bos_token_id=0, init_std=0.4,
+        vocab_size=vocab_size, d_model=width, encoder_layers=num_layers, decoder_layers=num_layers,
+        encoder_attention_heads=heads, decoder_attention_heads=heads, encoder_ffn_dim=2 * width,
+        decoder_ffn_dim=2 * width, max_position_embeddings=64, decoder_start_token_id=0,
+        pad_token_id=0, eos_token_id=0, bos_token_id=0, init_std=spread(width),
     )  # fmt: skip
     return BartForConditionalGeneration(bart).eval()
 
