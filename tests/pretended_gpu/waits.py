@@ -64,6 +64,8 @@ class Waits:
         """Copies that the host does not wait for."""
         self.operations = 0
         """Operations on the device."""
+        self.steps = 0
+        """Units of work, where the run tells them."""
 
     def wait(self, kind: str) -> None:
         """Counts a wait at the place that is being executed."""
@@ -75,7 +77,8 @@ class Waits:
             {"place": where, "kind": kind, "count": count}
             for (where, kind), count in self.blocking.most_common()
         ]
-        return {"waits": found, "copies": self.copies, "operations": self.operations}
+        return {"waits": found, "copies": self.copies, "operations": self.operations,
+                "steps": self.steps}
 
 
 def place() -> str:
