@@ -1,7 +1,7 @@
 """Makes kinds of runs on the pretended GPU, and prints what the host waited for.
 
 ``python -m tests.pretended_gpu KIND...`` prints one object of JSON: by kind and moment, what
-`Waits.as_json` gives; of a kind that failed, its ``error``.
+`Waits.as_json` gives; of a kind that failed, its ``error``. Kinds are named by how they begin.
 """
 
 from __future__ import annotations
@@ -23,17 +23,20 @@ from tests.pretended_gpu.waits import Waits
 
 common.devices.run_device = lambda gpu_ids: DEVICE  # before the runs' modules take it
 
-from tests.pretended_gpu import controlled_runs, text_runs  # noqa: E402
+from tests.pretended_gpu import controlled_runs, device_runs, text_runs, training_runs  # noqa: E402
 
 Kind = Callable[[PretendedGpu, Path], dict[str, Waits]]
 
 KINDS: dict[str, Kind] = {
     **{
-        model: partial(controlled_runs.epochs, model=model) for model in ("mlp", "resnet18", "bert")
+        f"controlled: {model}": partial(controlled_runs.epochs, model=model)
+        for model in ("mlp", "resnet18", "bert")
     },
-    "whole": controlled_runs.whole,
-    "sweep": controlled_runs.sweep,
+    "controlled: whole": controlled_runs.whole,
+    "controlled: sweep": controlled_runs.sweep,
+    **device_runs.KINDS,
     **text_runs.KINDS,
+    **training_runs.KINDS,
 }
 
 
@@ -42,7 +45,7 @@ def main(names: list[str]) -> None:
     torch.autograd.set_multithreading_enabled(False)  # backward passes happen where they are asked
     found: dict[str, Any] = {}
     with PretendedGpu() as gpu, tempfile.TemporaryDirectory() as folder:
-        for name in names:
+        for name in (name for name in KINDS if name.startswith(tuple(names))):
             try:
                 made = KINDS[name](gpu, Path(folder) / name)
                 found[name] = {moment: waits.as_json() for moment, waits in made.items()}
@@ -52,4 +55,4 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or list(KINDS))
+    main(sys.argv[1:] or [""])

@@ -88,5 +88,3 @@ def sweep(gpu: PretendedGpu, folder: Path) -> dict[str, Waits]:
         run_together(members)
     assert all(member.is_over for member in members)
     return found
-
-

@@ -8,7 +8,7 @@ The device is registered for the whole process, which should do nothing else.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 from tests.pretended_gpu.waits import INDEXING, Waits, is_mask, place, wait_of
 
@@ -81,6 +80,10 @@ class DeviceTensor(Tensor):
         memo[id(self)] = made
         return made
 
+    def untyped_storage(self) -> torch.UntypedStorage:
+        """That of the numbers: tensors that share it share it on the device."""
+        return self.held.untyped_storage()
+
     def __reduce_ex__(self, protocol: Any) -> Any:
         """As a tensor of the CPU: what a file holds is loaded there first."""
         if (gpu := _in_use()) is not None:
@@ -88,9 +91,7 @@ class DeviceTensor(Tensor):
         return self.held.__reduce_ex__(protocol)
 
     @classmethod
-    def __torch_dispatch__(
-        cls, op: Any, types: object, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(cls, op: Any, types: object, args: Any = (), kwargs: Any = None) -> Any:
         return _computed(op, args, kwargs or {}, Waits())
 
 
@@ -129,15 +130,8 @@ class PretendedGpu(TorchDispatchMode):
         finally:
             self.waits = before
 
-    def __torch_dispatch__(
-        self, op: Any, types: object, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if _is_named(kwargs.get("device")) or any(
-            isinstance(leaf, DeviceTensor) for leaf in tree_leaves((args, kwargs))
-        ):
-            return _computed(op, args, kwargs, self.waits)
-        return op(*args, **kwargs)
+    def __torch_dispatch__(self, op: Any, types: object, args: Any = (), kwargs: Any = None) -> Any:
+        return _computed(op, args, kwargs or {}, self.waits)
 
 
 def _is_named(device: Any) -> bool:
@@ -146,10 +140,12 @@ def _is_named(device: Any) -> bool:
 
 def _computed(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any], waits: Waits) -> Any:
     """The result of an operation with tensors on the device, or one that makes some there."""
-    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-    ours = [tensor for tensor in tensors if isinstance(tensor, DeviceTensor)]
-    others = [tensor for tensor in tensors if not isinstance(tensor, DeviceTensor)]
     named = kwargs.get("device")
+    tensors = list(_tensors((*args, *kwargs.values())))
+    ours = [tensor for tensor in tensors if isinstance(tensor, DeviceTensor)]
+    if not ours and not _is_named(named):
+        return op(*args, **kwargs)
+    others = [tensor for tensor in tensors if not isinstance(tensor, DeviceTensor)]
     stays = bool(ours) if named is None else _is_named(named)  # whether the result is there
     waits.operations += 1
     if op in _COPIES:
@@ -165,7 +161,7 @@ def _computed(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any], waits: Wai
     if named is not None:
         plain["device"] = torch.device("cpu")
         plain.pop("pin_memory", None)
-    result = op(*tree_map(_held, args), **tree_map(_held, plain))
+    result = op(*_mapped(_held, args), **{key: _mapped(_held, each) for key, each in plain.items()})
     for tensor in ours:
         assert tensor.shape == tensor.held.shape, f"{op} changes a shape in place"
     if not stays or op is _aten._local_scalar_dense.default:
@@ -177,7 +173,23 @@ def _computed(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any], waits: Wai
             return made
         return known[id(made)] if id(made) in known else DeviceTensor(made)
 
-    return tree_map(placed, result)
+    return _mapped(placed, result)
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    """The tensors among arguments, and in lists of them."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _tensors(value)
+
+
+def _mapped(function: Callable[[Any], Any], value: Any) -> Any:
+    """What a function makes of a value, or of each in a list."""
+    if isinstance(value, (list, tuple)):
+        return type(value)([_mapped(function, each) for each in value])
+    return function(value)
 
 
 def _held(value: Any) -> Any:
@@ -240,14 +252,10 @@ class _Functions(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         first = args[0] if args else None
-        if function in (torch.tensor, torch.as_tensor) and _is_named(kwargs.get("device")):
-            device = kwargs["device"]
-            made = function(*args, **{**kwargs, "device": "cpu"} if not isinstance(first, DeviceTensor)
-                            else {**kwargs})  # fmt: skip
-            return made.to(device)
         if not isinstance(first, DeviceTensor):
-            if function is _SET_DATA and isinstance(args[1], DeviceTensor):
-                return torch.utils.swap_tensors(first, torch.nn.Parameter(args[1].detach(), first.requires_grad))  # type: ignore[attr-defined]
+            makes = function in (torch.tensor, torch.as_tensor)
+            if makes and _is_named(device := kwargs.get("device")):
+                return function(*args, **{**kwargs, "device": "cpu"}).to(device)
             return function(*args, **kwargs)
         if function is torch.nn.functional.scaled_dot_product_attention:
             return _attention(*args, **kwargs)
@@ -256,18 +264,11 @@ class _Functions(TorchFunctionMode):
             return made.to(kwargs.get("device") or first.device)
         if function is Tensor.tolist:
             return first.to("cpu").tolist()
-        if function is _SET_DATA:
-            assert isinstance(args[1], DeviceTensor) and args[1].shape == first.shape
-            first.held = args[1].held
-            return None
         if function is Tensor.__setitem__ and is_mask(args[1]) and not isinstance(args[2], Tensor):
             mask = args[1].reshape(args[1].shape + (1,) * (first.dim() - args[1].dim()))
             first.masked_fill_(mask, args[2])  # as a GPU does: the host need not know how many
             return None
         return function(*args, **kwargs)
-
-
-_SET_DATA = Tensor.data.__set__  # type: ignore[attr-defined]
 
 
 def _attention(

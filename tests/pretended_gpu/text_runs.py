@@ -28,8 +28,9 @@ Kind = Callable[[PretendedGpu, Path], dict[str, Waits]]
 Keys = dict[str, Any]
 
 SAMPLED = {"do_sample": True, "top_k": 0, "max_new_tokens": 6}
-_PPO = {"alg__args__n_steps": 8, "alg__args__batch_size": 16, "alg__args__n_epochs": 2}
-_TRPO = {"alg__args__n_steps": 8, "alg__args__batch_size": 16, "alg__args__n_critic_updates": 2}
+_PPO = {"alg__args__n_steps": 6, "alg__args__batch_size": 16, "alg__args__n_epochs": 1}
+_TRPO = {"alg__args__n_steps": 6, "alg__args__batch_size": 16, "alg__args__n_critic_updates": 1}
+_HUMAN = {"alg__args__nminibatches": 1, "alg__args__n_epochs": 1, "env__n_envs": 16}
 
 _ALGORITHMS: dict[str, tuple[str, Keys]] = {
     "ppo": ("ppo", _PPO),
@@ -39,18 +40,21 @@ _ALGORITHMS: dict[str, tuple[str, Keys]] = {
                               "alg__kl_div__analytic_kl_reward": True}),
     "ppo, tokens": ("ppo", {**_PPO, "alg__compatibility": ["minibatches_of_tokens"]}),
     "nlpo": ("nlpo", {**_PPO, **MASKED}),
-    "a2c": ("a2c", {"alg__args__n_steps": 8}),
-    "ppo_human_preferences": ("ppo_human_preferences", {"alg__args__nminibatches": 2}),
+    "a2c": ("a2c", {"alg__args__n_steps": 6}),
+    "ppo_human_preferences": ("ppo_human_preferences", _HUMAN),
     **{
         f"reinforce, {baseline}": ("reinforce", {"alg__args__baseline": baseline})
         for baseline in ("leave_one_out", "group_standardized", "running_mean")
     },
 }  # fmt: skip
+_OF_ONE_MODEL = ("ppo, tokens", "reinforce, group_standardized", "reinforce, running_mean")
+"""What does alike whatever the model is."""
 _SMALLER: dict[str, Keys] = {
-    **dict.fromkeys(("ppo", "nlpo"), {"alg__args__batch_size": 8}),
-    "ppo_human_preferences": {"alg__args__nminibatches": 4},
+    "ppo": {"alg__args__batch_size": 8},
+    "nlpo": {"alg__args__batch_size": 8},
+    "ppo_human_preferences": {"alg__args__nminibatches": 2},
 }
-"""Changes that make more minibatches of a rollout, by algorithm."""
+"""Changes that make more minibatches of a rollout, by name."""
 
 
 def saved_model(folder: Path, kind: str) -> Path:
@@ -58,7 +62,8 @@ def saved_model(folder: Path, kind: str) -> Path:
     if not folder.exists():
         tokenizer = byte_pairs(iter(TEXTS * 3), 300, 64)
         size = len(tokenizer)
-        model: Any = causal_model(size) if kind == "gpt2" else encoder_decoder(kind, size)
+        make: Any = causal_model if kind == "gpt2" else partial(encoder_decoder, kind)
+        model = make(size, num_layers=1)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     return folder
@@ -74,7 +79,8 @@ def resolved(kind: Any, keys: Keys) -> Any:
 
 def _run(folder: Path, kind: str, algorithm: str, changes: Keys) -> ReinforcementRun:
     model = saved_model(folder.parent / kind, kind)
-    settings = {"train_evaluation__n_iters": 1, "train_evaluation__eval_every": 1}
+    settings = {"train_evaluation__n_iters": 1, "train_evaluation__eval_every": 1,
+                "env__n_envs": 4}  # fmt: skip
     keys = reinforcement(model, algorithm, **{**settings, **changes})
     if kind != "gpt2":
         keys["alg.policy.id"] = keys["alg.policy.id"].replace("causal_lm", "seq2seq_lm")
@@ -86,7 +92,7 @@ def iteration(gpu: PretendedGpu, folder: Path, *, kind: str, name: str) -> dict[
     """A rollout and an update, and an update with more minibatches if there can be."""
     algorithm, changes = _ALGORITHMS[name]
     found: dict[str, Waits] = {}
-    for label, more in (("", {}), (", small minibatches", _SMALLER.get(algorithm))):
+    for label, more in (("", {}), (", small minibatches", _SMALLER.get(name))):
         if more is None:
             continue
         run = _run(folder / f"run{label}", kind, algorithm, {**changes, **more})
@@ -129,11 +135,11 @@ def whole(gpu: PretendedGpu, folder: Path, *, kind: str) -> dict[str, Waits]:
 
 
 def decoding(gpu: PretendedGpu, folder: Path, *, kind: str) -> dict[str, Waits]:
-    """Outputs of 1, 17 and 49 tokens, and of up to 49; ``steps`` are the longest one's tokens."""
+    """Outputs of 1 and of 33 tokens, and of up to 33; ``steps`` are the longest one's tokens."""
     run = _run(folder / "run", kind, "ppo", _PPO)
     found: dict[str, Waits] = {}
-    for least, most in ((1, 1), (17, 17), (49, 49), (0, 49)):
-        keys = {**SAMPLED, "max_new_tokens": most, "min_length": least}
+    for least, most in ((1, 1), (33, 33), (0, 33)):
+        keys = {**SAMPLED, "temperature": 3.0, "max_new_tokens": most, "min_length": least}
         with gpu.counting() as waits:
             outputs = _outputs(run.policy, GenerationConfig.model_validate(keys), most)
         waits.steps = max(len(tokens) for of_prompt in outputs for tokens in of_prompt)
@@ -177,15 +183,16 @@ def evaluating(gpu: PretendedGpu, folder: Path, *, kind: str) -> dict[str, Waits
 
 def kinds_of(kind: str) -> dict[str, Kind]:
     """Everything that is done with a model of a kind, by name."""
+    names = [name for name in _ALGORITHMS if kind == "gpt2" or name not in _OF_ONE_MODEL]
     return {
-        **{f"{kind}: {name}": partial(iteration, kind=kind, name=name) for name in _ALGORITHMS},
+        **{f"{kind}: {name}": partial(iteration, kind=kind, name=name) for name in names},
         f"{kind}: trpo": partial(trust_region, kind=kind),
         f"{kind}: whole": partial(whole, kind=kind),
         f"{kind}: decoding": partial(decoding, kind=kind),
         f"{kind}: evaluating": partial(evaluating, kind=kind),
         **{
             f"{kind}: extracting, {sampler}": partial(extracting, kind=kind, sampler=sampler)
-            for sampler in ("own", "library")
+            for sampler in ("own", "generate")
         },
     }
 

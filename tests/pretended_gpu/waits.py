@@ -12,8 +12,7 @@ from torch import Tensor
 
 PROJECT = Path(__file__).resolve().parents[2]
 _PARTS = tuple(f"{PROJECT / name}/" for name in ("common", "grue", "sft_vs_rft"))
-_LIBRARIES = f"{PROJECT}/.venv/"
-_OWN = f"{Path(__file__).resolve().parent}/"
+_OWN = tuple(str(Path(__file__).resolve().with_name(name)) for name in ("device.py", "waits.py"))
 _TESTS = f"{PROJECT / 'tests'}/"
 
 _aten = torch.ops.aten
@@ -77,8 +76,12 @@ class Waits:
             {"place": where, "kind": kind, "count": count}
             for (where, kind), count in self.blocking.most_common()
         ]
-        return {"waits": found, "copies": self.copies, "operations": self.operations,
-                "steps": self.steps}
+        return {
+            "waits": found,
+            "copies": self.copies,
+            "operations": self.operations,
+            "steps": self.steps,
+        }
 
 
 def place() -> str:
@@ -93,7 +96,7 @@ def place() -> str:
         file = code.co_filename
         if file.startswith(_PARTS):
             return _named(file, frame.f_lineno, code.co_name)
-        if in_tests is None and file.startswith(_TESTS) and not file.startswith(_OWN):
+        if in_tests is None and file.startswith(_TESTS) and file not in _OWN:
             in_tests = _named(file, frame.f_lineno, code.co_name)
         frame = frame.f_back  # type: ignore[assignment]
     return in_tests or "elsewhere"
