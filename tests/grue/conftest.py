@@ -29,10 +29,10 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return byte_pairs(iter(TEXTS * 3), 300, 64)
 
 
-def causal_model(vocab_size: int, seed: int = 0, num_layers: int = 2) -> GPT2LMHeadModel:
+def causal_model(vocab_size: int, seed: int = 0) -> GPT2LMHeadModel:
     torch.manual_seed(seed)
     config = GPT2Config(
-        vocab_size=vocab_size, n_positions=64, n_embd=32, n_layer=num_layers, n_head=2,
+        vocab_size=vocab_size, n_positions=64, n_embd=32, n_layer=2, n_head=2,
         bos_token_id=0, eos_token_id=0, initializer_range=0.4,
     )  # fmt: skip
     model = GPT2LMHeadModel(config).eval()
@@ -40,11 +40,11 @@ def causal_model(vocab_size: int, seed: int = 0, num_layers: int = 2) -> GPT2LMH
     return model
 
 
-def encoder_decoder(kind: str, vocab_size: int, num_layers: int = 2) -> torch.nn.Module:
+def encoder_decoder(kind: str, vocab_size: int) -> torch.nn.Module:
     torch.manual_seed(0)
     if kind == "t5":
         t5 = T5Config(
-            vocab_size=vocab_size, d_model=32, d_kv=16, d_ff=64, num_layers=num_layers, num_heads=2,
+            vocab_size=vocab_size, d_model=32, d_kv=16, d_ff=64, num_layers=2, num_heads=2,
             decoder_start_token_id=0, pad_token_id=0, eos_token_id=0, tie_word_embeddings=False,
         )  # fmt: skip
         model = T5ForConditionalGeneration(t5)

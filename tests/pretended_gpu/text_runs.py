@@ -62,8 +62,7 @@ def saved_model(folder: Path, kind: str) -> Path:
     if not folder.exists():
         tokenizer = byte_pairs(iter(TEXTS * 3), 300, 64)
         size = len(tokenizer)
-        make: Any = causal_model if kind == "gpt2" else partial(encoder_decoder, kind)
-        model = make(size, num_layers=1)
+        model: Any = causal_model(size) if kind == "gpt2" else encoder_decoder(kind, size)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     return folder
