@@ -79,7 +79,8 @@ def _together(fits: list[Fit], epochs: int) -> None:
         fit.trainer.close()
 
 
-def _fits(folder: Path, runs: int, shared: dict[str, Any], gpu_ids: tuple[int, ...]) -> list[Fit]:
+def fits_of(folder: Path, runs: int, shared: dict[str, Any], gpu_ids: tuple[int, ...]) -> list[Fit]:
+    """Prepared runs that differ in step size and seeds, without checkpoints."""
     fits = [Fit(member) for member in _members(folder, runs, shared, gpu_ids)]
     for fit in fits:
         watching = fit.trainer.callbacks
@@ -94,7 +95,7 @@ def seconds_per_epoch(
     ways = {"one after the other": _alone, "together": _together}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     with tempfile.TemporaryDirectory() as name:
-        fits = {way: _fits(Path(name) / way, runs, shared, gpu_ids) for way in ways}
+        fits = {way: fits_of(Path(name) / way, runs, shared, gpu_ids) for way in ways}
         for number in range(rounds + 1):
             for way, train in ways.items():
                 started = time.perf_counter()

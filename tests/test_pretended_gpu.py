@@ -1,0 +1,137 @@
+"""Every kind of run on a pretended GPU: devices are never mixed, and the host waits rarely."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.conftest import PROJECT
+
+Found = dict[str, dict[str, Any]]
+
+_METHODS = ("expected_reinforce", "reinforce", "supervised")
+_DECODED_PER_WAIT = 16
+_WAITS_PER_EPOCH = 2
+_WAITS_PER_MINIBATCH = 2
+_WAITS_PER_BATCH = 3
+
+
+def _process(*names: str) -> Found:
+    """What a process found that makes these kinds of run, each named wholly or by its beginning."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tests.pretended_gpu", *names],
+        cwd=PROJECT, capture_output=True, text=True, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found: Found = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.fixture(scope="module")
+def device() -> Found:
+    return _process("device")
+
+
+@pytest.fixture(scope="module")
+def controlled() -> Found:
+    return _process("controlled", "classifier")
+
+
+@pytest.fixture(scope="module")
+def texts() -> Found:
+    return _process("gpt2", "t5", "supervised", "reward model")
+
+
+def _count(waits: dict[str, Any]) -> int:
+    return sum(wait["count"] for wait in waits["waits"])
+
+
+def _told(waits: dict[str, Any]) -> str:
+    """The waits by place, for a message."""
+    rows = [f"{each['count']:5d} {each['kind']}, {each['place']}" for each in waits["waits"]]
+    return "\n".join(["", *rows])
+
+
+def test_tensors_of_two_devices_are_refused_with_operation_and_place(device: Found) -> None:
+    assert device["device: mixed"]["error"].strip().splitlines()[-1].startswith(
+        "tests.pretended_gpu.device.MixedDevices: add at tests/pretended_gpu/device_runs.py:"
+    )  # fmt: skip
+    assert "error" in device["device: mixed, written"]
+    assert "error" in device["device: mixed, one number"]
+
+
+@pytest.mark.parametrize("name", ["item", "boolean index", "blocking copy", "nonzero", "repeats",
+                                  "unique", "to the host", "tolist", "backward"])  # fmt: skip
+def test_a_wait_is_counted_where_it_happens(device: Found, name: str) -> None:
+    waits = device["device: waits"][name]
+    assert _count(waits) == 1, _told(waits)
+    assert waits["waits"][0]["place"].startswith("tests/pretended_gpu/device_runs.py:")
+    assert waits["waits"][0]["place"].endswith(f" {name.replace(' ', '_')}")
+
+
+@pytest.mark.parametrize("name", ["async copy", "mask filled", "index", "one number", "known"])
+def test_what_goes_on_without_a_wait_is_not_counted(device: Found, name: str) -> None:
+    waits = device["device: no waits"][name]
+    assert _count(waits) == 0, _told(waits)
+    assert waits["copies"] == (name == "async copy")
+
+
+def test_no_devices_are_mixed_in_controlled_runs(controlled: Found) -> None:
+    _check_errors(controlled, 6)
+
+
+def test_no_devices_are_mixed_in_text_runs(texts: Found) -> None:
+    _check_errors(texts, 35)
+
+
+def _check_errors(found: Found, least: int) -> None:
+    assert len(found) >= least
+    errors = {name: moments["error"] for name, moments in found.items() if "error" in moments}
+    assert not errors, "\n".join(f"{name}: {error}" for name, error in errors.items())
+    assert all(waits["operations"] for moments in found.values() for waits in moments.values())
+
+
+@pytest.mark.parametrize("method", _METHODS)
+@pytest.mark.parametrize("kind", ["mlp", "resnet18", "bert", "sweep"])
+def test_waits_of_a_controlled_epoch(controlled: Found, kind: str, method: str) -> None:
+    """One for the metrics of training and one for those of validation."""
+    for batches in (2, 4):
+        waits = controlled[f"controlled: {kind}"][f"{method}, {batches} batches"]
+        assert _count(waits) <= _WAITS_PER_EPOCH, _told(waits)
+
+
+@pytest.mark.parametrize("ends", ["33", "0"])
+@pytest.mark.parametrize("kind", ["gpt2", "t5"])
+def test_waits_of_decoding(texts: Found, kind: str, ends: str) -> None:
+    """Beside those of an output of one token."""
+    found = texts[f"{kind}: decoding"]
+    short, long = found["1 to 1 tokens"], found[f"{ends} to 33 tokens"]
+    assert long["steps"] > _DECODED_PER_WAIT
+    most = math.ceil(long["steps"] / _DECODED_PER_WAIT)
+    assert _count(long) - _count(short) <= most, _told(long)
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "nlpo", "ppo_human_preferences"])
+@pytest.mark.parametrize("kind", ["gpt2", "t5"])
+def test_waits_of_a_minibatch(texts: Found, kind: str, algorithm: str) -> None:
+    found = texts[f"{kind}: {algorithm}"]
+    few, many = found["update"], found["update, small minibatches"]
+    more = many["steps"] - few["steps"]
+    assert more > 0
+    assert _count(many) - _count(few) <= _WAITS_PER_MINIBATCH * more, _told(many)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "t5"])
+def test_waits_of_extraction(texts: Found, kind: str) -> None:
+    """Those of a batch beside its decoding, of six tokens and so one wait more."""
+    found = texts[f"{kind}: extracting, own"]
+    few, many = found["2 batches"], found["5 batches"]
+    more = many["steps"] - few["steps"]
+    assert _count(many) - _count(few) <= (_WAITS_PER_BATCH + 1) * more, _told(many)
