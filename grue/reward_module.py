@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from common.attention_masks import masks_without_waits
 from common.errors import UserError
 from common.seeding import seeded
 from grue.judges.loading import Encoded, pad_right
@@ -40,6 +41,7 @@ class RewardModule(nn.Module):
         self.gain = nn.Parameter(torch.ones(()), requires_grad=trained)
         self.bias = nn.Parameter(torch.zeros(()), requires_grad=trained)
 
+    @masks_without_waits()
     def forward(self, targets: Tensor, **encoded: Tensor) -> dict[str, Tensor]:
         """The mean loss of B examples: ``encoded`` has their texts [B m, P] and targets [B]."""
         logits = self.model(**encoded).logits.float()  # [B m, C]

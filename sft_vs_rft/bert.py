@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from common.attention_masks import masks_without_waits
 from common.hub import forgo_if_absent
 from sft_vs_rft.model_names import BERT_PREFIX, ModelError
 
@@ -38,6 +39,7 @@ class BertClassifier(nn.Module):
         super().__init__()
         self.bert = BertForSequenceClassification(config)
 
+    @masks_without_waits()
     def forward(self, tokens: Mapping[str, Tensor]) -> Tensor:
         """[b, C] logits of input_ids, token_type_ids and attention_mask, each [b, T]."""
         logits: Tensor = self.bert(**tokens).logits

@@ -64,11 +64,6 @@ def training_arguments(
             f"'alg.training_args.{_TF32}' = {arguments[_TF32]!r}: expected true or false"
         )
     on_cpu = device.type == "cpu"
-    if on_cpu and arguments.get(_TF32):
-        raise UserError(
-            f"'alg.training_args.{_TF32}' = true: the CPU has no TensorFloat-32; give the run a "
-            "GPU ('gpu_ids', --gpu_ids), or drop it"
-        )
     try:
         found = TrainingArguments(
             output_dir=str(output_dir),
@@ -103,9 +98,12 @@ def check_arguments(given: Mapping[str, Any], *, on_gpu: bool) -> None:
     """
     asked = _ASK_THE_DEVICE if on_gpu else ()
     seen = {name: value for name, value in given.items() if name not in asked}
-    if on_gpu and seen.get(_TF32) is True:
-        del seen[_TF32]
     training_arguments(seen, Path(), seed=0, device=torch.device("cpu"))
+    if given.get(_TF32) and not on_gpu:
+        raise UserError(
+            f"'alg.training_args.{_TF32}' = true: the CPU has no TensorFloat-32; give the run a "
+            "GPU ('gpu_ids', --gpu_ids), or drop it"
+        )
 
 
 def left_out(given: Mapping[str, Any]) -> list[str]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from common.attention_masks import masks_without_waits
 from common.devices import sent
 from grue.masks import packed
-from grue.policies.attention import masks_without_waits
 from grue.policies.sampling import Filters, draw, remaining
 from grue.policies.steps import Ids, Prompts, Rows, rows_left, steps_of
 

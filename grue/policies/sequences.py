@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from grue.policies.attention import masks_without_waits
+from common.attention_masks import masks_without_waits
 from grue.policies.steps import Prompts, accepts, positions
 
 if TYPE_CHECKING:

@@ -17,9 +17,10 @@ from transformers import (
     MistralConfig,
 )
 
+from common import attention_masks
+from common.attention_masks import masks_without_waits
 from grue.generation_config import GenerationConfig
 from grue.policies import attention, decoding, steps
-from grue.policies.attention import masks_without_waits
 from grue.policies.decoding import pad
 from grue.policies.masking import Mask
 from grue.policies.policy import Policy
@@ -231,7 +232,7 @@ def test_masks_without_waits_change_no_logits(
     model = tiny(kind, implementation)
     model = with_adapters(model) if adapted else model
     expected = [sequences_of(model).logits(model), *walk(model, prompts=prompts)]
-    monkeypatch.setattr(attention, "_is_on_cpu", lambda options: False)
+    monkeypatch.setattr(attention_masks, "_is_on_cpu", lambda options: False)
     with masks_without_waits():
         found = [sequences_of(model).logits(model), *walk(model, prompts=prompts)]
     for mine, theirs in zip(found, expected, strict=True):

@@ -20,7 +20,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from common import memory, program
+from common import attention_masks, memory, program
 from common.experiment import EXPERIMENTS
 from common.memory import Moment, Need
 from common.memory_trace import MemoryTrace, as_on_a_gpu, held, state_of
@@ -28,7 +28,6 @@ from common.plan import load_plan
 from grue.algorithms import find
 from grue.config import FinetuneConfig
 from grue.memory import cache_bytes, needs
-from grue.policies import attention
 from grue.policies.assembly import make_actor_critic
 from grue.policies.loading import load_model, recompute_activations
 from grue.policies.policy import Policy
@@ -92,7 +91,7 @@ def kept_on_the_cpu(policy: Policy, sequences: Sequences, kernel: SDPBackend) ->
 @pytest.fixture
 def masks_of_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has the CPU make the masks of attention as a GPU makes them."""
-    monkeypatch.setattr(attention, "_is_on_cpu", lambda options: False)
+    monkeypatch.setattr(attention_masks, "_is_on_cpu", lambda options: False)
 
 
 @pytest.mark.usefixtures("masks_of_gpus")

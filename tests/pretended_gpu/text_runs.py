@@ -14,7 +14,7 @@ from grue.config import ExtractConfig, FinetuneConfig
 from grue.extract import Extraction
 from grue.generation_config import GenerationConfig
 from grue.policies.policy import Policy
-from grue.policies.streams import uniforms
+from grue.policies.streams import Occasion, uniforms
 from grue.reinforcement_run import ReinforcementRun
 from tests.gpu.controlled import context
 from tests.grue.conftest import TEXTS, byte_pairs, causal_model, encoder_decoder, nested
@@ -148,7 +148,7 @@ def decoding(gpu: PretendedGpu, folder: Path, *, kind: str) -> dict[str, Waits]:
 
 def _outputs(policy: Policy, settings: GenerationConfig, most: int) -> list[list[list[int]]]:
     prompts = policy.encode(["the cat", "a dog runs"], 10)
-    return policy.sample(prompts, uniforms(0, range(2), 3, most), settings)
+    return policy.sample(prompts, uniforms(Occasion.SAMPLE, 0, range(2), 3, most), settings)
 
 
 def extracting(gpu: PretendedGpu, folder: Path, *, kind: str, sampler: str) -> dict[str, Waits]:
