@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.devices import run_device
+from common.devices import run_device, run_gpus
 from common.errors import Problem, UserError
 from common.experiment import Context
 from common.nested import key_path
 from common.plan import Run
 from common.run_folder import write_json
-from common.seeding import seed_everything, seeded
+from common.seeding import seed_everything, seeded, undisturbed
 from grue import preflight
 from grue.classifier_config import ClassifierAlg, ClassifierConfig
 from grue.inputs import load_inputs
@@ -149,7 +149,8 @@ class ClassifierRun:
     def _evaluate(self) -> dict[str, float]:
         """Accuracy and mean loss, in nats, on the validation split."""
         data = self.data["val"]
-        logits = self.classifier.logits(data.texts)
+        with undisturbed(run_gpus(self.context.gpu_ids)):
+            logits = self.classifier.logits(data.texts)
         labels = np.array(data.labels)
         shares = probabilities(logits)[np.arange(len(labels)), labels]
         return {

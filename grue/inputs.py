@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 from common.errors import UserError
 from grue.config import DatapoolConfig
+from grue.part_config import TaskConfig
 from grue.tasks.subset import train_subset
 from grue.tasks.task import Sample, Split
 from grue.texts import Texts
+
+_SPLITS: Sequence[Split] = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,25 @@ class Inputs:
         )
 
 
+def read_samples(config: TaskConfig, split: Split, *, seed: int) -> list[Sample]:
+    """All samples of a split, in the order of their source.
+
+    A task that draws them from global generators draws the same ones for the same ``seed``, in
+    every run and attempt, and leaves the generators as they were. What it draws while it is built
+    is the same for all splits, which may be parts of one shuffled whole.
+
+    Raises:
+        UserError: the task's data cannot be loaded.
+    """
+    from common.seeding import seeded
+    from grue.policies.streams import seed_of
+
+    with seeded(seed):
+        task = config.build()
+    with seeded(seed_of(seed, _SPLITS.index(split))):
+        return task.samples(split)
+
+
 def load_inputs(config: DatapoolConfig, split: Split, *, seed: int) -> Inputs:
     """The samples of a split; of the training split those that the configuration chooses.
 
@@ -47,12 +69,10 @@ def load_inputs(config: DatapoolConfig, split: Split, *, seed: int) -> Inputs:
     Raises:
         UserError: the task's data cannot be loaded, or the split has no samples.
     """
-    task = config.build()
-    samples = task.samples(split)
+    samples = read_samples(config, split, seed=seed)
     if not samples:
-        advice = (
-            "; hold some out ('datapool.args.held_out')" if hasattr(task.args, "held_out") else ""
-        )
+        has_key = "held_out" in config.args
+        advice = "; hold some out ('datapool.args.held_out')" if has_key else ""
         raise UserError(
             f"'datapool.id' = '{config.id}': the split '{split}' has no samples{advice}"
         )

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 
 from common import ranks
-from common.devices import run_device
+from common.devices import run_device, run_gpus
 from common.errors import Problem, UserError
 from common.experiment import Context
 from common.nested import key_path
 from common.plan import Run
 from common.run_folder import write_json
-from common.seeding import seed_everything
+from common.seeding import seed_everything, undisturbed
 from grue import preflight, reward_stats
 from grue.config import DatapoolConfig
 from grue.inputs import load_inputs
@@ -188,7 +188,8 @@ class RewardModelRun:
         """Mean loss, accuracy, calibration and reward std per prompt on the validation split."""
         data = self.data["val"]
         own = data.texts[ranks.share(len(data.texts))]
-        logits = np.array(ranks.gathered(list(self.classifier.logits(own))))  # [N n, C]
+        with undisturbed(run_gpus(self.context.gpu_ids)):
+            logits = np.array(ranks.gathered(list(self.classifier.logits(own))))  # [N n, C]
         outputs = self.module.outputs(torch.from_numpy(logits[data.responses]))
         targets = torch.from_numpy(data.targets)
         size = self.config.eval_batch_size
