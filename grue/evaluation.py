@@ -93,9 +93,7 @@ class Evaluator:
         self, inputs: Inputs, settings: GenerationConfig, max_length: int | None, side: Side
     ) -> list[str]:
         """One output per input, in their order; see `evaluate`. Ranks share the batches."""
-        most = self.policy.lengths(settings).most
-        limit = self.policy.prompt_limit(max_length, most)
-        prompts = self.policy.encode_samples(inputs.samples, limit, side)
+        prompts = self.policy.read(inputs.samples, settings, max_length, side)
         found = [""] * len(prompts)
         batches = list(by_length([len(prompt) for prompt in prompts], self.batch_size))
         own: list[tuple[int, str]] = []

@@ -17,7 +17,7 @@ from common.registry import import_part
 from common.run_config import RunConfig
 from common.run_folder import RunFolder, write_json
 from common.scheduling.failure import failure_of
-from common.scheduling.ranks_of_task import meet, begin_computing
+from common.scheduling.ranks_of_task import begin_computing, meet
 from common.scheduling.task import Task
 
 LOG_NAME = __name__

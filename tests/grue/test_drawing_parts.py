@@ -81,8 +81,8 @@ def test_what_evaluates_does_not_move_what_trains(
         if kind == "supervised":
             runs.append(finetuning(model, **keys))
         else:
-            runs.append(reinforcement(model, reward_fn__id=NOISY, **keys,
-                                      train_evaluation__n_iters=3, train_evaluation__eval_every=1))  # fmt: skip
+            often = {"train_evaluation__n_iters": 3, "train_evaluation__eval_every": 1}
+            runs.append(reinforcement(model, reward_fn__id=NOISY, **often, **keys))
     assert workplace.run_plan(write(workplace, *runs)).status == 0
     quiet, drawing = workplace.folders()
     assert without_seconds(quiet) == without_seconds(drawing)
