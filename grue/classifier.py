@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+_OF_VOCABULARIES = {"tokenizer.model_name", "alg.model_name"}
+
 
 def check(runs: Sequence[Run]) -> list[Problem]:
     """What is wrong with the data, tokenizers, models and arguments, as far as they are here."""
@@ -46,7 +48,9 @@ def check(runs: Sequence[Run]) -> list[Problem]:
         assert isinstance(run.config, ClassifierConfig)
         elsewhere = {key_path(reference.key) for reference in run.references}
         known, on_gpu = "alg.model_name" not in elsewhere, bool(run.config.gpu_ids)
-        found = _of_alg(run.config.alg, known=known, on_gpu=on_gpu)
+        found = list(_of_alg(run.config.alg, known=known, on_gpu=on_gpu))
+        if run.config.alg.init == "pretrained" and not elsewhere & _OF_VOCABULARIES:
+            found += preflight.vocabulary(run.config.tokenizer, run.config.alg.model_name)
         problems += [problem.at(run.where) for problem in found]
     return problems
 

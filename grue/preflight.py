@@ -17,6 +17,7 @@ from grue.generation_config import GenerationConfig
 from grue.model_config import ModelType, TokenizerConfig
 from grue.part_config import MetricConfig, RewardConfig, TaskConfig
 from grue.policies.loading import load_tokenizer
+from grue.policies.vocabulary import check_vocabulary_of
 from grue.policies.weights import has_weights
 from grue.policy_config import CRITICS
 from grue.truncation import token_id
@@ -69,6 +70,9 @@ def _questions(config: TextConfig, elsewhere: set[str]) -> Iterator[Question]:
     for model in _models(config):
         if model.key not in elsewhere:
             yield model, lambda m=model: _model(m)
+            if "tokenizer.model_name" not in elsewhere:
+                both = config.tokenizer, model.name
+                yield both, lambda b=both: vocabulary(*b)
     for key, part in _parts(config):
         if not any(name.startswith(f"{key}.") for name in elsewhere):
             yield (key, _of_part(key, part)), lambda k=key, p=part: _part(k, p)
@@ -125,6 +129,19 @@ def _tokenizer(config: TokenizerConfig) -> Iterator[Problem]:
     if Path(config.model_name).is_dir():
         try:
             load_tokenizer(config)
+        except UserError as error:
+            yield Problem(str(error))
+
+
+def vocabulary(config: TokenizerConfig, name: str) -> Iterator[Problem]:
+    """A local tokenizer with ids that the local model called ``name`` does not know."""
+    if Path(config.model_name).is_dir() and Path(name).is_dir():
+        try:
+            tokenizer = load_tokenizer(config)
+        except UserError:
+            return  # which is told of the tokenizer itself
+        try:
+            check_vocabulary_of(name, tokenizer)
         except UserError as error:
             yield Problem(str(error))
 

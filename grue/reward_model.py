@@ -71,6 +71,8 @@ def _of_run(config: RewardModelConfig, elsewhere: set[str]) -> Iterator[Problem]
     if "alg.model_name" not in elsewhere and config.alg.init == "pretrained":
         name = config.alg.model_name
         looks.append((lambda: check_weights(name, "alg.model_name", "alg.init"), None))
+        if "tokenizer.model_name" not in elsewhere:
+            yield from preflight.vocabulary(config.tokenizer, name)
     if config.normalize is not None and "normalize.model_name" not in elsewhere:
         reference = config.normalize.model_name
         looks.append((lambda: check_weights(reference, "normalize.model_name"), None))

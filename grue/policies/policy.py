@@ -23,6 +23,7 @@ from grue.policies.sampling import Filters
 from grue.policies.sequences import Sequences
 from grue.policies.steps import Ids, Prompts
 from grue.policies.streams import seed_of, uniforms
+from grue.policies.vocabulary import check_vocabulary
 from grue.policy_config import PolicyArgs
 from grue.precision import autocast
 from grue.truncation import Truncation, token_id
@@ -58,6 +59,12 @@ class Policy:
         tokenizer: PreTrainedTokenizerBase,
         device: torch.device | str = "cpu",
     ) -> None:
+        """Puts the model on the device.
+
+        Raises:
+            UserError: the tokenizer has ids that the model does not know.
+        """
+        check_vocabulary(model, tokenizer)
         self.model = model.to(device)
         self.tokenizer = tokenizer
         self.device = torch.device(device)
