@@ -111,9 +111,10 @@ class ClassifierRun:
         from grue.algorithms import supervised
 
         seed_everything(self.context.seed)
+        self.tracker.forget_if_without_start()
         self.tracker.begin(supervised.steps_done(self.folder.checkpoints))
         try:
-            if not self.tracker.has(0, "val/"):
+            if not self.tracker.has_start():
                 self.tracker.add(0, 0.0, self._evaluate())
             state = self._train()
             found = self._evaluate()

@@ -74,12 +74,13 @@ class ReinforcementRun(FinetuneRun):
     def run(self) -> float | None:
         """Makes what is left of the run."""
         seed_everything(self.context.seed)
+        self.tracker.forget_if_without_start()
         evaluation, num_iterations = self.config.train_evaluation, self._num_iterations
         assert evaluation.eval_every, "checked with the keys"
         self._restore()
         self.tracker.begin(self.iteration)
         try:
-            if not self.tracker.has(0, "val/"):
+            if not self.tracker.has_start():
                 self.tracker.add(0, 0.0, self.evaluate_everywhere("epoch_0"))
             while self.iteration < num_iterations:
                 found = self._iterate()

@@ -128,6 +128,7 @@ class RewardModelRun:
         from grue.algorithms import supervised
 
         seed_everything(self.context.seed)
+        self.tracker.forget_if_without_start()
         done = supervised.steps_done(self.folder.checkpoints)
         self.tracker.begin(done)
         try:
@@ -136,7 +137,7 @@ class RewardModelRun:
             if normalize is not None and normalize.before:
                 self._normalize("before", *self.objective.scale(self.data["train"].targets))
             # 2. Training.
-            if not self.tracker.has(0, "val/"):
+            if not self.tracker.has_start():
                 self.tracker.add(0, 0.0, self._evaluate())
             state = self._train()
             found = self._evaluate()
