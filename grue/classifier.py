@@ -83,6 +83,8 @@ class ClassifierRun:
     """A run that trains a classifier."""
 
     def __init__(self, config: ClassifierConfig, context: Context) -> None:
+        from grue.algorithms.supervised import check_count
+
         self.config = config
         self.context = context
         self.folder = context.folder
@@ -97,6 +99,7 @@ class ClassifierRun:
             split: labelled_texts(found, config.text, config.label_key, names)
             for split, found in samples.items()
         }
+        check_count(len(self.data["train"].texts), config.alg.training_args)
         tokenizer = load_tokenizer(config.tokenizer)
         model = load_model(config.alg, tokenizer, names, seed=context.seed)
         self.classifier = Classifier(

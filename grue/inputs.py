@@ -67,7 +67,7 @@ def load_inputs(config: DatapoolConfig, split: Split, *, seed: int) -> Inputs:
     ``seed`` draws them where the configuration gives no seed of its own.
 
     Raises:
-        UserError: the task's data cannot be loaded, or the split has no samples.
+        UserError: the task's data cannot be loaded, the split has no samples, or none are chosen.
     """
     samples = read_samples(config, split, seed=seed)
     if not samples:
@@ -84,5 +84,11 @@ def load_inputs(config: DatapoolConfig, split: Split, *, seed: int) -> Inputs:
             fraction=config.frac_train_samples,
             count=config.num_train_samples,
             seed=seed if own is None else own,
+        )
+    if not index:  # of a number, which is positive, there is always one
+        raise UserError(
+            f"'datapool.frac_train_samples' = {config.frac_train_samples:g}: rounds to none of "
+            f"{len(samples)} training samples; raise it to {1 / len(samples):.2g} or more, or give "
+            "'num_train_samples'"
         )
     return Inputs([samples[row] for row in index], list(index))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from common.errors import Problem, UserError
 from common.identity import fingerprint
 from common.nested import key_path
 from common.plan import Run
 from grue.algorithm_config import SupervisedAlg
-from grue.config import ExtractAlg, ExtractConfig, FinetuneConfig, TextConfig
+from grue.config import DatapoolConfig, ExtractAlg, ExtractConfig, FinetuneConfig, TextConfig
 from grue.generation_config import GenerationConfig
+from grue.inputs import load_inputs
 from grue.model_config import ModelType, TokenizerConfig
 from grue.part_config import MetricConfig, RewardConfig, TaskConfig
 from grue.policies.loading import load_tokenizer
@@ -62,6 +64,13 @@ def _questions(config: TextConfig, elsewhere: set[str]) -> Iterator[Question]:
     """What to look at for one run; the files of the keys ``elsewhere`` are still to be made."""
     if not any(name.startswith("datapool.args.") for name in elsewhere):
         yield _of_part("task", config.datapool), lambda: _data(config.datapool)
+        if isinstance(config, FinetuneConfig) and isinstance(config.alg, SupervisedAlg):
+            given = config.alg.training_args
+            batch = given.get("dataloader_drop_last"), given.get("per_device_train_batch_size")
+            yield (
+                (_of_part("rows", config.datapool), repr(batch)),
+                (lambda: _rows(config.datapool, given)),
+            )
     if "tokenizer.model_name" not in elsewhere:
         yield config.tokenizer, lambda: _tokenizer(config.tokenizer)
         for key, token in _truncate_tokens(config):
@@ -114,15 +123,31 @@ def _parts(config: TextConfig) -> Iterator[tuple[str, MetricConfig | RewardConfi
         yield f"{key}[{position}]", metric
 
 
-def _data(config: TaskConfig) -> Iterator[Problem]:
+def _data(config: DatapoolConfig) -> Iterator[Problem]:
     """Local data that cannot be read; the hub's is read by the run."""
     if config.args.get("path") is None:
         return
     try:
-        if not config.build().samples("train"):
-            yield Problem("has no training samples", "datapool.args.path", config.args["path"])
+        load_inputs(config, "train", seed=0)
     except UserError as error:
-        yield Problem(str(error), "datapool")
+        yield Problem(str(error))
+
+
+def _rows(config: DatapoolConfig, given: Mapping[str, Any]) -> Iterator[Problem]:
+    """Local data of which supervised finetuning has no batch to train on."""
+    if config.args.get("path") is None:
+        return
+    from grue.algorithms.supervised import check_count
+    from grue.training_rows import check_references
+
+    try:
+        samples = load_inputs(config, "train", seed=0).samples
+    except UserError:
+        return  # which is told of the data themselves
+    try:
+        check_count(check_references(samples), given)
+    except UserError as error:
+        yield Problem(str(error))
 
 
 def _tokenizer(config: TokenizerConfig) -> Iterator[Problem]:

@@ -77,7 +77,7 @@ def _of_run(config: RewardModelConfig, elsewhere: set[str]) -> Iterator[Problem]
         reference = config.normalize.model_name
         looks.append((lambda: check_weights(reference, "normalize.model_name"), None))
     if _is_here(config.datapool, "datapool", elsewhere):
-        looks.append((lambda: [_examples(config, split, seed=0) for split in _SPLITS], "datapool"))
+        looks.append((lambda: _look_at_examples(config), "datapool"))
     prompts = None if config.normalize is None else config.normalize.datapool
     if prompts is not None and _is_here(prompts, "normalize.datapool", elsewhere):
         looks.append((lambda: load_inputs(prompts, "train", seed=0), "normalize.datapool"))
@@ -86,6 +86,14 @@ def _of_run(config: RewardModelConfig, elsewhere: set[str]) -> Iterator[Problem]
             look()
         except UserError as error:
             yield Problem(str(error), key)
+
+
+def _look_at_examples(config: RewardModelConfig) -> None:
+    """Reads the examples of both splits, of which those of training must make a batch."""
+    from grue.algorithms.supervised import check_count
+
+    found = {split: _examples(config, split, seed=0) for split in _SPLITS}
+    check_count(len(found["train"]), config.alg.training_args)
 
 
 def _is_here(datapool: DatapoolConfig, key: str, elsewhere: set[str]) -> bool:
@@ -103,6 +111,8 @@ class RewardModelRun:
     """A run that trains a reward model."""
 
     def __init__(self, config: RewardModelConfig, context: Context) -> None:
+        from grue.algorithms.supervised import check_count
+
         self.config = config
         self.context = context
         self.folder = context.folder
@@ -121,6 +131,7 @@ class RewardModelRun:
         self.classifier.mixed_precision = config.alg.mixed_precision
         self.spec = replace(_spec(config), max_length=self.classifier.max_length)
         self.data = {split: self._load(split) for split in _SPLITS}
+        check_count(len(self.data["train"]), config.alg.training_args)
         self.normalization: dict[str, dict[str, float]] = {}
 
     def run(self) -> float | None:

@@ -24,6 +24,8 @@ class SupervisedRun(FinetuneRun):
         """Makes what is left of the run."""
         seed_everything(self.context.seed)
         self.tracker.forget_if_without_start()
+        rows = self._rows()
+        supervised.check_count(len(rows), self.alg.training_args)
         arguments = supervised.training_arguments(
             self.alg.training_args,
             self.folder.checkpoints,
@@ -36,7 +38,7 @@ class SupervisedRun(FinetuneRun):
                 self.tracker.add(0, 0.0, self.evaluate_everywhere("epoch_0"))
             state = supervised.train(
                 self.policy,
-                self._rows(),
+                rows,
                 arguments,
                 context=self.context,
                 tracker=self.tracker,

@@ -26,6 +26,7 @@ from common import ranks
 from common.errors import Interrupted, UserError
 from common.experiment import Context
 from common.pace import Pace
+from grue.algorithm_config import TRAINER_BATCH
 from grue.algorithms.rank_batches import OWN, WHOLE, OwnPart, items_of
 from grue.algorithms.update import OPTIMIZERS
 from grue.finite import check_tensors
@@ -361,6 +362,21 @@ def _check_weights(model: Any, state: TrainerState) -> None:
     """Refuses weights that are not finite: they are neither kept nor the end of a run."""
     advice = f"lower '{_LEARNING_RATE}'"
     check_tensors(model.state_dict(), f"step {state.global_step}", advice)
+
+
+def check_count(count: int, given: Mapping[str, Any]) -> None:
+    """Looks whether so many rows make a batch, with these arguments of the Trainer.
+
+    Raises:
+        UserError: they are fewer than one, and a batch that is not full is dropped.
+    """
+    size = given.get("per_device_train_batch_size", TRAINER_BATCH)
+    if given.get("dataloader_drop_last") and isinstance(size, int) and count < size:
+        raise UserError(
+            f"'alg.training_args.dataloader_drop_last' = true: {count} training rows are less than "
+            f"a batch of 'per_device_train_batch_size' = {size}, so that nothing is left to train "
+            "on; set it to false, or take smaller batches"
+        )
 
 
 def _own_optimizer(arguments: TrainingArguments, form: Optimizer) -> tuple[Any, Any] | None:
