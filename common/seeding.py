@@ -26,21 +26,18 @@ def seed_everything(seed: int) -> None:
 
 @contextmanager
 def seeded(seed: int | None) -> Iterator[None]:
-    """Inside the block the global NumPy and torch CPU generators start from ``seed``.
+    """Inside the block the global generators of Python, NumPy and torch's CPU start from ``seed``.
 
     Their states are restored afterwards. None leaves both alone: the block draws from them.
     """
     if seed is None:
         yield
         return
-    numpy_state, torch_state = np.random.get_state(), torch.get_rng_state()
-    np.random.seed(seed)
-    torch.default_generator.manual_seed(seed)
-    try:
+    with undisturbed():
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.default_generator.manual_seed(seed)
         yield
-    finally:
-        np.random.set_state(numpy_state)
-        torch.set_rng_state(torch_state)
 
 
 class Stream:
@@ -69,13 +66,16 @@ class Stream:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Around code that is none of training's: whatever it draws on the CPU, training draws too."""
-    state = random_state()
+def undisturbed(gpu_ids: Sequence[int] = ()) -> Iterator[None]:
+    """Around code that is none of training's: whatever it draws, training draws too.
+
+    ``gpu_ids`` are the GPUs that training computes with; what others draw is no concern of its.
+    """
+    state = random_state(gpu_ids)
     try:
         yield
     finally:
-        restore_random_state(state)
+        restore_random_state(state, gpu_ids)
 
 
 def random_state(gpu_ids: Sequence[int] = ()) -> dict[str, Any]:

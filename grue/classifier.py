@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.devices import run_device
+from common.devices import run_device, run_gpus
 from common.errors import Problem, UserError
 from common.experiment import Context
 from common.nested import key_path
 from common.plan import Run
 from common.run_folder import write_json
-from common.seeding import seed_everything, seeded
+from common.seeding import seed_everything, seeded, undisturbed
 from grue import preflight
 from grue.classifier_config import ClassifierAlg, ClassifierConfig
 from grue.inputs import load_inputs
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+_OF_VOCABULARIES = {"tokenizer.model_name", "alg.model_name"}
+
 
 def check(runs: Sequence[Run]) -> list[Problem]:
     """What is wrong with the data, tokenizers, models and arguments, as far as they are here."""
@@ -46,7 +48,9 @@ def check(runs: Sequence[Run]) -> list[Problem]:
         assert isinstance(run.config, ClassifierConfig)
         elsewhere = {key_path(reference.key) for reference in run.references}
         known, on_gpu = "alg.model_name" not in elsewhere, bool(run.config.gpu_ids)
-        found = _of_alg(run.config.alg, known=known, on_gpu=on_gpu)
+        found = list(_of_alg(run.config.alg, known=known, on_gpu=on_gpu))
+        if run.config.alg.init == "pretrained" and not elsewhere & _OF_VOCABULARIES:
+            found += preflight.vocabulary(run.config.tokenizer, run.config.alg.model_name)
         problems += [problem.at(run.where) for problem in found]
     return problems
 
@@ -79,6 +83,8 @@ class ClassifierRun:
     """A run that trains a classifier."""
 
     def __init__(self, config: ClassifierConfig, context: Context) -> None:
+        from grue.algorithms.supervised import check_count
+
         self.config = config
         self.context = context
         self.folder = context.folder
@@ -93,6 +99,7 @@ class ClassifierRun:
             split: labelled_texts(found, config.text, config.label_key, names)
             for split, found in samples.items()
         }
+        check_count(len(self.data["train"].texts), config.alg.training_args)
         tokenizer = load_tokenizer(config.tokenizer)
         model = load_model(config.alg, tokenizer, names, seed=context.seed)
         self.classifier = Classifier(
@@ -107,9 +114,10 @@ class ClassifierRun:
         from grue.algorithms import supervised
 
         seed_everything(self.context.seed)
+        self.tracker.forget_if_without_start()
         self.tracker.begin(supervised.steps_done(self.folder.checkpoints))
         try:
-            if not self.tracker.has(0, "val/"):
+            if not self.tracker.has_start():
                 self.tracker.add(0, 0.0, self._evaluate())
             state = self._train()
             found = self._evaluate()
@@ -149,7 +157,8 @@ class ClassifierRun:
     def _evaluate(self) -> dict[str, float]:
         """Accuracy and mean loss, in nats, on the validation split."""
         data = self.data["val"]
-        logits = self.classifier.logits(data.texts)
+        with undisturbed(run_gpus(self.context.gpu_ids)):
+            logits = self.classifier.logits(data.texts)
         labels = np.array(data.labels)
         shares = probabilities(logits)[np.arange(len(labels)), labels]
         return {

@@ -12,6 +12,7 @@ import numpy as np
 
 from common import ranks
 from common.run_folder import write_json
+from common.seeding import undisturbed
 from grue.generation_config import GenerationConfig
 from grue.inputs import Inputs
 from grue.metrics.metric import Metric, Scores
@@ -37,13 +38,18 @@ class Evaluator:
         batch_size: int,
         seed: int,
         predictions: Path | None = None,
+        gpu_ids: Sequence[int] = (),
     ) -> None:
-        """``predictions`` is the folder of files of all outputs; None shows ten in the log."""
+        """``predictions`` is the folder of files of all outputs; None shows ten in the log.
+
+        ``gpu_ids`` are the GPUs that the run computes with.
+        """
         self.policy = policy
         self.metrics = metrics
         self.batch_size = batch_size
         self.seed = seed
         self.predictions = predictions
+        self.gpu_ids = gpu_ids
 
     def evaluate(
         self,
@@ -57,7 +63,8 @@ class Evaluator:
     ) -> dict[str, float]:
         """The metrics of all outputs together, each with the split before its name.
 
-        The same inputs, weights and seed give the same outputs.
+        The same inputs, weights and seed give the same outputs. Whatever a metric draws, training
+        does not notice.
 
         Args:
             inputs: those of the split.
@@ -70,12 +77,13 @@ class Evaluator:
         was_training = self.policy.model.training
         self.policy.model.eval()
         try:
-            texts = inputs.texts(self.outputs(inputs, settings, max_length, side))
-            found: dict[str, float] = {}
-            if ranks.is_first():
-                for metric in self.metrics:
-                    found |= metric.corpus(texts, self.policy, split)
-                self._show(inputs, texts, split, label, list(found))
+            with undisturbed(self.gpu_ids):
+                texts = inputs.texts(self.outputs(inputs, settings, max_length, side))
+                found: dict[str, float] = {}
+                if ranks.is_first():
+                    for metric in self.metrics:
+                        found |= metric.corpus(texts, self.policy, split)
+                    self._show(inputs, texts, split, label, list(found))
         finally:
             self.policy.model.train(was_training)
         found = ranks.from_first(found)
@@ -85,9 +93,7 @@ class Evaluator:
         self, inputs: Inputs, settings: GenerationConfig, max_length: int | None, side: Side
     ) -> list[str]:
         """One output per input, in their order; see `evaluate`. Ranks share the batches."""
-        most = self.policy.lengths(settings).most
-        limit = self.policy.prompt_limit(max_length, most)
-        prompts = self.policy.encode_samples(inputs.samples, limit, side)
+        prompts = self.policy.read(inputs.samples, settings, max_length, side)
         found = [""] * len(prompts)
         batches = list(by_length([len(prompt) for prompt in prompts], self.batch_size))
         own: list[tuple[int, str]] = []

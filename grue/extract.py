@@ -61,10 +61,8 @@ class Extraction:
         """Makes what is left of the run."""
         seed_everything(self.context.seed)
         settings, evaluation = self.config.alg.generation_kwargs, self.config.evaluation
-        most = self.policy.lengths(settings).most
-        limit = self.policy.prompt_limit(self.config.tokenizer.max_length, most)
-        side = self.config.tokenizer.truncation_side
-        prompts = self.policy.encode_samples(self.inputs.samples, limit, side)
+        longest, side = self.config.tokenizer.max_length, self.config.tokenizer.truncation_side
+        prompts = self.policy.read(self.inputs.samples, settings, longest, side)
         lengths = [len(prompt) for prompt in prompts]
         batches = list(by_length(lengths, evaluation.eval_batch_size))
 

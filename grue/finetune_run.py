@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from common import ranks
-from common.devices import run_device
+from common.devices import run_device, run_gpus
 from common.experiment import Context
 from common.run_folder import write_json
 from grue import policies, published_artifacts
@@ -45,6 +45,7 @@ class FinetuneRun:
             batch_size=config.train_evaluation.eval_batch_size,
             seed=context.seed,
             predictions=self.folder.path if config.log_entire_predictions else None,
+            gpu_ids=run_gpus(context.gpu_ids),
         )
 
     def evaluate_everywhere(self, label: str) -> dict[str, float]:

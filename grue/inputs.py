@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 from common.errors import UserError
 from grue.config import DatapoolConfig
+from grue.part_config import TaskConfig
 from grue.tasks.subset import train_subset
 from grue.tasks.task import Sample, Split
 from grue.texts import Texts
+
+_SPLITS: Sequence[Split] = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -39,20 +42,37 @@ class Inputs:
         )
 
 
+def read_samples(config: TaskConfig, split: Split, *, seed: int) -> list[Sample]:
+    """All samples of a split, in the order of their source.
+
+    A task that draws them from global generators draws the same ones for the same ``seed``, in
+    every run and attempt, and leaves the generators as they were. What it draws while it is built
+    is the same for all splits, which may be parts of one shuffled whole.
+
+    Raises:
+        UserError: the task's data cannot be loaded.
+    """
+    from common.seeding import seeded
+    from grue.policies.streams import seed_of
+
+    with seeded(seed):
+        task = config.build()
+    with seeded(seed_of(seed, _SPLITS.index(split))):
+        return task.samples(split)
+
+
 def load_inputs(config: DatapoolConfig, split: Split, *, seed: int) -> Inputs:
     """The samples of a split; of the training split those that the configuration chooses.
 
     ``seed`` draws them where the configuration gives no seed of its own.
 
     Raises:
-        UserError: the task's data cannot be loaded, or the split has no samples.
+        UserError: the task's data cannot be loaded, the split has no samples, or none are chosen.
     """
-    task = config.build()
-    samples = task.samples(split)
+    samples = read_samples(config, split, seed=seed)
     if not samples:
-        advice = (
-            "; hold some out ('datapool.args.held_out')" if hasattr(task.args, "held_out") else ""
-        )
+        has_key = "held_out" in config.args
+        advice = "; hold some out ('datapool.args.held_out')" if has_key else ""
         raise UserError(
             f"'datapool.id' = '{config.id}': the split '{split}' has no samples{advice}"
         )
@@ -64,5 +84,11 @@ def load_inputs(config: DatapoolConfig, split: Split, *, seed: int) -> Inputs:
             fraction=config.frac_train_samples,
             count=config.num_train_samples,
             seed=seed if own is None else own,
+        )
+    if not index:  # of a number, which is positive, there is always one
+        raise UserError(
+            f"'datapool.frac_train_samples' = {config.frac_train_samples:g}: rounds to none of "
+            f"{len(samples)} training samples; raise it to {1 / len(samples):.2g} or more, or give "
+            "'num_train_samples'"
         )
     return Inputs([samples[row] for row in index], list(index))

@@ -10,6 +10,7 @@ from common.errors import Problem, UserError
 from common.experiment import Context
 from common.plan import Run
 from common.run_folder import write_json
+from grue.inputs import read_samples
 from grue.new_model_config import NewModelConfig
 from grue.new_tokenizer import END, PADDING, byte_pairs, words
 
@@ -40,7 +41,10 @@ def run(config: NewModelConfig, context: Context) -> float:
     """Makes the folder; the score is the size of the vocabulary."""
     make = words if config.vocabulary == "words" else byte_pairs
     tokenizer = make(
-        texts(config), config.vocab_size, config.max_length, padding=_padding(config.model_type)
+        texts(config, context.seed),
+        config.vocab_size,
+        config.max_length,
+        padding=_padding(config.model_type),
     )
     beside, target = context.folder.path / f".{MODEL}", context.folder.path / MODEL
     shutil.rmtree(beside, ignore_errors=True)
@@ -52,10 +56,10 @@ def run(config: NewModelConfig, context: Context) -> float:
     return float(len(tokenizer))
 
 
-def texts(config: NewModelConfig) -> Iterator[str]:
+def texts(config: NewModelConfig, seed: int) -> Iterator[str]:
     """Prompts and references of all training samples."""
     for task in config.datapools:
-        for sample in task.build().samples("train"):
+        for sample in read_samples(task, "train", seed=seed):
             for reference in sample.references or ("",):
                 yield sample.prompt + reference
 

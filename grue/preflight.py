@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from common.errors import Problem, UserError
 from common.identity import fingerprint
 from common.nested import key_path
 from common.plan import Run
 from grue.algorithm_config import SupervisedAlg
-from grue.config import ExtractAlg, ExtractConfig, FinetuneConfig, TextConfig
+from grue.config import DatapoolConfig, ExtractAlg, ExtractConfig, FinetuneConfig, TextConfig
 from grue.generation_config import GenerationConfig
+from grue.inputs import load_inputs
 from grue.model_config import ModelType, TokenizerConfig
 from grue.part_config import MetricConfig, RewardConfig, TaskConfig
 from grue.policies.loading import load_tokenizer
+from grue.policies.vocabulary import check_vocabulary_of
 from grue.policies.weights import has_weights
 from grue.policy_config import CRITICS
 from grue.truncation import token_id
@@ -61,6 +64,13 @@ def _questions(config: TextConfig, elsewhere: set[str]) -> Iterator[Question]:
     """What to look at for one run; the files of the keys ``elsewhere`` are still to be made."""
     if not any(name.startswith("datapool.args.") for name in elsewhere):
         yield _of_part("task", config.datapool), lambda: _data(config.datapool)
+        if isinstance(config, FinetuneConfig) and isinstance(config.alg, SupervisedAlg):
+            given = config.alg.training_args
+            batch = given.get("dataloader_drop_last"), given.get("per_device_train_batch_size")
+            yield (
+                (_of_part("rows", config.datapool), repr(batch)),
+                (lambda: _rows(config.datapool, given)),
+            )
     if "tokenizer.model_name" not in elsewhere:
         yield config.tokenizer, lambda: _tokenizer(config.tokenizer)
         for key, token in _truncate_tokens(config):
@@ -69,6 +79,9 @@ def _questions(config: TextConfig, elsewhere: set[str]) -> Iterator[Question]:
     for model in _models(config):
         if model.key not in elsewhere:
             yield model, lambda m=model: _model(m)
+            if "tokenizer.model_name" not in elsewhere:
+                both = config.tokenizer, model.name
+                yield both, lambda b=both: vocabulary(*b)
     for key, part in _parts(config):
         if not any(name.startswith(f"{key}.") for name in elsewhere):
             yield (key, _of_part(key, part)), lambda k=key, p=part: _part(k, p)
@@ -110,21 +123,50 @@ def _parts(config: TextConfig) -> Iterator[tuple[str, MetricConfig | RewardConfi
         yield f"{key}[{position}]", metric
 
 
-def _data(config: TaskConfig) -> Iterator[Problem]:
+def _data(config: DatapoolConfig) -> Iterator[Problem]:
     """Local data that cannot be read; the hub's is read by the run."""
     if config.args.get("path") is None:
         return
     try:
-        if not config.build().samples("train"):
-            yield Problem("has no training samples", "datapool.args.path", config.args["path"])
+        load_inputs(config, "train", seed=0)
     except UserError as error:
-        yield Problem(str(error), "datapool")
+        yield Problem(str(error))
+
+
+def _rows(config: DatapoolConfig, given: Mapping[str, Any]) -> Iterator[Problem]:
+    """Local data of which supervised finetuning has no batch to train on."""
+    if config.args.get("path") is None:
+        return
+    from grue.algorithms.supervised import check_count
+    from grue.training_rows import check_references
+
+    try:
+        samples = load_inputs(config, "train", seed=0).samples
+    except UserError:
+        return  # which is told of the data themselves
+    try:
+        check_count(check_references(samples), given)
+    except UserError as error:
+        yield Problem(str(error))
 
 
 def _tokenizer(config: TokenizerConfig) -> Iterator[Problem]:
     if Path(config.model_name).is_dir():
         try:
             load_tokenizer(config)
+        except UserError as error:
+            yield Problem(str(error))
+
+
+def vocabulary(config: TokenizerConfig, name: str) -> Iterator[Problem]:
+    """A local tokenizer with ids that the local model called ``name`` does not know."""
+    if Path(config.model_name).is_dir() and Path(name).is_dir():
+        try:
+            tokenizer = load_tokenizer(config)
+        except UserError:
+            return  # which is told of the tokenizer itself
+        try:
+            check_vocabulary_of(name, tokenizer)
         except UserError as error:
             yield Problem(str(error))
 

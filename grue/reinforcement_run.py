@@ -23,11 +23,13 @@ from grue.algorithms.algorithm import Algorithm
 from grue.collected import FailedRollout
 from grue.config import FinetuneConfig
 from grue.finetune_run import FinetuneRun, load_policy
+from grue.finite import check_measured, check_tensors
 from grue.generation_config import GenerationConfig
 from grue.kl import KlController
 from grue.model_config import Side
 from grue.policies.assembly import make_actor_critic
 from grue.policies.streams import Occasion, seed_of
+from grue.rollout import Rollout
 from grue.rollout_samples import sample_lines
 from grue.rollout_settings import rollout_settings
 from grue.rollout_statistics import elapsed
@@ -68,18 +70,20 @@ class ReinforcementRun(FinetuneRun):
             seed=context.seed,
         )
         self.iteration = 0
+        self._saved_iteration: int | None = None
         self._pace = Pace()
         self._gpu_ids = run_gpus(context.gpu_ids)
 
     def run(self) -> float | None:
         """Makes what is left of the run."""
         seed_everything(self.context.seed)
+        self.tracker.forget_if_without_start()
         evaluation, num_iterations = self.config.train_evaluation, self._num_iterations
         assert evaluation.eval_every, "checked with the keys"
         self._restore()
         self.tracker.begin(self.iteration)
         try:
-            if not self.tracker.has(0, "val/"):
+            if not self.tracker.has_start():
                 self.tracker.add(0, 0.0, self.evaluate_everywhere("epoch_0"))
             while self.iteration < num_iterations:
                 found = self._iterate()
@@ -118,6 +122,7 @@ class ReinforcementRun(FinetuneRun):
         with self.actor_critic.updating():
             found |= self.algorithm.update(rollout, coefficient, generator)
         found |= self.algorithm.descent.report()
+        self._check_finite(found, rollout)
         self.iteration += 1
         if self.algorithm.whole_outputs:
             longest = self.rollouts.policy.lengths(self.rollouts.settings.generation).most
@@ -126,6 +131,28 @@ class ReinforcementRun(FinetuneRun):
                  self._num_iterations, found["rollout_info/ep_rew"],
                  found["rollout_info/kl_div_mean"])  # fmt: skip
         return found
+
+    @torch.no_grad()
+    def _check_finite(self, found: dict[str, float], rollout: Rollout) -> None:
+        """Looks at what the update has measured and made.
+
+        Weights may be finite and yet so large that the policy says nothing: it is asked of an
+        output of the rollout.
+
+        Raises:
+            UserError: a loss, a norm of gradients or a weight is NaN or infinite.
+        """
+        when = f"iteration {self.iteration + 1}"
+        advice = "lower 'alg.args.learning_rate', or the size of rewards"
+        if self._saved_iteration is not None:
+            advice += (
+                f"; checkpoints/{checkpoint.LAST} keeps the finite weights after "
+                f"{self._saved_iteration} iterations"
+            )
+        check_measured(found, when, advice)
+        said = self.actor_critic.evaluate(rollout.sequences.rows(slice(1)))
+        totals = {"the policy's logits": said.logits.logsumexp(-1), "values": said.values}
+        check_tensors(self.actor_critic.state_dict() | totals, when, advice)
 
     def _adapt_coefficient(self, found: dict[str, float], num_outputs: int) -> None:
         """Moves the coefficient by the KL of the rollout's tokens, or of its outputs."""
@@ -168,6 +195,7 @@ class ReinforcementRun(FinetuneRun):
         if (stop or is_last or self._pace.is_due(soon=in_turn)) and ranks.is_first():
             with self._pace.writing():
                 checkpoint.save_last(self.folder.checkpoints, self._state())
+            self._saved_iteration = self.iteration
         if stop and self.iteration < self._num_iterations:
             raise Interrupted(f"stopped on request after iteration {self.iteration}")
 
@@ -185,7 +213,7 @@ class ReinforcementRun(FinetuneRun):
         state = checkpoint.load_last(self.folder.checkpoints)
         if state is None:
             return
-        self.iteration = state["iteration"]
+        self.iteration = self._saved_iteration = state["iteration"]
         self.actor_critic.load_state_dict(state["weights"])
         self.algorithm.load_state_dict(state["algorithm"])
         self.controller.load_state_dict(state["controller"])

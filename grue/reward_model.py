@@ -14,13 +14,13 @@ import numpy as np
 import torch
 
 from common import ranks
-from common.devices import run_device
+from common.devices import run_device, run_gpus
 from common.errors import Problem, UserError
 from common.experiment import Context
 from common.nested import key_path
 from common.plan import Run
 from common.run_folder import write_json
-from common.seeding import seed_everything
+from common.seeding import seed_everything, undisturbed
 from grue import preflight, reward_stats
 from grue.config import DatapoolConfig
 from grue.inputs import load_inputs
@@ -71,11 +71,13 @@ def _of_run(config: RewardModelConfig, elsewhere: set[str]) -> Iterator[Problem]
     if "alg.model_name" not in elsewhere and config.alg.init == "pretrained":
         name = config.alg.model_name
         looks.append((lambda: check_weights(name, "alg.model_name", "alg.init"), None))
+        if "tokenizer.model_name" not in elsewhere:
+            yield from preflight.vocabulary(config.tokenizer, name)
     if config.normalize is not None and "normalize.model_name" not in elsewhere:
         reference = config.normalize.model_name
         looks.append((lambda: check_weights(reference, "normalize.model_name"), None))
     if _is_here(config.datapool, "datapool", elsewhere):
-        looks.append((lambda: [_examples(config, split, seed=0) for split in _SPLITS], "datapool"))
+        looks.append((lambda: _look_at_examples(config), "datapool"))
     prompts = None if config.normalize is None else config.normalize.datapool
     if prompts is not None and _is_here(prompts, "normalize.datapool", elsewhere):
         looks.append((lambda: load_inputs(prompts, "train", seed=0), "normalize.datapool"))
@@ -84,6 +86,14 @@ def _of_run(config: RewardModelConfig, elsewhere: set[str]) -> Iterator[Problem]
             look()
         except UserError as error:
             yield Problem(str(error), key)
+
+
+def _look_at_examples(config: RewardModelConfig) -> None:
+    """Reads the examples of both splits, of which those of training must make a batch."""
+    from grue.algorithms.supervised import check_count
+
+    found = {split: _examples(config, split, seed=0) for split in _SPLITS}
+    check_count(len(found["train"]), config.alg.training_args)
 
 
 def _is_here(datapool: DatapoolConfig, key: str, elsewhere: set[str]) -> bool:
@@ -101,6 +111,8 @@ class RewardModelRun:
     """A run that trains a reward model."""
 
     def __init__(self, config: RewardModelConfig, context: Context) -> None:
+        from grue.algorithms.supervised import check_count
+
         self.config = config
         self.context = context
         self.folder = context.folder
@@ -119,6 +131,7 @@ class RewardModelRun:
         self.classifier.mixed_precision = config.alg.mixed_precision
         self.spec = replace(_spec(config), max_length=self.classifier.max_length)
         self.data = {split: self._load(split) for split in _SPLITS}
+        check_count(len(self.data["train"]), config.alg.training_args)
         self.normalization: dict[str, dict[str, float]] = {}
 
     def run(self) -> float | None:
@@ -126,6 +139,7 @@ class RewardModelRun:
         from grue.algorithms import supervised
 
         seed_everything(self.context.seed)
+        self.tracker.forget_if_without_start()
         done = supervised.steps_done(self.folder.checkpoints)
         self.tracker.begin(done)
         try:
@@ -134,7 +148,7 @@ class RewardModelRun:
             if normalize is not None and normalize.before:
                 self._normalize("before", *self.objective.scale(self.data["train"].targets))
             # 2. Training.
-            if not self.tracker.has(0, "val/"):
+            if not self.tracker.has_start():
                 self.tracker.add(0, 0.0, self._evaluate())
             state = self._train()
             found = self._evaluate()
@@ -188,7 +202,8 @@ class RewardModelRun:
         """Mean loss, accuracy, calibration and reward std per prompt on the validation split."""
         data = self.data["val"]
         own = data.texts[ranks.share(len(data.texts))]
-        logits = np.array(ranks.gathered(list(self.classifier.logits(own))))  # [N n, C]
+        with undisturbed(run_gpus(self.context.gpu_ids)):
+            logits = np.array(ranks.gathered(list(self.classifier.logits(own))))  # [N n, C]
         outputs = self.module.outputs(torch.from_numpy(logits[data.responses]))
         targets = torch.from_numpy(data.targets)
         size = self.config.eval_batch_size

@@ -66,7 +66,7 @@ def reference_outputs(
     order = [row for _ in rounds for row in draw.permutation(len(samples)).tolist()]
     chosen = [samples[row] for row in order[: config.num_samples]]
     most = policy.lengths(settings).most
-    encoded = policy.encode_samples(chosen, policy.prompt_limit(config.max_prompt_length, most))
+    encoded = policy.read(chosen, settings, config.max_prompt_length)
     outputs = [""] * len(chosen)
     batches = list(by_length([len(ids) for ids in encoded], config.batch_size))
     own: list[tuple[int, str]] = []

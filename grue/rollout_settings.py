@@ -29,7 +29,7 @@ class RolloutSettings:
     samples_per_input: int = 1
     """K"""
     prompt_limit: int = 512
-    """Most tokens of a prompt."""
+    """Most tokens of a prompt; fewer where the model has no positions for prompt and output."""
     prompt_side: Side = "left"
     """Where long prompts are cut."""
     minibatch_tokens: int = 256

@@ -56,7 +56,7 @@ class Rollouts:
         self.settings = settings
         self.seed = seed
         limit, side = settings.prompt_limit, settings.prompt_side
-        self._prompts = self.policy.encode_samples(inputs.samples, limit, side)
+        self._prompts = self.policy.read(inputs.samples, settings.generation, limit, side)
         self._truncation = self.policy.truncation(settings.generation)
 
     def collect(self, iteration: int, kl_coefficient: float) -> tuple[Rollout, dict[str, float]]:

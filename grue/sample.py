@@ -119,12 +119,12 @@ def _samples(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
     trained = load_trained_policy(args.model, args.plan, args.gpu_id)
     settings = _settings(trained, args)
     most = trained.policy.lengths(settings).most
-    limit = trained.policy.prompt_limit(trained.max_prompt_length, most)
+    longest, side = trained.max_prompt_length, trained.prompt_side
     queries = _queries(trained, args)
     numbered = itertools.islice(enumerate(queries), args.num_samples or None)
     while batch := list(itertools.islice(numbered, args.batch_size)):
         numbers, samples = zip(*batch, strict=True)
-        prompts = trained.policy.encode_samples(samples, limit, trained.prompt_side)
+        prompts = trained.policy.read(samples, settings, longest, side)
         draws = uniforms(Occasion.SAMPLE, args.seed, numbers, 1, most)
         outputs = trained.policy.sample(prompts, draws, settings)
         texts = trained.policy.decode([output for (output,) in outputs])

@@ -23,6 +23,9 @@ class SupervisedRun(FinetuneRun):
     def run(self) -> float | None:
         """Makes what is left of the run."""
         seed_everything(self.context.seed)
+        self.tracker.forget_if_without_start()
+        rows = self._rows()
+        supervised.check_count(len(rows), self.alg.training_args)
         arguments = supervised.training_arguments(
             self.alg.training_args,
             self.folder.checkpoints,
@@ -31,11 +34,11 @@ class SupervisedRun(FinetuneRun):
         )
         self.tracker.begin(supervised.steps_done(self.folder.checkpoints))
         try:
-            if not self.tracker.has(0, "val/"):
+            if not self.tracker.has_start():
                 self.tracker.add(0, 0.0, self.evaluate_everywhere("epoch_0"))
             state = supervised.train(
                 self.policy,
-                self._rows(),
+                rows,
                 arguments,
                 context=self.context,
                 tracker=self.tracker,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,8 @@ from common import ranks
 from common.run_folder import RunFolder, read_json_lines, write_text
 from common.seeding import undisturbed
 from grue.config import TrackedConfig
+
+log = logging.getLogger(__name__)
 
 
 class Tracker:
@@ -38,11 +43,24 @@ class Tracker:
         """The rows so far."""
         return read_json_lines(self._folder.metrics)
 
-    def has(self, step: int, prefix: str) -> bool:
-        """Whether a metric whose name begins with ``prefix`` was measured at ``step``."""
-        return ranks.from_first(
-            any(row["step"] == step and _has(row, prefix) for row in self.rows())
-        )
+    def has_start(self) -> bool:
+        """Whether there is a row of the evaluation before training."""
+        return ranks.from_first(self._has_start())
+
+    def _has_start(self) -> bool:
+        return any(row["step"] == 0 for row in self.rows())
+
+    def forget_if_without_start(self) -> None:
+        """Removes the checkpoints of a run without a row of the evaluation before training.
+
+        The run begins anew: that evaluation cannot be made of weights that have been trained.
+        """
+        checkpoints = self._folder.checkpoints
+        if ranks.is_first() and any(checkpoints.glob("*")) and not self._has_start():
+            log.warning("%s lacks the evaluation before training, although there are checkpoints; "
+                        "the run begins anew", self._folder.metrics)  # fmt: skip
+            shutil.rmtree(checkpoints)
+        ranks.from_first(None)  # the others read no checkpoint before
 
     def add(self, step: int, epoch: float, values: dict[str, float]) -> None:
         """Appends a row; numbers that are not finite are left out."""
@@ -52,6 +70,8 @@ class Tracker:
         row = {"epoch": epoch, "step": step, **finite}
         with self._folder.metrics.open("a", encoding="utf-8") as file:
             file.write(_line(row))
+            file.flush()
+            os.fsync(file.fileno())  # a checkpoint that comes later counts on the row
         if self._wandb is not None:
             self._wandb.log(row, step=step)
 
@@ -84,9 +104,11 @@ class Tracker:
 
 
 def _is_last(row: dict[str, Any]) -> bool:
-    """Whether a row is a run's last evaluation: one of the test split that is a row of its own."""
-    of_its_own = not _has(row, "rollout_info/")
-    return row["step"] > 0 and of_its_own and _has(row, "test/")
+    """Whether a row is a run's last evaluation: what is measured on the way stands beside training.
+
+    That is a rollout or a loss.
+    """
+    return row["step"] > 0 and "loss" not in row and not _has(row, "rollout_info/")
 
 
 def _has(row: dict[str, Any], prefix: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from common.errors import UserError
 from grue.model_config import ModelType
 from grue.tasks.task import Sample
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
 
 IGNORED = -100
 """A label that does not count in the loss."""
@@ -59,12 +63,54 @@ def make_rows(
             where neither has one.
         append_eos: whether a causal model learns to end.
         mask_prompt: whether a causal model learns the reference alone.
+
+    Raises:
+        UserError: there is no reference, or no row with a token to learn; rows without one are left
+            out, and counted in the log.
     """
+    check_references(samples)
     pairs = [(sample.prompt, reference) for sample in samples for reference in sample.references]
     if model_type == "seq2seq":
-        return Rows(list(_encoder_rows(pairs, tokenizer, limit)))
+        rows = _encoder_rows(pairs, tokenizer, limit)
+        return _with_something_to_learn(list(rows), len(pairs), limit, first=0)
     joined = [_joined(*pair) if join_with_blank else pair for pair in pairs]
-    return Rows(list(_causal_rows(joined, tokenizer, limit, append_eos, mask_prompt)))
+    rows = _causal_rows(joined, tokenizer, limit, append_eos, mask_prompt)
+    return _with_something_to_learn(list(rows), len(pairs), limit, first=1)
+
+
+def check_references(samples: Sequence[Sample]) -> int:
+    """How many references the samples have, each of which makes a row.
+
+    Raises:
+        UserError: none.
+    """
+    count = sum(len(sample.references) for sample in samples)
+    if not count:
+        raise UserError(
+            f"'datapool': none of {len(samples)} training samples has a reference, which "
+            "supervised finetuning learns; choose a task that has some, or an algorithm that "
+            "learns from rewards"
+        )
+    return count
+
+
+def _with_something_to_learn(rows: Sequence[Row], count: int, limit: int, *, first: int) -> Rows:
+    """Those of the rows of ``count`` references with a label that counts, ``first`` or later.
+
+    Raises:
+        UserError: there are none.
+    """
+    found = [row for row in rows if any(label != IGNORED for label in row["labels"][first:])]
+    if not found:
+        raise UserError(
+            f"'datapool': none of the rows of {count} references has a token to learn within "
+            f"{limit} tokens: with 'alg.mask_prompt' = true prompts fill them, or texts are empty; "
+            "take shorter prompts, a model with more positions, or 'alg.mask_prompt' = false"
+        )
+    if len(found) < count:
+        log.info("%d of %d rows are left out: they have no token to learn within %d tokens",
+                 count - len(found), count, limit)  # fmt: skip
+    return Rows(found)
 
 
 def _joined(prompt: str, reference: str) -> tuple[str, str]:

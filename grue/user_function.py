@@ -30,7 +30,8 @@ def scores_of(
     wherever they are. ``name`` is what messages call it; None for its own name.
 
     Raises:
-        UserError: it raises an error, or does not give finite numbers of that shape. Halves of the
+        UserError: it raises an error, or does not give finite numbers (in float32 too) of that
+            shape. Halves of the
             texts are tried until a single one is found that it fails for. A `UserError` of its own
             says enough and is passed on.
     """
@@ -71,6 +72,9 @@ def _answer(function: UserFunction, texts: Texts, per_token: bool) -> NDArray[np
         raise _Wrong(f"gave numbers of shape {list(values.shape)}, expected {wanted}")
     if not np.isfinite(values).all():
         raise _Wrong(f"gave {values[~np.isfinite(values)][0]}")
+    too_large = np.abs(values) > np.finfo(np.float32).max
+    if too_large.any():
+        raise _Wrong(f"gave {values[too_large][0]}, which is infinite in float32,")
     return values
 
 

@@ -17,7 +17,7 @@ from common.registry import import_part
 from common.run_config import RunConfig
 from common.run_folder import RunFolder, write_json
 from common.scheduling.failure import failure_of
-from common.scheduling.ranks_of_task import meet, use_threads
+from common.scheduling.ranks_of_task import begin_computing, meet
 from common.scheduling.task import Task
 
 LOG_NAME = __name__
@@ -82,7 +82,7 @@ class Attempt:
         seed, threads = record["seeds"]["random_seed"], record["threads"]
         if task.num_ranks > 1:
             seed, threads = meet(task, seed=seed, threads=threads)
-        use_threads(threads)
+        begin_computing(seed, threads)
         self.config = config
         self.context = Context(
             folder=self.folder,

@@ -37,7 +37,7 @@ def take_part(task: Task, *, stop_requested: Callable[[], bool]) -> None:
     config = task.run_config()
     set_numerics(config)
     seed, threads = meet(task)
-    use_threads(threads)
+    begin_computing(seed, threads)
     context = Context(
         folder=RunFolder(Path(task.folder)),
         seed=seed,
@@ -47,8 +47,14 @@ def take_part(task: Task, *, stop_requested: Callable[[], bool]) -> None:
     import_part(task.run)(config, context)
 
 
-def use_threads(threads: int) -> None:
-    """Has torch compute with as many."""
+def begin_computing(seed: int, threads: int) -> None:
+    """Has torch compute with as many threads, and all global generators begin at the seed.
+
+    So whatever a run's parts draw while they are made, they draw in each of its attempts.
+    """
     import torch
 
+    from common.seeding import seed_everything
+
     torch.set_num_threads(threads)
+    seed_everything(seed)

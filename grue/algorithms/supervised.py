@@ -26,8 +26,10 @@ from common import ranks
 from common.errors import Interrupted, UserError
 from common.experiment import Context
 from common.pace import Pace
+from grue.algorithm_config import TRAINER_BATCH
 from grue.algorithms.rank_batches import OWN, WHOLE, OwnPart, items_of
 from grue.algorithms.update import OPTIMIZERS
+from grue.finite import check_tensors
 from grue.model_config import Optimizer
 from grue.policies.policy import Policy
 from grue.tracking import Tracker
@@ -40,6 +42,7 @@ _RENAMED = {"evaluation_strategy": "eval_strategy", "warmup_ratio": "warmup_step
 _RUNS_OWN = ("output_dir", "seed", "data_seed", "report_to", "logging_dir", "overwrite_output_dir",
              "eval_strategy", "use_cpu", "disable_tqdm", "run_name")  # fmt: skip
 """Arguments that the run itself decides on."""
+_LEARNING_RATE = "alg.training_args.learning_rate"
 _TF32 = "tf32"
 """An argument that the run follows before the Trainer is made, see `common.numerics`: the Trainer
 would set it for all later runs of the process too, and but once."""
@@ -207,8 +210,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         step, epoch = state.global_step, float(state.epoch or 0.0)
         if not math.isfinite(values["loss"]):
             raise UserError(
-                f"the loss is {values['loss']} at step {step}; lower "
-                "'alg.training_args.learning_rate'"
+                f"the loss is {values['loss']} at step {step}; lower '{_LEARNING_RATE}'"
             )
         log.info("step %d of %d: loss %.4f", step, state.max_steps, values["loss"])
         if step < state.max_steps:
@@ -260,6 +262,7 @@ class _LossTrainer(Trainer):  # type: ignore[misc]
         return batches, items_of(batches)
 
     def _save_checkpoint(self, *args: Any, **options: Any) -> None:
+        _check_weights(self.model, self.state)
         if ranks.is_first():
             with self._pace.writing():
                 super()._save_checkpoint(*args, **options)
@@ -299,7 +302,7 @@ def train(
 
     Raises:
         Interrupted: a stop was asked for; a checkpoint is written.
-        UserError: the loss is not finite.
+        UserError: the loss, or a weight in the end or for a checkpoint, is not finite.
     """
     collator = functools.partial(collate, pad_token=policy.tokenizer.pad_token_id or 0)
     return fit(
@@ -349,7 +352,29 @@ def fit(
         raise Interrupted(f"step {trainer.state.global_step} of {trainer.state.max_steps}")
     model.eval()
     state: TrainerState = trainer.state
+    _check_weights(model, state)
     return state
+
+
+def _check_weights(model: Any, state: TrainerState) -> None:
+    """Refuses weights that are not finite: they are neither kept nor the end of a run."""
+    advice = f"lower '{_LEARNING_RATE}'"
+    check_tensors(model.state_dict(), f"step {state.global_step}", advice)
+
+
+def check_count(count: int, given: Mapping[str, Any]) -> None:
+    """Looks whether so many rows make a batch, with these arguments of the Trainer.
+
+    Raises:
+        UserError: they are fewer than one, and a batch that is not full is dropped.
+    """
+    size = given.get("per_device_train_batch_size", TRAINER_BATCH)
+    if given.get("dataloader_drop_last") and isinstance(size, int) and count < size:
+        raise UserError(
+            f"'alg.training_args.dataloader_drop_last' = true: {count} training rows are less than "
+            f"a batch of 'per_device_train_batch_size' = {size}, so that nothing is left to train "
+            "on; set it to false, or take smaller batches"
+        )
 
 
 def _own_optimizer(arguments: TrainingArguments, form: Optimizer) -> tuple[Any, Any] | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from grue.judges.loading import Encoded, longest_input, pad_right, usable_padding
 from grue.model_config import MixedPrecision, Side
 from grue.policies.policy import by_length
+from grue.policies.vocabulary import check_vocabulary
 from grue.precision import autocast
 
 if TYPE_CHECKING:
@@ -33,7 +34,11 @@ class Classifier:
         """Of a text with more tokens than ``max_length``, those on ``truncation_side`` are cut off.
 
         None reads as many tokens as the model can.
+
+        Raises:
+            UserError: the tokenizer has ids that the model does not know.
         """
+        check_vocabulary(model, tokenizer)
         usable_padding(model, tokenizer)
         self.model = model.eval()
         self.tokenizer = tokenizer

@@ -16,6 +16,7 @@ from grue.policies.distribution import TokenDistribution, divided
 from grue.policies.heads import head_in_float32
 from grue.policies.policy import Policy
 from grue.policies.sequences import Sequences
+from grue.policies.vocabulary import check_vocabulary
 from grue.precision import exactly
 
 if TYPE_CHECKING:
@@ -195,6 +196,7 @@ def make_critic(
         trunk = trunk.get_base_model() if hasattr(trunk, "get_base_model") else trunk
     elif kind != "shared":
         trunk = load(kind)
+        check_vocabulary(trunk, policy.tokenizer)
     if trunk is not None:
         _freeze_unused_head(trunk)
     config = (policy.model if trunk is None else trunk).config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -22,6 +23,7 @@ from grue.policies.sampling import Filters
 from grue.policies.sequences import Sequences
 from grue.policies.steps import Ids, Prompts
 from grue.policies.streams import Occasion, seed_of, uniforms
+from grue.policies.vocabulary import check_vocabulary
 from grue.policy_config import PolicyArgs
 from grue.precision import autocast
 from grue.truncation import Truncation, token_id
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
     from grue.policies.masking import Mask
     from grue.tasks.task import Sample
+
+log = logging.getLogger(__name__)
 
 Tokens = list[int]
 
@@ -55,6 +59,12 @@ class Policy:
         tokenizer: PreTrainedTokenizerBase,
         device: torch.device | str = "cpu",
     ) -> None:
+        """Puts the model on the device.
+
+        Raises:
+            UserError: the tokenizer has ids that the model does not know.
+        """
+        check_vocabulary(model, tokenizer)
         self.model = model.to(device)
         self.tokenizer = tokenizer
         self.device = torch.device(device)
@@ -70,6 +80,8 @@ class Policy:
         self._passes = Passes(self.device)
         self.searches = Passes(self.device)
         """Passes of the library's ``generate``, whose outputs need more memory."""
+        self._told: set[int] = set()
+        """Most tokens of a prompt that were said to be fewer than configured."""
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Around every pass of the policy's models."""
@@ -82,6 +94,25 @@ class Policy:
         names = ("max_position_embeddings", "n_positions")
         found = [getattr(config, name, None) for name in names]
         return next((number for number in found if number), None)
+
+    def read(
+        self,
+        samples: Sequence[Sample],
+        settings: GenerationConfig,
+        max_length: int | None,
+        side: Side = "left",
+    ) -> list[Tokens]:
+        """Ids of the samples' prompts, cut as generation with the settings needs it.
+
+        Says once where that is shorter than ``max_length``, see `prompt_limit`.
+        """
+        most = self.lengths(settings).most
+        limit = self.prompt_limit(max_length, most)
+        if max_length is not None and limit < max_length and limit not in self._told:
+            self._told.add(limit)
+            log.info("prompts are cut to %d tokens, not to %d: the model has %s positions, and an "
+                     "output up to %d tokens", limit, max_length, self.longest, most)  # fmt: skip
+        return self.encode_samples(samples, limit, side)
 
     def prompt_limit(self, max_length: int | None, most_new_tokens: int) -> int:
         """Most tokens of a prompt: as configured, and so that a causal model's output fits in too.

@@ -47,6 +47,20 @@ def test_what_others_draw_is_not_noticed() -> None:
     assert (random.random(), np.random.rand(), torch.rand(1).item()) == draws
 
 
+def test_what_others_draw_on_a_runs_gpus_is_not_noticed_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpus = GpuGenerators(3, monkeypatch)
+    before = [generator.get_state() for generator in gpus.generators]
+    with undisturbed([0, 2]):
+        for gpu in range(3):
+            gpus.draw(gpu)
+    moved = [not torch.equal(generator.get_state(), state)
+             for generator, state in zip(gpus.generators, before, strict=True)]  # fmt: skip
+    assert moved == [False, True, False]
+    assert gpus.asked == {0, 2}
+
+
 @pytest.mark.parametrize(("then", "now"), [([0], [0]), ([1], [0]), ([0], [2]), ([1, 2], [0, 1])])
 def test_a_runs_gpus_go_on_whatever_numbers_they_have(
     then: list[int], now: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path

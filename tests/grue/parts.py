@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from common import ranks
 from common.config import Config
@@ -22,6 +25,9 @@ SIGNALLING = "custom:tests.grue.parts:Signalling"
 LETTERS = "custom:tests.grue.parts:Letters"
 ONE_RANK = "custom:tests.grue.parts:OneRank"
 ANIMALS = "custom:tests.grue.parts:Animals"
+DRAWN_ANIMALS = "custom:tests.grue.parts:DrawnAnimals"
+DRAWING = "custom:tests.grue.parts:Drawing"
+NOISY = "custom:tests.grue.parts:Noisy"
 
 _ANIMALS = ("cat", "dog", "cow", "hen", "fox")
 _NUM_SAMPLES = {"train": 40, "val": 8, "test": 4}
@@ -158,3 +164,52 @@ class OneRank(Reward[OneRankArgs]):
                 os.kill(process, signal.Signals[self.args.how])
             self._left -= 1
         return Letters(NoArgs())(texts)
+
+
+def draw_from_all() -> float:
+    """A number in [0, 3) to which each global generator adds."""
+    return random.random() + float(np.random.rand()) + float(torch.rand(()))
+
+
+class DrawnAnimals(Animals):
+    """Prompts with numbers of the global generators before them; the task's own and the split's."""
+
+    def __init__(self, args: AnimalsArgs) -> None:
+        super().__init__(args)
+        self._own = draw_from_all()
+
+    def samples(self, split: Split) -> list[Sample]:
+        return [
+            replace(sample, prompt=f"{self._own:.3f} {draw_from_all():.3f} {sample.prompt}")
+            for sample in super().samples(split)
+        ]
+
+
+class DrawingArgs(Config):
+    """The keys of parts that may draw."""
+
+    draws: bool = True
+    """Whether they do."""
+
+
+class Drawing(Metric[DrawingArgs]):
+    """Length of the output; draws from all global generators on the way."""
+
+    Args = DrawingArgs
+
+    def scores(self, texts: Texts) -> Mapping[str, Scores]:
+        if self.args.draws:
+            draw_from_all()
+        return {"length": np.array([float(len(output)) for output in texts.outputs])}
+
+
+class Noisy(Reward[NoArgs]):
+    """Share of vowels with noise of all global generators; its size is drawn once."""
+
+    def __init__(self, args: NoArgs) -> None:
+        super().__init__(args)
+        self._size = draw_from_all()
+
+    def __call__(self, texts: Texts) -> Rewards:
+        noise = [self._size * draw_from_all() for _ in texts.outputs]
+        return Letters(NoArgs())(texts) + np.array(noise)

@@ -163,3 +163,16 @@ def test_a_stopped_run_ends_with_equal_results(
                    train_evaluation__save_every=3, train_evaluation__eval_test_set=True,
                    **own)  # fmt: skip
     assert_equal_models(*stopped_and_whole(workplace, make, signal=signal))
+
+
+def test_prompts_and_outputs_fit_into_the_models_positions(
+    workplace: Workplace, model: Path
+) -> None:
+    limits = {"max_prompt_length": 60, "max_episode_length": 6}
+    run = reinforcement(model, "reinforce", env__args=limits, train_evaluation__n_iters=1,
+                        datapool__args={"long_prompt": True}, env__n_envs=40,
+                        alg__args__inputs_in_order=True)  # fmt: skip
+    assert workplace.run_plan(write(workplace, run)).status == 0
+    (folder,) = workplace.folders()
+    told = "prompts are cut to 58 tokens, not to 60: the model has 64 positions"
+    assert folder.log.read_text().count(told) == 1

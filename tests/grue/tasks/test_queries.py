@@ -18,6 +18,7 @@ from grue.policies.policy import Policy
 from grue.tasks import find, query_cleaning
 from grue.tasks.hub import Hub
 from grue.tasks.task import Sample, Split
+from tests.grue.conftest import causal_model
 from tests.grue.tasks.conftest import HubCalls, samples, write_jsonl
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -74,10 +75,10 @@ def test_texts_without_a_mark_are_left_out_and_counted(
         samples("books", **books, start_text="!")
 
 
-def test_policies_read_the_very_tokens(books: dict[str, Any], causal_policy: Policy) -> None:
+def test_policies_read_the_very_tokens(books: dict[str, Any]) -> None:
     """Even of a text that was cut within a letter, whose tokens no text gives."""
     tokenizer = AutoTokenizer.from_pretrained(books["tokenizer"])
-    policy = Policy(causal_policy.model, tokenizer)
+    policy = Policy(causal_model(len(tokenizer)), tokenizer)
     write_jsonl(books["path"], [{"text": "aé bcd"}, {"text": "<|endoftext|>"}])
     marks = {"start_text": None, "end_text": None, "prompt_suffix": "\n\nbc"}
     for length in range(1, 8):
@@ -192,9 +193,7 @@ def test_articles_and_posts_are_cleaned(tmp_path: Path, folder: str) -> None:
     assert found.prompt == "so\n\nit ended"
 
 
-def test_gpt2_reads_what_the_paper_gave_it(
-    tmp_path: Path, data_dir: Path, causal_policy: Policy
-) -> None:
+def test_gpt2_reads_what_the_paper_gave_it(tmp_path: Path, data_dir: Path) -> None:
     """Prefix, query and suffix keep their own tokens, which the text as a whole would not give."""
     args = {"tokenizer": str(data_dir / "gpt2-tiny"), "num_held_out": 0, "fix_unicode": False}
     file = write_jsonl(tmp_path / "a.jsonl", [{"article": "usually, he would\nno"}])
@@ -206,7 +205,7 @@ def test_gpt2_reads_what_the_paper_gave_it(
     assert tokenizer(prompted.prompt)["input_ids"] != whole
     (found,) = samples("cnndm_queries", path=file, **args)
     assert (found.prompt, list(found.token_ids or ())) == ("usually, he would\n", whole[3:8])
-    policy = Policy(causal_policy.model, tokenizer)
+    policy = Policy(causal_model(len(tokenizer)), tokenizer)
     policy.prefix, policy.suffix = around.values()
     assert policy.encode_samples([found], 64) == [whole]
     assert policy.encode_samples([found], 12) == [[*whole[:3], *whole[5:]]]

@@ -1,0 +1,89 @@
+"""Parts that draw from the global generators: the same in every attempt, and training stays."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from common.run_folder import RunFolder
+from common.seeding import seed_everything
+from grue.inputs import read_samples
+from grue.part_config import TaskConfig
+from tests.conftest import Workplace, without_seconds
+from tests.grue.conftest import save_model, write
+from tests.grue.parts import DRAWING, DRAWN_ANIMALS, NOISY, draw_from_all
+from tests.grue.stopping import assert_equal_models
+from tests.grue.test_extract import extraction, samples_of
+from tests.grue.test_finetune import finetuning
+from tests.grue.test_reinforcement import reinforcement
+
+
+@pytest.fixture
+def model(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> Path:
+    return save_model(tmp_path / "model", tokenizer)
+
+
+def made_twice(workplace: Workplace, run: dict[str, Any]) -> list[RunFolder]:
+    """A run in two plans, each made while the generators stand elsewhere."""
+    for name in ("one", "two"):
+        draw_from_all()
+        assert workplace.run_plan(write(workplace, run, name=name)).status == 0
+    return [workplace.folders(name)[0] for name in ("one", "two")]
+
+
+def test_a_task_draws_the_same_samples_for_a_seed_and_leaves_the_generators() -> None:
+    task = TaskConfig(id=DRAWN_ANIMALS)
+    seed_everything(1)
+    found = {split: read_samples(task, split, seed=7) for split in ("train", "val")}
+    draws = random.random(), np.random.rand(), torch.rand(1).item()
+    seed_everything(1)
+    assert (random.random(), np.random.rand(), torch.rand(1).item()) == draws
+    assert found == {split: read_samples(task, split, seed=7) for split in ("val", "train")}
+    assert found["train"] != read_samples(task, "train", seed=8)
+    first = [found[split][0].prompt.split() for split in ("train", "val")]
+    assert first[0][0] == first[1][0]  # what it drew while it was built
+    assert first[0][1] != first[1][1]
+
+
+def test_an_extraction_of_drawn_data_is_the_same_twice(workplace: Workplace, model: Path) -> None:
+    one, two = made_twice(workplace, extraction(model, datapool__id=DRAWN_ANIMALS))
+    assert samples_of(one).equals(samples_of(two))
+
+
+def test_finetuning_on_drawn_data_is_the_same_twice(workplace: Workplace, model: Path) -> None:
+    short = {"alg__training_args__max_steps": 3, "datapool__id": DRAWN_ANIMALS}
+    assert_equal_models(*made_twice(workplace, finetuning(model, **short)))
+
+
+def test_reinforcement_with_drawn_rewards_is_the_same_twice(
+    workplace: Workplace, model: Path
+) -> None:
+    short = {"datapool__id": DRAWN_ANIMALS, "reward_fn__id": NOISY, "train_evaluation__n_iters": 2}
+    one, two = made_twice(workplace, reinforcement(model, "reinforce", **short))
+    assert without_seconds(one) == without_seconds(two)
+    assert_equal_models(one, two)
+
+
+@pytest.mark.parametrize("kind", ["supervised", "ppo"])
+def test_what_evaluates_does_not_move_what_trains(
+    workplace: Workplace, model: Path, kind: str
+) -> None:
+    runs = []
+    for draws in (True, False):
+        metrics = [{"id": DRAWING, "args": {"draws": draws}}]
+        keys = {"train_evaluation__metrics": metrics, "experiment_name": f"draws_{draws}"}
+        if kind == "supervised":
+            runs.append(finetuning(model, **keys))
+        else:
+            often = {"train_evaluation__n_iters": 3, "train_evaluation__eval_every": 1}
+            runs.append(reinforcement(model, reward_fn__id=NOISY, **often, **keys))
+    assert workplace.run_plan(write(workplace, *runs)).status == 0
+    quiet, drawing = workplace.folders()
+    assert without_seconds(quiet) == without_seconds(drawing)
+    assert_equal_models(quiet, drawing)
