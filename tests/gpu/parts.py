@@ -15,11 +15,13 @@ class Part:
     """Seconds after which it is ended, on a GPU; on a CPU twice as many."""
     alone: bool = False
     """Whether nothing else may run beside it: it measures speeds."""
+    folder: str = "tests/gpu"
+    """Where its module is, from the project's folder."""
 
     @property
     def file(self) -> str:
         """Its module, from the project's folder."""
-        return f"tests/gpu/test_{self.name}.py"
+        return f"{self.folder}/test_{self.name}.py"
 
 
 PARTS = (
@@ -27,5 +29,5 @@ PARTS = (
 )  # fmt: skip
 """What ``make gpu`` makes."""
 
-PLANS = ()
+PLANS: tuple[Part, ...] = ()
 """What ``make gpu-plans`` makes: plans at published size."""
