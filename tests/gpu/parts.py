@@ -26,6 +26,7 @@ class Part:
 
 PARTS = (
     Part("golden", 90),
+    Part("resume", 120),
 )  # fmt: skip
 """What ``make gpu`` makes."""
 
