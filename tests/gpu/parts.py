@@ -27,6 +27,7 @@ class Part:
 PARTS = (
     Part("golden", 90),
     Part("resume", 120),
+    Part("scheduling", 90),
 )  # fmt: skip
 """What ``make gpu`` makes."""
 
