@@ -28,6 +28,7 @@ PARTS = (
     Part("golden", 90),
     Part("resume", 120),
     Part("scheduling", 90),
+    Part("speed_start", 60, alone=True),
 )  # fmt: skip
 """What ``make gpu`` makes."""
 
