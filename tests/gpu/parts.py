@@ -32,5 +32,9 @@ PARTS = (
 )  # fmt: skip
 """What ``make gpu`` makes."""
 
-PLANS: tuple[Part, ...] = ()
+PLANS = (
+    Part("plan_mlp_mnist", 170, alone=True),
+    Part("plan_resnet_cifar", 130, alone=True),
+    Part("plan_bert_stsb", 130, alone=True),
+)
 """What ``make gpu-plans`` makes: plans at published size."""
