@@ -108,7 +108,7 @@ def test_a_wrong_constant_is_told_with_what_was_expected_and_found(
 
 
 def test_parts_that_end_badly_are_told_apart_and_leave_what_they_had_found(
-    make: Make, tmp_path: Path
+    make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = """\
         def test_before(notes):
@@ -145,6 +145,7 @@ def test_parts_that_end_badly_are_told_apart_and_leave_what_they_had_found(
         assert parts[name]["findings"][0]["name"] == "found before"
     assert "test_it" in parts["crashes"]["last_words"]["what it printed last"]
     assert "ZeroDivisionError" in parts["cannot_be_read"]["last_words"]["what it printed last"]
+    assert "  what it printed last: ... going now\n" in capsys.readouterr().out
     top = _top(tmp_path)
     assert "| crashes | its process | passed | ended by SIGSEGV |  |" in top
     assert "| raises | test_it | no error | ZeroDivisionError: no \\| such \\| thing |  |" in top

@@ -61,6 +61,8 @@ class _Board:
                 print(f"  {report.told(finding)}", flush=True)
             elif isinstance(finding, Error):
                 print(f"  {finding.name}: {report.message(finding)}", flush=True)
+        for title, text in result.last_words.items():
+            print(f"  {title}: ... {text.splitlines()[-1]}", flush=True)
         self.write()
 
     def write(self) -> None:

@@ -26,7 +26,7 @@ class Part:
 
 PARTS = (
     Part("golden", 90),
-    Part("resume", 120),
+    Part("resume", 150),
     Part("scheduling", 90),
     Part("speed_start", 60, alone=True),
 )  # fmt: skip
