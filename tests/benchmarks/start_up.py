@@ -12,20 +12,20 @@ from pathlib import Path
 
 _PROJECT = Path(__file__).resolve().parents[2]
 _ROUNDS = 3
+_RUN = {"dataset": "digits", "model_type": "mlp", "num_labels_per_sample": 5,
+        "frac_samples_to_modify_labels": 0.1, "epochs": 100_000}  # fmt: skip
 
 
 def main() -> None:
     """Prints the median of some rounds, in this process's way and with a worker process."""
-    base = {"dataset": "digits", "model_type": "mlp", "num_labels_per_sample": 5,
-            "frac_samples_to_modify_labels": 0.1,
-            "epochs": 100_000}  # fmt: skip
     for name, scheduling in (("in process", {}), ("with a worker", {"multiprocess": True})):
-        seconds = [_seconds_to_first_epoch({"configurations": [{"base_config": base}],
-                                            **scheduling}) for _ in range(_ROUNDS)]  # fmt: skip
+        seconds = [seconds_to_first_epoch(**scheduling) for _ in range(_ROUNDS)]
         print(f"Command to first epoch, {name}: {statistics.median(seconds):.1f} s")
 
 
-def _seconds_to_first_epoch(plan: dict[str, object]) -> float:
+def seconds_to_first_epoch(**scheduling: object) -> float:
+    """Seconds from the command to the first line of a run's metrics; with more keys of the plan."""
+    plan = {"configurations": [{"base_config": _RUN}], **scheduling}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "plan.json"
         path.write_text(json.dumps(plan))
@@ -37,6 +37,7 @@ def _seconds_to_first_epoch(plan: dict[str, object]) -> float:
             stderr=subprocess.DEVNULL,
         )
         while not any(p.stat().st_size for p in Path(folder).glob("outputs/*/*/*/metrics.jsonl")):
+            assert process.poll() is None, "the command has ended before its first epoch"
             time.sleep(0.01)
         seconds = time.perf_counter() - started
         process.kill()

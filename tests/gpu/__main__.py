@@ -1,24 +1,27 @@
 """Checks and measures what only a GPU can show: ``python -m tests.gpu``.
 
 Each part is a process of its own with a limit; the report is written anew after each. ``--device
-cpu`` makes every part in small, to see that the check itself works.
+cpu`` makes every part in small, to see that the check itself works. Exit status: 0 all parts were
+made and nothing failed; 1 something failed or was not run; 2 there is nothing to run on.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.gpu import report
+from tests.gpu.findings import Check, Error
 from tests.gpu.machine import gpus, machine
 from tests.gpu.parts import PARTS, PLANS, Part
 from tests.gpu.running import Result, make
 
-_EXIT_FAILED, _EXIT_REFUSED = 1, 2
+_EXIT_FAILED, _EXIT_REFUSED, _EXIT_INTERRUPTED, _EXIT_TERMINATED = 1, 2, 130, 143
 _SIDE_BY_SIDE = 4
 """Parts at a time on a GPU: their contexts and models fit beside each other."""
 _MINUTES = {"cuda": 6.0, "cpu": 10.0}
@@ -49,9 +52,17 @@ class _Board:
         self.results = {part.name: Result(part.name) for part in parts}
 
     def note(self, result: Result) -> None:
-        """Says how a part has ended and writes the report anew."""
+        """Says how a part has ended and what failed in it, and writes the report anew."""
         self.results[result.name] = result
-        print(f"{result.name:24s} {result.status} ({result.seconds:.0f} s)", flush=True)
+        if result.is_over:
+            print(f"{result.name:24s} {result.status} ({result.seconds:.0f} s)", flush=True)
+        for finding in result.findings:
+            if isinstance(finding, Check) and not finding.passed:
+                print(f"  {report.told(finding)}", flush=True)
+            elif isinstance(finding, Error):
+                print(f"  {finding.name}: {report.message(finding)}", flush=True)
+        for title, text in result.last_words.items():
+            print(f"  {title}: ... {text.splitlines()[-1]}", flush=True)
         self.write()
 
     def write(self) -> None:
@@ -60,7 +71,7 @@ class _Board:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Makes the parts; gives 1 where something failed, 2 where there is nothing to run on."""
+    """Makes the parts; gives the exit status."""
     parser = _parser((*PARTS, *PLANS))
     args = parser.parse_args(arguments)
     known = {part.name: part for part in (*PARTS, *PLANS)}
@@ -72,23 +83,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
               file=sys.stderr)  # fmt: skip
         return _EXIT_REFUSED
     chosen = PLANS if args.plans else PARTS
-    parts = [known[name] for name in args.only] if args.only else list(chosen)
+    parts = [known[name] for name in dict.fromkeys(args.only)] if args.only else list(chosen)
     logs = args.out.resolve() / "parts"
     logs.mkdir(parents=True, exist_ok=True)
     board = _Board(args.out.resolve(), machine(args.device), parts)
     board.write()
     minutes = args.minutes or _MINUTES[args.device]
-    make(
-        parts,
-        device=args.device,
-        folder=logs,
-        side_by_side=min(_SIDE_BY_SIDE, len(os.sched_getaffinity(0))),
-        deadline=time.monotonic() + 60 * minutes,
-        note=board.note,
-    )
-    print(f"report: {args.out / 'report.md'}")
-    return _EXIT_FAILED if any(r.has_failed for r in board.results.values()) else 0
+    try:
+        make(
+            parts,
+            device=args.device,
+            folder=logs,
+            side_by_side=min(_SIDE_BY_SIDE, len(os.sched_getaffinity(0))),
+            deadline=time.monotonic() + 60 * minutes,
+            note=board.note,
+        )
+    except KeyboardInterrupt:
+        return _EXIT_INTERRUPTED
+    finally:
+        print(report.summary(list(board.results.values())))
+        print(f"report: {args.out / 'report.md'}")
+    return 0 if all(result.is_fine for result in board.results.values()) else _EXIT_FAILED
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_EXIT_TERMINATED))  # parts are ended first
     sys.exit(main())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.gpu.findings import Error, Findings, LeftOut
-from tests.gpu.running import DEVICE, FOUND
+from tests.gpu.running import DEVICE, FOUND, STACK
 
 if TYPE_CHECKING:
     import torch
@@ -53,6 +55,13 @@ def _one_thread() -> None:
     """Threads are as the check's runner gives them: parts are processes of their own."""
 
 
+def pytest_configure() -> None:
+    """Has a signal write where this process is."""
+    if FOUND in os.environ:
+        place = Path(os.environ[FOUND]).with_suffix(".stack")
+        faulthandler.register(STACK, file=place.open("w", encoding="utf-8"))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
     """Notes what ends a test before its checks do."""
@@ -69,9 +78,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
 def _peak_memory(request: pytest.FixtureRequest) -> Iterator[None]:
     """Notes the most GPU memory that the part's own process held."""
     yield
-    import torch
-
-    path = os.environ.get(FOUND)
-    if path and torch.cuda.is_initialized():
+    path, torch = os.environ.get(FOUND), sys.modules.get("torch")
+    if path and torch and torch.cuda.is_initialized():
         peak = max(torch.cuda.max_memory_allocated(i) for i in range(torch.cuda.device_count()))
         Findings(Path(path)).number("peak memory of the part's process", peak / 2**30, "GiB")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -51,6 +52,16 @@ class Number:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A figure that was drawn."""
+
+    kind: ClassVar[str] = "picture"
+    name: str
+    path: str
+    """Of a PNG, from the folder of the report."""
+
+
+@dataclass(frozen=True)
 class LeftOut:
     """Something that could not be looked at, and why."""
 
@@ -68,9 +79,9 @@ class Error:
     text: str
 
 
-Finding = Check | Speed | Number | LeftOut | Error
+Finding = Check | Speed | Number | Picture | LeftOut | Error
 _KINDS: dict[str, type[Finding]] = {
-    kind.kind: kind for kind in (Check, Speed, Number, LeftOut, Error)
+    kind.kind: kind for kind in (Check, Speed, Number, Picture, LeftOut, Error)
 }
 
 
@@ -111,6 +122,17 @@ class Findings:
     def number(self, name: str, value: float, unit: str) -> None:
         """Notes a number."""
         self.add(Number(name, value, unit))
+
+    def picture(self, path: Path) -> None:
+        """Notes a PNG, and keeps a copy in a folder beside the findings."""
+        folder = self.path.with_suffix("")
+        folder.mkdir(exist_ok=True)
+        shutil.copy(path, folder)
+        self.add(Picture(path.stem, f"{folder.parent.name}/{folder.name}/{path.name}"))
+
+    def left_out(self, name: str, reason: str) -> None:
+        """Notes what could not be looked at, and why."""
+        self.add(LeftOut(name, reason))
 
     def _note(self, name: str, expected: str, found: str, tolerance: str, passed: bool) -> bool:
         check = Check(name, expected, found, tolerance, bool(passed))

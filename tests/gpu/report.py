@@ -1,4 +1,4 @@
-"""The report: all that is known so far, as JSON and as a page to read."""
+"""The report: all that is known so far, as JSON and as a page to read, what failed at its top."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from common.run_folder import write_json, write_text
-from tests.gpu.findings import Check, Error, Finding, LeftOut, Number, Speed
-from tests.gpu.running import Result
+from tests.gpu.findings import Check, Error, Finding, LeftOut, Number, Picture, Speed
+from tests.gpu.running import FAILED, LEFT_OUT, NOT_RUN, PASSED, RUNNING, WAITING, Result
 
 FindingT = TypeVar("FindingT", bound=Finding)
 
@@ -24,6 +24,7 @@ def write(folder: Path, machine: dict[str, str], results: Sequence[Result]) -> N
                 "status": result.status,
                 "seconds": round(result.seconds, 1),
                 "findings": [_plain(finding) for finding in result.findings],
+                "last_words": result.last_words,
             }
             for result in results
         ],
@@ -32,39 +33,82 @@ def write(folder: Path, machine: dict[str, str], results: Sequence[Result]) -> N
     write_text(folder / "report.md", "\n".join(_page(machine, results)) + "\n")
 
 
+def summary(results: Sequence[Result]) -> str:
+    """How many parts passed, and which did not."""
+    told = [f"{sum(result.status == PASSED for result in results)} of {len(results)} parts passed"]
+    failed = [result.name for result in results if result.has_failed]
+    told += [f"failed: {', '.join(failed)}"] if failed else []
+    for status in (LEFT_OUT, NOT_RUN, RUNNING, WAITING):
+        names = [result.name for result in results if result.status == status]
+        told += [f"{status}: {', '.join(names)}"] if names else []
+    return "; ".join(told)
+
+
+def told(check: Check) -> str:
+    """A check in one line."""
+    return f"{check.name}: expected {check.expected} {check.tolerance}, found {check.found}"
+
+
+def message(error: Error) -> str:
+    """What an error says, without where it was raised."""
+    lines = error.text.strip().splitlines()
+    return next((line[1:].strip() for line in lines if line.startswith("E ")), lines[-1])
+
+
 def _plain(finding: Finding) -> dict[str, Any]:
     more = {"ratio": finding.ratio} if isinstance(finding, Speed) else {}
     return {"kind": finding.kind, **asdict(finding), **more}
 
 
 def _page(machine: dict[str, str], results: Sequence[Result]) -> Iterator[str]:
-    wrong = [result.name for result in results if result.has_failed]
-    waiting = sum(result.status == "waiting" for result in results)
     yield f"# {machine['device']}"
     yield ""
     yield ", ".join(f"{name} {value}" for name, value in machine.items() if name != "device")
     yield ""
-    yield f"Failed: {', '.join(wrong)}." if wrong else "Nothing failed."
-    if waiting:
-        yield f"{waiting} parts are still to come."
-    yield from _table("Parts", ("part", "status", "seconds"),
-                      [(r.name, r.status, f"{r.seconds:.0f}") for r in results])  # fmt: skip
+    yield f"**{summary(results)}**"
+    yield from _table("What failed", ("part", "what", "expected", "found", "tolerance"),
+                      [row for result in results for row in _failures(result)])  # fmt: skip
+    yield from _table("Parts", ("part", "status", "seconds", "checks that hold", "left out"),
+                      [_overview(result) for result in results])  # fmt: skip
     yield from _section(
-        "Speeds", results, Speed, ("what", "seconds", "compared with", "seconds", "ratio"),
-        lambda s: (s.name, f"{s.seconds:.4g}", s.compared_with, f"{s.seconds_of_that:.4g}",
+        "Speeds", results, Speed, ("what", "time", "compared with", "time of that", "ratio"),
+        lambda s: (s.name, _time(s.seconds), s.compared_with, _time(s.seconds_of_that),
                    f"{s.ratio:.2f}"),
     )  # fmt: skip
     yield from _section("Numbers", results, Number, ("what", "value", "unit"),
-                        lambda n: (n.name, f"{n.value:.5g}", n.unit))  # fmt: skip
-    yield from _section(
-        "Checks", results, Check, ("check", "expected", "found", "tolerance", ""),
-        lambda c: (c.name, c.expected, c.found, c.tolerance, "" if c.passed else "**FAILED**"),
-    )  # fmt: skip
+                        lambda n: (n.name, _number(n.value), n.unit))  # fmt: skip
     yield from _section("Left out", results, LeftOut, ("what", "why"),
                         lambda left: (left.name, left.reason))  # fmt: skip
     for result in results:
-        for error in _of_kind(result, Error):
-            yield f"\n## Error in {result.name}: {error.name}\n\n```\n{error.text}\n```"
+        for picture in _of_kind(result, Picture):
+            yield f"\n## {result.name}: {picture.name}\n\n![{picture.name}]({picture.path})"
+    for result in results:
+        texts = {error.name: error.text for error in _of_kind(result, Error)} | result.last_words
+        for title, text in texts.items():
+            yield f"\n## {result.name}: {title}\n\n```\n{text}\n```"
+    yield from _section(
+        "All checks", results, Check, ("check", "expected", "found", "tolerance", ""),
+        lambda c: (c.name, c.expected, c.found, c.tolerance, "" if c.passed else "**FAILED**"),
+    )  # fmt: skip
+
+
+def _failures(result: Result) -> Iterator[tuple[str, ...]]:
+    """A part's failed checks and errors, and how its process ended where that tells more."""
+    if result.has_failed and result.status != FAILED:
+        yield result.name, "its process", PASSED, result.status, ""
+    for check in _of_kind(result, Check):
+        if not check.passed:
+            yield result.name, check.name, check.expected, check.found, check.tolerance
+    for error in _of_kind(result, Error):
+        yield result.name, error.name, "no error", message(error), ""
+
+
+def _overview(result: Result) -> tuple[str, ...]:
+    checks = _of_kind(result, Check)
+    holding = f"{sum(check.passed for check in checks)} of {len(checks)}" if checks else ""
+    left_out = len(_of_kind(result, LeftOut))
+    status = f"**{result.status}**" if result.has_failed else result.status
+    return result.name, status, f"{result.seconds:.0f}", holding, str(left_out or "")
 
 
 def _of_kind(result: Result, kind: type[FindingT]) -> list[FindingT]:
@@ -92,3 +136,15 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) ->
 def _cell(value: str) -> str:
     """Text that leaves its row of a table whole."""
     return " ".join(value.split()).replace("|", "\\|")
+
+
+def _number(value: float) -> str:
+    """Five digits, or a large number as a whole one with its thousands apart."""
+    return f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:.5g}"
+
+
+def _time(seconds: float) -> str:
+    """Seconds in the unit in which they are read most easily."""
+    if seconds >= 1:
+        return f"{seconds:.0f} s" if seconds >= 100 else f"{seconds:.3g} s"
+    return f"{1e3 * seconds:.3g} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.3g} µs"
