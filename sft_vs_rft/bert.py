@@ -40,6 +40,14 @@ class BertClassifier(nn.Module):
 
     def forward(self, tokens: Mapping[str, Tensor]) -> Tensor:
         """[b, C] logits of input_ids, token_type_ids and attention_mask, each [b, T]."""
+        seen = tokens["attention_mask"]
+        if seen.device.type != "cpu":
+            # The library takes four axes as they are; of two it asks the device whether they hide
+            # anything, for which the host waits.
+            tokens = {
+                **tokens,
+                "attention_mask": seen[:, None, None].expand(-1, 1, len(seen[0]), -1),
+            }
         logits: Tensor = self.bert(**tokens).logits
         return logits
 

@@ -118,4 +118,4 @@ class TextInputs:
     def passes(self, largest: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         """The inputs by length."""
         for positions in self.chunks(torch.arange(len(self)), largest):
-            yield positions.to(self.device), self.take(positions)
+            yield positions.to(self.device, non_blocking=True), self.take(positions)

@@ -201,7 +201,7 @@ def _copying(
     crosses: bool,
 ) -> None:  # fmt: skip
     """Counts a copy between host and device."""
-    if not crosses:
+    if not crosses or not args[0].numel():
         return
     if op in _COPIES:
         goes_on = args[2] if len(args) > 2 else kwargs.get("non_blocking", False)
