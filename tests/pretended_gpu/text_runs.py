@@ -134,10 +134,10 @@ def whole(gpu: PretendedGpu, folder: Path, *, kind: str) -> dict[str, Waits]:
 def decoding(gpu: PretendedGpu, folder: Path, *, kind: str) -> dict[str, Waits]:
     """Outputs of 1 and of 33 tokens, and of up to 33; ``steps`` are the longest one's tokens."""
     run = _run(folder / "run", kind, "ppo", _PPO)
-    prompts = run.policy.encode(TEXTS * 3, 10)
+    prompts = run.policy.encode(TEXTS * 10, 10)
     found: dict[str, Waits] = {}
     for least, most in ((1, 1), (33, 33), (0, 33)):
-        keys = {**SAMPLED, "temperature": 3.0, "max_new_tokens": most, "min_length": least}
+        keys = {**SAMPLED, "temperature": 10.0, "max_new_tokens": most, "min_length": least}
         with gpu.counting() as waits:
             outputs = run.policy.outputs(
                 prompts, GenerationConfig.model_validate(keys), inputs=range(len(prompts)), seed=0
