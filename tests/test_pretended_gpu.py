@@ -76,7 +76,9 @@ def test_a_wait_is_counted_where_it_happens(device: Found, name: str) -> None:
     assert waits["waits"][0]["place"].endswith(f" {name.replace(' ', '_')}")
 
 
-@pytest.mark.parametrize("name", ["async copy", "mask filled", "index", "one number", "known"])
+@pytest.mark.parametrize(
+    "name", ["async copy", "nothing copied", "mask filled", "index", "one number", "known"]
+)
 def test_what_goes_on_without_a_wait_is_not_counted(device: Found, name: str) -> None:
     waits = device["device: no waits"][name]
     assert _count(waits) == 0, _told(waits)

@@ -29,7 +29,7 @@ _SEEDS = {"random_seed": 0, "samples_rnd_seed": 0, "init_rnd_seed": 0}
 def context(folder: Path, device: torch.device | str, seed: int = 0) -> Context:
     """What a run in a new folder is given that computes on a device."""
     folder.mkdir(parents=True, exist_ok=True)
-    on_gpu = torch.device(device).type == "cuda"
+    on_gpu = torch.device(device).type != "cpu"
     return Context(RunFolder(folder), seed=seed, gpu_ids=(0,) if on_gpu else ())
 
 

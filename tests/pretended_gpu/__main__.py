@@ -10,7 +10,7 @@ import json
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,12 @@ import common.devices
 from tests.pretended_gpu.device import DEVICE, PretendedGpu
 from tests.pretended_gpu.waits import Waits
 
-common.devices.run_device = lambda gpu_ids: DEVICE  # before the runs' modules take it
+
+def _run_device(gpu_ids: Iterable[int]) -> torch.device:
+    return DEVICE if list(gpu_ids) else torch.device("cpu")
+
+
+common.devices.run_device = _run_device  # before the runs' modules take it
 
 from tests.pretended_gpu import controlled_runs, device_runs, text_runs, training_runs  # noqa: E402
 
@@ -31,6 +36,12 @@ KINDS: dict[str, Kind] = {
     **{
         f"controlled: {model}": partial(controlled_runs.epochs, model=model)
         for model in ("mlp", "resnet18", "bert")
+    },
+    **{
+        f"controlled: {model}, on the CPU too": partial(
+            controlled_runs.like_on_the_cpu, model=model
+        )
+        for model in ("mlp", "bert")
     },
     "controlled: whole": controlled_runs.whole,
     "controlled: sweep": controlled_runs.sweep,

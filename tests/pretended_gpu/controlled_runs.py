@@ -63,6 +63,17 @@ def whole(gpu: PretendedGpu, folder: Path) -> dict[str, Waits]:
     return {"first": first, "gone on": second}
 
 
+def like_on_the_cpu(gpu: PretendedGpu, folder: Path, model: str) -> dict[str, Waits]:
+    """A run that measures there what it measures on the CPU."""
+    keys = {**_keys(model, folder), "opt_method": "expected_reinforce", "epochs": 2}
+    with gpu.counting() as waits:
+        rows = OnDevice(keys, folder / "there", DEVICE).rows()
+    here = OnDevice(keys, folder / "here", "cpu").rows()
+    apart = controlled.deviation(rows, here)
+    assert max(apart) < 1e-4, apart
+    return {"run": waits}
+
+
 def sweep(gpu: PretendedGpu, folder: Path) -> dict[str, Waits]:
     """Runs that are trained together, of each method."""
     shared, found = _keys("mlp", folder), {}

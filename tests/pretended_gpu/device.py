@@ -201,9 +201,8 @@ def _copying(
     crosses: bool,
 ) -> None:  # fmt: skip
     """Counts a copy between host and device."""
-    source = args[1] if op in _COPIES else args[0]
-    if not crosses or not source.numel():
-        return  # nothing moves
+    if not crosses or not args[0].numel():
+        return
     if op in _COPIES:
         goes_on = args[2] if len(args) > 2 else kwargs.get("non_blocking", False)
         if to_device and not args[1].dim():

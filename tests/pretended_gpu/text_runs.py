@@ -13,8 +13,6 @@ from common.config import resolve
 from grue.config import ExtractConfig, FinetuneConfig
 from grue.extract import Extraction
 from grue.generation_config import GenerationConfig
-from grue.policies.policy import Policy
-from grue.policies.streams import Occasion, uniforms
 from grue.reinforcement_run import ReinforcementRun
 from tests.gpu.controlled import context
 from tests.grue.conftest import TEXTS, byte_pairs, causal_model, encoder_decoder, nested
@@ -136,19 +134,18 @@ def whole(gpu: PretendedGpu, folder: Path, *, kind: str) -> dict[str, Waits]:
 def decoding(gpu: PretendedGpu, folder: Path, *, kind: str) -> dict[str, Waits]:
     """Outputs of 1 and of 33 tokens, and of up to 33; ``steps`` are the longest one's tokens."""
     run = _run(folder / "run", kind, "ppo", _PPO)
+    prompts = run.policy.encode(TEXTS * 10, 10)
     found: dict[str, Waits] = {}
     for least, most in ((1, 1), (33, 33), (0, 33)):
-        keys = {**SAMPLED, "temperature": 3.0, "max_new_tokens": most, "min_length": least}
+        keys = {**SAMPLED, "temperature": 10.0, "max_new_tokens": most, "min_length": least}
         with gpu.counting() as waits:
-            outputs = _outputs(run.policy, GenerationConfig.model_validate(keys), most)
-        waits.steps = max(len(tokens) for of_prompt in outputs for tokens in of_prompt)
+            outputs = run.policy.outputs(
+                prompts, GenerationConfig.model_validate(keys), inputs=range(len(prompts)), seed=0
+            )
+        waits.steps = max(map(len, outputs))
         found[f"{least} to {most} tokens"] = waits
+    assert min(map(len, outputs)) < waits.steps, "some end early"
     return found
-
-
-def _outputs(policy: Policy, settings: GenerationConfig, most: int) -> list[list[list[int]]]:
-    prompts = policy.encode(["the cat", "a dog runs"], 10)
-    return policy.sample(prompts, uniforms(Occasion.SAMPLE, 0, range(2), 3, most), settings)
 
 
 def extracting(gpu: PretendedGpu, folder: Path, *, kind: str, sampler: str) -> dict[str, Waits]:
