@@ -27,7 +27,7 @@ class Part:
 PARTS = (
     Part("golden", 90),
     Part("resume", 150),
-    Part("scheduling", 90),
+    Part("scheduling", 120),
     Part("speed_start", 60, alone=True),
 )  # fmt: skip
 """What ``make gpu`` makes."""

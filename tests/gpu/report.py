@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -49,10 +50,12 @@ def told(check: Check) -> str:
     return f"{check.name}: expected {check.expected} {check.tolerance}, found {check.found}"
 
 
-def message(error: Error) -> str:
-    """What an error says, without where it was raised."""
-    lines = error.text.strip().splitlines()
-    return next((line[1:].strip() for line in lines if line.startswith("E ")), lines[-1])
+def message(text: str) -> str:
+    """What a text with a traceback says went wrong, without where it did; or its last line."""
+    told = re.search(r"^E +(?P<error>.+)|Fatal Python error.*", text, re.MULTILINE)
+    if told:
+        return told["error"] or told[0]
+    return text.strip().rpartition("\n")[2]
 
 
 def _plain(finding: Finding) -> dict[str, Any]:
@@ -100,7 +103,7 @@ def _failures(result: Result) -> Iterator[tuple[str, ...]]:
         if not check.passed:
             yield result.name, check.name, check.expected, check.found, check.tolerance
     for error in _of_kind(result, Error):
-        yield result.name, error.name, "no error", message(error), ""
+        yield result.name, error.name, "no error", message(error.text), ""
 
 
 def _overview(result: Result) -> tuple[str, ...]:
