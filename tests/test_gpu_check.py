@@ -25,7 +25,7 @@ from tests.gpu.findings import Check, Findings
 from tests.gpu.holders import Watch
 from tests.gpu.machine import gpus
 from tests.gpu.parts import PARTS, PLANS, Part
-from tests.gpu.report import message, summary
+from tests.gpu.report import message, summary, told
 from tests.gpu.running import Result
 
 _NO_GPU = "error: nvidia-smi finds no GPU here; --device cpu makes every part in small\n"
@@ -360,6 +360,11 @@ def test_a_message_is_told_without_its_place() -> None:
     )
     assert message(text) == "ZeroDivisionError: division by zero"
     assert message("first\nlast") == "last"
+
+
+def test_what_is_long_is_told_in_short() -> None:
+    check = Check("names", "[]", "a" * 1000, "exact", passed=False)
+    assert told(check) == f"names: expected [] exact, found {'a' * 200} ..."
 
 
 def test_a_summary_names_what_did_not_pass() -> None:

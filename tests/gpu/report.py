@@ -13,6 +13,7 @@ from tests.gpu.findings import Check, Error, Finding, LeftOut, Number, Picture, 
 from tests.gpu.running import FAILED, LEFT_OUT, NOT_RUN, PASSED, RUNNING, WAITING, Result
 
 FindingT = TypeVar("FindingT", bound=Finding)
+_LONGEST = 200
 
 
 def write(folder: Path, machine: dict[str, str], results: Sequence[Result]) -> None:
@@ -47,7 +48,8 @@ def summary(results: Sequence[Result]) -> str:
 
 def told(check: Check) -> str:
     """A check in one line."""
-    return f"{check.name}: expected {check.expected} {check.tolerance}, found {check.found}"
+    expected, found = _short(check.expected), _short(check.found)
+    return f"{check.name}: expected {expected} {check.tolerance}, found {found}"
 
 
 def message(text: str) -> str:
@@ -138,7 +140,12 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) ->
 
 def _cell(value: str) -> str:
     """Text that leaves its row of a table whole."""
-    return " ".join(value.split()).replace("|", "\\|")
+    return _short(" ".join(value.split())).replace("|", "\\|")
+
+
+def _short(text: str) -> str:
+    """The beginning of what is too long for a line; ``report.json`` has all of it."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
 def _number(value: float) -> str:
