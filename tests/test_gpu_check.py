@@ -21,11 +21,11 @@ from tests.conftest import PROJECT
 from tests.gpu import __main__ as check
 from tests.gpu import holders
 from tests.gpu.commands import Command, runs_of
-from tests.gpu.findings import Check, Error, Findings
+from tests.gpu.findings import Check, Findings
 from tests.gpu.holders import Watch
 from tests.gpu.machine import gpus
 from tests.gpu.parts import PARTS, PLANS, Part
-from tests.gpu.report import message, summary
+from tests.gpu.report import message, summary, told
 from tests.gpu.running import Result
 
 _NO_GPU = "error: nvidia-smi finds no GPU here; --device cpu makes every part in small\n"
@@ -123,7 +123,6 @@ def test_parts_that_end_badly_are_told_apart_and_leave_what_they_had_found(
         leaves=before
         + """
         def test_it():
-            print("going now", file=sys.__stderr__, flush=True)
             os._exit(3)
         """,
         raises="""\
@@ -145,7 +144,9 @@ def test_parts_that_end_badly_are_told_apart_and_leave_what_they_had_found(
         assert parts[name]["findings"][0]["name"] == "found before"
     assert "test_it" in parts["crashes"]["last_words"]["what it printed last"]
     assert "ZeroDivisionError" in parts["cannot_be_read"]["last_words"]["what it printed last"]
-    assert "  what it printed last: ... going now\n" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "  what it printed last: Fatal Python error: Segmentation fault" in out
+    assert "  what it printed last: ZeroDivisionError: division by zero" in out
     top = _top(tmp_path)
     assert "| crashes | its process | passed | ended by SIGSEGV |  |" in top
     assert "| raises | test_it | no error | ZeroDivisionError: no \\| such \\| thing |  |" in top
@@ -357,8 +358,13 @@ def test_a_message_is_told_without_its_place() -> None:
     text = (
         "    def f():\n>       1 / 0\nE       ZeroDivisionError: division by zero\n\nx.py:3: Error"
     )
-    assert message(Error("test", text)) == "ZeroDivisionError: division by zero"
-    assert message(Error("test", "first\nlast")) == "last"
+    assert message(text) == "ZeroDivisionError: division by zero"
+    assert message("first\nlast") == "last"
+
+
+def test_what_is_long_is_told_in_short() -> None:
+    check = Check("names", "[]", "a" * 1000, "exact", passed=False)
+    assert told(check) == f"names: expected [] exact, found {'a' * 200} ..."
 
 
 def test_a_summary_names_what_did_not_pass() -> None:

@@ -60,9 +60,9 @@ class _Board:
             if isinstance(finding, Check) and not finding.passed:
                 print(f"  {report.told(finding)}", flush=True)
             elif isinstance(finding, Error):
-                print(f"  {finding.name}: {report.message(finding)}", flush=True)
+                print(f"  {finding.name}: {report.message(finding.text)}", flush=True)
         for title, text in result.last_words.items():
-            print(f"  {title}: ... {text.splitlines()[-1]}", flush=True)
+            print(f"  {title}: {report.message(text)}", flush=True)
         self.write()
 
     def write(self) -> None:

@@ -11,6 +11,7 @@ from common.experiment import EXPERIMENTS, Context
 
 SHARE = 1.1
 """Of the GPU's memory that is asked for at once."""
+_BLOCK = 2**21
 SIZE_ON_CPU = "87.00 GiB"
 _LIKE_TORCH = (
     f"CUDA out of memory. Tried to allocate {SIZE_ON_CPU}. GPU 0 has a total capacity of 79.10 GiB "
@@ -28,8 +29,13 @@ def run(config: Any, context: Context) -> float | None:
     if device.type == "cpu":
         raise torch.OutOfMemoryError(_LIKE_TORCH)
     total = torch.cuda.get_device_properties(device).total_memory
-    torch.empty(int(SHARE * total), dtype=torch.uint8, device=device)
+    torch.empty(num_bytes(total), dtype=torch.uint8, device=device)
     raise AssertionError("it fits")
+
+
+def num_bytes(total: int) -> int:
+    """What is asked for of so much memory, in whole blocks, which torch would round up to."""
+    return int(SHARE * total) // _BLOCK * _BLOCK
 
 
 EXPERIMENT = replace(EXPERIMENTS.get("sft_vs_rft"), run=f"{__name__}:run", run_together=None)

@@ -26,7 +26,7 @@ class Part:
 
 PARTS = (
     Part("resume", 150),
-    Part("scheduling", 90),
+    Part("scheduling", 120),
     Part("trpo", 60),
     Part("algorithms", 90),
     Part("log_probs", 60),

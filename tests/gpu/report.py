@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.gpu.findings import Check, Error, Finding, LeftOut, Number, Picture, 
 from tests.gpu.running import FAILED, LEFT_OUT, NOT_RUN, PASSED, RUNNING, WAITING, Result
 
 FindingT = TypeVar("FindingT", bound=Finding)
+_LONGEST = 200
 
 
 def write(folder: Path, machine: dict[str, str], results: Sequence[Result]) -> None:
@@ -46,13 +48,16 @@ def summary(results: Sequence[Result]) -> str:
 
 def told(check: Check) -> str:
     """A check in one line."""
-    return f"{check.name}: expected {check.expected} {check.tolerance}, found {check.found}"
+    expected, found = _short(check.expected), _short(check.found)
+    return f"{check.name}: expected {expected} {check.tolerance}, found {found}"
 
 
-def message(error: Error) -> str:
-    """What an error says, without where it was raised."""
-    lines = error.text.strip().splitlines()
-    return next((line[1:].strip() for line in lines if line.startswith("E ")), lines[-1])
+def message(text: str) -> str:
+    """What a text with a traceback says went wrong, without where it did; or its last line."""
+    told = re.search(r"^E +(?P<error>.+)|Fatal Python error.*", text, re.MULTILINE)
+    if told:
+        return told["error"] or told[0]
+    return text.strip().rpartition("\n")[2]
 
 
 def _plain(finding: Finding) -> dict[str, Any]:
@@ -100,7 +105,7 @@ def _failures(result: Result) -> Iterator[tuple[str, ...]]:
         if not check.passed:
             yield result.name, check.name, check.expected, check.found, check.tolerance
     for error in _of_kind(result, Error):
-        yield result.name, error.name, "no error", message(error), ""
+        yield result.name, error.name, "no error", message(error.text), ""
 
 
 def _overview(result: Result) -> tuple[str, ...]:
@@ -135,7 +140,12 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) ->
 
 def _cell(value: str) -> str:
     """Text that leaves its row of a table whole."""
-    return " ".join(value.split()).replace("|", "\\|")
+    return _short(" ".join(value.split())).replace("|", "\\|")
+
+
+def _short(text: str) -> str:
+    """The beginning of what is too long for a line; ``report.json`` has all of it."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
 def _number(value: float) -> str:
