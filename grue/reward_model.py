@@ -58,7 +58,9 @@ def check(runs: Sequence[Run]) -> list[Problem]:
     for run in runs:
         assert isinstance(run.config, RewardModelConfig)
         elsewhere = {key_path(reference.key) for reference in run.references}
-        problems += [problem.at(run.where) for problem in _of_run(run.config, elsewhere)]
+        told = {problem.message for problem in problems}  # of data that no look can read, once
+        own = (problem.at(run.where) for problem in _of_run(run.config, elsewhere))
+        problems += [problem for problem in own if problem.message not in told]
     return problems
 
 
