@@ -67,8 +67,9 @@ def test_tensors_of_two_devices_are_refused_with_operation_and_place(device: Fou
     assert "error" in device["device: mixed, one number"]
 
 
-@pytest.mark.parametrize("name", ["item", "boolean index", "blocking copy", "nonzero", "repeats",
-                                  "unique", "to the host", "tolist", "backward"])  # fmt: skip
+@pytest.mark.parametrize("name", ["item", "boolean index", "index of the host", "mask of the host",
+                                  "blocking copy", "nonzero", "repeats", "unique", "to the host",
+                                  "tolist", "backward"])  # fmt: skip
 def test_a_wait_is_counted_where_it_happens(device: Found, name: str) -> None:
     waits = device["device: waits"][name]
     assert _count(waits) == 1, _told(waits)
@@ -77,12 +78,17 @@ def test_a_wait_is_counted_where_it_happens(device: Found, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["async copy", "nothing copied", "mask filled", "index", "one number", "known"]
+    "name",
+    ["async copy", "pinned copy", "nothing copied", "mask filled", "index", "one number", "known"],
 )
 def test_what_goes_on_without_a_wait_is_not_counted(device: Found, name: str) -> None:
     waits = device["device: no waits"][name]
     assert _count(waits) == 0, _told(waits)
-    assert waits["copies"] == (name == "async copy")
+    assert waits["copies"] == (name in ("async copy", "pinned copy"))
+
+
+def test_mixed_precision_narrows_products_alone(device: Found) -> None:
+    assert "error" not in device["device: narrow"], device["device: narrow"]["error"]
 
 
 def test_no_devices_are_mixed_in_controlled_runs(controlled: Found) -> None:
@@ -90,7 +96,7 @@ def test_no_devices_are_mixed_in_controlled_runs(controlled: Found) -> None:
 
 
 def test_no_devices_are_mixed_in_text_runs(texts: Found) -> None:
-    _check_errors(texts, 35)
+    _check_errors(texts, 42)
 
 
 def _check_errors(found: Found, least: int) -> None:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 import traceback
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 
 import common.devices
+from tests.pretended_gpu import autocast
 from tests.pretended_gpu.device import DEVICE, PretendedGpu
 from tests.pretended_gpu.waits import Waits
 
@@ -27,6 +29,8 @@ def _run_device(gpu_ids: Iterable[int]) -> torch.device:
 
 
 common.devices.run_device = _run_device  # before the runs' modules take it
+os.environ["ACCELERATE_TORCH_DEVICE"] = str(DEVICE)  # where the library's Trainer computes
+_AUTOCAST = autocast.register()
 
 from tests.pretended_gpu import controlled_runs, device_runs, text_runs, training_runs  # noqa: E402
 

@@ -23,6 +23,14 @@ def boolean_index(values: Tensor) -> None:
     values[values > 1]
 
 
+def index_of_the_host(values: Tensor) -> None:
+    values[torch.tensor([0, 2])]
+
+
+def mask_of_the_host(values: Tensor) -> None:
+    values[torch.tensor([True, False, True])]
+
+
 def blocking_copy(values: Tensor) -> None:
     torch.ones(3).to(values.device)
 
@@ -70,6 +78,10 @@ def async_copy(values: Tensor) -> None:
     torch.ones(3).to(values.device, non_blocking=True)
 
 
+def pinned_copy(values: Tensor) -> None:
+    torch.ones(3).pin_memory().to(values.device, non_blocking=True)
+
+
 def nothing_copied(values: Tensor) -> None:
     torch.tensor([], device=values.device)
 
@@ -93,9 +105,9 @@ def known(values: Tensor) -> None:
     values.clone().to(values.device)
 
 
-_WAITS = (item, boolean_index, blocking_copy, nonzero, repeats, unique, to_the_host, tolist,
-          backward)  # fmt: skip
-_NO_WAITS = (async_copy, nothing_copied, mask_filled, index, one_number, known)
+_WAITS = (item, boolean_index, index_of_the_host, mask_of_the_host, blocking_copy, nonzero, repeats,
+          unique, to_the_host, tolist, backward)  # fmt: skip
+_NO_WAITS = (async_copy, pinned_copy, nothing_copied, mask_filled, index, one_number, known)
 
 
 def _counted(
@@ -118,9 +130,23 @@ def _written(values: Tensor) -> None:
     torch.ones(()).add_(values.sum())
 
 
+def _narrow(gpu: PretendedGpu, folder: Path) -> dict[str, Waits]:
+    """Products are narrow under autocast, sums over a distribution are not; gradients are wide."""
+    weights = torch.ones(3, 3).to(DEVICE).requires_grad_()
+    with gpu.counting() as waits, torch.autocast(DEVICE.type, torch.bfloat16):
+        product = torch.nn.functional.linear(torch.ones(2, 3).to(DEVICE), weights)
+        log_probs = product.log_softmax(-1)
+    log_probs.sum().backward()
+    assert product.dtype == torch.bfloat16
+    assert log_probs.dtype == torch.float32
+    assert weights.grad is not None and weights.grad.dtype == torch.float32
+    return {"pass": waits}
+
+
 KINDS: dict[str, Kind] = {
     "device: waits": partial(_counted, _WAITS),
     "device: no waits": partial(_counted, _NO_WAITS),
+    "device: narrow": _narrow,
     "device: mixed": partial(_mixed, lambda values: values + torch.ones(3)),
     "device: mixed, written": partial(_mixed, _written),
     "device: mixed, one number": partial(

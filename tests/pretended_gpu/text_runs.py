@@ -30,22 +30,32 @@ _PPO = {"alg__args__n_steps": 6, "alg__args__batch_size": 16, "alg__args__n_epoc
 _TRPO = {"alg__args__n_steps": 6, "alg__args__batch_size": 16, "alg__args__n_critic_updates": 1}
 _HUMAN = {"alg__args__nminibatches": 1, "alg__args__n_epochs": 1, "env__n_envs": 16}
 
+_BASELINES = ("none", "running_mean", "cumulative_mean", "leave_one_out", "group_standardized")
 _ALGORITHMS: dict[str, tuple[str, Keys]] = {
     "ppo": ("ppo", _PPO),
     "ppo, shared critic": ("ppo", {**_PPO, "alg__policy__critic": "shared"}),
     "ppo, lora": ("ppo", {**_PPO, "alg__policy__lora": {"r": 2}}),
     "ppo, exact KL": ("ppo", {**_PPO, "alg__kl_div__placement": "loss",
                               "alg__kl_div__analytic_kl_reward": True}),
+    **{
+        f"ppo, {kind}": ("ppo", {**_PPO, "alg__policy__mixed_precision": kind})
+        for kind in ("bf16", "fp16")
+    },
+    "ppo, recomputed": ("ppo", {**_PPO, "alg__policy__gradient_checkpointing": True}),
     "ppo, tokens": ("ppo", {**_PPO, "alg__compatibility": ["minibatches_of_tokens"]}),
     "nlpo": ("nlpo", {**_PPO, **MASKED}),
     "a2c": ("a2c", {"alg__args__n_steps": 6}),
     "ppo_human_preferences": ("ppo_human_preferences", _HUMAN),
     **{
         f"reinforce, {baseline}": ("reinforce", {"alg__args__baseline": baseline})
-        for baseline in ("leave_one_out", "group_standardized", "running_mean")
+        for baseline in _BASELINES
     },
 }  # fmt: skip
-_OF_ONE_MODEL = ("ppo, tokens", "reinforce, group_standardized", "reinforce, running_mean")
+_OF_ONE_MODEL = (
+    "ppo, tokens",
+    "ppo, fp16",
+    *(f"reinforce, {baseline}" for baseline in _BASELINES if baseline != "leave_one_out"),
+)
 """What does alike whatever the model is."""
 _SMALLER: dict[str, Keys] = {
     "ppo": {"alg__args__batch_size": 8},

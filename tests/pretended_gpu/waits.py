@@ -39,7 +39,7 @@ def wait_of(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | Non
         return str(name.removeprefix("aten::"))
     if op is _aten.repeat_interleave.Tensor and kwargs.get("output_size") is None:
         return "repeat_interleave"
-    if op in INDEXING and any(is_mask(index) for index in args[1]):
+    if op in INDEXING and any(is_mask(i) and i.device.type != "cpu" for i in args[1]):
         return "boolean index"
     if name == "aten::isin" and all(isinstance(arg, Tensor) for arg in args[:2]):
         elements, tested = args[:2]
