@@ -20,6 +20,7 @@ from common.errors import UserError
 from common.fit_config import PositiveFloat
 from grue.metrics.metric import METRICS, Scores
 from grue.metrics.pairwise import PairwiseArgs, PairwiseMetric, Row, Scorer
+from grue.metrics.scripts import Sight
 from grue.texts import Texts
 
 if TYPE_CHECKING:
@@ -37,6 +38,18 @@ ArgsT = TypeVar("ArgsT", bound=PairwiseArgs)
 
 class CountedBleu(PairwiseMetric[ArgsT]):
     """A BLEU score that follows from counts."""
+
+    fix: ClassVar[str]
+    """What a user can do whose texts have too few tokens, as an imperative."""
+
+    @abstractmethod
+    def library(self) -> Any:
+        """The BLEU of sacreBLEU, which splits texts."""
+
+    def make_sight(self) -> Sight:
+        """What warns of references too short for n-grams of each length."""
+        tokenizer = self.library().tokenizer
+        return Sight(self.id, lambda text: tokenizer(text).split(), self.fix, needed=_ORDERS)
 
     @abstractmethod
     def of_counts(self, counts: Counts) -> float:
@@ -114,22 +127,36 @@ def _bleu(counts: Counts, **smoothing: Any) -> float:
     return float(found.score) / 100
 
 
+class BleuArgs(PairwiseArgs):
+    """The key of BLEU."""
+
+    tokenize: Literal["none", "char"] = "none"
+    """How texts become tokens: ``none`` takes what stands between blanks, as published; ``char``
+    takes characters, for scripts without blanks between words."""
+
+
 @METRICS.register("bleu")
-class Bleu(CountedBleu[PairwiseArgs]):
+class Bleu(CountedBleu[BleuArgs]):
     """BLEU on words between blanks, without smoothing; an output's shortest reference counts.
 
     As in the TensorFlow translation tutorial, whose code the published results used. Outputs
     without a shared n-gram of each length, and thus most short ones, score 0.
     """
 
+    Args = BleuArgs
     id: ClassVar[str] = "bleu"
     keys: ClassVar[Sequence[str]] = ("lexical/bleu",)
+    fix: ClassVar[str] = "set 'tokenize' to 'char'"
+
+    def library(self) -> Any:
+        """The BLEU of sacreBLEU, which splits texts."""
+        from sacrebleu.metrics import BLEU
+
+        return BLEU(tokenize=self.args.tokenize)
 
     def make_scorer(self) -> Scorer:
         """The counts of a pair."""
-        from sacrebleu.metrics import BLEU
-
-        return counting(BLEU(tokenize="none"), shortest)
+        return counting(self.library(), shortest)
 
     def of_counts(self, counts: Counts) -> float:
         """The score, from 0 to 1."""
@@ -143,7 +170,8 @@ class SacreBleuArgs(PairwiseArgs):
         "13a", "intl", "char", "zh", "ja-mecab", "ko-mecab", "spm", "flores101", "flores200",
         "spBLEU-1K", "none",
     ] | None = None  # fmt: skip
-    """How texts become tokens; None for "13a". Some need packages or files beside sacreBLEU."""
+    """How texts become tokens; None for "13a", which is for scripts with blanks between words. Some
+    need packages or files beside sacreBLEU."""
     lowercase: bool = False
     """Whether capital letters count as small ones."""
     smooth_method: Literal["exp", "floor", "add-k", "none"] = "exp"
@@ -164,12 +192,18 @@ class SacreBleu(CountedBleu[SacreBleuArgs]):
     Args = SacreBleuArgs
     id: ClassVar[str] = "sacre_bleu"
     keys: ClassVar[Sequence[str]] = ("lexical/sacrebleu",)
+    fix: ClassVar[str] = "set 'tokenize' to 'char', or to 'zh' for Chinese"
 
     def prepare(self) -> None:
         """Looks for what the tokenizer needs."""
-        self._library()
+        self.library()
 
-    def _library(self) -> Any:
+    def library(self) -> Any:
+        """The BLEU of sacreBLEU, which splits texts.
+
+        Raises:
+            UserError: sacreBLEU lacks what the tokenizer needs.
+        """
         from sacrebleu.metrics import BLEU
 
         args = self.args
@@ -186,7 +220,7 @@ class SacreBleu(CountedBleu[SacreBleuArgs]):
         Raises:
             UserError: sacreBLEU lacks what the tokenizer needs.
         """
-        return counting(self._library(), closest)
+        return counting(self.library(), closest)
 
     def of_counts(self, counts: Counts) -> float:
         """The score, from 0 to 1."""

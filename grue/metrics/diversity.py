@@ -41,7 +41,8 @@ class DiversityArgs(Config):
 class Diversity(Metric[DiversityArgs]):
     """Statistics of lower-cased words, with punctuation marks and without them.
 
-    The names begin with ``diversity_metrics/``. The mean type/token ratio is left out where the
+    The names begin with ``diversity_metrics/``. A text of a script without blanks between words is
+    one word. The mean type/token ratio is left out where the
     outputs do not fill one window, for there it is not defined.
     """
 

@@ -10,7 +10,10 @@ from grue.texts import Texts
 
 @METRICS.register("length")
 class Length(Metric[NoArgs]):
-    """Number of words between blanks; needs no references."""
+    """Number of words between blanks; needs no references.
+
+    A text of a script without blanks between words counts as one.
+    """
 
     def scores(self, texts: Texts) -> dict[str, Scores]:
         """[N] words of each output."""

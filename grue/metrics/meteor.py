@@ -10,7 +10,8 @@ from common.errors import UserError
 from grue.metrics.metric import METRICS
 from grue.metrics.pairwise import PairwiseArgs, PairwiseMetric, Row, Scorer
 from grue.metrics.references import as_one_text
-from grue.metrics.words import words
+from grue.metrics.scripts import Sight
+from grue.metrics.words import SPLITS_AT_BLANKS, Stems, words
 
 _WORDS_KEPT = 50_000
 _TEXTS_KEPT = 256  # the samples of an input stand together
@@ -42,15 +43,6 @@ def find_wordnet() -> None:
         ) from error
 
 
-class _Stems:
-    """NLTK's default stemmer, remembering words."""
-
-    def __init__(self) -> None:
-        from nltk.stem.porter import PorterStemmer
-
-        self.stem = lru_cache(_WORDS_KEPT)(PorterStemmer().stem)
-
-
 class _Synonyms:
     """WordNet, remembering words."""
 
@@ -62,11 +54,19 @@ class _Synonyms:
 
 @METRICS.register("meteor")
 class Meteor(PairwiseMetric[MeteorArgs]):
-    """METEOR with alpha 0.9, beta 3 and gamma 0.5, from 0 to 1; of all outputs, the mean."""
+    """METEOR with alpha 0.9, beta 3 and gamma 0.5, from 0 to 1; of all outputs, the mean.
+
+    Words stand between blanks, so it is not for scripts without them; stems and synonyms are
+    English, so that words of other languages are compared by their form alone.
+    """
 
     Args = MeteorArgs
     id: ClassVar[str] = "meteor"
     keys: ClassVar[Sequence[str]] = ("lexical/meteor",)
+
+    def make_sight(self) -> Sight:
+        """What warns of references that are one word."""
+        return Sight(self.id, words, SPLITS_AT_BLANKS)
 
     def prepare(self) -> None:
         """Looks for WordNet."""
@@ -83,7 +83,7 @@ class Meteor(PairwiseMetric[MeteorArgs]):
 
         as_published = self.args.stringify_references
         tokens = lru_cache(_TEXTS_KEPT)(partial(words, old_quotes=as_published))
-        stems, synonyms = _Stems(), _Synonyms()
+        stems, synonyms = Stems(), _Synonyms()
 
         def score(output: str, references: Sequence[str]) -> Row:
             chosen = as_one_text(references) if as_published else references

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from pydantic import Field
 from common.config import NO_EFFECT, Config
 from grue.metrics import crew
 from grue.metrics.metric import Metric, Scores
+from grue.metrics.scripts import Sight
 from grue.texts import Texts
 
 Pair = tuple[str, tuple[str, ...]]
@@ -62,6 +64,14 @@ class PairwiseMetric(Metric[ArgsT]):
     def make_scorer(self) -> Scorer:
         """What scores a pair; made once per process. Libraries are loaded here."""
 
+    def make_sight(self) -> Sight | None:
+        """What warns of references in which the metric finds no tokens; None where it reads all."""
+        return None
+
+    @functools.cached_property
+    def _sight(self) -> Sight | None:
+        return self.make_sight()
+
     def scores(self, texts: Texts) -> dict[str, Scores]:
         """[N] by metric key.
 
@@ -78,6 +88,8 @@ class PairwiseMetric(Metric[ArgsT]):
         """
         if self._last is None or self._last[0] is not texts:
             texts.check_references(self.id)
+            if self._sight is not None:
+                self._sight.look(texts)
             pairs = list(zip(texts.outputs, map(tuple, texts.references), strict=True))
             place = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
             rows = np.asarray(self._score(list(place)), np.float64)

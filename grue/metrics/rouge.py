@@ -2,21 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import ClassVar, Literal
 
 from grue.metrics.metric import METRICS
 from grue.metrics.pairwise import PairwiseArgs, PairwiseMetric, Row, Scorer
 from grue.metrics.references import as_one_text
+from grue.metrics.scripts import Sight, characters, unicode_words
+from grue.metrics.words import Stems
 
 RougeType = Literal["rouge1", "rouge2", "rougeL", "rougeLsum"]
+Tokenizer = Literal["english", "words", "characters"]
 
-_WORDS_KEPT = 100_000
 _TEXTS_KEPT = 256  # the samples of an input stand together
 
 
-class RougeArgs(PairwiseArgs):
+OF_ANY_SCRIPT: dict[Tokenizer, Callable[[str], list[str]]] = {
+    "words": unicode_words,
+    "characters": characters,
+}
+_ENGLISH_WORD = re.compile("[a-z0-9]+")
+
+
+class TokenizerArgs(PairwiseArgs):
+    """The key of both forms of ROUGE."""
+
+    tokenizer: Tokenizer = "english"
+    """How texts become tokens: ``english`` sees the letters a to z and digits alone, and nothing of
+    other scripts; ``words`` are runs of letters, combining marks and digits of any script, in small
+    letters and without stemming; ``characters`` are for scripts without blanks between words."""
+
+    def sight(self, metric: str) -> Sight:
+        """What warns of references without tokens; ``metric`` is the id."""
+        tokens = OF_ANY_SCRIPT.get(self.tokenizer, _english_words)
+        fix = (
+            "set 'tokenizer' to 'words', or to 'characters' for scripts without blanks between "
+            "words"
+        )
+        return Sight(metric, tokens, fix)
+
+
+def _english_words(text: str) -> list[str]:
+    return _ENGLISH_WORD.findall(text.lower())
+
+
+class RougeArgs(TokenizerArgs):
     """The keys of ROUGE."""
 
     use_single_ref: bool = True
@@ -38,14 +70,17 @@ class RougeArgs(PairwiseArgs):
 
 
 class _Tokenizer:
-    """rouge-score's words with Porter's stems, remembering words and texts that come again."""
+    """What splits texts for rouge-score, remembering texts that come again."""
 
-    def __init__(self) -> None:
-        from nltk.stem.porter import PorterStemmer
-        from rouge_score.tokenize import tokenize
+    def __init__(self, name: Tokenizer) -> None:
+        self.tokenize = lru_cache(_TEXTS_KEPT)(OF_ANY_SCRIPT.get(name) or _english_stems())
 
-        self.stem = lru_cache(_WORDS_KEPT)(PorterStemmer().stem)
-        self.tokenize = lru_cache(_TEXTS_KEPT)(lambda text: tokenize(text, self))
+
+def _english_stems() -> Callable[[str], list[str]]:
+    """rouge-score's words with Porter's stems."""
+    from rouge_score.tokenize import tokenize
+
+    return partial(tokenize, stemmer=Stems())
 
 
 def rouge_key(rouge_type: RougeType) -> str:
@@ -64,12 +99,16 @@ class Rouge(PairwiseMetric[RougeArgs]):
         super().__init__(args)
         self.keys = [rouge_key(rouge_type) for rouge_type in args.types]
 
+    def make_sight(self) -> Sight:
+        """What warns of references without tokens."""
+        return self.args.sight(self.id)
+
     def make_scorer(self) -> Scorer:
         """F1 by kind."""
         from rouge_score.rouge_scorer import RougeScorer
 
         args, types = self.args, self.args.types
-        scorer = RougeScorer(list(types), tokenizer=_Tokenizer())
+        scorer = RougeScorer(list(types), tokenizer=_Tokenizer(args.tokenizer))
 
         def score(output: str, references: Sequence[str]) -> Row:
             found = [scorer.score(reference, output) for reference in args.chosen(references)]

@@ -12,7 +12,9 @@ from pydantic import Field
 
 from common.fit_config import PositiveFloat, PositiveInt
 from grue.metrics.metric import METRICS
-from grue.metrics.pairwise import PairwiseArgs, PairwiseMetric, Row, Scorer
+from grue.metrics.pairwise import PairwiseMetric, Row, Scorer
+from grue.metrics.rouge import OF_ANY_SCRIPT, TokenizerArgs
+from grue.metrics.scripts import Sight
 
 Sentences = list[list[str]]
 """The tokens of each sentence."""
@@ -23,7 +25,7 @@ _NO_WORD = re.compile(r"[^A-Za-z0-9]")
 _LONGEST_UNSTEMMED = 3
 
 
-class RougeLMaxArgs(PairwiseArgs):
+class RougeLMaxArgs(TokenizerArgs):
     """The keys of py-rouge, with its defaults."""
 
     max_n: PositiveInt | None = None
@@ -44,7 +46,8 @@ class RougeLMaxArgs(PairwiseArgs):
     """Precision and recall are raised to the power of 1 / ``weight_factor``."""
     stemming: bool = True
     """Whether words of more than three letters are reduced to their stems, by Porter's algorithm of
-    1980. py-rouge first looks irregular forms up (went: go), which is left out here."""
+    1980. py-rouge first looks irregular forms up (went: go), which is left out here. Only
+    ``english`` tokens have stems."""
 
 
 class _Sentences:
@@ -65,9 +68,10 @@ class _Sentences:
         if args.limit_length:
             cut = cut_words if args.length_limit_type == "words" else cut_characters
             lines = cut(lines, args.length_limit)
-        return [self._tokens(line) for line in lines]
+        tokens = OF_ANY_SCRIPT.get(args.tokenizer, self._english)
+        return [tokens(line) for line in lines]
 
-    def _tokens(self, line: str) -> list[str]:
+    def _english(self, line: str) -> list[str]:
         plain = _NO_WORD.sub(" ", line.lower()).strip()
         # "cannot" alone among the contractions stays whole
         tokens = self._words(re.sub(r"\bcannot\b", "_cannot_", plain))
@@ -154,6 +158,10 @@ class RougeLMax(PairwiseMetric[RougeLMaxArgs]):
     Args = RougeLMaxArgs
     id: ClassVar[str] = "rouge_l_max"
     keys: ClassVar[Sequence[str]] = ("lexical/rouge_l_max",)
+
+    def make_sight(self) -> Sight:
+        """What warns of references without tokens."""
+        return self.args.sight(self.id)
 
     def make_scorer(self) -> Scorer:
         """F against the best reference."""

@@ -9,6 +9,8 @@ import numpy as np
 
 from grue.metrics.metric import METRICS, Scores
 from grue.metrics.pairwise import PairwiseArgs, PairwiseMetric, Row, Scorer
+from grue.metrics.scripts import Sight
+from grue.metrics.words import SPLITS_AT_BLANKS
 from grue.texts import Texts
 
 if TYPE_CHECKING:
@@ -17,10 +19,17 @@ if TYPE_CHECKING:
 
 @METRICS.register("ter")
 class Ter(PairwiseMetric[PairwiseArgs]):
-    """Edits per word of the references, by sacreBLEU: 0 is a copy; capital letters do not count."""
+    """Edits per word of the references, by sacreBLEU: 0 is a copy; capital letters do not count.
+
+    Words stand between blanks: a text of a script without them is one word.
+    """
 
     id: ClassVar[str] = "ter"
     keys: ClassVar[Sequence[str]] = ("lexical/ter",)
+
+    def make_sight(self) -> Sight:
+        """What warns of references that are one word."""
+        return Sight(self.id, str.split, SPLITS_AT_BLANKS)
 
     def make_scorer(self) -> Scorer:
         """The fewest edits, and the mean length of the references in words."""

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
+
+_STEMS_KEPT = 100_000
+
+SPLITS_AT_BLANKS = (
+    "it is not for scripts without blanks between words: take 'chrf', or 'rouge' with "
+    "'tokenizer' = 'characters'"
+)
+"""What to do where a metric of these words is given texts that it cannot split."""
 
 
 def words(text: str, *, old_quotes: bool = False) -> list[str]:
@@ -29,3 +37,12 @@ def _tokenizers(old_quotes: bool) -> tuple[Any, Any]:
         rule = re.compile(r"(?i)(')(?!re|ve|ll|m|t|s|d|n)(\w)\b"), r"\1 \2"
         tokenizer.STARTING_QUOTES = [*tokenizer.STARTING_QUOTES[:-1], rule]
     return PunktSentenceTokenizer(), tokenizer
+
+
+class Stems:
+    """NLTK's default stemmer, Porter's, remembering words."""
+
+    def __init__(self) -> None:
+        from nltk.stem.porter import PorterStemmer
+
+        self.stem = lru_cache(_STEMS_KEPT)(PorterStemmer().stem)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from grue.metrics import bleu
-from grue.metrics.pairwise import PairwiseArgs
 from grue.rewards.of_metric import OfMetric
 from grue.rewards.reward import REWARDS
 
 
 @REWARDS.register("bleu")
-class Bleu(OfMetric[PairwiseArgs]):
+class Bleu(OfMetric[bleu.BleuArgs]):
     """BLEU without smoothing, from 0 to 1; 0 for most short outputs."""
 
     metric_class = bleu.Bleu
