@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_DRAWING = 4
-"""Copies of a row's logits in float32 while a token is drawn: they, their softmax, its sums."""
+_DRAWING = 5
+"""Copies of a row's logits in float32 while a token is drawn: they, their softmax, its sums, which
+are twice as wide."""
 
 
 def needs(runs: Sequence[Run]) -> list[Need | None]:

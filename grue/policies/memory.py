@@ -17,9 +17,10 @@ T = TypeVar("T")
 _SHARE = 0.7
 """Part of the free memory that a pass is meant to fill: the rest is for what is not counted, such
 as pieces between tensors that grow."""
-_LOGITS_COPIES = 12
+_LOGITS_COPIES = 14
 """Numbers of four bytes for each entry of the vocabulary: logits, scaled and as probabilities,
-their sums, and where the vocabulary is sorted the places of the sorted and room for the sort."""
+their sums, which are twice as wide, and where the vocabulary is sorted the places of the sorted and
+room for the sort."""
 _STATES_COPIES = 16
 """Numbers for each entry of a prompt token's hidden state within a layer, which is four times as
 wide inside."""

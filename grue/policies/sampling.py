@@ -44,9 +44,8 @@ class Candidates:
 def candidates(logits: Tensor, filters: Filters) -> Candidates:
     """What remains of ``logits`` [N, V] after temperature, top-k and top-p."""
     scaled = logits.float() / filters.temperature
-    num_tokens = scaled.shape[-1]
-    if 0 < filters.top_k < num_tokens:
-        best, tokens = scaled.topk(filters.top_k)
+    if 0 < filters.top_k < scaled.shape[-1]:
+        best, tokens = _top_k(scaled, filters.top_k)
         return Candidates(_nucleus(best.softmax(-1), filters.top_p), tokens)
     if filters.top_p >= 1:
         return Candidates(scaled.softmax(-1), None)
@@ -62,6 +61,29 @@ def remaining(logits: Tensor, filters: Filters) -> Tensor:
     return may.scatter_(-1, kept.tokens, kept.probabilities > 0)
 
 
+def _top_k(scaled: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
+    """The best ``top_k`` tokens of each row, and those that are as good as the last of them.
+
+    In descending order; in rows that have fewer than others -inf fills up. Where the host would
+    wait for the number, the whole vocabulary is sorted.
+    """
+    best, tokens = scaled.topk(top_k)
+    least = best[:, -1:]
+    if not _is_quick_to_ask(scaled):
+        best, tokens = scaled.sort(descending=True)
+    else:
+        kept = (scaled >= least) & (scaled > -torch.inf)
+        most = int(kept.sum(-1).max()) if len(kept) else 0
+        if most > top_k:
+            best, tokens = scaled.topk(most)
+    return best.masked_fill(best < least, -torch.inf), tokens
+
+
+def _is_quick_to_ask(tensor: Tensor) -> bool:
+    """Whether the host can read a number of it without waiting for a device."""
+    return tensor.device.type == "cpu"
+
+
 def _top_p(scaled: Tensor, top_p: float) -> Candidates:
     """Top-p alone.
 
@@ -70,7 +92,7 @@ def _top_p(scaled: Tensor, top_p: float) -> Candidates:
     """
     log_total = scaled.logsumexp(-1, keepdim=True)
     num_tokens = scaled.shape[-1]
-    if scaled.device.type == "cpu":
+    if _is_quick_to_ask(scaled):
         best, tokens = scaled.topk(min(_FIRST_GUESS, num_tokens))
         probabilities = (best - log_total).exp()
         if bool((probabilities.sum(-1) >= top_p).all()):
@@ -83,7 +105,7 @@ def _nucleus(descending: Tensor, top_p: float) -> Tensor:
     """Zero from the first token on before which the sum has reached ``top_p``; never all."""
     if top_p >= 1:
         return descending
-    before = descending.cumsum(-1) - descending
+    before = descending.cumsum(-1, dtype=torch.float64) - descending
     return descending.masked_fill(before >= top_p, 0.0)
 
 
@@ -99,9 +121,11 @@ def draw(logits: Tensor, uniforms: Tensor, filters: Filters) -> Tensor:
         [N] ids.
     """
     kept = candidates(logits, filters)
-    cumulative = kept.probabilities.cumsum(-1)
-    # The sum in float32 is not exactly 1, so a uniform is a share of it. One that is rounded up to
-    # the whole sum would lie past the last token that may come.
+    # Near 1 float32 is so coarse that over a large vocabulary rare tokens would have wrong shares,
+    # or none.
+    cumulative = kept.probabilities.cumsum(-1, dtype=torch.float64)
+    # The sum is not exactly 1, so a uniform is a share of it. One that is rounded up to the whole
+    # sum would lie past the last token that may come.
     total = cumulative[:, -1:]
     target = torch.minimum(
         uniforms.to(cumulative)[:, None] * total, total.nextafter(torch.zeros_like(total))

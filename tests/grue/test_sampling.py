@@ -75,3 +75,48 @@ def test_drawing_asks_for_no_number_that_is_on_a_device(filters: Filters) -> Non
     uniforms = torch.empty(4, dtype=torch.float64, device="meta")
     assert draw(logits, uniforms, filters).shape == (4,)
     assert remaining(logits, filters).shape == (4, 3000)
+
+
+@pytest.mark.parametrize("filters", [Filters(), Filters(top_k=50_000), Filters(top_p=0.999_999)])
+def test_rare_tokens_of_a_large_vocabulary_have_their_exact_share(filters: Filters) -> None:
+    """A token is drawn by uniforms just inside both of its ends, a thousandth of its share away."""
+    width = 50_257
+    generator = torch.Generator().manual_seed(0)
+    logits = -1.6 * torch.arange(1.0, width + 1).log()[None]
+    logits[0, 0] += 4  # more than nine tenths
+    logits = logits[:, torch.randperm(width, generator=generator)]
+    kept = candidates(logits, filters)
+    shares = kept.probabilities[0].double()
+    ends = shares.cumsum(0)
+    chosen = torch.arange(len(shares))[shares > 0][::150]
+    chosen = torch.cat([chosen, shares.topk(150).indices])
+    assert ((shares[chosen] / ends[-1] > 1e-6).sum() > 150) and (shares[chosen] < 1e-7).sum() > 200
+    tokens = chosen if kept.tokens is None else kept.tokens[0, chosen]
+    for inside in (0.001, 0.999):
+        uniforms = (ends[chosen] - (1 - inside) * shares[chosen]) / ends[-1]
+        drawn = [draw(logits.expand(len(part), -1), part, filters) for part in uniforms.split(200)]
+        assert torch.equal(torch.cat(drawn), tokens)
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.695])
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_tokens_as_good_as_the_last_of_the_best_ones_are_kept(
+    top_p: float, on_cpu: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logits in bfloat16 tie often; the last rows are all equal, and forbidden but for three."""
+    if not on_cpu:
+        monkeypatch.setattr(sampling, "_is_quick_to_ask", lambda tensor: False)
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(40, 300, generator=generator).bfloat16().float()
+    logits[-2] = 1.0
+    logits[-1, 3:] = -torch.inf
+    kept = remaining(logits, Filters(top_k=20))
+    expected = TopKLogitsWarper(20)(None, logits)
+    assert torch.equal(kept, expected > -torch.inf)
+    assert kept.sum(-1).tolist() != [20] * 38 + [300, 3]
+    if top_p < 1:
+        expected = TopPLogitsWarper(top_p)(None, expected)
+    # Which of equal tokens top-p keeps is up to the order.
+    found = _distribution(logits, Filters(top_k=20, top_p=top_p))
+    ours, theirs = found.sort(-1).values, expected.softmax(-1).sort(-1).values
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
