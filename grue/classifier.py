@@ -109,7 +109,7 @@ class ClassifierRun:
         seed_everything(self.context.seed)
         self.tracker.begin(supervised.steps_done(self.folder.checkpoints))
         try:
-            if not self.tracker.has(0, "val/"):
+            if not self.tracker.has(0):
                 self.tracker.add(0, 0.0, self._evaluate())
             state = self._train()
             found = self._evaluate()

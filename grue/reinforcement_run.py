@@ -79,7 +79,7 @@ class ReinforcementRun(FinetuneRun):
         self._restore()
         self.tracker.begin(self.iteration)
         try:
-            if not self.tracker.has(0, "val/"):
+            if not self.tracker.has(0):
                 self.tracker.add(0, 0.0, self.evaluate_everywhere("epoch_0"))
             while self.iteration < num_iterations:
                 found = self._iterate()

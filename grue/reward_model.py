@@ -134,7 +134,7 @@ class RewardModelRun:
             if normalize is not None and normalize.before:
                 self._normalize("before", *self.objective.scale(self.data["train"].targets))
             # 2. Training.
-            if not self.tracker.has(0, "val/"):
+            if not self.tracker.has(0):
                 self.tracker.add(0, 0.0, self._evaluate())
             state = self._train()
             found = self._evaluate()

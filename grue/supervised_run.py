@@ -31,7 +31,7 @@ class SupervisedRun(FinetuneRun):
         )
         self.tracker.begin(supervised.steps_done(self.folder.checkpoints))
         try:
-            if not self.tracker.has(0, "val/"):
+            if not self.tracker.has(0):
                 self.tracker.add(0, 0.0, self.evaluate_everywhere("epoch_0"))
             state = supervised.train(
                 self.policy,

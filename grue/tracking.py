@@ -38,11 +38,9 @@ class Tracker:
         """The rows so far."""
         return read_json_lines(self._folder.metrics)
 
-    def has(self, step: int, prefix: str) -> bool:
-        """Whether a metric whose name begins with ``prefix`` was measured at ``step``."""
-        return ranks.from_first(
-            any(row["step"] == step and _has(row, prefix) for row in self.rows())
-        )
+    def has(self, step: int) -> bool:
+        """Whether there is a row of ``step``."""
+        return ranks.from_first(any(row["step"] == step for row in self.rows()))
 
     def add(self, step: int, epoch: float, values: dict[str, float]) -> None:
         """Appends a row; numbers that are not finite are left out."""
@@ -84,9 +82,12 @@ class Tracker:
 
 
 def _is_last(row: dict[str, Any]) -> bool:
-    """Whether a row is a run's last evaluation: one of the test split that is a row of its own."""
+    """Whether a row is a run's last evaluation: a row of its own, and not of validation alone.
+
+    The test split may be missing in it, where it has no references.
+    """
     of_its_own = not _has(row, "rollout_info/")
-    return row["step"] > 0 and of_its_own and _has(row, "test/")
+    return row["step"] > 0 and of_its_own and (_has(row, "test/") or _has(row, "train/"))
 
 
 def _has(row: dict[str, Any], prefix: str) -> bool:
