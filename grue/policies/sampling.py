@@ -64,18 +64,18 @@ def remaining(logits: Tensor, filters: Filters) -> Tensor:
 def _top_k(scaled: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
     """The best ``top_k`` tokens of each row, and those that are as good as the last of them.
 
-    In descending order; in rows that have fewer than others -inf fills up. Where the host would
-    wait for the number, the whole vocabulary is sorted.
+    In descending order, filled up with -inf. Where the host would wait for the number of them, the
+    whole vocabulary is sorted.
     """
-    best, tokens = scaled.topk(top_k)
-    least = best[:, -1:]
     if not _is_quick_to_ask(scaled):
         best, tokens = scaled.sort(descending=True)
+        least = best[:, top_k - 1 : top_k]
     else:
-        kept = (scaled >= least) & (scaled > -torch.inf)
-        most = int(kept.sum(-1).max()) if len(kept) else 0
-        if most > top_k:
-            best, tokens = scaled.topk(most)
+        best, tokens = scaled.topk(top_k + 1)
+        least, after = best[:, top_k - 1 : top_k], best[:, top_k:]
+        if bool(((after == least) & (after > -torch.inf)).any()):
+            kept = (scaled >= least) & (scaled > -torch.inf)
+            best, tokens = scaled.topk(int(kept.sum(-1).max()))
     return best.masked_fill(best < least, -torch.inf), tokens
 
 
