@@ -13,6 +13,7 @@ from common.config import resolve_sound_keys, unknown_keys
 from common.errors import ConfigError, Problem, UserError
 from common.expansion import Draft, axes, drafts
 from common.experiment import Experiment, Reference
+from common.forgotten import forgotten_experiment
 from common.placing import place
 from common.plan_document import PlanDocument
 from common.plan_reading import Entry, Reading, read_plan
@@ -224,6 +225,11 @@ class _Expansion:
         """What the configuration's runs are; None, and a problem, where nothing has the name."""
         if not entry.experiment:
             return None
+        if not self.reading.names_experiment(entry):
+            forgotten = forgotten_experiment(entry, self.experiments)
+            if forgotten is not None:
+                self.problems.append(forgotten)
+                return None
         try:
             spec = self.experiments.get(entry.experiment)
             if isinstance(spec, Experiment):

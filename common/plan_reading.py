@@ -55,6 +55,10 @@ class Reading:
         """Where an overridden key is given."""
         return "--set" if key in self.from_command_line else "set"
 
+    def names_experiment(self, entry: Entry) -> bool:
+        """Whether the plan says what the runs of a configuration are."""
+        return entry.configuration.experiment is not None or "experiment" in self.effective
+
     def placed(self, problem: Problem) -> Problem:
         """The problem, at ``set`` or ``--set`` where its value, or part of it, comes from there."""
         of_run = problem.where.startswith("configurations[")

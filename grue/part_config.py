@@ -55,11 +55,17 @@ class PartConfig(Config, Generic[PartT]):
         """An unknown id, and what does not fit the part's own keys."""
         yield from super().problems()
         try:
-            _, wrong = resolve(self.find(self.id).Args, self.args)
+            own = self.find(self.id).Args
         except UserError as error:
             yield Problem(str(error), "id", self.id)
             return
-        yield from (problem.below("args") for problem in wrong)
+        _, wrong = resolve(own, self.args)
+        beside = set(self.key_names()) - set(own.key_names())
+        for problem in wrong:
+            if problem.key in beside:
+                message = "unknown key here; it belongs beside 'args'"
+                problem = Problem(message, problem.key, problem.value)
+            yield problem.below("args")
 
     def identity(self) -> dict[str, Any]:
         """The keys that can change results, of the part's own ones too."""

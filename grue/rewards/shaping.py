@@ -64,7 +64,13 @@ class Shaped(Reward[ArgsT]):
         added = self.shaping(texts)
         if added.shape != rewards.shape:
             raise UserError(
-                f"'shaping_fn' = '{self.args.shaping_fn}': gives numbers of shape {added.shape}, "
-                f"which cannot be added to {rewards.shape}; take one number per output"
+                f"'shaping_fn' = '{self.args.shaping_fn}': gives {_per(added)}, which cannot be "
+                f"added to {_per(rewards)}; take a reward that gives as many"
             )
         return rewards + added
+
+
+def _per(rewards: Rewards) -> str:
+    if rewards.ndim == 1:
+        return "one number per output"
+    return f"one number for each of {rewards.shape[1]} tokens of an output"

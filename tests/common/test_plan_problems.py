@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -234,3 +235,25 @@ def test_malformed_files(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         load_plan(path, EXPERIMENTS)
     assert message in str(caught.value)
+
+
+def test_a_forgotten_experiment_is_one_problem_and_says_which_was_meant(tmp_path: Path) -> None:
+    base = {"tokenizer": {}, "datapool": {}, "alg": {}, "train_evaluation": {}, "lr": 1}
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps({"configurations": [{"base_config": base}, {"base_config": {}}]}))
+    with pytest.raises(UserError) as caught:
+        load_plan(path, EXPERIMENTS)
+    assert str(caught.value) == (
+        "plan.json, configurations[0]:\n"
+        "  'experiment': is not given, so 'sft_vs_rft' was taken, which does not know 'alg', "
+        "'datapool', 'tokenizer', 'train_evaluation'; most of the keys belong to 'grue_finetune': "
+        'add "experiment": "grue_finetune"'
+    )
+
+
+@pytest.mark.parametrize("written", [{"lrr": 1}, {"tokenizer": {}, "lr": 1, "epochs": 2}])
+def test_a_plan_most_of_whose_keys_fit_forgot_none(tmp_path: Path, written: dict[str, Any]) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps({"configurations": [{"base_config": written}]}))
+    with pytest.raises(UserError, match="unknown key"):
+        load_plan(path, EXPERIMENTS)

@@ -74,8 +74,9 @@ def test_the_end_of_a_single_file_is_held_out(
             assert [int(s.references[0]) for s in found] == list(range(start, start + size))
             assert found[0].id == f"{split}_0"
         else:
-            with pytest.raises(UserError, match=f"10 samples leave none for the split '{split}'; "
-                               r"change 'datapool.args.held_out' = 0.0, or"):  # fmt: skip
+            advice = r"set 'datapool.args.held_out' above 0, for example 0.1 \(now 0\)"
+            message = f"10 samples leave none for the split '{split}'; {advice}"
+            with pytest.raises(UserError, match=message):
                 samples(name, split, **args)
         start += size
 
