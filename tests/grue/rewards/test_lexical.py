@@ -108,7 +108,7 @@ class PerToken(Reward[NoArgs]):
 
 def test_a_number_per_token_is_not_added_to_one_per_output() -> None:
     name = "custom:tests.grue.rewards.test_lexical:PerToken"
-    with pytest.raises(UserError, match="shaping_fn.*one number for each of 5 tokens"):
+    with pytest.raises(UserError, match=r"shaping_fn.*one number for each of 5 tokens"):
         make("rouge_combined", shaping_fn=name)(texts(CAT))
     assert list(ShapedArgs(shaping_fn=name).problems()) == []
 
