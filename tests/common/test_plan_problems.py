@@ -40,7 +40,8 @@ STAGE = {"id": "a", "options": {"lr": [1, 2]}}
          "the stages wait for each other: a -> b -> a; break the ring"),
         ([STAGE, {**STAGE, "base_config": {"epochs": 3}}], "two configurations have this id"),
         ([{"base_config": {"experiment_name": "{nmae}"}}],
-         "'experiment_name' = '{nmae}': the template names an unknown key 'nmae'"),
+         "'experiment_name' = '{nmae}': the template names an unknown key 'nmae'; a "
+         "literal brace is doubled"),
         ([{}, {"base_config": {"experiment_name": "other"}}],
          "two runs would be one (fingerprint"),
         ([{"options": {"lr": 1}}], "'options.lr' = 1: expected a list in [ ]"),
@@ -90,7 +91,8 @@ def test_all_problems_come_in_one_message(tmp_path: Path) -> None:
         "  'start' = '@b.checkpoint': no configuration has the id 'b'; known: none\n"
         "  'trainer_checkpoint' = 'gone.pt': no such file or folder\n"
         "plan.json, configurations[2]:\n"
-        "  'experiment_name' = '{nmae}': the template names an unknown key 'nmae'\n"
+        "  'experiment_name' = '{nmae}': the template names an unknown key 'nmae'; a "
+        "literal brace is doubled\n"
         "  'start' = '@c.checkpoint': no configuration has the id 'c'; known: none\n"
         "plan.json, configurations[4]:\n"
         "  'data_path' = null: dataset 'npz' needs the path of a file here\n"
