@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from common.plain_text import why_no_text
+from common.plain_text import why_no_text, why_not_utf8
 
 _YAML_SUFFIXES = (".yml", ".yaml")
 _DEEPEST = 100  # levels of objects and lists; Python's stack holds some hundreds
@@ -24,7 +24,9 @@ def read_object(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         document = _parse_yaml(text, path) if path.suffix in _YAML_SUFFIXES else parse_json(text)
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: {why_not_utf8(path)}") from None
+    except OSError as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
     except json.JSONDecodeError as error:
         raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from common.nested import Key, key_path
@@ -16,6 +17,18 @@ def why_no_text(value: Any) -> str | None:
         shown = key_path(key).encode(errors="backslashreplace").decode()
         return f"'{shown}' {_WHY}" if key else _WHY
     return None
+
+
+def why_not_utf8(file: Path) -> str:
+    """Which line of a file is not UTF-8, and what to do."""
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                byte = line[error.start]
+                return f"line {number} is not UTF-8 (byte 0x{byte:02x}); save the file as UTF-8"
+    return "the file is not UTF-8; save it so"
 
 
 def _broken(value: Any, key: Key) -> Iterator[Key]:
