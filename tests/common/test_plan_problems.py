@@ -229,11 +229,17 @@ def test_an_experiment_that_cannot_be_imported_is_one_problem(
         ('{"name": ' + 5000 * "[" + 5000 * "]" + "}", "more than 100 levels of objects and lists"),
         ('{"name": ' + 500 * "[" + 500 * "]" + "}", "more than 100 levels of objects and lists"),
         ('{"name": ' + 5000 * "1" + "}", "plan.json: Exceeds the limit"),
+        (
+            r'{"configurations": [{"id": "\ud800"}]}',
+            "plan.json: 'configurations[0].id' holds half "
+            "of a character (a lone surrogate), which is no text; write the character out",
+        ),
+        ('{"a": 1,\n"name": "\udcff"}', "plan.json: line 2 is not UTF-8 (byte 0xff)"),
     ],
 )
 def test_malformed_files(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "plan.json"
-    path.write_text(text)
+    path.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(UserError) as caught:
         load_plan(path, EXPERIMENTS)
     assert message in str(caught.value)
