@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
@@ -155,8 +155,16 @@ _FLAGS: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
 """All flags by topic: name, what follows it in its example, help, and how argparse reads it."""
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuses the command line."""
+        raise UserError(f"{message}; --help explains the flags")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="run_plan.py",
         description="Makes the runs of a JSON plan that are not done yet, and draws its figures.",
         epilog=_EPILOG,

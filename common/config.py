@@ -210,21 +210,23 @@ _OF_KEYS = ("missing", "extra_forbidden")
 
 
 def resolve(
-    model: type[ConfigT], values: Mapping[str, Any]
+    model: type[ConfigT], values: Mapping[str, Any], elsewhere: Mapping[str, str] | None = None
 ) -> tuple[ConfigT | None, list[Problem]]:
     """The configuration that ``values`` describe, or None with everything that is wrong."""
-    config, problems = resolve_sound_keys(model, values)
+    config, problems = resolve_sound_keys(model, values, elsewhere)
     if config is not None and not problems:
         problems = list(config.problems())
     return (None if problems else config), problems
 
 
 def resolve_sound_keys(
-    model: type[ConfigT], values: Mapping[str, Any]
+    model: type[ConfigT], values: Mapping[str, Any], elsewhere: Mapping[str, str] | None = None
 ) -> tuple[ConfigT | None, list[Problem]]:
     """The configuration that ``values`` describe without what is wrong, and what is wrong.
 
     Keys are looked at one by one. The configuration is None where a key that it needs is missing.
+    ``elsewhere`` says of keys that the model does not know where they belong, for example
+    ``"beside 'args'"``.
     """
     problems: list[Problem] = []
     while True:
@@ -232,7 +234,7 @@ def resolve_sound_keys(
             return model.model_validate(values), problems
         except ValidationError as error:
             wrong = _innermost(_by_place(error.errors(), values))
-        problems = problems or misfits(wrong, Form(model, values))
+        problems = problems or misfits(wrong, Form(model, values, elsewhere or {}))
         sound = without(values, wrong)
         if sound == values:
             return None, problems

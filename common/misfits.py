@@ -39,6 +39,8 @@ class Form:
 
     model: Model
     values: Any
+    elsewhere: Mapping[str, str]
+    """Where keys belong that the model does not know, such as ``"beside 'args'"``."""
 
 
 def misfits(wrong: Mapping[Key, Sequence[ErrorDetails]], form: Form) -> list[Problem]:
@@ -89,6 +91,8 @@ def _unknown_key(loc: Key, form: Form) -> str:
     homes = list(_homes(form.model, form.values, name))
     if 0 < len(homes) <= _MOST_PLACES:
         return f"unknown key here; it belongs at {' or '.join(map(repr, homes))}"
+    if name in form.elsewhere:
+        return f"unknown key here; it belongs {form.elsewhere[name]}"
     known = dict.fromkeys(key for here in _models_at(form, loc) for key in _key_names(here))
     return f"unknown key{suggestion(name, list(known)) or _KNOWN + ', '.join(known)}"
 
@@ -231,6 +235,8 @@ def _explanation(details: ErrorDetails) -> str:
 
 def _as_number(value: Any, kind: type[int] | type[float]) -> str:
     """How to write a text that means a number of this kind."""
+    if isinstance(value, float) and value.is_integer():
+        return f"; write {int(value)}"
     if not isinstance(value, str):
         return ""
     with suppress(ValueError):

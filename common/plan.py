@@ -16,7 +16,7 @@ from common.forgotten import forgotten_experiment
 from common.overrides import Overrides
 from common.placing import place
 from common.plan_document import PlanDocument
-from common.plan_reading import Entry, Reading, read_plan
+from common.plan_reading import OUTSIDE_RUNS, Entry, Reading, read_plan
 from common.rank_problems import problems_of_ranks
 from common.registry import Registry, suggestion
 from common.run_config import RunConfig
@@ -252,7 +252,7 @@ class _Expansion:
         self.slips += [f"{entry.where}: {slip}" for slip in slips]
         values = repeated(meant, repetition)
         written, malformed = fill_keys(values, template_values(spec.config, values))
-        config, wrong = resolve_sound_keys(spec.config, written)
+        config, wrong = resolve_sound_keys(spec.config, written, OUTSIDE_RUNS)
         unfilled = {problem.key for problem in malformed}
         problems = malformed + [problem for problem in wrong if problem.key not in unfilled]
         if config is not None and entry.is_whole and not problems:
@@ -277,9 +277,11 @@ class _Expansion:
         """Overrides that no configuration knows."""
         if any(stage.files is None for stage in self.stages):
             return []  # what the others know cannot be told
-        known = sorted({*self.known_keys, *(name for name in self.ids if name)})
+        ids = sorted(name for name in self.ids if name)
+        known = [*sorted(self.known_keys), *ids]
+        stages = f"; the stages are {', '.join(ids)}" if ids else ""
         return [
-            Problem(f"unknown key{suggestion(key.partition('.')[0], known)}", key, value,
+            Problem(f"unknown key{suggestion(key.partition('.')[0], known) or stages}", key, value,
                     self.reading.source(key))
             for key, value in self.overrides.for_all().items()
             if key.partition(".")[0] not in self.known_keys

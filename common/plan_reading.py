@@ -17,6 +17,10 @@ from common.plan_document import Configuration, PlanDocument
 from common.registry import Registry
 from common.twins import twins_in_plan, twins_in_set
 
+_OF_PLAN = dict.fromkeys(PlanDocument.key_names(), "beside 'configurations'")
+OUTSIDE_RUNS = _OF_PLAN | dict.fromkeys(Configuration.key_names(), "beside 'base_config'")
+"""Where keys belong that are none of a run."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -91,11 +95,16 @@ def read_plan(
     if isinstance(values.get("configurations"), list):
         configurations, unread = with_bases(values["configurations"], path.parent)
         values = {**values, "configurations": configurations}
-    document, problems = resolve_sound_keys(PlanDocument, values)
+    of_a_run = {
+        key for name in experiments.names() for key in experiments.get(name).config.key_names()
+    }
+    document, problems = resolve_sound_keys(
+        PlanDocument, values, dict.fromkeys(of_a_run, "in 'base_config' of a configuration")
+    )
     if document is None:
         raise ConfigError(path.name, twice + problems)
     default = "" if _concern("experiment", problems) else document.experiment
-    entries, wrong = _read_entries(values["configurations"], default, unread)
+    entries, wrong = _read_entries(values["configurations"], default, unread, of_a_run)
     everywhere = document.set_ | of_runs
     return Reading(
         document=document,
@@ -134,15 +143,19 @@ def _without_seeds(entry: Any) -> Any:
 
 
 def _read_entries(
-    contents: Iterable[Any], default_experiment: str, unread: Mapping[int, Problem]
+    contents: Iterable[Any],
+    default_experiment: str,
+    unread: Mapping[int, Problem],
+    of_a_run: Iterable[str],
 ) -> tuple[list[Entry], list[Problem]]:
     """The configurations as far as they can be read, and what is wrong with their own keys."""
     entries = []
     problems = []
+    elsewhere = _OF_PLAN | dict.fromkeys(of_a_run, "in 'base_config'")
     for position, content in enumerate(contents):
         if not isinstance(content, dict):
             continue  # wrong as an entry of the plan
-        configuration, wrong = resolve_sound_keys(Configuration, content)
+        configuration, wrong = resolve_sound_keys(Configuration, content, elsewhere)
         assert configuration is not None, "no key of a configuration is required"
         experiment = configuration.experiment or default_experiment
         if _concern("experiment", wrong) or position in unread:

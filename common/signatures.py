@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -26,6 +27,7 @@ def check_function(function: Callable[..., Any], name: str, *parameters: str) ->
         raise UserError(f"'{name}' takes {_plain(found)}; write {right}")
 
 
+@functools.cache
 def check_class(found: type[Any], base: type[Any]) -> None:
     """Does nothing where a class derived from ``base`` can be made and called as ``base`` is.
 

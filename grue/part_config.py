@@ -59,13 +59,8 @@ class PartConfig(Config, Generic[PartT]):
         except UserError as error:
             yield Problem(str(error), "id", self.id)
             return
-        _, wrong = resolve(own, self.args)
-        beside = set(self.key_names()) - set(own.key_names())
-        for problem in wrong:
-            if problem.key in beside:
-                message = "unknown key here; it belongs beside 'args'"
-                problem = Problem(message, problem.key, problem.value)
-            yield problem.below("args")
+        _, wrong = resolve(own, self.args, dict.fromkeys(self.key_names(), "beside 'args'"))
+        yield from (problem.below("args") for problem in wrong)
 
     def identity(self) -> dict[str, Any]:
         """The keys that can change results, of the part's own ones too."""

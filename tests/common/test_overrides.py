@@ -38,6 +38,7 @@ def test_a_key_of_runs_is_meant_before_a_stage_of_its_name(tmp_path: Path) -> No
     [
         ({"second.lrr": 1}, "'second.lrr' = 1: unknown key; did you mean 'lr'?"),
         ({"second.lr": "x"}, "'second.lr' = 'x': expected a number"),
+        ({"third.lr": 1}, "'third.lr' = 1: unknown key; the stages are first, second"),
         ({"secnd.lr": 1}, "'secnd.lr' = 1: unknown key; did you mean 'second'?"),
     ],
 )

@@ -47,6 +47,10 @@ STAGE = {"id": "a", "options": {"lr": [1, 2]}}
         ([{"options": {"lr": 1}}], "'options.lr' = 1: expected a list in [ ]"),
         ([{"options": {"lr": []}}], "'options.lr' = []: needs at least one entry"),
         ([{"option": {}}], "'option' = {}: unknown key; did you mean 'options'?"),
+        ([{"lr": 1}], "'lr' = 1: unknown key here; it belongs in 'base_config'"),
+        ([{"skip": 1}], "'skip' = 1: unknown key here; it belongs beside 'configurations'"),
+        ([{"base_config": {"options": 1}}], "'options' = 1: unknown key here; it belongs beside "
+         "'base_config'"),
         ([{"experiment": "sft_vs_rtf"}], "unknown experiment; did you mean 'sft_vs_rft'?"),
         ([{"experiment": "custom:nowhere:X"}], "'nowhere:X' cannot be imported"),
         ([{"experiment": "custom:tests.toy:run"}], "names a function; it must name an Experiment"),
@@ -225,6 +229,7 @@ def test_an_experiment_that_cannot_be_imported_is_one_problem(
         ("[1]", "expected an object"),
         ('{"configurations": [{}], "name": 3}', "'name' = 3: expected text in quotes"),
         ('{"name": "x"}', "'configurations': this key is required"),
+        ('{"lr": 1}', "'lr' = 1: unknown key here; it belongs in 'base_config' of a configuration"),
         ('{"configurations": [3]}', "expected an object in { }"),
         ('{"name": ' + 5000 * "[" + 5000 * "]" + "}", "more than 100 levels of objects and lists"),
         ('{"name": ' + 500 * "[" + 500 * "]" + "}", "more than 100 levels of objects and lists"),
