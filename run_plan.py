@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import os
 
+from common.console import outlive_readers
+
+if __name__ == "__main__":  # before anything is said, or a file is opened
+    outlive_readers()
+
 # Before torch is loaded: threads that spin while they wait stall every neighbour.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -41,7 +46,8 @@ examples:
   python run_plan.py --plan_config_path {_EXAMPLE} --dry_run
   python run_plan.py --plan_config_path {_EXAMPLE} --set epochs=20 --set seeds=[0]
 
-exit status: 0 all runs are done; 1 some run or figure failed; 2 the plan was refused;
+exit status: 0 all runs are done; 1 some run or figure failed (--retry_failed tries such runs
+again, the same command alone does not); 2 the plan was refused;
 130 or 143 stopped by Ctrl-C or SIGTERM (the same command goes on).
 """
 

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from common.console import outlive_readers
 from common.devices import free_memory
 from common.errors import Interrupted
 from common.run_folder import RunFolder
@@ -100,6 +101,7 @@ def _take_part(task: Task, parent: _Parent) -> None:
 def main() -> None:
     """Makes tasks until the parent ends, or until it is asked to stop."""
     parent = _Parent()
+    outlive_readers()
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger().addHandler(_Warnings(parent))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to pass on
