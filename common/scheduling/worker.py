@@ -30,6 +30,7 @@ from common.scheduling.failure import failure_of
 from common.scheduling.ranks_of_task import take_part
 from common.scheduling.task import Task, from_line
 from common.stopping import StopFlag
+from common.user_code import look_in
 
 STOP = "stop"
 _SECONDS_BETWEEN_REPORTS = 0.2
@@ -110,6 +111,7 @@ def main() -> None:
     while not parent.stop():
         tasks = parent.tasks.get()
         _print_to(RunFolder(Path(tasks[0].folder)).log)
+        look_in(Path(tasks[0].import_from))
         is_first = tasks[0].rank == 0
         if is_first:
             attempt(tasks, stop_requested=parent.stop, progress=parent.progress)
