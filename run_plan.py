@@ -130,6 +130,13 @@ _FLAGS: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
             {"type": _number_from(1), "metavar": "N"},
         ),
         (
+            "--num_threads",
+            "1",
+            "compute with N threads in each process (default: what OMP_NUM_THREADS says, else an "
+            "equal share of the cores)",
+            {"type": _number_from(1), "metavar": "N"},
+        ),
+        (
             "--gpu_ids",
             "0 1",
             "the GPUs to share among the slots; none for the CPU",
@@ -181,6 +188,8 @@ def _overrides(args: argparse.Namespace) -> dict[str, Any]:
         overrides["num_parallel"] = args.num_parallel
         if args.num_parallel > 1:
             overrides["multiprocess"] = True
+    if args.num_threads is not None:
+        overrides["num_threads"] = args.num_threads
     if args.gpu_ids is not None:
         overrides["gpu_ids_pool"] = args.gpu_ids
     return overrides
