@@ -8,10 +8,9 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from common.errors import UserError
-from common.user_code import places, told
+from common.user_code import CUSTOM, places, told
 
 T = TypeVar("T")
-CUSTOM = "custom:"
 _MISSING: Any = object()
 
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 import sys
 import sysconfig
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from common.errors import UserError
+from common.errors import Interrupted, UserError
+
+CUSTOM = "custom:"
+"""How the name of a part outside the project begins, ``"custom:package.module:name"``."""
 
 _PROJECT = Path(__file__).resolve().parent.parent
 _OF_THE_PROJECT = [str(_PROJECT / name) for name in ("common", "grue", "plots", "sft_vs_rft")]
@@ -29,6 +34,23 @@ def places() -> str:
     folders = [Path(path).absolute() for path in sys.path if Path(path).is_dir()]
     own = [str(folder) for folder in folders if not _is_below(folder, _INSTALLED)]
     return ", ".join([*dict.fromkeys(own), "the installed packages"])
+
+
+@contextmanager
+def naming(part: str) -> Iterator[None]:
+    """Inside the block an error of ``part``, which a plan names, is told with its name and place.
+
+    Raises:
+        PartError: it is a part outside the project, and raised an error that says nothing of it.
+    """
+    try:
+        yield
+    except (UserError, Interrupted):
+        raise
+    except Exception as error:
+        if not part.startswith(CUSTOM):
+            raise
+        raise PartError(f"'{part}' raised {told(error)}") from error
 
 
 def told(error: BaseException) -> str:
