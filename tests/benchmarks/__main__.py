@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as run_plan.py sets it
 
 ALL = (
     "controlled_mlp", "vectorized", "training_steps", "plan_reading", "start_up", "text_extraction",
-    "text_scoring", "text_ppo", "text_memory",
+    "text_sampling", "text_scoring", "text_ppo", "text_memory",
 )  # fmt: skip
 
 

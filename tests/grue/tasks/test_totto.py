@@ -72,13 +72,13 @@ def test_totto_in_the_official_form(tmp_path: Path, given: str | bool, subset: b
 
 
 @pytest.mark.parametrize("hidden", [{name: [] for name in NOTES[0]}, [], None])
-def test_totto_without_sentences_has_an_empty_reference(tmp_path: Path, hidden: Any) -> None:
+def test_totto_without_sentences_has_no_reference(tmp_path: Path, hidden: Any) -> None:
     row = {**TABLE, "sentence_annotations": hidden}
     if hidden is None:
         del row["sentence_annotations"], row["overlap_subset"]
     write_jsonl(tmp_path / "test.jsonl", [row])
     (sample,) = samples("totto", "test", path=tmp_path)
-    assert sample.references == ("",)
+    assert sample.references == ()
     assert sample.metadata["raw_table"]["sentence_annotations"] == []
 
 
