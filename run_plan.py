@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import os
 
+from common.console import outlive_readers
+
+if __name__ == "__main__":  # before anything is said, or a file is opened
+    outlive_readers()
+
 # Before torch is loaded: threads that spin while they wait stall every neighbour.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -35,7 +40,8 @@ EXIT_REFUSED = 2
 _PLAN_LEVEL = ("common.display", "common.program", "__main__")
 
 _FLAGS_OF_KEYS = {
-    "outputs_dir": "outputs_dir", "num_parallel": "num_parallel", "gpu_ids_pool": "gpu_ids",
+    "outputs_dir": "outputs_dir", "num_parallel": "num_parallel", "num_threads": "num_threads",
+    "gpu_ids_pool": "gpu_ids",
 }  # fmt: skip
 """Keys that have a flag of their own, and its name."""
 _EXAMPLE = "experiment_plans/quickstart/digits.json"
@@ -45,7 +51,8 @@ examples:
   python run_plan.py --plan_config_path {_EXAMPLE} --dry_run
   python run_plan.py --plan_config_path {_EXAMPLE} --set epochs=20 --set seeds=[0]
 
-exit status: 0 all runs are done; 1 some run or figure failed; 2 the plan was refused;
+exit status: 0 all runs are done; 1 some run or figure failed (--retry_failed tries such runs
+again, the same command alone does not); 2 the plan was refused;
 130 or 143 stopped by Ctrl-C or SIGTERM (the same command goes on).
 """
 
@@ -126,6 +133,13 @@ _FLAGS: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
             "--num_parallel",
             "2",
             "make N runs at a time, each in a worker process",
+            {"type": _number_from(1), "metavar": "N"},
+        ),
+        (
+            "--num_threads",
+            "1",
+            "compute with N threads in each process (default: what OMP_NUM_THREADS says, else an "
+            "equal share of the cores)",
             {"type": _number_from(1), "metavar": "N"},
         ),
         (

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from common.errors import Problem, UserError
 from common.experiment import Experiment
 from common.plan import Run
-from common.registry import CUSTOM, import_part
+from common.registry import import_part
 from common.signatures import check_function
+from common.user_code import CUSTOM
 
 
 def wrong_functions(runs: Sequence[Run]) -> list[Problem]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UserError
+from common.user_code import PartError, told
 from grue.texts import Texts
 
 UserFunction = Callable[[list[str], list[str], list[list[str]], list[dict[str, Any]]], Any]
@@ -36,10 +37,9 @@ def scores_of(
     wherever they are. ``name`` is what messages call it; None for its own name.
 
     Raises:
-        UserError: it raises an error, or does not give finite numbers (in float32 too) of that
-            shape. Halves of the
-            texts are tried until a single one is found that it fails for. A `UserError` of its own
-            says enough and is passed on.
+        PartError: it raises an error, or does not give finite numbers (in float32 too) of that
+            shape. Halves of the texts are tried until a single one is found that it fails for. A
+            `UserError` of its own says enough and is passed on.
     """
     if not len(texts):
         return np.zeros(0)
@@ -49,9 +49,9 @@ def scores_of(
         part, reason = _smallest(function, texts, wrong, per_token)
         called = name or name_of(function)
         if isinstance(wrong, _Miscounted):
-            raise UserError(f"'{called}' {wrong}; wrong {_place(part)}") from None
+            raise PartError(f"'{called}' {wrong}; wrong {_place(part)}") from None
         told = f"'{called}' {reason} {_place(part)} (of {len(texts)} outputs)"
-        raise UserError(told) from reason.__cause__
+        raise PartError(told) from reason.__cause__
 
 
 def _answer(function: UserFunction, texts: Texts, per_token: bool) -> NDArray[np.float64]:
@@ -66,14 +66,14 @@ def _answer(function: UserFunction, texts: Texts, per_token: bool) -> NDArray[np
     except UserError:
         raise
     except Exception as error:
-        raise _Wrong(f"raised {type(error).__name__}: {error}") from error
+        raise _Wrong(f"raised {told(error)}") from error
     found = _plain(found)
     if isinstance(found, list) and any(number is None for number in found):
         raise _Wrong("gave None")
     try:
         values = np.asarray(found, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise _Wrong(f"gave no numbers: {str(found)[:_SHOWN]}") from error
+    except (TypeError, ValueError):
+        raise _Wrong(f"gave no numbers: {str(found)[:_SHOWN]}") from None
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     miscounted = _miscounted(values.shape, len(texts), per_token)

@@ -23,6 +23,7 @@ from transformers import (
 from transformers.trainer_callback import ExportableState
 
 from common import ranks
+from common.attention_masks import masks_without_waits
 from common.errors import Interrupted, UserError
 from common.experiment import Context
 from common.pace import Pace
@@ -234,6 +235,7 @@ class _LossTrainer(Trainer):  # type: ignore[misc]
         self._pace = pace
         self.add_callback(losses)
 
+    @masks_without_waits()
     def training_step(self, *args: Any, **options: Any) -> torch.Tensor:
         """One forward and backward pass; before an update, ranks add their gradients up."""
         loss: torch.Tensor = super().training_step(*args, **options)

@@ -41,6 +41,6 @@ def test_wrong_functions_are_shown_with_the_right_ones(workplace: Workplace) -> 
         f"'experiment' = '{names[0]}': '{_HERE}:run' takes (config); write def run(config, "
         "context)",
         f"'experiment' = '{names[0]}': '{_HERE}:nothing' takes (); write def nothing(runs)",
-        f"'experiment' = '{names[1]}': '{_HERE}:gone' cannot be imported: AttributeError",
+        f"'experiment' = '{names[1]}': '{_HERE}:gone' cannot be imported: module",
     ):
         assert message in outcome.err
