@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from common import grouping, memory, report
+from common.custom_experiments import wrong_functions
 from common.devices import gpus_are_usable, gpus_hidden, gpus_of
 from common.display import Display
 from common.errors import ConfigError, Problem, UserError
@@ -134,11 +135,12 @@ def _draw_figures(plan: Plan, draw: Draw, *, may_lack_runs: bool) -> bool:
 
 
 def _preflight(plan: Plan, runs: list[Run]) -> None:
-    """Checks the files that the runs need, once each.
+    """Checks the functions that make the runs, and the files that these need, once each.
 
     Raises:
         ConfigError: with everything that is wrong.
     """
+    _refuse(plan, wrong_functions(runs))
     by_check: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         referenced = {reference.key[0] for reference in run.references}
