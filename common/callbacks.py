@@ -8,7 +8,9 @@ last, so that what it saves includes what the others did with the epoch.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from common import checkpoint
 from common.errors import Interrupted
+from common.no_space import telling_of_space
 from common.pace import Pace
 from common.run_folder import read_json_lines, write_text
 from common.score import Score
@@ -38,6 +41,9 @@ class Callback:
 
     def on_fit_end(self, trainer: Trainer[Any]) -> None:
         """After the last epoch; not called when the fit is interrupted or fails."""
+
+    def sync(self) -> None:
+        """Puts what it has written onto the disk: a checkpoint is about to count on it."""
 
     def close(self) -> None:
         """Lets go of files and connections, however the fit ends."""
@@ -66,13 +72,22 @@ class MetricsFile(Callback):
     def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
         """Appends the epoch's line."""
         assert self._file is not None
-        self._file.write(json.dumps(metrics) + "\n")
-        self._file.flush()
+        line = json.dumps(metrics) + "\n"
+        with telling_of_space(self.path, len(line)):
+            self._file.write(line)
+            self._file.flush()
+
+    def sync(self) -> None:
+        """Puts the lines so far onto the disk."""
+        assert self._file is not None
+        with telling_of_space(self.path):
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Closes the file."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # of a line that did not fit, which has been told
+                self._file.close()
 
 
 class Progress(Callback):
@@ -208,6 +223,8 @@ class Checkpoints(Callback):
 
     def _save_last(self, trainer: Trainer[Any]) -> None:
         with self._pace.writing():
+            for callback in trainer.callbacks:
+                callback.sync()
             checkpoint.save_last(self.folder, trainer.state())
         trainer.saved_epoch = trainer.epoch
 
