@@ -8,7 +8,6 @@ last, so that what it saves includes what the others did with the epoch.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 from torch import Tensor
 
 from common import checkpoint
+from common.durable import sync, sync_folder
 from common.errors import Interrupted
 from common.no_space import telling_of_space
 from common.pace import Pace
@@ -62,11 +62,13 @@ class MetricsFile(Callback):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: IO[str] | None = None
+        self._is_synced = True
 
     def on_fit_start(self, trainer: Trainer[Any]) -> None:
         """Keeps the whole lines of finished epochs and opens the file."""
         kept = [row for row in read_json_lines(self.path) if row["epoch"] < trainer.epoch]
-        write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+        if self.path.exists():
+            write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
         self._file = self.path.open("a", encoding="utf-8")
 
     def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
@@ -76,12 +78,16 @@ class MetricsFile(Callback):
         with telling_of_space(self.path, len(line)):
             self._file.write(line)
             self._file.flush()
+        self._is_synced = False
 
     def sync(self) -> None:
         """Puts the lines so far onto the disk."""
         assert self._file is not None
-        with telling_of_space(self.path):
-            os.fsync(self._file.fileno())
+        if not self._is_synced:
+            with telling_of_space(self.path):
+                sync(self._file.fileno())
+                sync_folder(self.path.parent)
+            self._is_synced = True
 
     def close(self) -> None:
         """Closes the file."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import NoneType
 from typing import IO, TYPE_CHECKING, Any
 
-from common.durable import make_folder, sync_folder, sync_tree
+from common.durable import make_folder, sync, sync_folder, sync_tree
 from common.no_space import telling_of_space
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 def replacing(path: Path, need: int | None = None) -> Iterator[IO[bytes]]:
     """A binary file that takes the place of ``path`` when the block ends without an error.
 
-    It is on the disk then. ``need`` are the bytes that will be written, if that is known.
+    Its bytes are on the disk then, and its name once the folder is synced. ``need`` are the bytes
+    that will be written, if that is known.
 
     Raises:
         NoSpace: it does not fit; what was there is still there.
@@ -40,16 +41,18 @@ def replacing(path: Path, need: int | None = None) -> Iterator[IO[bytes]]:
             with beside.open("wb") as file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
+                sync(file.fileno())
             beside.replace(path)
-            sync_folder(path.parent)
         finally:
             beside.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing_folder(path: Path, need: int | None = None) -> Iterator[Path]:
-    """An empty folder of the same name that takes the place of ``path``, like `replacing`."""
+    """An empty folder of the same name that takes the place of ``path``, like `replacing`.
+
+    Its name is on the disk then, too.
+    """
     beside = _beside(path)
     made = beside / path.name
     with telling_of_space(path, need):
@@ -81,7 +84,7 @@ def append_text(path: Path, text: str) -> None:
     with telling_of_space(path, len(text.encode())), path.open("a", encoding="utf-8") as file:
         file.write(text)
         file.flush()
-        os.fsync(file.fileno())
+        sync(file.fileno())
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from common.durable import sync_tree
+from common.durable import sync_folder, sync_tree
 from common.no_space import NoSpace
 from common.run_folder import RunFolder, write_json
 
@@ -72,6 +72,8 @@ def end(folder: RunFolder, status: str, *, reason: str | None = None, **values: 
         if status == DONE or not folder.status.exists():
             raise
         _write_over(folder.status, found)
+    else:
+        sync_folder(folder.path)
 
 
 def _write_over(path: Path, value: Any) -> None:

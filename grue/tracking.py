@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from common import ranks
+from common.durable import sync_folder
 from common.run_folder import RunFolder, append_text, read_json_lines, write_text
 from common.seeding import undisturbed
 from grue.config import TrackedConfig
@@ -35,6 +36,7 @@ class Tracker:
             return
         rows = [row for row in self.rows() if row["step"] <= step and not _is_last(row)]
         write_text(self._folder.metrics, "".join(map(_line, rows)))
+        sync_folder(self._folder.path)
         if self._config.log_to_wandb:
             self._wandb = self._open()
 
