@@ -15,6 +15,7 @@ from common import grouping, memory, report
 from common.custom_experiments import wrong_functions
 from common.devices import gpus_are_usable, gpus_hidden, gpus_of
 from common.display import Display
+from common.durable import make_folder
 from common.errors import ConfigError, Problem, UserError
 from common.plan import Plan, Run
 from common.plan_runner import PlanRunner
@@ -108,6 +109,9 @@ def _run_locked(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, dr
     if stop.signal is not None:
         log.warning("stopped; the same command goes on from the checkpoints")
         return stop.exit_status
+    if runner.no_space:
+        log.error("stopped, and nothing more was begun: %s", runner.no_space)
+        return EXIT_FAILED
     all_done = all(runner.states[run].state == DONE for run in selection.to_make)
     all_drawn = _draw_figures(plan, draw, may_lack_runs=len(selection.to_make) < len(plan.runs))
     return 0 if all_done and all_drawn else EXIT_FAILED
@@ -170,7 +174,7 @@ def _lock(folder: PlanFolder) -> Iterator[None]:
     """
     lock = FileLock(folder.lock)
     try:
-        folder.path.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.path)
         lock.acquire(blocking=False)
     except Timeout:
         raise UserError(
