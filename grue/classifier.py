@@ -20,7 +20,8 @@ from common.run_folder import write_json
 from common.seeding import seed_everything, seeded, undisturbed
 from grue import preflight
 from grue.classifier_config import ClassifierAlg, ClassifierConfig
-from grue.inputs import load_inputs
+from grue.evaluation_times import EvaluationTimes
+from grue.inputs import load_inputs, tell_of_fewer
 from grue.judges.classifier import Classifier, probabilities
 from grue.judges.loading import pad_right
 from grue.labelled_texts import Label, LabelledTexts, label_names, labelled_texts, labels_of
@@ -99,7 +100,9 @@ class ClassifierRun:
             split: labelled_texts(found, config.text, config.label_key, names)
             for split, found in samples.items()
         }
+        tell_of_fewer(config.datapool, {split: len(own.texts) for split, own in self.data.items()})
         check_count(len(self.data["train"].texts), config.alg.training_args)
+        self.times = EvaluationTimes({"val": len(self.data["val"].texts)})
         tokenizer = load_tokenizer(config.tokenizer)
         model = load_model(config.alg, tokenizer, names, seed=context.seed)
         self.classifier = Classifier(
@@ -152,12 +155,13 @@ class ClassifierRun:
             context=self.context,
             tracker=self.tracker,
             evaluate=lambda label: self._evaluate(),
+            tell_of_evaluations=lambda count: self.times.tell_of_rest({"val": count + 1}),
         )
 
     def _evaluate(self) -> dict[str, float]:
         """Accuracy and mean loss, in nats, on the validation split."""
         data = self.data["val"]
-        with undisturbed(run_gpus(self.context.gpu_ids)):
+        with self.times.measured("val"), undisturbed(run_gpus(self.context.gpu_ids)):
             logits = self.classifier.logits(data.texts)
         labels = np.array(data.labels)
         shares = probabilities(logits)[np.arange(len(labels)), labels]

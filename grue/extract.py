@@ -17,7 +17,7 @@ from common.run_folder import write_json, write_table
 from common.seeding import seed_everything
 from grue import published_samples, reward_stats
 from grue.config import ExtractConfig
-from grue.inputs import load_inputs
+from grue.inputs import load_inputs, tell_of_fewer
 from grue.policies.loading import load_model, load_tokenizer
 from grue.policies.policy import Policy, by_length
 from grue.policies.streams import Occasion, seed_of, uniforms
@@ -48,6 +48,7 @@ class Extraction:
         self.folder = context.folder
         self.store = SampleStore(self.folder.path / "samples")
         self.inputs = load_inputs(config.datapool, "train", seed=context.seed)
+        tell_of_fewer(config.datapool, {"train": len(self.inputs)})
         self.metrics = [metric.build() for metric in config.evaluation.metrics]
         self.policy = self._load_policy()
 

@@ -64,7 +64,7 @@ class ReinforcementRun(FinetuneRun):
         self.controller = KlController(alg.kl_div.coeff, target)
         self.rollouts = Rollouts(
             self.actor_critic,
-            self.inputs["train"],
+            self.train_inputs,
             config.reward_fn.build(),
             rollout_settings(self.env, alg, whole_outputs=self.algorithm.whole_outputs),
             seed=context.seed,
@@ -84,7 +84,8 @@ class ReinforcementRun(FinetuneRun):
         self.tracker.begin(self.iteration)
         try:
             if not self.tracker.has_start():
-                self.tracker.add(0, 0.0, self.evaluate_everywhere("epoch_0"))
+                self.tracker.add(0, 0.0, self.evaluate_everywhere(self._label_of_start))
+            self.tell_of_evaluations(self._num_evaluations_left, evaluation.splits_on_the_way)
             while self.iteration < num_iterations:
                 found = self._iterate()
                 done = self.iteration
@@ -167,6 +168,19 @@ class ReinforcementRun(FinetuneRun):
         count = self.config.train_evaluation.n_iters
         assert count, "checked with the keys"
         return count
+
+    @property
+    def _label_of_start(self) -> str:
+        """The published label of the evaluation before training, unless iteration 1 takes it."""
+        taken = self.config.train_evaluation.eval_every == 1 or self._num_iterations == 1
+        return "before_training" if taken else "epoch_0"
+
+    @property
+    def _num_evaluations_left(self) -> int:
+        """Evaluations on the way that are still to come."""
+        every = self.config.train_evaluation.eval_every
+        assert every, "checked with the keys"
+        return (self._num_iterations - 1) // every - self.iteration // every
 
     @contextlib.contextmanager
     def _dropping_out(self) -> Iterator[None]:

@@ -173,13 +173,21 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         context: Context,
         tracker: Tracker,
         evaluate: Callable[[str], dict[str, float]],
+        tell_of_evaluations: Callable[[int], None],
         pace: Pace,
     ) -> None:
         self._context = context
         self._tracker = tracker
         self._evaluate = evaluate
+        self._tell_of_evaluations = tell_of_evaluations
         self._pace = pace
         self.stopped = False
+
+    def on_train_begin(
+        self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Before the first update, or the first after a resume."""
+        self._tell_of_evaluations(_log_lines_left(args, state))
 
     def on_step_end(
         self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
@@ -217,6 +225,16 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         if step < state.max_steps:
             values |= self._evaluate(f"epoch_{epoch:g}")
         self._tracker.add(step, epoch, values)
+
+
+def _log_lines_left(arguments: TrainingArguments, state: TrainerState) -> int:
+    """Log lines with a loss that are still to come, but for one after the last update."""
+    if arguments.logging_strategy == "no":
+        return 0
+    every = state.logging_steps
+    if arguments.logging_strategy == "epoch":
+        every = math.ceil(state.max_steps / state.num_train_epochs)
+    return int((state.max_steps - 1) // every - state.global_step // every)
 
 
 class _LossTrainer(Trainer):  # type: ignore[misc]
@@ -291,6 +309,7 @@ def train(
     context: Context,
     tracker: Tracker,
     evaluate: Callable[[str], dict[str, float]],
+    tell_of_evaluations: Callable[[int], None] = lambda count: None,
 ) -> TrainerState:
     """Finetunes the policy's model, or goes on from the last checkpoint in the output folder.
 
@@ -301,6 +320,7 @@ def train(
         context: stop requests and progress.
         tracker: gets a row at every log line.
         evaluate: gives the metrics of the validation split for a label.
+        tell_of_evaluations: is told how many of them there will be.
 
     Raises:
         Interrupted: a stop was asked for; a checkpoint is written.
@@ -315,6 +335,7 @@ def train(
         context=context,
         tracker=tracker,
         evaluate=evaluate,
+        tell_of_evaluations=tell_of_evaluations,
     )
 
 
@@ -327,6 +348,7 @@ def fit(
     context: Context,
     tracker: Tracker,
     evaluate: Callable[[str], dict[str, float]],
+    tell_of_evaluations: Callable[[int], None] = lambda count: None,
     optimizer: Optimizer = "adamw",
 ) -> TrainerState:
     """Like `train`, for any model that gives a loss and rows that ``collator`` makes batches of.
@@ -334,7 +356,7 @@ def fit(
     ``optimizer`` may put another form of Adam in the place of the Trainer's.
     """
     pace = Pace()
-    watch = _Watch(context, tracker, evaluate, pace)
+    watch = _Watch(context, tracker, evaluate, tell_of_evaluations, pace)
     collator = OwnPart(collator, shifted=not _is_encoder_decoder(model))
     trainer = _LossTrainer(
         _Losses(),
