@@ -8,7 +8,7 @@ from typing import Any
 
 from common import status
 from common.index import read_index
-from common.run_folder import PlanFolder, RunFolder, read_json
+from common.run_folder import PlanFolder, RunFolder, read_json, read_last_json_line
 from common.selection import matcher
 from common.status import STATES
 from common.tables import as_text
@@ -39,9 +39,9 @@ def standing(folder: PlanFolder, plan: Mapping[str, Any], only: str | None = Non
     for row in rows:
         found = row.folder.read_status()
         states.append(status.current(found))
-        cells.append([row.name, row.fingerprint[:8], row.stage, states[-1], _epochs(row.folder),
+        cells.append([row.name, row.fingerprint[:8], row.stage, states[-1], _progress(row.folder),
                       found.get("score"), found.get("seconds"), found.get("reason")])  # fmt: skip
-    columns = ["name", "fingerprint", "stage", "status", "epochs", "score", "seconds", "reason"]
+    columns = ["name", "fingerprint", "stage", "status", "progress", "score", "seconds", "reason"]
     counts = ", ".join(f"{states.count(state)} {state}" for state in STATES if state in states)
     lines = [as_text(columns, cells), f"{counts} in {folder.path}"]
     if not _makes_the_same_runs(plan, folder):
@@ -75,10 +75,16 @@ def _rows(folder: PlanFolder) -> Iterator[_Row]:
             yield _Row(path.parent.name, str(run.read_status().get("fingerprint", "")), None, run)
 
 
-def _epochs(folder: RunFolder) -> int | None:
-    """The number of epochs that the metrics file holds."""
-    try:
-        with folder.metrics.open("rb") as file:
-            return sum(1 for _ in file)
-    except FileNotFoundError:
+def _progress(folder: RunFolder) -> str | None:
+    """How far the run is by its last whole row of metrics: in steps where it counts them.
+
+    Rows are of moments, of which a step or epoch may have several; epochs count from 0.
+    """
+    row = read_last_json_line(folder.metrics)
+    if row is None:
         return None
+    for key, unit, done in (("step", "step", 0), ("epoch", "epoch", 1)):
+        if isinstance(row.get(key), int):
+            count = row[key] + done
+            return f"{count} {unit}{'' if count == 1 else 's'}"
+    return None
