@@ -16,8 +16,8 @@ from common.errors import Problem, UserError
 from common.experiment import Context
 from common.nested import key_path
 from common.plan import Run
-from common.run_folder import write_json
 from common.seeding import seed_everything, seeded, undisturbed
+from common.summary import write_summary
 from grue import preflight
 from grue.classifier_config import ClassifierAlg, ClassifierConfig
 from grue.evaluation_times import EvaluationTimes
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+SCORE = "val/accuracy"
 _OF_VOCABULARIES = {"tokenizer.model_name", "alg.model_name"}
 
 
@@ -129,8 +130,8 @@ class ClassifierRun:
             self.tracker.close()
         card = model_card(self.config, self.config.alg.model_name, found)
         save_model(self.folder, self.classifier, card)
-        score = found["val/accuracy"]
-        write_json(self.folder.summary, {"score": score, "last": found})
+        score = found[SCORE]
+        write_summary(self.folder, score, SCORE, last=found)
         return score
 
     def _train(self) -> TrainerState:
@@ -166,7 +167,7 @@ class ClassifierRun:
         labels = np.array(data.labels)
         shares = probabilities(logits)[np.arange(len(labels)), labels]
         return {
-            "val/accuracy": float(np.mean(logits.argmax(-1) == labels)),
+            SCORE: float(np.mean(logits.argmax(-1) == labels)),
             "val/loss": float(-np.log(np.maximum(shares, np.finfo(np.float64).tiny)).mean()),
         }
 

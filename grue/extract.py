@@ -15,6 +15,7 @@ from common.errors import Interrupted, UserError
 from common.experiment import Context
 from common.run_folder import write_json, write_table
 from common.seeding import seed_everything
+from common.summary import write_summary
 from grue import published_samples, reward_stats
 from grue.config import ExtractConfig
 from grue.inputs import load_inputs, tell_of_fewer
@@ -147,9 +148,8 @@ class Extraction:
         if self.config.published_format:
             published_samples.write(self.folder.path, self.config, self.inputs.index, samples)
         score = float(rewards[names[0]].mean())
-        write_json(
-            self.folder.summary,
-            {"score": score, "padding": padding(batches, lengths), "metrics": names},
+        write_summary(
+            self.folder, score, names[0], padding=padding(batches, lengths), metrics=names
         )
         self.store.clear()
         return score

@@ -8,7 +8,7 @@ from typing import Any
 from common import ranks
 from common.devices import run_device, run_gpus
 from common.experiment import Context
-from common.run_folder import write_json
+from common.summary import write_summary
 from grue import policies, published_artifacts
 from grue.algorithm_config import SupervisedAlg
 from grue.config import FinetuneConfig
@@ -99,14 +99,15 @@ class FinetuneRun:
 
     def finish(self, found: Mapping[str, float]) -> float | None:
         """Saves the model and the summary; gives the score: the first metric on ``val``."""
-        score = next((value for name, value in found.items() if name.startswith("val/")), None)
+        name = next((name for name in found if name.startswith("val/")), None)
+        score = None if name is None else found[name]
         if not ranks.is_first():
             return score
         card = model_card(self.config, self.model_name, found)
         save_model(self.folder, self.policy, card)
         if self.config.upload_model_to_wandb and self.config.log_to_wandb:
             self.tracker.upload(self.folder.path / MODEL)
-        write_json(self.folder.summary, {"score": score, "last": dict(found)})
+        write_summary(self.folder, score, name, last=dict(found))
         return score
 
 

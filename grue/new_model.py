@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from common.errors import Problem, UserError
 from common.experiment import Context
 from common.plan import Run
-from common.run_folder import write_json
+from common.summary import write_summary
 from grue.inputs import read_samples
 from grue.new_model_config import NewModelConfig
 from grue.new_tokenizer import END, PADDING, byte_pairs, words
@@ -52,7 +52,7 @@ def run(config: NewModelConfig, context: Context) -> float:
     _architecture(config, len(tokenizer), tokenizer).save_pretrained(beside)
     shutil.rmtree(target, ignore_errors=True)
     beside.replace(target)
-    write_json(context.folder.summary, {"score": float(len(tokenizer))})
+    write_summary(context.folder, float(len(tokenizer)), "vocabulary size")
     return float(len(tokenizer))
 
 

@@ -128,7 +128,7 @@ class ReinforcementRun(FinetuneRun):
         if self.algorithm.whole_outputs:
             longest = self.rollouts.policy.lengths(self.rollouts.settings.generation).most
             found |= elapsed(self.iteration, len(rollout), longest)
-        log.info("iteration %d of %d: reward %.4f, KL %.4f", self.iteration,
+        log.info("iteration %d of %d: reward %.4f, KL per token %.4f", self.iteration,
                  self._num_iterations, found["rollout_info/ep_rew"],
                  found["rollout_info/kl_div_mean"])  # fmt: skip
         return found

@@ -19,8 +19,8 @@ from common.errors import Problem, UserError
 from common.experiment import Context
 from common.nested import key_path
 from common.plan import Run
-from common.run_folder import write_json
 from common.seeding import seed_everything, undisturbed
+from common.summary import write_summary
 from grue import preflight, reward_stats
 from grue.config import DatapoolConfig
 from grue.evaluation_times import EvaluationTimes
@@ -264,15 +264,15 @@ class RewardModelRun:
 
     def _finish(self, found: dict[str, float]) -> float | None:
         """Saves the model and the summary; gives the score, None where it is undefined."""
-        measured = found[f"val/{self.objective.score}"]
+        name = f"val/{self.objective.score}"
+        measured = found[name]
         score = measured if math.isfinite(measured) else None
         if not ranks.is_first():
             return score
         card = model_card(self.config, self.config.alg.model_name, found)
         spec = self._reward_model().spec
         save_model(self.folder, self.classifier, card, {FILE: spec.as_json()})
-        summary = {"score": score, "last": found, "normalization": self.normalization}
-        write_json(self.folder.summary, summary)
+        write_summary(self.folder, score, name, last=found, normalization=self.normalization)
         return score
 
 

@@ -139,10 +139,10 @@ def _causal_rows(
 ) -> Iterator[Row]:
     end: Any = [tokenizer.eos_token_id] if append_eos else []
     for prompt, reference in pairs:
-        ids: list[int] = tokenizer(prompt + reference)["input_ids"] + end
+        ids: list[int] = tokenizer(prompt + reference, verbose=False)["input_ids"] + end
         labels = list(ids)
         if mask_prompt:
-            num_prompt = _num_shared(tokenizer(prompt)["input_ids"], ids)
+            num_prompt = _num_shared(tokenizer(prompt, verbose=False)["input_ids"], ids)
             labels[:num_prompt] = [IGNORED] * num_prompt
         if ids:
             yield {"input_ids": ids[:limit], "labels": labels[:limit]}
