@@ -8,6 +8,7 @@ from typing import Any
 
 from common import status
 from common.index import FIXED_COLUMNS, read_index
+from common.report import advice
 from common.run_folder import PlanFolder, RunFolder, read_json, read_last_json_line
 from common.selection import matcher
 from common.status import STATES
@@ -51,7 +52,7 @@ def standing(folder: PlanFolder, plan: Mapping[str, Any], only: str | None = Non
     columns = ["name", *keys, "fingerprint", "stage", "status", "progress", "score", "of",
                "seconds", "reason"]  # fmt: skip
     counts = ", ".join(f"{states.count(state)} {state}" for state in STATES if state in states)
-    lines = [as_text(columns, cells), f"{counts} in {folder.path}"]
+    lines = [as_text(columns, cells), f"{counts} in {folder.path}", *advice(states)]
     if not _makes_the_same_runs(plan, folder):
         lines.append(
             f"these are the runs of another variant of the plan, {folder.plan} (an edited file, "
