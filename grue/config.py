@@ -37,7 +37,7 @@ from grue.model_config import (
     unnamed,
 )
 from grue.part_config import MetricConfig, RewardConfig, TaskConfig
-from grue.rollout_problems import problems_of_rollouts
+from grue.rollout_problems import notices_of_rollouts, problems_of_rollouts
 from grue.tasks.task import Split
 
 Metrics = Annotated[tuple[MetricConfig, ...], Strict(False)]
@@ -258,8 +258,10 @@ class FinetuneConfig(TrackedConfig):
             yield from of_generation(settings, self.model_type, key)
 
     def notices(self) -> Iterator[str]:
-        """An entropy bonus that pushes nowhere."""
+        """An entropy bonus that pushes nowhere, and what of rollouts is other than written."""
         yield from super().notices()
+        if self.env is not None and not isinstance(self.alg, SupervisedAlg):
+            yield from notices_of_rollouts(self.alg, self.env)
         args: Any = getattr(self.alg, "args", None)
         estimated = getattr(args, "enforce_token_entropy_reg_estimate", False)
         if estimated and args.ent_coef != 0:
@@ -408,7 +410,13 @@ class ExtractConfig(TextConfig):
             yield "set 'alg.policy.dtype' to 'bfloat16'"
 
     def notices(self) -> Iterator[str]:
-        """Part of a file name without the file."""
+        """Part of a file name without the file, and one sample, which has no deviation."""
+        yield from super().notices()
+        if self.evaluation.num_samples_per_input == 1:
+            yield (
+                "'evaluation.num_samples_per_input' = 1: one sample has no standard deviation, so "
+                "that those of 'reward_stats' are null; give 2 or more"
+            )
         if self.output_file_suffix and not self.published_format:
             yield "'output_file_suffix' names a file that 'published_format': true writes"
 

@@ -64,7 +64,9 @@ class Extraction:
         seed_everything(self.context.seed)
         settings, evaluation = self.config.alg.generation_kwargs, self.config.evaluation
         longest, side = self.config.tokenizer.max_length, self.config.tokenizer.truncation_side
-        prompts = self.policy.read(self.inputs.samples, settings, longest, side)
+        prompts = self.policy.read(
+            self.inputs.samples, settings, longest, side, level=logging.WARNING
+        )
         lengths = [len(prompt) for prompt in prompts]
         batches = list(by_length(lengths, evaluation.eval_batch_size))
 

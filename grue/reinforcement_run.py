@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 FAILED_ROLLOUT = "failed_rollout.jsonl"
 """Prompts, outputs and rewards, as far as known, of a rollout whose reward failed."""
 
+_MUCH = 0.1
+"""Share of a rollout's tokens that is worth a word where no update uses it."""
+
 
 class ReinforcementRun(FinetuneRun):
     """Rollout, update, and now and then an evaluation and a checkpoint, ``n_iters`` times.
@@ -72,6 +75,7 @@ class ReinforcementRun(FinetuneRun):
         self.iteration = 0
         self._saved_iteration: int | None = None
         self._pace = Pace()
+        self._has_told = False
         self._gpu_ids = run_gpus(context.gpu_ids)
 
     def run(self) -> float | None:
@@ -116,6 +120,7 @@ class ReinforcementRun(FinetuneRun):
         if self.iteration % (self.config.train_evaluation.eval_every or 1) == 0:
             for line in sample_lines(rollout, self.policy, coefficient):
                 log.info("iteration %d, %s", self.iteration + 1, line)
+        self._tell_of_unused(rollout)
         self._adapt_coefficient(found, len(rollout))
         self.algorithm.set_learning_rate(self.iteration / self._num_iterations)
         seed = seed_of(Occasion.UPDATE, self.context.seed, self.iteration)
@@ -132,6 +137,19 @@ class ReinforcementRun(FinetuneRun):
                  self._num_iterations, found["rollout_info/ep_rew"],
                  found["rollout_info/kl_div_mean"])  # fmt: skip
         return found
+
+    def _tell_of_unused(self, rollout: Rollout) -> None:
+        """Says once that many outputs are drawn and not used."""
+        num_drawn = sum(map(len, rollout.outputs))
+        unused = int((rollout.num_used == 0).sum())
+        if self._has_told or not unused or rollout.num_tokens > (1 - _MUCH) * num_drawn:
+            return
+        self._has_told = True
+        log.warning(
+            "%d of the rollout's %d outputs are not used: %d tokens are drawn, and updates take "
+            "'alg.args.n_steps' x outputs at a time = %d of them; raise 'alg.args.n_steps', or "
+            "lower 'env.n_envs'", unused, len(rollout), num_drawn, rollout.num_tokens,
+        )  # fmt: skip
 
     @torch.no_grad()
     def _check_finite(self, found: dict[str, float], rollout: Rollout) -> None:
