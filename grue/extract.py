@@ -70,6 +70,9 @@ class Extraction:
         lengths = [len(prompt) for prompt in prompts]
         batches = list(by_length(lengths, evaluation.eval_batch_size))
 
+        log.info("%d samples of each of %d inputs", evaluation.num_samples_per_input,
+                 len(self.inputs))  # fmt: skip
+
         progress = _Progress(self.context, len(self.inputs))
         for number, rows in enumerate(batches):
             if self.context.stop_requested():
@@ -149,11 +152,13 @@ class Extraction:
         write_json(self.folder.path / "reward_stats.json", summary)
         if self.config.published_format:
             published_samples.write(self.folder.path, self.config, self.inputs.index, samples)
+        for name, values in rewards.items():
+            log.info("%s: mean %.4f, std over all samples %.4f", name, values.mean(), values.std())
         score = float(rewards[names[0]].mean())
         write_summary(
             self.folder, score, names[0], padding=padding(batches, lengths), metrics=names
         )
-        self.store.clear()
+        self.context.once_done(self.store.clear)
         return score
 
 

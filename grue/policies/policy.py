@@ -118,7 +118,7 @@ class Policy:
         if max_length is not None and limit < max_length:
             self._tell(
                 level,
-                f"prompts have at most {limit} tokens, not {max_length}: the model has "
+                f"prompts are cut to {limit} tokens, not to {max_length}: the model has "
                 f"{self.longest} positions, and an output up to {most} tokens",
             )
         num_cut = self._num_cut(samples, prompts, limit)

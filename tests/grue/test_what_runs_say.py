@@ -54,7 +54,7 @@ def test_cut_prompts_and_unused_outputs_are_told(workplace: Workplace, model: Pa
     told = outcome.err
     assert told.count("of 40 prompts are longer than 2 tokens and are cut on the left") == 1
     assert told.count("of the rollout's 32 outputs are not used") == 1
-    assert told.count("prompts have at most 58 tokens, not 90: the model has 64 positions") == 1
+    assert told.count("prompts are cut to 58 tokens, not to 90: the model has 64 positions") == 1
     assert told.count("1 of 40 rows of prompt and reference are longer than 64 tokens") == 1
     assert "Token indices sequence length" not in told
     sft = workplace.folders()[-1].log.read_text()
