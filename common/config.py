@@ -42,6 +42,10 @@ class Marker:
 NO_EFFECT = Marker("NO_EFFECT")
 """The key cannot change results: where outputs go, logging, devices, names."""
 
+LATER = Marker("LATER")
+"""The key came after runs had been made without it: its default, which does as was done before, is
+left out of a run's identity, so that those runs stay done."""
+
 
 class FileMarker(Marker):
     """Marks keys that name files; such a path may begin with an environment variable."""
@@ -165,8 +169,16 @@ class Config(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """The keys that can change results, as plain values."""
-        plain = self.model_dump(mode="json", exclude=set(self.marked(NO_EFFECT)))
+        left_out = {*self.marked(NO_EFFECT), *self._later_as_before()}
+        plain = self.model_dump(mode="json", exclude=left_out)
         return {name: _identity(getattr(self, name), value) for name, value in plain.items()}
+
+    def _later_as_before(self) -> Iterator[str]:
+        """The keys that came later and have their defaults."""
+        for name in self.marked(LATER):
+            default = type(self).model_fields[name].get_default(call_default_factory=True)
+            if getattr(self, name) == default:
+                yield name
 
     def inputs(self) -> Iterator[tuple[Key, str]]:
         """The given files and folders that feed the result, and references to such, by key."""

@@ -24,6 +24,7 @@ from common.run_folder import PlanFolder
 from common.run_identity import hash_files, identify
 from common.stages import Stage, Stages
 from common.templates import file_name, fill_keys
+from common.unimportable import unimportable
 
 log = logging.getLogger(__name__)
 
@@ -258,7 +259,9 @@ class _Expansion:
         config, wrong = resolve_sound_keys(spec.config, written, OUTSIDE_RUNS)
         unfilled = {problem.key for problem in malformed}
         problems = malformed + [problem for problem in wrong if problem.key not in unfilled]
-        if config is not None and entry.is_whole and not problems:
+        if problems:  # what does not stand in the way of the others is told with them
+            problems += unimportable(written, {problem.key for problem in problems})
+        elif config is not None and entry.is_whole:
             problems = list(config.problems())
         self.problems += [problem.at(entry.where) for problem in problems]
         stage.is_whole &= not problems
