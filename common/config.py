@@ -277,7 +277,8 @@ def _located(details: ErrorDetails, values: Any) -> ErrorDetails:
             continue  # the tag of a union's member
         key.append(part)
         values = values[part]
-    return {**details, "loc": (*key, last)}
+    given = {"input": values[last]} if details["type"] == "extra_forbidden" else {}
+    return {**details, **given, "loc": (*key, last)}  # type: ignore[typeddict-item]
 
 
 def _innermost(wrong: list[ErrorDetails]) -> list[ErrorDetails]:

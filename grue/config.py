@@ -245,8 +245,9 @@ class FinetuneConfig(TrackedConfig):
             yield from of_generation(settings, self.model_type, key)
 
     def notices(self) -> Iterator[str]:
-        """An entropy bonus that pushes nowhere."""
+        """An entropy bonus that pushes nowhere, and what log-probabilities do not know."""
         yield from super().notices()
+        yield from self._of_shaped_draws()
         args: Any = getattr(self.alg, "args", None)
         estimated = getattr(args, "enforce_token_entropy_reg_estimate", False)
         if estimated and args.ent_coef != 0:
@@ -255,6 +256,18 @@ class FinetuneConfig(TrackedConfig):
                 f"{args.ent_coef}: as published, the estimate's gradient is zero in expectation "
                 "while the policy is the one that drew the tokens, so it adds noise alone; without "
                 "the key the entropy is exact"
+            )
+
+    def _of_shaped_draws(self) -> Iterator[str]:
+        """Keys of rollouts that change what is drawn and not what is trained."""
+        if isinstance(self.alg, SupervisedAlg):
+            return
+        names = [f"'{name}'" for name in self.alg.policy.args.generation_kwargs.further]
+        if names:
+            yield (
+                f"'alg.policy.args.generation_kwargs': {', '.join(names)} changes which tokens are "
+                "drawn; log-probabilities, ratios and KL are those of the policy without it, as "
+                "for 'top_k' and 'top_p' and as published"
             )
 
     def ways_to_save_memory(self) -> Iterator[str]:

@@ -12,6 +12,7 @@ from grue.algorithm_config import (
     ReinforceAlg,
     ReinforcementAlg,
 )
+from grue.library_generation import PROCESSORS, WARPERS
 
 if TYPE_CHECKING:
     from grue.config import EnvConfig
@@ -49,6 +50,11 @@ def problems_of_rollouts(alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Prob
         yield Problem("rollouts draw each output by itself; for evaluations give beams in "
                       "'train_evaluation.generation_kwargs'", f"{_GENERATION}.num_beams",
                       settings.num_beams)  # fmt: skip
+    for name in sorted(settings.further.keys() - PROCESSORS - WARPERS):
+        yield Problem("rollouts draw token by token, and take those keys of the library alone that "
+                      "change a token's distribution (such as 'repetition_penalty', 'min_p'); for "
+                      "evaluations give it in 'train_evaluation.generation_kwargs'",
+                      f"{_GENERATION}.{name}", settings.further[name])  # fmt: skip
     if settings.ignore_eos and env.args.terminate_on_eos:
         yield Problem(f"contradicts '{_GENERATION}.ignore_eos'; drop one of them",
                       "env.args.terminate_on_eos", True)  # fmt: skip
