@@ -43,6 +43,15 @@ NO_EFFECT = Marker("NO_EFFECT")
 """The key cannot change results: where outputs go, logging, devices, names."""
 
 
+IGNORED = Marker("IGNORED")
+"""The key is there for published files alone: where it is given, the user is told that it has no
+effect."""
+
+COUNTS_AS_DEFAULT = Marker("COUNTS_AS_DEFAULT")
+"""The key cannot change results; in a run's identity it stands as if it were not given, so that runs
+made before it was marked are known again."""
+
+
 class FileMarker(Marker):
     """Marks keys that name files; such a path may begin with an environment variable."""
 
@@ -161,12 +170,21 @@ class Config(BaseModel):
         Lists and objects are taken apart, so that each value is a single one.
         """
         for name in self._may_hold(marker):
+            if marker is IGNORED and name not in self.model_fields_set:
+                continue
             yield from _leaves(getattr(self, name), (name,), marker, name in self.marked(marker))
 
     def identity(self) -> dict[str, Any]:
         """The keys that can change results, as plain values."""
         plain = self.model_dump(mode="json", exclude=set(self.marked(NO_EFFECT)))
+        fields = type(self).model_fields
+        plain |= {name: fields[name].default for name in self.marked(COUNTS_AS_DEFAULT)}
         return {name: _identity(getattr(self, name), value) for name, value in plain.items()}
+
+    def ignored(self) -> Iterator[str]:
+        """The dotted keys that are given and have no effect, in nested configurations too."""
+        for key, _ in self.marked_values(IGNORED):
+            yield key_path(key)
 
     def inputs(self) -> Iterator[tuple[Key, str]]:
         """The given files and folders that feed the result, and references to such, by key."""

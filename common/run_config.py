@@ -43,6 +43,14 @@ class RunConfig(Config):
         """Whether GPUs may multiply float32 numbers as TensorFloat-32, with 10 bits of mantissa."""
         return False
 
+    def notices(self) -> Iterator[str]:
+        """Also the keys that have no effect."""
+        yield from super().notices()
+        ignored = list(self.ignored())
+        if ignored:
+            names = ", ".join(f"'{name}'" for name in ignored)
+            yield f"without effect, and known for published files alone: {names}"
+
     def needs_preflight(self, referenced: Set[str | int]) -> bool:
         """Whether there is anything that a preflight could find missing or unfit.
 

@@ -12,7 +12,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict, model_validator
 
-from common.config import NO_EFFECT, Config, OptionalText, Published, Seed
+from common.config import (
+    COUNTS_AS_DEFAULT,
+    IGNORED,
+    NO_EFFECT,
+    Config,
+    OptionalText,
+    Published,
+    Seed,
+)
 from common.errors import Problem, UserError
 from common.fit_config import NonNegativeFloat, PositiveInt
 from common.run_config import RunConfig
@@ -115,17 +123,17 @@ class EnvArgs(Config):
     """Most tokens of an output."""
     max_prompt_length: PositiveInt
     """Most tokens of a prompt."""
-    terminate_on_eos: bool = False
+    terminate_on_eos: Annotated[bool, IGNORED] = False
     """Accepted for published files: end-of-sequence ends an output either way, unless
     ``generation_kwargs.ignore_eos`` is true."""
     prompt_truncation_side: Side = "left"
     """Where long prompts are cut."""
-    context_start_token: int | None = None
+    context_start_token: Annotated[int | None, IGNORED, COUNTS_AS_DEFAULT] = None
     """Accepted for published files: an encoder-decoder model's own first token is taken."""
     penalty_reward_value: float | None = None
     """Reward of an output without ``truncate_token`` where it counts, in place of its own; None
     leaves it its own."""
-    priority_scale: NonNegativeFloat = 0.0
+    priority_scale: Annotated[NonNegativeFloat, IGNORED, COUNTS_AS_DEFAULT] = 0.0
     """Accepted for published files, whose inputs all weigh the same: they are drawn alike."""
 
 
@@ -409,6 +417,7 @@ class ExtractConfig(TextConfig):
 
     def notices(self) -> Iterator[str]:
         """Part of a file name without the file."""
+        yield from super().notices()
         if self.output_file_suffix and not self.published_format:
             yield "'output_file_suffix' names a file that 'published_format': true writes"
 
