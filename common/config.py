@@ -48,8 +48,8 @@ IGNORED = Marker("IGNORED")
 effect."""
 
 COUNTS_AS_DEFAULT = Marker("COUNTS_AS_DEFAULT")
-"""The key cannot change results; in a run's identity it stands as if it were not given, so that runs
-made before it was marked are known again."""
+"""The key cannot change results; in a run's identity it stands as if it were not given, so that
+runs made before it was marked are known again."""
 
 
 class FileMarker(Marker):

@@ -7,6 +7,7 @@ Anderson, Fernando, Johnson, Gould: SPICE: Semantic Propositional Image Caption 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from pydantic import BeforeValidator, Field
 
 from common.config import INPUT_FILE, Config
 from common.errors import UserError
@@ -22,16 +24,36 @@ from common.fit_config import PositiveInt
 from grue.metrics.metric import METRICS, Metric, Scores
 from grue.texts import Texts
 
+JAR_VARIABLE = "SPICE_JAR"
+"""The environment variable that names the program where no key does."""
+WHICH_JAR = (
+    "SPICE-1.0.jar, with CoreNLP 3.6.0 and its models in the folder 'lib' beside it: from "
+    "https://panderson.me/spice, or as the Python package 'pycocoevalcap' holds it"
+)
 _LIBRARIES = "stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar"
 _SHOWN = 300
+
+
+def _or_of_environment(given: Any) -> Any:
+    """The path as given, or as the environment names it."""
+    found = given or os.environ.get(JAR_VARIABLE)
+    if not found:
+        raise ValueError(
+            f"not given, and the environment variable {JAR_VARIABLE} is not set; set it to the "
+            f"path of {WHICH_JAR}; or take the metric out of the list"
+        )
+    return found
 
 
 class SpiceArgs(Config):
     """The keys of SPICE."""
 
-    jar: Annotated[str, INPUT_FILE]
+    jar: Annotated[str, BeforeValidator(_or_of_environment), INPUT_FILE] = Field(
+        default="", validate_default=True
+    )
     """The program, SPICE-1.0.jar, with a folder ``lib`` beside it that holds the jars of CoreNLP
-    3.6.0 and its models."""
+    3.6.0 and its models. Without it, or empty, what the environment variable ``SPICE_JAR`` names.
+    """
     heap_gib: PositiveInt = 8
     """Memory that Java may use, in GiB."""
 
@@ -74,7 +96,9 @@ def check_program(jar: Path) -> None:
     if shutil.which("java") is None:
         raise UserError("SPICE needs Java: no 'java' on the PATH; install a Java runtime")
     if not jar.is_file():
-        raise UserError(f"'jar' = '{jar}': no such file; give the path of SPICE-1.0.jar")
+        raise UserError(
+            f"'jar' = '{jar}': no such file; give the path of {WHICH_JAR}; or take the metric out"
+        )
     for name in _LIBRARIES:
         if not (jar.parent / "lib" / name).is_file():
             raise UserError(
