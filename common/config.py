@@ -28,6 +28,9 @@ from common.errors import Problem
 from common.nested import Key, key_path, without
 from common.registry import suggestion
 
+_NOT_ASKED = "default_factory_not_called"
+"""Pydantic's word for a default that waits for other keys, which have errors of their own."""
+
 
 class Marker:
     """A note on a field, found again in ``FieldInfo.metadata``."""
@@ -265,7 +268,8 @@ def resolve_sound_keys(
         try:
             return model.model_validate(values), problems
         except ValidationError as error:
-            wrong = _innermost([_located(details, values) for details in error.errors()])
+            found = [details for details in error.errors() if details["type"] != _NOT_ASKED]
+            wrong = _innermost([_located(details, values) for details in found])
         problems = problems or [_as_problem(details, model) for details in wrong]
         sound = without(values, [details["loc"] for details in wrong])
         if sound == values:

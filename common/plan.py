@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from common.config import resolve_sound_keys, unknown_keys
 from common.errors import ConfigError, Problem, UserError
 from common.expansion import Draft, axes, drafts
@@ -298,13 +300,27 @@ def _template_values(model: type[RunConfig], values: Mapping[str, Any]) -> dict[
     A seed that is not given is -1, the published way to write it, whether the plan does so or not.
     """
     known = {**_defaults(model), **values}
+    for name, key in _dependent(model):
+        if name not in values:
+            known[name] = key.get_default(call_default_factory=True, validated_data=known)
     return known | {key: -1 for key in model.seed_keys if known[key] is None}
 
 
 @functools.cache
 def _defaults(model: type[RunConfig]) -> Mapping[str, Any]:
+    dependent = dict(_dependent(model))
+    return {
+        name: key.get_default(call_default_factory=True)
+        for name, key in model.model_fields.items()
+        if name not in dependent
+    }
+
+
+@functools.cache
+def _dependent(model: type[RunConfig]) -> list[tuple[str, FieldInfo]]:
+    """The keys whose defaults depend on other keys."""
     fields = model.model_fields.items()
-    return {name: key.get_default(call_default_factory=True) for name, key in fields}
+    return [(name, key) for name, key in fields if key.default_factory_takes_validated_data]
 
 
 def _repeated(values: Mapping[str, Any], repetition: int) -> Mapping[str, Any]:

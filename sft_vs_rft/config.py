@@ -47,8 +47,6 @@ class ControlledConfig(FitConfig):
 
     score_metric_name: OptionalText = "train loss"
     """Metric that is the run's score; None for no score."""
-    score_largest: bool = False
-    """Whether a larger score is better."""
 
     dataset: Literal[
         "digits", "mnist", "fmnist", "cifar10", "cifar100", "cifar100coarse", "svhn", "stsb", "npz"

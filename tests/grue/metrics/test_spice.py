@@ -56,7 +56,7 @@ def test_an_input_without_references_is_named(jar: Path) -> None:
         ("bin/java", "SPICE needs Java: no 'java' on the PATH"),
         (
             "SPICE-1.0.jar",
-            "'jar' = '.*': no such file; give the path of SPICE-1.0.jar.*take the metric out",
+            "'jar' = '.*': no such file; give .*SPICE-1.0.jar.*take",
         ),
         ("lib/stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0.jar is missing"),
         ("lib/stanford-corenlp-3.6.0-models.jar", "stanford-corenlp-3.6.0-models.jar is missing"),
