@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import os
 
+from common.console import outlive_readers
+
+if __name__ == "__main__":  # before anything is said, or a file is opened
+    outlive_readers()
+
 # Before torch is loaded: threads that spin while they wait stall every neighbour.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -41,7 +46,8 @@ examples:
   python run_plan.py --plan_config_path {_EXAMPLE} --dry_run
   python run_plan.py --plan_config_path {_EXAMPLE} --set epochs=20 --set seeds=[0]
 
-exit status: 0 all runs are done; 1 some run or figure failed; 2 the plan was refused;
+exit status: 0 all runs are done; 1 some run or figure failed (--retry_failed tries such runs
+again, the same command alone does not); 2 the plan was refused;
 130 or 143 stopped by Ctrl-C or SIGTERM (the same command goes on).
 """
 
@@ -124,6 +130,13 @@ _FLAGS: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
             {"type": _number_from(1), "metavar": "N"},
         ),
         (
+            "--num_threads",
+            "1",
+            "compute with N threads in each process (default: what OMP_NUM_THREADS says, else an "
+            "equal share of the cores)",
+            {"type": _number_from(1), "metavar": "N"},
+        ),
+        (
             "--gpu_ids",
             "0 1",
             "the GPUs to share among the slots; none for the CPU",
@@ -175,6 +188,8 @@ def _overrides(args: argparse.Namespace) -> dict[str, Any]:
         overrides["num_parallel"] = args.num_parallel
         if args.num_parallel > 1:
             overrides["multiprocess"] = True
+    if args.num_threads is not None:
+        overrides["num_threads"] = args.num_threads
     if args.gpu_ids is not None:
         overrides["gpu_ids_pool"] = args.gpu_ids
     return overrides

@@ -15,6 +15,7 @@ from common.errors import ConfigError, Problem, UserError
 from common.experiment import Experiment
 from common.plan_document import Configuration, PlanDocument
 from common.registry import Registry
+from common.user_code import look_in
 
 _AS_JSON = {"True": "true", "False": "false"}
 
@@ -74,6 +75,7 @@ def read_plan(
 ) -> Reading:
     """What stands in ``path``; ``overrides``, by key of the plan or of its runs, are laid over.
 
+    From then on modules of the user's are looked for beside it, too.
     A file with the keys of one run, and no plan around them, is read as the plan of that run where
     one of ``experiments`` recognises it.
 
@@ -81,6 +83,7 @@ def read_plan(
         UserError: the file cannot be read.
         ConfigError: it has no list of configurations.
     """
+    look_in(path.parent)
     plan_keys = PlanDocument.key_names()
     of_plan = {key: value for key, value in overrides.items() if key in plan_keys}
     of_runs = {key: value for key, value in overrides.items() if key not in plan_keys}

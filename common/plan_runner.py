@@ -198,5 +198,6 @@ class PlanRunner:
             threads=self.threads,
             gpu_ids=gpu_ids if self.use_gpus else (),
             num_ranks=run.num_ranks,
+            import_from=str(self.plan.source.absolute().parent),
             command=shlex.join([Path(sys.executable).name, *sys.argv]),
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from common.scheduling.local import LocalWorkers
 from common.selection import Selection, put_aside, select, wait_for_leftover_workers
 from common.status import DONE
 from common.stopping import StopFlag
+from common.threads import threads_of_each
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def _run_locked(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, dr
     display = Display(plan.document.name or plan.source.stem, states, quiet=request.quiet)
     slots = plan.document.num_parallel if plan.document.multiprocess else 1
     most_ranks = max(run.num_ranks for run in selection.to_make)
-    threads = max(1, len(os.sched_getaffinity(0)) // (slots * most_ranks))
+    threads = threads_of_each(slots * most_ranks, plan.document.num_threads)
     executor: Executor
     if plan.document.multiprocess or most_ranks > 1 or use_gpus:
         pool = plan.document.gpu_ids_pool if use_gpus else ()

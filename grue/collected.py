@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from common.errors import UserError
+from common.user_code import PartError
 from grue.policies.policy import Tokens
 from grue.texts import Texts
 from grue.user_function import shown
@@ -56,7 +57,7 @@ class Collected:
         return found
 
 
-class FailedRollout(UserError):
+class FailedRollout(PartError):
     """The reward failed; what was drawn until then is kept."""
 
     def __init__(self, message: str, found: Collected) -> None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from common.console import outlive_readers
 from common.errors import UserError
 from grue.gpt2_checkpoint import Sizes, weights
 from grue.tensor_bundle import read_bundle
@@ -166,4 +167,5 @@ def _appearing(folder: Path) -> Iterator[Path]:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

@@ -18,7 +18,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
 from common.config import Config
 from common.errors import UserError
-from common.registry import CUSTOM
+from common.user_code import CUSTOM
 
 Find = Callable[[str], Any]
 """Gives the class that ``"custom:package.module:name"`` stands for, or raises `UserError`."""

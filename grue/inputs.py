@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.errors import UserError
+from common.user_code import naming
 from grue.config import DatapoolConfig
 from grue.part_config import TaskConfig
 from grue.tasks.subset import train_subset
@@ -57,7 +58,7 @@ def read_samples(config: TaskConfig, split: Split, *, seed: int) -> list[Sample]
 
     with seeded(seed):
         task = config.build()
-    with seeded(seed_of(seed, _SPLITS.index(split))):
+    with seeded(seed_of(seed, _SPLITS.index(split))), naming(config.id):
         return task.samples(split)
 
 

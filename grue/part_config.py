@@ -10,6 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from common.config import IGNORED, Config, Marker, resolve, resolve_sound_keys
 from common.errors import Problem, UserError
 from common.nested import Key
+from common.user_code import naming
 from grue import metrics, rewards, tasks
 
 
@@ -84,7 +85,8 @@ class PartConfig(Config, Generic[PartT]):
 
     def build(self) -> PartT:
         """The part, made from its args."""
-        part: PartT = self.find(self.id)(self._own_keys())
+        with naming(self.id):
+            part: PartT = self.find(self.id)(self._own_keys())
         return part
 
     def _own_keys(self) -> Config:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UserError
+from common.user_code import PartError, told
 from grue.texts import Texts
 
 UserFunction = Callable[[list[str], list[str], list[list[str]], list[dict[str, Any]]], Any]
@@ -30,10 +31,9 @@ def scores_of(
     wherever they are. ``name`` is what messages call it; None for its own name.
 
     Raises:
-        UserError: it raises an error, or does not give finite numbers (in float32 too) of that
-            shape. Halves of the
-            texts are tried until a single one is found that it fails for. A `UserError` of its own
-            says enough and is passed on.
+        PartError: it raises an error, or does not give finite numbers (in float32 too) of that
+            shape. Halves of the texts are tried until a single one is found that it fails for. A
+            `UserError` of its own says enough and is passed on.
     """
     if not len(texts):
         return np.zeros(0)
@@ -42,7 +42,7 @@ def scores_of(
     except _Wrong as wrong:
         part, reason = _smallest(function, texts, wrong, per_token)
         called = name or name_of(function)
-        raise UserError(_message(called, part, len(texts), reason)) from reason.__cause__
+        raise PartError(_message(called, part, len(texts), reason)) from reason.__cause__
 
 
 def _answer(function: UserFunction, texts: Texts, per_token: bool) -> NDArray[np.float64]:
@@ -57,14 +57,14 @@ def _answer(function: UserFunction, texts: Texts, per_token: bool) -> NDArray[np
     except UserError:
         raise
     except Exception as error:
-        raise _Wrong(f"raised {type(error).__name__}: {error}") from error
+        raise _Wrong(f"raised {told(error)}") from error
     found = _plain(found)
     if isinstance(found, list) and any(number is None for number in found):
         raise _Wrong("gave None")
     try:
         values = np.asarray(found, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise _Wrong(f"gave no numbers: {str(found)[:_SHOWN]}") from error
+    except (TypeError, ValueError):
+        raise _Wrong(f"gave no numbers: {str(found)[:_SHOWN]}") from None
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim not in ((1, 2) if per_token else (1,)) or len(values) != len(texts):

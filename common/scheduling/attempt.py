@@ -105,7 +105,7 @@ class Attempt:
             self._end(status.INTERRUPTED, reason="stopped at once")
         else:
             found = failure_of(error, self.task, num_together=self._num_together)
-            log.error("%s", found.reason, exc_info=error if found.traceback else None)
+            log.error("%s", found.reason, exc_info=found.error)
             self._end(status.FAILED, reason=found.reason, traceback=found.traceback)
 
     def _end(self, state: str, **values: Any) -> None:

@@ -197,21 +197,31 @@ def test_skipping_every_run_is_refused(tmp_path: Path, skip: int) -> None:
 @pytest.mark.parametrize(
     ("content", "error"),
     [
-        ("def f(:", "SyntaxError: "),
-        ("from . import other", "ImportError: attempted relative import"),
-        ("raise RuntimeError('not today')", "RuntimeError: not today"),
-        ("import sys; sys.exit('bye')", "SystemExit: bye"),
-        ("", "AttributeError: module 'broken' has no attribute 'X'"),
+        ("\ndef f(:", "SyntaxError: invalid syntax ({file}, line 2)"),
+        (
+            "from . import other",
+            "ImportError: attempted relative import with no known parent package ({file}, line 1)",
+        ),
+        ("1\nraise RuntimeError('not today')", "RuntimeError: not today ({file}, line 2)"),
+        (
+            "import json; json.loads('x')",
+            "JSONDecodeError: Expecting value: line 1 column 1 (char 0) ({file}, line 1)",
+        ),
+        ("import sys; sys.exit('bye')", "SystemExit: bye ({file}, line 1)"),
+        ("\nimport nowhere", "ModuleNotFoundError: No module named 'nowhere' ({file}, line 2)"),
+        ("", "module 'broken' ({file}) has no 'X'"),
     ],
 )
 def test_an_experiment_that_cannot_be_imported_is_one_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, error: str
 ) -> None:
-    (tmp_path / "broken.py").write_text(content)
+    file = tmp_path / "broken.py"
+    file.write_text(content)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "broken", raising=False)
     text = problems_of(tmp_path, {}, experiment="custom:broken:X")
-    assert f"'experiment' = 'custom:broken:X': 'broken:X' cannot be imported: {error}" in text
+    reason = error.format(file=file)
+    assert f"'experiment' = 'custom:broken:X': 'broken:X' cannot be imported: {reason}" in text
 
 
 @pytest.mark.parametrize(

@@ -151,9 +151,12 @@ class Failing(Reward[FailingArgs]):
 
 @pytest.mark.parametrize(
     ("how", "message"),
-    [("raises", "raised KeyError: 'e'"), ("too few", r"gave numbers of shape \[0\], expected 1 .*"),
-     ("nan", "gave nan")],
-)  # fmt: skip
+    [
+        ("raises", r"raised KeyError: 'e' \(.*test_reinforcement_errors\.py, line \d+\)"),
+        ("too few", r"gave numbers of shape \[0\], expected 1 .*"),
+        ("nan", "gave nan"),
+    ],
+)
 def test_what_was_drawn_is_kept_where_the_reward_fails(
     workplace: Workplace, model: Path, how: str, message: str
 ) -> None:
@@ -166,6 +169,8 @@ def test_what_was_drawn_is_kept_where_the_reward_fails(
     named = re.search(rf"Failing' {message} for prompt (.*), output (.*e.*) \(of 8 outputs",
                       status["reason"])  # fmt: skip
     assert named is not None, status["reason"]
+    for kept in (status["traceback"] or "", folder.log.read_text()):
+        assert ('raise KeyError("e")' in kept) == (how == "raises")
     rows = read_json_lines(folder.path / "failed_rollout.jsonl")
     assert [row["reward"] for row in rows] == [1.0] * 8 + [None] * 8
     assert named.groups() in [(repr(row["prompt"]), repr(row["output"])) for row in rows[8:]]

@@ -115,12 +115,18 @@ def test_a_function_that_scores_tokens_is_no_metric() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("fails_for_d", r"raised KeyError: 'dddd' for prompt 'prompt 3', output 'dddd' \(of 5"),
+        (
+            "fails_for_d",
+            r"raised KeyError: 'dddd' \(.*, line \d+\) for prompt 'prompt 3', output 'dddd' ",
+        ),
         ("leaves_out_empty", r"shape \[0\], expected 1.* for prompt 'prompt 2', output ''"),
         ("not_a_number", "gave nan for prompt 'prompt 1', output 'bb'"),
         ("none_for_b", "gave None for prompt 'prompt 1', output 'bb'"),
         ("texts_for_numbers", r"gave no numbers: \['a'\] for prompt 'prompt 0', output 'a'"),
-        ("fails_for_many", "raised MemoryError: too many for 5 outputs together, the first one"),
+        (
+            "fails_for_many",
+            r"raised MemoryError: too many \(.*, line \d+\) for 5 outputs together, the first",
+        ),
     ],
 )
 @pytest.mark.parametrize("kind", ["metric", "reward"])
@@ -133,6 +139,7 @@ def test_what_goes_wrong_names_the_input(kind: str, name: str, message: str) -> 
     assert str(raised.value).startswith(f"'{__name__}:{name}' ")
     if name == "fails_for_d":
         assert isinstance(raised.value.__cause__, KeyError)
+        assert f"({__file__}, line " in str(raised.value)
 
 
 def test_classes_are_used_as_they_are_and_anything_else_is_refused() -> None:
