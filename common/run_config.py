@@ -35,6 +35,8 @@ class RunConfig(Config):
     training magnifies. On a CPU equal runs agree bit for bit either way."""
     disable_console_log: Annotated[bool, NO_EFFECT] = False
     """Whether the console hears of the run only if it fails; its ``log.txt`` is always written."""
+    tags: Annotated[tuple[str, ...], Strict(False), NO_EFFECT] = ()
+    """Words by which Weights & Biases finds the run, where it is told of runs."""
     save_logs: Annotated[bool, NO_EFFECT] = False
     """Accepted for published plans: ``log.txt`` is always written."""
 

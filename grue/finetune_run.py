@@ -46,6 +46,7 @@ class FinetuneRun:
             seed=context.seed,
             predictions=self.folder.path if config.log_entire_predictions else None,
             gpu_ids=run_gpus(context.gpu_ids),
+            add_table=self.tracker.add_table,
         )
 
     def evaluate_everywhere(self, label: str) -> dict[str, float]:
