@@ -45,6 +45,7 @@ from grue.model_config import (
     unnamed,
 )
 from grue.part_config import MetricConfig, RewardConfig, TaskConfig
+from grue.reward_as_metric import measured_like_rewarded
 from grue.rollout_problems import problems_of_rollouts
 from grue.tasks.task import Split
 
@@ -206,6 +207,11 @@ class FinetuneConfig(TrackedConfig):
         alg = values.get("alg") if isinstance(values, dict) else None
         asked = alg.get("compatibility") if isinstance(alg, dict) else None
         return references_as_published(values, asked, "train_evaluation")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _metrics_of_reward_models(cls, values: Any) -> Any:
+        return measured_like_rewarded(values)
 
     @property
     def model_type(self) -> ModelType:
