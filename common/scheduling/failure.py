@@ -8,7 +8,7 @@ from common.errors import UserError
 from common.scheduling.out_of_memory import is_out_of_memory, memory_message
 from common.scheduling.task import Task
 from common.status import end_of_traceback
-from common.user_code import PartError
+from common.user_code import PartError, told
 
 
 @dataclass(frozen=True)
@@ -36,5 +36,5 @@ def failure_of(error: Exception, task: Task, *, num_together: int = 1) -> Failur
     if is_out_of_memory(error):
         reason = memory_message(error, task, num_together=num_together)
     else:
-        reason = f"{type(error).__name__}: {error}"
+        reason = told(error)
     return Failure(reason, error)
