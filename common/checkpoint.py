@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,24 @@ _BEFORE_LAST = "previous.pt"
 
 def save(path: Path, state: dict[str, Any]) -> None:
     """Puts ``state`` into ``path``, whole or not at all."""
-    with replacing(path) as file:
+    with replacing(path, num_bytes(state)) as file:
         torch.save(_without_shared_storage(state), file)
+
+
+def num_bytes(state: Any) -> int:
+    """What the tensors in ``state`` take on the disk, where tied ones stand but once."""
+    return sum({tensor.data_ptr(): tensor.nbytes for tensor in _tensors(state)}.values())
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _tensors(part)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _tensors(part)
 
 
 def _without_shared_storage(value: Any) -> Any:
@@ -39,7 +56,6 @@ def _without_shared_storage(value: Any) -> Any:
 
 def save_last(folder: Path, state: dict[str, Any]) -> None:
     """Puts ``state`` into the folder's last checkpoint and keeps the one before it."""
-    folder.mkdir(parents=True, exist_ok=True)
     last, before = folder / LAST, folder / _BEFORE_LAST
     if last.exists():
         last.replace(before)

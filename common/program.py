@@ -12,8 +12,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from common import grouping, memory, report
+from common.custom_experiments import wrong_functions
 from common.devices import gpus_are_usable, gpus_hidden, gpus_of
 from common.display import Display
+from common.durable import make_folder
 from common.errors import ConfigError, Problem, UserError
 from common.plan import Plan, Run
 from common.plan_runner import PlanRunner
@@ -107,6 +109,9 @@ def _run_locked(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, dr
     if stop.signal is not None:
         log.warning("stopped; the same command goes on from the checkpoints")
         return stop.exit_status
+    if runner.no_space:
+        log.error("stopped, and nothing more was begun: %s", runner.no_space)
+        return EXIT_FAILED
     all_done = all(runner.states[run].state == DONE for run in selection.to_make)
     all_drawn = _draw_figures(plan, draw, may_lack_runs=len(selection.to_make) < len(plan.runs))
     return 0 if all_done and all_drawn else EXIT_FAILED
@@ -134,11 +139,12 @@ def _draw_figures(plan: Plan, draw: Draw, *, may_lack_runs: bool) -> bool:
 
 
 def _preflight(plan: Plan, runs: list[Run]) -> None:
-    """Checks the files that the runs need, once each.
+    """Checks the functions that make the runs, and the files that these need, once each.
 
     Raises:
         ConfigError: with everything that is wrong.
     """
+    _refuse(plan, wrong_functions(runs))
     by_check: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         referenced = {reference.key[0] for reference in run.references}
@@ -168,7 +174,7 @@ def _lock(folder: PlanFolder) -> Iterator[None]:
     """
     lock = FileLock(folder.lock)
     try:
-        folder.path.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.path)
         lock.acquire(blocking=False)
     except Timeout:
         raise UserError(

@@ -301,7 +301,7 @@ class CustomAlg(ReinforcementAlg):
 
 def _which(alg: Any) -> str:
     """The tag of an algorithm's keys; the published rule looks for "supervised" in its id."""
-    name = str(alg.get("id", "") if isinstance(alg, dict) else alg.id)
+    name = str(alg.get("id", "") if isinstance(alg, dict) else getattr(alg, "id", ""))
     if "supervised" in name:
         return "supervised"
     return "ppo" if name == "ppo_kl" else name

@@ -92,7 +92,7 @@ def check_lengths(
             raise UserError(
                 f"'{name}' gave {found} numbers for prompt {shown(texts.prompts[row])}, output "
                 f"{shown(texts.outputs[row])}, which has {needed} tokens (its end-of-sequence "
-                f"counts): give [{len(outputs)}] numbers, one per output, or one for each token "
+                f"counts): return {len(outputs)} numbers, one per output, or one for each token "
                 "and zeros after them"
             )
 

@@ -71,9 +71,9 @@ class GenerationConfig(Config):
     """What is done to generated text before it is scored."""
 
     @classmethod
-    def key_names(cls) -> list[str]:
-        """Also those of the library."""
-        return [*super().key_names(), *sorted(library_keys())]
+    def further_names(cls) -> list[str]:
+        """The keys that the library knows."""
+        return sorted(library_keys())
 
     @property
     def further(self) -> dict[str, Any]:

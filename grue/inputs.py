@@ -73,7 +73,7 @@ def load_inputs(config: DatapoolConfig, split: Split, *, seed: int) -> Inputs:
     samples = read_samples(config, split, seed=seed)
     if not samples:
         has_key = "held_out" in config.args
-        advice = "; hold some out ('datapool.args.held_out')" if has_key else ""
+        advice = "; set 'datapool.args.held_out' above 0, for example 0.1" if has_key else ""
         raise UserError(
             f"'datapool.id' = '{config.id}': the split '{split}' has no samples{advice}"
         )

@@ -56,10 +56,11 @@ class PartConfig(Config, Generic[PartT]):
         """An unknown id, and what does not fit the part's own keys."""
         yield from super().problems()
         try:
-            _, wrong = resolve(self.find(self.id).Args, self.args)
+            own = self.find(self.id).Args
         except UserError as error:
             yield Problem(str(error), "id", self.id)
             return
+        _, wrong = resolve(own, self.args, dict.fromkeys(self.key_names(), "beside 'args'"))
         yield from (problem.below("args") for problem in wrong)
 
     def identity(self) -> dict[str, Any]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import sys
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from common.registry import Registry
+from grue.algorithm_config import Compatibility
+from grue.compatibility import OfSupervised
 from grue.metrics import METRICS
 from grue.rewards import REWARDS
 from tests.conftest import PROJECT, Workplace
@@ -32,6 +34,13 @@ def test_the_table_of_rewards_and_metrics_names_each_once(
             if line.startswith("| `")][1:]  # fmt: skip
     found = [name for row in rows for name in re.findall("`([^`]+)`", row[column])]
     assert sorted(found) == sorted(registry.names())
+
+
+def test_the_page_on_differences_names_each_behaviour_that_can_be_brought_back() -> None:
+    page = (PROJECT / "experiment_plans/DIFFERENCES.md").read_text(encoding="utf-8")
+    found = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    known = {*get_args(Compatibility), *get_args(get_args(get_args(OfSupervised)[0])[0])}
+    assert sorted([*found, "rl4lms"]) == sorted(known)
 
 
 def test_the_experiment_of_the_readme_runs_as_it_is_written(

@@ -11,15 +11,15 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import BeforeValidator, Field
+from pydantic import model_validator
 
-from common.config import INPUT_FILE, Config
-from common.errors import UserError
+from common.config import INPUT_FILE, Config, OptionalText
+from common.errors import Problem, UserError
 from common.fit_config import PositiveInt
 from grue.metrics.metric import METRICS, Metric, Scores
 from grue.texts import Texts
@@ -34,28 +34,42 @@ _LIBRARIES = "stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar"
 _SHOWN = 300
 
 
-def _or_of_environment(given: Any) -> Any:
-    """The path as given, or as the environment names it."""
-    found = given or os.environ.get(JAR_VARIABLE)
-    if not found:
-        raise ValueError(
-            f"not given, and the environment variable {JAR_VARIABLE} is not set; set it to the "
-            f"path of {WHICH_JAR}; or take the metric out of the list"
-        )
-    return found
+def of_environment(values: Any, key: str) -> Any:
+    """The keys of a part, with what the environment names where ``key`` names no program."""
+    named = os.environ.get(JAR_VARIABLE)
+    if not named or not isinstance(values, dict) or values.get(key):
+        return values
+    return {**values, key: named}
+
+
+def no_program(key: str, instead: str) -> Problem:
+    """That ``key`` names no program, and which it could name, or what to do ``instead``."""
+    return Problem(
+        f"not given, and the environment variable {JAR_VARIABLE} is not set; set it to the path of "
+        f"{WHICH_JAR}; or {instead}",
+        key,
+    )
 
 
 class SpiceArgs(Config):
     """The keys of SPICE."""
 
-    jar: Annotated[str, BeforeValidator(_or_of_environment), INPUT_FILE] = Field(
-        default="", validate_default=True
-    )
+    jar: Annotated[OptionalText, INPUT_FILE] = None
     """The program, SPICE-1.0.jar, with a folder ``lib`` beside it that holds the jars of CoreNLP
-    3.6.0 and its models. Without it, or empty, what the environment variable ``SPICE_JAR`` names.
-    """
+    3.6.0 and its models; None for what the environment variable ``SPICE_JAR`` names."""
     heap_gib: PositiveInt = 8
     """Memory that Java may use, in GiB."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _jar_of_environment(cls, values: Any) -> Any:
+        return of_environment(values, "jar")
+
+    def problems(self) -> Iterator[Problem]:
+        """No program."""
+        yield from super().problems()
+        if self.jar is None:
+            yield no_program("jar", "take the metric out of the list")
 
 
 @METRICS.register("spice")
@@ -66,9 +80,14 @@ class Spice(Metric[SpiceArgs]):
     needs_references = True
     key: ClassVar[str] = "lexical/spice"
 
+    @property
+    def _jar(self) -> Path:
+        assert self.args.jar is not None, "checked with the keys"
+        return Path(self.args.jar)
+
     def prepare(self) -> None:
         """Looks for Java, the jar and CoreNLP."""
-        check_program(Path(self.args.jar))
+        check_program(self._jar)
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
         """[N] F scores."""
@@ -82,7 +101,7 @@ class Spice(Metric[SpiceArgs]):
             if output.strip()  # the parser needs a sentence
         ]
         values = np.zeros(len(texts))
-        for item in run_program(Path(self.args.jar), inputs, heap_gib=self.args.heap_gib):
+        for item in run_program(self._jar, inputs, heap_gib=self.args.heap_gib):
             values[int(item["image_id"])] = _f_score(item)
         return {self.key: values}
 

@@ -6,7 +6,6 @@ SPIDEr, ICCV 2017.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -18,7 +17,7 @@ from common.errors import Problem
 from common.fit_config import PositiveInt
 from grue.metrics.cider import Cider
 from grue.metrics.metric import NoArgs
-from grue.metrics.spice import JAR_VARIABLE, WHICH_JAR, Spice, SpiceArgs
+from grue.metrics.spice import Spice, SpiceArgs, no_program, of_environment
 from grue.rewards.reward import REWARDS, Reward, Rewards
 from grue.rewards.shaping import Shaped, ShapedArgs
 from grue.texts import Texts
@@ -40,20 +39,14 @@ class SpiderArgs(ShapedArgs):
     @model_validator(mode="before")
     @classmethod
     def _jar_of_environment(cls, values: Any) -> Any:
-        named = os.environ.get(JAR_VARIABLE)
-        if not named or not isinstance(values, dict) or not values.get("spice_coeff"):
-            return values
-        return values if values.get("spice_jar") else {**values, "spice_jar": named}
+        is_used = isinstance(values, dict) and values.get("spice_coeff")
+        return of_environment(values, "spice_jar") if is_used else values
 
     def problems(self) -> Iterator[Problem]:
         """SPICE without its program."""
         yield from super().problems()
         if self.spice_coeff != 0 and self.spice_jar is None:
-            yield Problem(
-                f"not given, and the environment variable {JAR_VARIABLE} is not set; set it to "
-                f"the path of {WHICH_JAR}; or leave SPICE out by 'spice_coeff' = 0",
-                "spice_jar", self.spice_jar,
-            )  # fmt: skip
+            yield no_program("spice_jar", "leave SPICE out by 'spice_coeff' = 0")
 
 
 class _Sum(Reward[SpiderArgs]):
