@@ -45,6 +45,9 @@ class Marker:
 NO_EFFECT = Marker("NO_EFFECT")
 """The key cannot change results: where outputs go, logging, devices, names."""
 
+LATER = Marker("LATER")
+"""The key came after runs had been made without it: its default, which does as was done before, is
+left out of a run's identity, so that those runs stay done."""
 
 IGNORED = Marker("IGNORED")
 """The key is there for published files alone: where it is given, the user is told that it has no
@@ -179,10 +182,18 @@ class Config(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """The keys that can change results, as plain values."""
-        plain = self.model_dump(mode="json", exclude=set(self.marked(NO_EFFECT)))
+        left_out = {*self.marked(NO_EFFECT), *self._later_as_before()}
+        plain = self.model_dump(mode="json", exclude=left_out)
         fields = type(self).model_fields
         plain |= {name: fields[name].default for name in self.marked(COUNTS_AS_DEFAULT)}
         return {name: _identity(getattr(self, name), value) for name, value in plain.items()}
+
+    def _later_as_before(self) -> Iterator[str]:
+        """The keys that came later and have their defaults."""
+        for name in self.marked(LATER):
+            default = type(self).model_fields[name].get_default(call_default_factory=True)
+            if getattr(self, name) == default:
+                yield name
 
     def ignored(self) -> Iterator[str]:
         """The dotted keys that are given and have no effect, in nested configurations too."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
+_STDERR = 2
+_MESSAGE = b"\nstopping after the next checkpoint; once more (Ctrl-C) stops at once\n"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -31,6 +34,8 @@ class StopFlag:
             raise KeyboardInterrupt
         self.signal = number
         self.request()
+        with suppress(OSError):  # not by print, in the middle of which the signal may have come
+            os.write(_STDERR, _MESSAGE)
 
     @contextmanager
     def listening(self) -> Iterator[None]:

@@ -15,6 +15,7 @@ from pydantic import Field, Strict, model_validator
 from common.config import (
     COUNTS_AS_DEFAULT,
     IGNORED,
+    LATER,
     NO_EFFECT,
     Config,
     OptionalText,
@@ -46,24 +47,37 @@ from grue.model_config import (
 )
 from grue.part_config import MetricConfig, RewardConfig, TaskConfig
 from grue.reward_as_metric import measured_like_rewarded
-from grue.rollout_problems import problems_of_rollouts
+from grue.rollout_problems import notices_of_rollouts, problems_of_rollouts
 from grue.tasks.task import Split
 
 Metrics = Annotated[tuple[MetricConfig, ...], Strict(False)]
 GroupSizes = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Strict(False)]
 Fraction = Annotated[Annotated[float, Field(gt=0, le=1)] | None, Published(-1)]
 OptionalCount = Annotated[PositiveInt | None, Published(-1)]
+LaterCount = Annotated[PositiveInt | None, Published(-1), LATER]
 
 
 class DatapoolConfig(TaskConfig):
-    """The task, and which of its training inputs are used."""
+    """The task, and which of its inputs are used."""
 
     frac_train_samples: Fraction = None
     """Share of the training inputs, drawn at random; None (or -1) for all."""
     num_train_samples: OptionalCount = None
     """Number of training inputs, drawn at random; None (or -1) for all."""
+    num_evaluated_train_samples: LaterCount = None
+    """Number of these on which a finetuning run is evaluated, drawn at random; None (or -1) for all
+    of them. ``no_eval_on_train_set`` leaves the training split out."""
+    num_val_samples: LaterCount = None
+    """Number of validation inputs, drawn at random; None (or -1) for all."""
+    num_test_samples: LaterCount = None
+    """Number of test inputs, drawn at random; None (or -1) for all."""
     train_samples_rnd_seed: Seed = None
-    """Seed of the draw; None (or -1) follows ``random_seed``."""
+    """Seed of all these draws; None (or -1) follows ``random_seed``."""
+
+    def num_samples(self, split: Split) -> int | None:
+        """The number of a split's inputs that is asked for; None for all."""
+        count: int | None = getattr(self, f"num_{split}_samples")
+        return count
 
     def problems(self) -> Iterator[Problem]:
         """Two sizes of one subset."""
@@ -79,7 +93,7 @@ class TextConfig(RunConfig):
     tokenizer: TokenizerConfig
     """The tokenizer, and how prompts are fitted to their length."""
     datapool: DatapoolConfig
-    """The task, and which of its training inputs are used."""
+    """The task, and which of its inputs are used."""
 
     @property
     def tf32(self) -> bool:
@@ -259,9 +273,10 @@ class FinetuneConfig(TrackedConfig):
             yield from of_generation(settings, self.model_type, key)
 
     def notices(self) -> Iterator[str]:
-        """An entropy bonus that pushes nowhere, and what log-probabilities do not know."""
+        """An entropy bonus that pushes nowhere, and what of rollouts is other than written."""
         yield from super().notices()
-        yield from self._of_shaped_draws()
+        if self.env is not None and not isinstance(self.alg, SupervisedAlg):
+            yield from notices_of_rollouts(self.alg, self.env)
         args: Any = getattr(self.alg, "args", None)
         estimated = getattr(args, "enforce_token_entropy_reg_estimate", False)
         if estimated and args.ent_coef != 0:
@@ -270,18 +285,6 @@ class FinetuneConfig(TrackedConfig):
                 f"{args.ent_coef}: as published, the estimate's gradient is zero in expectation "
                 "while the policy is the one that drew the tokens, so it adds noise alone; without "
                 "the key the entropy is exact"
-            )
-
-    def _of_shaped_draws(self) -> Iterator[str]:
-        """Keys of rollouts that change what is drawn and not what is trained."""
-        if isinstance(self.alg, SupervisedAlg):
-            return
-        names = [f"'{name}'" for name in self.alg.policy.args.generation_kwargs.further]
-        if names:
-            yield (
-                f"'alg.policy.args.generation_kwargs': {', '.join(names)} changes which tokens are "
-                "drawn; log-probabilities, ratios and KL are those of the policy without it, as "
-                "for 'top_k' and 'top_p' and as published"
             )
 
     def ways_to_save_memory(self) -> Iterator[str]:
@@ -422,8 +425,13 @@ class ExtractConfig(TextConfig):
             yield "set 'alg.policy.dtype' to 'bfloat16'"
 
     def notices(self) -> Iterator[str]:
-        """Part of a file name without the file."""
+        """Part of a file name without the file, and one sample, which has no deviation."""
         yield from super().notices()
+        if self.evaluation.num_samples_per_input == 1:
+            yield (
+                "'evaluation.num_samples_per_input' = 1: one sample has no standard deviation, so "
+                "that those of 'reward_stats' are null; give 2 or more"
+            )
         if self.output_file_suffix and not self.published_format:
             yield "'output_file_suffix' names a file that 'published_format': true writes"
 

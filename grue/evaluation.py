@@ -151,11 +151,9 @@ class Evaluator:
                 "generated_text": texts.outputs[row],
                 "ref_text": _numbered(texts.references[row]),
             }
-            for row in range(len(texts))
+            for row in (sorted(chosen) if self.predictions is None else range(len(texts)))
         ]
-        if self.predictions is None:
-            records = [records[row] for row in sorted(chosen)]
-        else:
+        if self.predictions is not None:
             scores = _scores_of_each(metrics, measured, texts)
             records = [record | of_row for record, of_row in zip(records, scores, strict=True)]
             write_json(self.predictions / f"{label}_{split}_split_predictions.json", records)

@@ -14,9 +14,10 @@ from common.errors import Interrupted, UserError
 from common.experiment import Context
 from common.run_folder import write_json, write_table
 from common.seeding import seed_everything
+from common.summary import write_summary
 from grue import published_samples, reward_stats
 from grue.config import ExtractConfig
-from grue.inputs import load_inputs
+from grue.inputs import load_inputs, tell_of_fewer
 from grue.policies.loading import load_model, load_tokenizer
 from grue.policies.policy import Policy, by_length
 from grue.policies.streams import Occasion
@@ -47,6 +48,7 @@ class Extraction:
         self.folder = context.folder
         self.store = SampleStore(self.folder.path / "samples")
         self.inputs = load_inputs(config.datapool, "train", seed=context.seed)
+        tell_of_fewer(config.datapool, {"train": len(self.inputs)})
         self.metrics = [metric.build() for metric in config.evaluation.metrics]
         self.policy = self._load_policy()
 
@@ -61,9 +63,14 @@ class Extraction:
         seed_everything(self.context.seed)
         settings, evaluation = self.config.alg.generation_kwargs, self.config.evaluation
         longest, side = self.config.tokenizer.max_length, self.config.tokenizer.truncation_side
-        prompts = self.policy.read(self.inputs.samples, settings, longest, side)
+        prompts = self.policy.read(
+            self.inputs.samples, settings, longest, side, level=logging.WARNING
+        )
         lengths = [len(prompt) for prompt in prompts]
         batches = list(by_length(lengths, evaluation.eval_batch_size))
+
+        log.info("%d samples of each of %d inputs", evaluation.num_samples_per_input,
+                 len(self.inputs))  # fmt: skip
 
         progress = _Progress(self.context, len(self.inputs))
         for number, rows in enumerate(batches):
@@ -141,10 +148,11 @@ class Extraction:
         write_json(self.folder.path / "reward_stats.json", summary)
         if self.config.published_format:
             published_samples.write(self.folder.path, self.config, self.inputs.index, samples)
+        for name, values in rewards.items():
+            log.info("%s: mean %.4f, std over all samples %.4f", name, values.mean(), values.std())
         score = float(rewards[names[0]].mean())
-        write_json(
-            self.folder.summary,
-            {"score": score, "padding": padding(batches, lengths), "metrics": names},
+        write_summary(
+            self.folder, score, names[0], padding=padding(batches, lengths), metrics=names
         )
         self.context.once_done(self.store.clear)
         return score

@@ -69,6 +69,37 @@ def problems_of_rollouts(alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Prob
                       f"{_GENERATION}.truncate_after", settings.truncate_after)  # fmt: skip
 
 
+def notices_of_rollouts(alg: ReinforcementAlg, env: EnvConfig) -> Iterator[str]:
+    """What of outputs, log-probabilities and minibatches is other than written.
+
+    These are draws that log-probabilities do not know of, outputs that end before their own limit,
+    and a last minibatch that is smaller than others.
+    """
+    settings = alg.policy.args.generation_kwargs
+    if settings.further:
+        yield (
+            f"'{_GENERATION}': {', '.join(map(repr, settings.further))} changes which tokens are "
+            "drawn; log-probabilities, ratios and KL are those of the policy without it, as for "
+            "'top_k' and 'top_p' and as published"
+        )
+    most, longest = env.args.max_episode_length, settings.max_new_tokens
+    if longest is not None and longest > most:
+        yield (
+            f"'{_GENERATION}.max_new_tokens' = {longest}: outputs of rollouts end after "
+            f"'env.args.max_episode_length' = {most} tokens; evaluations know no such limit"
+        )
+    if not isinstance(alg, PpoAlg):
+        return
+    size, num_outputs = alg.args.batch_size, env.n_envs * alg.samples_per_input
+    rest = alg.args.n_steps * num_outputs % size
+    if rest:
+        yield (
+            f"'alg.args.batch_size' = {size} does not divide the rollout's {alg.args.n_steps} x "
+            f"{num_outputs} tokens ('n_steps' x outputs at a time): the last minibatch of each "
+            f"pass has about {rest}, and its step counts as much as the others'"
+        )
+
+
 def _of_tokens(alg: PpoAlg, env: EnvConfig) -> Iterator[Problem]:
     # A published file gives TRPO's critic more than there is, which means all of it.
     size, steps, num_samples = alg.args.batch_size, alg.args.n_steps, alg.samples_per_input

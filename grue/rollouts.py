@@ -6,6 +6,7 @@ finds all log-probabilities and values.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,9 @@ class Rollouts:
         self.settings = settings
         self.seed = seed
         limit, side = settings.prompt_limit, settings.prompt_side
-        self._prompts = self.policy.read(inputs.samples, settings.generation, limit, side)
+        self._prompts = self.policy.read(
+            inputs.samples, settings.generation, limit, side, level=logging.WARNING
+        )
         self._truncation = self.policy.truncation(settings.generation)
 
     def collect(self, iteration: int, kl_coefficient: float) -> tuple[Rollout, dict[str, float]]:

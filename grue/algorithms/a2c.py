@@ -54,10 +54,9 @@ class A2c(PolicyGradient[A2cArgs]):
             # The mean over the rollout is a sum of means, over passes and ranks.
             weight = batch.weight * len(whole) / num_tokens
             self.backward(weight * (policy_loss + penalty + args.vf_coef * critic_loss))
-            sums.add(weight, **{"ppo/policy_gradient_loss": policy_loss,
-                                "ppo/value_loss": critic_loss,
-                                "ppo/entropy_loss": entropy_loss,
-                                **{f"ppo/{name}": each for name, each in kl.items()}})  # fmt: skip
-        sums.add(**{"ppo/grad_norm": self.step(args.max_grad_norm),
+            measured = {"policy_gradient_loss": policy_loss, "value_loss": critic_loss,
+                        "entropy_loss": entropy_loss, **kl}  # fmt: skip
+            sums.add(weight, **{f"a2c/{name}": each for name, each in measured.items()})
+        sums.add(**{"a2c/grad_norm": self.step(args.max_grad_norm),
                     "update_share/kl_and_entropy": share})  # fmt: skip
         return sums.read(mean=False)

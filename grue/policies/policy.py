@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 
 Tokens = list[int]
 
+_UNLIMITED = 2**31 - 1
+"""More tokens than any prompt has."""
+
 
 class Policy:
     """A model with its tokenizer, on one device.
@@ -80,8 +83,8 @@ class Policy:
         self._passes = Passes(self.device)
         self.searches = Passes(self.device)
         """Passes of the library's ``generate``, whose outputs need more memory."""
-        self._told: set[int] = set()
-        """Most tokens of a prompt that were said to be fewer than configured."""
+        self._told: set[str] = set()
+        """What has been said of limits and cut prompts."""
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Around every pass of the policy's models."""
@@ -101,18 +104,43 @@ class Policy:
         settings: GenerationConfig,
         max_length: int | None,
         side: Side = "left",
+        *,
+        level: int = logging.INFO,
     ) -> list[Tokens]:
         """Ids of the samples' prompts, cut as generation with the settings needs it.
 
-        Says once where that is shorter than ``max_length``, see `prompt_limit`.
+        Says once, at a ``level`` of the log, how many are cut, and where that is shorter than
+        ``max_length``, see `prompt_limit`.
         """
         most = self.lengths(settings).most
         limit = self.prompt_limit(max_length, most)
-        if max_length is not None and limit < max_length and limit not in self._told:
-            self._told.add(limit)
-            log.info("prompts are cut to %d tokens, not to %d: the model has %s positions, and an "
-                     "output up to %d tokens", limit, max_length, self.longest, most)  # fmt: skip
-        return self.encode_samples(samples, limit, side)
+        prompts = self.encode_samples(samples, limit, side)
+        if max_length is not None and limit < max_length:
+            self._tell(
+                level,
+                f"prompts are cut to {limit} tokens, not to {max_length}: the model has "
+                f"{self.longest} positions, and an output up to {most} tokens",
+            )
+        num_cut = self._num_cut(samples, prompts, limit)
+        if num_cut:
+            self._tell(
+                level,
+                f"{num_cut} of {len(samples)} prompts are longer than {limit} tokens and are cut "
+                f"on the {side}",
+            )
+        return prompts
+
+    def _tell(self, level: int, message: str) -> None:
+        if message not in self._told:
+            self._told.add(message)
+            log.log(level, "%s", message)
+
+    def _num_cut(self, samples: Sequence[Sample], prompts: Sequence[Tokens], limit: int) -> int:
+        """How many prompts are cut; whole, those alone are read again that have all they may."""
+        full = [
+            sample for sample, prompt in zip(samples, prompts, strict=True) if len(prompt) >= limit
+        ]
+        return sum(len(prompt) > limit for prompt in self.encode_samples(full, _UNLIMITED))
 
     def prompt_limit(self, max_length: int | None, most_new_tokens: int) -> int:
         """Most tokens of a prompt: as configured, and so that a causal model's output fits in too.

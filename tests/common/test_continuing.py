@@ -157,9 +157,10 @@ def test_exit_status_of_a_stopped_plan(
     process = workplace.start(plan)
     wait_for(lambda: any(num_lines(folder.metrics) for folder in workplace.folders()))
     process.send_signal(number)
-    out, _ = process.communicate()
+    out, err = process.communicate()
     assert process.returncode == status
     assert "waiting" in out
+    assert err.count("stopping after the next checkpoint") == 1
     states = [folder.read_status()["status"] for folder in workplace.folders()]
     assert "interrupted" in states
     assert "running" not in states

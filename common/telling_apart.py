@@ -1,0 +1,25 @@
+"""What tells the rows of a table apart that have the same name."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+
+def distinguishing(names: Sequence[Hashable], values: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys in which rows of an equal name differ, in their order.
+
+    Args:
+        names: the name of each row.
+        values: what is known of each row, by key.
+    """
+    alike: dict[Hashable, list[Mapping[str, Any]]] = defaultdict(list)
+    for name, row in zip(names, values, strict=True):
+        alike[name].append(row)
+    keys = dict.fromkeys(key for row in values for key in row)
+    return [key for key in keys if any(_differ(key, rows) for rows in alike.values())]
+
+
+def _differ(key: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+    return any(row.get(key) != rows[0].get(key) for row in rows)
