@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from operator import itemgetter
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -240,7 +241,7 @@ class Checkpoints(Callback):
         if rank is None:
             return
         name = f"epoch_{trainer.epoch}.pt"
-        self.kept = sorted([*self.kept, (rank, name)])
+        self.kept = sorted([*self.kept, (rank, name)], key=itemgetter(0))  # of equals the older
         dropped, self.kept = self.kept[: -self.keep], self.kept[-self.keep :]
         if (rank, name) in self.kept:
             checkpoint.save(self.folder / name, trainer.state())

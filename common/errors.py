@@ -77,3 +77,16 @@ class ConfigError(UserError):
 
 class Interrupted(Exception):
     """A run was asked to stop and has written its checkpoint."""
+
+
+def text_of(error: BaseException) -> str:
+    """The text of an error, whatever its class makes of that."""
+    try:
+        return printable(str(error))
+    except Exception:
+        return "(its text cannot be printed)"
+
+
+def printable(text: str) -> str:
+    """The text with the escapes of what is no character, such as half of a pair."""
+    return text.encode(errors="backslashreplace").decode()

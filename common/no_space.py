@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from common.errors import text_of
+
 _UNSAID = 0
 """The number of an error that torch keeps to itself."""
 _ADVICE = {
@@ -88,14 +90,16 @@ def _cause(error: BaseException) -> int | None:
         number = _number(link)
         if isinstance(link, NoSpace) or number in _ADVICE:
             return number
-    of_torch = any(isinstance(link, RuntimeError) and _OF_TORCH.search(str(link)) for link in links)
+    of_torch = any(
+        isinstance(link, RuntimeError) and _OF_TORCH.search(text_of(link)) for link in links
+    )
     return _UNSAID if of_torch else None
 
 
 def _number(error: BaseException) -> int | None:
     if isinstance(error, OSError):
         return error.errno
-    of_rust = _OF_RUST.search(str(error))
+    of_rust = _OF_RUST.search(text_of(error))
     return int(of_rust[1]) if of_rust else None
 
 

@@ -13,6 +13,7 @@ from common.errors import ConfigError, Problem, UserError
 from common.expansion import Draft, axes, drafts, repeated, template_values
 from common.experiment import Experiment, Reference
 from common.forgotten import forgotten_experiment
+from common.hooks import answers, asking
 from common.overrides import Overrides
 from common.placing import place
 from common.plan_document import PlanDocument
@@ -252,9 +253,10 @@ class _Expansion:
         self, stage: Stage, entry: Entry, spec: Experiment, draft: Draft, repetition: int
     ) -> None:
         """Checks the keys of one run; puts it with the stage's runs, or with the broken ones."""
-        meant, slips = spec.mend(draft.values)
+        with asking(entry.experiment, "mend"):
+            meant, slips = spec.mend(draft.values)
+            values = repeated(meant, repetition)
         self.slips += [f"{entry.where}: {slip}" for slip in slips]
-        values = repeated(meant, repetition)
         written, malformed = fill_keys(values, template_values(spec.config, values))
         config, wrong = resolve_sound_keys(spec.config, written, OUTSIDE_RUNS)
         unfilled = {problem.key for problem in malformed}
@@ -262,7 +264,7 @@ class _Expansion:
         if problems:  # what does not stand in the way of the others is told with them
             problems += unimportable(written, {problem.key for problem in problems})
         elif config is not None and entry.is_whole:
-            problems = list(config.problems())
+            problems = answers(Problem, entry.experiment, "problems()", config.problems)
         self.problems += [problem.at(entry.where) for problem in problems]
         stage.is_whole &= not problems
         if config is not None:

@@ -57,7 +57,7 @@ class PlanRunner:
         self.fail_fast = fail_fast
         self.states = selection.states
         self.index = IndexFile(plan, self.states)
-        self._by_folder = {str(run.folder): run for run in plan.runs}
+        self._by_folder = {str(run.folder.absolute()): run for run in plan.runs}
         self._waiting = [run for run in selection.to_make if self.states[run].state == WAITING]
         self._running: set[Run] = set()
         self._lost_workers: Counter[Run] = Counter()
@@ -70,7 +70,7 @@ class PlanRunner:
         """Makes what is to be made; afterwards `states` tell how all runs stand.
 
         Raises:
-            KeyboardInterrupt: a second Ctrl-C; running work is marked as interrupted.
+            StoppedAtOnce: a second Ctrl-C; running work is marked as interrupted.
         """
         strangers = self.index.num_strangers()
         if strangers:
@@ -208,7 +208,7 @@ class PlanRunner:
         return Task(
             name=run.name,
             fingerprint=run.fingerprint,
-            folder=str(run.folder),
+            folder=str(run.folder.absolute()),  # user code may go elsewhere
             run=run.spec.run,
             run_together=run.spec.run_together,
             unit=run.spec.unit,

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -17,6 +18,7 @@ from common.devices import gpus_are_usable, gpus_hidden, gpus_of
 from common.display import Display
 from common.durable import make_folder
 from common.errors import ConfigError, Problem, UserError
+from common.hooks import answers, asking
 from common.plan import Plan, Run
 from common.plan_runner import PlanRunner
 from common.registry import import_part
@@ -26,7 +28,7 @@ from common.scheduling.in_process import InProcess
 from common.scheduling.local import LocalWorkers
 from common.selection import Selection, put_aside, select, wait_for_leftover_workers
 from common.status import DONE
-from common.stopping import StopFlag
+from common.stopping import StopFlag, StoppedAtOnce
 from common.threads import threads_of_each
 
 log = logging.getLogger(__name__)
@@ -67,7 +69,12 @@ def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
         _preflight(plan, [_as_made(run, pool if use_gpus else None) for run in waiting])
     if use_gpus:
         _refuse(plan, memory.check(plan, waiting))
-    for notice in dict.fromkeys(notice for run in plan.runs for notice in run.config.notices()):
+    notices = [
+        notice
+        for run in plan.runs
+        for notice in answers(str, run.experiment, "notices()", run.config.notices)
+    ]
+    for notice in dict.fromkeys(notices):
         log.warning("%s", notice)
     if plan.document.vectorize:
         for notice in grouping.notices(waiting):
@@ -76,7 +83,7 @@ def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
     with _lock(plan.folder), stop.listening():
         try:
             return _run_locked(plan, request, use_gpus, stop, draw)
-        except KeyboardInterrupt:
+        except StoppedAtOnce:
             log.warning("stopped at once; the same command goes on from the last checkpoints")
             return stop.exit_status
 
@@ -148,9 +155,17 @@ def _preflight(plan: Plan, runs: list[Run]) -> None:
     by_check: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         referenced = {reference.key[0] for reference in run.references}
-        if run.config.needs_preflight(referenced):
-            by_check[run.spec.preflight].append(run)
-    _refuse(plan, [p for check, own in by_check.items() for p in import_part(check)(own)])
+        with asking(run.experiment, "needs_preflight()"):
+            if run.config.needs_preflight(referenced):
+                by_check[run.spec.preflight].append(run)
+    problems = [
+        problem
+        for check, own in by_check.items()
+        for problem in answers(
+            Problem, own[0].experiment, f"preflight '{check}'", partial(import_part(check), own)
+        )
+    ]
+    _refuse(plan, problems)
 
 
 def _refuse(plan: Plan, problems: list[Problem]) -> None:

@@ -18,6 +18,7 @@ from types import NoneType
 from typing import IO, TYPE_CHECKING, Any
 
 from common.durable import make_folder, sync, sync_folder, sync_tree
+from common.errors import printable
 from common.no_space import telling_of_space
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def append_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Puts ``value`` into ``path`` as indented JSON, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    # What is no character stands there as JSON's own escape for it.
+    write_text(path, printable(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:

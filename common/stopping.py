@@ -41,6 +41,10 @@ def _status(number: int) -> int:
     return 128 + number
 
 
+class StoppedAtOnce(KeyboardInterrupt):
+    """The user has asked twice; user code may raise a KeyboardInterrupt of its own."""
+
+
 class StopFlag:
     """True once a stop has been asked for."""
 
@@ -61,7 +65,7 @@ class StopFlag:
         if self.signal is not None:
             if number == signal.SIGHUP:  # a closed terminal may say so twice
                 return
-            raise KeyboardInterrupt
+            raise StoppedAtOnce
         self.signal = number
         self.request()
         with suppress(OSError):  # not by print, in the middle of which the signal may have come
@@ -72,7 +76,7 @@ class StopFlag:
         """Inside the block the first Ctrl-C, SIGTERM or end of the terminal sets the flag.
 
         Raises:
-            KeyboardInterrupt: at the second one.
+            StoppedAtOnce: at the second one.
         """
         before = [(number, signal.signal(number, self._on_signal)) for number in _asked_by()]
         try:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from common.errors import Interrupted, UserError
+from common.errors import Interrupted, UserError, printable
 
 CUSTOM = "custom:"
 """How the name of a part outside the project begins, ``"custom:package.module:name"``."""
@@ -59,7 +59,7 @@ def told(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         text = error.msg
     else:
-        text = str(traceback.TracebackException.from_exception(error, limit=0))
+        text = printable(str(traceback.TracebackException.from_exception(error, limit=0)))
     kind = type(error).__name__
     return (f"{kind}: {text}" if text else kind) + (f" ({where})" if where else "")
 

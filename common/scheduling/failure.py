@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common.errors import UserError
+from common.errors import UserError, text_of
 from common.scheduling.out_of_memory import is_out_of_memory, memory_message
 from common.scheduling.task import Task
 from common.status import end_of_traceback
@@ -26,13 +26,13 @@ class Failure:
         return None if self.error is None else end_of_traceback(self.error)
 
 
-def failure_of(error: Exception, task: Task, *, num_together: int = 1) -> Failure:
+def failure_of(error: BaseException, task: Task, *, num_together: int = 1) -> Failure:
     """What ``error`` means for the run, or a rank of it, that it has ended.
 
     ``num_together`` runs were made together.
     """
     if isinstance(error, UserError):
-        return Failure(str(error), error.__cause__ if isinstance(error, PartError) else None)
+        return Failure(text_of(error), error.__cause__ if isinstance(error, PartError) else None)
     if is_out_of_memory(error):
         reason = memory_message(error, task, num_together=num_together)
     else:

@@ -23,6 +23,7 @@ from typing import Any
 from common.console import outlive_readers
 from common.devices import free_memory
 from common.errors import Interrupted
+from common.leaving import children_of, end, leave
 from common.run_folder import RunFolder
 from common.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
 from common.scheduling.attempt import attempt
@@ -61,6 +62,7 @@ class _Parent:
                 self.stop.request()
             else:
                 self.tasks.put(from_line(line))
+        end(children_of(os.getpid()))
         os._exit(1)
 
 
@@ -93,7 +95,7 @@ def _take_part(task: Task, parent: _Parent) -> None:
         take_part(task, stop_requested=parent.stop)
     except Interrupted:
         pass  # the first rank says so
-    except Exception as error:
+    except BaseException as error:  # user code may raise, or end, what it likes
         found = failure_of(error, task)
         parent.say({"failed": found.reason, "traceback": found.traceback,
                     "meeting_point": task.meeting_point})  # fmt: skip
@@ -124,3 +126,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    leave(0)
