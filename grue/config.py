@@ -12,7 +12,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict, model_validator
 
-from common.config import LATER, NO_EFFECT, Config, OptionalText, Published, Seed
+from common.config import (
+    COUNTS_AS_DEFAULT,
+    IGNORED,
+    LATER,
+    NO_EFFECT,
+    Config,
+    OptionalText,
+    Published,
+    Seed,
+)
 from common.errors import Problem, UserError
 from common.fit_config import NonNegativeFloat, PositiveInt
 from common.run_config import RunConfig
@@ -37,6 +46,7 @@ from grue.model_config import (
     unnamed,
 )
 from grue.part_config import MetricConfig, RewardConfig, TaskConfig
+from grue.reward_as_metric import measured_like_rewarded
 from grue.rollout_problems import notices_of_rollouts, problems_of_rollouts
 from grue.tasks.task import Split
 
@@ -128,17 +138,17 @@ class EnvArgs(Config):
     """Most tokens of an output."""
     max_prompt_length: PositiveInt
     """Most tokens of a prompt."""
-    terminate_on_eos: bool = False
+    terminate_on_eos: Annotated[bool, IGNORED] = False
     """Accepted for published files: end-of-sequence ends an output either way, unless
     ``generation_kwargs.ignore_eos`` is true."""
     prompt_truncation_side: Side = "left"
     """Where long prompts are cut."""
-    context_start_token: int | None = None
+    context_start_token: Annotated[int | None, IGNORED, COUNTS_AS_DEFAULT] = None
     """Accepted for published files: an encoder-decoder model's own first token is taken."""
     penalty_reward_value: float | None = None
     """Reward of an output without ``truncate_token`` where it counts, in place of its own; None
     leaves it its own."""
-    priority_scale: NonNegativeFloat = 0.0
+    priority_scale: Annotated[NonNegativeFloat, IGNORED, COUNTS_AS_DEFAULT] = 0.0
     """Accepted for published files, whose inputs all weigh the same: they are drawn alike."""
 
 
@@ -211,6 +221,11 @@ class FinetuneConfig(TrackedConfig):
         alg = values.get("alg") if isinstance(values, dict) else None
         asked = alg.get("compatibility") if isinstance(alg, dict) else None
         return references_as_published(values, asked, "train_evaluation")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _metrics_of_reward_models(cls, values: Any) -> Any:
+        return measured_like_rewarded(values)
 
     @property
     def model_type(self) -> ModelType:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from common.devices import run_device
 from common.errors import Interrupted, UserError
@@ -21,7 +20,7 @@ from grue.config import ExtractConfig
 from grue.inputs import load_inputs, tell_of_fewer
 from grue.policies.loading import load_model, load_tokenizer
 from grue.policies.policy import Policy, by_length
-from grue.policies.streams import Occasion, seed_of, uniforms
+from grue.policies.streams import Occasion
 from grue.sample_store import SampleStore
 
 if TYPE_CHECKING:
@@ -94,13 +93,10 @@ class Extraction:
         num_samples = self.config.evaluation.num_samples_per_input
         settings = self.config.alg.generation_kwargs
         index = [self.inputs.index[row] for row in rows]
-        if self.config.evaluation.sampler == "own":
-            most = self.policy.lengths(settings).most
-            draws = uniforms(Occasion.EXTRACTION, self.context.seed, index, num_samples, most)
-            outputs = self.policy.sample(prompts, draws, settings)
-        else:
-            torch.manual_seed(seed_of(Occasion.EXTRACTION, self.context.seed, *index))
-            outputs = self.policy.generate(prompts, num_samples, settings)
+        outputs = self.policy.drawn(
+            prompts, num_samples, settings, inputs=index, occasion=Occasion.EXTRACTION,
+            seed=self.context.seed, by_library=self.config.evaluation.sampler == "generate",
+        )  # fmt: skip
         tokens = [output for samples in outputs for output in samples]
         samples = [self.inputs.samples[row] for row in rows for _ in range(num_samples)]
         return pd.DataFrame(

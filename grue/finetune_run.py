@@ -50,6 +50,7 @@ class FinetuneRun:
             seed=context.seed,
             predictions=self.folder.path if config.log_entire_predictions else None,
             gpu_ids=run_gpus(context.gpu_ids),
+            add_table=self.tracker.add_table,
         )
         sizes = {split: len(found) for split, found in self.evaluated.items()}
         self.times = EvaluationTimes(sizes)
