@@ -29,11 +29,14 @@ def notices(keys: dict[str, Any]) -> list[str]:
 
 
 def test_keys_that_do_otherwise_than_they_say_are_told(model: Path) -> None:
-    assert notices(reinforcement(model)) == []
-    (ends,) = notices(reinforcement(model, alg__policy__args__generation_kwargs={
-        **SAMPLED, "max_new_tokens": 9}))  # fmt: skip
+    env = {"max_prompt_length": 10, "max_episode_length": 6}
+    assert notices(reinforcement(model, env__args=env)) == []
+    longer = {**SAMPLED, "max_new_tokens": 9}
+    (ends,) = notices(
+        reinforcement(model, env__args=env, alg__policy__args__generation_kwargs=longer)
+    )
     assert "max_new_tokens' = 9" in ends and "'env.args.max_episode_length' = 6" in ends
-    (rest,) = notices(reinforcement(model, alg__args__batch_size=48))
+    (rest,) = notices(reinforcement(model, env__args=env, alg__args__batch_size=48))
     assert "'alg.args.batch_size' = 48" in rest and "16 x 8 tokens" in rest and "about 32" in rest
     assert notices(extraction(model)) == []
     (single,) = notices(extraction(model, evaluation__num_samples_per_input=1,
