@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 
 from common.console import outlive_readers
+from common.stopping import end_at_once
 
 if __name__ == "__main__":  # before anything is said, or a file is opened
+    end_at_once()
     outlive_readers()
 
 # Before torch is loaded: threads that spin while they wait stall every neighbour.
@@ -36,7 +38,7 @@ from common.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
 from common.schema import SCHEMA_PATH, write_schema
 from common.standing import standing
 
-EXIT_REFUSED = 2
+EXIT_REFUSED, EXIT_INTERRUPTED = 2, 130
 _PLAN_LEVEL = ("common.display", "common.program", "__main__")
 
 _EXAMPLE = "experiment_plans/quickstart/digits.json"
@@ -290,7 +292,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}; mend that, and the same command goes on", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
-        return 130
+        print("stopped", file=sys.stderr)
+        return EXIT_INTERRUPTED
 
 
 if __name__ == "__main__":

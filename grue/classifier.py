@@ -112,6 +112,8 @@ class ClassifierRun:
             batch_size=config.eval_batch_size,
             max_length=config.tokenizer.max_length,
         )
+        for split, data in self.data.items():
+            self.classifier.tell_of_cut(data.texts, split)
 
     def run(self) -> float:
         """Makes what is left of the run."""

@@ -173,6 +173,8 @@ class RewardModelRun:
             found = found.without(np.array(self.classifier.are_too_long(found.texts)))
             log.info("%s: %d of %d examples are left out, a text is longer than %d tokens", split,
                      whole - len(found), whole, self.classifier.max_length)  # fmt: skip
+        else:
+            self.classifier.tell_of_cut(found.texts, split)
         if not len(found):
             raise UserError(
                 f"'datapool': the split '{split}' has no examples"

@@ -196,9 +196,9 @@ class Rollouts:
             found.stds.append(stds)
         found.scores.append(of_batch)
 
-    def _mean_and_std(self, texts: Texts) -> np.ndarray[Any, Any]:
-        """[N, 2] rewards beside their standard deviations."""
-        return np.stack(self.reward.mean_and_std(texts), -1)
+    def _mean_and_std(self, texts: Texts) -> list[tuple[Any, Any]]:
+        """[N, 2] rewards beside their standard deviations, in whatever form of numbers."""
+        return list(zip(*self.reward.mean_and_std(texts), strict=True))
 
     @torch.no_grad()
     def _evaluate(

@@ -58,3 +58,5 @@ def test_only_rows_of_an_equal_name_need_to_be_told_apart() -> None:
     assert distinguishing(["a", "b", "b"], rows) == ["seed", "extra"]
     assert distinguishing(["a", "b", "c"], rows) == []
     assert distinguishing([], []) == []
+    together = [{"seed": 0, "other_seed": 0, "lr": 0}, {"seed": 1, "other_seed": 1, "lr": 2}]
+    assert distinguishing(["a", "a"], together) == ["seed", "lr"]
