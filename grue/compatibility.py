@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Strict
 
+from common.config import LATER
 from common.errors import UserError
 from grue.part_config import MetricConfig, PartConfig, RewardConfig
 
@@ -13,11 +14,14 @@ STRINGIFY: Literal["stringify_references"] = "stringify_references"
 """The name of the behaviour, and of the key of the parts that have it."""
 GLUED: Literal["references_without_blank"] = "references_without_blank"
 """The name of the published way to join prompts and references of causal models."""
-OfReferences = Annotated[tuple[Literal["rl4lms", "stringify_references"], ...], Strict(False)]
+OfReferences = Annotated[
+    tuple[Literal["rl4lms", "stringify_references"], ...], Strict(False), LATER
+]
 """The behaviours of RL4LMs in runs without rollouts, by name."""
 OfSupervised = Annotated[
     tuple[Literal["rl4lms", "stringify_references", "references_without_blank"], ...],
     Strict(False),
+    LATER,
 ]
 """Those of supervised finetuning."""
 

@@ -107,3 +107,10 @@ def test_prompts_and_references_are_glued_together_as_published(
     config = finetune(finetuning(Path("model"), **{f"alg__{k}": v for k, v in keys.items()}))
     assert isinstance(config.alg, SupervisedAlg)
     assert config.alg.join_with_blank is joins
+
+
+def test_runs_without_any_are_the_ones_they_were_before_there_were_names() -> None:
+    alg = finetune(finetuning(Path("model"))).identity()["alg"]
+    assert "compatibility" not in alg
+    asked = finetuning(Path("model"), alg__compatibility=["rl4lms"])
+    assert finetune(asked).identity()["alg"]["compatibility"] == ["rl4lms"]

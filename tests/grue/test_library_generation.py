@@ -179,7 +179,7 @@ def test_runs_draw_as_the_keys_say(
     model = save_model(tmp_path / "model", tokenizer)
     others = [token for token in range(1, len(tokenizer))
               if not re.fullmatch("[a-z ]+", tokenizer.decode([token]))]  # fmt: skip
-    letters = SAMPLED | {"suppress_tokens": others}
+    letters = SAMPLED | {"suppress_tokens": others, "min_p": 0.01}
     trained = reinforcement(model, "nlpo", **MASKED, **{
         ROLLOUTS: letters, "train_evaluation.n_iters": 2, "log_entire_predictions": True,
         "reward_fn.id": ONLY_LETTERS,
