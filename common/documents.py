@@ -36,13 +36,22 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def parse_json(text: str) -> Any:
-    """The JSON value in ``text``.
+    """The JSON value in ``text``, which a person has written.
 
     Raises:
         ValueError: it is no JSON, a key stands twice, or it is nested too deeply.
     """
+    return json_value(text, object_pairs_hook=_no_duplicates)
+
+
+def json_value(text: str | bytes, **options: Any) -> Any:
+    """The JSON value in ``text``, which a program has written; ``options`` are of `json.loads`.
+
+    Raises:
+        ValueError: it is no JSON, or it is nested too deeply.
+    """
     try:
-        return _not_too_deep(json.loads(text, object_pairs_hook=_no_duplicates))
+        return _not_too_deep(json.loads(text, **options))
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
 

@@ -9,15 +9,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType
 from typing import IO, TYPE_CHECKING, Any
+
+import psutil
+
+from common.documents import json_value
+from common.records import STATUS, DamagedError, why_unfit
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pydantic import TypeAdapter
 
 
 @contextmanager
@@ -48,61 +55,103 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Puts ``table`` into ``path`` as CSV or parquet, as its suffix says, whole or not at all."""
+    options: dict[str, Any] = {} if path.suffix == ".csv" else {"write_page_checksum": True}
     save: Callable[..., None] = table.to_csv if path.suffix == ".csv" else table.to_parquet
     with replacing(path) as file:
-        save(file, index=False)
+        save(file, index=False, **options)
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """The table that `write_table` has put into a parquet file.
+
+    Raises:
+        DamagedError: there is none, it is not whole, or it does not begin with ``columns``.
+    """
+    import pyarrow.parquet
+
+    try:
+        with path.open("rb") as file:
+            table = pyarrow.parquet.read_table(file, page_checksum_verification=True)
+        found: pd.DataFrame = table.to_pandas()
+    except (OSError, ValueError, TypeError, pyarrow.ArrowException) as error:
+        raise DamagedError(f"{path} cannot be read: {str(error).partition(chr(10))[0]}") from None
+    if list(found.columns[: len(columns)]) != list(columns):
+        raise DamagedError(f"{path} has the columns {', '.join(map(str, found.columns))}")
+    return found
 
 
 def read_json(path: Path) -> Any:
     """The JSON value in ``path``; None where there is no such file.
 
     Raises:
-        ValueError: it is no JSON.
+        ValueError: it is no JSON, or it is nested too deeply.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json_value(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
-def read_json_lines(path: Path) -> list[dict[str, Any]]:
+def read_record(path: Path, schema: TypeAdapter[Any]) -> dict[str, Any] | None:
+    """The record in ``path``; None where there is no such file.
+
+    Raises:
+        DamagedError: it does not fit its schema.
+    """
+    try:
+        found = read_json(path)
+        problem = None if found is None else why_unfit(found, schema)
+    except (OSError, ValueError) as error:
+        problem = str(error)
+    if problem is not None:
+        raise DamagedError(f"{path} is damaged ({problem})")
+    record: dict[str, Any] | None = found
+    return record
+
+
+def read_json_lines(path: Path, schema: TypeAdapter[Any] | None = None) -> list[dict[str, Any]]:
     """The whole lines of ``path``, in order; none where there is no such file.
 
-    Reading ends at the first line that is not whole, which is what a kill while writing leaves.
+    Reading ends at the first line that is not whole, which is what a kill while writing leaves, and
+    at the first that does not fit the schema, if there is one.
     """
     rows: list[dict[str, Any]] = []
     if not path.exists():
         return rows
     for line in path.read_bytes().splitlines(keepends=True):
         try:
-            row = json.loads(line)
+            row = json_value(line)
         except ValueError:
             break
-        if not line.endswith(b"\n") or not isinstance(row, dict):
+        is_fit = schema is None or why_unfit(row, schema) is None
+        if not line.endswith(b"\n") or not isinstance(row, dict) or not is_fit:
             break
         rows.append(row)
     return rows
 
 
-_STATUS_TYPES: dict[str, type | tuple[type, ...]] = {
-    "status": str,
-    "fingerprint": str,
-    "attempt": int,
-    "pid": int,
-    "pid_started": (int, float),
-    "host": str,
-    "seconds": (int, float),
-    "score": (int, float, NoneType),
-    "reason": (str, NoneType),
-}
-"""The entries of a ``status.json`` that are computed with or shown."""
+def remove_leftovers(folder: Path, *, below: bool = False) -> None:
+    """Removes what writers that were killed have left in ``folder``, half written.
+
+    With ``below``, what they have left in the folders in it too. What another process that lives
+    has begun stays.
+    """
+    for path in list(folder.glob("**/.*.tmp" if below else ".*.tmp")):
+        writer = _BESIDE.fullmatch(path.name)
+        if writer is None or _is_of_another(int(writer["pid"])):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
-def _is_sound(status: dict[str, Any]) -> bool:
-    """Whether the entries that stand in ``status`` are what this program writes."""
-    return all(
-        isinstance(status[key], kind) for key, kind in _STATUS_TYPES.items() if key in status
-    )
+_BESIDE = re.compile(r"\..+\.(?P<pid>\d{1,9})\.tmp")
+"""Names of files that are being written, see `replacing`."""
+
+
+def _is_of_another(pid: int) -> bool:
+    return pid != os.getpid() and psutil.pid_exists(pid)
 
 
 @dataclass(frozen=True)
@@ -156,12 +205,19 @@ class RunFolder:
         return self.path / f"{name}.parquet"
 
     def read_status(self) -> dict[str, Any]:
-        """The content of ``status.json``; empty before the first attempt, and where broken."""
+        """The content of ``status.json``; empty before the first attempt, and where damaged."""
         try:
-            found = read_json(self.status)
-        except ValueError:
+            return read_record(self.status, STATUS) or {}
+        except DamagedError:
             return {}
-        return found if isinstance(found, dict) and _is_sound(found) else {}
+
+    def status_damage(self) -> str | None:
+        """What is wrong with ``status.json``; None where nothing is."""
+        try:
+            read_record(self.status, STATUS)
+        except DamagedError as error:
+            return str(error)
+        return None
 
 
 @dataclass(frozen=True)

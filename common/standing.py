@@ -35,15 +35,17 @@ def standing(folder: PlanFolder, plan: Mapping[str, Any], only: str | None = Non
     if not rows:
         nothing = "nothing has run yet" if only is None else f"nothing that fits --only '{only}'"
         return f"{folder.path}: {nothing}; --dry_run shows what would run"
-    cells, states = [], []
+    cells, states, damages = [], [], []
     for row in rows:
         found = row.folder.read_status()
+        damages.append(row.folder.status_damage())
         states.append(status.current(found))
         cells.append([row.name, row.fingerprint[:8], row.stage, states[-1], _epochs(row.folder),
                       found.get("score"), found.get("seconds"), found.get("reason")])  # fmt: skip
     columns = ["name", "fingerprint", "stage", "status", "epochs", "score", "seconds", "reason"]
     counts = ", ".join(f"{states.count(state)} {state}" for state in STATES if state in states)
     lines = [as_text(columns, cells), f"{counts} in {folder.path}"]
+    lines += [f"{damage}; the run counts as waiting" for damage in damages if damage is not None]
     if not _makes_the_same_runs(plan, folder):
         lines.append(
             f"these are the runs of another variant of the plan, {folder.plan} (an edited file, "

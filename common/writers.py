@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.callbacks import Callback
 from common.fit_config import FitConfig
+from common.records import EPOCH_ROW
 from common.run_folder import RunFolder, read_json_lines, replacing
 from common.seeding import undisturbed
 
@@ -47,7 +48,7 @@ class MetricPlots(Callback):
     def _draw(self) -> None:
         from matplotlib.figure import Figure
 
-        rows = read_json_lines(self.folder.metrics)
+        rows = read_json_lines(self.folder.metrics, EPOCH_ROW)
         for name in sorted({name for row in rows for name in row} - _NOT_METRICS):
             points = [(row["epoch"], row[name]) for row in rows if name in row]
             figure = Figure(figsize=(5, 3.2), layout="constrained")

@@ -15,7 +15,7 @@ from common.experiment import Context
 from common.numerics import explained, set_numerics
 from common.registry import import_part
 from common.run_config import RunConfig
-from common.run_folder import RunFolder, write_json
+from common.run_folder import RunFolder, remove_leftovers, write_json
 from common.scheduling.failure import failure_of
 from common.scheduling.ranks_of_task import begin_computing, meet
 from common.scheduling.task import Task
@@ -68,6 +68,7 @@ class Attempt:
     ) -> None:
         """Writes what is known of the run before it starts, and puts its context together."""
         task = self.task
+        remove_leftovers(self.folder.path, below=True)
         config = task.run_config()
         seeds = {key: getattr(config, key) for key in config.seed_keys}
         record = provenance.record(self.folder, task.command, seeds, task.threads)
