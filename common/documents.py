@@ -56,6 +56,18 @@ def json_value(text: str | bytes, **options: Any) -> Any:
         raise ValueError(_TOO_DEEP) from None
 
 
+def json_object(text: str) -> dict[str, Any]:
+    """The object in ``text``, like `json_value`.
+
+    Raises:
+        ValueError: it is no JSON, it is nested too deeply, or it is no object.
+    """
+    found = json_value(text)
+    if not isinstance(found, dict):
+        raise ValueError(f"expected an object of keys, found {type(found).__name__}")
+    return found
+
+
 def _parse_yaml(text: str, path: Path) -> Any:
     from common.yaml_text import parse_yaml
 

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from torch import nn
 
-from common import checkpoint
+from common import checkpoint, training_state
 from common.callbacks import Callback, Checkpoints, EarlyStopping, MetricsFile, Progress
 from common.devices import run_device, run_gpus
 from common.epoch_log import EpochLog
@@ -150,7 +150,8 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
             log.warning("%s; the run begins anew", lost)
             own = None
         if own is not None:
-            self._load(own, trainer)
+            with training_state.taking(self.folder.checkpoints / checkpoint.LAST):
+                trainer.load_state(own)
             log.info("going on after %d epochs", trainer.epoch)
         elif self.config.trainer_checkpoint is not None:
             self._go_on_from(self.config.trainer_checkpoint, trainer)
@@ -164,7 +165,7 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
         """
         try:
             state = checkpoint.load(Path(path))
-            problem = checkpoint.why_not_to_go_on(state, self.config.epochs, trainer.optimizer)
+            problem = training_state.why_not_to_go_on(state, self.config.epochs, trainer.optimizer)
             problem = problem or checkpoint.misfit(trainer.model, checkpoint.weights(state))
             if problem:
                 raise UserError(problem)
@@ -172,20 +173,6 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
             raise UserError(f"'trainer_checkpoint' = '{path}': {error}") from None
         # Why and how far another run had waited to stop is no concern of this one.
         trainer.load_state({**state, "stop_reason": None, "callbacks": {}})
-
-    def _load(self, state: dict[str, Any], trainer: Trainer[Any]) -> None:
-        """Puts the fit where the run's own last state says.
-
-        Raises:
-            UserError: it does not fit the run.
-        """
-        try:
-            trainer.load_state(state)
-        except Exception as error:  # what a strange state makes of optimisers and callbacks
-            raise UserError(
-                f"{self.folder.checkpoints / checkpoint.LAST} does not fit the run "
-                f"({type(error).__name__}: {error}); --fresh makes the run anew"
-            ) from error
 
     def lost_record(self, epoch: int) -> str | None:
         """Which file lacks what was measured before ``epoch`` and cannot be measured any more."""
@@ -223,5 +210,5 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
 
 def _unfit(state: dict[str, Any], trainer: Trainer[Any]) -> str | None:
     """What keeps a trainer from going on from ``state``; None where nothing does."""
-    problem = checkpoint.why_no_training_state(state, trainer.optimizer)
+    problem = training_state.why_no_training_state(state, trainer.optimizer)
     return problem or checkpoint.misfit(trainer.model, checkpoint.weights(state))
