@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import os
 
+from common.console import outlive_readers
+
+if __name__ == "__main__":  # before anything is said, or a file is opened
+    outlive_readers()
+
 # Before torch is loaded: threads that spin while they wait stall every neighbour.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -11,10 +16,10 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
@@ -22,10 +27,10 @@ import grue  # noqa: F401  registers its experiments
 import plots
 import sft_vs_rft  # noqa: F401  registers its experiments
 from common import report
+from common.assignments import parse_assignments, refuse, separate
 from common.errors import UserError
 from common.experiment import EXPERIMENTS
 from common.plan import load_plan, plan_folder
-from common.plan_reading import parse_assignment
 from common.program import EXIT_FAILED, Request, run_plan
 from common.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
 from common.schema import SCHEMA_PATH, write_schema
@@ -34,6 +39,11 @@ from common.standing import standing
 EXIT_REFUSED = 2
 _PLAN_LEVEL = ("common.display", "common.program", "__main__")
 
+_FLAGS_OF_KEYS = {
+    "outputs_dir": "outputs_dir", "num_parallel": "num_parallel", "num_threads": "num_threads",
+    "gpu_ids_pool": "gpu_ids",
+}  # fmt: skip
+"""Keys that have a flag of their own, and its name."""
 _EXAMPLE = "experiment_plans/quickstart/digits.json"
 _EPILOG = f"""\
 examples:
@@ -41,7 +51,8 @@ examples:
   python run_plan.py --plan_config_path {_EXAMPLE} --dry_run
   python run_plan.py --plan_config_path {_EXAMPLE} --set epochs=20 --set seeds=[0]
 
-exit status: 0 all runs are done; 1 some run or figure failed; 2 the plan was refused;
+exit status: 0 all runs are done; 1 some run or figure failed (--retry_failed tries such runs
+again, the same command alone does not); 2 the plan was refused;
 130 or 143 stopped by Ctrl-C or SIGTERM (the same command goes on).
 """
 
@@ -66,7 +77,8 @@ _FLAGS: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
             "--set",
             "lr=0.01 --set seeds=[0,1]",
             "overrides a key of every configuration that knows it, or of the plan; wins over "
-            "base_config and options; repeatable",
+            "base_config and options; repeatable; STAGE.KEY=VALUE is for the configuration with "
+            "this id alone; key=value behind the flags means the same",
             {"action": "append", "default": [], "metavar": "KEY=VALUE", "dest": "assignments"},
         ),
         (
@@ -124,6 +136,13 @@ _FLAGS: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
             {"type": _number_from(1), "metavar": "N"},
         ),
         (
+            "--num_threads",
+            "1",
+            "compute with N threads in each process (default: what OMP_NUM_THREADS says, else an "
+            "equal share of the cores)",
+            {"type": _number_from(1), "metavar": "N"},
+        ),
+        (
             "--gpu_ids",
             "0 1",
             "the GPUs to share among the slots; none for the CPU",
@@ -150,8 +169,16 @@ _FLAGS: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
 """All flags by topic: name, what follows it in its example, help, and how argparse reads it."""
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuses the command line."""
+        raise UserError(f"{message}; --help explains the flags")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="run_plan.py",
         description="Makes the runs of a JSON plan that are not done yet, and draws its figures.",
         epilog=_EPILOG,
@@ -166,17 +193,35 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """The flags, with the bare ``key=value`` among the assignments.
+
+    Raises:
+        UserError: there is something else on the command line.
+    """
+    flags = {name: how for topic in _FLAGS.values() for name, _, _, how in topic}
+    takes_one = {name for name, how in flags.items() if how.get("metavar") and name != "--gpu_ids"}
+    bare, others = separate(arguments, takes_one)
+    args, meaningless = _parser().parse_known_args(others)
+    refuse(meaningless, list(flags))
+    args.assignments = [*args.assignments, *bare]
+    return args
+
+
 def _overrides(args: argparse.Namespace) -> dict[str, Any]:
-    """What the command line changes in the plan, by key."""
-    overrides = dict(parse_assignment(text) for text in args.assignments)
-    if args.outputs_dir is not None:
-        overrides["outputs_dir"] = args.outputs_dir
-    if args.num_parallel is not None:
-        overrides["num_parallel"] = args.num_parallel
-        if args.num_parallel > 1:
-            overrides["multiprocess"] = True
-    if args.gpu_ids is not None:
-        overrides["gpu_ids_pool"] = args.gpu_ids
+    """What the command line changes in the plan, by key.
+
+    Raises:
+        UserError: an assignment cannot be read, or changes what a flag or another one changes.
+    """
+    flags = {key: getattr(args, flag) for key, flag in _FLAGS_OF_KEYS.items()}
+    overrides = parse_assignments(args.assignments)
+    for key in overrides:
+        if flags.get(key) is not None:
+            raise UserError(f"--set {key}: --{_FLAGS_OF_KEYS[key]} says it too; keep one of them")
+    overrides |= {key: value for key, value in flags.items() if value is not None}
+    if (args.num_parallel or 1) > 1:
+        overrides["multiprocess"] = True
     return overrides
 
 
@@ -264,8 +309,8 @@ def _run(args: argparse.Namespace) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Does what the command line says; gives the exit status."""
-    args = _parser().parse_args(arguments)
     try:
+        args = _parsed(sys.argv[1:] if arguments is None else arguments)
         with _logging(args):
             return _run(args)
     except UserError as error:

@@ -7,7 +7,7 @@ import pickle
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,15 +23,30 @@ log = logging.getLogger(__name__)
 
 LAST = "last.pt"
 _BEFORE_LAST = "previous.pt"
-_NEXT = "next.pt"
 
 State = dict[str, Any]
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
     """Puts ``state`` into ``path``, whole or not at all."""
-    with replacing(path) as file:
+    with replacing(path, num_bytes(state)) as file:
         torch.save(_without_shared_storage(state), file)
+
+
+def num_bytes(state: Any) -> int:
+    """What the tensors in ``state`` take on the disk, where tied ones stand but once."""
+    return sum({tensor.data_ptr(): tensor.nbytes for tensor in _tensors(state)}.values())
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _tensors(part)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _tensors(part)
 
 
 def _without_shared_storage(value: Any) -> Any:
@@ -54,11 +69,11 @@ def save_last(folder: Path, state: State) -> None:
     At every moment a whole state stands in the folder. One that has been damaged since does not
     take the place of the one before it.
     """
-    last, made = folder / LAST, folder / _NEXT
-    save(made, state)
-    if last.exists() and _damage(last) is None:
-        last.replace(folder / _BEFORE_LAST)
-    made.replace(last)
+    last = folder / LAST
+    with replacing(last, num_bytes(state)) as file:
+        torch.save(_without_shared_storage(state), file)
+        if last.exists() and _damage(last) is None:
+            last.replace(folder / _BEFORE_LAST)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -141,6 +156,8 @@ def _settled(folder: Path, why_unfit: Callable[[State], str | None]) -> State | 
 
 
 def _fitting(path: Path, why_unfit: Callable[[State], str | None]) -> State:
+    if not path.exists():
+        raise DamagedError(f"{path} is missing")
     try:
         state = load(path)
         problem = why_unfit(state)

@@ -37,10 +37,21 @@ class Problem:
             return self.message
         if self.value is _NO_VALUE:
             return f"'{self.key}': {self.message}"
-        shown = json.dumps(self.value, default=str, ensure_ascii=False).replace('"', "'")
+        shown = _shown(self.value)
         if len(shown) > _LONGEST_VALUE:
             shown = shown[: _LONGEST_VALUE - 4] + " ..."
         return f"'{self.key}' = {shown}: {self.message}"
+
+
+def _shown(value: Any) -> str:
+    """A value much as JSON has it, with texts in single quotes and their own quotes as written."""
+    if isinstance(value, str):
+        return "'" + json.dumps(value, ensure_ascii=False)[1:-1].replace('\\"', '"') + "'"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_shown(str(k))}: {_shown(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_shown, value)) + "]"
+    return json.dumps(value, default=str, ensure_ascii=False)
 
 
 class ConfigError(UserError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,8 +12,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from common import grouping, memory, report
+from common.custom_experiments import wrong_functions
 from common.devices import gpus_are_usable, gpus_hidden, gpus_of
 from common.display import Display
+from common.durable import make_folder
 from common.errors import ConfigError, Problem, UserError
 from common.plan import Plan, Run
 from common.plan_runner import PlanRunner
@@ -26,6 +27,7 @@ from common.scheduling.local import LocalWorkers
 from common.selection import Selection, put_aside, select, wait_for_leftover_workers
 from common.status import DONE
 from common.stopping import StopFlag
+from common.threads import threads_of_each
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +96,7 @@ def _run_locked(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, dr
     display = Display(plan.document.name or plan.source.stem, states, quiet=request.quiet)
     slots = plan.document.num_parallel if plan.document.multiprocess else 1
     most_ranks = max(run.num_ranks for run in selection.to_make)
-    threads = max(1, len(os.sched_getaffinity(0)) // (slots * most_ranks))
+    threads = threads_of_each(slots * most_ranks, plan.document.num_threads)
     executor: Executor
     if plan.document.multiprocess or most_ranks > 1 or use_gpus:
         pool = plan.document.gpu_ids_pool if use_gpus else ()
@@ -113,6 +115,9 @@ def _run_locked(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, dr
     if stop.signal is not None:
         log.warning("stopped; the same command goes on from the checkpoints")
         return stop.exit_status
+    if runner.no_space:
+        log.error("stopped, and nothing more was begun: %s", runner.no_space)
+        return EXIT_FAILED
     all_done = all(runner.states[run].state == DONE for run in selection.to_make)
     all_drawn = _draw_figures(plan, draw, may_lack_runs=len(selection.to_make) < len(plan.runs))
     return 0 if all_done and all_drawn else EXIT_FAILED
@@ -140,11 +145,12 @@ def _draw_figures(plan: Plan, draw: Draw, *, may_lack_runs: bool) -> bool:
 
 
 def _preflight(plan: Plan, runs: list[Run]) -> None:
-    """Checks the files that the runs need, once each.
+    """Checks the functions that make the runs, and the files that these need, once each.
 
     Raises:
         ConfigError: with everything that is wrong.
     """
+    _refuse(plan, wrong_functions(runs))
     by_check: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         referenced = {reference.key[0] for reference in run.references}
@@ -174,7 +180,7 @@ def _lock(folder: PlanFolder) -> Iterator[None]:
     """
     lock = FileLock(folder.lock)
     try:
-        folder.path.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.path)
         lock.acquire(blocking=False)
     except Timeout:
         raise UserError(

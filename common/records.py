@@ -43,6 +43,7 @@ class Status(TypedDict, total=False):
     seconds: FiniteFloat
     score: FiniteFloat | None
     reason: str | None
+    no_space: bool
 
 
 class _Seeds(TypedDict):

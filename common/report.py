@@ -6,7 +6,7 @@ import json
 import logging
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from common.plan import Plan, Run
@@ -68,7 +68,16 @@ def outcome(plan: Plan, selection: Selection, states: Mapping[Run, RunState]) ->
     lines = [as_text(columns, rows)]
     if len(rows) < len(selection.to_make):
         lines.append(f"... and {len(selection.to_make) - len(rows)} more in {plan.folder.index}")
-    return "\n".join([*lines, *_best(plan, states)])
+    ended = [states[run].state for run in selection.to_make]
+    return "\n".join([*lines, *_best(plan, states), *advice(ended)])
+
+
+def advice(states: Sequence[str]) -> list[str]:
+    """What can be done about runs that the same command leaves as they are."""
+    failed = states.count(FAILED)
+    if not failed:
+        return []
+    return [f"{failed} failed: --retry_failed tries again, from the last checkpoints"]
 
 
 def _best(plan: Plan, states: Mapping[Run, RunState]) -> list[str]:

@@ -1,8 +1,8 @@
 """Every path inside a run's and a plan's folder, and how files get there whole.
 
-A file is written beside its target and renamed, so that a reader, or a run that continues after
-a kill, finds the old file or the new one and never a half. Line files are appended to; a half
-last line is recognised and left out.
+A file is written beside its target, synced and renamed, so that a reader, or a run that continues
+after a kill or a power cut, finds the old file or the new one and never a half. Folders likewise.
+Line files are appended to; a half last line is recognised and left out.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from typing import IO, TYPE_CHECKING, Any
 import psutil
 
 from common.documents import json_value
+from common.durable import make_folder, sync, sync_folder, sync_tree
+from common.no_space import telling_of_space
 from common.records import STATUS, DamagedError, why_unfit
 
 if TYPE_CHECKING:
@@ -28,24 +30,66 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that takes the place of ``path`` when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+def replacing(path: Path, need: int | None = None) -> Iterator[IO[bytes]]:
+    """A binary file that takes the place of ``path`` when the block ends without an error.
+
+    Its bytes are on the disk then, and its name once the folder is synced. ``need`` are the bytes
+    that will be written, if that is known.
+
+    Raises:
+        NoSpace: it does not fit; what was there is still there.
+    """
+    beside = _beside(path)
+    with telling_of_space(path, need):
+        make_folder(path.parent)
+        try:
+            with beside.open("wb") as file:
+                yield file
+                file.flush()
+                sync(file.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path, need: int | None = None) -> Iterator[Path]:
+    """An empty folder of the same name that takes the place of ``path``, like `replacing`.
+
+    Its name is on the disk then, too.
+    """
+    beside = _beside(path)
+    made = beside / path.name
+    with telling_of_space(path, need):
+        shutil.rmtree(beside, ignore_errors=True)
+        make_folder(made)
+        try:
+            yield made
+            sync_tree(made)
+            shutil.rmtree(path, ignore_errors=True)
+            made.replace(path)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+        sync_folder(path.parent)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def write_text(path: Path, text: str) -> None:
     """Puts ``text`` into ``path``, whole or not at all."""
-    with replacing(path) as file:
-        file.write(text.encode())
+    content = text.encode()
+    with replacing(path, len(content)) as file:
+        file.write(content)
+
+
+def append_text(path: Path, text: str) -> None:
+    """Puts ``text`` behind what stands in ``path``; it is on the disk then."""
+    with telling_of_space(path, len(text.encode())), path.open("a", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        sync(file.fileno())
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from common import status
 from common.index import read_index
+from common.report import advice
 from common.run_folder import PlanFolder, RunFolder, read_json
 from common.selection import matcher
 from common.status import STATES
@@ -44,7 +45,7 @@ def standing(folder: PlanFolder, plan: Mapping[str, Any], only: str | None = Non
                       found.get("score"), found.get("seconds"), found.get("reason")])  # fmt: skip
     columns = ["name", "fingerprint", "stage", "status", "epochs", "score", "seconds", "reason"]
     counts = ", ".join(f"{states.count(state)} {state}" for state in STATES if state in states)
-    lines = [as_text(columns, cells), f"{counts} in {folder.path}"]
+    lines = [as_text(columns, cells), f"{counts} in {folder.path}", *advice(states)]
     lines += [f"{damage}; the run counts as waiting" for damage in damages if damage is not None]
     if not _makes_the_same_runs(plan, folder):
         lines.append(

@@ -19,6 +19,7 @@ from grue.algorithm_args import (
     ReinforceArgs,
     TrpoArgs,
 )
+from grue.compatibility import OfReferences
 from grue.custom_part import OrCustom
 from grue.generation_config import GenerationConfig
 from grue.model_config import ModelName, ModelOptions, ModelType, unnamed
@@ -51,6 +52,9 @@ class SupervisedAlg(Config):
     """Whether a causal model learns the reference alone; published ones learn the prompt too."""
     policy: ModelOptions = Field(default_factory=ModelOptions)
     """How the model is held."""
+    compatibility: OfReferences = ()
+    """Behaviours of RL4LMs to bring back, by name or as ``rl4lms``: ``stringify_references`` for
+    all metrics that have this key and do not give it."""
 
     def problems(self) -> Iterator[Problem]:
         """A model that is not named, and generation that cannot be."""
@@ -108,6 +112,7 @@ Compatibility = Literal[
     "reference_without_temperature",
     "frozen_mask",
     "masks_not_normalized",
+    "stringify_references",
 ]
 
 
@@ -127,7 +132,9 @@ class ReinforcementAlg(Config):
     """Behaviours of RL4LMs to bring back, by name, or all as ``rl4lms``: minibatches of single
     tokens of any output; no reward for outputs whose generation ends before the episode could;
     sampling temperature in the policy's log-probabilities but not in the reference's; and for NLPO
-    a mask model that is never refreshed, and masked probabilities that do not sum to one."""
+    a mask model that is never refreshed, and masked probabilities that do not sum to one; and
+    ``stringify_references`` for the reward and all metrics that have this key and do not give
+    it."""
 
     def problems(self) -> Iterator[Problem]:
         """A model that is not named, a mask without its size, generation that cannot be."""
@@ -288,7 +295,7 @@ class CustomAlg(ReinforcementAlg):
 
 def _which(alg: Any) -> str:
     """The tag of an algorithm's keys; the published rule looks for "supervised" in its id."""
-    name = str(alg.get("id", "") if isinstance(alg, dict) else alg.id)
+    name = str(alg.get("id", "") if isinstance(alg, dict) else getattr(alg, "id", ""))
     if "supervised" in name:
         return "supervised"
     return "ppo" if name == "ppo_kl" else name

@@ -170,7 +170,7 @@ def collate(rows: Sequence[Row], *, pad_token: int) -> dict[str, Tensor]:
     """Encoded texts as tensors [B, P], filled up on the right, and their labels [B]."""
     encoded = [{name: row[name] for name in row if name != "labels"} for row in rows]
     labels = torch.tensor([row["labels"] for row in rows])
-    return {**pad_right(encoded, pad_token, torch.device("cpu")), "labels": labels}
+    return {**pad_right(encoded, pad_token), "labels": labels}
 
 
 def load_model(

@@ -26,6 +26,7 @@ from grue.algorithm_config import (
     of_generation,
 )
 from grue.algorithms import find
+from grue.compatibility import OfReferences, references_as_published
 from grue.generation_config import GenerationConfig
 from grue.model_config import (
     ModelName,
@@ -191,6 +192,13 @@ class FinetuneConfig(TrackedConfig):
     def _published_folder(cls, values: Any) -> Any:
         return renamed(values, "base_path_to_store_results")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _published_references(cls, values: Any) -> Any:
+        alg = values.get("alg") if isinstance(values, dict) else None
+        asked = alg.get("compatibility") if isinstance(alg, dict) else None
+        return references_as_published(values, asked, "train_evaluation")
+
     @property
     def model_type(self) -> ModelType:
         """Whether the model continues its prompt or reads it through an encoder."""
@@ -347,6 +355,9 @@ class ExtractConfig(TextConfig):
     """The model whose outputs are sampled."""
     evaluation: Evaluation
     """What is sampled and measured."""
+    compatibility: OfReferences = ()
+    """Behaviours of RL4LMs to bring back, by name or as ``rl4lms``: ``stringify_references`` for
+    all metrics that have this key and do not give it."""
     published_format: bool = False
     """Whether the published dictionary is written too, by ``torch.save``."""
     output_path: Annotated[OptionalText, NO_EFFECT] = None
@@ -358,6 +369,12 @@ class ExtractConfig(TextConfig):
     @classmethod
     def _published_folder(cls, values: Any) -> Any:
         return renamed(values, "output_path")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _published_references(cls, values: Any) -> Any:
+        asked = values.get("compatibility") if isinstance(values, dict) else None
+        return references_as_published(values, asked, "evaluation")
 
     def problems(self) -> Iterator[Problem]:
         """What the parts find wrong with their own keys, and settings that sample nothing."""

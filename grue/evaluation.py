@@ -33,15 +33,16 @@ class Evaluator:
     def __init__(
         self,
         policy: Policy,
-        metrics: Sequence[Metric[Any]],
+        metrics: Sequence[tuple[str, Metric[Any]]],
         *,
         batch_size: int,
         seed: int,
         predictions: Path | None = None,
         gpu_ids: Sequence[int] = (),
     ) -> None:
-        """``predictions`` is the folder of files of all outputs; None shows ten in the log.
+        """``metrics`` are given with their ids.
 
+        ``predictions`` is the folder of files of all outputs; None shows ten in the log.
         ``gpu_ids`` are the GPUs that the run computes with.
         """
         self.policy = policy
@@ -50,6 +51,7 @@ class Evaluator:
         self.seed = seed
         self.predictions = predictions
         self.gpu_ids = gpu_ids
+        self._told: set[Split] = set()
 
     def evaluate(
         self,
@@ -64,7 +66,8 @@ class Evaluator:
         """The metrics of all outputs together, each with the split before its name.
 
         The same inputs, weights and seed give the same outputs. Whatever a metric draws, training
-        does not notice.
+        does not notice. Metrics that need references are left out where the split has none, which
+        the log tells once.
 
         Args:
             inputs: those of the split.
@@ -81,13 +84,27 @@ class Evaluator:
                 texts = inputs.texts(self.outputs(inputs, settings, max_length, side))
                 found: dict[str, float] = {}
                 if ranks.is_first():
-                    for metric in self.metrics:
+                    metrics = self._measurable(texts, split)
+                    for metric in metrics:
                         found |= metric.corpus(texts, self.policy, split)
-                    self._show(inputs, texts, split, label, list(found))
+                    self._show(inputs, texts, split, label, metrics, list(found))
         finally:
             self.policy.model.train(was_training)
         found = ranks.from_first(found)
         return {f"{split}/{name}": value for name, value in found.items()}
+
+    def _measurable(self, texts: Texts, split: Split) -> list[Metric[Any]]:
+        """The metrics that can be computed of the texts of a split."""
+        if texts.have_references():
+            return [metric for _, metric in self.metrics]
+        left_out = [name for name, metric in self.metrics if metric.needs_references]
+        if left_out and split not in self._told:
+            self._told.add(split)
+            log.warning(
+                "the split '%s' has no references, so these metrics of it are left out: %s",
+                split, ", ".join(left_out),
+            )  # fmt: skip
+        return [metric for _, metric in self.metrics if not metric.needs_references]
 
     def outputs(
         self, inputs: Inputs, settings: GenerationConfig, max_length: int | None, side: Side
@@ -108,11 +125,17 @@ class Evaluator:
         return found
 
     def _show(
-        self, inputs: Inputs, texts: Texts, split: Split, label: str, measured: Sequence[str]
+        self,
+        inputs: Inputs,
+        texts: Texts,
+        split: Split,
+        label: str,
+        metrics: Sequence[Metric[Any]],
+        measured: Sequence[str],
     ) -> None:
         """Ten outputs in the log, and all of them with their scores in a file if asked for.
 
-        ``measured`` are the keys of the metrics; one that has no scores of single outputs is
+        ``measured`` are the keys of ``metrics``; one that has no scores of single outputs is
         ``n/a`` in each record, as published.
         """
         chosen = random.Random(self.seed).sample(range(len(texts)), min(_SHOWN, len(texts)))
@@ -121,7 +144,7 @@ class Evaluator:
         if self.predictions is None:
             return
         scores: dict[str, Scores] = {}
-        for metric in self.metrics:
+        for metric in metrics:
             if metric.has_scores:
                 scores |= metric.scores(texts)
         write_json(

@@ -167,7 +167,7 @@ class Extraction:
             self.folder.summary,
             {"score": score, "padding": padding(batches, lengths), "metrics": names},
         )
-        self.store.clear()
+        self.context.once_done(self.store.clear)
         return score
 
 

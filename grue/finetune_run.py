@@ -41,7 +41,7 @@ class FinetuneRun:
         }
         self.evaluator = Evaluator(
             policy,
-            [metric.build() for metric in config.train_evaluation.metrics],
+            [(metric.id, metric.build()) for metric in config.train_evaluation.metrics],
             batch_size=config.train_evaluation.eval_batch_size,
             seed=context.seed,
             predictions=self.folder.path if config.log_entire_predictions else None,

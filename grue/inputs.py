@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.errors import UserError
+from common.user_code import naming
 from grue.config import DatapoolConfig
 from grue.part_config import TaskConfig
 from grue.tasks.subset import train_subset
@@ -57,7 +58,7 @@ def read_samples(config: TaskConfig, split: Split, *, seed: int) -> list[Sample]
 
     with seeded(seed):
         task = config.build()
-    with seeded(seed_of(seed, _SPLITS.index(split))):
+    with seeded(seed_of(seed, _SPLITS.index(split))), naming(config.id):
         return task.samples(split)
 
 
@@ -72,7 +73,7 @@ def load_inputs(config: DatapoolConfig, split: Split, *, seed: int) -> Inputs:
     samples = read_samples(config, split, seed=seed)
     if not samples:
         has_key = "held_out" in config.args
-        advice = "; hold some out ('datapool.args.held_out')" if has_key else ""
+        advice = "; set 'datapool.args.held_out' above 0, for example 0.1" if has_key else ""
         raise UserError(
             f"'datapool.id' = '{config.id}': the split '{split}' has no samples{advice}"
         )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from common.errors import Problem, UserError
 from common.experiment import Context
 from common.plan import Run
-from common.run_folder import write_json
+from common.run_folder import replacing_folder, write_json
 from grue.inputs import read_samples
 from grue.new_model_config import NewModelConfig
 from grue.new_tokenizer import END, PADDING, byte_pairs, words
@@ -46,12 +45,9 @@ def run(config: NewModelConfig, context: Context) -> float:
         config.max_length,
         padding=_padding(config.model_type),
     )
-    beside, target = context.folder.path / f".{MODEL}", context.folder.path / MODEL
-    shutil.rmtree(beside, ignore_errors=True)
-    tokenizer.save_pretrained(beside)
-    _architecture(config, len(tokenizer), tokenizer).save_pretrained(beside)
-    shutil.rmtree(target, ignore_errors=True)
-    beside.replace(target)
+    with replacing_folder(context.folder.path / MODEL) as made:
+        tokenizer.save_pretrained(made)
+        _architecture(config, len(tokenizer), tokenizer).save_pretrained(made)
     write_json(context.folder.summary, {"score": float(len(tokenizer))})
     return float(len(tokenizer))
 

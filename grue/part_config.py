@@ -10,6 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from common.config import Config, Marker, resolve, resolve_sound_keys
 from common.errors import Problem, UserError
 from common.nested import Key
+from common.user_code import naming
 from grue import metrics, rewards, tasks
 
 
@@ -55,10 +56,11 @@ class PartConfig(Config, Generic[PartT]):
         """An unknown id, and what does not fit the part's own keys."""
         yield from super().problems()
         try:
-            _, wrong = resolve(self.find(self.id).Args, self.args)
+            own = self.find(self.id).Args
         except UserError as error:
             yield Problem(str(error), "id", self.id)
             return
+        _, wrong = resolve(own, self.args, dict.fromkeys(self.key_names(), "beside 'args'"))
         yield from (problem.below("args") for problem in wrong)
 
     def identity(self) -> dict[str, Any]:
@@ -82,7 +84,8 @@ class PartConfig(Config, Generic[PartT]):
 
     def build(self) -> PartT:
         """The part, made from its args."""
-        part: PartT = self.find(self.id)(self._own_keys())
+        with naming(self.id):
+            part: PartT = self.find(self.id)(self._own_keys())
         return part
 
     def _own_keys(self) -> Config:

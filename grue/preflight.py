@@ -12,6 +12,7 @@ from common.errors import Problem, UserError
 from common.identity import fingerprint
 from common.nested import key_path
 from common.plan import Run
+from common.user_code import naming
 from grue.algorithm_config import SupervisedAlg
 from grue.config import DatapoolConfig, ExtractAlg, ExtractConfig, FinetuneConfig, TextConfig
 from grue.generation_config import GenerationConfig
@@ -224,7 +225,8 @@ def _model(model: _Model) -> Iterator[Problem]:
 def _part(key: str, config: MetricConfig | RewardConfig) -> Iterator[Problem]:
     """What a metric or reward misses."""
     try:
-        config.build().prepare()
+        with naming(config.id):
+            config.build().prepare()
     except UserError as error:
         yield Problem(str(error), key, config.id)
 

@@ -173,6 +173,7 @@ class Rollouts:
             FailedRollout: the reward fails, on whichever rank.
         """
         with_stds, failures = self.settings.with_reward_stds, []
+        cause: BaseException | None = None
         scores: np.ndarray[Any, Any] = np.zeros((0, 2) if with_stds else 0)
         try:
             if len(own):
@@ -183,8 +184,9 @@ class Rollouts:
                     check_lengths(scores, outputs, own, name)
         except UserError as error:
             failures.append(str(error))
+            cause = error.__cause__
         for failure in ranks.gathered(failures):
-            raise FailedRollout(failure, found)
+            raise FailedRollout(failure, found) from cause
         of_batch = stacked(ranks.gathered(list(scores)))
         if with_stds:
             of_batch, stds = of_batch.T

@@ -41,6 +41,10 @@ class Texts:
             self.prompts[rows], self.outputs[rows], self.references[rows], self.metadata[rows]
         )
 
+    def have_references(self) -> bool:
+        """Whether an input has a reference that is not blank."""
+        return any(text.strip() for references in self.references for text in references)
+
     def check_references(self, part: str) -> None:
         """Raises `UserError` where an input has no reference, which the part of this id needs."""
         for prompt, references in zip(self.prompts, self.references, strict=True):

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from common import ranks
+from common.durable import sync_folder
 from common.records import STEP_ROW
-from common.run_folder import RunFolder, read_json_lines, write_text
+from common.run_folder import RunFolder, append_text, read_json_lines, write_text
 from common.seeding import undisturbed
 from grue.config import TrackedConfig
 
@@ -40,6 +40,7 @@ class Tracker:
             return
         rows = [row for row in self.rows() if row["step"] <= step and not _is_last(row)]
         write_text(self._folder.metrics, "".join(map(_line, rows)))
+        sync_folder(self._folder.path)
         if self._config.log_to_wandb:
             self._wandb = self._open()
 
@@ -76,10 +77,7 @@ class Tracker:
             return
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
         row = {"epoch": epoch, "step": step, **finite}
-        with self._folder.metrics.open("a", encoding="utf-8") as file:
-            file.write(_line(row))
-            file.flush()
-            os.fsync(file.fileno())  # a checkpoint that comes later counts on the row
+        append_text(self._folder.metrics, _line(row))  # a later checkpoint counts on it
         if self._wandb is not None:
             self._wandb.log(row, step=step)
 

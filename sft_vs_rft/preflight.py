@@ -170,8 +170,9 @@ def _data_problems(config: ControlledConfig, pool: Pool) -> Iterator[Problem]:
     declared = pool.changed_train is not None and bool(pool.changed_train.any())
     if score.endswith(PARTS) and not declared and int(num_train * share) == 0:
         yield Problem(
-            "no training input has a changed label, so this is never measured; raise "
-            "'frac_samples_to_modify_labels' or choose another metric",
+            "no training input has a changed label, so this is never measured; set "
+            f"'frac_samples_to_modify_labels' above {1 / num_train:.2g}, for example "
+            f"{max(0.1, 2 / num_train):.2g} (now {share:g}), or choose another metric",
             "score_metric_name",
             score,
         )

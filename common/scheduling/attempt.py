@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from common import provenance, status
+from common.durable import make_folder
 from common.errors import Interrupted
 from common.experiment import Context
+from common.no_space import no_space
 from common.numerics import explained, set_numerics
 from common.registry import import_part
 from common.run_config import RunConfig
@@ -39,8 +42,9 @@ class Attempt:
         self.folder = RunFolder(Path(task.folder))
         self.is_over = False
         self._started = time.monotonic()
-        self.folder.path.mkdir(parents=True, exist_ok=True)
-        self._log_file = logging.FileHandler(self.folder.log, encoding="utf-8")
+        self._once_done: list[Callable[[], None]] = []
+        make_folder(self.folder.path)
+        self._log_file = _LogFile(self.folder.log, encoding="utf-8")
         self._log_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
 
     @contextmanager
@@ -91,22 +95,28 @@ class Attempt:
             gpu_ids=task.device_ids,
             stop_requested=stop_requested,
             progress=progress,
+            once_done=self._once_done.append,
         )
 
     def done(self, score: float | None) -> None:
-        """Ends the run well."""
+        """Ends the run well; what only an unfinished run needs is taken away after that."""
         self._end(status.DONE, score=score)
+        for action in self._once_done:
+            action()
 
     def _end_with(self, error: Exception | KeyboardInterrupt) -> None:
         if isinstance(error, Exception):
             error = explained(error)
-        if isinstance(error, Interrupted):
+        full = no_space(error, self.folder.path)
+        if full is not None:
+            self._end(status.INTERRUPTED, reason=str(full), no_space=True)
+        elif isinstance(error, Interrupted):
             self._end(status.INTERRUPTED, reason=str(error))
         elif isinstance(error, KeyboardInterrupt):
             self._end(status.INTERRUPTED, reason="stopped at once")
         else:
             found = failure_of(error, self.task, num_together=self._num_together)
-            log.error("%s", found.reason, exc_info=error if found.traceback else None)
+            log.error("%s", found.reason, exc_info=found.error)
             self._end(status.FAILED, reason=found.reason, traceback=found.traceback)
 
     def _end(self, state: str, **values: Any) -> None:
@@ -116,7 +126,18 @@ class Attempt:
 
     def close(self) -> None:
         """Closes the log file."""
-        self._log_file.close()
+        with suppress(OSError):  # of lines that did not fit
+            self._log_file.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A log that goes without the lines that do not fit: what the run makes next tells of that."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Prints other errors, as usual."""
+        error = sys.exc_info()[1]
+        if error is None or no_space(error, Path(self.baseFilename)) is None:
+            super().handleError(record)
 
 
 def attempt(

@@ -8,6 +8,7 @@ from common.errors import UserError
 from common.scheduling.out_of_memory import is_out_of_memory, memory_message
 from common.scheduling.task import Task
 from common.status import end_of_traceback
+from common.user_code import PartError, told
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,13 @@ class Failure:
 
     reason: str
     """For people."""
-    traceback: str | None
-    """Its last lines; None where the reason says all that the user needs."""
+    error: BaseException | None
+    """What has a traceback to show; None where the reason says all that the user needs."""
+
+    @property
+    def traceback(self) -> str | None:
+        """Its last lines."""
+        return None if self.error is None else end_of_traceback(self.error)
 
 
 def failure_of(error: Exception, task: Task, *, num_together: int = 1) -> Failure:
@@ -26,9 +32,9 @@ def failure_of(error: Exception, task: Task, *, num_together: int = 1) -> Failur
     ``num_together`` runs were made together.
     """
     if isinstance(error, UserError):
-        return Failure(str(error), None)
+        return Failure(str(error), error.__cause__ if isinstance(error, PartError) else None)
     if is_out_of_memory(error):
         reason = memory_message(error, task, num_together=num_together)
     else:
-        reason = f"{type(error).__name__}: {error}"
-    return Failure(reason, end_of_traceback(error))
+        reason = told(error)
+    return Failure(reason, error)

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from common.console import outlive_readers
 from common.devices import free_memory
 from common.errors import Interrupted
 from common.run_folder import RunFolder
@@ -29,6 +30,7 @@ from common.scheduling.failure import failure_of
 from common.scheduling.ranks_of_task import take_part
 from common.scheduling.task import Task, from_line
 from common.stopping import StopFlag
+from common.user_code import look_in
 
 STOP = "stop"
 _SECONDS_BETWEEN_REPORTS = 0.2
@@ -100,6 +102,7 @@ def _take_part(task: Task, parent: _Parent) -> None:
 def main() -> None:
     """Makes tasks until the parent ends, or until it is asked to stop."""
     parent = _Parent()
+    outlive_readers()
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger().addHandler(_Warnings(parent))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to pass on
@@ -108,6 +111,7 @@ def main() -> None:
     while not parent.stop():
         tasks = parent.tasks.get()
         _print_to(RunFolder(Path(tasks[0].folder)).log)
+        look_in(Path(tasks[0].import_from))
         is_first = tasks[0].rank == 0
         if is_first:
             attempt(tasks, stop_requested=parent.stop, progress=parent.progress)

@@ -20,12 +20,14 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.trainer_callback import ExportableState
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
-from common import ranks
+from common import checkpoint, ranks
+from common.attention_masks import masks_without_waits
 from common.errors import Interrupted, UserError
 from common.experiment import Context
 from common.pace import Pace
+from common.run_folder import replacing_folder
 from common.sealed_folder import seal
 from grue.algorithm_config import TRAINER_BATCH
 from grue.algorithms.rank_batches import OWN, WHOLE, OwnPart, items_of
@@ -220,8 +222,10 @@ class _LossTrainer(Trainer):  # type: ignore[misc]
         self.model_accepts_loss_kwargs = self.loss_is_scaled_for_ga = True
         self._losses = losses
         self._pace = pace
+        self._place = Path(self.args.output_dir)
         self.add_callback(losses)
 
+    @masks_without_waits()
     def training_step(self, *args: Any, **options: Any) -> torch.Tensor:
         """One forward and backward pass; before an update, ranks add their gradients up."""
         loss: torch.Tensor = super().training_step(*args, **options)
@@ -250,12 +254,24 @@ class _LossTrainer(Trainer):  # type: ignore[misc]
         return batches, items_of(batches)
 
     def _save_checkpoint(self, *args: Any, **options: Any) -> None:
+        """Writes a checkpoint, whole or not at all; older ones go once it is on the disk."""
         _check_weights(self.model, self.state)
-        if ranks.is_first():
-            with self._pace.writing():
+        if not ranks.is_first():
+            return
+        folder = Path(self.args.output_dir)
+        need = checkpoint.num_bytes([self.model.state_dict(), self.optimizer.state_dict()])
+        target = folder / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        with self._pace.writing():
+            with replacing_folder(target, need) as made:
+                self._place = made.parent
                 super()._save_checkpoint(*args, **options)
-                name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-                seal(Path(self.args.output_dir) / name)
+                seal(made)
+            self._place = folder
+            rotate_checkpoints(str(folder), self.args.save_total_limit)
+
+    def _get_output_dir(self, trial: Any) -> str:
+        """Where the library puts a checkpoint's folder, and looks for older ones."""
+        return str(self._place)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Writes what was measured, with the mean of all losses since the last time."""

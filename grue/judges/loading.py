@@ -140,13 +140,16 @@ def usable_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
         model.config.pad_token_id = tokenizer.pad_token_id
 
 
-def pad_right(rows: Sequence[Encoded], fill: int, device: torch.device) -> dict[str, Tensor]:
-    """Rows as tensors [B, P] with their ``attention_mask``, filled up to the longest of them."""
+def pad_right(rows: Sequence[Encoded], fill: int) -> dict[str, Tensor]:
+    """Rows as tensors [B, P] with their ``attention_mask``, filled up to the longest of them.
+
+    They are on the CPU.
+    """
     width = max(len(row["input_ids"]) for row in rows)
 
     def padded(sequences: Sequence[list[int]], value: int) -> Tensor:
         filled = [[*ids, *[value] * (width - len(ids))] for ids in sequences]
-        return torch.tensor(filled, device=device)
+        return torch.tensor(filled)
 
     return {
         **{

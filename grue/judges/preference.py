@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from common.attention_masks import masks_without_waits
 from common.errors import UserError
 from grue.judges.loading import check_folder, judge_device, judge_dtype
 from grue.judges.options import JudgeArgs
@@ -49,19 +50,28 @@ class Preference:
             )
 
     @torch.no_grad()
+    @masks_without_waits()
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """[N] probability of the first answer where it is one of the two; a text's end is cut."""
+        """[N] probability of the first answer where it is one of the two; a text's end is cut.
+
+        The host waits for the device once, at the end.
+        """
         policy = self.policy
         rows = policy.encode(texts, _LONGEST, "right")
         found = np.zeros(len(rows))
-        for chosen in by_length([len(ids) for ids in rows], self.batch_size):
+        batches = list(by_length([len(ids) for ids in rows], self.batch_size))
+        preferred = []
+        first, second = self.answers
+        for chosen in batches:
             prompts = policy.pad([rows[row] for row in chosen])
             start = torch.full_like(prompts.ids[:, :1], policy.ids.start or 0)
             answer = policy.model(
                 input_ids=prompts.ids, attention_mask=prompts.mask, decoder_input_ids=start
             )
-            logits = answer.logits[:, 0, self.answers].double()
-            found[chosen] = logits.softmax(-1)[:, 0].cpu().numpy()
+            logits = answer.logits[:, 0].double()
+            preferred.append((logits[:, first] - logits[:, second]).sigmoid())
+        if batches:
+            found[np.concatenate(batches)] = torch.cat(preferred).cpu().numpy()
         return found
 
 

@@ -39,6 +39,7 @@ class BertScore(Metric[BertScoreArgs]):
     """
 
     Args = BertScoreArgs
+    needs_references = True
 
     def prepare(self) -> None:
         """Looks for the package and a local model."""

@@ -20,6 +20,7 @@ class BleuTotto(Metric[NoArgs]):
     """BLEU against three references, from 0 to 1; of a subset without members, 0."""
 
     has_scores: ClassVar[bool] = False
+    needs_references = True
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
         """[N] BLEU of each output as a corpus of one; 0 below four words."""

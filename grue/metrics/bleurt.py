@@ -40,6 +40,7 @@ class Bleurt(Metric[BleurtArgs]):
     """
 
     Args = BleurtArgs
+    needs_references = True
 
     def prepare(self) -> None:
         """Looks at the name, and at a local checkpoint."""

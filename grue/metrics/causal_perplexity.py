@@ -41,6 +41,10 @@ class CausalPerplexity(Metric[CausalPerplexityArgs]):
     Args = CausalPerplexityArgs
     has_scores: ClassVar[bool] = False
 
+    def __init__(self, args: CausalPerplexityArgs) -> None:
+        super().__init__(args)
+        self.needs_references = not args.use_text_from_meta_data
+
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
         """Single outputs have none.
 

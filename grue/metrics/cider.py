@@ -38,6 +38,7 @@ class Cider(Metric[NoArgs]):
     """
 
     key: ClassVar[str] = "lexical/cider"
+    needs_references = True
 
     def __init__(self, args: NoArgs) -> None:
         super().__init__(args)

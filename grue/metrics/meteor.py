@@ -22,7 +22,9 @@ class MeteorArgs(PairwiseArgs):
 
     stringify_references: bool = False
     """Whether the list of references is written as one text and split into words as NLTK 3.7 did,
-    as in published results; otherwise the best reference counts."""
+    as in published results; otherwise the best reference counts, which gives far higher numbers
+    that are not comparable with published ones. The run's ``compatibility`` sets it for all parts
+    at once."""
 
 
 def find_wordnet() -> None:

@@ -34,6 +34,9 @@ class Metric(ABC, Generic[ArgsT]):
     """The model of the metric's keys (its ``args``)."""
     has_scores: ClassVar[bool] = True
     """Whether an evaluation writes the scores of single outputs beside its predictions."""
+    needs_references: bool = False
+    """Whether nothing can be said without references; evaluations of splits that have none leave
+    such a metric out."""
 
     def __init__(self, args: ArgsT) -> None:
         self.args = args

@@ -49,6 +49,7 @@ class PairwiseMetric(Metric[ArgsT]):
     """
 
     Args: ClassVar[type[Config]] = PairwiseArgs
+    needs_references = True
     id: ClassVar[str]
     """The name by which the metric is registered."""
     keys: ClassVar[Sequence[str]]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class ParentTotto(Metric[NoArgs]):
     """Precision, recall and F score, from 0 to 1; of a subset without members, 0."""
 
+    needs_references = True
+
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
         """[N] the three numbers of each output."""
         texts.check_references("parent_totto")

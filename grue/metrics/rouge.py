@@ -55,7 +55,9 @@ class RougeArgs(TokenizerArgs):
     """Whether the first reference alone counts; otherwise the best one, for each kind of ROUGE."""
     stringify_references: bool = False
     """Whether, with ``use_single_ref`` off, the list of references is written as one text, as in
-    published results."""
+    published results. Their numbers are far lower than those of the best reference (of four on
+    CommonGen, by about half), and not comparable with them. The run's ``compatibility`` sets it for
+    all parts at once."""
 
     @property
     def types(self) -> Sequence[RougeType]:

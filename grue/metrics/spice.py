@@ -41,6 +41,7 @@ class Spice(Metric[SpiceArgs]):
     """SPICE's F score, from 0 to 1; 0 for an empty output, and where there is no proposition."""
 
     Args = SpiceArgs
+    needs_references = True
     key: ClassVar[str] = "lexical/spice"
 
     def prepare(self) -> None:

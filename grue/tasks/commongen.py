@@ -6,9 +6,6 @@ from grue.tasks.hub import Hub
 from grue.tasks.rows import Nested, Number, Row, load_rows
 from grue.tasks.task import TASKS, Sample, Split, Task, TaskArgs
 
-NO_REFERENCE = "empty reference"
-"""What stands for the hidden sentences of the test split."""
-
 _HUB = Hub("allenai/common_gen")
 
 
@@ -38,7 +35,8 @@ class CommonGen(Task[CommonGenArgs]):
 
     The data have a row for each sentence. The training split makes a sample of every row; the
     others make one sample of all rows with the same ``concept_set_idx``. Where no sentence is
-    known, the reference is the published text "empty reference".
+    known, as in the test split, there is no reference; the published program compares with the text
+    "empty reference" there.
     """
 
     Args = CommonGenArgs
@@ -52,7 +50,7 @@ class CommonGen(Task[CommonGenArgs]):
     def _sample(self, name: str, rows: list[_Sentence]) -> Sample:
         args, concepts = self.args, rows[0].concepts
         prompt = args.prefix + args.concept_separator_token.join(concepts) + args.concept_end_token
-        references = tuple(row.target for row in rows if row.target) or (NO_REFERENCE,)
+        references = tuple(row.target for row in rows if row.target)
         known = references[:1] if args.single_reference else references
         return Sample(name, prompt, known, {"concepts": concepts})
 

@@ -9,7 +9,8 @@ from typing import Any
 from common.config import OptionalText
 from common.errors import UserError
 from grue.tasks.held_out import LocalArgs
-from grue.tasks.local_files import RawRow, at_path, path_error, read_rows, split_file
+from grue.tasks.local_files import at_path, path_error, read_rows, split_file
+from grue.tasks.raw_rows import RawRow, place_of
 from grue.tasks.task import TASKS, Sample, Split, Task
 
 
@@ -43,7 +44,7 @@ class Jsonl(Task[JsonlArgs]):
             raise path_error(file, "there are no rows; at least one is needed")
         parse = _from_cell if file.suffix.lower() == ".csv" else _from_value
         parts = [
-            self._parts(row, parse, f"{at_path(file)}, row {number}")
+            self._parts(row, parse, f"{at_path(file)}, {place_of(row, number)}")
             for number, row in enumerate(rows, start=1)
         ]
         return self.args.part(parts, split) if single else parts

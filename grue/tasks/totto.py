@@ -11,9 +11,6 @@ from grue.tasks.rows import Nested, Row, load_rows
 from grue.tasks.table_text import Cell, TableText, titles
 from grue.tasks.task import TASKS, Sample, Split, Task, TaskArgs
 
-NO_REFERENCE = ""
-"""What stands for the hidden sentences of the test split."""
-
 _HUB = parquet_branch("GEM/gem", "totto")
 _ANNOTATIONS = (
     "original_sentence",
@@ -79,9 +76,9 @@ class Totto(Task[TottoArgs]):
     def samples(self, split: Split) -> list[Sample]:
         """The table as text, without titles and at once again with them.
 
-        References are the final sentences; where there are none, as in the test split, one empty
-        text. The metadata have the whole row as ``raw_table``, with ``sentence_annotations`` as a
-        list of dicts and ``overlap_subset`` as a bool.
+        References are the final sentences, of which the test split has none. The metadata have the
+        whole row as ``raw_table``, with ``sentence_annotations`` as a list of dicts and
+        ``overlap_subset`` as a bool.
         """
         rows = load_rows(_Example, self.args.path, split, _HUB)
         return [self._sample(f"{split}_{i}", row) for i, row in enumerate(rows)]
@@ -93,4 +90,4 @@ class Totto(Task[TottoArgs]):
         prompt = table + titles(row.table_page_title, row.table_section_title) + table
         raw_table = row.raw_table()
         sentences = (note["final_sentence"] for note in raw_table["sentence_annotations"])
-        return Sample(name, prompt, tuple(sentences) or (NO_REFERENCE,), {"raw_table": raw_table})
+        return Sample(name, prompt, tuple(sentences), {"raw_table": raw_table})

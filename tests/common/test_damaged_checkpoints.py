@@ -120,8 +120,8 @@ def test_a_state_that_does_not_fit_is_no_traceback(
     assert "last.pt does not fit the run" in reason and "--fresh" in reason
 
 
-@pytest.mark.parametrize("damage", [cut, flip, empty])
-@pytest.mark.parametrize("killed_after", range(1, 4))
+@pytest.mark.parametrize("damage", [cut, flip, empty, Path.unlink])
+@pytest.mark.parametrize("killed_after", range(3))
 def test_the_good_state_before_survives_a_writer_that_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Damage, killed_after: int
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from common import status
 from common.run_folder import RunFolder
 from tests.conftest import Workplace
 from tests.grue.conftest import save_model, write
@@ -66,6 +67,21 @@ def test_tables_agree_with_the_samples(workplace: Workplace, model: Path) -> Non
     np.testing.assert_allclose(stats["std"], rewards.std(1, ddof=1))
     assert json.loads(folder.summary.read_text())["score"] == pytest.approx(rewards.mean())
     assert not (folder.path / "samples").exists()
+
+
+def test_the_parts_are_kept_until_the_end_is_recorded(
+    workplace: Workplace, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    end = status.end
+
+    def noting(folder: RunFolder, state: str, **values: Any) -> None:
+        end(folder, state, **values)
+        found.append((state, (folder.path / "samples").exists()))
+
+    monkeypatch.setattr("common.status.end", noting)
+    assert workplace.run_plan(write(workplace, extraction(model))).status == 0
+    assert found == [("done", True)]
 
 
 def test_results_do_not_depend_on_the_batch_size(workplace: Workplace, model: Path) -> None:

@@ -114,3 +114,21 @@ def test_the_model_stays_here_unless_it_is_asked_for(
     assert len(told.of("init")) == 1
     (folder,) = workplace.folders()
     assert without_seconds(folder) == sent
+
+
+def test_a_continued_run_has_its_first_row_and_not_its_last_evaluation(
+    workplace: Workplace, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """Neither row has a metric of validation; the last one has none of the test split."""
+    model = save_model(workplace.path / "model", tokenizer)
+    (planned,) = load_plan(write(workplace, finetuning(model)), EXPERIMENTS).runs
+    assert isinstance(planned.config, FinetuneConfig)
+    folder = RunFolder(workplace.path)
+    tracker = Tracker(planned.config, folder)
+    assert not tracker.has_start()
+    tracker.add(0, 0.0, {})
+    tracker.add(3, 1.0, {"loss": 0.5})
+    tracker.add(3, 1.0, {"train/lexical/length": 2.0})
+    tracker.begin(3)
+    assert tracker.has_start()
+    assert tracker.rows() == [{"epoch": 0.0, "step": 0}, {"epoch": 1.0, "step": 3, "loss": 0.5}]

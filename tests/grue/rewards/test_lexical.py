@@ -108,7 +108,7 @@ class PerToken(Reward[NoArgs]):
 
 def test_a_number_per_token_is_not_added_to_one_per_output() -> None:
     name = "custom:tests.grue.rewards.test_lexical:PerToken"
-    with pytest.raises(UserError, match=r"shaping_fn.*\(1, 5\)"):
+    with pytest.raises(UserError, match=r"shaping_fn.*one number for each of 5 tokens"):
         make("rouge_combined", shaping_fn=name)(texts(CAT))
     assert list(ShapedArgs(shaping_fn=name).problems()) == []
 
@@ -129,3 +129,13 @@ def test_all_are_registered() -> None:
         "length", "common_gen_repeat_penalty",
     }  # fmt: skip
     assert known <= set(rewards.REWARDS.names())
+
+
+def per_output(prompts: Any, outputs: list[str], references: Any, metadata: Any) -> list[float]:
+    return [10.0] * len(outputs)
+
+
+def test_a_function_may_shape_a_reward() -> None:
+    name = "custom:tests.grue.rewards.test_lexical:per_output"
+    plain, shaped = (make("rouge_combined", shaping_fn=fn)(texts(CAT)) for fn in (None, name))
+    np.testing.assert_allclose(shaped, plain + 10, rtol=0, atol=1e-12)

@@ -72,18 +72,18 @@ def test_totto_in_the_official_form(tmp_path: Path, given: str | bool, subset: b
 
 
 @pytest.mark.parametrize("hidden", [{name: [] for name in NOTES[0]}, [], None])
-def test_totto_without_sentences_has_an_empty_reference(tmp_path: Path, hidden: Any) -> None:
+def test_totto_without_sentences_has_no_reference(tmp_path: Path, hidden: Any) -> None:
     row = {**TABLE, "sentence_annotations": hidden}
     if hidden is None:
         del row["sentence_annotations"], row["overlap_subset"]
     write_jsonl(tmp_path / "test.jsonl", [row])
     (sample,) = samples("totto", "test", path=tmp_path)
-    assert sample.references == ("",)
+    assert sample.references == ()
     assert sample.metadata["raw_table"]["sentence_annotations"] == []
 
 
 @pytest.mark.parametrize("place", [[3, 0], [1, 4], [-1, 0]])
 def test_totto_highlights_lie_in_the_table(tmp_path: Path, place: list[int]) -> None:
     file = write_jsonl(tmp_path / "a.jsonl", [{**TABLE, "highlighted_cells": [place]}])
-    with pytest.raises(UserError, match=r"row 1: the highlighted cell \[.*\] is not in the table"):
+    with pytest.raises(UserError, match=r"line 1: the highlighted cell \[.*\] is not in the table"):
         samples("totto", path=file)
