@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 LAST = "last.pt"
 _BEFORE_LAST = "previous.pt"
 
+_NO_MEMORY = "DefaultCPUAllocator"
+"""Stands in torch's message where the memory does not do, which is no damage."""
+
 State = dict[str, Any]
 
 
@@ -100,6 +103,8 @@ def load(path: Path) -> dict[str, Any]:
             "tensors with torch.save"
         ) from None
     except Exception as error:  # what chance bytes make of an unpickler may be any
+        if isinstance(error, MemoryError) or _NO_MEMORY in str(error):
+            raise
         first_line = str(error).partition("\n")[0] or "it ends too early"
         raise UserError(f"not a whole checkpoint: {first_line}") from None
     if not isinstance(state, dict):
@@ -141,11 +146,11 @@ def _settled(folder: Path, why_unfit: Callable[[State], str | None]) -> State | 
         return None
     try:
         return _fitting(last, why_unfit)
-    except UserError as damage:
+    except DamagedError as damage:
         first = damage
     try:
         state = _fitting(before, why_unfit)
-    except UserError as second:
+    except DamagedError as second:
         log.warning("%s, and %s; no state is left, the run begins anew", first, second)
         for path in (last, before):
             path.unlink(missing_ok=True)
@@ -156,8 +161,10 @@ def _settled(folder: Path, why_unfit: Callable[[State], str | None]) -> State | 
 
 
 def _fitting(path: Path, why_unfit: Callable[[State], str | None]) -> State:
-    if not path.exists():
-        raise DamagedError(f"{path} is missing")
+    try:
+        path.open("rb").close()
+    except FileNotFoundError:
+        raise DamagedError(f"{path} is missing") from None
     try:
         state = load(path)
         problem = why_unfit(state)

@@ -17,10 +17,11 @@ from common.devices import gpus_are_usable, gpus_hidden, gpus_of
 from common.display import Display
 from common.durable import make_folder
 from common.errors import ConfigError, Problem, UserError
+from common.leftovers import remove_leftovers
 from common.plan import Plan, Run
 from common.plan_runner import PlanRunner
 from common.registry import import_part
-from common.run_folder import PlanFolder, RunFolder, remove_leftovers
+from common.run_folder import PlanFolder, RunFolder
 from common.scheduling.executor import Executor
 from common.scheduling.in_process import InProcess
 from common.scheduling.local import LocalWorkers

@@ -110,6 +110,6 @@ def threads_of(folder: RunFolder) -> int | None:
     """The threads that the run computes with; None where no attempt has settled that."""
     try:
         found = read_record(folder.provenance, PROVENANCE)
-    except DamagedError:
+    except UserError:
         found = folder.read_status()
     return None if found is None else found.get("threads")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import psutil
-
 from common.documents import json_value
 from common.durable import make_folder, sync, sync_folder, sync_tree
+from common.errors import UserError
 from common.no_space import telling_of_space
 from common.records import STATUS, DamagedError, why_unfit
 
@@ -110,12 +108,16 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
     Raises:
         DamagedError: there is none, it is not whole, or it does not begin with ``columns``.
+        OSError: the disk does not give it.
     """
     import pyarrow.parquet
 
     try:
-        with path.open("rb") as file:
-            table = pyarrow.parquet.read_table(file, page_checksum_verification=True)
+        file = pyarrow.BufferReader(path.read_bytes())
+    except FileNotFoundError:
+        raise DamagedError(f"{path} is missing") from None
+    try:
+        table = pyarrow.parquet.read_table(file, page_checksum_verification=True)
         found: pd.DataFrame = table.to_pandas()
     except (OSError, ValueError, TypeError, pyarrow.ArrowException) as error:
         raise DamagedError(f"{path} cannot be read: {str(error).partition(chr(10))[0]}") from None
@@ -141,12 +143,15 @@ def read_record(path: Path, schema: TypeAdapter[Any]) -> dict[str, Any] | None:
 
     Raises:
         DamagedError: it does not fit its schema.
+        UserError: the disk does not give it.
     """
     try:
         found = read_json(path)
         problem = None if found is None else why_unfit(found, schema)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         problem = str(error)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
     if problem is not None:
         raise DamagedError(f"{path} is damaged ({problem})")
     record: dict[str, Any] | None = found
@@ -172,30 +177,6 @@ def read_json_lines(path: Path, schema: TypeAdapter[Any] | None = None) -> list[
             break
         rows.append(row)
     return rows
-
-
-def remove_leftovers(folder: Path, *, below: bool = False) -> None:
-    """Removes what writers that were killed have left in ``folder``, half written.
-
-    With ``below``, what they have left in the folders in it too. What another process that lives
-    has begun stays.
-    """
-    for path in list(folder.glob("**/.*.tmp" if below else ".*.tmp")):
-        writer = _BESIDE.fullmatch(path.name)
-        if writer is None or _is_of_another(int(writer["pid"])):
-            continue
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-
-
-_BESIDE = re.compile(r"\..+\.(?P<pid>\d{1,9})\.tmp")
-"""Names of files that are being written, see `replacing`."""
-
-
-def _is_of_another(pid: int) -> bool:
-    return pid != os.getpid() and psutil.pid_exists(pid)
 
 
 @dataclass(frozen=True)
@@ -252,14 +233,14 @@ class RunFolder:
         """The content of ``status.json``; empty before the first attempt, and where damaged."""
         try:
             return read_record(self.status, STATUS) or {}
-        except DamagedError:
+        except UserError:
             return {}
 
     def status_damage(self) -> str | None:
         """What is wrong with ``status.json``; None where nothing is."""
         try:
             read_record(self.status, STATUS)
-        except DamagedError as error:
+        except UserError as error:
             return str(error)
         return None
 

@@ -14,11 +14,12 @@ from common import provenance, status
 from common.durable import make_folder
 from common.errors import Interrupted
 from common.experiment import Context
+from common.leftovers import remove_leftovers
 from common.no_space import no_space
 from common.numerics import explained, set_numerics
 from common.registry import import_part
 from common.run_config import RunConfig
-from common.run_folder import RunFolder, remove_leftovers, write_json
+from common.run_folder import RunFolder, write_json
 from common.scheduling.failure import failure_of
 from common.scheduling.ranks_of_task import begin_computing, meet
 from common.scheduling.task import Task

@@ -161,3 +161,23 @@ def _killed_after(patch: pytest.MonkeyPatch, most: int) -> Iterator[None]:
 
 def _weights(folder: RunFolder) -> list[torch.Tensor]:
     return list(checkpoint.load(folder.checkpoints / "last.pt")["model"].values())
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError("no room"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_a_lack_of_memory_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    for number in range(2):
+        checkpoint.save_last(tmp_path, {"number": number})
+
+    def load(*_: Any, **__: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.load", load)
+        with pytest.raises(type(error)):
+            checkpoint.load_last(tmp_path)
+    state = checkpoint.load_last(tmp_path)
+    assert state == {"number": 1}
