@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 
 from common.console import outlive_readers
+from common.stopping import end_at_once
 
 if __name__ == "__main__":  # before anything is said, or a file is opened
+    end_at_once()
     outlive_readers()
 
 # Before torch is loaded: threads that spin while they wait stall every neighbour.
@@ -19,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from tqdm import tqdm
 
@@ -27,7 +29,7 @@ import grue  # noqa: F401  registers its experiments
 import plots
 import sft_vs_rft  # noqa: F401  registers its experiments
 from common import report
-from common.assignments import parse_assignments, refuse, separate
+from common.assignments import Parser, overrides_of, refuse, separate
 from common.errors import UserError
 from common.experiment import EXPERIMENTS
 from common.plan import load_plan, plan_folder
@@ -36,14 +38,9 @@ from common.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
 from common.schema import SCHEMA_PATH, write_schema
 from common.standing import standing
 
-EXIT_REFUSED = 2
+EXIT_REFUSED, EXIT_INTERRUPTED = 2, 130
 _PLAN_LEVEL = ("common.display", "common.program", "__main__")
 
-_FLAGS_OF_KEYS = {
-    "outputs_dir": "outputs_dir", "num_parallel": "num_parallel", "num_threads": "num_threads",
-    "gpu_ids_pool": "gpu_ids",
-}  # fmt: skip
-"""Keys that have a flag of their own, and its name."""
 _EXAMPLE = "experiment_plans/quickstart/digits.json"
 _EPILOG = f"""\
 examples:
@@ -169,16 +166,8 @@ _FLAGS: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
 """All flags by topic: name, what follows it in its example, help, and how argparse reads it."""
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong."""
-
-    def error(self, message: str) -> NoReturn:
-        """Refuses the command line."""
-        raise UserError(f"{message}; --help explains the flags")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="run_plan.py",
         description="Makes the runs of a JSON plan that are not done yet, and draws its figures.",
         epilog=_EPILOG,
@@ -206,23 +195,6 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     refuse(meaningless, list(flags))
     args.assignments = [*args.assignments, *bare]
     return args
-
-
-def _overrides(args: argparse.Namespace) -> dict[str, Any]:
-    """What the command line changes in the plan, by key.
-
-    Raises:
-        UserError: an assignment cannot be read, or changes what a flag or another one changes.
-    """
-    flags = {key: getattr(args, flag) for key, flag in _FLAGS_OF_KEYS.items()}
-    overrides = parse_assignments(args.assignments)
-    for key in overrides:
-        if flags.get(key) is not None:
-            raise UserError(f"--set {key}: --{_FLAGS_OF_KEYS[key]} says it too; keep one of them")
-    overrides |= {key: value for key, value in flags.items() if value is not None}
-    if (args.num_parallel or 1) > 1:
-        overrides["multiprocess"] = True
-    return overrides
 
 
 def _is_shown(record: logging.LogRecord) -> bool:
@@ -289,13 +261,13 @@ def _run(args: argparse.Namespace) -> int:
         print(args.write_schema)
         return 0
     if args.status:
-        folder, plan_as_asked = plan_folder(_plan_path(args), EXPERIMENTS, _overrides(args))
+        folder, plan_as_asked = plan_folder(_plan_path(args), EXPERIMENTS, overrides_of(args))
         report.say(standing(folder, plan_as_asked, args.only))
         return 0
     plan = load_plan(
         _plan_path(args),
         EXPERIMENTS,
-        overrides=_overrides(args),
+        overrides=overrides_of(args),
         check_figure=plots.check_options,
     )
     request = Request(
@@ -320,7 +292,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}; mend that, and the same command goes on", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
-        return 130
+        print("stopped", file=sys.stderr)
+        return EXIT_INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""Keys that a command line changes: ``--set key=value``, or ``key=value`` alone."""
+"""The words of a command line: keys that it changes, and what is no flag or key."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NoReturn
 
 from common.documents import parse_json
 from common.errors import UserError
@@ -16,6 +17,11 @@ from common.registry import suggestion
 _AS_JSON = {"True": "true", "False": "false"}
 _ASSIGNMENT = re.compile(r"(?!-)[\w.-]+=.*", re.DOTALL)
 _PLAN_FILE = re.compile(r".*\.(json|ya?ml)", re.IGNORECASE)
+_FLAGS_OF_KEYS = {
+    "outputs_dir": "outputs_dir", "num_parallel": "num_parallel", "num_threads": "num_threads",
+    "gpu_ids_pool": "gpu_ids",
+}  # fmt: skip
+"""Keys that have a flag of their own, and its name."""
 _PUBLISHED = {
     "--config_path": "--plan_config_path {}",
     "--output_path": "--outputs_dir {}",
@@ -32,6 +38,35 @@ _PUBLISHED = {
     "--seed": "--set seeds=[{}]",
 }
 """What to write in the place of flags of the published programs, with their values."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuses the command line."""
+        raise UserError(f"{message}; --help explains the flags")
+
+
+def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
+    """What the command line changes in the plan, by key.
+
+    Raises:
+        UserError: an assignment cannot be read, changes what a flag or another one changes, or is
+            no text.
+    """
+    flags = {key: getattr(args, flag) for key, flag in _FLAGS_OF_KEYS.items()}
+    overrides = parse_assignments(args.assignments)
+    for key in overrides:
+        if flags.get(key) is not None:
+            raise UserError(f"--set {key}: --{_FLAGS_OF_KEYS[key]} says it too; keep one of them")
+    overrides |= {key: value for key, value in flags.items() if value is not None}
+    if (args.num_parallel or 1) > 1:
+        overrides["multiprocess"] = True
+    broken = why_no_text(overrides)
+    if broken:
+        raise UserError(f"the command line: {broken}")
+    return overrides
 
 
 def separate(words: Sequence[str], takes_one: Collection[str]) -> tuple[list[str], list[str]]:
@@ -69,14 +104,11 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 
     Raises:
         UserError: there is no ``=``, a key of the value stands twice, it is nested too deeply, or
-            it holds what is no text.
+            a string in it is no text.
     """
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise UserError(f"--set {text}: expected key=value, for example --set epochs=10")
-    broken = why_no_text(text)
-    if broken:
-        raise UserError(f"--set {key.encode(errors='backslashreplace').decode()}: {broken}")
     try:
         return key, parse_json(_AS_JSON.get(value, value))
     except json.JSONDecodeError:

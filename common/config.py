@@ -28,6 +28,9 @@ from common.errors import Problem
 from common.misfits import Form, misfits, models_in
 from common.nested import Key, key_path, without
 
+_NOT_ASKED = "default_factory_not_called"
+"""Pydantic's word for a default that waits for other keys, which have errors of their own."""
+
 
 class Marker:
     """A note on a field, found again in ``FieldInfo.metadata``."""
@@ -41,6 +44,18 @@ class Marker:
 
 NO_EFFECT = Marker("NO_EFFECT")
 """The key cannot change results: where outputs go, logging, devices, names."""
+
+LATER = Marker("LATER")
+"""The key came after runs had been made without it: its default, which does as was done before, is
+left out of a run's identity, so that those runs stay done."""
+
+IGNORED = Marker("IGNORED")
+"""The key is there for published files alone: where it is given, the user is told that it has no
+effect."""
+
+COUNTS_AS_DEFAULT = Marker("COUNTS_AS_DEFAULT")
+"""The key cannot change results; in a run's identity it stands as if it were not given, so that
+runs made before it was marked are known again."""
 
 
 class FileMarker(Marker):
@@ -161,12 +176,29 @@ class Config(BaseModel):
         Lists and objects are taken apart, so that each value is a single one.
         """
         for name in self._may_hold(marker):
+            if marker is IGNORED and name not in self.model_fields_set:
+                continue
             yield from _leaves(getattr(self, name), (name,), marker, name in self.marked(marker))
 
     def identity(self) -> dict[str, Any]:
         """The keys that can change results, as plain values."""
-        plain = self.model_dump(mode="json", exclude=set(self.marked(NO_EFFECT)))
+        left_out = {*self.marked(NO_EFFECT), *self._later_as_before()}
+        plain = self.model_dump(mode="json", exclude=left_out)
+        fields = type(self).model_fields
+        plain |= {name: fields[name].default for name in self.marked(COUNTS_AS_DEFAULT)}
         return {name: _identity(getattr(self, name), value) for name, value in plain.items()}
+
+    def _later_as_before(self) -> Iterator[str]:
+        """The keys that came later and have their defaults."""
+        for name in self.marked(LATER):
+            default = type(self).model_fields[name].get_default(call_default_factory=True)
+            if getattr(self, name) == default:
+                yield name
+
+    def ignored(self) -> Iterator[str]:
+        """The dotted keys that are given and have no effect, in nested configurations too."""
+        for key, _ in self.marked_values(IGNORED):
+            yield key_path(key)
 
     def inputs(self) -> Iterator[tuple[Key, str]]:
         """The given files and folders that feed the result, and references to such, by key."""
@@ -233,7 +265,8 @@ def resolve_sound_keys(
         try:
             return model.model_validate(values), problems
         except ValidationError as error:
-            wrong = _innermost(_by_place(error.errors(), values))
+            found = [details for details in error.errors() if details["type"] != _NOT_ASKED]
+            wrong = _innermost(_by_place(found, values))
         problems = problems or misfits(wrong, Form(model, values, elsewhere or {}))
         sound = without(values, wrong)
         if sound == values:

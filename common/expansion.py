@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from common.nested import with_value
 from common.run_config import RunConfig
 
@@ -69,13 +71,27 @@ def template_values(model: type[RunConfig], values: Mapping[str, Any]) -> dict[s
     A seed that is not given is -1, the published way to write it, whether the plan does so or not.
     """
     known = {**_defaults(model), **values}
+    for name, key in _dependent(model):
+        if name not in values:
+            known[name] = key.get_default(call_default_factory=True, validated_data=known)
     return known | {key: -1 for key in model.seed_keys if known[key] is None}
 
 
 @functools.cache
 def _defaults(model: type[RunConfig]) -> Mapping[str, Any]:
+    dependent = dict(_dependent(model))
+    return {
+        name: key.get_default(call_default_factory=True)
+        for name, key in model.model_fields.items()
+        if name not in dependent
+    }
+
+
+@functools.cache
+def _dependent(model: type[RunConfig]) -> list[tuple[str, FieldInfo]]:
+    """The keys whose defaults depend on other keys."""
     fields = model.model_fields.items()
-    return {name: key.get_default(call_default_factory=True) for name, key in fields}
+    return [(name, key) for name, key in fields if key.default_factory_takes_validated_data]
 
 
 def repeated(values: Mapping[str, Any], repetition: int) -> Mapping[str, Any]:

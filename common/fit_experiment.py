@@ -18,9 +18,10 @@ from common.errors import UserError
 from common.experiment import Context
 from common.fit_config import FitConfig
 from common.records import EPOCH_ROW
-from common.run_folder import read_json_lines, write_json
+from common.run_folder import read_json_lines
 from common.score import Score, best_values, last_values
 from common.seeding import seed_everything
+from common.summary import write_summary
 from common.trainer import Trainer
 from common.writers import writers
 
@@ -194,16 +195,14 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
         best = best_values(rows, self.score) if self.score else {}
         chosen = best if self.config.return_best_score else last
         value = self.score.of(chosen) if self.score else None
-        write_json(
-            self.folder.summary,
-            {
-                "score": value,
-                "score_metric_name": self.config.score_metric_name,
-                "epochs_trained": trainer.weights_epoch,
-                "stop_reason": trainer.stop_reason,
-                "last": last,
-                "best": best,
-            },
+        write_summary(
+            self.folder,
+            value,
+            self.config.score_metric_name,
+            epochs_trained=trainer.weights_epoch,
+            stop_reason=trainer.stop_reason,
+            last=last,
+            best=best,
         )
         return value
 

@@ -42,6 +42,13 @@ class Form:
     elsewhere: Mapping[str, str]
     """Where keys belong that the model does not know, such as ``"beside 'args'"``."""
 
+    def value_at(self, place: Key) -> Any:
+        """What stands at ``place``."""
+        found = self.values
+        for part in place:
+            found = found[part]
+        return found
+
 
 def misfits(wrong: Mapping[Key, Sequence[ErrorDetails]], form: Form) -> list[Problem]:
     """What is wrong with ``form``, where pydantic found the errors ``wrong``, and how to mend it.
@@ -52,7 +59,7 @@ def misfits(wrong: Mapping[Key, Sequence[ErrorDetails]], form: Form) -> list[Pro
     problems: list[Problem] = []
     told: set[str] = set()
     for place, errors in wrong.items():
-        problem = _misfit(errors, key_path(place), form)
+        problem = _misfit(errors, place, form)
         head, known = problem.message.partition(_KNOWN)[::2]
         if known in told:
             problem = Problem(f"{head}; the known ones are named above", problem.key, problem.value)
@@ -61,13 +68,13 @@ def misfits(wrong: Mapping[Key, Sequence[ErrorDetails]], form: Form) -> list[Pro
     return problems
 
 
-def _misfit(errors: Sequence[ErrorDetails], key: str, form: Form) -> Problem:
-    details = errors[0]
+def _misfit(errors: Sequence[ErrorDetails], place: Key, form: Form) -> Problem:
+    details, key = errors[0], key_path(place)
     kind, value = details["type"], details["input"]
     if kind == "missing":
         return Problem("this key is required", key)
     if kind == "extra_forbidden":
-        return Problem(_unknown_key(details["loc"], form), key, value)
+        return Problem(_unknown_key(details["loc"], form), key, form.value_at(place))
     if kind in _OF_TAGS and isinstance(value, Mapping):
         return _unknown_member(details, key)
     if kind in _OF_TAGS or kind == "model_type":
@@ -93,8 +100,10 @@ def _unknown_key(loc: Key, form: Form) -> str:
         return f"unknown key here; it belongs at {' or '.join(map(repr, homes))}"
     if name in form.elsewhere:
         return f"unknown key here; it belongs {form.elsewhere[name]}"
-    known = dict.fromkeys(key for here in _models_at(form, loc) for key in _key_names(here))
-    return f"unknown key{suggestion(name, list(known)) or _KNOWN + ', '.join(known)}"
+    models = _models_at(form, loc)
+    known = list(dict.fromkeys(key for here in models for key in _key_names(here)))
+    further = [key for here in models for key in getattr(here, "further_names", list)()]
+    return f"unknown key{suggestion(name, known + further) or _KNOWN + ', '.join(known)}"
 
 
 def _models_at(form: Form, loc: Key) -> list[Model]:

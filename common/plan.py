@@ -24,6 +24,7 @@ from common.run_folder import PlanFolder
 from common.run_identity import hash_files, identify
 from common.stages import Stage, Stages
 from common.templates import file_name, fill_keys
+from common.unimportable import unimportable
 
 log = logging.getLogger(__name__)
 
@@ -228,21 +229,24 @@ class _Expansion:
         """What the configuration's runs are; None, and a problem, where nothing has the name."""
         if not entry.experiment:
             return None
-        if not self.reading.names_experiment(entry):
-            forgotten = forgotten_experiment(entry, self.experiments)
-            if forgotten is not None:
-                self.problems.append(forgotten)
-                return None
         try:
             spec = self.experiments.get(entry.experiment)
             if isinstance(spec, Experiment):
-                return spec
+                return None if self._forgotten(entry) else spec
             message = f"names a {type(spec).__name__}; it must name an Experiment"
         except UserError as error:
             message = str(error)
         where = entry.where if entry.configuration.experiment else ""
         self.problems.append(Problem(message, "experiment", entry.experiment, where))
         return None
+
+    def _forgotten(self, entry: Entry) -> bool:
+        """Whether the plan does not say what the runs are, though their keys do: a problem."""
+        if self.reading.names_experiment(entry):
+            return False
+        problem = forgotten_experiment(entry, self.experiments)
+        self.problems += [] if problem is None else [problem]
+        return problem is not None
 
     def _add_run(
         self, stage: Stage, entry: Entry, spec: Experiment, draft: Draft, repetition: int
@@ -255,7 +259,9 @@ class _Expansion:
         config, wrong = resolve_sound_keys(spec.config, written, OUTSIDE_RUNS)
         unfilled = {problem.key for problem in malformed}
         problems = malformed + [problem for problem in wrong if problem.key not in unfilled]
-        if config is not None and entry.is_whole and not problems:
+        if problems:  # what does not stand in the way of the others is told with them
+            problems += unimportable(written, {problem.key for problem in problems})
+        elif config is not None and entry.is_whole:
             problems = list(config.problems())
         self.problems += [problem.at(entry.where) for problem in problems]
         stage.is_whole &= not problems

@@ -88,7 +88,8 @@ class PlanDocument(Config):
     """Figures drawn when the plan ends: names, or objects ``{"figure": name, option: value}``."""
     set_: dict[str, Any] = Field(default_factory=dict, alias="set")
     """Values by (dotted) key that win over ``base_config`` and ``options`` of every configuration
-    that knows the key; the command line's ``--set`` adds to them."""
+    that knows the key, or of the one whose ``id`` the key begins with (``"sft.lr"``); the command
+    line's ``--set`` adds to them."""
     configurations: Annotated[tuple[dict[str, Any], ...], Strict(False), Field(min_length=1)]
     """The sets of runs."""
 

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -177,6 +177,27 @@ def read_json_lines(path: Path, schema: TypeAdapter[Any] | None = None) -> list[
             break
         rows.append(row)
     return rows
+
+
+_LONGEST_END = 2**20
+"""Bytes at the end of a file of lines that hold at least one of them."""
+
+
+def read_last_json_line(path: Path) -> dict[str, Any] | None:
+    """The last whole line of ``path``; None where there is none. Only the file's end is read."""
+    try:
+        with path.open("rb") as file:
+            start = max(0, file.seek(0, os.SEEK_END) - _LONGEST_END)
+            file.seek(start)
+            lines = file.read().splitlines(keepends=True)
+    except FileNotFoundError:
+        return None
+    for line in reversed(lines):
+        with suppress(ValueError):
+            row = json_value(line)
+            if line.endswith(b"\n") and isinstance(row, dict):
+                return row
+    return None
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,11 @@ def _filled(value: Any, known: Mapping[str, Any], key: Key, problems: list[Probl
 
 
 def file_name(text: str) -> str:
-    """``text`` as a file name: the published replacements, then ``-`` for all that is unsafe."""
-    published = re.sub(r"[\[\] ]", "", re.sub(r"[.,]", "-", text))
+    """``text`` as a file name: the published replacements, then ``-`` for all that is unsafe.
+
+    What opens a reference (``@``) or an absolute path stands for nothing.
+    """
+    named = re.sub(r"@(?=\w)|(?<![a-zA-Z0-9.])/", "", text)
+    published = re.sub(r"[\[\] ]", "", re.sub(r"[.,]", "-", named))
     safe = re.sub(r"[^\w+=-]", "-", published)
     return safe.encode()[:_LONGEST_NAME].decode(errors="ignore") or "exp"

@@ -120,6 +120,7 @@ class WandbWriter(Callback):
             self._run = wandb.init(
                 project=self.config.wandb_project_name,
                 entity=self.config.wandb_entity_name,
+                tags=list(self.config.tags),
                 name=self.folder.path.name,
                 id=self.run_id,
                 resume="allow",

@@ -8,19 +8,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from common.devices import run_device
 from common.errors import Interrupted, UserError
 from common.experiment import Context
 from common.run_folder import write_json, write_table
 from common.seeding import seed_everything
+from common.summary import write_summary
 from grue import published_samples, reward_stats
 from grue.config import ExtractConfig
-from grue.inputs import load_inputs
+from grue.inputs import load_inputs, tell_of_fewer
 from grue.policies.loading import load_model, load_tokenizer
 from grue.policies.policy import Policy, by_length
-from grue.policies.streams import Occasion, seed_of, uniforms
+from grue.policies.streams import Occasion
 from grue.sample_store import SampleStore
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Extraction:
         self.folder = context.folder
         self.store = SampleStore(self.folder.path / "samples", _TEXT_COLUMNS)
         self.inputs = load_inputs(config.datapool, "train", seed=context.seed)
+        tell_of_fewer(config.datapool, {"train": len(self.inputs)})
         self.metrics = [metric.build() for metric in config.evaluation.metrics]
         self.policy = self._load_policy()
 
@@ -62,10 +63,14 @@ class Extraction:
         seed_everything(self.context.seed)
         settings, evaluation = self.config.alg.generation_kwargs, self.config.evaluation
         longest, side = self.config.tokenizer.max_length, self.config.tokenizer.truncation_side
-        prompts = self.policy.read(self.inputs.samples, settings, longest, side)
+        prompts = self.policy.read(
+            self.inputs.samples, settings, longest, side, level=logging.WARNING
+        )
         lengths = [len(prompt) for prompt in prompts]
         batches = list(by_length(lengths, evaluation.eval_batch_size))
 
+        log.info("%d samples of each of %d inputs", evaluation.num_samples_per_input,
+                 len(self.inputs))  # fmt: skip
         self.store.tell_of_strangers(len(batches))
         progress = _Progress(self.context, len(self.inputs))
         parts: list[pd.DataFrame] = []
@@ -97,13 +102,10 @@ class Extraction:
         num_samples = self.config.evaluation.num_samples_per_input
         settings = self.config.alg.generation_kwargs
         index = [self.inputs.index[row] for row in rows]
-        if self.config.evaluation.sampler == "own":
-            most = self.policy.lengths(settings).most
-            draws = uniforms(Occasion.EXTRACTION, self.context.seed, index, num_samples, most)
-            outputs = self.policy.sample(prompts, draws, settings)
-        else:
-            torch.manual_seed(seed_of(Occasion.EXTRACTION, self.context.seed, *index))
-            outputs = self.policy.generate(prompts, num_samples, settings)
+        outputs = self.policy.drawn(
+            prompts, num_samples, settings, inputs=index, occasion=Occasion.EXTRACTION,
+            seed=self.context.seed, by_library=self.config.evaluation.sampler == "generate",
+        )  # fmt: skip
         tokens = [output for samples in outputs for output in samples]
         samples = [self.inputs.samples[row] for row in rows for _ in range(num_samples)]
         return pd.DataFrame(
@@ -162,10 +164,11 @@ class Extraction:
         write_json(self.folder.path / "reward_stats.json", summary)
         if self.config.published_format:
             published_samples.write(self.folder.path, self.config, self.inputs.index, samples)
+        for name, values in rewards.items():
+            log.info("%s: mean %.4f, std over all samples %.4f", name, values.mean(), values.std())
         score = float(rewards[names[0]].mean())
-        write_json(
-            self.folder.summary,
-            {"score": score, "padding": padding(batches, lengths), "metrics": names},
+        write_summary(
+            self.folder, score, names[0], padding=padding(batches, lengths), metrics=names
         )
         self.context.once_done(self.store.clear)
         return score

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from common.errors import Problem, UserError
 from common.experiment import Context
 from common.plan import Run
-from common.run_folder import replacing_folder, write_json
+from common.run_folder import replacing_folder
+from common.summary import write_summary
 from grue.inputs import read_samples
 from grue.new_model_config import NewModelConfig
 from grue.new_tokenizer import END, PADDING, byte_pairs, words
@@ -48,7 +49,7 @@ def run(config: NewModelConfig, context: Context) -> float:
     with replacing_folder(context.folder.path / MODEL) as made:
         tokenizer.save_pretrained(made)
         _architecture(config, len(tokenizer), tokenizer).save_pretrained(made)
-    write_json(context.folder.summary, {"score": float(len(tokenizer))})
+    write_summary(context.folder, float(len(tokenizer)), "vocabulary size")
     return float(len(tokenizer))
 
 

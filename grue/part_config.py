@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from common.config import Config, Marker, resolve, resolve_sound_keys
+from common.config import IGNORED, Config, Marker, resolve, resolve_sound_keys
 from common.errors import Problem, UserError
 from common.nested import Key
 from common.user_code import naming
@@ -76,9 +76,11 @@ class PartConfig(Config, Generic[PartT]):
         """Also those among the part's own keys."""
         yield from super().marked_values(marker)
         try:
-            known, _ = resolve_sound_keys(self.find(self.id).Args, self.args)
+            kind = self.find(self.id).Args
         except UserError:
             return
+        args = _given(kind, self.args) if marker is IGNORED else self.args
+        known, _ = resolve_sound_keys(kind, args)
         if known is not None:
             yield from ((("args", *key), value) for key, value in known.marked_values(marker))
 
@@ -91,6 +93,16 @@ class PartConfig(Config, Generic[PartT]):
     def _own_keys(self) -> Config:
         keys: Config = self.find(self.id).Args.model_validate(self.args)
         return keys
+
+
+def _given(kind: type[Config], args: dict[str, Any]) -> dict[str, Any]:
+    """The args that were given, as far as that can be told: those that are not the defaults."""
+    fields = kind.model_fields
+    return {
+        name: value
+        for name, value in args.items()
+        if name not in fields or fields[name].is_required() or value != fields[name].default
+    }
 
 
 class RewardConfig(PartConfig["rewards.Reward[Any]"]):

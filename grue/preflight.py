@@ -77,6 +77,12 @@ def _questions(config: TextConfig, elsewhere: set[str]) -> Iterator[Question]:
         for key, token in _truncate_tokens(config):
             asked = config.tokenizer, key, token
             yield asked, lambda it=asked: _truncate_token(*it)
+    for key, settings in _generation(config):
+        if settings.further:
+            yield (
+                ("generation", key, repr(settings)),
+                (lambda k=key, s=settings: _values_of_library(k, s)),
+            )
     for model in _models(config):
         if model.key not in elsewhere:
             yield model, lambda m=model: _model(m)
@@ -172,8 +178,8 @@ def vocabulary(config: TokenizerConfig, name: str) -> Iterator[Problem]:
             yield Problem(str(error))
 
 
-def _truncate_tokens(config: TextConfig) -> Iterator[tuple[str, int | str]]:
-    """The tokens at which outputs end for rewards and metrics, with their keys."""
+def _generation(config: TextConfig) -> Iterator[tuple[str, GenerationConfig]]:
+    """How outputs are generated, with the keys that say it."""
     settings: dict[str, GenerationConfig | None] = {}
     if isinstance(config, ExtractConfig):
         settings["alg.generation_kwargs"] = config.alg.generation_kwargs
@@ -185,9 +191,29 @@ def _truncate_tokens(config: TextConfig) -> Iterator[tuple[str, int | str]]:
         else:
             own = config.alg.policy.args.generation_kwargs
             settings["alg.policy.args.generation_kwargs"] = own
-    for key, found in settings.items():
-        if found is not None and found.truncate_token is not None:
+    yield from ((key, found) for key, found in settings.items() if found is not None)
+
+
+def _truncate_tokens(config: TextConfig) -> Iterator[tuple[str, int | str]]:
+    """The tokens at which outputs end for rewards and metrics, with their keys."""
+    for key, found in _generation(config):
+        if found.truncate_token is not None:
             yield f"{key}.truncate_token", found.truncate_token
+
+
+def _values_of_library(key: str, settings: GenerationConfig) -> Iterator[Problem]:
+    """Values that the library's processors of logits refuse, one key at a time."""
+    from grue.policies.shaping import filters_of, shaping
+
+    most = settings.max_new_tokens or settings.max_length
+    for name, value in settings.further.items():
+        alone = GenerationConfig(do_sample=settings.do_sample, **{name: value})
+        try:
+            shaping(alone, most, 0)
+            filters_of(alone)
+        except (TypeError, ValueError, AttributeError) as error:
+            reason = " ".join(str(error).split())
+            yield Problem(f"transformers refuses it: {reason}", f"{key}.{name}", value)
 
 
 def _truncate_token(config: TokenizerConfig, key: str, token: int | str) -> Iterator[Problem]:

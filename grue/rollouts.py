@@ -6,6 +6,7 @@ finds all log-probabilities and values.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,9 @@ class Rollouts:
         self.settings = settings
         self.seed = seed
         limit, side = settings.prompt_limit, settings.prompt_side
-        self._prompts = self.policy.read(inputs.samples, settings.generation, limit, side)
+        self._prompts = self.policy.read(
+            inputs.samples, settings.generation, limit, side, level=logging.WARNING
+        )
         self._truncation = self.policy.truncation(settings.generation)
 
     def collect(self, iteration: int, kl_coefficient: float) -> tuple[Rollout, dict[str, float]]:
@@ -193,9 +196,9 @@ class Rollouts:
             found.stds.append(stds)
         found.scores.append(of_batch)
 
-    def _mean_and_std(self, texts: Texts) -> np.ndarray[Any, Any]:
-        """[N, 2] rewards beside their standard deviations."""
-        return np.stack(self.reward.mean_and_std(texts), -1)
+    def _mean_and_std(self, texts: Texts) -> list[tuple[Any, Any]]:
+        """[N, 2] rewards beside their standard deviations, in whatever form of numbers."""
+        return list(zip(*self.reward.mean_and_std(texts), strict=True))
 
     @torch.no_grad()
     def _evaluate(

@@ -42,6 +42,7 @@ class SupervisedRun(FinetuneRun):
                 context=self.context,
                 tracker=self.tracker,
                 evaluate=lambda label: self.evaluate("val", label),
+                tell_of_evaluations=self.tell_of_evaluations,
             )
             epoch = float(state.epoch or 0.0)
             found = self.evaluate_everywhere(f"epoch_{epoch:g}")
@@ -54,7 +55,7 @@ class SupervisedRun(FinetuneRun):
         tokenizer = self.policy.tokenizer
         longest = self.policy.longest or tokenizer.model_max_length
         return make_rows(
-            self.inputs["train"].samples,
+            self.train_inputs.samples,
             tokenizer,
             self.alg.model_type,
             limit=min(longest, tokenizer.model_max_length),

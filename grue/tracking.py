@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ class Tracker:
         self._config = config
         self._folder = folder
         self._wandb: Any = None
+        self._tables: dict[str, Any] = {}
+        """What goes with the next row to Weights & Biases."""
 
     def begin(self, step: int) -> None:
         """Goes on after ``step``: rows behind it are of steps that will be made again.
@@ -79,7 +81,16 @@ class Tracker:
         row = {"epoch": epoch, "step": step, **finite}
         append_text(self._folder.metrics, _line(row))  # a later checkpoint counts on it
         if self._wandb is not None:
-            self._wandb.log(row, step=step)
+            self._wandb.log(row | self._tables, step=step)
+            self._tables = {}
+
+    def add_table(self, name: str, records: Sequence[Mapping[str, Any]]) -> None:
+        """Sends records of equal keys to Weights & Biases as a table, with the next row."""
+        if self._wandb is not None and records:
+            import wandb
+
+            data = [list(record.values()) for record in records]
+            self._tables[name] = wandb.Table(columns=list(records[0]), data=data)
 
     def upload(self, model: Path) -> None:
         """Sends the model to Weights & Biases."""
@@ -101,6 +112,7 @@ class Tracker:
             return wandb.init(
                 project=self._config.project_name,
                 entity=self._config.entity_name,
+                tags=list(self._config.tags),
                 name=self._config.experiment_name,
                 id=self._folder.path.name,
                 resume="allow",

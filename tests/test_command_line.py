@@ -130,7 +130,9 @@ def test_a_bare_assignment_is_an_override_and_the_value_of_a_flag_is_not(
             ["outputs_dir=a", "--outputs_dir", "b"],
             "error: --set outputs_dir: --outputs_dir says it",
         ),
-        (["lr=1", "model_type=\udcff"], "error: --set model_type: "),
+        (["lr=1", "model_type=\udcff"], "error: the command line: 'model_type' holds half of a "),
+        (['model_type="\\ud800"'], "error: --set model_type: holds half of a character"),
+        (["--outputs_dir", "\udcff"], "error: the command line: 'outputs_dir' holds half of a "),
     ],
 )
 def test_words_behind_the_flags_that_do_not_fit(

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from common.errors import Problem
+from common.experiment import Context, Experiment
+from common.run_config import RunConfig
 from tests.conftest import PROJECT, TINY_DIGITS, TOY, Workplace
 from tests.system_calls import Disk, calls, traced
 
@@ -20,6 +23,20 @@ STORIES = {"id": "word_game", "args": {"kinds": ["story"], "num_samples": 60}}
 CONTROLLED = {
     **TINY_DIGITS, "save_checkpoints": True, "num_checkpoints": 1
 }  # fmt: skip
+
+
+def run(config: RunConfig, context: Context) -> None:
+    """Leaves a file in a way of its own."""
+    folder = context.folder.path / "own"
+    folder.mkdir()
+    (folder / "numbers.txt").write_text("1 2 3")
+
+
+def preflight(runs: object) -> list[Problem]:
+    return []
+
+
+OWN = Experiment(config=RunConfig, run=f"{__name__}:run", preflight=f"{__name__}:preflight")
 
 
 def text_run(experiment: str, name: str, model: str, alg: Any, **keys: Any) -> dict[str, Any]:
@@ -60,6 +77,7 @@ def every_kind_of_run() -> list[dict[str, Any]]:
     few = {"eval_batch_size": 20, "generation_kwargs": OUTPUTS}
     ranked = {"path": "@labels.samples", "metric": "lexical/matches", "held_out": 0.2}
     return [
+        {"experiment": f"custom:{__name__}:OWN", "base_config": {"experiment_name": "own"}},
         {"experiment": TOY, "base_config": {"experiment_name": "toy", "epochs": 2}},
         {"base_config": {**CONTROLLED, "experiment_name": "controlled"}, "seeds": [0, 1]},
         {"experiment": "linear_theory", "base_config": {"experiment_name": "linear"}},
@@ -95,7 +113,7 @@ def test_whatever_a_run_leaves_is_on_the_disk_before_it_counts_as_done(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     runs = {str(folder.path.absolute()) for folder in workplace.folders()}
-    assert len(runs) == 10
+    assert len(runs) == 11
     assert ended_with_all_on_the_disk(log, workplace.path) == runs
 
 

@@ -79,7 +79,7 @@ class Attempt:
         record = provenance.record(self.folder, task.command, seeds, task.threads)
         device = f"cuda:{','.join(map(str, config.gpu_ids))}" if task.gpu_ids else "cpu"
         device += f" ({task.num_ranks} processes)" if task.num_ranks > 1 else ""
-        status.begin(
+        begun = status.begin(
             self.folder, task.fingerprint, device, record["threads"],
             num_together=self._num_together,
         )  # fmt: skip
@@ -89,6 +89,8 @@ class Attempt:
         if task.num_ranks > 1:
             seed, threads = meet(task, seed=seed, threads=threads)
         begin_computing(seed, threads)
+        log.info("attempt %d on %s, random seed %d, threads %d", begun["attempt"], device, seed,
+                 threads)  # fmt: skip
         self.config = config
         self.context = Context(
             folder=self.folder,

@@ -52,6 +52,12 @@ _LEARNING_RATE = "alg.training_args.learning_rate"
 _TF32 = "tf32"
 """An argument that the run follows before the Trainer is made, see `common.numerics`: the Trainer
 would set it for all later runs of the process too, and but once."""
+_USUAL_LOGGING_STEPS = 500
+"""The library's own."""
+_FEWEST_LINES = 10
+"""Log lines of a run that gives no interval, as far as it has updates."""
+_NEVER = 2**62
+"""More updates than any run makes."""
 _ASK_THE_DEVICE = ("torch_compile", "torch_compile_backend", "torch_compile_mode")
 """Arguments at which the library looks at the GPU in use, and by that opens it."""
 
@@ -162,19 +168,33 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         context: Context,
         tracker: Tracker,
         evaluate: Callable[[str], dict[str, float]],
+        tell_of_evaluations: Callable[[int], None],
         pace: Pace,
     ) -> None:
         self._context = context
         self._tracker = tracker
         self._evaluate = evaluate
+        self._tell_of_evaluations = tell_of_evaluations
         self._pace = pace
+        self._log_every = self._evaluate_every = _NEVER
         self.stopped = False
+
+    def on_train_begin(
+        self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Before the first update, or the first after a resume."""
+        self._evaluate_every, self._log_every = _intervals(args, state)
+        last = state.max_steps - 1
+        num_left = last // self._evaluate_every - state.global_step // self._evaluate_every
+        self._tell_of_evaluations(num_left)
 
     def on_step_end(
         self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """After every update."""
         self._context.progress(state.global_step, state.max_steps)
+        if state.global_step % self._log_every == 0:
+            control.should_log = True
         stop = ranks.is_any(self._context.stop_requested())
         if stop and state.global_step < state.max_steps:
             self.stopped = True
@@ -190,7 +210,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         logs: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """Every ``logging_steps`` updates, with their mean loss.
+        """At every log line, with the mean loss of the updates since the last one.
 
         What is measured after the last one, the run itself evaluates on all splits.
         """
@@ -203,9 +223,29 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
                 f"the loss is {values['loss']} at step {step}; lower '{_LEARNING_RATE}'"
             )
         log.info("step %d of %d: loss %.4f", step, state.max_steps, values["loss"])
-        if step < state.max_steps:
+        is_extra = self._log_every < _NEVER and step % self._evaluate_every
+        if step < state.max_steps and not is_extra:
             values |= self._evaluate(f"epoch_{epoch:g}")
         self._tracker.add(step, epoch, values)
+
+
+def _intervals(arguments: TrainingArguments, state: TrainerState) -> tuple[int, int]:
+    """Updates between evaluations, which come with log lines, and between further log lines.
+
+    The library's own interval, or one that is longer than the run, would leave a short run without
+    a loss: then there are further lines, `_FEWEST_LINES` in all at least.
+    """
+    if arguments.logging_strategy == "no":
+        return _NEVER, _NEVER
+    if arguments.logging_strategy == "epoch":
+        return math.ceil(state.max_steps / state.num_train_epochs), _NEVER
+    every = int(arguments.logging_steps)
+    if arguments.logging_steps < 1:  # a share of the run
+        every = math.ceil(state.max_steps * arguments.logging_steps)
+    if every != _USUAL_LOGGING_STEPS and every <= state.max_steps:
+        return every, _NEVER
+    most = max(1, min(every, state.max_steps // _FEWEST_LINES))
+    return every, max(steps for steps in range(1, most + 1) if every % steps == 0)
 
 
 class _LossTrainer(Trainer):  # type: ignore[misc]
@@ -295,6 +335,7 @@ def train(
     context: Context,
     tracker: Tracker,
     evaluate: Callable[[str], dict[str, float]],
+    tell_of_evaluations: Callable[[int], None] = lambda count: None,
 ) -> TrainerState:
     """Finetunes the policy's model, or goes on from the last checkpoint in the output folder.
 
@@ -305,6 +346,7 @@ def train(
         context: stop requests and progress.
         tracker: gets a row at every log line.
         evaluate: gives the metrics of the validation split for a label.
+        tell_of_evaluations: is told how many of them there will be.
 
     Raises:
         Interrupted: a stop was asked for; a checkpoint is written.
@@ -319,6 +361,7 @@ def train(
         context=context,
         tracker=tracker,
         evaluate=evaluate,
+        tell_of_evaluations=tell_of_evaluations,
     )
 
 
@@ -331,6 +374,7 @@ def fit(
     context: Context,
     tracker: Tracker,
     evaluate: Callable[[str], dict[str, float]],
+    tell_of_evaluations: Callable[[int], None] = lambda count: None,
     optimizer: Optimizer = "adamw",
 ) -> TrainerState:
     """Like `train`, for any model that gives a loss and rows that ``collator`` makes batches of.
@@ -338,7 +382,7 @@ def fit(
     ``optimizer`` may put another form of Adam in the place of the Trainer's.
     """
     pace = Pace()
-    watch = _Watch(context, tracker, evaluate, pace)
+    watch = _Watch(context, tracker, evaluate, tell_of_evaluations, pace)
     collator = OwnPart(collator, shifted=not _is_encoder_decoder(model))
     trainer = _LossTrainer(
         _Losses(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from grue.precision import autocast
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
 
 
 class Classifier:
@@ -76,6 +79,15 @@ class Classifier:
         """[N] whether a text has more tokens than are read."""
         found: Any = self.tokenizer(list(texts), verbose=False)["input_ids"]
         return [len(ids) > self.max_length for ids in found]
+
+    def tell_of_cut(self, texts: Sequence[str], split: str) -> None:
+        """Warns of a split's texts that are cut."""
+        num_cut = sum(self.are_too_long(texts)) if texts else 0
+        if num_cut:
+            log.warning(
+                "%d of %d texts of '%s' are longer than %d tokens and are cut on the %s",
+                num_cut, len(texts), split, self.max_length, self.truncation_side,
+            )  # fmt: skip
 
     def _encoded(self, cut: Side, *texts: list[str]) -> list[Encoded]:
         if not texts[0]:

@@ -8,6 +8,7 @@ a tenth of the cost of ``torch.multinomial`` on a CPU.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -28,11 +29,14 @@ class Filters:
     top_k: int = 0
     """0 keeps all."""
     top_p: float = 1.0
+    of_library: Callable[[Tensor], Tensor] | None = None
+    """The library's own filters, of logits [N, V], where others are asked for too; they stand for
+    all of the above."""
 
     @property
     def restrict(self) -> bool:
         """Whether some tokens may not be drawn."""
-        return self.top_k > 0 or self.top_p < 1
+        return self.top_k > 0 or self.top_p < 1 or self.of_library is not None
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,9 @@ class Candidates:
 
 
 def candidates(logits: Tensor, filters: Filters) -> Candidates:
-    """What remains of ``logits`` [N, V] after temperature, top-k and top-p."""
+    """What remains of ``logits`` [N, V] after temperature, top-k and top-p, or the library's."""
+    if filters.of_library is not None:
+        return Candidates(filters.of_library(logits.float()).softmax(-1), None)
     scaled = logits.float() / filters.temperature
     if 0 < filters.top_k < scaled.shape[-1]:
         best, tokens = _top_k(scaled, filters.top_k)

@@ -95,7 +95,7 @@ def pretrained(
             "'%s' = '%s': all names of weights begin with '%s', which is taken off",
             key, name, prefix,
         )  # fmt: skip
-    _check(model, report, f"'{key}' = '{name}'", new_head=new_head)
+    check_report(model, report, f"'{key}' = '{name}'", new_head=new_head)
     return model  # type: ignore[no-any-return]
 
 
@@ -107,7 +107,7 @@ def _wrapper(report: Mapping[str, Any], taken_off: str) -> str | None:
     return next((w for w in _WRAPPERS if all(name.startswith(w) for name in names)), None)
 
 
-def _check(
+def check_report(
     model: PreTrainedModel, report: Mapping[str, Any], where: str, *, new_head: bool
 ) -> None:
     """Refuses a model whose weights are not those of its files; says what is left out of these."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from common.config import OptionalText
 from common.errors import UserError
+from common.plain_text import why_no_text
 from grue.tasks.held_out import LocalArgs
 from grue.tasks.local_files import at_path, path_error, read_rows, split_file
 from grue.tasks.raw_rows import RawRow, place_of
@@ -67,6 +68,9 @@ class Jsonl(Task[JsonlArgs]):
             raise UserError(
                 f"{where}, '{needed[1]}': expected a text or a list of texts, found {given[0]!r}"
             )
+        broken = why_no_text(references)
+        if broken:
+            raise UserError(f"{where}, '{needed[1]}': {broken}")
         rest = {name: value for name, value in row.items() if name not in needed}
         return prompt, tuple(references), rest
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict, TypeAdapter, ValidationError
 
 from common.errors import UserError
+from common.plain_text import why_no_text
 from grue.tasks.hub import Hub
 from grue.tasks.local_files import at_path, read_rows, split_file
 from grue.tasks.raw_rows import RawRow, place_of
@@ -25,10 +26,14 @@ def _parsed(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
+        found = json.loads(value)
     except json.JSONDecodeError as error:
         message = f"not valid JSON at character {error.pos + 1}: {error.msg}"
         raise ValueError(message) from error
+    broken = why_no_text(found)
+    if broken:
+        raise ValueError(broken)
+    return found
 
 
 T = TypeVar("T")

@@ -183,7 +183,7 @@ def test_the_best_configuration_is_by_mean_score_over_seeds(workplace: Workplace
     }
     plan = workplace.write_plan(experiment=TOY, largest=False, configurations=[configuration])
     out = workplace.run_plan(plan).out
-    assert "best: exp (configurations[0], lr=0.3), mean score" in out
+    assert "best: exp (configurations[0], lr=0.3), mean test loss" in out
     assert "over 2 runs" in out
     plan = workplace.write_plan(experiment=TOY, configurations=[configuration])
     assert "best: exp (configurations[0], lr=0.3)" in workplace.run_plan(plan).out

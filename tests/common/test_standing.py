@@ -76,6 +76,30 @@ def test_status_of_some_runs(workplace: Workplace) -> None:
     assert workplace.run_plan(plan, "--status", "--only", "(").status == 2
 
 
+@pytest.mark.parametrize(
+    ("rows", "progress"),
+    [
+        ([{"epoch": 0}, {"epoch": 1}], "2 epochs"),
+        ([{"epoch": 7, "train loss": 0.5}], "8 epochs"),  # begun at another run's checkpoint
+        ([{"epoch": 0, "step": 0}, *2 * [{"epoch": 0.5, "step": 5}]], "5 steps"),
+        ([{"epoch": 1, "step": 1}], "1 step"),
+        ([{"epoch": 0}, "torn"], "1 epoch"),
+        (["torn"], None),
+        ([{"note": "x"}], None),
+    ],
+)  # fmt: skip
+def test_status_says_how_far_a_run_is_however_many_rows_it_has_written(
+    workplace: Workplace, rows: list[Any], progress: str | None
+) -> None:
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
+    workplace.run_plan(plan)
+    lines = ['{"epoch": 9' if row == "torn" else json.dumps(row) + "\n" for row in rows]
+    workplace.folders()[0].metrics.write_text("".join(lines))
+    heading, cells = workplace.run_plan(plan, "--status").out.splitlines()[:2]
+    start, end = heading.index("progress"), heading.index("score")
+    assert cells[start:end].strip() == (progress or "-")
+
+
 def test_status_of_another_variant_says_so(workplace: Workplace) -> None:
     plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
     workplace.run_plan(plan, "--num_parallel", "1")

@@ -103,6 +103,8 @@ def test_templates_may_use_own_keys_and_nothing_else(text: str) -> None:
         ("[250, 100]", "250-100"),
         ("a/b:c*?", "a-b-c--"),
         ("../x", "---x"),
+        ("extract_@pretrain.model", "extract_pretrain-model"),
+        ("extract_/data/gpt2", "extract_data-gpt2"),
         ("", "exp"),
         ("é" * 200, "é" * 75),
     ],

@@ -141,6 +141,22 @@ def test_what_is_wrong_with_them_is_told_by_key(workplace: Workplace, model: Pat
     assert [message for message in WRONG if not re.search(message, outcome.err)] == []
 
 
+def test_all_parts_that_cannot_be_imported_are_told_together(
+    workplace: Workplace, model: Path
+) -> None:
+    """An algorithm or a policy that is not there leaves no configuration to look at."""
+    keys = ("reward_fn.id", "datapool.id", "alg.id", "alg.policy.id")
+    names = {key: f"custom:nowhere:Part{number}" for number, key in enumerate(keys)}
+    metrics = [{"id": "custom:nowhere:First"}, {"id": "custom:nowhere:Second"}]
+    run = {**reinforcement(model), **names, "train_evaluation.metrics": metrics}
+    outcome = workplace.run_plan(write(workplace, run))
+    assert outcome.status == 2
+    for number, metric in enumerate(metrics):
+        names[f"train_evaluation.metrics[{number}].id"] = metric["id"]
+    for key, name in names.items():
+        assert outcome.err.count(f"'{key}' = '{name}': ") == 1
+
+
 class FailsAtOnce(Metric[NoArgs]):
     """Raises while it is made."""
 

@@ -66,6 +66,9 @@ def test_tables_agree_with_the_samples(workplace: Workplace, model: Path) -> Non
     np.testing.assert_allclose(stats["mean"], rewards.mean(1))
     np.testing.assert_allclose(stats["std"], rewards.std(1, ddof=1))
     assert json.loads(folder.summary.read_text())["score"] == pytest.approx(rewards.mean())
+    said = folder.log.read_text()
+    assert "attempt 1 on cpu, random seed " in said
+    assert "samples of each of 10 inputs" in said and f": mean {rewards.mean():.4f}" in said
     assert not (folder.path / "samples").exists()
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from transformers import PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2ForSequenceClassification, PreTrainedTokenizerFast
 
 from common.config import Config
 from common.errors import UserError
@@ -191,3 +191,10 @@ def test_rewards_per_token_are_as_many_as_tokens(
     (folder,) = workplace.folders()
     assert re.search(f"Failing' {message}", folder.read_status()["reason"])
     assert len(read_json_lines(folder.path / "failed_rollout.jsonl")) == 16
+
+
+def test_a_model_that_writes_no_text_is_no_policy(tmp_path: Path) -> None:
+    config = GPT2Config(vocab_size=20, n_embd=16, n_layer=1, n_head=1, num_labels=1)
+    GPT2ForSequenceClassification(config).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"is a GPT2ForSequenceClassification.* writes no text"):
+        load_model(str(tmp_path), "causal", ModelOptions(), seed=0)

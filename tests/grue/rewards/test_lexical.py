@@ -63,9 +63,10 @@ def test_edits_can_cost_more_than_a_copy_gains() -> None:
     assert make("ter")(texts(*pairs))[0] < 0
 
 
-def test_repeating_the_prompt_costs_one() -> None:
+@pytest.mark.parametrize("batched", ["", "_batched"])
+def test_repeating_the_prompt_costs_one(batched: str) -> None:
     pairs = ("dog park run", "r"), ("A dog runs", "r"), ("Sentence", "r")
-    found = make("common_gen_repeat_penalty")(texts(*pairs, prompts=PROMPTS))
+    found = make(f"common_gen_repeat_penalty{batched}")(texts(*pairs, prompts=PROMPTS))
     assert found.tolist() == [-1, 0, -1]
     assert not np.signbit(found[1])
 

@@ -165,6 +165,7 @@ def test_rows_are_checked() -> None:
         ({"text": None, "label": 1}, "here, row 2, 'text': must be a valid string"),
         ({"text": "a"}, "here, row 2, 'label': Field required"),
         ({**good, "words": ["a", 1]}, "here, row 2, 'words.1': must be a valid string"),
+        ({**good, "words": r'["\ud800"]'}, r"here, row 2, 'words': '\[0\]' holds half of a char"),
         ({**good, "words": "[1"}, "here, row 2, 'words': not valid JSON at character 3: Expecting"),
     ]:
         with pytest.raises(UserError, match=message):

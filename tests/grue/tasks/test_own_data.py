@@ -112,6 +112,13 @@ def test_names_of_columns_are_free(tmp_path: Path) -> None:
         assert (sample.references, dict(sample.metadata)) == ((), {"prompt": "p", "answer": "a"})
 
 
+def test_halves_of_characters_in_a_cell_are_no_text(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text('prompt,references\n\np,"[""\\ud800""]"\n')
+    with pytest.raises(UserError, match=r"line 3, 'references': '\[0\]' holds half of a character"):
+        samples("jsonl", path=file)
+
+
 def test_csv_cells_may_hold_a_list_of_references(tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     cells = ['"[""a"", ""b""]"', "[1] a note", "7", '"a, b"', "[7]"]
