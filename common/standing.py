@@ -18,6 +18,7 @@ from common.telling_apart import distinguishing
 
 _OF_RUNS = ("experiment", "seeds", "repetitions", "configurations", "set")
 """What in a plan says which runs it makes."""
+_PLACE = "outputs_dir"
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,19 @@ def _makes_the_same_runs(plan: Mapping[str, Any], folder: PlanFolder) -> bool:
         last = None
     if not isinstance(last, dict):
         return True  # nothing is known of another
-    return all(plan.get(key) == last.get(key) for key in _OF_RUNS)
+    return all(_elsewhere(plan.get(key)) == _elsewhere(last.get(key)) for key in _OF_RUNS)
+
+
+def _elsewhere(value: Any) -> Any:
+    """A part of a plan without the place of its outputs: the folder may have been moved.
+
+    An object in which nothing else stands is like none.
+    """
+    if isinstance(value, list):
+        return [_elsewhere(entry) for entry in value]
+    if isinstance(value, Mapping):
+        return {key: _elsewhere(one) for key, one in value.items() if key != _PLACE} or None
+    return value
 
 
 def _rows(folder: PlanFolder) -> Iterator[_Row]:

@@ -107,6 +107,17 @@ def test_status_of_another_variant_says_so(workplace: Workplace) -> None:
     assert "another variant" in workplace.run_plan(plan, "--status", "--set", "epochs=9").out
 
 
+def test_a_moved_folder_holds_the_same_plan(workplace: Workplace) -> None:
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
+    workplace.run_plan(plan)
+    (workplace.path / "outputs/exps").rename(workplace.path / "moved")
+    told = workplace.run_plan(plan, "--status", "--outputs_dir", "moved").out
+    assert "1 done" in told
+    assert "another variant" not in told
+    varied = workplace.run_plan(plan, "--status", "--outputs_dir", "moved", "--set", "epochs=9").out
+    assert "another variant" in varied
+
+
 def test_runs_that_leave_the_index_are_told_of(workplace: Workplace) -> None:
     plan = workplace.write_plan(experiment=TOY, configurations=[toy(epochs=1)])
     workplace.run_plan(plan)
