@@ -21,6 +21,7 @@ from common.durable import sync, sync_folder
 from common.errors import Interrupted
 from common.no_space import telling_of_space
 from common.pace import Pace
+from common.records import EPOCH_ROW
 from common.run_folder import read_json_lines, write_text
 from common.score import Score
 
@@ -67,7 +68,8 @@ class MetricsFile(Callback):
 
     def on_fit_start(self, trainer: Trainer[Any]) -> None:
         """Keeps the whole lines of finished epochs and opens the file."""
-        kept = [row for row in read_json_lines(self.path) if row["epoch"] < trainer.epoch]
+        rows = read_json_lines(self.path, EPOCH_ROW)
+        kept = [row for row in rows if row["epoch"] < trainer.epoch]
         if self.path.exists():
             write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
         self._file = self.path.open("a", encoding="utf-8")

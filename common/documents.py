@@ -40,23 +40,44 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def parse_json(text: str) -> Any:
-    """The JSON value in ``text``.
+    """The JSON value in ``text``, which a person has written.
 
     Raises:
         ValueError: it is no JSON, a key stands twice, it is nested too deeply, or a string is no
             text.
     """
+    return _all_text(json_value(text, object_pairs_hook=_no_duplicates))
+
+
+def json_value(text: str | bytes, **options: Any) -> Any:
+    """The JSON value in ``text``, which a program has written; ``options`` are of `json.loads`.
+
+    Raises:
+        ValueError: it is no JSON, or it is nested too deeply.
+    """
     try:
-        return _checked(json.loads(text, object_pairs_hook=_no_duplicates))
+        return _not_too_deep(json.loads(text, **options))
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The object in ``text``, like `json_value`.
+
+    Raises:
+        ValueError: it is no JSON, it is nested too deeply, or it is no object.
+    """
+    found = json_value(text)
+    if not isinstance(found, dict):
+        raise ValueError(f"expected an object of keys, found {type(found).__name__}")
+    return found
 
 
 def _parse_yaml(text: str, path: Path) -> Any:
     from common.yaml_text import parse_yaml
 
     try:
-        return _checked(parse_yaml(text, str(path)))
+        return _all_text(_not_too_deep(parse_yaml(text, str(path))))
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
 
@@ -64,9 +85,13 @@ def _parse_yaml(text: str, path: Path) -> Any:
 _TOO_DEEP = f"more than {_DEEPEST} levels of objects and lists; take some out"
 
 
-def _checked(value: Any) -> Any:
+def _not_too_deep(value: Any) -> Any:
     if _is_deeper(value, _DEEPEST):
         raise ValueError(_TOO_DEEP)
+    return value
+
+
+def _all_text(value: Any) -> Any:
     broken = why_no_text(value)
     if broken:
         raise ValueError(broken)

@@ -19,10 +19,11 @@ from common.display import Display
 from common.durable import make_folder
 from common.errors import ConfigError, Problem, UserError
 from common.hooks import answers, asking
+from common.leftovers import remove_leftovers
 from common.plan import Plan, Run
 from common.plan_runner import PlanRunner
 from common.registry import import_part
-from common.run_folder import PlanFolder
+from common.run_folder import PlanFolder, RunFolder
 from common.scheduling.executor import Executor
 from common.scheduling.in_process import InProcess
 from common.scheduling.local import LocalWorkers
@@ -89,6 +90,12 @@ def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
 
 
 def _run_locked(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, draw: Draw) -> int:
+    for folder in (plan.folder.path, plan.folder.figures):
+        remove_leftovers(folder)
+    for run in plan.runs:
+        damage = RunFolder(run.folder).status_damage()
+        if damage is not None:
+            log.warning("%s; %s counts as waiting", damage, run.name)
     selection = wait_for_leftover_workers(request.select(plan))
     if selection.fresh:
         waiting = [run for run in selection.to_make if selection.states[run].state != DONE]

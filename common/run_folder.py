@@ -10,19 +10,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType
 from typing import IO, TYPE_CHECKING, Any
 
+from common.documents import json_value
 from common.durable import make_folder, sync, sync_folder, sync_tree
-from common.errors import printable
+from common.errors import UserError, printable
 from common.no_space import telling_of_space
+from common.records import STATUS, DamagedError, why_unfit
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pydantic import TypeAdapter
 
 
 @contextmanager
@@ -96,37 +98,83 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Puts ``table`` into ``path`` as CSV or parquet, as its suffix says, whole or not at all."""
+    options: dict[str, Any] = {} if path.suffix == ".csv" else {"write_page_checksum": True}
     save: Callable[..., None] = table.to_csv if path.suffix == ".csv" else table.to_parquet
     with replacing(path) as file:
-        save(file, index=False)
+        save(file, index=False, **options)
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """The table that `write_table` has put into a parquet file.
+
+    Raises:
+        DamagedError: there is none, it is not whole, or it does not begin with ``columns``.
+        OSError: the disk does not give it.
+    """
+    import pyarrow.parquet
+
+    try:
+        file = pyarrow.BufferReader(path.read_bytes())
+    except FileNotFoundError:
+        raise DamagedError(f"{path} is missing") from None
+    try:
+        table = pyarrow.parquet.read_table(file, page_checksum_verification=True)
+        found: pd.DataFrame = table.to_pandas()
+    except (OSError, ValueError, TypeError, pyarrow.ArrowException) as error:
+        raise DamagedError(f"{path} cannot be read: {str(error).partition(chr(10))[0]}") from None
+    if list(found.columns[: len(columns)]) != list(columns):
+        raise DamagedError(f"{path} has the columns {', '.join(map(str, found.columns))}")
+    return found
 
 
 def read_json(path: Path) -> Any:
     """The JSON value in ``path``; None where there is no such file.
 
     Raises:
-        ValueError: it is no JSON.
+        ValueError: it is no JSON, or it is nested too deeply.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json_value(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
-def read_json_lines(path: Path) -> list[dict[str, Any]]:
+def read_record(path: Path, schema: TypeAdapter[Any]) -> dict[str, Any] | None:
+    """The record in ``path``; None where there is no such file.
+
+    Raises:
+        DamagedError: it does not fit its schema.
+        UserError: the disk does not give it.
+    """
+    try:
+        found = read_json(path)
+        problem = None if found is None else why_unfit(found, schema)
+    except ValueError as error:
+        problem = str(error)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    if problem is not None:
+        raise DamagedError(f"{path} is damaged ({problem})")
+    record: dict[str, Any] | None = found
+    return record
+
+
+def read_json_lines(path: Path, schema: TypeAdapter[Any] | None = None) -> list[dict[str, Any]]:
     """The whole lines of ``path``, in order; none where there is no such file.
 
-    Reading ends at the first line that is not whole, which is what a kill while writing leaves.
+    Reading ends at the first line that is not whole, which is what a kill while writing leaves, and
+    at the first that does not fit the schema, if there is one.
     """
     rows: list[dict[str, Any]] = []
     if not path.exists():
         return rows
     for line in path.read_bytes().splitlines(keepends=True):
         try:
-            row = json.loads(line)
+            row = json_value(line)
         except ValueError:
             break
-        if not line.endswith(b"\n") or not isinstance(row, dict):
+        is_fit = schema is None or why_unfit(row, schema) is None
+        if not line.endswith(b"\n") or not isinstance(row, dict) or not is_fit:
             break
         rows.append(row)
     return rows
@@ -147,32 +195,10 @@ def read_last_json_line(path: Path) -> dict[str, Any] | None:
         return None
     for line in reversed(lines):
         with suppress(ValueError):
-            row = json.loads(line)
+            row = json_value(line)
             if line.endswith(b"\n") and isinstance(row, dict):
                 return row
     return None
-
-
-_STATUS_TYPES: dict[str, type | tuple[type, ...]] = {
-    "status": str,
-    "fingerprint": str,
-    "attempt": int,
-    "pid": int,
-    "pid_started": (int, float),
-    "host": str,
-    "seconds": (int, float),
-    "score": (int, float, NoneType),
-    "reason": (str, NoneType),
-    "no_space": bool,
-}
-"""The entries of a ``status.json`` that are computed with or shown."""
-
-
-def _is_sound(status: dict[str, Any]) -> bool:
-    """Whether the entries that stand in ``status`` are what this program writes."""
-    return all(
-        isinstance(status[key], kind) for key, kind in _STATUS_TYPES.items() if key in status
-    )
 
 
 @dataclass(frozen=True)
@@ -226,12 +252,19 @@ class RunFolder:
         return self.path / f"{name}.parquet"
 
     def read_status(self) -> dict[str, Any]:
-        """The content of ``status.json``; empty before the first attempt, and where broken."""
+        """The content of ``status.json``; empty before the first attempt, and where damaged."""
         try:
-            found = read_json(self.status)
-        except ValueError:
+            return read_record(self.status, STATUS) or {}
+        except UserError:
             return {}
-        return found if isinstance(found, dict) and _is_sound(found) else {}
+
+    def status_damage(self) -> str | None:
+        """What is wrong with ``status.json``; None where nothing is."""
+        try:
+            read_record(self.status, STATUS)
+        except UserError as error:
+            return str(error)
+        return None
 
 
 @dataclass(frozen=True)

@@ -42,9 +42,10 @@ def standing(folder: PlanFolder, plan: Mapping[str, Any], only: str | None = Non
         nothing = "nothing has run yet" if only is None else f"nothing that fits --only '{only}'"
         return f"{folder.path}: {nothing}; --dry_run shows what would run"
     keys = distinguishing([(row.name, row.stage) for row in rows], [row.options for row in rows])
-    cells, states = [], []
+    cells, states, damages = [], [], []
     for row in rows:
         found = row.folder.read_status()
+        damages.append(row.folder.status_damage())
         states.append(status.current(found))
         varied = [row.options.get(key, "") for key in keys]
         cells.append([row.name, *varied, row.fingerprint[:8], row.stage, states[-1],
@@ -54,6 +55,7 @@ def standing(folder: PlanFolder, plan: Mapping[str, Any], only: str | None = Non
                "seconds", "reason"]  # fmt: skip
     counts = ", ".join(f"{states.count(state)} {state}" for state in STATES if state in states)
     lines = [as_text(columns, cells), f"{counts} in {folder.path}", *advice(states)]
+    lines += [f"{damage}; the run counts as waiting" for damage in damages if damage is not None]
     if not _makes_the_same_runs(plan, folder):
         lines.append(
             f"these are the runs of another variant of the plan, {folder.plan} (an edited file, "

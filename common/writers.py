@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from common.callbacks import Callback
 from common.fit_config import FitConfig
 from common.pace import Pace
+from common.records import EPOCH_ROW
 from common.run_folder import RunFolder, read_json_lines, replacing
 from common.seeding import undisturbed
 
@@ -43,7 +44,7 @@ class MetricPlots(Callback):
 
     def _draw(self) -> None:
         with self._pace.writing():
-            rows = read_json_lines(self.folder.metrics)
+            rows = read_json_lines(self.folder.metrics, EPOCH_ROW)
             picture = _Picture()
             for name in sorted({name for row in rows for name in row} - _NOT_METRICS):
                 points = [(row["epoch"], row[name]) for row in rows if name in row]

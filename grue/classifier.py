@@ -117,11 +117,10 @@ class ClassifierRun:
 
     def run(self) -> float:
         """Makes what is left of the run."""
-        from grue.algorithms import supervised
+        from grue.algorithms import trainer_checkpoints
 
         seed_everything(self.context.seed)
-        self.tracker.forget_if_without_start()
-        self.tracker.begin(supervised.steps_done(self.folder.checkpoints))
+        trainer_checkpoints.go_on(self.folder.checkpoints, self.tracker)
         try:
             if not self.tracker.has_start():
                 self.tracker.add(0, 0.0, self._evaluate())

@@ -46,7 +46,7 @@ class Extraction:
         self.config = config
         self.context = context
         self.folder = context.folder
-        self.store = SampleStore(self.folder.path / "samples")
+        self.store = SampleStore(self.folder.path / "samples", _TEXT_COLUMNS)
         self.inputs = load_inputs(config.datapool, "train", seed=context.seed)
         tell_of_fewer(config.datapool, {"train": len(self.inputs)})
         self.metrics = [metric.build() for metric in config.evaluation.metrics]
@@ -71,20 +71,29 @@ class Extraction:
 
         log.info("%d samples of each of %d inputs", evaluation.num_samples_per_input,
                  len(self.inputs))  # fmt: skip
-
+        self.store.tell_of_strangers(len(batches))
         progress = _Progress(self.context, len(self.inputs))
+        parts: list[pd.DataFrame] = []
         for number, rows in enumerate(batches):
             if self.context.stop_requested():
                 raise Interrupted(f"{progress.done} of {len(self.inputs)} inputs are sampled")
-            if not self.store.has(number):
-                self.store.write(number, self._sample(rows, [prompts[row] for row in rows]))
-            part = self.store.read(number)
+            part = self.store.read(number, self._index(rows))
+            if part is None:
+                part = self._sample(rows, [prompts[row] for row in rows])
+                self.store.write(number, part)
             if list(part.columns) == list(_TEXT_COLUMNS):
-                self.store.write(number, self._scored(part, rows))
+                part = self._scored(part, rows)
+                self.store.write(number, part)
                 progress.made(len(rows))
             else:
                 progress.found(len(rows))
-        return self._finish(batches, lengths)
+            parts.append(part)
+        return self._finish(parts, batches, lengths)
+
+    def _index(self, rows: Sequence[int]) -> list[int]:
+        """The positions of inputs in their split, each of them K times: a part's ``index``."""
+        index = [self.inputs.index[row] for row in rows]
+        return list(np.repeat(index, self.config.evaluation.num_samples_per_input))
 
     def _sample(self, rows: Sequence[int], prompts: Sequence[list[int]]) -> pd.DataFrame:
         """K outputs for each of a batch of inputs, one row each."""
@@ -122,9 +131,16 @@ class Extraction:
             scores |= found
         return part.assign(**scores)
 
-    def _finish(self, batches: Sequence[Sequence[int]], lengths: Sequence[int]) -> float:
+    def _finish(
+        self,
+        parts: Sequence[pd.DataFrame],
+        batches: Sequence[Sequence[int]],
+        lengths: Sequence[int],
+    ) -> float:
         """Writes the tables of all samples, and gives the mean of the first metric."""
-        samples = self.store.all_rows()
+        import pandas as pd
+
+        samples = pd.concat(parts, ignore_index=True)
         order = {number: row for row, number in enumerate(self.inputs.index)}
         samples = samples.sort_values(
             ["index", "sample_id"], key=lambda c: c.map(order) if c.name == "index" else c

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common.documents import json_object
 from common.errors import Problem, UserError
 from common.identity import fingerprint
 from common.nested import key_path
@@ -233,7 +233,7 @@ def _model(model: _Model) -> Iterator[Problem]:
     if not folder.is_dir():
         return
     try:
-        architecture = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        architecture = json_object((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         yield Problem(f"its config.json cannot be read: {error}", key, name)
         return

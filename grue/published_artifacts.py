@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from common.records import STEP_ROW
 from common.run_folder import RunFolder, read_json_lines, write_text
 
 ROLLOUTS = "rollout_info.jsonl"
@@ -31,7 +32,7 @@ def write(folder: RunFolder, *, by_iteration: bool) -> None:
 
     ``by_iteration`` says that evaluations are labelled as in reinforcement finetuning, see `lines`.
     """
-    found = lines(read_json_lines(folder.metrics), by_iteration=by_iteration)
+    found = lines(read_json_lines(folder.metrics, STEP_ROW), by_iteration=by_iteration)
     for name, of_file in found.items():
         if of_file:
             text = "".join(json.dumps(line) + "\n" for line in of_file)

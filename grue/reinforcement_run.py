@@ -9,14 +9,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from pydantic import ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter
+from typing_extensions import TypedDict
 
 from common import checkpoint, ranks
 from common.devices import run_gpus
 from common.errors import Interrupted
 from common.experiment import Context
 from common.pace import Pace
+from common.records import why_unfit
 from common.run_folder import write_text
 from common.seeding import random_state, restore_random_state, seed_everything
+from common.training_state import OptimizerState, taking
 from grue.algorithm_config import ReinforcementAlg
 from grue.algorithms import find
 from grue.algorithms.algorithm import Algorithm
@@ -42,6 +46,33 @@ FAILED_ROLLOUT = "failed_rollout.jsonl"
 
 _MUCH = 0.1
 """Share of a rollout's tokens that is worth a word where no update uses it."""
+
+
+class _Algorithm(TypedDict):
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    optimizer: OptimizerState
+
+
+class _Controller(TypedDict):
+    coefficient: FiniteFloat
+
+
+class _State(TypedDict):
+    """What a run goes on from."""
+
+    __pydantic_config__ = ConfigDict(strict=True)  # type: ignore[misc]
+
+    iteration: NonNegativeInt
+    weights: dict[str, Any]
+    algorithm: _Algorithm
+    controller: _Controller
+    random: dict[str, Any]
+
+
+_STATE = TypeAdapter(_State)
+_LATER_KEYS = {"descent"}
+"""Of an algorithm's state: checkpoints that were made before them lack them, and do without."""
 
 
 class ReinforcementRun(FinetuneRun):
@@ -81,7 +112,6 @@ class ReinforcementRun(FinetuneRun):
     def run(self) -> float | None:
         """Makes what is left of the run."""
         seed_everything(self.context.seed)
-        self.tracker.forget_if_without_start()
         evaluation, num_iterations = self.config.train_evaluation, self._num_iterations
         assert evaluation.eval_every, "checked with the keys"
         self._restore()
@@ -241,15 +271,27 @@ class ReinforcementRun(FinetuneRun):
         }
 
     def _restore(self) -> None:
-        """Goes on from the last checkpoint, if there is one."""
-        state = checkpoint.load_last(self.folder.checkpoints)
-        if state is None:
+        """Goes on from the last good checkpoint, if there is one."""
+        state = checkpoint.load_last(self.folder.checkpoints, self._unfit)
+        seen = () if state is None else range(state["iteration"] + 1)
+        if self.tracker.forgets_run(seen) or state is None:
             return
-        self.iteration = self._saved_iteration = state["iteration"]
-        self.actor_critic.load_state_dict(state["weights"])
-        self.algorithm.load_state_dict(state["algorithm"])
-        self.controller.load_state_dict(state["controller"])
-        restore_random_state(state["random"], self._gpu_ids)
+        with taking(self.folder.checkpoints / checkpoint.LAST):
+            self.iteration = self._saved_iteration = state["iteration"]
+            self.actor_critic.load_state_dict(state["weights"])
+            self.algorithm.load_state_dict(state["algorithm"])
+            self.controller.load_state_dict(state["controller"])
+            restore_random_state(state["random"], self._gpu_ids)
+
+    def _unfit(self, state: dict[str, Any]) -> str | None:
+        """What keeps the run from going on from ``state``; None where nothing does."""
+        problem = why_unfit(state, _STATE)
+        if problem is not None:
+            return problem
+        lost = self.algorithm.state_dict().keys() - state["algorithm"].keys()
+        if lost - _LATER_KEYS:
+            return f"'algorithm' lacks {', '.join(sorted(lost))}"
+        return checkpoint.misfit(self.actor_critic, state["weights"])
 
     def prompt_limits(self, settings: GenerationConfig) -> tuple[int | None, Side]:
         """As in rollouts: RL4LMs ignores ``tokenizer.max_length`` here."""

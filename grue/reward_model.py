@@ -140,12 +140,10 @@ class RewardModelRun:
 
     def run(self) -> float | None:
         """Makes what is left of the run."""
-        from grue.algorithms import supervised
+        from grue.algorithms import trainer_checkpoints
 
         seed_everything(self.context.seed)
-        self.tracker.forget_if_without_start()
-        done = supervised.steps_done(self.folder.checkpoints)
-        self.tracker.begin(done)
+        trainer_checkpoints.go_on(self.folder.checkpoints, self.tracker)
         try:
             # 1. Rewards of the reference policy's outputs get the mean and std of the labels.
             normalize = self.config.normalize

@@ -6,17 +6,20 @@ import json
 import logging
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from common import ranks
 from common.durable import sync_folder
+from common.records import STEP_ROW
 from common.run_folder import RunFolder, append_text, read_json_lines, write_text
 from common.seeding import undisturbed
 from grue.config import TrackedConfig
 
 log = logging.getLogger(__name__)
+
+_MOST_SHOWN = 5  # steps in a message
 
 
 class Tracker:
@@ -45,7 +48,7 @@ class Tracker:
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows so far."""
-        return read_json_lines(self._folder.metrics)
+        return read_json_lines(self._folder.metrics, STEP_ROW)
 
     def has_start(self) -> bool:
         """Whether there is a row of the evaluation before training."""
@@ -54,17 +57,21 @@ class Tracker:
     def _has_start(self) -> bool:
         return any(row["step"] == 0 for row in self.rows())
 
-    def forget_if_without_start(self) -> None:
-        """Removes the checkpoints of a run without a row of the evaluation before training.
+    def forgets_run(self, steps: Iterable[int]) -> bool:
+        """Whether a row is lost of ``steps`` that the last checkpoint has seen; 0 is the start.
 
-        The run begins anew: that evaluation cannot be made of weights that have been trained.
+        The checkpoints are removed then, and the run begins anew: what was measured there cannot
+        be measured of weights that have been trained further. Called by all ranks alike.
         """
-        checkpoints = self._folder.checkpoints
-        if ranks.is_first() and any(checkpoints.glob("*")) and not self._has_start():
-            log.warning("%s lacks the evaluation before training, although there are checkpoints; "
-                        "the run begins anew", self._folder.metrics)  # fmt: skip
-            shutil.rmtree(checkpoints)
+        lost = sorted(set(steps) - {row["step"] for row in self.rows()})
+        forgets = ranks.from_first(bool(lost))
+        if forgets and ranks.is_first():
+            shown = ", ".join(map(str, lost[:_MOST_SHOWN])) + ", ..." * (len(lost) > _MOST_SHOWN)
+            log.warning("%s lacks rows of steps that the last checkpoint has seen (%s); the run "
+                        "begins anew", self._folder.metrics, shown)  # fmt: skip
+            shutil.rmtree(self._folder.checkpoints)
         ranks.from_first(None)  # the others read no checkpoint before
+        return forgets
 
     def add(self, step: int, epoch: float, values: dict[str, float]) -> None:
         """Appends a row; numbers that are not finite are left out."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from common import checkpoint
+from common import checkpoint, training_state
 from common.errors import Problem, UserError
 from common.plan import Run
 from sft_vs_rft.config import PARTS, ControlledConfig
@@ -150,7 +150,7 @@ def _checkpoint_problem(
         return str(state)
     if key == "trainer_checkpoint":
         optimizer = make_optimizer(config, [torch.zeros(1)])
-        problem = checkpoint.why_not_to_go_on(state, config.epochs, optimizer)
+        problem = training_state.why_not_to_go_on(state, config.epochs, optimizer)
         if problem:
             return problem
     return None if model is None else checkpoint.misfit(model, checkpoint.weights(state))

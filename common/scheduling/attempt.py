@@ -14,6 +14,7 @@ from common import provenance, status
 from common.durable import make_folder
 from common.errors import Interrupted, UserError, text_of
 from common.experiment import Context
+from common.leftovers import remove_leftovers
 from common.no_space import no_space
 from common.numerics import explained, set_numerics
 from common.registry import import_part
@@ -76,6 +77,7 @@ class Attempt:
     ) -> None:
         """Writes what is known of the run before it starts, and puts its context together."""
         task = self.task
+        remove_leftovers(self.folder.path, below=True)
         config = task.run_config()
         seeds = {key: getattr(config, key) for key in config.seed_keys}
         record = provenance.record(self.folder, task.command, seeds, task.threads)

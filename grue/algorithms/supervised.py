@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import math
 from collections.abc import Callable, Mapping
@@ -29,8 +28,10 @@ from common.errors import Interrupted, UserError
 from common.experiment import Context
 from common.pace import Pace
 from common.run_folder import replacing_folder
+from common.sealed_folder import seal
 from grue.algorithm_config import TRAINER_BATCH
 from grue.algorithms.rank_batches import OWN, WHOLE, OwnPart, items_of
+from grue.algorithms.trainer_checkpoints import last_checkpoint
 from grue.algorithms.update import OPTIMIZERS
 from grue.finite import check_tensors
 from grue.model_config import Optimizer
@@ -43,8 +44,10 @@ log = logging.getLogger(__name__)
 _RENAMED = {"evaluation_strategy": "eval_strategy", "warmup_ratio": "warmup_steps",
             "no_cuda": "use_cpu"}  # fmt: skip
 _RUNS_OWN = ("output_dir", "seed", "data_seed", "report_to", "logging_dir", "overwrite_output_dir",
-             "eval_strategy", "use_cpu", "disable_tqdm", "run_name")  # fmt: skip
+             "eval_strategy", "use_cpu", "disable_tqdm", "run_name", "save_only_model")  # fmt: skip
 """Arguments that the run itself decides on."""
+_KEPT = 2
+"""Checkpoints that are kept at least: one may be damaged."""
 _LEARNING_RATE = "alg.training_args.learning_rate"
 _TF32 = "tf32"
 """An argument that the run follows before the Trainer is made, see `common.numerics`: the Trainer
@@ -90,8 +93,8 @@ def training_arguments(
                 "accelerator_config": {"non_blocking": not on_cpu},  # else each copy is a wait
                 "logging_nan_inf_filter": False,
                 "restore_callback_states_from_checkpoint": True,
-                "save_total_limit": 1,
                 **kept,
+                "save_total_limit": _num_kept(kept.get("save_total_limit", _KEPT)),
             },
         )
     except (TypeError, ValueError) as error:
@@ -100,6 +103,11 @@ def training_arguments(
     # A second GPU, which a judge may have, would double the batch (DataParallel).
     found._n_gpu = min(found.n_gpu, 1)
     return found
+
+
+def _num_kept(limit: Any) -> Any:
+    """How many checkpoints are kept where ``limit`` was asked for; None for all."""
+    return max(limit, _KEPT) if type(limit) is int and limit > 0 else limit
 
 
 def check_arguments(given: Mapping[str, Any], *, on_gpu: bool) -> None:
@@ -121,27 +129,6 @@ def check_arguments(given: Mapping[str, Any], *, on_gpu: bool) -> None:
 def left_out(given: Mapping[str, Any]) -> list[str]:
     """The given arguments that the run decides on itself."""
     return [name for name in given if _RENAMED.get(name, name) in _RUNS_OWN]
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint in ``folder``."""
-    whole = [path for path in folder.glob("checkpoint-*") if _steps(path) is not None]
-    return max(whole, key=lambda path: _steps(path) or 0, default=None)
-
-
-def steps_done(folder: Path) -> int:
-    """The steps of the newest whole checkpoint in ``folder``; 0 where there is none."""
-    found = last_checkpoint(folder)
-    return 0 if found is None else _steps(found) or 0
-
-
-def _steps(checkpoint: Path) -> int | None:
-    """The steps of a checkpoint; None where it is not whole. Its state is written last."""
-    try:
-        state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-        return int(state["global_step"])
-    except (OSError, ValueError, KeyError):
-        return None
 
 
 class _Losses(TrainerCallback, ExportableState):  # type: ignore[misc]
@@ -318,6 +305,7 @@ class _LossTrainer(Trainer):  # type: ignore[misc]
             with replacing_folder(target, need) as made:
                 self._place = made.parent
                 super()._save_checkpoint(*args, **options)
+                seal(made)
             self._place = folder
             rotate_checkpoints(str(folder), self.args.save_total_limit)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.documents import json_object
 from common.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ def check_vocabulary_of(folder: str, tokenizer: PreTrainedTokenizerBase) -> None
     """
     try:
         text = (Path(folder) / "config.json").read_text(encoding="utf-8")
-        rows = json.loads(text).get("vocab_size")
-    except (OSError, ValueError, AttributeError):
+        rows = json_object(text).get("vocab_size")
+    except (OSError, ValueError):
         return
     if isinstance(rows, int):
         _compare(tokenizer, rows, folder)

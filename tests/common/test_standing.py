@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import os
 import socket
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from common.run_folder import PlanFolder
-from tests.common.plans import index, toy
+from tests.common.plans import index, plan_folder, toy
 from tests.conftest import TOY, Workplace
 
 
@@ -181,7 +179,3 @@ def test_a_folder_that_may_not_be_written_to_is_named(workplace: Workplace) -> N
     folder.chmod(0o500)
     outcome = workplace.run_plan(plan)
     assert (outcome.status, f"'outputs_dir': {folder}" in outcome.err) == (2, True)
-
-
-def plan_folder(workplace: Workplace) -> PlanFolder:
-    return PlanFolder(Path("outputs/exps/plan"))

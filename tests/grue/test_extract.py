@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -195,3 +196,32 @@ def test_a_metric_without_references_names_the_input(workplace: Workplace, model
     assert workplace.run_plan(write(workplace, run)).status == 1
     (folder,) = workplace.folders()
     assert "'overlap' needs references, and the input '" in folder.read_status()["reason"]
+
+
+def test_damaged_and_strange_samples_are_named_and_drawn_again(
+    workplace: Workplace, model: Path
+) -> None:
+    runs = []
+    for name in ("stopped", "whole"):
+        args = {"marker": str(workplace.path / name), "signal": "SIGINT", "calls": 3}
+        runs.append(
+            extraction(model, experiment_name=name, evaluation__eval_batch_size=2,
+                       evaluation__metrics=[{"id": SIGNALLING, "args": args}])
+        )  # fmt: skip
+    (workplace.path / "whole").touch()  # this one is never stopped
+    plan = write(workplace, *runs)
+    assert workplace.run_plan(plan).status == 130
+    (stopped,) = workplace.folders()
+    parts = [stopped.path / f"samples/{number:06d}.parquet" for number in range(5)]
+    stray = parts[0].with_name("000099.parquet")
+    shutil.copy(parts[2], stray)
+    parts[0].write_bytes(parts[0].read_bytes()[:500])
+    shutil.copy(parts[2], parts[1])  # samples of other inputs
+    pd.read_parquet(parts[3]).drop(columns="output").to_parquet(parts[3])
+    outcome = workplace.run_plan(plan)
+    assert outcome.status == 0, outcome.err
+    for path in (parts[0], parts[1], parts[3], stray):
+        assert path.name in outcome.err and path.name in stopped.log.read_text()
+    assert parts[2].name not in outcome.err
+    stopped, whole = workplace.folders()
+    pd.testing.assert_frame_equal(samples_of(stopped), samples_of(whole))
