@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,28 +12,48 @@ from common.run_folder import RunFolder
 if TYPE_CHECKING:
     from common.plan import Run
 
-_TAG = re.compile(r"[0-9a-f]{8}(-rep\d+)?$")
+_DIGITS = (8, 16, 32, 64)
+"""Of a fingerprint in a folder's name; the later ones where the earlier do not tell runs apart."""
+_TAG = re.compile(r"[0-9a-f]{8,64}(-rep\d+)?$")
 
 
 def place(runs: Iterable[Run], plan_name: str) -> None:
     """Sets the folder of each run, below its ``outputs_dir`` and the plan's name.
 
     That is ``<name>-<tag>``, or, where there is none, the folder of another name that holds the
-    run already.
+    run already. Where a tag is another run's, it gets more digits.
     """
     known: dict[Path, dict[str, Path]] = {}
+    taken: set[Path] = set()
     for run in runs:
         parent = Path(run.config.outputs_dir) / plan_name
         if parent not in known:
             known[parent] = _tagged(parent)
-        run.folder = parent / f"{run.name}-{run.tag}"
-        earlier = known[parent].get(run.tag)
-        if earlier is not None and not run.folder.exists() and _holds(earlier, run):
-            run.folder = earlier
+        run.folder = next(
+            folder
+            for digits in _DIGITS
+            for folder in _of_tag(run, parent, run.tag(digits), known[parent])
+            if folder not in taken
+        )
+        taken.add(run.folder)
 
 
-def _holds(folder: Path, run: Run) -> bool:
-    return RunFolder(folder).read_status().get("fingerprint") == run.fingerprint
+def _of_tag(run: Run, parent: Path, tag: str, known: Mapping[str, Path]) -> Iterator[Path]:
+    """The folder that the run may have with this tag; none where it holds another run."""
+    own, earlier = parent / f"{run.name}-{tag}", known.get(tag)
+    if own.exists():
+        if _holder(own) in (None, run.fingerprint):
+            yield own
+    elif earlier is not None and _holder(earlier) == run.fingerprint:
+        yield earlier
+    else:
+        yield own
+
+
+def _holder(folder: Path) -> str | None:
+    """The fingerprint of the run that a folder holds, None where it does not say."""
+    found: str | None = RunFolder(folder).read_status().get("fingerprint")
+    return found
 
 
 def _tagged(parent: Path) -> dict[str, Path]:

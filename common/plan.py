@@ -63,11 +63,10 @@ class Run:
         """The configuration it comes from, as messages name it."""
         return f"configurations[{self.configuration}]"
 
-    @property
-    def tag(self) -> str:
-        """The end of the folder's name: eight digits of the fingerprint, and any repetition."""
+    def tag(self, digits: int = 8) -> str:
+        """The end of the folder's name: so many digits of the fingerprint, and any repetition."""
         repetition = f"-rep{self.repetition}" if self.repetition else ""
-        return f"{self.fingerprint[:8]}{repetition}"
+        return f"{self.fingerprint[:digits]}{repetition}"
 
 
 @dataclass(frozen=True)
