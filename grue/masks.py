@@ -42,8 +42,10 @@ def top_p_mask(logits: Tensor, top_p: float, fewest: int = 1) -> Tensor:
 def _last_of_sorted(logits: Tensor, probabilities: Tensor, top_p: float) -> Tensor:
     """[N, 1] the least logit before which the more probable tokens do not exceed ``top_p``."""
     descending = probabilities.sort(descending=True)
-    before = descending.values.cumsum(-1) - descending.values
-    last = (before <= top_p).sum(-1, keepdim=True).clamp(min=1) - 1
+    # In float32 thousands of rare tokens would come too early or too late.
+    total = descending.values.cumsum(-1, dtype=torch.float64)
+    before = total - descending.values
+    last = (before <= top_p * total[:, -1:]).sum(-1, keepdim=True).clamp(min=1) - 1
     return logits.gather(-1, descending.indices.gather(-1, last))
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import Tensor
 from transformers import TopPLogitsWarper
 
 from grue.masks import (
+    _last_of_buckets,
+    _last_of_sorted,
     packed,
     top_k_mask,
     top_p_mask,
@@ -58,6 +63,20 @@ def test_buckets_find_the_nucleus_that_sorting_finds(scale: float, top_p: float)
         kept = logits >= ordered.gather(-1, last).float()
         found = top_p_mask(logits, top_p)
         assert (found >= kept if always else found <= kept).all()  # they differ by rounding alone
+
+
+@pytest.mark.parametrize("top_p", [0.9, 0.99, 0.9999])
+@pytest.mark.parametrize("find", [_last_of_sorted, _last_of_buckets])
+def test_rare_tokens_of_a_large_vocabulary_have_their_exact_share(
+    find: Callable[[Tensor, Tensor, float], Tensor], top_p: float
+) -> None:
+    """As GPUs find the nucleus, and as the CPU does."""
+    torch.manual_seed(0)
+    logits = 4 * torch.randn(4, 50_257)
+    exact = logits.double().softmax(-1).sort(descending=True).values
+    expected = (exact.cumsum(-1) - exact <= top_p).sum(-1)
+    kept = (logits >= find(logits.clone(), logits.softmax(-1), top_p)).sum(-1)
+    assert (kept - expected).abs().max() <= 1
 
 
 def test_logits_that_are_not_numbers_have_no_nucleus() -> None:
