@@ -74,9 +74,8 @@ def _last_of_buckets(logits: Tensor, probabilities: Tensor, top_p: float) -> Ten
 
 
 def top_k_mask(logits: Tensor, top_k: int) -> Tensor:
-    """[N, V] the ``top_k`` most probable tokens of ``logits`` [N, V]."""
-    tokens = logits.topk(min(top_k, logits.shape[-1])).indices
-    return torch.zeros_like(logits, dtype=torch.bool).scatter_(-1, tokens, True)
+    """[N, V] the ``top_k`` most probable tokens of ``logits`` [N, V], and what is as probable."""
+    return logits >= logits.topk(min(top_k, logits.shape[-1])).values[:, -1:]
 
 
 def packed(mask: Tensor) -> Tensor:

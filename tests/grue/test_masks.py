@@ -86,6 +86,8 @@ def test_logits_that_are_not_numbers_have_no_nucleus() -> None:
 def test_top_k_keeps_the_most_probable_tokens() -> None:
     assert top_k_mask(NUCLEUS, 2).tolist() == [[False, True, False, True]]
     assert top_k_mask(NUCLEUS, 9).all()
+    tied = torch.tensor([[1.0, 2.0, 2.0, 0.0, 2.0]])
+    assert top_k_mask(tied, 2).tolist() == [[False, True, True, False, True]]
 
 
 @pytest.mark.parametrize("num_tokens", [1, 8, 301])
