@@ -30,8 +30,11 @@ def scale_of(values: Tensor, dim: int = -1, *, correction: int = 1) -> Tensor:
     ``correction`` 1 divides squared deviations by their number less one, 0 by their number.
     """
     count = max(values.shape[dim] - correction, 1)  # one value alone is equal to itself
-    std = (centred(values, dim).square().sum(dim, keepdim=True) / count).sqrt()
-    return torch.where(are_equal(values, dim), 1.0, std)
+    deviations, equal = centred(values, dim), are_equal(values, dim)
+    # In units of the largest, for squares of tiny or huge ones would leave float32.
+    unit = torch.where(equal, 1.0, deviations.abs().amax(dim, keepdim=True))
+    variance = (deviations / unit).square().sum(dim, keepdim=True) / count
+    return torch.where(equal, 1.0, unit * variance.sqrt())
 
 
 def less(values: Tensor, baseline: Tensor) -> Tensor:

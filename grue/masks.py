@@ -42,8 +42,10 @@ def top_p_mask(logits: Tensor, top_p: float, fewest: int = 1) -> Tensor:
 def _last_of_sorted(logits: Tensor, probabilities: Tensor, top_p: float) -> Tensor:
     """[N, 1] the least logit before which the more probable tokens do not exceed ``top_p``."""
     descending = probabilities.sort(descending=True)
-    before = descending.values.cumsum(-1) - descending.values
-    last = (before <= top_p).sum(-1, keepdim=True).clamp(min=1) - 1
+    # In float32 thousands of rare tokens would come too early or too late.
+    total = descending.values.cumsum(-1, dtype=torch.float64)
+    before = total - descending.values
+    last = (before <= top_p * total[:, -1:]).sum(-1, keepdim=True).clamp(min=1) - 1
     return logits.gather(-1, descending.indices.gather(-1, last))
 
 
@@ -72,9 +74,8 @@ def _last_of_buckets(logits: Tensor, probabilities: Tensor, top_p: float) -> Ten
 
 
 def top_k_mask(logits: Tensor, top_k: int) -> Tensor:
-    """[N, V] the ``top_k`` most probable tokens of ``logits`` [N, V]."""
-    tokens = logits.topk(min(top_k, logits.shape[-1])).indices
-    return torch.zeros_like(logits, dtype=torch.bool).scatter_(-1, tokens, True)
+    """[N, V] the ``top_k`` most probable tokens of ``logits`` [N, V], and what is as probable."""
+    return logits >= logits.topk(min(top_k, logits.shape[-1])).values[:, -1:]
 
 
 def packed(mask: Tensor) -> Tensor:

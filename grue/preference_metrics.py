@@ -7,6 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from grue.tolerance import TOLERANCE
+
 Floats = NDArray[np.float64]
 
 
@@ -47,7 +49,7 @@ def pair_calibration_error(probabilities: Floats) -> float:
 
 def correlation(predictions: Floats, labels: Floats) -> float:
     """Pearson's correlation; NaN where one of both does not vary."""
-    a, b = predictions - predictions.mean(), labels - labels.mean()
+    a, b = _centred(predictions), _centred(labels)
     scale = np.sqrt((a @ a) * (b @ b))
     return float(a @ b / scale) if scale > 0 else math.nan
 
@@ -57,5 +59,12 @@ def calibration_slope(predictions: Floats, labels: Floats) -> float:
 
     NaN where the predictions do not vary.
     """
-    a = predictions - predictions.mean()
+    a = _centred(predictions)
     return float(a @ labels / (a @ a)) if a @ a > 0 else math.nan
+
+
+def _centred(values: Floats) -> Floats:
+    """[M] less their mean; zeros where rounding alone tells them apart."""
+    above = values.astype(np.float64) - values.min(initial=np.inf)
+    are_equal = above.max(initial=0) <= TOLERANCE * np.abs(values).max(initial=0)
+    return np.zeros_like(above) if are_equal else above - above.mean()

@@ -18,6 +18,7 @@ from grue.model_config import ModelOptions, TokenizerConfig
 from grue.policies.loading import load_model, load_tokenizer
 from grue.policies.policy import Policy, by_length
 from grue.policies.streams import Occasion, generator
+from grue.tolerance import TOLERANCE
 
 if TYPE_CHECKING:
     from grue.reward_model_config import NormalizeConfig
@@ -35,10 +36,12 @@ def gain_and_bias(
         std: s*, likewise.
 
     Raises:
-        UserError: all rewards are equal, or one is not finite.
+        UserError: all rewards are equal but for rounding, or one is not finite.
     """
-    found = rewards.mean(), rewards.std()
-    if not np.isfinite(found).all() or found[1] == 0:
+    least = rewards.min()
+    found = rewards.mean(), (rewards - least).std()
+    are_equal = rewards.max() - least <= TOLERANCE * np.abs(rewards).max()
+    if not np.isfinite(found).all() or are_equal:
         raise UserError(
             f"'normalize': {len(rewards)} outputs of the reference policy have rewards of mean "
             f"{found[0]:g} and standard deviation {found[1]:g}, which no gain brings to "

@@ -99,7 +99,7 @@ def reinforce(logits: Tensor, rewards: Tensor, drawn: Tensor) -> Tensor:
 
 
 def kl_divergence(logits: Tensor, reference: Tensor) -> Tensor:
-    """Exact KL(pi || reference) = sum_y pi log(pi / reference).
+    """Exact KL(pi || reference) = sum_y pi log(pi / reference); never negative.
 
     Args:
         logits: [B, C].
@@ -110,7 +110,9 @@ def kl_divergence(logits: Tensor, reference: Tensor) -> Tensor:
     """
     check_shape("reference", reference, logits.shape)
     log_probs = logits.log_softmax(-1)
-    return (log_probs.exp() * (log_probs - reference)).sum(-1)
+    divergence = (log_probs.exp() * (log_probs - reference)).sum(-1)
+    # Rounding can make that of near-equal distributions negative; the gradient stays its own.
+    return divergence + (divergence.clamp(min=0) - divergence).detach()
 
 
 def sampled_kl(logits: Tensor, reference: Tensor, drawn: Tensor) -> Tensor:

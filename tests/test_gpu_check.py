@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from tests.conftest import PROJECT
 from tests.gpu import __main__ as check
 from tests.gpu import holders
 from tests.gpu.commands import Command, runs_of
+from tests.gpu.controlled import deviation
 from tests.gpu.findings import Check, Findings
 from tests.gpu.holders import Watch
 from tests.gpu.machine import gpus
@@ -352,6 +354,19 @@ def test_a_check_holds_within_its_tolerance_alone(tmp_path: Path) -> None:
     assert not findings.equal("g", [1], [2])
     assert [finding.name for finding in findings.failed] == ["b", "c", "e", "f", "g"]
     assert isinstance(findings.failed[0], Check)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_what_is_not_finite_never_passes(tmp_path: Path, wrong: float) -> None:
+    found = Findings(tmp_path / "findings.jsonl")
+    exact = [{"epoch": 0, "train loss": 1.0, "reward": 2.0}, {"epoch": 1, "train loss": 0.5,
+                                                              "reward": 2.0}]  # fmt: skip
+    rows = [exact[0], {**exact[1], "train loss": wrong}]
+    apart = deviation(rows, exact)
+    assert found.at_most("fine", apart[0], 1e-6)
+    assert not found.at_most("not a number in its middle", apart[1], 1.0)
+    assert not found.at_most("beside the CPU's, which fails alike", apart[1], 10 * apart[1])
+    assert not found.at_least("loss scale", wrong, 1.0)
 
 
 def test_a_message_is_told_without_its_place() -> None:

@@ -126,6 +126,12 @@ def test_waits_of_decoding(texts: Found, kind: str, ends: str) -> None:
     assert _count(long) - _count(short) <= most, _told(long)
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "t5"])
+def test_the_librarys_processors_add_no_wait_per_token(texts: Found, kind: str) -> None:
+    short, long = (texts[f"{kind}: shaping"][f"{length} tokens"] for length in (5, 15))
+    assert _count(long) <= _count(short), _told(long)
+
+
 @pytest.mark.parametrize("algorithm", ["ppo", "nlpo", "ppo_human_preferences"])
 @pytest.mark.parametrize("kind", ["gpt2", "t5"])
 def test_waits_of_a_minibatch(texts: Found, kind: str, algorithm: str) -> None:

@@ -32,9 +32,9 @@ class Shaping:
     end: int | None
     """End-of-sequence."""
 
-    def process(self, length: int) -> Process:
-        """The library's processors, for outputs with ``length`` tokens before them."""
-        return _of_library(self.keys, length=length, most=self.most, end=self.end)
+    def process(self, length: int, device: torch.device | None = None) -> Process:
+        """The library's processors on a device, for outputs with ``length`` tokens before them."""
+        return _of_library(self.keys, length=length, most=self.most, end=self.end, device=device)
 
 
 def shaping(settings: GenerationConfig, most: int, end: int | None) -> Shaping | None:
@@ -84,16 +84,24 @@ class Shaped:
             self._before = torch.full_like(prompts.ids[:, :1], ids.start)
             lengths = torch.ones_like(lengths)
         self._groups = {
-            length: (lengths == length, shaping.process(length))
+            length: (lengths == length, shaping.process(length, lengths.device))
             for length in sorted(set(lengths.tolist()))
         }
+        self._rows: Rows | None = None
+        self._places: dict[int, Tensor] = {}
 
     def __call__(self, logits: Tensor, rows: Rows, drawn: Tensor) -> Tensor:
         """[N, V] scores of the outputs at ``rows``; ``drawn`` [B * K, T] are all tokens so far."""
         shaped = logits.to(torch.float32, copy=True)
         prompt = rows.outputs // self._num_samples
-        for length, (of_length, process) in self._groups.items():
-            here = of_length[prompt].nonzero().squeeze(-1)
+        if rows is not self._rows:  # finding them is a wait for the device
+            self._rows = rows
+            self._places = {
+                length: of_length[prompt].nonzero().squeeze(-1)
+                for length, (of_length, _) in self._groups.items()
+            }
+        for length, (_, process) in self._groups.items():
+            here = self._places[length]
             if len(here):
                 before = self._before[prompt[here], -length:]
                 context = torch.cat([before, drawn[rows.outputs[here]]], -1)
@@ -108,6 +116,7 @@ def _of_library(
     length: int = 1,
     most: int = 1,
     end: int | None = None,
+    device: torch.device | None = None,
 ) -> Any:
     """The library's processors for its own ``keys``, in its own order."""
     from transformers import GenerationConfig as LibrarySettings
@@ -119,5 +128,5 @@ def _of_library(
         config = SimpleNamespace(is_encoder_decoder=True)
 
     settings: Any = LibrarySettings(do_sample=do_sample, max_length=length + most, **keys)
-    settings._eos_token_tensor = None if end is None else torch.tensor([end])
-    return OfNoModel()._get_logits_processor(settings, input_ids_seq_length=length)
+    settings._eos_token_tensor = None if end is None else torch.tensor([end], device=device)
+    return OfNoModel()._get_logits_processor(settings, input_ids_seq_length=length, device=device)

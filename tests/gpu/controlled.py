@@ -20,6 +20,7 @@ from sft_vs_rft.data import Data
 from sft_vs_rft.experiment import ControlledExperiment
 from sft_vs_rft.inputs import DenseInputs, Inputs, ModelInputs
 from sft_vs_rft.trainer import Batch, ControlledTrainer
+from tests.gpu.findings import largest
 
 Row = dict[str, float]
 
@@ -96,12 +97,12 @@ def deviation(rows: list[Row], exact: list[Row]) -> list[float]:
 
     Accuracies are left out: an input between two labels moves them by a step.
     """
-    largest, found = 0.0, []
+    so_far, found = 0.0, []
     for row, other in zip(rows, exact, strict=True):
         names = [n for n in other if "accuracy" not in n and n not in ("epoch", "seconds")]
         apart = (abs(row[n] - other[n]) / max(abs(other[n]), 1e-3) for n in names)
-        largest = max(largest, *apart)
-        found.append(largest)
+        so_far = largest([so_far, *apart])
+        found.append(so_far)
     return found
 
 

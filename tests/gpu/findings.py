@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -105,11 +106,13 @@ class Findings:
 
     def at_most(self, name: str, found: float, limit: float) -> bool:
         """Notes whether a number, which may be a deviation, stays within a limit."""
-        return self._note(name, f"at most {limit:.6g}", f"{found:.6g}", "", found <= limit)
+        within = math.isfinite(found) and found <= limit
+        return self._note(name, f"at most {limit:.6g}", f"{found:.6g}", "", within)
 
     def at_least(self, name: str, found: float, limit: float) -> bool:
         """Notes whether a number reaches a limit."""
-        return self._note(name, f"at least {limit:.6g}", f"{found:.6g}", "", found >= limit)
+        reached = math.isfinite(found) and found >= limit
+        return self._note(name, f"at least {limit:.6g}", f"{found:.6g}", "", reached)
 
     def equal(self, name: str, found: Any, expected: Any) -> bool:
         """Notes whether something is what it should be."""
@@ -140,6 +143,11 @@ class Findings:
         if not check.passed:
             self.failed.append(check)
         return check.passed
+
+
+def largest(values: Iterable[float]) -> float:
+    """The largest of deviations; one that is not a number counts as infinite."""
+    return max(math.inf if math.isnan(value) else value for value in values)
 
 
 def read(path: Path) -> list[Finding]:

@@ -18,7 +18,7 @@ from grue.policies import decoding
 from grue.policies.policy import Policy, Tokens
 from grue.policies.streams import Occasion, uniforms
 from tests.gpu import text
-from tests.gpu.findings import Findings
+from tests.gpu.findings import Findings, largest
 
 pytestmark = pytest.mark.gpu
 
@@ -79,8 +79,8 @@ def _deviations(
     ways: dict[str, Sequence[Tensor]] = {"as drawn": list(drawn), "padded batch": list(batch),
                                          "row alone": alone}  # fmt: skip
     return {
-        name: max(float((found[: len(known)] - known).abs().max())
-                  for found, known in zip(way, expected, strict=True))
+        name: largest(float((found[: len(known)] - known).abs().max())
+                      for found, known in zip(way, expected, strict=True))
         for name, way in ways.items()
     }  # fmt: skip
 

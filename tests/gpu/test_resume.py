@@ -23,7 +23,7 @@ from common.run_folder import RunFolder
 from grue.new_tokenizer import byte_pairs
 from tests.conftest import TINY_DIGITS, without_seconds
 from tests.gpu.commands import Command, configurations, runs_of, write_plan
-from tests.gpu.findings import Findings
+from tests.gpu.findings import Findings, largest
 from tests.gpu.pausing import has_halted
 from tests.grue.conftest import TEXTS, causal_model, nested
 from tests.grue.test_finetune import finetuning
@@ -221,7 +221,7 @@ def _difference_of_metrics(run: RunFolder, other: RunFolder) -> float:
         for key, value in theirs.items():
             if isinstance(value, float) and "accuracy" not in key:
                 apart.append(abs(ours.get(key, math.inf) - value) / max(abs(value), 1e-3))
-    return max(apart)
+    return largest(apart)
 
 
 def test_continued_on_another_device(
@@ -260,7 +260,7 @@ def _moved(findings: Findings, name: str, run: RunFolder, alone: RunFolder, kind
     apart = [abs(ours[key] - theirs[key]) / abs(theirs[key])
              for ours, theirs in zip(rows, expected, strict=False)
              for key in ("train loss", "loss") if key in ours and key in theirs]  # fmt: skip
-    findings.at_most(f"{name}: relative difference of {len(apart)} losses", max(apart),
+    findings.at_most(f"{name}: relative difference of {len(apart)} losses", largest(apart),
                      _BETWEEN_DEVICES)  # fmt: skip
 
 

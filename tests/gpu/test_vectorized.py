@@ -14,7 +14,7 @@ from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.vectorized.together import run_together
 from tests.benchmarks.vectorized import Member, golden_keys
 from tests.gpu.controlled import OnDevice, context, deviation
-from tests.gpu.findings import Findings
+from tests.gpu.findings import Findings, largest
 
 pytestmark = pytest.mark.gpu
 
@@ -43,12 +43,12 @@ def test_together_as_alone(
     for place, (member, own) in enumerate(zip(members, _DIFFERENT, strict=True)):
         alone = OnDevice(shared | own, tmp_path / f"alone{place}", device)
         rows = read_json_lines(member.context.folder.metrics)
-        rows_apart = max(rows_apart, *deviation(rows, alone.rows()))
+        rows_apart = largest([rows_apart, *deviation(rows, alone.rows())])
         states = [checkpoint.load(folder.checkpoints / "last.pt")["model"]
                   for folder in (member.context.folder, alone.folder)]  # fmt: skip
         for name, weight in states[1].items():
             apart = (states[0][name] - weight).abs().max() / weight.abs().max()
-            weights_apart = max(weights_apart, float(apart))
+            weights_apart = largest([weights_apart, float(apart)])
     findings.at_most(f"{method}: metrics, largest relative deviation", rows_apart, 1e-3)
     findings.at_most(f"{method}: weights, largest deviation over the largest weight",
                      weights_apart, 1e-4)  # fmt: skip

@@ -137,3 +137,11 @@ def test_a_kl_loss_keeps_its_weight_where_rewards_do_not_deviate(
     )  # fmt: skip
     assert max(row[f"{kind}/grad_norm"] for row in rows) < 1e-3
     assert all(row[f"{kind}/kl_loss"] >= 0 for row in rows)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-20, 1.0, 1e30])
+def test_rewards_of_any_size_deviate_alike(size: float) -> None:
+    rewards = torch.tensor([[0.1, 0.2, 0.4], [-1.0, 3.0, -1.0]])
+    standardized = centred(rewards) / scale_of(rewards)
+    found = centred(size * rewards) / scale_of(size * rewards)
+    torch.testing.assert_close(found, standardized, rtol=1e-5, atol=1e-6)

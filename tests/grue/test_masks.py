@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import Tensor
 from transformers import TopPLogitsWarper
 
 from grue.masks import (
+    _last_of_buckets,
+    _last_of_sorted,
     packed,
     top_k_mask,
     top_p_mask,
@@ -60,6 +65,20 @@ def test_buckets_find_the_nucleus_that_sorting_finds(scale: float, top_p: float)
         assert (found >= kept if always else found <= kept).all()  # they differ by rounding alone
 
 
+@pytest.mark.parametrize("top_p", [0.9, 0.99, 0.9999])
+@pytest.mark.parametrize("find", [_last_of_sorted, _last_of_buckets])
+def test_rare_tokens_of_a_large_vocabulary_have_their_exact_share(
+    find: Callable[[Tensor, Tensor, float], Tensor], top_p: float
+) -> None:
+    """As GPUs find the nucleus, and as the CPU does."""
+    torch.manual_seed(0)
+    logits = 4 * torch.randn(4, 50_257)
+    exact = logits.double().softmax(-1).sort(descending=True).values
+    expected = (exact.cumsum(-1) - exact <= top_p).sum(-1)
+    kept = (logits >= find(logits.clone(), logits.softmax(-1), top_p)).sum(-1)
+    assert (kept - expected).abs().max() <= 1
+
+
 def test_logits_that_are_not_numbers_have_no_nucleus() -> None:
     assert not top_p_mask(torch.full((2, 9), torch.nan), 0.9).any()
 
@@ -67,6 +86,8 @@ def test_logits_that_are_not_numbers_have_no_nucleus() -> None:
 def test_top_k_keeps_the_most_probable_tokens() -> None:
     assert top_k_mask(NUCLEUS, 2).tolist() == [[False, True, False, True]]
     assert top_k_mask(NUCLEUS, 9).all()
+    tied = torch.tensor([[1.0, 2.0, 2.0, 0.0, 2.0]])
+    assert top_k_mask(tied, 2).tolist() == [[False, True, True, False, True]]
 
 
 @pytest.mark.parametrize("num_tokens", [1, 8, 301])

@@ -39,3 +39,12 @@ def test_correlation_and_slope() -> None:
     )
     assert math.isnan(measures.correlation(np.ones(4), noisy))
     assert math.isnan(measures.calibration_slope(np.ones(4), noisy))
+
+
+def test_scores_that_rounding_alone_tells_apart_do_not_vary() -> None:
+    labels = np.array([1.0, 2.0, 3.0])
+    for scores in (np.full(3, 0.1), np.array([0.7, 0.7, np.nextafter(np.float32(0.7), 1)])):
+        assert math.isnan(measures.calibration_slope(scores, labels))
+        assert math.isnan(measures.correlation(scores, labels))
+        assert math.isnan(measures.correlation(labels, scores))
+    assert measures.correlation(1e-9 * labels, labels) == pytest.approx(1)

@@ -220,8 +220,18 @@ def test_labels_give_the_scale_before_training(
     assert run.objective.scale(differences) == pytest.approx(
         (differences.mean() / 2, differences.std() / 2)
     )
-    with pytest.raises(UserError, match="have rewards of mean 2 and standard deviation 0"):
-        gain_and_bias(np.full(3, 2.0))
+
+
+@pytest.mark.parametrize("reward", [2.0, 0.1, -7e-9])
+def test_rewards_that_rounding_alone_tells_apart_have_no_scale(reward: float) -> None:
+    near = float(np.nextafter(np.float32(reward), np.float32(9)))
+    for rewards in ([reward] * 21, [reward] * 20 + [near]):
+        with pytest.raises(UserError, match=f"have rewards of mean {reward:g} and standard dev"):
+            gain_and_bias(np.array(rewards))
+    gain, bias = gain_and_bias(reward * np.array([1.0, 1.001]))
+    assert gain * reward * np.array([1.0, 1.001]) + bias == pytest.approx(
+        np.sign(reward) * np.array([-1.0, 1.0])
+    )
 
 
 def weights(folder: Path) -> dict[str, np.ndarray]:

@@ -26,6 +26,8 @@ Kind = Callable[[PretendedGpu, Path], dict[str, Waits]]
 Keys = dict[str, Any]
 
 SAMPLED = {"do_sample": True, "top_k": 0, "max_new_tokens": 6}
+_SHAPED = {"repetition_penalty": 1.3, "no_repeat_ngram_size": 2, "suppress_tokens": [3, 4],
+           "exponential_decay_length_penalty": [3, 1.1]}  # fmt: skip
 _PPO = {"alg__args__n_steps": 6, "alg__args__batch_size": 16, "alg__args__n_epochs": 1}
 _TRPO = {"alg__args__n_steps": 6, "alg__args__batch_size": 16, "alg__args__n_critic_updates": 1}
 _HUMAN = {"alg__args__nminibatches": 1, "alg__args__n_epochs": 1, "env__n_envs": 16}
@@ -158,6 +160,20 @@ def decoding(gpu: PretendedGpu, folder: Path, *, kind: str) -> dict[str, Waits]:
     return found
 
 
+def shaping(gpu: PretendedGpu, folder: Path, *, kind: str) -> dict[str, Waits]:
+    """Outputs of 5 and of 15 tokens, whose scores the library's processors change."""
+    run = _run(folder / "run", kind, "ppo", _PPO)
+    prompts = run.policy.encode(TEXTS, 10)
+    found: dict[str, Waits] = {}
+    for length in (5, 15):
+        keys = {**SAMPLED, **_SHAPED, "max_new_tokens": length, "min_length": length}
+        with gpu.counting() as found[f"{length} tokens"]:
+            run.policy.outputs(
+                prompts, GenerationConfig.model_validate(keys), inputs=range(len(prompts)), seed=0
+            )
+    return found
+
+
 def extracting(gpu: PretendedGpu, folder: Path, *, kind: str, sampler: str) -> dict[str, Waits]:
     """Ten inputs in two batches and in five; ``steps`` are batches."""
     model = saved_model(folder.parent / kind, kind)
@@ -195,6 +211,7 @@ def kinds_of(kind: str) -> dict[str, Kind]:
         f"{kind}: trpo": partial(trust_region, kind=kind),
         f"{kind}: whole": partial(whole, kind=kind),
         f"{kind}: decoding": partial(decoding, kind=kind),
+        f"{kind}: shaping": partial(shaping, kind=kind),
         f"{kind}: evaluating": partial(evaluating, kind=kind),
         **{
             f"{kind}: extracting, {sampler}": partial(extracting, kind=kind, sampler=sampler)

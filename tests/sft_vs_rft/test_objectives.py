@@ -120,3 +120,17 @@ def test_reward_table() -> None:
     assert reward_table(labels, 3, min_reward=-1.0).tolist() == [[1, -1, -1], [-1, -1, 1]]
     high = reward_table(labels, 3, min_reward=-2.0, high_initial_reward_on=changed)
     assert high.tolist() == [[1, -2, -2], [0.5, 0.5, 1]]
+
+
+def test_the_divergence_of_near_equal_policies_is_not_negative() -> None:
+    torch.manual_seed(0)
+    logits = 3 * torch.randn(200, 10)
+    reference = (logits + 1e-6 * torch.randn_like(logits)).log_softmax(-1)
+    logits.requires_grad_()
+    found = objectives.kl_divergence(logits, reference)
+    assert found.min() >= 0 and found.max() < 1e-6
+    found.sum().backward()
+    log_probs = logits.detach().log_softmax(-1)
+    apart = log_probs - reference
+    expected = log_probs.exp() * (apart - (log_probs.exp() * apart).sum(-1, keepdim=True))
+    torch.testing.assert_close(logits.grad, expected, rtol=0, atol=1e-6)
