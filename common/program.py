@@ -16,6 +16,7 @@ from common import grouping, memory, report
 from common.devices import gpus_are_usable, gpus_hidden, gpus_of
 from common.display import Display
 from common.errors import ConfigError, Problem, UserError
+from common.nested import assign
 from common.plan import Plan, Run
 from common.plan_runner import PlanRunner
 from common.registry import import_part
@@ -62,7 +63,7 @@ def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
     pool = plan.document.gpu_ids_pool
     use_gpus = gpus_are_usable(pool or {gpu for run in waiting for gpu in run.config.gpu_ids})
     with gpus_hidden():
-        _preflight(plan, [_as_made(run, pool if use_gpus else None) for run in waiting])
+        _preflight(plan, [_as_made(run, selection, pool if use_gpus else None) for run in waiting])
     if use_gpus:
         _refuse(plan, memory.check(plan, waiting))
     for notice in dict.fromkeys(notice for run in plan.runs for notice in run.config.notices()):
@@ -153,10 +154,21 @@ def _refuse(plan: Plan, problems: list[Problem]) -> None:
         raise ConfigError(plan.source.name, problems)
 
 
-def _as_made(run: Run, pool: Sequence[int] | None) -> Run:
-    """The run with the GPUs that it will have in its configuration; ``pool`` is None for none."""
+def _as_made(run: Run, selection: Selection, pool: Sequence[int] | None) -> Run:
+    """The run with the GPUs that it will have, and with the files of stages that are done.
+
+    Its references are those that are left. ``pool`` is None for no GPUs.
+    """
+    done = [source for source in run.references if selection.states[source.run].state == DONE]
+    config = run.config
+    if done:
+        values = config.model_dump(mode="json")
+        for reference in done:
+            assign(values, reference.key, str(reference.target))
+        config = type(config).model_validate(values)
     gpu_ids = () if pool is None else gpus_of(run, pool)
-    return replace(run, config=run.config.model_copy(update={"gpu_ids": gpu_ids}))
+    left = [reference for reference in run.references if reference not in done]
+    return replace(run, config=config.model_copy(update={"gpu_ids": gpu_ids}), references=left)
 
 
 @contextmanager

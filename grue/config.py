@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, Strict, model_validator
 
@@ -71,6 +71,9 @@ class TextConfig(RunConfig):
     """The tokenizer, and how prompts are fitted to their length."""
     datapool: DatapoolConfig
     """The task, and which of its training inputs are used."""
+
+    splits: ClassVar[tuple[Split, ...]] = ("train",)
+    """The splits of the task that the run reads."""
 
     @property
     def tf32(self) -> bool:
@@ -167,6 +170,8 @@ class TrainEvaluation(Config):
 
 class FinetuneConfig(TrackedConfig):
     """Finetuning of a language model: by its references or by rewards."""
+
+    splits: ClassVar[tuple[Split, ...]] = ("train", "val", "test")
 
     experiment_name: Annotated[str, NO_EFFECT] = "rl4lm_experiment"
     """Name of the run; a template such as ``"{random_seed}"``. Its folder begins with it."""

@@ -35,9 +35,8 @@ class FinetuneRun:
         self.policy = policy
         self.model_name = model_name
         self.tracker = Tracker(config, context.folder)
-        splits: tuple[Split, ...] = ("train", "val", "test")
         self.inputs: dict[Split, Inputs] = {
-            split: load_inputs(config.datapool, split, seed=context.seed) for split in splits
+            split: load_inputs(config.datapool, split, seed=context.seed) for split in config.splits
         }
         self.evaluator = Evaluator(
             policy,

@@ -82,10 +82,11 @@ class PartConfig(Config, Generic[PartT]):
 
     def build(self) -> PartT:
         """The part, made from its args."""
-        part: PartT = self.find(self.id)(self._own_keys())
+        part: PartT = self.find(self.id)(self.own_keys())
         return part
 
-    def _own_keys(self) -> Config:
+    def own_keys(self) -> Config:
+        """The part's args as the part takes them."""
         keys: Config = self.find(self.id).Args.model_validate(self.args)
         return keys
 

@@ -55,6 +55,7 @@ class CommonGenPreferenceModel(Reward[PreferenceArgs]):
         if args.meteor_coeff > 0:
             meteor = REWARDS.get("meteor")
             self.meteor = meteor(meteor.Args())
+            self.needs_references = True
 
     def prepare(self) -> None:
         """Looks at a local model's files, and for what METEOR needs."""

@@ -37,6 +37,7 @@ class IntentAccuracy(Reward[IntentRewardArgs]):
         super().__init__(args)
         self._intent = metric.IntentAccuracy(args)
         self._meteor = _meteor() if args.shape else None
+        self.needs_references = args.shape
 
     def prepare(self) -> None:
         """Looks for what the classifier and METEOR need."""

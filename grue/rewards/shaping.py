@@ -45,6 +45,7 @@ class Shaped(Reward[ArgsT]):
         if args.shaping_fn is not None:
             shaping_class = REWARDS.get(args.shaping_fn)
             self.shaping = shaping_class(shaping_class.Args())
+            self.needs_references |= self.shaping.needs_references
 
     def prepare(self) -> None:
         """Looks for what both rewards need."""
