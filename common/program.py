@@ -142,8 +142,7 @@ def _preflight(plan: Plan, runs: list[Run]) -> None:
     """
     by_check: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        referenced = {reference.key[0] for reference in run.references}
-        if run.config.needs_preflight(referenced):
+        if run.config.needs_preflight():
             by_check[run.spec.preflight].append(run)
     _refuse(plan, [p for check, own in by_check.items() for p in import_part(check)(own)])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Set
+from collections.abc import Hashable, Iterator
 from typing import Annotated, ClassVar
 
 from pydantic import Field, Strict
@@ -43,11 +43,8 @@ class RunConfig(Config):
         """Whether GPUs may multiply float32 numbers as TensorFloat-32, with 10 bits of mantissa."""
         return False
 
-    def needs_preflight(self, referenced: Set[str | int]) -> bool:
-        """Whether there is anything that a preflight could find missing or unfit.
-
-        ``referenced`` are the keys whose files earlier stages make.
-        """
+    def needs_preflight(self) -> bool:
+        """Whether there is anything that a preflight could find missing or unfit."""
         return True
 
     def why_alone(self) -> str | None:
