@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -134,17 +134,43 @@ def _draw_figures(plan: Plan, draw: Draw, *, may_lack_runs: bool) -> bool:
     return all_drawn
 
 
-def _preflight(plan: Plan, runs: list[Run]) -> None:
-    """Checks the files that the runs need, once each.
+def look_for_packages(plan: Plan, selection: Selection) -> None:
+    """Looks for the packages, and their data, that the runs to make need.
 
     Raises:
-        ConfigError: with everything that is wrong.
+        ConfigError: with all that are missing.
     """
+    waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
+    _refuse(plan, _missing(waiting))
+
+
+def _missing(runs: Iterable[Run]) -> list[Problem]:
+    """What the runs lack, each thing once, at the first place that needs it."""
+    places: dict[str, dict[str, Problem]] = defaultdict(dict)
+    for run in runs:
+        for problem in run.config.missing():
+            places[str(problem)].setdefault(run.where, problem)
+    return [
+        problem.at(where + (f" and {len(found) - 1} more" if len(found) > 1 else ""))
+        for found in places.values()
+        for where, problem in [next(iter(found.items()))]
+    ]
+
+
+def _preflight(plan: Plan, runs: list[Run]) -> None:
+    """Looks for the packages and the files that the runs need, once each.
+
+    Raises:
+        ConfigError: with everything that is wrong; the files of runs that lack packages are not
+            looked at.
+    """
+    lacking = {run for run in runs if any(run.config.missing())}
     by_check: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        if run.config.needs_preflight():
+        if run.config.needs_preflight() and run not in lacking:
             by_check[run.spec.preflight].append(run)
-    _refuse(plan, [p for check, own in by_check.items() for p in import_part(check)(own)])
+    found = [problem for check, own in by_check.items() for problem in import_part(check)(own)]
+    _refuse(plan, _missing(runs) + found)
 
 
 def _refuse(plan: Plan, problems: list[Problem]) -> None:

@@ -6,7 +6,6 @@ Names and defaults are those of RL4LMs and ml-rlgrad, whose YAML files hold the 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -15,6 +14,7 @@ from pydantic import Field, Strict, model_validator
 from common.config import NO_EFFECT, Config, OptionalText, Published, Seed
 from common.errors import Problem, UserError
 from common.fit_config import NonNegativeFloat, PositiveInt
+from common.packages import lacking
 from common.run_config import RunConfig
 from grue import memory_hints
 from grue.algorithm_config import (
@@ -98,12 +98,11 @@ class TrackedConfig(TextConfig):
     log_to_wandb: Annotated[bool, NO_EFFECT] = False
     """Whether metrics also go to Weights & Biases."""
 
-    def problems(self) -> Iterator[Problem]:
-        """Weights & Biases that is not installed."""
-        yield from super().problems()
-        if self.log_to_wandb and importlib.util.find_spec("wandb") is None:
-            yield Problem("needs the package 'wandb': python -m pip install wandb",
-                          "log_to_wandb", True)  # fmt: skip
+    def missing(self) -> Iterator[Problem]:
+        """Weights & Biases, if it is asked for."""
+        yield from super().missing()
+        if self.log_to_wandb:
+            yield from lacking("wandb", "log_to_wandb", True)
 
 
 def _of_metrics(metrics: Metrics, key: str) -> Iterator[Problem]:

@@ -61,6 +61,17 @@ class PartConfig(Config, Generic[PartT]):
             return
         yield from (problem.below("args") for problem in wrong)
 
+    def missing(self) -> Iterator[Problem]:
+        """What this machine lacks for the part with these args."""
+        yield from super().missing()
+        try:
+            known, _ = resolve_sound_keys(self.find(self.id).Args, self.args)
+        except UserError:
+            return
+        for problem in () if known is None else known.missing():
+            of_part = Problem(problem.message, "id", self.id)
+            yield of_part if problem.key is None else problem.below("args")
+
     def identity(self) -> dict[str, Any]:
         """The keys that can change results, of the part's own ones too."""
         try:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 from common.config import NO_EFFECT
-from common.errors import UserError
+from common.errors import Problem, UserError
 from common.fit_config import NonNegativeFloat, PositiveInt
 from grue.judges.options import JudgeArgs
+from grue.metrics.meteor import missing_wordnet
 from grue.model_config import ModelName
 from grue.rewards.reward import REWARDS, Reward, Rewards
 from grue.texts import Texts
@@ -36,6 +37,12 @@ class PreferenceArgs(JudgeArgs):
     """How much a missing concept lowers the reward; 0 needs no concepts."""
     meteor_coeff: NonNegativeFloat = 0.0
     """Weight of METEOR, which is added; 0 needs no references."""
+
+    def missing(self) -> Iterator[Problem]:
+        """WordNet, if METEOR is added."""
+        yield from super().missing()
+        if self.meteor_coeff > 0:
+            yield from missing_wordnet()
 
 
 @REWARDS.register("common_gen_preference_model")

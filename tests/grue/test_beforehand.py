@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from tests.conftest import Outcome, Workplace
+from tests.conftest import TINY_DIGITS, Outcome, Workplace
 from tests.grue.conftest import save_model, write
 from tests.grue.tasks.conftest import write_jsonl
 from tests.grue.test_extract import extraction
@@ -170,3 +170,34 @@ def test_a_tokenizer_of_another_vocabulary_is_refused(
     runs = finetuning(model, **changed, alg__policy__init="random",
                       alg__training_args__max_steps=1)  # fmt: skip
     assert workplace.run_plan(write(workplace, runs)).status == 0
+
+
+def test_missing_packages_and_data_are_told_by_a_dry_run_too(
+    workplace: Workplace, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import nltk
+
+    monkeypatch.setattr(nltk.data, "path", [])
+    monkeypatch.setattr("common.packages.is_installed", lambda module: False)
+    meteor = {"train_evaluation__metrics": [{"id": "length"}, {"id": "meteor"}]}
+    plan = write(
+        workplace,
+        finetuning(model, experiment_name="a", **meteor),
+        finetuning(model, experiment_name="b", **meteor, alg__policy__lora={}),
+        reinforcement(model, log_to_wandb=True),
+        {"experiment": "sft_vs_rft", **TINY_DIGITS, "use_tensorboard": True},
+    )
+    dry, real = workplace.run_plan(plan, "--dry_run"), workplace.run_plan(plan)
+    assert (dry.status, real.status) == (2, 2)
+    assert "4 runs in" in dry.out
+    assert dry.err == real.err
+    for place, key, command in (
+        (r"configurations\[0\] and 1 more", r"train_evaluation\.metrics\[1\]\.id' = 'meteor'",
+         r"python -m nltk\.downloader wordnet"),
+        (r"configurations\[1\]", r"alg\.policy\.lora\.r' = 16", "python -m pip install peft"),
+        (r"configurations\[2\]", "log_to_wandb' = true", "python -m pip install wandb"),
+        (r"configurations\[3\]", "use_tensorboard' = true", "python -m pip install tensorboard"),
+    ):  # fmt: skip
+        assert len(re.findall(rf"plan\.json, {place}:\n  '{key}: .*{command}", dry.err)) == 1
+    assert not workplace.folders()
+    assert workplace.run_plan(plan, "--status").status == 0
