@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from common.errors import UserError
 from grue.metrics.metric import Metric, NoArgs, Scores
+from grue.rl4lms_classes import what_to_change
 from grue.texts import Texts
 from grue.user_function import UserFunction, scores_of
 
@@ -31,7 +32,9 @@ def as_metric(part: Any) -> type[Metric[Any]]:
     """
     if isinstance(part, type):
         if not issubclass(part, Metric):
-            raise UserError(f"{part.__qualname__} is no grue.metrics.metric.Metric")
+            raise UserError(
+                f"{part.__qualname__} is no grue.metrics.metric.Metric{what_to_change(part)}"
+            )
         return part
     if not callable(part):
         raise UserError(f"expected a function or a metric class, not {part!r}")

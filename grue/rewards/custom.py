@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from common.errors import UserError
 from grue.metrics.metric import NoArgs
 from grue.rewards.reward import Reward, Rewards
+from grue.rl4lms_classes import what_to_change
 from grue.texts import Texts
 from grue.user_function import UserFunction, scores_of
 
@@ -30,7 +31,9 @@ def as_reward(part: Any) -> type[Reward[Any]]:
     """
     if isinstance(part, type):
         if not issubclass(part, Reward):
-            raise UserError(f"{part.__qualname__} is no grue.rewards.reward.Reward")
+            raise UserError(
+                f"{part.__qualname__} is no grue.rewards.reward.Reward{what_to_change(part)}"
+            )
         return part
     if not callable(part):
         raise UserError(f"expected a function or a reward class, not {part!r}")

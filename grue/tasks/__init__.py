@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from common.errors import UserError
+from grue.rl4lms_classes import what_to_change
 from grue.tasks import (
     cnn_daily_mail,  # noqa: F401
     commongen,  # noqa: F401
@@ -31,6 +33,9 @@ def find(name: str) -> type[Task[Any]]:
     """The task called ``name``.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or one of the user's is no task.
     """
-    return TASKS.get(name)
+    found: Any = TASKS.get(name)
+    if not isinstance(found, type) or not issubclass(found, Task):
+        raise UserError(f"{found!r} is no grue.tasks.task.Task{what_to_change(found)}")
+    return found
