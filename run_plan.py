@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import os
 
+from common.console import outlive_readers
+from common.stopping import end_at_once
+
+if __name__ == "__main__":  # before anything is said, or a file is opened
+    end_at_once()
+    outlive_readers()
+
 # Before torch is loaded: threads that spin while they wait stall every neighbour.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -11,7 +18,7 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,16 +29,17 @@ import grue  # noqa: F401  registers its experiments
 import plots
 import sft_vs_rft  # noqa: F401  registers its experiments
 from common import report
+from common.assignments import Parser, overrides_of, refuse, separate
 from common.errors import UserError
 from common.experiment import EXPERIMENTS
+from common.leaving import leave
 from common.plan import load_plan, plan_folder
-from common.plan_reading import parse_assignment
 from common.program import EXIT_FAILED, Request, look_for_packages, run_plan
 from common.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
 from common.schema import SCHEMA_PATH, write_schema
 from common.standing import standing
 
-EXIT_REFUSED = 2
+EXIT_REFUSED, EXIT_INTERRUPTED = 2, 130
 _PLAN_LEVEL = ("common.display", "common.program", "__main__")
 
 _EXAMPLE = "experiment_plans/quickstart/digits.json"
@@ -41,7 +49,8 @@ examples:
   python run_plan.py --plan_config_path {_EXAMPLE} --dry_run
   python run_plan.py --plan_config_path {_EXAMPLE} --set epochs=20 --set seeds=[0]
 
-exit status: 0 all runs are done; 1 some run or figure failed; 2 the plan was refused;
+exit status: 0 all runs are done; 1 some run or figure failed (--retry_failed tries such runs
+again, the same command alone does not); 2 the plan was refused;
 130 or 143 stopped by Ctrl-C or SIGTERM (the same command goes on).
 """
 
@@ -66,7 +75,8 @@ _FLAGS: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
             "--set",
             "lr=0.01 --set seeds=[0,1]",
             "overrides a key of every configuration that knows it, or of the plan; wins over "
-            "base_config and options; repeatable",
+            "base_config and options; repeatable; STAGE.KEY=VALUE is for the configuration with "
+            "this id alone; key=value behind the flags means the same",
             {"action": "append", "default": [], "metavar": "KEY=VALUE", "dest": "assignments"},
         ),
         (
@@ -124,6 +134,13 @@ _FLAGS: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
             {"type": _number_from(1), "metavar": "N"},
         ),
         (
+            "--num_threads",
+            "1",
+            "compute with N threads in each process (default: what OMP_NUM_THREADS says, else an "
+            "equal share of the cores)",
+            {"type": _number_from(1), "metavar": "N"},
+        ),
+        (
             "--gpu_ids",
             "0 1",
             "the GPUs to share among the slots; none for the CPU",
@@ -151,7 +168,7 @@ _FLAGS: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="run_plan.py",
         description="Makes the runs of a JSON plan that are not done yet, and draws its figures.",
         epilog=_EPILOG,
@@ -166,18 +183,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _overrides(args: argparse.Namespace) -> dict[str, Any]:
-    """What the command line changes in the plan, by key."""
-    overrides = dict(parse_assignment(text) for text in args.assignments)
-    if args.outputs_dir is not None:
-        overrides["outputs_dir"] = args.outputs_dir
-    if args.num_parallel is not None:
-        overrides["num_parallel"] = args.num_parallel
-        if args.num_parallel > 1:
-            overrides["multiprocess"] = True
-    if args.gpu_ids is not None:
-        overrides["gpu_ids_pool"] = args.gpu_ids
-    return overrides
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """The flags, with the bare ``key=value`` among the assignments.
+
+    Raises:
+        UserError: there is something else on the command line.
+    """
+    flags = {name: how for topic in _FLAGS.values() for name, _, _, how in topic}
+    takes_one = {name for name, how in flags.items() if how.get("metavar") and name != "--gpu_ids"}
+    bare, others = separate(arguments, takes_one)
+    args, meaningless = _parser().parse_known_args(others)
+    refuse(meaningless, list(flags))
+    args.assignments = [*args.assignments, *bare]
+    return args
 
 
 def _is_shown(record: logging.LogRecord) -> bool:
@@ -244,13 +262,13 @@ def _run(args: argparse.Namespace) -> int:
         print(args.write_schema)
         return 0
     if args.status:
-        folder, plan_as_asked = plan_folder(_plan_path(args), EXPERIMENTS, _overrides(args))
+        folder, plan_as_asked = plan_folder(_plan_path(args), EXPERIMENTS, overrides_of(args))
         report.say(standing(folder, plan_as_asked, args.only))
         return 0
     plan = load_plan(
         _plan_path(args),
         EXPERIMENTS,
-        overrides=_overrides(args),
+        overrides=overrides_of(args),
         check_figure=plots.check_options,
     )
     request = Request(
@@ -266,8 +284,8 @@ def _run(args: argparse.Namespace) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Does what the command line says; gives the exit status."""
-    args = _parser().parse_args(arguments)
     try:
+        args = _parsed(sys.argv[1:] if arguments is None else arguments)
         with _logging(args):
             return _run(args)
     except UserError as error:
@@ -277,8 +295,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}; mend that, and the same command goes on", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
-        return 130
+        print("stopped", file=sys.stderr)
+        return EXIT_INTERRUPTED
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -9,6 +9,7 @@ from typing import Any
 from common.documents import read_object
 from common.errors import Problem, UserError
 from common.nested import merged
+from common.twins import twins_in_keys
 
 FROM = "from"
 """The key that names the file, relative to the one it stands in."""
@@ -62,7 +63,7 @@ def _keys_of_run(path: Path) -> dict[str, Any]:
     """The keys of a run in ``path``: the whole file, or the base of its only configuration."""
     document = read_object(path)
     if "configurations" not in document:
-        return document
+        return _said_once(path, document)
     configurations = document["configurations"]
     (only,) = configurations if _is_one_object(configurations) else ({},)
     base = only.get("base_config")
@@ -71,7 +72,13 @@ def _keys_of_run(path: Path) -> dict[str, Any]:
             f"{path} must hold the keys of a run, or a plan of one configuration with nothing but "
             "'base_config' for its keys"
         )
-    return base
+    return _said_once(path, base)
+
+
+def _said_once(path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    for problem in twins_in_keys(values):
+        raise UserError(f"{path}: {problem}")
+    return values
 
 
 def _is_one_object(value: Any) -> bool:

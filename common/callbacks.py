@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from operator import itemgetter
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from common import checkpoint
+from common.durable import sync, sync_folder
 from common.errors import Interrupted
+from common.no_space import telling_of_space
 from common.pace import Pace
+from common.records import EPOCH_ROW
 from common.run_folder import read_json_lines, write_text
 from common.score import Score
 
@@ -39,6 +44,9 @@ class Callback:
     def on_fit_end(self, trainer: Trainer[Any]) -> None:
         """After the last epoch; not called when the fit is interrupted or fails."""
 
+    def sync(self) -> None:
+        """Puts what it has written onto the disk: a checkpoint is about to count on it."""
+
     def close(self) -> None:
         """Lets go of files and connections, however the fit ends."""
 
@@ -56,23 +64,39 @@ class MetricsFile(Callback):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: IO[str] | None = None
+        self._is_synced = True
 
     def on_fit_start(self, trainer: Trainer[Any]) -> None:
         """Keeps the whole lines of finished epochs and opens the file."""
-        kept = [row for row in read_json_lines(self.path) if row["epoch"] < trainer.epoch]
-        write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+        rows = read_json_lines(self.path, EPOCH_ROW)
+        kept = [row for row in rows if row["epoch"] < trainer.epoch]
+        if self.path.exists():
+            write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
         self._file = self.path.open("a", encoding="utf-8")
 
     def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
         """Appends the epoch's line."""
         assert self._file is not None
-        self._file.write(json.dumps(metrics) + "\n")
-        self._file.flush()
+        line = json.dumps(metrics) + "\n"
+        with telling_of_space(self.path, len(line)):
+            self._file.write(line)
+            self._file.flush()
+        self._is_synced = False
+
+    def sync(self) -> None:
+        """Puts the lines so far onto the disk."""
+        assert self._file is not None
+        if not self._is_synced:
+            with telling_of_space(self.path):
+                sync(self._file.fileno())
+                sync_folder(self.path.parent)
+            self._is_synced = True
 
     def close(self) -> None:
         """Closes the file."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # of a line that did not fit, which has been told
+                self._file.close()
 
 
 class Progress(Callback):
@@ -208,6 +232,8 @@ class Checkpoints(Callback):
 
     def _save_last(self, trainer: Trainer[Any]) -> None:
         with self._pace.writing():
+            for callback in trainer.callbacks:
+                callback.sync()
             checkpoint.save_last(self.folder, trainer.state())
         trainer.saved_epoch = trainer.epoch
 
@@ -217,7 +243,7 @@ class Checkpoints(Callback):
         if rank is None:
             return
         name = f"epoch_{trainer.epoch}.pt"
-        self.kept = sorted([*self.kept, (rank, name)])
+        self.kept = sorted([*self.kept, (rank, name)], key=itemgetter(0))  # of equals the older
         dropped, self.kept = self.kept[: -self.keep], self.kept[-self.keep :]
         if (rank, name) in self.kept:
             checkpoint.save(self.folder / name, trainer.state())

@@ -2,25 +2,54 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from common import ranks
 from common.errors import UserError
+from common.records import DamagedError
 from common.run_folder import replacing
+
+log = logging.getLogger(__name__)
 
 LAST = "last.pt"
 _BEFORE_LAST = "previous.pt"
 
+_NO_MEMORY = "DefaultCPUAllocator"
+"""Stands in torch's message where the memory does not do, which is no damage."""
+
+State = dict[str, Any]
+
 
 def save(path: Path, state: dict[str, Any]) -> None:
     """Puts ``state`` into ``path``, whole or not at all."""
-    with replacing(path) as file:
+    with replacing(path, num_bytes(state)) as file:
         torch.save(_without_shared_storage(state), file)
+
+
+def num_bytes(state: Any) -> int:
+    """What the tensors in ``state`` take on the disk, where tied ones stand but once."""
+    return sum({tensor.data_ptr(): tensor.nbytes for tensor in _tensors(state)}.values())
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _tensors(part)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _tensors(part)
 
 
 def _without_shared_storage(value: Any) -> Any:
@@ -37,13 +66,17 @@ def _without_shared_storage(value: Any) -> Any:
     return value
 
 
-def save_last(folder: Path, state: dict[str, Any]) -> None:
-    """Puts ``state`` into the folder's last checkpoint and keeps the one before it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    last, before = folder / LAST, folder / _BEFORE_LAST
-    if last.exists():
-        last.replace(before)
-    save(last, state)
+def save_last(folder: Path, state: State) -> None:
+    """Puts ``state`` into the folder's last checkpoint and keeps the one before it.
+
+    At every moment a whole state stands in the folder. One that has been damaged since does not
+    take the place of the one before it.
+    """
+    last = folder / LAST
+    with replacing(last, num_bytes(state)) as file:
+        torch.save(_without_shared_storage(state), file)
+        if last.exists() and _damage(last) is None:
+            last.replace(folder / _BEFORE_LAST)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -54,9 +87,14 @@ def load(path: Path) -> dict[str, Any]:
             refused and never executed.
     """
     try:
+        damage = _damage(path) if zipfile.is_zipfile(path) else None
+        if damage is not None:
+            raise UserError(f"not a whole checkpoint: {damage}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickles that are refused anyway
             state = torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError("no such file") from None
     except pickle.UnpicklingError:
@@ -65,6 +103,8 @@ def load(path: Path) -> dict[str, Any]:
             "tensors with torch.save"
         ) from None
     except Exception as error:  # what chance bytes make of an unpickler may be any
+        if isinstance(error, MemoryError) or _NO_MEMORY in str(error):
+            raise
         first_line = str(error).partition("\n")[0] or "it ends too early"
         raise UserError(f"not a whole checkpoint: {first_line}") from None
     if not isinstance(state, dict):
@@ -72,38 +112,74 @@ def load(path: Path) -> dict[str, Any]:
     return state
 
 
-def load_last(folder: Path) -> dict[str, Any] | None:
-    """The folder's last whole checkpoint; None where there is none."""
-    for name in (LAST, _BEFORE_LAST):
-        try:
-            return load(folder / name)
-        except UserError:
-            continue
-    return None
+def _damage(path: Path) -> str | None:
+    """Which part of a file that torch has written is not as it was written; None where none is.
 
-
-_TRAINING_STATE = {"model", "optimizer", "epoch", "stop_reason", "callbacks", "random"}
-
-
-def why_not_to_go_on(
-    state: dict[str, Any], epochs: int, optimizer: torch.optim.Optimizer
-) -> str | None:
-    """What keeps a fit of ``epochs`` epochs from going on from ``state``; None where nothing does.
-
-    ``optimizer`` is the fit's, or one of the same kind.
-
-    The weights' shapes are another matter, see `misfit`.
+    torch itself does not look at the sums that it writes.
     """
-    missing = sorted(_TRAINING_STATE - state.keys())
-    if missing:
-        return (
-            f"holds no training state (it lacks {', '.join(missing)}); name a last.pt of a run, or "
-            "load weights alone"
-        )
-    if state["epoch"] >= epochs:
-        return f"has seen {state['epoch']} epochs, so nothing is left of 'epochs' = {epochs}"
-    keys = [set(given["param_groups"][0]) for given in (optimizer.state_dict(), state["optimizer"])]
-    return None if keys[0] == keys[1] else "was made with another optimizer"
+    try:
+        with zipfile.ZipFile(path) as file:
+            part = file.testzip()
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        return str(error)
+    return None if part is None else f"the checksum of its part {part} is another"
+
+
+def load_last(
+    folder: Path, why_unfit: Callable[[State], str | None] = lambda state: None
+) -> State | None:
+    """The folder's last state that is whole and that ``why_unfit`` says nothing against.
+
+    None where there is none. What is damaged is named in the log and taken away, so that it takes
+    no good one's place. Called by all ranks alike.
+    """
+    state = _settled(folder, why_unfit) if ranks.is_first() else None
+    ranks.from_first(None)  # the others read what the first has settled
+    last = folder / LAST
+    return load(last) if state is None and last.exists() else state
+
+
+def _settled(folder: Path, why_unfit: Callable[[State], str | None]) -> State | None:
+    """The last good state, which then stands in ``last.pt``."""
+    last, before = folder / LAST, folder / _BEFORE_LAST
+    if not (last.exists() or before.exists()):
+        return None
+    try:
+        return _fitting(last, why_unfit)
+    except DamagedError as damage:
+        first = damage
+    try:
+        state = _fitting(before, why_unfit)
+    except DamagedError as second:
+        log.warning("%s, and %s; no state is left, the run begins anew", first, second)
+        for path in (last, before):
+            path.unlink(missing_ok=True)
+        return None
+    before.replace(last)
+    log.warning("%s; the run goes on from the state before, %s", first, before)
+    return state
+
+
+def _fitting(path: Path, why_unfit: Callable[[State], str | None]) -> State:
+    try:
+        path.open("rb").close()
+    except FileNotFoundError:
+        raise DamagedError(f"{path} is missing") from None
+    try:
+        state = load(path)
+        problem = why_unfit(state)
+    except UserError as error:
+        problem = str(error)
+    if problem is not None:
+        raise DamagedError(f"{path} is damaged ({problem})")
+    return state
+
+
+class HasState(Protocol):
+    """A model, or what has weights as one."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The weights by name."""
 
 
 def weights(state: dict[str, Any]) -> dict[str, Tensor]:
@@ -118,7 +194,7 @@ def weights(state: dict[str, Any]) -> dict[str, Tensor]:
     return found
 
 
-def misfit(model: nn.Module, given: dict[str, Tensor]) -> str | None:
+def misfit(model: HasState, given: dict[str, Tensor]) -> str | None:
     """What keeps ``given`` from being the weights of ``model``, layer by layer; None if nothing."""
     expected = model.state_dict()
     wrong = [f"'{name}' is missing" for name in expected if name not in given]

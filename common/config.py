@@ -10,9 +10,9 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -25,8 +25,11 @@ from pydantic import (
 from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
 from common.errors import Problem
+from common.misfits import Form, misfits, models_in
 from common.nested import Key, key_path, without
-from common.registry import suggestion
+
+_NOT_ASKED = "default_factory_not_called"
+"""Pydantic's word for a default that waits for other keys, which have errors of their own."""
 
 
 class Marker:
@@ -41,6 +44,18 @@ class Marker:
 
 NO_EFFECT = Marker("NO_EFFECT")
 """The key cannot change results: where outputs go, logging, devices, names."""
+
+LATER = Marker("LATER")
+"""The key came after runs had been made without it: its default, which does as was done before, is
+left out of a run's identity, so that those runs stay done."""
+
+IGNORED = Marker("IGNORED")
+"""The key is there for published files alone: where it is given, the user is told that it has no
+effect."""
+
+COUNTS_AS_DEFAULT = Marker("COUNTS_AS_DEFAULT")
+"""The key cannot change results; in a run's identity it stands as if it were not given, so that
+runs made before it was marked are known again."""
 
 
 class FileMarker(Marker):
@@ -161,7 +176,7 @@ class Config(BaseModel):
         return tuple(
             name
             for name, field in cls.model_fields.items()
-            if marker in field.metadata or any(_configs_in(field.annotation))
+            if marker in field.metadata or any(models_in(field.annotation))
         )
 
     def marked_values(self, marker: Marker) -> Iterator[tuple[Key, Any]]:
@@ -170,12 +185,29 @@ class Config(BaseModel):
         Lists and objects are taken apart, so that each value is a single one.
         """
         for name in self._may_hold(marker):
+            if marker is IGNORED and name not in self.model_fields_set:
+                continue
             yield from _leaves(getattr(self, name), (name,), marker, name in self.marked(marker))
 
     def identity(self) -> dict[str, Any]:
         """The keys that can change results, as plain values."""
-        plain = self.model_dump(mode="json", exclude=set(self.marked(NO_EFFECT)))
+        left_out = {*self.marked(NO_EFFECT), *self._later_as_before()}
+        plain = self.model_dump(mode="json", exclude=left_out)
+        fields = type(self).model_fields
+        plain |= {name: fields[name].default for name in self.marked(COUNTS_AS_DEFAULT)}
         return {name: _identity(getattr(self, name), value) for name, value in plain.items()}
+
+    def _later_as_before(self) -> Iterator[str]:
+        """The keys that came later and have their defaults."""
+        for name in self.marked(LATER):
+            default = type(self).model_fields[name].get_default(call_default_factory=True)
+            if getattr(self, name) == default:
+                yield name
+
+    def ignored(self) -> Iterator[str]:
+        """The dotted keys that are given and have no effect, in nested configurations too."""
+        for key, _ in self.marked_values(IGNORED):
+            yield key_path(key)
 
     def inputs(self) -> Iterator[tuple[Key, str]]:
         """The given files and folders that feed the result, and references to such, by key."""
@@ -208,24 +240,6 @@ def _configs_at(value: Any, key: str) -> Iterator[tuple[str, Config]]:
             yield from _configs_at(item, f"{key}[{position}]")
 
 
-def _configs_in(annotation: Any) -> Iterator[type[Config]]:
-    """The configuration models that a type is, or names among its arguments."""
-    if isinstance(annotation, type) and issubclass(annotation, Config):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _configs_in(argument)
-
-
-def _keys_beside(models: Iterable[type[Config]], key: Key) -> list[str]:
-    """The keys that ``models`` know where the path ``key`` ends."""
-    here = list(models)
-    for part in key[:-1]:
-        if isinstance(part, str):
-            fields = [model.model_fields[part] for model in here if part in model.model_fields]
-            here = [inner for field in fields for inner in _configs_in(field.annotation)]
-    return [name for model in here for name in model.key_names()]
-
-
 def _leaves(value: Any, key: Key, marker: Marker, is_marked: bool) -> Iterator[tuple[Key, Any]]:
     """The single values that stand beneath a marked key, each with its path."""
     if isinstance(value, Config):
@@ -241,33 +255,38 @@ def _leaves(value: Any, key: Key, marker: Marker, is_marked: bool) -> Iterator[t
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)
+_OF_KEYS = ("missing", "extra_forbidden")
+"""Errors of keys, not of values."""
 
 
 def resolve(
-    model: type[ConfigT], values: Mapping[str, Any]
+    model: type[ConfigT], values: Mapping[str, Any], elsewhere: Mapping[str, str] | None = None
 ) -> tuple[ConfigT | None, list[Problem]]:
     """The configuration that ``values`` describe, or None with everything that is wrong."""
-    config, problems = resolve_sound_keys(model, values)
+    config, problems = resolve_sound_keys(model, values, elsewhere)
     if config is not None and not problems:
         problems = list(config.problems())
     return (None if problems else config), problems
 
 
 def resolve_sound_keys(
-    model: type[ConfigT], values: Mapping[str, Any]
+    model: type[ConfigT], values: Mapping[str, Any], elsewhere: Mapping[str, str] | None = None
 ) -> tuple[ConfigT | None, list[Problem]]:
     """The configuration that ``values`` describe without what is wrong, and what is wrong.
 
     Keys are looked at one by one. The configuration is None where a key that it needs is missing.
+    ``elsewhere`` says of keys that the model does not know where they belong, for example
+    ``"beside 'args'"``.
     """
     problems: list[Problem] = []
     while True:
         try:
             return model.model_validate(values), problems
         except ValidationError as error:
-            wrong = _innermost([_located(details, values) for details in error.errors()])
-        problems = problems or [_as_problem(details, model) for details in wrong]
-        sound = without(values, [details["loc"] for details in wrong])
+            found = [details for details in error.errors() if details["type"] != _NOT_ASKED]
+            wrong = _innermost(_by_place(found, values))
+        problems = problems or misfits(wrong, Form(model, values, elsewhere or {}))
+        sound = without(values, wrong)
         if sound == values:
             return None, problems
         values = sound  # a list may now have too few entries, so it is looked at again
@@ -279,86 +298,39 @@ def unknown_keys(model: type[Config], values: Mapping[str, Any]) -> list[str]:
         model.model_validate(values)
     except ValidationError as error:
         return [
-            key_path(_located(details, values)["loc"])
+            key_path(_place(details, values))
             for details in error.errors()
             if details["type"] == "extra_forbidden"
         ]
     return []
 
 
-def _located(details: ErrorDetails, values: Any) -> ErrorDetails:
-    """The error with the place of its value, without the tags of unions on the way there."""
+def _by_place(errors: Sequence[ErrorDetails], values: Any) -> dict[Key, list[ErrorDetails]]:
+    """The errors by where their values stand; one for each member of a union that could be."""
+    found: dict[Key, list[ErrorDetails]] = {}
+    for details in errors:
+        found.setdefault(_place(details, values), []).append(details)
+    return found
+
+
+def _place(details: ErrorDetails, values: Any) -> Key:
+    """Where the error's value stands: its ``loc`` without the tags of unions."""
     key: list[str | int] = []
-    *way, last = details["loc"]
-    for part in way:
-        if isinstance(values, Mapping) and part not in values:
-            continue  # the tag of a union's member
-        key.append(part)
-        values = values[part]
-    return {**details, "loc": (*key, last)}
+    way = details["loc"]
+    for part in way[:-1]:
+        if _leads_into(part, values):
+            key.append(part)
+            values = values[part]
+    is_key = details["type"] in _OF_KEYS or _leads_into(way[-1], values)
+    return (*key, way[-1]) if is_key else tuple(key)
 
 
-def _innermost(wrong: list[ErrorDetails]) -> list[ErrorDetails]:
+def _leads_into(part: str | int, values: Any) -> bool:
+    """Whether ``part`` is a key or position in ``values``, not the tag of a union's member."""
+    return part in values if isinstance(values, Mapping) else isinstance(part, int)
+
+
+def _innermost(wrong: Mapping[Key, list[ErrorDetails]]) -> dict[Key, list[ErrorDetails]]:
     """The errors without those of lists whose entries have their own."""
-    outer = {details["loc"][:length] for details in wrong for length in range(len(details["loc"]))}
-    return [details for details in wrong if details["loc"] not in outer]
-
-
-def _as_problem(details: ErrorDetails, model: type[Config]) -> Problem:
-    key = key_path(details["loc"])
-    if details["type"] == "missing":
-        return Problem("this key is required", key)
-    if details["type"] == "extra_forbidden":
-        known = _keys_beside([model], details["loc"])
-        close = suggestion(str(details["loc"][-1]), known)
-        return Problem(f"unknown key{close}", key, details["input"])
-    if details["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        return _unknown_member(details, key)
-    return Problem(_explanation(details), key, details["input"])
-
-
-def _unknown_member(details: ErrorDetails, key: str) -> Problem:
-    """A value whose ``id`` names none of the configurations that may stand at ``key``."""
-    value = details["input"]
-    name = value.get("id", "") if isinstance(value, Mapping) else value
-    known = re.findall(r"'([^']+)'", details["ctx"].get("expected_tags", ""))
-    if not known:
-        return Problem("this key is required", f"{key}.id")
-    close = suggestion(str(name), known)
-    return Problem(f"unknown{close}; known: {', '.join(known)}", f"{key}.id", name)
-
-
-def _explanation(details: ErrorDetails) -> str:
-    """What is wrong with one value, and how to mend it."""
-    kind, value, context = details["type"], details["input"], details.get("ctx", {})
-    if kind == "literal_error":
-        known = str(context["expected"]).replace(" or ", ", ").replace("'", "")
-        close = suggestion(value, known.split(", ")) if isinstance(value, str) else ""
-        return f"unknown{close}; known: {known}"
-    if kind in ("int_type", "float_type", "int_parsing", "float_parsing"):
-        whole = "a whole number" if kind.startswith("int") else "a number"
-        return f"expected {whole}" + ("; remove the quotes" if _is_number(value) else "")
-    fixed = {
-        "int_from_float": "expected a whole number",
-        "bool_type": "expected true or false",
-        "string_type": "expected text in quotes",
-        "list_type": "expected a list in [ ]",
-        "tuple_type": "expected a list in [ ]",
-        "dict_type": "expected an object in { }",
-        "finite_number": "expected a finite number",
-        "string_pattern_mismatch": "may hold letters, digits, _ and - only",
-        "too_short": "needs at least one entry",
-    }
-    return fixed.get(kind) or details["msg"].removeprefix("Value error, ").replace(
-        "Input should", "must"
-    )
-
-
-def _is_number(value: Any) -> bool:
-    if not isinstance(value, str):
-        return False
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
+    outer = {place[:length] for place in wrong for length in range(len(place))}
+    return {place: found for place, found in wrong.items() if place not in outer}

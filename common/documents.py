@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
+from common.plain_text import why_no_text, why_not_utf8
 
 _YAML_SUFFIXES = (".yml", ".yaml")
 _DEEPEST = 100  # levels of objects and lists; Python's stack holds some hundreds
@@ -17,12 +18,15 @@ def read_object(path: Path) -> dict[str, Any]:
 
     Raises:
         UserError: the file cannot be read, it is neither JSON nor YAML (line and column are
-            named), a key stands twice, it is nested too deeply, or it is not an object.
+            named), a key stands twice, it is nested too deeply, a string is no text, or it is not
+            an object.
     """
     try:
         text = path.read_text(encoding="utf-8")
         document = _parse_yaml(text, path) if path.suffix in _YAML_SUFFIXES else parse_json(text)
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: {why_not_utf8(path)}") from None
+    except OSError as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
     except json.JSONDecodeError as error:
         raise UserError(
@@ -36,22 +40,44 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def parse_json(text: str) -> Any:
-    """The JSON value in ``text``.
+    """The JSON value in ``text``, which a person has written.
 
     Raises:
-        ValueError: it is no JSON, a key stands twice, or it is nested too deeply.
+        ValueError: it is no JSON, a key stands twice, it is nested too deeply, or a string is no
+            text.
+    """
+    return _all_text(json_value(text, object_pairs_hook=_no_duplicates))
+
+
+def json_value(text: str | bytes, **options: Any) -> Any:
+    """The JSON value in ``text``, which a program has written; ``options`` are of `json.loads`.
+
+    Raises:
+        ValueError: it is no JSON, or it is nested too deeply.
     """
     try:
-        return _not_too_deep(json.loads(text, object_pairs_hook=_no_duplicates))
+        return _not_too_deep(json.loads(text, **options))
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The object in ``text``, like `json_value`.
+
+    Raises:
+        ValueError: it is no JSON, it is nested too deeply, or it is no object.
+    """
+    found = json_value(text)
+    if not isinstance(found, dict):
+        raise ValueError(f"expected an object of keys, found {type(found).__name__}")
+    return found
 
 
 def _parse_yaml(text: str, path: Path) -> Any:
     from common.yaml_text import parse_yaml
 
     try:
-        return _not_too_deep(parse_yaml(text, str(path)))
+        return _all_text(_not_too_deep(parse_yaml(text, str(path))))
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
 
@@ -62,6 +88,13 @@ _TOO_DEEP = f"more than {_DEEPEST} levels of objects and lists; take some out"
 def _not_too_deep(value: Any) -> Any:
     if _is_deeper(value, _DEEPEST):
         raise ValueError(_TOO_DEEP)
+    return value
+
+
+def _all_text(value: Any) -> Any:
+    broken = why_no_text(value)
+    if broken:
+        raise ValueError(broken)
     return value
 
 

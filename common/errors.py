@@ -37,10 +37,21 @@ class Problem:
             return self.message
         if self.value is _NO_VALUE:
             return f"'{self.key}': {self.message}"
-        shown = json.dumps(self.value, default=str, ensure_ascii=False).replace('"', "'")
+        shown = _shown(self.value)
         if len(shown) > _LONGEST_VALUE:
             shown = shown[: _LONGEST_VALUE - 4] + " ..."
         return f"'{self.key}' = {shown}: {self.message}"
+
+
+def _shown(value: Any) -> str:
+    """A value much as JSON has it, with texts in single quotes and their own quotes as written."""
+    if isinstance(value, str):
+        return "'" + json.dumps(value, ensure_ascii=False)[1:-1].replace('\\"', '"') + "'"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_shown(str(k))}: {_shown(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_shown, value)) + "]"
+    return json.dumps(value, default=str, ensure_ascii=False)
 
 
 class ConfigError(UserError):
@@ -66,3 +77,16 @@ class ConfigError(UserError):
 
 class Interrupted(Exception):
     """A run was asked to stop and has written its checkpoint."""
+
+
+def text_of(error: BaseException) -> str:
+    """The text of an error, whatever its class makes of that."""
+    try:
+        return printable(str(error))
+    except Exception:
+        return "(its text cannot be printed)"
+
+
+def printable(text: str) -> str:
+    """The text with the escapes of what is no character, such as half of a pair."""
+    return text.encode(errors="backslashreplace").decode()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from common.nested import with_value
+from common.run_config import RunConfig
 
 Axis = list[dict[str, Any]]
 """The points of one direction of a product; each assigns values to one or more keys."""
@@ -59,3 +63,40 @@ def drafts(
         for key, value in (point | dict(overrides)).items():
             values = with_value(values, key, value)
         yield Draft(values, point)
+
+
+def template_values(model: type[RunConfig], values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run's templates may name: its keys as the plan writes them, defaults for the others.
+
+    A seed that is not given is -1, the published way to write it, whether the plan does so or not.
+    """
+    known = {**_defaults(model), **values}
+    for name, key in _dependent(model):
+        if name not in values:
+            known[name] = key.get_default(call_default_factory=True, validated_data=known)
+    return known | {key: -1 for key in model.seed_keys if known[key] is None}
+
+
+@functools.cache
+def _defaults(model: type[RunConfig]) -> Mapping[str, Any]:
+    dependent = dict(_dependent(model))
+    return {
+        name: key.get_default(call_default_factory=True)
+        for name, key in model.model_fields.items()
+        if name not in dependent
+    }
+
+
+@functools.cache
+def _dependent(model: type[RunConfig]) -> list[tuple[str, FieldInfo]]:
+    """The keys whose defaults depend on other keys."""
+    fields = model.model_fields.items()
+    return [(name, key) for name, key in fields if key.default_factory_takes_validated_data]
+
+
+def repeated(values: Mapping[str, Any], repetition: int) -> Mapping[str, Any]:
+    """The values of repetition k: a given ``random_seed`` moves on by k."""
+    seed = values.get("random_seed")
+    if repetition and isinstance(seed, int) and seed >= 0:
+        return {**values, "random_seed": seed + repetition}
+    return values

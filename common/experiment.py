@@ -67,6 +67,8 @@ class Context:
     """True once the run should write its checkpoint and raise `Interrupted`."""
     progress: Callable[[int, int], None] = lambda done, total: None
     """Told how many of how many units are done."""
+    once_done: Callable[[Callable[[], None]], None] = lambda action: None
+    """Given what is to be done once the run's end is recorded, such as removing unfinished work."""
 
 
 class Member(Protocol):

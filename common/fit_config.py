@@ -12,6 +12,7 @@ from common.errors import Problem
 from common.packages import lacking
 from common.registry import suggestion
 from common.run_config import RunConfig
+from common.score import larger_is_better
 
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
@@ -43,7 +44,7 @@ class FitConfig(RunConfig):
     """Whether metrics also go to TensorBoard event files in the run's folder."""
     use_wandb: Annotated[bool, NO_EFFECT] = False
     """Whether metrics also go to Weights & Biases."""
-    wandb_project_name: Annotated[OptionalText, NO_EFFECT] = None
+    wandb_project_name: Annotated[OptionalText, NO_EFFECT] = "default"
     """Weights & Biases project."""
     wandb_entity_name: Annotated[OptionalText, NO_EFFECT] = None
     """Weights & Biases user or team."""
@@ -59,8 +60,11 @@ class FitConfig(RunConfig):
     """Metric that is the run's score; None for no score."""
     is_train_metric: Annotated[bool, NO_EFFECT] = False
     """Accepted for published plans: the metric's name says whether it is a training metric."""
-    score_largest: bool = True
-    """Whether a larger score is better."""
+    score_largest: bool = Field(
+        default_factory=lambda given: larger_is_better(given.get("score_metric_name"))
+    )
+    """Whether a larger score is better; where it is not given, the metric's name says it: smaller
+    losses, errors, KL, perplexities and distances are better, and larger values of all others."""
     return_best_score: bool = False
     """Whether the score is the metric's best value instead of its last."""
     save_checkpoints: bool = False
@@ -83,6 +87,14 @@ class FitConfig(RunConfig):
     def metric_names(self) -> list[str]:
         """The metrics that this run writes."""
         return []
+
+    def notices(self) -> Iterator[str]:
+        """The direction of a score, where its metric is given and the direction is not."""
+        yield from super().notices()
+        given, name = self.model_fields_set, self.score_metric_name
+        if name is not None and "score_metric_name" in given and "score_largest" not in given:
+            kind = "larger" if self.score_largest else "smaller"
+            yield f"score '{name}': {kind} is better; 'score_largest' would say otherwise"
 
     def missing(self) -> Iterator[Problem]:
         """The packages of the writers asked for."""

@@ -10,16 +10,18 @@ from typing import Any, Generic, TypeVar
 
 from torch import nn
 
-from common import checkpoint
+from common import checkpoint, training_state
 from common.callbacks import Callback, Checkpoints, EarlyStopping, MetricsFile, Progress
 from common.devices import run_device, run_gpus
 from common.epoch_log import EpochLog
 from common.errors import UserError
 from common.experiment import Context
 from common.fit_config import FitConfig
-from common.run_folder import read_json_lines, write_json
+from common.records import EPOCH_ROW
+from common.run_folder import read_json_lines
 from common.score import Score, best_values, last_values
 from common.seeding import seed_everything
+from common.summary import write_summary
 from common.trainer import Trainer
 from common.writers import writers
 
@@ -143,13 +145,14 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
 
         Gives whether this run has been under way before.
         """
-        own = checkpoint.load_last(self.folder.checkpoints)
-        if own is not None and not self._metrics_reach(own["epoch"]):
-            log.warning("%s lacks epochs that its checkpoint has seen; the run begins anew",
-                        self.folder.metrics)  # fmt: skip
+        own = checkpoint.load_last(self.folder.checkpoints, lambda state: _unfit(state, trainer))
+        lost = None if own is None else self.lost_record(own["epoch"])
+        if lost is not None:
+            log.warning("%s; the run begins anew", lost)
             own = None
         if own is not None:
-            trainer.load_state(own)
+            with training_state.taking(self.folder.checkpoints / checkpoint.LAST):
+                trainer.load_state(own)
             log.info("going on after %d epochs", trainer.epoch)
         elif self.config.trainer_checkpoint is not None:
             self._go_on_from(self.config.trainer_checkpoint, trainer)
@@ -163,7 +166,7 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
         """
         try:
             state = checkpoint.load(Path(path))
-            problem = checkpoint.why_not_to_go_on(state, self.config.epochs, trainer.optimizer)
+            problem = training_state.why_not_to_go_on(state, self.config.epochs, trainer.optimizer)
             problem = problem or checkpoint.misfit(trainer.model, checkpoint.weights(state))
             if problem:
                 raise UserError(problem)
@@ -172,29 +175,39 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
         # Why and how far another run had waited to stop is no concern of this one.
         trainer.load_state({**state, "stop_reason": None, "callbacks": {}})
 
+    def lost_record(self, epoch: int) -> str | None:
+        """Which file lacks what was measured before ``epoch`` and cannot be measured any more."""
+        if self._metrics_reach(epoch):
+            return None
+        return f"{self.folder.metrics} lacks epochs that its checkpoint has seen"
+
     def _metrics_reach(self, epoch: int) -> bool:
         """Whether the metrics file holds every epoch before ``epoch`` that this run has made."""
-        found = [row["epoch"] for row in read_json_lines(self.folder.metrics)]
+        found = [row["epoch"] for row in read_json_lines(self.folder.metrics, EPOCH_ROW)]
         made = [number for number in found if number < epoch]
         started_at = 0 if self.config.trainer_checkpoint is None else min(made, default=epoch)
         return made == list(range(started_at, epoch))
 
     def _summarise(self, trainer: Trainer[Any]) -> float | None:
         """Writes ``summary.json`` and gives the score."""
-        rows = read_json_lines(self.folder.metrics)
+        rows = read_json_lines(self.folder.metrics, EPOCH_ROW)
         last = last_values([row for row in rows if row["epoch"] < trainer.weights_epoch])
         best = best_values(rows, self.score) if self.score else {}
         chosen = best if self.config.return_best_score else last
         value = self.score.of(chosen) if self.score else None
-        write_json(
-            self.folder.summary,
-            {
-                "score": value,
-                "score_metric_name": self.config.score_metric_name,
-                "epochs_trained": trainer.weights_epoch,
-                "stop_reason": trainer.stop_reason,
-                "last": last,
-                "best": best,
-            },
+        write_summary(
+            self.folder,
+            value,
+            self.config.score_metric_name,
+            epochs_trained=trainer.weights_epoch,
+            stop_reason=trainer.stop_reason,
+            last=last,
+            best=best,
         )
         return value
+
+
+def _unfit(state: dict[str, Any], trainer: Trainer[Any]) -> str | None:
+    """What keeps a trainer from going on from ``state``; None where nothing does."""
+    problem = training_state.why_no_training_state(state, trainer.optimizer)
+    return problem or checkpoint.misfit(trainer.model, checkpoint.weights(state))

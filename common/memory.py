@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from common.devices import gpus_hidden
 from common.errors import Problem
 from common.gpu_memory import total_memory
+from common.hooks import asking
 from common.nested import value_at
 from common.plan_runner import LARGEST_GROUP
 from common.registry import import_part
@@ -103,9 +104,10 @@ def _needs(plan: Plan, runs: Sequence[Run]) -> dict[Run, Need]:
     sizes = _group_sizes(plan, runs)
     found: dict[Run, Need] = {}
     for function, own in by_function.items():
-        for run, need in zip(own, import_part(function)(own), strict=True):
-            if need:
-                found[run] = [moment.times(sizes.get(run, 1)) for moment in need]
+        with asking(own[0].experiment, f"memory '{function}'"):
+            for run, need in zip(own, import_part(function)(own), strict=True):
+                if need:
+                    found[run] = [moment.times(sizes.get(run, 1)) for moment in need]
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from common.errors import UserError
+from common.errors import UserError, text_of
 
 if TYPE_CHECKING:
     from common.run_config import RunConfig
@@ -62,12 +62,12 @@ def _use_deterministic_algorithms(deterministic: bool) -> None:
         torch.use_deterministic_algorithms(deterministic)  # not at all times: it imports a compiler
 
 
-def explained(error: Exception) -> Exception:
+def explained(error: BaseException) -> BaseException:
     """A refusal of torch to compute without a deterministic algorithm, as the user's matter.
 
     Other errors are given back as they are.
     """
-    operation, is_refusal, _ = str(error).partition(_REFUSAL)
+    operation, is_refusal, _ = text_of(error).partition(_REFUSAL)
     if not isinstance(error, RuntimeError) or not is_refusal:
         return error
     return UserError(

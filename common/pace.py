@@ -12,7 +12,7 @@ LEAST_MULTIPLE = 20.0
 
 
 class Pace:
-    """Says when a run's next checkpoint is due.
+    """Says when a run's next checkpoint is due, or another file that takes time to write.
 
     A run that is killed loses a minute of work. Where writing takes long it loses more, since all
     checkpoints together take at most one part in `LEAST_MULTIPLE` of the time of the rest.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,11 +10,14 @@ from typing import Any
 
 from common.config import resolve_sound_keys, unknown_keys
 from common.errors import ConfigError, Problem, UserError
-from common.expansion import Draft, axes, drafts
+from common.expansion import Draft, axes, drafts, repeated, template_values
 from common.experiment import Experiment, Reference
+from common.forgotten import forgotten_experiment
+from common.hooks import answers, asking
+from common.overrides import Overrides
 from common.placing import place
 from common.plan_document import PlanDocument
-from common.plan_reading import Entry, Reading, read_plan
+from common.plan_reading import OUTSIDE_RUNS, Entry, Reading, read_plan
 from common.rank_problems import problems_of_ranks
 from common.registry import Registry, suggestion
 from common.run_config import RunConfig
@@ -23,6 +25,7 @@ from common.run_folder import PlanFolder
 from common.run_identity import hash_files, identify
 from common.stages import Stage, Stages
 from common.templates import file_name, fill_keys
+from common.unimportable import unimportable
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +116,7 @@ def load_plan(
     problems += identify(stages.in_order(), hashes)
     problems += problems_of_ranks(reading.document, expansion.runs)
     if problems:
-        raise ConfigError(path.name, [reading.placed(problem) for problem in problems])
+        raise ConfigError(path.name, [expansion.placed(problem) for problem in problems])
 
     place(expansion.runs, path.stem)
     return Plan(
@@ -135,7 +138,7 @@ def plan_folder(
     reading = read_plan(path, overrides, experiments)
     expansion = _Expansion(experiments, reading)
     if not expansion.runs:
-        problems = [reading.placed(problem) for problem in expansion.problems]
+        problems = [expansion.placed(problem) for problem in expansion.problems]
         raise ConfigError(path.name, problems)
     return expansion.folder(path.stem), reading.effective
 
@@ -156,12 +159,14 @@ class _Expansion:
         self.reading = reading
         self.stages: list[Stage] = []
         self.problems = list(reading.problems)
-        self.known_keys: set[str] = set()
         self.slips: list[str] = []
         specs = [self._experiment(entry) for entry in reading.entries]
+        self.known_keys = {key for spec in specs if spec for key in spec.config.model_fields}
+        self.ids = [entry.configuration.id for entry in reading.entries]
+        self.overrides = Overrides.of(reading.overrides, self.ids, self.known_keys)
         entries = list(zip(reading.entries, specs, strict=True))
         known = [self._known_overrides(entry, spec) for entry, spec in entries if spec]
-        self.strange_overrides = reading.overrides.keys() - set().union(*known)
+        self.strange_overrides = self.overrides.for_all().keys() - set().union(*known)
         for entry, spec in entries:
             self._add(entry, spec)
         self.problems += self._unused_overrides()
@@ -189,9 +194,9 @@ class _Expansion:
             stage.is_whole = False
             return
         stage.files = spec.files
-        self.known_keys |= set(spec.config.model_fields)
         known = self._known_overrides(entry, spec) | self.strange_overrides
-        overrides = {key: value for key, value in _overrides(self.reading, spec) if key in known}
+        overrides = {key: value for key, value in self._of_all(spec) if key in known}
+        overrides |= self.overrides.for_stage(stage.id)
         for draft in self._drafts(entry, spec, overrides):
             for repetition in range(self.reading.document.repetitions):
                 self._add_run(stage, entry, spec, draft, repetition)
@@ -209,10 +214,11 @@ class _Expansion:
 
         An override that none knows is laid over all, so that its problem is found where it is.
         """
-        overrides = dict(_overrides(self.reading, spec))
+        overrides = dict(self._of_all(spec))
         if not overrides:
             return set()
-        first = next(self._drafts(entry, spec, overrides), None)
+        laid = overrides | self.overrides.for_stage(entry.configuration.id)
+        first = next(self._drafts(entry, spec, laid), None)
         unknown = [] if first is None else unknown_keys(spec.config, first.values)
         return {
             key
@@ -227,7 +233,7 @@ class _Expansion:
         try:
             spec = self.experiments.get(entry.experiment)
             if isinstance(spec, Experiment):
-                return spec
+                return None if self._forgotten(entry) else spec
             message = f"names a {type(spec).__name__}; it must name an Experiment"
         except UserError as error:
             message = str(error)
@@ -235,19 +241,30 @@ class _Expansion:
         self.problems.append(Problem(message, "experiment", entry.experiment, where))
         return None
 
+    def _forgotten(self, entry: Entry) -> bool:
+        """Whether the plan does not say what the runs are, though their keys do: a problem."""
+        if self.reading.names_experiment(entry):
+            return False
+        problem = forgotten_experiment(entry, self.experiments)
+        self.problems += [] if problem is None else [problem]
+        return problem is not None
+
     def _add_run(
         self, stage: Stage, entry: Entry, spec: Experiment, draft: Draft, repetition: int
     ) -> None:
         """Checks the keys of one run; puts it with the stage's runs, or with the broken ones."""
-        meant, slips = spec.mend(draft.values)
+        with asking(entry.experiment, "mend"):
+            meant, slips = spec.mend(draft.values)
+            values = repeated(meant, repetition)
         self.slips += [f"{entry.where}: {slip}" for slip in slips]
-        values = _repeated(meant, repetition)
-        written, malformed = fill_keys(values, _template_values(spec.config, values))
-        config, wrong = resolve_sound_keys(spec.config, written)
+        written, malformed = fill_keys(values, template_values(spec.config, values))
+        config, wrong = resolve_sound_keys(spec.config, written, OUTSIDE_RUNS)
         unfilled = {problem.key for problem in malformed}
         problems = malformed + [problem for problem in wrong if problem.key not in unfilled]
-        if config is not None and entry.is_whole and not problems:
-            problems = list(config.problems())
+        if problems:  # what does not stand in the way of the others is told with them
+            problems += unimportable(written, {problem.key for problem in problems})
+        elif config is not None and entry.is_whole:
+            problems = answers(Problem, entry.experiment, "problems()", config.problems)
         self.problems += [problem.at(entry.where) for problem in problems]
         stage.is_whole &= not problems
         if config is not None:
@@ -268,12 +285,25 @@ class _Expansion:
         """Overrides that no configuration knows."""
         if any(stage.files is None for stage in self.stages):
             return []  # what the others know cannot be told
+        ids = sorted(name for name in self.ids if name)
+        known = [*sorted(self.known_keys), *ids]
+        stages = f"; the stages are {', '.join(ids)}" if ids else ""
         return [
-            Problem(f"unknown key{suggestion(key, sorted(self.known_keys))}", key, value,
+            Problem(f"unknown key{suggestion(key.partition('.')[0], known) or stages}", key, value,
                     self.reading.source(key))
-            for key, value in self.reading.overrides.items()
+            for key, value in self.overrides.for_all().items()
             if key.partition(".")[0] not in self.known_keys
         ]  # fmt: skip
+
+    def placed(self, problem: Problem) -> Problem:
+        """The problem, where the plan says what is wrong."""
+        return self.reading.placed(problem, self.overrides)
+
+    def _of_all(self, spec: Experiment) -> Iterator[tuple[str, Any]]:
+        """The overrides for all stages that begin with a key of the experiment."""
+        for key, value in self.overrides.for_all().items():
+            if key.partition(".")[0] in spec.config.model_fields:
+                yield key, value
 
     def _too_much_skipped(self) -> list[Problem]:
         """A ``skip`` that leaves no run."""
@@ -283,33 +313,3 @@ class _Expansion:
             return []
         message = f"leaves out all of the plan's runs ({count} without repetitions); lower it"
         return [Problem(message, "skip", document.skip)]
-
-
-def _overrides(reading: Reading, spec: Experiment) -> Iterator[tuple[str, Any]]:
-    """The overrides that begin with a key of the experiment."""
-    for key, value in reading.overrides.items():
-        if key.partition(".")[0] in spec.config.model_fields:
-            yield key, value
-
-
-def _template_values(model: type[RunConfig], values: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run's templates may name: its keys as the plan writes them, defaults for the others.
-
-    A seed that is not given is -1, the published way to write it, whether the plan does so or not.
-    """
-    known = {**_defaults(model), **values}
-    return known | {key: -1 for key in model.seed_keys if known[key] is None}
-
-
-@functools.cache
-def _defaults(model: type[RunConfig]) -> Mapping[str, Any]:
-    fields = model.model_fields.items()
-    return {name: key.get_default(call_default_factory=True) for name, key in fields}
-
-
-def _repeated(values: Mapping[str, Any], repetition: int) -> Mapping[str, Any]:
-    """The values of repetition k: a given ``random_seed`` moves on by k."""
-    seed = values.get("random_seed")
-    if repetition and isinstance(seed, int) and seed >= 0:
-        return {**values, "random_seed": seed + repetition}
-    return values

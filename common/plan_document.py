@@ -71,6 +71,9 @@ class PlanDocument(Config):
     """Whether runs get worker processes of their own, as runs on GPUs do either way."""
     num_parallel: Annotated[int, Field(gt=0)] = 1
     """How many runs are made at a time, with ``multiprocess``."""
+    num_threads: Annotated[int, Field(gt=0)] | None = None
+    """Threads that each process computes with; None for what ``OMP_NUM_THREADS`` says, without it
+    for an equal share of the cores. A run that goes on keeps the number that it began with."""
     vectorize: bool = False
     """Whether runs that differ only in numbers and seeds are trained together, as one batched model
     in one slot. Each keeps its own folder; results are equal within float tolerance."""
@@ -85,7 +88,8 @@ class PlanDocument(Config):
     """Figures drawn when the plan ends: names, or objects ``{"figure": name, option: value}``."""
     set_: dict[str, Any] = Field(default_factory=dict, alias="set")
     """Values by (dotted) key that win over ``base_config`` and ``options`` of every configuration
-    that knows the key; the command line's ``--set`` adds to them."""
+    that knows the key, or of the one whose ``id`` the key begins with (``"sft.lr"``); the command
+    line's ``--set`` adds to them."""
     configurations: Annotated[tuple[dict[str, Any], ...], Strict(False), Field(min_length=1)]
     """The sets of runs."""
 

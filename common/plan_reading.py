@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,18 @@ from typing import Any
 
 from common.base_files import with_bases
 from common.config import resolve_sound_keys
-from common.documents import parse_json, read_object
+from common.documents import read_object
 from common.errors import ConfigError, Problem, UserError
 from common.experiment import Experiment
+from common.overrides import Overrides
 from common.plan_document import Configuration, PlanDocument
 from common.registry import Registry
+from common.twins import twins_in_plan, twins_in_set
+from common.user_code import look_in
 
-_AS_JSON = {"True": "true", "False": "false"}
+_OF_PLAN = dict.fromkeys(PlanDocument.key_names(), "beside 'configurations'")
+OUTSIDE_RUNS = _OF_PLAN | dict.fromkeys(Configuration.key_names(), "beside 'base_config'")
+"""Where keys belong that are none of a run."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Reading:
     effective: dict[str, Any]
     """The file's content with the changes in it: a plan that makes the same runs."""
     overrides: dict[str, Any]
-    """Values by (dotted) key for every run whose experiment knows the key."""
+    """Values by (dotted) key of runs, or of those of one stage, whose id the key begins with."""
     from_command_line: frozenset[str]
     """The keys that the command line gives."""
 
@@ -55,17 +59,18 @@ class Reading:
         """Where an overridden key is given."""
         return "--set" if key in self.from_command_line else "set"
 
-    def placed(self, problem: Problem) -> Problem:
+    def names_experiment(self, entry: Entry) -> bool:
+        """Whether the plan says what the runs of a configuration are."""
+        return entry.configuration.experiment is not None or "experiment" in self.effective
+
+    def placed(self, problem: Problem, overrides: Overrides) -> Problem:
         """The problem, at ``set`` or ``--set`` where its value, or part of it, comes from there."""
-        of_run = problem.where.startswith("configurations[")
-        named = problem.key or ""
-        for key in self.overrides if of_run else self.from_command_line:
-            if (
-                named == key
-                or named.startswith((f"{key}.", f"{key}["))
-                or key.startswith(f"{named}.")
-            ):
-                return problem.at(self.source(key))
+        ids = {entry.where: entry.configuration.id for entry in self.entries}
+        if problem.where not in ids:
+            overrides = Overrides(dict.fromkeys(self.from_command_line), frozenset())
+        stage = ids.get(problem.where)
+        for key, is_of_stage in overrides.sources(problem.key or "", stage):
+            return (problem.below(str(stage)) if is_of_stage else problem).at(self.source(key))
         return problem
 
 
@@ -74,6 +79,7 @@ def read_plan(
 ) -> Reading:
     """What stands in ``path``; ``overrides``, by key of the plan or of its runs, are laid over.
 
+    From then on modules of the user's are looked for beside it, too.
     A file with the keys of one run, and no plan around them, is read as the plan of that run where
     one of ``experiments`` recognises it.
 
@@ -81,24 +87,32 @@ def read_plan(
         UserError: the file cannot be read.
         ConfigError: it has no list of configurations.
     """
+    look_in(path.parent)
     plan_keys = PlanDocument.key_names()
     of_plan = {key: value for key, value in overrides.items() if key in plan_keys}
     of_runs = {key: value for key, value in overrides.items() if key not in plan_keys}
-    values = _overridden(_plan_in(path, experiments), of_plan)
+    content = _plan_in(path, experiments)
+    twice = [*twins_in_plan(content), *(p.at("--set") for p in twins_in_set(overrides))]
+    values = _overridden(content, of_plan)
     unread: dict[int, Problem] = {}
     if isinstance(values.get("configurations"), list):
         configurations, unread = with_bases(values["configurations"], path.parent)
         values = {**values, "configurations": configurations}
-    document, problems = resolve_sound_keys(PlanDocument, values)
+    of_a_run = {
+        key for name in experiments.names() for key in experiments.get(name).config.key_names()
+    }
+    document, problems = resolve_sound_keys(
+        PlanDocument, values, dict.fromkeys(of_a_run, "in 'base_config' of a configuration")
+    )
     if document is None:
-        raise ConfigError(path.name, problems)
+        raise ConfigError(path.name, twice + problems)
     default = "" if _concern("experiment", problems) else document.experiment
-    entries, wrong = _read_entries(values["configurations"], default, unread)
+    entries, wrong = _read_entries(values["configurations"], default, unread, of_a_run)
     everywhere = document.set_ | of_runs
     return Reading(
         document=document,
         entries=entries,
-        problems=problems + wrong,
+        problems=twice + problems + wrong,
         effective=values | ({"set": everywhere} if everywhere else {}),
         overrides=everywhere,
         from_command_line=frozenset(overrides),
@@ -132,15 +146,19 @@ def _without_seeds(entry: Any) -> Any:
 
 
 def _read_entries(
-    contents: Iterable[Any], default_experiment: str, unread: Mapping[int, Problem]
+    contents: Iterable[Any],
+    default_experiment: str,
+    unread: Mapping[int, Problem],
+    of_a_run: Iterable[str],
 ) -> tuple[list[Entry], list[Problem]]:
     """The configurations as far as they can be read, and what is wrong with their own keys."""
     entries = []
     problems = []
+    elsewhere = _OF_PLAN | dict.fromkeys(of_a_run, "in 'base_config'")
     for position, content in enumerate(contents):
         if not isinstance(content, dict):
             continue  # wrong as an entry of the plan
-        configuration, wrong = resolve_sound_keys(Configuration, content)
+        configuration, wrong = resolve_sound_keys(Configuration, content, elsewhere)
         assert configuration is not None, "no key of a configuration is required"
         experiment = configuration.experiment or default_experiment
         if _concern("experiment", wrong) or position in unread:
@@ -154,23 +172,3 @@ def _read_entries(
 
 def _concern(key: str, problems: list[Problem]) -> bool:
     return any(problem.key == key for problem in problems)
-
-
-def parse_assignment(text: str) -> tuple[str, Any]:
-    """Key and value of a ``--set key=value``; the value is JSON where it can be, else text.
-
-    ``True`` and ``False`` are read as published programs write them on their command lines.
-
-    Raises:
-        UserError: there is no ``=``, or a key of the value stands twice, or it is nested too
-            deeply.
-    """
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise UserError(f"--set {text}: expected key=value, for example --set epochs=10")
-    try:
-        return key, parse_json(_AS_JSON.get(value, value))
-    except json.JSONDecodeError:
-        return key, value
-    except ValueError as error:
-        raise UserError(f"--set {key}: {error}") from None

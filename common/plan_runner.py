@@ -7,7 +7,7 @@ import logging
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 
 from common import provenance, status
@@ -15,6 +15,7 @@ from common.devices import gpus_of
 from common.display import Display
 from common.index import IndexFile
 from common.nested import assign
+from common.no_space import NoSpace, no_space
 from common.plan import Plan, Run
 from common.run_folder import RunFolder, write_json
 from common.run_state import RunState, read_state
@@ -56,18 +57,20 @@ class PlanRunner:
         self.fail_fast = fail_fast
         self.states = selection.states
         self.index = IndexFile(plan, self.states)
-        self._by_folder = {str(run.folder): run for run in plan.runs}
+        self._by_folder = {str(run.folder.absolute()): run for run in plan.runs}
         self._waiting = [run for run in selection.to_make if self.states[run].state == WAITING]
         self._running: set[Run] = set()
         self._lost_workers: Counter[Run] = Counter()
         self._has_failed = False
+        self.no_space = ""
+        """What does not fit onto the disk, and what to do; nothing is begun after that."""
         self._group_key = functools.cache(self._find_group_key)
 
     def run(self) -> None:
         """Makes what is to be made; afterwards `states` tell how all runs stand.
 
         Raises:
-            KeyboardInterrupt: a second Ctrl-C; running work is marked as interrupted.
+            StoppedAtOnce: a second Ctrl-C; running work is marked as interrupted.
         """
         strangers = self.index.num_strangers()
         if strangers:
@@ -76,10 +79,10 @@ class PlanRunner:
                 "file of this name): their folders stay, but index.csv and figures now tell of "
                 "this plan's runs", self.plan.folder.path, strangers,
             )  # fmt: skip
-        write_json(self.plan.folder.plan, self.plan.effective)
-        self.index.write()
         stop_passed_on = False
         try:
+            write_json(self.plan.folder.plan, self.plan.effective)
+            self._write_index(self.index.write)
             while self._running or (self._waiting and self._may_start()):
                 if self._may_start():
                     self._start_what_is_ready()
@@ -88,18 +91,32 @@ class PlanRunner:
                 if self.stop() and not stop_passed_on:
                     self.executor.request_stop()
                     stop_passed_on = True
-                self.index.write_now_and_then()
+                self._write_index(self.index.write_now_and_then)
+        except OSError as error:  # not of a run, whose folder tells of what ends it
+            full = no_space(error, self.plan.folder.path)
+            if full is None:
+                raise
+            self.no_space = str(full)
         finally:
             self.executor.close()
             for run in [*self._running, *self._waiting]:
                 found = read_state(run)
+                if found.state == RUNNING:  # there was no room for saying how it ended
+                    found = RunState(INTERRUPTED, self.no_space)
                 if found.state != SKIPPED:  # what was not begun is as it was, or waits
                     self.states[run] = found
-            self.index.write()
+            self._write_index(self.index.write)
+
+    def _write_index(self, write: Callable[[], None]) -> None:
+        """Writes the index; where it does not fit, what runs goes on and nothing else begins."""
+        try:
+            write()
+        except NoSpace as error:
+            self.no_space = str(error)
 
     def _may_start(self) -> bool:
         """Whether runs may begin; what waits when a stop is asked for is gone on with later."""
-        return not (self.stop() or (self._has_failed and self.fail_fast))
+        return not (self.stop() or self.no_space or (self._has_failed and self.fail_fast))
 
     def _start_what_is_ready(self) -> None:
         for run in list(self._waiting):
@@ -119,7 +136,7 @@ class PlanRunner:
             self._waiting.remove(run)
             self._running.add(run)
             self.states[run] = RunState(RUNNING)
-        self.index.write_now_and_then()
+        self._write_index(self.index.write_now_and_then)
         self.executor.start([self._task(run) for run in group])
 
     def _group_of(self, run: Run) -> list[Run]:
@@ -163,7 +180,9 @@ class PlanRunner:
     def _ended(self, run: Run) -> None:
         self._running.discard(run)
         now = read_state(run)
-        worker_died = now.state == INTERRUPTED and not self.stop()
+        if now.no_space:
+            self.no_space = now.reason
+        worker_died = now.state == INTERRUPTED and not (self.stop() or now.no_space)
         if worker_died and self._lost_workers[run] < _AUTOMATIC_CONTINUATIONS:
             self._lost_workers[run] += 1
             log.warning("%s: %s; it is continued", run.name, now.reason)
@@ -189,7 +208,7 @@ class PlanRunner:
         return Task(
             name=run.name,
             fingerprint=run.fingerprint,
-            folder=str(run.folder),
+            folder=str(run.folder.absolute()),  # user code may go elsewhere
             run=run.spec.run,
             run_together=run.spec.run_together,
             unit=run.spec.unit,
@@ -198,5 +217,6 @@ class PlanRunner:
             threads=self.threads,
             gpu_ids=gpu_ids if self.use_gpus else (),
             num_ranks=run.num_ranks,
+            import_from=str(self.plan.source.absolute().parent),
             command=shlex.join([Path(sys.executable).name, *sys.argv]),
         )

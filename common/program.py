@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from common import grouping, memory, report
+from common.custom_experiments import wrong_functions
 from common.devices import gpus_are_usable, gpus_hidden, gpus_of
 from common.display import Display
+from common.durable import make_folder
 from common.errors import ConfigError, Problem, UserError
+from common.hooks import answers, asking
+from common.leftovers import remove_leftovers
+from common.missing import packages_missing
 from common.nested import assign
 from common.plan import Plan, Run
 from common.plan_runner import PlanRunner
 from common.registry import import_part
-from common.run_folder import PlanFolder
+from common.run_folder import PlanFolder, RunFolder
 from common.scheduling.executor import Executor
 from common.scheduling.in_process import InProcess
 from common.scheduling.local import LocalWorkers
 from common.selection import Selection, put_aside, select, wait_for_leftover_workers
 from common.status import DONE
-from common.stopping import StopFlag
+from common.stopping import StopFlag, StoppedAtOnce
+from common.threads import threads_of_each
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +72,12 @@ def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
         _preflight(plan, [_as_made(run, selection, pool if use_gpus else None) for run in waiting])
     if use_gpus:
         _refuse(plan, memory.check(plan, waiting))
-    for notice in dict.fromkeys(notice for run in plan.runs for notice in run.config.notices()):
+    notices = [
+        notice
+        for run in plan.runs
+        for notice in answers(str, run.experiment, "notices()", run.config.notices)
+    ]
+    for notice in dict.fromkeys(notices):
         log.warning("%s", notice)
     if plan.document.vectorize:
         for notice in grouping.notices(waiting):
@@ -75,12 +86,18 @@ def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
     with _lock(plan.folder), stop.listening():
         try:
             return _run_locked(plan, request, use_gpus, stop, draw)
-        except KeyboardInterrupt:
+        except StoppedAtOnce:
             log.warning("stopped at once; the same command goes on from the last checkpoints")
             return stop.exit_status
 
 
 def _run_locked(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, draw: Draw) -> int:
+    for folder in (plan.folder.path, plan.folder.figures):
+        remove_leftovers(folder)
+    for run in plan.runs:
+        damage = RunFolder(run.folder).status_damage()
+        if damage is not None:
+            log.warning("%s; %s counts as waiting", damage, run.name)
     selection = wait_for_leftover_workers(request.select(plan))
     if selection.fresh:
         waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
@@ -89,7 +106,7 @@ def _run_locked(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, dr
     display = Display(plan.document.name or plan.source.stem, states, quiet=request.quiet)
     slots = plan.document.num_parallel if plan.document.multiprocess else 1
     most_ranks = max(run.num_ranks for run in selection.to_make)
-    threads = max(1, len(os.sched_getaffinity(0)) // (slots * most_ranks))
+    threads = threads_of_each(slots * most_ranks, plan.document.num_threads)
     executor: Executor
     if plan.document.multiprocess or most_ranks > 1 or use_gpus:
         pool = plan.document.gpu_ids_pool if use_gpus else ()
@@ -108,6 +125,9 @@ def _run_locked(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, dr
     if stop.signal is not None:
         log.warning("stopped; the same command goes on from the checkpoints")
         return stop.exit_status
+    if runner.no_space:
+        log.error("stopped, and nothing more was begun: %s", runner.no_space)
+        return EXIT_FAILED
     all_done = all(runner.states[run].state == DONE for run in selection.to_make)
     all_drawn = _draw_figures(plan, draw, may_lack_runs=len(selection.to_make) < len(plan.runs))
     return 0 if all_done and all_drawn else EXIT_FAILED
@@ -141,36 +161,31 @@ def look_for_packages(plan: Plan, selection: Selection) -> None:
         ConfigError: with all that are missing.
     """
     waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
-    _refuse(plan, _missing(waiting))
-
-
-def _missing(runs: Iterable[Run]) -> list[Problem]:
-    """What the runs lack, each thing once, at the first place that needs it."""
-    places: dict[str, dict[str, Problem]] = defaultdict(dict)
-    for run in runs:
-        for problem in run.config.missing():
-            places[str(problem)].setdefault(run.where, problem)
-    return [
-        problem.at(where + (f" and {len(found) - 1} more" if len(found) > 1 else ""))
-        for found in places.values()
-        for where, problem in [next(iter(found.items()))]
-    ]
+    _refuse(plan, packages_missing(waiting))
 
 
 def _preflight(plan: Plan, runs: list[Run]) -> None:
-    """Looks for the packages and the files that the runs need, once each.
+    """Looks at the functions that make the runs, and at the packages and files that these need.
 
     Raises:
         ConfigError: with everything that is wrong; the files of runs that lack packages are not
             looked at.
     """
-    lacking = {run for run in runs if any(run.config.missing())}
+    _refuse(plan, wrong_functions(runs))
+    missing = packages_missing(runs)
     by_check: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        if run.config.needs_preflight() and run not in lacking:
-            by_check[run.spec.preflight].append(run)
-    found = [problem for check, own in by_check.items() for problem in import_part(check)(own)]
-    _refuse(plan, _missing(runs) + found)
+        with asking(run.experiment, "needs_preflight()"):
+            if run.config.needs_preflight() and not any(run.config.missing()):
+                by_check[run.spec.preflight].append(run)
+    found = [
+        problem
+        for check, own in by_check.items()
+        for problem in answers(
+            Problem, own[0].experiment, f"preflight '{check}'", partial(import_part(check), own)
+        )
+    ]
+    _refuse(plan, missing + found)
 
 
 def _refuse(plan: Plan, problems: list[Problem]) -> None:
@@ -205,7 +220,7 @@ def _lock(folder: PlanFolder) -> Iterator[None]:
     """
     lock = FileLock(folder.lock)
     try:
-        folder.path.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.path)
         lock.acquire(blocking=False)
     except Timeout:
         raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import platform
 import subprocess
 import sys
@@ -12,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from common.run_folder import RunFolder, read_json, write_json
+from common.records import PROVENANCE, DamagedError
+from common.run_folder import RunFolder, read_record, write_json
 from common.status import now
+
+log = logging.getLogger(__name__)
 
 _PROJECT = Path(__file__).resolve().parent.parent
 _PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "pandas", "pydantic")
@@ -60,40 +64,52 @@ def record(
     A run goes on with the seeds and threads of its first attempt, whatever is given here. The
     first attempt's record is the file's top level; others follow under ``"later_attempts"``.
 
-    Raises:
-        UserError: there is a record, but it cannot be read.
-    """
-    from common.seeding import draw_seed
+    A damaged record is made again where its seeds and threads stand elsewhere too.
 
+    Raises:
+        UserError: there is a record, but it is damaged and cannot be made again.
+    """
     attempt = {"command": command, "started": now(), **of_this_program()}
-    whole = _read(folder.provenance)
-    if whole is None:
-        root = seeds["random_seed"]
-        drawn = {**seeds, "random_seed": draw_seed() if root is None else root}
-        whole = {"seeds": drawn, "threads": threads, **attempt}
+    try:
+        whole = read_record(folder.provenance, PROVENANCE)
+    except DamagedError as error:
+        whole = {"seeds": dict(seeds), "threads": _threads_told(folder, seeds, error), **attempt}
+        log.warning("%s; it is made again from the plan's seeds and the threads in %s", error,
+                    folder.status)  # fmt: skip
     else:
-        whole["later_attempts"] = [*whole.get("later_attempts", []), attempt]
+        if whole is None:
+            whole = {"seeds": _with_root(seeds), "threads": threads, **attempt}
+        else:
+            whole["later_attempts"] = [*whole.get("later_attempts", []), attempt]
     write_json(folder.provenance, whole)
     return whole
+
+
+def _with_root(seeds: Mapping[str, int | None]) -> dict[str, int | None]:
+    """The seeds, where the root is drawn if none is given."""
+    from common.seeding import draw_seed
+
+    root = seeds["random_seed"]
+    return {**seeds, "random_seed": draw_seed() if root is None else root}
+
+
+def _threads_told(folder: RunFolder, seeds: Mapping[str, int | None], damage: DamagedError) -> int:
+    """The threads of the earlier attempts, as their status tells.
+
+    Raises:
+        UserError: it does not, or the seed was drawn, so that it stood in the record alone.
+    """
+    threads = folder.read_status().get("threads")
+    if seeds["random_seed"] is not None and threads is not None:
+        return int(threads)
+    lost = "seed, which was drawn, is" if seeds["random_seed"] is None else "threads are"
+    raise UserError(f"{damage}, and the run's {lost} not known; --fresh makes the run anew")
 
 
 def threads_of(folder: RunFolder) -> int | None:
     """The threads that the run computes with; None where no attempt has settled that."""
     try:
-        found = _read(folder.provenance)
+        found = read_record(folder.provenance, PROVENANCE)
     except UserError:
-        return None
-    return None if found is None else int(found["threads"])
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        found = read_json(path)
-    except ValueError:
-        found = "broken"
-    if found is None or (isinstance(found, dict) and {"seeds", "threads"} <= found.keys()):
-        return found
-    raise UserError(
-        f"{path} cannot be read, so the run's seeds and threads are not known; --fresh makes the "
-        "run anew"
-    )
+        found = folder.read_status()
+    return None if found is None else found.get("threads")

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from common.errors import UserError
+from common.user_code import CUSTOM, places, told
 
 T = TypeVar("T")
-CUSTOM = "custom:"
+_MISSING: Any = object()
 
 
 def suggestion(name: str, known: list[str]) -> str:
@@ -30,10 +31,31 @@ def import_part(path: str) -> Any:
     if not module_name or not attribute:
         raise UserError(f"'{path}': expected 'package.module:name'")
     try:
-        return getattr(importlib.import_module(module_name), attribute)
+        module = importlib.import_module(module_name)
+        found = getattr(module, attribute, _MISSING)
     except (Exception, SystemExit) as error:  # a module may raise, or end, what it likes
-        found = f"{type(error).__name__}: {error}"
-        raise UserError(f"'{path}' cannot be imported: {found}") from error
+        is_missing = isinstance(error, ModuleNotFoundError) and _contains(error.name, module_name)
+        reason = _not_found(module_name) if is_missing else told(error)
+        raise UserError(f"'{path}' cannot be imported: {reason}") from error
+    if found is _MISSING:
+        file = getattr(module, "__file__", None) or "built in"
+        raise UserError(
+            f"'{path}' cannot be imported: module '{module_name}' ({file}) has no '{attribute}'"
+            f"{suggestion(attribute, dir(module))}"
+        )
+    return found
+
+
+def _contains(package: str | None, module: str) -> bool:
+    return f"{module}.".startswith(f"{package}.")
+
+
+def _not_found(module: str) -> str:
+    file = f"{module.replace('.', '/')}.py"
+    return (
+        f"there is no module '{module}' in {places()}; put {file} beside the plan, or the folder "
+        "that holds it into PYTHONPATH"
+    )
 
 
 class Registry(Generic[T]):

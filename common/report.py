@@ -6,7 +6,7 @@ import json
 import logging
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from common.plan import Plan, Run
@@ -14,7 +14,9 @@ from common.run_folder import RunFolder
 from common.run_state import RunState
 from common.selection import Selection
 from common.status import DONE, FAILED, RUNNING
+from common.summary import score_name
 from common.tables import as_text
+from common.telling_apart import distinguishing
 
 log = logging.getLogger(__name__)
 
@@ -30,17 +32,30 @@ def dry_run(plan: Plan, selection: Selection) -> str:
     """Table of all runs: what each waits for, and what would be done with it."""
     to_make = set(selection.to_make)
     rows = []
-    for run in plan.runs:
+    keys, values = _what_varies(plan.runs)
+    for run, varied in zip(plan.runs, values, strict=True):
         waits_for = dict.fromkeys(
             f"{reference.run.name} ({reference.run.fingerprint[:8]})"
             for reference in run.references
         )
         intention = _intention(run, selection) if run in to_make else "left out (not selected)"
         rows.append(
-            [run.name, run.fingerprint[:8], run.stage, ", ".join(waits_for) or None, intention]
-        )
-    table = as_text(["name", "fingerprint", "stage", "waits for", "would be"], rows)
+            [run.name, *varied, run.fingerprint[:8], run.stage, ", ".join(waits_for) or None,
+             intention]
+        )  # fmt: skip
+    table = as_text(["name", *keys, "fingerprint", "stage", "waits for", "would be"], rows)
     return f"{table}\n{len(rows)} runs in {plan.folder.path}"
+
+
+def _what_varies(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
+    """The keys that tell runs of the same name apart, and their values in each run."""
+    known = [
+        {**{key: json.dumps(value) for key, value in run.point.items()},
+         "repetition": str(run.repetition)}
+        for run in runs
+    ]  # fmt: skip
+    keys = distinguishing([(run.name, run.stage) for run in runs], known)
+    return keys, [[row.get(key, "") for key in keys] for row in known]
 
 
 def _intention(run: Run, selection: Selection) -> str:
@@ -58,42 +73,65 @@ def _intention(run: Run, selection: Selection) -> str:
 
 def outcome(plan: Plan, selection: Selection, states: Mapping[Run, RunState]) -> str:
     """Table of how the runs ended, and the best configuration by score."""
-    shown = sorted(selection.to_make, key=lambda run: states[run].state == DONE)[:_MOST_ROWS]
+    first = set(sorted(selection.to_make, key=lambda run: states[run].state == DONE)[:_MOST_ROWS])
+    shown = [run for run in selection.to_make if run in first]
+    keys, values = _what_varies(shown)
     rows = [
-        [run.name, run.fingerprint[:8], run.stage, states[run].state, states[run].score,
-         states[run].seconds, states[run].reason or None]
-        for run in selection.to_make if run in set(shown)
+        [run.name, *varied, run.fingerprint[:8], run.stage, states[run].state, states[run].score,
+         score_name(RunFolder(run.folder)), states[run].seconds, states[run].reason or None]
+        for run, varied in zip(shown, values, strict=True)
     ]  # fmt: skip
-    columns = ["name", "fingerprint", "stage", "status", "score", "seconds", "reason"]
+    columns = ["name", *keys, "fingerprint", "stage", "status", "score", "of", "seconds", "reason"]
     lines = [as_text(columns, rows)]
     if len(rows) < len(selection.to_make):
         lines.append(f"... and {len(selection.to_make) - len(rows)} more in {plan.folder.index}")
-    return "\n".join([*lines, *_best(plan, states)])
+    ended = [states[run].state for run in selection.to_make]
+    return "\n".join([*lines, *_best(plan, states), *advice(ended)])
 
 
-def _best(plan: Plan, states: Mapping[Run, RunState]) -> list[str]:
-    """The configuration with the best mean score over its repetitions and seeds.
+def advice(states: Sequence[str]) -> list[str]:
+    """What can be done about runs that the same command leaves as they are."""
+    failed = states.count(FAILED)
+    if not failed:
+        return []
+    return [f"{failed} failed: --retry_failed tries again, from the last checkpoints"]
 
-    Stages that others start from do not compete.
+
+def _best(plan: Plan, states: Mapping[Run, RunState]) -> Iterator[str]:
+    """Of runs of each kind the configuration with the best mean score over repetitions and seeds.
+
+    Runs are of one kind whose experiment and score are the same. Stages that others start from do
+    not compete.
     """
     sources = {reference.run for run in plan.runs for reference in run.references}
-    groups: dict[str, list[Run]] = defaultdict(list)
+    kinds: dict[tuple[str, str | None], list[Run]] = defaultdict(list)
     for run in plan.runs:
         if run not in sources and states[run].state == DONE and states[run].score is not None:
-            groups[_configuration(run)].append(run)
+            kinds[run.experiment, score_name(RunFolder(run.folder))].append(run)
+    for (_, score), runs in kinds.items():
+        yield from _best_of(plan, states, runs, score or "score")
+
+
+def _best_of(
+    plan: Plan, states: Mapping[Run, RunState], runs: Sequence[Run], score: str
+) -> Iterator[str]:
+    """The best configuration of runs of one kind, if there are several."""
+    groups: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[_configuration(run)].append(run)
     if len(groups) < 2:
-        return []
+        return
     means = {
         name: statistics.fmean(states[run].score or 0.0 for run in runs)
         for name, runs in groups.items()
     }
     largest = plan.document.largest
     if "largest" not in plan.document.model_fields_set:  # then the runs themselves say it
-        largest = getattr(next(iter(groups.values()))[0].config, "score_largest", largest)
+        largest = getattr(runs[0].config, "score_largest", largest)
     best = (max if largest else min)(means, key=means.__getitem__)
     count = len(groups[best])
     of_runs = f"{count} run{'s' if count > 1 else ''}"
-    return [f"best: {groups[best][0].name} ({best}), mean score {means[best]:.6g} over {of_runs}"]
+    yield f"best: {groups[best][0].name} ({best}), mean {score} {means[best]:.6g} over {of_runs}"
 
 
 def _configuration(run: Run) -> str:

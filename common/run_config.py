@@ -35,6 +35,8 @@ class RunConfig(Config):
     training magnifies. On a CPU equal runs agree bit for bit either way."""
     disable_console_log: Annotated[bool, NO_EFFECT] = False
     """Whether the console hears of the run only if it fails; its ``log.txt`` is always written."""
+    tags: Annotated[tuple[str, ...], Strict(False), NO_EFFECT] = ()
+    """Words by which Weights & Biases finds the run, where it is told of runs."""
     save_logs: Annotated[bool, NO_EFFECT] = False
     """Accepted for published plans: ``log.txt`` is always written."""
 
@@ -42,6 +44,14 @@ class RunConfig(Config):
     def tf32(self) -> bool:
         """Whether GPUs may multiply float32 numbers as TensorFloat-32, with 10 bits of mantissa."""
         return False
+
+    def notices(self) -> Iterator[str]:
+        """Also the keys that have no effect."""
+        yield from super().notices()
+        ignored = list(self.ignored())
+        if ignored:
+            names = ", ".join(f"'{name}'" for name in ignored)
+            yield f"without effect, and known for published files alone: {names}"
 
     def needs_preflight(self) -> bool:
         """Whether there is anything that a preflight could find missing or unfit."""

@@ -17,11 +17,17 @@ class RunState:
     reason: str = ""
     score: float | None = None
     seconds: float | None = None
+    no_space: bool = False
+    """Whether the run ended because a file did not fit."""
 
 
 def read_state(run: Run) -> RunState:
     """How the run stands, as its folder tells."""
     found = RunFolder(run.folder).read_status()
     return RunState(
-        status.current(found), found.get("reason") or "", found.get("score"), found.get("seconds")
+        status.current(found),
+        found.get("reason") or "",
+        found.get("score"),
+        found.get("seconds"),
+        found.get("no_space", False),
     )

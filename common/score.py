@@ -6,6 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+_SMALLER_IS_BETTER = ("loss", "error", "kl", "perplexity", "distance")
+"""Words in the names of metrics that are costs."""
+
+
+def larger_is_better(metric: str | None) -> bool:
+    """Whether a metric of this name is a gain, such as an accuracy or a reward, and not a cost.
+
+    True for one whose name tells nothing, and where there is none.
+    """
+    words = (metric or "").replace("/", " ").replace("_", " ").lower().split()
+    return not any(word in _SMALLER_IS_BETTER for word in words)
+
 
 @dataclass(frozen=True)
 class Score:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from common.durable import make_folder, sync_folder
 from common.errors import UserError
 from common.plan import Plan, Run
 from common.run_folder import RunFolder
@@ -112,8 +113,10 @@ def put_aside(plan: Plan, runs: Iterable[Run]) -> None:
     for run in runs:
         if run.folder.exists():
             target = plan.folder.replaced / f"{run.folder.name}-{time.time_ns()}"
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             run.folder.replace(target)
+            sync_folder(target.parent)
+            sync_folder(run.folder.parent)
 
 
 def wait_for_leftover_workers(selection: Selection) -> Selection:

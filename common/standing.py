@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from common import status
-from common.index import read_index
-from common.run_folder import PlanFolder, RunFolder, read_json
+from common.index import FIXED_COLUMNS, read_index
+from common.report import advice
+from common.run_folder import PlanFolder, RunFolder, read_json, read_last_json_line
 from common.selection import matcher
 from common.status import STATES
+from common.summary import score_name
 from common.tables import as_text
+from common.telling_apart import distinguishing
 
 _OF_RUNS = ("experiment", "seeds", "repetitions", "configurations", "set")
 """What in a plan says which runs it makes."""
+_PLACE = "outputs_dir"
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,8 @@ class _Row:
     fingerprint: str
     stage: str | None
     folder: RunFolder
+    options: Mapping[str, str]
+    """What its plan varies, and its repetition."""
 
 
 def standing(folder: PlanFolder, plan: Mapping[str, Any], only: str | None = None) -> str:
@@ -35,15 +41,21 @@ def standing(folder: PlanFolder, plan: Mapping[str, Any], only: str | None = Non
     if not rows:
         nothing = "nothing has run yet" if only is None else f"nothing that fits --only '{only}'"
         return f"{folder.path}: {nothing}; --dry_run shows what would run"
-    cells, states = [], []
+    keys = distinguishing([(row.name, row.stage) for row in rows], [row.options for row in rows])
+    cells, states, damages = [], [], []
     for row in rows:
         found = row.folder.read_status()
+        damages.append(row.folder.status_damage())
         states.append(status.current(found))
-        cells.append([row.name, row.fingerprint[:8], row.stage, states[-1], _epochs(row.folder),
-                      found.get("score"), found.get("seconds"), found.get("reason")])  # fmt: skip
-    columns = ["name", "fingerprint", "stage", "status", "epochs", "score", "seconds", "reason"]
+        varied = [row.options.get(key, "") for key in keys]
+        cells.append([row.name, *varied, row.fingerprint[:8], row.stage, states[-1],
+                      _progress(row.folder), found.get("score"), score_name(row.folder),
+                      found.get("seconds"), found.get("reason")])  # fmt: skip
+    columns = ["name", *keys, "fingerprint", "stage", "status", "progress", "score", "of",
+               "seconds", "reason"]  # fmt: skip
     counts = ", ".join(f"{states.count(state)} {state}" for state in STATES if state in states)
-    lines = [as_text(columns, cells), f"{counts} in {folder.path}"]
+    lines = [as_text(columns, cells), f"{counts} in {folder.path}", *advice(states)]
+    lines += [f"{damage}; the run counts as waiting" for damage in damages if damage is not None]
     if not _makes_the_same_runs(plan, folder):
         lines.append(
             f"these are the runs of another variant of the plan, {folder.plan} (an edited file, "
@@ -60,7 +72,19 @@ def _makes_the_same_runs(plan: Mapping[str, Any], folder: PlanFolder) -> bool:
         last = None
     if not isinstance(last, dict):
         return True  # nothing is known of another
-    return all(plan.get(key) == last.get(key) for key in _OF_RUNS)
+    return all(_elsewhere(plan.get(key)) == _elsewhere(last.get(key)) for key in _OF_RUNS)
+
+
+def _elsewhere(value: Any) -> Any:
+    """A part of a plan without the place of its outputs: the folder may have been moved.
+
+    An object in which nothing else stands is like none.
+    """
+    if isinstance(value, list):
+        return [_elsewhere(entry) for entry in value]
+    if isinstance(value, Mapping):
+        return {key: _elsewhere(one) for key, one in value.items() if key != _PLACE} or None
+    return value
 
 
 def _rows(folder: PlanFolder) -> Iterator[_Row]:
@@ -68,17 +92,25 @@ def _rows(folder: PlanFolder) -> Iterator[_Row]:
     listed = read_index(folder)
     for row in listed:
         run = RunFolder(folder.path / row["folder"])
-        yield _Row(row["name"], row["fingerprint"], row["stage"], run)
+        options = {key: row[key] for key in row if key not in FIXED_COLUMNS or key == "repetition"}
+        yield _Row(row["name"], row["fingerprint"], row["stage"], run, options)
     if not listed:
         for path in sorted(folder.path.glob("*/status.json")):
             run = RunFolder(path.parent)
-            yield _Row(path.parent.name, str(run.read_status().get("fingerprint", "")), None, run)
+            fingerprint = str(run.read_status().get("fingerprint", ""))
+            yield _Row(path.parent.name, fingerprint, None, run, {})
 
 
-def _epochs(folder: RunFolder) -> int | None:
-    """The number of epochs that the metrics file holds."""
-    try:
-        with folder.metrics.open("rb") as file:
-            return sum(1 for _ in file)
-    except FileNotFoundError:
+def _progress(folder: RunFolder) -> str | None:
+    """How far the run is by its last whole row of metrics: in steps where it counts them.
+
+    Rows are of moments, of which a step or epoch may have several; epochs count from 0.
+    """
+    row = read_last_json_line(folder.metrics)
+    if row is None:
         return None
+    for key, unit, done in (("step", "step", 0), ("epoch", "epoch", 1)):
+        if isinstance(row.get(key), int):
+            count = row[key] + done
+            return f"{count} {unit}{'' if count == 1 else 's'}"
+    return None

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import socket
 import traceback
+from contextlib import nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
 
+from common.durable import sync_folder, sync_tree
+from common.no_space import NoSpace
 from common.run_folder import RunFolder, write_json
 
 WAITING = "waiting"
@@ -51,11 +56,31 @@ def begin(
 
 
 def end(folder: RunFolder, status: str, *, reason: str | None = None, **values: Any) -> None:
-    """Writes how the attempt ended, beside what its beginning wrote."""
-    write_json(
-        folder.status,
-        {**folder.read_status(), "status": status, "reason": reason, "ended": now(), **values},
-    )
+    """Writes how the attempt ended, beside what its beginning wrote.
+
+    A run that is done is so on the disk before: a power cut leaves what its status speaks of.
+
+    Raises:
+        OSError: there is no room for what was made, or for the status.
+    """
+    with nullcontext() if status == DONE else suppress(OSError):
+        sync_tree(folder.path)
+    found = {**folder.read_status(), "status": status, "reason": reason, "ended": now(), **values}
+    try:
+        write_json(folder.status, found)
+    except NoSpace:
+        if status == DONE or not folder.status.exists():
+            raise
+        _write_over(folder.status, found)
+    else:
+        sync_folder(folder.path)
+
+
+def _write_over(path: Path, value: Any) -> None:
+    """Puts ``value`` into the room that the file has already, where the disk has no other left."""
+    with path.open("r+b") as file:
+        file.write(json.dumps(value).encode())
+        file.truncate()
 
 
 def end_of_traceback(error: BaseException) -> str:

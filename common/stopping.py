@@ -1,13 +1,48 @@
-"""Asking a program to stop: first gently, then at once."""
+"""Asking a program to stop: at once while nothing is made, and first gently while runs are."""
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
+_STDERR = 2
+_MESSAGE = b"\nstopping after the next checkpoint; once more (Ctrl-C) stops at once\n"
+_AT_ONCE = b"\nstopped\n"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def _asked_by() -> list[signal.Signals]:
+    """The signals that ask to stop; the end of the terminal does not where nohup has it ignored."""
+    is_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [*_SIGNALS, *([] if is_ignored else [signal.SIGHUP])]
+
+
+def end_at_once() -> None:
+    """Has Ctrl-C and its like end this process with one line, from now on, outside of `StopFlag`.
+
+    Also while modules are imported, and whatever catches a KeyboardInterrupt: nothing is made yet,
+    and files appear whole or not at all.
+    """
+    for number in _asked_by():
+        signal.signal(number, _end)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    with suppress(OSError):
+        os.write(_STDERR, _AT_ONCE)
+    os._exit(_status(number))
+
+
+def _status(number: int) -> int:
+    """What a shell expects of a program that a signal ended."""
+    return 128 + number
+
+
+class StoppedAtOnce(KeyboardInterrupt):
+    """The user has asked twice; user code may raise a KeyboardInterrupt of its own."""
 
 
 class StopFlag:
@@ -28,18 +63,22 @@ class StopFlag:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None:
-            raise KeyboardInterrupt
+            if number == signal.SIGHUP:  # a closed terminal may say so twice
+                return
+            raise StoppedAtOnce
         self.signal = number
         self.request()
+        with suppress(OSError):  # not by print, in the middle of which the signal may have come
+            os.write(_STDERR, _MESSAGE)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Inside the block the first Ctrl-C or SIGTERM sets the flag.
+        """Inside the block the first Ctrl-C, SIGTERM or end of the terminal sets the flag.
 
         Raises:
-            KeyboardInterrupt: at the second one.
+            StoppedAtOnce: at the second one.
         """
-        before = [(number, signal.signal(number, self._on_signal)) for number in _SIGNALS]
+        before = [(number, signal.signal(number, self._on_signal)) for number in _asked_by()]
         try:
             yield
         finally:
@@ -48,5 +87,5 @@ class StopFlag:
 
     @property
     def exit_status(self) -> int:
-        """What a shell expects of a program that a signal ended: 128 plus its number."""
-        return 128 + (self.signal or signal.SIGINT)
+        """That of a program which the signal ended, or Ctrl-C."""
+        return _status(self.signal or signal.SIGINT)

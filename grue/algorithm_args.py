@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from common.config import Config
+from common.config import COUNTS_AS_DEFAULT, IGNORED, Config
 from common.errors import Problem
 from common.fit_config import NonNegativeFloat, PositiveFloat, PositiveInt
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Verbosity = Annotated[int, IGNORED, COUNTS_AS_DEFAULT]
 
 
 class ActorCriticArgs(Config):
@@ -32,7 +33,7 @@ class ActorCriticArgs(Config):
     learning_rate_schedule: Literal["constant", "linear"] = "constant"
     """Whether the step size falls to zero over the iterations: in the i-th of n, from 0, it is
     ``learning_rate`` times 1 - i / n."""
-    verbose: int = 0
+    verbose: Verbosity = 0
     """Accepted for published files."""
     enforce_token_entropy_reg_estimate: bool = False
     """Whether the entropy is estimated from the sampled tokens instead of the vocabulary. On the
@@ -154,7 +155,7 @@ class TrpoArgs(Config):
     num_samples_per_input: PositiveInt = 1
     """K, the outputs of each of ``env.n_envs`` inputs: a rollout has K times as many tokens. With
     more than one, the reward's deviation per input is measured."""
-    verbose: int = 0
+    verbose: Verbosity = 0
     """Accepted for published files."""
 
 
@@ -195,7 +196,7 @@ class ReinforceArgs(Config):
     """Weight of the entropy bonus."""
     max_grad_norm: PositiveFloat | None = 0.5
     """Gradients are clipped to this norm; None for no limit."""
-    verbose: int = 0
+    verbose: Verbosity = 0
     """Accepted as for the published algorithms."""
 
     def problems(self) -> Iterator[Problem]:

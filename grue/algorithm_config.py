@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, SerializeAsAny, Strict, Tag
+from pydantic import Discriminator, Field, SerializeAsAny, Strict, Tag, model_validator
 
 from common.config import Config
 from common.errors import Problem
@@ -19,7 +19,7 @@ from grue.algorithm_args import (
     ReinforceArgs,
     TrpoArgs,
 )
-from grue.compatibility import OfReferences
+from grue.compatibility import OfSupervised, joined_as_published
 from grue.custom_part import OrCustom
 from grue.generation_config import GenerationConfig
 from grue.model_config import ModelName, ModelOptions, ModelType, unnamed
@@ -45,16 +45,22 @@ class SupervisedAlg(Config):
     ``train_evaluation``."""
     join_with_blank: bool = True
     """Whether a causal model's prompt and reference are joined by a blank where neither has one;
-    published runs glued them together."""
+    published runs glued them together, see ``compatibility``."""
     append_eos: bool = False
     """Whether a causal model learns to end its output; published ones do not."""
     mask_prompt: bool = False
     """Whether a causal model learns the reference alone; published ones learn the prompt too."""
     policy: ModelOptions = Field(default_factory=ModelOptions)
     """How the model is held."""
-    compatibility: OfReferences = ()
+    compatibility: OfSupervised = ()
     """Behaviours of RL4LMs to bring back, by name or as ``rl4lms``: ``stringify_references`` for
-    all metrics that have this key and do not give it."""
+    all metrics that have this key and do not give it; ``references_without_blank`` for prompts and
+    references of causal models that are glued together, unless ``join_with_blank`` is given."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _published_rows(cls, values: Any) -> Any:
+        return joined_as_published(values)
 
     def problems(self) -> Iterator[Problem]:
         """A model that is not named, and generation that cannot be."""
@@ -295,7 +301,7 @@ class CustomAlg(ReinforcementAlg):
 
 def _which(alg: Any) -> str:
     """The tag of an algorithm's keys; the published rule looks for "supervised" in its id."""
-    name = str(alg.get("id", "") if isinstance(alg, dict) else alg.id)
+    name = str(alg.get("id", "") if isinstance(alg, dict) else getattr(alg, "id", ""))
     if "supervised" in name:
         return "supervised"
     return "ppo" if name == "ppo_kl" else name

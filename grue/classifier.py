@@ -16,14 +16,15 @@ from common.errors import Problem, UserError
 from common.experiment import Context
 from common.identity import fingerprint
 from common.plan import Run
-from common.run_folder import write_json
 from common.seeding import seed_everything, seeded, undisturbed
+from common.summary import write_summary
 from grue import preflight
 from grue.beforehand.answers import Answers
 from grue.beforehand.data import KnownSplit, known_split
 from grue.beforehand.models import KnownModel, known_model
 from grue.classifier_config import ClassifierAlg, ClassifierConfig
-from grue.inputs import load_inputs
+from grue.evaluation_times import EvaluationTimes
+from grue.inputs import load_inputs, tell_of_fewer
 from grue.judges.classifier import Classifier, probabilities
 from grue.judges.loading import pad_right
 from grue.labelled_texts import Label, LabelledTexts, label_names, labelled_texts, labels_of
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from grue.algorithms.supervised import TrainerState
 
 Row = dict[str, Any]
+
+SCORE = "val/accuracy"
 
 
 def check(runs: Sequence[Run]) -> list[Problem]:
@@ -111,7 +114,9 @@ class ClassifierRun:
         self.folder = context.folder
         self.tracker = Tracker(config, context.folder)
         self.data, names = _labelled(config, seed=context.seed)
+        tell_of_fewer(config.datapool, {split: len(own.texts) for split, own in self.data.items()})
         check_count(len(self.data["train"].texts), config.alg.training_args)
+        self.times = EvaluationTimes({"val": len(self.data["val"].texts)})
         tokenizer = load_tokenizer(config.tokenizer)
         model = load_model(config.alg, tokenizer, names, seed=context.seed)
         self.classifier = Classifier(
@@ -120,14 +125,15 @@ class ClassifierRun:
             batch_size=config.eval_batch_size,
             max_length=config.tokenizer.max_length,
         )
+        for split, data in self.data.items():
+            self.classifier.tell_of_cut(data.texts, split)
 
     def run(self) -> float:
         """Makes what is left of the run."""
-        from grue.algorithms import supervised
+        from grue.algorithms import trainer_checkpoints
 
         seed_everything(self.context.seed)
-        self.tracker.forget_if_without_start()
-        self.tracker.begin(supervised.steps_done(self.folder.checkpoints))
+        trainer_checkpoints.go_on(self.folder.checkpoints, self.tracker)
         try:
             if not self.tracker.has_start():
                 self.tracker.add(0, 0.0, self._evaluate())
@@ -138,8 +144,8 @@ class ClassifierRun:
             self.tracker.close()
         card = model_card(self.config, self.config.alg.model_name, found)
         save_model(self.folder, self.classifier, card)
-        score = found["val/accuracy"]
-        write_json(self.folder.summary, {"score": score, "last": found})
+        score = found[SCORE]
+        write_summary(self.folder, score, SCORE, last=found)
         return score
 
     def _train(self) -> TrainerState:
@@ -164,17 +170,18 @@ class ClassifierRun:
             context=self.context,
             tracker=self.tracker,
             evaluate=lambda label: self._evaluate(),
+            tell_of_evaluations=lambda count: self.times.tell_of_rest({"val": count + 1}),
         )
 
     def _evaluate(self) -> dict[str, float]:
         """Accuracy and mean loss, in nats, on the validation split."""
         data = self.data["val"]
-        with undisturbed(run_gpus(self.context.gpu_ids)):
+        with self.times.measured("val"), undisturbed(run_gpus(self.context.gpu_ids)):
             logits = self.classifier.logits(data.texts)
         labels = np.array(data.labels)
         shares = probabilities(logits)[np.arange(len(labels)), labels]
         return {
-            "val/accuracy": float(np.mean(logits.argmax(-1) == labels)),
+            SCORE: float(np.mean(logits.argmax(-1) == labels)),
             "val/loss": float(-np.log(np.maximum(shares, np.finfo(np.float64).tiny)).mean()),
         }
 
@@ -183,7 +190,7 @@ def collate(rows: Sequence[Row], *, pad_token: int) -> dict[str, Tensor]:
     """Encoded texts as tensors [B, P], filled up on the right, and their labels [B]."""
     encoded = [{name: row[name] for name in row if name != "labels"} for row in rows]
     labels = torch.tensor([row["labels"] for row in rows])
-    return {**pad_right(encoded, pad_token, torch.device("cpu")), "labels": labels}
+    return {**pad_right(encoded, pad_token), "labels": labels}
 
 
 def load_model(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from common.errors import UserError
+from common.user_code import PartError
 from grue.policies.policy import Tokens
 from grue.texts import Texts
 from grue.user_function import shown
@@ -56,7 +57,7 @@ class Collected:
         return found
 
 
-class FailedRollout(UserError):
+class FailedRollout(PartError):
     """The reward failed; what was drawn until then is kept."""
 
     def __init__(self, message: str, found: Collected) -> None:
@@ -91,7 +92,7 @@ def check_lengths(
             raise UserError(
                 f"'{name}' gave {found} numbers for prompt {shown(texts.prompts[row])}, output "
                 f"{shown(texts.outputs[row])}, which has {needed} tokens (its end-of-sequence "
-                f"counts): give [{len(outputs)}] numbers, one per output, or one for each token "
+                f"counts): return {len(outputs)} numbers, one per output, or one for each token "
                 "and zeros after them"
             )
 

@@ -6,13 +6,32 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Strict
 
+from common.config import LATER
 from common.errors import UserError
 from grue.part_config import MetricConfig, PartConfig, RewardConfig
 
 STRINGIFY: Literal["stringify_references"] = "stringify_references"
 """The name of the behaviour, and of the key of the parts that have it."""
-OfReferences = Annotated[tuple[Literal["rl4lms", "stringify_references"], ...], Strict(False)]
+GLUED: Literal["references_without_blank"] = "references_without_blank"
+"""The name of the published way to join prompts and references of causal models."""
+OfReferences = Annotated[
+    tuple[Literal["rl4lms", "stringify_references"], ...], Strict(False), LATER
+]
 """The behaviours of RL4LMs in runs without rollouts, by name."""
+OfSupervised = Annotated[
+    tuple[Literal["rl4lms", "stringify_references", "references_without_blank"], ...],
+    Strict(False),
+    LATER,
+]
+"""Those of supervised finetuning."""
+
+
+def joined_as_published(values: Any) -> Any:
+    """The keys of supervised finetuning, with ``join_with_blank`` as `GLUED` asks, unless given."""
+    asked = values.get("compatibility") if isinstance(values, dict) else None
+    if not isinstance(asked, list | tuple) or not {GLUED, "rl4lms"} & set(map(str, asked)):
+        return values
+    return {"join_with_blank": False, **values}
 
 
 def references_as_published(

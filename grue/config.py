@@ -11,7 +11,16 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, Strict, model_validator
 
-from common.config import NO_EFFECT, Config, OptionalText, Published, Seed
+from common.config import (
+    COUNTS_AS_DEFAULT,
+    IGNORED,
+    LATER,
+    NO_EFFECT,
+    Config,
+    OptionalText,
+    Published,
+    Seed,
+)
 from common.errors import Problem, UserError
 from common.fit_config import NonNegativeFloat, PositiveInt
 from common.packages import lacking
@@ -37,24 +46,38 @@ from grue.model_config import (
     unnamed,
 )
 from grue.part_config import MetricConfig, RewardConfig, TaskConfig
-from grue.rollout_problems import problems_of_rollouts
+from grue.reward_as_metric import measured_like_rewarded
+from grue.rollout_problems import notices_of_rollouts, problems_of_rollouts
 from grue.tasks.task import Split
 
 Metrics = Annotated[tuple[MetricConfig, ...], Strict(False)]
 GroupSizes = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Strict(False)]
 Fraction = Annotated[Annotated[float, Field(gt=0, le=1)] | None, Published(-1)]
 OptionalCount = Annotated[PositiveInt | None, Published(-1)]
+LaterCount = Annotated[PositiveInt | None, Published(-1), LATER]
 
 
 class DatapoolConfig(TaskConfig):
-    """The task, and which of its training inputs are used."""
+    """The task, and which of its inputs are used."""
 
     frac_train_samples: Fraction = None
     """Share of the training inputs, drawn at random; None (or -1) for all."""
     num_train_samples: OptionalCount = None
     """Number of training inputs, drawn at random; None (or -1) for all."""
+    num_evaluated_train_samples: LaterCount = None
+    """Number of these on which a finetuning run is evaluated, drawn at random; None (or -1) for all
+    of them. ``no_eval_on_train_set`` leaves the training split out."""
+    num_val_samples: LaterCount = None
+    """Number of validation inputs, drawn at random; None (or -1) for all."""
+    num_test_samples: LaterCount = None
+    """Number of test inputs, drawn at random; None (or -1) for all."""
     train_samples_rnd_seed: Seed = None
-    """Seed of the draw; None (or -1) follows ``random_seed``."""
+    """Seed of all these draws; None (or -1) follows ``random_seed``."""
+
+    def num_samples(self, split: Split) -> int | None:
+        """The number of a split's inputs that is asked for; None for all."""
+        count: int | None = getattr(self, f"num_{split}_samples")
+        return count
 
     def problems(self) -> Iterator[Problem]:
         """Two sizes of one subset."""
@@ -70,7 +93,7 @@ class TextConfig(RunConfig):
     tokenizer: TokenizerConfig
     """The tokenizer, and how prompts are fitted to their length."""
     datapool: DatapoolConfig
-    """The task, and which of its training inputs are used."""
+    """The task, and which of its inputs are used."""
 
     splits: ClassVar[tuple[Split, ...]] = ("train",)
     """The splits of the task that the run reads."""
@@ -117,17 +140,17 @@ class EnvArgs(Config):
     """Most tokens of an output."""
     max_prompt_length: PositiveInt
     """Most tokens of a prompt."""
-    terminate_on_eos: bool = False
+    terminate_on_eos: Annotated[bool, IGNORED] = False
     """Accepted for published files: end-of-sequence ends an output either way, unless
     ``generation_kwargs.ignore_eos`` is true."""
     prompt_truncation_side: Side = "left"
     """Where long prompts are cut."""
-    context_start_token: int | None = None
+    context_start_token: Annotated[int | None, IGNORED, COUNTS_AS_DEFAULT] = None
     """Accepted for published files: an encoder-decoder model's own first token is taken."""
     penalty_reward_value: float | None = None
     """Reward of an output without ``truncate_token`` where it counts, in place of its own; None
     leaves it its own."""
-    priority_scale: NonNegativeFloat = 0.0
+    priority_scale: Annotated[NonNegativeFloat, IGNORED, COUNTS_AS_DEFAULT] = 0.0
     """Accepted for published files, whose inputs all weigh the same: they are drawn alike."""
 
 
@@ -203,6 +226,11 @@ class FinetuneConfig(TrackedConfig):
         asked = alg.get("compatibility") if isinstance(alg, dict) else None
         return references_as_published(values, asked, "train_evaluation")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _metrics_of_reward_models(cls, values: Any) -> Any:
+        return measured_like_rewarded(values)
+
     @property
     def model_type(self) -> ModelType:
         """Whether the model continues its prompt or reads it through an encoder."""
@@ -249,8 +277,10 @@ class FinetuneConfig(TrackedConfig):
             yield from of_generation(settings, self.model_type, key)
 
     def notices(self) -> Iterator[str]:
-        """An entropy bonus that pushes nowhere."""
+        """An entropy bonus that pushes nowhere, and what of rollouts is other than written."""
         yield from super().notices()
+        if self.env is not None and not isinstance(self.alg, SupervisedAlg):
+            yield from notices_of_rollouts(self.alg, self.env)
         args: Any = getattr(self.alg, "args", None)
         estimated = getattr(args, "enforce_token_entropy_reg_estimate", False)
         if estimated and args.ent_coef != 0:
@@ -399,7 +429,13 @@ class ExtractConfig(TextConfig):
             yield "set 'alg.policy.dtype' to 'bfloat16'"
 
     def notices(self) -> Iterator[str]:
-        """Part of a file name without the file."""
+        """Part of a file name without the file, and one sample, which has no deviation."""
+        yield from super().notices()
+        if self.evaluation.num_samples_per_input == 1:
+            yield (
+                "'evaluation.num_samples_per_input' = 1: one sample has no standard deviation, so "
+                "that those of 'reward_stats' are null; give 2 or more"
+            )
         if self.output_file_suffix and not self.published_format:
             yield "'output_file_suffix' names a file that 'published_format': true writes"
 

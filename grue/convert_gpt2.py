@@ -13,15 +13,16 @@ import argparse
 import json
 import shutil
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from common.console import outlive_readers
 from common.errors import UserError
+from common.no_space import NoSpace
+from common.run_folder import replacing_folder
 from grue.gpt2_checkpoint import Sizes, weights
 from grue.tensor_bundle import read_bundle
 
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         convert(args.folder, args.output)
-    except UserError as error:
+    except (UserError, NoSpace) as error:
         print(error, file=sys.stderr)
         return 2
     print(f"{args.output} can be given as model_name")
@@ -65,10 +66,10 @@ def convert(folder: Path, output: Path) -> None:
         raise UserError(f"'{output}': is there already; name a folder that is not")
     _check_files(folder)
     sizes = _sizes(folder / _SIZES)
-    with _appearing(output) as beside:
-        end_token = save_tokenizer(folder, sizes, beside)
+    with replacing_folder(output) as made:
+        end_token = save_tokenizer(folder, sizes, made)
         variables = read_bundle(folder / _INDEX.removesuffix(".index"))
-        make_model(variables, sizes, end_token).save_pretrained(beside)
+        make_model(variables, sizes, end_token).save_pretrained(made)
 
 
 def save_tokenizer(folder: Path, sizes: Sizes, output: Path) -> int:
@@ -152,18 +153,6 @@ def _json(file: Path) -> Any:
         raise UserError(f"'{file}': cannot be read ({error})") from error
 
 
-@contextmanager
-def _appearing(folder: Path) -> Iterator[Path]:
-    """A folder that becomes ``folder`` when the block ends without an error."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        yield beside
-        beside.chmod(0o755)
-        beside.rename(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

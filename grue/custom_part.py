@@ -18,7 +18,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
 from common.config import Config
 from common.errors import UserError
-from common.registry import CUSTOM
+from common.user_code import CUSTOM
 
 Find = Callable[[str], Any]
 """Gives the class that ``"custom:package.module:name"`` stands for, or raises `UserError`."""
@@ -47,9 +47,17 @@ class OrCustom:
         custom = {"type": "object", "properties": {"id": name}, "required": ["id"]}
         return {"anyOf": [handler(schema), custom]}
 
+    def chosen(self, value: Any) -> type[Config] | None:
+        """The model of a class's keys where ``value`` names one outside the project."""
+        name = _custom_name(value)
+        try:
+            return None if name is None else _keys(self.base, name, self.find)
+        except UserError:
+            return None
+
     def _validate(self, value: Any, known: Callable[[Any], Any]) -> Any:
-        name = value.get("id") if isinstance(value, Mapping) else getattr(value, "id", None)
-        if not isinstance(name, str) or not name.startswith(CUSTOM):
+        name = _custom_name(value)
+        if name is None:
             return known(value)
         if isinstance(value, self.base):
             return value
@@ -58,6 +66,12 @@ class OrCustom:
         except UserError as error:
             raise _at_id(name, error) from error
         return keys.model_validate(value)
+
+
+def _custom_name(value: Any) -> str | None:
+    """The ``id`` of a part outside the project; None where ``value`` names none."""
+    name = value.get("id") if isinstance(value, Mapping) else getattr(value, "id", None)
+    return name if isinstance(name, str) and name.startswith(CUSTOM) else None
 
 
 @functools.cache

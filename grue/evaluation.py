@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ from grue.texts import Texts
 
 log = logging.getLogger(__name__)
 
+Record = dict[str, Any]
+"""What is known of one output, by published names."""
+
 _SHOWN = 10
 _NO_SCORE = "n/a"
 
@@ -39,11 +42,13 @@ class Evaluator:
         seed: int,
         predictions: Path | None = None,
         gpu_ids: Sequence[int] = (),
+        add_table: Callable[[str, Sequence[Record]], None] | None = None,
     ) -> None:
         """``metrics`` are given with their ids.
 
         ``predictions`` is the folder of files of all outputs; None shows ten in the log.
-        ``gpu_ids`` are the GPUs that the run computes with.
+        ``gpu_ids`` are the GPUs that the run computes with. ``add_table`` takes the outputs that
+        are shown, by a name: all of them with their scores, or ten.
         """
         self.policy = policy
         self.metrics = metrics
@@ -51,6 +56,7 @@ class Evaluator:
         self.seed = seed
         self.predictions = predictions
         self.gpu_ids = gpu_ids
+        self.add_table = add_table
         self._told: set[Split] = set()
 
     def evaluate(
@@ -133,35 +139,43 @@ class Evaluator:
         metrics: Sequence[Metric[Any]],
         measured: Sequence[str],
     ) -> None:
-        """Ten outputs in the log, and all of them with their scores in a file if asked for.
-
-        ``measured`` are the keys of ``metrics``; one that has no scores of single outputs is
-        ``n/a`` in each record, as published.
-        """
+        """Ten outputs in the log, and all of them with their scores in a file if asked for."""
         chosen = random.Random(self.seed).sample(range(len(texts)), min(_SHOWN, len(texts)))
         for row in sorted(chosen):
             log.info("%s %s, %s: %r", label, split, inputs.samples[row].id, texts.outputs[row])
-        if self.predictions is None:
-            return
-        scores: dict[str, Scores] = {}
-        for metric in metrics:
-            if metric.has_scores:
-                scores |= metric.scores(texts)
-        write_json(
-            self.predictions / f"{label}_{split}_split_predictions.json",
-            [
-                {
-                    "split_name": split,
-                    "sample_id": inputs.samples[row].id,
-                    "prompt_text": texts.prompts[row],
-                    "generated_text": texts.outputs[row],
-                    "ref_text": _numbered(texts.references[row]),
-                    **dict.fromkeys(measured, _NO_SCORE),
-                    **{name: _plain(values[row]) for name, values in scores.items()},
-                }
-                for row in range(len(texts))
-            ],
-        )
+        records = [
+            {
+                "split_name": split,
+                "sample_id": inputs.samples[row].id,
+                "prompt_text": texts.prompts[row],
+                "generated_text": texts.outputs[row],
+                "ref_text": _numbered(texts.references[row]),
+            }
+            for row in (sorted(chosen) if self.predictions is None else range(len(texts)))
+        ]
+        if self.predictions is not None:
+            scores = _scores_of_each(metrics, measured, texts)
+            records = [record | of_row for record, of_row in zip(records, scores, strict=True)]
+            write_json(self.predictions / f"{label}_{split}_split_predictions.json", records)
+        if self.add_table is not None:
+            self.add_table(f"{split}_predictions_at_{label}", records)
+
+
+def _scores_of_each(
+    metrics: Sequence[Metric[Any]], measured: Sequence[str], texts: Texts
+) -> Iterator[Record]:
+    """The scores of each output.
+
+    ``measured`` are the keys of ``metrics``; one that has no scores of single outputs is ``n/a``,
+    as published.
+    """
+    scores: dict[str, Scores] = {}
+    for metric in metrics:
+        if metric.has_scores:
+            scores |= metric.scores(texts)
+    for row in range(len(texts)):
+        found = {name: _plain(values[row]) for name, values in scores.items()}
+        yield dict.fromkeys(measured, _NO_SCORE) | found
 
 
 def _numbered(references: Sequence[str]) -> str:

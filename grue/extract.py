@@ -8,19 +8,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from common.devices import run_device
 from common.errors import Interrupted, UserError
 from common.experiment import Context
 from common.run_folder import write_json, write_table
 from common.seeding import seed_everything
+from common.summary import write_summary
 from grue import published_samples, reward_stats
 from grue.config import ExtractConfig
-from grue.inputs import load_inputs
+from grue.inputs import load_inputs, tell_of_fewer
 from grue.policies.loading import load_model, load_tokenizer
 from grue.policies.policy import Policy, by_length
-from grue.policies.streams import Occasion, seed_of, uniforms
+from grue.policies.streams import Occasion
 from grue.sample_store import SampleStore
 
 if TYPE_CHECKING:
@@ -46,8 +46,9 @@ class Extraction:
         self.config = config
         self.context = context
         self.folder = context.folder
-        self.store = SampleStore(self.folder.path / "samples")
+        self.store = SampleStore(self.folder.path / "samples", _TEXT_COLUMNS)
         self.inputs = load_inputs(config.datapool, "train", seed=context.seed)
+        tell_of_fewer(config.datapool, {"train": len(self.inputs)})
         self.metrics = [metric.build() for metric in config.evaluation.metrics]
         self.policy = self._load_policy()
 
@@ -62,23 +63,37 @@ class Extraction:
         seed_everything(self.context.seed)
         settings, evaluation = self.config.alg.generation_kwargs, self.config.evaluation
         longest, side = self.config.tokenizer.max_length, self.config.tokenizer.truncation_side
-        prompts = self.policy.read(self.inputs.samples, settings, longest, side)
+        prompts = self.policy.read(
+            self.inputs.samples, settings, longest, side, level=logging.WARNING
+        )
         lengths = [len(prompt) for prompt in prompts]
         batches = list(by_length(lengths, evaluation.eval_batch_size))
 
+        log.info("%d samples of each of %d inputs", evaluation.num_samples_per_input,
+                 len(self.inputs))  # fmt: skip
+        self.store.tell_of_strangers(len(batches))
         progress = _Progress(self.context, len(self.inputs))
+        parts: list[pd.DataFrame] = []
         for number, rows in enumerate(batches):
             if self.context.stop_requested():
                 raise Interrupted(f"{progress.done} of {len(self.inputs)} inputs are sampled")
-            if not self.store.has(number):
-                self.store.write(number, self._sample(rows, [prompts[row] for row in rows]))
-            part = self.store.read(number)
+            part = self.store.read(number, self._index(rows))
+            if part is None:
+                part = self._sample(rows, [prompts[row] for row in rows])
+                self.store.write(number, part)
             if list(part.columns) == list(_TEXT_COLUMNS):
-                self.store.write(number, self._scored(part, rows))
+                part = self._scored(part, rows)
+                self.store.write(number, part)
                 progress.made(len(rows))
             else:
                 progress.found(len(rows))
-        return self._finish(batches, lengths)
+            parts.append(part)
+        return self._finish(parts, batches, lengths)
+
+    def _index(self, rows: Sequence[int]) -> list[int]:
+        """The positions of inputs in their split, each of them K times: a part's ``index``."""
+        index = [self.inputs.index[row] for row in rows]
+        return list(np.repeat(index, self.config.evaluation.num_samples_per_input))
 
     def _sample(self, rows: Sequence[int], prompts: Sequence[list[int]]) -> pd.DataFrame:
         """K outputs for each of a batch of inputs, one row each."""
@@ -87,13 +102,10 @@ class Extraction:
         num_samples = self.config.evaluation.num_samples_per_input
         settings = self.config.alg.generation_kwargs
         index = [self.inputs.index[row] for row in rows]
-        if self.config.evaluation.sampler == "own":
-            most = self.policy.lengths(settings).most
-            draws = uniforms(Occasion.EXTRACTION, self.context.seed, index, num_samples, most)
-            outputs = self.policy.sample(prompts, draws, settings)
-        else:
-            torch.manual_seed(seed_of(Occasion.EXTRACTION, self.context.seed, *index))
-            outputs = self.policy.generate(prompts, num_samples, settings)
+        outputs = self.policy.drawn(
+            prompts, num_samples, settings, inputs=index, occasion=Occasion.EXTRACTION,
+            seed=self.context.seed, by_library=self.config.evaluation.sampler == "generate",
+        )  # fmt: skip
         tokens = [output for samples in outputs for output in samples]
         samples = [self.inputs.samples[row] for row in rows for _ in range(num_samples)]
         return pd.DataFrame(
@@ -119,9 +131,16 @@ class Extraction:
             scores |= found
         return part.assign(**scores)
 
-    def _finish(self, batches: Sequence[Sequence[int]], lengths: Sequence[int]) -> float:
+    def _finish(
+        self,
+        parts: Sequence[pd.DataFrame],
+        batches: Sequence[Sequence[int]],
+        lengths: Sequence[int],
+    ) -> float:
         """Writes the tables of all samples, and gives the mean of the first metric."""
-        samples = self.store.all_rows()
+        import pandas as pd
+
+        samples = pd.concat(parts, ignore_index=True)
         order = {number: row for row, number in enumerate(self.inputs.index)}
         samples = samples.sort_values(
             ["index", "sample_id"], key=lambda c: c.map(order) if c.name == "index" else c
@@ -145,12 +164,13 @@ class Extraction:
         write_json(self.folder.path / "reward_stats.json", summary)
         if self.config.published_format:
             published_samples.write(self.folder.path, self.config, self.inputs.index, samples)
+        for name, values in rewards.items():
+            log.info("%s: mean %.4f, std over all samples %.4f", name, values.mean(), values.std())
         score = float(rewards[names[0]].mean())
-        write_json(
-            self.folder.summary,
-            {"score": score, "padding": padding(batches, lengths), "metrics": names},
+        write_summary(
+            self.folder, score, names[0], padding=padding(batches, lengths), metrics=names
         )
-        self.store.clear()
+        self.context.once_done(self.store.clear)
         return score
 
 

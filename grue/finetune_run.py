@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common import ranks
 from common.devices import run_device, run_gpus
 from common.experiment import Context
-from common.run_folder import write_json
+from common.summary import write_summary
 from grue import policies, published_artifacts
 from grue.algorithm_config import SupervisedAlg
 from grue.config import FinetuneConfig
 from grue.evaluation import Evaluator
+from grue.evaluation_times import EvaluationTimes
 from grue.generation_config import GenerationConfig
-from grue.inputs import Inputs, load_inputs
+from grue.inputs import Inputs, evaluated_of_training, load_inputs, tell_of_fewer
 from grue.model_card import model_card
 from grue.model_folder import MODEL, save_model
 from grue.policies.policy import Policy
@@ -35,9 +36,12 @@ class FinetuneRun:
         self.policy = policy
         self.model_name = model_name
         self.tracker = Tracker(config, context.folder)
-        self.inputs: dict[Split, Inputs] = {
+        inputs: dict[Split, Inputs] = {
             split: load_inputs(config.datapool, split, seed=context.seed) for split in config.splits
         }
+        tell_of_fewer(config.datapool, {split: len(found) for split, found in inputs.items()})
+        self.train_inputs = inputs.pop("train")
+        self.evaluated = self._of_training() | inputs
         self.evaluator = Evaluator(
             policy,
             [(metric.id, metric.build()) for metric in config.train_evaluation.metrics],
@@ -45,15 +49,30 @@ class FinetuneRun:
             seed=context.seed,
             predictions=self.folder.path if config.log_entire_predictions else None,
             gpu_ids=run_gpus(context.gpu_ids),
+            add_table=self.tracker.add_table,
         )
+        sizes = {split: len(found) for split, found in self.evaluated.items()}
+        self.times = EvaluationTimes(sizes)
+
+    def _of_training(self) -> dict[Split, Inputs]:
+        """The training inputs that are evaluated, unless none are to be."""
+        if self.config.no_eval_on_train_set:
+            return {}
+        seed = self.context.seed
+        return {"train": evaluated_of_training(self.config.datapool, self.train_inputs, seed=seed)}
 
     def evaluate_everywhere(self, label: str) -> dict[str, float]:
         """The metrics on all splits that are evaluated before and after."""
         found: dict[str, float] = {}
-        for split in self.inputs:
-            if split != "train" or not self.config.no_eval_on_train_set:
-                found |= self.evaluate(split, label)
+        for split in self.evaluated:
+            found |= self.evaluate(split, label)
         return found
+
+    def tell_of_evaluations(self, num_on_the_way: int, splits: Sequence[Split] = ("val",)) -> None:
+        """Says how long those to come will take: on the way on ``splits``, then on all."""
+        self.times.tell_of_rest(
+            {split: 1 + num_on_the_way * (split in splits) for split in self.evaluated}
+        )
 
     def evaluate(self, split: Split, label: str) -> dict[str, float]:
         """The metrics on one split; ``label`` names the moment."""
@@ -61,9 +80,10 @@ class FinetuneRun:
         settings = config.training_settings if split == "train" else config.evaluation_settings
         assert settings is not None, "checked with the configuration"
         limit, side = self.prompt_limits(settings)
-        return self.evaluator.evaluate(
-            self.inputs[split], split, settings, label=label, max_length=limit, side=side
-        )
+        with self.times.measured(split):
+            return self.evaluator.evaluate(
+                self.evaluated[split], split, settings, label=label, max_length=limit, side=side
+            )
 
     def prompt_limits(self, settings: GenerationConfig) -> tuple[int | None, Any]:
         """Most tokens of a prompt in evaluations, and the side where it is cut."""
@@ -79,14 +99,15 @@ class FinetuneRun:
 
     def finish(self, found: Mapping[str, float]) -> float | None:
         """Saves the model and the summary; gives the score: the first metric on ``val``."""
-        score = next((value for name, value in found.items() if name.startswith("val/")), None)
+        name = next((name for name in found if name.startswith("val/")), None)
+        score = None if name is None else found[name]
         if not ranks.is_first():
             return score
         card = model_card(self.config, self.model_name, found)
         save_model(self.folder, self.policy, card)
         if self.config.upload_model_to_wandb and self.config.log_to_wandb:
             self.tracker.upload(self.folder.path / MODEL)
-        write_json(self.folder.summary, {"score": score, "last": dict(found)})
+        write_summary(self.folder, score, name, last=dict(found))
         return score
 
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from common.config import Config, OptionalText
 from common.errors import Problem
 from common.fit_config import NonNegativeInt, PositiveFloat, PositiveInt
+from grue.library_generation import PROCESSORS, WARPERS, library_keys, problems_of_library
 from grue.post_processing import three_sentences
+
+
+def _of_library(name: str) -> str:
+    if name not in library_keys():
+        raise PydanticCustomError("extra_forbidden", "unknown key")
+    return name
 
 
 class PostProcessing(Config):
@@ -21,7 +29,15 @@ class PostProcessing(Config):
 
 
 class GenerationConfig(Config):
-    """Settings of one kind of generation; the defaults are those of published runs."""
+    """Settings of one kind of generation; the defaults are those of published runs.
+
+    Further keys are those of the installed library's own configuration, such as
+    ``repetition_penalty``, and count where they are given. Rollouts take those that change the
+    distribution of a token alone.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[Annotated[str, AfterValidator(_of_library)], Any]
 
     do_sample: bool = False
     """Whether tokens are sampled; otherwise the most probable ones are taken."""
@@ -54,9 +70,29 @@ class GenerationConfig(Config):
     post_processing_fn: PostProcessing | None = None
     """What is done to generated text before it is scored."""
 
+    @classmethod
+    def further_names(cls) -> list[str]:
+        """The keys that the library knows."""
+        return sorted(library_keys())
+
+    @property
+    def further(self) -> dict[str, Any]:
+        """The given keys of the library, but those that are null."""
+        return {name: value for name, value in self.__pydantic_extra__.items() if value is not None}
+
+    @property
+    def needs_library(self) -> bool:
+        """Whether the library's ``generate`` must make the outputs, which needs no scores then."""
+        return self.num_beams > 1 or bool(self.further.keys() - PROCESSORS - WARPERS)
+
     def problems(self) -> Iterator[Problem]:
-        """Lengths that contradict each other."""
+        """Lengths that contradict each other, and what the library finds wrong."""
         yield from super().problems()
+        usual = {"do_sample": self.do_sample, "num_beams": self.num_beams, "top_k": self.top_k}
+        yield from problems_of_library(self.further, usual)
+        if self.ignore_eos and "eos_token_id" in self.further:
+            yield Problem("contradicts 'ignore_eos'; drop one of them", "eos_token_id",
+                          self.further["eos_token_id"])  # fmt: skip
         longest = self.max_new_tokens or self.max_length
         if self.truncate_token is not None and self.truncate_after >= longest:
             yield Problem(f"no token of the longest output ({longest}) has this index; lower it",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from grue.kl import probability_ratio
+from grue.tolerance import TOLERANCE
 
 
 def policy_gradient_loss(log_probs: Tensor, advantages: Tensor) -> Tensor:
@@ -94,6 +95,11 @@ def approximate_kl(log_probs: Tensor, old_log_probs: Tensor) -> Tensor:
 
 def explained_variance(values: Tensor, returns: Tensor) -> Tensor:
     """1 - Var(returns - values) / Var(returns); NaN where returns do not vary."""
-    variance = returns.var()
     unexplained = (returns - values).var()
-    return torch.where(variance == 0, torch.nan, 1 - unexplained / variance)
+    return torch.where(returns_vary(values, returns), 1 - unexplained / returns.var(), torch.nan)
+
+
+def returns_vary(values: Tensor, returns: Tensor) -> Tensor:
+    """[] whether returns differ by more than rounding; they are sums with values among them."""
+    largest = torch.maximum(values.abs().amax(), returns.abs().amax())
+    return returns.amax() - returns.amin() > TOLERANCE * largest

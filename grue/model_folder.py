@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from common.run_folder import RunFolder
+from common.checkpoint import num_bytes
+from common.run_folder import RunFolder, replacing_folder
 from grue.policies.loading import merged
 
 if TYPE_CHECKING:
@@ -26,12 +26,9 @@ def save_model(
 
     ``files`` are texts that stand beside them, by name.
     """
-    beside, target = folder.path / f".{MODEL}", folder.path / MODEL
-    shutil.rmtree(beside, ignore_errors=True)
     model = merged(policy.model)
-    model.save_pretrained(beside)
-    policy.tokenizer.save_pretrained(beside)
-    for name, text in {"README.md": card, **(files or {})}.items():
-        (beside / name).write_text(text, encoding="utf-8")
-    shutil.rmtree(target, ignore_errors=True)
-    beside.replace(target)
+    with replacing_folder(folder.path / MODEL, num_bytes(model.state_dict())) as made:
+        model.save_pretrained(made)
+        policy.tokenizer.save_pretrained(made)
+        for name, text in {"README.md": card, **(files or {})}.items():
+            (made / name).write_text(text, encoding="utf-8")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from common.errors import Problem, UserError
 from common.experiment import Context
 from common.plan import Run
-from common.run_folder import write_json
+from common.run_folder import replacing_folder
+from common.summary import write_summary
 from grue.beforehand.answers import Answers
 from grue.beforehand.data import made_later, of_task
 from grue.inputs import read_samples
@@ -56,13 +56,10 @@ def run(config: NewModelConfig, context: Context) -> float:
         config.max_length,
         padding=_padding(config.model_type),
     )
-    beside, target = context.folder.path / f".{MODEL}", context.folder.path / MODEL
-    shutil.rmtree(beside, ignore_errors=True)
-    tokenizer.save_pretrained(beside)
-    architecture(config, len(tokenizer), tokenizer).save_pretrained(beside)
-    shutil.rmtree(target, ignore_errors=True)
-    beside.replace(target)
-    write_json(context.folder.summary, {"score": float(len(tokenizer))})
+    with replacing_folder(context.folder.path / MODEL) as made:
+        tokenizer.save_pretrained(made)
+        architecture(config, len(tokenizer), tokenizer).save_pretrained(made)
+    write_summary(context.folder, float(len(tokenizer)), "vocabulary size")
     return float(len(tokenizer))
 
 

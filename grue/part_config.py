@@ -7,9 +7,10 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from common.config import Config, Marker, resolve, resolve_sound_keys
+from common.config import IGNORED, Config, Marker, resolve, resolve_sound_keys
 from common.errors import Problem, UserError
 from common.nested import Key
+from common.user_code import naming
 from grue import metrics, rewards, tasks
 
 
@@ -55,10 +56,11 @@ class PartConfig(Config, Generic[PartT]):
         """An unknown id, and what does not fit the part's own keys."""
         yield from super().problems()
         try:
-            _, wrong = resolve(self.find(self.id).Args, self.args)
+            own = self.find(self.id).Args
         except UserError as error:
             yield Problem(str(error), "id", self.id)
             return
+        _, wrong = resolve(own, self.args, dict.fromkeys(self.key_names(), "beside 'args'"))
         yield from (problem.below("args") for problem in wrong)
 
     def missing(self) -> Iterator[Problem]:
@@ -85,21 +87,34 @@ class PartConfig(Config, Generic[PartT]):
         """Also those among the part's own keys."""
         yield from super().marked_values(marker)
         try:
-            known, _ = resolve_sound_keys(self.find(self.id).Args, self.args)
+            kind = self.find(self.id).Args
         except UserError:
             return
+        args = _given(kind, self.args) if marker is IGNORED else self.args
+        known, _ = resolve_sound_keys(kind, args)
         if known is not None:
             yield from ((("args", *key), value) for key, value in known.marked_values(marker))
 
     def build(self) -> PartT:
         """The part, made from its args."""
-        part: PartT = self.find(self.id)(self.own_keys())
+        with naming(self.id):
+            part: PartT = self.find(self.id)(self.own_keys())
         return part
 
     def own_keys(self) -> Config:
         """The part's args as the part takes them."""
         keys: Config = self.find(self.id).Args.model_validate(self.args)
         return keys
+
+
+def _given(kind: type[Config], args: dict[str, Any]) -> dict[str, Any]:
+    """The args that were given, as far as that can be told: those that are not the defaults."""
+    fields = kind.model_fields
+    return {
+        name: value
+        for name, value in args.items()
+        if name not in fields or fields[name].is_required() or value != fields[name].default
+    }
 
 
 class RewardConfig(PartConfig["rewards.Reward[Any]"]):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny
 
-from common.config import INPUT_FILE_OR_ID, Config
+from common.config import COUNTS_AS_DEFAULT, IGNORED, INPUT_FILE_OR_ID, Config
 from common.errors import Problem
 from common.fit_config import NonNegativeFloat, PositiveFloat, PositiveInt
 from grue import policies
@@ -24,7 +24,7 @@ class PolicyArgs(Config):
 
     model_name: ModelName
     """The model to finetune."""
-    apply_model_parallel: bool = True
+    apply_model_parallel: Annotated[bool, IGNORED, COUNTS_AS_DEFAULT] = True
     """Accepted for published files: a run has one device."""
     optimizer_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the optimizer beside the learning rate."""

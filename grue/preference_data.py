@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.errors import UserError
+from grue.tasks.raw_rows import place_of
 from grue.tasks.task import Sample
 
 Row = Mapping[str, Any]
@@ -123,7 +124,7 @@ def choices_of_rows(
                 raise UserError(f"has {len(choice.responses)} samples, the first row has "
                                 f"{len(found[0].responses)}; give all rows as many")  # fmt: skip
         except UserError as error:
-            raise UserError(f"{where}, row {number}: {error}") from None
+            raise UserError(f"{where}, {place_of(row, number)}: {error}") from None
         found.append(choice)
     return found
 

@@ -34,6 +34,11 @@ class Examples:
     def __len__(self) -> int:
         return len(self.targets)
 
+    @property
+    def num_choices(self) -> int:
+        """How many choices there are, N."""
+        return len(self.texts) // self.num_responses if self.num_responses else 0
+
     def without(self, too_long: NDArray[np.bool_]) -> Examples:
         """Those of choices without any text that is too long [N n]."""
         kept = ~too_long.reshape(-1, self.num_responses).any(1)

@@ -86,9 +86,9 @@ def _log_probability_rated_higher(first: Tensor, second: Tensor) -> Tensor:
     """[...] in nats, also where the probability is too small for a number."""
     check_shape("second", second, first.shape)
     pairs = first.log_softmax(-1)[..., :, None] + second.log_softmax(-1)[..., None, :]
-    places = torch.arange(first.shape[-1], device=first.device)
-    is_higher = places[:, None] > places  # [k, k]
-    return pairs[..., is_higher].logsumexp(-1)
+    k = first.shape[-1]
+    higher, lower = torch.tril_indices(k, k, offset=-1, device=first.device)
+    return pairs[..., higher, lower].logsumexp(-1)
 
 
 def probabilistic_loss(chosen: Tensor, rejected: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from common.errors import Problem, UserError
 from common.plan import Run
+from common.run_config import RunConfig
 from grue.algorithm_config import SupervisedAlg
 from grue.beforehand.answers import Answers
 from grue.beforehand.data import KnownSplit, data_problems, known_split
@@ -14,6 +15,7 @@ from grue.beforehand.model_problems import model_problems
 from grue.beforehand.parts import part_problems
 from grue.beforehand.vocabularies import KnownTokenizer, known_tokenizer
 from grue.config import FinetuneConfig, TextConfig
+from grue.generation_config import GenerationConfig
 from grue.policies.loading import load_tokenizer
 from grue.truncation import token_id
 
@@ -33,6 +35,7 @@ def problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
     yield from data_problems(run, answers)
     yield from model_problems(run, answers)
     yield from _truncate_tokens(run, answers)
+    yield from _values_of_library(run.config, answers)
     yield from part_problems(run, answers)
     if isinstance(run.config, FinetuneConfig) and isinstance(run.config.alg, SupervisedAlg):
         yield from _of_supervised(run, run.config.alg, answers)
@@ -51,6 +54,34 @@ def _truncate_tokens(run: Run, answers: Answers) -> Iterator[Problem]:
             token_id(load_tokenizer(config), token)
         except ValueError as error:
             yield Problem(str(error), f"{key}.truncate_token", token)
+
+
+def _values_of_library(config: RunConfig, answers: Answers) -> Iterator[Problem]:
+    """Values that the library's processors of logits refuse, one key at a time."""
+    assert isinstance(config, TextConfig)
+    for key, settings in settings_by_key(config).items():
+        for name, value in settings.further.items():
+            asked = (
+                name,
+                repr(value),
+                settings.do_sample,
+                settings.max_new_tokens or settings.max_length,
+            )
+            found = answers.once(asked, lambda n=name, s=settings: _look_at_value(n, s))
+            if found is not None:
+                yield Problem(str(found), f"{key}.{name}", value)
+
+
+def _look_at_value(name: str, settings: GenerationConfig) -> None:
+    from grue.policies.shaping import filters_of, shaping
+
+    alone = GenerationConfig(do_sample=settings.do_sample, **{name: settings.further[name]})
+    try:
+        shaping(alone, settings.max_new_tokens or settings.max_length, 0)
+        filters_of(alone)
+    except (TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"transformers refuses it: {reason}") from error
 
 
 def _of_supervised(run: Run, alg: SupervisedAlg, answers: Answers) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from common.records import STEP_ROW
 from common.run_folder import RunFolder, read_json_lines, write_text
 
 ROLLOUTS = "rollout_info.jsonl"
@@ -20,6 +21,8 @@ _OF_ROLLOUTS = "rollout_info/"
 _NOT_OF_TRAINING = (
     _OF_ROLLOUTS, "reward_std/", "objective/", "elapsed/", *(f"{split}/" for split in _SPLITS)
 )  # fmt: skip
+_PUBLISHED_PREFIXES = {"a2c/": "ppo/"}
+"""Algorithms whose losses the published files hold under another one's name."""
 
 Row = Mapping[str, Any]
 
@@ -29,7 +32,7 @@ def write(folder: RunFolder, *, by_iteration: bool) -> None:
 
     ``by_iteration`` says that evaluations are labelled as in reinforcement finetuning, see `lines`.
     """
-    found = lines(read_json_lines(folder.metrics), by_iteration=by_iteration)
+    found = lines(read_json_lines(folder.metrics, STEP_ROW), by_iteration=by_iteration)
     for name, of_file in found.items():
         if of_file:
             text = "".join(json.dumps(line) + "\n" for line in of_file)
@@ -50,7 +53,7 @@ def lines(rows: Iterable[Row], *, by_iteration: bool) -> dict[str, list[Row]]:
             found[ROLLOUTS].append(rollout)
             found[TRAINING].append(
                 {
-                    name: value
+                    _published(name): value
                     for name, value in row.items()
                     if "/" in name and not name.startswith(_NOT_OF_TRAINING)
                 }
@@ -66,3 +69,11 @@ def lines(rows: Iterable[Row], *, by_iteration: bool) -> dict[str, list[Row]]:
                 of_split = found.setdefault(f"{split}_split_metrics.jsonl", [])
                 of_split.append({"epoch": epoch, "metrics": metrics})
     return found
+
+
+def _published(name: str) -> str:
+    """A measurement's name in the published files."""
+    for own, published in _PUBLISHED_PREFIXES.items():
+        if name.startswith(own):
+            return published + name.removeprefix(own)
+    return name

@@ -45,9 +45,11 @@ def write(folder: Path, config: ExtractConfig, index: Sequence[int], samples: pd
         "num_train_samples": num_inputs,
         "config": config.model_dump(mode="json"),
     }
-    for old in folder.glob("train_reward_stats_*.pt"):
-        old.unlink()
+    before = list(folder.glob("train_reward_stats_*.pt"))
     path = folder / file_name(config, num_inputs)
     with replacing(path) as file:
         torch.save(found, file)
+    for old in before:
+        if old != path:
+            old.unlink()
     return path

@@ -9,14 +9,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from pydantic import ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter
+from typing_extensions import TypedDict
 
 from common import checkpoint, ranks
 from common.devices import run_gpus
 from common.errors import Interrupted
 from common.experiment import Context
 from common.pace import Pace
+from common.records import why_unfit
 from common.run_folder import write_text
 from common.seeding import random_state, restore_random_state, seed_everything
+from common.training_state import OptimizerState, taking
 from grue.algorithm_config import ReinforcementAlg
 from grue.algorithms import find
 from grue.algorithms.algorithm import Algorithm
@@ -39,6 +43,36 @@ log = logging.getLogger(__name__)
 
 FAILED_ROLLOUT = "failed_rollout.jsonl"
 """Prompts, outputs and rewards, as far as known, of a rollout whose reward failed."""
+
+_MUCH = 0.1
+"""Share of a rollout's tokens that is worth a word where no update uses it."""
+
+
+class _Algorithm(TypedDict):
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    optimizer: OptimizerState
+
+
+class _Controller(TypedDict):
+    coefficient: FiniteFloat
+
+
+class _State(TypedDict):
+    """What a run goes on from."""
+
+    __pydantic_config__ = ConfigDict(strict=True)  # type: ignore[misc]
+
+    iteration: NonNegativeInt
+    weights: dict[str, Any]
+    algorithm: _Algorithm
+    controller: _Controller
+    random: dict[str, Any]
+
+
+_STATE = TypeAdapter(_State)
+_LATER_KEYS = {"descent"}
+"""Of an algorithm's state: checkpoints that were made before them lack them, and do without."""
 
 
 class ReinforcementRun(FinetuneRun):
@@ -64,7 +98,7 @@ class ReinforcementRun(FinetuneRun):
         self.controller = KlController(alg.kl_div.coeff, target)
         self.rollouts = Rollouts(
             self.actor_critic,
-            self.inputs["train"],
+            self.train_inputs,
             config.reward_fn.build(),
             rollout_settings(self.env, alg, whole_outputs=self.algorithm.whole_outputs),
             seed=context.seed,
@@ -72,19 +106,20 @@ class ReinforcementRun(FinetuneRun):
         self.iteration = 0
         self._saved_iteration: int | None = None
         self._pace = Pace()
+        self._has_told = False
         self._gpu_ids = run_gpus(context.gpu_ids)
 
     def run(self) -> float | None:
         """Makes what is left of the run."""
         seed_everything(self.context.seed)
-        self.tracker.forget_if_without_start()
         evaluation, num_iterations = self.config.train_evaluation, self._num_iterations
         assert evaluation.eval_every, "checked with the keys"
         self._restore()
         self.tracker.begin(self.iteration)
         try:
             if not self.tracker.has_start():
-                self.tracker.add(0, 0.0, self.evaluate_everywhere("epoch_0"))
+                self.tracker.add(0, 0.0, self.evaluate_everywhere(self._label_of_start))
+            self.tell_of_evaluations(self._num_evaluations_left, evaluation.splits_on_the_way)
             while self.iteration < num_iterations:
                 found = self._iterate()
                 done = self.iteration
@@ -115,6 +150,7 @@ class ReinforcementRun(FinetuneRun):
         if self.iteration % (self.config.train_evaluation.eval_every or 1) == 0:
             for line in sample_lines(rollout, self.policy, coefficient):
                 log.info("iteration %d, %s", self.iteration + 1, line)
+        self._tell_of_unused(rollout)
         self._adapt_coefficient(found, len(rollout))
         self.algorithm.set_learning_rate(self.iteration / self._num_iterations)
         seed = seed_of(Occasion.UPDATE, self.context.seed, self.iteration)
@@ -127,10 +163,23 @@ class ReinforcementRun(FinetuneRun):
         if self.algorithm.whole_outputs:
             longest = self.rollouts.policy.lengths(self.rollouts.settings.generation).most
             found |= elapsed(self.iteration, len(rollout), longest)
-        log.info("iteration %d of %d: reward %.4f, KL %.4f", self.iteration,
+        log.info("iteration %d of %d: reward %.4f, KL per token %.4f", self.iteration,
                  self._num_iterations, found["rollout_info/ep_rew"],
                  found["rollout_info/kl_div_mean"])  # fmt: skip
         return found
+
+    def _tell_of_unused(self, rollout: Rollout) -> None:
+        """Says once that many outputs are drawn and not used."""
+        num_drawn = sum(map(len, rollout.outputs))
+        unused = int((rollout.num_used == 0).sum())
+        if self._has_told or not unused or rollout.num_tokens > (1 - _MUCH) * num_drawn:
+            return
+        self._has_told = True
+        log.warning(
+            "%d of the rollout's %d outputs are not used: %d tokens are drawn, and updates take "
+            "'alg.args.n_steps' x outputs at a time = %d of them; raise 'alg.args.n_steps', or "
+            "lower 'env.n_envs'", unused, len(rollout), num_drawn, rollout.num_tokens,
+        )  # fmt: skip
 
     @torch.no_grad()
     def _check_finite(self, found: dict[str, float], rollout: Rollout) -> None:
@@ -167,6 +216,19 @@ class ReinforcementRun(FinetuneRun):
         count = self.config.train_evaluation.n_iters
         assert count, "checked with the keys"
         return count
+
+    @property
+    def _label_of_start(self) -> str:
+        """The published label of the evaluation before training, unless iteration 1 takes it."""
+        taken = self.config.train_evaluation.eval_every == 1 or self._num_iterations == 1
+        return "before_training" if taken else "epoch_0"
+
+    @property
+    def _num_evaluations_left(self) -> int:
+        """Evaluations on the way that are still to come."""
+        every = self.config.train_evaluation.eval_every
+        assert every, "checked with the keys"
+        return (self._num_iterations - 1) // every - self.iteration // every
 
     @contextlib.contextmanager
     def _dropping_out(self) -> Iterator[None]:
@@ -209,15 +271,27 @@ class ReinforcementRun(FinetuneRun):
         }
 
     def _restore(self) -> None:
-        """Goes on from the last checkpoint, if there is one."""
-        state = checkpoint.load_last(self.folder.checkpoints)
-        if state is None:
+        """Goes on from the last good checkpoint, if there is one."""
+        state = checkpoint.load_last(self.folder.checkpoints, self._unfit)
+        seen = () if state is None else range(state["iteration"] + 1)
+        if self.tracker.forgets_run(seen) or state is None:
             return
-        self.iteration = self._saved_iteration = state["iteration"]
-        self.actor_critic.load_state_dict(state["weights"])
-        self.algorithm.load_state_dict(state["algorithm"])
-        self.controller.load_state_dict(state["controller"])
-        restore_random_state(state["random"], self._gpu_ids)
+        with taking(self.folder.checkpoints / checkpoint.LAST):
+            self.iteration = self._saved_iteration = state["iteration"]
+            self.actor_critic.load_state_dict(state["weights"])
+            self.algorithm.load_state_dict(state["algorithm"])
+            self.controller.load_state_dict(state["controller"])
+            restore_random_state(state["random"], self._gpu_ids)
+
+    def _unfit(self, state: dict[str, Any]) -> str | None:
+        """What keeps the run from going on from ``state``; None where nothing does."""
+        problem = why_unfit(state, _STATE)
+        if problem is not None:
+            return problem
+        lost = self.algorithm.state_dict().keys() - state["algorithm"].keys()
+        if lost - _LATER_KEYS:
+            return f"'algorithm' lacks {', '.join(sorted(lost))}"
+        return checkpoint.misfit(self.actor_critic, state["weights"])
 
     def prompt_limits(self, settings: GenerationConfig) -> tuple[int | None, Side]:
         """As in rollouts: RL4LMs ignores ``tokenizer.max_length`` here."""

@@ -19,12 +19,13 @@ from common.errors import Problem, UserError
 from common.experiment import Context
 from common.identity import fingerprint
 from common.plan import Run
-from common.run_folder import write_json
 from common.seeding import seed_everything, undisturbed
+from common.summary import write_summary
 from grue import preflight, reward_stats
 from grue.beforehand.answers import Answers
 from grue.beforehand.data import KnownSplit, known_split, made_later, of_datapool
-from grue.inputs import load_inputs
+from grue.evaluation_times import EvaluationTimes
+from grue.inputs import load_inputs, tell_of_fewer
 from grue.judges.classifier import Classifier
 from grue.judges.reward_model import FILE, RewardModel, RewardSpec
 from grue.model_card import model_card
@@ -128,16 +129,15 @@ class RewardModelRun:
         self.spec = replace(_spec(config), max_length=self.classifier.max_length)
         self.data = {split: self._load(split) for split in config.splits}
         check_count(len(self.data["train"]), config.alg.training_args)
+        self.times = EvaluationTimes({"val": self.data["val"].num_choices})
         self.normalization: dict[str, dict[str, float]] = {}
 
     def run(self) -> float | None:
         """Makes what is left of the run."""
-        from grue.algorithms import supervised
+        from grue.algorithms import trainer_checkpoints
 
         seed_everything(self.context.seed)
-        self.tracker.forget_if_without_start()
-        done = supervised.steps_done(self.folder.checkpoints)
-        self.tracker.begin(done)
+        trainer_checkpoints.go_on(self.folder.checkpoints, self.tracker)
         try:
             # 1. Rewards of the reference policy's outputs get the mean and std of the labels.
             normalize = self.config.normalize
@@ -159,11 +159,14 @@ class RewardModelRun:
     def _load(self, split: Split) -> Examples:
         """The split's examples, without those that are too long if so configured."""
         found = _examples(self.config, split, seed=self.context.seed)
+        tell_of_fewer(self.config.datapool, {split: found.num_choices})
         if self.config.too_long == "drop":
             whole = len(found)
             found = found.without(np.array(self.classifier.are_too_long(found.texts)))
             log.info("%s: %d of %d examples are left out, a text is longer than %d tokens", split,
                      whole - len(found), whole, self.classifier.max_length)  # fmt: skip
+        else:
+            self.classifier.tell_of_cut(found.texts, split)
         if not len(found):
             raise UserError(
                 f"'datapool': the split '{split}' has no examples"
@@ -190,6 +193,7 @@ class RewardModelRun:
             context=self.context,
             tracker=self.tracker,
             evaluate=lambda label: self._evaluate(),
+            tell_of_evaluations=lambda count: self.times.tell_of_rest({"val": count + 1}),
             optimizer=self.config.alg.optimizer,
         )
 
@@ -198,7 +202,7 @@ class RewardModelRun:
         """Mean loss, accuracy, calibration and reward std per prompt on the validation split."""
         data = self.data["val"]
         own = data.texts[ranks.share(len(data.texts))]
-        with undisturbed(run_gpus(self.context.gpu_ids)):
+        with self.times.measured("val"), undisturbed(run_gpus(self.context.gpu_ids)):
             logits = np.array(ranks.gathered(list(self.classifier.logits(own))))  # [N n, C]
         outputs = self.module.outputs(torch.from_numpy(logits[data.responses]))
         targets = torch.from_numpy(data.targets)
@@ -254,15 +258,15 @@ class RewardModelRun:
 
     def _finish(self, found: dict[str, float]) -> float | None:
         """Saves the model and the summary; gives the score, None where it is undefined."""
-        measured = found[f"val/{self.objective.score}"]
+        name = f"val/{self.objective.score}"
+        measured = found[name]
         score = measured if math.isfinite(measured) else None
         if not ranks.is_first():
             return score
         card = model_card(self.config, self.config.alg.model_name, found)
         spec = self._reward_model().spec
         save_model(self.folder, self.classifier, card, {FILE: spec.as_json()})
-        summary = {"score": score, "last": found, "normalization": self.normalization}
-        write_json(self.folder.summary, summary)
+        write_summary(self.folder, score, name, last=found, normalization=self.normalization)
         return score
 
 

@@ -70,7 +70,7 @@ def collate(rows: Sequence[Row], *, pad_token: int) -> dict[str, Tensor]:
     """Examples as tensors: encoded texts [B m, P], filled up on the right, and targets [B]."""
     texts: list[Encoded] = [encoded for row in rows for encoded in row["texts"]]
     targets = torch.tensor([row["target"] for row in rows], dtype=torch.float32)
-    return {**pad_right(texts, pad_token, torch.device("cpu")), "targets": targets}
+    return {**pad_right(texts, pad_token), "targets": targets}
 
 
 def load_module(

@@ -17,7 +17,7 @@ from common.errors import UserError
 from grue.model_config import ModelOptions, TokenizerConfig
 from grue.policies.loading import load_model, load_tokenizer
 from grue.policies.policy import Policy, by_length
-from grue.policies.streams import Occasion, generator, uniforms
+from grue.policies.streams import Occasion, generator
 
 if TYPE_CHECKING:
     from grue.reward_model_config import NormalizeConfig
@@ -65,14 +65,15 @@ def reference_outputs(
     rounds = range(0, config.num_samples, len(samples))
     order = [row for _ in rounds for row in draw.permutation(len(samples)).tolist()]
     chosen = [samples[row] for row in order[: config.num_samples]]
-    most = policy.lengths(settings).most
     encoded = policy.read(chosen, settings, config.max_prompt_length)
     outputs = [""] * len(chosen)
     batches = list(by_length([len(ids) for ids in encoded], config.batch_size))
     own: list[tuple[int, str]] = []
     for rows in ranks.dealt(batches):
-        draws = uniforms(Occasion.NORMALIZATION, seed, rows, 1, most)
-        found = policy.sample([encoded[row] for row in rows], draws, settings)
+        found = policy.drawn(
+            [encoded[row] for row in rows], 1, settings, inputs=rows,
+            occasion=Occasion.NORMALIZATION, seed=seed,
+        )  # fmt: skip
         texts = policy.decode([outputs_of[0] for outputs_of in found])
         own += zip(rows, texts, strict=True)
     for row, text in ranks.gathered(own):

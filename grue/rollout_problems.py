@@ -12,6 +12,7 @@ from grue.algorithm_config import (
     ReinforceAlg,
     ReinforcementAlg,
 )
+from grue.library_generation import PROCESSORS, WARPERS
 
 if TYPE_CHECKING:
     from grue.config import EnvConfig
@@ -49,6 +50,11 @@ def problems_of_rollouts(alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Prob
         yield Problem("rollouts draw each output by itself; for evaluations give beams in "
                       "'train_evaluation.generation_kwargs'", f"{_GENERATION}.num_beams",
                       settings.num_beams)  # fmt: skip
+    for name in sorted(settings.further.keys() - PROCESSORS - WARPERS):
+        yield Problem("rollouts draw token by token, and take those keys of the library alone that "
+                      "change a token's distribution (such as 'repetition_penalty', 'min_p'); for "
+                      "evaluations give it in 'train_evaluation.generation_kwargs'",
+                      f"{_GENERATION}.{name}", settings.further[name])  # fmt: skip
     if settings.ignore_eos and env.args.terminate_on_eos:
         yield Problem(f"contradicts '{_GENERATION}.ignore_eos'; drop one of them",
                       "env.args.terminate_on_eos", True)  # fmt: skip
@@ -61,6 +67,37 @@ def problems_of_rollouts(alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Prob
         yield Problem("no token has this index, for 'env.args.max_episode_length' = "
                       f"{env.args.max_episode_length}; lower it",
                       f"{_GENERATION}.truncate_after", settings.truncate_after)  # fmt: skip
+
+
+def notices_of_rollouts(alg: ReinforcementAlg, env: EnvConfig) -> Iterator[str]:
+    """What of outputs, log-probabilities and minibatches is other than written.
+
+    These are draws that log-probabilities do not know of, outputs that end before their own limit,
+    and a last minibatch that is smaller than others.
+    """
+    settings = alg.policy.args.generation_kwargs
+    if settings.further:
+        yield (
+            f"'{_GENERATION}': {', '.join(map(repr, settings.further))} changes which tokens are "
+            "drawn; log-probabilities, ratios and KL are those of the policy without it, as for "
+            "'top_k' and 'top_p' and as published"
+        )
+    most, longest = env.args.max_episode_length, settings.max_new_tokens
+    if longest is not None and longest > most:
+        yield (
+            f"'{_GENERATION}.max_new_tokens' = {longest}: outputs of rollouts end after "
+            f"'env.args.max_episode_length' = {most} tokens; evaluations know no such limit"
+        )
+    if not isinstance(alg, PpoAlg):
+        return
+    size, num_outputs = alg.args.batch_size, env.n_envs * alg.samples_per_input
+    rest = alg.args.n_steps * num_outputs % size
+    if rest:
+        yield (
+            f"'alg.args.batch_size' = {size} does not divide the rollout's {alg.args.n_steps} x "
+            f"{num_outputs} tokens ('n_steps' x outputs at a time): the last minibatch of each "
+            f"pass has about {rest}, and its step counts as much as the others'"
+        )
 
 
 def _of_tokens(alg: PpoAlg, env: EnvConfig) -> Iterator[Problem]:

@@ -20,4 +20,5 @@ def sample_lines(rollout: Rollout, policy: Policy, kl_coefficient: float) -> Ite
     outputs = policy.decode(rollout.outputs[:_SHOWN])
     for prompt, output, score, kl in zip(prompts, outputs, scores, kls, strict=True):
         total = score - kl_coefficient * kl
-        yield f"score {score:.4f}, KL {kl:.4f}, total {total:.4f}: {prompt!r} {output!r}"
+        worth = f"score {score:.4f}, KL of the output {kl:.4f}, total {total:.4f}"
+        yield f"{worth}: {prompt!r} {output!r}"

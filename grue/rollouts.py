@@ -6,6 +6,7 @@ finds all log-probabilities and values.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,9 @@ class Rollouts:
         self.settings = settings
         self.seed = seed
         limit, side = settings.prompt_limit, settings.prompt_side
-        self._prompts = self.policy.read(inputs.samples, settings.generation, limit, side)
+        self._prompts = self.policy.read(
+            inputs.samples, settings.generation, limit, side, level=logging.WARNING
+        )
         self._truncation = self.policy.truncation(settings.generation)
 
     def collect(self, iteration: int, kl_coefficient: float) -> tuple[Rollout, dict[str, float]]:
@@ -173,6 +176,7 @@ class Rollouts:
             FailedRollout: the reward fails, on whichever rank.
         """
         with_stds, failures = self.settings.with_reward_stds, []
+        cause: BaseException | None = None
         scores: np.ndarray[Any, Any] = np.zeros((0, 2) if with_stds else 0)
         try:
             if len(own):
@@ -183,17 +187,18 @@ class Rollouts:
                     check_lengths(scores, outputs, own, name)
         except UserError as error:
             failures.append(str(error))
+            cause = error.__cause__
         for failure in ranks.gathered(failures):
-            raise FailedRollout(failure, found)
+            raise FailedRollout(failure, found) from cause
         of_batch = stacked(ranks.gathered(list(scores)))
         if with_stds:
             of_batch, stds = of_batch.T
             found.stds.append(stds)
         found.scores.append(of_batch)
 
-    def _mean_and_std(self, texts: Texts) -> np.ndarray[Any, Any]:
-        """[N, 2] rewards beside their standard deviations."""
-        return np.stack(self.reward.mean_and_std(texts), -1)
+    def _mean_and_std(self, texts: Texts) -> list[tuple[Any, Any]]:
+        """[N, 2] rewards beside their standard deviations, in whatever form of numbers."""
+        return list(zip(*self.reward.mean_and_std(texts), strict=True))
 
     @torch.no_grad()
     def _evaluate(

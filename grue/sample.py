@@ -113,20 +113,20 @@ def _at_least(kind: Callable[[str], Any], least: int) -> Callable[[str], Any]:
 
 def _samples(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
     """Queries with outputs; the same seed gives the same ones, whatever the batch size."""
-    from grue.policies.streams import Occasion, uniforms
+    from grue.policies.streams import Occasion
     from grue.trained_policy import load_trained_policy
 
     trained = load_trained_policy(args.model, args.plan, args.gpu_id)
     settings = _settings(trained, args)
-    most = trained.policy.lengths(settings).most
     longest, side = trained.max_prompt_length, trained.prompt_side
     queries = _queries(trained, args)
     numbered = itertools.islice(enumerate(queries), args.num_samples or None)
     while batch := list(itertools.islice(numbered, args.batch_size)):
         numbers, samples = zip(*batch, strict=True)
         prompts = trained.policy.read(samples, settings, longest, side)
-        draws = uniforms(Occasion.SAMPLE, args.seed, numbers, 1, most)
-        outputs = trained.policy.sample(prompts, draws, settings)
+        outputs = trained.policy.drawn(
+            prompts, 1, settings, inputs=numbers, occasion=Occasion.SAMPLE, seed=args.seed
+        )
         texts = trained.policy.decode([output for (output,) in outputs])
         yield from zip([sample.prompt for sample in samples], texts, strict=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from common.experiment import Context
 from common.seeding import seed_everything
 from grue.algorithm_config import SupervisedAlg
-from grue.algorithms import supervised
+from grue.algorithms import supervised, trainer_checkpoints
 from grue.config import FinetuneConfig
 from grue.finetune_run import FinetuneRun, load_policy
 from grue.training_rows import Rows, make_rows
@@ -23,7 +23,6 @@ class SupervisedRun(FinetuneRun):
     def run(self) -> float | None:
         """Makes what is left of the run."""
         seed_everything(self.context.seed)
-        self.tracker.forget_if_without_start()
         rows = self._rows()
         supervised.check_count(len(rows), self.alg.training_args)
         arguments = supervised.training_arguments(
@@ -32,7 +31,7 @@ class SupervisedRun(FinetuneRun):
             seed=self.context.seed,
             device=self.policy.device,
         )
-        self.tracker.begin(supervised.steps_done(self.folder.checkpoints))
+        trainer_checkpoints.go_on(self.folder.checkpoints, self.tracker)
         try:
             if not self.tracker.has_start():
                 self.tracker.add(0, 0.0, self.evaluate_everywhere("epoch_0"))
@@ -43,6 +42,7 @@ class SupervisedRun(FinetuneRun):
                 context=self.context,
                 tracker=self.tracker,
                 evaluate=lambda label: self.evaluate("val", label),
+                tell_of_evaluations=self.tell_of_evaluations,
             )
             epoch = float(state.epoch or 0.0)
             found = self.evaluate_everywhere(f"epoch_{epoch:g}")
@@ -55,7 +55,7 @@ class SupervisedRun(FinetuneRun):
         tokenizer = self.policy.tokenizer
         longest = self.policy.longest or tokenizer.model_max_length
         return make_rows(
-            self.inputs["train"].samples,
+            self.train_inputs.samples,
             tokenizer,
             self.alg.model_type,
             limit=min(longest, tokenizer.model_max_length),

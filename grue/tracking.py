@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from common import ranks
-from common.run_folder import RunFolder, read_json_lines, write_text
+from common.durable import sync_folder
+from common.records import STEP_ROW
+from common.run_folder import RunFolder, append_text, read_json_lines, write_text
 from common.seeding import undisturbed
 from grue.config import TrackedConfig
 
 log = logging.getLogger(__name__)
+
+_MOST_SHOWN = 5  # steps in a message
 
 
 class Tracker:
@@ -25,6 +29,8 @@ class Tracker:
         self._config = config
         self._folder = folder
         self._wandb: Any = None
+        self._tables: dict[str, Any] = {}
+        """What goes with the next row to Weights & Biases."""
 
     def begin(self, step: int) -> None:
         """Goes on after ``step``: rows behind it are of steps that will be made again.
@@ -36,12 +42,13 @@ class Tracker:
             return
         rows = [row for row in self.rows() if row["step"] <= step and not _is_last(row)]
         write_text(self._folder.metrics, "".join(map(_line, rows)))
+        sync_folder(self._folder.path)
         if self._config.log_to_wandb:
             self._wandb = self._open()
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows so far."""
-        return read_json_lines(self._folder.metrics)
+        return read_json_lines(self._folder.metrics, STEP_ROW)
 
     def has_start(self) -> bool:
         """Whether there is a row of the evaluation before training."""
@@ -50,17 +57,21 @@ class Tracker:
     def _has_start(self) -> bool:
         return any(row["step"] == 0 for row in self.rows())
 
-    def forget_if_without_start(self) -> None:
-        """Removes the checkpoints of a run without a row of the evaluation before training.
+    def forgets_run(self, steps: Iterable[int]) -> bool:
+        """Whether a row is lost of ``steps`` that the last checkpoint has seen; 0 is the start.
 
-        The run begins anew: that evaluation cannot be made of weights that have been trained.
+        The checkpoints are removed then, and the run begins anew: what was measured there cannot
+        be measured of weights that have been trained further. Called by all ranks alike.
         """
-        checkpoints = self._folder.checkpoints
-        if ranks.is_first() and any(checkpoints.glob("*")) and not self._has_start():
-            log.warning("%s lacks the evaluation before training, although there are checkpoints; "
-                        "the run begins anew", self._folder.metrics)  # fmt: skip
-            shutil.rmtree(checkpoints)
+        lost = sorted(set(steps) - {row["step"] for row in self.rows()})
+        forgets = ranks.from_first(bool(lost))
+        if forgets and ranks.is_first():
+            shown = ", ".join(map(str, lost[:_MOST_SHOWN])) + ", ..." * (len(lost) > _MOST_SHOWN)
+            log.warning("%s lacks rows of steps that the last checkpoint has seen (%s); the run "
+                        "begins anew", self._folder.metrics, shown)  # fmt: skip
+            shutil.rmtree(self._folder.checkpoints)
         ranks.from_first(None)  # the others read no checkpoint before
+        return forgets
 
     def add(self, step: int, epoch: float, values: dict[str, float]) -> None:
         """Appends a row; numbers that are not finite are left out."""
@@ -68,12 +79,18 @@ class Tracker:
             return
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
         row = {"epoch": epoch, "step": step, **finite}
-        with self._folder.metrics.open("a", encoding="utf-8") as file:
-            file.write(_line(row))
-            file.flush()
-            os.fsync(file.fileno())  # a checkpoint that comes later counts on the row
+        append_text(self._folder.metrics, _line(row))  # a later checkpoint counts on it
         if self._wandb is not None:
-            self._wandb.log(row, step=step)
+            self._wandb.log(row | self._tables, step=step)
+            self._tables = {}
+
+    def add_table(self, name: str, records: Sequence[Mapping[str, Any]]) -> None:
+        """Sends records of equal keys to Weights & Biases as a table, with the next row."""
+        if self._wandb is not None and records:
+            import wandb
+
+            data = [list(record.values()) for record in records]
+            self._tables[name] = wandb.Table(columns=list(records[0]), data=data)
 
     def upload(self, model: Path) -> None:
         """Sends the model to Weights & Biases."""
@@ -95,6 +112,7 @@ class Tracker:
             return wandb.init(
                 project=self._config.project_name,
                 entity=self._config.entity_name,
+                tags=list(self._config.tags),
                 name=self._config.experiment_name,
                 id=self._folder.path.name,
                 resume="allow",

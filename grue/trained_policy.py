@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 
 from common.config import resolve_sound_keys
 from common.devices import gpus_are_usable, run_device
 from common.errors import UserError
 from common.experiment import EXPERIMENTS
 from common.plan import load_plan
-from common.run_folder import RunFolder
+from common.run_folder import RunFolder, read_record
 from grue import policies
 from grue.algorithm_config import SupervisedAlg
 from grue.config import DatapoolConfig, FinetuneConfig
@@ -61,7 +61,7 @@ def load_trained_policy(
             return _as_configured(name, _last_of(plan), device)
         return TrainedPolicy(_policy(name, device), GenerationConfig(do_sample=True, top_k=0))
     if not (folder.path / MODEL).is_dir():
-        status = folder.read_status()["status"]
+        status = folder.read_status().get("status", "status unknown")
         raise UserError(f"{_KEY} {name}: the run ({status}) has no folder '{MODEL}'; name one that "
                         "finetunes a model and is done")  # fmt: skip
     _refuse_reward_model(folder.path / MODEL)
@@ -87,7 +87,7 @@ def _refuse_reward_model(folder: Path) -> None:
 
 def _of_run(folder: RunFolder) -> FinetuneConfig:
     """The configuration of a run of finetuning."""
-    values = json.loads(folder.config.read_text(encoding="utf-8"))
+    values = read_record(folder.config, TypeAdapter(dict[str, Any])) or {}
     config, problems = resolve_sound_keys(FinetuneConfig, values)
     if config is None or problems:
         raise UserError(

@@ -122,9 +122,17 @@ def _encoder_rows(
     options: Any = {"truncation": True, "max_length": limit}
     if not pairs:
         return
-    prompts = tokenizer([prompt for prompt, _ in pairs], **options)["input_ids"]
-    targets = tokenizer(text_target=[reference for _, reference in pairs], **options)["input_ids"]
-    for ids, labels in zip(prompts, targets, strict=True):
+    rows = []
+    for kind, key, texts in (
+        ("prompts", "text", [prompt for prompt, _ in pairs]),
+        ("references", "text_target", [reference for _, reference in pairs]),
+    ):
+        found = tokenizer(**{key: texts}, **options)["input_ids"]
+        full = [text for text, ids in zip(texts, found, strict=True) if len(ids) >= limit]
+        whole = tokenizer(**{key: full}, verbose=False)["input_ids"] if full else []
+        _tell_of_cut(sum(len(ids) > limit for ids in whole), len(pairs), kind, limit)
+        rows.append(found)
+    for ids, labels in zip(*rows, strict=True):
         yield {"input_ids": ids, "labels": labels}
 
 
@@ -136,14 +144,23 @@ def _causal_rows(
     mask_prompt: bool,
 ) -> Iterator[Row]:
     end: Any = [tokenizer.eos_token_id] if append_eos else []
+    num_cut = 0
     for prompt, reference in pairs:
-        ids: list[int] = tokenizer(prompt + reference)["input_ids"] + end
+        ids: list[int] = tokenizer(prompt + reference, verbose=False)["input_ids"] + end
         labels = list(ids)
         if mask_prompt:
-            num_prompt = _num_shared(tokenizer(prompt)["input_ids"], ids)
+            num_prompt = _num_shared(tokenizer(prompt, verbose=False)["input_ids"], ids)
             labels[:num_prompt] = [IGNORED] * num_prompt
+        num_cut += len(ids) > limit
         if ids:
             yield {"input_ids": ids[:limit], "labels": labels[:limit]}
+    _tell_of_cut(num_cut, len(pairs), "rows of prompt and reference", limit)
+
+
+def _tell_of_cut(num_cut: int, count: int, kind: str, limit: int) -> None:
+    if num_cut:
+        log.warning("%d of %d %s are longer than %d tokens and are cut on the right", num_cut,
+                    count, kind, limit)  # fmt: skip
 
 
 def _num_shared(some: Sequence[int], others: Sequence[int]) -> int:

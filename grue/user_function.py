@@ -9,16 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UserError
+from common.user_code import PartError, told
 from grue.texts import Texts
 
 UserFunction = Callable[[list[str], list[str], list[list[str]], list[dict[str, Any]]], Any]
 """``f(prompts, outputs, references, metadata)``, each with N entries, gives N numbers."""
+
+PARAMETERS = ("prompts", "outputs", "references", "metadata")
 
 _SHOWN = 60
 
 
 class _Wrong(Exception):
     """What is wrong with the function's answer for some texts."""
+
+
+class _Miscounted(_Wrong):
+    """It has not the right number of numbers."""
 
 
 def scores_of(
@@ -30,10 +37,9 @@ def scores_of(
     wherever they are. ``name`` is what messages call it; None for its own name.
 
     Raises:
-        UserError: it raises an error, or does not give finite numbers (in float32 too) of that
-            shape. Halves of the
-            texts are tried until a single one is found that it fails for. A `UserError` of its own
-            says enough and is passed on.
+        PartError: it raises an error, or does not give finite numbers (in float32 too) of that
+            shape. Halves of the texts are tried until a single one is found that it fails for. A
+            `UserError` of its own says enough and is passed on.
     """
     if not len(texts):
         return np.zeros(0)
@@ -42,7 +48,10 @@ def scores_of(
     except _Wrong as wrong:
         part, reason = _smallest(function, texts, wrong, per_token)
         called = name or name_of(function)
-        raise UserError(_message(called, part, len(texts), reason)) from reason.__cause__
+        if isinstance(wrong, _Miscounted):
+            raise PartError(f"'{called}' {wrong}; wrong {_place(part)}") from None
+        told = f"'{called}' {reason} {_place(part)} (of {len(texts)} outputs)"
+        raise PartError(told) from reason.__cause__
 
 
 def _answer(function: UserFunction, texts: Texts, per_token: bool) -> NDArray[np.float64]:
@@ -57,25 +66,44 @@ def _answer(function: UserFunction, texts: Texts, per_token: bool) -> NDArray[np
     except UserError:
         raise
     except Exception as error:
-        raise _Wrong(f"raised {type(error).__name__}: {error}") from error
+        raise _Wrong(f"raised {told(error)}") from error
     found = _plain(found)
     if isinstance(found, list) and any(number is None for number in found):
         raise _Wrong("gave None")
     try:
         values = np.asarray(found, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise _Wrong(f"gave no numbers: {str(found)[:_SHOWN]}") from error
+    except (TypeError, ValueError):
+        raise _Wrong(f"gave no numbers: {str(found)[:_SHOWN]}") from None
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
-    if values.ndim not in ((1, 2) if per_token else (1,)) or len(values) != len(texts):
-        wanted = f"{len(texts)}" + (f" or [{len(texts)}, T]" if per_token else "")
-        raise _Wrong(f"gave numbers of shape {list(values.shape)}, expected {wanted}")
+    miscounted = _miscounted(values.shape, len(texts), per_token)
+    if miscounted:
+        raise _Miscounted(miscounted)
     if not np.isfinite(values).all():
         raise _Wrong(f"gave {values[~np.isfinite(values)][0]}")
     too_large = np.abs(values) > np.finfo(np.float32).max
     if too_large.any():
         raise _Wrong(f"gave {values[too_large][0]}, which is infinite in float32,")
     return values
+
+
+def _miscounted(shape: tuple[int, ...], num_texts: int, per_token: bool) -> str | None:
+    """What is wrong with the number of numbers."""
+    if not shape:
+        return (
+            f"returned a single number for {_outputs(num_texts)}; return a list with one for each"
+        )
+    if shape[0] != num_texts:
+        what = "numbers" if len(shape) == 1 else "lists of numbers"
+        return f"returned {shape[0]} {what} for {_outputs(num_texts)}"
+    if len(shape) > (2 if per_token else 1):
+        wanted = "one, or one per token" if per_token else "one"
+        return f"returned {' x '.join(map(str, shape[1:]))} numbers for each output, not {wanted}"
+    return None
+
+
+def _outputs(count: int) -> str:
+    return "1 output" if count == 1 else f"{count} outputs"
 
 
 def _plain(found: Any) -> Any:
@@ -104,11 +132,10 @@ def _smallest(
     return texts, wrong
 
 
-def _message(name: str, texts: Texts, total: int, reason: _Wrong) -> str:
+def _place(texts: Texts) -> str:
+    """Which texts they are, by the first one."""
     where = f"for prompt {shown(texts.prompts[0])}, output {shown(texts.outputs[0])}"
-    if len(texts) > 1:
-        where = f"for {len(texts)} outputs together, the first one {where}"
-    return f"'{name}' {reason} {where} (of {total} outputs)"
+    return where if len(texts) == 1 else f"for {len(texts)} outputs together, the first one {where}"
 
 
 def shown(text: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
+from common.console import outlive_readers
 from common.errors import UserError
 from common.registry import suggestion
 from plots import FIGURES, Figure, draw, find
@@ -148,4 +149,5 @@ def _example(name: str, figure: Figure) -> str:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

@@ -43,7 +43,7 @@ class Options(FigureOptions):
     metrics: list[str] | None = None
     """Panels, in reading order; None for the loss and all metrics of the validation split."""
     x: Literal["epoch", "step"] = "epoch"
-    """What the horizontal axis counts."""
+    """What the horizontal axis counts; an iteration of reinforcement finetuning is both."""
 
     def problems(self) -> Iterator[Problem]:
         """No panel, or a panel twice."""
@@ -87,9 +87,15 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
                 if len(line):
                     _draw_line(axes, line, options.x, look)
             if place + columns >= len(grid):
-                axes.set_xlabel(options.x)
+                axes.set_xlabel(_x_label(loaded, options.x))
         canvas.legend(figure, legend)
         return canvas.save(figure, points, stem)
+
+
+def _x_label(runs: Sequence[Run], x: str) -> str:
+    """What is counted, by the name that the drawn runs have for it."""
+    units = list(dict.fromkeys(run.unit for run in runs))
+    return x if x == "step" and units != ["iteration"] else " or ".join(units)
 
 
 def _repeats(names: Sequence[str]) -> bool:

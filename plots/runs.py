@@ -51,6 +51,12 @@ class Run:
         return "supervised" if "supervised" in algorithm else algorithm
 
     @property
+    def unit(self) -> str:
+        """What the run counts as an epoch: a pass over its inputs, or an iteration."""
+        is_rl = value_at(self.config, "train_evaluation.n_iters", None) is not None
+        return "iteration" if is_rl and self.method != "supervised" else "epoch"
+
+    @property
     def name(self) -> str:
         """What its plan calls it: its ``experiment_name``."""
         return str(self.config.get("experiment_name") or self.path.name)

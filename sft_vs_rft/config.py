@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, Strict
 
-from common.config import INPUT_FILE, NO_EFFECT, Interval, OptionalText, Seed
+from common.config import IGNORED, INPUT_FILE, NO_EFFECT, Interval, OptionalText, Seed
 from common.errors import Problem
 from common.fit_config import FitConfig, NonNegativeFloat, PositiveFloat, PositiveInt
 from common.identity import content_hash
@@ -47,8 +47,6 @@ class ControlledConfig(FitConfig):
 
     score_metric_name: OptionalText = "train loss"
     """Metric that is the run's score; None for no score."""
-    score_largest: bool = False
-    """Whether a larger score is better."""
 
     dataset: Literal[
         "digits", "mnist", "fmnist", "cifar10", "cifar100", "cifar100coarse", "svhn", "stsb", "npz"
@@ -71,7 +69,7 @@ class ControlledConfig(FitConfig):
     """Whether the loss is the mean over the k labels (pretraining)."""
     frac_samples_to_modify_labels: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of training inputs whose label is changed to one outside its k labels."""
-    change_label_per_class: Annotated[Any, NO_EFFECT] = None
+    change_label_per_class: Annotated[Any, IGNORED, NO_EFFECT] = None
     """Accepted for published plans and ignored."""
 
     model_type: Annotated[
@@ -208,8 +206,6 @@ class ControlledConfig(FitConfig):
     def notices(self) -> Iterator[str]:
         """What the user should know of the keys given, though nothing is wrong."""
         yield from super().notices()
-        if self.change_label_per_class is not None:
-            yield "'change_label_per_class' has no effect in the published code either; ignored"
         if self.opt_method == "reinforce" and self.kl_regularization_coeff > 0:
             yield (
                 "'kl_regularization_coeff' with 'opt_method' = 'reinforce': as published, the "

@@ -88,7 +88,9 @@ def _changed_mask(pool: Pool, train_indices: Tensor, positions: Tensor) -> Tenso
 def _subset(labels: Tensor, size: int, key: str) -> Tensor:
     """Indices of a stratified random subset; all of them, in order, where it is not smaller."""
     if size > len(labels):
-        log.warning("'%s' = %d: there are only %d; all are used", key, size, len(labels))
+        is_default = size == ControlledConfig.model_fields[key].default  # nobody asked for it
+        log.log(logging.INFO if is_default else logging.WARNING,
+                "'%s' = %d: there are only %d; all are used", key, size, len(labels))  # fmt: skip
     if drawn_size(size, len(labels)) == len(labels):
         return torch.arange(len(labels))
     why_not = undrawable_from(labels, size)

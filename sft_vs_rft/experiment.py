@@ -11,7 +11,8 @@ from common.callbacks import Callback
 from common.experiment import Context
 from common.fit_experiment import FitExperiment
 from common.identity import content_hash
-from common.run_folder import write_json, write_table
+from common.records import DamagedError
+from common.run_folder import read_table, write_json, write_table
 from common.seeding import seeded
 from common.trainer import Trainer
 from sft_vs_rft import objectives, theory_table
@@ -69,6 +70,18 @@ class ControlledExperiment(FitExperiment[ControlledConfig, Data]):
             )
         return [*found, checkpoints]
 
+    def lost_record(self, epoch: int) -> str | None:
+        """Also the tables of single inputs: a damaged one is taken away."""
+        names = [PER_INPUT] + [theory_table.NAME] * (self.config.theory_every is not None)
+        damages = []
+        for path in map(self.folder.table, names):
+            try:
+                read_table(path, ["epochs_trained"])
+            except DamagedError as error:
+                path.unlink(missing_ok=True)
+                damages.append(str(error))
+        return "; ".join(damages) or super().lost_record(epoch)
+
     def _facts(self) -> dict[str, str | int]:
         """What says which inputs and labels a model has seen."""
         config = self.config
@@ -105,6 +118,6 @@ class ControlledExperiment(FitExperiment[ControlledConfig, Data]):
         )
         path = self.folder.table(PER_INPUT)
         if trainer.epoch and path.exists():
-            earlier = pd.read_parquet(path)
+            earlier = read_table(path, ["epochs_trained"])
             now = pd.concat([earlier[earlier.epochs_trained < trainer.weights_epoch], now])
         write_table(path, now)

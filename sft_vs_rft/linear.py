@@ -29,7 +29,8 @@ from torch import Tensor
 
 from common.errors import Problem
 from common.experiment import Context
-from common.run_folder import write_json, write_text
+from common.run_folder import write_text
+from common.summary import write_summary
 from sft_vs_rft import objectives
 from sft_vs_rft.linear_config import LinearConfig
 
@@ -82,8 +83,7 @@ def run(config: LinearConfig, context: Context) -> float:
         "steps": steps,
         "steps_times_lr": None if steps is None else steps * config.lr,
     }
-    summary = {"score": score, "score_metric_name": "time", "last": result}
-    write_json(context.folder.summary, summary)
+    write_summary(context.folder, score, "time", last=result)
     context.progress(1, 1)
     return score
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from common import checkpoint
+from common import checkpoint, training_state
 from common.errors import Problem, UserError
 from common.plan import Run
 from common.run_config import RunConfig
@@ -167,7 +167,7 @@ def _checkpoint_problem(
         return str(state)
     if key == "trainer_checkpoint":
         optimizer = make_optimizer(config, [torch.zeros(1)])
-        problem = checkpoint.why_not_to_go_on(state, config.epochs, optimizer)
+        problem = training_state.why_not_to_go_on(state, config.epochs, optimizer)
         if problem:
             return problem
     return None if model is None else checkpoint.misfit(model, checkpoint.weights(state))
@@ -187,8 +187,9 @@ def _data_problems(config: ControlledConfig, pool: Pool) -> Iterator[Problem]:
     declared = pool.changed_train is not None and bool(pool.changed_train.any())
     if score.endswith(PARTS) and not declared and int(num_train * share) == 0:
         yield Problem(
-            "no training input has a changed label, so this is never measured; raise "
-            "'frac_samples_to_modify_labels' or choose another metric",
+            "no training input has a changed label, so this is never measured; set "
+            f"'frac_samples_to_modify_labels' above {1 / num_train:.2g}, for example "
+            f"{max(0.1, 2 / num_train):.2g} (now {share:g}), or choose another metric",
             "score_metric_name",
             score,
         )

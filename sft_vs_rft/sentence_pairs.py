@@ -12,6 +12,7 @@ from torch import Tensor
 
 from common.errors import UserError
 from common.hub import forgo_if_absent
+from common.plain_text import why_not_utf8
 from sft_vs_rft.bert import load_tokenizer
 from sft_vs_rft.inputs import Inputs, TextInputs
 from sft_vs_rft.pools import Pool, Take
@@ -99,8 +100,8 @@ def _read(data_path: str | None, part: str) -> dict[str, list[Any]]:
         found = {name: list(table[name]) for name in table.column_names if name in _COLUMNS}
     except Exception as error:  # the hub and the readers raise all sorts
         raise UserError(
-            f"{source} cannot be read ({_reason(error)}); set 'data_path' to a folder with train.* "
-            "and validation.* as JSONL, CSV or parquet"
+            f"{source} cannot be read ({_reason(error, source)}); set 'data_path' to a folder with "
+            "train.* and validation.* as JSONL, CSV or parquet"
         ) from error
     missing = [name for name in _COLUMNS if name not in found]
     if missing:
@@ -112,10 +113,12 @@ def _read(data_path: str | None, part: str) -> dict[str, list[Any]]:
     return found
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, source: str | Path) -> str:
     """What was wrong at first."""
     while error.__cause__ is not None:
         error = error.__cause__
+    if isinstance(error, UnicodeDecodeError) and isinstance(source, Path):
+        return why_not_utf8(source)
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
@@ -125,7 +128,7 @@ def _check(rows: dict[str, list[Any]], part: str) -> None:
         raise UserError(f"{part} holds no rows")
     for name, cells in rows.items():
         fits, needed = _NEEDED[name]
-        for number, cell in enumerate(cells):
+        for number, cell in enumerate(cells, start=1):
             if not fits(cell):
                 raise UserError(f"{part}, row {number}: '{name}' = {cell!r} is not {needed}")
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from common.callbacks import Callback
-from common.run_folder import write_table
+from common.run_folder import read_table, write_table
 from common.trainer import Trainer
 from sft_vs_rft import theory
 from sft_vs_rft.trainer import ControlledTrainer
@@ -37,10 +37,8 @@ class TheoryTable(Callback):
 
     def on_fit_start(self, trainer: Trainer[Any]) -> None:
         """Takes up the table of an earlier attempt; measures where there is none."""
-        import pandas as pd
-
         if self.path.exists():
-            self._rows = pd.read_parquet(self.path)
+            self._rows = read_table(self.path, ["epochs_trained"])
         else:
             self._measure(trainer)
 

@@ -107,13 +107,48 @@ def test_overrides_that_do_not_fit(workplace: Workplace, assignment: str, messag
     assert message in refused(workplace, "--set", assignment, configurations=digits())
 
 
+def test_a_bare_assignment_is_an_override_and_the_value_of_a_flag_is_not(
+    workplace: Workplace,
+) -> None:
+    plan = workplace.write_plan(configurations=[{"id": "one", **digits()[0]}])
+    told = workplace.run_plan(plan, "--dry_run", "--gpu_ids", "experiment_name=n", "one.lr=0.5")
+    assert (told.status, told.err) == (0, "")
+    assert "\nn     " in told.out
+    assert "fits no run" in workplace.run_plan(plan, "--dry_run", "--only", "lr=0.5").err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["plan.json"],
+            "error: plan.json: a plan stands behind its flag; write --plan_config_path",
+        ),
+        (["--seed", "3"], "error: --seed: write --set seeds=[3]\n"),
+        (["lr=.5"], "'lr' = '.5': expected a number; write 0.5\n"),
+        (["lr=1", "--set", "lr=2"], "error: --set lr: given twice; keep one of them\n"),
+        (
+            ["outputs_dir=a", "--outputs_dir", "b"],
+            "error: --set outputs_dir: --outputs_dir says it",
+        ),
+        (["lr=1", "model_type=\udcff"], "error: the command line: 'model_type' holds half of a "),
+        (['model_type="\\ud800"'], "error: --set model_type: holds half of a character"),
+        (["--outputs_dir", "\udcff"], "error: the command line: 'outputs_dir' holds half of a "),
+    ],
+)
+def test_words_behind_the_flags_that_do_not_fit(
+    workplace: Workplace, words: list[str], message: str
+) -> None:
+    assert message in refused(workplace, *words, configurations=digits())
+
+
 @pytest.mark.parametrize("number", ["0", "x", "1.5", 5000 * "9"])
 def test_a_number_that_does_not_fit(number: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        run_plan.main(["--num_parallel", number])
-    assert ended.value.code == 2
-    message = capsys.readouterr().err.splitlines()[-1]
-    assert message.endswith(f"argument --num_parallel: '{number}' is not a whole number from 1 on")
+    assert run_plan.main(["--num_parallel", number]) == 2
+    assert capsys.readouterr().err == (
+        f"error: argument --num_parallel: '{number}' is not a whole number from 1 on; --help "
+        "explains the flags\n"
+    )
 
 
 def test_an_unknown_figure(workplace: Workplace) -> None:

@@ -143,3 +143,29 @@ def test_waits_of_extraction(texts: Found, kind: str) -> None:
     few, many = found["2 batches"], found["5 batches"]
     more = many["steps"] - few["steps"]
     assert _count(many) - _count(few) <= (_WAITS_PER_BATCH + 1) * more, _told(many)
+
+
+@pytest.mark.parametrize("name", ["supervised, gpt2", "supervised, t5", "reward model, best_of_n",
+                                  "reward model, scalar_rating", "reward model, probabilistic"]
+                         )  # fmt: skip
+def test_a_step_of_the_trainer_does_not_wait(texts: Found, name: str) -> None:
+    for waits in texts[name].values():
+        assert not _in_steps(waits), _told(waits)
+
+
+def test_a_step_of_a_classifier_does_not_wait(controlled: Found) -> None:
+    for waits in controlled["classifier"].values():
+        assert not _in_steps(waits), _told(waits)
+
+
+def _in_steps(waits: dict[str, Any]) -> list[str]:
+    """The places of waits within a step of training."""
+    inside = (" training_step", " compute_loss", " forward", "_log_probability_rated_higher")
+    places = [wait["place"] for wait in waits["waits"]]
+    return [place for place in places if place.endswith(inside)]
+
+
+@pytest.mark.parametrize("name", ["classifier", "preference"])
+def test_a_judge_waits_once_however_many_batches_it_reads(controlled: Found, name: str) -> None:
+    waits = controlled["classifier: judges"][name]
+    assert _count(waits) == 1, _told(waits)

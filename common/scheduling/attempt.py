@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from common import provenance, status
-from common.errors import Interrupted
+from common.durable import make_folder
+from common.errors import Interrupted, UserError, text_of
 from common.experiment import Context
+from common.leftovers import remove_leftovers
+from common.no_space import no_space
 from common.numerics import explained, set_numerics
 from common.registry import import_part
 from common.run_config import RunConfig
 from common.run_folder import RunFolder, write_json
 from common.scheduling.failure import failure_of
 from common.scheduling.ranks_of_task import begin_computing, meet
+from common.scheduling.returned import checked_score
 from common.scheduling.task import Task
+from common.stopping import StoppedAtOnce
 
 LOG_NAME = __name__
 """Logger of how attempts end, which a run's ``log.txt`` tells in full and a console in one line."""
@@ -39,8 +45,10 @@ class Attempt:
         self.folder = RunFolder(Path(task.folder))
         self.is_over = False
         self._started = time.monotonic()
-        self.folder.path.mkdir(parents=True, exist_ok=True)
-        self._log_file = logging.FileHandler(self.folder.log, encoding="utf-8")
+        self._begun: dict[str, Any] = {}
+        self._once_done: list[Callable[[], None]] = []
+        make_folder(self.folder.path)
+        self._log_file = _LogFile(self.folder.log, encoding="utf-8", errors="backslashreplace")
         self._log_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
 
     @contextmanager
@@ -48,16 +56,17 @@ class Attempt:
         """A block that concerns this run alone; see `common.experiment.Member`.
 
         Raises:
-            KeyboardInterrupt: a second Ctrl-C; the run is marked as interrupted.
+            StoppedAtOnce: a second Ctrl-C; the run is marked as interrupted.
         """
         root = logging.getLogger()
         root.addHandler(self._log_file)
         try:
             yield
-        except (Exception, KeyboardInterrupt) as error:
+        except StoppedAtOnce:
+            self._end(status.INTERRUPTED, reason="stopped at once")
+            raise
+        except BaseException as error:  # user code may raise, or end, what it likes
             self._end_with(error)
-            if isinstance(error, KeyboardInterrupt):
-                raise
         finally:
             root.removeHandler(self._log_file)
 
@@ -68,12 +77,13 @@ class Attempt:
     ) -> None:
         """Writes what is known of the run before it starts, and puts its context together."""
         task = self.task
+        remove_leftovers(self.folder.path, below=True)
         config = task.run_config()
         seeds = {key: getattr(config, key) for key in config.seed_keys}
         record = provenance.record(self.folder, task.command, seeds, task.threads)
         device = f"cuda:{','.join(map(str, config.gpu_ids))}" if task.gpu_ids else "cpu"
         device += f" ({task.num_ranks} processes)" if task.num_ranks > 1 else ""
-        status.begin(
+        self._begun = begun = status.begin(
             self.folder, task.fingerprint, device, record["threads"],
             num_together=self._num_together,
         )  # fmt: skip
@@ -83,6 +93,8 @@ class Attempt:
         if task.num_ranks > 1:
             seed, threads = meet(task, seed=seed, threads=threads)
         begin_computing(seed, threads)
+        log.info("attempt %d on %s, random seed %d, threads %d", begun["attempt"], device, seed,
+                 threads)  # fmt: skip
         self.config = config
         self.context = Context(
             folder=self.folder,
@@ -90,32 +102,60 @@ class Attempt:
             gpu_ids=task.device_ids,
             stop_requested=stop_requested,
             progress=progress,
+            once_done=self._once_done.append,
         )
 
     def done(self, score: float | None) -> None:
-        """Ends the run well."""
-        self._end(status.DONE, score=score)
+        """Ends the run well; what only an unfinished run needs is taken away after that.
 
-    def _end_with(self, error: Exception | KeyboardInterrupt) -> None:
-        if isinstance(error, Exception):
-            error = explained(error)
-        if isinstance(error, Interrupted):
-            self._end(status.INTERRUPTED, reason=str(error))
-        elif isinstance(error, KeyboardInterrupt):
-            self._end(status.INTERRUPTED, reason="stopped at once")
+        Raises:
+            UserError: the score is no finite number, or the run has removed its own records.
+        """
+        score = checked_score(score)
+        for path in (self.folder.config, self.folder.provenance):
+            if not path.exists():
+                raise UserError(
+                    f"{path.name} has gone from {self.folder.path} while the run was made; what a "
+                    "run removes must be its own files, not its folder"
+                )
+        self._end(status.DONE, score=score)
+        for action in self._once_done:
+            action()
+
+    def _end_with(self, error: BaseException) -> None:
+        error = explained(error)
+        full = no_space(error, self.folder.path)
+        if full is not None:
+            self._end(status.INTERRUPTED, reason=str(full), no_space=True)
+        elif isinstance(error, Interrupted):
+            self._end(status.INTERRUPTED, reason=text_of(error))
         else:
             found = failure_of(error, self.task, num_together=self._num_together)
-            log.error("%s", found.reason, exc_info=error if found.traceback else None)
+            log.error("%s", found.reason, exc_info=found.error)
             self._end(status.FAILED, reason=found.reason, traceback=found.traceback)
 
     def _end(self, state: str, **values: Any) -> None:
+        if self._begun and not self.folder.status.exists():  # user code has removed it
+            make_folder(self.folder.path)
+            write_json(self.folder.status, self._begun)
         seconds = self.folder.read_status().get("seconds", 0.0) + time.monotonic() - self._started
         status.end(self.folder, state, seconds=round(seconds, 3), **values)
         self.is_over = True
 
     def close(self) -> None:
         """Closes the log file."""
-        self._log_file.close()
+        with suppress(OSError):  # of lines that did not fit
+            self._log_file.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A log that goes without the lines that do not fit: what the run makes next tells of that."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Prints other errors, as usual."""
+        error = sys.exc_info()[1]
+        if error is None or no_space(error, Path(self.baseFilename)) is None:
+            super().handleError(record)
 
 
 def attempt(
@@ -129,21 +169,30 @@ def attempt(
     The results are in the folders' ``status.json``.
 
     Raises:
-        KeyboardInterrupt: a second Ctrl-C; the runs are marked as interrupted.
+        StoppedAtOnce: a second Ctrl-C; the runs are marked as interrupted.
     """
+    with chdir(Path.cwd()):  # wherever user code has gone
+        _attempt(tasks, stop_requested, progress)
+
+
+def _attempt(
+    tasks: Sequence[Task],
+    stop_requested: Callable[[], bool],
+    progress: Callable[[int, int], None],
+) -> None:
     attempts = [Attempt(task, num_together=len(tasks)) for task in tasks]
     try:
         for one in attempts:
             with one.on_its_own():
                 one.begin(stop_requested, progress)
         _make([one for one in attempts if not one.is_over])
-    except (Exception, KeyboardInterrupt) as error:
+    except BaseException as error:
         # What is not the matter of one run ends all that are under way.
         for one in attempts:
             if not one.is_over:
-                with suppress(KeyboardInterrupt), one.on_its_own():
+                with suppress(StoppedAtOnce), one.on_its_own():
                     raise error
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, StoppedAtOnce):
             raise
     finally:
         for one in attempts:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common.errors import UserError
+from common.errors import UserError, text_of
 from common.scheduling.out_of_memory import is_out_of_memory, memory_message
 from common.scheduling.task import Task
 from common.status import end_of_traceback
+from common.user_code import PartError, told
 
 
 @dataclass(frozen=True)
@@ -16,19 +17,24 @@ class Failure:
 
     reason: str
     """For people."""
-    traceback: str | None
-    """Its last lines; None where the reason says all that the user needs."""
+    error: BaseException | None
+    """What has a traceback to show; None where the reason says all that the user needs."""
+
+    @property
+    def traceback(self) -> str | None:
+        """Its last lines."""
+        return None if self.error is None else end_of_traceback(self.error)
 
 
-def failure_of(error: Exception, task: Task, *, num_together: int = 1) -> Failure:
+def failure_of(error: BaseException, task: Task, *, num_together: int = 1) -> Failure:
     """What ``error`` means for the run, or a rank of it, that it has ended.
 
     ``num_together`` runs were made together.
     """
     if isinstance(error, UserError):
-        return Failure(str(error), None)
+        return Failure(text_of(error), error.__cause__ if isinstance(error, PartError) else None)
     if is_out_of_memory(error):
         reason = memory_message(error, task, num_together=num_together)
     else:
-        reason = f"{type(error).__name__}: {error}"
-    return Failure(reason, end_of_traceback(error))
+        reason = told(error)
+    return Failure(reason, error)

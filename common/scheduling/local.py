@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import selectors
 from collections.abc import Sequence
+from contextlib import suppress
 
+from common.no_space import NoSpace
 from common.scheduling.executor import ProgressOf
 from common.scheduling.process import WorkerProcess
 from common.scheduling.task import Task, names
@@ -144,5 +146,6 @@ class LocalWorkers:
         """Ends all workers at once; runs still under way are marked as interrupted."""
         for team in [*self._busy, *self._idle]:
             team.close()
-            team.mark_interrupted("stopped at once")
+            with suppress(NoSpace):  # a run whose process is gone counts as interrupted anyway
+                team.mark_interrupted("stopped at once")
         self._selector.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from common.errors import text_of
 from common.scheduling.task import Task
 
 _SIZE = r"([\d.]+ \w+)"
@@ -14,18 +15,18 @@ _OF_LIBRARIES = re.compile(
 """How CUDA, NCCL, cuBLAS and cuDNN say it, where they allocate without torch."""
 
 
-def is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether a GPU's memory did not suffice."""
     import torch
 
     if isinstance(error, torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and _OF_LIBRARIES.search(str(error)) is not None
+    return isinstance(error, RuntimeError) and _OF_LIBRARIES.search(text_of(error)) is not None
 
 
-def memory_message(error: Exception, task: Task, *, num_together: int = 1) -> str:
+def memory_message(error: BaseException, task: Task, *, num_together: int = 1) -> str:
     """How much was asked for, what the GPU has, what held it, and what the user can change."""
-    said = str(error)
+    said = text_of(error)
     needed = re.search(f"Tried to allocate {_SIZE}", said)
     space = re.search(f"GPU (\\d+) has a total capacity of {_SIZE} of which {_SIZE} is free", said)
     if needed and space:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from common.devices import VISIBLE, names_of
+from common.leaving import children_of, end
 from common.scheduling.task import Task, to_line
 
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -71,9 +72,11 @@ class WorkerProcess:
         return f"its worker process was ended by {name}{hint}"
 
     def close(self) -> None:
-        """Ends the process at once."""
+        """Ends the process at once, with those that its runs have started."""
+        started = children_of(self.process.pid)
         self.process.kill()
         self.process.wait()
+        end(started)
         self.input.close()
         self.output.close()
 

@@ -33,6 +33,8 @@ class Task:
     gpu_ids: tuple[int, ...] = ()
     """GPUs of the run, or of one of its processes, as the plan counts them; empty for the CPU."""
     command: str = ""
+    import_from: str = ""
+    """Folder of the plan, in which the user's modules are looked for too."""
     num_ranks: int = 1
     """Processes that share the run."""
     rank: int = 0

@@ -20,8 +20,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from common.console import outlive_readers
 from common.devices import free_memory
 from common.errors import Interrupted
+from common.leaving import children_of, end, leave
 from common.run_folder import RunFolder
 from common.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
 from common.scheduling.attempt import attempt
@@ -29,6 +31,7 @@ from common.scheduling.failure import failure_of
 from common.scheduling.ranks_of_task import take_part
 from common.scheduling.task import Task, from_line
 from common.stopping import StopFlag
+from common.user_code import look_in
 
 STOP = "stop"
 _SECONDS_BETWEEN_REPORTS = 0.2
@@ -59,6 +62,7 @@ class _Parent:
                 self.stop.request()
             else:
                 self.tasks.put(from_line(line))
+        end(children_of(os.getpid()))
         os._exit(1)
 
 
@@ -91,7 +95,7 @@ def _take_part(task: Task, parent: _Parent) -> None:
         take_part(task, stop_requested=parent.stop)
     except Interrupted:
         pass  # the first rank says so
-    except Exception as error:
+    except BaseException as error:  # user code may raise, or end, what it likes
         found = failure_of(error, task)
         parent.say({"failed": found.reason, "traceback": found.traceback,
                     "meeting_point": task.meeting_point})  # fmt: skip
@@ -100,6 +104,7 @@ def _take_part(task: Task, parent: _Parent) -> None:
 def main() -> None:
     """Makes tasks until the parent ends, or until it is asked to stop."""
     parent = _Parent()
+    outlive_readers()
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger().addHandler(_Warnings(parent))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to pass on
@@ -108,6 +113,7 @@ def main() -> None:
     while not parent.stop():
         tasks = parent.tasks.get()
         _print_to(RunFolder(Path(tasks[0].folder)).log)
+        look_in(Path(tasks[0].import_from))
         is_first = tasks[0].rank == 0
         if is_first:
             attempt(tasks, stop_requested=parent.stop, progress=parent.progress)
@@ -120,3 +126,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    leave(0)

@@ -6,6 +6,7 @@ from typing import Any
 
 from common.errors import UserError
 from common.registry import Registry, import_part
+from common.signatures import check_class
 
 ALGORITHMS: Registry[str] = Registry("algorithm")
 """Import paths of classes like `grue.algorithms.algorithm.Algorithm`, by name."""
@@ -26,7 +27,7 @@ def find(name: str) -> Any:
     """The class of the algorithm called ``name``.
 
     Raises:
-        UserError: there is none, or one of the user's is no algorithm.
+        UserError: there is none, or one of the user's is no algorithm or lacks a method.
     """
     found: Any = ALGORITHMS.get(name)
     if isinstance(found, str):
@@ -36,4 +37,5 @@ def find(name: str) -> Any:
         raise UserError(f"{found!r} is no grue.algorithms.algorithm.Algorithm")
     if not hasattr(found, "Args"):
         raise UserError(f"{found!r} needs 'Args', the model of its keys")
+    check_class(found, algorithm)
     return found

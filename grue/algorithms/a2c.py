@@ -46,16 +46,17 @@ class A2c(PolicyGradient[A2cArgs]):
             critic_loss = value_loss(values, batch.returns, batch.values)
             entropy_loss = self.entropy_loss(policy, log_probs)
             penalty = args.ent_coef * entropy_loss
-            penalty = penalty + self.kl_loss(batch, policy.logits, kl_coefficient)
+            kl_loss, kl = self.kl_terms(batch, policy.logits, kl_coefficient)
+            penalty = penalty + kl_loss
             if first:
                 share = self.share_of_penalties(batch, policy.logits, log_probs, penalty)
                 first = False
             # The mean over the rollout is a sum of means, over passes and ranks.
             weight = batch.weight * len(whole) / num_tokens
             self.backward(weight * (policy_loss + penalty + args.vf_coef * critic_loss))
-            sums.add(weight, **{"ppo/policy_gradient_loss": policy_loss,
-                                "ppo/value_loss": critic_loss,
-                                "ppo/entropy_loss": entropy_loss})  # fmt: skip
-        sums.add(**{"ppo/grad_norm": self.step(args.max_grad_norm),
+            measured = {"policy_gradient_loss": policy_loss, "value_loss": critic_loss,
+                        "entropy_loss": entropy_loss, **kl}  # fmt: skip
+            sums.add(weight, **{f"a2c/{name}": each for name, each in measured.items()})
+        sums.add(**{"a2c/grad_norm": self.step(args.max_grad_norm),
                     "update_share/kl_and_entropy": share})  # fmt: skip
         return sums.read(mean=False)

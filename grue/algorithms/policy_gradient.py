@@ -44,18 +44,25 @@ class PolicyGradient(Algorithm[ArgsT]):
     def kl_loss(
         self, batch: Minibatch, logits: Tensor, coefficient: float, scale: Tensor | float = 1.0
     ) -> Tensor:
-        """[] mean penalty for leaving the reference, where it is a loss; otherwise zero.
+        """[] mean penalty for leaving the reference, where it is a loss; otherwise zero."""
+        return self.kl_terms(batch, logits, coefficient, scale)[0]
+
+    def kl_terms(
+        self, batch: Minibatch, logits: Tensor, coefficient: float, scale: Tensor | float = 1.0
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """`kl_loss`, and as ``kl_loss`` the mean KL per token in nats, before it is weighted.
 
         ``scale`` is what advantages are divided by. A loss that stands for a part of advantages is
         divided by it too; one of its own right is not, for where rewards do not deviate it would
-        outweigh everything.
+        outweigh everything. Nothing is measured where the KL is no loss.
         """
         in_advantages = getattr(self.args, "analytic_kl_grad", False)
         if self.alg.kl_div.placement != "loss" and not in_advantages:
-            return logits.new_zeros(())
+            return logits.new_zeros(()), {}
         coefficient = coefficient / scale if in_advantages else coefficient
         ref_logits = batch.counted(self.actor_critic.reference_logits(batch.sequences))
-        return coefficient * exact_kl(logits, ref_logits).mean()
+        kl = exact_kl(logits, ref_logits).mean()
+        return coefficient * kl, {"kl_loss": kl}
 
     def share_of_penalties(
         self, batch: Minibatch, logits: Tensor, log_probs: Tensor, penalties: Tensor

@@ -88,7 +88,8 @@ class Ppo(PolicyGradient[PpoArgs]):
                 critic_loss = value_loss(values, batch.returns, batch.values, args.clip_range_vf)
                 entropy_loss = self.entropy_loss(policy, log_probs)
                 penalty = args.ent_coef * entropy_loss
-                penalty = penalty + self.kl_loss(batch, policy.logits, kl_coefficient, scale)
+                kl_loss, kl = self.kl_terms(batch, policy.logits, kl_coefficient, scale)
+                penalty = penalty + kl_loss
                 if first:  # here the surrogate is the plain policy gradient
                     share = self.share_of_penalties(batch, policy.logits, log_probs, penalty)
                     means.add(**{"update_share/kl_and_entropy": share})
@@ -98,5 +99,5 @@ class Ppo(PolicyGradient[PpoArgs]):
                 del policy  # what it holds of the vocabulary, before there is more of the kind
                 norm = self.step(args.max_grad_norm)
                 means.add(batch.weight, policy_gradient_loss=policy_loss, value_loss=critic_loss,
-                          entropy_loss=entropy_loss)  # fmt: skip
+                          entropy_loss=entropy_loss, **kl)  # fmt: skip
                 means.add(grad_norm=norm)

@@ -16,7 +16,12 @@ from torch import Tensor
 from grue.algorithm_args import HumanPreferencesPpoArgs
 from grue.algorithms.policy_gradient import PolicyGradient
 from grue.algorithms.update import Means
-from grue.losses import clipped_policy_loss, clipped_share, pessimistic_value_loss
+from grue.losses import (
+    clipped_policy_loss,
+    clipped_share,
+    pessimistic_value_loss,
+    returns_vary,
+)
 from grue.rollout import Minibatch, Rollout
 from grue.whitening import whitened_estimates
 
@@ -108,6 +113,7 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
 def _moments(batch: Minibatch) -> Iterator[tuple[str, Tensor]]:
     """Means and variances of what was known of a minibatch's M tokens."""
     yield "ppo/returns/mean", batch.returns.mean()
-    yield "ppo/returns/var", batch.returns.var(correction=0)
+    variance, vary = batch.returns.var(correction=0), returns_vary(batch.values, batch.returns)
+    yield "ppo/returns/var", torch.where(vary, variance, 0.0)
     yield "ppo/val/mean", batch.values.mean()
     yield "ppo/val/var", batch.values.var(correction=0)

@@ -53,7 +53,8 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
                 policy, log_probs, _ = self.evaluate(batch)
                 entropy_loss = self.entropy_loss(policy, log_probs)
                 penalty = args.ent_coef * entropy_loss
-                penalty = penalty + self.kl_loss(batch, policy.logits, kl_coefficient)
+                kl_loss, kl = self.kl_terms(batch, policy.logits, kl_coefficient)
+                penalty = penalty + kl_loss
                 if first:
                     share = self.share_of_penalties(batch, policy.logits, log_probs, penalty)
                     means.add(**{"update_share/kl_and_entropy": share})
@@ -62,8 +63,10 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
                 policy_loss = per_output * policy_gradient_loss(log_probs, batch.advantages)
                 self.backward(batch.weight * (policy_loss + per_output * penalty))
                 norm = self.step(args.max_grad_norm)
-                means.add(batch.weight, **{"reinforce/policy_gradient_loss": policy_loss,
-                                           "reinforce/entropy_loss": entropy_loss})  # fmt: skip
+                measured = {"policy_gradient_loss": policy_loss, "entropy_loss": entropy_loss, **kl}
+                means.add(
+                    batch.weight, **{f"reinforce/{name}": each for name, each in measured.items()}
+                )
                 means.add(**{"reinforce/grad_norm": norm})
         return means.read()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import math
 from collections.abc import Callable, Mapping
@@ -21,13 +20,18 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.trainer_callback import ExportableState
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
-from common import ranks
+from common import checkpoint, ranks
+from common.attention_masks import masks_without_waits
 from common.errors import Interrupted, UserError
 from common.experiment import Context
 from common.pace import Pace
+from common.run_folder import replacing_folder
+from common.sealed_folder import seal
 from grue.algorithm_config import TRAINER_BATCH
 from grue.algorithms.rank_batches import OWN, WHOLE, OwnPart, items_of
+from grue.algorithms.trainer_checkpoints import last_checkpoint
 from grue.algorithms.update import OPTIMIZERS
 from grue.finite import check_tensors
 from grue.model_config import Optimizer
@@ -40,12 +44,20 @@ log = logging.getLogger(__name__)
 _RENAMED = {"evaluation_strategy": "eval_strategy", "warmup_ratio": "warmup_steps",
             "no_cuda": "use_cpu"}  # fmt: skip
 _RUNS_OWN = ("output_dir", "seed", "data_seed", "report_to", "logging_dir", "overwrite_output_dir",
-             "eval_strategy", "use_cpu", "disable_tqdm", "run_name")  # fmt: skip
+             "eval_strategy", "use_cpu", "disable_tqdm", "run_name", "save_only_model")  # fmt: skip
 """Arguments that the run itself decides on."""
+_KEPT = 2
+"""Checkpoints that are kept at least: one may be damaged."""
 _LEARNING_RATE = "alg.training_args.learning_rate"
 _TF32 = "tf32"
 """An argument that the run follows before the Trainer is made, see `common.numerics`: the Trainer
 would set it for all later runs of the process too, and but once."""
+_USUAL_LOGGING_STEPS = 500
+"""The library's own."""
+_FEWEST_LINES = 10
+"""Log lines of a run that gives no interval, as far as it has updates."""
+_NEVER = 2**62
+"""More updates than any run makes."""
 _ASK_THE_DEVICE = ("torch_compile", "torch_compile_backend", "torch_compile_mode")
 """Arguments at which the library looks at the GPU in use, and by that opens it."""
 
@@ -81,8 +93,8 @@ def training_arguments(
                 "accelerator_config": {"non_blocking": not on_cpu},  # else each copy is a wait
                 "logging_nan_inf_filter": False,
                 "restore_callback_states_from_checkpoint": True,
-                "save_total_limit": 1,
                 **kept,
+                "save_total_limit": _num_kept(kept.get("save_total_limit", _KEPT)),
             },
         )
     except (TypeError, ValueError) as error:
@@ -91,6 +103,11 @@ def training_arguments(
     # A second GPU, which a judge may have, would double the batch (DataParallel).
     found._n_gpu = min(found.n_gpu, 1)
     return found
+
+
+def _num_kept(limit: Any) -> Any:
+    """How many checkpoints are kept where ``limit`` was asked for; None for all."""
+    return max(limit, _KEPT) if type(limit) is int and limit > 0 else limit
 
 
 def check_arguments(given: Mapping[str, Any], *, on_gpu: bool) -> None:
@@ -112,27 +129,6 @@ def check_arguments(given: Mapping[str, Any], *, on_gpu: bool) -> None:
 def left_out(given: Mapping[str, Any]) -> list[str]:
     """The given arguments that the run decides on itself."""
     return [name for name in given if _RENAMED.get(name, name) in _RUNS_OWN]
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint in ``folder``."""
-    whole = [path for path in folder.glob("checkpoint-*") if _steps(path) is not None]
-    return max(whole, key=lambda path: _steps(path) or 0, default=None)
-
-
-def steps_done(folder: Path) -> int:
-    """The steps of the newest whole checkpoint in ``folder``; 0 where there is none."""
-    found = last_checkpoint(folder)
-    return 0 if found is None else _steps(found) or 0
-
-
-def _steps(checkpoint: Path) -> int | None:
-    """The steps of a checkpoint; None where it is not whole. Its state is written last."""
-    try:
-        state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-        return int(state["global_step"])
-    except (OSError, ValueError, KeyError):
-        return None
 
 
 class _Losses(TrainerCallback, ExportableState):  # type: ignore[misc]
@@ -172,19 +168,33 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         context: Context,
         tracker: Tracker,
         evaluate: Callable[[str], dict[str, float]],
+        tell_of_evaluations: Callable[[int], None],
         pace: Pace,
     ) -> None:
         self._context = context
         self._tracker = tracker
         self._evaluate = evaluate
+        self._tell_of_evaluations = tell_of_evaluations
         self._pace = pace
+        self._log_every = self._evaluate_every = _NEVER
         self.stopped = False
+
+    def on_train_begin(
+        self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Before the first update, or the first after a resume."""
+        self._evaluate_every, self._log_every = _intervals(args, state)
+        last = state.max_steps - 1
+        num_left = last // self._evaluate_every - state.global_step // self._evaluate_every
+        self._tell_of_evaluations(num_left)
 
     def on_step_end(
         self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """After every update."""
         self._context.progress(state.global_step, state.max_steps)
+        if state.global_step % self._log_every == 0:
+            control.should_log = True
         stop = ranks.is_any(self._context.stop_requested())
         if stop and state.global_step < state.max_steps:
             self.stopped = True
@@ -200,7 +210,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         logs: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """Every ``logging_steps`` updates, with their mean loss.
+        """At every log line, with the mean loss of the updates since the last one.
 
         What is measured after the last one, the run itself evaluates on all splits.
         """
@@ -213,9 +223,29 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
                 f"the loss is {values['loss']} at step {step}; lower '{_LEARNING_RATE}'"
             )
         log.info("step %d of %d: loss %.4f", step, state.max_steps, values["loss"])
-        if step < state.max_steps:
+        is_extra = self._log_every < _NEVER and step % self._evaluate_every
+        if step < state.max_steps and not is_extra:
             values |= self._evaluate(f"epoch_{epoch:g}")
         self._tracker.add(step, epoch, values)
+
+
+def _intervals(arguments: TrainingArguments, state: TrainerState) -> tuple[int, int]:
+    """Updates between evaluations, which come with log lines, and between further log lines.
+
+    The library's own interval, or one that is longer than the run, would leave a short run without
+    a loss: then there are further lines, `_FEWEST_LINES` in all at least.
+    """
+    if arguments.logging_strategy == "no":
+        return _NEVER, _NEVER
+    if arguments.logging_strategy == "epoch":
+        return math.ceil(state.max_steps / state.num_train_epochs), _NEVER
+    every = int(arguments.logging_steps)
+    if arguments.logging_steps < 1:  # a share of the run
+        every = math.ceil(state.max_steps * arguments.logging_steps)
+    if every != _USUAL_LOGGING_STEPS and every <= state.max_steps:
+        return every, _NEVER
+    most = max(1, min(every, state.max_steps // _FEWEST_LINES))
+    return every, max(steps for steps in range(1, most + 1) if every % steps == 0)
 
 
 class _LossTrainer(Trainer):  # type: ignore[misc]
@@ -232,8 +262,10 @@ class _LossTrainer(Trainer):  # type: ignore[misc]
         self.model_accepts_loss_kwargs = self.loss_is_scaled_for_ga = True
         self._losses = losses
         self._pace = pace
+        self._place = Path(self.args.output_dir)
         self.add_callback(losses)
 
+    @masks_without_waits()
     def training_step(self, *args: Any, **options: Any) -> torch.Tensor:
         """One forward and backward pass; before an update, ranks add their gradients up."""
         loss: torch.Tensor = super().training_step(*args, **options)
@@ -262,10 +294,24 @@ class _LossTrainer(Trainer):  # type: ignore[misc]
         return batches, items_of(batches)
 
     def _save_checkpoint(self, *args: Any, **options: Any) -> None:
+        """Writes a checkpoint, whole or not at all; older ones go once it is on the disk."""
         _check_weights(self.model, self.state)
-        if ranks.is_first():
-            with self._pace.writing():
+        if not ranks.is_first():
+            return
+        folder = Path(self.args.output_dir)
+        need = checkpoint.num_bytes([self.model.state_dict(), self.optimizer.state_dict()])
+        target = folder / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        with self._pace.writing():
+            with replacing_folder(target, need) as made:
+                self._place = made.parent
                 super()._save_checkpoint(*args, **options)
+                seal(made)
+            self._place = folder
+            rotate_checkpoints(str(folder), self.args.save_total_limit)
+
+    def _get_output_dir(self, trial: Any) -> str:
+        """Where the library puts a checkpoint's folder, and looks for older ones."""
+        return str(self._place)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Writes what was measured, with the mean of all losses since the last time."""
@@ -289,6 +335,7 @@ def train(
     context: Context,
     tracker: Tracker,
     evaluate: Callable[[str], dict[str, float]],
+    tell_of_evaluations: Callable[[int], None] = lambda count: None,
 ) -> TrainerState:
     """Finetunes the policy's model, or goes on from the last checkpoint in the output folder.
 
@@ -299,6 +346,7 @@ def train(
         context: stop requests and progress.
         tracker: gets a row at every log line.
         evaluate: gives the metrics of the validation split for a label.
+        tell_of_evaluations: is told how many of them there will be.
 
     Raises:
         Interrupted: a stop was asked for; a checkpoint is written.
@@ -313,6 +361,7 @@ def train(
         context=context,
         tracker=tracker,
         evaluate=evaluate,
+        tell_of_evaluations=tell_of_evaluations,
     )
 
 
@@ -325,6 +374,7 @@ def fit(
     context: Context,
     tracker: Tracker,
     evaluate: Callable[[str], dict[str, float]],
+    tell_of_evaluations: Callable[[int], None] = lambda count: None,
     optimizer: Optimizer = "adamw",
 ) -> TrainerState:
     """Like `train`, for any model that gives a loss and rows that ``collator`` makes batches of.
@@ -332,7 +382,7 @@ def fit(
     ``optimizer`` may put another form of Adam in the place of the Trainer's.
     """
     pace = Pace()
-    watch = _Watch(context, tracker, evaluate, pace)
+    watch = _Watch(context, tracker, evaluate, tell_of_evaluations, pace)
     collator = OwnPart(collator, shifted=not _is_encoder_decoder(model))
     trainer = _LossTrainer(
         _Losses(),

@@ -10,8 +10,8 @@ from common.errors import Problem, UserError
 from common.identity import fingerprint
 from common.nested import key_path
 from common.plan import Run
+from common.user_code import naming
 from grue.beforehand.answers import Answers
-from grue.beforehand.user_code import failing_as
 from grue.config import DatapoolConfig, TextConfig
 from grue.inputs import load_inputs, read_samples
 from grue.part_config import TaskConfig
@@ -61,7 +61,7 @@ def of_datapool(
     """Like `known_split`, of any data."""
 
     def look() -> KnownSplit:
-        with failing_as(config.id):
+        with naming(config.id):
             return KnownSplit.of(load_inputs(config, split, seed=0).samples)
 
     return _looked_at(config, split, look, answers, is_made_later)
@@ -71,7 +71,7 @@ def of_task(config: TaskConfig, answers: Answers, is_made_later: bool) -> UserEr
     """Why a task's training samples cannot be read, as far as that is known."""
 
     def look() -> None:
-        with failing_as(config.id):
+        with naming(config.id):
             read_samples(config, "train", seed=0)
 
     return _looked_at(config, "train", look, answers, is_made_later)
@@ -94,7 +94,7 @@ def _looked_at(
 
 
 def _is_at_hand(config: TaskConfig) -> bool:
-    with failing_as(config.id):
+    with naming(config.id):
         return config.build().is_at_hand()
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from common.documents import json_object
 from common.errors import UserError
 from common.identity import fingerprint
 from common.nested import key_path
@@ -81,7 +81,7 @@ def _of_folder(name: str) -> KnownModel:
 
     folder = Path(name)
     try:
-        json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        json_object((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         beside = folder / "model"
         advice = f"; name its folder '{beside}'" if beside.is_dir() else ""

@@ -8,9 +8,9 @@ from typing import Any
 from common.errors import Problem, UserError
 from common.identity import fingerprint
 from common.plan import Run
+from common.user_code import naming
 from grue.beforehand.answers import Answers
 from grue.beforehand.data import KnownSplit, known_split, made_later
-from grue.beforehand.user_code import failing_as
 from grue.config import ExtractConfig, FinetuneConfig, TextConfig
 from grue.part_config import MetricConfig, RewardConfig
 from grue.tasks.task import Split
@@ -40,7 +40,7 @@ def built_of(part: MetricConfig | RewardConfig) -> Any:
     Raises:
         UserError: something is missing, or the part itself fails.
     """
-    with failing_as(part.id):
+    with naming(part.id):
         found = part.build()
         found.prepare()
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from common.attention_masks import masks_without_waits
+from common.devices import sent
 from grue.judges.loading import Encoded, longest_input, pad_right, usable_padding
 from grue.model_config import MixedPrecision, Side
 from grue.policies.policy import by_length
@@ -17,6 +20,8 @@ from grue.precision import autocast
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
 
 
 class Classifier:
@@ -75,6 +80,15 @@ class Classifier:
         found: Any = self.tokenizer(list(texts), verbose=False)["input_ids"]
         return [len(ids) > self.max_length for ids in found]
 
+    def tell_of_cut(self, texts: Sequence[str], split: str) -> None:
+        """Warns of a split's texts that are cut."""
+        num_cut = sum(self.are_too_long(texts)) if texts else 0
+        if num_cut:
+            log.warning(
+                "%d of %d texts of '%s' are longer than %d tokens and are cut on the %s",
+                num_cut, len(texts), split, self.max_length, self.truncation_side,
+            )  # fmt: skip
+
     def _encoded(self, cut: Side, *texts: list[str]) -> list[Encoded]:
         if not texts[0]:
             return []
@@ -90,18 +104,26 @@ class Classifier:
         return {name: [empty if name == "input_ids" else 0] for name in names}
 
     @torch.no_grad()
+    @masks_without_waits()
     def _logits(self, rows: Sequence[Encoded]) -> NDArray[np.float64]:
-        """[N, C], in the order of the rows; those of near lengths are read together."""
+        """[N, C], in the order of the rows; those of near lengths are read together.
+
+        The host waits for the device once, at the end.
+        """
         found = np.zeros((len(rows), self.num_labels))
-        fill = self.tokenizer.pad_token_id or 0
+        device, fill = self.model.device, self.tokenizer.pad_token_id or 0
         was_training = self.model.training
         self.model.eval()
-        for chosen in by_length([len(row["input_ids"]) for row in rows], self.batch_size):
-            batch = pad_right([rows[row] for row in chosen], fill, self.model.device)
-            with autocast(self.mixed_precision, self.model.device):
-                logits = self.model(**batch).logits
-            found[chosen] = logits.double().cpu().numpy()
+        batches = list(by_length([len(row["input_ids"]) for row in rows], self.batch_size))
+        logits = []
+        for chosen in batches:
+            batch = pad_right([rows[row] for row in chosen], fill)
+            with autocast(self.mixed_precision, device):
+                output = self.model(**{name: sent(ids, device) for name, ids in batch.items()})
+            logits.append(output.logits.double())
         self.model.train(was_training)
+        if batches:
+            found[np.concatenate(batches)] = torch.cat(logits).cpu().numpy()
         return found
 
 

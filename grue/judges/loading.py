@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from common.documents import json_object
 from common.errors import UserError
 from grue.judges.options import JudgeArgs
 from grue.model_config import Side
@@ -74,14 +74,14 @@ def check_folder(name: str, key: str) -> Mapping[str, Any]:
         return {}
     advice = "; name the folder 'model' in it" if (folder / "model").is_dir() else ""
     try:
-        config: Any = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json_object((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(
             f"'{key}' = '{name}': its config.json cannot be read: {error}{advice}"
         ) from error
     if not has_weights(folder):
         raise UserError(f"'{key}' = '{name}': the folder holds no weights{advice}")
-    return dict(config)
+    return config
 
 
 def num_labels(config: Mapping[str, Any]) -> int:
@@ -140,13 +140,16 @@ def usable_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
         model.config.pad_token_id = tokenizer.pad_token_id
 
 
-def pad_right(rows: Sequence[Encoded], fill: int, device: torch.device) -> dict[str, Tensor]:
-    """Rows as tensors [B, P] with their ``attention_mask``, filled up to the longest of them."""
+def pad_right(rows: Sequence[Encoded], fill: int) -> dict[str, Tensor]:
+    """Rows as tensors [B, P] with their ``attention_mask``, filled up to the longest of them.
+
+    They are on the CPU.
+    """
     width = max(len(row["input_ids"]) for row in rows)
 
     def padded(sequences: Sequence[list[int]], value: int) -> Tensor:
         filled = [[*ids, *[value] * (width - len(ids))] for ids in sequences]
-        return torch.tensor(filled, device=device)
+        return torch.tensor(filled)
 
     return {
         **{

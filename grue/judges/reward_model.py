@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from common.documents import json_object
 from common.errors import UserError
 from grue.judges.classifier import Classifier
 from grue.judges.loading import check_folder, load_classifier, num_labels
@@ -135,7 +136,7 @@ def read_spec(name: str, key: str, output: Output | None) -> RewardSpec:
             "elsewhere, say with 'output' what its logits are; a classifier is for 'learned_reward'"
         )
     try:
-        return RewardSpec(**json.loads(text))
+        return RewardSpec(**json_object(text))
     except (TypeError, ValueError) as error:
         raise UserError(f"'{key}' = '{name}': its {FILE} cannot be read: {error}") from error
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from common.config import NO_EFFECT, Config, OptionalText
+from common.config import IGNORED, NO_EFFECT, Config, OptionalText
 from common.errors import UserError
 from common.fit_config import PositiveInt
 from grue.metrics.metric import METRICS, Metric, Scores
@@ -25,7 +25,7 @@ class CausalPerplexityArgs(Config):
     """Tokens of a window; None for all positions of the model."""
     use_text_from_meta_data: bool = False
     """Whether the text is the metadata's ``reference`` instead of the references."""
-    tokenizer_id: Annotated[OptionalText, NO_EFFECT] = None
+    tokenizer_id: Annotated[OptionalText, IGNORED, NO_EFFECT] = None
     """Accepted for published files: the policy's own tokenizer reads the text."""
     model_type: Annotated[Literal["causal"], NO_EFFECT] = "causal"
     """The kind of model that is measured."""

@@ -34,9 +34,10 @@ Chunk = tuple[int, "Sequence[Pair]"]
 
 
 def num_threads() -> int:
-    """The threads that this process may compute with."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdecimal() else len(os.sched_getaffinity(0))
+    """The threads that this process computes with."""
+    import torch
+
+    return torch.get_num_threads()
 
 
 def score(

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from common.errors import UserError
+from common.signatures import check_class, check_function
 from grue.metrics.metric import Metric, NoArgs, Scores
 from grue.rl4lms_classes import what_to_change
 from grue.texts import Texts
-from grue.user_function import UserFunction, scores_of
+from grue.user_function import PARAMETERS, UserFunction, name_of, scores_of
 
 
 class FunctionMetric(Metric[NoArgs]):
@@ -28,16 +29,18 @@ def as_metric(part: Any) -> type[Metric[Any]]:
     """The class of what a plan names: itself, or one around a function.
 
     Raises:
-        UserError: it is neither.
+        UserError: it is neither, or cannot be called as such.
     """
     if isinstance(part, type):
         if not issubclass(part, Metric):
             raise UserError(
                 f"{part.__qualname__} is no grue.metrics.metric.Metric{what_to_change(part)}"
             )
+        check_class(part, Metric)
         return part
     if not callable(part):
         raise UserError(f"expected a function or a metric class, not {part!r}")
+    check_function(part, name_of(part), *PARAMETERS)
     return _around(part)
 
 

@@ -26,7 +26,8 @@ class LearnedPreferenceArgs(JudgeArgs):
     """The keys of a learned preference."""
 
     model_name: ModelName
-    """Reward model: a reference such as ``"@rm.model"``, a folder, or a hub id."""
+    """Reward model: a reference such as ``"@rm.model"``, a folder, or a hub id. A metric of a run
+    whose reward is this too takes the reward's keys where it names no model."""
     output: Literal["score", "ratings"] | None = None
     """What the logits of a sequence classifier from elsewhere are: one score, or the distribution
     of a rating from 1 on. None for models of the experiment ``reward_model``, which know it."""

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from common.config import COUNTS_AS_DEFAULT, IGNORED
 from common.fit_config import PositiveFloat, PositiveInt
 from grue.metrics.metric import METRICS
 from grue.metrics.pairwise import PairwiseMetric, Row, Scorer
@@ -28,7 +29,7 @@ _LONGEST_UNSTEMMED = 3
 class RougeLMaxArgs(TokenizerArgs):
     """The keys of py-rouge, with its defaults."""
 
-    max_n: PositiveInt | None = None
+    max_n: Annotated[PositiveInt | None, IGNORED, COUNTS_AS_DEFAULT] = None
     """Without effect: of ROUGE-N, which is not computed."""
     limit_length: bool = True
     """Whether long texts are cut."""
@@ -36,9 +37,9 @@ class RougeLMaxArgs(TokenizerArgs):
     """Where they are cut."""
     length_limit_type: Literal["words", "bytes"] = "bytes"
     """The unit of ``length_limit``; "bytes" are characters."""
-    apply_avg: bool = True
+    apply_avg: Annotated[bool, IGNORED, COUNTS_AS_DEFAULT] = True
     """Without effect: how several references of one call would be joined."""
-    apply_best: bool = False
+    apply_best: Annotated[bool, IGNORED, COUNTS_AS_DEFAULT] = False
     """Without effect, like ``apply_avg``."""
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Weight of precision against recall in F: 1 is precision alone."""

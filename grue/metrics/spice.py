@@ -7,33 +7,69 @@ Anderson, Fernando, Johnson, Gould: SPICE: Semantic Propositional Image Caption 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from pydantic import model_validator
 
-from common.config import INPUT_FILE, Config
-from common.errors import UserError
+from common.config import INPUT_FILE, Config, OptionalText
+from common.errors import Problem, UserError
 from common.fit_config import PositiveInt
 from grue.metrics.metric import METRICS, Metric, Scores
 from grue.texts import Texts
 
+JAR_VARIABLE = "SPICE_JAR"
+"""The environment variable that names the program where no key does."""
+WHICH_JAR = (
+    "SPICE-1.0.jar, with CoreNLP 3.6.0 and its models in the folder 'lib' beside it: from "
+    "https://panderson.me/spice, or as the Python package 'pycocoevalcap' holds it"
+)
 _LIBRARIES = "stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar"
 _SHOWN = 300
+
+
+def of_environment(values: Any, key: str) -> Any:
+    """The keys of a part, with what the environment names where ``key`` names no program."""
+    named = os.environ.get(JAR_VARIABLE)
+    if not named or not isinstance(values, dict) or values.get(key):
+        return values
+    return {**values, key: named}
+
+
+def no_program(key: str, instead: str) -> Problem:
+    """That ``key`` names no program, and which it could name, or what to do ``instead``."""
+    return Problem(
+        f"not given, and the environment variable {JAR_VARIABLE} is not set; set it to the path of "
+        f"{WHICH_JAR}; or {instead}",
+        key,
+    )
 
 
 class SpiceArgs(Config):
     """The keys of SPICE."""
 
-    jar: Annotated[str, INPUT_FILE]
+    jar: Annotated[OptionalText, INPUT_FILE] = None
     """The program, SPICE-1.0.jar, with a folder ``lib`` beside it that holds the jars of CoreNLP
-    3.6.0 and its models."""
+    3.6.0 and its models; None for what the environment variable ``SPICE_JAR`` names."""
     heap_gib: PositiveInt = 8
     """Memory that Java may use, in GiB."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _jar_of_environment(cls, values: Any) -> Any:
+        return of_environment(values, "jar")
+
+    def problems(self) -> Iterator[Problem]:
+        """No program."""
+        yield from super().problems()
+        if self.jar is None:
+            yield no_program("jar", "take the metric out of the list")
 
 
 @METRICS.register("spice")
@@ -44,9 +80,14 @@ class Spice(Metric[SpiceArgs]):
     needs_references = True
     key: ClassVar[str] = "lexical/spice"
 
+    @property
+    def _jar(self) -> Path:
+        assert self.args.jar is not None, "checked with the keys"
+        return Path(self.args.jar)
+
     def prepare(self) -> None:
         """Looks for Java, the jar and CoreNLP."""
-        check_program(Path(self.args.jar))
+        check_program(self._jar)
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
         """[N] F scores."""
@@ -60,7 +101,7 @@ class Spice(Metric[SpiceArgs]):
             if output.strip()  # the parser needs a sentence
         ]
         values = np.zeros(len(texts))
-        for item in run_program(Path(self.args.jar), inputs, heap_gib=self.args.heap_gib):
+        for item in run_program(self._jar, inputs, heap_gib=self.args.heap_gib):
             values[int(item["image_id"])] = _f_score(item)
         return {self.key: values}
 
@@ -74,7 +115,9 @@ def check_program(jar: Path) -> None:
     if shutil.which("java") is None:
         raise UserError("SPICE needs Java: no 'java' on the PATH; install a Java runtime")
     if not jar.is_file():
-        raise UserError(f"'jar' = '{jar}': no such file; give the path of SPICE-1.0.jar")
+        raise UserError(
+            f"'jar' = '{jar}': no such file; give the path of {WHICH_JAR}; or take the metric out"
+        )
     for name in _LIBRARIES:
         if not (jar.parent / "lib" / name).is_file():
             raise UserError(

@@ -9,6 +9,7 @@ from typing import Any
 
 from common.errors import UserError
 from common.registry import Registry, import_part
+from common.signatures import check_class
 
 _POLICY = "grue.policies.policy:Policy"
 
@@ -25,11 +26,13 @@ def find(name: str) -> Any:
     """The class of the policy called ``name``.
 
     Raises:
-        UserError: there is none, or one of the user's is no policy.
+        UserError: there is none, or one of the user's is no policy or lacks a method.
     """
     found: Any = POLICIES.get(name)
     if isinstance(found, str):
         return import_part(found)
-    if not isinstance(found, type) or not issubclass(found, import_part(_POLICY)):
+    policy = import_part(_POLICY)
+    if not isinstance(found, type) or not issubclass(found, policy):
         raise UserError(f"{found!r} is no grue.policies.policy.Policy")
+    check_class(found, policy)
     return found

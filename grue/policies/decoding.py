@@ -13,6 +13,7 @@ from common.attention_masks import masks_without_waits
 from common.devices import sent
 from grue.masks import packed
 from grue.policies.sampling import Filters, draw, remaining
+from grue.policies.shaping import Shaped, Shaping
 from grue.policies.steps import Ids, Prompts, Rows, rows_left, steps_of
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def sample(
     filters: Filters | None,
     ids: Ids,
     mask: Mask | None = None,
+    shaping: Shaping | None = None,
 ) -> Samples:
     """K outputs for each prompt, without end-of-sequence tokens' successors.
 
@@ -81,6 +83,7 @@ def sample(
         filters: how tokens are drawn; None takes the most probable one.
         ids: special tokens.
         mask: which tokens may come; None for all.
+        shaping: what else is done to logits; None for nothing.
     """
     models = [model] if mask is None or mask.model is None else [model, mask.model]
     steps = [steps_of(each, prompts, ids) for each in models]
@@ -95,6 +98,7 @@ def sample(
     goes_on = torch.ones(len(uniforms), dtype=torch.bool, device=device)
     looks_after = _tokens_between_looks(device)
     record = None if mask is None else _empty_record(tokens, scores[0])
+    shaped = None if shaping is None else Shaped(shaping, prompts, ids, num_samples)
 
     for step in range(lengths.most):
         # 1. The next token of each output that goes on.
@@ -102,6 +106,8 @@ def sample(
             for logits in scores:
                 logits[:, ids.end] = -torch.inf
         logits = scores[0]
+        if shaped is not None:
+            logits = shaped(logits, rows, tokens[:, :step])
         if mask is not None and record is not None:
             allowed = mask.allowed(scores[-1]) & (logits > -torch.inf)
             logits = logits.masked_fill(~allowed, -torch.inf)

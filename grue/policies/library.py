@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,16 +26,18 @@ def generated(
     the batch, so that there it is one pass, whether it fits or not.
     """
     settings_of_library = library_settings(policy, num_samples, settings)
-    end = None if settings.ignore_eos else policy.ids.end
+    ends = _ends(settings_of_library.eos_token_id)
+    extra = {"tokenizer": policy.tokenizer} if "stop_strings" in settings.further else {}
 
     def of_some(part: slice, _: slice) -> list[list[int]]:
         padded = policy.pad(prompts[part])
         with only_these(policy.model, settings_of_library), policy.autocast():
             found = policy.model.generate(
-                input_ids=padded.ids, attention_mask=padded.mask, **_processors(policy, padded)
-            )
+                input_ids=padded.ids, attention_mask=padded.mask,
+                **_processors(policy, padded), **extra,
+            )  # fmt: skip
         before = 1 if policy.is_encoder_decoder else padded.ids.shape[1]
-        return [_up_to(row, end) for row in found[:, before:].tolist()]
+        return [_up_to(row, ends) for row in found[:, before:].tolist()]
 
     if settings.do_sample:
         parts = [of_some(slice(None), slice(None))]
@@ -55,9 +57,15 @@ def _processors(policy: Policy, prompts: Prompts) -> dict[str, Any]:
     return {"logits_processor": [MaskProcessor(policy.mask, prompts, policy.ids.start)]}
 
 
-def _up_to(tokens: list[int], end: int | None) -> list[int]:
+def _ends(given: Any) -> frozenset[int]:
+    """The end-of-sequence tokens: none, one or several."""
+    return frozenset(given) if isinstance(given, list) else frozenset({given} - {None})
+
+
+def _up_to(tokens: list[int], ends: Collection[int]) -> list[int]:
     """The tokens up to and with the first end-of-sequence."""
-    return tokens[: tokens.index(end) + 1] if end in tokens else tokens
+    length = next((place for place, token in enumerate(tokens, 1) if token in ends), len(tokens))
+    return tokens[:length]
 
 
 def library_settings(policy: Policy, num_samples: int, settings: GenerationConfig) -> Any:
@@ -71,18 +79,19 @@ def library_settings(policy: Policy, num_samples: int, settings: GenerationConfi
         "top_p": settings.top_p,
     }
     beams = {"length_penalty": settings.length_penalty} if settings.num_beams > 1 else {}
-    return LibrarySettings(
-        do_sample=settings.do_sample,
-        num_beams=settings.num_beams,
-        num_return_sequences=num_samples,
-        min_new_tokens=lengths.fewest,
-        max_new_tokens=lengths.most,
-        pad_token_id=policy.tokenizer.pad_token_id or 0,
-        eos_token_id=None if settings.ignore_eos else policy.ids.end,
-        decoder_start_token_id=policy.ids.start,
+    usual = {
+        "do_sample": settings.do_sample,
+        "num_beams": settings.num_beams,
+        "num_return_sequences": num_samples,
+        "min_new_tokens": lengths.fewest,
+        "max_new_tokens": lengths.most,
+        "pad_token_id": policy.tokenizer.pad_token_id or 0,
+        "eos_token_id": None if settings.ignore_eos else policy.ids.end,
+        "decoder_start_token_id": policy.ids.start,
         **(sampling if settings.do_sample else {}),
         **beams,
-    )
+    }
+    return LibrarySettings(**{**usual, **settings.further})
 
 
 @contextlib.contextmanager

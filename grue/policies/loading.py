@@ -45,8 +45,8 @@ def load_model(
             Its own configuration, which is saved with it, does not change.
 
     Raises:
-        UserError: there is no such model, it is of the other type, or its folder holds no weights
-            and none were asked for.
+        UserError: there is no such model, it writes no text or is of the other type, or its folder
+            holds no weights and none were asked for.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
@@ -56,6 +56,12 @@ def load_model(
     kind = AutoModelForCausalLM if model_type == "causal" else AutoModelForSeq2SeqLM
     dtype = getattr(torch, options.dtype)
     config = loaded(AutoConfig.from_pretrained, name, "model_name")
+    judging = [kind for kind in config.architectures or () if kind.endswith("Classification")]
+    if judging and options.init == "pretrained":
+        raise UserError(
+            f"'model_name' = '{name}': is a {judging[0]}, as reward models and classifiers are, "
+            "which writes no text; give the model that it was made of, or another language model"
+        )
     found: ModelType = "seq2seq" if config.is_encoder_decoder else "causal"
     if found != model_type:  # some architectures have both: half of an encoder-decoder would load
         raise UserError(

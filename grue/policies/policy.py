@@ -19,8 +19,8 @@ from grue.policies.decoding import Lengths, Samples, joined, pad, sample
 from grue.policies.distribution import TokenDistribution, divided
 from grue.policies.library import generated
 from grue.policies.memory import Extent, Passes, bytes_per_output
-from grue.policies.sampling import Filters
 from grue.policies.sequences import Sequences
+from grue.policies.shaping import filters_of, shaping
 from grue.policies.steps import Ids, Prompts
 from grue.policies.streams import Occasion, seed_of, uniforms
 from grue.policies.vocabulary import check_vocabulary
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Tokens = list[int]
+
+_UNLIMITED = 2**31 - 1
+"""More tokens than any prompt has."""
 
 
 class Policy:
@@ -80,8 +83,8 @@ class Policy:
         self._passes = Passes(self.device)
         self.searches = Passes(self.device)
         """Passes of the library's ``generate``, whose outputs need more memory."""
-        self._told: set[int] = set()
-        """Most tokens of a prompt that were said to be fewer than configured."""
+        self._told: set[str] = set()
+        """What has been said of limits and cut prompts."""
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Around every pass of the policy's models."""
@@ -101,18 +104,43 @@ class Policy:
         settings: GenerationConfig,
         max_length: int | None,
         side: Side = "left",
+        *,
+        level: int = logging.INFO,
     ) -> list[Tokens]:
         """Ids of the samples' prompts, cut as generation with the settings needs it.
 
-        Says once where that is shorter than ``max_length``, see `prompt_limit`.
+        Says once, at a ``level`` of the log, how many are cut, and where that is shorter than
+        ``max_length``, see `prompt_limit`.
         """
         most = self.lengths(settings).most
         limit = self.prompt_limit(max_length, most)
-        if max_length is not None and limit < max_length and limit not in self._told:
-            self._told.add(limit)
-            log.info("prompts are cut to %d tokens, not to %d: the model has %s positions, and an "
-                     "output up to %d tokens", limit, max_length, self.longest, most)  # fmt: skip
-        return self.encode_samples(samples, limit, side)
+        prompts = self.encode_samples(samples, limit, side)
+        if max_length is not None and limit < max_length:
+            self._tell(
+                level,
+                f"prompts are cut to {limit} tokens, not to {max_length}: the model has "
+                f"{self.longest} positions, and an output up to {most} tokens",
+            )
+        num_cut = self._num_cut(samples, prompts, limit)
+        if num_cut:
+            self._tell(
+                level,
+                f"{num_cut} of {len(samples)} prompts are longer than {limit} tokens and are cut "
+                f"on the {side}",
+            )
+        return prompts
+
+    def _tell(self, level: int, message: str) -> None:
+        if message not in self._told:
+            self._told.add(message)
+            log.log(level, "%s", message)
+
+    def _num_cut(self, samples: Sequence[Sample], prompts: Sequence[Tokens], limit: int) -> int:
+        """How many prompts are cut; whole, those alone are read again that have all they may."""
+        full = [
+            sample for sample, prompt in zip(samples, prompts, strict=True) if len(prompt) >= limit
+        ]
+        return sum(len(prompt) > limit for prompt in self.encode_samples(full, _UNLIMITED))
 
     def prompt_limit(self, max_length: int | None, most_new_tokens: int) -> int:
         """Most tokens of a prompt: as configured, and so that a causal model's output fits in too.
@@ -241,7 +269,7 @@ class Policy:
         """K outputs of each prompt, from the uniforms ``draws`` [B, K, T].
 
         An output ends with its end-of-sequence token, if it has one. With ``do_sample`` false the
-        most probable tokens are taken. Beam search is for `generate`.
+        most probable tokens are taken. What needs the library is for `generate`.
         """
         return self.masked_sample(prompts, draws, settings).outputs
 
@@ -249,8 +277,10 @@ class Policy:
         self, prompts: Sequence[Tokens], draws: Tensor, settings: GenerationConfig
     ) -> Samples:
         """Like `sample`; also what the policy's mask allowed at each step."""
-        filters = Filters(settings.temperature, settings.top_k, settings.top_p)
         num_prompts, num_samples, _ = draws.shape
+        ids = replace(self.ids, end=None) if settings.ignore_eos else self.ids
+        filters, lengths = filters_of(settings), self.lengths(settings)
+        shape = shaping(settings, lengths.most, ids.end)
 
         def drawn(part: slice, samples: slice) -> Samples:
             with self.autocast():
@@ -258,10 +288,11 @@ class Policy:
                     self.model,
                     self.pad(prompts[part]),
                     draws[part, samples],
-                    lengths=self.lengths(settings),
-                    filters=filters if settings.do_sample else None,
-                    ids=replace(self.ids, end=None) if settings.ignore_eos else self.ids,
+                    lengths=lengths,
+                    filters=filters,
+                    ids=ids,
                     mask=self.mask,
+                    shaping=shape,
                 )
 
         bytes_each = self.bytes_each(prompts, num_samples, settings)
@@ -296,12 +327,32 @@ class Policy:
 
         ``inputs`` are numbers that stand for the prompts; with ``seed`` they fix what is drawn.
         """
-        if settings.num_beams > 1:
+        occasion = Occasion.EVALUATION
+        found = self.drawn(prompts, 1, settings, inputs=inputs, occasion=occasion, seed=seed)
+        return [samples[0] for samples in found]
+
+    def drawn(
+        self,
+        prompts: Sequence[Tokens],
+        num_samples: int,
+        settings: GenerationConfig,
+        *,
+        inputs: Sequence[int],
+        occasion: Occasion,
+        seed: int,
+        by_library: bool = False,
+    ) -> list[list[Tokens]]:
+        """K outputs of each prompt, by the library where it is asked for or the settings need it.
+
+        ``inputs``, ``occasion`` and ``seed`` fix what is drawn; by the library, also which prompts
+        come together.
+        """
+        if by_library or settings.needs_library:
             with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-                torch.manual_seed(seed_of(Occasion.EVALUATION, seed, *inputs))
-                return [found[0] for found in self.generate(prompts, 1, settings)]
-        draws = uniforms(Occasion.EVALUATION, seed, inputs, 1, self.lengths(settings).most)
-        return [found[0] for found in self.sample(prompts, draws, settings)]
+                torch.manual_seed(seed_of(occasion, seed, *inputs))
+                return self.generate(prompts, num_samples, settings)
+        most = self.lengths(settings).most
+        return self.sample(prompts, uniforms(occasion, seed, inputs, num_samples, most), settings)
 
     def log_probs(
         self, prompts: Sequence[Tokens], outputs: Sequence[Tokens], temperature: float = 1.0

@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
+
 from common.errors import UserError
 from common.hub import forgo_if_absent
 
@@ -43,13 +45,17 @@ def check_weights(name: str, key: str, init_key: str | None = None) -> None:
         )
 
 
+_OF_DAMAGED_FILES = (SafetensorError, RecursionError, TypeError, AttributeError)
+"""What the library makes of files that do not hold what it expects."""
+
+
 def loaded(load: Any, name: str, key: str, **options: Any) -> Any:
     """What ``load`` finds under ``name``; its errors told in one line."""
     if not Path(name).is_dir():
         forgo_if_absent()
     try:
         return load(name, **options)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (*_OF_DAMAGED_FILES, OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise UserError(
             f"'{key}' = '{name}': cannot be loaded ({reason}); give a folder in Hugging Face "
@@ -89,7 +95,7 @@ def pretrained(
             "'%s' = '%s': all names of weights begin with '%s', which is taken off",
             key, name, prefix,
         )  # fmt: skip
-    _check(model, report, f"'{key}' = '{name}'", new_head=new_head)
+    check_report(model, report, f"'{key}' = '{name}'", new_head=new_head)
     return model  # type: ignore[no-any-return]
 
 
@@ -101,7 +107,7 @@ def _wrapper(report: Mapping[str, Any], taken_off: str) -> str | None:
     return next((w for w in _WRAPPERS if all(name.startswith(w) for name in names)), None)
 
 
-def _check(
+def check_report(
     model: PreTrainedModel, report: Mapping[str, Any], where: str, *, new_head: bool
 ) -> None:
     """Refuses a model whose weights are not those of its files; says what is left out of these."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from common.config import NO_EFFECT, OptionalText
+from common.config import IGNORED, NO_EFFECT, OptionalText
 from grue.metrics import bleurt as metric
 from grue.rewards.of_metric import OfMetric
 from grue.rewards.reward import REWARDS
@@ -13,7 +13,7 @@ from grue.rewards.reward import REWARDS
 class BleurtArgs(metric.BleurtArgs):
     """The keys of the BLEURT reward."""
 
-    checkpoint: Annotated[OptionalText, NO_EFFECT] = None
+    checkpoint: Annotated[OptionalText, IGNORED, NO_EFFECT] = None
     """Accepted for published files, which had no effect either: ``config_name`` chooses."""
 
 

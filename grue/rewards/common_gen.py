@@ -8,6 +8,7 @@ from grue.rewards.reward import REWARDS, Reward, Rewards
 from grue.texts import Texts
 
 
+@REWARDS.register("common_gen_repeat_penalty_batched")
 @REWARDS.register("common_gen_repeat_penalty")
 class RepeatPenalty(Reward[NoArgs]):
     """-1 for outputs that hold their prompt's concepts or words of its instruction, otherwise 0."""

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from common.config import NO_EFFECT
+from common.config import INPUT_FILE_OR_ID, NO_EFFECT, Published
 from common.errors import Problem, UserError
 from common.fit_config import NonNegativeFloat, PositiveInt
 from grue.judges.options import JudgeArgs
 from grue.metrics.meteor import missing_wordnet
-from grue.model_config import ModelName
 from grue.rewards.reward import REWARDS, Reward, Rewards
 from grue.texts import Texts
 
@@ -26,11 +25,12 @@ _SHOWN = 60
 class PreferenceArgs(JudgeArgs):
     """The keys of the preference model."""
 
-    model_name: ModelName
+    model_name: Annotated[str | None, Published(""), INPUT_FILE_OR_ID] = None
     """Encoder-decoder model that answers a sentence with "good" or "bad": a folder in Hugging Face
-    layout, or a hub id. The published one is a T5 of 11 billion parameters, 44 GB in float32."""
+    layout, or a hub id. None for the published model of the size ``model_type``."""
     model_type: Literal["11b"] = "11b"
-    """Size of the published model; what ``model_name`` holds decides."""
+    """Size of the published model, a T5 of 11 billion parameters, 44 GB in float32, which is
+    downloaded; where ``model_name`` is given, that decides."""
     batch_size: Annotated[PositiveInt, NO_EFFECT] = 1
     """Outputs that the model reads together."""
     concept_penalty_coeff: NonNegativeFloat = 0.0
@@ -68,7 +68,8 @@ class CommonGenPreferenceModel(Reward[PreferenceArgs]):
         """Looks at a local model's files, and for what METEOR needs."""
         from grue.judges.loading import check_folder
 
-        check_folder(self.args.model_name, "model_name")
+        if self.args.model_name is not None:
+            check_folder(self.args.model_name, "model_name")
         if self.meteor is not None:
             self.meteor.prepare()
 
@@ -84,11 +85,14 @@ class CommonGenPreferenceModel(Reward[PreferenceArgs]):
 
     @functools.cached_property
     def _model(self) -> Preference:
-        from grue.judges.preference import load_preference
+        from grue.judges import preference
 
-        return load_preference(
-            self.args.model_name, "model_name", self.args, answers=("good", "bad")
-        )
+        args = self.args
+        if args.model_name is None:
+            load, key, name = preference.load_published_preference, "model_type", args.model_type
+        else:
+            load, key, name = preference.load_preference, "model_name", args.model_name
+        return load(name, key, args, answers=("good", "bad"))
 
 
 def _missing(texts: Texts) -> Iterator[int]:

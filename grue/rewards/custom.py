@@ -6,11 +6,12 @@ import functools
 from typing import Any, ClassVar
 
 from common.errors import UserError
+from common.signatures import check_class, check_function
 from grue.metrics.metric import NoArgs
 from grue.rewards.reward import Reward, Rewards
 from grue.rl4lms_classes import what_to_change
 from grue.texts import Texts
-from grue.user_function import UserFunction, scores_of
+from grue.user_function import PARAMETERS, UserFunction, name_of, scores_of
 
 
 class FunctionReward(Reward[NoArgs]):
@@ -27,16 +28,18 @@ def as_reward(part: Any) -> type[Reward[Any]]:
     """The class of what a plan names: itself, or one around a function.
 
     Raises:
-        UserError: it is neither.
+        UserError: it is neither, or cannot be called as such.
     """
     if isinstance(part, type):
         if not issubclass(part, Reward):
             raise UserError(
                 f"{part.__qualname__} is no grue.rewards.reward.Reward{what_to_change(part)}"
             )
+        check_class(part, Reward)
         return part
     if not callable(part):
         raise UserError(f"expected a function or a reward class, not {part!r}")
+    check_function(part, name_of(part), *PARAMETERS)
     return _around(part)
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from common.config import Config, OptionalText
 from common.errors import Problem, UserError
+from grue.rewards.custom import as_reward
 from grue.rewards.reward import REWARDS, Reward, Rewards
 from grue.texts import Texts
 
@@ -30,7 +31,7 @@ class ShapedArgs(Config):
         yield from super().problems()
         if self.shaping_fn is not None:
             try:
-                REWARDS.get(self.shaping_fn).Args()
+                _named(self.shaping_fn).Args()
             except UserError as error:
                 yield Problem(str(error), "shaping_fn", self.shaping_fn)
             except ValueError:
@@ -51,7 +52,7 @@ class Shaped(Reward[ArgsT]):
         super().__init__(args)
         self.shaping: Reward[Any] | None = None
         if args.shaping_fn is not None:
-            shaping_class = REWARDS.get(args.shaping_fn)
+            shaping_class = _named(args.shaping_fn)
             self.shaping = shaping_class(shaping_class.Args())
             self.needs_references |= self.shaping.needs_references
 
@@ -73,7 +74,17 @@ class Shaped(Reward[ArgsT]):
         added = self.shaping(texts)
         if added.shape != rewards.shape:
             raise UserError(
-                f"'shaping_fn' = '{self.args.shaping_fn}': gives numbers of shape {added.shape}, "
-                f"which cannot be added to {rewards.shape}; take one number per output"
+                f"'shaping_fn' = '{self.args.shaping_fn}': gives {_per(added)}, which cannot be "
+                f"added to {_per(rewards)}; take a reward that gives as many"
             )
         return rewards + added
+
+
+def _named(name: str) -> type[Reward[Any]]:
+    return as_reward(REWARDS.get(name))
+
+
+def _per(rewards: Rewards) -> str:
+    if rewards.ndim == 1:
+        return "one number per output"
+    return f"one number for each of {rewards.shape[1]} tokens of an output"

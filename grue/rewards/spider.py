@@ -7,16 +7,17 @@ SPIDEr, ICCV 2017.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import model_validator
 
 from common.config import INPUT_FILE, OptionalText
 from common.errors import Problem
 from common.fit_config import PositiveInt
 from grue.metrics.cider import Cider
 from grue.metrics.metric import NoArgs
-from grue.metrics.spice import Spice, SpiceArgs
+from grue.metrics.spice import Spice, SpiceArgs, no_program, of_environment
 from grue.rewards.reward import REWARDS, Reward, Rewards
 from grue.rewards.shaping import Shaped, ShapedArgs
 from grue.texts import Texts
@@ -30,18 +31,22 @@ class SpiderArgs(ShapedArgs):
     cider_coeff: float
     """Weight of CIDEr-D, which lies in [0, 10]."""
     spice_jar: Annotated[OptionalText, INPUT_FILE] = None
-    """The program that computes SPICE, as in the metric ``spice``; needed unless its weight is
-    0."""
+    """The program that computes SPICE, as in the metric ``spice``; unless its weight is 0, without
+    it what the environment variable ``SPICE_JAR`` names."""
     spice_heap_gib: PositiveInt = 8
     """Memory that Java may use, in GiB."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _jar_of_environment(cls, values: Any) -> Any:
+        is_used = isinstance(values, dict) and values.get("spice_coeff")
+        return of_environment(values, "spice_jar") if is_used else values
 
     def problems(self) -> Iterator[Problem]:
         """SPICE without its program."""
         yield from super().problems()
         if self.spice_coeff != 0 and self.spice_jar is None:
-            yield Problem(
-                "needs the path of SPICE-1.0.jar, or 'spice_coeff' = 0", "spice_jar", self.spice_jar
-            )
+            yield no_program("spice_jar", "leave SPICE out by 'spice_coeff' = 0")
 
 
 class _Sum(Reward[SpiderArgs]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from common.errors import UserError
+from common.signatures import check_class
 from grue.rl4lms_classes import what_to_change
 from grue.tasks import (
     cnn_daily_mail,  # noqa: F401
@@ -33,9 +34,10 @@ def find(name: str) -> type[Task[Any]]:
     """The task called ``name``.
 
     Raises:
-        UserError: there is none, or one of the user's is no task.
+        UserError: there is none, or one of the user's is no task or lacks a method.
     """
     found: Any = TASKS.get(name)
     if not isinstance(found, type) or not issubclass(found, Task):
         raise UserError(f"{found!r} is no grue.tasks.task.Task{what_to_change(found)}")
+    check_class(found, Task)
     return found

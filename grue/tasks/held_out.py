@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -37,12 +38,20 @@ class LocalArgs(Config):
         if not part:
             raise path_error(
                 self.path,
-                f"the file's {len(whole)} samples leave none for the split '{split}'; change "
-                f"'datapool.args.held_out' = {self.held_out}, or give a folder with one file per "
-                "split",
+                f"the file's {len(whole)} samples leave none for the split '{split}'; set "
+                f"'datapool.args.held_out' {_advice(size, len(whole))} (now {self.held_out:g}), or "
+                "give a folder with one file per split",
             )
         return part
 
     def is_single_file(self) -> bool:
         """Whether one file has all splits."""
         return Path(self.path).is_file()
+
+
+def _advice(size: int, num_samples: int) -> str:
+    """A share that leaves every split a sample, where ``size`` of them does not."""
+    if num_samples < 3:
+        return "to a share of a file of 3 samples or more"
+    share = max(0.1, math.ceil(100 / num_samples) / 100)
+    return f"{'lower' if size else 'above 0'}, for example {share:g}"

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-RawRow = dict[str, Any]
+from common.plain_text import why_no_text
+from grue.tasks.raw_rows import PlacedRow, RawRow, check_columns
 
 _ENCODING = "utf-8-sig"
 _SPACE = re.compile(r"\s*")
@@ -36,18 +37,19 @@ def json_document(file: Path) -> Iterator[RawRow]:
     if is_list:
         yield from _entries(file.read_text(encoding=_ENCODING))
     elif _is_object_of_many_lines(file):
-        yield _as_row(json.loads(file.read_text(encoding=_ENCODING)), "entry 1")
+        text = file.read_text(encoding=_ENCODING)
+        yield _as_row(_decoder("entry 1").decode(text), "entry 1")
     else:
         yield from json_lines(file)
 
 
 def _entries(text: str) -> Iterator[RawRow]:
     """The entries of a list; the whole text is held, but of its values one at a time."""
-    parse, number, place = json.JSONDecoder().raw_decode, 0, _after(text, "[", 0)
+    number, place = 0, _after(text, "[", 0)
     while (number == 0 and not text.startswith("]", place)) or text.startswith(",", place):
         place = _after(text, ",", place) if number else place
         number += 1
-        value, end = parse(text, place)
+        value, end = _decoder(f"entry {number}").raw_decode(text, place)
         yield _as_row(value, f"entry {number}")
         place = _after(text, "", end)
     if _after(text, "]", place) < len(text):
@@ -80,16 +82,32 @@ def _is_object_of_many_lines(file: Path) -> bool:
 
 def _parsed_lines(lines: Iterable[str]) -> Iterator[RawRow]:
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"line {number}: {error}") from error
-        yield _as_row(value, f"line {number}")
+        if line.strip():
+            place = f"line {number}"
+            try:
+                value = _decoder(place).decode(line)
+            except json.JSONDecodeError as error:
+                message = f"{place}, column {error.colno}: not valid JSON: {error.msg}"
+                raise ValueError(message) from error
+            yield _as_row(value, place)
+
+
+def _decoder(place: str) -> json.JSONDecoder:
+    """Reads the JSON that stands at ``place``, no key of which may stand twice."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            check_columns([name for name, _ in pairs], place)
+        return values
+
+    return json.JSONDecoder(object_pairs_hook=once)
 
 
 def _as_row(value: Any, place: str) -> RawRow:
     if not isinstance(value, dict):
         raise ValueError(f"{place}: expected an object in {{ }}")
-    return value
+    broken = why_no_text(value)
+    if broken:
+        raise ValueError(f"{place}: {broken}")
+    return PlacedRow(value.items(), place)

@@ -8,8 +8,10 @@ from typing import Any
 
 from common.config import OptionalText
 from common.errors import UserError
+from common.plain_text import why_no_text
 from grue.tasks.held_out import LocalArgs
-from grue.tasks.local_files import RawRow, at_path, path_error, read_rows, split_file
+from grue.tasks.local_files import at_path, path_error, read_rows, split_file
+from grue.tasks.raw_rows import RawRow, place_of
 from grue.tasks.task import TASKS, Sample, Split, Task
 
 
@@ -43,7 +45,7 @@ class Jsonl(Task[JsonlArgs]):
             raise path_error(file, "there are no rows; at least one is needed")
         parse = _from_cell if file.suffix.lower() == ".csv" else _from_value
         parts = [
-            self._parts(row, parse, f"{at_path(file)}, row {number}")
+            self._parts(row, parse, f"{at_path(file)}, {place_of(row, number)}")
             for number, row in enumerate(rows, start=1)
         ]
         return self.args.part(parts, split) if single else parts
@@ -66,6 +68,9 @@ class Jsonl(Task[JsonlArgs]):
             raise UserError(
                 f"{where}, '{needed[1]}': expected a text or a list of texts, found {given[0]!r}"
             )
+        broken = why_no_text(references)
+        if broken:
+            raise UserError(f"{where}, '{needed[1]}': {broken}")
         rest = {name: value for name, value in row.items() if name not in needed}
         return prompt, tuple(references), rest
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from common.errors import UserError
-from grue.tasks.json_rows import RawRow, json_document, json_lines
+from common.plain_text import why_not_utf8
+from grue.tasks.json_rows import json_document, json_lines
+from grue.tasks.raw_rows import PlacedRow, RawRow, check_columns
 from grue.tasks.task import Split
 
 STEMS: dict[Split, tuple[str, ...]] = {
@@ -97,8 +100,19 @@ def stream_rows(file: Path) -> Iterator[RawRow]:
     """
     try:
         yield from _READERS[file.suffix.lower()](file)
-    except (OSError, ValueError, csv.Error) as error:
-        raise path_error(file, f"the file cannot be read: {error}") from error
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
+        raise path_error(file, f"the file cannot be read: {_reason(error, file)}") from error
+
+
+def _reason(error: Exception, file: Path) -> str:
+    """Why a file cannot be read, with the line."""
+    if isinstance(error, UnicodeDecodeError) and file.suffix.lower() != ".parquet":
+        return why_not_utf8(file)
+    if isinstance(error, json.JSONDecodeError):
+        return f"line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}"
+    if isinstance(error, RecursionError):
+        return "objects and lists are nested too deeply"
+    return str(error)
 
 
 def read_text(file: Path) -> str:
@@ -110,12 +124,14 @@ def read_text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        raise path_error(file, f"the file cannot be read: {error}") from error
+        raise path_error(file, f"the file cannot be read: {_reason(error, file)}") from error
 
 
 def _text_lines(file: Path) -> Iterator[RawRow]:
     with file.open(encoding="utf-8-sig") as lines:
-        yield from ({TEXT: line.strip()} for line in lines if line.strip())
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield PlacedRow([(TEXT, line.strip())], f"line {number}")
 
 
 def _csv(file: Path) -> Iterator[RawRow]:
@@ -123,17 +139,22 @@ def _csv(file: Path) -> Iterator[RawRow]:
     with file.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.reader(lines)
         names = next(reader, [])
+        check_columns(names, "the header")
+        first = reader.line_num + 1
         for cells in reader:
-            if len(cells) != len(names):
-                raise ValueError(f"line {reader.line_num}: expected {len(names)} cells as in the "
-                                 f"header, found {len(cells)}")  # fmt: skip
-            yield dict(zip(names, cells, strict=True))
+            if cells and len(cells) != len(names):
+                raise ValueError(f"line {first}: expected {len(names)} cells as in the header, "
+                                 f"found {len(cells)}")  # fmt: skip
+            if cells:  # none where the line is blank
+                yield PlacedRow(zip(names, cells, strict=True), f"line {first}")
+            first = reader.line_num + 1
 
 
 def _parquet(file: Path) -> Iterator[RawRow]:
     import pyarrow.parquet
 
     with pyarrow.parquet.ParquetFile(file) as table:
+        check_columns(table.schema_arrow.names, "the columns")
         for batch in table.iter_batches():
             yield from batch.to_pylist()
 

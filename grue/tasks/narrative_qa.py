@@ -17,13 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from grue.tasks.hub import Hub
 from grue.tasks.local_files import (
     TABLES,
-    RawRow,
     at_path,
     path_error,
     read_rows,
     read_text,
     split_file,
 )
+from grue.tasks.raw_rows import PlacedRow, RawRow
 from grue.tasks.rows import Nested, Row, checked_rows
 from grue.tasks.task import TASKS, Sample, Split, Task, TaskArgs
 
@@ -128,7 +128,7 @@ def _as_lines(rows: list[_Question]) -> Iterator[tuple[str, str]]:
 
 
 def _tsv(file: Path) -> list[RawRow]:
-    rows = []
+    rows: list[RawRow] = []
     for number, line in enumerate(read_text(file).split("\n"), start=1):
         if not line.strip():
             continue
@@ -136,7 +136,7 @@ def _tsv(file: Path) -> list[RawRow]:
         if len(cells) != len(_COLUMNS):
             raise path_error(file, f"line {number}: expected a prompt, a tab and an answer; found "
                              f"{len(cells)} columns")  # fmt: skip
-        rows.append(dict(zip(_COLUMNS, cells, strict=True)))
+        rows.append(PlacedRow(zip(_COLUMNS, cells, strict=True), f"line {number}"))
     return rows
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from common.fit_config import PositiveInt
 from grue.preference_data import Choice
 from grue.tasks.held_out import LocalArgs
-from grue.tasks.local_files import RawRow, path_error, read_rows, split_file
+from grue.tasks.local_files import path_error, read_rows, split_file
+from grue.tasks.raw_rows import RawRow
 from grue.tasks.task import TASKS, Sample, Split, Task
 
 _NEEDED = ("index", "sample_id", "prompt", "output")

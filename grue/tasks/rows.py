@@ -9,8 +9,10 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict, TypeAdapter, ValidationError
 
 from common.errors import UserError
+from common.plain_text import why_no_text
 from grue.tasks.hub import Hub
-from grue.tasks.local_files import RawRow, at_path, read_rows, split_file
+from grue.tasks.local_files import at_path, read_rows, split_file
+from grue.tasks.raw_rows import RawRow, place_of
 from grue.tasks.task import Split
 
 
@@ -21,7 +23,17 @@ class Row(BaseModel):
 
 
 def _parsed(value: Any) -> Any:
-    return json.loads(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    try:
+        found = json.loads(value)
+    except json.JSONDecodeError as error:
+        message = f"not valid JSON at character {error.pos + 1}: {error.msg}"
+        raise ValueError(message) from error
+    broken = why_no_text(found)
+    if broken:
+        raise ValueError(broken)
+    return found
 
 
 T = TypeVar("T")
@@ -63,6 +75,8 @@ def checked_rows(schema: type[RowT], rows: Sequence[RawRow], where: str) -> list
     except ValidationError as error:
         first = error.errors()[0]
         number, *key = first["loc"]
-        place = f"row {int(number) + 1}" + (f", '{'.'.join(map(str, key))}'" if key else "")
+        place = place_of(rows[int(number)], int(number) + 1) + (
+            f", '{'.'.join(map(str, key))}'" if key else ""
+        )
         message = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
         raise UserError(f"{where}, {place}: {message}") from error

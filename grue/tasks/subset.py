@@ -1,13 +1,11 @@
-"""Which of a task's training samples are used."""
+"""Which of a split's samples are used."""
 
 from __future__ import annotations
 
 import numpy as np
 
 
-def train_subset(
-    num_samples: int, *, fraction: float | None, count: int | None, seed: int
-) -> list[int]:
+def subset(num_samples: int, *, fraction: float | None, count: int | None, seed: int) -> list[int]:
     """Positions of the samples that are used, in the published order.
 
     A share or a number of samples are the first of ``RandomState(seed).permutation``; without

@@ -14,12 +14,12 @@ from grue.tasks.hub import SPLIT_NAMES, Hub
 from grue.tasks.local_files import (
     TABLES,
     TEXT,
-    RawRow,
     at_path,
     has_split,
     split_file,
     stream_rows,
 )
+from grue.tasks.raw_rows import RawRow, place_of
 from grue.tasks.task import Split
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class TextSource:
             together = list(itertools.islice(rows, self.rows_per_text))
             if not together:
                 return
-            name = f"{self.name(split)}, row {number + 1}"
+            name = f"{self.name(split)}, {place_of(together[0], number + 1)}"
             texts = [_text(row, column, "text_column", name) for row in together]
             reference = None
             if self.reference_column is not None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from pydantic import field_validator
 
-from common.errors import UserError
 from grue.tasks.hub import Hub
 from grue.tasks.prompted import PromptedArgs
 from grue.tasks.rows import Nested, Row, load_rows
@@ -26,21 +25,23 @@ def translation_samples(
     Raises:
         UserError: the data cannot be loaded, or a row lacks one of the languages.
     """
-    rows = load_rows(Pair, args.path, split, hub)
-    texts = _texts(rows, (source, target))
+    rows = load_rows(_pair_of(source, target), args.path, split, hub)
     return [
-        Sample(f"{split}_{i}", args.prompt(asked), (wanted,))
-        for i, (asked, wanted) in enumerate(texts)
+        Sample(f"{split}_{i}", args.prompt(row.translation[source]), (row.translation[target],))
+        for i, row in enumerate(rows)
     ]
 
 
-def _texts(rows: Sequence[Pair], languages: tuple[str, str]) -> Iterator[tuple[str, str]]:
-    for number, row in enumerate(rows, start=1):
-        try:
-            source, target = (row.translation[language] for language in languages)
-        except KeyError:
-            raise UserError(
-                f"row {number}: 'translation' needs the languages {' and '.join(languages)}; "
-                f"found {', '.join(row.translation) or 'none'}"
-            ) from None
-        yield source, target
+def _pair_of(*languages: str) -> type[Pair]:
+    """A pair that has these languages."""
+
+    class PairOf(Pair):
+        @field_validator("translation")
+        @classmethod
+        def _has_languages(cls, texts: dict[str, str]) -> dict[str, str]:
+            if not texts.keys() >= set(languages):
+                found = ", ".join(texts) or "none"
+                raise ValueError(f"needs the languages {' and '.join(languages)}; found {found}")
+            return texts
+
+    return PairOf

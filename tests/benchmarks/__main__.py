@@ -1,25 +1,29 @@
-"""Runs all benchmarks, or those named: ``python -m tests.benchmarks controlled_mlp``."""
+"""Runs all benchmarks, or those named: ``python -m tests.benchmarks controlled_mlp``.
+
+Each has a process of its own, so that none finds what another has loaded, cached or held.
+"""
 
 from __future__ import annotations
 
-import importlib
 import os
 import platform
+import subprocess
 import sys
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as run_plan.py sets it
 
 ALL = (
     "controlled_mlp", "vectorized", "training_steps", "plan_reading", "start_up", "text_extraction",
-    "text_scoring", "text_ppo", "text_memory",
+    "text_sampling", "text_scoring", "text_ppo", "text_memory",
 )  # fmt: skip
 
 
 def main() -> None:
     """Prints the machine, then each benchmark's figures."""
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores", flush=True)
     for name in sys.argv[1:] or ALL:
-        importlib.import_module(f"tests.benchmarks.{name}").main()
+        code = f"from tests.benchmarks.{name} import main; main()"
+        subprocess.run([sys.executable, "-c", code], check=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ what it held before there was a model. Each size has a process of its own.
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 
@@ -22,21 +21,21 @@ _MEBI = 2**20
 
 def measure(num_layers: int, width: int) -> None:
     """Prints a size's figures; for a process of its own."""
-    import psutil
-
     from grue.policies.policy import Policy
+    from tests.benchmarks.peak_memory import memory_of
     from tests.benchmarks.text_models import VOCABULARY, made_up_words, random_model
     from tests.benchmarks.text_ppo import Iteration, Sizes
 
     tiny = Iteration(Policy(random_model(1, 4), made_up_words()))
     tiny()  # what torch and transformers load and keep
-    before = psutil.Process().memory_info().rss
 
-    iteration = Iteration(Policy(random_model(num_layers, width), made_up_words()))
-    for _ in range(_ITERATIONS):
-        iteration()
+    def train() -> Iteration:
+        iteration = Iteration(Policy(random_model(num_layers, width), made_up_words()))
+        for _ in range(_ITERATIONS):
+            iteration()
+        return iteration
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    peak, iteration = memory_of(train)
     policy = sum(weight.numel() for weight in iteration.actor_critic.policy.model.parameters())
     trained = sum(weight.numel() for weight in iteration.actor_critic.parameters())
     needed = _BYTES * (policy + trained + 3 * trained + Sizes().minibatch * VOCABULARY)

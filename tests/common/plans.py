@@ -12,6 +12,7 @@ import pytest
 from common.errors import ConfigError
 from common.experiment import EXPERIMENTS
 from common.plan import Plan, load_plan
+from common.run_folder import PlanFolder
 from tests.conftest import TOY, Workplace
 
 
@@ -38,3 +39,7 @@ def toy(**base: Any) -> dict[str, Any]:
 def index(workplace: Workplace, name: str = "plan") -> dict[str, dict[str, str]]:
     with (workplace.path / f"outputs/exps/{name}/index.csv").open() as file:
         return {row["name"]: row for row in csv.DictReader(file)}
+
+
+def plan_folder(workplace: Workplace, name: str = "plan") -> PlanFolder:
+    return PlanFolder(workplace.path / "outputs/exps" / name)

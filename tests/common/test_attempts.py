@@ -25,18 +25,6 @@ def test_provenance_tells_of_every_attempt(workplace: Workplace) -> None:
     assert second.keys() == first.keys() - {"seeds", "threads"}
 
 
-def test_a_run_whose_seeds_are_lost_is_not_gone_on_with(workplace: Workplace) -> None:
-    plan = workplace.write_plan(experiment=TOY, configurations=[toy(refuse=True)])
-    workplace.run_plan(plan)
-    (folder,) = workplace.folders()
-    for content in ("", "[]"):
-        folder.provenance.write_text(content)
-        assert workplace.run_plan(plan, "--retry_failed").status == 1
-        assert "cannot be read" in folder.read_status()["reason"]
-    workplace.run_plan(plan, "--fresh")
-    assert workplace.folders()[0].read_status()["reason"] == "mend it"
-
-
 @pytest.mark.parametrize("scheduling", [{}, {"multiprocess": True}])
 def test_what_a_run_warns_of_is_shown(workplace: Workplace, scheduling: dict[str, Any]) -> None:
     config = {"base_config": {**TINY_DIGITS, "num_test_samples": 9999, "epochs": 1}}

@@ -147,7 +147,9 @@ def test_without_any_checkpoint_the_run_begins_anew(workplace: Workplace) -> Non
 
 
 @pytest.mark.parametrize("scheduling", [{}, {"multiprocess": True, "num_parallel": 2}])
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_exit_status_of_a_stopped_plan(
     workplace: Workplace, scheduling: dict[str, Any], number: signal.Signals, status: int
 ) -> None:
@@ -157,9 +159,10 @@ def test_exit_status_of_a_stopped_plan(
     process = workplace.start(plan)
     wait_for(lambda: any(num_lines(folder.metrics) for folder in workplace.folders()))
     process.send_signal(number)
-    out, _ = process.communicate()
+    out, err = process.communicate()
     assert process.returncode == status
     assert "waiting" in out
+    assert err.count("stopping after the next checkpoint") == 1
     states = [folder.read_status()["status"] for folder in workplace.folders()]
     assert "interrupted" in states
     assert "running" not in states
@@ -183,6 +186,52 @@ def test_a_second_ctrl_c_stops_at_once(workplace: Workplace, scheduling: dict[st
     assert process.returncode == 130
     assert time.monotonic() - started < 10
     assert workplace.folders()[0].read_status()["status"] == "interrupted"
+
+
+def test_a_terminal_that_closes_says_so_twice_and_nohup_keeps_that_away(
+    workplace: Workplace,
+) -> None:
+    plan = workplace.write_plan(experiment=TOY, configurations=[{"base_config": SLOW}])
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        kept = workplace.start(plan)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    wait_for(lambda: any(num_lines(folder.metrics) for folder in workplace.folders()))
+    kept.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    assert kept.poll() is None
+    kept.kill()
+    kept.communicate()
+    process = workplace.start(plan)
+    wait_for(lambda: workplace.folders()[0].read_status().get("attempt") == 2)
+    for _ in range(2):
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.05)
+    process.communicate()
+    assert process.returncode == 129
+    assert workplace.folders()[0].read_status()["reason"] != "stopped at once"
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.6])
+def test_ctrl_c_while_modules_are_imported_ends_with_one_line(
+    workplace: Workplace, seconds: float
+) -> None:
+    plan = workplace.write_plan(experiment=TOY, configurations=[{"base_config": SLOW}])
+    process = workplace.start(plan)
+    wait_for(lambda: _catches(process.pid, signal.SIGINT, signal.SIGTERM))
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert (process.returncode, err) == (130, "\nstopped\n")
+
+
+def _catches(pid: int, *numbers: signal.Signals) -> bool:
+    """Whether a process has handlers of its own for these signals."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    caught = int(fields["SigCgt"], 16)
+    return all(caught & (1 << (number - 1)) for number in numbers)
 
 
 def test_status_tells_of_a_running_and_of_a_killed_plan(workplace: Workplace) -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from common import checkpoint
 from common.callbacks import EarlyStopping
 from common.errors import UserError
 from common.metrics import EpochMeans, NonFiniteError, first_not_finite
-from common.run_folder import read_json, read_json_lines
+from common.run_folder import RunFolder, read_json, read_json_lines, write_text
 from common.score import Score
+from common.writers import MetricPlots
 from tests.conftest import TINY_DIGITS, TOY, Workplace, without_seconds
 
 
@@ -118,11 +121,40 @@ def test_trainer_checkpoint_goes_on_from_another_run(workplace: Workplace) -> No
     assert without_seconds(workplace.folders("going_on")[0]) == whole[5:]
 
 
-def test_metric_plots(workplace: Workplace) -> None:
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Figure, str, Any]]:
+    """The figures saved during the test, in order, each with its title and its axes' limits."""
+    found = []
+    save = Figure.savefig
+
+    def note(figure: Figure, *given: Any, **keys: Any) -> None:
+        (axes,) = figure.axes
+        found.append((figure, axes.get_title(), [*axes.get_xlim(), *axes.get_ylim()]))
+        save(figure, *given, **keys)
+
+    monkeypatch.setattr(Figure, "savefig", note)
+    return found
+
+
+def test_metric_plots(workplace: Workplace, drawn: list[Any]) -> None:
     config = digits(save_metric_plots=True, save_every_num_val=2, epochs=3, diagnostics=False)
     workplace.run_plan(workplace.write_plan(configurations=[config]))
     names = {path.name for path in workplace.folders()[0].plots.iterdir()}
     assert names == {"train_loss.png", "train_accuracy.png", "test_loss.png", "test_accuracy.png"}
+    assert len(drawn) == len(names)
+    assert len({figure for figure, _, _ in drawn}) == 1  # making canvases is what takes the time
+
+
+def test_each_metric_plot_shows_its_own_epochs_and_values(tmp_path: Path, drawn: list[Any]) -> None:
+    folder, trainer = RunFolder(tmp_path), FakeTrainer()
+    rows = [{"epoch": epoch, "accuracy": 100.0 - epoch} for epoch in range(41)]
+    rows += [{"epoch": epoch, "loss": 0.001 * epoch} for epoch in range(3)]
+    write_text(folder.metrics, "".join(json.dumps(row) + "\n" for row in rows))
+    MetricPlots(folder, every=1).on_fit_end(cast(Any, trainer))
+    assert [(title, pytest.approx(limits)) for _, title, limits in drawn] == [
+        ("accuracy", [-2, 42, 58, 102]),
+        ("loss", [-0.1, 2.1, -0.0001, 0.0021]),
+    ]
 
 
 def test_tensorboard(workplace: Workplace) -> None:

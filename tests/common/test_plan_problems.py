@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -39,12 +40,17 @@ STAGE = {"id": "a", "options": {"lr": [1, 2]}}
          "the stages wait for each other: a -> b -> a; break the ring"),
         ([STAGE, {**STAGE, "base_config": {"epochs": 3}}], "two configurations have this id"),
         ([{"base_config": {"experiment_name": "{nmae}"}}],
-         "'experiment_name' = '{nmae}': the template names an unknown key 'nmae'"),
+         "'experiment_name' = '{nmae}': the template names an unknown key 'nmae'; a "
+         "literal brace is doubled"),
         ([{}, {"base_config": {"experiment_name": "other"}}],
          "two runs would be one (fingerprint"),
         ([{"options": {"lr": 1}}], "'options.lr' = 1: expected a list in [ ]"),
         ([{"options": {"lr": []}}], "'options.lr' = []: needs at least one entry"),
         ([{"option": {}}], "'option' = {}: unknown key; did you mean 'options'?"),
+        ([{"lr": 1}], "'lr' = 1: unknown key here; it belongs in 'base_config'"),
+        ([{"skip": 1}], "'skip' = 1: unknown key here; it belongs beside 'configurations'"),
+        ([{"base_config": {"options": 1}}], "'options' = 1: unknown key here; it belongs beside "
+         "'base_config'"),
         ([{"experiment": "sft_vs_rtf"}], "unknown experiment; did you mean 'sft_vs_rft'?"),
         ([{"experiment": "custom:nowhere:X"}], "'nowhere:X' cannot be imported"),
         ([{"experiment": "custom:tests.toy:run"}], "names a function; it must name an Experiment"),
@@ -89,7 +95,8 @@ def test_all_problems_come_in_one_message(tmp_path: Path) -> None:
         "  'start' = '@b.checkpoint': no configuration has the id 'b'; known: none\n"
         "  'trainer_checkpoint' = 'gone.pt': no such file or folder\n"
         "plan.json, configurations[2]:\n"
-        "  'experiment_name' = '{nmae}': the template names an unknown key 'nmae'\n"
+        "  'experiment_name' = '{nmae}': the template names an unknown key 'nmae'; a "
+        "literal brace is doubled\n"
         "  'start' = '@c.checkpoint': no configuration has the id 'c'; known: none\n"
         "plan.json, configurations[4]:\n"
         "  'data_path' = null: dataset 'npz' needs the path of a file here\n"
@@ -197,21 +204,31 @@ def test_skipping_every_run_is_refused(tmp_path: Path, skip: int) -> None:
 @pytest.mark.parametrize(
     ("content", "error"),
     [
-        ("def f(:", "SyntaxError: "),
-        ("from . import other", "ImportError: attempted relative import"),
-        ("raise RuntimeError('not today')", "RuntimeError: not today"),
-        ("import sys; sys.exit('bye')", "SystemExit: bye"),
-        ("", "AttributeError: module 'broken' has no attribute 'X'"),
+        ("\ndef f(:", "SyntaxError: invalid syntax ({file}, line 2)"),
+        (
+            "from . import other",
+            "ImportError: attempted relative import with no known parent package ({file}, line 1)",
+        ),
+        ("1\nraise RuntimeError('not today')", "RuntimeError: not today ({file}, line 2)"),
+        (
+            "import json; json.loads('x')",
+            "JSONDecodeError: Expecting value: line 1 column 1 (char 0) ({file}, line 1)",
+        ),
+        ("import sys; sys.exit('bye')", "SystemExit: bye ({file}, line 1)"),
+        ("\nimport nowhere", "ModuleNotFoundError: No module named 'nowhere' ({file}, line 2)"),
+        ("", "module 'broken' ({file}) has no 'X'"),
     ],
 )
 def test_an_experiment_that_cannot_be_imported_is_one_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, error: str
 ) -> None:
-    (tmp_path / "broken.py").write_text(content)
+    file = tmp_path / "broken.py"
+    file.write_text(content)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "broken", raising=False)
     text = problems_of(tmp_path, {}, experiment="custom:broken:X")
-    assert f"'experiment' = 'custom:broken:X': 'broken:X' cannot be imported: {error}" in text
+    reason = error.format(file=file)
+    assert f"'experiment' = 'custom:broken:X': 'broken:X' cannot be imported: {reason}" in text
 
 
 @pytest.mark.parametrize(
@@ -222,15 +239,44 @@ def test_an_experiment_that_cannot_be_imported_is_one_problem(
         ("[1]", "expected an object"),
         ('{"configurations": [{}], "name": 3}', "'name' = 3: expected text in quotes"),
         ('{"name": "x"}', "'configurations': this key is required"),
+        ('{"lr": 1}', "'lr' = 1: unknown key here; it belongs in 'base_config' of a configuration"),
         ('{"configurations": [3]}', "expected an object in { }"),
         ('{"name": ' + 5000 * "[" + 5000 * "]" + "}", "more than 100 levels of objects and lists"),
         ('{"name": ' + 500 * "[" + 500 * "]" + "}", "more than 100 levels of objects and lists"),
         ('{"name": ' + 5000 * "1" + "}", "plan.json: Exceeds the limit"),
+        (
+            r'{"configurations": [{"id": "\ud800"}]}',
+            "plan.json: 'configurations[0].id' holds half "
+            "of a character (a lone surrogate), which is no text; write the character out",
+        ),
+        ('{"a": 1,\n"name": "\udcff"}', "plan.json: line 2 is not UTF-8 (byte 0xff)"),
     ],
 )
 def test_malformed_files(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "plan.json"
-    path.write_text(text)
+    path.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(UserError) as caught:
         load_plan(path, EXPERIMENTS)
     assert message in str(caught.value)
+
+
+def test_a_forgotten_experiment_is_one_problem_and_says_which_was_meant(tmp_path: Path) -> None:
+    base = {"tokenizer": {}, "datapool": {}, "alg": {}, "train_evaluation": {}, "lr": 1}
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps({"configurations": [{"base_config": base}, {"base_config": {}}]}))
+    with pytest.raises(UserError) as caught:
+        load_plan(path, EXPERIMENTS)
+    assert str(caught.value) == (
+        "plan.json, configurations[0]:\n"
+        "  'experiment': is not given, so 'sft_vs_rft' was taken, which does not know 'alg', "
+        "'datapool', 'tokenizer', 'train_evaluation'; most of the keys belong to 'grue_finetune': "
+        'add "experiment": "grue_finetune"'
+    )
+
+
+@pytest.mark.parametrize("written", [{"lrr": 1}, {"tokenizer": {}, "lr": 1, "epochs": 2}])
+def test_a_plan_most_of_whose_keys_fit_forgot_none(tmp_path: Path, written: dict[str, Any]) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps({"configurations": [{"base_config": written}]}))
+    with pytest.raises(UserError, match="unknown key"):
+        load_plan(path, EXPERIMENTS)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from common.run_folder import read_json, read_json_lines
 from tests.common.plans import index, toy
@@ -35,7 +37,8 @@ def test_one_failure_leaves_the_others_done(
     assert states == {"bad": "failed", "after_bad": "skipped", "good": "done"}
     bad = next(folder for folder in workplace.folders() if folder.path.name.startswith("bad"))
     status = bad.read_status()
-    assert status["reason"] == "ZeroDivisionError: as the plan says"
+    line = r"\(.*/tests/toy\.py, line \d+\)"
+    assert re.fullmatch(f"ZeroDivisionError: as the plan says {line}", status["reason"])
     assert "raise ZeroDivisionError" in status["traceback"]
     assert "Traceback" in bad.log.read_text()
     assert "refers to bad, which is failed" in outcome.out
@@ -95,6 +98,29 @@ def test_workers_are_reused_and_compute_with_their_share_of_the_cores(
     assert provenance["threads"] == statuses[0]["threads"] >= 1
 
 
+@pytest.mark.parametrize(
+    ("variable", "key", "arguments", "threads"),
+    [
+        ("3", None, [], 3),
+        ("4,2", None, [], 4),
+        ("3", 2, [], 2),
+        ("3", 2, ["--num_threads", "5"], 5),
+        ("many", None, [], 7),
+        ("0", None, [], 7),
+    ],
+)
+def test_threads_are_those_asked_for(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch,
+    variable: str, key: int | None, arguments: list[str], threads: int,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(7)))
+    plan = workplace.write_plan(experiment=TOY, num_threads=key, configurations=[toy(epochs=1)])
+    assert workplace.run_plan(plan, *arguments).status == 0
+    (folder,) = workplace.folders()
+    assert folder.read_status()["threads"] == torch.get_num_threads() == threads
+
+
 def test_serial_and_parallel_runs_are_equal(workplace: Workplace) -> None:
     configurations = [{**toy(), "seeds": [1, 2, 3]}]
     serial = workplace.write_plan("serial", experiment=TOY, configurations=configurations)
@@ -140,8 +166,6 @@ def test_the_run_folder_tells_the_whole_truth(workplace: Workplace) -> None:
 def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_finite_weights(
     workplace: Workplace,
 ) -> None:
-    import torch
-
     plan = workplace.write_plan(experiment=TOY, configurations=[toy(nan_at=1)])
     assert workplace.run_plan(plan).status == 1
     (folder,) = workplace.folders()
@@ -159,7 +183,7 @@ def test_the_best_configuration_is_by_mean_score_over_seeds(workplace: Workplace
     }
     plan = workplace.write_plan(experiment=TOY, largest=False, configurations=[configuration])
     out = workplace.run_plan(plan).out
-    assert "best: exp (configurations[0], lr=0.3), mean score" in out
+    assert "best: exp (configurations[0], lr=0.3), mean test loss" in out
     assert "over 2 runs" in out
     plan = workplace.write_plan(experiment=TOY, configurations=[configuration])
     assert "best: exp (configurations[0], lr=0.3)" in workplace.run_plan(plan).out

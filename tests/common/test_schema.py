@@ -129,7 +129,7 @@ TEXT_RUN: dict[str, Any] = {
     [
         (True, {"base_config": TEXT_RUN}),
         (True, {"base_config": TEXT_RUN, "options": {"alg.model_name": ["a", "b"]}}),
-        (True, {"base_config": {**TEXT_RUN, "alg.model_name": "a"}}),
+        (True, {"base_config": {**TEXT_RUN, "alg.generation_kwargs.top_k": 0}}),
         (True, {"base_config": {"from": "base.yml", "alg": {"model_name": "a"}}}),
         (True, {"base_config": {"from": "base.yml", "alg.generation_kwargs.top_k": 0}}),
         (True, {"base_config": {"from": "base.yml"}, "options": {"published_format": [True]}}),

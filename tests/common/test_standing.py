@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import os
 import socket
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from common.run_folder import PlanFolder
-from tests.common.plans import index, toy
+from tests.common.plans import index, plan_folder, toy
 from tests.conftest import TOY, Workplace
 
 
@@ -78,11 +76,46 @@ def test_status_of_some_runs(workplace: Workplace) -> None:
     assert workplace.run_plan(plan, "--status", "--only", "(").status == 2
 
 
+@pytest.mark.parametrize(
+    ("rows", "progress"),
+    [
+        ([{"epoch": 0}, {"epoch": 1}], "2 epochs"),
+        ([{"epoch": 7, "train loss": 0.5}], "8 epochs"),  # begun at another run's checkpoint
+        ([{"epoch": 0, "step": 0}, *2 * [{"epoch": 0.5, "step": 5}]], "5 steps"),
+        ([{"epoch": 1, "step": 1}], "1 step"),
+        ([{"epoch": 0}, "torn"], "1 epoch"),
+        (["torn"], None),
+        ([{"note": "x"}], None),
+    ],
+)  # fmt: skip
+def test_status_says_how_far_a_run_is_however_many_rows_it_has_written(
+    workplace: Workplace, rows: list[Any], progress: str | None
+) -> None:
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
+    workplace.run_plan(plan)
+    lines = ['{"epoch": 9' if row == "torn" else json.dumps(row) + "\n" for row in rows]
+    workplace.folders()[0].metrics.write_text("".join(lines))
+    heading, cells = workplace.run_plan(plan, "--status").out.splitlines()[:2]
+    start, end = heading.index("progress"), heading.index("score")
+    assert cells[start:end].strip() == (progress or "-")
+
+
 def test_status_of_another_variant_says_so(workplace: Workplace) -> None:
     plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
     workplace.run_plan(plan, "--num_parallel", "1")
     assert "another variant" not in workplace.run_plan(plan, "--status").out
     assert "another variant" in workplace.run_plan(plan, "--status", "--set", "epochs=9").out
+
+
+def test_a_moved_folder_holds_the_same_plan(workplace: Workplace) -> None:
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
+    workplace.run_plan(plan)
+    (workplace.path / "outputs/exps").rename(workplace.path / "moved")
+    told = workplace.run_plan(plan, "--status", "--outputs_dir", "moved").out
+    assert "1 done" in told
+    assert "another variant" not in told
+    varied = workplace.run_plan(plan, "--status", "--outputs_dir", "moved", "--set", "epochs=9").out
+    assert "another variant" in varied
 
 
 def test_runs_that_leave_the_index_are_told_of(workplace: Workplace) -> None:
@@ -146,7 +179,3 @@ def test_a_folder_that_may_not_be_written_to_is_named(workplace: Workplace) -> N
     folder.chmod(0o500)
     outcome = workplace.run_plan(plan)
     assert (outcome.status, f"'outputs_dir': {folder}" in outcome.err) == (2, True)
-
-
-def plan_folder(workplace: Workplace) -> PlanFolder:
-    return PlanFolder(Path("outputs/exps/plan"))

@@ -51,13 +51,27 @@ def test_each_bad_template_has_its_own_message_beside_other_problems(tmp_path: P
     text = problems_of(tmp_path, {"base_config": base})
     assert text == (
         "plan.json, configurations[0]:\n"
-        "  'experiment_name' = '{nmae}': the template names an unknown key 'nmae'\n"
+        "  'experiment_name' = '{nmae}': the template names an unknown key 'nmae'; a "
+        "literal brace is doubled\n"
         "  'outputs_dir' = '{lr:%Q}': the template cannot format 'lr': Invalid format specifier "
-        "'%Q' for object of type 'str'\n"
+        "'%Q' for object of type 'str'; a literal brace is doubled\n"
         "  'start' = '{': malformed template (Single '{' encountered in format string); a literal "
         "brace is doubled\n"
         "  'lr' = '0.1': expected a number; remove the quotes"
     )
+
+
+def test_braces_deep_inside_are_told_of_their_own_key_as_they_are_written(tmp_path: Path) -> None:
+    base = {"datapool": {"args": {"prompts": ["fine", 'say {"a": 1}'], "end": "}", "lr": "{lr}"}}}
+    text = problems_of(tmp_path, {"base_config": {**base, "lr": 1}})
+    assert [line.partition("; known:")[0] for line in text.splitlines()[1:]] == [
+        "  'datapool.args.prompts[1]' = 'say {\"a\": 1}': the template names an unknown key "
+        "'\"a\"'; a literal brace is doubled",
+        "  'datapool.args.end' = '}': malformed template (Single '}' encountered in format "
+        "string); a literal brace is doubled",
+        "  'datapool' = {'args': {'prompts': ['fine', 'say {\"a\": 1}'], 'end': '}', 'lr': '1'}}: "
+        "unknown key",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -89,6 +103,8 @@ def test_templates_may_use_own_keys_and_nothing_else(text: str) -> None:
         ("[250, 100]", "250-100"),
         ("a/b:c*?", "a-b-c--"),
         ("../x", "---x"),
+        ("extract_@pretrain.model", "extract_pretrain-model"),
+        ("extract_/data/gpt2", "extract_data-gpt2"),
         ("", "exp"),
         ("é" * 200, "é" * 75),
     ],

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.gpu
 _STUDY = Study(
     "mlp_mnist_study",
     "MNIST",
-    seconds=100,
+    seconds=90,
     num_parallel=2,
     vectorize=True,
     own_keys={"data_dir": "{data}"},

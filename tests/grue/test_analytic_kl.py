@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from common.run_folder import read_json_lines
 from grue.advantages import generalized_advantages, value_after
 from grue.algorithm_config import PpoAlg
 from grue.algorithms.ppo import Ppo
@@ -178,7 +179,7 @@ def test_a_run_with_both_switches_off_is_one_of_plain_ppo(
 
     published = Rollouts.collect
     monkeypatch.setattr(Rollouts, "collect", collect)
-    monkeypatch.setattr(Ppo, "kl_loss", lambda self, *_: torch.zeros(()))
+    monkeypatch.setattr(Ppo, "kl_terms", lambda self, *_: (torch.zeros(()), {}))
     assert (
         workplace.run_plan(write(workplace, reinforcement(model, **keys), name="plain")).status == 0
     )
@@ -203,4 +204,8 @@ def test_runs_with_both_switches_learn(
     rewards = [row["rollout_info/ep_rew"] for row in rows]
     assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.1
     assert all(row["ppo/grad_variance"] > 0 for row in rows)
+    training = read_json_lines(workplace.folders()[0].path / "training_info.jsonl")
+    kls = [line["ppo/kl_loss"] for line in training]  # in nats, whatever the coefficient
+    assert len(kls) == len(rows)
+    assert min(kls) >= 0 and kls[-1] > 0.01
     assert all(row["rollout_info/kl_div_mean"] >= 0 for row in rows)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from common.config import resolve
+from grue.algorithm_config import SupervisedAlg
 from grue.config import ExtractConfig, FinetuneConfig
 from tests.grue.published_values import as_tree
 from tests.grue.test_extract import extraction
@@ -86,3 +87,30 @@ def test_wrong_keys_are_told_as_without_it() -> None:
     run["alg"]["compatibility"] = "rl4lm"
     _, problems = resolve(FinetuneConfig, run)
     assert any("alg.compatibility" in str(problem) for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("keys", "joins"),
+    [
+        ({}, True),
+        ({"compatibility": ["references_without_blank"]}, False),
+        ({"compatibility": ["rl4lms"]}, False),
+        ({"compatibility": ["stringify_references"]}, True),
+        ({"compatibility": ["rl4lms"], "join_with_blank": True}, True),
+        ({"join_with_blank": False}, False),
+    ],
+    ids=str,
+)
+def test_prompts_and_references_are_glued_together_as_published(
+    keys: dict[str, Any], joins: bool
+) -> None:
+    config = finetune(finetuning(Path("model"), **{f"alg__{k}": v for k, v in keys.items()}))
+    assert isinstance(config.alg, SupervisedAlg)
+    assert config.alg.join_with_blank is joins
+
+
+def test_runs_without_any_are_the_ones_they_were_before_there_were_names() -> None:
+    alg = finetune(finetuning(Path("model"))).identity()["alg"]
+    assert "compatibility" not in alg
+    asked = finetuning(Path("model"), alg__compatibility=["rl4lms"])
+    assert finetune(asked).identity()["alg"]["compatibility"] == ["rl4lms"]

@@ -14,10 +14,14 @@ from transformers import PreTrainedTokenizerFast
 from grue.algorithm_args import ReinforceArgs
 from grue.algorithms.algorithm import Algorithm
 from grue.algorithms.reinforce import Reinforce
+from grue.metrics.metric import Metric, NoArgs, Scores
 from grue.model_config import ModelType
 from grue.policies.policy import Policy, Tokens
 from grue.policy_config import PolicyArgs
+from grue.rewards.reward import Reward, Rewards
 from grue.rollout import Rollout
+from grue.tasks.task import Sample, Split, Task
+from grue.texts import Texts
 from tests.conftest import Workplace
 from tests.grue.conftest import encoder_decoder, save_model, write
 from tests.grue.test_reinforcement import reinforcement, rewards_of, rows_of
@@ -135,3 +139,73 @@ def test_what_is_wrong_with_them_is_told_by_key(workplace: Workplace, model: Pat
     outcome = workplace.run_plan(write(workplace, *runs))
     assert outcome.status == 2
     assert [message for message in WRONG if not re.search(message, outcome.err)] == []
+
+
+def test_all_parts_that_cannot_be_imported_are_told_together(
+    workplace: Workplace, model: Path
+) -> None:
+    """An algorithm or a policy that is not there leaves no configuration to look at."""
+    keys = ("reward_fn.id", "datapool.id", "alg.id", "alg.policy.id")
+    names = {key: f"custom:nowhere:Part{number}" for number, key in enumerate(keys)}
+    metrics = [{"id": "custom:nowhere:First"}, {"id": "custom:nowhere:Second"}]
+    run = {**reinforcement(model), **names, "train_evaluation.metrics": metrics}
+    outcome = workplace.run_plan(write(workplace, run))
+    assert outcome.status == 2
+    for number, metric in enumerate(metrics):
+        names[f"train_evaluation.metrics[{number}].id"] = metric["id"]
+    for key, name in names.items():
+        assert outcome.err.count(f"'{key}' = '{name}': ") == 1
+
+
+class FailsAtOnce(Metric[NoArgs]):
+    """Raises while it is made."""
+
+    def __init__(self, args: NoArgs) -> None:
+        raise ZeroDivisionError("no metric")
+
+    def scores(self, texts: Texts) -> dict[str, Scores]:
+        raise NotImplementedError
+
+
+class Unprepared(Reward[NoArgs]):
+    """Raises when it is asked whether it lacks anything."""
+
+    def prepare(self) -> None:
+        raise LookupError("no reward")
+
+    def __call__(self, texts: Texts) -> Rewards:
+        raise NotImplementedError
+
+
+class Sampleless(Task[NoArgs]):
+    """Raises in place of samples."""
+
+    def samples(self, split: Split) -> list[Sample]:
+        raise KeyError("no samples")
+
+
+def test_what_they_raise_before_the_start_is_told_with_the_line(
+    workplace: Workplace, model: Path
+) -> None:
+    metric, reward = f"{HERE}FailsAtOnce", f"{HERE}Unprepared"
+    run = reinforcement(
+        model, "reinforce", train_evaluation__metrics=[{"id": metric}], reward_fn__id=reward
+    )
+    outcome = workplace.run_plan(write(workplace, run))
+    assert (outcome.status, workplace.folders()) == (2, [])
+    for told in (f"'{metric}' raised ZeroDivisionError: no metric",
+                 f"'{reward}' raised LookupError: no reward"):  # fmt: skip
+        assert re.search(rf"{re.escape(told)} \({re.escape(__file__)}, line \d+\)", outcome.err)
+
+
+def test_a_task_that_raises_is_told_with_the_line_and_its_traceback(
+    workplace: Workplace, model: Path
+) -> None:
+    run = reinforcement(model, "reinforce", datapool__id=f"{HERE}Sampleless")
+    assert workplace.run_plan(write(workplace, run)).status == 1
+    (folder,) = workplace.folders()
+    status = folder.read_status()
+    assert re.search(
+        r"Sampleless' raised KeyError: 'no samples' \(.*, line \d+\)", status["reason"]
+    )
+    assert 'raise KeyError("no samples")' in status["traceback"]

@@ -135,4 +135,5 @@ def test_a_kl_loss_keeps_its_weight_where_rewards_do_not_deviate(
         alg__policy__args__generation_kwargs={**SAMPLED, "ignore_eos": True},
         env__args={"max_prompt_length": 10, "max_episode_length": 6},
     )  # fmt: skip
-    assert max(row["ppo/grad_norm"] for row in rows) < 1e-3
+    assert max(row[f"{kind}/grad_norm"] for row in rows) < 1e-3
+    assert all(row[f"{kind}/kl_loss"] >= 0 for row in rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from common import status
 from common.run_folder import RunFolder
 from tests.conftest import Workplace
 from tests.grue.conftest import save_model, write
@@ -64,7 +66,25 @@ def test_tables_agree_with_the_samples(workplace: Workplace, model: Path) -> Non
     np.testing.assert_allclose(stats["mean"], rewards.mean(1))
     np.testing.assert_allclose(stats["std"], rewards.std(1, ddof=1))
     assert json.loads(folder.summary.read_text())["score"] == pytest.approx(rewards.mean())
+    said = folder.log.read_text()
+    assert "attempt 1 on cpu, random seed " in said
+    assert "samples of each of 10 inputs" in said and f": mean {rewards.mean():.4f}" in said
     assert not (folder.path / "samples").exists()
+
+
+def test_the_parts_are_kept_until_the_end_is_recorded(
+    workplace: Workplace, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    end = status.end
+
+    def noting(folder: RunFolder, state: str, **values: Any) -> None:
+        end(folder, state, **values)
+        found.append((state, (folder.path / "samples").exists()))
+
+    monkeypatch.setattr("common.status.end", noting)
+    assert workplace.run_plan(write(workplace, extraction(model))).status == 0
+    assert found == [("done", True)]
 
 
 def test_results_do_not_depend_on_the_batch_size(workplace: Workplace, model: Path) -> None:
@@ -176,3 +196,32 @@ def test_a_metric_without_references_names_the_input(workplace: Workplace, model
     assert workplace.run_plan(write(workplace, run)).status == 1
     (folder,) = workplace.folders()
     assert "'overlap' needs references, and the input '" in folder.read_status()["reason"]
+
+
+def test_damaged_and_strange_samples_are_named_and_drawn_again(
+    workplace: Workplace, model: Path
+) -> None:
+    runs = []
+    for name in ("stopped", "whole"):
+        args = {"marker": str(workplace.path / name), "signal": "SIGINT", "calls": 3}
+        runs.append(
+            extraction(model, experiment_name=name, evaluation__eval_batch_size=2,
+                       evaluation__metrics=[{"id": SIGNALLING, "args": args}])
+        )  # fmt: skip
+    (workplace.path / "whole").touch()  # this one is never stopped
+    plan = write(workplace, *runs)
+    assert workplace.run_plan(plan).status == 130
+    (stopped,) = workplace.folders()
+    parts = [stopped.path / f"samples/{number:06d}.parquet" for number in range(5)]
+    stray = parts[0].with_name("000099.parquet")
+    shutil.copy(parts[2], stray)
+    parts[0].write_bytes(parts[0].read_bytes()[:500])
+    shutil.copy(parts[2], parts[1])  # samples of other inputs
+    pd.read_parquet(parts[3]).drop(columns="output").to_parquet(parts[3])
+    outcome = workplace.run_plan(plan)
+    assert outcome.status == 0, outcome.err
+    for path in (parts[0], parts[1], parts[3], stray):
+        assert path.name in outcome.err and path.name in stopped.log.read_text()
+    assert parts[2].name not in outcome.err
+    stopped, whole = workplace.folders()
+    pd.testing.assert_frame_equal(samples_of(stopped), samples_of(whole))

@@ -81,6 +81,7 @@ def test_a_model_learns_and_is_evaluated_at_its_moments(workplace: Workplace, mo
     assert rows[-1]["val/lexical/overlap"] > rows[0]["val/lexical/overlap"]
     summary = json.loads(folder.summary.read_text())
     assert summary["score"] == rows[-1]["val/lexical/overlap"]
+    assert summary["score_metric_name"] == "val/lexical/overlap"
     assert "| val/lexical/overlap |" in (folder.path / "model/README.md").read_text()
 
 

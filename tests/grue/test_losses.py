@@ -63,6 +63,16 @@ def test_explained_variance() -> None:
     assert math.isnan(float(explained_variance(returns, torch.ones(20, **FLOAT64))))
 
 
+@pytest.mark.parametrize("size", [1.0, 100.0])
+def test_returns_that_rounding_tells_apart_have_no_variance_to_explain(size: float) -> None:
+    """A return is a sum of differences from values: it has their rounding."""
+    values = size * torch.randn(200)
+    returns = (torch.ones(200) - values) + values
+    assert float(returns.var()) > 0
+    assert math.isnan(float(explained_variance(values, returns)))
+    assert math.isfinite(float(explained_variance(values, returns + 1e-3 * torch.randn(200))))
+
+
 def test_of_two_value_errors_the_larger_one_counts() -> None:
     """A value that leaves its old one towards the return gains only up to the limit."""
     old = torch.zeros(3, **FLOAT64)

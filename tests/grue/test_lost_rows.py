@@ -19,7 +19,7 @@ from tests.grue.stopping import assert_equal_models
 from tests.grue.test_finetune import finetuning
 from tests.grue.test_reinforcement import reinforcement
 
-ANEW = "lacks the evaluation before training, although there are checkpoints; the run begins anew"
+ANEW = "lacks rows of steps that the last checkpoint has seen (0"
 
 
 @pytest.fixture

@@ -285,7 +285,7 @@ def test_a_run_raises_the_reward_and_adapts_the_coefficient(
         assert after["objective/kl_coef"] == pytest.approx(moved)
     assert rows[0]["rollout_info/ep_lens_std"] == 0
     lines = [line for line in folder.log.read_text().splitlines() if ", score " in line]
-    shown = [re.search(r"score (.*), KL (.*), total (.*): ", line) for line in lines]
+    shown = [re.search(r"score (.*), KL of the output (.*), total (.*): ", line) for line in lines]
     assert len(shown) == 9  # three outputs of the iterations 1, 5 and 9
     for numbers in shown[3:6]:
         assert numbers is not None

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from common.assignments import parse_assignment
 from common.experiment import EXPERIMENTS
 from common.nested import merged
 from common.plan import load_plan
-from common.plan_reading import parse_assignment
 from grue.config import ExtractConfig, FinetuneConfig
 from grue.published_samples import file_name
 from tests.conftest import Workplace

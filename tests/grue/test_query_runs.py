@@ -71,7 +71,7 @@ def test_all_tasks_are_checked_before_a_plan_runs(workplace: Workplace, model: P
     outcome = workplace.run_plan(write(workplace, *runs))
     assert (outcome.status, workplace.folders()) == (2, [])
     assert "gives no queries for the split 'train': of its texts 1 lack the start" in outcome.err
-    assert "posts.jsonl', row 1: has no column 'content'; its columns are body" in outcome.err
+    assert "posts.jsonl', line 1: has no column 'content'; its columns are body" in outcome.err
 
 
 def test_a_tokenizer_of_an_earlier_stage_is_waited_for(workplace: Workplace) -> None:

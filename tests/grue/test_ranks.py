@@ -193,7 +193,7 @@ def test_an_error_that_the_others_cannot_know_of_fails_the_run_too(
     assert workplace.run_plan(plan).status == 1
     status = workplace.folders()[0].read_status()
     assert status["status"] == "failed"
-    assert status["reason"] == "rank 1: ZeroDivisionError: as the plan says"
+    assert status["reason"].startswith("rank 1: ZeroDivisionError: as the plan says (")
     assert "raise ZeroDivisionError" in status["traceback"]
     assert not psutil.Process().children()
 

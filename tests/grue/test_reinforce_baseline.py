@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -82,8 +81,10 @@ def test_golden_factor_of_an_even_distribution_of_ratings() -> None:
 class Unsure(Worth):
     """What texts are worth, of which it is the less sure the longer they are."""
 
-    def mean_and_std(self, texts: Texts) -> tuple[Rewards, Rewards]:
-        return self(texts), np.array([len(text) / 2 for text in texts.outputs])
+    def mean_and_std(self, texts: Texts) -> tuple[Rewards, Any]:
+        """As NumPy's numbers, and as torch's that NumPy does not know."""
+        stds = [len(text) / 2 for text in texts.outputs]
+        return self(texts), torch.tensor(stds, dtype=torch.bfloat16)
 
 
 def recorded(subject: Subject) -> tuple[list[Rollout], list[Tensor]]:

@@ -69,7 +69,7 @@ def test_stages_hand_on_their_models_and_a_run_leaves_the_published_files(
     rows = [row for row in rows_of(folder) if "ppo/value_loss" in row]
     for row, rollout, update in zip(rows, rollouts, training, strict=True):
         assert set(rollout) >= ROLLOUT_KEYS and set(update) >= TRAINING_KEYS
-        assert not {"step", "epoch"} & set(update)
+        assert not {"step", "epoch", "ppo/kl_loss"} & set(update)  # the KL is in the reward
         assert rollout["rollout_info/ep_rew"] == row["rollout_info/ep_rew"]
         assert not any(name.startswith("rollout_info/") for name in update)
     # 3 and 4: metrics per split, labelled by the iteration before.
@@ -101,6 +101,20 @@ def test_stages_hand_on_their_models_and_a_run_leaves_the_published_files(
     assert line["epoch"] == 0.0
     names = {path.name for path in folders["sft"].path.glob("*.jsonl")}
     assert names == {"metrics.jsonl", "val_split_metrics.jsonl", "test_split_metrics.jsonl"}
+
+
+def test_a2c_has_names_of_its_own_and_the_published_ones_in_the_published_file(
+    workplace: Workplace, model: Path
+) -> None:
+    run = reinforcement(model, "a2c", alg__args__n_steps=6, train_evaluation__n_iters=1)
+    assert workplace.run_plan(write(workplace, run)).status == 0
+    (folder,) = workplace.folders()
+    (row,) = [row for row in rows_of(folder) if "rollout_info/ep_rew" in row]
+    (line,) = lines_of(folder, "training_info.jsonl")
+    for name in ("policy_gradient_loss", "value_loss", "entropy_loss", "grad_norm"):
+        assert row[f"a2c/{name}"] == line[f"ppo/{name}"]
+    assert not any(name.startswith("ppo/") for name in row)
+    assert not any(name.startswith("a2c/") for name in line)
 
 
 def test_an_evaluation_in_between_is_labelled_by_its_iteration_or_epoch() -> None:

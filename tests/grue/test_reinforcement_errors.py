@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from transformers import PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2ForSequenceClassification, PreTrainedTokenizerFast
 
 from common.config import Config
 from common.errors import UserError
@@ -151,9 +151,12 @@ class Failing(Reward[FailingArgs]):
 
 @pytest.mark.parametrize(
     ("how", "message"),
-    [("raises", "raised KeyError: 'e'"), ("too few", r"gave numbers of shape \[0\], expected 1 .*"),
-     ("nan", "gave nan")],
-)  # fmt: skip
+    [
+        ("raises", r"raised KeyError: 'e' \(.*test_reinforcement_errors\.py, line \d+\)"),
+        ("too few", "returned 7 numbers for 8 outputs; wrong"),
+        ("nan", "gave nan"),
+    ],
+)
 def test_what_was_drawn_is_kept_where_the_reward_fails(
     workplace: Workplace, model: Path, how: str, message: str
 ) -> None:
@@ -163,18 +166,20 @@ def test_what_was_drawn_is_kept_where_the_reward_fails(
     (folder,) = workplace.folders()
     status = folder.read_status()
     assert status["status"] == "failed"
-    named = re.search(rf"Failing' {message} for prompt (.*), output (.*e.*) \(of 8 outputs",
+    named = re.search(rf"Failing' {message} for prompt (.*), output (.*e.*?)( \(of 8 outputs|$)",
                       status["reason"])  # fmt: skip
     assert named is not None, status["reason"]
+    for kept in (status["traceback"] or "", folder.log.read_text()):
+        assert ('raise KeyError("e")' in kept) == (how == "raises")
     rows = read_json_lines(folder.path / "failed_rollout.jsonl")
     assert [row["reward"] for row in rows] == [1.0] * 8 + [None] * 8
-    assert named.groups() in [(repr(row["prompt"]), repr(row["output"])) for row in rows[8:]]
+    assert named.groups()[:2] in [(repr(row["prompt"]), repr(row["output"])) for row in rows[8:]]
     assert read_json_lines(folder.metrics)[0]["step"] == 0  # the evaluation before
 
 
 @pytest.mark.parametrize(
     ("how", "message"),
-    [("too short", r"gave 2 numbers for prompt .*, which has [3-6] tokens .*: give \[8\] numbers"),
+    [("too short", r"gave 2 numbers for prompt .*, which has [3-6] tokens .*: return 8 numbers"),
      ("beyond the end", r"gave 9, not all zero after its end, numbers for .* has [1-6] tokens")],
 )  # fmt: skip
 def test_rewards_per_token_are_as_many_as_tokens(
@@ -186,3 +191,10 @@ def test_rewards_per_token_are_as_many_as_tokens(
     (folder,) = workplace.folders()
     assert re.search(f"Failing' {message}", folder.read_status()["reason"])
     assert len(read_json_lines(folder.path / "failed_rollout.jsonl")) == 16
+
+
+def test_a_model_that_writes_no_text_is_no_policy(tmp_path: Path) -> None:
+    config = GPT2Config(vocab_size=20, n_embd=16, n_layer=1, n_head=1, num_labels=1)
+    GPT2ForSequenceClassification(config).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"is a GPT2ForSequenceClassification.* writes no text"):
+        load_model(str(tmp_path), "causal", ModelOptions(), seed=0)

@@ -292,7 +292,9 @@ def test_adapters_are_merged_into_the_saved_model(
     assert not torch.equal(saved.state_dict()[name], before[name])
 
 
-def test_long_texts_are_cut_or_dropped(base: Path, tmp_path: Path) -> None:
+def test_long_texts_are_cut_or_dropped(
+    base: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     data = write_data(tmp_path / "data", 2, train=6)
     long = {"prompt": "cat " * 100, "samples": ["a", "b"], "best": 0}
     short_rows = (data / "train.jsonl").read_text()
@@ -300,6 +302,8 @@ def test_long_texts_are_cut_or_dropped(base: Path, tmp_path: Path) -> None:
     pairs = {"loss": {"id": "pairwise", "margin": "none"}}
     whole = run_of(tmp_path / "a", configuration(base, data, "pairwise", alg=pairs))
     assert len(whole.data["train"]) == 7 and len(whole.data["train"].texts) == 14
+    assert "2 of 14 texts of 'train' are longer than " in caplog.text
+    assert "texts of 'val'" not in caplog.text
     short = run_of(
         tmp_path / "b", configuration(base, data, "pairwise", alg=pairs, too_long="drop")
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from grue.policies import sampling
@@ -79,23 +80,36 @@ def test_drawing_asks_for_no_number_that_is_on_a_device(filters: Filters) -> Non
 
 @pytest.mark.parametrize("filters", [Filters(), Filters(top_k=50_000), Filters(top_p=0.999_999)])
 def test_rare_tokens_of_a_large_vocabulary_have_their_exact_share(filters: Filters) -> None:
-    """A token is drawn by uniforms just inside both of its ends, a thousandth of its share away."""
+    """The uniforms that draw a token fill its share of [0, 1), to a thousandth of that share."""
     width = 50_257
     generator = torch.Generator().manual_seed(0)
     logits = -1.6 * torch.arange(1.0, width + 1).log()[None]
     logits[0, 0] += 4  # more than nine tenths
     logits = logits[:, torch.randperm(width, generator=generator)]
     kept = candidates(logits, filters)
-    shares = kept.probabilities[0].double()
-    ends = shares.cumsum(0)
-    chosen = torch.arange(len(shares))[shares > 0][::150]
-    chosen = torch.cat([chosen, shares.topk(150).indices])
-    assert ((shares[chosen] / ends[-1] > 1e-6).sum() > 150) and (shares[chosen] < 1e-7).sum() > 200
-    tokens = chosen if kept.tokens is None else kept.tokens[0, chosen]
-    for inside in (0.001, 0.999):
-        uniforms = (ends[chosen] - (1 - inside) * shares[chosen]) / ends[-1]
-        drawn = [draw(logits.expand(len(part), -1), part, filters) for part in uniforms.split(200)]
-        assert torch.equal(torch.cat(drawn), tokens)
+    shares = kept.probabilities[0].double() / kept.probabilities.double().sum()
+    chosen = torch.arange(len(shares))[shares > 0][::4000]
+    chosen = torch.cat([chosen, shares.topk(12).indices])
+    assert ((shares[chosen] > 1e-6).sum() > 10) and (shares[chosen] < 1e-7).sum() > 8
+    upper = shares.cumsum(0)[chosen]
+    found = _ends(logits, filters, chosen + 1, upper) - _ends(
+        logits, filters, chosen, upper - shares[chosen]
+    )
+    torch.testing.assert_close(found, shares[chosen], rtol=1e-3, atol=0)
+
+
+def _ends(logits: Tensor, filters: Filters, first: Tensor, near: Tensor) -> Tensor:
+    """[M] the least uniforms that draw a candidate at ``first`` [M] or later, by bisection."""
+    tokens = candidates(logits, filters).tokens
+    order = torch.arange(logits.shape[-1])
+    places = order if tokens is None else order.scatter(0, tokens[0], order[: len(tokens[0])])
+    low, high = (near - 2e-7).clamp(min=0), (near + 2e-7).clamp(max=1)
+    while (high - low).max() > 1e-13:
+        middle = (low + high) / 2
+        drawn = draw(logits.expand(len(first), -1), middle, filters)
+        reached = places[drawn] >= first
+        low, high = torch.where(reached, low, middle), torch.where(reached, middle, high)
+    return high
 
 
 @pytest.mark.parametrize("top_p", [1.0, 0.695])

@@ -99,7 +99,9 @@ def test_a_run_whose_metrics_are_all_left_out_ends_well_and_has_no_score(
                         train_evaluation__n_iters=2)  # fmt: skip
     assert workplace.run_plan(write(workplace, run)).status == 0
     (found,) = workplace.folders()
-    assert json.loads(found.summary.read_text()) == {"score": None, "last": {}}
+    assert json.loads(found.summary.read_text()) == {
+        "score": None, "score_metric_name": None, "last": {}
+    }  # fmt: skip
     assert [row["step"] for row in read_json_lines(found.metrics)] == [0, 1, 2, 2]
 
 

@@ -39,6 +39,9 @@ class Told(ModuleType):
     def log(self, row: dict[str, Any], step: int) -> None:
         self.calls.append(("log", (step, row)))
 
+    def Table(self, columns: list[str], data: list[list[Any]]) -> Any:  # noqa: N802
+        return columns, data
+
     def Artifact(self, name: str, type: str) -> Told:  # noqa: N802  the package's names
         self.calls.append(("artifact", (name, type)))
         return self
@@ -76,11 +79,19 @@ def test_metrics_and_the_model_are_sent(
     workplace: Workplace, tokenizer: PreTrainedTokenizerFast, told: Told
 ) -> None:
     rows = run(workplace, tokenizer, log_to_wandb=True, upload_model_to_wandb=True,
-               project_name="texts", entity_name="us")  # fmt: skip
+               project_name="texts", entity_name="us", tags=["first", "small"],
+               log_entire_predictions=True)  # fmt: skip
     (how,) = told.of("init")
     assert (how["project"], how["entity"], how["name"]) == ("texts", "us", "sft")
     assert how["config"]["alg"]["training_args"]["max_steps"] == 2
+    assert how["tags"] == ["first", "small"]
     assert [step for step, _ in told.of("log")] == [row["step"] for row in rows]
+    tables = {name: value for _, row in told.of("log") for name, value in row.items()
+              if "predictions" in name}  # fmt: skip
+    columns, data = tables["val_predictions_at_epoch_0"]
+    assert columns[:2] == ["split_name", "sample_id"] and columns[-1] == "lexical/overlap"
+    assert len(data) == 8 and all(isinstance(values[-1], float) for values in data)
+    assert {name.partition("_predictions_at_")[0] for name in tables} == {"val", "test"}
     (files,) = told.of("folder")
     assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= set(files)
     assert told.of("upload") == [True]

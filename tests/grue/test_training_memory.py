@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("plain_attention")
 
 MOST = 1.6
 """How many times the memory that is really taken an estimate may be."""
-STEPS = {"max_steps": 3, "logging_steps": 100}
+STEPS = {"max_steps": 3, "logging_strategy": "no"}
 
 
 def update_of(workplace: Workplace, experiment: str, keys: dict[str, Any]) -> Moment:

@@ -12,7 +12,7 @@ from common.errors import UserError
 from grue import metrics, rewards
 from grue.metrics.custom import as_metric
 from grue.metrics.metric import Metric, NoArgs
-from grue.part_config import MetricConfig, RewardConfig
+from grue.part_config import MetricConfig, RewardConfig, TaskConfig
 from grue.rewards.custom import as_reward
 from grue.rewards.reward import Reward
 from tests.grue.judging import texts
@@ -57,6 +57,23 @@ def fails_for_many(prompts: Any, outputs: list[str], *_: Any) -> list[float]:
     if len(outputs) > 4:
         raise MemoryError("too many")
     return [0.0] * len(outputs)
+
+
+def one_output(prompt: str, output: str) -> float:
+    return 0.0
+
+
+def one_number(prompts: Any, outputs: list[str], *_: Any) -> float:
+    return 1.0
+
+
+class OtherMetric(Metric[NoArgs]):
+    def scores(self, texts: Any, references: Any) -> dict[str, np.ndarray]:  # type: ignore[override]
+        return {}
+
+
+class NoScores(Metric[NoArgs]):
+    """Measures nothing."""
 
 
 class Constant(Metric[NoArgs]):
@@ -108,19 +125,29 @@ def test_one_number_per_output_in_whatever_form(kind: str, answer: Any) -> None:
 
 
 def test_a_function_that_scores_tokens_is_no_metric() -> None:
-    with pytest.raises(UserError, match=r"letters' gave numbers of shape \[1, 4\], expected 1 for"):
+    with pytest.raises(UserError, match="letters' returned 4 numbers for each output, not one; "):
         MetricConfig(id=f"{HERE}letters").build().scores(GIVEN)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("fails_for_d", r"raised KeyError: 'dddd' for prompt 'prompt 3', output 'dddd' \(of 5"),
-        ("leaves_out_empty", r"shape \[0\], expected 1.* for prompt 'prompt 2', output ''"),
+        (
+            "fails_for_d",
+            r"raised KeyError: 'dddd' \(.*, line \d+\) for prompt 'prompt 3', output 'dddd' ",
+        ),
+        (
+            "leaves_out_empty",
+            "returned 4 numbers for 5 outputs; wrong for prompt 'prompt 2', output ''",
+        ),
+        ("one_number", "returned a single number for 5 outputs; return a list with one for each"),
         ("not_a_number", "gave nan for prompt 'prompt 1', output 'bb'"),
         ("none_for_b", "gave None for prompt 'prompt 1', output 'bb'"),
         ("texts_for_numbers", r"gave no numbers: \['a'\] for prompt 'prompt 0', output 'a'"),
-        ("fails_for_many", "raised MemoryError: too many for 5 outputs together, the first one"),
+        (
+            "fails_for_many",
+            r"raised MemoryError: too many \(.*, line \d+\) for 5 outputs together, the first",
+        ),
     ],
 )
 @pytest.mark.parametrize("kind", ["metric", "reward"])
@@ -133,6 +160,7 @@ def test_what_goes_wrong_names_the_input(kind: str, name: str, message: str) -> 
     assert str(raised.value).startswith(f"'{__name__}:{name}' ")
     if name == "fails_for_d":
         assert isinstance(raised.value.__cause__, KeyError)
+        assert f"({__file__}, line " in str(raised.value)
 
 
 def test_classes_are_used_as_they_are_and_anything_else_is_refused() -> None:
@@ -145,3 +173,21 @@ def test_classes_are_used_as_they_are_and_anything_else_is_refused() -> None:
     assert "cannot be imported" in str(problem)
     assert issubclass(rewards.find(f"{HERE}length"), Reward)
     assert metrics.find(f"{HERE}length") is metrics.find(f"{HERE}length")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        (RewardConfig, "one_output", f"'{__name__}:one_output' takes (prompt, output); write "
+         "def one_output(prompts, outputs, references, metadata)"),
+        (MetricConfig, "one_output", "; write def one_output(prompts, outputs, references, "
+         "metadata)"),
+        (MetricConfig, "OtherMetric", "OtherMetric has scores(self, texts, references) where it "
+         "needs def scores(self, texts)"),
+        (MetricConfig, "NoScores", "NoScores lacks def scores(self, texts)"),
+        (TaskConfig, "length", "is no grue.tasks.task.Task"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_called_is_found_with_the_keys(kind: Any, name: str, message: str) -> None:
+    (problem,) = kind(id=f"{HERE}{name}").problems()
+    assert message in str(problem)

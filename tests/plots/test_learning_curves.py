@@ -75,6 +75,17 @@ def test_lines_are_means_over_seeds_at_the_steps_that_were_measured(tmp_path, dr
     assert drawn[0].get_suptitle() == "commongen"
 
 
+@pytest.mark.parametrize("x", ["epoch", "step"])
+def test_the_axis_says_iteration_where_iterations_are_counted(tmp_path, drawn, x):
+    loop = {"alg": {"id": "ppo"}, "train_evaluation": {"n_iters": 10, "metrics": []}}
+    rft = text_run(tmp_path / "rft", rows(1.0), **loop)
+    draw(rft, output=tmp_path, x=x)
+    draw(rft, sft(tmp_path / "sft"), output=tmp_path, x=x)
+    draw(sft(tmp_path / "n_iters", train_evaluation=loop["train_evaluation"]), output=tmp_path, x=x)
+    labels = [figure.axes[-1].get_xlabel() for figure in reversed(drawn)]
+    assert labels == ["iteration", {"epoch": "iteration or epoch"}.get(x, x), x]
+
+
 def test_the_last_number_of_a_step_counts_and_others_are_left_out(tmp_path):
     lines = [row(5, loss=9.0), row(5, loss=2.0), row(6, loss=math.inf), {"epoch": 1, "loss": 7.0}]
     table = draw(text_run(tmp_path / "a", lines), output=tmp_path)

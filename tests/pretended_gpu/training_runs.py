@@ -7,9 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
 from grue.classifier import ClassifierRun
 from grue.classifier_config import ClassifierConfig
 from grue.config import FinetuneConfig
+from grue.judges.loading import load_classifier
+from grue.judges.options import JudgeArgs
+from grue.judges.preference import Preference
 from grue.reward_model import RewardModelRun
 from grue.reward_model_config import RewardModelConfig
 from grue.supervised_run import SupervisedRun
@@ -87,8 +92,27 @@ def classifying(gpu: PretendedGpu, folder: Path) -> dict[str, Waits]:
     return _epochs(gpu, make)
 
 
+def judges(gpu: PretendedGpu, folder: Path) -> dict[str, Waits]:
+    """Models that judge texts of several batches."""
+    saved = saved_model(folder.parent / "t5", "t5")
+    model, tokenizer = (
+        kind.from_pretrained(saved) for kind in (AutoModelForSeq2SeqLM, AutoTokenizer)
+    )
+    preference = Preference(model, tokenizer, answers=("1", "2"), device=DEVICE, batch_size=2)
+    options = JudgeArgs(device=str(DEVICE), batch_size=2)
+    classifier = load_classifier(str(save_classifier(folder)), "model", options)
+    texts = ["one", "two texts", "the third of them", "", "five"]
+    found: dict[str, Waits] = {}
+    for name, judge in (("classifier", classifier), ("preference", preference)):
+        with gpu.counting() as waits:
+            assert len(judge.probabilities(texts)) == len(texts)
+        found[name] = waits
+    return found
+
+
 KINDS: dict[str, Kind] = {
     **{f"supervised, {kind}": partial(supervised, kind=kind) for kind in ("gpt2", "t5")},
     **{f"reward model, {loss}": partial(reward_model, loss=loss) for loss in _LOSSES},
     "classifier": classifying,
+    "classifier: judges": judges,
 }

@@ -80,6 +80,11 @@ def test_more_than_there_is_is_a_warning_and_then_everything(
     assert "'num_train_samples' = 5000: there are only 1297; all are used" in caplog.text
 
 
+def test_a_size_that_nobody_has_given_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    assert len(data(num_train_samples=50).test_inputs) < ControlledConfig().num_test_samples
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
 def test_a_subset_smaller_than_the_classes_is_refused() -> None:
     with pytest.raises(UserError, match="'num_train_samples' = 4: a stratified subset has"):
         data(num_train_samples=4)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from common.errors import UserError
 from grue.metrics import crew, pairwise
@@ -151,10 +152,10 @@ def test_few_pairs_start_no_processes(impatient: None) -> None:
     assert crew._crew._workers == []
 
 
-def test_workers_follow_the_threads_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+def test_workers_follow_the_threads_of_the_run() -> None:
+    torch.set_num_threads(3)
     assert crew.num_threads() == 3
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
     assert crew.score(type(make("chrf")), make("chrf").args, [("a", ("b",))] * 99, None) is None
 
 

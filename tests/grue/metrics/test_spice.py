@@ -8,6 +8,7 @@ import pytest
 
 from common.errors import UserError
 from grue import metrics
+from grue.part_config import MetricConfig
 from tests.grue.fake_spice import install
 from tests.grue.made_texts import made_texts
 
@@ -53,7 +54,10 @@ def test_an_input_without_references_is_named(jar: Path) -> None:
     ("missing", "message"),
     [
         ("bin/java", "SPICE needs Java: no 'java' on the PATH"),
-        ("SPICE-1.0.jar", "'jar' = '.*': no such file; give the path of SPICE-1.0.jar"),
+        (
+            "SPICE-1.0.jar",
+            "'jar' = '.*': no such file; give .*SPICE-1.0.jar.*take",
+        ),
         ("lib/stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0.jar is missing"),
         ("lib/stanford-corenlp-3.6.0-models.jar", "stanford-corenlp-3.6.0-models.jar is missing"),
     ],
@@ -62,3 +66,23 @@ def test_what_is_missing_is_named(jar: Path, missing: str, message: str) -> None
     (jar.parent / missing).unlink()
     with pytest.raises(UserError, match=message):
         spice(jar).prepare()
+
+
+def test_the_environment_names_the_program(jar: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run's identity is the same as with the key: both are the file's content."""
+    monkeypatch.setenv("SPICE_JAR", str(jar))
+    for args in ({}, {"jar": ""}):
+        config = MetricConfig(id="spice", args=args)
+        assert not list(config.problems())
+        given = MetricConfig(id="spice", args={"jar": str(jar)})
+        assert config.input_files() == given.input_files() == {"args.jar": jar}
+        config.build().prepare()
+
+
+def test_without_a_program_it_is_said_which_and_how_to_do_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SPICE_JAR", raising=False)
+    (problem,) = MetricConfig(id="spice").problems()
+    for part in ("'args.jar'", "SPICE_JAR", "SPICE-1.0.jar", "https://", "take the metric out"):
+        assert part in str(problem)

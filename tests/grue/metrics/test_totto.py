@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -185,9 +184,8 @@ def test_what_is_missing_is_named(name: str) -> None:
         metric.corpus(made_texts(["a"], [["b"]]))
 
 
-@pytest.mark.skipif("DATA_DIR" not in os.environ, reason="real tables: DATA_DIR is not set")
-def test_real_sentences_beat_those_of_other_tables() -> None:
-    path = Path(os.environ["DATA_DIR"], "totto", "validation.jsonl")
+def test_real_sentences_beat_those_of_other_tables(data_dir: Path) -> None:
+    path = data_dir / "totto" / "validation.jsonl"
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     sentences = [row["sentence_annotations"]["final_sentence"] for row in rows]
     metadata = [{"raw_table": row} for row in rows]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from transformers import AutoModelForSeq2SeqLM, PreTrainedTokenizerFast
 
 from common.errors import UserError
 from grue import rewards
-from grue.judges.preference import Preference
+from grue.judges.preference import PUBLISHED, Preference, PublishedModel
 from grue.metrics.metric import NoArgs
 from grue.rewards.reward import REWARDS, Reward, Rewards
 from grue.texts import Texts
@@ -116,3 +118,29 @@ def test_a_model_without_decoder_is_refused(
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(UserError, match=r"do not fit a T5ForConditionalGeneration: lacks .decoder"):
         preference(tmp_path)(made_texts(["a"]))
+
+
+def test_the_size_alone_names_the_published_model(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tiny T5 in its place: weights of fewer words than its configuration says."""
+    model = AutoModelForSeq2SeqLM.from_pretrained(folder)
+    weights = tmp_path / "weights.pt"
+    torch.save({"model_state_dict": model.state_dict()}, weights)
+    expected = preference(folder)(made_texts(OUTPUTS))
+    architecture = tmp_path / "architecture"
+    shutil.copytree(folder, architecture, ignore=shutil.ignore_patterns("*.safetensors"))
+    config = json.loads((architecture / "config.json").read_text())
+    config["vocab_size"] += 28
+    (architecture / "config.json").write_text(json.dumps(config))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    published = PublishedModel(str(architecture), weights.as_uri())
+    monkeypatch.setitem(PUBLISHED, "11b", published)
+    reward = rewards.find("common_gen_preference_model")
+    found = reward(reward.Args(model_type="11b"))
+    found.prepare()
+    assert found(made_texts(OUTPUTS)).tolist() == expected.tolist()
+    weights.unlink()
+    shutil.rmtree(tmp_path / "cache")
+    with pytest.raises(UserError, match=r"'model_type' = '11b': .*weights.*give 'model_name'"):
+        reward(reward.Args())(made_texts(OUTPUTS))

@@ -63,9 +63,10 @@ def test_edits_can_cost_more_than_a_copy_gains() -> None:
     assert make("ter")(texts(*pairs))[0] < 0
 
 
-def test_repeating_the_prompt_costs_one() -> None:
+@pytest.mark.parametrize("batched", ["", "_batched"])
+def test_repeating_the_prompt_costs_one(batched: str) -> None:
     pairs = ("dog park run", "r"), ("A dog runs", "r"), ("Sentence", "r")
-    found = make("common_gen_repeat_penalty")(texts(*pairs, prompts=PROMPTS))
+    found = make(f"common_gen_repeat_penalty{batched}")(texts(*pairs, prompts=PROMPTS))
     assert found.tolist() == [-1, 0, -1]
     assert not np.signbit(found[1])
 
@@ -118,7 +119,7 @@ class PerToken(Reward[NoArgs]):
 
 def test_a_number_per_token_is_not_added_to_one_per_output() -> None:
     name = "custom:tests.grue.rewards.test_lexical:PerToken"
-    with pytest.raises(UserError, match=r"shaping_fn.*\(1, 5\)"):
+    with pytest.raises(UserError, match=r"shaping_fn.*one number for each of 5 tokens"):
         make("rouge_combined", shaping_fn=name)(texts(CAT))
     assert list(ShapedArgs(shaping_fn=name).problems()) == []
 
@@ -139,3 +140,13 @@ def test_all_are_registered() -> None:
         "length", "common_gen_repeat_penalty",
     }  # fmt: skip
     assert known <= set(rewards.REWARDS.names())
+
+
+def per_output(prompts: Any, outputs: list[str], references: Any, metadata: Any) -> list[float]:
+    return [10.0] * len(outputs)
+
+
+def test_a_function_may_shape_a_reward() -> None:
+    name = "custom:tests.grue.rewards.test_lexical:per_output"
+    plain, shaped = (make("rouge_combined", shaping_fn=fn)(texts(CAT)) for fn in (None, name))
+    np.testing.assert_allclose(shaped, plain + 10, rtol=0, atol=1e-12)

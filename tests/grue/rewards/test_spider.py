@@ -46,12 +46,26 @@ def test_shaping_is_added() -> None:
     assert (shaped(TEXTS) - cider(TEXTS)).tolist() == pytest.approx([0, 1, 0], rel=1e-14)
 
 
-def test_spice_without_its_program_is_a_problem_of_the_plan() -> None:
+def test_spice_without_its_program_is_a_problem_of_the_plan(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SPICE_JAR", raising=False)
     config = RewardConfig(id="spider", args={"spice_coeff": 1.0, "cider_coeff": 1.0})
     (problem,) = config.problems()
-    assert str(problem) == (
-        "'args.spice_jar' = null: needs the path of SPICE-1.0.jar, or 'spice_coeff' = 0"
-    )
+    for part in ("'args.spice_jar'", "SPICE_JAR", "SPICE-1.0.jar", "'spice_coeff' = 0"):
+        assert part in str(problem)
+
+
+def test_the_environment_names_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jar = str(install(tmp_path, monkeypatch))
+    monkeypatch.setenv("SPICE_JAR", jar)
+    args = {"spice_coeff": 1.0, "cider_coeff": 0.0}
+    config = RewardConfig(id="spider", args=args)
+    assert not list(config.problems())
+    assert config.args["spice_jar"] == jar
+    assert config.build()(TEXTS).tolist() == [1, 0.5, 0]
+    without = RewardConfig(id="spider", args=args | {"spice_coeff": 0.0})
+    assert without.args["spice_jar"] is None
 
 
 def test_a_missing_program_is_found_before_the_run(tmp_path: Path) -> None:

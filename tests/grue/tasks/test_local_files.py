@@ -3,11 +3,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pydantic import Field
 
 from common.errors import UserError
 from grue.tasks.local_files import has_split, read_rows, split_file
+from grue.tasks.raw_rows import place_of
 from grue.tasks.rows import Nested, Number, Row, checked_rows
 from grue.tasks.task import Split
 from tests.grue.tasks.conftest import write_jsonl
@@ -91,19 +94,31 @@ def test_a_cell_of_a_csv_file_may_be_long(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl", b'{"a": 1}\n{"a": ', "cannot be read: line 2: Expecting value"),
+        (
+            "a.jsonl",
+            b'{"a": 1}\n{"a": ',
+            "cannot be read: line 2, column 7: not valid JSON: Expecting value",
+        ),
         ("a.jsonl", b'{"a": 1}\n\n[1]', "line 3: expected an object in { }"),
         ("a.json", b"[1]", "entry 1: expected an object in { }"),
         ("a.json", b'[{"a": [1, 2]}, 3]', "entry 2: expected an object in { }"),
-        ("a.json", b'[{"a": 1} {"a": 2}]', "cannot be read: Expecting ']': line 1 column 11"),
-        ("a.json", b'[{"a": 1},', "cannot be read: Expecting value: line 1 column 11"),
-        ("a.json", b'[{"a": 1}, ]', "cannot be read: Expecting value: line 1 column 12"),
-        ("a.json", b'[{"a": 1}] 2', "cannot be read: Extra data: line 1 column 11"),
-        ("a.json", b'{\n"a": \n', "cannot be read: Expecting value"),
-        ("a.txt", b"caf\xe9", "cannot be read: 'utf-8' codec"),
-        ("a.json", b"nothing", "cannot be read: line 1: Expecting value"),
+        ("a.json", b'[{"a": 1} {"a": 2}]', "line 1, column 11: not valid JSON: Expecting ']'"),
+        ("a.json", b'[{"a": 1},', "line 1, column 11: not valid JSON: Expecting value"),
+        ("a.json", b'[{"a": 1}, ]', "line 1, column 12: not valid JSON: Expecting value"),
+        ("a.json", b'[{"a": 1}] 2', "line 1, column 11: not valid JSON: Extra data"),
+        ("a.json", b'{\n"a": \n', "line 3, column 1: not valid JSON: Expecting value"),
+        ("a.txt", b"a\ncaf\xe9", "line 2 is not UTF-8 (byte 0xe9); save the file as UTF-8"),
+        ("a.csv", "a\nb".encode("utf-16"), "line 1 is not UTF-8 (byte 0xff)"),
+        ("a.json", b"nothing", "line 1, column 1: not valid JSON: Expecting value"),
         ("a.csv", b"a,b\n1,2\n1", "line 3: expected 2 cells as in the header, found 1"),
-        ("a.jsonl", b'{"a": "\xff"}', "cannot be read: 'utf-8' codec"),
+        ("a.jsonl", b'{"a": "\xff"}', "line 1 is not UTF-8 (byte 0xff)"),
+        ("a.csv", b"a,b\n1,2\n\n1", "line 4: expected 2 cells as in the header, found 1"),
+        ("a.csv", b"a,b,a\n1,2,3", "the header: 'a' stands twice; keep one of them"),
+        ("a.jsonl", b'{}\n\n{"a": 1, "a": 2}', "line 3: 'a' stands twice; keep one of them"),
+        ("a.json", b'[{}, {"b": {"a": 1, "a": 2}}]', "entry 2: 'a' stands twice"),
+        ("a.jsonl", rb'{"a": ["x", "\ud800"]}', "line 1: 'a[1]' holds half of a character"),
+        ("a.json", rb'[{"\udfff": 1}]', "entry 1: '\\udfff' holds half of a character"),
+        ("a.jsonl", b"[" * 100_000, "nested too deeply"),
         ("a.parquet", b"no table", "cannot be read: "),
     ],
 )
@@ -113,6 +128,23 @@ def test_files_that_cannot_be_read(tmp_path: Path, name: str, content: bytes, me
         read_rows(tmp_path / name)
     assert message in str(raised.value)
     assert str(raised.value).startswith(f"'datapool.args.path' = '{tmp_path / name}': ")
+
+
+def test_blank_lines_are_no_rows_and_count_in_the_places_of_the_others(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('a,b\n\n1,"2\n3"\n\n4,5\n\n')
+    (tmp_path / "a.jsonl").write_text('\n{"a": 1}\n\n{"a": 2}\n\n')
+    (tmp_path / "a.txt").write_text("\n\nx\n")
+    places = {"a.csv": ["line 3", "line 6"], "a.jsonl": ["line 2", "line 4"], "a.txt": ["line 3"]}
+    for name, expected in places.items():
+        assert [place_of(row, 0) for row in read_rows(tmp_path / name)] == expected
+    assert read_rows(tmp_path / "a.csv") == [{"a": "1", "b": "2\n3"}, {"a": "4", "b": "5"}]
+
+
+def test_columns_of_a_parquet_file_have_names_of_their_own(tmp_path: Path) -> None:
+    table = pa.table([pa.array([1]), pa.array([2])], names=["a", "a"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(UserError, match="the columns: 'a' stands twice; keep one of them"):
+        read_rows(tmp_path / "a.parquet")
 
 
 class _Row(Row):
@@ -133,7 +165,8 @@ def test_rows_are_checked() -> None:
         ({"text": None, "label": 1}, "here, row 2, 'text': must be a valid string"),
         ({"text": "a"}, "here, row 2, 'label': Field required"),
         ({**good, "words": ["a", 1]}, "here, row 2, 'words.1': must be a valid string"),
-        ({**good, "words": "[1"}, "here, row 2, 'words': Expecting"),
+        ({**good, "words": r'["\ud800"]'}, r"here, row 2, 'words': '\[0\]' holds half of a char"),
+        ({**good, "words": "[1"}, "here, row 2, 'words': not valid JSON at character 3: Expecting"),
     ]:
         with pytest.raises(UserError, match=message):
             checked_rows(_Row, [good, bad], "here")

@@ -46,7 +46,7 @@ def test_text_folders_have_a_file_for_each_split(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"test.txt': the file has no text"):
         samples("text", "test", path=tmp_path)
     (tmp_path / "test.txt").write_bytes(b"\xff")
-    with pytest.raises(UserError, match=r"test.txt': the file cannot be read: 'utf-8' codec"):
+    with pytest.raises(UserError, match=r"test.txt': the file cannot be read: line 1 is not UTF-8"):
         samples("text", "test", path=tmp_path)
     (tmp_path / "test.txt").unlink()
     with pytest.raises(UserError, match=r"no file for the split 'test': expected test with .txt;"):
@@ -74,8 +74,9 @@ def test_the_end_of_a_single_file_is_held_out(
             assert [int(s.references[0]) for s in found] == list(range(start, start + size))
             assert found[0].id == f"{split}_0"
         else:
-            with pytest.raises(UserError, match=f"10 samples leave none for the split '{split}'; "
-                               r"change 'datapool.args.held_out' = 0.0, or"):  # fmt: skip
+            advice = r"set 'datapool.args.held_out' above 0, for example 0.1 \(now 0\)"
+            message = f"10 samples leave none for the split '{split}'; {advice}"
+            with pytest.raises(UserError, match=message):
                 samples(name, split, **args)
         start += size
 
@@ -111,6 +112,13 @@ def test_names_of_columns_are_free(tmp_path: Path) -> None:
         assert (sample.references, dict(sample.metadata)) == ((), {"prompt": "p", "answer": "a"})
 
 
+def test_halves_of_characters_in_a_cell_are_no_text(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text('prompt,references\n\np,"[""\\ud800""]"\n')
+    with pytest.raises(UserError, match=r"line 3, 'references': '\[0\]' holds half of a character"):
+        samples("jsonl", path=file)
+
+
 def test_csv_cells_may_hold_a_list_of_references(tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     cells = ['"[""a"", ""b""]"', "[1] a note", "7", '"a, b"', "[7]"]
@@ -138,11 +146,11 @@ def test_parquet_tables(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"prompt": "p", "answer": "a"}, "row 4: needs the columns prompt, references; found "
+        ({"prompt": "p", "answer": "a"}, "line 4: needs the columns prompt, references; found "
          "prompt, answer; set 'datapool.args.prompt_column' and"),
-        ({"prompt": 1, "references": "a"}, "row 4, 'prompt': expected text, found 1"),
-        ({"prompt": "p", "references": ["a", 2]}, "row 4, 'references': expected a text or a list"),
-        ({"prompt": "p", "references": None}, "row 4, 'references': expected a text or a list of "
+        ({"prompt": 1, "references": "a"}, "line 4, 'prompt': expected text, found 1"),
+        ({"prompt": "p", "references": ["a", 2]}, "line 4, 'references': expected a text or a "),
+        ({"prompt": "p", "references": None}, "line 4, 'references': expected a text or a list of "
          "texts, found None"),
     ],
 )  # fmt: skip

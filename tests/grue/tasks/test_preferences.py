@@ -105,14 +105,14 @@ def test_published_labels_are_read(tmp_path: Path, data_dir: Path, hub: HubCalls
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"best": 4}, r"row 2: 'best' = 4: must be one of 0 to 3, the positions of the 4 samples"),
-        ({"best": "1"}, r"row 2: 'best' = '1': must be one of 0 to 3"),
-        ({"sample2": None}, r"row 2: 'sample2' is missing; found query, sample0"),
-        ({"sample3": None}, r"row 2: has 3 samples, the first row has 4; give all rows as many"),
-        ({"sample4": [13]}, r"row 2: has 5 samples, the first row has 4; give all rows as many"),
-        ({"sample1": [13, -1]}, r"row 2: found the token id -1; ids are 0 or more"),
-        ({"query": None}, r"row 2: needs the column 'prompt' or 'query'"),
-        ({"best": None}, r"row 2: needs a prompt with chosen and rejected; samples \(or sample0,"),
+        ({"best": 4}, r"entry 2: 'best' = 4: must be one of 0 to 3, the positions of the 4 "),
+        ({"best": "1"}, r"entry 2: 'best' = '1': must be one of 0 to 3"),
+        ({"sample2": None}, r"entry 2: 'sample2' is missing; found query, sample0"),
+        ({"sample3": None}, r"entry 2: has 3 samples, the first row has 4; give all rows as many"),
+        ({"sample4": [13]}, r"entry 2: has 5 samples, the first row has 4; give all rows as many"),
+        ({"sample1": [13, -1]}, r"entry 2: found the token id -1; ids are 0 or more"),
+        ({"query": None}, r"entry 2: needs the column 'prompt' or 'query'"),
+        ({"best": None}, r"entry 2: needs a prompt with chosen and rejected; samples \(or "),
     ],
 )
 def test_broken_labels_are_named(

@@ -44,8 +44,8 @@ def test_translation_goes_the_way_that_is_asked_for(tmp_path: Path) -> None:
     args = {"wmt_id": "wmt16", "path": file}
     back = samples("wmt16", **args, source_language="de", target_language="en")
     assert parts(back)[0] == ("train_0", "two Katzen", ("two cats",))
-    with pytest.raises(UserError, match="row 1: 'translation' needs the languages en and fr; "
-                       "found en, de"):  # fmt: skip
+    with pytest.raises(UserError, match="line 1, 'translation': needs the languages en and fr"
+                       "; found en, de"):  # fmt: skip
         samples("wmt16", **args, source_language="en", target_language="fr")
 
 
@@ -152,7 +152,7 @@ def test_daily_dialog(tmp_path: Path, split: Split, stem: str) -> None:
 
 def test_daily_dialog_needs_labels_for_each_turn(tmp_path: Path) -> None:
     file = write_jsonl(tmp_path / "a.jsonl", [*DIALOGUES, {**DIALOGUES[0], "act": [1]}])
-    with pytest.raises(UserError, match="row 4: 4 turns have 1 acts and 4 emotions"):
+    with pytest.raises(UserError, match="line 4: 4 turns have 1 acts and 4 emotions"):
         samples("daily_dialog", path=file, context_size=2)
 
 
@@ -204,7 +204,7 @@ def test_narrative_qa_lines_have_two_columns(tmp_path: Path) -> None:
 
 def test_narrative_qa_names_what_a_row_lacks(tmp_path: Path) -> None:
     file = write_jsonl(tmp_path / "a.jsonl", [{**QUESTIONS[0], "document": {"summary": {}}}])
-    with pytest.raises(UserError, match=r"row 1, 'document.summary.text': Field required"):
+    with pytest.raises(UserError, match=r"line 1, 'document.summary.text': Field required"):
         samples("narrative_qa", path=file)
 
 
@@ -253,7 +253,7 @@ def test_crd3_names_missing_episodes(tmp_path: Path) -> None:
 
 def test_crd3_turns_have_a_speaker(tmp_path: Path) -> None:
     file = write_jsonl(tmp_path / "a.jsonl", [{"TURNS": [{"NAMES": [], "UTTERANCES": ["a"]}]}])
-    with pytest.raises(UserError, match=r"row 1, 'TURNS.0.NAMES'"):
+    with pytest.raises(UserError, match=r"line 1, 'TURNS.0.NAMES'"):
         samples("crd3", path=file, max_context_size=2)
 
 

@@ -287,7 +287,7 @@ def test_a_source_without_queries_is_not_read_to_its_end(
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ({"text_column": "body"}, r"row 1: has no column 'body'; its columns are text: set "),
+        ({"text_column": "body"}, r"line 1: has no column 'body'; its columns are text: set "),
         ({"reference_column": "title"}, r"no column 'title'; .*args.reference_column'"),
         ({"start_text": "the cat"}, r"'datapool.args.start_text' = 'the cat': is \d tokens of "),
         ({"tokenizer": "nowhere"}, r"'datapool.args.tokenizer' = 'nowhere': cannot be loaded .*; "
@@ -301,7 +301,7 @@ def test_wrong_keys_are_named(books: dict[str, Any], args: dict[str, Any], messa
 
 def test_values_that_are_no_text_are_named(books: dict[str, Any]) -> None:
     books["path"].write_text(json.dumps({"text": "a. b."}) + "\n" + json.dumps({"text": 3}))
-    with pytest.raises(UserError, match=r"row 2, 'text': expected text, found 3"):
+    with pytest.raises(UserError, match=r"line 2, 'text': expected text, found 3"):
         samples("books", **books)
 
 

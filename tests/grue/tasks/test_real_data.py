@@ -129,7 +129,7 @@ def test_totto(data_dir: Path) -> None:
         f"<section_title> External links </section_title> {cells}"
     )
     assert [len(sample.references) for sample in val] == [3, 3, 3, 2, 3, 3, 3, 3, 3, 3, 3, 3]
-    assert {sample.references for sample in test} == {("",)}
+    assert {sample.references for sample in test} == {()}
     tables = [[s.metadata["raw_table"] for s in split] for split in (train, val, test)]
     assert [t["overlap_subset"] for t in tables[0]] == [False] * 9
     assert [t["overlap_subset"] for t in tables[1]] == (

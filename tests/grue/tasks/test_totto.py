@@ -85,5 +85,5 @@ def test_totto_without_sentences_has_no_reference(tmp_path: Path, hidden: Any) -
 @pytest.mark.parametrize("place", [[3, 0], [1, 4], [-1, 0]])
 def test_totto_highlights_lie_in_the_table(tmp_path: Path, place: list[int]) -> None:
     file = write_jsonl(tmp_path / "a.jsonl", [{**TABLE, "highlighted_cells": [place]}])
-    with pytest.raises(UserError, match=r"row 1: the highlighted cell \[.*\] is not in the table"):
+    with pytest.raises(UserError, match=r"line 1: the highlighted cell \[.*\] is not in the table"):
         samples("totto", path=file)

@@ -1,0 +1,58 @@
+"""What the hooks of an experiment answer, which may be anybody's code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from common.errors import UserError
+from common.stopping import StoppedAtOnce
+from common.user_code import told
+
+AnswerT = TypeVar("AnswerT")
+_LONGEST = 100
+
+
+@contextmanager
+def asking(experiment: str, hook: str) -> Iterator[None]:
+    """A block that asks ``hook`` of ``experiment``, names for people.
+
+    Raises:
+        UserError: the hook raises another error, or ends the program.
+    """
+    try:
+        yield
+    except (UserError, StoppedAtOnce):
+        raise
+    except BaseException as error:
+        raise UserError(f"experiment '{experiment}': its {hook} raised {told(error)}") from error
+
+
+def answers(
+    kind: type[AnswerT], experiment: str, hook: str, ask: Callable[[], Any]
+) -> list[AnswerT]:
+    """The list that a hook gives, each entry of it of this kind.
+
+    Raises:
+        UserError: it gives something else, or raises an error.
+    """
+    with asking(experiment, hook):
+        given = ask()
+        is_list = isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping)
+        found = list(given) if is_list else None
+    if found is None or not all(isinstance(entry, kind) for entry in found):
+        raise UserError(
+            f"experiment '{experiment}': its {hook} gave {shown(given if found is None else found)}"
+            f"; it gives a list of {kind.__name__}, empty where there is nothing to say"
+        )
+    return found
+
+
+def shown(value: Any) -> str:
+    """A value and its type, for people."""
+    try:
+        text = repr(value)
+    except Exception:
+        text = "what cannot be printed"
+    return f"{text[:_LONGEST]} (of type {type(value).__name__})"

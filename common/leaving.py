@@ -1,0 +1,71 @@
+"""What runs leave behind in the machine: threads and processes that outlive them."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import multiprocessing
+import os
+import sys
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import NoReturn
+
+import psutil
+
+log = logging.getLogger(__name__)
+
+_SECONDS_TO_END = 1.0
+_ENDS_BY_ITSELF = "multiprocessing.resource_tracker"
+"""A helper of Python's that goes when its process goes, and has to see the end of it."""
+
+
+def children_of(pid: int) -> list[psutil.Process]:
+    """The processes that ``pid`` has started, and those that they have."""
+    with suppress(psutil.Error):
+        found = psutil.Process(pid).children(recursive=True)
+        return [child for child in found if not _goes_with_its_parent(child)]
+    return []
+
+
+def _goes_with_its_parent(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return any(_ENDS_BY_ITSELF in word for word in process.cmdline())
+    return False
+
+
+def end(processes: Iterable[psutil.Process]) -> None:
+    """Asks processes to end, and then ends them."""
+    asked = list(processes)
+    for process in asked:
+        with suppress(psutil.Error):
+            process.terminate()
+    for process in psutil.wait_procs(asked, _SECONDS_TO_END)[1]:
+        with suppress(psutil.Error):
+            process.kill()
+
+
+def leave(status: int) -> NoReturn:
+    """Ends this process with an exit status, and with it whatever runs have left.
+
+    Python would wait for threads and processes that are not daemons, for ever if they do not end.
+    """
+    atexit.register(lambda: end(children_of(os.getpid())))  # registered last: first to be called
+    left = _left_behind()
+    if not left:
+        sys.exit(status)
+    log.warning("not waited for, and ended: what a run has left behind (%s)", ", ".join(left))
+    end(children_of(os.getpid()))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    logging.shutdown()
+    os._exit(status)
+
+
+def _left_behind() -> Sequence[str]:
+    """What Python would wait for at the end, for people."""
+    threads = [thread for thread in threading.enumerate() if not thread.daemon]
+    own = [thread.name for thread in threads if thread is not threading.main_thread()]
+    children = [child for child in multiprocessing.active_children() if not child.daemon]
+    return [*(f"thread {name}" for name in own), *(f"process {child.pid}" for child in children)]

@@ -1,0 +1,127 @@
+"""Files that find no room: which, what they need, and what can be done about it."""
+
+from __future__ import annotations
+
+import errno
+import re
+import resource
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from common.errors import text_of
+
+_UNSAID = 0
+"""The number of an error that torch keeps to itself."""
+_ADVICE = {
+    errno.ENOSPC: ("no space is left on the disk", "free some"),
+    errno.EDQUOT: ("your quota of the disk is used up", "free some of it"),
+    errno.EFBIG: ("files may not become so large", "raise the limit (ulimit -f)"),
+}
+_ADVICE_UNSAID = (
+    "the disk, your quota or the limit on file sizes (ulimit -f) is at its end", "make room"
+)  # fmt: skip
+_OF_RUST = re.compile(r"\(os error (\d+)\)")
+"""How safetensors and tokenizers tell the number of a system's error."""
+_OF_TORCH = re.compile(
+    r"inline_container\.cc.*(unexpected pos|PytorchStreamWriter|write failed)|iostream error",
+    re.DOTALL,
+)
+"""What torch says of a file that it could not write, whatever the reason."""
+_UNITS = ("bytes", "kB", "MB", "GB")
+
+
+class NoSpace(OSError):
+    """A file does not fit: the disk, a quota or the limit on the size of files is at its end."""
+
+    def __init__(self, path: Path, cause: int, need: int | None = None) -> None:
+        """``cause`` is the system's error, ``need`` the bytes that are to be written, if known."""
+        super().__init__(cause, _message(path, cause, need), str(path))
+
+    def __str__(self) -> str:
+        """What does not fit, why, and what to do."""
+        return str(self.strerror)
+
+
+@contextmanager
+def telling_of_space(path: Path, need: int | None = None) -> Iterator[None]:
+    """Around the writing of ``path``, which needs as many bytes.
+
+    Raises:
+        NoSpace: what was raised inside comes of a lack of room, in whatever words.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause = _cause(error)
+        if cause is None:
+            raise
+        raise NoSpace(path, cause, need) from error
+
+
+def no_space(error: BaseException, folder: Path) -> NoSpace | None:
+    """The lack of room that ``error`` comes of; None where it comes of something else.
+
+    ``folder`` is where the file was to be written, if the error does not name it.
+    """
+    links = list(_chain(error))
+    for link in links:
+        if isinstance(link, NoSpace):
+            return link
+    cause = _cause(error)
+    if cause is None:
+        return None
+    named = [link.filename for link in links if isinstance(link, OSError)]
+    return NoSpace(Path(next((name for name in named if isinstance(name, str)), folder)), cause)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and those that it came of."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _cause(error: BaseException) -> int | None:
+    """The system's error behind ``error``, if it is one for want of room."""
+    links = list(_chain(error))
+    for link in links:
+        number = _number(link)
+        if isinstance(link, NoSpace) or number in _ADVICE:
+            return number
+    of_torch = any(
+        isinstance(link, RuntimeError) and _OF_TORCH.search(text_of(link)) for link in links
+    )
+    return _UNSAID if of_torch else None
+
+
+def _number(error: BaseException) -> int | None:
+    if isinstance(error, OSError):
+        return error.errno
+    of_rust = _OF_RUST.search(text_of(error))
+    return int(of_rust[1]) if of_rust else None
+
+
+def _message(path: Path, cause: int, need: int | None) -> str:
+    why, advice = _ADVICE.get(cause, _ADVICE_UNSAID)
+    facts = [] if need is None else [f"it needs {_shown(need)}"]
+    if cause == errno.ENOSPC:
+        facts.append(f"{_shown(_free(path))} are free")
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if cause == errno.EFBIG and limit != resource.RLIM_INFINITY:
+        facts.append(f"the limit is {_shown(limit)}")
+    shown = f" ({', '.join(facts)})" if facts else ""
+    return f"{path} does not fit: {why}{shown}; {advice}, and the same command goes on"
+
+
+def _free(path: Path) -> int:
+    """Bytes that are free where ``path`` is, or would be."""
+    here = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    return shutil.disk_usage(here).free
+
+
+def _shown(num_bytes: int) -> str:
+    """A size for people, with three digits."""
+    exponent = min((len(str(num_bytes)) - 1) // 3, len(_UNITS) - 1)
+    return f"{num_bytes / 1000**exponent:.3g} {_UNITS[exponent]}"

@@ -1,0 +1,51 @@
+"""Keys that a plan's ``set`` or the command line changes, in all configurations or in one stage."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """Values by (dotted) key, which may begin with the id of the stage that they are for."""
+
+    values: Mapping[str, Any]
+    stages: frozenset[str]
+    """The ids of the plan's stages that are no key of a run, which would be meant."""
+
+    @classmethod
+    def of(
+        cls, values: Mapping[str, Any], ids: Iterable[str | None], keys: Collection[str]
+    ) -> Overrides:
+        """The overrides of a plan with stages of these ids, whose runs know these keys."""
+        return cls(values, frozenset(name for name in ids if name and name not in keys))
+
+    def for_all(self) -> dict[str, Any]:
+        """Those that are for every configuration which knows the key."""
+        return {key: value for key, value in self.values.items() if not self._stage(key)}
+
+    def for_stage(self, stage: str | None) -> dict[str, Any]:
+        """Those that are for this stage alone, by key of its runs."""
+        return {key.partition(".")[2]: self.values[key] for key in self._of_stage(stage)}
+
+    def sources(self, key: str, stage: str | None) -> Iterator[tuple[str, bool]]:
+        """The overrides that a key of a stage's run may come from, and whether of the stage alone.
+
+        Those of the stage come first, for they win.
+        """
+        for name in [*self._of_stage(stage), *self.for_all()]:
+            is_of_stage = self._stage(name) is not None
+            laid = name.partition(".")[2] if is_of_stage else name
+            is_inside = key == laid or key.startswith((f"{laid}.", f"{laid}["))
+            if is_inside or laid.startswith(f"{key}."):
+                yield name, is_of_stage
+
+    def _of_stage(self, stage: str | None) -> list[str]:
+        return [key for key in self.values if stage is not None and self._stage(key) == stage]
+
+    def _stage(self, key: str) -> str | None:
+        """The stage that the key names; None for a key of every run."""
+        stage, dot, _ = key.partition(".")
+        return stage if dot and stage in self.stages else None

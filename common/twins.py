@@ -1,0 +1,81 @@
+"""Keys of one object that say the same thing twice: ``"a.b"`` beside ``"a": {"b": ...}``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from common.errors import Problem
+
+Path = tuple[str, ...]
+
+
+def twins_in_plan(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """What is said twice in a plan's ``set`` or in a configuration; ill-formed parts are let be."""
+    yield from twins_in_set(values.get("set"))
+    entries = values.get("configurations")
+    for position, entry in enumerate(entries if isinstance(entries, list) else ()):
+        if isinstance(entry, Mapping):
+            base, options = entry.get("base_config"), entry.get("options")
+            found = [*twins_in_keys(base), *_covered(_lists(options), "options.")]
+            yield from (problem.at(f"configurations[{position}]") for problem in found)
+
+
+def twins_in_set(values: Any) -> Iterator[Problem]:
+    """What is said twice among keys that replace each other in their order."""
+    if isinstance(values, Mapping):
+        yield from _covered([(key, [value]) for key, value in values.items()])
+
+
+def twins_in_keys(values: Any) -> Iterator[Problem]:
+    """What is said twice in an object whose dotted and nested keys are merged."""
+    seen: dict[Path, str] = {}
+    for key in values if isinstance(values, Mapping) else ():
+        for path in _leaves(key, values[key]):
+            other = next((seen[path[:n]] for n in range(len(path) + 1) if path[:n] in seen), None)
+            other = other or next((seen[p] for p in seen if p[: len(path)] == path), None)
+            if other is not None:
+                yield _problem(".".join(path), other, key)
+            seen[path] = key
+
+
+def _covered(entries: Sequence[tuple[str, Sequence[Any]]], where: str = "") -> Iterator[Problem]:
+    """Keys lost in, or changed behind, one that holds the object they stand in."""
+    for outer_position, (outer, values) in enumerate(entries):
+        for position, (inner, _) in enumerate(entries):
+            if not inner.startswith(f"{outer}."):
+                continue
+            rest = inner.removeprefix(f"{outer}.").split(".")
+            if position < outer_position or any(_holds(value, rest) for value in values):
+                yield _problem(f"{where}{inner}", outer, inner)
+
+
+def _lists(options: Any) -> list[tuple[str, Sequence[Any]]]:
+    items = options.items() if isinstance(options, Mapping) else ()
+    return [(key, values) for key, values in items if isinstance(values, list)]
+
+
+def _leaves(key: str, value: Any) -> Iterator[Path]:
+    """The paths of the single values at a dotted key."""
+    path = tuple(key.split("."))
+    if not isinstance(value, Mapping):
+        yield path
+        return
+    for name, inner in value.items():
+        yield from ((*path, *rest) for rest in _leaves(name, inner))
+
+
+def _holds(value: Any, path: Iterable[str]) -> bool:
+    """Whether something stands at the path, or in its way."""
+    for name in path:
+        if not isinstance(value, Mapping):
+            return True
+        if name not in value:
+            return False
+        value = value[name]
+    return True
+
+
+def _problem(key: str, first: str, second: str) -> Problem:
+    places = f"by '{first}' and by '{second}'" if first != second else f"inside '{first}'"
+    return Problem(f"is given twice, {places}; keep one of them", key)

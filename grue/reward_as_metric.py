@@ -1,0 +1,36 @@
+"""A reward model as metric: it measures as the run's reward does, unless its keys say otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_LEARNED = "learned_preference"
+"""The id of both, the reward and the metric."""
+
+
+def measured_like_rewarded(values: Any) -> Any:
+    """A configuration's keys, with those of the reward for metrics `_LEARNED` that name no model.
+
+    ``values`` may be wrong in any way, which is told elsewhere. So a plan names its reward model
+    once, and ``--set reward_fn.args.model_name=...`` changes it everywhere.
+    """
+    if not isinstance(values, dict):
+        return values
+    reward, evaluation = values.get("reward_fn"), values.get("train_evaluation")
+    metrics = evaluation.get("metrics") if isinstance(evaluation, dict) else None
+    args = reward.get("args") if isinstance(reward, dict) else None
+    if not isinstance(args, dict) or not isinstance(metrics, list | tuple):
+        return values
+    if reward.get("id") != _LEARNED:
+        return values
+    filled = [_filled(metric, args) for metric in metrics]
+    return {**values, "train_evaluation": {**evaluation, "metrics": filled}}
+
+
+def _filled(metric: Any, reward_args: dict[str, Any]) -> Any:
+    if not isinstance(metric, dict) or metric.get("id") != _LEARNED:
+        return metric
+    args = metric.get("args") or {}
+    if not isinstance(args, dict) or "model_name" in args:
+        return metric
+    return {**metric, "args": {**reward_args, **args}}

@@ -1,0 +1,113 @@
+"""Whatever user code does, runs end with a true status, and so does the program."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.conftest import Workplace
+from tests.hostile import pid_of_child
+
+HOSTILE = "custom:tests.hostile:EXPERIMENT"
+_FAILING = {
+    "exit": "SystemExit: 0",
+    "interrupt": "KeyboardInterrupt",
+    "generator exit": "GeneratorExit",
+    "stop iteration": "StopIteration",
+    "unprintable": "Unprintable",
+    "unprintable user error": "cannot be printed",
+    "surrogate": "half of a pair: \\ud800",
+    "nan": "the run returned nan (of type float); a run returns its score",
+    "infinity": "the run returned",
+    "text": "the run returned 'done' (of type str)",
+    "array": "the run returned array([0., 0.])",
+    "removed": "config.json has gone from",
+}
+
+
+def acting(workplace: Workplace, *acts: str, hook: str = "", **keys: Any) -> Path:
+    base = {"experiment_name": "{act}", "hook": hook}
+    configurations = [{"base_config": base, "options": {"act": list(acts)}}]
+    return workplace.write_plan(experiment=HOSTILE, configurations=configurations, **keys)
+
+
+def ends(workplace: Workplace) -> dict[str, dict[str, Any]]:
+    found = (folder.read_status() for folder in workplace.folders())
+    names = (folder.path.name.rpartition("-")[0] for folder in workplace.folders())
+    return dict(zip(names, found, strict=True))
+
+
+@pytest.mark.parametrize("scheduling", [{}, {"multiprocess": True, "num_parallel": 2}])
+def test_whatever_ends_a_run_is_told_and_the_next_one_is_made(
+    workplace: Workplace, scheduling: dict[str, Any]
+) -> None:
+    plan = acting(workplace, *_FAILING, "no score", "numpy number", **scheduling)
+    outcome = workplace.run_plan(plan)
+    assert outcome.status == 1
+    assert f"{len(_FAILING)} failed: --retry_failed" in outcome.out
+    found = ends(workplace)
+    for act, reason in _FAILING.items():
+        name = act.replace(" ", "")
+        assert found[name]["status"] == "failed", act
+        assert reason in found[name]["reason"], act
+    assert [found[name]["score"] for name in ("noscore", "numpynumber")] == [None, 1.0]
+    with (workplace.path / "outputs/exps/plan/index.csv").open() as file:
+        states = [row["status"] for row in csv.DictReader(file)]
+    assert sorted(states) == ["done"] * 2 + ["failed"] * len(_FAILING)
+    assert workplace.run_plan(plan).status == 1
+    assert [end["attempt"] for end in ends(workplace).values()] == [1] * len(found)
+
+
+def test_a_run_that_goes_elsewhere_takes_nothing_with_it(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workplace.path)
+    plan = acting(workplace, "chdir", "")
+    assert workplace.run_plan(plan).status == 0
+    assert Path.cwd() == workplace.path
+    assert [end["status"] for end in ends(workplace).values()] == ["done", "done"]
+
+
+@pytest.mark.parametrize(
+    ("hook", "told"),
+    [
+        ("none", "its preflight 'tests.hostile:preflight' gave None"),
+        ("text", "its preflight 'tests.hostile:preflight' gave 'all is well' (of type str); it "
+                 "gives a list of Problem"),
+        ("number", "its preflight 'tests.hostile:preflight' gave 3"),
+        ("exit", "its preflight 'tests.hostile:preflight' raised SystemExit: 0"),
+        ("problems", "its problems() gave None"),
+        ("notices", "its notices() gave [7]"),
+        ("mend", "its mend raised TypeError"),
+    ],
+)  # fmt: skip
+def test_a_hook_that_answers_otherwise_is_named_before_the_start(
+    workplace: Workplace, hook: str, told: str
+) -> None:
+    outcome = workplace.run_plan(acting(workplace, "", hook=hook))
+    assert outcome.status == 2
+    assert f"experiment '{HOSTILE}': {told}" in outcome.err
+    assert workplace.files() == []
+
+
+@pytest.mark.parametrize("scheduling", [{}, {"multiprocess": True}])
+def test_threads_and_processes_of_runs_do_not_outlive_the_program(
+    workplace: Workplace, scheduling: dict[str, Any]
+) -> None:
+    process = workplace.start(acting(workplace, "thread", "child", **scheduling))
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, out
+    assert {end["status"] for end in ends(workplace).values()} == {"done"}
+    (folder,) = (folder for folder in workplace.folders() if folder.path.name.startswith("child"))
+    assert _has_ended(pid_of_child(folder.path))
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE  # nobody has asked how
+    except psutil.NoSuchProcess:
+        return True

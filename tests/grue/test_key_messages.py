@@ -1,0 +1,83 @@
+"""A key in the wrong place, or of the wrong kind, is told where it belongs or what is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from common.config import resolve
+from common.nested import merged
+from grue.config import FinetuneConfig
+
+PPO: dict[str, Any] = {
+    "tokenizer": {"model_name": "m"},
+    "datapool": {"id": "jsonl", "args": {"path": "rows.jsonl"}},
+    "reward_fn": {"id": "meteor"},
+    "env": {"n_envs": 2, "args": {"max_prompt_length": 8, "max_episode_length": 8}},
+    "alg": {
+        "id": "ppo",
+        "args": {"n_steps": 8, "batch_size": 8, "n_epochs": 1},
+        "kl_div": {"coeff": 0.1},
+        "policy": {
+            "id": "causal_lm_actor_critic_policy",
+            "args": {
+                "model_name": "m",
+                "generation_kwargs": {"do_sample": True, "max_new_tokens": 4},
+            },
+        },
+    },
+    "train_evaluation": {"eval_batch_size": 1, "n_iters": 1, "eval_every": 1},
+}
+CUSTOM = {"alg.id": "custom:tests.grue.test_custom_parts:BestOf"}
+
+
+def messages(changes: dict[str, Any]) -> list[str]:
+    _, problems = resolve(FinetuneConfig, merged(PPO, changes))
+    return [str(problem) for problem in problems]
+
+
+def test_a_key_of_other_algorithms_is_not_suggested() -> None:
+    (found,) = [text for text in messages({"alg.id": "reinforce"}) if "n_steps" in text]
+    assert "mean 'n_steps'" not in found
+
+
+def test_the_plan_is_sound() -> None:
+    assert messages({}) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"alg.id": "reinforce", "alg.args.clip": 1}, "'alg.args.clip' = 1: unknown key; known: "
+         "learning_rate, baseline, "),
+        ({"alg.args.lerning_rate": 1}, "'alg.args.lerning_rate' = 1: unknown key; did you mean "
+         "'learning_rate'?"),
+        ({"alg.args.max_episode_length": 3}, "'alg.args.max_episode_length' = 3: unknown key here; "
+         "it belongs at 'env.args.max_episode_length'"),
+        ({"n_steps": 8}, "'n_steps' = 8: unknown key here; it belongs at 'alg.args.n_steps'"),
+        ({"env.bar": 3, "env.foo": 3}, "'env.foo' = 3: unknown key; the "
+         "known ones are named above"),
+        ({"env.foo": 3}, "'env.foo' = 3: unknown key; known: n_envs, args"),
+        ({"datapool.args.foo": 3}, "'datapool.args.foo' = 3: unknown key; known: path, "),
+        ({"datapool.args.num_train_samples": 3}, "'datapool.args.num_train_samples' = 3: unknown "
+         "key here; it belongs beside 'args'"),
+        ({"reward_fn.args.foo": 3}, "'reward_fn.args.foo' = 3: unknown key; known: "),
+        ({"alg": "ppo"}, "'alg' = 'ppo': expected an object in { }, for example {\"id\": \"ppo\"}"),
+        ({"tokenizer": "m"}, "'tokenizer' = 'm': expected an object in { }, for example "
+         "{\"model_name\": \"m\"}"),
+        ({"env": "x"}, "'env' = 'x': expected an object in { }"),
+        ({"alg.args.learning_rate": "1e-3"}, "'alg.args.learning_rate' = '1e-3': expected a number;"
+         " remove the quotes"),
+        ({"alg.args.learning_rate": ".5"}, "'alg.args.learning_rate' = '.5': expected a number; "
+         "write 0.5"),
+        ({"alg.args.n_steps": "1e3"}, "'alg.args.n_steps' = '1e3': expected a whole number"),
+        ({"alg.policy.args.generation_kwargs.truncate_token": 1.5}, "'alg.policy.args."
+         "generation_kwargs.truncate_token' = 1.5: expected a whole number or text in quotes"),
+        ({**CUSTOM, "alg.args.foo": 1}, "'alg.args.foo' = 1: unknown key; known: learning_rate, "),
+    ],
+)  # fmt: skip
+def test_a_message_says_where_the_key_belongs_or_how_to_write_it(
+    changes: dict[str, Any], message: str
+) -> None:
+    assert [found for found in messages(changes) if found.startswith(message)], messages(changes)
