@@ -52,17 +52,12 @@ def check(runs: Sequence[Run]) -> list[Problem]:
 
 
 def _problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
-    from grue.algorithms.supervised import check_arguments
-
     config = run.config
     assert isinstance(config, ClassifierConfig)
-    alg, on_gpu = config.alg, bool(config.gpu_ids)
-
-    def arguments() -> None:
-        check_arguments(alg.training_args, on_gpu=on_gpu)
-
+    alg = config.alg
     yield from preflight.problems_of(run, answers)
-    found = [answers.once(("arguments", repr(alg.training_args), on_gpu), arguments)]
+    yield from preflight.trainer_problems(run, alg.training_args, answers)
+    found: list[UserError | None] = []
     is_here = Path(alg.model_name).is_dir()
     if is_here and isinstance(known_model(run, "alg.model_name", answers), KnownModel):
         found.append(answers.once(("sizes", repr(alg)), lambda: _architecture(alg, {})))

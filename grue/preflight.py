@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from common.errors import Problem, UserError
 from common.plan import Run
@@ -37,8 +38,14 @@ def problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
     yield from _truncate_tokens(run, answers)
     yield from _values_of_library(run.config, answers)
     yield from part_problems(run, answers)
-    if isinstance(run.config, FinetuneConfig) and isinstance(run.config.alg, SupervisedAlg):
+    if not isinstance(run.config, FinetuneConfig):
+        return
+    if isinstance(run.config.alg, SupervisedAlg):
         yield from _of_supervised(run, run.config.alg, answers)
+    else:
+        from grue.algorithms.library_keys import problems_of_optimizer
+
+        yield from problems_of_optimizer(run.config.alg.policy.args)
 
 
 def _truncate_tokens(run: Run, answers: Answers) -> Iterator[Problem]:
@@ -84,14 +91,27 @@ def _look_at_value(name: str, settings: GenerationConfig) -> None:
         raise UserError(f"transformers refuses it: {reason}") from error
 
 
+def trainer_problems(run: Run, given: Mapping[str, Any], answers: Answers) -> list[Problem]:
+    """What is wrong with the Trainer's arguments."""
+    from grue.algorithms.library_keys import problems_of_training
+
+    on_gpu = bool(run.config.gpu_ids)
+    found = answers.once(
+        ("training_args", repr(given), on_gpu),
+        lambda: list(problems_of_training(given, on_gpu=on_gpu)),
+    )
+    assert isinstance(found, list)
+    return found
+
+
 def _of_supervised(run: Run, alg: SupervisedAlg, answers: Answers) -> Iterator[Problem]:
     """Data without anything to train on, and arguments that the Trainer does not take."""
-    from grue.algorithms.supervised import check_arguments, check_count
+    from grue.algorithms.supervised import check_count
     from grue.training_rows import check_references
 
     train = known_split(run, "train", answers)
+    yield from trainer_problems(run, alg.training_args, answers)
     try:
-        check_arguments(alg.training_args, on_gpu=bool(run.config.gpu_ids))
         if isinstance(train, KnownSplit):
             check_references(train.num_samples, train.num_references)
             check_count(train.num_references, alg.training_args)

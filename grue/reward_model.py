@@ -57,15 +57,10 @@ def check(runs: Sequence[Run]) -> list[Problem]:
 
 
 def _problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
-    from grue.algorithms.supervised import check_arguments
-
     config = run.config
     assert isinstance(config, RewardModelConfig)
     yield from preflight.problems_of(run, answers)
-    try:
-        check_arguments(_given_arguments(config), on_gpu=bool(config.gpu_ids))
-    except UserError as error:
-        yield Problem(str(error))
+    yield from preflight.trainer_problems(run, _given_arguments(config), answers)
     train = known_split(run, "train", answers)
     if isinstance(train, KnownSplit):  # else it is told already, or not here
         found = answers.once(_examples_key(config), lambda: _look_at_examples(config))
