@@ -34,7 +34,7 @@ from common.errors import UserError
 from common.experiment import EXPERIMENTS
 from common.leaving import leave
 from common.plan import load_plan, plan_folder
-from common.program import EXIT_FAILED, Request, run_plan
+from common.program import EXIT_FAILED, Request, look_for_packages, run_plan
 from common.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
 from common.schema import SCHEMA_PATH, write_schema
 from common.standing import standing
@@ -91,7 +91,7 @@ _FLAGS: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
             "--dry_run",
             "",
             "only show the table of runs: name, fingerprint, stage, what each waits for, and what "
-            "would be skipped",
+            "would be skipped; and the packages that they need and are not here",
             _SWITCH,
         ),
         (
@@ -275,7 +275,9 @@ def _run(args: argparse.Namespace) -> int:
         args.only, args.retry_failed, args.fresh, args.fail_fast, args.disable_console_log
     )
     if args.dry_run:
-        report.say(report.dry_run(plan, request.select(plan)))
+        selection = request.select(plan)
+        report.say(report.dry_run(plan, selection))
+        look_for_packages(plan, selection)
         return 0
     return run_plan(plan, request, plots.draw)
 

@@ -143,6 +143,15 @@ class Config(BaseModel):
         """What does not fit together, beyond what single fields can check."""
         yield from ()
 
+    def missing(self) -> Iterator[Problem]:
+        """What the keys need, and of which this machine lacks the package or its data.
+
+        Nested configurations are asked too.
+        """
+        for name in type(self).model_fields:
+            for key, inner in _configs_at(getattr(self, name), name):
+                yield from (problem.below(key) for problem in inner.missing())
+
     def notices(self) -> Iterator[str]:
         """What the user should know of the keys given, though nothing is wrong."""
         yield from ()
@@ -220,6 +229,15 @@ def _identity(value: Any, plain: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_identity(*pair) for pair in zip(value, plain, strict=True)]
     return plain
+
+
+def _configs_at(value: Any, key: str) -> Iterator[tuple[str, Config]]:
+    """The configurations that a key's value is, or holds in a list, with their paths."""
+    if isinstance(value, Config):
+        yield key, value
+    elif isinstance(value, list | tuple):
+        for position, item in enumerate(value):
+            yield from _configs_at(item, f"{key}[{position}]")
 
 
 def _leaves(value: Any, key: Key, marker: Marker, is_marked: bool) -> Iterator[tuple[Key, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -10,6 +9,7 @@ from pydantic import Field, Strict
 
 from common.config import INPUT_FILE, NO_EFFECT, Interval, OptionalText, Published
 from common.errors import Problem
+from common.packages import lacking
 from common.registry import suggestion
 from common.run_config import RunConfig
 from common.score import larger_is_better
@@ -96,14 +96,16 @@ class FitConfig(RunConfig):
             kind = "larger" if self.score_largest else "smaller"
             yield f"score '{name}': {kind} is better; 'score_largest' would say otherwise"
 
-    def problems(self) -> Iterator[Problem]:
-        """Missing optional packages, and scores that name no metric."""
-        yield from super().problems()
+    def missing(self) -> Iterator[Problem]:
+        """The packages of the writers asked for."""
+        yield from super().missing()
         for key, package in _WRITERS.items():
-            if getattr(self, key) and importlib.util.find_spec(package) is None:
-                yield Problem(
-                    f"needs the package '{package}': python -m pip install {package}", key, True
-                )
+            if getattr(self, key):
+                yield from lacking(package, key, True)
+
+    def problems(self) -> Iterator[Problem]:
+        """Scores that name no metric."""
+        yield from super().problems()
         name, known = self.score_metric_name, self.metric_names()
         if name is not None and name not in known:
             close = suggestion(name, known)

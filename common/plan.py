@@ -12,6 +12,7 @@ from common.config import resolve_sound_keys, unknown_keys
 from common.errors import ConfigError, Problem, UserError
 from common.expansion import Draft, axes, drafts, repeated, template_values
 from common.experiment import Experiment, Reference
+from common.finite_values import not_finite
 from common.forgotten import forgotten_experiment
 from common.hooks import answers, asking
 from common.overrides import Overrides
@@ -260,6 +261,7 @@ class _Expansion:
         config, wrong = resolve_sound_keys(spec.config, written, OUTSIDE_RUNS)
         unfilled = {problem.key for problem in malformed}
         problems = malformed + [problem for problem in wrong if problem.key not in unfilled]
+        problems += not_finite(written, {problem.key for problem in problems})
         if problems:  # what does not stand in the way of the others is told with them
             problems += unimportable(written, {problem.key for problem in problems})
         elif config is not None and entry.is_whole:

@@ -20,6 +20,8 @@ from common.durable import make_folder
 from common.errors import ConfigError, Problem, UserError
 from common.hooks import answers, asking
 from common.leftovers import remove_leftovers
+from common.missing import packages_missing
+from common.nested import assign
 from common.plan import Plan, Run
 from common.plan_runner import PlanRunner
 from common.registry import import_part
@@ -67,7 +69,7 @@ def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
     pool = plan.document.gpu_ids_pool
     use_gpus = gpus_are_usable(pool or {gpu for run in waiting for gpu in run.config.gpu_ids})
     with gpus_hidden():
-        _preflight(plan, [_as_made(run, pool if use_gpus else None) for run in waiting])
+        _preflight(plan, [_as_made(run, selection, pool if use_gpus else None) for run in waiting])
     if use_gpus:
         _refuse(plan, memory.check(plan, waiting))
     notices = [
@@ -152,27 +154,38 @@ def _draw_figures(plan: Plan, draw: Draw, *, may_lack_runs: bool) -> bool:
     return all_drawn
 
 
-def _preflight(plan: Plan, runs: list[Run]) -> None:
-    """Checks the functions that make the runs, and the files that these need, once each.
+def look_for_packages(plan: Plan, selection: Selection) -> None:
+    """Looks for the packages, and their data, that the runs to make need.
 
     Raises:
-        ConfigError: with everything that is wrong.
+        ConfigError: with all that are missing.
+    """
+    waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
+    _refuse(plan, packages_missing(waiting))
+
+
+def _preflight(plan: Plan, runs: list[Run]) -> None:
+    """Looks at the functions that make the runs, and at the packages and files that these need.
+
+    Raises:
+        ConfigError: with everything that is wrong; the files of runs that lack packages are not
+            looked at.
     """
     _refuse(plan, wrong_functions(runs))
+    missing = packages_missing(runs)
     by_check: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        referenced = {reference.key[0] for reference in run.references}
         with asking(run.experiment, "needs_preflight()"):
-            if run.config.needs_preflight(referenced):
+            if run.config.needs_preflight() and not any(run.config.missing()):
                 by_check[run.spec.preflight].append(run)
-    problems = [
+    found = [
         problem
         for check, own in by_check.items()
         for problem in answers(
             Problem, own[0].experiment, f"preflight '{check}'", partial(import_part(check), own)
         )
     ]
-    _refuse(plan, problems)
+    _refuse(plan, missing + found)
 
 
 def _refuse(plan: Plan, problems: list[Problem]) -> None:
@@ -181,10 +194,21 @@ def _refuse(plan: Plan, problems: list[Problem]) -> None:
         raise ConfigError(plan.source.name, problems)
 
 
-def _as_made(run: Run, pool: Sequence[int] | None) -> Run:
-    """The run with the GPUs that it will have in its configuration; ``pool`` is None for none."""
+def _as_made(run: Run, selection: Selection, pool: Sequence[int] | None) -> Run:
+    """The run with the GPUs that it will have, and with the files of stages that are done.
+
+    Its references are those that are left. ``pool`` is None for no GPUs.
+    """
+    done = [source for source in run.references if selection.states[source.run].state == DONE]
+    config = run.config
+    if done:
+        values = config.model_dump(mode="json")
+        for reference in done:
+            assign(values, reference.key, str(reference.target))
+        config = type(config).model_validate(values)
     gpu_ids = () if pool is None else gpus_of(run, pool)
-    return replace(run, config=run.config.model_copy(update={"gpu_ids": gpu_ids}))
+    left = [reference for reference in run.references if reference not in done]
+    return replace(run, config=config.model_copy(update={"gpu_ids": gpu_ids}), references=left)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Set
+from collections.abc import Hashable, Iterator
 from typing import Annotated, ClassVar
 
 from pydantic import Field, Strict
@@ -53,11 +53,8 @@ class RunConfig(Config):
             names = ", ".join(f"'{name}'" for name in ignored)
             yield f"without effect, and known for published files alone: {names}"
 
-    def needs_preflight(self, referenced: Set[str | int]) -> bool:
-        """Whether there is anything that a preflight could find missing or unfit.
-
-        ``referenced`` are the keys whose files earlier stages make.
-        """
+    def needs_preflight(self) -> bool:
+        """Whether there is anything that a preflight could find missing or unfit."""
         return True
 
     def why_alone(self) -> str | None:

@@ -14,11 +14,14 @@ from torch import Tensor
 from common.devices import run_device, run_gpus
 from common.errors import Problem, UserError
 from common.experiment import Context
-from common.nested import key_path
+from common.identity import fingerprint
 from common.plan import Run
 from common.seeding import seed_everything, seeded, undisturbed
 from common.summary import write_summary
 from grue import preflight
+from grue.beforehand.answers import Answers
+from grue.beforehand.data import KnownSplit, known_split
+from grue.beforehand.models import KnownModel, known_model
 from grue.classifier_config import ClassifierAlg, ClassifierConfig
 from grue.evaluation_times import EvaluationTimes
 from grue.inputs import load_inputs, tell_of_fewer
@@ -28,7 +31,7 @@ from grue.labelled_texts import Label, LabelledTexts, label_names, labelled_text
 from grue.model_card import model_card
 from grue.model_folder import save_model
 from grue.policies.loading import load_tokenizer
-from grue.policies.weights import has_weights, loaded, pretrained
+from grue.policies.weights import loaded, pretrained
 from grue.tasks.task import Split
 from grue.tracking import Tracker
 
@@ -40,40 +43,54 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 SCORE = "val/accuracy"
-_OF_VOCABULARIES = {"tokenizer.model_name", "alg.model_name"}
 
 
 def check(runs: Sequence[Run]) -> list[Problem]:
     """What is wrong with the data, tokenizers, models and arguments, as far as they are here."""
-    problems = preflight.check(runs)
-    for run in runs:
-        assert isinstance(run.config, ClassifierConfig)
-        elsewhere = {key_path(reference.key) for reference in run.references}
-        known, on_gpu = "alg.model_name" not in elsewhere, bool(run.config.gpu_ids)
-        found = list(_of_alg(run.config.alg, known=known, on_gpu=on_gpu))
-        if run.config.alg.init == "pretrained" and not elsewhere & _OF_VOCABULARIES:
-            found += preflight.vocabulary(run.config.tokenizer, run.config.alg.model_name)
-        problems += [problem.at(run.where) for problem in found]
-    return problems
+    answers = Answers()
+    return [problem.at(run.where) for run in runs for problem in _problems_of(run, answers)]
 
 
-def _of_alg(alg: ClassifierAlg, *, known: bool, on_gpu: bool) -> Iterator[Problem]:
-    """``known`` says whether the model is there already."""
-    from grue.algorithms.supervised import check_arguments
+def _problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
+    config = run.config
+    assert isinstance(config, ClassifierConfig)
+    alg = config.alg
+    yield from preflight.problems_of(run, answers)
+    yield from preflight.trainer_problems(run, alg.training_args, answers)
+    found: list[UserError | None] = []
+    is_here = Path(alg.model_name).is_dir()
+    if is_here and isinstance(known_model(run, "alg.model_name", answers), KnownModel):
+        found.append(answers.once(("sizes", repr(alg)), lambda: _architecture(alg, {})))
+    if all(isinstance(known_split(run, split, answers), KnownSplit) for split in config.splits):
+        data = fingerprint(config.model_dump(mode="json", include=_OF_DATA))
+        found.append(answers.once(data, lambda: _look_at_data(config)))
+    yield from (Problem(str(error)) for error in found if isinstance(error, UserError))
 
-    folder = Path(alg.model_name)
-    if known and folder.is_dir():
-        if alg.init == "pretrained" and not has_weights(folder):
-            yield Problem("the folder holds no weights; set alg.init=random to begin with random "
-                          "ones", "alg.model_name", alg.model_name)  # fmt: skip
-        try:
-            _architecture(alg, {})
-        except UserError as error:
-            yield Problem(str(error))
-    try:
-        check_arguments(alg.training_args, on_gpu=on_gpu)
-    except UserError as error:
-        yield Problem(str(error))
+
+_OF_DATA = {"datapool", "text", "label_key", "alg"}
+
+
+def _look_at_data(config: ClassifierConfig) -> None:
+    """Reads the labels of both splits, and whether the training texts make a batch."""
+    from grue.algorithms.supervised import check_count
+
+    data, _ = _labelled(config, seed=0)
+    check_count(len(data["train"].texts), config.alg.training_args)
+
+
+def _labelled(
+    config: ClassifierConfig, *, seed: int
+) -> tuple[dict[Split, LabelledTexts], Sequence[Label]]:
+    """The texts of both splits, and the labels' names."""
+    samples = {
+        split: load_inputs(config.datapool, split, seed=seed).samples for split in config.splits
+    }
+    names = label_names(labels_of(samples["train"], config.label_key))
+    data = {
+        split: labelled_texts(found, config.text, config.label_key, names)
+        for split, found in samples.items()
+    }
+    return data, names
 
 
 def run(config: ClassifierConfig, context: Context) -> float:
@@ -91,16 +108,7 @@ class ClassifierRun:
         self.context = context
         self.folder = context.folder
         self.tracker = Tracker(config, context.folder)
-        splits: tuple[Split, ...] = ("train", "val")
-        samples = {
-            split: load_inputs(config.datapool, split, seed=context.seed).samples
-            for split in splits
-        }
-        names = label_names(labels_of(samples["train"], config.label_key))
-        self.data: dict[Split, LabelledTexts] = {
-            split: labelled_texts(found, config.text, config.label_key, names)
-            for split, found in samples.items()
-        }
+        self.data, names = _labelled(config, seed=context.seed)
         tell_of_fewer(config.datapool, {split: len(own.texts) for split, own in self.data.items()})
         check_count(len(self.data["train"].texts), config.alg.training_args)
         self.times = EvaluationTimes({"val": len(self.data["val"].texts)})

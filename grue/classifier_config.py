@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,7 @@ from common.fit_config import PositiveInt
 from grue import memory_hints
 from grue.config import TrackedConfig
 from grue.model_config import ModelName, unnamed
+from grue.tasks.task import Split
 
 
 class ClassifierAlg(Config):
@@ -48,6 +49,8 @@ class ClassifierConfig(TrackedConfig):
 
     ``tokenizer.max_length`` is the most tokens of a text, of which a long one keeps the end.
     """
+
+    splits: ClassVar[tuple[Split, ...]] = ("train", "val")
 
     alg: ClassifierAlg
     """Which model learns to classify, and how."""

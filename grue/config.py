@@ -6,9 +6,8 @@ Names and defaults are those of RL4LMs and ml-rlgrad, whose YAML files hold the 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, Strict, model_validator
 
@@ -24,6 +23,7 @@ from common.config import (
 )
 from common.errors import Problem, UserError
 from common.fit_config import NonNegativeFloat, PositiveInt
+from common.packages import lacking
 from common.run_config import RunConfig
 from grue import memory_hints
 from grue.algorithm_config import (
@@ -95,6 +95,9 @@ class TextConfig(RunConfig):
     datapool: DatapoolConfig
     """The task, and which of its inputs are used."""
 
+    splits: ClassVar[tuple[Split, ...]] = ("train",)
+    """The splits of the task that the run reads."""
+
     @property
     def tf32(self) -> bool:
         """As the Trainer's argument of that name says, where the Trainer trains."""
@@ -118,12 +121,11 @@ class TrackedConfig(TextConfig):
     log_to_wandb: Annotated[bool, NO_EFFECT] = False
     """Whether metrics also go to Weights & Biases."""
 
-    def problems(self) -> Iterator[Problem]:
-        """Weights & Biases that is not installed."""
-        yield from super().problems()
-        if self.log_to_wandb and importlib.util.find_spec("wandb") is None:
-            yield Problem("needs the package 'wandb': python -m pip install wandb",
-                          "log_to_wandb", True)  # fmt: skip
+    def missing(self) -> Iterator[Problem]:
+        """Weights & Biases, if it is asked for."""
+        yield from super().missing()
+        if self.log_to_wandb:
+            yield from lacking("wandb", "log_to_wandb", True)
 
 
 def _of_metrics(metrics: Metrics, key: str) -> Iterator[Problem]:
@@ -190,6 +192,8 @@ class TrainEvaluation(Config):
 
 class FinetuneConfig(TrackedConfig):
     """Finetuning of a language model: by its references or by rewards."""
+
+    splits: ClassVar[tuple[Split, ...]] = ("train", "val", "test")
 
     experiment_name: Annotated[str, NO_EFFECT] = "rl4lm_experiment"
     """Name of the run; a template such as ``"{random_seed}"``. Its folder begins with it."""

@@ -36,9 +36,8 @@ class FinetuneRun:
         self.policy = policy
         self.model_name = model_name
         self.tracker = Tracker(config, context.folder)
-        splits: tuple[Split, ...] = ("train", "val", "test")
         inputs: dict[Split, Inputs] = {
-            split: load_inputs(config.datapool, split, seed=context.seed) for split in splits
+            split: load_inputs(config.datapool, split, seed=context.seed) for split in config.splits
         }
         tell_of_fewer(config.datapool, {split: len(found) for split, found in inputs.items()})
         self.train_inputs = inputs.pop("train")

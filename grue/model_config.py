@@ -10,6 +10,7 @@ from pydantic import Strict
 from common.config import INPUT_FILE_OR_ID, Config
 from common.errors import Problem
 from common.fit_config import NonNegativeFloat, PositiveFloat, PositiveInt
+from common.packages import lacking
 
 PLACEHOLDER = "_"
 """What published files give for a model that is still to be named."""
@@ -63,6 +64,11 @@ class LoraConfig(Config):
     """Dropout before the adapters."""
     target_modules: Annotated[tuple[str, ...], Strict(False)] | None = None
     """Names of the layers that get one; None for peft's choice for the architecture."""
+
+    def missing(self) -> Iterator[Problem]:
+        """The package that makes adapters."""
+        yield from super().missing()
+        yield from lacking("peft", "r", self.r)
 
 
 class ModelOptions(Config):

@@ -10,6 +10,8 @@ from common.experiment import Context
 from common.plan import Run
 from common.run_folder import replacing_folder
 from common.summary import write_summary
+from grue.beforehand.answers import Answers
+from grue.beforehand.data import made_later, of_task
 from grue.inputs import read_samples
 from grue.new_model_config import NewModelConfig
 from grue.new_tokenizer import END, PADDING, byte_pairs, words
@@ -26,15 +28,23 @@ _EXAMPLES = {
 
 
 def check(runs: Sequence[Run]) -> list[Problem]:
-    """Sizes that the architecture does not know."""
-    problems = []
-    for run in runs:
-        assert isinstance(run.config, NewModelConfig)
-        try:
-            _architecture(run.config, run.config.vocab_size)
-        except UserError as error:
-            problems.append(Problem(str(error), where=run.where))
-    return problems
+    """Sizes that the architecture does not know, and texts that cannot be read."""
+    answers = Answers()
+    return [problem.at(run.where) for run in runs for problem in _problems_of(run, answers)]
+
+
+def _problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
+    config = run.config
+    assert isinstance(config, NewModelConfig)
+    try:
+        architecture(config, config.vocab_size)
+    except UserError as error:
+        yield Problem(str(error))
+    for position, task in enumerate(config.datapools):
+        key = f"datapools[{position}]"
+        error = of_task(task, answers, made_later(run, key))
+        if error is not None:
+            yield Problem(str(error), key, task.id)
 
 
 def run(config: NewModelConfig, context: Context) -> float:
@@ -48,7 +58,7 @@ def run(config: NewModelConfig, context: Context) -> float:
     )
     with replacing_folder(context.folder.path / MODEL) as made:
         tokenizer.save_pretrained(made)
-        _architecture(config, len(tokenizer), tokenizer).save_pretrained(made)
+        architecture(config, len(tokenizer), tokenizer).save_pretrained(made)
     write_summary(context.folder, float(len(tokenizer)), "vocabulary size")
     return float(len(tokenizer))
 
@@ -66,7 +76,7 @@ def _padding(model_type: str) -> str:
     return END if model_type == "gpt2" else PADDING
 
 
-def _architecture(
+def architecture(
     config: NewModelConfig, vocab_size: int, tokenizer: PreTrainedTokenizerFast | None = None
 ) -> PretrainedConfig:
     """The architecture's transformers configuration.

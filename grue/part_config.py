@@ -63,6 +63,17 @@ class PartConfig(Config, Generic[PartT]):
         _, wrong = resolve(own, self.args, dict.fromkeys(self.key_names(), "beside 'args'"))
         yield from (problem.below("args") for problem in wrong)
 
+    def missing(self) -> Iterator[Problem]:
+        """What this machine lacks for the part with these args."""
+        yield from super().missing()
+        try:
+            known, _ = resolve_sound_keys(self.find(self.id).Args, self.args)
+        except UserError:
+            return
+        for problem in () if known is None else known.missing():
+            of_part = Problem(problem.message, "id", self.id)
+            yield of_part if problem.key is None else problem.below("args")
+
     def identity(self) -> dict[str, Any]:
         """The keys that can change results, of the part's own ones too."""
         try:
@@ -87,10 +98,11 @@ class PartConfig(Config, Generic[PartT]):
     def build(self) -> PartT:
         """The part, made from its args."""
         with naming(self.id):
-            part: PartT = self.find(self.id)(self._own_keys())
+            part: PartT = self.find(self.id)(self.own_keys())
         return part
 
-    def _own_keys(self) -> Config:
+    def own_keys(self) -> Config:
+        """The part's args as the part takes them."""
         keys: Config = self.find(self.id).Args.model_validate(self.args)
         return keys
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,13 @@ from common import ranks
 from common.devices import run_device, run_gpus
 from common.errors import Problem, UserError
 from common.experiment import Context
-from common.nested import key_path
+from common.identity import fingerprint
 from common.plan import Run
 from common.seeding import seed_everything, undisturbed
 from common.summary import write_summary
 from grue import preflight, reward_stats
-from grue.config import DatapoolConfig
+from grue.beforehand.answers import Answers
+from grue.beforehand.data import KnownSplit, known_split, made_later, of_datapool
 from grue.evaluation_times import EvaluationTimes
 from grue.inputs import load_inputs, tell_of_fewer
 from grue.judges.classifier import Classifier
@@ -30,7 +31,6 @@ from grue.judges.reward_model import FILE, RewardModel, RewardSpec
 from grue.model_card import model_card
 from grue.model_folder import save_model
 from grue.policies.loading import load_tokenizer
-from grue.policies.weights import check_weights
 from grue.preference_examples import Examples, make_examples
 from grue.preference_objectives import make_objective
 from grue.reward_model_config import RewardModelConfig
@@ -46,63 +46,52 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Look = tuple[Callable[[], object], str | None]
-"""Something to look at, and the key that its errors belong to where they do not name it."""
-
 _LOW_STD = 1e-2
 """Reward std below which a prompt counts as low, in units of the reward."""
 
 
 def check(runs: Sequence[Run]) -> list[Problem]:
     """What is wrong with the data, tokenizers, models and arguments, as far as they are here."""
-    problems = preflight.check(runs)
-    for run in runs:
-        assert isinstance(run.config, RewardModelConfig)
-        elsewhere = {key_path(reference.key) for reference in run.references}
-        told = {problem.message for problem in problems}  # of data that no look can read, once
-        own = (problem.at(run.where) for problem in _of_run(run.config, elsewhere))
-        problems += [problem for problem in own if problem.message not in told]
-    return problems
+    answers = Answers()
+    return [problem.at(run.where) for run in runs for problem in _problems_of(run, answers)]
 
 
-def _of_run(config: RewardModelConfig, elsewhere: set[str]) -> Iterator[Problem]:
-    """``elsewhere`` are the keys whose files earlier stages make."""
-    from grue.algorithms.supervised import check_arguments
-
-    on_gpu = bool(config.gpu_ids)
-    looks: list[Look] = [(lambda: check_arguments(_given_arguments(config), on_gpu=on_gpu), None)]
-    if "alg.model_name" not in elsewhere and config.alg.init == "pretrained":
-        name = config.alg.model_name
-        looks.append((lambda: check_weights(name, "alg.model_name", "alg.init"), None))
-        if "tokenizer.model_name" not in elsewhere:
-            yield from preflight.vocabulary(config.tokenizer, name)
-    if config.normalize is not None and "normalize.model_name" not in elsewhere:
-        reference = config.normalize.model_name
-        looks.append((lambda: check_weights(reference, "normalize.model_name"), None))
-    if _is_here(config.datapool, "datapool", elsewhere):
-        looks.append((lambda: _look_at_examples(config), "datapool"))
+def _problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
+    config = run.config
+    assert isinstance(config, RewardModelConfig)
+    yield from preflight.problems_of(run, answers)
+    yield from preflight.trainer_problems(run, _given_arguments(config), answers)
+    train = known_split(run, "train", answers)
+    if isinstance(train, KnownSplit):  # else it is told already, or not here
+        found = answers.once(_examples_key(config), lambda: _look_at_examples(config))
+        if isinstance(found, UserError) and str(found) not in _told(run, answers):
+            yield Problem(str(found), "datapool")
     prompts = None if config.normalize is None else config.normalize.datapool
-    if prompts is not None and _is_here(prompts, "normalize.datapool", elsewhere):
-        looks.append((lambda: load_inputs(prompts, "train", seed=0), "normalize.datapool"))
-    for look, key in looks:
-        try:
-            look()
-        except UserError as error:
-            yield Problem(str(error), key)
+    if prompts is not None:
+        later = made_later(run, "normalize.datapool")
+        read = of_datapool(prompts, "train", answers, later)
+        if isinstance(read, UserError):
+            yield Problem(str(read), "normalize.datapool")
+
+
+def _examples_key(config: RewardModelConfig) -> str:
+    """What decides which examples there are, and whether they make a batch."""
+    given = {"datapool", "alg", "separator"}
+    return fingerprint(config.model_dump(mode="json", include=given))
+
+
+def _told(run: Run, answers: Answers) -> set[str]:
+    """What is told of data that no look can read, once."""
+    assert isinstance(run.config, RewardModelConfig)
+    return {str(known_split(run, split, answers)) for split in run.config.splits}
 
 
 def _look_at_examples(config: RewardModelConfig) -> None:
     """Reads the examples of both splits, of which those of training must make a batch."""
     from grue.algorithms.supervised import check_count
 
-    found = {split: _examples(config, split, seed=0) for split in _SPLITS}
+    found = {split: _examples(config, split, seed=0) for split in config.splits}
     check_count(len(found["train"]), config.alg.training_args)
-
-
-def _is_here(datapool: DatapoolConfig, key: str, elsewhere: set[str]) -> bool:
-    """Whether local data can be looked at already."""
-    made = any(name.startswith(f"{key}.args.") for name in elsewhere)
-    return bool(datapool.args.get("path")) and not made
 
 
 def run(config: RewardModelConfig, context: Context) -> float | None:
@@ -133,7 +122,7 @@ class RewardModelRun:
         )
         self.classifier.mixed_precision = config.alg.mixed_precision
         self.spec = replace(_spec(config), max_length=self.classifier.max_length)
-        self.data = {split: self._load(split) for split in _SPLITS}
+        self.data = {split: self._load(split) for split in config.splits}
         check_count(len(self.data["train"]), config.alg.training_args)
         self.times = EvaluationTimes({"val": self.data["val"].num_choices})
         self.normalization: dict[str, dict[str, float]] = {}
@@ -274,9 +263,6 @@ class RewardModelRun:
         save_model(self.folder, self.classifier, card, {FILE: spec.as_json()})
         write_summary(self.folder, score, name, last=found, normalization=self.normalization)
         return score
-
-
-_SPLITS: tuple[Split, ...] = ("train", "val")
 
 
 def _spec(config: RewardModelConfig) -> RewardSpec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,7 @@ from grue.algorithm_config import of_batches, of_generation
 from grue.config import DatapoolConfig, TrackedConfig
 from grue.generation_config import GenerationConfig
 from grue.model_config import ModelName, ModelType, Optimizer, TrainedModelOptions, unnamed
+from grue.tasks.task import Split
 
 
 class BestOfNLoss(Config):
@@ -155,6 +156,8 @@ class RewardModelConfig(TrackedConfig):
 
     ``tokenizer.max_length`` is the most tokens of prompt and response together.
     """
+
+    splits: ClassVar[tuple[Split, ...]] = ("train", "val")
 
     alg: RewardModelAlg
     """Which model learns to judge, and how."""

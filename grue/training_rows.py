@@ -68,8 +68,8 @@ def make_rows(
         UserError: there is no reference, or no row with a token to learn; rows without one are left
             out, and counted in the log.
     """
-    check_references(samples)
     pairs = [(sample.prompt, reference) for sample in samples for reference in sample.references]
+    check_references(len(samples), len(pairs))
     if model_type == "seq2seq":
         rows = _encoder_rows(pairs, tokenizer, limit)
         return _with_something_to_learn(list(rows), len(pairs), limit, first=0)
@@ -78,20 +78,18 @@ def make_rows(
     return _with_something_to_learn(list(rows), len(pairs), limit, first=1)
 
 
-def check_references(samples: Sequence[Sample]) -> int:
-    """How many references the samples have, each of which makes a row.
+def check_references(num_samples: int, num_references: int) -> None:
+    """Looks whether training samples have references, each of which makes a row.
 
     Raises:
-        UserError: none.
+        UserError: they have none.
     """
-    count = sum(len(sample.references) for sample in samples)
-    if not count:
+    if not num_references:
         raise UserError(
-            f"'datapool': none of {len(samples)} training samples has a reference, which "
+            f"'datapool': none of {num_samples} training samples has a reference, which "
             "supervised finetuning learns; choose a task that has some, or an algorithm that "
             "learns from rewards"
         )
-    return count
 
 
 def _with_something_to_learn(rows: Sequence[Row], count: int, limit: int, *, first: int) -> Rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -147,13 +147,13 @@ class ControlledConfig(FitConfig):
         vocabulary = self.model_type if self.dataset == "stsb" else None
         return self.dataset, self.data_dir, self.data_path, vocabulary
 
-    def needs_preflight(self, referenced: Set[str | int]) -> bool:
-        """Whether files, or a model that takes some sizes only, have to be looked at.
+    def needs_preflight(self) -> bool:
+        """Whether files, stages, or a model that takes some sizes only, have to be looked at.
 
         Digits, bundled and of one size, and an MLP need no look, and so no torch yet.
         """
         known = self.dataset == "digits" and self.model_type == "mlp"
-        return not known or bool(self.input_files().keys() - referenced)
+        return not known or bool(self.input_files())
 
     def why_alone(self) -> str | None:
         """Why this run cannot be trained together with others; None where it can be."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -43,7 +43,7 @@ class LinearConfig(RunConfig):
         """Log-odds of the right label where it counts as learned."""
         return math.log(self.target_probability) - math.log1p(-self.target_probability)
 
-    def needs_preflight(self, referenced: Set[str | int]) -> bool:
+    def needs_preflight(self) -> bool:
         """No: everything is in the keys."""
         return False
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import nn
 from common import checkpoint, training_state
 from common.errors import Problem, UserError
 from common.plan import Run
+from common.run_config import RunConfig
 from sft_vs_rft.config import PARTS, ControlledConfig
 from sft_vs_rft.data import undrawable_from
 from sft_vs_rft.diagnostics import couples_inputs
@@ -30,15 +31,15 @@ _MOST_SHOWN = 6
 def check(runs: Sequence[Run]) -> list[Problem]:
     """Everything wrong with the data, models and checkpoints that ``runs`` name.
 
-    Each file is read once. A checkpoint that an earlier stage of the plan makes is checked when it
-    is there.
+    Each file is read once. Of a checkpoint that an earlier stage of the plan is still to make, the
+    model is compared, as its keys describe it.
     """
     files = _Files()
     problems: list[Problem] = []
     for run in runs:
-        referenced = {reference.key[0] for reference in run.references}
+        sources = {reference.key[0]: reference.run.config for reference in run.references}
         assert isinstance(run.config, ControlledConfig)
-        found = list(_run_problems(run.config, referenced, files))
+        found = list(_run_problems(run.config, sources, files))
         problems += [problem.at(run.where) for problem in found]
     return problems
 
@@ -114,8 +115,9 @@ def _shortened(numbers: list[int]) -> str:
 
 
 def _run_problems(
-    config: ControlledConfig, referenced: set[str | int], files: _Files
+    config: ControlledConfig, sources: Mapping[str | int, RunConfig], files: _Files
 ) -> Iterator[Problem]:
+    """``sources`` are the configurations of the runs that are still to make the files of a key."""
     pool = files.pool(config)
     model: nn.Module | None = None
     if isinstance(pool, ModelError):
@@ -133,10 +135,25 @@ def _run_problems(
             yield from _batch_problems(config, pool, model)
     for key in ("load_model_from_checkpoint", "trainer_checkpoint"):
         path = getattr(config, key)
-        if path and key not in referenced:
+        if not path:
+            continue
+        if key in sources:
+            wrong = _misfit_of_stage(sources[key], model, files)
+        else:
             wrong = _checkpoint_problem(config, key, files.state(path), model)
-            if wrong:
-                yield Problem(wrong, key, path)
+        if wrong:
+            yield Problem(wrong, key, path)
+
+
+def _misfit_of_stage(source: RunConfig, model: nn.Module | None, files: _Files) -> str | None:
+    """Why the weights that a run will make do not fit; None where they do, or cannot be told."""
+    if model is None or not isinstance(source, ControlledConfig):
+        return None
+    pool = files.pool(source)
+    if isinstance(pool, UserError):
+        return None  # which is told of that run
+    made = files.model(source, pool)
+    return None if isinstance(made, UserError) else checkpoint.misfit(model, made.state_dict())
 
 
 def _checkpoint_problem(

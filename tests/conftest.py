@@ -99,6 +99,13 @@ def workplace(
     return Workplace(tmp_path, capsys)
 
 
+@pytest.fixture
+def nothing_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optional packages and their data count as there, for tests of plans that are only read."""
+    monkeypatch.setattr("common.packages.is_installed", lambda module: True)
+    monkeypatch.setattr("grue.nltk_data.is_there", lambda path: True)
+
+
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
     """Tests run side by side, so each computes with one thread."""

@@ -17,6 +17,7 @@ import run_plan
 from common.experiment import EXPERIMENTS
 from common.schema import plan_schema
 from tests.conftest import PROJECT, TINY_DIGITS, TOY, Workplace
+from tests.grue.metrics.parts import needs_wordnet
 
 PLANS = sorted((PROJECT / "experiment_plans").rglob("*/*.json"))
 SCHEMA = PROJECT / "experiment_plans/plan.schema.json"
@@ -199,7 +200,9 @@ def test_a_failed_figure_is_told(workplace: Workplace) -> None:
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_every_plan_is_read_and_fits_the_schema(plan: Path, workplace: Workplace) -> None:
+def test_every_plan_is_read_and_fits_the_schema(
+    plan: Path, workplace: Workplace, nothing_missing: None
+) -> None:
     document = json.loads(plan.read_text())
     Draft202012Validator(plan_schema(EXPERIMENTS)).validate(document)
     if "$DATA_DIR" in plan.read_text():
@@ -273,6 +276,8 @@ def with_few_texts(plan: Path, workplace: Workplace) -> Path:
 def test_every_quickstart_plan_runs_shrunk(
     plan: Path, workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if '"meteor' in plan.read_text():
+        needs_wordnet()
     if re.search('"experiment": "(grue_|reward_model)', plan.read_text()):
         if "$DATA_DIR" in plan.read_text():
             monkeypatch.setenv("DATA_DIR", str(few_rows(Path(data_folder()), workplace)))

@@ -41,9 +41,9 @@ from grue.training_rows import Rows, collate
 
 log = logging.getLogger(__name__)
 
-_RENAMED = {"evaluation_strategy": "eval_strategy", "warmup_ratio": "warmup_steps",
+RENAMED = {"evaluation_strategy": "eval_strategy", "warmup_ratio": "warmup_steps",
             "no_cuda": "use_cpu"}  # fmt: skip
-_RUNS_OWN = ("output_dir", "seed", "data_seed", "report_to", "logging_dir", "overwrite_output_dir",
+RUNS_OWN = ("output_dir", "seed", "data_seed", "report_to", "logging_dir", "overwrite_output_dir",
              "eval_strategy", "use_cpu", "disable_tqdm", "run_name", "save_only_model")  # fmt: skip
 """Arguments that the run itself decides on."""
 _KEPT = 2
@@ -72,8 +72,8 @@ def training_arguments(
     Raises:
         UserError: the Trainer knows no such argument, or no such value.
     """
-    arguments = {_RENAMED.get(name, name): value for name, value in given.items()}
-    kept = {name: value for name, value in arguments.items() if name not in (*_RUNS_OWN, _TF32)}
+    arguments = {RENAMED.get(name, name): value for name, value in given.items()}
+    kept = {name: value for name, value in arguments.items() if name not in (*RUNS_OWN, _TF32)}
     if not isinstance(arguments.get(_TF32), bool | None):
         raise UserError(
             f"'alg.training_args.{_TF32}' = {arguments[_TF32]!r}: expected true or false"
@@ -128,7 +128,7 @@ def check_arguments(given: Mapping[str, Any], *, on_gpu: bool) -> None:
 
 def left_out(given: Mapping[str, Any]) -> list[str]:
     """The given arguments that the run decides on itself."""
-    return [name for name in given if _RENAMED.get(name, name) in _RUNS_OWN]
+    return [name for name in given if RENAMED.get(name, name) in RUNS_OWN]
 
 
 class _Losses(TrainerCallback, ExportableState):  # type: ignore[misc]

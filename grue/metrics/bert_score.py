@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
 from common.config import INPUT_FILE_OR_ID, OptionalText
-from common.errors import UserError
+from common.errors import Problem, UserError
+from common.packages import lacking
 from grue.judges.options import JudgeArgs
 from grue.metrics.best_reference import best_over_references
 from grue.metrics.metric import METRICS, Metric, Scores
@@ -30,6 +31,11 @@ class BertScoreArgs(JudgeArgs):
     num_layers: Annotated[int, Field(ge=0)] | None = None
     """Layer whose output is compared; None for the one tuned for the model, where there is one."""
 
+    def missing(self) -> Iterator[Problem]:
+        """The package that computes it."""
+        yield from super().missing()
+        yield from lacking("bert-score", "model_type", self.model_type, module="bert_score")
+
 
 @METRICS.register("bert_score")
 class BertScore(Metric[BertScoreArgs]):
@@ -42,10 +48,9 @@ class BertScore(Metric[BertScoreArgs]):
     needs_references = True
 
     def prepare(self) -> None:
-        """Looks for the package and a local model."""
+        """Looks at a local model's files."""
         from grue.judges.loading import check_folder
 
-        scorer_package()
         if self.args.model_type is not None:
             check_folder(self.args.model_type, "model_type")
         self._layer()
@@ -72,8 +77,10 @@ class BertScore(Metric[BertScoreArgs]):
         Raises:
             UserError: neither it nor the configuration says.
         """
+        from bert_score.utils import model2layers
+
         name, layer = self.args.model_type, self.args.num_layers
-        known: Mapping[str, int] = scorer_package().utils.model2layers
+        known: Mapping[str, int] = model2layers
         if name is not None and layer is None and name not in known:
             raise UserError(
                 f"'model_type' = '{name}': no layer was tuned for this model; set 'num_layers'"
@@ -82,6 +89,8 @@ class BertScore(Metric[BertScoreArgs]):
 
     @functools.cached_property
     def _scorer(self) -> BERTScorer:
+        from bert_score import BERTScorer
+
         from grue.judges.loading import judge_device, judge_dtype, loaded, longest_input
 
         args = self.args
@@ -92,7 +101,7 @@ class BertScore(Metric[BertScoreArgs]):
             "batch_size": args.batch_size,
         }
         scorer = loaded(
-            lambda name: scorer_package().BERTScorer(model_type=args.model_type, **options),
+            lambda name: BERTScorer(model_type=args.model_type, **options),
             args.model_type or args.language,
             "language" if args.model_type is None else "model_type",
         )
@@ -101,18 +110,3 @@ class BertScore(Metric[BertScoreArgs]):
         tokenizer.model_max_length = longest_input(model, tokenizer)
         model.to(judge_dtype(args))
         return scorer
-
-
-def scorer_package() -> Any:
-    """The package ``bert_score``.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    try:
-        import bert_score
-    except ImportError:
-        raise UserError(
-            "'bert_score': needs the package 'bert-score': python -m pip install bert-score"
-        ) from None
-    return bert_score

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from common.errors import UserError
 from common.signatures import check_class, check_function
 from grue.metrics.metric import Metric, NoArgs, Scores
+from grue.rl4lms_classes import what_to_change
 from grue.texts import Texts
 from grue.user_function import PARAMETERS, UserFunction, name_of, scores_of
 
@@ -32,7 +33,9 @@ def as_metric(part: Any) -> type[Metric[Any]]:
     """
     if isinstance(part, type):
         if not issubclass(part, Metric):
-            raise UserError(f"{part.__qualname__} is no grue.metrics.metric.Metric")
+            raise UserError(
+                f"{part.__qualname__} is no grue.metrics.metric.Metric{what_to_change(part)}"
+            )
         check_class(part, Metric)
         return part
     if not callable(part):

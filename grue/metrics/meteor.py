@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from typing import ClassVar
 
-from common.errors import UserError
+from common.errors import Problem, UserError
 from grue.metrics.metric import METRICS
 from grue.metrics.pairwise import PairwiseArgs, PairwiseMetric, Row, Scorer
 from grue.metrics.references import as_one_text
 from grue.metrics.scripts import Sight
 from grue.metrics.words import SPLITS_AT_BLANKS, Stems, words
+from grue.nltk_data import WORDNET, why_missing
 
 _WORDS_KEPT = 50_000
 _TEXTS_KEPT = 256  # the samples of an input stand together
@@ -26,23 +27,17 @@ class MeteorArgs(PairwiseArgs):
     that are not comparable with published ones. The run's ``compatibility`` sets it for all parts
     at once."""
 
+    def missing(self) -> Iterator[Problem]:
+        """WordNet."""
+        yield from super().missing()
+        yield from missing_wordnet()
 
-def find_wordnet() -> None:
-    """Looks for WordNet, which METEOR's synonyms come from.
 
-    Raises:
-        UserError: NLTK does not find it.
-    """
-    import nltk
-
-    try:
-        nltk.data.find("corpora/wordnet")
-    except LookupError as error:
-        raise UserError(
-            "METEOR needs WordNet, which NLTK does not find; fetch it with "
-            "'python -m nltk.downloader wordnet', or name the folder that holds "
-            "corpora/wordnet in NLTK_DATA"
-        ) from error
+def missing_wordnet() -> Iterator[Problem]:
+    """WordNet, which METEOR's synonyms come from, where NLTK does not find it."""
+    why = why_missing(WORDNET)
+    if why is not None:
+        yield Problem(f"METEOR {why}")
 
 
 class _Synonyms:
@@ -70,17 +65,14 @@ class Meteor(PairwiseMetric[MeteorArgs]):
         """What warns of references that are one word."""
         return Sight(self.id, words, SPLITS_AT_BLANKS)
 
-    def prepare(self) -> None:
-        """Looks for WordNet."""
-        find_wordnet()
-
     def make_scorer(self) -> Scorer:
         """The score against the best reference.
 
         Raises:
             UserError: NLTK does not find WordNet.
         """
-        find_wordnet()
+        for problem in missing_wordnet():
+            raise UserError(str(problem))
         from nltk.translate.meteor_score import meteor_score
 
         as_published = self.args.stringify_references

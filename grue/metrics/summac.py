@@ -17,13 +17,15 @@ from common.config import INPUT_FILE, INPUT_FILE_OR_ID, NO_EFFECT, OptionalText
 from common.errors import Problem, UserError
 from grue.judges.options import JudgeArgs
 from grue.metrics.metric import METRICS, Metric, Scores
+from grue.nltk_data import SENTENCE_ENDS, why_missing
 from grue.texts import Texts
 
 if TYPE_CHECKING:
     from grue.judges.entailment import Entailment
     from grue.judges.summac import Convolution
 
-_PIECES = ("document", "paragraph", "sentence", "2sents", "mixed")
+_OF_SENTENCES = ("sentence", "2sents", "mixed")
+_PIECES = ("document", "paragraph", *_OF_SENTENCES)
 
 
 def _known_pieces(granularity: str) -> str:
@@ -50,6 +52,15 @@ class SummacArgs(JudgeArgs):
 
     imager_load_cache: Annotated[bool, NO_EFFECT] = True
     """Accepted for published files: nothing is cached."""
+    granularity: Granularity = "paragraph"
+    """Pieces of both texts, or of document and summary, such as ``paragraph-sentence``."""
+
+    def missing(self) -> Iterator[Problem]:
+        """What sentences are split with."""
+        yield from super().missing()
+        splits_sentences = set(self.granularity.split("-")) & set(_OF_SENTENCES)
+        if splits_sentences and (why := why_missing(SENTENCE_ENDS)):
+            yield Problem(why, "granularity", self.granularity)
 
 
 class SummacZSArgs(SummacArgs):
@@ -58,8 +69,6 @@ class SummacZSArgs(SummacArgs):
     model_name: Annotated[str, INPUT_FILE_OR_ID] = "mnli"
     """Classifier of pairs: a name of SummaC's (``mnli``, ``anli``, ``vitc``, ``mnli-base``,
     ``snli-base``, ``snli-large``, ``vitc-base``, ``vitc-only``), a hub id, or a folder."""
-    granularity: Granularity = "paragraph"
-    """Pieces of both texts, or of document and summary, such as ``paragraph-sentence``."""
     op1: Aggregate = "max"
     """What is taken over the document's pieces."""
     op2: Aggregate = "mean"
@@ -180,10 +189,8 @@ class SummacConv(Metric[SummacConvArgs]):
 
 
 def _prepare(names: tuple[str, ...] | list[str], key: str, granularity: str) -> None:
-    from grue.judges.entailment import SPLITS, hub_id
+    from grue.judges.entailment import hub_id
     from grue.judges.loading import check_folder
 
     for name in names:
         check_folder(hub_id(name), key)
-    for piece in granularity.split("-"):
-        SPLITS[piece]("A sentence to be split.")

@@ -123,12 +123,9 @@ def with_adapters(
         key: where ``lora`` stands in the configuration.
 
     Raises:
-        UserError: peft is not installed, or the model has no such layers.
+        UserError: the model has no such layers.
     """
-    try:
-        import peft
-    except ImportError:
-        raise UserError(f"'{key}': needs the package 'peft': python -m pip install peft") from None
+    import peft
     from transformers.pytorch_utils import Conv1D
 
     config = peft.LoraConfig(

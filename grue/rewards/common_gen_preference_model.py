@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 from common.config import INPUT_FILE_OR_ID, NO_EFFECT, Published
-from common.errors import UserError
+from common.errors import Problem, UserError
 from common.fit_config import NonNegativeFloat, PositiveInt
 from grue.judges.options import JudgeArgs
+from grue.metrics.meteor import missing_wordnet
 from grue.rewards.reward import REWARDS, Reward, Rewards
 from grue.texts import Texts
 
@@ -37,6 +38,12 @@ class PreferenceArgs(JudgeArgs):
     meteor_coeff: NonNegativeFloat = 0.0
     """Weight of METEOR, which is added; 0 needs no references."""
 
+    def missing(self) -> Iterator[Problem]:
+        """WordNet, if METEOR is added."""
+        yield from super().missing()
+        if self.meteor_coeff > 0:
+            yield from missing_wordnet()
+
 
 @REWARDS.register("common_gen_preference_model")
 class CommonGenPreferenceModel(Reward[PreferenceArgs]):
@@ -55,6 +62,7 @@ class CommonGenPreferenceModel(Reward[PreferenceArgs]):
         if args.meteor_coeff > 0:
             meteor = REWARDS.get("meteor")
             self.meteor = meteor(meteor.Args())
+            self.needs_references = True
 
     def prepare(self) -> None:
         """Looks at a local model's files, and for what METEOR needs."""

@@ -9,6 +9,7 @@ from common.errors import UserError
 from common.signatures import check_class, check_function
 from grue.metrics.metric import NoArgs
 from grue.rewards.reward import Reward, Rewards
+from grue.rl4lms_classes import what_to_change
 from grue.texts import Texts
 from grue.user_function import PARAMETERS, UserFunction, name_of, scores_of
 
@@ -31,7 +32,9 @@ def as_reward(part: Any) -> type[Reward[Any]]:
     """
     if isinstance(part, type):
         if not issubclass(part, Reward):
-            raise UserError(f"{part.__qualname__} is no grue.rewards.reward.Reward")
+            raise UserError(
+                f"{part.__qualname__} is no grue.rewards.reward.Reward{what_to_change(part)}"
+            )
         check_class(part, Reward)
         return part
     if not callable(part):

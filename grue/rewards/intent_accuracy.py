@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from common.errors import Problem
 from common.fit_config import NonNegativeFloat
 from grue.metrics import intent_accuracy as metric
+from grue.metrics.meteor import missing_wordnet
 from grue.metrics.metric import METRICS, Metric
 from grue.rewards.reward import REWARDS, Reward, Rewards
 from grue.texts import Texts
@@ -26,6 +29,12 @@ class IntentRewardArgs(metric.IntentArgs):
     """Whether METEOR is not the output's own but, as published, the mean over it and all outputs
     before it in the same call."""
 
+    def missing(self) -> Iterator[Problem]:
+        """WordNet, if METEOR is added."""
+        yield from super().missing()
+        if self.shape:
+            yield from missing_wordnet()
+
 
 @REWARDS.register("intent_accuracy")
 class IntentAccuracy(Reward[IntentRewardArgs]):
@@ -37,6 +46,7 @@ class IntentAccuracy(Reward[IntentRewardArgs]):
         super().__init__(args)
         self._intent = metric.IntentAccuracy(args)
         self._meteor = _meteor() if args.shape else None
+        self.needs_references = args.shape
 
     def prepare(self) -> None:
         """Looks for what the classifier and METEOR need."""

@@ -33,6 +33,7 @@ class OfMetric(Reward[ArgsT]):
     def __init__(self, args: ArgsT) -> None:
         super().__init__(args)
         self.metric = self.metric_class(args)
+        self.needs_references = self.metric.needs_references
 
     def prepare(self) -> None:
         """Looks for what the metric needs."""

@@ -25,6 +25,8 @@ class Reward(ABC, Generic[ArgsT]):
 
     Args: ClassVar[type[Config]] = NoArgs
     """The model of the reward's keys (its ``args``)."""
+    needs_references: bool = False
+    """Whether every input needs a reference."""
 
     def __init__(self, args: ArgsT) -> None:
         self.args = args

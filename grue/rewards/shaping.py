@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -17,6 +18,13 @@ class ShapedArgs(Config):
 
     shaping_fn: OptionalText = None
     """Id of a reward, taken with its default keys, that is added; None adds nothing."""
+
+    def missing(self) -> Iterator[Problem]:
+        """Also what the added reward needs."""
+        yield from super().missing()
+        with contextlib.suppress(UserError, ValueError):  # which are told of the key
+            added = REWARDS.get(self.shaping_fn).Args() if self.shaping_fn else None
+            yield from () if added is None else added.missing()
 
     def problems(self) -> Iterator[Problem]:
         """An unknown reward, or one that cannot do without keys."""
@@ -46,6 +54,7 @@ class Shaped(Reward[ArgsT]):
         if args.shaping_fn is not None:
             shaping_class = _named(args.shaping_fn)
             self.shaping = shaping_class(shaping_class.Args())
+            self.needs_references |= self.shaping.needs_references
 
     def prepare(self) -> None:
         """Looks for what both rewards need."""

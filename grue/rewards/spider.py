@@ -52,6 +52,8 @@ class SpiderArgs(ShapedArgs):
 class _Sum(Reward[SpiderArgs]):
     """The weighted sum of both metrics, without shaping."""
 
+    needs_references = True
+
     def __init__(self, args: SpiderArgs) -> None:
         super().__init__(args)
         self.cider = Cider(NoArgs())

@@ -6,6 +6,7 @@ from typing import Any
 
 from common.errors import UserError
 from common.signatures import check_class
+from grue.rl4lms_classes import what_to_change
 from grue.tasks import (
     cnn_daily_mail,  # noqa: F401
     commongen,  # noqa: F401
@@ -37,6 +38,6 @@ def find(name: str) -> type[Task[Any]]:
     """
     found: Any = TASKS.get(name)
     if not isinstance(found, type) or not issubclass(found, Task):
-        raise UserError(f"{found!r} is no grue.tasks.task.Task")
+        raise UserError(f"{found!r} is no grue.tasks.task.Task{what_to_change(found)}")
     check_class(found, Task)
     return found

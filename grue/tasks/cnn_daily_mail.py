@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 from pydantic import Field
 
-from common.errors import UserError
+from common.errors import Problem, UserError
+from grue.nltk_data import SENTENCE_ENDS, why_missing
 from grue.tasks.hub import Hub
 from grue.tasks.prompted import PromptedArgs
 from grue.tasks.rows import Row, load_rows
@@ -22,6 +24,13 @@ class CnnDailyMailArgs(PromptedArgs):
     """Tokens of the article that are kept, joined by blanks; None keeps the article as it is."""
     max_size: Annotated[int, Field(gt=0)] | None = None
     """Samples of a split that are kept, the first ones; None keeps all."""
+
+    def missing(self) -> Iterator[Problem]:
+        """What articles are cut with."""
+        yield from super().missing()
+        if self.truncate_article is not None and (why := why_missing(SENTENCE_ENDS)):
+            yield Problem(f"{why}, or leave the key out", "truncate_article",
+                          self.truncate_article)  # fmt: skip
 
 
 class _Article(Row):

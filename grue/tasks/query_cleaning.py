@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 
 _MANY_NEWLINES = re.compile(r"\n{3,}")
@@ -38,11 +37,6 @@ def clean_article(text: str) -> str:
         text = text[second_author.end() :]
     text = _STAMP.split(text)[-1].translate(_STRAIGHT_QUOTES)
     return clean_post(text.partition(_HIGHLIGHTS)[0])
-
-
-def can_fix_unicode() -> bool:
-    """Whether the package is there that `fix_unicode` needs."""
-    return importlib.util.find_spec("ftfy") is not None
 
 
 def fix_unicode(text: str) -> str:

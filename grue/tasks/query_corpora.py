@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from common.config import OptionalText
 from common.errors import Problem
 from common.fit_config import PositiveInt
+from common.packages import lacking
 from grue.tasks.hub import Hub, parquet_branch
 from grue.tasks.queries import Queries, QueryArgs
-from grue.tasks.query_cleaning import can_fix_unicode, clean_article, clean_post, fix_unicode
+from grue.tasks.query_cleaning import clean_article, clean_post, fix_unicode
 from grue.tasks.task import TASKS
 
 
@@ -51,12 +52,11 @@ class CleanedArgs(QueryArgs):
     """Whether wrongly decoded characters, entities and odd line breaks are put right, by the
     package ftfy."""
 
-    def problems(self) -> Iterator[Problem]:
-        """The package is not there."""
-        yield from super().problems()
-        if self.fix_unicode and not can_fix_unicode():
-            yield Problem("needs the package 'ftfy': python -m pip install ftfy; or set it to "
-                          "false", "fix_unicode", True)  # fmt: skip
+    def missing(self) -> Iterator[Problem]:
+        """The package that puts characters right, if that is asked for."""
+        yield from super().missing()
+        if self.fix_unicode:
+            yield from lacking("ftfy", "fix_unicode", True, otherwise="or set it to false")
 
 
 class ArticlesArgs(CleanedArgs):

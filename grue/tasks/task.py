@@ -48,6 +48,13 @@ class Task(ABC, Generic[ArgsT]):
     def __init__(self, args: ArgsT) -> None:
         self.args = args
 
+    def is_at_hand(self) -> bool:
+        """Whether the samples are read or made without the hub, so that they are looked at early.
+
+        A task with a key ``path`` reads its files where one is given, and the hub's otherwise.
+        """
+        return getattr(self.args, "path", "made") is not None
+
     @abstractmethod
     def samples(self, split: Split) -> list[Sample]:
         """The samples of a split, in the order of the source.

@@ -122,7 +122,7 @@ def test_tf32_on_the_cpu_is_refused_before_the_start(
     run = finetuning(model, alg__training_args__learning_rat=1)
     outcome = workplace.run_plan(write(workplace, run), "--gpu_ids", "1")
     assert outcome.status == 2
-    assert "unexpected keyword argument 'learning_rat'" in outcome.err
+    assert "learning_rat' = 1: unknown key; did you mean 'learning_rate'?" in outcome.err
 
 
 def test_the_trainer_takes_one_gpu_though_it_sees_two(

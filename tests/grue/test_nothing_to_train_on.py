@@ -17,7 +17,7 @@ from tests.conftest import Workplace
 from tests.grue import test_classifier as classifier
 from tests.grue import test_reward_model as reward_model
 from tests.grue.conftest import save_model, write
-from tests.grue.parts import ANIMALS
+from tests.grue.parts import ANIMALS, Animals
 from tests.grue.test_finetune import finetuning
 
 
@@ -60,9 +60,14 @@ def test_local_data_are_looked_at_before_the_run(
     (DROPPED | {"alg__training_args__per_device_train_batch_size": 64},
      "40 training rows are less than a batch of 'per_device_train_batch_size' = 64"),
 ])  # fmt: skip
-def test_others_are_when_the_run_starts(
-    workplace: Workplace, model: Path, keys: dict[str, Any], told: str
+def test_those_of_the_hub_are_when_the_run_starts(
+    workplace: Workplace,
+    model: Path,
+    keys: dict[str, Any],
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(Animals, "is_at_hand", lambda self: False)
     keys = {"train_evaluation__metrics": [{"id": "length"}], "datapool__id": ANIMALS} | keys
     assert workplace.run_plan(write(workplace, finetuning(model, **keys))).status == 1
     (folder,) = workplace.folders()

@@ -18,7 +18,9 @@ SHRUNK = (
 
 
 @pytest.mark.parametrize("plan", sorted(PAPER.glob("*.json")), ids=lambda path: path.stem)
-def test_every_plan_of_published_size_resolves(plan: Path, workplace: Workplace) -> None:
+def test_every_plan_of_published_size_resolves(
+    plan: Path, workplace: Workplace, nothing_missing: None
+) -> None:
     outcome = workplace.run_plan(plan, "--dry_run")
     assert outcome.status == 0, outcome.err
     assert workplace.files() == []

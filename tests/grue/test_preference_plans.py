@@ -13,10 +13,10 @@ from transformers import PreTrainedTokenizerFast
 from common.experiment import EXPERIMENTS
 from common.plan import load_plan
 from common.run_folder import read_json_lines
-from grue.tasks import query_corpora
 from tests.conftest import PROJECT, Workplace
 from tests.grue.conftest import TEXTS, save_model
 
+pytestmark = pytest.mark.usefixtures("nothing_missing")  # plans name the data, not the packages
 PLANS = PROJECT / "experiment_plans/preferences"
 STYLE = {
     "query_length": 64, "response_length": 24, "prefix": "", "suffix": "", "context": 64,
@@ -37,12 +37,6 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "tldr": SUMMARY | {"task": "tldr_queries", "file": "tldr/online_45k.json", "context": 506,
                        "prefix": "", "temperature": 0.7, "kl": (0.03, None, None)},
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _with_ftfy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plans name the data; whether their package is installed here does not matter."""
-    monkeypatch.setattr(query_corpora, "can_fix_unicode", lambda: True)
 
 
 def configurations(name: str, workplace: Workplace) -> dict[str, Any]:

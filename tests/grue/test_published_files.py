@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -292,10 +291,7 @@ def test_weights_and_biases_is_looked_for_before_the_first_run(
     path = write(workplace, "ppo", PPO)
     outcome = workplace.run_plan(path, "--dry_run", "--set", "upload_model_to_wandb=true")
     assert "'upload_model_to_wandb' = true: needs 'log_to_wandb' = true" in outcome.err
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        "grue.config.importlib.util.find_spec", lambda name: None if name == "wandb" else find(name)
-    )
+    monkeypatch.setattr("common.packages.is_installed", lambda name: name != "wandb")
     outcome = workplace.run_plan(path, "--dry_run", "--set", "log_to_wandb=true")
     assert "'log_to_wandb' = true: needs the package 'wandb': python -m pip install" in outcome.err
 

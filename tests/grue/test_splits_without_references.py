@@ -105,19 +105,21 @@ def test_a_run_whose_metrics_are_all_left_out_ends_well_and_has_no_score(
     assert [row["step"] for row in read_json_lines(found.metrics)] == [0, 1, 2, 2]
 
 
-def test_a_split_with_some_references_is_refused_before_training(
+def test_a_split_with_some_references_is_refused_before_the_run(
     workplace: Workplace, model: Path
 ) -> None:
     keys = data(workplace.path / "data")
     file = workplace.path / "data/test.jsonl"
     write_jsonl(file, [{"prompt": "bare", "references": []}, *read_json_lines(file)])
     run = finetuning(model, **keys, train_evaluation__metrics=METRICS)
-    assert workplace.run_plan(write(workplace, run)).status == 1
-    (found,) = workplace.folders()
+    outcome = workplace.run_plan(write(workplace, run))
+    assert outcome.status == 2
     assert (
-        "'rouge' needs references, and the input 'bare' has none" in (found.read_status()["reason"])
-    )
-    assert read_json_lines(found.metrics) == []
+        "'train_evaluation.metrics[0]' = 'rouge': needs references, and the split 'test' has "
+        "inputs without, such as 'bare'"
+    ) in outcome.err
+    with pytest.raises(UserError, match="'rouge' needs references, and the input 'bare' has none"):
+        Texts(["bare", "b"], ["", ""], [[], ["c"]], [{}, {}]).check_references("rouge")
 
 
 NEEDING = {

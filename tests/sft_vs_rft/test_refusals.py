@@ -149,6 +149,17 @@ def test_finetuning_on_other_data_is_told_of(workplace: Workplace) -> None:
     assert workplace.run_plan(plan).err.count("was made with 'data_path' = content") == 1
 
 
+def test_weights_of_an_earlier_stage_that_will_not_fit(workplace: Workplace) -> None:
+    (pretrain,) = digits(mlp_hidden_layer_sizes=[8])
+    (finetune,) = digits(load_model_from_checkpoint="@a.checkpoint")
+    finetune["options"] = {"mlp_hidden_layer_sizes": [[8], [9]]}
+    found = refused(workplace, configurations=[{"id": "a", **pretrain}, finetune])
+    assert (
+        found.count("'load_model_from_checkpoint' = '@a.checkpoint': does not fit the model") == 1
+    )
+    assert "'1.weight' has shape [8, 64], the model's has [9, 64]" in found
+
+
 def test_a_training_state_that_does_not_fit(workplace: Workplace) -> None:
     first = workplace.write_plan("first", configurations=digits(epochs=2))
     workplace.run_plan(first)

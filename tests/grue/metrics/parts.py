@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.errors import UserError
 from grue import metrics
-from grue.metrics.meteor import find_wordnet
 from grue.metrics.metric import Metric
+from grue.nltk_data import WORDNET, why_missing
 from grue.texts import Texts
 
 CAT = "the cat sat on the mat", "the cat is on the mat"
@@ -45,11 +44,7 @@ def corpus(name: str, *pairs: tuple[str, ...], **args: Any) -> float:
 
 def without_wordnet() -> str | None:
     """Why METEOR cannot be computed here, if it cannot."""
-    try:
-        find_wordnet()
-    except UserError as error:
-        return str(error)
-    return None
+    return why_missing(WORDNET)
 
 
 def needs_wordnet() -> None:

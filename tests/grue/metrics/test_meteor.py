@@ -6,6 +6,7 @@ import pytest
 from common.errors import UserError
 from grue.metrics.common_gen import repeats_prompt
 from grue.metrics.words import words
+from grue.part_config import MetricConfig
 from tests.grue.metrics.parts import BOY, CAT, DOG, corpus, make, needs_wordnet, scores, texts
 
 
@@ -52,9 +53,11 @@ def test_all_outputs_together_have_the_mean(wordnet: None) -> None:
 def test_missing_wordnet_is_told_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nltk.data, "path", [])
     for name in ("meteor", "meteor_common_gen_repeat_penalty"):
-        with pytest.raises(UserError, match=r"'python -m nltk\.downloader wordnet'"):
-            make(name).prepare()
-        with pytest.raises(UserError, match="METEOR needs WordNet"):
+        (problem,) = MetricConfig(id=name).missing()
+        assert problem.key == "id"
+        assert "METEOR needs NLTK's data 'wordnet'" in str(problem)
+        assert "'python -m nltk.downloader wordnet'" in str(problem)
+        with pytest.raises(UserError, match="METEOR needs NLTK's data"):
             make(name).scores(texts(CAT))
 
 

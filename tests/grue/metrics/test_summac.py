@@ -94,16 +94,20 @@ def test_granularities_of_document_and_summary() -> None:
 def test_sentences_need_nltks_data(monkeypatch: pytest.MonkeyPatch) -> None:
     import nltk.tokenize
 
-    def missing(_: str) -> list[str]:
+    def without(_: str) -> list[str]:
         raise LookupError("punkt_tab")
 
-    monkeypatch.setattr(nltk.tokenize, "sent_tokenize", missing)
-    metric = SummacZS(SummacZS.Args(granularity="sentence"))
+    monkeypatch.setattr(nltk.data, "path", [])
+    monkeypatch.setattr(nltk.tokenize, "sent_tokenize", without)
+    for granularity in ("sentence", "document-2sents", "mixed"):
+        (problem,) = SummacZS.Args(granularity=granularity).missing()
+        assert problem.key == "granularity"
+        assert "python -m nltk.downloader punkt_tab" in problem.message
+    assert not list(SummacZS.Args().missing())
     with pytest.raises(UserError, match=r"python -m nltk\.downloader punkt_tab"):
-        metric.prepare()
+        entailment.SPLITS["sentence"]("A text.")
     sentences = ["The first sentence.", "Too short.", "The third sentence."]
     monkeypatch.setattr(nltk.tokenize, "sent_tokenize", lambda _: sentences)
-    metric.prepare()
     assert entailment.SPLITS["sentence"]("") == [sentences[0], sentences[2]]
     assert entailment.SPLITS["2sents"]("") == [f"{sentences[0]} {sentences[2]}", sentences[2]]
 

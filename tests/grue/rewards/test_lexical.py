@@ -83,14 +83,24 @@ def test_another_reward_is_added(name: str) -> None:
     assert make(name, **args, shaping_fn="")(pairs).tolist() == alone(pairs).tolist()
 
 
-def test_both_rewards_are_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "args", "is_needed"), [
+    ("meteor", {}, True),
+    ("rouge_combined", {}, False),
+    ("rouge_combined", {"shaping_fn": "meteor"}, True),
+    ("intent_accuracy", {"model_name": "some/model"}, True),
+    ("intent_accuracy", {"model_name": "some/model", "shape": False}, False),
+    ("common_gen_preference_model", {"model_name": "some/model"}, False),
+    ("common_gen_preference_model", {"model_name": "some/model", "meteor_coeff": 1.0}, True),
+])  # fmt: skip
+def test_rewards_with_meteor_in_them_need_wordnet(
+    name: str, args: dict[str, Any], is_needed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import nltk
 
     monkeypatch.setattr(nltk.data, "path", [])
-    make("rouge_combined").prepare()
-    for reward in (make("meteor"), make("rouge_combined", shaping_fn="meteor")):
-        with pytest.raises(UserError, match=r"python -m nltk\.downloader wordnet"):
-            reward.prepare()
+    told = [str(problem) for problem in RewardConfig(id=name, args=args).missing()]
+    assert len(told) == is_needed
+    assert all("'python -m nltk.downloader wordnet'" in message for message in told)
 
 
 def test_shaping_that_cannot_be_is_refused() -> None:

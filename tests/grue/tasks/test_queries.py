@@ -11,11 +11,10 @@ import pandas as pd
 import pytest
 from transformers import AutoTokenizer
 
-from common.config import resolve
 from common.errors import UserError
 from grue.new_tokenizer import byte_pairs
 from grue.policies.policy import Policy
-from grue.tasks import find, query_cleaning
+from grue.tasks import find
 from grue.tasks.hub import Hub
 from grue.tasks.task import Sample, Split
 from tests.grue.conftest import causal_model
@@ -307,10 +306,10 @@ def test_values_that_are_no_text_are_named(books: dict[str, Any]) -> None:
 
 
 def test_a_missing_package_is_told_with_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query_cleaning.importlib.util, "find_spec", lambda name: None)
-    _, problems = resolve(find("tldr_queries").Args, {})
-    assert [str(problem) for problem in problems] == [
+    monkeypatch.setattr("common.packages.is_installed", lambda name: False)
+    args = find("tldr_queries").Args
+    assert [str(problem) for problem in args().missing()] == [
         "'fix_unicode' = true: needs the package 'ftfy': python -m pip install ftfy; or set it to "
         "false"
     ]
-    assert not resolve(find("tldr_queries").Args, {"fix_unicode": False})[1]
+    assert not list(args(fix_unicode=False).missing())

@@ -1,0 +1,1 @@
+"""What is looked at before the first run of a plan starts: data, models, tokenizers, parts."""
