@@ -26,7 +26,9 @@ def section(heading: str) -> str:
     return re.split(r"\n##+ ", rest)[0]
 
 
-@pytest.mark.parametrize(("column", "registry"), [(1, REWARDS), (2, METRICS)], ids=str)
+@pytest.mark.parametrize(
+    ("column", "registry"), [(1, REWARDS), (2, METRICS)], ids=["rewards", "metrics"]
+)
 def test_the_table_of_rewards_and_metrics_names_each_once(
     column: int, registry: Registry[Any]
 ) -> None:
