@@ -239,6 +239,12 @@ def test_what_the_minutes_do_not_suffice_for_is_not_run(make: Make, tmp_path: Pa
     assert "**0 of 1 parts passed; not run: right**" in _top(tmp_path)
 
 
+def test_what_is_not_done_within_the_minutes_is_ended(make: Make) -> None:
+    status, parts = make("--minutes", "0.05", slow="def test_it(notes): time.sleep(600)")
+    assert status == 1
+    assert parts["slow"]["status"] == "ended at its limit of 3 s"
+
+
 def test_only_makes_what_it_names(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
     right = "def test_it(notes): notes.equal('one', 1, 1)"
     status, parts = make("--only", "b", "--only", "b", a=right, b=right)

@@ -39,7 +39,7 @@ def _parser(parts: Sequence[Part]) -> argparse.ArgumentParser:
     parser.add_argument("--only", action="append", metavar="NAME",
                         help=f"make this part; repeatable; one of {names}")  # fmt: skip
     parser.add_argument("--minutes", type=float,
-                        help="parts that have not begun by then are left (default: 6; cpu 10)"
+                        help="what is not done by then is ended (default: 6; cpu 10)"
                         )  # fmt: skip
     return parser
 

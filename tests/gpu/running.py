@@ -60,15 +60,18 @@ class Result:
 class _Running:
     """The process of a part."""
 
-    def __init__(self, part: Part, device: str, folder: Path, threads: int) -> None:
+    def __init__(
+        self, part: Part, device: str, folder: Path, threads: int, deadline: float
+    ) -> None:
         self.part = part
         self._found = folder / f"{part.name}.jsonl"
         self._log = self._found.with_suffix(".log")
         self._stack = self._found.with_suffix(".stack")
         for path in (self._found, self._stack):
             path.unlink(missing_ok=True)
-        self._limit = part.limit * (_CPU_FACTOR if device == "cpu" else 1)
         self._started = time.monotonic()
+        limit = part.limit * (_CPU_FACTOR if device == "cpu" else 1)
+        self._limit = min(limit, deadline - self._started)
         with self._log.open("w", encoding="utf-8") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "pytest", "-o", "addopts=", "-q", "-W", "default",
@@ -88,7 +91,7 @@ class _Running:
             return None
         if code is None:
             self._say_where_it_is()
-            return self.end(f"ended at its limit of {self._limit} s")
+            return self.end(f"ended at its limit of {self._limit:.0f} s")
         return self.end(_status(code, read(self._found)))
 
     def end(self, status: str) -> Result:
@@ -168,7 +171,8 @@ def make(
         device: ``cuda`` or ``cpu``.
         folder: where each leaves its findings and what it printed.
         side_by_side: as many at a time.
-        deadline: of the monotonic clock; what has not begun by then is not run.
+        deadline: of the monotonic clock; what has not begun by then is not run, and what goes on
+            is ended.
         note: told of each part as it begins and as it ends.
     """
     cores = len(os.sched_getaffinity(0))
@@ -192,7 +196,7 @@ def _make_lane(
                 if time.monotonic() > deadline:
                     note(Result(part.name, NOT_RUN))
                 else:
-                    running.append(_Running(part, device, folder, threads))
+                    running.append(_Running(part, device, folder, threads, deadline))
                     note(Result(part.name, RUNNING))
             for one in list(running):
                 result = one.result()

@@ -1,21 +1,22 @@
-"""No update of a controlled run makes the host wait for the GPU.
+"""No update of a controlled run makes the host wait for the GPU, and an epoch does so twice.
 
 One transfer of the epoch's metrics and one of the validation's are the places that may.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from common.callbacks import Checkpoints
 from tests.gpu import controlled
 from tests.gpu.controlled import OnDevice, trainer_of
 from tests.gpu.findings import Findings
+from tests.gpu.waits import no_waits, waits_of
 
 pytestmark = pytest.mark.gpu
 
@@ -26,35 +27,52 @@ _KINDS: dict[str, Callable[[Path], dict[str, Any]]] = {
 }
 
 
-@contextmanager
-def _no_waits() -> Iterator[None]:
-    """A block in which a wait is an error."""
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+_METHODS = ("expected_reinforce", "reinforce", "supervised")
+_PER_EPOCH = 2
 
 
-@pytest.mark.parametrize("method", ["expected_reinforce", "reinforce", "supervised"])
+@pytest.fixture(autouse=True)
+def _on_cuda(device: torch.device) -> None:
+    if device.type != "cuda":
+        pytest.skip("torch tells of waits for a CUDA device alone; the tests' pretended GPU counts")
+
+
+def _keys(name: str, method: str, folder: Path) -> dict[str, Any]:
+    return {**_KINDS[name](folder), "opt_method": method, "batch_size": 32,
+            "frac_samples_to_modify_labels": 0.25, "kl_regularization_coeff": 0.1}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", _METHODS)
 @pytest.mark.parametrize("name", _KINDS)
 def test_updates(
     name: str, method: str, device: torch.device, findings: Findings, tmp_path: Path
 ) -> None:
-    if device.type != "cuda":
-        pytest.skip("torch tells of waits for a CUDA device alone; the tests' pretended GPU counts")
-    keys = {**_KINDS[name](tmp_path / "data"), "opt_method": method, "batch_size": 32,
-            "frac_samples_to_modify_labels": 0.25, "kl_regularization_coeff": 0.1}  # fmt: skip
+    keys = _keys(name, method, tmp_path / "data")
     trainer = trainer_of(OnDevice(keys, tmp_path / "run", device))
     batches = list(trainer.batches())
     trainer.train_step(batches[0])  # the first one makes plans and workspaces
-    torch.cuda.synchronize()
     waits = ""
     try:
-        with _no_waits():
+        with no_waits():
             for batch in batches[1:]:
                 trainer.train_step(batch)
     except RuntimeError as error:
         waits = str(error).partition("\n")[0]
     findings.equal(f"{name}, {method}: waits in {len(batches) - 1} updates", waits or "none",
                    "none")  # fmt: skip
+
+
+@pytest.mark.parametrize("method", _METHODS)
+@pytest.mark.parametrize("name", _KINDS)
+def test_epoch(
+    name: str, method: str, device: torch.device, findings: Findings, tmp_path: Path
+) -> None:
+    """A whole one, with the metrics of training and validation and all that is written."""
+    run = OnDevice(_keys(name, method, tmp_path / "data"), tmp_path / "run", device)
+    _, trainer = run.prepare()
+    trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, Checkpoints)]
+    trainer.fit(1)
+    waits = waits_of(lambda: trainer.fit(2))
+    for place, count in waits.most_common(_PER_EPOCH + 2):
+        findings.number(f"{name}, {method}: waits of an epoch at {place}", count, "")
+    findings.at_most(f"{name}, {method}: waits of an epoch", waits.total(), _PER_EPOCH)

@@ -7,10 +7,7 @@ them there are the ways of prompts to the device and of outputs back, which are 
 from __future__ import annotations
 
 import traceback
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ from grue.policies.streams import Occasion, uniforms
 from grue.policy_config import MaskablePolicyArgs
 from tests.gpu import text
 from tests.gpu.findings import Findings
+from tests.gpu.waits import no_waits, waits_of
 from tests.grue.test_reinforcement import MASKED
 
 pytestmark = pytest.mark.gpu
@@ -58,34 +56,6 @@ def _policy(kind: str, way: str, device: torch.device) -> Policy:
     return policy
 
 
-@contextmanager
-def _no_waits() -> Iterator[None]:
-    """A block in which a wait is an error."""
-    torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-
-
-def _waits(work: Callable[[], Any]) -> Counter[str]:
-    """How often the host waits, by file and line."""
-    torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("warn")
-    try:
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always")
-            work()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    return Counter(
-        f"{Path(warning.filename).name}:{warning.lineno}"
-        for warning in said
-        if "synchronizing CUDA operation" in str(warning.message)
-    )
-
-
 def _note(findings: Findings, name: str, waits: Counter[str]) -> None:
     for place, count in waits.most_common(8):
         findings.number(f"{name}: waits at {place}", count, "")
@@ -116,7 +86,7 @@ def test_steps_of_decoding(
     monkeypatch.setattr(torch.Tensor, "tolist", outputs_back)
     waits, found = "none", None
     try:
-        with _no_waits():
+        with no_waits():
             found = policy.sample(prompts, draws, settings)
     except RuntimeError as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
@@ -134,7 +104,7 @@ def test_looks(kind: str, device: torch.device, findings: Findings) -> None:
     settings = GenerationConfig(do_sample=True, top_k=0, min_length=most, max_new_tokens=most)
     draws = uniforms(Occasion.SAMPLE, 0, range(_PROMPTS), _SAMPLES, most)
     policy.sample(prompts, draws, settings)
-    waits = _waits(lambda: policy.sample(prompts, draws, settings))
+    waits = waits_of(lambda: policy.sample(prompts, draws, settings))
     _note(findings, kind, waits)
     findings.at_most(f"{kind}: waits in {most} tokens, all counted", waits.total(),
                      most / _BETWEEN_LOOKS + _ALLOWED)  # fmt: skip
@@ -157,10 +127,10 @@ def test_iteration(
 
     run.algorithm.step = counted  # type: ignore[method-assign]
     rollouts: list[Any] = []
-    collecting = _waits(lambda: rollouts.append(run.rollouts.collect(1, text.COEFFICIENT)[0]))
+    collecting = waits_of(lambda: rollouts.append(run.rollouts.collect(1, text.COEFFICIENT)[0]))
     generator = torch.Generator().manual_seed(0)
     with run.actor_critic.updating():
-        updating = _waits(lambda: run.algorithm.update(rollouts[0], text.COEFFICIENT, generator))
+        updating = waits_of(lambda: run.algorithm.update(rollouts[0], text.COEFFICIENT, generator))
     _note(findings, f"{algorithm}, collecting", collecting)
     _note(findings, f"{algorithm}, updating", updating)
     findings.number(f"{algorithm}: waits in collecting {len(rollouts[0])} outputs",

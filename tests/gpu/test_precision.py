@@ -29,6 +29,8 @@ pytestmark = pytest.mark.gpu
 _OFFSET = -35.0
 _ERRORS = {"bf16": 0.05, "fp16": 0.01, "tf32": 0.01}
 """Nats by which log-probabilities may deviate from float32 (rms): 8, 11 and 11 bits."""
+_LEAST_ERROR = 1e-5
+"""Nats that they deviate at least; float32 itself deviates by a few 1e-7."""
 _OF_OFFSET = 1.5
 """Times the deviation without an offset that it may be with one."""
 _FIRST_RATIO = 0.05
@@ -37,6 +39,8 @@ _OF_KL = 0.1
 """Share of a small KL that precision may bring."""
 _CONTROLLED = {"bf16": 0.05, "tf32": 0.01}
 """Relative deviation of a controlled run's metrics from float32."""
+_LEAST_CONTROLLED = 1e-6
+"""What it is at least."""
 
 
 @contextmanager
@@ -106,6 +110,8 @@ def test_language_model(
         errors[offset] = _rms(rollout.log_probs[rollout.mask] - exact)
     findings.at_most(f"{kind}: deviation of log-probabilities from float32, rms in nats",
                      errors[0.0], _ERRORS[kind])  # fmt: skip
+    if kind != "tf32" or device.type == "cuda":
+        findings.at_least(f"{kind}: the same, so that it is in use", errors[0.0], _LEAST_ERROR)
     findings.at_most(f"{kind}: the same with logits around {_OFFSET:g}", errors[_OFFSET],
                      max(_OF_OFFSET * errors[0.0], 1e-5))  # fmt: skip
     names = ("log_probs", "ref_log_probs", "kl", "values", "task_rewards")
@@ -154,6 +160,9 @@ def test_controlled_run(
     apart = deviation(rows, exact)
     findings.at_most(f"controlled run in {kind}: deviation from float32, epoch 1 of {len(apart)}",
                      apart[0], _CONTROLLED[kind])  # fmt: skip
+    if kind != "tf32" or device.type == "cuda":
+        findings.at_least(f"controlled run in {kind}: the same, so that it is in use", apart[0],
+                          _LEAST_CONTROLLED)  # fmt: skip
     last, expected = (of[-1]["train loss"] for of in (rows, exact))
     findings.close(f"controlled run in {kind}: last train loss, as in float32", last, expected,
                    _CONTROLLED[kind] * expected)  # fmt: skip

@@ -42,6 +42,9 @@ def _configurations(folder: Path, *, full: bool) -> dict[str, dict[str, Any]]:
     steps = {"alg__training_args__num_train_epochs": 2, "no_eval_on_train_set": True}
     return {
         "SFT": _finetuning(causal, "causal", steps),
+        **{f"SFT in {kind}": _finetuning(causal, "causal",
+                                         steps | {f"alg__training_args__{kind}": True})
+           for kind in (("bf16", "fp16", "tf32") if full else ())},
         "SFT of T5": _finetuning(seq2seq, "seq2seq", steps),
         "PPO": _measured("FINETUNE", nested(reinforcement(
             causal, "ppo", train_evaluation__n_iters=2, train_evaluation__eval_every=1,
