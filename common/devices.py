@@ -131,6 +131,11 @@ def run_device(gpu_ids: Iterable[int]) -> torch.device:
     return torch.device(f"cuda:{first}")
 
 
+def gpus_of_device(device: torch.device) -> tuple[int, ...]:
+    """The GPU that a device is, as torch counts them in this process; none for the CPU."""
+    return (device.index or 0,) if device.type == "cuda" else ()
+
+
 def free_memory() -> None:
     """Gives back the memory of a GPU that ended runs of this process have left reserved."""
     import torch

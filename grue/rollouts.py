@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from common import ranks
-from common.devices import sent
+from common.devices import gpus_of_device, sent
 from common.errors import UserError
+from common.seeding import seeded, undisturbed
 from grue.advantages import credited
 from grue.collected import Collected, FailedRollout, check_lengths, stacked
 from grue.equality import centred, scale_of
@@ -27,7 +28,7 @@ from grue.policies.actor_critic import ActorCritic
 from grue.policies.distribution import TokenDistribution
 from grue.policies.policy import Tokens
 from grue.policies.sequences import Sequences
-from grue.policies.streams import Occasion, generator, uniforms
+from grue.policies.streams import Occasion, generator, seed_of, uniforms
 from grue.rollout import Rollout
 from grue.rollout_settings import RolloutSettings
 from grue.rollout_statistics import rollout_statistics
@@ -144,7 +145,10 @@ class Rollouts:
         found.allowed += allowed
         found.texts.append(texts)
         mine = slice(own.start * num_samples, own.stop * num_samples)
-        self._score(found, texts[mine], outputs[mine])
+        # A reward that draws random numbers moves nothing that training draws.
+        seed = seed_of(Occasion.REWARD, self.seed, *stream, ranks.number())
+        with undisturbed(gpus_of_device(self.policy.device)), seeded(seed):
+            self._score(found, texts[mine], outputs[mine])
 
     def _draw(
         self, prompts: Sequence[Tokens], numbers: range, stream: Sequence[int]

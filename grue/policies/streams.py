@@ -24,6 +24,7 @@ class Occasion(enum.IntEnum):
     DROPOUT = 6
     NORMALIZATION = 7
     SAMPLE = 8
+    REWARD = 9
 
 
 def generator(occasion: Occasion, seed: int, *numbers: int) -> np.random.Generator:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import random
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -213,3 +214,18 @@ class Noisy(Reward[NoArgs]):
     def __call__(self, texts: Texts) -> Rewards:
         noise = [self._size * draw_from_all() for _ in texts.outputs]
         return Letters(NoArgs())(texts) + np.array(noise)
+
+
+def _vowels(outputs: Sequence[str]) -> list[float]:
+    return [sum(letter in "aeiou" for letter in text) / (1 + len(text)) for text in outputs]
+
+
+def quiet_vowels(prompts: Any, outputs: list[str], references: Any, metadata: Any) -> list[float]:
+    """Share of vowels."""
+    return _vowels(outputs)
+
+
+def drawing_vowels(prompts: Any, outputs: list[str], references: Any, metadata: Any) -> list[float]:
+    """The same; draws from all global generators on the way."""
+    draw_from_all()
+    return _vowels(outputs)

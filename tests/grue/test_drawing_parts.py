@@ -87,3 +87,15 @@ def test_what_evaluates_does_not_move_what_trains(
     quiet, drawing = workplace.folders()
     assert without_seconds(quiet) == without_seconds(drawing)
     assert_equal_models(quiet, drawing)
+
+
+def test_a_reward_that_draws_does_not_move_what_is_dropped(
+    workplace: Workplace, model: Path
+) -> None:
+    keys = {"train_evaluation__n_iters": 2, "alg__args__dropout": True,
+            "train_evaluation__metrics": [{"id": "length"}]}  # fmt: skip
+    names = [f"custom:tests.grue.parts:{name}" for name in ("quiet_vowels", "drawing_vowels")]
+    runs = [reinforcement(model, "reinforce", reward_fn__id=name, **keys) for name in names]
+    assert workplace.run_plan(write(workplace, *runs)).status == 0
+    quiet, drawing = workplace.folders()
+    assert_equal_models(quiet, drawing)
