@@ -34,7 +34,7 @@ _PUBLISHED = {
     "--upload_model_to_wandb": "--set upload_model_to_wandb=true",
     "--log_entire_predictions": "--set log_entire_predictions=true",
     "--no_eval_on_train_set": "--set no_eval_on_train_set=true",
-    "--tags": "--set experiment_name={}, for there are no tags, but the run's name is shown",
+    "--tags": "--set 'tags=[\"{}\"]'",
     "--seed": "--set seeds=[{}]",
 }
 """What to write in the place of flags of the published programs, with their values."""
