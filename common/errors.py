@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from common.stopping import StoppedAtOnce
 
 _NO_VALUE: Any = object()
 _LONGEST_VALUE = 80
@@ -81,10 +84,21 @@ class Interrupted(Exception):
 
 def text_of(error: BaseException) -> str:
     """The text of an error, whatever its class makes of that."""
+    return _printed(str, error, "(its text cannot be printed)")
+
+
+def repr_of(value: Any) -> str:
+    """How a value shows itself, whatever its class makes of that."""
+    return _printed(repr, value, "what cannot be printed")
+
+
+def _printed(how: Callable[[Any], str], value: Any, otherwise: str) -> str:
     try:
-        return printable(str(error))
-    except Exception:
-        return "(its text cannot be printed)"
+        return printable(how(value))
+    except StoppedAtOnce:
+        raise
+    except BaseException:  # user code may raise, or end, what it likes
+        return otherwise
 
 
 def printable(text: str) -> str:

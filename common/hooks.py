@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from common.errors import UserError
+from common.errors import UserError, repr_of
 from common.stopping import StoppedAtOnce
 from common.user_code import told
 
@@ -51,8 +51,4 @@ def answers(
 
 def shown(value: Any) -> str:
     """A value and its type, for people."""
-    try:
-        text = repr(value)
-    except Exception:
-        text = "what cannot be printed"
-    return f"{text[:_LONGEST]} (of type {type(value).__name__})"
+    return f"{repr_of(value)[:_LONGEST]} (of type {type(value).__name__})"

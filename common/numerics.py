@@ -31,8 +31,17 @@ def set_numerics(config: RunConfig) -> None:
             f"'deterministic' = true: the environment variable {_WORKSPACES} is {workspaces!r}; "
             f"unset it, or set it to '{_REPEATABLE[0]}'"
         )
+    _use_defaults()
     _use_tf32(config.tf32)
     _use_deterministic_algorithms(config.deterministic)
+
+
+def _use_defaults() -> None:
+    import torch
+
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+    torch.set_grad_enabled(True)
 
 
 def _use_tf32(tf32: bool) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from common.errors import UserError
 from common.experiment import Context, Experiment
@@ -41,6 +44,13 @@ class Unprintable(Exception):
 
     def __str__(self) -> str:
         raise ValueError("no text")
+
+
+class UnprintableExit(Exception):
+    """Its text ends the program."""
+
+    def __str__(self) -> str:
+        sys.exit(0)
 
 
 class UnprintableUserError(UserError):
@@ -78,6 +88,52 @@ def _child(context: Context) -> float:
     return 1.0
 
 
+def _no_number(error: BaseException) -> Any:
+    class NoNumber:
+        def __float__(self) -> float:
+            raise error
+
+        __repr__ = __str__ = __float__  # type: ignore[assignment]
+
+    return NoNumber()
+
+
+def _file_for_folder(context: Context) -> float:
+    _removed(context)
+    context.folder.path.write_text("mine")
+    return 1.0
+
+
+def _overwritten(context: Context) -> float:
+    context.folder.status.write_text('{"status": "done", "fingerprint": "mine"}')
+    raise ZeroDivisionError("after all")
+
+
+def _exit_once_done(context: Context) -> float:
+    context.once_done(lambda: sys.exit(0))
+    return 1.0
+
+
+def _all_moved(context: Context) -> float:
+    """Moves all that the process's other runs go by."""
+    os.environ.clear()
+    sys.path.clear()
+    logging.getLogger().handlers.clear()
+    logging.disable()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    torch.set_grad_enabled(False)
+    sys.stdout = sys.stderr = None  # type: ignore[assignment]
+    os.close(1)
+    os.close(2)
+    return 1.0
+
+
+def _draws(context: Context) -> float:
+    return float(torch.randn(1, requires_grad=True).exp().requires_grad) + float(torch.randn(1))
+
+
 ACTS: dict[str, Callable[[Context], Any]] = {
     "": lambda context: 1.0,
     "exit": _raising(SystemExit(0)),
@@ -86,6 +142,7 @@ ACTS: dict[str, Callable[[Context], Any]] = {
     "stop iteration": _raising(StopIteration()),
     "unprintable": _raising(Unprintable()),
     "unprintable user error": _raising(UnprintableUserError()),
+    "unprintable exit": _raising(UnprintableExit()),
     "surrogate": _raising(ValueError("half of a pair: \ud800")),
     "nan": lambda context: float("nan"),
     "infinity": lambda context: np.float32("inf"),
@@ -95,6 +152,12 @@ ACTS: dict[str, Callable[[Context], Any]] = {
     "no score": lambda context: None,
     "chdir": _gone,
     "removed": _removed,
+    "file": _file_for_folder,
+    "overwritten": _overwritten,
+    "no number": lambda context: _no_number(SystemExit(0)),
+    "exit once done": _exit_once_done,
+    "all moved": _all_moved,
+    "draws": _draws,
     "thread": _thread,
     "child": _child,
 }

@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import chdir, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from common.scheduling.ranks_of_task import begin_computing, meet
 from common.scheduling.returned import checked_score
 from common.scheduling.task import Task
 from common.stopping import StoppedAtOnce
+from common.surroundings import put_back
+from common.user_code import told
 
 LOG_NAME = __name__
 """Logger of how attempts end, which a run's ``log.txt`` tells in full and a console in one line."""
@@ -63,10 +65,15 @@ class Attempt:
         try:
             yield
         except StoppedAtOnce:
-            self._end(status.INTERRUPTED, reason="stopped at once")
+            if not self.is_over:
+                self._end(status.INTERRUPTED, reason="stopped at once")
             raise
         except BaseException as error:  # user code may raise, or end, what it likes
-            self._end_with(error)
+            if self.is_over:
+                log.warning("%s had ended when something went wrong: %s", self.task.name,
+                            told(error))  # fmt: skip
+            else:
+                self._end_with(error)
         finally:
             root.removeHandler(self._log_file)
 
@@ -135,7 +142,9 @@ class Attempt:
             self._end(status.FAILED, reason=found.reason, traceback=found.traceback)
 
     def _end(self, state: str, **values: Any) -> None:
-        if self._begun and not self.folder.status.exists():  # user code has removed it
+        if self._begun and self.folder.read_status() != self._begun:  # it is user code's doing
+            if not self.folder.path.is_dir():
+                self.folder.path.unlink(missing_ok=True)
             make_folder(self.folder.path)
             write_json(self.folder.status, self._begun)
         seconds = self.folder.read_status().get("seconds", 0.0) + time.monotonic() - self._started
@@ -171,7 +180,7 @@ def attempt(
     Raises:
         StoppedAtOnce: a second Ctrl-C; the runs are marked as interrupted.
     """
-    with chdir(Path.cwd()):  # wherever user code has gone
+    with put_back():
         _attempt(tasks, stop_requested, progress)
 
 

@@ -26,6 +26,10 @@ _FAILING = {
     "text": "the run returned 'done' (of type str)",
     "array": "the run returned array([0., 0.])",
     "removed": "config.json has gone from",
+    "file": "config.json has gone from",
+    "overwritten": "after all",
+    "unprintable exit": "UnprintableExit",
+    "no number": "SystemExit: 0",
 }
 
 
@@ -45,7 +49,7 @@ def ends(workplace: Workplace) -> dict[str, dict[str, Any]]:
 def test_whatever_ends_a_run_is_told_and_the_next_one_is_made(
     workplace: Workplace, scheduling: dict[str, Any]
 ) -> None:
-    plan = acting(workplace, *_FAILING, "no score", "numpy number", **scheduling)
+    plan = acting(workplace, *_FAILING, "no score", "numpy number", "exit once done", **scheduling)
     outcome = workplace.run_plan(plan)
     assert outcome.status == 1
     assert f"{len(_FAILING)} failed: --retry_failed" in outcome.out
@@ -54,10 +58,12 @@ def test_whatever_ends_a_run_is_told_and_the_next_one_is_made(
         name = act.replace(" ", "")
         assert found[name]["status"] == "failed", act
         assert reason in found[name]["reason"], act
-    assert [found[name]["score"] for name in ("noscore", "numpynumber")] == [None, 1.0]
+    for act, score in {"noscore": None, "numpynumber": 1.0, "exitoncedone": 1.0}.items():
+        assert (found[act]["status"], found[act]["score"]) == ("done", score)
+    assert all(end["fingerprint"] != "mine" for end in found.values())
     with (workplace.path / "outputs/exps/plan/index.csv").open() as file:
         states = [row["status"] for row in csv.DictReader(file)]
-    assert sorted(states) == ["done"] * 2 + ["failed"] * len(_FAILING)
+    assert sorted(states) == ["done"] * 3 + ["failed"] * len(_FAILING)
     assert workplace.run_plan(plan).status == 1
     assert [end["attempt"] for end in ends(workplace).values()] == [1] * len(found)
 
@@ -70,6 +76,33 @@ def test_a_run_that_goes_elsewhere_takes_nothing_with_it(
     assert workplace.run_plan(plan).status == 0
     assert Path.cwd() == workplace.path
     assert [end["status"] for end in ends(workplace).values()] == ["done", "done"]
+
+
+@pytest.mark.parametrize("scheduling", [{}, {"multiprocess": True}])
+def test_what_a_run_moves_is_put_back_for_the_next(
+    workplace: Workplace, scheduling: dict[str, Any]
+) -> None:
+    scores = []
+    for name, acts in {"alone": ["draws"], "after": ["all moved", "draws"]}.items():
+        configurations = [
+            {"base_config": {"experiment_name": "{act}", "act": act, "random_seed": 1}}
+            for act in acts
+        ]
+        plan = workplace.write_plan(
+            name, experiment=HOSTILE, configurations=configurations, **scheduling
+        )
+        process = workplace.start(plan)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        assert "draws: done" in err
+        assert "draws" in out
+        (end,) = (
+            folder.read_status()
+            for folder in workplace.folders(name)
+            if folder.path.name.startswith("draws")
+        )
+        scores.append(end["score"])
+    assert scores[0] == scores[1]
 
 
 @pytest.mark.parametrize(
