@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
+from common.hooks import asking
 from common.plan import Run
 
 
 def notices(runs: Sequence[Run]) -> Iterator[str]:
     """One line per reason why some of the ``runs`` are made alone."""
-    reasons = {run: run.config.why_alone() for run in runs}
-    keys = {run: run.config.vectorize_key() for run in runs if reasons[run] is None}
+    reasons, keys = {}, {}
+    for run in runs:
+        with asking(run.experiment, "why_alone()"):
+            reasons[run] = run.config.why_alone()
+        if reasons[run] is None:
+            with asking(run.experiment, "vectorize_key()"):
+                keys[run] = run.config.vectorize_key()
+                hash(keys[run])
     alike = Counter(keys.values())
     alone: dict[str, list[Run]] = defaultdict(list)
     for run, reason in reasons.items():

@@ -258,7 +258,8 @@ class _Expansion:
             values = repeated(meant, repetition)
         self.slips += [f"{entry.where}: {slip}" for slip in slips]
         written, malformed = fill_keys(values, template_values(spec.config, values))
-        config, wrong = resolve_sound_keys(spec.config, written, OUTSIDE_RUNS)
+        with asking(entry.experiment, spec.config.__name__):
+            config, wrong = resolve_sound_keys(spec.config, written, OUTSIDE_RUNS)
         unfilled = {problem.key for problem in malformed}
         problems = malformed + [problem for problem in wrong if problem.key not in unfilled]
         problems += not_finite(written, {problem.key for problem in problems})

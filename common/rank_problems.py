@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from common.errors import Problem
+from common.hooks import answers
 from common.plan_document import PlanDocument
 
 if TYPE_CHECKING:
@@ -18,7 +20,8 @@ def problems_of_ranks(document: PlanDocument, runs: Iterable[Run]) -> Iterator[P
     if not shared:
         return
     for run in shared:
-        problems = list(run.config.problems_of_ranks(run.num_ranks))
+        ask = partial(run.config.problems_of_ranks, run.num_ranks)
+        problems = answers(Problem, run.experiment, "problems_of_ranks()", ask)
         if not document.gpu_ids_pool:
             problems += _too_few(run)
         yield from (problem.at(run.where) for problem in problems)

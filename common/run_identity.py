@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import Problem
+from common.hooks import asking
 from common.identity import content_hash, fingerprint
 from common.nested import Key, assign, key_path
-from common.stages import is_reference
+from common.stages import inputs_of, is_reference
 
 if TYPE_CHECKING:
     from common.plan import Run
@@ -59,14 +60,15 @@ def identify(runs: Iterable[Run], hashes: FileHashes) -> list[Problem]:
 
 def _own_files(run: Run) -> Iterator[tuple[Key, str]]:
     """The input files that no earlier stage makes, with the paths to their keys."""
-    for key, value in run.config.inputs():
+    for key, value in inputs_of(run):
         if not is_reference(value):
             yield key, value
 
 
 def _identity(run: Run, hashes: FileHashes) -> dict[str, Any]:
     """What can change the run's results, files by content and references by what they mean."""
-    identity = run.config.identity()
+    with asking(run.experiment, "identity()"):
+        identity = dict(run.config.identity())
     for key, path in _own_files(run):
         if path in hashes:
             assign(identity, key, {"sha256": hashes[path]})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.errors import Problem
 from common.experiment import Reference
+from common.hooks import asking
 from common.nested import Key, key_path, value_at
 from common.registry import suggestion
 
@@ -152,9 +153,15 @@ def is_reference(value: str) -> bool:
     return _REFERENCE.fullmatch(value) is not None
 
 
+def inputs_of(run: Run) -> list[tuple[Key, str]]:
+    """The input files of the run, and references to such, by key."""
+    with asking(run.experiment, "inputs()"):
+        return list(run.config.inputs())
+
+
 def _names(run: Run) -> Iterator[_Name]:
     """The references among the run's input files; other keys may hold what looks like one."""
-    for key, value in run.config.inputs():
+    for key, value in inputs_of(run):
         match = _REFERENCE.fullmatch(value)
         if match:
             yield _Name(key, match["stage"], match["file"])

@@ -38,6 +38,31 @@ class HostileConfig(RunConfig):
         """What `hook` says."""
         return [7] if self.hook == "notices" else super().notices()
 
+    def identity(self) -> Any:
+        """What `hook` says."""
+        return None if self.hook == "identity" else super().identity()
+
+    def inputs(self) -> Any:
+        """What `hook` says."""
+        return sys.exit(0) if self.hook == "inputs" else super().inputs()
+
+    def why_alone(self) -> Any:
+        """What `hook` says."""
+        return None if self.hook == "vectorize_key" else super().why_alone()
+
+    def vectorize_key(self) -> Any:
+        """What `hook` says."""
+        return []
+
+    def problems_of_ranks(self, num_ranks: int) -> Any:
+        """What `hook` says."""
+        return None if self.hook == "ranks" else []
+
+    def model_post_init(self, context: Any) -> None:
+        """What `hook` says."""
+        if self.hook == "validator":
+            sys.exit(0)
+
 
 class Unprintable(Exception):
     """Its text raises."""
@@ -85,6 +110,14 @@ def _thread(context: Context) -> float:
 def _child(context: Context) -> float:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     (context.folder.path / "child").write_text(str(child.pid))
+    return 1.0
+
+
+def _forked(context: Context) -> float:
+    """Returns in one process, and fails in the other."""
+    if os.fork() == 0:
+        raise ZeroDivisionError("in the copy")
+    os.wait()
     return 1.0
 
 
@@ -156,6 +189,7 @@ ACTS: dict[str, Callable[[Context], Any]] = {
     "overwritten": _overwritten,
     "no number": lambda context: _no_number(SystemExit(0)),
     "exit once done": _exit_once_done,
+    "forked": _forked,
     "all moved": _all_moved,
     "draws": _draws,
     "thread": _thread,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -47,6 +48,7 @@ class Attempt:
         self.folder = RunFolder(Path(task.folder))
         self.is_over = False
         self._started = time.monotonic()
+        self._pid = os.getpid()
         self._begun: dict[str, Any] = {}
         self._once_done: list[Callable[[], None]] = []
         make_folder(self.folder.path)
@@ -142,6 +144,8 @@ class Attempt:
             self._end(status.FAILED, reason=found.reason, traceback=found.traceback)
 
     def _end(self, state: str, **values: Any) -> None:
+        if os.getpid() != self._pid:  # a copy of the process, made by user code with os.fork
+            os._exit(0 if state == status.DONE else 1)
         if self._begun and self.folder.read_status() != self._begun:  # it is user code's doing
             if not self.folder.path.is_dir():
                 self.folder.path.unlink(missing_ok=True)

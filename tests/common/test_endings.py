@@ -116,12 +116,18 @@ def test_what_a_run_moves_is_put_back_for_the_next(
         ("problems", "its problems() gave None"),
         ("notices", "its notices() gave [7]"),
         ("mend", "its mend raised TypeError"),
+        ("identity", "its identity() raised TypeError"),
+        ("inputs", "its inputs() raised SystemExit: 0"),
+        ("validator", "its HostileConfig raised SystemExit: 0"),
+        ("ranks", "its problems_of_ranks() gave None"),
+        ("vectorize_key", "its vectorize_key() raised TypeError: unhashable type: 'list'"),
     ],
 )  # fmt: skip
 def test_a_hook_that_answers_otherwise_is_named_before_the_start(
     workplace: Workplace, hook: str, told: str
 ) -> None:
-    outcome = workplace.run_plan(acting(workplace, "", hook=hook))
+    keys: dict[str, Any] = {"ranks": {"gpus_per_run": 2}, "vectorize_key": {"vectorize": True}}
+    outcome = workplace.run_plan(acting(workplace, "", hook=hook, **keys.get(hook, {})))
     assert outcome.status == 2
     assert f"experiment '{HOSTILE}': {told}" in outcome.err
     assert workplace.files() == []
@@ -131,9 +137,10 @@ def test_a_hook_that_answers_otherwise_is_named_before_the_start(
 def test_threads_and_processes_of_runs_do_not_outlive_the_program(
     workplace: Workplace, scheduling: dict[str, Any]
 ) -> None:
-    process = workplace.start(acting(workplace, "thread", "child", **scheduling))
-    out, _ = process.communicate(timeout=120)
+    process = workplace.start(acting(workplace, "thread", "child", "forked", **scheduling))
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 0, out
+    assert err.count("forked: ") == 1
     assert {end["status"] for end in ends(workplace).values()} == {"done"}
     (folder,) = (folder for folder in workplace.folders() if folder.path.name.startswith("child"))
     assert _has_ended(pid_of_child(folder.path))
