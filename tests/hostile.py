@@ -113,6 +113,12 @@ def _child(context: Context) -> float:
     return 1.0
 
 
+def _killed(context: Context) -> float:
+    _child(context)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 1.0
+
+
 def _forked(context: Context) -> float:
     """Returns in one process, and fails in the other."""
     if os.fork() == 0:
@@ -190,6 +196,7 @@ ACTS: dict[str, Callable[[Context], Any]] = {
     "no number": lambda context: _no_number(SystemExit(0)),
     "exit once done": _exit_once_done,
     "forked": _forked,
+    "killed": _killed,
     "all moved": _all_moved,
     "draws": _draws,
     "thread": _thread,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from common.devices import VISIBLE, names_of
-from common.leaving import children_of, end
+from common.leaving import children_of, end, members_of
 from common.scheduling.task import Task, to_line
 
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -76,7 +76,7 @@ class WorkerProcess:
         started = children_of(self.process.pid)
         self.process.kill()
         self.process.wait()
-        end(started)
+        end({*started, *members_of(self.process.pid)})
         self.input.close()
         self.output.close()
 

@@ -146,6 +146,13 @@ def test_threads_and_processes_of_runs_do_not_outlive_the_program(
     assert _has_ended(pid_of_child(folder.path))
 
 
+def test_the_children_of_a_worker_that_was_killed_end_too(workplace: Workplace) -> None:
+    assert workplace.run_plan(acting(workplace, "killed", multiprocess=True)).status == 1
+    (folder,) = workplace.folders()
+    assert folder.read_status()["status"] == "interrupted"
+    assert _has_ended(pid_of_child(folder.path))
+
+
 def _has_ended(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE  # nobody has asked how
