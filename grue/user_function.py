@@ -18,6 +18,7 @@ UserFunction = Callable[[list[str], list[str], list[list[str]], list[dict[str, A
 PARAMETERS = ("prompts", "outputs", "references", "metadata")
 
 _SHOWN = 60
+_WANTED = "return a list with one number for each"
 
 
 class _Wrong(Exception):
@@ -68,9 +69,13 @@ def _answer(function: UserFunction, texts: Texts, per_token: bool) -> NDArray[np
     except Exception as error:
         raise _Wrong(f"raised {told(error)}") from error
     found = _plain(found)
+    if found is None:
+        raise _Miscounted(f"returned None for {_outputs(len(texts))}; {_WANTED}")
     if isinstance(found, list) and any(number is None for number in found):
         raise _Wrong("gave None")
     try:
+        if np.asarray(found).dtype.kind in "SU":  # NumPy would read numbers out of texts
+            raise TypeError
         values = np.asarray(found, dtype=np.float64)
     except (TypeError, ValueError):
         raise _Wrong(f"gave no numbers: {str(found)[:_SHOWN]}") from None
@@ -90,9 +95,7 @@ def _answer(function: UserFunction, texts: Texts, per_token: bool) -> NDArray[np
 def _miscounted(shape: tuple[int, ...], num_texts: int, per_token: bool) -> str | None:
     """What is wrong with the number of numbers."""
     if not shape:
-        return (
-            f"returned a single number for {_outputs(num_texts)}; return a list with one for each"
-        )
+        return f"returned a single number for {_outputs(num_texts)}; {_WANTED}"
     if shape[0] != num_texts:
         what = "numbers" if len(shape) == 1 else "lists of numbers"
         return f"returned {shape[0]} {what} for {_outputs(num_texts)}"

@@ -31,6 +31,14 @@ def letters(prompts: Any, outputs: list[str], references: Any, metadata: Any) ->
     return torch.tensor([[float(i < len(output)) for i in range(4)] for output in outputs])
 
 
+def nothing(prompts: Any, outputs: list[str], references: Any, metadata: Any) -> None:
+    pass
+
+
+def numbers_as_texts(prompts: Any, outputs: list[str], *_: Any) -> list[str]:
+    return ["1"] * len(outputs)
+
+
 def fails_for_d(prompts: Any, outputs: list[str], *_: Any) -> list[float]:
     if "dddd" in outputs:
         raise KeyError("dddd")
@@ -140,7 +148,9 @@ def test_a_function_that_scores_tokens_is_no_metric() -> None:
             "leaves_out_empty",
             "returned 4 numbers for 5 outputs; wrong for prompt 'prompt 2', output ''",
         ),
-        ("one_number", "returned a single number for 5 outputs; return a list with one for each"),
+        ("one_number", "returned a single number for 5 outputs; return a list with one number"),
+        ("nothing", "returned None for 5 outputs; return a list with one number for each"),
+        ("numbers_as_texts", r"gave no numbers: \['1'\] for prompt 'prompt 0', output 'a'"),
         ("not_a_number", "gave nan for prompt 'prompt 1', output 'bb'"),
         ("none_for_b", "gave None for prompt 'prompt 1', output 'bb'"),
         ("texts_for_numbers", r"gave no numbers: \['a'\] for prompt 'prompt 0', output 'a'"),
