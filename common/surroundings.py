@@ -21,8 +21,18 @@ def put_back() -> Iterator[None]:
     The working directory, the environment, where modules are looked for, the console, what is
     logged and where to, and what Ctrl-C and its like do are as they were.
     """
+    pid = os.getpid()
     with chdir(Path.cwd()), _environment(), _module_path(), _logging(), _signals(), _console():
-        yield
+        try:
+            yield
+        finally:
+            end_copy_of(pid)
+
+
+def end_copy_of(pid: int) -> None:
+    """Ends this process if it is not ``pid`` but a copy of it, made by user code with os.fork."""
+    if os.getpid() != pid:
+        os._exit(1)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from common.scheduling.ranks_of_task import begin_computing, meet
 from common.scheduling.returned import checked_score
 from common.scheduling.task import Task
 from common.stopping import StoppedAtOnce
-from common.surroundings import put_back
+from common.surroundings import end_copy_of, put_back
 from common.user_code import told
 
 LOG_NAME = __name__
@@ -144,8 +144,7 @@ class Attempt:
             self._end(status.FAILED, reason=found.reason, traceback=found.traceback)
 
     def _end(self, state: str, **values: Any) -> None:
-        if os.getpid() != self._pid:  # a copy of the process, made by user code with os.fork
-            os._exit(0 if state == status.DONE else 1)
+        end_copy_of(self._pid)
         if self._begun and self.folder.read_status() != self._begun:  # it is user code's doing
             if not self.folder.path.is_dir():
                 self.folder.path.unlink(missing_ok=True)

@@ -31,6 +31,7 @@ from common.scheduling.failure import failure_of
 from common.scheduling.ranks_of_task import take_part
 from common.scheduling.task import Task, from_line
 from common.stopping import StopFlag
+from common.surroundings import put_back
 from common.user_code import look_in
 
 STOP = "stop"
@@ -92,7 +93,8 @@ def _print_to(path: Path) -> None:
 def _take_part(task: Task, parent: _Parent) -> None:
     """Makes a later rank's part of a run; the parent hears why it failed, if it did."""
     try:
-        take_part(task, stop_requested=parent.stop)
+        with put_back():
+            take_part(task, stop_requested=parent.stop)
     except Interrupted:
         pass  # the first rank says so
     except BaseException as error:  # user code may raise, or end, what it likes
