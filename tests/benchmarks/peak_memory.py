@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +19,7 @@ def memory_of(work: Callable[[], T]) -> tuple[int, T]:
 
     ``ru_maxrss`` would not do: in a process that another one starts it begins at that one's peak.
     """
+    gc.collect()  # what is freed on the way would hide as much
     (_OWN / "clear_refs").write_text(_FORGET_PEAK)
     before = _bytes("VmRSS")
     made = work()

@@ -401,12 +401,12 @@ def test_what_does_not_fit_is_told_before_the_run(
     )
     (workplace.path / "one.jsonl").write_text((sets[2] / "train.jsonl").read_text())
     err = refused(workplace, configuration(base, workplace.path / "one.jsonl", "pairwise"))
-    assert "the split 'val' has no samples; hold some out ('datapool.args.held_out')" in err
+    assert "the split 'val' has no samples; set 'datapool.args.held_out' above 0" in err
     (workplace.path / "broken.jsonl").write_text('{"prompt": "p"}\n')
     err = refused(workplace, configuration(base, workplace.path / "broken.jsonl", "pairwise"))
     assert err.count("row 1: needs a prompt with") == 1
     args = {"training_args": {"learning_rat": 1}}
-    assert "unexpected keyword argument 'learning_rat'" in refused(
+    assert "'alg.training_args.learning_rat' = 1: unknown key" in refused(
         workplace, configuration(base, sets[2], "pairwise", alg=args)
     )
     (workplace.path / "empty").mkdir()
