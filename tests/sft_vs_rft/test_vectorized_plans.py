@@ -154,6 +154,7 @@ def test_after_ctrl_c_runs_at_different_epochs_go_on_together(
     assert_whole(workplace, alone)
 
 
+@pytest.mark.slow
 def test_workers_share_runs_and_those_that_lose_theirs_go_on_alone(workplace: Workplace) -> None:
     plan = workplace.write_plan(
         "together", configurations=LONG, seeds=[1, 2], vectorize=True,
