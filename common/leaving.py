@@ -29,17 +29,6 @@ def children_of(pid: int) -> list[psutil.Process]:
     return []
 
 
-def members_of(session: int) -> list[psutil.Process]:
-    """The other processes of a session, also where the one that began it is gone."""
-    return [process for process in psutil.process_iter() if _is_member(process.pid, session)]
-
-
-def _is_member(pid: int, session: int) -> bool:
-    with suppress(OSError):
-        return pid != session and os.getsid(pid) == session
-    return False
-
-
 def _goes_with_its_parent(process: psutil.Process) -> bool:
     with suppress(psutil.Error):
         return any(_ENDS_BY_ITSELF in word for word in process.cmdline())

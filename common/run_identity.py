@@ -11,7 +11,7 @@ from common.errors import Problem
 from common.hooks import asking
 from common.identity import content_hash, fingerprint
 from common.nested import Key, assign, key_path
-from common.stages import inputs_of, is_reference
+from common.stages import is_reference
 
 if TYPE_CHECKING:
     from common.plan import Run
@@ -26,7 +26,9 @@ def hash_files(runs: Iterable[Run]) -> tuple[FileHashes, list[Problem]]:
     hashes: dict[str, str] = {}
     problems = []
     for run in runs:
-        for key, path in _own_files(run):
+        with asking(run.experiment, "inputs()"):
+            own = list(_own_files(run))
+        for key, path in own:
             try:
                 hashes[path] = hashed(Path(path))
             except OSError:
@@ -45,7 +47,8 @@ def identify(runs: Iterable[Run], hashes: FileHashes) -> list[Problem]:
     seen: dict[str, Run] = {}
     problems: dict[Any, Problem] = {}
     for run in runs:
-        content = {"experiment": run.experiment, "config": _identity(run, hashes)}
+        with asking(run.experiment, "identity()"):
+            content = {"experiment": run.experiment, "config": _identity(run, hashes)}
         run.fingerprint = fingerprint({**content, "repetition": run.repetition})
         as_first = run.fingerprint
         if run.repetition and run.config.random_seed is not None:
@@ -60,15 +63,14 @@ def identify(runs: Iterable[Run], hashes: FileHashes) -> list[Problem]:
 
 def _own_files(run: Run) -> Iterator[tuple[Key, str]]:
     """The input files that no earlier stage makes, with the paths to their keys."""
-    for key, value in inputs_of(run):
+    for key, value in run.config.inputs():
         if not is_reference(value):
             yield key, value
 
 
 def _identity(run: Run, hashes: FileHashes) -> dict[str, Any]:
     """What can change the run's results, files by content and references by what they mean."""
-    with asking(run.experiment, "identity()"):
-        identity = dict(run.config.identity())
+    identity = dict(run.config.identity())
     for key, path in _own_files(run):
         if path in hashes:
             assign(identity, key, {"sha256": hashes[path]})

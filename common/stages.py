@@ -153,15 +153,11 @@ def is_reference(value: str) -> bool:
     return _REFERENCE.fullmatch(value) is not None
 
 
-def inputs_of(run: Run) -> list[tuple[Key, str]]:
-    """The input files of the run, and references to such, by key."""
-    with asking(run.experiment, "inputs()"):
-        return list(run.config.inputs())
-
-
 def _names(run: Run) -> Iterator[_Name]:
     """The references among the run's input files; other keys may hold what looks like one."""
-    for key, value in inputs_of(run):
+    with asking(run.experiment, "inputs()"):
+        inputs = list(run.config.inputs())
+    for key, value in inputs:
         match = _REFERENCE.fullmatch(value)
         if match:
             yield _Name(key, match["stage"], match["file"])

@@ -48,6 +48,8 @@ class HostileConfig(RunConfig):
 
     def why_alone(self) -> Any:
         """What `hook` says."""
+        if self.hook == "why_alone":
+            sys.exit(0)
         return None if self.hook == "vectorize_key" else super().why_alone()
 
     def vectorize_key(self) -> Any:
@@ -110,6 +112,11 @@ def _thread(context: Context) -> float:
 def _child(context: Context) -> float:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     (context.folder.path / "child").write_text(str(child.pid))
+    return 1.0
+
+
+def _unremovable(context: Context) -> float:
+    context.once_done((context.folder.path / "unfinished").unlink)
     return 1.0
 
 
@@ -201,6 +208,7 @@ ACTS: dict[str, Callable[[Context], Any]] = {
     "draws": _draws,
     "thread": _thread,
     "child": _child,
+    "unremovable": _unremovable,
 }
 
 
@@ -214,6 +222,8 @@ def preflight(runs: list[Any]) -> Any:
     hook = runs[0].config.hook
     if hook == "exit":
         sys.exit(0)
+    if hook == "chdir":
+        os.chdir("/")
     return {"none": None, "text": "all is well", "number": 3}.get(hook, [])
 
 

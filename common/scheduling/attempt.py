@@ -129,7 +129,11 @@ class Attempt:
                 )
         self._end(status.DONE, score=score)
         for action in self._once_done:
-            action()
+            try:
+                action()
+            except Exception as error:  # the run is done, whatever still lies about
+                log.warning("%s: not all that was unfinished is removed: %s", self.task.name,
+                            told(error))  # fmt: skip
 
     def _end_with(self, error: BaseException) -> None:
         error = explained(error)

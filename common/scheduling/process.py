@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from common.devices import VISIBLE, names_of
-from common.leaving import children_of, end, members_of
+from common.leaving import children_of, end
 from common.scheduling.task import Task, to_line
 
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -74,9 +75,10 @@ class WorkerProcess:
     def close(self) -> None:
         """Ends the process at once, with those that its runs have started."""
         started = children_of(self.process.pid)
-        self.process.kill()
+        with suppress(ProcessLookupError):  # the group outlives a worker that has died
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        end({*started, *members_of(self.process.pid)})
+        end(started)
         self.input.close()
         self.output.close()
 

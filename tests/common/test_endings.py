@@ -68,11 +68,12 @@ def test_whatever_ends_a_run_is_told_and_the_next_one_is_made(
     assert [end["attempt"] for end in ends(workplace).values()] == [1] * len(found)
 
 
+@pytest.mark.parametrize("hook", ["", "chdir"])
 def test_a_run_that_goes_elsewhere_takes_nothing_with_it(
-    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch, hook: str
 ) -> None:
     monkeypatch.chdir(workplace.path)
-    plan = acting(workplace, "chdir", "")
+    plan = acting(workplace, "chdir", "", hook=hook)
     assert workplace.run_plan(plan).status == 0
     assert Path.cwd() == workplace.path
     assert [end["status"] for end in ends(workplace).values()] == ["done", "done"]
@@ -120,14 +121,17 @@ def test_what_a_run_moves_is_put_back_for_the_next(
         ("inputs", "its inputs() raised SystemExit: 0"),
         ("validator", "its HostileConfig raised SystemExit: 0"),
         ("ranks", "its problems_of_ranks() gave None"),
+        ("why_alone", "its why_alone() raised SystemExit: 0"),
         ("vectorize_key", "its vectorize_key() raised TypeError: unhashable type: 'list'"),
     ],
 )  # fmt: skip
 def test_a_hook_that_answers_otherwise_is_named_before_the_start(
     workplace: Workplace, hook: str, told: str
 ) -> None:
-    keys: dict[str, Any] = {"ranks": {"gpus_per_run": 2}, "vectorize_key": {"vectorize": True}}
-    outcome = workplace.run_plan(acting(workplace, "", hook=hook, **keys.get(hook, {})))
+    keys: dict[str, Any] = {"ranks": {"gpus_per_run": 2}}
+    outcome = workplace.run_plan(
+        acting(workplace, "", hook=hook, **keys.get(hook, {"vectorize": True}))
+    )
     assert outcome.status == 2
     assert f"experiment '{HOSTILE}': {told}" in outcome.err
     assert workplace.files() == []
@@ -151,6 +155,14 @@ def test_the_children_of_a_worker_that_was_killed_end_too(workplace: Workplace) 
     (folder,) = workplace.folders()
     assert folder.read_status()["status"] == "interrupted"
     assert _has_ended(pid_of_child(folder.path))
+
+
+def test_what_cannot_be_removed_leaves_a_run_done(workplace: Workplace) -> None:
+    outcome = workplace.run_plan(acting(workplace, "unremovable"))
+    assert outcome.status == 0
+    (folder,) = workplace.folders()
+    assert "not all that was unfinished is removed" in folder.log.read_text()
+    assert ends(workplace)["unremovable"]["status"] == "done"
 
 
 def _has_ended(pid: int) -> bool:
