@@ -50,11 +50,11 @@ class HostileConfig(RunConfig):
         """What `hook` says."""
         if self.hook == "why_alone":
             sys.exit(0)
-        return None if self.hook == "vectorize_key" else super().why_alone()
+        return None if self.hook in ("vectorize_key", "together") else super().why_alone()
 
     def vectorize_key(self) -> Any:
         """What `hook` says."""
-        return []
+        return [] if self.hook == "vectorize_key" else 0
 
     def problems_of_ranks(self, num_ranks: int) -> Any:
         """What `hook` says."""
@@ -217,6 +217,12 @@ def run(config: HostileConfig, context: Context) -> Any:
     return ACTS[config.act](context)
 
 
+def run_together(members: list[Any]) -> None:
+    """Ends the first one alone."""
+    with members[0].on_its_own():
+        members[0].done(1.0)
+
+
 def preflight(runs: list[Any]) -> Any:
     """What the hook of the first run says."""
     hook = runs[0].config.hook
@@ -238,5 +244,9 @@ def pid_of_child(folder: Path) -> int:
 
 
 EXPERIMENT = Experiment(
-    HostileConfig, run="tests.hostile:run", preflight="tests.hostile:preflight", mend=mend
+    HostileConfig,
+    run="tests.hostile:run",
+    preflight="tests.hostile:preflight",
+    mend=mend,
+    run_together="tests.hostile:run_together",
 )

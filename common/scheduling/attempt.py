@@ -224,4 +224,7 @@ def _make(attempts: list[Attempt]) -> None:
         together = attempts[0].task.run_together
         assert together is not None
         import_part(together)(attempts)
-        assert all(one.is_over for one in attempts)
+        if not all(one.is_over for one in attempts):
+            raise UserError(
+                f"'{together}' has not ended the run; it calls done(score) of each of its members"
+            )

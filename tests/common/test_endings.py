@@ -79,6 +79,16 @@ def test_a_run_that_goes_elsewhere_takes_nothing_with_it(
     assert [end["status"] for end in ends(workplace).values()] == ["done", "done"]
 
 
+def test_runs_that_are_forgotten_by_what_makes_them_together_have_failed(
+    workplace: Workplace,
+) -> None:
+    plan = acting(workplace, "", "no score", hook="together", vectorize=True)
+    assert workplace.run_plan(plan).status == 1
+    first, forgotten = sorted(ends(workplace).values(), key=lambda end: end["status"])
+    assert (first["status"], forgotten["status"]) == ("done", "failed")
+    assert "'tests.hostile:run_together' has not ended the run" in forgotten["reason"]
+
+
 @pytest.mark.parametrize("scheduling", [{}, {"multiprocess": True}])
 def test_what_a_run_moves_is_put_back_for_the_next(
     workplace: Workplace, scheduling: dict[str, Any]
