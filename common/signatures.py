@@ -27,6 +27,21 @@ def check_function(function: Callable[..., Any], name: str, *parameters: str) ->
         raise UserError(f"'{name}' takes {_plain(found)}; write {right}")
 
 
+def check_part(found: Any, base: Any, advice: str = "") -> None:
+    """Does nothing where ``found`` is a class derived from ``base`` that can be used as such.
+
+    ``advice`` is what to do about one that is not; "" for no more than deriving it.
+
+    Raises:
+        UserError: it is something else, or `check_class` finds it wrong.
+    """
+    right = f"{base.__module__}.{base.__qualname__}"
+    if not (isinstance(found, type) and issubclass(found, base)):
+        called = getattr(found, "__qualname__", None) or repr(found)
+        raise UserError(f"{called} is no {right}{advice or '; give a class derived from that'}")
+    check_class(found, base)
+
+
 @functools.cache
 def check_class(found: type[Any], base: type[Any]) -> None:
     """Does nothing where a class derived from ``base`` can be made and called as ``base`` is.

@@ -18,6 +18,7 @@ UserFunction = Callable[[list[str], list[str], list[list[str]], list[dict[str, A
 PARAMETERS = ("prompts", "outputs", "references", "metadata")
 
 _SHOWN = 60
+_ONE_EACH = "return a list with one number for each"
 
 
 class _Wrong(Exception):
@@ -67,6 +68,8 @@ def _answer(function: UserFunction, texts: Texts, per_token: bool) -> NDArray[np
         raise
     except Exception as error:
         raise _Wrong(f"raised {told(error)}") from error
+    if found is None:
+        raise _Miscounted(f"returned None for {_outputs(len(texts))}; {_ONE_EACH}")
     found = _plain(found)
     if isinstance(found, list) and any(number is None for number in found):
         raise _Wrong("gave None")
@@ -90,9 +93,7 @@ def _answer(function: UserFunction, texts: Texts, per_token: bool) -> NDArray[np
 def _miscounted(shape: tuple[int, ...], num_texts: int, per_token: bool) -> str | None:
     """What is wrong with the number of numbers."""
     if not shape:
-        return (
-            f"returned a single number for {_outputs(num_texts)}; return a list with one for each"
-        )
+        return f"returned a single number for {_outputs(num_texts)}; {_ONE_EACH}"
     if shape[0] != num_texts:
         what = "numbers" if len(shape) == 1 else "lists of numbers"
         return f"returned {shape[0]} {what} for {_outputs(num_texts)}"

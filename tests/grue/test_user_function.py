@@ -67,6 +67,10 @@ def one_number(prompts: Any, outputs: list[str], *_: Any) -> float:
     return 1.0
 
 
+def nothing(prompts: Any, outputs: list[str], *_: Any) -> None:
+    pass
+
+
 class OtherMetric(Metric[NoArgs]):
     def scores(self, texts: Any, references: Any) -> dict[str, np.ndarray]:  # type: ignore[override]
         return {}
@@ -140,7 +144,11 @@ def test_a_function_that_scores_tokens_is_no_metric() -> None:
             "leaves_out_empty",
             "returned 4 numbers for 5 outputs; wrong for prompt 'prompt 2', output ''",
         ),
-        ("one_number", "returned a single number for 5 outputs; return a list with one for each"),
+        (
+            "one_number",
+            "returned a single number for 5 outputs; return a list with one number for each",
+        ),
+        ("nothing", "returned None for 5 outputs; return a list with one number for each"),
         ("not_a_number", "gave nan for prompt 'prompt 1', output 'bb'"),
         ("none_for_b", "gave None for prompt 'prompt 1', output 'bb'"),
         ("texts_for_numbers", r"gave no numbers: \['a'\] for prompt 'prompt 0', output 'a'"),
@@ -172,6 +180,8 @@ def test_classes_are_used_as_they_are_and_anything_else_is_refused() -> None:
     (problem,) = MetricConfig(id=f"{HERE}missing").problems()
     assert "cannot be imported" in str(problem)
     assert issubclass(rewards.find(f"{HERE}length"), Reward)
+    assert rewards.find(f"{HERE}length").__qualname__ == "length"
+    assert rewards.find(f"{HERE}length").__module__ == __name__
     assert metrics.find(f"{HERE}length") is metrics.find(f"{HERE}length")
 
 
@@ -185,7 +195,7 @@ def test_classes_are_used_as_they_are_and_anything_else_is_refused() -> None:
         (MetricConfig, "OtherMetric", "OtherMetric has scores(self, texts, references) where it "
          "needs def scores(self, texts)"),
         (MetricConfig, "NoScores", "NoScores lacks def scores(self, texts)"),
-        (TaskConfig, "length", "is no grue.tasks.task.Task"),
+        (TaskConfig, "length", "length is no grue.tasks.task.Task; give a class derived from"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_called_is_found_with_the_keys(kind: Any, name: str, message: str) -> None:
