@@ -274,6 +274,18 @@ def test_a_forgotten_experiment_is_one_problem_and_says_which_was_meant(tmp_path
     )
 
 
+def test_an_experiment_in_the_base_config_is_told_where_it_belongs(tmp_path: Path) -> None:
+    base = {"experiment": "grue_finetune", "tokenizer": {}, "alg": {}}
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps({"configurations": [{"base_config": base}]}))
+    with pytest.raises(UserError) as caught:
+        load_plan(path, EXPERIMENTS)
+    assert str(caught.value).splitlines()[1:] == [
+        "  'experiment' = 'grue_finetune': stands inside 'base_config'; write it beside "
+        "'base_config'"
+    ]
+
+
 @pytest.mark.parametrize("written", [{"lrr": 1}, {"tokenizer": {}, "lr": 1, "epochs": 2}])
 def test_a_plan_most_of_whose_keys_fit_forgot_none(tmp_path: Path, written: dict[str, Any]) -> None:
     path = tmp_path / "plan.json"
