@@ -63,6 +63,10 @@ def one_output(prompt: str, output: str) -> float:
     return 0.0
 
 
+def swapped(outputs: Any, prompts: Any, references: Any, metadata: Any) -> list[float]:
+    return [0.0] * len(outputs)
+
+
 def one_number(prompts: Any, outputs: list[str], *_: Any) -> float:
     return 1.0
 
@@ -192,6 +196,8 @@ def test_classes_are_used_as_they_are_and_anything_else_is_refused() -> None:
          "def one_output(prompts, outputs, references, metadata)"),
         (MetricConfig, "one_output", "; write def one_output(prompts, outputs, references, "
          "metadata)"),
+        (RewardConfig, "swapped", f"'{__name__}:swapped' takes (outputs, prompts, references, "
+         "metadata); write def swapped(prompts, outputs, references, metadata)"),
         (MetricConfig, "OtherMetric", "OtherMetric has scores(self, texts, references) where it "
          "needs def scores(self, texts)"),
         (MetricConfig, "NoScores", "NoScores lacks def scores(self, texts)"),
