@@ -249,6 +249,7 @@ def test_an_experiment_that_cannot_be_imported_is_one_problem(
             "plan.json: 'configurations[0].id' holds half "
             "of a character (a lone surrogate), which is no text; write the character out",
         ),
+        ('\N{ZERO WIDTH NO-BREAK SPACE}{"name": "x"}', "'configurations': this key is required"),
         ('{"a": 1,\n"name": "\udcff"}', "plan.json: line 2 is not UTF-8 (byte 0xff)"),
     ],
 )
