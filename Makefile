@@ -6,13 +6,16 @@ RUN := $(VENV)/bin/python
 DEVICE ?= cuda
 OUT ?= outputs/gpu
 
-.PHONY: quickstart test setup check bench gpu gpu-plans
+.PHONY: quickstart test test-slow setup check bench gpu gpu-plans
 
 quickstart: $(VENV)/.installed
 	$(RUN) run_plan.py --plan_config_path experiment_plans/quickstart/digits.json
 
 test: $(VENV)/.installed-dev
 	$(RUN) -m pytest
+
+test-slow: $(VENV)/.installed-dev
+	$(RUN) -m pytest -m slow
 
 setup: $(VENV)/.installed
 

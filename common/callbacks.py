@@ -243,7 +243,8 @@ class Checkpoints(Callback):
         if rank is None:
             return
         name = f"epoch_{trainer.epoch}.pt"
-        self.kept = sorted([*self.kept, (rank, name)], key=itemgetter(0))  # of equals the older
+        # Of equals the older go first.
+        self.kept = sorted([*self.kept, (rank, name)], key=itemgetter(0))
         dropped, self.kept = self.kept[: -self.keep], self.kept[-self.keep :]
         if (rank, name) in self.kept:
             checkpoint.save(self.folder / name, trainer.state())

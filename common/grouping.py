@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
+from common.hooks import asking
 from common.plan import Run
+
+
+def why_alone(run: Run) -> str | None:
+    """Why a run is made alone; None where others may be made with it."""
+    with asking(run.experiment, "why_alone()"):
+        return run.config.why_alone()
+
+
+def vectorize_key(run: Run) -> Hashable:
+    """What a run has in common with those that may be made with it."""
+    with asking(run.experiment, "vectorize_key()"):
+        return run.config.vectorize_key()
 
 
 def notices(runs: Sequence[Run]) -> Iterator[str]:
     """One line per reason why some of the ``runs`` are made alone."""
-    reasons = {run: run.config.why_alone() for run in runs}
-    keys = {run: run.config.vectorize_key() for run in runs if reasons[run] is None}
+    reasons = {run: why_alone(run) for run in runs}
+    keys = {run: vectorize_key(run) for run in runs if reasons[run] is None}
     alike = Counter(keys.values())
     alone: dict[str, list[Run]] = defaultdict(list)
     for run, reason in reasons.items():

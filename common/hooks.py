@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from common.errors import UserError
@@ -16,13 +17,14 @@ _LONGEST = 100
 
 @contextmanager
 def asking(experiment: str, hook: str) -> Iterator[None]:
-    """A block that asks ``hook`` of ``experiment``, names for people.
+    """A block that asks ``hook`` of ``experiment``, names for people; the directory is kept.
 
     Raises:
         UserError: the hook raises another error, or ends the program.
     """
     try:
-        yield
+        with chdir(Path.cwd()):
+            yield
     except (UserError, StoppedAtOnce):
         raise
     except BaseException as error:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from common.devices import gpus_hidden
 from common.errors import Problem
 from common.gpu_memory import total_memory
+from common.grouping import vectorize_key, why_alone
 from common.hooks import asking
 from common.nested import value_at
 from common.plan_runner import LARGEST_GROUP
@@ -116,9 +117,7 @@ def _group_sizes(plan: Plan, runs: Iterable[Run]) -> dict[Run, int]:
     if not plan.document.vectorize:
         return {}
     keys: dict[Run, Hashable] = {
-        run: (run.spec.run_together, run.config.vectorize_key())
-        for run in runs
-        if run.config.why_alone() is None
+        run: (run.spec.run_together, vectorize_key(run)) for run in runs if why_alone(run) is None
     }
     counts, slots = Counter(keys.values()), _slots(plan)
     return {run: min(-(-counts[key] // slots), LARGEST_GROUP) for run, key in keys.items()}

@@ -13,6 +13,7 @@ from pathlib import Path
 from common import provenance, status
 from common.devices import gpus_of
 from common.display import Display
+from common.grouping import vectorize_key, why_alone
 from common.index import IndexFile
 from common.nested import assign
 from common.no_space import NoSpace, no_space
@@ -156,10 +157,10 @@ class PlanRunner:
 
     def _find_group_key(self, run: Run) -> Hashable | None:
         """What runs that can be made together have in common; None for a run made alone."""
-        if not self.plan.document.vectorize or run.config.why_alone() is not None:
+        if not self.plan.document.vectorize or why_alone(run) is not None:
             return None
         threads = provenance.threads_of(RunFolder(run.folder)) or self.threads
-        return run.spec.run_together, run.config.vectorize_key(), threads
+        return run.spec.run_together, vectorize_key(run), threads
 
     def _is_ready(self, run: Run) -> bool:
         return all(self.states[reference.run].state == DONE for reference in run.references)

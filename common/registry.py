@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Callable
+from contextlib import chdir
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from common.errors import UserError
@@ -35,7 +37,8 @@ def import_part(path: str) -> Any:
     if not module_name or not attribute:
         raise UserError(f"'{path}': expected 'package.module:name'")
     try:
-        module = importlib.import_module(module_name)
+        with chdir(Path.cwd()):
+            module = importlib.import_module(module_name)
         found = getattr(module, attribute, _MISSING)
     except (Exception, SystemExit) as error:  # a module may raise, or end, what it likes
         is_missing = isinstance(error, ModuleNotFoundError) and _contains(error.name, module_name)

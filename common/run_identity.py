@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import Problem
+from common.hooks import asking
 from common.identity import content_hash, fingerprint
 from common.nested import Key, assign, key_path
 from common.stages import is_reference
@@ -25,7 +26,9 @@ def hash_files(runs: Iterable[Run]) -> tuple[FileHashes, list[Problem]]:
     hashes: dict[str, str] = {}
     problems = []
     for run in runs:
-        for key, path in _own_files(run):
+        with asking(run.experiment, "inputs()"):
+            own = list(_own_files(run))
+        for key, path in own:
             try:
                 hashes[path] = hashed(Path(path))
             except OSError:
@@ -44,7 +47,8 @@ def identify(runs: Iterable[Run], hashes: FileHashes) -> list[Problem]:
     seen: dict[str, Run] = {}
     problems: dict[Any, Problem] = {}
     for run in runs:
-        content = {"experiment": run.experiment, "config": _identity(run, hashes)}
+        with asking(run.experiment, "identity()"):
+            content = {"experiment": run.experiment, "config": _identity(run, hashes)}
         run.fingerprint = fingerprint({**content, "repetition": run.repetition})
         as_first = run.fingerprint
         if run.repetition and run.config.random_seed is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.errors import Problem
 from common.experiment import Reference
+from common.hooks import asking
 from common.nested import Key, key_path, value_at
 from common.registry import suggestion
 
@@ -154,7 +155,9 @@ def is_reference(value: str) -> bool:
 
 def _names(run: Run) -> Iterator[_Name]:
     """The references among the run's input files; other keys may hold what looks like one."""
-    for key, value in run.config.inputs():
+    with asking(run.experiment, "inputs()"):
+        inputs = list(run.config.inputs())
+    for key, value in inputs:
         match = _REFERENCE.fullmatch(value)
         if match:
             yield _Name(key, match["stage"], match["file"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -34,6 +35,18 @@ class HostileConfig(RunConfig):
     def notices(self) -> Any:
         """What `hook` says."""
         return [7] if self.hook == "notices" else super().notices()
+
+    def inputs(self) -> Any:
+        """What `hook` says."""
+        return sys.exit(0) if self.hook == "inputs" else super().inputs()
+
+    def identity(self) -> Any:
+        """What `hook` says."""
+        return sys.exit(0) if self.hook == "identity" else super().identity()
+
+    def why_alone(self) -> Any:
+        """What `hook` says."""
+        return sys.exit(0) if self.hook == "why_alone" else super().why_alone()
 
 
 class Unprintable(Exception):
@@ -78,6 +91,17 @@ def _child(context: Context) -> float:
     return 1.0
 
 
+def _unremovable(context: Context) -> float:
+    context.once_done((context.folder.path / "unfinished").unlink)
+    return 1.0
+
+
+def _killed(context: Context) -> float:
+    child = _child(context)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return child
+
+
 ACTS: dict[str, Callable[[Context], Any]] = {
     "": lambda context: 1.0,
     "exit": _raising(SystemExit(0)),
@@ -97,6 +121,8 @@ ACTS: dict[str, Callable[[Context], Any]] = {
     "removed": _removed,
     "thread": _thread,
     "child": _child,
+    "killed": _killed,
+    "unremovable": _unremovable,
 }
 
 
@@ -110,6 +136,8 @@ def preflight(runs: list[Any]) -> Any:
     hook = runs[0].config.hook
     if hook == "exit":
         sys.exit(0)
+    if hook == "chdir":
+        os.chdir("/")
     return {"none": None, "text": "all is well", "number": 3}.get(hook, [])
 
 

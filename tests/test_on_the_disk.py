@@ -98,6 +98,7 @@ def every_kind_of_run() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
 def test_whatever_a_run_leaves_is_on_the_disk_before_it_counts_as_done(
     workplace: Workplace,

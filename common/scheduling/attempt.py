@@ -25,6 +25,7 @@ from common.scheduling.ranks_of_task import begin_computing, meet
 from common.scheduling.returned import checked_score
 from common.scheduling.task import Task
 from common.stopping import StoppedAtOnce
+from common.user_code import told
 
 LOG_NAME = __name__
 """Logger of how attempts end, which a run's ``log.txt`` tells in full and a console in one line."""
@@ -120,7 +121,11 @@ class Attempt:
                 )
         self._end(status.DONE, score=score)
         for action in self._once_done:
-            action()
+            try:
+                action()
+            except Exception as error:  # the run is done, whatever still lies about
+                log.warning("%s: not all that was unfinished is removed: %s", self.task.name,
+                            told(error))  # fmt: skip
 
     def _end_with(self, error: BaseException) -> None:
         error = explained(error)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,8 @@ class WorkerProcess:
     def close(self) -> None:
         """Ends the process at once, with those that its runs have started."""
         started = children_of(self.process.pid)
-        self.process.kill()
+        with suppress(ProcessLookupError):  # the group outlives a worker that has died
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         end(started)
         self.input.close()

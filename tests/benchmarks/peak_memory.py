@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +20,8 @@ def memory_of(work: Callable[[], T]) -> tuple[int, T]:
 
     ``ru_maxrss`` would not do: in a process that another one starts it begins at that one's peak.
     """
+    gc.collect()  # what is freed on the way, or kept for later, would hide as much
+    ctypes.CDLL(None).malloc_trim(0)
     (_OWN / "clear_refs").write_text(_FORGET_PEAK)
     before = _bytes("VmRSS")
     made = work()

@@ -66,6 +66,7 @@ def assert_equal_plans(workplace: Workplace, one: str, other: str) -> None:
     assert hashes[0] == hashes[1] != {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduling", [{}, {"multiprocess": True, "num_parallel": 2}])
 def test_a_plan_killed_again_and_again_ends_with_equal_results(
     workplace: Workplace, scheduling: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -188,6 +189,7 @@ def test_a_second_ctrl_c_stops_at_once(workplace: Workplace, scheduling: dict[st
     assert workplace.folders()[0].read_status()["status"] == "interrupted"
 
 
+@pytest.mark.slow
 def test_a_terminal_that_closes_says_so_twice_and_nohup_keeps_that_away(
     workplace: Workplace,
 ) -> None:

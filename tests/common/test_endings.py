@@ -62,11 +62,12 @@ def test_whatever_ends_a_run_is_told_and_the_next_one_is_made(
     assert [end["attempt"] for end in ends(workplace).values()] == [1] * len(found)
 
 
+@pytest.mark.parametrize("hook", ["", "chdir"])
 def test_a_run_that_goes_elsewhere_takes_nothing_with_it(
-    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch, hook: str
 ) -> None:
     monkeypatch.chdir(workplace.path)
-    plan = acting(workplace, "chdir", "")
+    plan = acting(workplace, "chdir", "", hook=hook)
     assert workplace.run_plan(plan).status == 0
     assert Path.cwd() == workplace.path
     assert [end["status"] for end in ends(workplace).values()] == ["done", "done"]
@@ -83,12 +84,15 @@ def test_a_run_that_goes_elsewhere_takes_nothing_with_it(
         ("problems", "its problems() gave None"),
         ("notices", "its notices() gave [7]"),
         ("mend", "its mend raised TypeError"),
+        ("inputs", "its inputs() raised SystemExit: 0"),
+        ("identity", "its identity() raised SystemExit: 0"),
+        ("why_alone", "its why_alone() raised SystemExit: 0"),
     ],
 )  # fmt: skip
 def test_a_hook_that_answers_otherwise_is_named_before_the_start(
     workplace: Workplace, hook: str, told: str
 ) -> None:
-    outcome = workplace.run_plan(acting(workplace, "", hook=hook))
+    outcome = workplace.run_plan(acting(workplace, "", hook=hook, vectorize=True))
     assert outcome.status == 2
     assert f"experiment '{HOSTILE}': {told}" in outcome.err
     assert workplace.files() == []
@@ -104,6 +108,21 @@ def test_threads_and_processes_of_runs_do_not_outlive_the_program(
     assert {end["status"] for end in ends(workplace).values()} == {"done"}
     (folder,) = (folder for folder in workplace.folders() if folder.path.name.startswith("child"))
     assert _has_ended(pid_of_child(folder.path))
+
+
+def test_processes_of_a_worker_that_was_killed_end_with_it(workplace: Workplace) -> None:
+    assert workplace.run_plan(acting(workplace, "killed", multiprocess=True)).status == 1
+    (folder,) = workplace.folders()
+    assert folder.read_status()["status"] == "interrupted"
+    assert _has_ended(pid_of_child(folder.path))
+
+
+def test_what_cannot_be_removed_leaves_a_run_done(workplace: Workplace) -> None:
+    outcome = workplace.run_plan(acting(workplace, "unremovable"))
+    assert outcome.status == 0
+    (folder,) = workplace.folders()
+    assert "not all that was unfinished is removed" in folder.log.read_text()
+    assert ends(workplace)["unremovable"]["status"] == "done"
 
 
 def _has_ended(pid: int) -> bool:

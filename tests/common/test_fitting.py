@@ -104,6 +104,19 @@ def test_kept_checkpoints(workplace: Workplace, by_score: bool) -> None:
     assert kept == {f"epoch_{epoch}.pt" for epoch in best}
 
 
+def test_of_checkpoints_with_equal_scores_the_newer_are_kept(workplace: Workplace) -> None:
+    equal = digits(
+        lr=1e-30, save_checkpoints=True, num_checkpoints=2, save_checkpoints_by_score=True,
+        score_metric_name="test loss",
+    )  # fmt: skip
+    workplace.run_plan(workplace.write_plan(configurations=[equal]))
+    (folder,) = workplace.folders()
+    rows = read_json_lines(folder.metrics)
+    assert len({row["test loss"] for row in rows}) == 1
+    kept = {path.name for path in folder.checkpoints.glob("epoch_*.pt")}
+    assert kept == {f"epoch_{epoch}.pt" for epoch in (len(rows) - 1, len(rows))}
+
+
 def test_validation_interval(workplace: Workplace) -> None:
     workplace.run_plan(workplace.write_plan(configurations=[digits(validate_every=5)]))
     rows = read_json_lines(workplace.folders()[0].metrics)
@@ -248,14 +261,15 @@ def test_a_checkpoint_of_other_data_warns(workplace: Workplace) -> None:
     assert outcome.err.count("was made with") == 1
 
 
-def test_a_stage_checkpoint_that_does_not_fit_fails_its_successor(workplace: Workplace) -> None:
+def test_a_stage_checkpoint_that_will_not_fit_is_told_before_the_start(
+    workplace: Workplace,
+) -> None:
     pretrain = {"id": "a", **digits()}
     finetune = digits(mlp_hidden_layer_sizes=[9], load_model_from_checkpoint="@a.checkpoint")
     outcome = workplace.run_plan(workplace.write_plan(configurations=[pretrain, finetune]))
-    assert outcome.status == 1
-    failed = [folder.read_status() for folder in workplace.folders()]
-    (reason,) = [status["reason"] for status in failed if status["status"] == "failed"]
-    assert "does not fit the model: '1.weight' has shape [8, 64], the model's has [9, 64]" in reason
+    assert outcome.status == 2
+    assert "'1.weight' has shape [8, 64], the model's has [9, 64]" in outcome.err
+    assert workplace.files() == []
 
 
 def test_toy_experiments_can_be_custom(workplace: Workplace) -> None:

@@ -181,7 +181,7 @@ def test_wrong_keys_are_told_before_the_run(workplace: Workplace, base: Path) ->
     assert "'alg.architecture' = {'num_hidden_layers': 1" in refused(
         workplace, base, init="pretrained"
     )
-    assert "unexpected keyword argument 'learning_rat'" in refused(
+    assert "'alg.training_args.learning_rat' = 1: unknown key" in refused(
         workplace, base, training_args={"learning_rat": 1}
     )
 

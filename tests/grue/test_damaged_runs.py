@@ -65,6 +65,7 @@ def loses_a_row(folder: RunFolder) -> None:
     folder.metrics.write_text("".join([*lines[:2], '{"step": 5}\n', *lines[3:]]))
 
 
+@pytest.mark.slow
 def test_supervised_runs_go_on_from_the_last_good_checkpoint(
     workplace: Workplace, model: Path
 ) -> None:

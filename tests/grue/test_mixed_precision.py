@@ -120,6 +120,7 @@ def _first_iteration(folder: RunFolder) -> dict[str, Any]:
     return next(row for row in read_json_lines(folder.metrics) if "rollout_info/ep_rew" in row)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_in_float16_ends_with_equal_results(
     workplace: Workplace, model: Path
 ) -> None:

@@ -89,6 +89,7 @@ def run_with_both(workplace: Workplace, *runs: dict[str, Any]) -> None:
         assert_close(one, two)
 
 
+@pytest.mark.slow
 def test_reinforcement_by_two_processes_equals_that_by_one(
     workplace: Workplace, model: Path
 ) -> None:
@@ -106,6 +107,7 @@ def test_reinforcement_by_two_processes_equals_that_by_one(
     run_with_both(workplace, *runs)
 
 
+@pytest.mark.slow
 def test_training_by_two_processes_equals_that_by_one(
     workplace: Workplace, model: Path, tokenizer: PreTrainedTokenizerFast
 ) -> None:
@@ -125,6 +127,7 @@ def test_training_by_two_processes_equals_that_by_one(
         assert scales[moment] == pytest.approx(others[moment], rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rank", "how"), [(0, "SIGKILL"), (1, "SIGINT")])
 def test_a_run_that_loses_a_process_goes_on_with_equal_results(
     workplace: Workplace, model: Path, rank: int, how: str
