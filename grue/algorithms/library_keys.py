@@ -28,6 +28,8 @@ _AT_LEAST = {
     "max_grad_norm": 0,
     "num_train_epochs": 0,
 }
+_SHORT = {"lr": "learning_rate"}
+"""Names that the Trainer has not, and others have, for its arguments."""
 _ELSEWHERE = {"lr": "alg.args.learning_rate", "weight_decay": "alg.policy.args.weight_decay"}
 """Arguments of the optimizer that have a key of their own."""
 
@@ -35,7 +37,11 @@ _ELSEWHERE = {"lr": "alg.args.learning_rate", "weight_decay": "alg.policy.args.w
 def problems_of_training(given: Mapping[str, Any], *, on_gpu: bool) -> Iterator[Problem]:
     """What is wrong with the Trainer's arguments, as far as a process without GPU can tell."""
     asked = {name: value for name, value in given.items() if _current(name) not in RUNS_OWN}
-    _, found = resolve(_of_trainer(), asked)
+    found = [
+        Problem(f"the Trainer calls it '{_SHORT[name]}'; write that", name, asked.pop(name))
+        for name in _SHORT.keys() & asked.keys()
+    ]
+    found += resolve(_of_trainer(), asked)[1]
     yield from (problem.below(TRAINING_ARGS) for problem in found)
     if not found:
         yield from _refused_by_trainer(given, on_gpu=on_gpu)

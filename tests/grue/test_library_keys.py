@@ -39,6 +39,7 @@ TRAINING: dict[str, tuple[dict[str, Any], ...]] = {
     "'alg.training_args.bf16' = 1: expected true or false": ({"bf16": 1},),
     "'alg.training_args.learning_rat' = 0.1: unknown key; did you mean 'learning_rate'?":
         ({"learning_rat": 0.1},),
+    "'alg.training_args.lr' = 0.1: the Trainer calls it 'learning_rate'; write": ({"lr": 0.1},),
     "'alg.training_args.warmup_ratio' = 'x': expected a number": ({"warmup_ratio": "x"},),
     "'alg.training_args.optim' = 'sgdd': sgdd is not a valid OptimizerNames": ({"optim": "sgdd"},),
     "'alg.training_args.adam_beta1' = 1.5: the optimizer refuses it: Invalid beta":
