@@ -287,6 +287,16 @@ def test_an_experiment_in_the_base_config_is_told_where_it_belongs(tmp_path: Pat
     ]
 
 
+def test_an_input_that_is_there_and_cannot_be_read_is_told_so(tmp_path: Path) -> None:
+    loop = tmp_path / "last.pt"
+    loop.symlink_to(loop)
+    base = {"load_model_from_checkpoint": str(loop)}
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps({"configurations": [{"base_config": base}]}))
+    with pytest.raises(UserError, match="cannot be read: .*last.pt: Too many levels of symbolic"):
+        load_plan(path, EXPERIMENTS)
+
+
 @pytest.mark.parametrize("written", [{"lrr": 1}, {"tokenizer": {}, "lr": 1, "epochs": 2}])
 def test_a_plan_most_of_whose_keys_fit_forgot_none(tmp_path: Path, written: dict[str, Any]) -> None:
     path = tmp_path / "plan.json"
