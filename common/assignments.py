@@ -22,6 +22,7 @@ _FLAGS_OF_KEYS = {
     "gpu_ids_pool": "gpu_ids",
 }  # fmt: skip
 """Keys that have a flag of their own, and its name."""
+_TAKES_MANY = "--tags"
 _PUBLISHED = {
     "--config_path": "--plan_config_path {}",
     "--output_path": "--outputs_dir {}",
@@ -133,9 +134,11 @@ def refuse(words: Sequence[str], flags: Sequence[str]) -> None:
         word = rest.pop(0)
         if word.startswith("-"):
             flag, equals, value = word.partition("=")
-            if not equals and rest and not rest[0].startswith("-"):
-                value = rest.pop(0)
-            messages.append(f"{flag}: {_instead(flag, value, flags)}")
+            values = [value] if equals else []
+            most = len(rest) if flag == _TAKES_MANY else 1
+            while rest and not rest[0].startswith("-") and len(values) < most:
+                values.append(rest.pop(0))
+            messages.append(f"{flag}: {_instead(flag, values, flags)}")
         elif _PLAN_FILE.fullmatch(word):
             messages.append(
                 f"{word}: a plan stands behind its flag; write --plan_config_path {word}"
@@ -146,7 +149,8 @@ def refuse(words: Sequence[str], flags: Sequence[str]) -> None:
         raise UserError("\n  ".join(["the command line:", *messages][len(messages) == 1 :]))
 
 
-def _instead(flag: str, value: str, flags: Sequence[str]) -> str:
+def _instead(flag: str, values: Sequence[str], flags: Sequence[str]) -> str:
     if flag in _PUBLISHED:
-        return f"write {_PUBLISHED[flag].format(value or 'VALUE')}"
+        told = '", "'.join(values) or "VALUE"
+        return f"write {_PUBLISHED[flag].format(told)}"
     return f"unknown flag{suggestion(flag, list(flags)) or '; --help shows the known ones'}"

@@ -83,8 +83,8 @@ def load(path: Path) -> dict[str, Any]:
     """The content of a checkpoint, on the CPU.
 
     Raises:
-        UserError: no such file, not whole, or with objects other than plain weights, which are
-            refused and never executed.
+        UserError: no such file, a folder, not whole, or with objects other than plain weights,
+            which are refused and never executed.
     """
     try:
         damage = _damage(path) if zipfile.is_zipfile(path) else None
@@ -97,6 +97,8 @@ def load(path: Path) -> dict[str, Any]:
         raise
     except FileNotFoundError:
         raise UserError("no such file") from None
+    except IsADirectoryError:
+        raise UserError("is a folder; name the checkpoint in it, such as last.pt") from None
     except pickle.UnpicklingError:
         raise UserError(
             "not plain weights: loading it could run code, so it is refused; save a state_dict of "

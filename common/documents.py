@@ -22,12 +22,12 @@ def read_object(path: Path) -> dict[str, Any]:
             an object.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         document = _parse_yaml(text, path) if path.suffix in _YAML_SUFFIXES else parse_json(text)
     except UnicodeDecodeError:
         raise UserError(f"{path}: {why_not_utf8(path)}") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except json.JSONDecodeError as error:
         raise UserError(
             f"{path}, line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}"

@@ -15,9 +15,14 @@ _MOST_KEYS = 6
 def forgotten_experiment(entry: Entry, experiments: Registry[Experiment]) -> Problem | None:
     """The problem of a configuration most of whose keys belong to another kind of run.
 
-    ``entry.experiment`` is the one that was taken because none is written.
+    So has one that names its experiment inside its base. ``entry.experiment`` is the one that was
+    taken because none is written.
     """
     configuration = entry.configuration
+    if "experiment" in configuration.base_config:
+        named = configuration.base_config["experiment"]
+        return Problem("stands inside 'base_config'; write it beside 'base_config'", "experiment",
+                       named, entry.where)  # fmt: skip
     keys = {key.partition(".")[0] for key in (*configuration.base_config, *configuration.options)}
     strange = keys - _names(experiments.get(entry.experiment))
     known = {name: len(keys & _names(experiments.get(name))) for name in experiments.names()}

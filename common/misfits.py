@@ -22,6 +22,7 @@ _MOST_PLACES = 3
 _KNOWN = "; known: "
 _NAMES = ("id", "model_name")
 _OF_TAGS = ("union_tag_invalid", "union_tag_not_found")
+_NO_OBJECT = (*_OF_TAGS, "model_type", "model_attributes_type")
 
 Model = type[BaseModel]
 
@@ -74,10 +75,11 @@ def _misfit(errors: Sequence[ErrorDetails], place: Key, form: Form) -> Problem:
     if kind == "missing":
         return Problem("this key is required", key)
     if kind == "extra_forbidden":
-        return Problem(_unknown_key(details["loc"], form), key, form.value_at(place))
+        value = form.value_at(place)
+        return Problem(_unknown_key(details["loc"], value, form), key, value)
     if kind in _OF_TAGS and isinstance(value, Mapping):
         return _unknown_member(details, key)
-    if kind in _OF_TAGS or kind == "model_type":
+    if kind in _NO_OBJECT:
         return Problem(f"expected an object in {{ }}{_example(details, form)}", key, value)
     first, *others = dict.fromkeys(map(_explanation, errors))
     expected = [first, *(other.removeprefix("expected ") for other in others)]
@@ -92,10 +94,14 @@ def models_in(annotation: Any) -> Iterator[Model]:
         yield from models_in(argument)
 
 
-def _unknown_key(loc: Key, form: Form) -> str:
-    """Where the key belongs, the known one that is close, or all that are known."""
+def _unknown_key(loc: Key, value: Any, form: Form) -> str:
+    """Where the key belongs, the known one that is close, or all that are known.
+
+    An object belongs where its own keys are known, which its name does not tell.
+    """
     name = str(loc[-1])
-    homes = list(_homes(form.model, form.values, name))
+    is_object = isinstance(value, Mapping)
+    homes = [] if is_object else list(_homes(form.model, form.values, name))
     if 0 < len(homes) <= _MOST_PLACES:
         return f"unknown key here; it belongs at {' or '.join(map(repr, homes))}"
     if name in form.elsewhere:
@@ -103,6 +109,8 @@ def _unknown_key(loc: Key, form: Form) -> str:
     models = _models_at(form, loc)
     known = list(dict.fromkeys(key for here in models for key in _key_names(here)))
     further = [key for here in models for key in getattr(here, "further_names", list)()]
+    if not known:
+        return "unknown key; nothing is set here"
     return f"unknown key{suggestion(name, known + further) or _KNOWN + ', '.join(known)}"
 
 

@@ -19,7 +19,11 @@ _MISSING: Any = object()
 def suggestion(name: str, known: list[str]) -> str:
     """``"; did you mean 'x'?"`` for a name close to a known one, otherwise nothing."""
     close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    return _did_you_mean(close[0]) if close else ""
+
+
+def _did_you_mean(name: str) -> str:
+    return f"; did you mean '{name}'?"
 
 
 def import_part(path: str) -> Any:
@@ -92,6 +96,13 @@ class Registry(Generic[T]):
         """The registered names, sorted."""
         return sorted(self._parts)
 
+    def _suggestion(self, name: str) -> str:
+        """Like `suggestion`, but first the only one whose words are all in ``name``, or hold it."""
+        words = set(name.split("_"))
+        others = {known: set(known.split("_")) for known in self.names()}
+        alike = [known for known, own in others.items() if own <= words or words <= own]
+        return suggestion(name, list(others)) if len(alike) != 1 else _did_you_mean(alike[0])
+
     def get(self, name: str) -> T:
         """The part registered as ``name``.
 
@@ -104,6 +115,6 @@ class Registry(Generic[T]):
         if name not in self._parts:
             known = self.names()
             raise UserError(
-                f"unknown {self.kind}{suggestion(name, known)}; known: {', '.join(known)}"
+                f"unknown {self.kind}{self._suggestion(name)}; known: {', '.join(known)}"
             )
         return self._parts[name]

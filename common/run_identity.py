@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,11 +32,17 @@ def hash_files(runs: Iterable[Run]) -> tuple[FileHashes, list[Problem]]:
         for key, path in own:
             try:
                 hashes[path] = hashed(Path(path))
-            except OSError:
-                hint = "; a reference has the form '@<id>.<file>'" if path.startswith("@") else ""
-                message = f"no such file or folder{hint}"
-                problems.append(Problem(message, key_path(key), path, run.where))
+            except OSError as error:
+                problems.append(Problem(_unreadable(path, error), key_path(key), path, run.where))
     return hashes, problems
+
+
+def _unreadable(path: str, error: OSError) -> str:
+    """Why an input file, or one in an input folder, has no hash."""
+    if os.path.lexists(path):
+        return f"cannot be read: {error.filename}: {error.strerror}"
+    hint = "; a reference has the form '@<id>.<file>'" if path.startswith("@") else ""
+    return f"no such file or folder{hint}"
 
 
 def identify(runs: Iterable[Run], hashes: FileHashes) -> list[Problem]:

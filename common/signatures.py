@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from common.errors import UserError
 
 
 def check_function(function: Callable[..., Any], name: str, *parameters: str) -> None:
-    """Does nothing where ``function`` can be called with one value for each of ``parameters``.
+    """Does nothing where ``function`` takes a value for each of ``parameters``, in this order.
 
     A function that does not tell what it takes, as some built-in ones, is not looked at. ``name``
     is what the message calls it.
@@ -22,9 +22,26 @@ def check_function(function: Callable[..., Any], name: str, *parameters: str) ->
     if not callable(function):
         raise UserError(f"'{name}' is no function")
     found = _signature(function)
-    if found is not None and not _takes(found, parameters, {}):
+    if found is None:
+        return
+    if not _takes(found, parameters, {}) or _takes_elsewhere(found, parameters):
         right = f"def {getattr(function, '__name__', 'function')}({', '.join(parameters)})"
         raise UserError(f"'{name}' takes {_plain(found)}; write {right}")
+
+
+def check_part(found: Any, base: Any, advice: str = "") -> None:
+    """Does nothing where ``found`` is a class derived from ``base`` that can be used as such.
+
+    ``advice`` is what to do about one that is not; "" for no more than deriving it.
+
+    Raises:
+        UserError: it is something else, or `check_class` finds it wrong.
+    """
+    right = f"{base.__module__}.{base.__qualname__}"
+    if not (isinstance(found, type) and issubclass(found, base)):
+        called = getattr(found, "__qualname__", None) or repr(found)
+        raise UserError(f"{called} is no {right}{advice or '; give a class derived from that'}")
+    check_class(found, base)
 
 
 @functools.cache
@@ -73,6 +90,12 @@ def _takes(signature: inspect.Signature, places: Any, keywords: dict[str, Any]) 
     except TypeError:
         return False
     return True
+
+
+def _takes_elsewhere(signature: inspect.Signature, places: Sequence[str]) -> bool:
+    """Whether something called like one of ``places`` stands where another one is handed over."""
+    own = [one.name for one in signature.parameters.values() if one.kind in _BY_PLACE]
+    return any(name in places and name != place for name, place in zip(own, places, strict=False))
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature | None:

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
 MODEL = "model"
+_ELSEWHERE = {
+    "vocab_size": "vocab_size",
+    "n_positions": "max_length",
+    "max_position_embeddings": "max_length",
+}
+"""Sizes of an architecture that have a key of their own."""
 _EXAMPLES = {
     "gpt2": "n_layer, n_embd, n_head",
     "t5": "num_layers, d_model, d_kv, d_ff, num_heads",
@@ -37,14 +43,38 @@ def _problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
     config = run.config
     assert isinstance(config, NewModelConfig)
     try:
-        architecture(config, config.vocab_size)
+        _check_sizes(config)
     except UserError as error:
         yield Problem(str(error))
     for position, task in enumerate(config.datapools):
         key = f"datapools[{position}]"
         error = of_task(task, answers, made_later(run, key))
         if error is not None:
-            yield Problem(str(error), key, task.id)
+            message = str(error).replace("'datapool.", f"'{key}.")
+            yield Problem(message) if message != str(error) else Problem(message, key, task.id)
+
+
+def _check_sizes(config: NewModelConfig) -> None:
+    """Builds the model without memory for its weights.
+
+    Raises:
+        UserError: the architecture does not take the sizes.
+    """
+    import torch
+    from transformers import AutoModel
+
+    found = architecture(config, config.vocab_size)
+    try:
+        with torch.device("meta"):
+            AutoModel.from_config(found)
+    except Exception as error:  # the library finds wrong sizes in many ways
+        raise _refused(config, error) from error
+
+
+def _refused(config: NewModelConfig, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())
+    kind = config.model_type
+    return UserError(f"'architecture' = {config.architecture}: {kind} does not take it: {reason}")
 
 
 def run(config: NewModelConfig, context: Context) -> float:
@@ -82,16 +112,22 @@ def architecture(
     """The architecture's transformers configuration.
 
     Raises:
-        UserError: it knows no such size.
+        UserError: it knows no such size, or does not take it.
     """
     from transformers import AutoConfig
 
     known = AutoConfig.for_model(config.model_type)
     unknown = [name for name in config.architecture if name not in known.to_dict()]
     if unknown:
+        named = ", ".join(f"'architecture.{name}'" for name in unknown)
         raise UserError(
-            f"'architecture.{unknown[0]}': unknown to {config.model_type}; known are for example "
+            f"{named}: unknown to {config.model_type}; known are for example "
             f"{_EXAMPLES[config.model_type]}"
+        )
+    for name in _ELSEWHERE.keys() & config.architecture.keys():
+        raise UserError(
+            f"'architecture.{name}' = {config.architecture[name]}: has a key of its own, "
+            f"'{_ELSEWHERE[name]}'; give it there"
         )
     end, padding = (0, 0) if tokenizer is None else (tokenizer.eos_token_id, tokenizer.pad_token_id)
     sizes: dict[str, Any] = {"vocab_size": vocab_size, "eos_token_id": end, "bos_token_id": end}
@@ -101,4 +137,7 @@ def architecture(
         sizes |= {"pad_token_id": padding, "decoder_start_token_id": padding}
     if config.model_type == "bart":
         sizes |= {"max_position_embeddings": config.max_length, "forced_eos_token_id": None}
-    return AutoConfig.for_model(config.model_type, **{**sizes, **config.architecture})
+    try:
+        return AutoConfig.for_model(config.model_type, **{**sizes, **config.architecture})
+    except Exception as error:  # the library finds wrong types in many ways
+        raise _refused(config, error) from error

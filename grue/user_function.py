@@ -18,7 +18,7 @@ UserFunction = Callable[[list[str], list[str], list[list[str]], list[dict[str, A
 PARAMETERS = ("prompts", "outputs", "references", "metadata")
 
 _SHOWN = 60
-_WANTED = "return a list with one number for each"
+_ONE_EACH = "return a list with one number for each"
 
 
 class _Wrong(Exception):
@@ -68,9 +68,9 @@ def _answer(function: UserFunction, texts: Texts, per_token: bool) -> NDArray[np
         raise
     except Exception as error:
         raise _Wrong(f"raised {told(error)}") from error
-    found = _plain(found)
     if found is None:
-        raise _Miscounted(f"returned None for {_outputs(len(texts))}; {_WANTED}")
+        raise _Miscounted(f"returned None for {_outputs(len(texts))}; {_ONE_EACH}")
+    found = _plain(found)
     if isinstance(found, list) and any(number is None for number in found):
         raise _Wrong("gave None")
     try:
@@ -95,7 +95,7 @@ def _answer(function: UserFunction, texts: Texts, per_token: bool) -> NDArray[np
 def _miscounted(shape: tuple[int, ...], num_texts: int, per_token: bool) -> str | None:
     """What is wrong with the number of numbers."""
     if not shape:
-        return f"returned a single number for {_outputs(num_texts)}; {_WANTED}"
+        return f"returned a single number for {_outputs(num_texts)}; {_ONE_EACH}"
     if shape[0] != num_texts:
         what = "numbers" if len(shape) == 1 else "lists of numbers"
         return f"returned {shape[0]} {what} for {_outputs(num_texts)}"

@@ -6,7 +6,7 @@ from typing import Any
 
 from common.errors import UserError
 from common.registry import Registry, import_part
-from common.signatures import check_class
+from common.signatures import check_part
 
 ALGORITHMS: Registry[str] = Registry("algorithm")
 """Import paths of classes like `grue.algorithms.algorithm.Algorithm`, by name."""
@@ -33,9 +33,7 @@ def find(name: str) -> Any:
     if isinstance(found, str):
         return import_part(found)
     algorithm = import_part("grue.algorithms.algorithm:Algorithm")
-    if not isinstance(found, type) or not issubclass(found, algorithm):
-        raise UserError(f"{found!r} is no grue.algorithms.algorithm.Algorithm")
+    check_part(found, algorithm)
     if not hasattr(found, "Args"):
-        raise UserError(f"{found!r} needs 'Args', the model of its keys")
-    check_class(found, algorithm)
+        raise UserError(f"{found.__qualname__} needs 'Args', the model of its keys")
     return found

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, get_type_hints
 
 import torch
-from transformers import TrainingArguments
+from transformers import Trainer, TrainingArguments
 
 from common.config import Config, resolve
 from common.errors import Problem, UserError
@@ -27,6 +28,8 @@ _AT_LEAST = {
     "max_grad_norm": 0,
     "num_train_epochs": 0,
 }
+_SHORT = {"lr": "learning_rate"}
+"""Names that the Trainer has not, and others have, for its arguments."""
 _ELSEWHERE = {"lr": "alg.args.learning_rate", "weight_decay": "alg.policy.args.weight_decay"}
 """Arguments of the optimizer that have a key of their own."""
 
@@ -34,13 +37,49 @@ _ELSEWHERE = {"lr": "alg.args.learning_rate", "weight_decay": "alg.policy.args.w
 def problems_of_training(given: Mapping[str, Any], *, on_gpu: bool) -> Iterator[Problem]:
     """What is wrong with the Trainer's arguments, as far as a process without GPU can tell."""
     asked = {name: value for name, value in given.items() if _current(name) not in RUNS_OWN}
-    _, found = resolve(_of_trainer(), asked)
+    found = [
+        Problem(f"the Trainer calls it '{_SHORT[name]}'; write that", name, asked.pop(name))
+        for name in _SHORT.keys() & asked.keys()
+    ]
+    found += resolve(_of_trainer(), asked)[1]
     yield from (problem.below(TRAINING_ARGS) for problem in found)
     if not found:
-        try:
-            check_arguments(given, on_gpu=on_gpu)
-        except UserError as error:
-            yield Problem(str(error))
+        yield from _refused_by_trainer(given, on_gpu=on_gpu)
+
+
+def _refused_by_trainer(given: Mapping[str, Any], *, on_gpu: bool) -> Iterator[Problem]:
+    """What the library refuses: each argument that it does not take alone, else all together."""
+    together = _why_refused(given, on_gpu=on_gpu)
+    if together is None:
+        return
+    alone = {name: _why_refused({name: given[name]}, on_gpu=on_gpu) for name in given}
+    wrong = {name: reason for name, reason in alone.items() if reason is not None}
+    for name, reason in wrong.items():
+        yield Problem(reason, f"{TRAINING_ARGS}.{name}", given[name])
+    if not wrong:
+        yield Problem(together, TRAINING_ARGS)
+
+
+def _why_refused(given: Mapping[str, Any], *, on_gpu: bool) -> str | None:
+    """The reason why the library refuses the arguments, or the optimizer that they ask for."""
+    try:
+        arguments = check_arguments(given, on_gpu=on_gpu)
+    except UserError as error:
+        return _behind_key(str(error))
+    if arguments.optim_target_modules is not None:
+        return None  # optimizers of a model's own modules can be made with that model alone
+    try:
+        model: Any = torch.nn.Linear(1, 1)
+        kind, options = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
+        kind(model.parameters(), **options)
+    except (ImportError, RuntimeError, TypeError, ValueError) as error:
+        return f"the optimizer refuses it: {' '.join(str(error).split())}"
+    return None
+
+
+def _behind_key(message: str) -> str:
+    """A message about the Trainer's arguments without the key that it begins with."""
+    return re.sub(rf"^'{re.escape(TRAINING_ARGS)}[^']*'( = \S+)?: ", "", message)
 
 
 def problems_of_optimizer(args: PolicyArgs) -> Iterator[Problem]:

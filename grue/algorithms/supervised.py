@@ -110,20 +110,21 @@ def _num_kept(limit: Any) -> Any:
     return max(limit, _KEPT) if type(limit) is int and limit > 0 else limit
 
 
-def check_arguments(given: Mapping[str, Any], *, on_gpu: bool) -> None:
-    """Looks for what is wrong with the Trainer's arguments, in a process that opens no GPU.
+def check_arguments(given: Mapping[str, Any], *, on_gpu: bool) -> TrainingArguments:
+    """The Trainer's arguments, made in a process that opens no GPU to see what is wrong with them.
 
     Raises:
         UserError: the Trainer knows no such argument, or no such value.
     """
     asked = _ASK_THE_DEVICE if on_gpu else ()
     seen = {name: value for name, value in given.items() if name not in asked}
-    training_arguments(seen, Path(), seed=0, device=torch.device("cpu"))
+    found = training_arguments(seen, Path(), seed=0, device=torch.device("cpu"))
     if given.get(_TF32) and not on_gpu:
         raise UserError(
             f"'alg.training_args.{_TF32}' = true: the CPU has no TensorFloat-32; give the run a "
             "GPU ('gpu_ids', --gpu_ids), or drop it"
         )
+    return found
 
 
 def left_out(given: Mapping[str, Any]) -> list[str]:

@@ -63,7 +63,7 @@ def known_model(run: Run, key: str, answers: Answers) -> KnownModel | UserError 
     name = named(run.config, key)
     for reference in run.references:
         if key_path(reference.key) == key and not reference.target.is_dir():
-            return _of_stage(name, reference.run, answers)
+            return of_stage(name, reference.run, answers)
         if key_path(reference.key) == key:
             name = str(reference.target)
     if not Path(name).is_dir():
@@ -94,7 +94,7 @@ def _of_folder(name: str) -> KnownModel:
     )
 
 
-def _of_stage(name: str, run: Run, answers: Answers) -> KnownModel | UserError | None:
+def of_stage(name: str, run: Run, answers: Answers) -> KnownModel | UserError | None:
     """The model that a run will make, as far as its keys say."""
     config = run.config
     if isinstance(config, NewModelConfig):

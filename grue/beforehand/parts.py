@@ -7,13 +7,22 @@ from typing import Any
 
 from common.errors import Problem, UserError
 from common.identity import fingerprint
+from common.nested import key_path
 from common.plan import Run
 from common.user_code import naming
 from grue.beforehand.answers import Answers
 from grue.beforehand.data import KnownSplit, known_split, made_later
+from grue.beforehand.models import KnownModel, of_stage
 from grue.config import ExtractConfig, FinetuneConfig, TextConfig
 from grue.part_config import MetricConfig, RewardConfig
 from grue.tasks.task import Split
+
+_JUDGED_BY = {
+    "intent_accuracy": "grue_classifier",
+    "learned_reward": "grue_classifier",
+    "learned_preference": "reward_model",
+}
+"""The experiments whose models these parts ask."""
 
 
 def part_problems(run: Run, answers: Answers) -> Iterator[Problem]:
@@ -22,6 +31,7 @@ def part_problems(run: Run, answers: Answers) -> Iterator[Problem]:
     assert isinstance(config, TextConfig)
     for key, part in parts(config):
         if made_later(run, key):
+            yield from _of_judge(run, key, part, answers)
             continue
         built = answers.once(
             ("part", type(part), fingerprint(part.model_dump(mode="json"))),
@@ -32,6 +42,25 @@ def part_problems(run: Run, answers: Answers) -> Iterator[Problem]:
         elif getattr(built, "needs_references", False):
             for split in _splits_read_by(key, config):
                 yield from _of_references(run, key, part, split, answers)
+
+
+def _of_judge(
+    run: Run, key: str, part: MetricConfig | RewardConfig, answers: Answers
+) -> Iterator[Problem]:
+    """A model of an earlier stage that writes texts, where one is needed that judges them."""
+    name_key = f"{key}.args.model_name"
+    for reference in run.references:
+        if key_path(reference.key) != name_key or part.id not in _JUDGED_BY:
+            continue
+        name = part.args["model_name"]
+        model = of_stage(name, reference.run, answers)
+        if isinstance(model, KnownModel) and model.use == "writes":
+            yield Problem(
+                f"is a model that writes texts and judges none; name a stage of the experiment "
+                f"'{_JUDGED_BY[part.id]}'",
+                name_key,
+                name,
+            )
 
 
 def built_of(part: MetricConfig | RewardConfig) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from common.errors import UserError
-from common.signatures import check_class, check_function
+from common.signatures import check_function, check_part
 from grue.metrics.metric import Metric, NoArgs, Scores
 from grue.rl4lms_classes import what_to_change
 from grue.texts import Texts
@@ -32,11 +32,7 @@ def as_metric(part: Any) -> type[Metric[Any]]:
         UserError: it is neither, or cannot be called as such.
     """
     if isinstance(part, type):
-        if not issubclass(part, Metric):
-            raise UserError(
-                f"{part.__qualname__} is no grue.metrics.metric.Metric{what_to_change(part)}"
-            )
-        check_class(part, Metric)
+        check_part(part, Metric, what_to_change(part))
         return part
     if not callable(part):
         raise UserError(f"expected a function or a metric class, not {part!r}")

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from common.errors import UserError
 from common.registry import Registry, import_part
-from common.signatures import check_class
+from common.signatures import check_part
 
 _POLICY = "grue.policies.policy:Policy"
 
@@ -31,8 +30,5 @@ def find(name: str) -> Any:
     found: Any = POLICIES.get(name)
     if isinstance(found, str):
         return import_part(found)
-    policy = import_part(_POLICY)
-    if not isinstance(found, type) or not issubclass(found, policy):
-        raise UserError(f"{found!r} is no grue.policies.policy.Policy")
-    check_class(found, policy)
+    check_part(found, import_part(_POLICY))
     return found

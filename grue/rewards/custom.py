@@ -6,7 +6,7 @@ import functools
 from typing import Any, ClassVar
 
 from common.errors import UserError
-from common.signatures import check_class, check_function
+from common.signatures import check_function, check_part
 from grue.metrics.metric import NoArgs
 from grue.rewards.reward import Reward, Rewards
 from grue.rl4lms_classes import what_to_change
@@ -31,11 +31,7 @@ def as_reward(part: Any) -> type[Reward[Any]]:
         UserError: it is neither, or cannot be called as such.
     """
     if isinstance(part, type):
-        if not issubclass(part, Reward):
-            raise UserError(
-                f"{part.__qualname__} is no grue.rewards.reward.Reward{what_to_change(part)}"
-            )
-        check_class(part, Reward)
+        check_part(part, Reward, what_to_change(part))
         return part
     if not callable(part):
         raise UserError(f"expected a function or a reward class, not {part!r}")
@@ -45,4 +41,7 @@ def as_reward(part: Any) -> type[Reward[Any]]:
 
 @functools.cache
 def _around(function: UserFunction) -> type[FunctionReward]:
-    return type("FunctionReward", (FunctionReward,), {"function": staticmethod(function)})
+    """A class that messages call as the plan calls the function."""
+    module, _, name = name_of(function).partition(":")
+    members = {"function": staticmethod(function), "__module__": module, "__qualname__": name}
+    return type(name, (FunctionReward,), members)

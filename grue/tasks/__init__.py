@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from common.errors import UserError
-from common.signatures import check_class
+from common.signatures import check_part
 from grue.rl4lms_classes import what_to_change
 from grue.tasks import (
     cnn_daily_mail,  # noqa: F401
@@ -37,7 +36,5 @@ def find(name: str) -> type[Task[Any]]:
         UserError: there is none, or one of the user's is no task or lacks a method.
     """
     found: Any = TASKS.get(name)
-    if not isinstance(found, type) or not issubclass(found, Task):
-        raise UserError(f"{found!r} is no grue.tasks.task.Task{what_to_change(found)}")
-    check_class(found, Task)
+    check_part(found, Task, what_to_change(found))
     return found

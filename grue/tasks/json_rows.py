@@ -85,7 +85,7 @@ def _parsed_lines(lines: Iterable[str]) -> Iterator[RawRow]:
         if line.strip():
             place = f"line {number}"
             try:
-                value = _decoder(place).decode(line)
+                value = _decoder(place).decode(line.rstrip("\r\n"))
             except json.JSONDecodeError as error:
                 message = f"{place}, column {error.colno}: not valid JSON: {error.msg}"
                 raise ValueError(message) from error

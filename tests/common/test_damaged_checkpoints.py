@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from common import checkpoint
+from common.errors import UserError
 from common.run_folder import RunFolder, write_json
 from tests.common.plans import toy
 from tests.conftest import TOY, Workplace, without_seconds
@@ -181,3 +182,8 @@ def test_a_lack_of_memory_is_no_damage(
             checkpoint.load_last(tmp_path)
     state = checkpoint.load_last(tmp_path)
     assert state == {"number": 1}
+
+
+def test_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a folder; name the checkpoint in it"):
+        checkpoint.load(tmp_path)

@@ -249,6 +249,7 @@ def test_an_experiment_that_cannot_be_imported_is_one_problem(
             "plan.json: 'configurations[0].id' holds half "
             "of a character (a lone surrogate), which is no text; write the character out",
         ),
+        ('\N{ZERO WIDTH NO-BREAK SPACE}{"name": "x"}', "'configurations': this key is required"),
         ('{"a": 1,\n"name": "\udcff"}', "plan.json: line 2 is not UTF-8 (byte 0xff)"),
     ],
 )
@@ -272,6 +273,28 @@ def test_a_forgotten_experiment_is_one_problem_and_says_which_was_meant(tmp_path
         "'datapool', 'tokenizer', 'train_evaluation'; most of the keys belong to 'grue_finetune': "
         'add "experiment": "grue_finetune"'
     )
+
+
+def test_an_experiment_in_the_base_config_is_told_where_it_belongs(tmp_path: Path) -> None:
+    base = {"experiment": "grue_finetune", "tokenizer": {}, "alg": {}}
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps({"configurations": [{"base_config": base}]}))
+    with pytest.raises(UserError) as caught:
+        load_plan(path, EXPERIMENTS)
+    assert str(caught.value).splitlines()[1:] == [
+        "  'experiment' = 'grue_finetune': stands inside 'base_config'; write it beside "
+        "'base_config'"
+    ]
+
+
+def test_an_input_that_is_there_and_cannot_be_read_is_told_so(tmp_path: Path) -> None:
+    loop = tmp_path / "last.pt"
+    loop.symlink_to(loop)
+    base = {"load_model_from_checkpoint": str(loop)}
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps({"configurations": [{"base_config": base}]}))
+    with pytest.raises(UserError, match=r"cannot be read: .*last\.pt: Too many levels of symbolic"):
+        load_plan(path, EXPERIMENTS)
 
 
 @pytest.mark.parametrize("written", [{"lrr": 1}, {"tokenizer": {}, "lr": 1, "epochs": 2}])

@@ -68,6 +68,14 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
       "datapool.args": {"path": "@labels.samples", "metric": "lexical/overlap"}}),
     (r"'alg\.model_name' = '@judge\.model': is a model that rewards texts and writes none",
      finetuning(Path("@judge.model"))),
+    (r"'reward_fn\.args\.model_name' = '@pretrain\.model': is a model that writes texts and judges "
+     r"none; name a stage of the experiment 'reward_model'",
+     reinforcement(LATER, reward_fn={"id": "learned_preference",
+                                     "args": {"model_name": "@pretrain.model"}})),
+    (r"'train_evaluation\.metrics\[0\]\.args\.model_name' = '@new\.model': is a model that writes "
+     r"texts and judges none; name a stage of the experiment 'grue_classifier'",
+     finetuning(LATER, train_evaluation__metrics=[
+         {"id": "learned_reward", "args": {"model_name": "@new.model", "label_ix": 0}}])),
     (r"'alg\.model_name' = 'outputs/no/such/model': there is no such folder, and ids on the hub",
      finetuning(Path("outputs/no/such/model"), tokenizer__model_name=LATER)),
     (r"'tokenizer\.model_name' = 'nobody/nothing': there is no such folder, it is not in the hub",

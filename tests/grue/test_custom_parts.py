@@ -124,7 +124,7 @@ WRONG: dict[str, dict[str, Any]] = {
     r"'alg\.id' = 'custom:.*Sizeless': the class needs the key 'n_steps'": {
         "alg__id": f"{HERE}Sizeless"
     },
-    r"'alg\.id' = 'custom:.*Prefixed': <class .*Prefixed'> is no grue\.algorithms\.algorithm": {
+    r"'alg\.id' = 'custom:.*Prefixed': Prefixed is no grue\.algorithms\.algorithm\.Algorithm; ": {
         "alg__id": f"{HERE}Prefixed"
     },
     r"'alg\.policy\.args\.prefix': this key is required": {"alg__policy__id": f"{HERE}Prefixed"},

@@ -67,6 +67,16 @@ def test_the_plan_is_sound() -> None:
         ({"tokenizer": "m"}, "'tokenizer' = 'm': expected an object in { }, for example "
          "{\"model_name\": \"m\"}"),
         ({"env": "x"}, "'env' = 'x': expected an object in { }"),
+        ({"alg.policy": "p"}, "'alg.policy' = 'p': expected an object in { }, for example "
+         "{\"id\": \"p\"}"),
+        ({"alg.id": "supervised"}, "'alg.args' = {'n_steps': 8, 'batch_size': 8, 'n_epochs': 1}: "
+         "unknown key; known: "),
+        ({"reward_fn": {"id": "dates"}}, "'reward_fn.id' = 'dates': unknown reward; did you mean "
+         "'sentences_with_dates'?"),
+        ({"train_evaluation.metrics": [{"id": "sentences_with_dates"}]}, "'train_evaluation."
+         "metrics[0].id' = 'sentences_with_dates': unknown metric; did you mean 'dates'?"),
+        ({"train_evaluation.metrics": [{"id": "length", "args": {"target": 3}}]},
+         "'train_evaluation.metrics[0].args.target' = 3: unknown key; nothing is set here"),
         ({"alg.args.learning_rate": "1e-3"}, "'alg.args.learning_rate' = '1e-3': expected a number;"
          " remove the quotes"),
         ({"alg.args.learning_rate": ".5"}, "'alg.args.learning_rate' = '.5': expected a number; "

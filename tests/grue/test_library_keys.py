@@ -39,8 +39,13 @@ TRAINING: dict[str, tuple[dict[str, Any], ...]] = {
     "'alg.training_args.bf16' = 1: expected true or false": ({"bf16": 1},),
     "'alg.training_args.learning_rat' = 0.1: unknown key; did you mean 'learning_rate'?":
         ({"learning_rat": 0.1},),
+    "'alg.training_args.lr' = 0.1: the Trainer calls it 'learning_rate'; write": ({"lr": 0.1},),
     "'alg.training_args.warmup_ratio' = 'x': expected a number": ({"warmup_ratio": "x"},),
-    "'alg.training_args': sgdd is not a valid OptimizerNames": ({"optim": "sgdd"},),
+    "'alg.training_args.optim' = 'sgdd': sgdd is not a valid OptimizerNames": ({"optim": "sgdd"},),
+    "'alg.training_args.adam_beta1' = 1.5: the optimizer refuses it: Invalid beta":
+        ({"adam_beta1": 1.5},),
+    "'alg.training_args.tf32' = true: the CPU has no TensorFloat-32": ({"tf32": True},),
+    "'alg.training_args': ": ({"fp16": True, "bf16": True},),
 }  # fmt: skip
 
 
@@ -50,6 +55,13 @@ def test_arguments_of_the_trainer(workplace: Workplace, model: Path) -> None:
     for message, block in zip(TRAINING, told, strict=True):
         assert message in block, block
         assert block.count("\n  ") == 1
+
+
+def test_all_that_the_trainer_refuses_is_told_at_once(workplace: Workplace, model: Path) -> None:
+    given = {"optim": "sgdd", "lr_scheduler_type": "cosin", "warmup_steps": -3}
+    (told,) = refused(workplace, finetuning(model, alg__training_args=given))
+    for name, value in given.items():
+        assert told.count(f"'alg.training_args.{name}' = {value!r}: ") == 1, told
 
 
 @pytest.mark.parametrize("experiment", ["grue_classifier", "reward_model"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import AutoConfig, AutoTokenizer
@@ -55,6 +56,37 @@ def test_sizes_that_the_architecture_does_not_know_are_refused(workplace: Workpl
     assert outcome.status == 2
     assert "'architecture.n_layers': unknown to gpt2" in outcome.err
     assert workplace.files() == []
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"n_layer": "1"}, "'architecture' = {'n_layer': '1'}: gpt2 does not take it: "),
+        ({"n_embd": 15, "n_head": 2}, "'architecture' = {'n_embd': 15, 'n_head': 2}: gpt2 does "
+         "not take it: "),
+        ({"activation_function": "foo"}, "'architecture' = {'activation_function': 'foo'}: "),
+        ({"vocab_size": 7}, "'architecture.vocab_size' = 7: has a key of its own, 'vocab_size'"),
+        ({"n_positions": 7}, "'architecture.n_positions' = 7: has a key of its own, 'max_length'"),
+        ({"n_a": 1, "n_b": 1}, "'architecture.n_a', 'architecture.n_b': unknown to gpt2"),
+    ],
+)  # fmt: skip
+def test_sizes_that_make_no_model_are_refused(
+    workplace: Workplace, sizes: dict[str, Any], message: str
+) -> None:
+    outcome = workplace.run_plan(write(workplace, _new_model(architecture=sizes)))
+    assert outcome.status == 2
+    assert message in outcome.err and "raised" not in outcome.err
+    assert workplace.files() == []
+
+
+def test_data_are_told_by_the_key_that_names_them(workplace: Workplace) -> None:
+    (workplace.path / "a.jsonl").write_text('{"prompt": "a"}\n')
+    pools = [{"id": "word_game"}, {"id": "jsonl", "args": {"path": "a.jsonl"}}]
+    outcome = workplace.run_plan(write(workplace, _new_model(datapools=pools)))
+    assert outcome.status == 2
+    assert "'datapools[1].args.path' = 'a.jsonl', line 1: needs the columns" in outcome.err
+    assert "set 'datapools[1].args.prompt_column'" in outcome.err
+    assert "'datapool." not in outcome.err
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_they_are_told_apart_and_how_to_change_them(workplace: Workplace, tmp_pa
         assert "it looks like RL4LMs' RewardFunction: write it as a function f(prompts" in block
     assert "it looks like RL4LMs' TextGenPool" in told[3]
     assert "give samples(self, split)" in told[3]
-    assert "Nothing'> is no grue.tasks.task.Task\n" in told[4]
+    assert "Nothing is no grue.tasks.task.Task; give a class" in told[4]
 
 
 @pytest.mark.parametrize("name", [f"{HERE}TheirPool", ANIMALS])

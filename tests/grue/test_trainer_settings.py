@@ -69,7 +69,7 @@ def test_tf32_goes_no_further_than_the_run(
 
     monkeypatch.setattr(_Watch, "on_step_end", noted)
     # Before the start it is refused for the CPU, which has no such products.
-    monkeypatch.setattr(library_keys, "check_arguments", lambda *_, **__: None)
+    monkeypatch.setattr(library_keys, "problems_of_training", lambda *_, **__: [])
     short = {"alg__training_args__max_steps": 1}
     first = finetuning(model, experiment_name="a", alg__training_args__tf32=tf32, **short)
     second = finetuning(model, experiment_name="b", **short)

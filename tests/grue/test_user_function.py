@@ -71,6 +71,10 @@ def one_output(prompt: str, output: str) -> float:
     return 0.0
 
 
+def swapped(outputs: Any, prompts: Any, references: Any, metadata: Any) -> list[float]:
+    return [0.0] * len(outputs)
+
+
 def one_number(prompts: Any, outputs: list[str], *_: Any) -> float:
     return 1.0
 
@@ -148,7 +152,10 @@ def test_a_function_that_scores_tokens_is_no_metric() -> None:
             "leaves_out_empty",
             "returned 4 numbers for 5 outputs; wrong for prompt 'prompt 2', output ''",
         ),
-        ("one_number", "returned a single number for 5 outputs; return a list with one number"),
+        (
+            "one_number",
+            "returned a single number for 5 outputs; return a list with one number for each",
+        ),
         ("nothing", "returned None for 5 outputs; return a list with one number for each"),
         ("numbers_as_texts", r"gave no numbers: \['1'\] for prompt 'prompt 0', output 'a'"),
         ("not_a_number", "gave nan for prompt 'prompt 1', output 'bb'"),
@@ -182,6 +189,8 @@ def test_classes_are_used_as_they_are_and_anything_else_is_refused() -> None:
     (problem,) = MetricConfig(id=f"{HERE}missing").problems()
     assert "cannot be imported" in str(problem)
     assert issubclass(rewards.find(f"{HERE}length"), Reward)
+    assert rewards.find(f"{HERE}length").__qualname__ == "length"
+    assert rewards.find(f"{HERE}length").__module__ == __name__
     assert metrics.find(f"{HERE}length") is metrics.find(f"{HERE}length")
 
 
@@ -192,10 +201,12 @@ def test_classes_are_used_as_they_are_and_anything_else_is_refused() -> None:
          "def one_output(prompts, outputs, references, metadata)"),
         (MetricConfig, "one_output", "; write def one_output(prompts, outputs, references, "
          "metadata)"),
+        (RewardConfig, "swapped", f"'{__name__}:swapped' takes (outputs, prompts, references, "
+         "metadata); write def swapped(prompts, outputs, references, metadata)"),
         (MetricConfig, "OtherMetric", "OtherMetric has scores(self, texts, references) where it "
          "needs def scores(self, texts)"),
         (MetricConfig, "NoScores", "NoScores lacks def scores(self, texts)"),
-        (TaskConfig, "length", "is no grue.tasks.task.Task"),
+        (TaskConfig, "length", "length is no grue.tasks.task.Task; give a class derived from"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_called_is_found_with_the_keys(kind: Any, name: str, message: str) -> None:

@@ -99,6 +99,7 @@ def test_a_cell_of_a_csv_file_may_be_long(tmp_path: Path) -> None:
             b'{"a": 1}\n{"a": ',
             "cannot be read: line 2, column 7: not valid JSON: Expecting value",
         ),
+        ("a.jsonl", b'{"a": 1}\n{"a": 1,\n', "line 2, column 9: not valid JSON: "),
         ("a.jsonl", b'{"a": 1}\n\n[1]', "line 3: expected an object in { }"),
         ("a.json", b"[1]", "entry 1: expected an object in { }"),
         ("a.json", b'[{"a": [1, 2]}, 3]', "entry 2: expected an object in { }"),
