@@ -103,6 +103,7 @@ def test_the_training_split_may_be_left_out_of_evaluations(
     assert records[0]["ref_text"] == "<START-1>the cat runs<END-1>"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signal", ["SIGINT", "SIGKILL"])
 def test_a_stopped_run_ends_with_equal_results(
     workplace: Workplace, model: Path, signal: str

@@ -26,6 +26,7 @@ def test_every_plan_of_published_size_resolves(
     assert workplace.files() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", sorted((PAPER / "offline").glob("*.json")), ids=lambda p: p.stem)
 def test_every_twin_runs_shrunk(plan: Path, workplace: Workplace) -> None:
     extraction = ("--set", "datapool.num_train_samples=8") if plan.stem == "rft_vs_sft" else ()

@@ -152,6 +152,7 @@ def test_rewards_of_an_input_deviate_where_it_has_several_outputs(
     assert four[used] == 4 * one[used]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("algorithm", "signal"), [("ppo", "SIGINT"), ("ppo", "SIGKILL"), ("nlpo", "SIGINT")]
 )
