@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from tests.conftest import PROJECT
 
@@ -34,19 +35,31 @@ def _process(*names: str) -> Found:
     return found
 
 
-@pytest.fixture(scope="module")
-def device() -> Found:
-    return _process("device")
+def _found(folders: pytest.TempPathFactory, *names: str) -> Found:
+    """What `_process` finds, once for all workers of pytest."""
+    base = folders.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    path = shared / f"pretended_{names[0]}.json"
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            path.write_text(json.dumps(_process(*names)))
+    found: Found = json.loads(path.read_text())
+    return found
 
 
 @pytest.fixture(scope="module")
-def controlled() -> Found:
-    return _process("controlled", "classifier")
+def device(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    return _found(tmp_path_factory, "device")
 
 
 @pytest.fixture(scope="module")
-def texts() -> Found:
-    return _process("gpt2", "t5", "supervised", "reward model")
+def controlled(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    return _found(tmp_path_factory, "controlled", "classifier")
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    return _found(tmp_path_factory, "gpt2", "t5", "supervised", "reward model")
 
 
 def _count(waits: dict[str, Any]) -> int:
