@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from pydantic.fields import FieldInfo
 
 from common.nested import with_value
 from common.run_config import RunConfig
@@ -71,9 +69,9 @@ def template_values(model: type[RunConfig], values: Mapping[str, Any]) -> dict[s
     A seed that is not given is -1, the published way to write it, whether the plan does so or not.
     """
     known = {**_defaults(model), **values}
-    for name, key in _dependent(model):
+    for name, default in _dependent(model):
         if name not in values:
-            known[name] = key.get_default(call_default_factory=True, validated_data=known)
+            known[name] = default(known)
     return known | {key: -1 for key in model.seed_keys if known[key] is None}
 
 
@@ -88,10 +86,16 @@ def _defaults(model: type[RunConfig]) -> Mapping[str, Any]:
 
 
 @functools.cache
-def _dependent(model: type[RunConfig]) -> list[tuple[str, FieldInfo]]:
-    """The keys whose defaults depend on other keys."""
-    fields = model.model_fields.items()
-    return [(name, key) for name, key in fields if key.default_factory_takes_validated_data]
+def _dependent(model: type[RunConfig]) -> list[tuple[str, Callable[..., Any]]]:
+    """The keys whose defaults depend on other keys, with what makes these of the others' values.
+
+    Pydantic would look at each function's signature again for every run.
+    """
+    return [
+        (name, key.default_factory)
+        for name, key in model.model_fields.items()
+        if key.default_factory is not None and key.default_factory_takes_validated_data
+    ]
 
 
 def repeated(values: Mapping[str, Any], repetition: int) -> Mapping[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import chdir, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from common.errors import UserError, repr_of
 from common.stopping import StoppedAtOnce
+from common.surroundings import directory_kept
 from common.user_code import told
 
 AnswerT = TypeVar("AnswerT")
@@ -23,7 +23,7 @@ def asking(experiment: str, hook: str) -> Iterator[None]:
         UserError: the hook raises another error, or ends the program.
     """
     try:
-        with chdir(Path.cwd()):
+        with directory_kept():
             yield
     except (UserError, StoppedAtOnce):
         raise

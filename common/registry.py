@@ -5,11 +5,10 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Callable
-from contextlib import chdir
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from common.errors import UserError
+from common.surroundings import directory_kept
 from common.user_code import CUSTOM, places, told
 
 T = TypeVar("T")
@@ -37,7 +36,7 @@ def import_part(path: str) -> Any:
     if not module_name or not attribute:
         raise UserError(f"'{path}': expected 'package.module:name'")
     try:
-        with chdir(Path.cwd()):
+        with directory_kept():
             module = importlib.import_module(module_name)
         found = getattr(module, attribute, _MISSING)
     except (Exception, SystemExit) as error:  # a module may raise, or end, what it likes

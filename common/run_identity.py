@@ -12,7 +12,7 @@ from common.errors import Problem
 from common.hooks import asking
 from common.identity import content_hash, fingerprint
 from common.nested import Key, assign, key_path
-from common.stages import is_reference
+from common.stages import inputs_of, is_reference
 
 if TYPE_CHECKING:
     from common.plan import Run
@@ -27,9 +27,7 @@ def hash_files(runs: Iterable[Run]) -> tuple[FileHashes, list[Problem]]:
     hashes: dict[str, str] = {}
     problems = []
     for run in runs:
-        with asking(run.experiment, "inputs()"):
-            own = list(_own_files(run))
-        for key, path in own:
+        for key, path in _own_files(run):
             try:
                 hashes[path] = hashed(Path(path))
             except OSError as error:
@@ -54,8 +52,7 @@ def identify(runs: Iterable[Run], hashes: FileHashes) -> list[Problem]:
     seen: dict[str, Run] = {}
     problems: dict[Any, Problem] = {}
     for run in runs:
-        with asking(run.experiment, "identity()"):
-            content = {"experiment": run.experiment, "config": _identity(run, hashes)}
+        content = {"experiment": run.experiment, "config": _identity(run, hashes)}
         run.fingerprint = fingerprint({**content, "repetition": run.repetition})
         as_first = run.fingerprint
         if run.repetition and run.config.random_seed is not None:
@@ -70,14 +67,15 @@ def identify(runs: Iterable[Run], hashes: FileHashes) -> list[Problem]:
 
 def _own_files(run: Run) -> Iterator[tuple[Key, str]]:
     """The input files that no earlier stage makes, with the paths to their keys."""
-    for key, value in run.config.inputs():
+    for key, value in inputs_of(run):
         if not is_reference(value):
             yield key, value
 
 
 def _identity(run: Run, hashes: FileHashes) -> dict[str, Any]:
     """What can change the run's results, files by content and references by what they mean."""
-    identity = dict(run.config.identity())
+    with asking(run.experiment, "identity()"):
+        identity = dict(run.config.identity())
     for key, path in _own_files(run):
         if path in hashes:
             assign(identity, key, {"sha256": hashes[path]})

@@ -153,11 +153,15 @@ def is_reference(value: str) -> bool:
     return _REFERENCE.fullmatch(value) is not None
 
 
+def inputs_of(run: Run) -> list[tuple[Key, str]]:
+    """The input files that the run names, and references to such, with the paths to their keys."""
+    with asking(run.experiment, "inputs()"):
+        return list(run.config.inputs())
+
+
 def _names(run: Run) -> Iterator[_Name]:
     """The references among the run's input files; other keys may hold what looks like one."""
-    with asking(run.experiment, "inputs()"):
-        inputs = list(run.config.inputs())
-    for key, value in inputs:
+    for key, value in inputs_of(run):
         match = _REFERENCE.fullmatch(value)
         if match:
             yield _Name(key, match["stage"], match["file"])

@@ -11,13 +11,14 @@ from types import FrameType
 _STDERR = 2
 _MESSAGE = b"\nstopping after the next checkpoint; once more (Ctrl-C) stops at once\n"
 _AT_ONCE = b"\nstopped\n"
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C and its like: they ask to stop."""
 
 
-def _asked_by() -> list[signal.Signals]:
-    """The signals that ask to stop; the end of the terminal does not where nohup has it ignored."""
+def _asked_by() -> tuple[signal.Signals, ...]:
+    """Those of `SIGNALS` that ask here; the end of the terminal does not under nohup."""
     is_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    return [*_SIGNALS, *([] if is_ignored else [signal.SIGHUP])]
+    return tuple(number for number in SIGNALS if number != signal.SIGHUP or not is_ignored)
 
 
 def end_at_once() -> None:
