@@ -32,7 +32,7 @@ from common import report
 from common.assignments import Parser, overrides_of, refuse, separate
 from common.errors import UserError
 from common.experiment import EXPERIMENTS
-from common.leaving import leave
+from common.leaving import leave_after
 from common.plan import load_plan, plan_folder
 from common.program import EXIT_FAILED, Request, look_for_packages, run_plan
 from common.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
@@ -300,4 +300,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    leave(main())
+    leave_after(main)

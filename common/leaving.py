@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
@@ -46,21 +46,26 @@ def end(processes: Iterable[psutil.Process]) -> None:
             process.kill()
 
 
-def leave(status: int) -> NoReturn:
-    """Ends this process with an exit status, and with it whatever runs have left.
+def leave_after(main: Callable[[], int]) -> NoReturn:
+    """Ends this process with the exit status that ``main`` gives, and with it what runs have left.
 
     Python would wait for threads and processes that are not daemons, for ever if they do not end.
     """
-    atexit.register(lambda: end(children_of(os.getpid())))  # registered last: first to be called
+    atexit.register(_end_own_children)  # after the libraries that ``main`` loads have ended theirs
+    status = main()
     left = _left_behind()
     if not left:
         sys.exit(status)
     log.warning("not waited for, and ended: what a run has left behind (%s)", ", ".join(left))
-    end(children_of(os.getpid()))
+    _end_own_children()
     sys.stdout.flush()
     sys.stderr.flush()
     logging.shutdown()
     os._exit(status)
+
+
+def _end_own_children() -> None:
+    end(children_of(os.getpid()))
 
 
 def _left_behind() -> Sequence[str]:

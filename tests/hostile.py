@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import shutil
@@ -115,6 +116,18 @@ def _child(context: Context) -> float:
     return 1.0
 
 
+def _service(context: Context) -> float:
+    """A library's helper process, which it ends itself when the program ends."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+
+    def end() -> None:
+        (context.folder.path / "was running").write_text(str(child.poll() is None))
+        child.kill()
+
+    atexit.register(end)
+    return 1.0
+
+
 def _unremovable(context: Context) -> float:
     context.once_done((context.folder.path / "unfinished").unlink)
     return 1.0
@@ -208,6 +221,7 @@ ACTS: dict[str, Callable[[Context], Any]] = {
     "draws": _draws,
     "thread": _thread,
     "child": _child,
+    "service": _service,
     "unremovable": _unremovable,
 }
 

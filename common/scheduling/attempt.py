@@ -149,12 +149,14 @@ class Attempt:
 
     def _end(self, state: str, **values: Any) -> None:
         end_copy_of(self._pid)
-        if self._begun and self.folder.read_status() != self._begun:  # it is user code's doing
+        before = self.folder.read_status()
+        if self._begun and before != self._begun:  # it is user code's doing
+            before = self._begun
             if not self.folder.path.is_dir():
                 self.folder.path.unlink(missing_ok=True)
             make_folder(self.folder.path)
-            write_json(self.folder.status, self._begun)
-        seconds = self.folder.read_status().get("seconds", 0.0) + time.monotonic() - self._started
+            write_json(self.folder.status, before)
+        seconds = before.get("seconds", 0.0) + time.monotonic() - self._started
         status.end(self.folder, state, seconds=round(seconds, 3), **values)
         self.is_over = True
 

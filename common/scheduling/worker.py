@@ -23,7 +23,7 @@ from typing import Any
 from common.console import outlive_readers
 from common.devices import free_memory
 from common.errors import Interrupted
-from common.leaving import children_of, end, leave
+from common.leaving import children_of, end, leave_after
 from common.run_folder import RunFolder
 from common.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
 from common.scheduling.attempt import attempt
@@ -103,8 +103,8 @@ def _take_part(task: Task, parent: _Parent) -> None:
                     "meeting_point": task.meeting_point})  # fmt: skip
 
 
-def main() -> None:
-    """Makes tasks until the parent ends, or until it is asked to stop."""
+def main() -> int:
+    """Makes tasks until the parent ends, or until it is asked to stop; gives the exit status."""
     parent = _Parent()
     outlive_readers()
     logging.getLogger().setLevel(logging.INFO)
@@ -124,8 +124,8 @@ def main() -> None:
         free_memory()  # before the end is heard of: the next run may be another process's
         if is_first:
             parent.say({"ended": [task.name for task in tasks]})
+    return 0
 
 
 if __name__ == "__main__":
-    main()
-    leave(0)
+    leave_after(main)

@@ -13,7 +13,7 @@ from transformers import GPT2Config, GPT2ForSequenceClassification, PreTrainedTo
 
 from common.config import Config
 from common.errors import UserError
-from common.run_folder import read_json_lines
+from common.run_folder import RunFolder, read_json_lines
 from grue.model_config import ModelOptions, ModelType
 from grue.policies.loading import load_model
 from grue.rewards.reward import Reward, Rewards
@@ -149,6 +149,15 @@ class Failing(Reward[FailingArgs]):
         return np.array(found)
 
 
+def failed(workplace: Workplace, model: Path, how: str) -> RunFolder:
+    """The folder of a run whose reward fails in this way."""
+    run = reinforcement(model, reward_fn__id="custom:tests.grue.test_reinforcement_errors:Failing",
+                        reward_fn__args={"how": how})  # fmt: skip
+    assert workplace.run_plan(write(workplace, run)).status == 1
+    (folder,) = workplace.folders()
+    return folder
+
+
 @pytest.mark.parametrize(
     ("how", "message"),
     [
@@ -160,10 +169,7 @@ class Failing(Reward[FailingArgs]):
 def test_what_was_drawn_is_kept_where_the_reward_fails(
     workplace: Workplace, model: Path, how: str, message: str
 ) -> None:
-    run = reinforcement(model, reward_fn__id="custom:tests.grue.test_reinforcement_errors:Failing",
-                        reward_fn__args={"how": how})  # fmt: skip
-    assert workplace.run_plan(write(workplace, run)).status == 1
-    (folder,) = workplace.folders()
+    folder = failed(workplace, model, how)
     status = folder.read_status()
     assert status["status"] == "failed"
     named = re.search(rf"Failing' {message} for prompt (.*), output (.*e.*?)( \(of 8 outputs|$)",
@@ -185,10 +191,7 @@ def test_what_was_drawn_is_kept_where_the_reward_fails(
 def test_rewards_per_token_are_as_many_as_tokens(
     workplace: Workplace, model: Path, how: str, message: str
 ) -> None:
-    run = reinforcement(model, reward_fn__id="custom:tests.grue.test_reinforcement_errors:Failing",
-                        reward_fn__args={"how": how})  # fmt: skip
-    assert workplace.run_plan(write(workplace, run)).status == 1
-    (folder,) = workplace.folders()
+    folder = failed(workplace, model, how)
     assert re.search(f"Failing' {message}", folder.read_status()["reason"])
     assert len(read_json_lines(folder.path / "failed_rollout.jsonl")) == 16
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from common.config import resolve
+from common.config import Config, resolve
 from common.experiment import EXPERIMENTS, Context
 from common.memory import Moment
 from common.memory_trace import MemoryTrace, held
@@ -107,6 +107,16 @@ def test_supervised_finetuning(
     compare(update, held(model), trace.peak)
 
 
+def trained(kind: Any, model: type[Config], keys: dict[str, Any], folder: Path) -> tuple[Any, int]:
+    """A run of these keys after its training, and the peak of memory that this took."""
+    config, _ = resolve(model, keys)
+    assert config is not None
+    run = kind(config, context(folder))
+    with MemoryTrace() as trace:
+        run._train()
+    return run, trace.peak
+
+
 @pytest.mark.parametrize("loss", ["pairwise", "best_of_n", "scalar_rating"])
 @pytest.mark.parametrize("optimizer", ["adamw", "adam_tensorflow"])
 def test_reward_models(
@@ -119,12 +129,8 @@ def test_reward_models(
     keys["alg"] |= {"optimizer": optimizer, "training_args": STEPS}
     update = update_of(workplace, "reward_model", keys)
 
-    config, _ = resolve(RewardModelConfig, keys)
-    assert config is not None
-    run = RewardModelRun(config, context(workplace.path / "run"))
-    with MemoryTrace() as trace:
-        run._train()
-    compare(update, held(run.module), trace.peak)
+    run, peak = trained(RewardModelRun, RewardModelConfig, keys, workplace.path / "run")
+    compare(update, held(run.module), peak)
 
 
 def test_classifiers(workplace: Workplace) -> None:
@@ -134,12 +140,8 @@ def test_classifiers(workplace: Workplace) -> None:
     keys["tokenizer"]["max_length"] = 7
     update = update_of(workplace, "grue_classifier", keys)
 
-    config, _ = resolve(ClassifierConfig, keys)
-    assert config is not None
-    run = ClassifierRun(config, context(workplace.path / "run"))
-    with MemoryTrace() as trace:
-        run._train()
-    compare(update, held(run.classifier.model), trace.peak)
+    run, peak = trained(ClassifierRun, ClassifierConfig, keys, workplace.path / "run")
+    compare(update, held(run.classifier.model), peak)
 
 
 def test_narrow_products_have_copies_of_the_weights(
