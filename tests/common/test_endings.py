@@ -175,6 +175,14 @@ def test_what_cannot_be_removed_leaves_a_run_done(workplace: Workplace) -> None:
     assert ends(workplace)["unremovable"]["status"] == "done"
 
 
+def test_libraries_end_their_own_processes_first(workplace: Workplace) -> None:
+    process = workplace.start(acting(workplace, "service"))
+    process.communicate(timeout=120)
+    assert process.returncode == 0
+    (folder,) = workplace.folders()
+    assert (folder.path / "was running").read_text() == "True"
+
+
 def _has_ended(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE  # nobody has asked how
