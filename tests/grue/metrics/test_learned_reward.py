@@ -12,7 +12,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from common.errors import UserError
 from grue import metrics, rewards
-from grue.parts.config import RewardConfig
+from grue.rewards.config import RewardConfig
 from tests.grue.judging import save_classifier, texts
 
 KEY = "semantic/learned_automodel_metric"
