@@ -76,7 +76,11 @@ def statistics(of: Sequence[Group], metric: str) -> pd.DataFrame:
     rows = []
     for group in of:
         medians = pd.Series(
-            [run.table[metric].median() for run in group.runs if metric in run.table]
+            [
+                run.table[run.column(metric)].median()
+                for run in group.runs
+                if run.column(metric) in run.table
+            ]
         )
         if len(medians):
             summary = {"mean": medians.mean(), "std": medians.std(), "n": len(medians)}

@@ -1,4 +1,4 @@
-"""Loss and evaluations of text finetuning over the epochs, means over seeds."""
+"""Loss and evaluations of text finetuning over epochs or iterations, means over seeds."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _metrics(runs: Sequence[Run], chosen: Sequence[str] | None) -> list[str]:
     """
     measured = list(dict.fromkeys(name for run in runs for name in run.table if name != "epoch"))
     for name in chosen or ():
-        if name not in measured:
+        if not any(run.column(name) in run.table for run in runs):
             raise UserError(
                 f"'metrics' = '{name}': no run measured it; there are {', '.join(measured)}"
             )
@@ -134,7 +134,7 @@ def statistics(groups: Sequence[tuple[str, Sequence[Run]]], metrics: Sequence[st
 
     lines = {}
     for (name, runs), metric in itertools.product(groups, metrics):
-        measured = [run.table[["epoch", metric]].dropna() for run in runs if metric in run.table]
+        measured = [_points(run, metric) for run in runs if run.column(metric) in run.table]
         if any(map(len, measured)):
             by_step = pd.concat(measured).groupby(level="step")
             of_metric = by_step[metric].agg(mean="mean", std="std", n="count")
@@ -142,6 +142,12 @@ def statistics(groups: Sequence[tuple[str, Sequence[Run]]], metrics: Sequence[st
             lines[name, metric] = of_metric
     table: pd.DataFrame = pd.concat(lines, names=["line", "metric"])
     return table.reset_index()
+
+
+def _points(run: Run, metric: str) -> pd.DataFrame:
+    """Return the epochs and numbers of a metric, by step."""
+    column = run.column(metric)
+    return run.table[["epoch", column]].dropna().rename(columns={column: metric})
 
 
 def _looks() -> Iterator[dict[str, Any]]:

@@ -86,6 +86,20 @@ def test_the_axis_says_iteration_where_iterations_are_counted(tmp_path, drawn, x
     assert labels == ["iteration", {"epoch": "iteration or epoch"}.get(x, x), x]
 
 
+def test_the_losses_of_a2c_are_found_by_their_former_names(tmp_path):
+    folders = [
+        text_run(tmp_path / prefix, [row(1, **{f"{prefix}/value_loss": 2.0})], alg={"id": "a2c"})
+        for prefix in ("ppo", "a2c")
+    ]
+    for folder in folders:
+        for name in ("ppo/value_loss", "a2c/value_loss"):
+            table = draw(folder, output=tmp_path, metrics=[name])
+            assert line(table, name)["mean"].tolist() == [2.0]
+    ppo = text_run(tmp_path / "c", [row(1, **{"ppo/value_loss": 2.0})], alg={"id": "ppo"})
+    with pytest.raises(UserError, match="no run measured it; there are ppo/value_loss"):
+        draw(ppo, output=tmp_path, metrics=["a2c/value_loss"])
+
+
 def test_the_last_number_of_a_step_counts_and_others_are_left_out(tmp_path):
     lines = [row(5, loss=9.0), row(5, loss=2.0), row(6, loss=math.inf), {"epoch": 1, "loss": 7.0}]
     table = draw(text_run(tmp_path / "a", lines), output=tmp_path)
