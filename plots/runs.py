@@ -128,6 +128,12 @@ def load_runs(paths: Sequence[Path], wanted: Wanted, only: str = "") -> list[Run
     return runs
 
 
+def metric_names(runs: Sequence[Run], metric: str) -> str:
+    """Return the names that a metric has in the runs that measured it."""
+    columns = dict.fromkeys(run.column(metric) for run in runs)
+    return " or ".join(name for name in columns if any(name in run.table for run in runs))
+
+
 def _own_name(metric: str, method: str) -> str:
     prefix = "ppo/"
     is_renamed = method in _ONCE_PPO and metric.startswith(prefix)
