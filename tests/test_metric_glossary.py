@@ -17,12 +17,12 @@ import pandas as pd
 import torch
 from pydantic import TypeAdapter
 
-from common.run_folder import RunFolder, read_json, read_json_lines
+from common.run.folder import RunFolder, read_json, read_json_lines
 from grue import metrics
-from grue.metrics.pairwise import PairwiseMetric
-from grue.new_tokenizer import byte_pairs
-from grue.preference_objectives import make_objective
-from grue.reward_model_config import AnyLoss
+from grue.experiments.new_model.tokenizer import byte_pairs
+from grue.experiments.reward_model.config import AnyLoss
+from grue.experiments.reward_model.objectives import make_objective
+from grue.metrics.reference_metric import PairwiseMetric
 from tests import metric_glossary as glossary
 from tests.conftest import TINY_DIGITS, Workplace
 from tests.grue import test_classifier, test_ppo_human_preferences, test_reward_model
