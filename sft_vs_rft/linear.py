@@ -169,7 +169,7 @@ def integrate(config: LinearConfig) -> Flow:
         (0, 2 * length),
         np.append(start.flatten().numpy(), 0.0),
         method="DOP853",
-        events=beyond_target,
+        events=[beyond_target],
         rtol=1e-10,
         atol=1e-12 * np.array([1 / norm] * start.numel() + [1 / norm**2]),
     )

@@ -80,8 +80,8 @@ class _Files:
         """What a checkpoint holds: weights, at least."""
         if path not in self._states:
             try:
-                self._states[path] = checkpoint.load(Path(path))
-                checkpoint.weights(self._states[path])
+                self._states[path] = state = checkpoint.load(Path(path))
+                checkpoint.weights(state)
             except UserError as error:
                 self._states[path] = error
         return self._states[path]
