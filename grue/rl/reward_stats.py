@@ -135,7 +135,7 @@ def zero_std(rewards: Floats, tol: float | None) -> NDArray[np.bool_]:
     which rounding moves. With one sample nothing is known of the deviation, and the answer is no.
     """
     found: NDArray[np.bool_] = np.ptp(rewards, axis=1) <= _tolerances(rewards, tol)[:, 0]
-    return found & (rewards.shape[1] > 1)
+    return found if rewards.shape[1] > 1 else np.zeros_like(found)
 
 
 def prob_zero_std(rewards: Floats, group_size: int, tol: float | None) -> Floats:

@@ -71,8 +71,8 @@ def whitened_estimates(
         gamma=gamma, gae_lambda=gae_lambda,
     )  # fmt: skip
     advantages, scale = whitened(credit.advantages, mask)
-    parts = (
+    of_penalties, of_task = (
         put_back(centred(chosen(part, mask)) / scale, mask)
         for part in (credit.penalty_advantages, credit.task_advantages)
     )
-    return Credit(advantages, *parts, credit.returns)
+    return Credit(advantages, of_penalties, of_task, credit.returns)
