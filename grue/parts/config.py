@@ -12,6 +12,9 @@ from common.custom.user_code import naming
 from common.errors import Problem, UserError
 from common.key_paths import Key
 from grue import metrics, rewards, tasks
+from grue.metrics.metric import Metric
+from grue.rewards.reward import Reward
+from grue.tasks.task import Task
 
 
 class _PartClass(Protocol):
@@ -117,7 +120,7 @@ def _given(kind: type[Config], args: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-class RewardConfig(PartConfig["rewards.Reward[Any]"]):
+class RewardConfig(PartConfig[Reward[Any]]):
     """What an output is worth."""
 
     @classmethod
@@ -126,7 +129,7 @@ class RewardConfig(PartConfig["rewards.Reward[Any]"]):
         return rewards.find(name)
 
 
-class MetricConfig(PartConfig["metrics.Metric[Any]"]):
+class MetricConfig(PartConfig[Metric[Any]]):
     """What is measured of outputs."""
 
     @classmethod
@@ -135,7 +138,7 @@ class MetricConfig(PartConfig["metrics.Metric[Any]"]):
         return metrics.find(name)
 
 
-class TaskConfig(PartConfig["tasks.Task[Any]"]):
+class TaskConfig(PartConfig[Task[Any]]):
     """Where inputs come from."""
 
     @classmethod
