@@ -81,8 +81,9 @@ def positions(mask: Tensor) -> Tensor:
 
 def accepts(model: PreTrainedModel, name: str) -> bool:
     """Whether the model's forward pass takes an argument of this name."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return name in inspect.signature(inner.forward).parameters
+    base = getattr(model, "get_base_model", None)  # of a model with adapters
+    forward = model.forward if base is None else base().forward
+    return name in inspect.signature(forward).parameters
 
 
 def steps_of(model: PreTrainedModel, prompts: Prompts, ids: Ids) -> Causal | Encoded:
@@ -155,6 +156,7 @@ class Encoded:
     def __init__(self, model: PreTrainedModel, prompts: Prompts, ids: Ids) -> None:
         self._model = model
         self._mask = prompts.mask
+        assert ids.start is not None, "the decoder has a first token"
         self._start = ids.start
         self._cache: Any = None
         self._cache_name = _cache_name(model)
