@@ -34,7 +34,7 @@ class Algorithm(ABC, Generic[ArgsT]):
         self.actor_critic = actor_critic
         self.policy = actor_critic.policy
         self.alg = alg
-        self.args: ArgsT = alg.args  # type: ignore[attr-defined]
+        self.args: ArgsT = alg.args
         self.optimizer = self.make_optimizer()
         self.descent = Descent(alg.policy.mixed_precision, self.policy.device)
 

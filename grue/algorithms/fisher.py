@@ -60,8 +60,9 @@ class TokenLogits(nn.Module):
                     for name, change in direction.items()
                 }
             found = forward_ad.unpack_dual(functional_call(self, moving, (batch,)))
-            assert found.tangent is not None, "the logits depend on the weights"
-            return found.tangent
+            tangent: Tensor | None = found.tangent
+            assert tangent is not None, "the logits depend on the weights"
+            return tangent
 
 
 class Fisher:
