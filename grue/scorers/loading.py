@@ -12,7 +12,7 @@ from torch import Tensor
 from common.errors import UserError
 from common.files.documents import json_object
 from grue.models.config import Side
-from grue.models.weights import has_weights, loaded, pretrained
+from grue.models.weights import has_weights, loaded, placed, pretrained
 from grue.scorers.options import JudgeArgs
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def load_classifier(
     kind = AutoModelForSequenceClassification
     model = pretrained(kind, name, key, dtype=judge_dtype(options))
     return Classifier(
-        model.to(judge_device(options)),
+        placed(model, judge_device(options)),
         tokenizer,
         batch_size=options.batch_size,
         max_length=max_length,
