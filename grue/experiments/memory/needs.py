@@ -186,6 +186,6 @@ def cache_bytes(policy: Policy, model: PreTrainedModel, rows: int, prompt: int, 
         found = model(**inputs, use_cache=True)
         cache = next(found[name] for name in ("cache", "past_key_values") if name in found)
         del found
-        size = trace.live()
+        size: int = trace.live()
         del cache
     return size
