@@ -12,7 +12,8 @@ from torch import Tensor
 from common.errors import UserError
 from common.files.documents import json_object
 from grue.models.config import Side
-from grue.models.weights import has_weights, loaded, placed, pretrained
+from grue.models.weights import has_weights, placed, pretrained
+from grue.models.weights import loaded as loaded  # for metrics, which reach no model but by scorers
 from grue.scorers.options import JudgeArgs
 
 if TYPE_CHECKING:
