@@ -163,7 +163,7 @@ def integrate(config: LinearConfig) -> Flow:
     def beyond_target(_: float, state: np.ndarray) -> float:
         return _log_odds(state, features) - config.target_logit
 
-    beyond_target.terminal = True  # type: ignore[attr-defined]
+    beyond_target.terminal = True  # type: ignore[attr-defined]  # where scipy looks for it
     solution = solve_ivp(
         along_path,
         (0, 2 * length),

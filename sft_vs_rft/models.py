@@ -108,9 +108,9 @@ def _replace_first_layer(model: nn.Module, channels: int) -> None:
     new = nn.Conv2d(
         channels,
         old.out_channels,
-        old.kernel_size,  # type: ignore[arg-type]
-        old.stride,  # type: ignore[arg-type]
-        old.padding,  # type: ignore[arg-type]
+        old.kernel_size,  # type: ignore[arg-type]  # torch's types leave open how many sides
+        old.stride,  # type: ignore[arg-type]  # likewise
+        old.padding,  # type: ignore[arg-type]  # likewise
         bias=old.bias is not None,
     )
     setattr(model.get_submodule(parent), name, new)

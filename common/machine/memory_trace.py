@@ -29,7 +29,7 @@ class MemoryTrace(TorchDispatchMode):
 
     def __init__(self, block: int = 1) -> None:
         """Each tensor counts as a multiple of ``block`` bytes."""
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's has no types
         self._block = block
         self.peak = 0
         """Most bytes at a time so far."""

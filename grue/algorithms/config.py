@@ -211,7 +211,7 @@ class NlpoAlg(PpoAlg):
     """Natural-language policy optimization."""
 
     masks: ClassVar[bool | None] = True
-    id: Literal["nlpo"]  # type: ignore[assignment]
+    id: Literal["nlpo"]  # type: ignore[assignment]  # PPO's are other names
     """Which algorithm."""
     args: NlpoArgs = Field(default_factory=NlpoArgs)
     """Its settings."""

@@ -77,7 +77,7 @@ def _need(config: RunConfig, num_ranks: int) -> Need | None:
 def _names(config: TextConfig) -> Iterator[str]:
     """Hub ids or folders of tokenizer and models."""
     yield config.tokenizer.model_name
-    alg = config.alg  # type: ignore[attr-defined]
+    alg = config.alg  # type: ignore[attr-defined]  # all that train have it
     if isinstance(config, FinetuneConfig) and not isinstance(alg, SupervisedAlg):
         yield alg.policy.args.model_name
         if has_named_critic(alg):
