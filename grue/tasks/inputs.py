@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from common.custom.user_code import naming
 from common.errors import UserError
-from grue.experiments.finetune.config import DatapoolConfig
-from grue.parts.config import TaskConfig
+from grue.tasks.config import DatapoolConfig, TaskConfig
 from grue.tasks.sources.subset import subset
 from grue.tasks.task import Sample, Split
 from grue.texts import Texts
@@ -62,8 +61,7 @@ def read_samples(config: TaskConfig, split: Split, *, seed: int) -> list[Sample]
     with seeded(seed):
         task = config.build()
     with seeded(seed_of(Occasion.TASK, seed, _SPLITS.index(split))), naming(config.id):
-        samples: list[Sample] = task.samples(split)
-    return samples
+        return task.samples(split)
 
 
 def load_inputs(config: DatapoolConfig, split: Split, *, seed: int) -> Inputs:

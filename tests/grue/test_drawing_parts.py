@@ -15,8 +15,8 @@ from transformers import PreTrainedTokenizerFast
 
 from common.run.folder import RunFolder
 from common.training.seeding import seed_everything, seeded
-from grue.parts.config import TaskConfig
 from grue.random_streams import Occasion, seed_of
+from grue.tasks.config import TaskConfig
 from grue.tasks.inputs import read_samples
 from tests.conftest import Workplace, without_seconds
 from tests.grue.conftest import save_model, write
