@@ -82,18 +82,19 @@ class ActorCritic:
         They and the mask's are in float32 from now on. Without a critic all values are zero.
         """
         head_in_float32(policy.model)
-        if policy.mask is not None:
+        if policy.mask is not None and policy.mask.model is not None:
             head_in_float32(policy.mask.model)
         self.policy = policy
         self.critic = None if critic is None else critic.to(policy.device)
         self.temperature = temperature
         self.ref_temperature = ref_temperature
-        self._modules: list[Any] = [policy.model, *([] if critic is None else [critic])]
+        self._modules: list[nn.Module] = [policy.model, *([] if critic is None else [critic])]
         for module in self._modules:
             module.eval()
-        self._reference: Any = None
+        self._reference: PreTrainedModel | None = None
         if not hasattr(policy.model, "disable_adapter"):
-            self._reference = copy.deepcopy(policy.model).requires_grad_(False)
+            self._reference = copy.deepcopy(policy.model)
+            self._reference.requires_grad_(False)
 
     @contextlib.contextmanager
     def updating(self) -> Iterator[None]:
