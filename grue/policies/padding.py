@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from common.machine.devices import sent
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from grue.models.config import Side
 from grue.policies.generation_config import GenerationConfig
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

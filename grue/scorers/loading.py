@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -12,9 +12,6 @@ from common.errors import UserError
 from common.files.documents import json_object
 from grue.models.weights import has_weights
 from grue.scorers.options import JudgeArgs
-
-if TYPE_CHECKING:
-    pass
 
 
 def check_folder(name: str, key: str) -> Mapping[str, Any]:

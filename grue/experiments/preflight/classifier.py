@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from common.errors import Problem, UserError
 from common.hashing import fingerprint
@@ -15,9 +14,6 @@ from grue.experiments.preflight import check as preflight
 from grue.experiments.preflight.answers import Answers
 from grue.experiments.preflight.data import KnownSplit, known_split
 from grue.experiments.preflight.models import KnownModel, known_model
-
-if TYPE_CHECKING:
-    pass
 
 
 def check(runs: Sequence[Run]) -> list[Problem]:

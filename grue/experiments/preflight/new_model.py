@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from common.errors import Problem, UserError
 from common.plan.run import Run
@@ -11,9 +10,6 @@ from grue.experiments.new_model.config import NewModelConfig
 from grue.experiments.new_model.run import architecture, refused
 from grue.experiments.preflight.answers import Answers
 from grue.experiments.preflight.data import made_later, of_task
-
-if TYPE_CHECKING:
-    pass
 
 
 def check(runs: Sequence[Run]) -> list[Problem]:
@@ -27,8 +23,8 @@ def _problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
     assert isinstance(config, NewModelConfig)
     try:
         _check_sizes(config)
-    except UserError as error:
-        yield Problem(str(error))
+    except UserError as misfit:
+        yield Problem(str(misfit))
     for position, task in enumerate(config.datapools):
         key = f"datapools[{position}]"
         error = of_task(task, answers, made_later(run, key))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from common.errors import Problem, UserError
 from common.hashing import fingerprint
@@ -13,9 +12,6 @@ from grue.experiments.preflight.answers import Answers
 from grue.experiments.preflight.data import KnownSplit, known_split, made_later, of_datapool
 from grue.experiments.reward_model.config import RewardModelConfig
 from grue.experiments.reward_model.run import given_arguments, load_examples
-
-if TYPE_CHECKING:
-    pass
 
 
 def check(runs: Sequence[Run]) -> list[Problem]:
