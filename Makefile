@@ -28,7 +28,7 @@ check: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(RUN) -m tests.benchmarks
 
-# The documentation as a site: outputs/site/index.html. Its search box needs the server of docs-serve.
+# The documentation as a site: open outputs/site/index.html. docs-serve shows it while it is written.
 export NO_MKDOCS_2_WARNING := 1
 
 docs: $(VENV)/.installed-docs
