@@ -88,7 +88,7 @@ class Policy:
         self._told: set[str] = set()
         """What has been said of limits and cut prompts."""
 
-    def autocast(self) -> AbstractContextManager[Any]:
+    def autocast(self) -> AbstractContextManager[object]:
         """Around every pass of the policy's models."""
         return autocast(self.mixed_precision, self.device)
 
