@@ -160,7 +160,8 @@ def _of_group(group: Group, splits: Sequence[str], options: Options) -> pd.DataF
 
 def _column(run: Run, metric: str, split: str) -> str | None:
     """The name of the metric's column: of the split, or as it stands where no split has it."""
-    return next((name for name in (f"{split}/{metric}", metric) if name in run.table), None)
+    names = f"{split}/{metric}", run.column(metric)
+    return next((name for name in names if name in run.table), None)
 
 
 def _nothing(runs: Sequence[Run], splits: Sequence[str], options: Options) -> str:

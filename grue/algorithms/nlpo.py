@@ -19,6 +19,8 @@ from grue.rollouts.batch import Rollout
 class Nlpo(Ppo):
     """PPO whose policy has a mask, refreshed every ``target_update_iterations`` iterations."""
 
+    metric_prefix = "nlpo/"
+
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.iteration = 0
@@ -32,7 +34,7 @@ class Nlpo(Ppo):
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """Improves policy and critic on a rollout; gives what was measured, by published names."""
+        """Improves policy and critic on a rollout; returns the metrics."""
         # 1. The mask of later rollouts; this one's is part of it.
         self.iteration += 1
         args = self.alg.policy.args
