@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from common.config.base import resolve
+from common.config.resolve import resolve
 from grue.experiments.finetune.config import FinetuneConfig
 from grue.tools import sample
 from plots import __main__ as plots_program
