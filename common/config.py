@@ -149,8 +149,14 @@ class Config(BaseModel):
         Nested configurations are asked too.
         """
         for name in type(self).model_fields:
-            for key, inner in _configs_at(getattr(self, name), name):
-                yield from (problem.below(key) for problem in inner.missing())
+            for key, inner in _configs_at(getattr(self, name), (name,)):
+                yield from (problem.below(key_path(key)) for problem in inner.missing())
+
+    def unknown_in_parts(self) -> Iterator[Key]:
+        """Yield the paths of keys of parts, found by name, that their models do not know."""
+        for name in type(self).model_fields:
+            for key, inner in _configs_at(getattr(self, name), (name,)):
+                yield from ((*key, *rest) for rest in inner.unknown_in_parts())
 
     def notices(self) -> Iterator[str]:
         """What the user should know of the keys given, though nothing is wrong."""
@@ -231,13 +237,13 @@ def _identity(value: Any, plain: Any) -> Any:
     return plain
 
 
-def _configs_at(value: Any, key: str) -> Iterator[tuple[str, Config]]:
+def _configs_at(value: Any, key: Key) -> Iterator[tuple[Key, Config]]:
     """The configurations that a key's value is, or holds in a list, with their paths."""
     if isinstance(value, Config):
         yield key, value
     elif isinstance(value, list | tuple):
         for position, item in enumerate(value):
-            yield from _configs_at(item, f"{key}[{position}]")
+            yield from _configs_at(item, (*key, position))
 
 
 def _leaves(value: Any, key: Key, marker: Marker, is_marked: bool) -> Iterator[tuple[Key, Any]]:
@@ -292,17 +298,22 @@ def resolve_sound_keys(
         values = sound  # a list may now have too few entries, so it is looked at again
 
 
-def unknown_keys(model: type[Config], values: Mapping[str, Any]) -> list[str]:
-    """The dotted paths of those keys in ``values`` that ``model`` does not know."""
+def unknown_keys(model: type[Config], values: Mapping[str, Any]) -> list[Key]:
+    """Return the paths of those keys in ``values`` that ``model`` does not know."""
+    unknown: list[Key] = []
     try:
-        model.model_validate(values)
+        config = model.model_validate(values)
     except ValidationError as error:
-        return [
-            key_path(_place(details, values))
+        unknown = [
+            _place(details, values)
             for details in error.errors()
             if details["type"] == "extra_forbidden"
         ]
-    return []
+        found, _ = resolve_sound_keys(model, values)
+        if found is None:
+            return unknown
+        config = found
+    return [*unknown, *config.unknown_in_parts()]
 
 
 def _by_place(errors: Sequence[ErrorDetails], values: Any) -> dict[Key, list[ErrorDetails]]:

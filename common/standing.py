@@ -16,7 +16,7 @@ from common.summary import score_name
 from common.tables import as_text
 from common.telling_apart import distinguishing
 
-_OF_RUNS = ("experiment", "seeds", "repetitions", "configurations", "set")
+_OF_RUNS = ("experiment", "seeds", "repetitions", "base_config", "configurations", "set")
 """What in a plan says which runs it makes."""
 _PLACE = "outputs_dir"
 
