@@ -1,0 +1,139 @@
+"""From a plan's configuration to the values of its runs: layers of keys, options and seeds."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from common.config.run import RunConfig
+from common.key_paths import Key, with_value, without
+from common.plan.layers import Layer, laid, source_of
+
+Axis = list[dict[str, Any]]
+"""The points of one direction of a product; each assigns values to one or more keys."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The values of one run as the plan writes them, before templates and checks."""
+
+    values: dict[str, Any]
+    point: dict[str, Any]
+    """The part of ``values`` that the axes assign."""
+    layers: tuple[Layer, ...]
+    """What ``values`` are made of."""
+    unknown: tuple[Key, ...] = ()
+    """Keys of lower layers that are left out of ``values``: the run does not know them."""
+    laid: Mapping[str, Any] = field(default_factory=dict)
+    """With ``unknown`` the values of all layers."""
+
+
+def axes(
+    options: Mapping[str, Sequence[Any]],
+    seeds: Sequence[int] | None,
+    seed_keys: tuple[str, ...],
+    overridden: Collection[str],
+) -> list[Axis]:
+    """The directions of the product, slowest first: seeds, then options in file order.
+
+    Seed s moves all ``seed_keys`` together. A key that an override fixes, itself or with the object
+    it stands in, leaves the product.
+    """
+
+    def _is_fixed(key: str) -> bool:
+        return any(key == fixed or key.startswith(f"{fixed}.") for fixed in overridden)
+
+    product: list[Axis] = [[dict.fromkeys(seed_keys, seed) for seed in seeds]] if seeds else []
+    product += [[{key: value} for value in values] for key, values in options.items()]
+    free = [
+        [{key: value for key, value in point.items() if not _is_fixed(key)} for point in axis]
+        for axis in product
+    ]
+    return [axis for axis in free if any(axis)]
+
+
+def drafts(
+    layers: Sequence[Layer],
+    product: list[Axis],
+    options: Container[str],
+    overrides: Sequence[Layer] = (),
+) -> Iterator[Draft]:
+    """Every combination of the axes laid over ``layers``, the last axis fastest.
+
+    Keys of axes and of ``overrides``, which come last, may be dotted paths into nested objects.
+    ``options`` are those keys of axes that seeds do not move.
+    """
+    base = laid(layers)
+    for combination in itertools.product(*product):
+        point = {key: value for part in combination for key, value in part.items()}
+        seeds = {key: value for key, value in point.items() if key not in options}
+        optional = {key: value for key, value in point.items() if key in options}
+        above = (
+            Layer("seed", seeds, replaces=True),
+            Layer("option", optional, replaces=True),
+            *overrides,
+        )
+        values = base
+        for layer in above:
+            for key, value in layer.values.items():
+                values = with_value(values, key, value)
+        yield Draft(values, point, (*layers, *above))
+
+
+def without_unknown(draft: Draft, unknown: Iterable[Key]) -> Draft:
+    """Return ``draft`` without those of its ``unknown`` keys that lower layers alone give.
+
+    Lower are the layers of the plan and of what a configuration extends, which name their place.
+    """
+    sources = ((key, source_of(draft.layers, key)) for key in unknown)
+    left_out = tuple(key for key, layer in sources if layer is not None and layer.where)
+    if not left_out:
+        return draft
+    known = without(draft.values, left_out)
+    return replace(draft, values=known, unknown=left_out, laid=draft.values)
+
+
+def template_values(model: type[RunConfig], values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run's templates may name: its keys as the plan writes them, defaults for the others.
+
+    A seed that is not given is -1, the published way to write it, whether the plan does so or not.
+    """
+    known = {**_defaults(model), **values}
+    for name, default in _dependent(model):
+        if name not in values:
+            known[name] = default(known)
+    return known | {key: -1 for key in model.seed_keys if known[key] is None}
+
+
+@functools.cache
+def _defaults(model: type[RunConfig]) -> Mapping[str, Any]:
+    dependent = dict(_dependent(model))
+    return {
+        name: key.get_default(call_default_factory=True)
+        for name, key in model.model_fields.items()
+        if name not in dependent
+    }
+
+
+@functools.cache
+def _dependent(model: type[RunConfig]) -> list[tuple[str, Callable[..., Any]]]:
+    """The keys whose defaults depend on other keys, with what makes these of the others' values.
+
+    Pydantic would look at each function's signature again for every run.
+    """
+    return [
+        (name, key.default_factory)
+        for name, key in model.model_fields.items()
+        if key.default_factory is not None and key.default_factory_takes_validated_data
+    ]
+
+
+def repeated(values: Mapping[str, Any], repetition: int) -> Mapping[str, Any]:
+    """The values of repetition k: a given ``random_seed`` moves on by k."""
+    seed = values.get("random_seed")
+    if repetition and isinstance(seed, int) and seed >= 0:
+        return {**values, "random_seed": seed + repetition}
+    return values

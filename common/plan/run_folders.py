@@ -1,0 +1,63 @@
+"""Where the runs of a plan stand: a run keeps its folder when it is given another name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from common.run.folder import RunFolder
+
+if TYPE_CHECKING:
+    from common.plan.load import Run
+
+_DIGITS = (8, 16, 32, 64)
+"""Of a fingerprint in a folder's name; the later ones where the earlier do not tell runs apart."""
+_TAG = re.compile(r"[0-9a-f]{8,64}(-rep\d+)?$")
+
+
+def place(runs: Iterable[Run], plan_name: str) -> None:
+    """Sets the folder of each run, below its ``outputs_dir`` and the plan's name.
+
+    That is ``<name>-<tag>``, or, where there is none, the folder of another name that holds the
+    run already. Where a tag is another run's, it gets more digits.
+    """
+    known: dict[Path, dict[str, Path]] = {}
+    taken: set[Path] = set()
+    for run in runs:
+        parent = Path(run.config.outputs_dir) / plan_name
+        if parent not in known:
+            known[parent] = _tagged(parent)
+        run.folder = next(
+            folder
+            for digits in _DIGITS
+            for folder in _of_tag(run, parent, run.tag(digits), known[parent])
+            if folder not in taken
+        )
+        taken.add(run.folder)
+
+
+def _of_tag(run: Run, parent: Path, tag: str, known: Mapping[str, Path]) -> Iterator[Path]:
+    """The folder that the run may have with this tag; none where it holds another run."""
+    own, earlier = parent / f"{run.name}-{tag}", known.get(tag)
+    if own.exists():
+        if _holder(own) in (None, run.fingerprint):
+            yield own
+    elif earlier is not None and _holder(earlier) == run.fingerprint:
+        yield earlier
+    else:
+        yield own
+
+
+def _holder(folder: Path) -> str | None:
+    """The fingerprint of the run that a folder holds, None where it does not say."""
+    found: str | None = RunFolder(folder).read_status().get("fingerprint")
+    return found
+
+
+def _tagged(parent: Path) -> dict[str, Path]:
+    """The folders in ``parent`` by the tags that end their names."""
+    names = sorted(path.name for path in parent.iterdir()) if parent.is_dir() else []
+    found = ((name, _TAG.search(name)) for name in names)
+    return {match[0]: parent / name for name, match in found if match}
