@@ -57,8 +57,9 @@ class Drafting:
         overrides: Sequence[Layer],
     ) -> Iterator[Draft]:
         seeds = entry.configuration.seeds or self.reading.document.seeds
-        fixed = {key for layer in overrides for key in layer.values} | entry.fixed
-        product = axes(options, seeds, spec.config.seed_keys, fixed)
+        moved = tuple(key for key in spec.config.seed_keys if key not in entry.fixed)
+        overridden = {key for layer in overrides for key in layer.values}
+        product = axes(options, seeds, moved, overridden)
         return drafts(entry.layers, product, options, overrides)
 
     def _known_options(

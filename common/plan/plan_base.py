@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from common.config.base import resolve_sound_keys
 from common.custom.hooks import answers
 from common.errors import Problem
 from common.experiment import Experiment
-from common.key_paths import Key, key_path, leaves
+from common.key_paths import Key, key_path, leaves, without
 from common.plan.base_files import BASE
 from common.plan.expansion import Draft
 from common.plan.layers import Layer, laid
@@ -27,8 +28,7 @@ class PlanBase:
     def note(self, draft: Draft, spec: Experiment, experiment: str) -> None:
         """Take account of a run of ``experiment``, which ``spec`` describes."""
         if self._not_known:
-            values = Layer("", draft.values)
-            self._not_known = {key for key in self._not_known if not values.gives(key)}
+            self._not_known = {key for key in self._not_known if not _holds(draft.values, key)}
             for key in draft.unknown:
                 self._left_out[key].append((experiment, spec, draft))
 
@@ -45,15 +45,31 @@ class PlanBase:
         return [self._problem(key) for key in refused]
 
     def _problem(self, key: Key) -> Problem:
-        """Return what the runs say of the key: one that suggests another key, if there is any."""
+        """Return what the runs say of the key: what one suggests, or else what all say alike."""
         told = [problem for one in self._left_out[key] for problem in _told(key, *one)]
-        helpful = [problem for problem in told if "known:" not in problem.message]
-        return next(iter([*helpful, *told]), Problem("unknown key", key_path(key))).at(BASE)
+        for problem in told:
+            if "known:" not in problem.message:
+                return problem.at(BASE)
+        if len({problem.message for problem in told}) == 1:
+            return told[0].at(BASE)
+        value = told[0].value if told else None
+        return Problem("unknown key; no configuration knows it", key_path(key), value, BASE)
+
+
+def _holds(values: Any, key: Key) -> bool:
+    """Return whether the whole path leads to a value."""
+    for part in key:
+        inner = dict(enumerate(values)) if isinstance(values, list) else values
+        if not isinstance(inner, dict) or part not in inner:
+            return False
+        values = inner[part]
+    return True
 
 
 def _told(key: Key, experiment: str, spec: Experiment, draft: Draft) -> Iterator[Problem]:
     """Yield what is wrong with the key in one run, which parts may say themselves."""
-    config, problems = resolve_sound_keys(spec.config, draft.laid, OUTSIDE_RUNS)
+    values = without(draft.laid, [other for other in draft.unknown if other != key])
+    config, problems = resolve_sound_keys(spec.config, values, OUTSIDE_RUNS)
     if config is not None:
         problems += answers(Problem, experiment, "problems()", config.problems)
     yield from (problem for problem in problems if problem.key == key_path(key))

@@ -91,7 +91,8 @@ def read_plan(
     if document is None:
         raise ConfigError(path.name, twice + problems)
     default = "" if _concern("experiment", problems) else document.experiment
-    entries, wrong = _read_entries(bases, default, of_a_run)
+    has_base = None not in bases.unread and not _concern(BASE, problems)
+    entries, wrong = _read_entries(bases, default, of_a_run, has_base=has_base)
     everywhere = document.set_ | of_runs
     return Reading(
         document=document,
@@ -131,9 +132,12 @@ def _without_seeds(entry: Any) -> Any:
 
 
 def _read_entries(
-    bases: Bases, default_experiment: str, of_a_run: Iterable[str]
+    bases: Bases, default_experiment: str, of_a_run: Iterable[str], *, has_base: bool
 ) -> tuple[list[Entry], list[Problem]]:
-    """The configurations as far as they can be read, and what is wrong with their own keys."""
+    """The configurations as far as they can be read, and what is wrong with their own keys.
+
+    Without the plan's base, where it cannot be read, they lack keys: nothing more is said of them.
+    """
     entries = []
     problems = [bases.unread[None]] if None in bases.unread else []
     elsewhere = _OF_PLAN | dict.fromkeys(of_a_run, "in 'base_config'")
@@ -151,7 +155,7 @@ def _read_entries(
             below=of_plan,
             own=_layers(bases, position, BASE),
         )
-        if _concern("experiment", wrong) or bases.unread.keys() & {position, None}:
+        if _concern("experiment", wrong) or position in bases.unread or not has_base:
             entry = replace(entry, experiment="")
         entries.append(entry)
         problems += [problem.at(entry.where) for problem in wrong]
