@@ -17,12 +17,13 @@ from torch import Tensor
 from common.errors import UserError
 from common.machine.memory import Moment, Need, Term, by_counts
 from common.machine.memory_trace import as_on_a_gpu, held, state_of
-from common.plan.load import Run
+from common.plan.run import Run
 from sft_vs_rft.config import ControlledConfig
-from sft_vs_rft.data import Data
-from sft_vs_rft.inputs import DenseInputs, Inputs, TextInputs
-from sft_vs_rft.models import build_model
-from sft_vs_rft.pools import Pool, load_pool
+from sft_vs_rft.data.inputs import DenseInputs, Inputs, TextInputs
+from sft_vs_rft.data.load_pool import load_pool
+from sft_vs_rft.data.pools import Pool
+from sft_vs_rft.data.run_data import Data
+from sft_vs_rft.models.build import build_model
 from sft_vs_rft.subsets import drawn_size
 from sft_vs_rft.trainer import Batch, ControlledTrainer
 

@@ -12,14 +12,15 @@ from torch import nn
 
 from common.config.run import RunConfig
 from common.errors import Problem, UserError
-from common.plan.load import Run
+from common.plan.run import Run
 from common.training import checkpoint, training_state
 from sft_vs_rft.config import PARTS, ControlledConfig
-from sft_vs_rft.data import undrawable_from
+from sft_vs_rft.data.load_pool import load_pool
+from sft_vs_rft.data.pools import Pool
+from sft_vs_rft.data.run_data import undrawable_from
 from sft_vs_rft.diagnostics import couples_inputs
 from sft_vs_rft.model_names import VISION_MODELS, ModelError
-from sft_vs_rft.models import build_model
-from sft_vs_rft.pools import Pool, load_pool
+from sft_vs_rft.models.build import build_model
 from sft_vs_rft.subsets import drawn_size
 from sft_vs_rft.trainer import make_optimizer
 

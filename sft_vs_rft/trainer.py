@@ -13,7 +13,8 @@ from common.training.shuffle import pass_over_loader, shuffled
 from common.training.trainer import Trainer
 from sft_vs_rft import objectives
 from sft_vs_rft.config import CHANGED, OTHERS, ControlledConfig
-from sft_vs_rft.data import Data
+from sft_vs_rft.data.inputs import Inputs, ModelInputs
+from sft_vs_rft.data.run_data import Data
 from sft_vs_rft.diagnostics import (
     couples_inputs,
     gradient_norms,
@@ -21,7 +22,6 @@ from sft_vs_rft.diagnostics import (
     norm,
     part_means,
 )
-from sft_vs_rft.inputs import Inputs, ModelInputs
 from sft_vs_rft.methods import METHODS, Predictions, drawn_labels, joined, label_noise
 from sft_vs_rft.rewards import reward_table
 

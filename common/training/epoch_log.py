@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from common.training.callbacks import Callback
+from common.training.trainer import Callback
 
 if TYPE_CHECKING:
     from common.training.trainer import Trainer

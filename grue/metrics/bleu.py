@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from common.config.fit import PositiveFloat
 from common.errors import UserError
 from grue.metrics.metric import METRICS, Scores
-from grue.metrics.reference_metric import PairwiseArgs, PairwiseMetric, Row, Scorer
+from grue.metrics.reference_metric import PairwiseArgs, PairwiseMetric
 from grue.metrics.tokens.scripts import Sight
+from grue.metrics.workers.pair import Row, Scorer
 from grue.texts import Texts
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, ClassVar
 
 from grue.metrics.metric import METRICS
-from grue.metrics.reference_metric import PairwiseArgs, PairwiseMetric, Row, Scorer
+from grue.metrics.reference_metric import PairwiseArgs, PairwiseMetric
+from grue.metrics.workers.pair import Row, Scorer
 from grue.texts import Texts
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ from pydantic import Field
 from common.config.base import COUNTS_AS_DEFAULT, IGNORED
 from common.config.fit import PositiveFloat, PositiveInt
 from grue.metrics.metric import METRICS
-from grue.metrics.reference_metric import PairwiseMetric, Row, Scorer
+from grue.metrics.reference_metric import PairwiseMetric
 from grue.metrics.rouge import OF_ANY_SCRIPT, TokenizerArgs
 from grue.metrics.tokens.scripts import Sight
+from grue.metrics.workers.pair import Row, Scorer
 
 Sentences = list[list[str]]
 """The tokens of each sentence."""

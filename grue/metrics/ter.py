@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from grue.metrics.metric import METRICS, Scores
-from grue.metrics.reference_metric import PairwiseArgs, PairwiseMetric, Row, Scorer
+from grue.metrics.reference_metric import PairwiseArgs, PairwiseMetric
 from grue.metrics.tokens.scripts import Sight
 from grue.metrics.tokens.words import SPLITS_AT_BLANKS
+from grue.metrics.workers.pair import Row, Scorer
 from grue.texts import Texts
 
 if TYPE_CHECKING:

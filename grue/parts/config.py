@@ -11,7 +11,6 @@ from common.config.base import IGNORED, Config, Marker, resolve, resolve_sound_k
 from common.custom.user_code import naming
 from common.errors import Problem, UserError
 from common.key_paths import Key
-from grue import metrics, rewards, tasks
 
 
 class _PartClass(Protocol):
@@ -124,30 +123,3 @@ def _given(kind: type[Config], args: dict[str, Any]) -> dict[str, Any]:
         for name, value in args.items()
         if name not in fields or fields[name].is_required() or value != fields[name].default
     }
-
-
-class RewardConfig(PartConfig["rewards.Reward[Any]"]):
-    """What an output is worth."""
-
-    @classmethod
-    def find(cls, name: str) -> Any:
-        """The class of the reward called ``name``."""
-        return rewards.find(name)
-
-
-class MetricConfig(PartConfig["metrics.Metric[Any]"]):
-    """What is measured of outputs."""
-
-    @classmethod
-    def find(cls, name: str) -> Any:
-        """The class of the metric called ``name``."""
-        return metrics.find(name)
-
-
-class TaskConfig(PartConfig["tasks.Task[Any]"]):
-    """Where inputs come from."""
-
-    @classmethod
-    def find(cls, name: str) -> Any:
-        """The class of the task called ``name``."""
-        return tasks.find(name)

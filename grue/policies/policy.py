@@ -19,10 +19,11 @@ from grue.policies.config import PolicyArgs
 from grue.policies.decoding.batch_size import Extent, Passes, bytes_per_output
 from grue.policies.decoding.library import generated
 from grue.policies.decoding.logits_processors import filters_of, shaping
-from grue.policies.decoding.loop import Lengths, Samples, joined, pad, sample
-from grue.policies.decoding.steps import Ids, Prompts
+from grue.policies.decoding.loop import Lengths, Samples, joined, sample
+from grue.policies.decoding.steps import Ids
 from grue.policies.distribution import TokenDistribution, divided
 from grue.policies.generation_config import GenerationConfig
+from grue.policies.padding import Prompts, pad
 from grue.policies.pretokenized import check_carried
 from grue.policies.sequences import Sequences
 from grue.policies.truncation import Truncation, token_id

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from common.training.attention_masks import masks_without_waits
-from grue.policies.decoding.steps import Prompts, accepts, positions
+from grue.models.signature import accepts
+from grue.policies.padding import Prompts, positions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from common.custom.user_code import naming
 from common.errors import UserError
-from grue.experiments.finetune.config import DatapoolConfig
-from grue.parts.config import TaskConfig
+from grue.tasks.config import DatapoolConfig, TaskConfig
 from grue.tasks.sources.subset import subset
 from grue.tasks.task import Sample, Split
 from grue.texts import Texts

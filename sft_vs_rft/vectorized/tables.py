@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sft_vs_rft.inputs import DenseInputs, Inputs
+from sft_vs_rft.data.inputs import DenseInputs, Inputs
 from sft_vs_rft.methods import Predictions
 from sft_vs_rft.objectives import uniform_log_probs
 from sft_vs_rft.trainer import ControlledTrainer

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from common.run.folder import RunFolder
 from common.training.seeding import seed_everything
-from grue.parts.config import TaskConfig
+from grue.tasks.config import TaskConfig
 from grue.tasks.inputs import read_samples
 from tests.conftest import Workplace, without_seconds
 from tests.grue.conftest import save_model, write

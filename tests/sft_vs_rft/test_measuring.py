@@ -15,8 +15,8 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
 from common.experiment import Context
 from common.run.folder import RunFolder, read_json_lines
-from common.training.callbacks import Callback
 from common.training.shuffle import pass_over_loader, shuffled
+from common.training.trainer import Callback
 from sft_vs_rft.config import CHANGED, OTHERS, ControlledConfig
 from sft_vs_rft.diagnostics import norm
 from sft_vs_rft.experiment import ControlledExperiment

@@ -28,6 +28,7 @@ from grue.algorithms.config import ReinforcementAlg
 from grue.experiments.finetune.assembly import make_actor_critic
 from grue.experiments.finetune.base import FinetuneRun, load_policy
 from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.finetune.rollout_settings import rollout_settings
 from grue.models.config import Side
 from grue.policies.generation_config import GenerationConfig
 from grue.random_streams import Occasion, seed_of
@@ -37,7 +38,6 @@ from grue.rollouts.batch import Rollout
 from grue.rollouts.collector import Rollouts
 from grue.rollouts.pending import FailedRollout
 from grue.rollouts.samples import sample_lines
-from grue.rollouts.settings import rollout_settings
 from grue.rollouts.statistics import elapsed
 
 log = logging.getLogger(__name__)

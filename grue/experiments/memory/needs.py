@@ -23,16 +23,18 @@ import torch
 from common.config.run import RunConfig
 from common.machine.memory import Moment, Need, Term, by_counts
 from common.machine.memory_trace import MemoryTrace, held
-from common.plan.load import Run
+from common.plan.run import Run
 from grue.algorithms.config import SupervisedAlg
 from grue.experiments.classifier.config import ClassifierConfig
-from grue.experiments.finetune.config import ExtractConfig, FinetuneConfig, TextConfig
+from grue.experiments.extract.config import ExtractConfig
+from grue.experiments.finetune.config import FinetuneConfig
 from grue.experiments.memory import training
 from grue.experiments.memory.reinforcement import has_named_critic, of_reinforcement
 from grue.experiments.reward_model.config import RewardModelConfig
 from grue.models.loading import load_model, load_tokenizer
 from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy
+from grue.runs.config import TextConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

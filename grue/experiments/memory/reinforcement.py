@@ -21,6 +21,7 @@ from grue.algorithms.policy_gradient import PolicyGradient
 from grue.algorithms.trpo import TOKENS_IN_PASS, Trpo
 from grue.experiments.finetune.assembly import make_actor_critic
 from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.finetune.rollout_settings import rollout_settings
 from grue.experiments.memory.training import SINGLE, STAYS, Keys, Logits, update
 from grue.models.loading import load_model, load_tokenizer
 from grue.policies.actor_critic import ActorCritic
@@ -30,7 +31,7 @@ from grue.policies.policy import Policy
 from grue.rl.kl import exact_kl
 from grue.rl.losses import policy_gradient_loss
 from grue.rollouts.batch import Minibatch
-from grue.rollouts.settings import RolloutSettings, rollout_settings
+from grue.rollouts.settings import RolloutSettings
 
 _VECTORS = 7
 """Of all weights that TRPO has at a time: the ascent, four of the conjugate gradient, a product and

@@ -7,9 +7,9 @@ from typing import Any
 
 from common.config.run import RunConfig
 from common.errors import Problem, UserError
-from common.plan.load import Run
+from common.plan.run import Run
 from grue.algorithms.config import SupervisedAlg
-from grue.experiments.finetune.config import FinetuneConfig, TextConfig
+from grue.experiments.finetune.config import FinetuneConfig
 from grue.experiments.preflight.answers import Answers
 from grue.experiments.preflight.data import KnownSplit, data_problems, known_split
 from grue.experiments.preflight.generations import settings_by_key
@@ -19,6 +19,7 @@ from grue.experiments.preflight.vocabularies import KnownTokenizer, known_tokeni
 from grue.models.loading import load_tokenizer
 from grue.policies.generation_config import GenerationConfig
 from grue.policies.truncation import token_id
+from grue.runs.config import TextConfig
 
 
 def check(runs: Sequence[Run]) -> list[Problem]:

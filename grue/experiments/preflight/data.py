@@ -10,10 +10,10 @@ from common.custom.user_code import naming
 from common.errors import Problem, UserError
 from common.hashing import fingerprint
 from common.key_paths import key_path
-from common.plan.load import Run
-from grue.experiments.finetune.config import DatapoolConfig, TextConfig
+from common.plan.run import Run
 from grue.experiments.preflight.answers import Answers
-from grue.parts.config import TaskConfig
+from grue.runs.config import TextConfig
+from grue.tasks.config import DatapoolConfig, TaskConfig
 from grue.tasks.inputs import load_inputs, read_samples
 from grue.tasks.sources.held_out import LocalArgs
 from grue.tasks.task import Sample, Split

@@ -91,7 +91,9 @@ class BertScore(Metric[BertScoreArgs]):
     def _scorer(self) -> BERTScorer:
         from bert_score import BERTScorer
 
-        from grue.scorers.loading import judge_device, judge_dtype, loaded, longest_input
+        from grue.models.weights import loaded
+        from grue.scorers.inputs import longest_input
+        from grue.scorers.loading import judge_device, judge_dtype
 
         args = self.args
         options: dict[str, Any] = {

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
-from grue.policies.decoding.steps import Prompts
+from grue.policies.padding import Prompts
 from grue.policies.sequences import Sequences
 
 if TYPE_CHECKING:

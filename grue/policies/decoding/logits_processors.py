@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from grue.policies.decoding.sampling import Filters
-from grue.policies.decoding.steps import Ids, Prompts, Rows
+from grue.policies.decoding.steps import Ids, Rows
 from grue.policies.library_keys import PROCESSORS, WARPERS
+from grue.policies.padding import Prompts
 
 if TYPE_CHECKING:
     from grue.policies.generation_config import GenerationConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,8 +13,9 @@ from common.machine.devices import sent
 from common.training.attention_masks import masks_without_waits
 from grue.policies.decoding.logits_processors import Shaped, Shaping
 from grue.policies.decoding.sampling import Filters, draw, remaining
-from grue.policies.decoding.steps import Ids, Prompts, Rows, rows_left, steps_of
+from grue.policies.decoding.steps import Ids, Rows, rows_left, steps_of
 from grue.policies.mask_ops import packed
+from grue.policies.padding import Prompts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -45,19 +46,6 @@ class Samples:
     allowed: Tensor | None
     """[B * K, T, ceil(V / 8)] the tokens that could come at each step, packed; None without a
     mask."""
-
-
-def pad(sequences: Sequence[Sequence[int]], *, fill: int, left: bool, device: Any) -> Prompts:
-    """Sequences of ids, filled up to the longest of them."""
-    width = max(map(len, sequences))
-    both = torch.zeros(2, len(sequences), width, dtype=torch.long)
-    ids, mask = both
-    ids.fill_(fill)
-    for row, sequence in enumerate(sequences):
-        place = slice(width - len(sequence), None) if left else slice(len(sequence))
-        ids[row, place] = torch.tensor(sequence, dtype=torch.long)
-        mask[row, place] = 1
-    return Prompts(*sent(both, torch.device(device)))
 
 
 @torch.no_grad()

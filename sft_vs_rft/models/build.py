@@ -11,7 +11,7 @@ from torch import nn
 
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.model_names import VISION_MODELS, ModelError
-from sft_vs_rft.pooling import AveragePool
+from sft_vs_rft.models.pooling import AveragePool
 
 _SMALLEST_SIDE = {"vgg": 32, "densenet": 29, "googlenet": 15, "inception": 75}
 
@@ -32,7 +32,7 @@ def build_model(
     if config.model_type == "mlp":
         return mlp(input_shape, config.mlp_hidden_layer_sizes, num_classes)
     if config.is_bert:
-        from sft_vs_rft.bert import bert
+        from sft_vs_rft.models.bert import bert
 
         return bert(config.model_type, num_classes)
     return vision_model(config.model_type, input_shape, num_classes)

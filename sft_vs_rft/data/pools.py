@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from common.errors import UserError
-from sft_vs_rft.config import ControlledConfig
-from sft_vs_rft.inputs import DenseInputs, Inputs
+from sft_vs_rft.data.inputs import DenseInputs, Inputs
 
 Take = Callable[[Tensor, torch.device], Inputs]
 """Gives the inputs at some indices [n], ready for a model, on a device."""
@@ -89,24 +87,3 @@ def _check_labels(part: str, inputs: Tensor, labels: Tensor, num_classes: int) -
             f"a {part} label is {wrong[0]}, but labels are whole numbers from 0 to "
             f"{num_classes - 1}"
         )
-
-
-def load_pool(config: ControlledConfig) -> Pool:
-    """The pool of the configured data set; what is absent is downloaded to ``data_dir``.
-
-    Raises:
-        UserError: it is neither there nor to be had, or a file does not hold what it should.
-    """
-    # Imported here because each kind of data needs packages that the others do not.
-    if config.dataset == "npz":
-        from sft_vs_rft.own_arrays import npz_pool
-
-        assert config.data_path is not None
-        return npz_pool(Path(config.data_path))
-    if config.dataset == "stsb":
-        from sft_vs_rft.sentence_pairs import stsb_pool
-
-        return stsb_pool(config.data_path, config.model_type)
-    from sft_vs_rft.images import IMAGES
-
-    return IMAGES[config.dataset](config.data_dir)

@@ -32,7 +32,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from common.training.shapes import check_shape
 from sft_vs_rft import objectives
-from sft_vs_rft.inputs import ModelInputs
+from sft_vs_rft.data.inputs import ModelInputs
 
 Params = dict[str, Tensor]
 Network = Callable[[Params, ModelInputs], Tensor]

@@ -32,7 +32,7 @@ from common.experiment import Context
 from common.run.folder import write_text
 from common.run.summary import write_summary
 from sft_vs_rft import objectives
-from sft_vs_rft.linear_config import LinearConfig
+from sft_vs_rft.theory.config import LinearConfig
 
 _RIGHT = 0
 """The right label: row 0 of W."""

@@ -13,9 +13,9 @@ from torch import Tensor
 from common.errors import UserError
 from common.files.plain_text import why_not_utf8
 from common.machine.hub import forgo_if_absent
-from sft_vs_rft.bert import load_tokenizer
-from sft_vs_rft.inputs import Inputs, TextInputs
-from sft_vs_rft.pools import Pool, Take
+from sft_vs_rft.data.inputs import Inputs, TextInputs
+from sft_vs_rft.data.pools import Pool, Take
+from sft_vs_rft.models.bert import load_tokenizer
 
 NUM_CLASSES = 6
 _HUB_ID, _HUB_CONFIG = "nyu-mll/glue", "stsb"

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from common.run.folder import read_table, write_table
-from common.training.callbacks import Callback
-from common.training.trainer import Trainer
-from sft_vs_rft import theory
+from common.training.trainer import Callback, Trainer
+from sft_vs_rft.theory import bound as theory
 from sft_vs_rft.trainer import ControlledTrainer
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ from torch import Tensor
 from common.errors import UserError
 from common.training.seeding import seeded
 from sft_vs_rft.config import ControlledConfig
-from sft_vs_rft.inputs import Inputs
-from sft_vs_rft.labels import draw_changed, draw_label_sets, draw_labels_outside
-from sft_vs_rft.pools import Pool, load_pool
+from sft_vs_rft.data.inputs import Inputs
+from sft_vs_rft.data.labels import draw_changed, draw_label_sets, draw_labels_outside
+from sft_vs_rft.data.load_pool import load_pool
+from sft_vs_rft.data.pools import Pool
 from sft_vs_rft.subsets import drawn_size, undrawable
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from common.errors import UserError
-from sft_vs_rft.pools import Pool, dense_pool
+from sft_vs_rft.data.pools import Pool, dense_pool
 
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 _MASK = "changed_train"

@@ -1,0 +1,15 @@
+"""What the forward pass of a model takes, which differs between architectures."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def accepts(model: PreTrainedModel, name: str) -> bool:
+    """Whether the model's forward pass takes an argument of this name."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return name in inspect.signature(inner.forward).parameters
