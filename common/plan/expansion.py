@@ -72,8 +72,8 @@ def drafts(
         seeds = {key: value for key, value in point.items() if key not in options}
         optional = {key: value for key, value in point.items() if key in options}
         above = (
-            Layer("seed", seeds, replaces=True),
-            Layer("option", optional, replaces=True),
+            Layer("seeds", seeds, replaces=True),
+            Layer("options", optional, replaces=True),
             *overrides,
         )
         values = base

@@ -121,9 +121,8 @@ def _over(source: Entry, entry: Entry, default_experiment: str) -> Entry:
 def _as_extended(source: Entry) -> Iterator[Layer]:
     """Yield the own layers of a configuration as those that extend it see them."""
     for layer in source.own:
-        yield replace(
-            layer, source=f"{layer.source} of '{source.configuration.id}'", where=source.where
-        )
+        name = f"extends '{source.configuration.id}'"
+        yield replace(layer, source=name, where=source.where)
 
 
 def _is_given(option: str, given: set[str]) -> bool:

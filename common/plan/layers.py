@@ -14,13 +14,20 @@ class Layer:
     """The keys that one place of a plan gives a run."""
 
     source: str
-    """The place as a table of a run's keys names it, such as ``"option"``."""
+    """The place as a table of a run's keys names it, such as ``"options"``."""
     values: Mapping[str, Any]
     """Nested objects; by dotted path where ``replaces``."""
+    file: str = ""
+    """The file that the place names and that the keys stand in; empty for the plan's own."""
     where: str = ""
     """The place as messages name it; empty for the run's own configuration and what is over it."""
     replaces: bool = False
     """Whether objects replace those of the layers below, as options do, instead of being merged."""
+
+    @property
+    def name(self) -> str:
+        """The place and any file."""
+        return f"{self.source}, from {self.file}" if self.file else self.source
 
     def gives(self, key: Key) -> bool | None:
         """Return whether the layer gives the value at ``key``; None where lower layers decide.

@@ -40,6 +40,6 @@ def _source(problem: Problem, entry: Entry | None) -> str:
     """The place of the lower layer that the problem's value comes from; empty where none does."""
     if entry is None or problem.key is None:
         return ""
-    options = Layer("option", entry.configuration.options, replaces=True)
+    options = Layer("options", entry.configuration.options, replaces=True)
     layer = source_of([*entry.layers, options], parse_path(problem.key))
     return "" if layer is None else layer.where

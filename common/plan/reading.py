@@ -171,10 +171,7 @@ def _of_plan(bases: Bases) -> tuple[Layer, ...]:
 
 def _layers(bases: Bases, position: int | None, source: str, where: str = "") -> tuple[Layer, ...]:
     """The layers of the base of a configuration, or of the plan at None: its files' first."""
-    return tuple(
-        Layer(f"{file}, which {source} names" if file else source, keys, where)
-        for file, keys in bases.parts.get(position, [])
-    )
+    return tuple(Layer(source, keys, file, where) for file, keys in bases.parts.get(position, []))
 
 
 def _concern(key: str, problems: list[Problem]) -> bool:
