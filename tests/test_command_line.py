@@ -262,7 +262,8 @@ def with_few_texts(plan: Path, workplace: Workplace) -> Path:
             configuration["seeds"] = [0]
         for key, values in configuration.get("options", {}).items():
             configuration["options"][key] = values[-1:]
-        keys = configuration["base_config"]
+    for holder in (document, *document["configurations"]):
+        keys = holder.get("base_config", {})
         for pool in [*keys.get("datapools", []), keys.get("datapool", {})]:
             if "num_samples" in pool.get("args", {}):
                 pool["args"]["num_samples"] = 24
