@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from common.errors import Problem
@@ -27,8 +27,8 @@ class Entry:
     """The keys of runs that lie under its own: the plan's, then those of what it extends."""
     own: tuple[Layer, ...] = ()
     """The keys of runs in its own base."""
-    inherited_options: frozenset[str] = frozenset()
-    """Its options that are those of what it extends."""
+    inherited_options: Mapping[str, str] = field(default_factory=dict)
+    """Where those of its options stand that it does not say itself, by key."""
     fixed: frozenset[str] = frozenset()
     """Its own keys, which the seeds of what it extends do not move."""
 
@@ -113,7 +113,9 @@ def _over(source: Entry, entry: Entry, default_experiment: str) -> Entry:
         experiment=(experiment or default_experiment) if is_readable else "",
         is_whole=entry.is_whole and source.is_whole,
         below=(*source.below, *_as_extended(source)),
-        inherited_options=frozenset(inherited),
+        inherited_options={
+            key: source.inherited_options.get(key, source.where) for key in inherited
+        },
         fixed=source.fixed | given if own.seeds is None and begun.seeds else frozenset(),
     )
 

@@ -40,6 +40,9 @@ def _source(problem: Problem, entry: Entry | None) -> str:
     """The place of the lower layer that the problem's value comes from; empty where none does."""
     if entry is None or problem.key is None:
         return ""
-    options = Layer("options", entry.configuration.options, replaces=True)
-    layer = source_of([*entry.layers, options], parse_path(problem.key))
+    options = (
+        Layer("options", {key: values}, where=entry.inherited_options.get(key, ""), replaces=True)
+        for key, values in entry.configuration.options.items()
+    )
+    layer = source_of([*entry.layers, *options], parse_path(problem.key))
     return "" if layer is None else layer.where

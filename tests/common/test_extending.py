@@ -112,7 +112,7 @@ def test_what_cannot_be_extended_is_told_once(
 
 
 def test_what_is_wrong_in_the_first_is_told_there_alone(tmp_path: Path) -> None:
-    wrong = {"id": "first", "base_config": {"lr": "x", "epochss": 3}}
+    wrong = {"id": "first", "base_config": {"lr": "x", "epochss": 3}, "options": {"pause": ["y"]}}
     text = problems_of(tmp_path, wrong, second(base_config={"epochs": 4}))
     assert "configurations[0]" in text and "configurations[1]" not in text
 
