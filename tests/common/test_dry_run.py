@@ -92,6 +92,23 @@ def test_changed_keys_are_told_of_the_nearest_done_run(workplace: Workplace) -> 
     assert changes(workplace, toy(epochs=4, lr=0.5)) == []
 
 
+def test_runs_of_the_plan_are_not_told_as_changed(workplace: Workplace) -> None:
+    make(workplace, toy())
+    assert changes(workplace, toy(), toy(lr=0.5)) == []
+    assert changes(workplace, toy(lr=0.5)) == ["lr 0.1 -> 0.5"]
+
+
+def test_repetitions_are_compared_with_the_same_one(workplace: Workplace) -> None:
+    def plan(**base: Any) -> Path:
+        entry = {"base_config": {"epochs": 1, **base}}
+        return workplace.write_plan(experiment=TOY, repetitions=2, configurations=[entry])
+
+    assert workplace.run_plan(plan()).status == 0
+    told = workplace.run_plan(plan(lr=0.5), "--dry_run").out
+    pairs = re.findall(r"exp-\w+(-rep1)?, before exp-\w+(-rep1)?:", told)
+    assert pairs == [("", ""), ("-rep1", "-rep1")]
+
+
 def test_a_changed_stage_is_told_of_those_that_refer_to_it(workplace: Workplace) -> None:
     def stages(**base: Any) -> list[dict[str, Any]]:
         return [

@@ -86,6 +86,11 @@ def test_what_one_configuration_cannot_have_is_told_of_both(tmp_path: Path) -> N
     )
 
 
+def test_without_a_base_that_can_be_read_nothing_is_said_of_runs(tmp_path: Path) -> None:
+    text = problems_of(tmp_path, {}, {}, base_config={"from": "no.json"})
+    assert len(text.splitlines()) == 2
+
+
 def test_no_key_is_called_unknown_where_an_experiment_is(tmp_path: Path) -> None:
     text = problems_of(tmp_path, {}, {"experiment": "nothing"}, base_config={"of_nothing": 1})
     assert "of_nothing" not in text and "unknown experiment" in text

@@ -85,6 +85,13 @@ def test_settings_of_an_extended_algorithm_too(tmp_path: Path) -> None:
     ]
 
 
+def test_an_inherited_option_leaves_where_a_key_in_its_objects_is_given(tmp_path: Path) -> None:
+    first = {"id": "ppo", "options": {"alg.kl_div": [{"coeff": 0.1}, {"coeff": 0.2}]}}
+    plan = load(tmp_path, first, {"extends": "ppo", "base_config": {"alg.kl_div.coeff": 0.3}})
+    coeffs = [run.config.alg.kl_div.coeff for run in plan.runs]  # type: ignore[attr-defined]
+    assert coeffs == [0.1, 0.2, 0.3]
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
