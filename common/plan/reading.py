@@ -85,9 +85,9 @@ def read_plan(
     of_a_run = {
         key for name in experiments.names() for key in experiments.get(name).config.key_names()
     }
-    document, problems = resolve_sound_keys(
-        PlanDocument, values, dict.fromkeys(of_a_run, "in 'base_config' of a configuration")
-    )
+    elsewhere = dict.fromkeys(Configuration.key_names(), "in a configuration")
+    elsewhere |= dict.fromkeys(of_a_run, "in 'base_config' of a configuration")
+    document, problems = resolve_sound_keys(PlanDocument, values, elsewhere)
     if document is None:
         raise ConfigError(path.name, twice + problems)
     default = "" if _concern("experiment", problems) else document.experiment
