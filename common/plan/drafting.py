@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from common.config.base import unknown_keys
+from common.config.resolve import unknown_keys
 from common.custom.hooks import asking
 from common.experiment import Experiment
 from common.key_paths import Key, key_path

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from common.config.base import resolve_sound_keys
+from common.config.resolve import resolve_sound_keys
 from common.custom.hooks import answers
 from common.errors import Problem
 from common.experiment import Experiment

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.config.base import resolve_sound_keys
+from common.config.resolve import resolve_sound_keys
 from common.custom.hooks import asking
 from common.key_paths import Key, assign, key_path, leaves
 from common.plan.run import Run
