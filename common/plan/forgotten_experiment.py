@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from common.errors import Problem
 from common.experiment import Experiment
 from common.plan.base_files import BASE
-from common.plan.extending import Entry
+from common.plan.entry import Entry
 from common.registry import Registry
 
 _MOST_KEYS = 6

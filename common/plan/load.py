@@ -14,8 +14,8 @@ from common.errors import ConfigError, Problem, UserError
 from common.experiment import Experiment
 from common.plan.document import PlanDocument
 from common.plan.drafting import Drafting
+from common.plan.entry import Entry
 from common.plan.expansion import Draft, repeated, template_values
-from common.plan.extending import Entry
 from common.plan.forgotten_experiment import forgotten_experiment
 from common.plan.identity import hash_files, identify
 from common.plan.overrides import Overrides
@@ -150,7 +150,7 @@ class _Expansion:
             return
         stage.files = spec.files
         for draft in self.drafting.drafts(entry, spec):
-            self.plan_base.note(draft, spec, entry.experiment)
+            self.plan_base.note(draft, entry, spec)
             for repetition in range(self.reading.document.repetitions):
                 self._add_run(stage, entry, spec, draft, repetition)
 

@@ -12,9 +12,12 @@ from common.errors import Problem
 from common.experiment import Experiment
 from common.key_paths import Key, key_path, leaves, without
 from common.plan.base_files import BASE
+from common.plan.entry import Entry
 from common.plan.expansion import Draft
 from common.plan.layers import Layer, laid
 from common.plan.reading import OUTSIDE_RUNS
+
+_OfRun = tuple[str, Experiment, Draft]
 
 
 class PlanBase:
@@ -23,14 +26,14 @@ class PlanBase:
     def __init__(self, layers: Iterable[Layer]) -> None:
         values = laid(layers)
         self._not_known = {key for key, _ in leaves(values)} if values else set()
-        self._left_out: dict[Key, list[tuple[str, Experiment, Draft]]] = defaultdict(list)
+        self._left_out: dict[Key, dict[int, _OfRun]] = defaultdict(dict)
 
-    def note(self, draft: Draft, spec: Experiment, experiment: str) -> None:
-        """Take account of a run of ``experiment``, which ``spec`` describes."""
+    def note(self, draft: Draft, entry: Entry, spec: Experiment) -> None:
+        """Take account of a run of a configuration."""
         if self._not_known:
             self._not_known = {key for key in self._not_known if not _holds(draft.values, key)}
             for key in draft.unknown:
-                self._left_out[key].append((experiment, spec, draft))
+                self._left_out[key].setdefault(entry.position, (entry.experiment, spec, draft))
 
     def problems(self) -> list[Problem]:
         """Return one problem for each key that no run knows.
@@ -46,7 +49,7 @@ class PlanBase:
 
     def _problem(self, key: Key) -> Problem:
         """Return what the runs say of the key: what one suggests, or else what all say alike."""
-        told = [problem for one in self._left_out[key] for problem in _told(key, *one)]
+        told = [problem for one in self._left_out[key].values() for problem in _told(key, *one)]
         for problem in told:
             if "known:" not in problem.message:
                 return problem.at(BASE)

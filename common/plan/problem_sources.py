@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from common.errors import Problem
 from common.key_paths import parse_path
 from common.plan.base_files import BASE
-from common.plan.extending import Entry
+from common.plan.entry import Entry
 from common.plan.layers import Layer, source_of
 
 

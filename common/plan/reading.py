@@ -15,7 +15,8 @@ from common.files.documents import read_object
 from common.plan.base_files import BASE, Bases, with_bases
 from common.plan.document import Configuration, PlanDocument
 from common.plan.duplicate_keys import twins_in_plan, twins_in_set
-from common.plan.extending import Entry, extended
+from common.plan.entry import Entry
+from common.plan.extending import extended
 from common.plan.layers import Layer
 from common.plan.overrides import Overrides
 from common.registry import Registry
