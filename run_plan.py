@@ -38,7 +38,7 @@ from common.runner import report
 from common.runner.main import EXIT_FAILED, Request, look_for_packages, run_plan
 from common.runner.resolved_keys import resolved_keys
 from common.runner.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
-from common.runner.status_report import standing
+from common.runner.status_report import status_report
 
 EXIT_REFUSED, EXIT_INTERRUPTED = 2, 130
 _PLAN_LEVEL = ("common.runner.progress", "common.runner.main", "__main__")
@@ -273,7 +273,7 @@ def _run(args: argparse.Namespace) -> int:
         raise UserError("--verbose: belongs to --dry_run; add that, or take it out")
     if args.status:
         folder, plan_as_asked = plan_folder(_plan_path(args), EXPERIMENTS, overrides_of(args))
-        report.say(standing(folder, plan_as_asked, args.only))
+        report.say(status_report(folder, plan_as_asked, args.only))
         return 0
     plan = load_plan(
         _plan_path(args),

@@ -78,7 +78,7 @@ class Policy(PromptReader):
         """Around every pass of the policy's models."""
         return autocast(self.mixed_precision, self.device)
 
-    def judged(self, outputs: Sequence[Tokens], settings: GenerationConfig) -> list[str]:
+    def scored_texts(self, outputs: Sequence[Tokens], settings: GenerationConfig) -> list[str]:
         """The outputs as the texts that rewards and metrics see: truncated, then post-processed."""
         truncation = self.truncation(settings)
         if truncation is not None:

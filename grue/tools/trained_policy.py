@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
-from common.config.resolve import resolve_sound_keys
+from common.config.resolve import resolve_valid_keys
 from common.errors import UserError
 from common.experiment import EXPERIMENTS
 from common.machine.devices import gpus_are_usable, run_device
@@ -89,7 +89,7 @@ def _refuse_reward_model(folder: Path) -> None:
 def _of_run(folder: RunFolder) -> FinetuneConfig:
     """The configuration of a run of finetuning."""
     values = read_record(folder.config, TypeAdapter(dict[str, Any])) or {}
-    config, problems = resolve_sound_keys(FinetuneConfig, values)
+    config, problems = resolve_valid_keys(FinetuneConfig, values)
     if config is None or problems:
         raise UserError(
             f"{_KEY} {folder.path}: is no run of finetuning ({problems[0]}); name its model "
