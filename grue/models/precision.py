@@ -16,14 +16,14 @@ from grue.models.config import MixedPrecision
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def autocast(kind: MixedPrecision, device: torch.device) -> AbstractContextManager[Any]:
+def autocast(kind: MixedPrecision, device: torch.device) -> AbstractContextManager[object]:
     """A block in which models compute in the type; losses belong outside."""
     if kind == "no":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=_TYPES[kind])
 
 
-def exactly(device: torch.device) -> AbstractContextManager[Any]:
+def exactly(device: torch.device) -> AbstractContextManager[object]:
     """A block within `autocast` that computes in the type of its tensors."""
     if not torch.amp.is_autocast_available(device.type):  # such as the meta device
         return contextlib.nullcontext()

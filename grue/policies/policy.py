@@ -74,7 +74,7 @@ class Policy(PromptReader):
         self.searches = Passes(self.device)
         """Passes of the library's ``generate``, whose outputs need more memory."""
 
-    def autocast(self) -> AbstractContextManager[Any]:
+    def autocast(self) -> AbstractContextManager[object]:
         """Around every pass of the policy's models."""
         return autocast(self.mixed_precision, self.device)
 

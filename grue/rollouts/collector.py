@@ -169,9 +169,8 @@ class Rollouts:
             samples = self.policy.masked_sample(prompts, draws, settings.generation)
             outputs = [output for of_input in samples.outputs for output in of_input]
             allowed = [] if samples.allowed is None else [samples.allowed]
-        return distributed.all_gather(outputs), distributed.all_gather_tensors(
-            allowed, self.policy.device
-        )
+        of_all = distributed.all_gather_tensors(allowed, self.policy.device)
+        return distributed.all_gather(outputs), of_all
 
     def _score(self, found: Collected, own: Texts, outputs: Sequence[Tokens]) -> None:
         """Notes the rewards of a batch and, if asked for, their standard deviations.

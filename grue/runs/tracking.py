@@ -89,7 +89,7 @@ class Tracker:
         if self._wandb is not None and records:
             import wandb
 
-            data = [list(record.values()) for record in records]
+            data: list[Iterable[Any]] = [list(record.values()) for record in records]
             self._tables[name] = wandb.Table(columns=list(records[0]), data=data)
 
     def upload(self, model: Path) -> None:

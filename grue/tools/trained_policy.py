@@ -18,7 +18,7 @@ from common.run.folder import RunFolder, read_record
 from grue import policies
 from grue.algorithms.config import SupervisedAlg
 from grue.experiments.finetune.config import FinetuneConfig
-from grue.models.config import ModelOptions, Side, TokenizerConfig
+from grue.models.config import ModelOptions, ModelType, Side, TokenizerConfig
 from grue.models.loading import load_model, load_tokenizer
 from grue.models.weights import loaded
 from grue.policies.generation_config import GenerationConfig
@@ -115,13 +115,12 @@ def _as_configured(model: str, config: FinetuneConfig, device: torch.device) -> 
     )
 
 
-def _policy(name: str, device: torch.device, kind: Any = Policy) -> Policy:
+def _policy(name: str, device: torch.device, kind: type[Policy] = Policy) -> Policy:
     from transformers import AutoConfig
 
     _refuse_reward_model(Path(name))
     architecture = loaded(AutoConfig.from_pretrained, name, _KEY)
-    model_type: Any = "seq2seq" if architecture.is_encoder_decoder else "causal"
+    model_type: ModelType = "seq2seq" if architecture.is_encoder_decoder else "causal"
     model = load_model(name, model_type, ModelOptions(), seed=0, dropout=False)
     tokenizer = load_tokenizer(TokenizerConfig(model_name=name))
-    policy: Policy = kind(model, tokenizer, device)
-    return policy
+    return kind(model, tokenizer, device)

@@ -40,7 +40,7 @@ _NO_DROPOUT = {
 class BertClassifier(nn.Module):
     """Tokens in, logits out."""
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: BertConfig) -> None:
         from transformers import BertForSequenceClassification
 
         super().__init__()
