@@ -44,7 +44,10 @@ class A2c(PolicyGradient[A2cArgs]):
             policy, log_probs, values = self.evaluate(batch)
             policy_loss = policy_gradient_loss(log_probs, batch.advantages)
             critic_loss = value_loss(values, batch.returns, batch.values)
-            entropy_loss = self.entropy_loss(policy, log_probs)
+            entropy_loss = self.entropy_loss(
+                policy, log_probs, weight=args.ent_coef,
+                estimated=args.enforce_token_entropy_reg_estimate,
+            )  # fmt: skip
             penalty = args.ent_coef * entropy_loss
             kl_loss, kl = self.kl_terms(batch, policy.logits, kl_coefficient)
             penalty = penalty + kl_loss

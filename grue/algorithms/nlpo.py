@@ -10,13 +10,17 @@ from typing import Any
 
 import torch
 
+from grue.algorithms.args import NlpoArgs
 from grue.algorithms.ppo import Ppo
+from grue.policies.config import MaskablePolicyArgs
 from grue.policies.vocabulary_mask import Mask
 from grue.rollouts.batch import Rollout
 
 
 class Nlpo(Ppo):
     """PPO whose policy has a mask, refreshed every ``target_update_iterations`` iterations."""
+
+    Args = NlpoArgs
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -34,7 +38,9 @@ class Nlpo(Ppo):
         """Improves policy and critic on a rollout; gives what was measured, by published names."""
         # 1. The mask of later rollouts; this one's is part of it.
         self.iteration += 1
-        due = self.iteration % self.alg.policy.args.target_update_iterations == 0  # type: ignore[union-attr]
+        settings = self.alg.policy.args
+        assert isinstance(settings, MaskablePolicyArgs), "checked with the keys"
+        due = self.iteration % settings.target_update_iterations == 0
         if due and not self.alg.behaves_as_published("frozen_mask"):
             self.mask.refresh(self.policy.model)
         # 2. PPO within the rollout's mask.

@@ -29,7 +29,8 @@ TOKENS_IN_PASS = 256
 class Trpo(PolicyGradient[TrpoArgs]):
     """Steps of the policy whose mean KL to the policy before stays below ``target_kl``."""
 
-    shares_work = False
+    Args = TrpoArgs
+    supports_data_parallel = False
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """The critic's alone: of a trunk that it shares with the policy it reads, no more."""

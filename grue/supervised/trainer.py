@@ -30,13 +30,13 @@ from common.run.sealed_folder import seal
 from common.training import checkpoint
 from common.training.attention_masks import masks_without_waits
 from common.training.pace import Pace
-from grue.algorithms.config import TRAINER_BATCH
 from grue.algorithms.optimizers import OPTIMIZERS
 from grue.models.config import Optimizer
 from grue.policies.policy import Policy
 from grue.rl.finite import check_tensors
 from grue.runs.tracking import Tracker
 from grue.supervised.checkpoints import last_checkpoint
+from grue.supervised.config import TRAINER_BATCH
 from grue.supervised.rank_batches import OWN, WHOLE, OwnPart, items_of
 from grue.supervised.rows import Rows, collate
 
