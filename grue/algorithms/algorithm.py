@@ -30,7 +30,7 @@ class Algorithm(ABC, Generic[ArgsT]):
         self.actor_critic = actor_critic
         self.policy = actor_critic.policy
         self.alg = alg
-        self.args: ArgsT = alg.args  # type: ignore[assignment]
+        self.args: ArgsT = alg.args  # type: ignore[assignment]  # as its id says
         self.optimizer = self.make_optimizer()
         self.descent = Descent(alg.policy.mixed_precision, self.policy.device)
 

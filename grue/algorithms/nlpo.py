@@ -21,6 +21,7 @@ class Nlpo(Ppo):
     """PPO whose policy has a mask, refreshed every ``target_update_iterations`` iterations."""
 
     Args = NlpoArgs
+    metric_prefix = "nlpo/"
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -35,7 +36,7 @@ class Nlpo(Ppo):
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """Improves policy and critic on a rollout; gives what was measured, by published names."""
+        """Improves policy and critic on a rollout; returns the metrics."""
         # 1. The mask of later rollouts; this one's is part of it.
         self.iteration += 1
         settings = self.alg.policy.args

@@ -13,11 +13,13 @@ from common.errors import Problem, UserError
 from common.key_paths import Key
 
 
-class _PartClass(Protocol):
+class _Part(Protocol):
     Args: ClassVar[type[Config]]
 
+    def __init__(self, args: Any) -> None: ...
 
-PartT = TypeVar("PartT")
+
+PartT = TypeVar("PartT", bound=_Part)
 
 
 class PartConfig(Config, Generic[PartT]):
@@ -29,7 +31,7 @@ class PartConfig(Config, Generic[PartT]):
     """The part's own keys."""
 
     @classmethod
-    def find(cls, name: str) -> Any:
+    def find(cls, name: str) -> type[PartT]:
         """The class of the part called ``name``.
 
         Raises:
@@ -97,13 +99,11 @@ class PartConfig(Config, Generic[PartT]):
     def build(self) -> PartT:
         """The part, made from its args."""
         with naming(self.id):
-            part: PartT = self.find(self.id)(self.own_keys())
-        return part
+            return self.find(self.id)(self.own_keys())
 
     def own_keys(self) -> Config:
         """The part's args as the part takes them."""
-        keys: Config = self.find(self.id).Args.model_validate(self.args)
-        return keys
+        return self.find(self.id).Args.model_validate(self.args)
 
 
 def _given(kind: type[Config], args: dict[str, Any]) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def _names(config: TextConfig) -> Iterator[str]:
         if has_named_critic(config.alg):
             yield config.alg.policy.critic
     else:
-        yield config.alg.model_name  # type: ignore[attr-defined]
+        yield config.alg.model_name  # type: ignore[attr-defined]  # all that train have it
 
 
 def _is_at_hand(name: str) -> bool:
@@ -190,6 +190,6 @@ def cache_bytes(policy: Policy, model: PreTrainedModel, rows: int, prompt: int, 
         found = model(**inputs, use_cache=True)
         cache = next(found[name] for name in ("cache", "past_key_values") if name in found)
         del found
-        size = trace.live()
+        size: int = trace.live()
         del cache
     return size

@@ -160,13 +160,14 @@ def _minibatch(policy: Policy, sizes: _Sizes) -> Minibatch:
     sequences = _sequences(policy, sizes.rows, sizes)
     ids = sequences.outputs.ids
     width = math.ceil(int(policy.model.config.vocab_size) / 8)
+    known: dict[str, Any] = {name: torch.zeros(ids.numel()) for name in _PER_TOKEN}
     return Minibatch(
         sequences=sequences,
         rows=torch.arange(sizes.rows),
         select=torch.ones(ids.shape, dtype=torch.bool, device="cpu"),
         places=torch.arange(ids.numel()),
         tokens=ids.flatten(),
-        **{name: torch.zeros(ids.numel()) for name in _PER_TOKEN},
+        **known,
         allowed=torch.zeros(ids.numel(), width, dtype=torch.uint8) if policy.mask else None,
     )
 

@@ -36,8 +36,7 @@ from grue.tasks.task import Split
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
-
-    from grue.supervised.trainer import TrainerState
+    from transformers.trainer_callback import TrainerState
 
 log = logging.getLogger(__name__)
 
