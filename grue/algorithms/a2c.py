@@ -20,6 +20,11 @@ class A2c(PolicyGradient[A2cArgs]):
 
     Args = A2cArgs
 
+    @classmethod
+    def outputs_in_pass(cls, width: int) -> int:
+        """Return a number of outputs, whatever their width."""
+        return OUTPUTS_IN_PASS
+
     def make_optimizer(self) -> torch.optim.Optimizer:
         """RMSprop as published, or AdamW."""
         if not self.args.use_rms_prop:

@@ -24,6 +24,11 @@ class PolicyGradient(Algorithm[ArgsT]):
         by_tokens = self.alg.behaves_as_published("minibatches_of_tokens")
         return "tokens" if by_tokens else "outputs"
 
+    @classmethod
+    def outputs_in_pass(cls, width: int) -> int | None:
+        """Return how many outputs of ``width`` tokens one pass computes; None for a minibatch's."""
+        return None
+
     def evaluate(self, batch: Minibatch) -> tuple[TokenDistribution, Tensor, Tensor]:
         """[M] the policy, its log-probabilities and values of the tokens that count."""
         evaluation = self.actor_critic.evaluate(batch.sequences)

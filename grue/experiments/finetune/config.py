@@ -7,15 +7,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, Union
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import (
-    Discriminator,
-    ModelWrapValidatorHandler,
-    SerializeAsAny,
-    Tag,
-    model_validator,
-)
+from pydantic import ModelWrapValidatorHandler, model_validator
 
 from common.config.base import (
     NO_EFFECT,
@@ -26,13 +20,12 @@ from common.config.fit import PositiveInt
 from common.custom.user_code import CUSTOM
 from common.errors import Problem, UserError
 from grue.algorithms import find
-from grue.algorithms.any_alg import BUILT_IN, AnyReinforcementAlg, id_of
-from grue.algorithms.config import ReinforcementAlg
+from grue.algorithms.any_alg import BUILT_IN, AnyReinforcementAlg
 from grue.experiments import memory_hints
+from grue.experiments.finetune.any_alg import SUPERVISED, AnyAlg, tag
 from grue.experiments.finetune.rollout_problems import notices_of_rollouts, problems_of_rollouts
 from grue.experiments.reward_model.as_metric import measured_like_rewarded
 from grue.models.config import ModelType
-from grue.parts.custom import OrCustom
 from grue.policies.generation_config import GenerationConfig, generation_problems
 from grue.rewards.config import RewardConfig
 from grue.rollouts.config import EnvConfig
@@ -40,38 +33,6 @@ from grue.runs.compatibility import references_as_published
 from grue.runs.config import Metrics, TrackedConfig, problems_of_metrics, renamed
 from grue.supervised.config import SupervisedAlg, of_batches
 from grue.tasks.task import Split
-
-_SUPERVISED = "supervised"
-
-
-def _tag(alg: Any) -> str:
-    """The tag of an algorithm's keys; the published rule looks for "supervised" in its id."""
-    name = id_of(alg)
-    return _SUPERVISED if _SUPERVISED in name else name
-
-
-class _ById:
-    """A note on ``alg`` for messages about its keys: the model that they are to fit."""
-
-    def chosen(self, value: Any) -> type[Config] | None:
-        """Return the model of a built-in algorithm; None for any other."""
-        name = _tag(value)
-        return SupervisedAlg if name == _SUPERVISED else BUILT_IN.get(name)
-
-
-if TYPE_CHECKING:
-    AnyAlg = SupervisedAlg | ReinforcementAlg
-else:
-    AnyAlg = Annotated[
-        Union[
-            Annotated[SupervisedAlg, Tag(_SUPERVISED)],
-            *(Annotated[model, Tag(name)] for name, model in BUILT_IN.items()),
-        ],
-        Discriminator(_tag),
-        OrCustom(ReinforcementAlg, find),
-        _ById(),
-        SerializeAsAny(),
-    ]
 
 
 class TrainEvaluation(Config):
@@ -207,6 +168,11 @@ class SupervisedConfig(FinetuneConfig):
     """Which model is finetuned, and how."""
 
     @property
+    def tf32(self) -> bool:
+        """Whether the Trainer's argument of that name asks for it."""
+        return bool(self.alg.training_args.get("tf32"))
+
+    @property
     def training_settings(self) -> GenerationConfig | None:
         """How outputs for the training split are generated."""
         return self.alg.generation_kwargs or self.train_evaluation.generation_kwargs
@@ -285,7 +251,7 @@ class ReinforcementConfig(FinetuneConfig):
 
 def _kind(values: Any) -> type[FinetuneConfig] | None:
     """The kind of finetuning that a configuration's keys ask for; None for neither."""
-    name = _tag(values.get("alg")) if isinstance(values, dict) else ""
-    if name == _SUPERVISED:
+    name = tag(values.get("alg")) if isinstance(values, dict) else ""
+    if name == SUPERVISED:
         return SupervisedConfig
     return ReinforcementConfig if name in BUILT_IN or name.startswith(CUSTOM) else None

@@ -23,7 +23,8 @@ def problems_of_rollouts(alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Prob
         yield Problem(f"one rollout of {num_outputs} outputs could bring the coefficient to 0; "
                       f"give at least {least}",
                       "alg.kl_div.adaptive_kl.horizon", adaptive.horizon)  # fmt: skip
-    follows = [key for key in ("target_kl", "adaptive_kl") if getattr(alg.kl_div, key) is not None]
+    targets = {"target_kl": alg.kl_div.target_kl, "adaptive_kl": adaptive}
+    follows = [key for key, target in targets.items() if target is not None]
     if follows and alg.kl_div.coeff == 0:
         yield Problem(f"is multiplied to follow '{follows[0]}', and stays 0; give it a value, for "
                       f"example 0.1, or drop '{follows[0]}'", "alg.kl_div.coeff", 0.0)  # fmt: skip

@@ -14,11 +14,10 @@ from common.machine.memory import Moment, Term
 from common.machine.memory_trace import as_on_a_gpu, held
 from grue import policies
 from grue.algorithms import find
-from grue.algorithms.a2c import OUTPUTS_IN_PASS, A2c
 from grue.algorithms.args import ActorCriticArgs, ReinforceArgs
 from grue.algorithms.config import ReinforcementAlg
 from grue.algorithms.policy_gradient import PolicyGradient
-from grue.algorithms.trpo import TOKENS_IN_PASS, Trpo
+from grue.algorithms.trpo import Trpo
 from grue.experiments.finetune.assembly import make_actor_critic
 from grue.experiments.finetune.config import ReinforcementConfig
 from grue.experiments.finetune.rollout_settings import rollout_settings
@@ -120,7 +119,7 @@ class _Sizes:
         if isinstance(args, ReinforceArgs) and args.log_prob_of == "sequence":
             prompt, most = 1, prompt + most - 1
         rows = _rows(algorithm, tokens, most)
-        if isinstance(algorithm, A2c | Trpo):
+        if algorithm.outputs_in_pass(most) is not None:
             fewest = 1
         elif spec.num_minibatches is not None:  # minibatches are equal parts of outputs
             fewest = rows * _fewest(settings)
@@ -139,10 +138,9 @@ class _Sizes:
 
 def _rows(algorithm: PolicyGradient[Any], tokens: int, most: int) -> int:
     """Outputs of ``most`` tokens in a minibatch of ``tokens``."""
-    if isinstance(algorithm, A2c):
-        return OUTPUTS_IN_PASS
-    if isinstance(algorithm, Trpo):
-        return max(1, TOKENS_IN_PASS // most)
+    fixed = algorithm.outputs_in_pass(most)
+    if fixed is not None:
+        return fixed
     if algorithm.unit == "tokens":
         return tokens
     return math.ceil(tokens / most)
@@ -259,4 +257,5 @@ def _keys(alg: ReinforcementAlg) -> Keys:
 
 def _is_fixed(alg: ReinforcementAlg) -> bool:
     """Whether the algorithm itself says how large its passes are."""
-    return issubclass(find(alg.id), A2c | Trpo)
+    kind: type[PolicyGradient[Any]] = find(alg.id)
+    return kind.outputs_in_pass(1) is not None

@@ -182,6 +182,11 @@ class RewardModelConfig(TrackedConfig):
         if any(memory_hints.of_narrow_training(self.alg.training_args)):
             yield from memory_hints.of_narrow_products(self.alg, "alg")
 
+    @property
+    def tf32(self) -> bool:
+        """Whether the Trainer's argument of that name asks for it."""
+        return bool(self.alg.training_args.get("tf32"))
+
     def problems_of_ranks(self, num_ranks: int) -> Iterator[Problem]:
         """Batches too small for all ranks, and a loss that couples their parts."""
         yield from of_batches(self.alg.training_args, num_ranks)
