@@ -12,7 +12,8 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from common.config.base import Config, resolve
+from common.config.base import Config
+from common.config.resolve import resolve
 from grue.algorithms import ALGORITHMS, find
 from grue.algorithms.algorithm import Algorithm
 from grue.algorithms.args import ActorCriticArgs, ReinforceArgs
@@ -23,7 +24,8 @@ from grue.experiments.finetune.rollout_settings import rollout_settings
 from grue.metrics.metric import Metric, NoArgs, Scores
 from grue.models.config import ModelType
 from grue.policies.config import PolicyArgs
-from grue.policies.policy import Policy, Tokens
+from grue.policies.policy import Policy
+from grue.policies.prompts import Tokens
 from grue.rewards.reward import Reward, Rewards
 from grue.rollouts.batch import Rollout
 from grue.rollouts.spec import RolloutSpec
