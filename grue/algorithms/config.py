@@ -76,7 +76,9 @@ class AlgorithmArgs(Config):
     """Base of every algorithm's settings, the keys of ``alg.args``: they describe the algorithm.
 
     A plan is read and checked by them alone, without the class that trains by them (see
-    `grue.algorithms.algorithm.Algorithm`), which may import torch.
+    `grue.algorithms.algorithm.Algorithm`), which may import torch. What a built-in algorithm says
+    in ``problems_of_...`` and ``notices_of_...`` is about its own updates, so a custom one that
+    takes its settings is not asked; ``problems`` are those of the settings alone, and of all.
     """
 
     uses_vocab_mask: ClassVar[bool] = False
@@ -153,6 +155,11 @@ class ReinforcementAlg(Config):
         return self.args.rollout_spec()
 
     @property
+    def is_custom(self) -> bool:
+        """Whether the algorithm is outside the project, where updates may be of another form."""
+        return self.id.startswith(CUSTOM)
+
+    @property
     def model_type(self) -> ModelType:
         """Whether the model continues its prompt or reads it through an encoder."""
         return self.policy.model_type
@@ -171,7 +178,8 @@ class ReinforcementAlg(Config):
         yield from (problem.below("policy.args") for problem in of_policy.problems())
         yield from (problem.below("args") for problem in self.args.problems())
         yield from self._problems_of_policy()
-        yield from self.args.problems_of_alg(self)
+        if not self.is_custom:
+            yield from self.args.problems_of_alg(self)
         key = "policy.args.generation_kwargs"
         yield from generation_problems(of_policy.generation_kwargs, self.model_type, key)
 
@@ -184,7 +192,7 @@ class ReinforcementAlg(Config):
         if self.args.uses_vocab_mask and not has_mask:
             yield Problem(f"'{self.id}' needs a policy with a mask; add 'maskable_' to its front",
                           "policy.id", self.policy.id)  # fmt: skip
-        elif has_mask and not self.args.uses_vocab_mask and not self.id.startswith(CUSTOM):
+        elif has_mask and not self.args.uses_vocab_mask and not self.is_custom:
             yield Problem(f"'{self.id}' has no use for a mask; only 'nlpo' refreshes a mask",
                           "policy.id", self.policy.id)  # fmt: skip
         texts = {"query_prefix": self.policy.args.query_prefix,

@@ -83,13 +83,13 @@ def _keys(base: type[Config], name: str, find: Find) -> type[Config]:
 
 def with_args(base: type[ConfigT], title: str, name: str, args: type[Config]) -> type[ConfigT]:
     """Return ``base``, under the title, with the name and the settings of one part."""
-    needed = any(field.is_required() for field in args.model_fields.values())
-    settings: dict[str, Any] = {"description": "Its settings."}
-    if not needed:
-        settings["default_factory"] = args
+    meanings = {key: field.description for key, field in base.model_fields.items()}
+    given: dict[str, Any] = {"description": meanings.get("args")}
+    if not any(field.is_required() for field in args.model_fields.values()):
+        given["default_factory"] = args
     fields: dict[str, Any] = {
-        "id": (Literal[name], Field(description="Which one.")),
-        "args": (args, Field(**settings)),
+        "id": (Literal[name], Field(description=meanings.get("id"))),
+        "args": (args, Field(**given)),
     }
     return create_model(title, __base__=base, __doc__=args.__doc__, **fields)
 

@@ -107,7 +107,8 @@ class PpoArgs(ActorCriticArgs):
     """Approximate KL, in nats, beyond 1.5 times of which an update ends early."""
     analytic_kl_grad: bool = False
     """Whether each token's own KL penalty is a loss, the divergence of the distributions over the
-    vocabulary, instead of a part of its advantage; later tokens' penalties stay rewards."""
+    vocabulary, instead of a part of its advantage; later tokens' penalties stay rewards.
+    ``ppo_kl`` is the published name of PPO with it."""
     measure_gradient_noise: bool = False
     """Whether each update first measures, in one more pass, how the policy's gradient deviates from
     minibatch to minibatch: ``grad_variance``, and ``grad_squared_mean`` to compare with it;

@@ -226,9 +226,8 @@ class ReinforcementConfig(FinetuneConfig):
     def problems_of_ranks(self, num_ranks: int) -> Iterator[Problem]:
         """Algorithms that ranks cannot share, and minibatches too small for all of them."""
         name, size = self.alg.id, self.alg.rollout_spec.minibatch_tokens
-        is_custom = name.startswith(CUSTOM)
         if self.alg.args.single_process_fp32 or (
-            is_custom and not find(name).supports_data_parallel
+            self.alg.is_custom and not find(name).supports_data_parallel
         ):
             yield Problem(f"'alg.id' = '{name}' runs in one process; leave it out of this run's "
                           "configuration, or take another algorithm",

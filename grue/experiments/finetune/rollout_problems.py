@@ -15,7 +15,8 @@ _GENERATION = "alg.policy.args.generation_kwargs"
 
 def problems_of_rollouts(alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Problem]:
     """Minibatches that do not fit, ends of outputs that contradict each other, draws of nothing."""
-    yield from alg.args.problems_of_rollouts(alg, env)
+    if not alg.is_custom:
+        yield from alg.args.problems_of_rollouts(alg, env)
     adaptive = alg.kl_div.adaptive_kl
     num_outputs = env.n_envs * alg.rollout_spec.samples_per_input
     if adaptive is not None and _LARGEST_MOVE * num_outputs >= adaptive.horizon:
@@ -79,4 +80,5 @@ def notices_of_rollouts(alg: ReinforcementAlg, env: EnvConfig) -> Iterator[str]:
             f"'{_GENERATION}.max_new_tokens' = {longest}: outputs of rollouts end after "
             f"'env.args.max_episode_length' = {most} tokens; evaluations know no such limit"
         )
-    yield from alg.args.notices_of_rollouts(alg, env)
+    if not alg.is_custom:
+        yield from alg.args.notices_of_rollouts(alg, env)
