@@ -40,22 +40,22 @@ log = logging.getLogger(__name__)
 Tokens = list[int]
 
 _UNLIMITED = 2**31 - 1
-"""More tokens than any prompt has."""
+"""Limit that no prompt reaches."""
 
 
 class Policy:
     """A model with its tokenizer, on one device.
 
-    A class outside the project that a plan names derives from it, gives its own keys as `Args`, and
-    finds them in `args`.
+    A user's own policy derives from this class, declares its keys as `Args`, and reads them from
+    `args`.
     """
 
     Args: ClassVar[type[PolicyArgs]] = PolicyArgs
-    """The model of the policy's keys."""
+    """Return the model that the policy's keys name."""
     model_type: ClassVar[ModelType] = "causal"
-    """Which models a policy outside the project takes; those of the project take both."""
+    """Architectures that a user's policy accepts; built-in policies accept both."""
     args: Any = None
-    """The policy's own keys, of a policy outside the project."""
+    """Keys of a user's own policy."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Policy:
         tokenizer: PreTrainedTokenizerBase,
         device: torch.device | str = "cpu",
     ) -> None:
-        """Puts the model on the device.
+        """Put the model on the device.
 
         Raises:
             UserError: the tokenizer has ids that the model does not know.
@@ -76,24 +76,24 @@ class Policy:
         end: Any = tokenizer.eos_token_id
         self.ids = Ids(end, _start(model) if self.is_encoder_decoder else None)
         self.mask: Mask | None = None
-        """Which tokens may come, wherever outputs are drawn; None for all."""
+        """Vocabulary mask of all sampled outputs; None allows all tokens."""
         self.prefix, self.suffix = "", ""
-        """Texts around each prompt, whose tokens are found apart from its own."""
+        """Texts around each prompt, tokenized separately from it."""
         self.mixed_precision: MixedPrecision = "no"
-        """Type of the model's products, see `TrainedModelOptions`."""
+        """Type of the model's matrix products, see `TrainedModelOptions`."""
         self._passes = Passes(self.device)
         self.searches = Passes(self.device)
         """Passes of the library's ``generate``, whose outputs need more memory."""
         self._told: set[str] = set()
-        """What has been said of limits and cut prompts."""
+        """Messages about limits and truncated prompts that have been logged."""
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Around every pass of the policy's models."""
+        """Return the context of every forward pass of the policy's models."""
         return autocast(self.mixed_precision, self.device)
 
     @property
     def longest(self) -> int | None:
-        """Positions that the model has, where its architecture limits them."""
+        """Number of positions of the model; None if its architecture has no limit."""
         config = self.model.config
         names = ("max_position_embeddings", "n_positions")
         found = [getattr(config, name, None) for name in names]
@@ -108,9 +108,9 @@ class Policy:
         *,
         level: int = logging.INFO,
     ) -> list[Tokens]:
-        """Ids of the samples' prompts, cut as generation with the settings needs it.
+        """Return the ids of the samples' prompts, truncated to leave room for outputs.
 
-        Says once, at a ``level`` of the log, how many are cut, and where that is shorter than
+        Logs once, at ``level``, how many prompts are truncated, and a limit that is below
         ``max_length``, see `prompt_limit`.
         """
         most = self.lengths(settings).most
@@ -137,14 +137,14 @@ class Policy:
             log.log(level, "%s", message)
 
     def _num_cut(self, samples: Sequence[Sample], prompts: Sequence[Tokens], limit: int) -> int:
-        """How many prompts are cut; whole, those alone are read again that have all they may."""
+        """Return the number of truncated prompts; only those of full length are tokenized again."""
         full = [
             sample for sample, prompt in zip(samples, prompts, strict=True) if len(prompt) >= limit
         ]
         return sum(len(prompt) > limit for prompt in self.encode_samples(full, _UNLIMITED))
 
     def prompt_limit(self, max_length: int | None, most_new_tokens: int) -> int:
-        """Most tokens of a prompt: as configured, and so that a causal model's output fits in too.
+        """Return the largest number of prompt tokens that ``max_length`` and the model allow.
 
         Raises:
             UserError: nothing is left for the prompt.
@@ -161,11 +161,11 @@ class Policy:
         return limit
 
     def encode(self, prompts: Sequence[str], limit: int, side: Side = "left") -> list[Tokens]:
-        """Ids of the prompts, cut on ``side`` to ``limit`` tokens.
+        """Return the ids of the prompts, truncated on ``side`` to ``limit`` tokens.
 
-        The texts around a prompt stay whole; with them, what the tokenizer puts before every text
-        comes first. A prompt without tokens becomes the beginning-of-sequence token, or else the
-        end-of-sequence token: a model needs something to go on from.
+        The texts around a prompt are kept whole; if there are any, the tokenizer's own first tokens
+        come before them. An empty prompt becomes the beginning-of-sequence token, or else the
+        end-of-sequence token, because a model needs at least one token.
 
         Raises:
             UserError: the texts around it leave no room for a prompt.
@@ -182,7 +182,7 @@ class Policy:
     def encode_samples(
         self, samples: Sequence[Sample], limit: int, side: Side = "left"
     ) -> list[Tokens]:
-        """Like `encode`, of samples; those that carry tokens are read as these, cut likewise.
+        """Return the ids of samples as `encode` does; pretokenized samples are truncated likewise.
 
         Raises:
             UserError: the tokens are another tokenizer's.
@@ -200,7 +200,7 @@ class Policy:
         ]
 
     def _around(self, limit: int) -> tuple[Tokens, Tokens, int]:
-        """What stands before and behind every prompt, and how much room it leaves for one."""
+        """Return the tokens around every prompt, and the number of tokens left for one."""
         opening = self.tokenizer("")["input_ids"]
         before, behind = (
             self.tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -217,7 +217,7 @@ class Policy:
     def _encoded(
         self, prompts: Sequence[str], limit: int, side: Side, **options: Any
     ) -> list[Tokens]:
-        """Ids of the prompts alone, cut on ``side`` to ``limit`` tokens."""
+        """Return the ids of the prompts alone, truncated on ``side`` to ``limit`` tokens."""
         usual, self.tokenizer.truncation_side = self.tokenizer.truncation_side, side
         try:
             found: Any = self.tokenizer(list(prompts), truncation=True, max_length=limit, **options)
@@ -227,21 +227,21 @@ class Policy:
         return ids
 
     def decode(self, outputs: Sequence[Tokens]) -> list[str]:
-        """The outputs as texts, without special tokens."""
+        """Return the outputs as texts, without special tokens."""
         texts: list[str] = self.tokenizer.batch_decode(
             list(outputs), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return texts
 
     def judged(self, outputs: Sequence[Tokens], settings: GenerationConfig) -> list[str]:
-        """The outputs as the texts that rewards and metrics see: truncated, then post-processed."""
+        """Return the outputs as rewards and metrics read them: truncated, then post-processed."""
         truncation = self.truncation(settings)
         if truncation is not None:
             outputs = [truncation(output) for output in outputs]
         return [settings.processed(text) for text in self.decode(outputs)]
 
     def truncation(self, settings: GenerationConfig) -> Truncation | None:
-        """Where outputs end for rewards and metrics; None where nothing is cut.
+        """Return where outputs end for rewards and metrics; None where nothing is truncated.
 
         Raises:
             UserError: the tokenizer has no such token.
@@ -255,29 +255,30 @@ class Policy:
             raise UserError(f"'generation_kwargs.truncate_token' = {token!r}: {error}") from error
 
     def lengths(self, settings: GenerationConfig) -> Lengths:
-        """Least and greatest length of an output."""
+        """Return the smallest and largest length of an output."""
         kind = {"is_encoder_decoder": self.is_encoder_decoder}
         return Lengths(settings.fewest_new_tokens(**kind), settings.most_new_tokens(**kind))
 
     def pad(self, prompts: Sequence[Tokens]) -> Prompts:
-        """The prompts as tensors on the policy's device."""
+        """Return the prompts as tensors on the policy's device."""
         fill = self.tokenizer.pad_token_id or 0
         return pad(prompts, fill=fill, left=not self.is_encoder_decoder, device=self.device)
 
     def sample(
         self, prompts: Sequence[Tokens], draws: Tensor, settings: GenerationConfig
     ) -> list[list[Tokens]]:
-        """K outputs of each prompt, from the uniforms ``draws`` [B, K, T].
+        """Return K outputs of each prompt, from the uniforms ``draws`` [B, K, T].
 
         An output ends with its end-of-sequence token, if it has one. With ``do_sample`` false the
-        most probable tokens are taken. What needs the library is for `generate`.
+        most probable tokens are taken. Settings that need the library's ``generate`` belong to
+        `generate`.
         """
         return self.masked_sample(prompts, draws, settings).outputs
 
     def masked_sample(
         self, prompts: Sequence[Tokens], draws: Tensor, settings: GenerationConfig
     ) -> Samples:
-        """Like `sample`; also what the policy's mask allowed at each step."""
+        """Sample as `sample` does, and return the vocabulary mask of each step too."""
         num_prompts, num_samples, _ = draws.shape
         ids = replace(self.ids, end=None) if settings.ignore_eos else self.ids
         filters, lengths = filters_of(settings), self.lengths(settings)
@@ -303,13 +304,13 @@ class Policy:
     def generate(
         self, prompts: Sequence[Tokens], num_samples: int, settings: GenerationConfig
     ) -> list[list[Tokens]]:
-        """Like `sample`, by the library's ``generate``, which draws from torch's generator."""
+        """Sample by the library's ``generate``, which draws from torch's generator."""
         return generated(self, prompts, num_samples, settings)
 
     def bytes_each(
         self, prompts: Sequence[Tokens], num_samples: int, settings: GenerationConfig
     ) -> float:
-        """About what one of K outputs of each prompt needs in memory while it is made."""
+        """Return the approximate bytes of one of K outputs of each prompt during generation."""
         longest = max(map(len, prompts), default=0)
         extent = Extent(longest, self.lengths(settings).most, num_samples)
         of_mask = None if self.mask is None else self.mask.model
@@ -324,9 +325,9 @@ class Policy:
         inputs: Sequence[int],
         seed: int,
     ) -> list[Tokens]:
-        """One output per prompt, as an evaluation wants it: beams, samples or most probable tokens.
+        """Return one output per prompt for an evaluation: by beams, sampling or greedy decoding.
 
-        ``inputs`` are numbers that stand for the prompts; with ``seed`` they fix what is drawn.
+        ``inputs`` are the prompts' numbers; with ``seed`` they fix the random numbers.
         """
         occasion = Occasion.EVALUATION
         found = self.drawn(prompts, 1, settings, inputs=inputs, occasion=occasion, seed=seed)
@@ -343,10 +344,10 @@ class Policy:
         seed: int,
         by_library: bool = False,
     ) -> list[list[Tokens]]:
-        """K outputs of each prompt, by the library where it is asked for or the settings need it.
+        """Return K outputs of each prompt, by the library if the settings ask for it.
 
-        ``inputs``, ``occasion`` and ``seed`` fix what is drawn; by the library, also which prompts
-        come together.
+        ``inputs``, ``occasion`` and ``seed`` fix the random numbers. With the library, samples also
+        depend on the batch of prompts.
         """
         if by_library or settings.needs_library:
             with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
@@ -358,7 +359,7 @@ class Policy:
     def log_probs(
         self, prompts: Sequence[Tokens], outputs: Sequence[Tokens], temperature: float = 1.0
     ) -> Tensor:
-        """[B, T] log pi(token | prompt, earlier tokens) in nats; zero after an output's end.
+        """Return [B, T] log pi(token | prompt, earlier tokens) in nats; zero after an output's end.
 
         The distribution is that of the model at ``temperature``, without filters. Gradients flow.
         """
@@ -369,11 +370,11 @@ class Policy:
         return TokenDistribution(divided(logits, temperature)).log_prob(outputs.ids) * outputs.mask
 
     def sequences(self, prompts: Sequence[Tokens], outputs: Sequence[Tokens]) -> Sequences:
-        """Prompts with their outputs, on the policy's device."""
+        """Return prompts with their outputs, on the policy's device."""
         return Sequences(self.pad(prompts), self.padded(outputs), self.ids.start)
 
     def padded(self, outputs: Sequence[Tokens]) -> Prompts:
-        """Outputs as tensors [N, T], padded on the right."""
+        """Return outputs as tensors [N, T], padded on the right."""
         fill = self.tokenizer.pad_token_id or 0
         return pad(outputs, fill=fill, left=False, device=self.device)
 
@@ -386,14 +387,14 @@ class Policy:
 
 
 def by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    """Positions in batches of near lengths, longest first: a lack of memory shows at once."""
+    """Return positions in batches of similar lengths, longest first to show lacks of memory."""
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
 
 
 def _start(model: PreTrainedModel) -> int:
-    """The decoder's first token."""
+    """Return the decoder's first token."""
     for config in (model.config, model.generation_config):
         found = getattr(config, "decoder_start_token_id", None)
         if found is not None:
