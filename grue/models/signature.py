@@ -1,4 +1,4 @@
-"""What the forward pass of a model takes, which differs between architectures."""
+"""Arguments of a model's forward pass, which differ between architectures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ if TYPE_CHECKING:
 
 
 def accepts(model: PreTrainedModel, name: str) -> bool:
-    """Whether the model's forward pass takes an argument of this name."""
+    """Return whether the model's forward pass takes an argument of this name."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     return name in inspect.signature(inner.forward).parameters
