@@ -8,8 +8,7 @@ measurements of ``theory_every``. With bfloat16, activations count as float32, w
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -39,7 +38,7 @@ _SIZES = {
 
 def needs(runs: Sequence[Run]) -> list[Need | None]:
     """Return the needs of each run; None if its data or model cannot be loaded or measured so."""
-    pools: dict[Any, Pool] = {}
+    pools: dict[Hashable, Pool] = {}
     known: dict[str, Need | None] = {}
     found = []
     for run in runs:

@@ -59,7 +59,8 @@ def make_optimizer(
 ) -> torch.optim.SGD | torch.optim.Adam:
     """Return the configured optimizer for ``params``; its fused form, except on the meta device."""
     given = list(params)
-    return _OPTIMIZERS[config.optimizer](
+    optimizer: type[torch.optim.SGD | torch.optim.Adam] = _OPTIMIZERS[config.optimizer]
+    return optimizer(
         given,
         lr=config.lr,
         weight_decay=config.weight_decay,
@@ -193,13 +194,16 @@ class ControlledTrainer(Trainer[Batch]):
                 added[OTHERS] = norm(self._gradients()), 1.0
             return [made], added
         of_changed = self._loss(made.objective[: len(batch.changed)], batch.num_inputs)
-        gradient = torch.autograd.grad(of_changed, self.params, retain_graph=True)
+        gradient: Sequence[Tensor | None] = torch.autograd.grad(
+            of_changed, self.params, retain_graph=True, allow_unused=True
+        )
         share = len(batch.changed) / batch.num_inputs
         added[CHANGED] = norm(gradient), share
         loss.backward()
         if len(batch.others):
             for param, own in zip(self.params, gradient, strict=True):
-                own.sub_(param.grad)  # what the others add, but for its sign
+                if own is not None and param.grad is not None:  # as `_step_in_parts` has it
+                    own.sub_(param.grad)  # what the others add, but for its sign
             added[OTHERS] = norm(gradient), 1 - share
         return [made], added
 
@@ -214,7 +218,7 @@ class ControlledTrainer(Trainer[Batch]):
             self.targets[index],
             self.rewards[index],
             None if self.reference is None else self.reference[index],
-            drawn_labels(logits, label_noise(*logits.shape, logits.device))
+            drawn_labels(logits, label_noise(len(logits), logits.shape[1], logits.device))
             if self.method.sampled
             else None,
         )

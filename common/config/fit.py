@@ -85,7 +85,7 @@ class FitConfig(RunConfig):
     """Whether a run ends with the weights of its best check instead of the last."""
 
     def metric_names(self) -> list[str]:
-        """The metrics that this run writes."""
+        """Return the metrics that this run writes."""
         return []
 
     def notices(self) -> Iterator[str]:

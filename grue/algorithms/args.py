@@ -19,7 +19,7 @@ class ActorCriticArgs(Config):
     """What the actor-critic algorithms share."""
 
     learning_rate: PositiveFloat = 3e-4
-    """Step size."""
+    """Learning rate of the optimizer."""
     gamma: Fraction = 0.99
     """Discount per token."""
     gae_lambda: Fraction = 0.95
@@ -65,7 +65,7 @@ class PpoArgs(ActorCriticArgs):
     vocabulary, instead of a part of its advantage; later tokens' penalties stay rewards."""
     measure_gradient_noise: bool = False
     """Whether each update first measures, in one more pass, how the policy's gradient deviates from
-    minibatch to minibatch: ``ppo/grad_variance``, and ``ppo/grad_squared_mean`` to compare with;
+    minibatch to minibatch: ``grad_variance``, and ``grad_squared_mean`` to compare with it;
     before advantages are standardised and gradients clipped, so that runs can be compared."""
 
 
@@ -80,7 +80,7 @@ class HumanPreferencesPpoArgs(ActorCriticArgs):
     """
 
     learning_rate: PositiveFloat = 5e-6
-    """Step size."""
+    """Learning rate of the optimizer."""
     learning_rate_schedule: Literal["constant", "linear"] = "linear"
     """Whether the step size falls to zero over the iterations: in the i-th of n, from 0, it is
     ``learning_rate`` times 1 - i / n."""
@@ -110,7 +110,7 @@ class A2cArgs(ActorCriticArgs):
     """Advantage actor-critic (arXiv 1602.01783)."""
 
     learning_rate: PositiveFloat = 7e-4
-    """Step size."""
+    """Learning rate of the optimizer."""
     gae_lambda: Fraction = 1.0
     """Exponential weight of advantage estimates; 1 for plain returns."""
     n_steps: PositiveInt = 5
@@ -163,7 +163,7 @@ class ReinforceArgs(Config):
     """REINFORCE over whole outputs (Williams 1992)."""
 
     learning_rate: PositiveFloat = 1e-5
-    """Step size."""
+    """Learning rate of the optimizer."""
     baseline: Literal[
         "none", "running_mean", "cumulative_mean", "leave_one_out", "group_standardized"
     ] = "leave_one_out"

@@ -38,7 +38,7 @@ class MeteorWithRepeatPenalty(Meteor):
     """METEOR, minus 1 for each output that repeats its prompt; their mean over all outputs."""
 
     id: ClassVar[str] = "meteor_common_gen_repeat_penalty"
-    keys: ClassVar[Sequence[str]] = ("lexical/meteor_common_gen_repeat_penalty",)
+    keys: Sequence[str] = ("lexical/meteor_common_gen_repeat_penalty",)
 
     def scores(self, texts: Texts) -> dict[str, Scores]:
         """Return [N] METEOR, minus 1 for outputs that repeat their prompt."""

@@ -48,7 +48,7 @@ class PairwiseMetric(Metric[ArgsT]):
     needs_references = True
     id: ClassVar[str]
     """Name under which the metric is registered."""
-    keys: ClassVar[Sequence[str]]
+    keys: Sequence[str]
     """Keys of the metric, in the order of the scorer's numbers."""
 
     def __init__(self, args: ArgsT) -> None:

@@ -7,17 +7,20 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from common.config.base import IGNORED, Config, Marker, resolve, resolve_sound_keys
+from common.config.base import IGNORED, Config, Marker
+from common.config.resolve import resolve, resolve_sound_keys
 from common.custom.user_code import naming
 from common.errors import Problem, UserError
 from common.key_paths import Key
 
 
-class _PartClass(Protocol):
+class _Part(Protocol):
     Args: ClassVar[type[Config]]
 
+    def __init__(self, args: Any) -> None: ...
 
-PartT = TypeVar("PartT")
+
+PartT = TypeVar("PartT", bound=_Part)
 
 
 class PartConfig(Config, Generic[PartT]):
@@ -29,7 +32,7 @@ class PartConfig(Config, Generic[PartT]):
     """Keys of the part."""
 
     @classmethod
-    def find(cls, name: str) -> Any:
+    def find(cls, name: str) -> type[PartT]:
         """Return the class of the part called ``name``.
 
         Raises:
@@ -97,13 +100,11 @@ class PartConfig(Config, Generic[PartT]):
     def build(self) -> PartT:
         """Return the part, made from its args."""
         with naming(self.id):
-            part: PartT = self.find(self.id)(self.own_keys())
-        return part
+            return self.find(self.id)(self.own_keys())
 
     def own_keys(self) -> Config:
         """Return the part's args as an instance of its own model."""
-        keys: Config = self.find(self.id).Args.model_validate(self.args)
-        return keys
+        return self.find(self.id).Args.model_validate(self.args)
 
 
 def _given(kind: type[Config], args: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class PostProcessing(Config):
     """Post-processing of a generated text before it is scored."""
 
     id: Literal["three_sentence_summary"]
-    """The first three sentences, one per line."""
+    """Return the first three sentences, one per line."""
 
 
 class GenerationConfig(Config):

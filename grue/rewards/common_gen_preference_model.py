@@ -87,12 +87,11 @@ class CommonGenPreferenceModel(Reward[PreferenceArgs]):
     def _model(self) -> Preference:
         from grue.scorers import preference
 
-        args = self.args
+        args, answers = self.args, ("good", "bad")
         if args.model_name is None:
-            load, key, name = preference.load_published_preference, "model_type", args.model_type
-        else:
-            load, key, name = preference.load_preference, "model_name", args.model_name
-        return load(name, key, args, answers=("good", "bad"))
+            load = preference.load_published_preference
+            return load(args.model_type, "model_type", args, answers=answers)
+        return preference.load_preference(args.model_name, "model_name", args, answers=answers)
 
 
 def _missing(texts: Texts) -> Iterator[int]:

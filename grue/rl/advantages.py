@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from common.training.shapes import check_axes, check_shape, check_shapes
 from grue.rl.equality import centred, scale_of
 
 
@@ -22,14 +23,14 @@ def generalized_advantages(
     gamma: float,
     gae_lambda: float,
 ) -> Tensor:
-    """Return the generalized advantage estimates (Schulman et al. 2016, equation 16).
+    """Generalized advantage estimates (Schulman et al. 2016, equation 16).
 
-    delta_t = r_t + gamma V_{t+1} - V_t and A_t = delta_t + gamma lambda A_{t+1}, where the
-    bootstrap value takes the place of V after an output's last token.
+    delta_t = r_t + gamma V_{t+1} - V_t and A_t = delta_t + gamma lambda A_{t+1}, with nothing
+    after an output's last token but its bootstrap value.
 
     Args:
         rewards: [N, T] per token.
-        values: [N, T] the critic's values of the state before each token.
+        values: [N, T] the critic's, of the state before each token.
         mask: [N, T] true at an output's tokens, which begin at column 0.
         bootstrap: [N] value of the state after the last token: 0 where the output is finished.
         gamma: discount per token.
@@ -37,7 +38,13 @@ def generalized_advantages(
 
     Returns:
         [N, T], zero outside the mask. Returns are advantages plus values.
+
+    Raises:
+        ValueError: shapes do not fit.
     """
+    check_axes("rewards", rewards, "NT")
+    check_shapes(rewards.shape, values=values, mask=mask)
+    check_shape("bootstrap", bootstrap, rewards.shape[:1])
     advantages = torch.zeros_like(rewards)
     following = torch.zeros_like(bootstrap)  # A_{t+1}
     next_values = bootstrap
@@ -58,6 +65,7 @@ def leave_one_out(scores: Tensor) -> Tensor:
     Raises:
         ValueError: there is one score per input.
     """
+    check_axes("scores", scores, "BK")
     num_samples = scores.shape[1]
     if num_samples < 2:
         raise ValueError("a leave-one-out baseline needs two samples per input")
@@ -82,6 +90,9 @@ def cumulative_means(
     Returns:
         [N]
     """
+    check_axes("scores", scores, "N")
+    if isinstance(total, Tensor):
+        check_shape("total", total, ())
     numbers = count + torch.arange(1, len(scores) + 1, device=scores.device)
     sums = total + scores.double().cumsum(0)
     if not includes_own:
@@ -96,6 +107,8 @@ def shrunk_by_std(advantages: Tensor, stds: Tensor) -> Tensor:
 
     ``stds`` [N] are the standard deviations sigma of the rewards, in their units.
     """
+    check_axes("advantages", advantages, "N")
+    check_shape("stds", stds, advantages.shape)
     return advantages / (1 + stds)
 
 
@@ -109,6 +122,7 @@ def group_standardized(scores: Tensor) -> Tensor:
     Raises:
         ValueError: there is one score per input.
     """
+    check_axes("scores", scores, "BK")
     if scores.shape[1] < 2:
         raise ValueError("a group-standardised baseline needs two samples per input")
     return centred(scores) / scale_of(scores)
@@ -119,6 +133,8 @@ def value_after(values: Tensor, mask: Tensor, used: Tensor) -> Tensor:
 
     0 where the output ends there.
     """
+    check_axes("values", values, "NT")
+    check_shapes(values.shape, mask=mask, used=used)
     after = used.sum(1)
     goes_on = after < mask.sum(1)
     column = after.clamp(max=values.shape[1] - 1)
@@ -151,19 +167,32 @@ def credited(
     gamma: float,
     gae_lambda: float,
 ) -> Credit:
-    """Return GAE on penalised rewards; each token's own penalty is replaced by ``own_penalty``.
+    """Credit for rewards that hold a penalty, where tokens answer for their own in another form.
 
     Args:
-        rewards: [N, T] task rewards with the penalty added.
-        task: [N, T] the part of ``rewards`` that the task gave.
-        penalty: [N, T] the part of ``rewards`` that is penalty.
-        own_penalty: [N, T] the term that replaces a token's own penalty in its advantage.
-        values: [N, T] the critic's values.
-        mask: [N, T] true at an output's tokens.
-        used: [N, T] true at the tokens used for training, which are the first ones of each output.
+        rewards: [N, T] with the penalty.
+        task: [N, T] the task's, as they stand in the rewards.
+        penalty: [N, T] as it stands in the rewards.
+        own_penalty: [N, T] what stands for a token's own penalty in its advantage.
+        values: [N, T] the critic's.
+        mask: [N, T] the tokens.
+        used: [N, T] those that updates use, the first ones of each output.
         gamma: discount per token.
         gae_lambda: exponential weight of the estimates.
+
+    Raises:
+        ValueError: shapes do not fit.
     """
+    check_axes("rewards", rewards, "NT")
+    check_shapes(
+        rewards.shape,
+        task=task,
+        penalty=penalty,
+        own_penalty=own_penalty,
+        values=values,
+        mask=mask,
+        used=used,
+    )
     options = {"gamma": gamma, "gae_lambda": gae_lambda}
     bootstrap = value_after(values, mask, used)
     advantages = generalized_advantages(rewards, values, used, bootstrap, **options)
@@ -179,6 +208,8 @@ def credited(
 
 def less_mean_output(task: Tensor, mask: Tensor) -> Tensor:
     """Return [N, T] rewards; the mean reward of an output is subtracted at each last token."""
+    check_axes("task", task, "NT")
+    check_shape("mask", mask, task.shape)
     scores = task.sum(1)
     last = (mask.sum(1, keepdim=True) - 1).clamp(min=0)
     others = task.scatter(1, last, 0.0).sum(1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from common.training.shapes import check_shape
+
 _LARGEST_ERROR = 0.2
 _GAIN = 0.1
 _LARGEST_LOG_RATIO = 20.0
@@ -11,18 +13,23 @@ _LARGEST_LOG_RATIO = 20.0
 
 def sampled_kl(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
     """Return [...] log pi(a) - log ref(a) of sampled tokens; its mean under pi is KL(pi || ref)."""
+    check_shape("ref_log_probs", ref_log_probs, log_probs.shape)
     return log_probs - ref_log_probs
 
 
 def exact_kl(logits: Tensor, ref_logits: Tensor) -> Tensor:
-    """Return [...] KL(pi || ref) in nats, of distributions over the whole vocabulary.
+    """[...] KL(pi || ref) in nats, of two distributions over the vocabulary; never negative.
 
     Its gradient in the policy's logits z is pi_a (log pi_a / ref_a - KL).
 
     Args:
-        logits: [..., V] of the policy; -inf for tokens that are masked out.
+        logits: [..., V] of the policy; -inf for tokens that may not come.
         ref_logits: [..., V] of the reference.
+
+    Raises:
+        ValueError: their shapes differ.
     """
+    check_shape("ref_logits", ref_logits, logits.shape)
     log_probs = logits.log_softmax(-1)
     probs = log_probs.exp()
     difference = (log_probs - ref_logits.log_softmax(-1)).masked_fill(probs == 0, 0.0)
@@ -37,12 +44,14 @@ def positive_kl(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
     Its mean under pi is KL(pi || ref), as that of `sampled_kl`. Schulman's note on approximating KL
     divergence (2020) calls it k3.
     """
+    check_shape("ref_log_probs", ref_log_probs, log_probs.shape)
     log_ratio = ref_log_probs - log_probs
     return probability_ratio(ref_log_probs, log_probs) - 1 - log_ratio
 
 
 def probability_ratio(log_probs: Tensor, other_log_probs: Tensor) -> Tensor:
     """Return [...] pi(a) / other(a), clamped to [e^-20, e^20] so that it cannot overflow."""
+    check_shape("other_log_probs", other_log_probs, log_probs.shape)
     difference = log_probs - other_log_probs
     return difference.clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO).exp()
 

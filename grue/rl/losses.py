@@ -1,7 +1,7 @@
 """Losses of policy-gradient algorithms, as functions of log-probabilities, values and advantages.
 
-M is the number of tokens (states) used for training. Every loss is a mean over them, to be
-minimised.
+M is the number of tokens (states) that count. Every loss is a mean over them, to be minimised.
+Tensors of other shapes are a `ValueError`: a [4] against a [4, 1] would be a mean over 4 x 4.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from common.training.shapes import check_shape, check_shapes
 from grue.rl.kl import probability_ratio
 from grue.rl.tolerance import TOLERANCE
 
@@ -20,6 +21,7 @@ def policy_gradient_loss(log_probs: Tensor, advantages: Tensor) -> Tensor:
         log_probs: [M] of the sampled tokens.
         advantages: [M] constants.
     """
+    check_shape("advantages", advantages, log_probs.shape)
     return -(advantages * log_probs).mean()
 
 
@@ -34,6 +36,7 @@ def clipped_policy_loss(
         advantages: [M] constants.
         clip_range: largest deviation of the probability ratio from 1.
     """
+    check_shapes(log_probs.shape, old_log_probs=old_log_probs, advantages=advantages)
     ratio = probability_ratio(log_probs, old_log_probs)
     clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
     return -torch.minimum(advantages * ratio, advantages * clipped).mean()
@@ -50,6 +53,7 @@ def value_loss(
         old_values: [M] the critic's values at the time of the rollout.
         clip_range: largest change from the old values, in units of the reward; None does not clip.
     """
+    check_shapes(values.shape, returns=returns, old_values=old_values)
     if clip_range is not None:
         values = old_values + (values - old_values).clamp(-clip_range, clip_range)
     return (returns - values).square().mean()
@@ -72,6 +76,7 @@ def pessimistic_value_loss(
     Returns:
         [] the loss, and [] the share of values whose clipped error is the larger one.
     """
+    check_shapes(values.shape, returns=returns, old_values=old_values)
     moved = values - old_values
     clipped = old_values + moved.clamp(-clip_range, clip_range)
     errors, of_clipped = (values - returns).square(), (clipped - returns).square()
@@ -84,6 +89,7 @@ def clipped_share(
     log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_range: float
 ) -> Tensor:
     """Return [] the share of tokens whose surrogate `clipped_policy_loss` lowers by clipping."""
+    check_shapes(log_probs.shape, old_log_probs=old_log_probs, advantages=advantages)
     ratio = probability_ratio(log_probs, old_log_probs)
     clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
     return (advantages * clipped < advantages * ratio).float().mean()
@@ -91,17 +97,20 @@ def clipped_share(
 
 def approximate_kl(log_probs: Tensor, old_log_probs: Tensor) -> Tensor:
     """Return KL(old || new) as mean((rho - 1) - log rho) of the old policy's tokens."""
+    check_shape("old_log_probs", old_log_probs, log_probs.shape)
     log_ratio = log_probs - old_log_probs
     return (probability_ratio(log_probs, old_log_probs) - 1 - log_ratio).mean()
 
 
 def explained_variance(values: Tensor, returns: Tensor) -> Tensor:
     """Return 1 - Var(returns - values) / Var(returns); NaN where returns do not vary."""
+    check_shape("returns", returns, values.shape)
     unexplained = (returns - values).var()
     return torch.where(returns_vary(values, returns), 1 - unexplained / returns.var(), torch.nan)
 
 
 def returns_vary(values: Tensor, returns: Tensor) -> Tensor:
     """Return [] whether returns differ by more than the rounding of rewards and values."""
+    check_shape("returns", returns, values.shape)
     largest = torch.maximum(values.abs().amax(), returns.abs().amax())
     return returns.amax() - returns.amin() > TOLERANCE * largest

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from common.machine.devices import sent
+from common.training.shapes import check_axes, check_shape
 
 
 def first_tokens(counts: Tensor, width: int) -> Tensor:
     """Return the CPU mask [N, width] that is true at the first ``counts`` [N] tokens."""
+    check_axes("counts", counts, "N")
     return torch.arange(width) < counts[:, None]
 
 
@@ -29,10 +31,13 @@ def taken(values: Tensor, where: Tensor) -> Tensor:
 
 def chosen(values: Tensor, mask: Tensor) -> Tensor:
     """Return [M, ...] the values [n, T, ...], on any device, where a CPU mask [n, T] is true."""
+    check_shape("mask", mask, values.shape[:2])
     return taken(values, sent(places(mask), values.device))
 
 
 def put_back(counted: Tensor, mask: Tensor) -> Tensor:
     """Return [n, T] the values [M] where a CPU mask [n, T] is true, and zeros elsewhere."""
+    check_axes("mask", mask, "nT")
     where = sent(places(mask), counted.device)
+    check_shape("counted", counted, where.shape)
     return counted.new_zeros(mask.numel()).index_copy(0, where, counted).view(mask.shape)

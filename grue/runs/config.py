@@ -26,9 +26,9 @@ class TextConfig(RunConfig):
     """What all text runs share."""
 
     tokenizer: TokenizerConfig
-    """The tokenizer, and how prompts are fitted to their length."""
+    """Keys of the tokenizer, and the truncation and padding of prompts."""
     datapool: DatapoolConfig
-    """The task, and which of its inputs are used."""
+    """A task, and the subsets of its splits."""
 
     splits: ClassVar[tuple[Split, ...]] = ("train",)
     """The splits of the task that the run reads."""

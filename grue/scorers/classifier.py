@@ -15,7 +15,7 @@ from common.training.attention_masks import masks_without_waits
 from grue.models.config import MixedPrecision, Side
 from grue.models.precision import autocast
 from grue.models.vocabulary import check_vocabulary
-from grue.models.weights import loaded, pretrained
+from grue.models.weights import loaded, placed, pretrained
 from grue.policies.policy import by_length
 from grue.scorers.inputs import Encoded, longest_input, pad_right, usable_padding
 from grue.scorers.loading import check_folder, judge_device, judge_dtype
@@ -170,7 +170,7 @@ def load_classifier(
     kind = AutoModelForSequenceClassification
     model = pretrained(kind, name, key, dtype=judge_dtype(options))
     return Classifier(
-        model.to(judge_device(options)),
+        placed(model, judge_device(options)),
         tokenizer,
         batch_size=options.batch_size,
         max_length=max_length,

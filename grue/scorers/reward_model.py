@@ -159,7 +159,7 @@ def _spec_text(name: str) -> str | None:
     if folder.is_dir():
         file = folder / FILE
         return file.read_text(encoding="utf-8") if file.exists() else None
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     find = functools.partial(cached_file, _raise_exceptions_for_missing_entries=False)
     try:

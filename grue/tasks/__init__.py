@@ -32,6 +32,6 @@ def find(name: str) -> type[Task[Any]]:
     Raises:
         UserError: there is no such task, or a user's class is no task or lacks a method.
     """
-    found: Any = TASKS.get(name)
+    found: type[Task[Any]] = TASKS.get(name)
     check_part(found, Task, what_to_change(found))
     return found

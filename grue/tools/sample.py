@@ -39,7 +39,7 @@ examples:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints are `UserError`."""
+    """Argument parser whose errors are `UserError`."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; '{self.prog} --help' shows what can be given")
@@ -169,7 +169,7 @@ def _queries(trained: TrainedPolicy, args: argparse.Namespace) -> Iterator[Sampl
 
 
 def _datapool(given: str) -> Any:
-    from common.config.base import resolve
+    from common.config.resolve import resolve
     from grue.tasks.config import DatapoolConfig
 
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from torch import Tensor, nn
 
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 _LONGEST = 512  # tokens of a pair, as published
 
-_SIZES = {
+
+class _Sizes(TypedDict):
+    num_hidden_layers: int
+    hidden_size: int
+    num_attention_heads: int
+
+
+_SIZES: dict[str, _Sizes] = {
     "bert-tiny": {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 2},
     "bert-mini": {"num_hidden_layers": 4, "hidden_size": 256, "num_attention_heads": 4},
     "bert-small": {"num_hidden_layers": 4, "hidden_size": 512, "num_attention_heads": 8},

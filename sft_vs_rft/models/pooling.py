@@ -12,6 +12,12 @@ class AveragePool(nn.AdaptiveAvgPool2d):
     It has no weights, like the module that it replaces.
     """
 
+    output_size: tuple[int, int]
+    """Rows and columns of averages."""
+
+    def __init__(self, output_size: tuple[int, int]) -> None:
+        super().__init__(output_size)
+
     def forward(self, images: Tensor) -> Tensor:
         """Return images [..., height, width] as averages [..., *output_size]."""
         if not torch.are_deterministic_algorithms_enabled():

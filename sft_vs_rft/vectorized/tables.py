@@ -31,7 +31,8 @@ class StackedInputs:
     def take(self, positions: Tensor) -> Tensor:
         """Return [R, b, ...] each run's inputs at its ``positions`` [R, b]."""
         rows = self._table.index_select(0, (positions + self._starts).flatten())
-        return rows.unflatten(0, positions.shape)
+        inputs: Tensor = rows.unflatten(0, positions.shape)
+        return inputs
 
 
 class StackedTargets:

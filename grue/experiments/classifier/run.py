@@ -26,7 +26,7 @@ from grue.experiments.classifier.data import (
 )
 from grue.experiments.model_card import model_card
 from grue.models.loading import load_tokenizer
-from grue.models.weights import loaded, pretrained
+from grue.models.weights import loaded, placed, pretrained
 from grue.runs.evaluation_times import EvaluationTimes
 from grue.runs.model_folder import save_model
 from grue.runs.tracking import Tracker
@@ -37,8 +37,7 @@ from grue.tasks.task import Split
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
-
-    from grue.supervised.trainer import TrainerState
+    from transformers.trainer_callback import TrainerState
 
 Row = dict[str, Any]
 
@@ -69,7 +68,7 @@ class ClassifierRun:
     """A run that trains a classifier."""
 
     def __init__(self, config: ClassifierConfig, context: Context) -> None:
-        from grue.supervised.trainer import check_count
+        from grue.supervised.arguments import check_count
 
         self.config = config
         self.context = context
@@ -82,7 +81,7 @@ class ClassifierRun:
         tokenizer = load_tokenizer(config.tokenizer)
         model = load_model(config.alg, tokenizer, names, seed=context.seed)
         self.classifier = Classifier(
-            model.to(run_device(context.gpu_ids)),
+            placed(model, run_device(context.gpu_ids)),
             tokenizer,
             batch_size=config.eval_batch_size,
             max_length=config.tokenizer.max_length,
@@ -219,6 +218,6 @@ def architecture(alg: ClassifierAlg, options: Mapping[str, Any]) -> Any:
 def _training_arguments(
     alg: ClassifierAlg, folder: Path, *, seed: int, device: torch.device
 ) -> TrainingArguments:
-    from grue.supervised.trainer import training_arguments
+    from grue.supervised.arguments import training_arguments
 
     return training_arguments(alg.training_args, folder, seed=seed, device=device)

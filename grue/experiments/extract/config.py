@@ -30,7 +30,7 @@ class ExtractAlg(Config):
     """The model whose outputs are sampled."""
 
     model_type: ModelType
-    """Whether the model continues its prompt or reads it through an encoder."""
+    """Architecture of the model: causal, or encoder-decoder."""
     model_name: ModelName
     """The model."""
     generation_kwargs: GenerationConfig

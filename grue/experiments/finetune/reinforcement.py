@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from pydantic import ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter
+from pydantic import ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from common import distributed as ranks
@@ -49,9 +49,8 @@ _MUCH = 0.1
 """Share of a rollout's tokens that is worth a word where no update uses it."""
 
 
+@with_config(ConfigDict(extra="allow"))
 class _Algorithm(TypedDict):
-    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
-
     optimizer: OptimizerState
 
 
@@ -59,10 +58,9 @@ class _Controller(TypedDict):
     coefficient: FiniteFloat
 
 
+@with_config(ConfigDict(strict=True))
 class _State(TypedDict):
     """What a run goes on from."""
-
-    __pydantic_config__ = ConfigDict(strict=True)  # type: ignore[misc]
 
     iteration: NonNegativeInt
     weights: dict[str, Any]

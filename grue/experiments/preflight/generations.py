@@ -24,7 +24,7 @@ class Generation:
     """The key that limits outputs."""
     value: int
     most: int
-    """Most tokens of an output."""
+    """Largest number of tokens of an output."""
 
     def of_model(self, key: str) -> bool:
         """Whether the model that ``key`` names writes so."""

@@ -163,7 +163,7 @@ class RewardModelConfig(TrackedConfig):
     alg: RewardModelAlg
     """Which model learns to judge, and how."""
     separator: str = " "
-    """Stands between prompt and response where neither has white space there."""
+    """Separator between prompt and response, if neither has white space there."""
     too_long: Literal["cut", "drop"] = "cut"
     """Whether of texts with more tokens the last ones are read, or training and validation leave
     out all responses to a prompt of which one is too long."""

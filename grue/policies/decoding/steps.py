@@ -135,6 +135,7 @@ class Encoded:
     def __init__(self, model: PreTrainedModel, prompts: Prompts, ids: Ids) -> None:
         self._model = model
         self._mask = prompts.mask
+        assert ids.start is not None, "the decoder has a first token"
         self._start = ids.start
         self._cache: Any = None
         self._cache_name = _cache_name(model)
