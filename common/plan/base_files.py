@@ -1,4 +1,4 @@
-"""``base_config`` that begins with another file: ``{"from": "file.yml", ...overrides}``."""
+"""``base_config`` read from a file: ``{"from": "file.yml", ...overrides}``."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from common.key_paths import merged
 from common.plan.duplicate_keys import twins_in_keys
 
 FROM = "from"
-"""The key that names the file, relative to the one it stands in."""
+"""Key that names the file, relative to the file that holds the key."""
 
 
 def with_bases(configurations: list[Any], folder: Path) -> tuple[list[Any], dict[int, Problem]]:
-    """The configurations with whole base configs, and by position what cannot be read.
+    """Return the configurations with complete base configs, and read errors by position.
 
     Args:
-        configurations: as a plan file in ``folder`` holds them; ill-formed ones are kept.
-        folder: where relative paths begin.
+        configurations: those of a plan file in ``folder``; malformed ones are kept.
+        folder: base of relative paths.
     """
     whole, unread = [], {}
     for position, content in enumerate(configurations):
@@ -36,13 +36,13 @@ def with_bases(configurations: list[Any], folder: Path) -> tuple[list[Any], dict
 
 
 def whole_base(values: Mapping[str, Any], folder: Path, above: tuple[Path, ...] = ()) -> Any:
-    """The keys that ``values`` describe: those of the file it begins with, and its own over them.
+    """Return the keys that ``values`` describe: those of the named file, overridden by its own.
 
-    Objects are merged and everything else is replaced; own keys may be dotted paths. The file may
-    hold the keys of a run or a plan of one configuration, and begin with another file itself.
+    Objects are merged and everything else is replaced; keys may be dotted paths. The file may hold
+    the keys of a run or a plan of one configuration, and name another file itself.
 
     Raises:
-        UserError: a file on the way cannot be read, describes no single run, or begins with itself.
+        UserError: one of the files cannot be read, describes no single run, or refers to itself.
     """
     if FROM not in values:
         return merged({}, values)
@@ -60,7 +60,7 @@ def whole_base(values: Mapping[str, Any], folder: Path, above: tuple[Path, ...] 
 
 
 def _keys_of_run(path: Path) -> dict[str, Any]:
-    """The keys of a run in ``path``: the whole file, or the base of its only configuration."""
+    """Return the keys of a run in ``path``: the whole file, or the base of its configuration."""
     document = read_object(path)
     if "configurations" not in document:
         return _said_once(path, document)
