@@ -1,7 +1,7 @@
-"""The ranks of a run: processes that share its work, each of which holds the run's whole state.
+"""Ranks: processes that share a run, each with the run's whole state.
 
-Without ranks, which is how nearly all runs are made, everything here is the identity. What sends
-anything is called by all ranks alike, in the same order.
+Nearly all runs have a single rank, for which everything here is the identity. All ranks call the
+collective functions in the same order.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from torch import Tensor, distributed, nn
 T = TypeVar("T")
 
 _PATIENCE = datetime.timedelta(days=7)
-"""How long a rank waits for the others: the run's parent ends all when one is gone."""
+"""Timeout of a rank's wait for the others; the run's parent ends all ranks when one has died."""
 _BUCKET = 2**25
-"""Elements of gradients that travel together."""
+"""Number of gradient elements that are sent together."""
 
 
 def join(rank: int, num_ranks: int, meeting_point: Path, device: torch.device) -> None:
-    """Makes this process one of the ranks; returns when all are there.
+    """Make this process one of the ranks; return when all are there.
 
-    It leaves those of an earlier run, which have ended well: others are not asked to meet again.
+    It first leaves the ranks of an earlier run, which have ended.
 
     Args:
         rank: the process's own, counted from 0.
-        num_ranks: how many there are.
-        meeting_point: a file that is not there yet, the same for all ranks and for nobody else.
-        device: where the rank computes.
+        num_ranks: number of ranks.
+        meeting_point: path of a file that does not exist yet, the same for all ranks of this run
+            alone.
+        device: the rank's device.
     """
     on_gpu = device.type == "cuda"
     if distributed.is_initialized():
@@ -48,33 +49,36 @@ def join(rank: int, num_ranks: int, meeting_point: Path, device: torch.device) -
 
 
 def number() -> int:
-    """Number of this process among the ranks; 0 for the only one."""
+    """Return the index of this process among the ranks; 0 for the only one."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 def count() -> int:
-    """How many ranks make the run."""
+    """Return the number of ranks of the run."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def is_first() -> bool:
-    """Whether this rank is the one that writes files."""
+    """Return whether this rank is the one that writes files."""
     return number() == 0
 
 
 def share(size: int) -> slice:
-    """Part of ``size`` things in their order that is this rank's; parts differ by at most one."""
+    """Return the slice of ``size`` things that is this rank's.
+
+    Slices differ by at most one thing.
+    """
     rank, ranks = number(), count()
     return slice(rank * size // ranks, (rank + 1) * size // ranks)
 
 
 def dealt(items: Sequence[T]) -> Sequence[T]:
-    """Those of the things that are this rank's where they are dealt out one by one."""
+    """Return this rank's things, where things are assigned to the ranks one by one in turn."""
     return items[number() :: count()]
 
 
 def gathered(own: Sequence[T]) -> list[T]:
-    """The parts of all ranks, one behind the other."""
+    """Return the parts of all ranks, concatenated."""
     if count() == 1:
         return list(own)
     parts: list[Any] = [None] * count()
@@ -83,14 +87,14 @@ def gathered(own: Sequence[T]) -> list[T]:
 
 
 def gathered_tensors(own: Sequence[Tensor], device: torch.device) -> list[Tensor]:
-    """Like `gathered`, of tensors of any shapes; all come to this rank's device."""
+    """Return the tensors of all ranks, of any shapes, on this rank's device."""
     if count() == 1:
         return list(own)
     return [tensor.to(device) for tensor in gathered([tensor.cpu() for tensor in own])]
 
 
 def from_first(value: T) -> T:
-    """What the first rank gives."""
+    """Return the first rank's value."""
     if count() == 1:
         return value
     held = [value]
@@ -99,12 +103,12 @@ def from_first(value: T) -> T:
 
 
 def is_any(flag: bool) -> bool:
-    """Whether the flag is set on one of the ranks."""
+    """Return whether the flag is set on one of the ranks."""
     return bool(total(torch.tensor(float(flag))) > 0)
 
 
 def total(values: Tensor) -> Tensor:
-    """The sum over ranks, equal to the bit on all of them; no gradient flows through it."""
+    """Return the sum over ranks, bit-identical on all of them; no gradient flows through it."""
     if count() == 1:
         return values
     found = values.detach().clone()
@@ -113,14 +117,14 @@ def total(values: Tensor) -> Tensor:
 
 
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Gives each rank the sum of all ranks' gradients, in place of its own."""
+    """Replace each parameter's gradient by the sum of all ranks' gradients."""
     if count() == 1:
         return
     add_up([parameter.grad for parameter in parameters if parameter.grad is not None])
 
 
 def add_up(tensors: Sequence[Tensor]) -> None:
-    """Puts the sum over ranks in the place of each tensor; many travel as one."""
+    """Replace each tensor by its sum over ranks; small ones are sent together."""
     if count() == 1:
         return
     bucket: list[Tensor] = []
