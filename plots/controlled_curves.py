@@ -44,7 +44,7 @@ class Options(FigureOptions):
     numbers."""
 
     def problems(self) -> Iterator[Problem]:
-        """Return the problems of no column, a repeated column, or no epoch to average."""
+        """Yield the problems of no column, a repeated column, or no epoch to average."""
         if not self.metrics or len(set(self.metrics)) < len(self.metrics):
             yield Problem("needs at least one metric, and each once", "metrics", self.metrics)
         if self.smooth < 1:

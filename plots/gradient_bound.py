@@ -55,7 +55,7 @@ class Options(FigureOptions):
     last."""
 
     def problems(self) -> Iterator[Problem]:
-        """Return the problem of too few panels for both ends."""
+        """Yield the problem of too few panels for both ends."""
         if self.columns < 2:
             yield Problem("must be at least 2", "columns", self.columns)
 

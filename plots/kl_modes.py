@@ -55,7 +55,7 @@ class Group:
 
 
 def groups(runs: Sequence[Run]) -> Iterator[Group]:
-    """Return the runs that have a KL penalty, by setting, mode and strength."""
+    """Yield the runs that have a KL penalty, by setting, mode and strength."""
     penalised = [run for run in runs if value_at(run.config, _PENALTY, None) is not None]
     for variant in variants(penalised, _ASIDE):
         members = itertools.chain(*variant.methods.values())

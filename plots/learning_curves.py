@@ -47,7 +47,7 @@ class Options(FigureOptions):
     """Unit of the horizontal axis; an iteration of reinforcement finetuning is both."""
 
     def problems(self) -> Iterator[Problem]:
-        """Return the problem of no panel, or of a repeated one."""
+        """Yield the problem of no panel, or of a repeated one."""
         if self.metrics is not None and (not self.metrics or _repeats(self.metrics)):
             yield Problem("needs at least one metric, and each once", "metrics", self.metrics)
 

@@ -66,7 +66,7 @@ class Options(FigureOptions):
     """Largest epsilon of the runs in the fits of slopes: both laws hold for small epsilon."""
 
     def problems(self) -> Iterator[Problem]:
-        """Return the problem of a bound that no epsilon can be below."""
+        """Yield the problem of a bound that no epsilon can be below."""
         if self.fit_below <= 0:
             yield Problem("must be greater than 0", "fit_below", self.fit_below)
 

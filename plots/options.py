@@ -29,7 +29,7 @@ class FigureOptions(Config):
     """Regular expression; only runs with a match in their folder's name are drawn."""
 
     def changes(self) -> Iterator[str]:
-        """Return the options that differ from their defaults, in words for a file name."""
+        """Yield the options that differ from their defaults, in words for a file name."""
         for key, field in type(self).model_fields.items():
             value = getattr(self, key)
             if value == field.get_default(call_default_factory=True):

@@ -51,7 +51,7 @@ class Options(FigureOptions):
     """If true, the axis of drift is logarithmic."""
 
     def problems(self) -> Iterator[Problem]:
-        """Return the problems of no panel, a repeated panel, or one metric against itself."""
+        """Yield the problems of no panel, a repeated panel, or one metric against itself."""
         if not self.splits or len(set(self.splits)) < len(self.splits):
             yield Problem("needs at least one split, and each once", "splits", self.splits)
         if self.reward == self.drift:

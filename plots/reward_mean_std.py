@@ -82,7 +82,7 @@ class Options(FigureOptions):
     ``evaluation.low_std``."""
 
     def problems(self) -> Iterator[Problem]:
-        """Return the problem of a threshold that is not above zero."""
+        """Yield the problem of a threshold that is not above zero."""
         if self.low_std is not None and self.low_std <= 0:
             yield Problem("must be greater than 0", "low_std", self.low_std)
 

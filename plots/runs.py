@@ -158,7 +158,7 @@ def _with_own_names(table: pd.DataFrame, method: str) -> pd.DataFrame:
 
 
 def _entries(path: Path) -> Iterator[_Entry]:
-    """Return the runs of a plan folder, or the single run of a run folder."""
+    """Yield the runs of a plan folder, or the single run of a run folder."""
     plan, run = PlanFolder(path), RunFolder(path)
     if not path.is_dir():
         raise UserError(f"{path}: no such folder; give a plan's folder or a run's folder")

@@ -146,7 +146,7 @@ class ControlledConfig(FitConfig):
 
     @property
     def data_source(self) -> tuple[str | None, ...]:
-        """Return the keys that the pool of inputs depends on."""
+        """Keys that the pool of inputs depends on."""
         vocabulary = self.model_type if self.dataset == "stsb" else None
         return self.dataset, self.data_dir, self.data_path, vocabulary
 
@@ -215,7 +215,7 @@ class ControlledConfig(FitConfig):
         return names
 
     def notices(self) -> Iterator[str]:
-        """Return notices on valid keys that the user should know."""
+        """Yield notices on valid keys that the user should know."""
         yield from super().notices()
         if self.opt_method == "reinforce" and self.kl_regularization_coeff > 0:
             yield (
@@ -225,7 +225,7 @@ class ControlledConfig(FitConfig):
             )
 
     def problems(self) -> Iterator[Problem]:
-        """Return the problems of keys that do not fit together."""
+        """Yield the problems of keys that do not fit together."""
         yield from super().problems()
         if (self.load_model_from_checkpoint or "").startswith(_PLACEHOLDER):
             yield Problem(

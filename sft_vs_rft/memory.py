@@ -144,7 +144,7 @@ def _longest_text(pool: Pool) -> int:
 
 
 def _tensors(data: Data) -> Iterator[Tensor]:
-    """Return the bytes of the tensors on the device."""
+    """Yield the bytes of the tensors on the device."""
     for part in (data.train_inputs, data.test_inputs, data):
         yield from (value for value in vars(part).values() if _is_on_device(value))
 

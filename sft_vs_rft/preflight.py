@@ -89,7 +89,7 @@ class _Files:
 
 
 def _warn_of_empty_classes(config: ControlledConfig, pool: Pool) -> None:
-    """Yield the problem of labels that leave a class empty, for example if they count from 1."""
+    """Return the problem of labels that leave a class empty, for example if they count from 1."""
     counts = pool.train_labels.bincount(minlength=pool.num_classes)
     empty = (counts == 0).nonzero()[:, 0].tolist()
     if empty:
@@ -100,7 +100,7 @@ def _warn_of_empty_classes(config: ControlledConfig, pool: Pool) -> None:
 
 
 def _warn_of_channels_at_the_end(config: ControlledConfig, pool: Pool) -> None:
-    """Yield the problem of images whose channels come last, which a model would misread."""
+    """Return the problem of images whose channels come last, which a model would misread."""
     shape = list(pool.input_shape)
     if config.model_type in VISION_MODELS and shape[-1] in (1, 3) and shape[0] > shape[-1]:
         log.warning(
@@ -197,7 +197,7 @@ def _data_problems(config: ControlledConfig, pool: Pool) -> Iterator[Problem]:
 
 
 def _batch_problems(config: ControlledConfig, pool: Pool, model: nn.Module) -> Iterator[Problem]:
-    """Return the problem of a last batch of one input, if the model normalises over the batch."""
+    """Yield the problem of a last batch of one input, if the model normalises over the batch."""
     num_train = drawn_size(config.num_train_samples, len(pool.train_labels))
     in_last_batch = (num_train - 1) % config.batch_size + 1
     if in_last_batch > 1 or not couples_inputs(model) or _takes_one(model, pool.input_shape):

@@ -80,14 +80,14 @@ def _name(key: str) -> str:
 
 
 def _both(outputs: Sequence[str]) -> Iterator[tuple[Tokens, Tokens]]:
-    """Return the words of each output, with and without single punctuation marks."""
+    """Yield the words of each output, with and without single punctuation marks."""
     for output in outputs:
         tokens = words(output.lower())
         yield tokens, [token for token in tokens if token not in _PUNCTUATION]
 
 
 def _statistics(outputs: Sequence[Tokens], suffix: str = "") -> Iterator[tuple[str, float]]:
-    """Return the statistics of outputs but their type/token ratio; names end with ``suffix``."""
+    """Yield the statistics of outputs but their type/token ratio; names end with ``suffix``."""
     lengths = [len(tokens) for tokens in outputs]
     yield f"total_length{suffix}", float(sum(lengths))
     yield f"mean_pred_length{suffix}", statistics.fmean(lengths)

@@ -21,7 +21,7 @@ class MatchesArgs(Config):
     """Regular expression, such as ``"\\\\b(good|great)\\\\b"``."""
 
     def problems(self) -> Iterator[Problem]:
-        """Return the problem of a pattern that is no regular expression."""
+        """Yield the problem of a pattern that is no regular expression."""
         yield from super().problems()
         try:
             re.compile(self.pattern)

@@ -29,13 +29,13 @@ class MeteorArgs(PairwiseArgs):
     once."""
 
     def missing(self) -> Iterator[Problem]:
-        """Return WordNet as a need."""
+        """Yield WordNet as a need."""
         yield from super().missing()
         yield from missing_wordnet()
 
 
 def missing_wordnet() -> Iterator[Problem]:
-    """Return WordNet, the source of METEOR's synonyms, if NLTK does not find it."""
+    """Yield WordNet, the source of METEOR's synonyms, if NLTK does not find it."""
     why = why_missing(WORDNET)
     if why is not None:
         yield Problem(f"METEOR {why}")

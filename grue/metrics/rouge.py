@@ -62,7 +62,7 @@ class RougeArgs(TokenizerArgs):
 
     @property
     def types(self) -> Sequence[RougeType]:
-        """Return the kinds of ROUGE that are computed."""
+        """Kinds of ROUGE that are computed."""
         return "rouge1", "rouge2", "rougeL", "rougeLsum"
 
     def chosen(self, references: Sequence[str]) -> Sequence[str]:

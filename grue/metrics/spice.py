@@ -66,7 +66,7 @@ class SpiceArgs(Config):
         return of_environment(values, "jar")
 
     def problems(self) -> Iterator[Problem]:
-        """Return the problem of a missing program."""
+        """Yield the problem of a missing program."""
         yield from super().problems()
         if self.jar is None:
             yield no_program("jar", "take the metric out of the list")

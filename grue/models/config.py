@@ -67,7 +67,7 @@ class LoraConfig(Config):
     """Names of the layers that get an adapter; None for peft's choice for the architecture."""
 
     def missing(self) -> Iterator[Problem]:
-        """Return the package that makes adapters."""
+        """Yield the package that makes adapters."""
         yield from super().missing()
         yield from lacking("peft", "r", self.r)
 
@@ -93,7 +93,7 @@ class TrainedModelOptions(ModelOptions):
     the last layer also computes in it."""
 
     def problems(self) -> Iterator[Problem]:
-        """Return the problem of ``precision`` for weights that have half the width already."""
+        """Yield the problem of ``precision`` for weights that have half the width already."""
         yield from super().problems()
         if self.mixed_precision != "no" and self.dtype != "float32":
             yield Problem("needs 'dtype' = 'float32': only products get narrower; drop one of "

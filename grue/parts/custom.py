@@ -87,7 +87,7 @@ def _keys(base: type[Config], name: str, find: Find) -> type[Config]:
 
 
 def _at_id(name: str, error: UserError) -> ValidationError:
-    """Yield the problem, with its key, that keeps ``name`` from being a part."""
+    """Return the problem, with its key, that keeps ``name`` from being a part."""
     told = PydanticCustomError("custom_part", "{reason}", {"reason": str(error)})
     return ValidationError.from_exception_data(
         name, [InitErrorDetails(type=told, loc=("id",), input=name)]

@@ -57,7 +57,7 @@ class MaskablePolicyArgs(PolicyArgs):
     """Smallest number of tokens that ``learned_top_p`` keeps."""
 
     def problems(self) -> Iterator[Problem]:
-        """Return the problems of a mask that lacks its size or has one of the wrong kind."""
+        """Yield the problems of a mask that lacks its size or has one of the wrong kind."""
         yield from super().problems()
         size, by_share = self.top_mask, self.mask_type == "learned_top_p"
         if size is None:

@@ -86,7 +86,7 @@ class GenerationConfig(Config):
         return self.num_beams > 1 or bool(self.further.keys() - PROCESSORS - WARPERS)
 
     def problems(self) -> Iterator[Problem]:
-        """Return the problems of contradicting lengths, and those that the library finds."""
+        """Yield the problems of contradicting lengths, and those that the library finds."""
         yield from super().problems()
         usual = {"do_sample": self.do_sample, "num_beams": self.num_beams, "top_k": self.top_k}
         yield from problems_of_library(self.further, usual)

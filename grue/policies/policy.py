@@ -221,7 +221,7 @@ class Policy(PromptReader):
 
 
 def by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    """Return positions in batches of similar lengths, longest first to show lacks of memory."""
+    """Yield positions in batches of similar lengths, longest first to show lacks of memory."""
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]

@@ -39,7 +39,7 @@ class PreferenceArgs(JudgeArgs):
     """Weight of METEOR in the sum; 0 needs no references."""
 
     def missing(self) -> Iterator[Problem]:
-        """Return WordNet, if METEOR is added."""
+        """Yield WordNet, if METEOR is added."""
         yield from super().missing()
         if self.meteor_coeff > 0:
             yield from missing_wordnet()
@@ -95,7 +95,7 @@ class CommonGenPreferenceModel(Reward[PreferenceArgs]):
 
 
 def _missing(texts: Texts) -> Iterator[int]:
-    """Return the number of missing concepts of each output."""
+    """Yield the number of missing concepts of each output."""
     for prompt, output, metadata in zip(texts.prompts, texts.outputs, texts.metadata, strict=True):
         if "concepts" not in metadata:
             raise UserError(

@@ -30,7 +30,7 @@ class IntentRewardArgs(metric.IntentArgs):
     call, as published; otherwise it is the output's own."""
 
     def missing(self) -> Iterator[Problem]:
-        """Return WordNet, if METEOR is added."""
+        """Yield WordNet, if METEOR is added."""
         yield from super().missing()
         if self.shape:
             yield from missing_wordnet()

@@ -23,7 +23,7 @@ class RougeArgs(rouge.RougeArgs, ShapedArgs):
 
     @property
     def types(self) -> Sequence[RougeType]:
-        """Return the kind to reward."""
+        """Kind to reward."""
         return (self.rouge_type,)
 
 
@@ -44,7 +44,7 @@ class CombinedArgs(rouge.RougeArgs, ShapedArgs):
 
     @property
     def types(self) -> Sequence[RougeType]:
-        """Return the kinds to average."""
+        """Kinds to average."""
         return "rouge1", "rouge2", "rougeL"
 
 

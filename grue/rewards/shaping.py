@@ -20,14 +20,14 @@ class ShapedArgs(Config):
     """Id of the reward to add, with its default keys; None adds nothing."""
 
     def missing(self) -> Iterator[Problem]:
-        """Return the needs of both rewards."""
+        """Yield the needs of both rewards."""
         yield from super().missing()
         with contextlib.suppress(UserError, ValueError):  # which are told of the key
             added = REWARDS.get(self.shaping_fn).Args() if self.shaping_fn else None
             yield from () if added is None else added.missing()
 
     def problems(self) -> Iterator[Problem]:
-        """Return the problems of an unknown reward, or of one that needs keys."""
+        """Yield the problems of an unknown reward, or of one that needs keys."""
         yield from super().problems()
         if self.shaping_fn is not None:
             try:

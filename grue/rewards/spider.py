@@ -43,7 +43,7 @@ class SpiderArgs(ShapedArgs):
         return of_environment(values, "spice_jar") if is_used else values
 
     def problems(self) -> Iterator[Problem]:
-        """Return the problem of SPICE without its program."""
+        """Yield the problem of SPICE without its program."""
         yield from super().problems()
         if self.spice_coeff != 0 and self.spice_jar is None:
             yield no_program("spice_jar", "leave SPICE out by 'spice_coeff' = 0")

@@ -18,7 +18,7 @@ _TOKENS = 1024
 
 
 def windows(length: int, window: int, stride: int) -> Iterator[tuple[int, int, int]]:
-    """Return begin, end and number of new tokens of each window over ``length`` tokens.
+    """Yield begin, end and number of new tokens of each window over ``length`` tokens.
 
     Raises:
         ValueError: the stride is longer than the window, so that tokens would be skipped.

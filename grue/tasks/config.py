@@ -56,7 +56,7 @@ class DatapoolConfig(TaskConfig):
         return count
 
     def problems(self) -> Iterator[Problem]:
-        """Return the problem of two sizes of one subset."""
+        """Yield the problem of two sizes of one subset."""
         yield from super().problems()
         if self.frac_train_samples is not None and self.num_train_samples is not None:
             yield Problem("stands beside 'frac_train_samples'; give one of them",

@@ -58,7 +58,7 @@ class DailyDialog(Task[DailyDialogArgs]):
 
 
 def _samples(row: _Dialogue, first: int, context_size: int) -> Iterator[Sample]:
-    """Return the samples of one conversation; turn numbers start at ``first``."""
+    """Yield the samples of one conversation; turn numbers start at ``first``."""
     for turn in range(context_size, len(row.dialog)):
         context = EOU.join(row.dialog[turn - context_size : turn])
         yield Sample(

@@ -55,7 +55,7 @@ class PreferencesArgs(PromptedArgs):
     """Tokenizer of rows whose texts are token ids; ids beyond its vocabulary are padding."""
 
     def problems(self) -> Iterator[Problem]:
-        """Return the problems of two sources or none, and of two ways to hold rows out."""
+        """Yield the problems of two sources or none, and of two ways to hold rows out."""
         yield from super().problems()
         if (self.path is None) == (self.hub_id is None):
             yield Problem("give either this key or 'hub_id'", "path", self.path)

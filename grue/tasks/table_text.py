@@ -78,7 +78,7 @@ class TableText:
         return f"<{tag}> {self.table[r][c]['value']} {columns}{rows}</{tag}> "
 
     def _above(self, r: int, c: int) -> Iterable[str]:
-        """Return the values of the column headers of a cell, top to bottom."""
+        """Yield the values of the column headers of a cell, top to bottom."""
         start = self._starts[r][c]
         end = start + self.table[r][c]["column_span"]
         for header in self._headers:

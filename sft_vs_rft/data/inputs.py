@@ -25,7 +25,7 @@ class Inputs(Protocol):
         """Device of the inputs."""
 
     def chunks(self, positions: Tensor, largest: int) -> list[Tensor]:
-        """Yield the positions [n], on the CPU, in chunks of similar inputs.
+        """Return the positions [n], on the CPU, in chunks of similar inputs.
 
         A chunk has at most ``largest`` inputs; the order may change.
         """
@@ -59,7 +59,7 @@ class DenseInputs:
         return self.values.device
 
     def chunks(self, positions: Tensor, largest: int) -> list[Tensor]:
-        """Yield ``largest`` positions at a time, in order."""
+        """Return ``largest`` positions at a time, in order."""
         return list(positions.split(largest))
 
     def take(self, positions: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ class TextInputs:
         return self.ids.device
 
     def chunks(self, positions: Tensor, largest: int) -> list[Tensor]:
-        """Yield positions of texts of similar length together."""
+        """Return positions of texts of similar length together."""
         by_length = positions[self.lengths[positions].argsort(stable=True)]
         return list(by_length.split(min(largest, _TEXTS_PER_CHUNK)))
 

@@ -49,7 +49,7 @@ class LinearConfig(RunConfig):
         return False
 
     def problems(self) -> Iterator[Problem]:
-        """Return the problem of a start that cannot be computed, or of an earlier target."""
+        """Yield the problem of a start that cannot be computed, or of an earlier target."""
         yield from super().problems()
         if self.epsilon < _LEAST_EPSILON:
             yield Problem(f"must be at least {_LEAST_EPSILON}", "epsilon", self.epsilon)

@@ -32,7 +32,7 @@ class BertScoreArgs(JudgeArgs):
     """Layer whose output is compared; None for the one tuned for the model, if there is one."""
 
     def missing(self) -> Iterator[Problem]:
-        """Return the package that computes it."""
+        """Yield the package that computes it."""
         yield from super().missing()
         yield from lacking("bert-score", "model_type", self.model_type, module="bert_score")
 

@@ -79,7 +79,7 @@ class SummacZSArgs(SummacArgs):
     """If true, contradiction is subtracted."""
 
     def problems(self) -> Iterator[Problem]:
-        """Return the problem of a score with neither entailment nor contradiction."""
+        """Yield the problem of a score with neither entailment nor contradiction."""
         yield from super().problems()
         if not self.use_ent and not self.use_con:
             yield Problem("must be true where 'use_con' is false", "use_ent", False)
@@ -134,7 +134,7 @@ class SummacConvArgs(SummacArgs):
     """Reduction over the summary's pieces."""
 
     def problems(self) -> Iterator[Problem]:
-        """Return the problem of missing weights."""
+        """Yield the problem of missing weights."""
         yield from super().problems()
         if self.start_file is None:
             yield Problem(

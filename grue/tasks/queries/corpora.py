@@ -52,7 +52,7 @@ class CleanedArgs(QueryArgs):
     """If true, the package ftfy fixes wrongly decoded characters, entities and odd line breaks."""
 
     def missing(self) -> Iterator[Problem]:
-        """Return the package ftfy, if characters are to be fixed."""
+        """Yield the package ftfy, if characters are to be fixed."""
         yield from super().missing()
         if self.fix_unicode:
             yield from lacking("ftfy", "fix_unicode", True, otherwise="or set it to false")

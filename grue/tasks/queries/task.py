@@ -133,7 +133,7 @@ class Queries(Task[ArgsT], Generic[ArgsT]):
         )
 
     def _queries(self, read_split: Split, split: Split) -> Iterator[Sample]:
-        """Return all queries of the source's split ``read_split``, as samples of ``split``."""
+        """Yield all queries of the source's split ``read_split``, as samples of ``split``."""
         tokens = _Tokens(self.args)
         name = self._source.name(read_split)
         texts = told(self._source.texts(read_split), f"texts of {name}")

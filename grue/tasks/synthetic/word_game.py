@@ -75,7 +75,7 @@ def _language(num_concepts: int, draw: random.Random) -> tuple[Writing, Writing]
 
 
 def _words(consonants: str, draw: random.Random) -> Iterator[str]:
-    """Return all words of two syllables, in a random order."""
+    """Yield all words of two syllables, in a random order."""
     syllables = [consonant + vowel for consonant in consonants for vowel in _VOWELS]
     words = [a + b for a in syllables for b in syllables]
     draw.shuffle(words)
