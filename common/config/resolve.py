@@ -30,13 +30,13 @@ def resolve(
     model: type[ConfigT], values: Mapping[str, Any], elsewhere: Mapping[str, str] | None = None
 ) -> tuple[ConfigT | None, list[Problem]]:
     """Return the configuration that ``values`` describe, or None with all problems."""
-    config, problems = resolve_sound_keys(model, values, elsewhere)
+    config, problems = resolve_valid_keys(model, values, elsewhere)
     if config is not None and not problems:
         problems = list(config.problems())
     return (None if problems else config), problems
 
 
-def resolve_sound_keys(
+def resolve_valid_keys(
     model: type[ConfigT], values: Mapping[str, Any], elsewhere: Mapping[str, str] | None = None
 ) -> tuple[ConfigT | None, list[Problem]]:
     """Return the configuration of all valid keys in ``values``, and the problems of the others.

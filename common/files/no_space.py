@@ -48,7 +48,7 @@ class NoSpace(OSError):
 
 
 @contextmanager
-def telling_of_space(path: Path, need: int | None = None) -> Iterator[None]:
+def explaining_no_space(path: Path, need: int | None = None) -> Iterator[None]:
     """Guard the writing of ``path``, which needs ``need`` bytes.
 
     Raises:

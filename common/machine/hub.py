@@ -8,7 +8,7 @@ _SECONDS = 10.0
 
 
 @functools.cache
-def forgo_if_absent() -> None:
+def go_offline_if_unreachable() -> None:
     """Make the Hugging Face libraries use their caches alone if the hub does not answer.
 
     Otherwise they retry for each file, which takes a minute. The hub is asked once per process.

@@ -31,7 +31,7 @@ class _Row:
     """Values that its plan varies, and its repetition."""
 
 
-def standing(folder: PlanFolder, plan: Mapping[str, Any], only: str | None = None) -> str:
+def status_report(folder: PlanFolder, plan: Mapping[str, Any], only: str | None = None) -> str:
     """Return the table of the plan's runs, or of those whose name or stage matches ``only``.
 
     ``plan`` is the plan to report on: the folder may hold the runs of another variant of it.

@@ -34,7 +34,7 @@ def seeded(seed: int | None) -> Iterator[None]:
         yield
 
 
-class Stream:
+class RngStream:
     """Random stream of one of several fits in this process.
 
     It consists of torch's generators alone, because fits use no others.

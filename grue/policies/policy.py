@@ -74,11 +74,11 @@ class Policy(PromptReader):
         self.searches = Passes(self.device)
         """Passes of the library's ``generate``, whose outputs need more memory."""
 
-    def autocast(self) -> AbstractContextManager[Any]:
+    def autocast(self) -> AbstractContextManager[object]:
         """Return the context of every forward pass of the policy's models."""
         return autocast(self.mixed_precision, self.device)
 
-    def judged(self, outputs: Sequence[Tokens], settings: GenerationConfig) -> list[str]:
+    def scored_texts(self, outputs: Sequence[Tokens], settings: GenerationConfig) -> list[str]:
         """Return the outputs as rewards and metrics read them: truncated, then post-processed."""
         truncation = self.truncation(settings)
         if truncation is not None:

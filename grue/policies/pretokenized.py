@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _LOOKED_AT = 100
 
 
-def check_carried(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase) -> None:
+def check_tokenizer_match(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase) -> None:
     """Check that the samples' tokens are the tokenizer's: decoded, they are their prompts.
 
     Only the first pretokenized samples are checked, because all come from one tokenizer.

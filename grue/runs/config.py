@@ -50,11 +50,11 @@ class TrackedConfig(TextConfig):
     """What text runs share that measure a model while it is trained."""
 
     project_name: Annotated[str, NO_EFFECT] = "rl4lm_exps"
-    """Weights & Biases project."""
+    """Project of Weights & Biases."""
     entity_name: Annotated[OptionalText, NO_EFFECT] = None
-    """Weights & Biases user or team."""
+    """User or team of Weights & Biases."""
     log_to_wandb: Annotated[bool, NO_EFFECT] = False
-    """Whether metrics also go to Weights & Biases."""
+    """If true, metrics are also sent to Weights & Biases."""
 
     def missing(self) -> Iterator[Problem]:
         """Weights & Biases, if it is asked for."""

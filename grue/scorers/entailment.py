@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from common.errors import UserError
 from grue.scorers.classifier import Classifier, load_classifier, probabilities
-from grue.scorers.options import JudgeArgs
+from grue.scorers.options import ScorerArgs
 
 Matrix = NDArray[np.float64]
 """[3, D, S] probabilities of entailment, contradiction and neutral, for D document pieces and S
@@ -77,7 +77,7 @@ def label_order(name: str, labels: Mapping[int, str]) -> list[int]:
 class Entailment:
     """Natural-language-inference classifier, applied to all pairs of pieces."""
 
-    def __init__(self, name: str, key: str, options: JudgeArgs, granularity: str) -> None:
+    def __init__(self, name: str, key: str, options: ScorerArgs, granularity: str) -> None:
         """Set the pieces of both texts, or of document and summary by ``a-b``."""
         of_document, _, of_summary = granularity.partition("-")
         self._split_document = SPLITS[of_document]

@@ -9,7 +9,7 @@ from common.config.fit import PositiveInt
 from grue.models.config import Dtype
 
 
-class JudgeArgs(Config):
+class ScorerArgs(Config):
     """Batch size, type and device of a scoring model."""
 
     batch_size: Annotated[PositiveInt, NO_EFFECT] = 32

@@ -39,7 +39,7 @@ class Task:
     """Number of processes that share the run."""
     rank: int = 0
     """Index of this process among them, counted from 0."""
-    meeting_point: str = ""
+    rendezvous: str = ""
     """Path of the file by which they find each other."""
 
     @property

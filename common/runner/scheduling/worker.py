@@ -1,10 +1,10 @@
-"""Worker process: reads lines of tasks from standard input, and makes one line after the other.
+"""A worker process: takes tasks as lines on standard input, makes line after line.
 
-It answers on standard output with one JSON object per line: ``{"progress": [done, total]}``,
-``{"warning": text}`` and ``{"ended": names}``, and, for a rank that is not its run's first,
-``{"failed": reason, "traceback": lines, "meeting_point": path}``. The runs' own output is written
-to their ``log.txt``; if several share a line, to the first one's. When standard input ends, the
-parent has ended; the worker then ends at once, so that it does not write into folders of others.
+It answers on standard output with one JSON object a line: ``{"progress": [done, total]}``,
+``{"warning": text}`` and ``{"ended": names}``, and, of a rank that is not its run's first,
+``{"failed": reason, "traceback": lines, "rendezvous": path}``. What runs print goes to their
+``log.txt``; to the first one's where several share a line. When standard input ends, the parent is
+gone; the worker then ends at once, so that nobody else finds it writing.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _take_part(task: Task, parent: _Parent) -> None:
     except BaseException as error:  # user code may raise, or end, what it likes
         found = failure_of(error, task)
         parent.say({"failed": found.reason, "traceback": found.traceback,
-                    "meeting_point": task.meeting_point})  # fmt: skip
+                    "rendezvous": task.rendezvous})  # fmt: skip
 
 
 def main() -> int:

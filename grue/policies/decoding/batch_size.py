@@ -6,9 +6,12 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +40,7 @@ class Extent:
     """K, the outputs of each prompt."""
 
 
-def bytes_per_output(model: Any, extent: Extent) -> float:
+def bytes_per_output(model: PreTrainedModel, extent: Extent) -> float:
     """Return the approximate bytes that a model needs to generate one output, beside its weights.
 
     If the model's configuration does not give its size, the estimate is zero, and a pass that is

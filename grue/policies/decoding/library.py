@@ -41,7 +41,7 @@ class Generator(Protocol):
     ) -> float:
         """Return the bytes that the outputs of one prompt need."""
 
-    def autocast(self) -> AbstractContextManager[Any]:
+    def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which the model computes."""
 
 
