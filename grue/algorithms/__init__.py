@@ -24,7 +24,7 @@ for _name, _path in {
 
 
 def find(name: str) -> Any:
-    """The class of the algorithm called ``name``.
+    """Return the class of the algorithm called ``name``.
 
     Raises:
         UserError: there is none, or one of the user's is no algorithm or lacks a method.

@@ -63,7 +63,7 @@ class SupervisedAlg(Config):
         return joined_as_published(values)
 
     def problems(self) -> Iterator[Problem]:
-        """A model that is not named, and generation that cannot be."""
+        """Yield a model that is not named, and generation that cannot be."""
         yield from super().problems()
         yield from unnamed(self.model_name, "model_name", below="alg.")
         if self.generation_kwargs is not None:
@@ -104,7 +104,7 @@ class KlDivConfig(Config):
     so that where rewards do not deviate the penalty is blown up."""
 
     def problems(self) -> Iterator[Problem]:
-        """Two targets."""
+        """Yield two targets."""
         yield from super().problems()
         if self.target_kl is not None and self.adaptive_kl is not None:
             yield Problem("stands beside 'adaptive_kl'; give one of them", "target_kl",
@@ -147,7 +147,7 @@ class ReinforcementAlg(Config):
     it."""
 
     def problems(self) -> Iterator[Problem]:
-        """A model that is not named, a mask without its size, generation that cannot be."""
+        """Yield a model that is not named, a mask without its size, generation that cannot be."""
         yield from super().problems()
         args = self.policy.args
         yield from (problem.below("kl_div") for problem in self.kl_div.problems())
@@ -182,7 +182,7 @@ class ReinforcementAlg(Config):
         return int(getattr(self.args, "num_samples_per_input", 1))
 
     def behaves_as_published(self, name: Compatibility) -> bool:
-        """Whether a behaviour of RL4LMs is asked for."""
+        """Return whether a behaviour of RL4LMs is asked for."""
         return name in self.compatibility or "rl4lms" in self.compatibility
 
 
@@ -195,7 +195,7 @@ class PpoAlg(ReinforcementAlg):
     """Its settings."""
 
     def problems(self) -> Iterator[Problem]:
-        """Two forms of the penalty that exclude each other."""
+        """Yield two forms of the penalty that exclude each other."""
         yield from super().problems()
         if self.args.analytic_kl_grad:
             for key, value, unusual in (
@@ -304,7 +304,10 @@ class CustomAlg(ReinforcementAlg):
 
 
 def _which(alg: Any) -> str:
-    """The tag of an algorithm's keys; the published rule looks for "supervised" in its id."""
+    """Return the tag of an algorithm's keys.
+
+    The published rule looks for "supervised" in its id.
+    """
     name = str(alg.get("id", "") if isinstance(alg, dict) else getattr(alg, "id", ""))
     if "supervised" in name:
         return "supervised"
@@ -333,7 +336,7 @@ def of_generation(settings: GenerationConfig, model_type: ModelType, key: str) -
 
 
 def of_batches(training_args: Mapping[str, Any], num_ranks: int) -> Iterator[Problem]:
-    """Batches of the Trainer that leave ranks without an example."""
+    """Yield batches of the Trainer that leave ranks without an example."""
     key = "per_device_train_batch_size"
     size = training_args.get(key, TRAINER_BATCH)
     if isinstance(size, int) and size < num_ranks:

@@ -34,7 +34,7 @@ class Ppo(PolicyGradient[PpoArgs]):
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """Improves policy and critic on a rollout; returns the metrics."""
+        """Improve policy and critic on a rollout; returns the metrics."""
         means = Means()
         if self.args.measure_gradient_noise:
             means.add(**self._gradient_noise(rollout, kl_coefficient, generator))
@@ -46,7 +46,7 @@ class Ppo(PolicyGradient[PpoArgs]):
         return {f"{self.metric_prefix}{name}": value for name, value in found.items()} | shares
 
     def _is_far(self, batch: Minibatch, distance: torch.Tensor) -> bool:
-        """Whether the mean over all ranks' parts of a minibatch ends the update."""
+        """Return whether the mean over all ranks' parts of a minibatch ends the update."""
         everywhere = distributed.all_reduce_sum(batch.weight * distance)
         return bool(everywhere > _EARLY_STOP * self.args.target_kl)
 
@@ -61,7 +61,7 @@ class Ppo(PolicyGradient[PpoArgs]):
         return gradient_moments(losses, trained)
 
     def _policy_loss(self, batch: Minibatch, kl_coefficient: float) -> torch.Tensor:
-        """[] this rank's part of the loss of reward and KL, in units of the reward."""
+        """Return [] this rank's part of the loss of reward and KL, in units of the reward."""
         batch = batch.of_this_rank()
         policy, log_probs, _ = self.evaluate(batch)
         of_rewards = policy_gradient_loss(log_probs, batch.advantages)

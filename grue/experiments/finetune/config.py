@@ -125,7 +125,7 @@ class FinetuneConfig(TrackedConfig):
         return self.alg.policy.args.generation_kwargs
 
     def problems(self) -> Iterator[Problem]:
-        """Keys that the algorithm needs, and what the parts find wrong with theirs."""
+        """Yield the keys that the algorithm needs, and what the parts find wrong with theirs."""
         yield from super().problems()
         yield from (problem.below("alg") for problem in self.alg.problems())
         evaluation = self.train_evaluation
@@ -168,7 +168,7 @@ class FinetuneConfig(TrackedConfig):
             )
 
     def ways_to_save_memory(self) -> Iterator[str]:
-        """Fewer outputs at a time, smaller batches, then other ways to hold the model."""
+        """Yield fewer outputs at a time, smaller batches, then other ways to hold the model."""
         if self.env is not None:
             yield memory_hints.smaller("env.n_envs", self.env.n_envs)
         size = self.train_evaluation.eval_batch_size
@@ -197,7 +197,7 @@ class FinetuneConfig(TrackedConfig):
                           "have no token of a minibatch", "alg.args.batch_size", size)  # fmt: skip
 
     def _of_rollouts(self) -> Iterator[Problem]:
-        """Minibatches larger than the rollout, outputs that must be longer than they can."""
+        """Yield minibatches larger than the rollout, outputs that must be longer than they can."""
         alg, env = self.alg, self.env
         if env is None or isinstance(alg, SupervisedAlg):
             return
@@ -212,7 +212,7 @@ class FinetuneConfig(TrackedConfig):
             )  # fmt: skip
 
     def _reward_without_std(self) -> Iterator[Problem]:
-        """A reward that does not know how sure it is, where that is asked for."""
+        """Yield a reward that does not know how sure it is, where that is asked for."""
         if not isinstance(self.alg, ReinforceAlg) or self.reward_fn is None:
             return
         regularization = self.alg.args.advantage_regularization

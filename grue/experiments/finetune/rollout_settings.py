@@ -48,7 +48,7 @@ def rollout_settings(
 
 
 def _minibatch_tokens(args: Any, num_tokens: int) -> int:
-    """Tokens in a minibatch of a rollout of ``num_tokens``, or in a part of it."""
+    """Return tokens in a minibatch of a rollout of ``num_tokens``, or in a part of it."""
     if isinstance(args, HumanPreferencesPpoArgs):
         return num_tokens // (args.nminibatches * args.gradient_accumulation_steps)
     return int(getattr(args, "batch_size", RolloutSettings.minibatch_tokens))

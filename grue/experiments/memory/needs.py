@@ -59,7 +59,7 @@ def needs(runs: Sequence[Run]) -> list[Need | None]:
 
 
 def _sizes(config: RunConfig) -> dict[str, object]:
-    """The keys that memory may depend on."""
+    """Return the keys that memory may depend on."""
     names = {"tokenizer", "env", "alg", "evaluation", "train_evaluation", "eval_batch_size"}
     return config.model_dump(mode="json", include=names)
 
@@ -89,7 +89,7 @@ def _names(config: TextConfig) -> Iterator[str]:
 
 
 def _is_at_hand(name: str) -> bool:
-    """Whether a model's configuration is here: in its folder, or in the hub's cache."""
+    """Return whether a model's configuration is here: in its folder, or in the hub's cache."""
     from huggingface_hub import try_to_load_from_cache
 
     if name.startswith("@"):
@@ -126,7 +126,7 @@ def _of_extraction(config: ExtractConfig) -> Moment:
 
 
 def _of_finetuning(config: FinetuneConfig, num_ranks: int) -> Iterator[Moment]:
-    """Updates, and evaluations between them."""
+    """Update, and evaluations between them."""
     alg, evaluation = config.alg, config.train_evaluation
     if isinstance(alg, SupervisedAlg):
         policy, update = training.of_supervised(config, alg, num_ranks)

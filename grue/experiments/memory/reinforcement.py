@@ -42,7 +42,7 @@ _PER_TOKEN = ("log_probs", "ref_log_probs", "values", "returns", "advantages",
 
 
 def has_named_critic(alg: ReinforcementAlg) -> bool:
-    """Whether the critic is a language model with a name of its own."""
+    """Return whether the critic is a language model with a name of its own."""
     needs_critic: bool = find(alg.id).needs_critic
     return needs_critic and alg.policy.critic not in CRITICS
 
@@ -50,7 +50,7 @@ def has_named_critic(alg: ReinforcementAlg) -> bool:
 def of_reinforcement(
     config: FinetuneConfig, alg: ReinforcementAlg, num_ranks: int
 ) -> tuple[Policy, list[Moment]]:
-    """The policy, and the moments of an iteration.
+    """Return the policy, and the moments of an iteration.
 
     Raises:
         NotImplementedError: it cannot be told what the algorithm's updates are like.
@@ -141,7 +141,7 @@ class _Sizes:
 
 
 def _rows(algorithm: PolicyGradient[Any], tokens: int, most: int) -> int:
-    """Outputs of ``most`` tokens in a minibatch of ``tokens``."""
+    """Return outputs of ``most`` tokens in a minibatch of ``tokens``."""
     if isinstance(algorithm, A2c):
         return OUTPUTS_IN_PASS
     if isinstance(algorithm, Trpo):
@@ -152,14 +152,17 @@ def _rows(algorithm: PolicyGradient[Any], tokens: int, most: int) -> int:
 
 
 def _fewest(settings: RolloutSettings) -> int:
-    """Tokens that any output has; of encoder-decoder models the least length counts the start."""
+    """Return tokens that any output has.
+
+    Of encoder-decoder models the least length counts the start.
+    """
     generation = settings.generation
     most = generation.max_new_tokens or 1
     return most if generation.ignore_eos else max(1, min(generation.min_length - 1, most))
 
 
 def _minibatch(policy: Policy, sizes: _Sizes) -> Minibatch:
-    """Outputs of the greatest length, of which all tokens count."""
+    """Return outputs of the greatest length, of which all tokens count."""
     sequences = _sequences(policy, sizes.rows, sizes)
     ids = sequences.outputs.ids
     width = math.ceil(int(policy.model.config.vocab_size) / 8)
@@ -197,7 +200,7 @@ def _pass(algorithm: PolicyGradient[Any], sizes: _Sizes) -> None:
 def _said_of_rollout(
     actor_critic: ActorCritic, settings: RolloutSettings, rows: int, sizes: _Sizes
 ) -> int:
-    """Most bytes while policy and reference are asked for the outputs' log-probabilities."""
+    """Return the most bytes while policy and reference are asked for the outputs' log-probabilities."""
     with as_on_a_gpu() as trace:
         sequences = _sequences(actor_critic.policy, rows, sizes)
         ids = sequences.outputs.ids
@@ -218,7 +221,7 @@ def _critic(actor_critic: ActorCritic) -> Iterator[nn.Module]:
 
 
 def _weights(policy: Policy, actor_critic: ActorCritic) -> int:
-    """Bytes of policy, critic, reference, and mask model."""
+    """Return the bytes of policy, critic, reference, and mask model."""
     has_adapters = hasattr(policy.model, "disable_adapter")
     masks = [policy.mask.model] if policy.mask and policy.mask.model is not None else []
     reference = 0 if has_adapters else held(policy.model)
@@ -255,5 +258,5 @@ def _keys(alg: ReinforcementAlg) -> Keys:
 
 
 def _is_fixed(alg: ReinforcementAlg) -> bool:
-    """Whether the algorithm itself says how large its passes are."""
+    """Return whether the algorithm itself says how large its passes are."""
     return issubclass(find(alg.id), A2c | Trpo)

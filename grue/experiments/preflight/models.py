@@ -56,9 +56,10 @@ class KnownModel:
 
 
 def known_model(run: Run, key: str, answers: Answers) -> KnownModel | UserError | None:
-    """The model that the run's ``key`` names; None for one that is not here and not of the plan.
+    """Return the model that the run's ``key`` names.
 
-    A `UserError` says why a folder holds no model.
+    None for one that is not here and not of the plan. A `UserError` says why a folder holds no
+    model.
     """
     name = named(run.config, key)
     for reference in run.references:
@@ -72,7 +73,7 @@ def known_model(run: Run, key: str, answers: Answers) -> KnownModel | UserError 
 
 
 def _of_folder(name: str) -> KnownModel:
-    """The model of a local folder.
+    """Return the model of a local folder.
 
     Raises:
         UserError: there is none in it.
@@ -95,7 +96,7 @@ def _of_folder(name: str) -> KnownModel:
 
 
 def of_stage(name: str, run: Run, answers: Answers) -> KnownModel | UserError | None:
-    """The model that a run will make, as far as its keys say."""
+    """Return the model that a run will make, as far as its keys say."""
     config = run.config
     if isinstance(config, NewModelConfig):
         try:
@@ -113,7 +114,7 @@ def of_stage(name: str, run: Run, answers: Answers) -> KnownModel | UserError | 
 
 
 def model_key(config: Any) -> str | None:
-    """The key of the model that a run trains; None where it trains none."""
+    """Return the key of the model that a run trains; None where it trains none."""
     if isinstance(config, FinetuneConfig) and not isinstance(config.alg, SupervisedAlg):
         return "alg.policy.args.model_name"
     trains = isinstance(config, FinetuneConfig | ClassifierConfig | RewardModelConfig)
@@ -121,7 +122,7 @@ def model_key(config: Any) -> str | None:
 
 
 def named(config: Any, key: str) -> str:
-    """The model name that stands at ``key``."""
+    """Return the model name that stands at ``key``."""
     found: str = functools.reduce(getattr, key.split("."), config)
     return found
 

@@ -92,7 +92,7 @@ class RewardModelAlg(TrainedModelOptions):
     moment's bias is corrected and so begins with smaller steps."""
 
     def problems(self) -> Iterator[Problem]:
-        """A model that is not named, and two optimizers."""
+        """Yield a model that is not named, and two optimizers."""
         yield from super().problems()
         if self.optimizer != "adamw" and "optim" in self.training_args:
             yield Problem("stands beside 'training_args.optim'; give one of them", "optimizer",
@@ -137,7 +137,7 @@ class NormalizeConfig(Config):
     """Whether this is done after training."""
 
     def problems(self) -> Iterator[Problem]:
-        """A model that is not named, and generation that cannot be."""
+        """Yield a model that is not named, and generation that cannot be."""
         yield from super().problems()
         yield from unnamed(self.model_name, "model_name", below="normalize.")
         yield from of_generation(self.generation_kwargs, self.model_type, "generation_kwargs")
@@ -183,7 +183,7 @@ class RewardModelConfig(TrackedConfig):
             yield from memory_hints.of_narrow_products(self.alg, "alg")
 
     def problems_of_ranks(self, num_ranks: int) -> Iterator[Problem]:
-        """Batches too small for all ranks, and a loss that couples their parts."""
+        """Yield batches too small for all ranks, and a loss that couples their parts."""
         yield from of_batches(self.alg.training_args, num_ranks)
         loss = self.alg.loss
         if isinstance(loss, PairwiseLoss) and loss.margin == "broadcast":
