@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 
 def accuracy(differences: Floats) -> float:
-    """Return the share of pairs whose preferred response is scored higher; equal scores do not count.
+    """Return the share of pairs whose preferred response scores higher; ties do not count.
 
     Args:
         differences: [M] score of the preferred response less that of the other one.
