@@ -1,4 +1,4 @@
-"""How the runs of a plan stand, read from its folder alone: while it runs, and after a crash."""
+"""Status report of a plan from its folder alone: while it runs, and after a crash."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class _Row:
     stage: str | None
     folder: RunFolder
     options: Mapping[str, str]
-    """What its plan varies, and its repetition."""
+    """Values that its plan varies, and its repetition."""
 
 
 def status_report(folder: PlanFolder, plan: Mapping[str, Any], only: str | None = None) -> str:
-    """Table of the plan's runs; of those alone in whose name or stage ``only`` is found.
+    """Return the table of the plan's runs, or of those whose name or stage matches ``only``.
 
-    ``plan`` is the one asked about: the folder may hold the runs of another variant of it.
+    ``plan`` is the plan to report on: the folder may hold the runs of another variant of it.
     """
     is_meant = matcher(only)
     rows = [row for row in _rows(folder) if is_meant(row.name, row.stage)]
@@ -65,7 +65,7 @@ def status_report(folder: PlanFolder, plan: Mapping[str, Any], only: str | None 
 
 
 def _makes_the_same_runs(plan: Mapping[str, Any], folder: PlanFolder) -> bool:
-    """Whether the plan that was run last in the folder makes the runs of ``plan``."""
+    """Return whether the plan that was last run in the folder makes the runs of ``plan``."""
     try:
         last = read_json(folder.plan)
     except ValueError:
@@ -76,9 +76,9 @@ def _makes_the_same_runs(plan: Mapping[str, Any], folder: PlanFolder) -> bool:
 
 
 def _elsewhere(value: Any) -> Any:
-    """A part of a plan without the place of its outputs: the folder may have been moved.
+    """Return a part of a plan without its output folder, because the folder may have been moved.
 
-    An object in which nothing else stands is like none.
+    An object with no other key counts as missing.
     """
     if isinstance(value, list):
         return [_elsewhere(entry) for entry in value]
@@ -88,7 +88,7 @@ def _elsewhere(value: Any) -> Any:
 
 
 def _rows(folder: PlanFolder) -> Iterator[_Row]:
-    """The runs that the index lists; without one, those that have left a folder."""
+    """Yield the runs in the index; without an index, those that have left a folder."""
     listed = read_index(folder)
     for row in listed:
         run = RunFolder(folder.path / row["folder"])
@@ -102,9 +102,9 @@ def _rows(folder: PlanFolder) -> Iterator[_Row]:
 
 
 def _progress(folder: RunFolder) -> str | None:
-    """How far the run is by its last whole row of metrics: in steps where it counts them.
+    """Return the run's progress by its last whole row of metrics: in steps if it counts them.
 
-    Rows are of moments, of which a step or epoch may have several; epochs count from 0.
+    A step or epoch may have several rows; epochs count from 0.
     """
     row = read_last_json_line(folder.metrics)
     if row is None:
