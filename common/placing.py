@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.run_folder import RunFolder
+from common.status import first_begun
 
 if TYPE_CHECKING:
     from common.plan import Run
@@ -32,28 +33,38 @@ def place(runs: Iterable[Run], plan_name: str) -> None:
         run.folder = next(
             folder
             for digits in _DIGITS
-            for folder in _of_tag(run, parent, run.tag(digits), known[parent])
+            for folder in _of_digits(run, parent, digits, known[parent])
             if folder not in taken
         )
         taken.add(run.folder)
 
 
-def _of_tag(run: Run, parent: Path, tag: str, known: Mapping[str, Path]) -> Iterator[Path]:
-    """The folder that the run may have with this tag; none where it holds another run."""
-    own, earlier = parent / f"{run.name}-{tag}", known.get(tag)
+def _of_digits(run: Run, parent: Path, digits: int, known: Mapping[str, Path]) -> Iterator[Path]:
+    """The folders that the run may have; none where its own holds another run."""
+    tag, former_tag = (run.tag(name, digits) for name in (run.fingerprint, run.config_fingerprint))
+    own = parent / f"{run.name}-{tag}"
     if own.exists():
-        if _holder(own) in (None, run.fingerprint):
+        if RunFolder(own).read_status().get("fingerprint") in (None, run.fingerprint):
             yield own
-    elif earlier is not None and _holder(earlier) == run.fingerprint:
-        yield earlier
-    else:
-        yield own
+        return
+    for earlier in dict.fromkeys((known.get(tag), known.get(former_tag))):
+        if earlier is not None and _holds(RunFolder(earlier), run):
+            yield earlier
+    yield own
 
 
-def _holder(folder: Path) -> str | None:
-    """The fingerprint of the run that a folder holds, None where it does not say."""
-    found: str | None = RunFolder(folder).read_status().get("fingerprint")
-    return found
+def _holds(folder: RunFolder, run: Run) -> bool:
+    """Whether a folder is the run's, from before its sources counted if they are as they were."""
+    found = folder.read_status()
+    if "sources" in found or found.get("fingerprint") == run.fingerprint:
+        return found.get("fingerprint") == run.fingerprint
+    return found.get("fingerprint") == run.config_fingerprint and not _has_newer(run, folder)
+
+
+def _has_newer(run: Run, folder: RunFolder) -> bool:
+    """Whether a source file of the run has been modified since its first attempt began."""
+    begun = first_begun(folder)
+    return any(file.is_newer(begun) for file in run.sources.values())
 
 
 def _tagged(parent: Path) -> dict[str, Path]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from common.config import resolve_sound_keys, unknown_keys
+from common.custom_sources import SourceFile
 from common.errors import ConfigError, Problem, UserError
 from common.expansion import Draft, axes, drafts, repeated, template_values
 from common.experiment import Experiment, Reference
@@ -52,6 +53,10 @@ class Run:
     """Processes that share it."""
     references: list[Reference] = field(default_factory=list)
     fingerprint: str = ""
+    config_fingerprint: str = ""
+    """The fingerprint without what source files of the user's say, of earlier stages too."""
+    sources: dict[str, SourceFile] = field(default_factory=dict)
+    """The source files of the user's parts by name, those of earlier stages too."""
     folder: Path = Path()
 
     @property
@@ -64,10 +69,21 @@ class Run:
         """The configuration it comes from, as messages name it."""
         return f"configurations[{self.configuration}]"
 
-    def tag(self, digits: int = 8) -> str:
-        """The end of the folder's name: so many digits of the fingerprint, and any repetition."""
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the folder's status says of what the run is."""
+        if not self.sources:
+            return {"fingerprint": self.fingerprint}
+        return {
+            "fingerprint": self.fingerprint,
+            "config_fingerprint": self.config_fingerprint,
+            "sources": {name: file.sha256 for name, file in self.sources.items()},
+        }
+
+    def tag(self, fingerprint: str, digits: int = 8) -> str:
+        """The end of a folder's name: so many digits of the fingerprint, and any repetition."""
         repetition = f"-rep{self.repetition}" if self.repetition else ""
-        return f"{self.fingerprint[:digits]}{repetition}"
+        return f"{fingerprint[:digits]}{repetition}"
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,7 @@ class PlanRunner:
 
     def _skip(self, run: Run, because_of: Run) -> None:
         reason = f"refers to {because_of.name}, which is {self.states[because_of].state}"
-        status.end(RunFolder(run.folder), SKIPPED, reason=reason, fingerprint=run.fingerprint)
+        status.end(RunFolder(run.folder), SKIPPED, reason=reason, **run.identity)
         self._note(run, RunState(SKIPPED, reason))
 
     def _ended(self, run: Run) -> None:
@@ -208,7 +208,7 @@ class PlanRunner:
         model = type(run.config)
         return Task(
             name=run.name,
-            fingerprint=run.fingerprint,
+            identity=run.identity,
             folder=str(run.folder.absolute()),  # user code may go elsewhere
             run=run.spec.run,
             run_together=run.spec.run_together,

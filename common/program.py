@@ -30,6 +30,7 @@ from common.scheduling.executor import Executor
 from common.scheduling.in_process import InProcess
 from common.scheduling.local import LocalWorkers
 from common.selection import Selection, put_aside, select, wait_for_leftover_workers
+from common.source_changes import changes_told, source_changes
 from common.status import DONE
 from common.stopping import StopFlag, StoppedAtOnce
 from common.threads import threads_of_each
@@ -82,6 +83,8 @@ def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
     if plan.document.vectorize:
         for notice in grouping.notices(waiting):
             log.warning("%s", notice)
+    for change in changes_told(source_changes(waiting).values()):
+        log.warning("%s", change)
     stop = StopFlag()
     with _lock(plan.folder), stop.listening():
         try:

@@ -13,6 +13,7 @@ from common.plan import Plan, Run
 from common.run_folder import RunFolder
 from common.run_state import RunState
 from common.selection import Selection
+from common.source_changes import changes_told, source_changes
 from common.status import DONE, FAILED, RUNNING
 from common.summary import score_name
 from common.tables import as_text
@@ -31,6 +32,7 @@ def say(text: str) -> None:
 def dry_run(plan: Plan, selection: Selection) -> str:
     """Table of all runs: what each waits for, and what would be done with it."""
     to_make = set(selection.to_make)
+    changes = source_changes(selection.to_make)
     rows = []
     keys, values = _what_varies(plan.runs)
     for run, varied in zip(plan.runs, values, strict=True):
@@ -39,12 +41,15 @@ def dry_run(plan: Plan, selection: Selection) -> str:
             for reference in run.references
         )
         intention = _intention(run, selection) if run in to_make else "left out (not selected)"
+        if run in changes:
+            intention = "made again"
         rows.append(
             [run.name, *varied, run.fingerprint[:8], run.stage, ", ".join(waits_for) or None,
              intention]
         )  # fmt: skip
     table = as_text(["name", *keys, "fingerprint", "stage", "waits for", "would be"], rows)
-    return f"{table}\n{len(rows)} runs in {plan.folder.path}"
+    lines = [table, f"{len(rows)} runs in {plan.folder.path}", *changes_told(changes.values())]
+    return "\n".join(lines)
 
 
 def _what_varies(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:

@@ -11,6 +11,7 @@ from common.index import FIXED_COLUMNS, read_index
 from common.report import advice
 from common.run_folder import PlanFolder, RunFolder, read_json, read_last_json_line
 from common.selection import matcher
+from common.source_changes import changes_in, changes_told
 from common.status import STATES
 from common.summary import score_name
 from common.tables import as_text
@@ -56,6 +57,7 @@ def standing(folder: PlanFolder, plan: Mapping[str, Any], only: str | None = Non
     counts = ", ".join(f"{states.count(state)} {state}" for state in STATES if state in states)
     lines = [as_text(columns, cells), f"{counts} in {folder.path}", *advice(states)]
     lines += [f"{damage}; the run counts as waiting" for damage in damages if damage is not None]
+    lines += changes_told(changes_in(row.folder for row in rows))
     if not _makes_the_same_runs(plan, folder):
         lines.append(
             f"these are the runs of another variant of the plan, {folder.plan} (an edited file, "

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import traceback
+from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 import psutil
 
 from common.durable import sync_folder, sync_tree
+from common.errors import UserError
 from common.no_space import NoSpace
-from common.run_folder import RunFolder, write_json
+from common.records import PROVENANCE
+from common.run_folder import RunFolder, read_record, write_json
 
 WAITING = "waiting"
 RUNNING = "running"
@@ -34,13 +37,16 @@ def now() -> str:
 
 
 def begin(
-    folder: RunFolder, fingerprint: str, device: str, threads: int, *, num_together: int
+    folder: RunFolder, identity: Mapping[str, Any], device: str, threads: int, *, num_together: int
 ) -> dict[str, Any]:
-    """Writes that this process makes an attempt at the run; gives what it wrote."""
+    """Writes that this process makes an attempt at the run; gives what it wrote.
+
+    ``identity`` is what the run is, see `common.plan.Run.identity`.
+    """
     before = folder.read_status()
     status = {
         "status": RUNNING,
-        "fingerprint": fingerprint,
+        **identity,
         "attempt": before.get("attempt", 0) + 1,
         "pid": os.getpid(),
         "pid_started": psutil.Process().create_time(),
@@ -95,6 +101,15 @@ def current(status: dict[str, Any]) -> str:
     if state not in STATES:  # somebody has written into the file
         return WAITING
     return INTERRUPTED if state == RUNNING and not _is_alive(status) else state
+
+
+def first_begun(folder: RunFolder) -> float | None:
+    """When the run's first attempt began, in seconds since 1970; None where nothing says it."""
+    try:
+        found = read_record(folder.provenance, PROVENANCE) or {}
+        return datetime.datetime.fromisoformat(found["started"]).timestamp()
+    except (UserError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _is_alive(status: dict[str, Any]) -> bool:

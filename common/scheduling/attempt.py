@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from common import provenance, status
+from common.custom_sources import unread_changes
 from common.durable import make_folder
 from common.errors import Interrupted, UserError, text_of
 from common.experiment import Context
@@ -87,13 +88,17 @@ class Attempt:
         """Writes what is known of the run before it starts, and puts its context together."""
         task = self.task
         remove_leftovers(self.folder.path, below=True)
+        changed = unread_changes(task.identity.get("sources", {}))
+        if changed:
+            raise UserError(f"changed since the plan was read: {', '.join(changed)}; the same "
+                            "command makes the run with what stands there now")  # fmt: skip
         config = task.run_config()
         seeds = {key: getattr(config, key) for key in config.seed_keys}
         record = provenance.record(self.folder, task.command, seeds, task.threads)
         device = f"cuda:{','.join(map(str, config.gpu_ids))}" if task.gpu_ids else "cpu"
         device += f" ({task.num_ranks} processes)" if task.num_ranks > 1 else ""
         self._begun = begun = status.begin(
-            self.folder, task.fingerprint, device, record["threads"],
+            self.folder, task.identity, device, record["threads"],
             num_together=self._num_together,
         )  # fmt: skip
         write_json(self.folder.config, config.model_dump(mode="json"))
@@ -157,7 +162,8 @@ class Attempt:
             make_folder(self.folder.path)
             write_json(self.folder.status, before)
         seconds = before.get("seconds", 0.0) + time.monotonic() - self._started
-        status.end(self.folder, state, seconds=round(seconds, 3), **values)
+        status.end(self.folder, state, seconds=round(seconds, 3), **self.task.identity,
+                   **values)  # fmt: skip
         self.is_over = True
 
     def close(self) -> None:
