@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from common.console import outlive_readers
-from common.stopping import end_at_once
+from common.process.console import outlive_readers
+from common.process.stopping import end_at_once
 
 if __name__ == "__main__":  # before anything is said, or a file is opened
     end_at_once()
@@ -28,19 +28,19 @@ from tqdm import tqdm
 import grue  # noqa: F401  registers its experiments
 import plots
 import sft_vs_rft  # noqa: F401  registers its experiments
-from common import report
-from common.assignments import Parser, overrides_of, refuse, separate
 from common.errors import UserError
 from common.experiment import EXPERIMENTS
-from common.leaving import leave_after
-from common.plan import load_plan, plan_folder
-from common.program import EXIT_FAILED, Request, look_for_packages, run_plan
-from common.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
-from common.schema import SCHEMA_PATH, write_schema
-from common.standing import standing
+from common.plan.assignments import Parser, overrides_of, refuse, separate
+from common.plan.load import load_plan, plan_folder
+from common.plan.schema import SCHEMA_PATH, write_schema
+from common.process.children import leave_after
+from common.runner import report
+from common.runner.main import EXIT_FAILED, Request, look_for_packages, run_plan
+from common.runner.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
+from common.runner.status_report import standing
 
 EXIT_REFUSED, EXIT_INTERRUPTED = 2, 130
-_PLAN_LEVEL = ("common.display", "common.program", "__main__")
+_PLAN_LEVEL = ("common.runner.progress", "common.runner.main", "__main__")
 
 _EXAMPLE = "experiment_plans/quickstart/digits.json"
 _EPILOG = f"""\

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from common.stopping import StoppedAtOnce
+from common.process.stopping import StoppedAtOnce
 
 _NO_VALUE: Any = object()
 _LONGEST_VALUE = 80

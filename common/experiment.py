@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from common.config.run import RunConfig
 from common.registry import Registry
-from common.run_config import RunConfig
-from common.run_folder import RunFolder
+from common.run.folder import RunFolder
 
 
 def _as_written(keys: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
@@ -32,7 +32,7 @@ class Experiment:
     returns the run's score, or None."""
     preflight: str
     """``"package.module:function"``, called once before the first run with all runs (see
-    `common.plan.Run`) that have something to look at; gives a list of `Problem`s."""
+    `common.plan.load.Run`) that have something to look at; gives a list of `Problem`s."""
     files: Mapping[str, str] = field(default_factory=dict)
     """What a later stage may refer to as ``"@<id>.<name>"``: paths inside the run folder."""
     unit: str = "epoch"
@@ -46,8 +46,8 @@ class Experiment:
     configurations have equal ``vectorize_key()``; needed where ``why_alone()`` may give None."""
     memory: str | None = None
     """``"package.module:function"``, called before the first run with the runs that will use GPUs;
-    gives for each what it needs of their memory (see `common.memory.Need`), None where that is not
-    known. None where it is never."""
+    gives for each what it needs of their memory (see `common.machine.memory.Need`), None where that
+    is not known. None where it is never."""
 
 
 EXPERIMENTS: Registry[Experiment] = Registry("experiment")
@@ -108,7 +108,7 @@ class Reference:
     path: str
     """The file's path inside the run folder."""
     run: Any
-    """The run that makes it (a `common.plan.Run`)."""
+    """The run that makes it (a `common.plan.load.Run`)."""
 
     @property
     def target(self) -> Path:

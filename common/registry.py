@@ -7,9 +7,9 @@ import importlib
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from common.custom.user_code import CUSTOM, places, told
 from common.errors import UserError
-from common.surroundings import directory_kept
-from common.user_code import CUSTOM, places, told
+from common.process.state import directory_kept
 
 T = TypeVar("T")
 _MISSING: Any = object()

@@ -1,18 +1,18 @@
 """Language models: sampling, supervised finetuning and reinforcement finetuning on text."""
 
 from common.experiment import EXPERIMENTS, Experiment
-from grue.classifier_config import ClassifierConfig
-from grue.config import ExtractConfig, FinetuneConfig
-from grue.new_model_config import NewModelConfig
-from grue.published import means_extraction, means_finetuning, mended
-from grue.reward_model_config import RewardModelConfig
+from grue.experiments.classifier.config import ClassifierConfig
+from grue.experiments.finetune.config import ExtractConfig, FinetuneConfig
+from grue.experiments.new_model.config import NewModelConfig
+from grue.experiments.published_yaml import means_extraction, means_finetuning, mended
+from grue.experiments.reward_model.config import RewardModelConfig
 
 EXPERIMENTS.register("grue_extract")(
     Experiment(
         config=ExtractConfig,
-        run="grue.extract:run",
-        preflight="grue.preflight:check",
-        memory="grue.memory:needs",
+        run="grue.experiments.extract.run:run",
+        preflight="grue.experiments.preflight.check:check",
+        memory="grue.experiments.memory.needs:needs",
         unit="input",
         files={
             "samples": "samples.parquet",
@@ -25,9 +25,9 @@ EXPERIMENTS.register("grue_extract")(
 EXPERIMENTS.register("grue_finetune")(
     Experiment(
         config=FinetuneConfig,
-        run="grue.finetune:run",
-        preflight="grue.preflight:check",
-        memory="grue.memory:needs",
+        run="grue.experiments.finetune.entry:run",
+        preflight="grue.experiments.preflight.check:check",
+        memory="grue.experiments.memory.needs:needs",
         unit="step",
         files={"model": "model"},
         recognises=means_finetuning,
@@ -37,17 +37,17 @@ EXPERIMENTS.register("grue_finetune")(
 EXPERIMENTS.register("grue_new_model")(
     Experiment(
         config=NewModelConfig,
-        run="grue.new_model:run",
-        preflight="grue.new_model:check",
+        run="grue.experiments.new_model.run:run",
+        preflight="grue.experiments.new_model.run:check",
         files={"model": "model"},
     )
 )
 EXPERIMENTS.register("grue_classifier")(
     Experiment(
         config=ClassifierConfig,
-        run="grue.classifier:run",
-        preflight="grue.classifier:check",
-        memory="grue.memory:needs",
+        run="grue.experiments.classifier.run:run",
+        preflight="grue.experiments.classifier.run:check",
+        memory="grue.experiments.memory.needs:needs",
         unit="step",
         files={"model": "model"},
     )
@@ -55,9 +55,9 @@ EXPERIMENTS.register("grue_classifier")(
 EXPERIMENTS.register("reward_model")(
     Experiment(
         config=RewardModelConfig,
-        run="grue.reward_model:run",
-        preflight="grue.reward_model:check",
-        memory="grue.memory:needs",
+        run="grue.experiments.reward_model.run:run",
+        preflight="grue.experiments.reward_model.run:check",
+        memory="grue.experiments.memory.needs:needs",
         unit="step",
         files={"model": "model"},
     )

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from common.config import resolve
+from common.config.base import resolve
 from common.errors import UserError
+from common.plan.templates import file_name
 from common.registry import Registry, import_part
-from common.run_folder import PlanFolder
-from common.templates import file_name
+from common.run.folder import PlanFolder
 from plots.options import FigureOptions
 
 FIGURES: Registry[str] = Registry("figure")

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
-from common.console import outlive_readers
 from common.errors import UserError
+from common.process.console import outlive_readers
 from common.registry import suggestion
 from plots import FIGURES, Figure, draw, find
 

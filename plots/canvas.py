@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from common.errors import UserError
-from common.run_folder import replacing, write_table
+from common.run.folder import replacing, write_table
 
 STYLE = Path(__file__).with_name("style.mplstyle")
 _TITLE_WIDTH = 52  # letters; longer lines would push the second column of panels aside

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from common.nested import value_at
+from common.key_paths import value_at
 from plots.runs import Run
 from plots.variants import variants
 

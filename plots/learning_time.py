@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from common.errors import Problem
-from common.run_folder import RunFolder, read_json
+from common.run.folder import RunFolder, read_json
 from plots.methods import in_order, method
 from plots.options import FigureOptions
 from plots.runs import Wanted, load_runs

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator
 
-from common.config import Config
+from common.config.base import Config
 
 
 def _pattern(text: str) -> str:

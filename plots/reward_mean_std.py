@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from common.errors import Problem, UserError
-from common.nested import value_at
-from common.run_folder import RunFolder, read_json
+from common.key_paths import value_at
+from common.run.folder import RunFolder, read_json
 from plots.mean_std_panel import LOOKS, THRESHOLD, draw_panel
 from plots.options import FigureOptions
 from plots.runs import Run, Wanted, load_runs

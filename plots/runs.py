@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
-from common.nested import value_at
-from common.run_folder import PlanFolder, RunFolder, read_json, read_json_lines
+from common.key_paths import value_at
+from common.run.folder import PlanFolder, RunFolder, read_json, read_json_lines
 
 if TYPE_CHECKING:
     import pandas as pd

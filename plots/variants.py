@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from common.nested import value_at
+from common.key_paths import value_at
 from plots.methods import in_order, method
 from plots.runs import Run
 

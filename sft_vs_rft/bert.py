@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from common.attention_masks import masks_without_waits
-from common.hub import forgo_if_absent
+from common.machine.hub import forgo_if_absent
+from common.training.attention_masks import masks_without_waits
 from sft_vs_rft.model_names import BERT_PREFIX, ModelError
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, Strict
 
-from common.config import IGNORED, INPUT_FILE, NO_EFFECT, Interval, OptionalText, Seed
+from common.config.base import IGNORED, INPUT_FILE, NO_EFFECT, Interval, OptionalText, Seed
+from common.config.fit import FitConfig, NonNegativeFloat, PositiveFloat, PositiveInt
 from common.errors import Problem
-from common.fit_config import FitConfig, NonNegativeFloat, PositiveFloat, PositiveInt
-from common.identity import content_hash
+from common.hashing import content_hash
 from sft_vs_rft import grouping
 from sft_vs_rft.editions import data_edition
 from sft_vs_rft.model_names import BERT_PREFIX, MODEL_TYPES, VISION_MODELS, known_model

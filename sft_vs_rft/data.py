@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from common.errors import UserError
-from common.seeding import seeded
+from common.training.seeding import seeded
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.inputs import Inputs
 from sft_vs_rft.labels import draw_changed, draw_label_sets, draw_labels_outside

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from common.identity import fingerprint
+from common.hashing import fingerprint
 
 _CIFAR100 = (
     "cifar-100-python",

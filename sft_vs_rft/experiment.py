@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from common.callbacks import Callback
 from common.experiment import Context
-from common.fit_experiment import FitExperiment
-from common.identity import content_hash
-from common.records import DamagedError
-from common.run_folder import read_table, write_json, write_table
-from common.seeding import seeded
-from common.trainer import Trainer
+from common.hashing import content_hash
+from common.run.folder import read_table, write_json, write_table
+from common.run.records import DamagedError
+from common.training.callbacks import Callback
+from common.training.fit_experiment import FitExperiment
+from common.training.seeding import seeded
+from common.training.trainer import Trainer
 from sft_vs_rft import objectives, theory_table
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.data import Data, make_data

@@ -29,8 +29,8 @@ from torch import Tensor
 
 from common.errors import Problem
 from common.experiment import Context
-from common.run_folder import write_text
-from common.summary import write_summary
+from common.run.folder import write_text
+from common.run.summary import write_summary
 from sft_vs_rft import objectives
 from sft_vs_rft.linear_config import LinearConfig
 

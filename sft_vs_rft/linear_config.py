@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from common.config.fit import NonNegativeInt, PositiveFloat
+from common.config.run import RunConfig
 from common.errors import Problem
-from common.fit_config import NonNegativeInt, PositiveFloat
-from common.run_config import RunConfig
 
 _LEAST_EPSILON = 1e-50  # below it, times squared leave float64
 

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from common.errors import UserError
-from common.memory import Moment, Need, Term, by_counts
-from common.memory_trace import as_on_a_gpu, held, state_of
-from common.plan import Run
+from common.machine.memory import Moment, Need, Term, by_counts
+from common.machine.memory_trace import as_on_a_gpu, held, state_of
+from common.plan.load import Run
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.data import Data
 from sft_vs_rft.inputs import DenseInputs, Inputs, TextInputs

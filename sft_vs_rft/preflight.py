@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from common import checkpoint, training_state
+from common.config.run import RunConfig
 from common.errors import Problem, UserError
-from common.plan import Run
-from common.run_config import RunConfig
+from common.plan.load import Run
+from common.training import checkpoint, training_state
 from sft_vs_rft.config import PARTS, ControlledConfig
 from sft_vs_rft.data import undrawable_from
 from sft_vs_rft.diagnostics import couples_inputs

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from common.errors import UserError
-from common.hub import forgo_if_absent
-from common.plain_text import why_not_utf8
+from common.files.plain_text import why_not_utf8
+from common.machine.hub import forgo_if_absent
 from sft_vs_rft.bert import load_tokenizer
 from sft_vs_rft.inputs import Inputs, TextInputs
 from sft_vs_rft.pools import Pool, Take

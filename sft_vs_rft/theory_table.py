@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from common.callbacks import Callback
-from common.run_folder import read_table, write_table
-from common.trainer import Trainer
+from common.run.folder import read_table, write_table
+from common.training.callbacks import Callback
+from common.training.trainer import Trainer
 from sft_vs_rft import theory
 from sft_vs_rft.trainer import ControlledTrainer
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from common.batches import pass_over_loader, shuffled
-from common.trainer import Trainer
+from common.training.shuffle import pass_over_loader, shuffled
+from common.training.trainer import Trainer
 from sft_vs_rft import objectives
 from sft_vs_rft.config import CHANGED, OTHERS, ControlledConfig
 from sft_vs_rft.data import Data

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import pytest
 
 import run_plan
-from common.run_folder import RunFolder, read_json_lines
+from common.run.folder import RunFolder, read_json_lines
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before the libraries are imported
 
@@ -120,7 +120,7 @@ def plain_attention(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Estimates of memory and the CPU have one kernel of attention, that of matrices."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    from common import memory_trace
+    from common.machine import memory_trace
 
     monkeypatch.setattr(memory_trace, "gpu_attention", contextlib.nullcontext)
     with sdpa_kernel(SDPBackend.MATH):

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from common.config.run import RunConfig
 from common.errors import UserError
 from common.experiment import Context, Experiment
-from common.run_config import RunConfig
 
 
 class HostileConfig(RunConfig):

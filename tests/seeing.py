@@ -14,9 +14,9 @@ from typing import Any, Literal
 import psutil
 import torch
 
-from common.devices import VISIBLE
+from common.config.run import RunConfig
 from common.experiment import Context, Experiment
-from common.run_config import RunConfig
+from common.machine.devices import VISIBLE
 
 FULL = (
     "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 79.11 GiB of "

@@ -25,7 +25,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
 @pytest.fixture
 def brief_provenance(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without what is changed in the checkout, which may be much."""
-    monkeypatch.setattr("common.provenance.of_this_program", dict)
+    monkeypatch.setattr("common.run.provenance.of_this_program", dict)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 
 import run_plan
 from common.experiment import EXPERIMENTS
-from common.schema import plan_schema
+from common.plan.schema import plan_schema
 from tests.conftest import PROJECT, TINY_DIGITS, TOY, Workplace
 from tests.grue.metrics.parts import needs_wordnet
 

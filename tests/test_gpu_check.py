@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import pytest
 
-from common.run_folder import RunFolder, write_json
+from common.run.folder import RunFolder, write_json
 from tests.conftest import PROJECT
 from tests.gpu import __main__ as check
 from tests.gpu import holders

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from common.config.run import RunConfig
 from common.errors import Problem
 from common.experiment import Context, Experiment
-from common.run_config import RunConfig
 from tests.conftest import PROJECT, TINY_DIGITS, TOY, Workplace
 from tests.system_calls import Disk, calls, traced
 

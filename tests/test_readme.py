@@ -10,10 +10,10 @@ from typing import Any, get_args
 import pytest
 
 from common.registry import Registry
-from grue.algorithm_config import Compatibility
-from grue.compatibility import OfSupervised
+from grue.algorithms.config import Compatibility
 from grue.metrics import METRICS
 from grue.rewards import REWARDS
+from grue.runs.compatibility import OfSupervised
 from tests.conftest import PROJECT, Workplace
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")

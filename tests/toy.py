@@ -11,12 +11,12 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from common.config import INPUT_FILE, OptionalText
+from common.config.base import INPUT_FILE, OptionalText
+from common.config.fit import FitConfig
 from common.errors import UserError
 from common.experiment import Context, Experiment
-from common.fit_config import FitConfig
-from common.fit_experiment import FitExperiment
-from common.trainer import Trainer
+from common.training.fit_experiment import FitExperiment
+from common.training.trainer import Trainer
 
 
 class ToyConfig(FitConfig):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from common.custom.signatures import check_part
 from common.errors import UserError
 from common.registry import Registry, import_part
-from common.signatures import check_part
 
 ALGORITHMS: Registry[str] = Registry("algorithm")
 """Import paths of classes like `grue.algorithms.algorithm.Algorithm`, by name."""

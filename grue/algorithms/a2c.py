@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from grue.algorithm_args import A2cArgs
+from grue.algorithms.args import A2cArgs
+from grue.algorithms.optimizers import Means
 from grue.algorithms.policy_gradient import PolicyGradient
-from grue.algorithms.update import Means
-from grue.losses import policy_gradient_loss, value_loss
-from grue.rollout import Rollout
+from grue.rl.losses import policy_gradient_loss, value_loss
+from grue.rollouts.batch import Rollout
 
 OUTPUTS_IN_PASS = 16
 """Outputs in one pass; the gradients of all passes add up to the step's."""

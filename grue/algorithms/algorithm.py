@@ -7,12 +7,12 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 
-from common.config import Config
-from grue.algorithm_config import ReinforcementAlg
-from grue.algorithms.update import adamw
+from common.config.base import Config
+from grue.algorithms.config import ReinforcementAlg
+from grue.algorithms.optimizers import adamw
+from grue.models.precision import Descent
 from grue.policies.actor_critic import ActorCritic
-from grue.precision import Descent
-from grue.rollout import Rollout
+from grue.rollouts.batch import Rollout
 
 ArgsT = TypeVar("ArgsT", bound=Config)
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from grue.algorithms.ppo import Ppo
-from grue.policies.masking import Mask
-from grue.rollout import Rollout
+from grue.policies.vocabulary_mask import Mask
+from grue.rollouts.batch import Rollout
 
 
 class Nlpo(Ppo):

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common import ranks
+from common import distributed as ranks
 from grue.algorithms.algorithm import Algorithm, ArgsT
-from grue.kl import exact_kl
-from grue.losses import policy_gradient_loss
 from grue.policies.distribution import TokenDistribution
-from grue.rollout import Minibatch, Unit
+from grue.rl.kl import exact_kl
+from grue.rl.losses import policy_gradient_loss
+from grue.rollouts.batch import Minibatch, Unit
 
 
 class PolicyGradient(Algorithm[ArgsT]):

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import torch
 
-from common import ranks
-from grue.algorithm_args import PpoArgs
+from common import distributed as ranks
+from grue.algorithms.args import PpoArgs
+from grue.algorithms.optimizers import Means
 from grue.algorithms.policy_gradient import PolicyGradient
-from grue.algorithms.update import Means
-from grue.gradient_noise import gradient_moments
-from grue.losses import (
+from grue.rl.gradient_noise import gradient_moments
+from grue.rl.losses import (
     approximate_kl,
     clipped_policy_loss,
     explained_variance,
     policy_gradient_loss,
     value_loss,
 )
-from grue.rollout import Minibatch, Rollout
+from grue.rollouts.batch import Minibatch, Rollout
 
 _EARLY_STOP = 1.5
 """An update ends where the approximate KL exceeds ``target_kl`` this many times."""

@@ -13,17 +13,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from grue.algorithm_args import HumanPreferencesPpoArgs
+from grue.algorithms.args import HumanPreferencesPpoArgs
+from grue.algorithms.optimizers import Means
 from grue.algorithms.policy_gradient import PolicyGradient
-from grue.algorithms.update import Means
-from grue.losses import (
-    clipped_policy_loss,
-    clipped_share,
-    pessimistic_value_loss,
-    returns_vary,
-)
-from grue.rollout import Minibatch, Rollout
-from grue.whitening import whitened_estimates
+from grue.rl.losses import clipped_policy_loss, clipped_share, pessimistic_value_loss, returns_vary
+from grue.rl.whitening import whitened_estimates
+from grue.rollouts.batch import Minibatch, Rollout
 
 
 class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):

@@ -13,18 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grue.advantages import (
-    cumulative_means,
-    group_standardized,
-    leave_one_out,
-    shrunk_by_std,
-)
-from grue.algorithm_args import ReinforceArgs
+from grue.algorithms.args import ReinforceArgs
+from grue.algorithms.optimizers import Means
 from grue.algorithms.policy_gradient import PolicyGradient
-from grue.algorithms.update import Means
-from grue.equality import centred, less
-from grue.losses import policy_gradient_loss
-from grue.rollout import Rollout
+from grue.rl.advantages import cumulative_means, group_standardized, leave_one_out, shrunk_by_std
+from grue.rl.equality import centred, less
+from grue.rl.losses import policy_gradient_loss
+from grue.rollouts.batch import Rollout
 
 
 class Reinforce(PolicyGradient[ReinforceArgs]):

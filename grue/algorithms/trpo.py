@@ -12,15 +12,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from grue.algorithm_args import TrpoArgs
+from grue.algorithms.args import TrpoArgs
+from grue.algorithms.fisher import Fisher, TokenLogits, gradient, split
+from grue.algorithms.optimizers import Means, adamw
 from grue.algorithms.policy_gradient import PolicyGradient
-from grue.algorithms.update import Means, adamw
-from grue.conjugate_gradient import conjugate_gradient
-from grue.kl import exact_kl, probability_ratio
-from grue.losses import explained_variance, policy_gradient_loss, value_loss
 from grue.policies.distribution import TokenDistribution
-from grue.policies.fisher import Fisher, TokenLogits, gradient, split
-from grue.rollout import Minibatch, Rollout
+from grue.rl.conjugate_gradient import conjugate_gradient
+from grue.rl.kl import exact_kl, probability_ratio
+from grue.rl.losses import explained_variance, policy_gradient_loss, value_loss
+from grue.rollouts.batch import Minibatch, Rollout
 
 TOKENS_IN_PASS = 256
 """Tokens in one pass; sums over passes make the whole, so that memory stays that of one."""

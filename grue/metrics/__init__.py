@@ -4,33 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
-from grue.metrics import (  # noqa: F401
-    bert_score,
+from grue.metrics import (
     bleu,
-    bleu_totto,
-    bleurt,
-    causal_perplexity,
     chrf,
     cider,
     common_gen,
     dates,
     diversity,
     increasing_numbers,
-    intent_accuracy,
-    learned_preference,
-    learned_reward,
     length,
     matches,
     meteor,
-    parent_totto,
     rouge,
     rouge_l_max,
     spice,
-    summac,
     ter,
+)
+from grue.metrics.by_models import (
+    bert_score,
+    bleurt,
+    causal_perplexity,
+    intent_accuracy,
+    learned_preference,
+    learned_reward,
+    summac,
 )
 from grue.metrics.custom import as_metric
 from grue.metrics.metric import METRICS, Metric
+from grue.metrics.totto import bleu as bleu_totto
+from grue.metrics.totto import parent as parent_totto
 
 
 def find(name: str) -> type[Metric[Any]]:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from common.config.fit import PositiveFloat
 from common.errors import UserError
-from common.fit_config import PositiveFloat
 from grue.metrics.metric import METRICS, Scores
-from grue.metrics.pairwise import PairwiseArgs, PairwiseMetric, Row, Scorer
-from grue.metrics.scripts import Sight
+from grue.metrics.reference_metric import PairwiseArgs, PairwiseMetric, Row, Scorer
+from grue.metrics.tokens.scripts import Sight
 from grue.texts import Texts
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, ClassVar
 
 from grue.metrics.metric import METRICS
-from grue.metrics.pairwise import PairwiseArgs, PairwiseMetric, Row, Scorer
+from grue.metrics.reference_metric import PairwiseArgs, PairwiseMetric, Row, Scorer
 from grue.texts import Texts
 
 if TYPE_CHECKING:

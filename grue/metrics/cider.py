@@ -15,8 +15,8 @@ from typing import ClassVar
 import numpy as np
 
 from grue.metrics.metric import METRICS, Metric, NoArgs, Scores
-from grue.metrics.scripts import Sight
-from grue.metrics.words import SPLITS_AT_BLANKS, words
+from grue.metrics.tokens.scripts import Sight
+from grue.metrics.tokens.words import SPLITS_AT_BLANKS, words
 from grue.texts import Texts
 
 Ngram = tuple[str, ...]

@@ -6,12 +6,12 @@ import functools
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from common.custom.signatures import check_function, check_part
 from common.errors import UserError
-from common.signatures import check_function, check_part
 from grue.metrics.metric import Metric, NoArgs, Scores
-from grue.rl4lms_classes import what_to_change
+from grue.parts.rl4lms_classes import what_to_change
+from grue.parts.user_function import PARAMETERS, UserFunction, name_of, scores_of
 from grue.texts import Texts
-from grue.user_function import PARAMETERS, UserFunction, name_of, scores_of
 
 
 class FunctionMetric(Metric[NoArgs]):

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from common.config import Config
-from common.fit_config import PositiveInt
+from common.config.base import Config
+from common.config.fit import PositiveInt
 from grue.metrics.metric import METRICS, Metric, Scores
-from grue.metrics.words import words
+from grue.metrics.tokens.words import words
 from grue.texts import Texts
 
 if TYPE_CHECKING:

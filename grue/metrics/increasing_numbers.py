@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from common.config import Config
-from common.fit_config import NonNegativeInt
+from common.config.base import Config
+from common.config.fit import NonNegativeInt
 from grue.metrics.metric import METRICS, Metric, Scores
 from grue.texts import Texts
 

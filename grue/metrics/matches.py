@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from common.config import Config
+from common.config.base import Config
 from common.errors import Problem
 from grue.metrics.metric import METRICS, Metric, Scores
 from grue.texts import Texts

@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from common.errors import Problem, UserError
 from grue.metrics.metric import METRICS
-from grue.metrics.pairwise import PairwiseArgs, PairwiseMetric, Row, Scorer
+from grue.metrics.reference_metric import PairwiseArgs, PairwiseMetric, Row, Scorer
 from grue.metrics.references import as_one_text
-from grue.metrics.scripts import Sight
-from grue.metrics.words import SPLITS_AT_BLANKS, Stems, words
+from grue.metrics.tokens.scripts import Sight
+from grue.metrics.tokens.words import SPLITS_AT_BLANKS, Stems, words
 from grue.nltk_data import WORDNET, why_missing
 
 _WORDS_KEPT = 50_000

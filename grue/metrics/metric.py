@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from common.config import Config
+from common.config.base import Config
 from common.registry import Registry
 from grue.texts import Texts
 

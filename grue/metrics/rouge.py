@@ -8,10 +8,10 @@ from functools import lru_cache, partial
 from typing import ClassVar, Literal
 
 from grue.metrics.metric import METRICS
-from grue.metrics.pairwise import PairwiseArgs, PairwiseMetric, Row, Scorer
+from grue.metrics.reference_metric import PairwiseArgs, PairwiseMetric, Row, Scorer
 from grue.metrics.references import as_one_text
-from grue.metrics.scripts import Sight, characters, unicode_words
-from grue.metrics.words import Stems
+from grue.metrics.tokens.scripts import Sight, characters, unicode_words
+from grue.metrics.tokens.words import Stems
 
 RougeType = Literal["rouge1", "rouge2", "rougeL", "rougeLsum"]
 Tokenizer = Literal["english", "words", "characters"]

@@ -10,12 +10,12 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from common.config import COUNTS_AS_DEFAULT, IGNORED
-from common.fit_config import PositiveFloat, PositiveInt
+from common.config.base import COUNTS_AS_DEFAULT, IGNORED
+from common.config.fit import PositiveFloat, PositiveInt
 from grue.metrics.metric import METRICS
-from grue.metrics.pairwise import PairwiseMetric, Row, Scorer
+from grue.metrics.reference_metric import PairwiseMetric, Row, Scorer
 from grue.metrics.rouge import OF_ANY_SCRIPT, TokenizerArgs
-from grue.metrics.scripts import Sight
+from grue.metrics.tokens.scripts import Sight
 
 Sentences = list[list[str]]
 """The tokens of each sentence."""

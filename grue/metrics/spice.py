@@ -18,9 +18,9 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import model_validator
 
-from common.config import INPUT_FILE, Config, OptionalText
+from common.config.base import INPUT_FILE, Config, OptionalText
+from common.config.fit import PositiveInt
 from common.errors import Problem, UserError
-from common.fit_config import PositiveInt
 from grue.metrics.metric import METRICS, Metric, Scores
 from grue.texts import Texts
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from grue.metrics.metric import METRICS, Scores
-from grue.metrics.pairwise import PairwiseArgs, PairwiseMetric, Row, Scorer
-from grue.metrics.scripts import Sight
-from grue.metrics.words import SPLITS_AT_BLANKS
+from grue.metrics.reference_metric import PairwiseArgs, PairwiseMetric, Row, Scorer
+from grue.metrics.tokens.scripts import Sight
+from grue.metrics.tokens.words import SPLITS_AT_BLANKS
 from grue.texts import Texts
 
 if TYPE_CHECKING:

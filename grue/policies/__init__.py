@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from common.custom.signatures import check_part
 from common.registry import Registry, import_part
-from common.signatures import check_part
 
 _POLICY = "grue.policies.policy:Policy"
 

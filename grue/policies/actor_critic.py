@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from common.seeding import seeded
+from common.training.seeding import seeded
+from grue.models.heads import head_in_float32
+from grue.models.precision import exactly
+from grue.models.vocabulary import check_vocabulary
 from grue.policies.distribution import TokenDistribution, divided
-from grue.policies.heads import head_in_float32
 from grue.policies.policy import Policy
 from grue.policies.sequences import Sequences
-from grue.policies.vocabulary import check_vocabulary
-from grue.precision import exactly
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

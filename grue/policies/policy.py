@@ -12,26 +12,26 @@ import torch
 from torch import Tensor
 
 from common.errors import UserError
-from grue.generation_config import GenerationConfig
-from grue.model_config import MixedPrecision, ModelType, Side
-from grue.policies.carried import check_carried
-from grue.policies.decoding import Lengths, Samples, joined, pad, sample
+from grue.models.config import MixedPrecision, ModelType, Side
+from grue.models.precision import autocast
+from grue.models.vocabulary import check_vocabulary
+from grue.policies.config import PolicyArgs
+from grue.policies.decoding.batch_size import Extent, Passes, bytes_per_output
+from grue.policies.decoding.library import generated
+from grue.policies.decoding.logits_processors import filters_of, shaping
+from grue.policies.decoding.loop import Lengths, Samples, joined, pad, sample
+from grue.policies.decoding.steps import Ids, Prompts
 from grue.policies.distribution import TokenDistribution, divided
-from grue.policies.library import generated
-from grue.policies.memory import Extent, Passes, bytes_per_output
+from grue.policies.generation_config import GenerationConfig
+from grue.policies.pretokenized import check_carried
 from grue.policies.sequences import Sequences
-from grue.policies.shaping import filters_of, shaping
-from grue.policies.steps import Ids, Prompts
-from grue.policies.streams import Occasion, seed_of, uniforms
-from grue.policies.vocabulary import check_vocabulary
-from grue.policy_config import PolicyArgs
-from grue.precision import autocast
-from grue.truncation import Truncation, token_id
+from grue.policies.truncation import Truncation, token_id
+from grue.random_streams import Occasion, seed_of, uniforms
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from grue.policies.masking import Mask
+    from grue.policies.vocabulary_mask import Mask
     from grue.tasks.task import Sample
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from common.attention_masks import masks_without_waits
-from grue.policies.steps import Prompts, accepts, positions
+from common.training.attention_masks import masks_without_waits
+from grue.policies.decoding.steps import Prompts, accepts, positions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

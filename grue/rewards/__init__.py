@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from grue.rewards import (  # noqa: F401
+from grue.rewards import (
     bert_score,
     bleu,
     bleurt,

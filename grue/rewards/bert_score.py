@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grue.metrics import bert_score as metric
+from grue.metrics.by_models import bert_score as metric
 from grue.rewards.of_metric import OfMetric
 from grue.rewards.reward import REWARDS
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from common.config import IGNORED, NO_EFFECT, OptionalText
-from grue.metrics import bleurt as metric
+from common.config.base import IGNORED, NO_EFFECT, OptionalText
+from grue.metrics.by_models import bleurt as metric
 from grue.rewards.of_metric import OfMetric
 from grue.rewards.reward import REWARDS
 

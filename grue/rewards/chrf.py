@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grue.metrics import chrf
-from grue.metrics.pairwise import PairwiseArgs
+from grue.metrics.reference_metric import PairwiseArgs
 from grue.rewards.of_metric import OfMetric
 from grue.rewards.reward import REWARDS
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from common.config import INPUT_FILE_OR_ID, NO_EFFECT, Published
+from common.config.base import INPUT_FILE_OR_ID, NO_EFFECT, Published
+from common.config.fit import NonNegativeFloat, PositiveInt
 from common.errors import Problem, UserError
-from common.fit_config import NonNegativeFloat, PositiveInt
-from grue.judges.options import JudgeArgs
 from grue.metrics.meteor import missing_wordnet
 from grue.rewards.reward import REWARDS, Reward, Rewards
+from grue.scorers.options import JudgeArgs
 from grue.texts import Texts
 
 if TYPE_CHECKING:
-    from grue.judges.preference import Preference
+    from grue.scorers.preference import Preference
 
 _SHOWN = 60
 
@@ -66,7 +66,7 @@ class CommonGenPreferenceModel(Reward[PreferenceArgs]):
 
     def prepare(self) -> None:
         """Looks at a local model's files, and for what METEOR needs."""
-        from grue.judges.loading import check_folder
+        from grue.scorers.loading import check_folder
 
         if self.args.model_name is not None:
             check_folder(self.args.model_name, "model_name")
@@ -85,7 +85,7 @@ class CommonGenPreferenceModel(Reward[PreferenceArgs]):
 
     @functools.cached_property
     def _model(self) -> Preference:
-        from grue.judges import preference
+        from grue.scorers import preference
 
         args = self.args
         if args.model_name is None:

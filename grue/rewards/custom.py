@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 from typing import Any, ClassVar
 
+from common.custom.signatures import check_function, check_part
 from common.errors import UserError
-from common.signatures import check_function, check_part
 from grue.metrics.metric import NoArgs
+from grue.parts.rl4lms_classes import what_to_change
+from grue.parts.user_function import PARAMETERS, UserFunction, name_of, scores_of
 from grue.rewards.reward import Reward, Rewards
-from grue.rl4lms_classes import what_to_change
 from grue.texts import Texts
-from grue.user_function import PARAMETERS, UserFunction, name_of, scores_of
 
 
 class FunctionReward(Reward[NoArgs]):

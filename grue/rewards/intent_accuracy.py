@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from common.config.fit import NonNegativeFloat
 from common.errors import Problem
-from common.fit_config import NonNegativeFloat
-from grue.metrics import intent_accuracy as metric
+from grue.metrics.by_models import intent_accuracy as metric
 from grue.metrics.meteor import missing_wordnet
 from grue.metrics.metric import METRICS, Metric
 from grue.rewards.reward import REWARDS, Reward, Rewards

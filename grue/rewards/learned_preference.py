@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from common.errors import UserError
-from grue.metrics import learned_preference as metric
+from grue.metrics.by_models import learned_preference as metric
 from grue.metrics.metric import Scores
 from grue.rewards.of_metric import OfMetric
 from grue.rewards.reward import REWARDS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grue.metrics import learned_reward as metric
+from grue.metrics.by_models import learned_reward as metric
 from grue.rewards.of_metric import OfMetric
 from grue.rewards.reward import REWARDS
 

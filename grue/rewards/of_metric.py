@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
-from common.config import Config
+from common.config.base import Config
 from grue.metrics.metric import Metric, Scores
 from grue.rewards.reward import Reward, Rewards
 from grue.texts import Texts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grue.metrics.metric import NoArgs
-from grue.metrics.parent_totto import ParentTotto
+from grue.metrics.totto.parent import ParentTotto
 from grue.rewards.of_metric import OfMetric
 from grue.rewards.reward import REWARDS
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from common.config import Config
+from common.config.base import Config
 from common.errors import UserError
 from common.registry import Registry
 from grue.metrics.metric import NoArgs

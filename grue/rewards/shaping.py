@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-from common.config import Config, OptionalText
+from common.config.base import Config, OptionalText
 from common.errors import Problem, UserError
 from grue.rewards.custom import as_reward
 from grue.rewards.reward import REWARDS, Reward, Rewards

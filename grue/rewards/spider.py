@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import model_validator
 
-from common.config import INPUT_FILE, OptionalText
+from common.config.base import INPUT_FILE, OptionalText
+from common.config.fit import PositiveInt
 from common.errors import Problem
-from common.fit_config import PositiveInt
 from grue.metrics.cider import Cider
 from grue.metrics.metric import NoArgs
 from grue.metrics.spice import Spice, SpiceArgs, no_program, of_environment

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from grue.metrics import ter
 from grue.metrics.metric import Scores
-from grue.metrics.pairwise import PairwiseArgs
+from grue.metrics.reference_metric import PairwiseArgs
 from grue.rewards.of_metric import OfMetric
 from grue.rewards.reward import REWARDS, Rewards
 

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from common.errors import Problem, UserError
 from grue.nltk_data import SENTENCE_ENDS, why_missing
-from grue.tasks.hub import Hub
 from grue.tasks.prompted import PromptedArgs
-from grue.tasks.rows import Row, load_rows
+from grue.tasks.sources.hub import Hub
+from grue.tasks.sources.rows import Row, load_rows
 from grue.tasks.task import TASKS, Sample, Split, Task
 
 _HUB = Hub("abisee/cnn_dailymail", {"name": "3.0.0"})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from grue.tasks.hub import Hub
-from grue.tasks.rows import Nested, Number, Row, load_rows
+from grue.tasks.sources.hub import Hub
+from grue.tasks.sources.rows import Nested, Number, Row, load_rows
 from grue.tasks.task import TASKS, Sample, Split, Task, TaskArgs
 
 _HUB = Hub("allenai/common_gen")

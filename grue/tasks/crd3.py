@@ -9,8 +9,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from common.errors import UserError
-from grue.tasks.local_files import at_path, path_error, read_rows, read_text, split_file
-from grue.tasks.rows import Nested, Row, checked_rows
+from grue.tasks.sources.local_files import at_path, path_error, read_rows, read_text, split_file
+from grue.tasks.sources.rows import Nested, Row, checked_rows
 from grue.tasks.task import TASKS, Sample, Split, Task, TaskArgs
 
 _ARCHIVE = "https://github.com/RevanthRameshkumar/CRD3/archive/refs/heads/master.zip"

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from grue.tasks.hub import Hub
-from grue.tasks.rows import Nested, Row, load_rows
+from grue.tasks.sources.hub import Hub
+from grue.tasks.sources.rows import Nested, Row, load_rows
 from grue.tasks.task import TASKS, Sample, Split, Task, TaskArgs
 
 EOU = "<EOU>"

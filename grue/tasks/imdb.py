@@ -14,10 +14,10 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from common.config import Seed
-from grue.tasks.hub import Hub
-from grue.tasks.local_files import has_split
-from grue.tasks.rows import Number, Row, load_rows
+from common.config.base import Seed
+from grue.tasks.sources.hub import Hub
+from grue.tasks.sources.local_files import has_split
+from grue.tasks.sources.rows import Number, Row, load_rows
 from grue.tasks.task import TASKS, Sample, Split, Task, TaskArgs
 
 log = logging.getLogger(__name__)

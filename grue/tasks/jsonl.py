@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from common.config import OptionalText
+from common.config.base import OptionalText
 from common.errors import UserError
-from common.plain_text import why_no_text
-from grue.tasks.held_out import LocalArgs
-from grue.tasks.local_files import at_path, path_error, read_rows, split_file
-from grue.tasks.raw_rows import RawRow, place_of
+from common.files.plain_text import why_no_text
+from grue.tasks.sources.held_out import LocalArgs
+from grue.tasks.sources.local_files import at_path, path_error, read_rows, split_file
+from grue.tasks.sources.raw_rows import RawRow, place_of
 from grue.tasks.task import TASKS, Sample, Split, Task
 
 

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from grue.tasks.hub import Hub
-from grue.tasks.local_files import (
+from grue.tasks.sources.hub import Hub
+from grue.tasks.sources.local_files import (
     TABLES,
     at_path,
     path_error,
@@ -23,8 +23,8 @@ from grue.tasks.local_files import (
     read_text,
     split_file,
 )
-from grue.tasks.raw_rows import PlacedRow, RawRow
-from grue.tasks.rows import Nested, Row, checked_rows
+from grue.tasks.sources.raw_rows import PlacedRow, RawRow
+from grue.tasks.sources.rows import Nested, Row, checked_rows
 from grue.tasks.task import TASKS, Sample, Split, Task, TaskArgs
 
 _UNIFIED_QA = "https://storage.googleapis.com/unifiedqa/data/narrativeqa"

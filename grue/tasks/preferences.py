@@ -12,17 +12,17 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, Strict
 
-from common.config import OptionalText, Seed
+from common.config.base import OptionalText, Seed
+from common.config.fit import PositiveInt
 from common.errors import Problem, UserError
-from common.fit_config import PositiveInt
-from grue.model_config import ModelName
-from grue.preference_data import Choice, Decode, Row, choices_of_rows
-from grue.tasks.hub import Hub
-from grue.tasks.local_files import at_path, has_split, split_file, stream_rows
+from grue.models.config import ModelName
+from grue.tasks.preference_choice import Choice, Decode, Row, choices_of_rows
 from grue.tasks.prompted import PromptedArgs
+from grue.tasks.sources.hub import Hub
+from grue.tasks.sources.local_files import at_path, has_split, split_file, stream_rows
+from grue.tasks.sources.text_source import told
+from grue.tasks.sources.tokenizers import load_tokenizer
 from grue.tasks.task import TASKS, Sample, Split, Task
-from grue.tasks.text_source import told
-from grue.tasks.tokenizing import load_tokenizer
 
 _IDS_OF = "gpt2"
 _KEY = "datapool.args.token_ids_of"
@@ -67,7 +67,10 @@ class PreferencesArgs(PromptedArgs):
 
 @TASKS.register("preferences")
 class Preferences(Task[PreferencesArgs]):
-    """Rows with a prompt and preferred, ranked or rated responses; see `grue.preference_data`."""
+    """Rows with a prompt and preferred, ranked or rated responses.
+
+    The forms of rows are those of `grue.tasks.preference_choice`.
+    """
 
     Args = PreferencesArgs
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from common.fit_config import PositiveInt
-from grue.preference_data import Choice
-from grue.tasks.held_out import LocalArgs
-from grue.tasks.local_files import path_error, read_rows, split_file
-from grue.tasks.raw_rows import RawRow
+from common.config.fit import PositiveInt
+from grue.tasks.preference_choice import Choice
+from grue.tasks.sources.held_out import LocalArgs
+from grue.tasks.sources.local_files import path_error, read_rows, split_file
+from grue.tasks.sources.raw_rows import RawRow
 from grue.tasks.task import TASKS, Sample, Split, Task
 
 _NEEDED = ("index", "sample_id", "prompt", "output")

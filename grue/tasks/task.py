@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
-from common.config import INPUT_FILE, Config, OptionalText
+from common.config.base import INPUT_FILE, Config, OptionalText
 from common.registry import Registry
 
 Split = Literal["train", "val", "test"]

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from common.fit_config import PositiveInt
-from grue.tasks.held_out import LocalArgs
-from grue.tasks.local_files import path_error, read_text, split_file
+from common.config.fit import PositiveInt
+from grue.tasks.sources.held_out import LocalArgs
+from grue.tasks.sources.local_files import path_error, read_text, split_file
 from grue.tasks.task import TASKS, Sample, Split, Task
 
 Unit = Literal["words", "lines", "paragraphs"]

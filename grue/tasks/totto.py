@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from grue.tasks.hub import parquet_branch
-from grue.tasks.rows import Nested, Row, load_rows
+from grue.tasks.sources.hub import parquet_branch
+from grue.tasks.sources.rows import Nested, Row, load_rows
 from grue.tasks.table_text import Cell, TableText, titles
 from grue.tasks.task import TASKS, Sample, Split, Task, TaskArgs
 

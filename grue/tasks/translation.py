@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import field_validator
 
-from grue.tasks.hub import Hub
 from grue.tasks.prompted import PromptedArgs
-from grue.tasks.rows import Nested, Row, load_rows
+from grue.tasks.sources.hub import Hub
+from grue.tasks.sources.rows import Nested, Row, load_rows
 from grue.tasks.task import Sample, Split
 
 

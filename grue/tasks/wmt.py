@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from grue.tasks.hub import Hub, HubError, parquet_branch
 from grue.tasks.prompted import PromptedArgs
+from grue.tasks.sources.hub import Hub, HubError, parquet_branch
 from grue.tasks.task import TASKS, Sample, Split, Task
 from grue.tasks.translation import translation_samples
 

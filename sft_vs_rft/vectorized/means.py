@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.metrics import NonFiniteError
+from common.training.epoch_means import NonFiniteError
 
 
 class StackedReport:

@@ -9,11 +9,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from common.batches import pass_over_loader
-from common.callbacks import Callback, Progress
 from common.experiment import Member
-from common.metrics import NonFiniteError
-from common.seeding import Stream
+from common.training.callbacks import Callback, Progress
+from common.training.epoch_means import NonFiniteError
+from common.training.seeding import Stream
+from common.training.shuffle import pass_over_loader
 from sft_vs_rft.data import Data
 from sft_vs_rft.experiment import ControlledExperiment
 from sft_vs_rft.methods import label_noise

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from common.metrics import NonFiniteError, check_finite
+from common.training.epoch_means import NonFiniteError, check_finite
 from sft_vs_rft import objectives
 from sft_vs_rft.config import CHANGED, OTHERS
 from sft_vs_rft.diagnostics import gradient_norms, measured_per_input, norms

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from common.callbacks import Callback
 from common.experiment import Context
-from common.run_folder import RunFolder
-from common.trainer import Trainer
+from common.run.folder import RunFolder
+from common.training.callbacks import Callback
+from common.training.trainer import Trainer
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.experiment import ControlledExperiment
 

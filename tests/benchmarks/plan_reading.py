@@ -10,7 +10,7 @@ from pathlib import Path
 
 import sft_vs_rft  # noqa: F401  registers its experiment
 from common.experiment import EXPERIMENTS
-from common.plan import load_plan
+from common.plan.load import load_plan
 
 _ROUNDS = 5
 

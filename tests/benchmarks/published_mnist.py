@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import run_plan
-from common.run_folder import read_json_lines
+from common.run.folder import read_json_lines
 
 _EPOCHS = 1000
 _PRETRAIN_LOSS = 1.6107

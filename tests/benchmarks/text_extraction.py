@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from common.experiment import Context
-from common.run_folder import RunFolder
-from grue.config import ExtractConfig
-from grue.extract import Extraction
+from common.run.folder import RunFolder
+from grue.experiments.extract.run import Extraction
+from grue.experiments.finetune.config import ExtractConfig
 from tests.benchmarks.text_models import VOCABULARY, made_up_words, random_model
 
 _PROMPTS, _SAMPLES, _TOKENS = 64, 10, 20

@@ -16,19 +16,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from grue.algorithm_config import NlpoAlg, PpoAlg, ReinforceAlg
+from grue.algorithms.config import NlpoAlg, PpoAlg, ReinforceAlg
 from grue.algorithms.nlpo import Nlpo
 from grue.algorithms.ppo import Ppo
 from grue.algorithms.reinforce import Reinforce
-from grue.generation_config import GenerationConfig
-from grue.inputs import Inputs
 from grue.metrics.metric import NoArgs
 from grue.policies.actor_critic import ActorCritic, make_critic
-from grue.policies.masking import Mask
+from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy
+from grue.policies.vocabulary_mask import Mask
 from grue.rewards.reward import Reward, Rewards
-from grue.rollout_settings import RolloutSettings
-from grue.rollouts import Rollouts
+from grue.rollouts.collector import Rollouts
+from grue.rollouts.settings import RolloutSettings
+from grue.tasks.inputs import Inputs
 from grue.tasks.task import Sample
 from grue.texts import Texts
 from tests.benchmarks.text_models import random_gpt2

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 
-from grue.policies.sampling import Filters, draw
+from grue.policies.decoding.sampling import Filters, draw
 from tests.benchmarks.text_models import VOCABULARY
 from tests.benchmarks.timing import medians_in_turns
 

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from grue import metrics, rewards
-from grue.metrics import crew, pairwise
+from grue.metrics import reference_metric as pairwise
+from grue.metrics.workers import pool as crew
 from grue.texts import Texts
 
 _OUTPUTS, _WORDS, _VOCABULARY = 5000, 20, 2000

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from common.experiment import Context
-from common.run_folder import RunFolder
+from common.run.folder import RunFolder
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.experiment import ControlledExperiment
 from sft_vs_rft.inputs import TextInputs

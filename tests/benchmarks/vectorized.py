@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 
-from common.callbacks import Checkpoints
 from common.experiment import Context
-from common.run_folder import RunFolder
+from common.run.folder import RunFolder
+from common.training.callbacks import Checkpoints
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.vectorized.together import Fit, train_epoch
 from sft_vs_rft.vectorized.trainer import StackedTrainer

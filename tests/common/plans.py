@@ -11,8 +11,8 @@ import pytest
 
 from common.errors import ConfigError
 from common.experiment import EXPERIMENTS
-from common.plan import Plan, load_plan
-from common.run_folder import PlanFolder
+from common.plan.load import Plan, load_plan
+from common.run.folder import PlanFolder
 from tests.conftest import TOY, Workplace
 
 

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from common import console
+from common.process import console
 from tests.common.plans import toy
 from tests.conftest import PROJECT, TINY_DIGITS, TOY, Workplace
 

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 import torch
 
-from common import checkpoint
-from common.run_folder import RunFolder
+from common.run.folder import RunFolder
+from common.training import checkpoint
 from tests.conftest import TINY_DIGITS, TOY, Workplace, without_seconds
 
 SLOW: dict[str, Any] = {"epochs": 30, "random_seed": 1, "pause": 0.05}
@@ -265,7 +265,7 @@ def test_workers_end_with_their_parent(workplace: Workplace) -> None:
 
 
 def test_a_resumed_run_keeps_its_thread_count(workplace: Workplace) -> None:
-    from common.run_folder import read_json, write_json
+    from common.run.folder import read_json, write_json
 
     plan = workplace.write_plan(experiment=TOY, configurations=[{"base_config": {"epochs": 1}}])
     workplace.run_plan(plan)

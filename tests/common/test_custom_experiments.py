@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from common.config.run import RunConfig
 from common.experiment import Experiment
-from common.run_config import RunConfig
 from tests.conftest import Workplace
 
 _HERE = __name__

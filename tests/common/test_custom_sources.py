@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from common.custom_sources import source_files
-from common.run_folder import RunFolder
+from common.custom.sources import source_files
+from common.run.folder import RunFolder
 from tests.common.plans import index, toy
 from tests.conftest import Outcome, Workplace
 

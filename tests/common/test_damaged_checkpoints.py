@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from common import checkpoint
 from common.errors import UserError
-from common.run_folder import RunFolder, write_json
+from common.run.folder import RunFolder, write_json
+from common.training import checkpoint
 from tests.common.plans import toy
 from tests.conftest import TOY, Workplace, without_seconds
 

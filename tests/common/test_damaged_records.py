@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from common.run_folder import RunFolder, read_json, read_table, write_json, write_table
+from common.run.folder import RunFolder, read_json, read_table, write_json, write_table
 from tests.common.plans import plan_folder, toy
 from tests.conftest import TINY_DIGITS, TOY, Workplace, without_seconds
 
@@ -176,7 +176,7 @@ def test_a_table_of_epochs_that_are_gone_is_made_again(
 def test_a_table_with_a_wrong_byte_is_damaged(tmp_path: Path) -> None:
     import pandas as pd
 
-    from common.records import DamagedError
+    from common.run.records import DamagedError
 
     path = tmp_path / "table.parquet"
     write_table(path, pd.DataFrame({"number": range(1000)}))

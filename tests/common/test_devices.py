@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from common.devices import free_memory, gpus_are_usable, gpus_hidden, names_of, run_device
 from common.errors import UserError
-from common.run_folder import read_json
-from common.scheduling.process import _environment
-from common.scheduling.task import Task
+from common.machine.devices import free_memory, gpus_are_usable, gpus_hidden, names_of, run_device
+from common.run.folder import read_json
+from common.runner.scheduling.task import Task
+from common.runner.scheduling.worker_process import _environment
 from tests.common.plans import toy
 from tests.conftest import TINY_DIGITS, TOY, Workplace
 
@@ -258,7 +258,7 @@ def test_a_worker_frees_its_gpu_before_its_run_has_ended(
 
 
 def test_tasks_travel_as_they_are() -> None:
-    from common.scheduling.task import from_line, to_line
+    from common.runner.scheduling.task import from_line, to_line
 
     task = task_of({"gpu_ids": [3, 5]}, (3, 5))
     assert from_line(to_line([task])) == [task]

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from common import epoch_log
-from common.epoch_log import EpochLog
+from common.training import epoch_log
+from common.training.epoch_log import EpochLog
 
 
 class OnDevice(Tensor):

@@ -13,13 +13,13 @@ import torch
 from matplotlib.figure import Figure
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from common import checkpoint
-from common.callbacks import EarlyStopping
 from common.errors import UserError
-from common.metrics import EpochMeans, NonFiniteError, first_not_finite
-from common.run_folder import RunFolder, read_json, read_json_lines, write_text
+from common.run.folder import RunFolder, read_json, read_json_lines, write_text
 from common.score import Score
-from common.writers import MetricPlots
+from common.training import checkpoint
+from common.training.callbacks import EarlyStopping
+from common.training.epoch_means import EpochMeans, NonFiniteError, first_not_finite
+from common.training.writers import MetricPlots
 from tests.conftest import TINY_DIGITS, TOY, Workplace, without_seconds
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from common import gpu_memory
-from common.gpu_memory import total_memory
+from common.machine import gpu_memory
+from common.machine.gpu_memory import total_memory
 
 ALIKE = "0, GPU-aaaa-1, 81559\n1, GPU-bbbb-2, 81559\n"
 UNLIKE = "0, GPU-aaaa-1, 81559\n1, GPU-bbbb-2, 24564\n"

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from common import memory, program
 from common.experiment import EXPERIMENTS
-from common.memory import Moment, Need, Term, by_counts
-from common.plan import Plan, Run, load_plan
+from common.machine import memory
+from common.machine.memory import Moment, Need, Term, by_counts
+from common.plan.load import Plan, Run, load_plan
+from common.runner import main as program
 from tests import toy
 from tests.conftest import TINY_DIGITS, Workplace
 

@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from common.no_space import NoSpace, no_space
-from common.run_folder import replacing, write_text
+from common.files.no_space import NoSpace, no_space
+from common.run.folder import replacing, write_text
 from tests.common.plans import index, toy
 from tests.conftest import TINY_DIGITS, TOY, Workplace
 from tests.small_disks import brief_provenance, files_of_at_most, small_disk

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from common.scheduling.out_of_memory import is_out_of_memory, memory_message
+from common.runner.scheduling.out_of_memory import is_out_of_memory, memory_message
 from tests.common.test_devices import SEEING, runs, task_of
 from tests.conftest import Workplace
 from tests.seeing import FULL

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common import run_identity
+from common.plan import identity as run_identity
 from tests.common.plans import toy
 from tests.conftest import TOY, Workplace
 

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 from pydantic import Strict
 
-from common.config import INPUT_FILE, Config, OptionalText
+from common.config.base import INPUT_FILE, Config, OptionalText
+from common.config.run import RunConfig
 from common.experiment import Experiment
-from common.plan import Run, load_plan
+from common.plan.load import Run, load_plan
 from common.registry import Registry
-from common.run_config import RunConfig
 from tests import toy
 from tests.common.plans import load, values
 from tests.conftest import PROJECT
@@ -197,7 +197,7 @@ def test_ten_thousand_configurations_are_read_without_torch(tmp_path: Path) -> N
     path.write_text(json.dumps({"configurations": [stage, grid]}))
     program = (
         "import sys; from pathlib import Path; import sft_vs_rft;"
-        "from common.experiment import EXPERIMENTS; from common.plan import load_plan;"
+        "from common.experiment import EXPERIMENTS; from common.plan.load import load_plan;"
         f"plan = load_plan(Path({str(path)!r}), EXPERIMENTS);"
         "assert len(plan.runs) == 10_010;"
         "assert not {'torch', 'pandas', 'matplotlib'} & set(sys.modules)"

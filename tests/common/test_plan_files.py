@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from common.base_files import whole_base
 from common.errors import UserError
-from common.expansion import axes
 from common.experiment import EXPERIMENTS
-from common.nested import merged
-from common.plan import load_plan
-from common.templates import fill
-from common.yaml_text import parse_yaml
+from common.files.yaml import parse_yaml
+from common.key_paths import merged
+from common.plan.base_files import whole_base
+from common.plan.expansion import axes
+from common.plan.load import load_plan
+from common.plan.templates import fill
 from tests.common.plans import load, problems_of, values
 from tests.conftest import TOY
 

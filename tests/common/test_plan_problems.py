@@ -11,7 +11,7 @@ import pytest
 
 from common.errors import UserError
 from common.experiment import EXPERIMENTS
-from common.plan import load_plan
+from common.plan.load import load_plan
 from tests.common.plans import load, problems_of
 
 STAGE = {"id": "a", "options": {"lr": [1, 2]}}

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from common import ranks
-from common.scheduling.task import Task
-from common.scheduling.team import Team, gpus_of_slots
+from common import distributed as ranks
+from common.runner.scheduling.task import Task
+from common.runner.scheduling.worker_group import Team, gpus_of_slots
 from tests.common.plans import toy
 from tests.conftest import TOY, Workplace
 
@@ -74,7 +74,7 @@ def test_every_rank_sees_one_gpu(
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr("common.scheduling.team.WorkerProcess", Worker)
+    monkeypatch.setattr("common.runner.scheduling.worker_group.WorkerProcess", Worker)
     task = Task("run", {}, "", "", None, "", {"gpu_ids": list(named)}, "step", 1, named,
                 num_ranks=2)  # fmt: skip
     team = Team(task, of_slot, 1)

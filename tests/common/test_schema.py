@@ -12,8 +12,8 @@ from jsonschema import Draft202012Validator
 import sft_vs_rft  # noqa: F401  registers its experiments
 from common.errors import ConfigError
 from common.experiment import EXPERIMENTS
-from common.plan import load_plan
-from common.schema import SCHEMA_PATH, plan_schema
+from common.plan.load import load_plan
+from common.plan.schema import SCHEMA_PATH, plan_schema
 
 
 @pytest.fixture(scope="module")

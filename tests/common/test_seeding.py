@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from common import checkpoint
 from common.experiment import Context
-from common.run_folder import RunFolder
-from common.seeding import (
+from common.run.folder import RunFolder
+from common.training import checkpoint
+from common.training.seeding import (
     Stream,
     random_state,
     restore_random_state,
@@ -147,8 +147,10 @@ def test_a_fits_checkpoint_holds_the_states_of_its_own_gpus(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     gpus = GpuGenerators(3, monkeypatch)
-    monkeypatch.setattr("common.fit_experiment.run_gpus", lambda ids: tuple(ids))
-    monkeypatch.setattr("common.fit_experiment.run_device", lambda ids: torch.device("cpu"))
+    monkeypatch.setattr("common.training.fit_experiment.run_gpus", lambda ids: tuple(ids))
+    monkeypatch.setattr(
+        "common.training.fit_experiment.run_device", lambda ids: torch.device("cpu")
+    )
     config = ToyConfig(epochs=2, random_seed=1)
 
     def made(gpu: int) -> ToyExperiment:

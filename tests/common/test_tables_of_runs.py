@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from common.run_folder import read_json
-from common.telling_apart import distinguishing
+from common.run.folder import read_json
+from common.runner.distinguishing import distinguishing
 from tests.conftest import TOY, Workplace
 
 SCORED = {"epochs": 2, "score_largest": False}

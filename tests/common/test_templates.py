@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from common.templates import file_name, fill
+from common.plan.templates import file_name, fill
 from tests.common.plans import load, problems_of
 
 

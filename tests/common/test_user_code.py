@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from common.user_code import told
+from common.custom.user_code import told
 from tests.common.plans import toy
 from tests.conftest import Workplace
 

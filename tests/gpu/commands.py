@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from common.run_folder import RunFolder
+from common.run.folder import RunFolder
 
 _PROJECT = Path(__file__).resolve().parents[2]
 _LONGEST_WAIT = 150.0  # seconds

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from common.experiment import Context
-from common.numerics import set_numerics
-from common.run_folder import RunFolder, read_json_lines
-from common.trainer import Trainer
+from common.run.folder import RunFolder, read_json_lines
+from common.training.numerics import set_numerics
+from common.training.trainer import Trainer
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.data import Data
 from sft_vs_rft.experiment import ControlledExperiment

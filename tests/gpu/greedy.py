@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import sft_vs_rft  # noqa: F401  registers its experiment
-from common.devices import run_device
 from common.experiment import EXPERIMENTS, Context
+from common.machine.devices import run_device
 
 SHARE = 1.1
 """Of the GPU's memory that is asked for at once."""

@@ -8,7 +8,7 @@ from typing import Any
 import grue  # noqa: F401  registers its experiments
 from common.experiment import EXPERIMENTS, Context
 from common.registry import import_part
-from common.run_folder import write_json
+from common.run.folder import write_json
 
 FILE = "gpu_memory.json"
 """In the run's folder: ``peak`` in bytes, 0 where nothing was computed on a GPU."""

@@ -13,7 +13,7 @@ import sft_vs_rft  # noqa: F401  registers its experiments
 from common.errors import Interrupted
 from common.experiment import EXPERIMENTS, Context
 from common.registry import import_part
-from common.run_folder import RunFolder
+from common.run.folder import RunFolder
 
 MARKER = "halted"
 """A file in the run's folder: it has halted, and will not do so again."""

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from common.run_folder import write_json, write_text
+from common.run.folder import write_json, write_text
 from tests.gpu.findings import Check, Error, Finding, LeftOut, Number, Picture, Speed
 from tests.gpu.running import FAILED, LEFT_OUT, NOT_RUN, PASSED, RUNNING, WAITING, Result
 

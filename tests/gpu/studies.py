@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from common.run_folder import RunFolder, read_json_lines
+from common.run.folder import RunFolder, read_json_lines
 from sft_vs_rft.config import CHANGED
 from tests.gpu.commands import Command, write_plan
 from tests.gpu.findings import Findings

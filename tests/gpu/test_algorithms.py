@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from grue.rollout import Rollout
+from grue.rollouts.batch import Rollout
 from tests.gpu import text
 from tests.gpu.findings import Findings
 from tests.grue.test_reinforcement import MASKED, TRUSTED

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from common.callbacks import Checkpoints
+from common.training.callbacks import Checkpoints
 from tests.gpu import controlled
 from tests.gpu.controlled import OnDevice, trainer_of
 from tests.gpu.findings import Findings

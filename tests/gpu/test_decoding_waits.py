@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import torch
 
-from grue.generation_config import GenerationConfig
-from grue.policies.masking import Mask
+from grue.policies.config import MaskablePolicyArgs
+from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy
-from grue.policies.streams import Occasion, uniforms
-from grue.policy_config import MaskablePolicyArgs
+from grue.policies.vocabulary_mask import Mask
+from grue.random_streams import Occasion, uniforms
 from tests.gpu import text
 from tests.gpu.findings import Findings
 from tests.gpu.waits import no_waits, waits_of

@@ -15,12 +15,12 @@ import pandas as pd
 import pytest
 import torch
 
-from common.config import resolve
+from common.config.base import resolve
 from common.experiment import Context
-from common.run_folder import RunFolder
-from grue.config import ExtractConfig
-from grue.extract import Extraction
-from grue.generation_config import GenerationConfig
+from common.run.folder import RunFolder
+from grue.experiments.extract.run import Extraction
+from grue.experiments.finetune.config import ExtractConfig
+from grue.policies.generation_config import GenerationConfig
 from tests.gpu import text
 from tests.gpu.findings import Findings
 from tests.grue.conftest import nested

@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from grue.generation_config import GenerationConfig
-from grue.policies import decoding
+from grue.policies.decoding import loop as decoding
+from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy, Tokens
-from grue.policies.streams import Occasion, uniforms
+from grue.random_streams import Occasion, uniforms
 from tests.gpu import text
 from tests.gpu.findings import Findings, largest
 

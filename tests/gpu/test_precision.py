@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from grue.reinforcement_run import ReinforcementRun
-from grue.rollout import Rollout
+from grue.experiments.finetune.reinforcement import ReinforcementRun
+from grue.rollouts.batch import Rollout
 from tests.gpu import text
 from tests.gpu.controlled import OnDevice, deviation
 from tests.gpu.findings import Findings

@@ -18,9 +18,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from common.run_config import RunConfig
-from common.run_folder import RunFolder
-from grue.new_tokenizer import byte_pairs
+from common.config.run import RunConfig
+from common.run.folder import RunFolder
+from grue.experiments.new_model.tokenizer import byte_pairs
 from tests.conftest import TINY_DIGITS, without_seconds
 from tests.gpu.commands import Command, configurations, runs_of, write_plan
 from tests.gpu.findings import Findings, largest

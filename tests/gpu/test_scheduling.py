@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from common.run_folder import RunFolder
+from common.run.folder import RunFolder
 from tests.conftest import TINY_DIGITS
 from tests.gpu import greedy, holders
 from tests.gpu.commands import Command, configurations, kill_run, write_plan

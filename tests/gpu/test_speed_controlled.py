@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from common.callbacks import Checkpoints
+from common.training.callbacks import Checkpoints
 from sft_vs_rft import objectives
 from sft_vs_rft.trainer import ControlledTrainer
 from tests.benchmarks.timing import medians_in_turns

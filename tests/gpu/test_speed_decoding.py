@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from grue.generation_config import GenerationConfig
+from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy
 from tests.benchmarks.text_models import random_gpt2
 from tests.benchmarks.timing import medians_in_turns

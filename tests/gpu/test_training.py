@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from common.run_folder import RunFolder, read_json_lines
+from common.run.folder import RunFolder, read_json_lines
 from tests.conftest import Workplace
 from tests.gpu import text
 from tests.gpu.findings import Findings

@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from grue.algorithms import trpo as trpo_module
-from grue.kl import exact_kl
-from grue.policies.fisher import Fisher, TokenLogits
-from grue.reinforcement_run import ReinforcementRun
-from grue.rollout import Minibatch, Rollout
+from grue.algorithms.fisher import Fisher, TokenLogits
+from grue.experiments.finetune.reinforcement import ReinforcementRun
+from grue.rl.kl import exact_kl
+from grue.rollouts.batch import Minibatch, Rollout
 from tests.gpu import text
 from tests.gpu.findings import Findings
 

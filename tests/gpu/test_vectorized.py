@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from common import checkpoint
-from common.run_folder import read_json_lines
+from common.run.folder import read_json_lines
+from common.training import checkpoint
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.vectorized.together import run_together
 from tests.benchmarks.vectorized import Member, golden_keys

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from common.config import resolve
+from common.config.base import resolve
 from common.experiment import Context
-from common.run_folder import RunFolder
-from grue.config import FinetuneConfig
-from grue.new_tokenizer import words
-from grue.policies.loading import dropouts
+from common.run.folder import RunFolder
+from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.finetune.reinforcement import ReinforcementRun
+from grue.experiments.new_model.tokenizer import words
+from grue.models.loading import dropouts
 from grue.policies.policy import Policy, Tokens
-from grue.policies.streams import seed_of
-from grue.reinforcement_run import ReinforcementRun
-from grue.rollout import Rollout
+from grue.random_streams import seed_of
+from grue.rollouts.batch import Rollout
 from tests.grue.conftest import TEXTS, WIDTH, causal_model, encoder_decoder, nested, spread
 from tests.grue.test_reinforcement import reinforcement
 

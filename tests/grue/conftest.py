@@ -17,7 +17,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from grue.new_tokenizer import byte_pairs
+from grue.experiments.new_model.tokenizer import byte_pairs
 from grue.policies.policy import Policy
 from tests.conftest import Workplace
 

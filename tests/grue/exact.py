@@ -19,19 +19,19 @@ from pydantic import TypeAdapter
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from grue.algorithm_config import AnyAlg
 from grue.algorithms import find
 from grue.algorithms.algorithm import Algorithm
-from grue.config import EnvConfig
-from grue.inputs import Inputs
+from grue.algorithms.config import AnyAlg
+from grue.experiments.finetune.config import EnvConfig
+from grue.experiments.new_model.tokenizer import words
 from grue.metrics.metric import NoArgs
-from grue.new_tokenizer import words
 from grue.policies.actor_critic import ActorCritic, make_critic
 from grue.policies.distribution import TokenDistribution
 from grue.policies.policy import Policy, Tokens
 from grue.rewards.reward import Reward, Rewards
-from grue.rollout_settings import rollout_settings
-from grue.rollouts import Rollouts
+from grue.rollouts.collector import Rollouts
+from grue.rollouts.settings import rollout_settings
+from grue.tasks.inputs import Inputs
 from grue.tasks.task import Sample
 from grue.texts import Texts
 

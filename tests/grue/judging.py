@@ -16,7 +16,7 @@ from transformers import (
     RobertaConfig,
 )
 
-from grue.new_tokenizer import byte_pairs
+from grue.experiments.new_model.tokenizer import byte_pairs
 from grue.texts import Texts
 
 WORDS = ["the cat sat on the mat", "a dog runs in the park", "good bad fine 1 2 3 4 5 , . ! < >"]

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from common import ranks
-from common.config import Config
+from common import distributed as ranks
+from common.config.base import Config
 from grue.metrics.metric import Metric, NoArgs, Scores
 from grue.rewards.reward import Reward, Rewards
 from grue.tasks.task import Sample, Split, Task

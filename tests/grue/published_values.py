@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from common.nested import with_value
+from common.key_paths import with_value
 
 _TABLE = Path(__file__).with_name("published_values.txt")
 _PART = re.compile(r"(\w+)(?:\((.*)\))?")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from common.run_folder import RunFolder
+from common.run.folder import RunFolder
 from tests.conftest import Workplace, without_seconds
 from tests.grue.conftest import write
 from tests.grue.parts import SIGNALLING

@@ -7,11 +7,7 @@ import itertools
 import pytest
 import torch
 
-from grue.advantages import (
-    generalized_advantages,
-    group_standardized,
-    leave_one_out,
-)
+from grue.rl.advantages import generalized_advantages, group_standardized, leave_one_out
 
 FLOAT64 = {"dtype": torch.float64}
 

@@ -13,19 +13,19 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from common.run_folder import read_json_lines
-from grue.advantages import generalized_advantages, value_after
-from grue.algorithm_config import PpoAlg
+from common.run.folder import read_json_lines
+from grue.algorithms.config import PpoAlg
 from grue.algorithms.ppo import Ppo
-from grue.generation_config import GenerationConfig
-from grue.inputs import Inputs
-from grue.kl import exact_kl
-from grue.losses import policy_gradient_loss
 from grue.metrics.metric import NoArgs
 from grue.policies.actor_critic import ActorCritic
+from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy
-from grue.rollout_settings import RolloutSettings
-from grue.rollouts import Rollouts
+from grue.rl.advantages import generalized_advantages, value_after
+from grue.rl.kl import exact_kl
+from grue.rl.losses import policy_gradient_loss
+from grue.rollouts.collector import Rollouts
+from grue.rollouts.settings import RolloutSettings
+from grue.tasks.inputs import Inputs
 from grue.tasks.task import Sample
 from tests.conftest import Workplace, without_seconds
 from tests.grue.conftest import save_model, write

@@ -167,7 +167,7 @@ def test_missing_references_are_found_where_they_are_needed(
 def test_a_tokenizer_of_another_vocabulary_is_refused(
     workplace: Workplace, model: Path, tmp_path: Path
 ) -> None:
-    from grue.new_tokenizer import byte_pairs
+    from grue.experiments.new_model.tokenizer import byte_pairs
 
     other = tmp_path / "other"
     byte_pairs(iter(["quite other words, wholly"] * 4), 280, 64).save_pretrained(other)

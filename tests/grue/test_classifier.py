@@ -13,15 +13,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from common.config import resolve
+from common.config.base import resolve
 from common.errors import Interrupted, UserError
 from common.experiment import Context
-from common.run_folder import RunFolder, read_json_lines
+from common.run.folder import RunFolder, read_json_lines
 from grue import metrics
-from grue.classifier import ClassifierRun
-from grue.classifier_config import ClassifierConfig
-from grue.labelled_texts import label_names, labelled_texts, labels_of
-from grue.metrics.learned_reward import LearnedReward
+from grue.experiments.classifier.config import ClassifierConfig
+from grue.experiments.classifier.data import label_names, labelled_texts, labels_of
+from grue.experiments.classifier.run import ClassifierRun
+from grue.metrics.by_models.learned_reward import LearnedReward
 from grue.metrics.metric import NoArgs
 from grue.tasks.task import Sample, Split, Task
 from tests.conftest import Workplace

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from common.config import resolve
-from grue.algorithm_config import SupervisedAlg
-from grue.config import ExtractConfig, FinetuneConfig
+from common.config.base import resolve
+from grue.algorithms.config import SupervisedAlg
+from grue.experiments.finetune.config import ExtractConfig, FinetuneConfig
 from tests.grue.published_values import as_tree
 from tests.grue.test_extract import extraction
 from tests.grue.test_finetune import finetuning

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from grue.conjugate_gradient import conjugate_gradient
+from grue.rl.conjugate_gradient import conjugate_gradient
 
 FLOAT64 = {"dtype": torch.float64}
 

@@ -10,10 +10,10 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from common.errors import UserError
-from grue.generation_config import GenerationConfig
-from grue.policies.decoding import pad
+from grue.policies.decoding.loop import pad
+from grue.policies.decoding.steps import positions
+from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy
-from grue.policies.steps import positions
 from tests.grue.conftest import causal_model
 
 PAD = 250

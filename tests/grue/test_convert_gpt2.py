@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from common.errors import UserError
-from grue import convert_gpt2
-from grue.gpt2_checkpoint import Sizes, weights
-from grue.new_tokenizer import byte_pairs
-from grue.tensor_bundle import read_bundle
+from grue.experiments.new_model.tokenizer import byte_pairs
+from grue.tools import convert_gpt2
+from grue.tools.gpt2_checkpoint import Sizes, weights
+from grue.tools.tensor_bundle import read_bundle
 from tests.conftest import PROJECT
 
 SIZES = Sizes(n_vocab=300, n_ctx=16, n_embd=8, n_head=2, n_layer=3)

@@ -11,15 +11,15 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from grue.algorithm_args import ReinforceArgs
 from grue.algorithms.algorithm import Algorithm
+from grue.algorithms.args import ReinforceArgs
 from grue.algorithms.reinforce import Reinforce
 from grue.metrics.metric import Metric, NoArgs, Scores
-from grue.model_config import ModelType
+from grue.models.config import ModelType
+from grue.policies.config import PolicyArgs
 from grue.policies.policy import Policy, Tokens
-from grue.policy_config import PolicyArgs
 from grue.rewards.reward import Reward, Rewards
-from grue.rollout import Rollout
+from grue.rollouts.batch import Rollout
 from grue.tasks.task import Sample, Split, Task
 from grue.texts import Texts
 from tests.conftest import Workplace

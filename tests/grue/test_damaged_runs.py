@@ -12,8 +12,8 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from common.errors import UserError
-from common.run_folder import RunFolder, write_json
-from grue.judges.loading import check_folder
+from common.run.folder import RunFolder, write_json
+from grue.scorers.loading import check_folder
 from tests.common.test_damaged_checkpoints import cut, flip
 from tests.common.test_damaged_records import DEEP
 from tests.conftest import Workplace, without_seconds
@@ -104,7 +104,7 @@ def test_reinforcement_goes_on_from_the_last_good_checkpoint(
     workplace: Workplace, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("SECONDS_BETWEEN_CHECKPOINTS", "LEAST_MULTIPLE"):
-        monkeypatch.setattr(f"common.pace.{name}", 0.0)
+        monkeypatch.setattr(f"common.training.pace.{name}", 0.0)
     run = Run(workplace, reinforcement(model, train_evaluation__n_iters=2,
                                        train_evaluation__metrics=[]))  # fmt: skip
 

@@ -17,16 +17,18 @@ from transformers import (
     MistralConfig,
 )
 
-from common import attention_masks
-from common.attention_masks import masks_without_waits
-from grue.generation_config import GenerationConfig
-from grue.policies import attention, decoding, steps
-from grue.policies.decoding import pad
-from grue.policies.masking import Mask
+from common.training import attention_masks
+from common.training.attention_masks import masks_without_waits
+from grue.models import attention
+from grue.policies.decoding import loop as decoding
+from grue.policies.decoding import steps
+from grue.policies.decoding.loop import pad
+from grue.policies.decoding.steps import Ids, Rows, rows_left, shares_prompts, steps_of
+from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy
 from grue.policies.sequences import Sequences
-from grue.policies.steps import Ids, Rows, rows_left, shares_prompts, steps_of
-from grue.policies.streams import Occasion, uniforms
+from grue.policies.vocabulary_mask import Mask
+from grue.random_streams import Occasion, uniforms
 from tests.grue.conftest import causal_model, encoder_decoder
 
 VOCABULARY = 50

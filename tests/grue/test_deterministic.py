@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from common.numerics import set_numerics
-from common.run_config import RunConfig
+from common.config.run import RunConfig
+from common.training.numerics import set_numerics
 from tests.conftest import Workplace
 from tests.grue.conftest import encoder_decoder, save_model, write
 from tests.grue.test_finetune import finetuning

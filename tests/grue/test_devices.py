@@ -11,16 +11,16 @@ import torch
 from transformers import PreTrainedTokenizerFast, TrainingArguments
 from transformers.utils.import_utils import is_torch_tf32_available
 
-from common.config import Config, resolve
+from common.config.base import Config, resolve
+from common.config.run import RunConfig
 from common.errors import Problem, UserError
 from common.experiment import EXPERIMENTS
-from common.nested import with_value
-from common.plan import Run, load_plan
+from common.key_paths import with_value
+from common.plan.load import Run, load_plan
 from common.registry import import_part
-from common.run_config import RunConfig
-from grue.algorithms.supervised import training_arguments
-from grue.judges.loading import judge_device
-from grue.judges.options import JudgeArgs
+from grue.scorers.loading import judge_device
+from grue.scorers.options import JudgeArgs
+from grue.supervised.trainer import training_arguments
 from sft_vs_rft.config import ControlledConfig
 from tests.conftest import Workplace
 from tests.grue import test_classifier, test_reward_model

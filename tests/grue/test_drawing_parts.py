@@ -11,10 +11,10 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from common.run_folder import RunFolder
-from common.seeding import seed_everything
-from grue.inputs import read_samples
-from grue.part_config import TaskConfig
+from common.run.folder import RunFolder
+from common.training.seeding import seed_everything
+from grue.parts.config import TaskConfig
+from grue.tasks.inputs import read_samples
 from tests.conftest import Workplace, without_seconds
 from tests.grue.conftest import save_model, write
 from tests.grue.parts import DRAWING, DRAWN_ANIMALS, NOISY, draw_from_all

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from grue.advantages import group_standardized, leave_one_out, less_mean_output
-from grue.equality import are_equal, centred, less, scale_of
 from grue.metrics.metric import NoArgs
 from grue.rewards.reward import Reward, Rewards
+from grue.rl.advantages import group_standardized, leave_one_out, less_mean_output
+from grue.rl.equality import are_equal, centred, less, scale_of
+from grue.rl.whitening import whitened
 from grue.texts import Texts
-from grue.whitening import whitened
 from tests.conftest import Workplace
 from tests.grue.conftest import save_model, write
 from tests.grue.test_reinforcement import SAMPLED, reinforcement, rows_of

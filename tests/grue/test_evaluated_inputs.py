@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from common.run_folder import RunFolder
-from grue import evaluation_times
-from grue.config import DatapoolConfig
+from common.run.folder import RunFolder
+from grue.experiments.finetune.config import DatapoolConfig
+from grue.runs import evaluation_times
 from tests.conftest import Workplace
 from tests.grue.conftest import save_model, write
 from tests.grue.parts import ANIMALS

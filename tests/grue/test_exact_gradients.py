@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from grue import rollouts
 from grue.policies.policy import Policy
+from grue.rollouts import collector as rollouts
 from tests.grue.conftest import causal_model, encoder_decoder
 from tests.grue.exact import Subject, chain, grid, set_chain, small_tokenizer
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from common import status
-from common.run_folder import RunFolder
+from common.run import status
+from common.run.folder import RunFolder
 from tests.conftest import Workplace
 from tests.grue.conftest import save_model, write
 from tests.grue.parts import ANIMALS, BROKEN, OVERLAP, SIGNALLING
@@ -82,7 +82,7 @@ def test_the_parts_are_kept_until_the_end_is_recorded(
         end(folder, state, **values)
         found.append((state, (folder.path / "samples").exists()))
 
-    monkeypatch.setattr("common.status.end", noting)
+    monkeypatch.setattr("common.run.status.end", noting)
     assert workplace.run_plan(write(workplace, extraction(model))).status == 0
     assert found == [("done", True)]
 

@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from common.run_folder import RunFolder, read_json_lines
+from common.run.folder import RunFolder, read_json_lines
 from tests.conftest import Workplace, without_seconds
 from tests.grue.conftest import encoder_decoder, save_model, write
 from tests.grue.parts import ANIMALS, OVERLAP, SIGNALLING

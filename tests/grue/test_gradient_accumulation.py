@@ -18,12 +18,13 @@ from transformers import (
 )
 
 from common.experiment import Context
-from common.run_folder import RunFolder
-from grue import classifier, reward_module
-from grue.algorithms import supervised
-from grue.preference_objectives import make_objective
-from grue.reward_model_config import BestOfNLoss
-from grue.training_rows import IGNORED, Rows, collate
+from common.run.folder import RunFolder
+from grue.experiments.classifier import run as classifier
+from grue.experiments.reward_model import module as reward_module
+from grue.experiments.reward_model.config import BestOfNLoss
+from grue.experiments.reward_model.objectives import make_objective
+from grue.supervised import trainer as supervised
+from grue.supervised.rows import IGNORED, Rows, collate
 from tests.grue.conftest import causal_model, encoder_decoder
 
 SIZES = [(4, 1), (2, 2), (1, 4)]

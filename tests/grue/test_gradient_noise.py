@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from grue.gradient_noise import gradient_moments
+from grue.rl.gradient_noise import gradient_moments
 
 
 def test_moments_are_those_of_the_single_gradients() -> None:

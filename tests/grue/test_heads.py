@@ -10,23 +10,23 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from grue.generation_config import GenerationConfig
-from grue.inputs import Inputs
-from grue.kl import exact_kl
 from grue.metrics.metric import NoArgs
-from grue.model_config import LoraConfig, MixedPrecision
-from grue.policies import decoding
+from grue.models.config import LoraConfig, MixedPrecision
+from grue.models.heads import Float32Linear, head_in_float32
+from grue.models.loading import with_adapters
 from grue.policies.actor_critic import ActorCritic
+from grue.policies.config import MaskablePolicyArgs
+from grue.policies.decoding import loop as decoding
+from grue.policies.decoding.sampling import draw
 from grue.policies.distribution import TokenDistribution
-from grue.policies.heads import Float32Linear, head_in_float32
-from grue.policies.loading import with_adapters
-from grue.policies.masking import Mask
+from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy
-from grue.policies.sampling import draw
 from grue.policies.sequences import Sequences
-from grue.policy_config import MaskablePolicyArgs
-from grue.rollout_settings import RolloutSettings
-from grue.rollouts import Rollouts
+from grue.policies.vocabulary_mask import Mask
+from grue.rl.kl import exact_kl
+from grue.rollouts.collector import Rollouts
+from grue.rollouts.settings import RolloutSettings
+from grue.tasks.inputs import Inputs
 from grue.tasks.task import Sample
 from tests.grue.conftest import causal_model, encoder_decoder
 from tests.grue.parts import Letters

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from common.config import resolve
-from common.identity import fingerprint
-from grue.config import ExtractConfig, FinetuneConfig
+from common.config.base import resolve
+from common.hashing import fingerprint
+from grue.experiments.finetune.config import ExtractConfig, FinetuneConfig
 from tests.grue.conftest import nested
 from tests.grue.test_extract import extraction
 from tests.grue.test_reinforcement import reinforcement

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from common.config import resolve
-from common.nested import merged
-from grue.config import FinetuneConfig
+from common.config.base import resolve
+from common.key_paths import merged
+from grue.experiments.finetune.config import FinetuneConfig
 
 PPO: dict[str, Any] = {
     "tokenizer": {"model_name": "m"},

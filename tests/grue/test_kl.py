@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from grue.kl import KlController, exact_kl, positive_kl, sampled_kl
+from grue.rl.kl import KlController, exact_kl, positive_kl, sampled_kl
 
 FLOAT64 = {"dtype": torch.float64}
 

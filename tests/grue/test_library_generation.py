@@ -14,13 +14,13 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from common.config import resolve
+from common.config.base import resolve
 from common.errors import Problem
-from common.run_folder import read_json_lines
-from grue.config import FinetuneConfig
-from grue.generation_config import GenerationConfig
+from common.run.folder import read_json_lines
+from grue.experiments.finetune.config import FinetuneConfig
+from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy
-from grue.policies.streams import Occasion, uniforms
+from grue.random_streams import Occasion, uniforms
 from tests.conftest import Workplace
 from tests.grue.conftest import nested, save_model, write
 from tests.grue.test_extract import extraction

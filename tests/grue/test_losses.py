@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from grue.kl import positive_kl
-from grue.losses import (
+from grue.rl.kl import positive_kl
+from grue.rl.losses import (
     approximate_kl,
     clipped_policy_loss,
     clipped_share,

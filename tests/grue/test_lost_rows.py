@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from common.run_folder import RunFolder
-from grue.tracking import Tracker
+from common.run.folder import RunFolder
+from grue.runs.tracking import Tracker
 from tests.conftest import Workplace, without_seconds
 from tests.grue import test_classifier as classifier
 from tests.grue.conftest import save_model, write

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import TopPLogitsWarper
 
-from grue.masks import (
+from grue.policies.mask_ops import (
     _last_of_buckets,
     _last_of_sorted,
     packed,

@@ -20,19 +20,21 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from common import attention_masks, memory, program
 from common.experiment import EXPERIMENTS
-from common.memory import Moment, Need
-from common.memory_trace import MemoryTrace, as_on_a_gpu, held, state_of
-from common.plan import load_plan
+from common.machine import memory
+from common.machine.memory import Moment, Need
+from common.machine.memory_trace import MemoryTrace, as_on_a_gpu, held, state_of
+from common.plan.load import load_plan
+from common.runner import main as program
+from common.training import attention_masks
 from grue.algorithms import find
-from grue.config import FinetuneConfig
-from grue.memory import cache_bytes, needs
-from grue.policies.assembly import make_actor_critic
-from grue.policies.loading import load_model, recompute_activations
+from grue.experiments.finetune.assembly import make_actor_critic
+from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.memory.needs import cache_bytes, needs
+from grue.models.loading import load_model, recompute_activations
 from grue.policies.policy import Policy
 from grue.policies.sequences import Sequences
-from grue.rollout import Rollout
+from grue.rollouts.batch import Rollout
 from tests.conftest import Workplace
 from tests.grue.conftest import encoder_decoder, save_model, write
 from tests.grue.test_reinforcement import SAMPLED, reinforcement

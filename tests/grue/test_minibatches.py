@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from common import ranks
-from grue.places import chosen, first_tokens, places, put_back
+from common import distributed as ranks
 from grue.policies.policy import Policy
-from grue.rollout import Minibatch, Rollout, Unit
+from grue.rl.token_positions import chosen, first_tokens, places, put_back
+from grue.rollouts.batch import Minibatch, Rollout, Unit
 from tests.grue.test_rollouts import PROMPTS
 
 KNOWN = ("log_probs", "ref_log_probs", "values", "returns", "advantages",

@@ -10,16 +10,16 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from common.run_folder import RunFolder, read_json_lines
-from grue.algorithms.supervised import training_arguments
-from grue.model_config import MixedPrecision
+from common.run.folder import RunFolder, read_json_lines
+from grue.experiments.reward_model.config import RewardModelAlg
+from grue.experiments.reward_model.module import load_module
+from grue.experiments.reward_model.objectives import make_objective
+from grue.models.config import MixedPrecision
+from grue.models.precision import Descent, autocast
 from grue.policies.actor_critic import ActorCritic, make_critic
 from grue.policies.distribution import TokenDistribution
 from grue.policies.policy import Policy
-from grue.precision import Descent, autocast
-from grue.preference_objectives import make_objective
-from grue.reward_model_config import RewardModelAlg
-from grue.reward_module import load_module
+from grue.supervised.trainer import training_arguments
 from tests.conftest import Workplace, without_seconds
 from tests.grue.conftest import causal_model, save_model, write
 from tests.grue.stopping import stopped_and_whole

@@ -10,19 +10,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from grue.algorithm_config import NlpoAlg, PpoAlg
+from grue.algorithms.config import NlpoAlg, PpoAlg
 from grue.algorithms.nlpo import Nlpo
-from grue.generation_config import GenerationConfig
-from grue.inputs import Inputs
-from grue.masks import top_k_mask, top_p_mask, unpacked
 from grue.metrics.metric import NoArgs
-from grue.policies import decoding
 from grue.policies.actor_critic import ActorCritic, make_critic
-from grue.policies.masking import Mask
+from grue.policies.decoding import loop as decoding
+from grue.policies.decoding.sampling import candidates, draw
+from grue.policies.generation_config import GenerationConfig
+from grue.policies.mask_ops import top_k_mask, top_p_mask, unpacked
 from grue.policies.policy import Policy
-from grue.policies.sampling import candidates, draw
-from grue.rollout_settings import RolloutSettings
-from grue.rollouts import Rollouts
+from grue.policies.vocabulary_mask import Mask
+from grue.rollouts.collector import Rollouts
+from grue.rollouts.settings import RolloutSettings
+from grue.tasks.inputs import Inputs
 from grue.tasks.task import Sample
 from tests.grue.parts import Letters
 

@@ -11,8 +11,8 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from common.errors import UserError
+from grue.supervised.rows import make_rows
 from grue.tasks.task import Sample
-from grue.training_rows import make_rows
 from tests.conftest import Workplace
 from tests.grue import test_classifier as classifier
 from tests.grue import test_reward_model as reward_model

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from common.run_folder import read_json_lines
+from common.run.folder import read_json_lines
 from tests.conftest import PROJECT, Workplace
 
 PAPER = PROJECT / "experiment_plans/grue/paper"

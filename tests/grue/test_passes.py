@@ -12,13 +12,13 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from grue.generation_config import GenerationConfig
-from grue.policies.decoding import pad
-from grue.policies.masking import Mask
-from grue.policies.memory import Extent, Passes, bytes_per_output, free_bytes
+from grue.policies.decoding.batch_size import Extent, Passes, bytes_per_output, free_bytes
+from grue.policies.decoding.loop import pad
+from grue.policies.decoding.steps import Ids, steps_of
+from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy
-from grue.policies.steps import Ids, steps_of
-from grue.policies.streams import Occasion, uniforms
+from grue.policies.vocabulary_mask import Mask
+from grue.random_streams import Occasion, uniforms
 from tests.grue.conftest import causal_model, encoder_decoder
 from tests.grue.test_decoding import MaskArgs
 

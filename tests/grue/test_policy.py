@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from common.errors import UserError
-from grue.generation_config import GenerationConfig
+from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy, by_length
-from grue.policies.streams import Occasion, uniforms
+from grue.random_streams import Occasion, uniforms
 
 PROMPTS = ["the cat", "a dog runs in the park and", "numbers 1 2", "", "mat mat mat"]
 SAMPLED = GenerationConfig(do_sample=True, top_k=0, max_new_tokens=8)

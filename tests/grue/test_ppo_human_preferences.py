@@ -16,17 +16,17 @@ from pydantic import TypeAdapter
 from torch import Tensor
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from grue.algorithm_config import AnyAlg
 from grue.algorithms import find
+from grue.algorithms.config import AnyAlg
 from grue.algorithms.ppo_human_preferences import HumanPreferencesPpo
-from grue.generation_config import GenerationConfig
-from grue.inputs import Inputs
 from grue.metrics.metric import NoArgs
 from grue.policies.actor_critic import ActorCritic, make_critic
+from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy
-from grue.rollout import Rollout
-from grue.rollout_settings import RolloutSettings
-from grue.rollouts import Rollouts
+from grue.rollouts.batch import Rollout
+from grue.rollouts.collector import Rollouts
+from grue.rollouts.settings import RolloutSettings
+from grue.tasks.inputs import Inputs
 from grue.tasks.task import Sample
 from grue.texts import Texts
 from tests.conftest import Workplace

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from grue import preference_losses as losses
+from grue.experiments.reward_model import losses
 
 
 def numbers(*shape: int, scale: float = 2.0) -> Tensor:

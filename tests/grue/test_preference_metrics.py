@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from grue import preference_metrics as measures
+from grue.experiments.reward_model import metrics as measures
 
 
 def test_equal_scores_do_not_count() -> None:

@@ -11,8 +11,8 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from common.experiment import EXPERIMENTS
-from common.plan import load_plan
-from common.run_folder import read_json_lines
+from common.plan.load import load_plan
+from common.run.folder import read_json_lines
 from tests.conftest import PROJECT, Workplace
 from tests.grue.conftest import TEXTS, save_model
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from common.assignments import parse_assignment
 from common.experiment import EXPERIMENTS
-from common.nested import merged
-from common.plan import load_plan
-from grue.config import ExtractConfig, FinetuneConfig
-from grue.published_samples import file_name
+from common.key_paths import merged
+from common.plan.assignments import parse_assignment
+from common.plan.load import load_plan
+from grue.experiments.extract.published_samples import file_name
+from grue.experiments.finetune.config import ExtractConfig, FinetuneConfig
 from tests.conftest import Workplace
 
 SUPERVISED = """

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from common.base_files import whole_base
-from common.config import resolve_sound_keys
-from common.documents import read_object
+from common.config.base import resolve_sound_keys
 from common.errors import ConfigError
 from common.experiment import EXPERIMENTS
-from common.nested import value_at, without
-from common.plan import Run, load_plan
-from grue.config import FinetuneConfig
-from grue.generation_config import GenerationConfig
+from common.files.documents import read_object
+from common.key_paths import value_at, without
+from common.plan.base_files import whole_base
+from common.plan.load import Run, load_plan
+from grue.experiments.finetune.config import FinetuneConfig
+from grue.policies.generation_config import GenerationConfig
 from tests.conftest import PROJECT
 from tests.grue.published_values import Values, as_tree, published
 

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from common.base_files import whole_base
-from common.nested import value_at, with_value
-from common.run_folder import read_json_lines
+from common.key_paths import value_at, with_value
+from common.plan.base_files import whole_base
+from common.run.folder import read_json_lines
 from tests.conftest import PROJECT, Workplace
 from tests.grue.conftest import causal_model, encoder_decoder
 from tests.grue.judging import save_classifier

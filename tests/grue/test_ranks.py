@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
 
-from common import ranks
-from common.run_folder import RunFolder, read_json_lines
+from common import distributed as ranks
+from common.run.folder import RunFolder, read_json_lines
 from grue.algorithms.reinforce import Reinforce
 from tests.conftest import Workplace, without_seconds
 from tests.grue.conftest import encoder_decoder, save_model, write

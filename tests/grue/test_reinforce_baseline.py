@@ -13,17 +13,17 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from common.config import resolve
-from common.run_folder import read_json, read_json_lines
-from grue.advantages import cumulative_means, shrunk_by_std
-from grue.config import FinetuneConfig
-from grue.judges.classifier import Classifier
+from common.config.base import resolve
+from common.run.folder import read_json, read_json_lines
+from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.reward_model.losses import rating_moments
 from grue.metrics.metric import NoArgs
-from grue.part_config import RewardConfig, TaskConfig
+from grue.parts.config import RewardConfig, TaskConfig
 from grue.policies.policy import Policy
-from grue.preference_losses import rating_moments
 from grue.rewards.reward import Rewards
-from grue.rollout import Rollout
+from grue.rl.advantages import cumulative_means, shrunk_by_std
+from grue.rollouts.batch import Rollout
+from grue.scorers.classifier import Classifier
 from grue.texts import Texts
 from tests.conftest import PROJECT, Workplace, without_seconds
 from tests.grue.conftest import causal_model, nested, save_model, write

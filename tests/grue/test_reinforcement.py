@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from common.run_folder import RunFolder, read_json_lines
+from common.run.folder import RunFolder, read_json_lines
 from tests.conftest import Workplace
 from tests.grue.conftest import encoder_decoder, save_model, write
 from tests.grue.parts import ANIMALS, LETTERS, OVERLAP

@@ -11,13 +11,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
-from common import checkpoint
-from common.run_folder import RunFolder, read_json_lines, write_json
-from grue import published_artifacts
+from common.run.folder import RunFolder, read_json_lines, write_json
+from common.training import checkpoint
+from grue.experiments.finetune import published_artifacts
+from grue.experiments.finetune.reinforcement import ReinforcementRun
+from grue.models.loading import recompute_activations
 from grue.policies.actor_critic import ActorCritic
-from grue.policies.loading import recompute_activations
 from grue.policies.policy import Policy
-from grue.reinforcement_run import ReinforcementRun
 from tests.conftest import Workplace
 from tests.gpu_generators import GpuGenerators
 from tests.grue.conftest import causal_model, save_model, write
@@ -138,7 +138,7 @@ def test_checkpoints_come_every_so_often_and_the_newest_are_kept(
         save_last(folder, state)
 
     monkeypatch.setattr(checkpoint, "save_last", noted)
-    monkeypatch.setattr("common.pace.LEAST_MULTIPLE", 0.0)
+    monkeypatch.setattr("common.training.pace.LEAST_MULTIPLE", 0.0)
     run = reinforcement(model, train_evaluation__n_iters=5, train_evaluation__save_every=2,
                         alg__kl_div__target_kl=0.1)  # fmt: skip
     assert workplace.run_plan(write(workplace, run)).status == 0
@@ -160,7 +160,7 @@ def test_the_state_of_the_runs_own_gpu_is_saved_and_restored(
 ) -> None:
     gpus = GpuGenerators(3, monkeypatch)
     state = gpus.generators[2].get_state()
-    monkeypatch.setattr("grue.reinforcement_run.run_gpus", lambda ids: (2,))
+    monkeypatch.setattr("grue.experiments.finetune.reinforcement.run_gpus", lambda ids: (2,))
     plan = write(workplace, reinforcement(model, train_evaluation__n_iters=1))
     assert workplace.run_plan(plan).status == 0
     (folder,) = workplace.folders()
@@ -195,7 +195,7 @@ def test_writing_checkpoints_takes_little_of_the_time(
         saved.append(state["iteration"])
         now[0] += seconds
 
-    monkeypatch.setattr("common.pace.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("common.training.pace.time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(ReinforcementRun, "_iterate", of_ten_seconds)
     monkeypatch.setattr(checkpoint, "save_last", save)
     run = reinforcement(model, train_evaluation__n_iters=14, train_evaluation__eval_every=14,

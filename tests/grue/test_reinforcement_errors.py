@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from transformers import GPT2Config, GPT2ForSequenceClassification, PreTrainedTokenizerFast
 
-from common.config import Config
+from common.config.base import Config
 from common.errors import UserError
-from common.run_folder import RunFolder, read_json_lines
-from grue.model_config import ModelOptions, ModelType
-from grue.policies.loading import load_model
+from common.run.folder import RunFolder, read_json_lines
+from grue.models.config import ModelOptions, ModelType
+from grue.models.loading import load_model
 from grue.rewards.reward import Reward, Rewards
 from grue.texts import Texts
 from tests.conftest import Workplace

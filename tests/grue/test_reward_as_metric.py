@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from common.config import resolve
+from common.config.base import resolve
 from common.experiment import EXPERIMENTS
-from common.plan import load_plan
-from grue.config import FinetuneConfig
+from common.plan.load import load_plan
+from grue.experiments.finetune.config import FinetuneConfig
 from tests.conftest import PROJECT, Workplace
 from tests.grue.conftest import nested
 from tests.grue.test_reinforcement import reinforcement

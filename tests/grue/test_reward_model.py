@@ -15,18 +15,18 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
-from common.config import resolve
+from common.config.base import resolve
 from common.errors import Interrupted, UserError
 from common.experiment import Context
-from common.run_folder import RunFolder, read_json, read_json_lines
-from grue.judges.options import JudgeArgs
-from grue.judges.reward_model import RewardSpec, load_reward_model
-from grue.part_config import RewardConfig
-from grue.preference_data import Choice
-from grue.reward_model import RewardModelRun
-from grue.reward_model_config import RewardModelConfig
-from grue.reward_normalization import gain_and_bias
+from common.run.folder import RunFolder, read_json, read_json_lines
+from grue.experiments.reward_model.config import RewardModelConfig
+from grue.experiments.reward_model.normalization import gain_and_bias
+from grue.experiments.reward_model.run import RewardModelRun
+from grue.parts.config import RewardConfig
 from grue.rewards.learned_preference import LearnedPreference
+from grue.scorers.options import JudgeArgs
+from grue.scorers.reward_model import RewardSpec, load_reward_model
+from grue.tasks.preference_choice import Choice
 from tests.conftest import Workplace
 from tests.grue.conftest import save_model, write
 from tests.grue.judging import save_classifier, texts

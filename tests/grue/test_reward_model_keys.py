@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from common.config import resolve
+from common.config.base import resolve
 from common.errors import Interrupted
+from grue.experiments.reward_model.config import NormalizeConfig, RewardModelConfig
+from grue.experiments.reward_model.normalization import reference_outputs
 from grue.policies.policy import Policy, Tokens
-from grue.reward_model_config import NormalizeConfig, RewardModelConfig
-from grue.reward_normalization import reference_outputs
 from grue.tasks.task import Sample
 from tests.grue.conftest import save_model
 from tests.grue.test_reward_model import (

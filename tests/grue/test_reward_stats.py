@@ -7,14 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from grue.reward_stats import (
-    per_input,
-    prob_zero_std,
-    reward_std,
-    summary,
-    tables,
-    zero_std,
-)
+from grue.rl.reward_stats import per_input, prob_zero_std, reward_std, summary, tables, zero_std
 
 SETTINGS = {"ddof": 1, "zero_tol": 0.0, "low_std": 0.01, "group_sizes": (2, 4)}
 

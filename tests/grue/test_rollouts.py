@@ -9,19 +9,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from grue.generation_config import GenerationConfig
-from grue.inputs import Inputs
 from grue.metrics.metric import NoArgs
-from grue.policies import decoding
 from grue.policies.actor_critic import ActorCritic, make_critic
-from grue.policies.decoding import pad
+from grue.policies.decoding import loop as decoding
+from grue.policies.decoding.loop import pad
+from grue.policies.decoding.sampling import draw
+from grue.policies.decoding.steps import positions
 from grue.policies.distribution import TokenDistribution
+from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy, Tokens
-from grue.policies.sampling import draw
-from grue.policies.steps import positions
-from grue.rollout import Rollout
-from grue.rollout_settings import RolloutSettings
-from grue.rollouts import Rollouts
+from grue.rollouts.batch import Rollout
+from grue.rollouts.collector import Rollouts
+from grue.rollouts.settings import RolloutSettings
+from grue.tasks.inputs import Inputs
 from grue.tasks.task import Sample
 from tests.grue.parts import Letters
 

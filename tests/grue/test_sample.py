@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from grue import sample
-from grue.trained_policy import load_trained_policy
+from grue.tools import sample
+from grue.tools.trained_policy import load_trained_policy
 from tests.conftest import PROJECT, Workplace
 from tests.grue.conftest import save_model, write
 from tests.grue.parts import ANIMALS
@@ -105,7 +105,7 @@ def test_line_breaks_of_outputs_are_shown(
 
 
 def test_without_a_number_samples_go_on_until_nobody_reads(model: Path) -> None:
-    command = [sys.executable, "-m", "grue.sample", "--model", str(model), "--text", "the cat",
+    command = [sys.executable, "-m", "grue.tools.sample", "--model", str(model), "--text", "cat",
                "--num_samples", "0", "--max_new_tokens", "3"]  # fmt: skip
     process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -116,7 +116,7 @@ def test_without_a_number_samples_go_on_until_nobody_reads(model: Path) -> None:
 
 
 WRONG: list[tuple[list[str], str]] = [
-    ([], "--model.*; 'python -m grue.sample --help' shows"),
+    ([], "--model.*; 'python -m grue.tools.sample --help' shows"),
     (["--model", "/nowhere", "--text", "x"], r"'--model' = '/nowhere': cannot be loaded"),
     (["--model", "MODEL", "--temperature", "-1"], "'-1': expected a number of at least 0"),
     (["--model", "MODEL", "--temperature", "nan"], "'nan': expected a number of at least 0"),
@@ -155,4 +155,4 @@ def test_runs_that_left_no_policy_are_named(run: Path, capsys: pytest.CaptureFix
 def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         sample.main(["--help"])
-    assert "python -m grue.sample --model outputs" in capsys.readouterr().out
+    assert "python -m grue.tools.sample --model outputs" in capsys.readouterr().out

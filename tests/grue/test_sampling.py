@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from grue.policies import sampling
-from grue.policies.sampling import Filters, candidates, draw, remaining
+from grue.policies.decoding import sampling
+from grue.policies.decoding.sampling import Filters, candidates, draw, remaining
 
 
 def _distribution(logits: torch.Tensor, filters: Filters) -> torch.Tensor:

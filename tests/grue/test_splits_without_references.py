@@ -10,7 +10,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from common.errors import UserError
-from common.run_folder import read_json_lines
+from common.run.folder import read_json_lines
 from grue import metrics
 from grue.texts import Texts
 from tests.conftest import Workplace

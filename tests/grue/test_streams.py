@@ -6,7 +6,7 @@ import itertools
 
 import torch
 
-from grue.policies.streams import Occasion, generator, seed_of, uniforms
+from grue.random_streams import Occasion, generator, seed_of, uniforms
 
 
 def test_no_two_streams_begin_alike() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from grue.algorithms.update import OPTIMIZERS, adamw
+from grue.algorithms.optimizers import OPTIMIZERS, adamw
 
 LR, EPS = 0.1, 1e-5
 BETAS = 0.9, 0.999

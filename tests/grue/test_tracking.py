@@ -14,10 +14,10 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from common.experiment import EXPERIMENTS
-from common.plan import load_plan
-from common.run_folder import RunFolder
-from grue.config import FinetuneConfig
-from grue.tracking import Tracker
+from common.plan.load import load_plan
+from common.run.folder import RunFolder
+from grue.experiments.finetune.config import FinetuneConfig
+from grue.runs.tracking import Tracker
 from tests.conftest import Workplace, without_seconds
 from tests.grue.conftest import save_model, write
 from tests.grue.test_finetune import finetuning

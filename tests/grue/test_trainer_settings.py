@@ -13,12 +13,12 @@ import torch
 from transformers import PreTrainedTokenizerFast, Trainer
 from transformers.training_args import ParallelMode
 
-from common.config import resolve
-from grue.algorithms import library_keys
-from grue.algorithms.supervised import _Watch, training_arguments
-from grue.classifier_config import ClassifierConfig
-from grue.config import FinetuneConfig
-from grue.reward_model_config import RewardModelConfig
+from common.config.base import resolve
+from grue.experiments.classifier.config import ClassifierConfig
+from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.reward_model.config import RewardModelConfig
+from grue.supervised import library_keys
+from grue.supervised.trainer import _Watch, training_arguments
 from tests.conftest import Workplace
 from tests.grue import test_classifier, test_reward_model
 from tests.grue.conftest import nested, save_model, write
@@ -92,7 +92,7 @@ def test_checkpoints_take_little_of_the_time(
         saved.append(self.state.global_step)
         now[0] += 10.0
 
-    monkeypatch.setattr("common.pace.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("common.training.pace.time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(_Watch, "on_step_end", of_ten_seconds)
     monkeypatch.setattr(Trainer, "_save_checkpoint", save)
     run = finetuning(model, no_eval_on_train_set=True, alg__training_args__max_steps=30,

@@ -9,22 +9,22 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from common.config import Config, resolve
+from common.config.base import Config, resolve
 from common.experiment import EXPERIMENTS, Context
-from common.memory import Moment
-from common.memory_trace import MemoryTrace, held
-from common.plan import load_plan
-from common.run_folder import RunFolder
-from grue.algorithms import supervised
-from grue.classifier import ClassifierRun
-from grue.classifier_config import ClassifierConfig
-from grue.memory import needs
-from grue.model_config import ModelOptions
-from grue.policies.loading import load_model
+from common.machine.memory import Moment
+from common.machine.memory_trace import MemoryTrace, held
+from common.plan.load import load_plan
+from common.run.folder import RunFolder
+from grue.experiments.classifier.config import ClassifierConfig
+from grue.experiments.classifier.run import ClassifierRun
+from grue.experiments.memory.needs import needs
+from grue.experiments.reward_model.config import RewardModelConfig
+from grue.experiments.reward_model.run import RewardModelRun
+from grue.models.config import ModelOptions
+from grue.models.loading import load_model
 from grue.policies.policy import Policy
-from grue.reward_model import RewardModelRun
-from grue.reward_model_config import RewardModelConfig
-from grue.training_rows import Rows
+from grue.supervised import trainer as supervised
+from grue.supervised.rows import Rows
 from tests.conftest import Workplace
 from tests.grue.conftest import encoder_decoder, save_model
 from tests.grue.judging import save_classifier

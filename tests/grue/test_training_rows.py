@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from grue.supervised.rows import IGNORED, collate, make_rows
 from grue.tasks.task import Sample
-from grue.training_rows import IGNORED, collate, make_rows
 
 SAMPLES = [
     Sample("a", "the cat", ("sat on the mat", "runs")),

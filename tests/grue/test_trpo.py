@@ -9,20 +9,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from grue.algorithm_config import TrpoAlg
 from grue.algorithms import trpo as trpo_module
+from grue.algorithms.config import TrpoAlg
+from grue.algorithms.fisher import Fisher, TokenLogits, softmax_fisher
 from grue.algorithms.tensorflow_adam import TensorFlowAdam
 from grue.algorithms.trpo import Trpo
-from grue.generation_config import GenerationConfig
-from grue.inputs import Inputs
-from grue.kl import exact_kl
 from grue.metrics.metric import NoArgs
 from grue.policies.actor_critic import ActorCritic, make_critic
-from grue.policies.fisher import Fisher, TokenLogits, softmax_fisher
+from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy
-from grue.rollout import Minibatch, Rollout
-from grue.rollout_settings import RolloutSettings
-from grue.rollouts import Rollouts
+from grue.rl.kl import exact_kl
+from grue.rollouts.batch import Minibatch, Rollout
+from grue.rollouts.collector import Rollouts
+from grue.rollouts.settings import RolloutSettings
+from grue.tasks.inputs import Inputs
 from grue.tasks.task import Sample
 from tests.grue.parts import Letters
 

@@ -6,9 +6,9 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from common.errors import UserError
-from grue.generation_config import GenerationConfig
+from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy
-from grue.truncation import Truncation, token_id
+from grue.policies.truncation import Truncation, token_id
 
 PERIOD = Truncation(13, after=2)
 

@@ -12,7 +12,7 @@ from common.errors import UserError
 from grue import metrics, rewards
 from grue.metrics.custom import as_metric
 from grue.metrics.metric import Metric, NoArgs
-from grue.part_config import MetricConfig, RewardConfig, TaskConfig
+from grue.parts.config import MetricConfig, RewardConfig, TaskConfig
 from grue.rewards.custom import as_reward
 from grue.rewards.reward import Reward
 from tests.grue.judging import texts

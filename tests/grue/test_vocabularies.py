@@ -9,8 +9,8 @@ import pytest
 from transformers import GPT2Config, GPT2ForSequenceClassification, PreTrainedTokenizerFast
 
 from common.errors import UserError
-from grue.judges.classifier import Classifier
 from grue.policies.policy import Policy
+from grue.scorers.classifier import Classifier
 from tests.conftest import Workplace
 from tests.grue.conftest import causal_model, save_model, write
 from tests.grue.parts import ANIMALS

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from common.errors import UserError
-from grue.policies.weights import pretrained
+from grue.models.weights import pretrained
 from tests.grue.conftest import causal_model, encoder_decoder
 
 Weights = dict[str, Tensor]

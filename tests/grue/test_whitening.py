@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from grue.advantages import generalized_advantages
-from grue.whitening import whitened, whitened_estimates
+from grue.rl.advantages import generalized_advantages
+from grue.rl.whitening import whitened, whitened_estimates
 
 FLOAT64 = {"dtype": torch.float64}
 OPTIONS: dict[str, Any] = {"gamma": 1.0, "gae_lambda": 0.95}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.run_folder import write_table
+from common.run.folder import write_table
 from plots import canvas
 
 

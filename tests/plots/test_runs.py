@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from common.errors import UserError
-from common.run_folder import RunFolder
+from common.run.folder import RunFolder
 from plots.controlled_curves import WANTED
 from plots.reward_std_vs_gradient import WANTED as WANTED_INPUTS
 from plots.runs import load_runs, read_curves, read_inputs

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-import common.devices
+import common.machine.devices
 from tests.pretended_gpu import autocast
 from tests.pretended_gpu.device import DEVICE, PretendedGpu
 from tests.pretended_gpu.waits import Waits
@@ -28,7 +28,7 @@ def _run_device(gpu_ids: Iterable[int]) -> torch.device:
     return DEVICE if list(gpu_ids) else torch.device("cpu")
 
 
-common.devices.run_device = _run_device  # before the runs' modules take it
+common.machine.devices.run_device = _run_device  # before the runs' modules take it
 os.environ["ACCELERATE_TORCH_DEVICE"] = str(DEVICE)  # where the library's Trainer computes
 _AUTOCAST = autocast.register()
 

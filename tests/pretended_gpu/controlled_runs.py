@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from common.callbacks import Checkpoints
+from common.training.callbacks import Checkpoints
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.vectorized.together import run_together, train_epoch
 from sft_vs_rft.vectorized.trainer import StackedTrainer

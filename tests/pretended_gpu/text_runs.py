@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from common.config import resolve
-from grue.config import ExtractConfig, FinetuneConfig
-from grue.extract import Extraction
-from grue.generation_config import GenerationConfig
-from grue.reinforcement_run import ReinforcementRun
+from common.config.base import resolve
+from grue.experiments.extract.run import Extraction
+from grue.experiments.finetune.config import ExtractConfig, FinetuneConfig
+from grue.experiments.finetune.reinforcement import ReinforcementRun
+from grue.policies.generation_config import GenerationConfig
 from tests.gpu.controlled import context
 from tests.grue.conftest import TEXTS, byte_pairs, causal_model, encoder_decoder, nested
 from tests.grue.parts import OVERLAP

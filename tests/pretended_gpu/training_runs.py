@@ -9,15 +9,15 @@ from typing import Any
 
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from grue.classifier import ClassifierRun
-from grue.classifier_config import ClassifierConfig
-from grue.config import FinetuneConfig
-from grue.judges.loading import load_classifier
-from grue.judges.options import JudgeArgs
-from grue.judges.preference import Preference
-from grue.reward_model import RewardModelRun
-from grue.reward_model_config import RewardModelConfig
-from grue.supervised_run import SupervisedRun
+from grue.experiments.classifier.config import ClassifierConfig
+from grue.experiments.classifier.run import ClassifierRun
+from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.finetune.supervised import SupervisedRun
+from grue.experiments.reward_model.config import RewardModelConfig
+from grue.experiments.reward_model.run import RewardModelRun
+from grue.scorers.loading import load_classifier
+from grue.scorers.options import JudgeArgs
+from grue.scorers.preference import Preference
 from tests.gpu.controlled import context
 from tests.grue import test_classifier, test_reward_model
 from tests.grue.judging import save_classifier

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from common.config.run import RunConfig
 from common.experiment import Context
-from common.numerics import set_numerics
-from common.run_config import RunConfig
-from common.run_folder import RunFolder
+from common.run.folder import RunFolder
+from common.training.numerics import set_numerics
 from sft_vs_rft.experiment import ControlledExperiment
 from sft_vs_rft.models import vision_model
 from sft_vs_rft.pooling import AveragePool

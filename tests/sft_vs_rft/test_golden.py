@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from common.experiment import Context
-from common.run_folder import RunFolder, read_json, read_json_lines
+from common.run.folder import RunFolder, read_json, read_json_lines
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.experiment import ControlledExperiment
 from tests.conftest import Workplace

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import torch
 
-from common.config import resolve
-from common.run_folder import read_json, read_json_lines
+from common.config.base import resolve
+from common.run.folder import read_json, read_json_lines
 from sft_vs_rft import linear, objectives
 from sft_vs_rft.linear_config import LinearConfig
 from tests.conftest import PROJECT, Workplace

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
-from common.batches import pass_over_loader, shuffled
-from common.callbacks import Callback
 from common.experiment import Context
-from common.run_folder import RunFolder, read_json_lines
+from common.run.folder import RunFolder, read_json_lines
+from common.training.callbacks import Callback
+from common.training.shuffle import pass_over_loader, shuffled
 from sft_vs_rft.config import CHANGED, OTHERS, ControlledConfig
 from sft_vs_rft.diagnostics import norm
 from sft_vs_rft.experiment import ControlledExperiment

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from common.experiment import EXPERIMENTS, Context
-from common.memory import Moment
-from common.memory_trace import MemoryTrace, held, state_of
-from common.plan import load_plan
-from common.run_folder import RunFolder
+from common.machine.memory import Moment
+from common.machine.memory_trace import MemoryTrace, held, state_of
+from common.plan.load import load_plan
+from common.run.folder import RunFolder
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.experiment import ControlledExperiment
 from sft_vs_rft.memory import needs

@@ -10,7 +10,7 @@ import torch
 
 from common.errors import UserError
 from common.experiment import Context
-from common.run_folder import RunFolder
+from common.run.folder import RunFolder
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.data import Data, make_data
 from sft_vs_rft.experiment import ControlledExperiment

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from common.plan import Run
+from common.plan.load import Run
 from sft_vs_rft import preflight
 from sft_vs_rft.config import ControlledConfig
 from tests.conftest import PROJECT, Workplace

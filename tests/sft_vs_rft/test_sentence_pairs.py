@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from common.errors import UserError
-from common.hub import forgo_if_absent
+from common.machine.hub import forgo_if_absent
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.data import Data, make_data
 from sft_vs_rft.inputs import TextInputs

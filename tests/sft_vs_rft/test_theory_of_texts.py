@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from common.run_folder import RunFolder
+from common.run.folder import RunFolder
 from sft_vs_rft import objectives, theory
 from sft_vs_rft.data import make_data
 from sft_vs_rft.models import build_model

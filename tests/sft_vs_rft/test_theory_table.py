@@ -11,7 +11,7 @@ import torch
 
 from common.errors import Interrupted
 from common.experiment import Context
-from common.run_folder import RunFolder
+from common.run.folder import RunFolder
 from sft_vs_rft import theory
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.experiment import ControlledExperiment

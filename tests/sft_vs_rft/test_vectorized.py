@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
-from common import checkpoint
-from common.run_folder import RunFolder, read_json
+from common.run.folder import RunFolder, read_json
+from common.training import checkpoint
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.models import mlp
 from sft_vs_rft.vectorized.stack import STACKED_OPTIMIZERS, StackedModel
@@ -222,7 +222,7 @@ def test_each_run_keeps_its_own_stream_of_the_gpu(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gpus = GpuGenerators(2, monkeypatch)
-    monkeypatch.setattr("common.fit_experiment.run_gpus", lambda ids: (1,))
+    monkeypatch.setattr("common.training.fit_experiment.run_gpus", lambda ids: (1,))
     seeded = torch.manual_seed
 
     def seed(number: int) -> torch.Generator:

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from common import checkpoint
-from common.display import Display
 from common.experiment import Member
-from common.run_folder import RunFolder, read_json_lines
-from common.scheduling.attempt import attempt
-from common.scheduling.task import Task
-from common.stopping import StoppedAtOnce
+from common.process.stopping import StoppedAtOnce
+from common.run.folder import RunFolder, read_json_lines
+from common.runner.progress import Display
+from common.runner.scheduling.attempt import attempt
+from common.runner.scheduling.task import Task
+from common.training import checkpoint
 from tests.common.test_continuing import num_lines, wait_for
 from tests.conftest import Workplace
 from tests.sft_vs_rft.test_vectorized import (

@@ -8,8 +8,8 @@ import torch
 
 from common.errors import UserError
 from grue import metrics
-from grue.judges.perplexity import perplexity, windows
 from grue.policies.policy import Policy
+from grue.scorers.perplexity import perplexity, windows
 from tests.grue.conftest import encoder_decoder
 from tests.grue.judging import texts
 

@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import UserError
 from grue import metrics
-from grue.metrics.intent_accuracy import IntentAccuracy, last_utterance
+from grue.metrics.by_models.intent_accuracy import IntentAccuracy, last_utterance
 from tests.grue.judging import save_classifier, texts
 
 KEY = "intent/accuracy"

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from common.errors import UserError
-from grue.metrics import crew, pairwise
+from grue.metrics import reference_metric as pairwise
+from grue.metrics.workers import pool as crew
 from tests.grue.metrics.parts import CAT, make, needs_wordnet, texts
 
 METRICS: list[tuple[str, dict[str, Any]]] = [
@@ -162,8 +163,8 @@ def test_workers_follow_the_threads_of_the_run() -> None:
 def test_workers_end_with_the_process_that_started_them() -> None:
     """The call returns when the worker, too, has closed its standard error."""
     program = (
-        "import os, signal; from grue.metrics import crew; "
-        "crew._Worker(); os.kill(os.getpid(), signal.SIGKILL)"
+        "import os, signal; from grue.metrics.workers import pool; "
+        "pool._Worker(); os.kill(os.getpid(), signal.SIGKILL)"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
     assert ended.returncode == -signal.SIGKILL

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from common.config import resolve
-from grue.part_config import MetricConfig, RewardConfig
+from common.config.base import resolve
+from grue.parts.config import MetricConfig, RewardConfig
 from tests.grue.judging import texts
 
 

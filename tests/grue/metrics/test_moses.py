@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from grue.metrics.moses import detokenized
+from grue.metrics.tokens.moses import detokenized
 
 
 @pytest.mark.parametrize(

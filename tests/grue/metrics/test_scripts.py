@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from grue import rewards
-from grue.metrics import crew, pairwise
-from grue.metrics.scripts import characters, unicode_words
+from grue.metrics import reference_metric as pairwise
+from grue.metrics.tokens.scripts import characters, unicode_words
+from grue.metrics.workers import pool as crew
 from tests.grue.metrics.parts import corpus, make, needs_wordnet, scores, texts
 
 WITH_BLANKS = {

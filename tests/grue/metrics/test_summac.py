@@ -10,12 +10,12 @@ import torch
 
 from common.errors import UserError
 from grue import metrics
-from grue.judges import entailment
-from grue.judges.classifier import probabilities
-from grue.judges.entailment import Entailment, label_order
-from grue.judges.summac import Convolution, bin_edges, histograms, zero_shot
-from grue.metrics.summac import SummacConv, SummacZS
-from grue.part_config import MetricConfig
+from grue.metrics.by_models.summac import SummacConv, SummacZS
+from grue.parts.config import MetricConfig
+from grue.scorers import entailment
+from grue.scorers.classifier import probabilities
+from grue.scorers.entailment import Entailment, label_order
+from grue.scorers.summac import Convolution, bin_edges, histograms, zero_shot
 from tests.grue.judging import save_classifier, texts
 
 LABELS = {0: "neutral", 1: "ENTAILMENT", 2: "contradiction"}

@@ -11,8 +11,8 @@ import pytest
 
 from common.errors import UserError
 from grue import metrics, rewards
-from grue.metrics import totto
 from grue.metrics.parent import parent
+from grue.metrics.totto import tables as totto
 from grue.texts import Texts
 from tests.grue.made_texts import made_texts
 

@@ -15,9 +15,9 @@ from transformers import AutoModelForSeq2SeqLM, PreTrainedTokenizerFast
 
 from common.errors import UserError
 from grue import rewards
-from grue.judges.preference import PUBLISHED, Preference, PublishedModel
 from grue.metrics.metric import NoArgs
 from grue.rewards.reward import REWARDS, Reward, Rewards
+from grue.scorers.preference import PUBLISHED, Preference, PublishedModel
 from grue.texts import Texts
 from tests.grue.conftest import encoder_decoder
 from tests.grue.made_texts import made_texts

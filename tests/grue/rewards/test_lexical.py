@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.config import resolve
+from common.config.base import resolve
 from common.errors import UserError
-from common.identity import fingerprint
+from common.hashing import fingerprint
 from grue import rewards
 from grue.metrics.metric import NoArgs
-from grue.part_config import MetricConfig, RewardConfig
+from grue.parts.config import MetricConfig, RewardConfig
 from grue.rewards.reward import Reward, Rewards
 from grue.rewards.shaping import ShapedArgs
 from grue.texts import Texts

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from grue.part_config import TaskConfig
+from grue.parts.config import TaskConfig
 from grue.tasks.task import Sample, Split
 
 Rows = Sequence[dict[str, Any]]

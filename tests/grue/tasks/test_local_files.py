@@ -9,9 +9,9 @@ import pytest
 from pydantic import Field
 
 from common.errors import UserError
-from grue.tasks.local_files import has_split, read_rows, split_file
-from grue.tasks.raw_rows import place_of
-from grue.tasks.rows import Nested, Number, Row, checked_rows
+from grue.tasks.sources.local_files import has_split, read_rows, split_file
+from grue.tasks.sources.raw_rows import place_of
+from grue.tasks.sources.rows import Nested, Number, Row, checked_rows
 from grue.tasks.task import Split
 from tests.grue.tasks.conftest import write_jsonl
 

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from common.config import resolve
+from common.config.base import resolve
 from common.errors import UserError
-from grue.preference_data import choice_of
 from grue.tasks import find
+from grue.tasks.preference_choice import choice_of
 from grue.tasks.task import Split
 from tests.grue.tasks.conftest import HubCalls, parts, samples, write_jsonl
 

@@ -12,10 +12,10 @@ import pytest
 from transformers import AutoTokenizer
 
 from common.errors import UserError
-from grue.new_tokenizer import byte_pairs
+from grue.experiments.new_model.tokenizer import byte_pairs
 from grue.policies.policy import Policy
 from grue.tasks import find
-from grue.tasks.hub import Hub
+from grue.tasks.sources.hub import Hub
 from grue.tasks.task import Sample, Split
 from tests.grue.conftest import causal_model
 from tests.grue.tasks.conftest import HubCalls, samples, write_jsonl
@@ -160,7 +160,7 @@ def test_a_seed_fixes_the_order(books: dict[str, Any]) -> None:
 def test_no_more_is_read_than_is_needed(
     books: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("grue.tasks.queries._BATCH", 4)
+    monkeypatch.setattr("grue.tasks.queries.task._BATCH", 4)
     lines = books["path"].read_text().splitlines()
     books["path"].write_text("\n".join([*lines[:8], "broken"]))
     assert len(samples("books", **books, num_queries=8)) == 8
@@ -273,8 +273,8 @@ def test_a_branch_of_the_hub_is_streamed(tmp_path: Path, folder: str) -> None:
 def test_a_source_without_queries_is_not_read_to_its_end(
     books: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("grue.tasks.queries._PATIENCE", 10)
-    monkeypatch.setattr("grue.tasks.queries._BATCH", 1)
+    monkeypatch.setattr("grue.tasks.queries.task._PATIENCE", 10)
+    monkeypatch.setattr("grue.tasks.queries.task._BATCH", 1)
     lines = [json.dumps({"text": text}) for text in ["no stop"] * 10]
     books["path"].write_text("\n".join([*lines, "broken"]))
     with pytest.raises(UserError, match=r"of its first 10 texts 0 give queries: of its texts 10 "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from grue.tasks.query_cleaning import clean_article, clean_post, fix_unicode
+from grue.tasks.queries.cleaning import clean_article, clean_post, fix_unicode
 
 LATE = "x" * 100
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from grue.tasks.query_tokens import cut_query
+from grue.tasks.queries.tokens import cut_query
 
 STOP = 13
 

@@ -1,0 +1,1 @@
+"""Configuration models: typed keys, their rules, and what does not fit them."""

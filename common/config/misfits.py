@@ -1,0 +1,264 @@
+"""What is wrong with a value that does not fit its configuration model, in words."""
+
+from __future__ import annotations
+
+import json
+import re
+import types
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin
+
+from pydantic import BaseModel, Tag
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from common.errors import Problem
+from common.key_paths import Key, key_path
+from common.registry import suggestion
+
+_MOST_PLACES = 3
+_KNOWN = "; known: "
+_NAMES = ("id", "model_name")
+_OF_TAGS = ("union_tag_invalid", "union_tag_not_found")
+_NO_OBJECT = (*_OF_TAGS, "model_type", "model_attributes_type")
+
+Model = type[BaseModel]
+
+
+class Chooser(Protocol):
+    """A note on a field that knows of models which the field's type does not name."""
+
+    def chosen(self, value: Any) -> Model | None:
+        """The model that ``value``, which may be wrong in any way, is to fit."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """A whole configuration: its model, and the values that are to fit."""
+
+    model: Model
+    values: Any
+    elsewhere: Mapping[str, str]
+    """Where keys belong that the model does not know, such as ``"beside 'args'"``."""
+
+    def value_at(self, place: Key) -> Any:
+        """What stands at ``place``."""
+        found = self.values
+        for part in place:
+            found = found[part]
+        return found
+
+
+def misfits(wrong: Mapping[Key, Sequence[ErrorDetails]], form: Form) -> list[Problem]:
+    """What is wrong with ``form``, where pydantic found the errors ``wrong``, and how to mend it.
+
+    There are several errors at a place whose value fits none of a union's members. A list of known
+    keys is given once.
+    """
+    problems: list[Problem] = []
+    told: set[str] = set()
+    for place, errors in wrong.items():
+        problem = _misfit(errors, place, form)
+        head, known = problem.message.partition(_KNOWN)[::2]
+        if known in told:
+            problem = Problem(f"{head}; the known ones are named above", problem.key, problem.value)
+        told |= {known} - {""}
+        problems.append(problem)
+    return problems
+
+
+def _misfit(errors: Sequence[ErrorDetails], place: Key, form: Form) -> Problem:
+    details, key = errors[0], key_path(place)
+    kind, value = details["type"], details["input"]
+    if kind == "missing":
+        return Problem("this key is required", key)
+    if kind == "extra_forbidden":
+        value = form.value_at(place)
+        return Problem(_unknown_key(details["loc"], value, form), key, value)
+    if kind in _OF_TAGS and isinstance(value, Mapping):
+        return _unknown_member(details, key)
+    if kind in _NO_OBJECT:
+        return Problem(f"expected an object in {{ }}{_example(details, form)}", key, value)
+    first, *others = dict.fromkeys(map(_explanation, errors))
+    expected = [first, *(other.removeprefix("expected ") for other in others)]
+    return Problem(" or ".join(expected), key, value)
+
+
+def models_in(annotation: Any) -> Iterator[Model]:
+    """The configuration models that a type is, or names among its arguments."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from models_in(argument)
+
+
+def _unknown_key(loc: Key, value: Any, form: Form) -> str:
+    """Where the key belongs, the known one that is close, or all that are known.
+
+    An object belongs where its own keys are known, which its name does not tell.
+    """
+    name = str(loc[-1])
+    is_object = isinstance(value, Mapping)
+    homes = [] if is_object else list(_homes(form.model, form.values, name))
+    if 0 < len(homes) <= _MOST_PLACES:
+        return f"unknown key here; it belongs at {' or '.join(map(repr, homes))}"
+    if name in form.elsewhere:
+        return f"unknown key here; it belongs {form.elsewhere[name]}"
+    models = _models_at(form, loc)
+    known = list(dict.fromkeys(key for here in models for key in _key_names(here)))
+    further = [key for here in models for key in getattr(here, "further_names", list)()]
+    if not known:
+        return "unknown key; nothing is set here"
+    return f"unknown key{suggestion(name, known + further) or _KNOWN + ', '.join(known)}"
+
+
+def _models_at(form: Form, loc: Key) -> list[Model]:
+    """The models in which the last part of ``loc`` is a key: one, unless a union's tag is wrong."""
+    here: list[Model] = [form.model]
+    annotation: Any = form.model
+    values = form.values
+    for part in loc[:-1]:
+        fields = [field for model in here for field in _field(model, part)]
+        if fields:
+            annotation = Union[tuple(field.annotation for field in fields)]  # noqa: UP007
+            values = values.get(part) if isinstance(values, Mapping) else None
+            here = _chosen(fields, values) or list(models_in(annotation))
+        elif isinstance(part, str):
+            here = _tagged(annotation, part) or here
+        elif isinstance(values, list | tuple):
+            values = values[part]
+    return here
+
+
+def _chosen(fields: Iterable[FieldInfo], value: Any) -> list[Model]:
+    """What the choosers on the fields say of the value."""
+    choosers = [note for field in fields for note in field.metadata if hasattr(note, "chosen")]
+    return [model for chooser in choosers if (model := chooser.chosen(value)) is not None]
+
+
+def _homes(model: Model, values: Any, name: str, above: str = "") -> Iterator[str]:
+    """The dotted paths of the keys called ``name``, of unions in the member that is meant alone."""
+    for key, field in _fields(model):
+        path = f"{above}{key}"
+        if key == name:
+            yield path
+        if not _is_list(field.annotation):
+            value = values.get(key) if isinstance(values, Mapping) else None
+            meant = _chosen([field], value) or _meant(field.annotation, value)
+            for member in meant:
+                yield from _homes(member, value, name, f"{path}.")
+
+
+def _meant(annotation: Any, value: Any) -> list[Model]:
+    """The model that ``value`` is to fit; none where a union does not tell."""
+    members = list(models_in(annotation))
+    tag = value.get("id") if isinstance(value, Mapping) else None
+    return members if len(members) == 1 else _tagged(annotation, tag)
+
+
+def _fields(model: Model) -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in model.model_fields.items():
+        yield field.alias or name, field
+
+
+def _field(model: Model, part: str | int) -> Iterator[FieldInfo]:
+    yield from (field for key, field in _fields(model) if key == part)
+
+
+def _key_names(model: Model) -> list[str]:
+    return [key for key, _ in _fields(model)]
+
+
+def _tagged(annotation: Any, tag: Any) -> list[Model]:
+    """The members of a union that have this tag, which stands beside them or in their ``id``."""
+    members = _members(annotation)
+    return [model for model, own in members if tag in (*own, *_tags_of(model))]
+
+
+def _members(annotation: Any) -> Iterator[tuple[Model, list[str]]]:
+    """The members of a union, or of the unions in it, with the tags beside them."""
+    if get_origin(annotation) is Annotated:
+        inner, *notes = get_args(annotation)
+        tags = [note.tag for note in notes if isinstance(note, Tag)]
+        for model, own in _members(inner):
+            yield model, own or tags
+    elif get_origin(annotation) in (Union, types.UnionType):
+        for argument in get_args(annotation):
+            yield from _members(argument)
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation, []
+
+
+def _tags_of(model: Model) -> Iterable[str]:
+    field = model.model_fields.get("id")
+    is_literal = field is not None and get_origin(field.annotation) is Literal
+    return get_args(field.annotation) if field is not None and is_literal else ()
+
+
+def _is_list(annotation: Any) -> bool:
+    return get_origin(annotation) in (tuple, list) or any(
+        _is_list(argument) for argument in get_args(annotation)
+    )
+
+
+def _unknown_member(details: ErrorDetails, key: str) -> Problem:
+    """A value whose ``id`` names none of the configurations that may stand at ``key``."""
+    name = details["input"].get("id", "")
+    known = re.findall(r"'([^']+)'", details["ctx"].get("expected_tags", ""))
+    if not known:
+        return Problem("this key is required", f"{key}.id")
+    close = suggestion(str(name), known)
+    return Problem(f"unknown{close}; known: {', '.join(known)}", f"{key}.id", name)
+
+
+def _example(details: ErrorDetails, form: Form) -> str:
+    """An object whose name has the text that stands in its place."""
+    value = details["input"]
+    known = {key for here in _models_at(form, (*details["loc"], "")) for key in _key_names(here)}
+    name = next((key for key in _NAMES if key in known), None)
+    if name is None or not isinstance(value, str):
+        return ""
+    return f", for example {json.dumps({name: value}, ensure_ascii=False)}"
+
+
+def _explanation(details: ErrorDetails) -> str:
+    """What is wrong with one value, and how to mend it."""
+    kind, value, context = details["type"], details["input"], details.get("ctx", {})
+    if kind == "literal_error":
+        known = str(context["expected"]).replace(" or ", ", ").replace("'", "")
+        close = suggestion(value, known.split(", ")) if isinstance(value, str) else ""
+        return f"unknown{close}; known: {known}"
+    if kind in ("int_type", "int_parsing"):
+        return f"expected a whole number{_as_number(value, int)}"
+    if kind in ("float_type", "float_parsing"):
+        return f"expected a number{_as_number(value, float)}"
+    fixed = {
+        "int_from_float": "expected a whole number",
+        "bool_type": "expected true or false",
+        "string_type": "expected text in quotes",
+        "list_type": "expected a list in [ ]",
+        "tuple_type": "expected a list in [ ]",
+        "dict_type": "expected an object in { }",
+        "finite_number": "expected a finite number",
+        "string_pattern_mismatch": "may hold letters, digits, _ and - only",
+        "too_short": "needs at least one entry",
+    }
+    return fixed.get(kind) or details["msg"].removeprefix("Value error, ").replace(
+        "Input should", "must"
+    )
+
+
+def _as_number(value: Any, kind: type[int] | type[float]) -> str:
+    """How to write a text that means a number of this kind."""
+    if isinstance(value, float) and value.is_integer():
+        return f"; write {int(value)}"
+    if not isinstance(value, str):
+        return ""
+    with suppress(ValueError):
+        if isinstance(json.loads(value), kind | int) and not isinstance(json.loads(value), bool):
+            return "; remove the quotes"
+    with suppress(ValueError, OverflowError):
+        return f"; write {json.dumps(kind(value), allow_nan=False)}"
+    return ""

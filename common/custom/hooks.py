@@ -1,0 +1,56 @@
+"""What the hooks of an experiment answer, which may be anybody's code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from common.custom.user_code import told
+from common.errors import UserError, repr_of
+from common.process.state import directory_kept
+from common.process.stopping import StoppedAtOnce
+
+AnswerT = TypeVar("AnswerT")
+_LONGEST = 100
+
+
+@contextmanager
+def asking(experiment: str, hook: str) -> Iterator[None]:
+    """A block that asks ``hook`` of ``experiment``, names for people; the directory is kept.
+
+    Raises:
+        UserError: the hook raises another error, or ends the program.
+    """
+    try:
+        with directory_kept():
+            yield
+    except (UserError, StoppedAtOnce):
+        raise
+    except BaseException as error:
+        raise UserError(f"experiment '{experiment}': its {hook} raised {told(error)}") from error
+
+
+def answers(
+    kind: type[AnswerT], experiment: str, hook: str, ask: Callable[[], Any]
+) -> list[AnswerT]:
+    """The list that a hook gives, each entry of it of this kind.
+
+    Raises:
+        UserError: it gives something else, or raises an error.
+    """
+    with asking(experiment, hook):
+        given = ask()
+        is_list = isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping)
+        found = list(given) if is_list else None
+    if found is None or not all(isinstance(entry, kind) for entry in found):
+        raise UserError(
+            f"experiment '{experiment}': its {hook} gave {shown(given if found is None else found)}"
+            f"; it gives a list of {kind.__name__}, empty where there is nothing to say"
+        )
+    return found
+
+
+def shown(value: Any) -> str:
+    """A value and its type, for people."""
+    return f"{repr_of(value)[:_LONGEST]} (of type {type(value).__name__})"

@@ -1,0 +1,111 @@
+"""Files that hold one object of keys: JSON, or YAML where the suffix says so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError
+from common.files.plain_text import why_no_text, why_not_utf8
+
+_YAML_SUFFIXES = (".yml", ".yaml")
+_DEEPEST = 100  # levels of objects and lists; Python's stack holds some hundreds
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in ``path``.
+
+    Raises:
+        UserError: the file cannot be read, it is neither JSON nor YAML (line and column are
+            named), a key stands twice, it is nested too deeply, a string is no text, or it is not
+            an object.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        document = _parse_yaml(text, path) if path.suffix in _YAML_SUFFIXES else parse_json(text)
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: {why_not_utf8(path)}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{path}, line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}"
+        ) from None
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
+    if not isinstance(document, dict):
+        raise UserError(f"{path}: expected an object of keys, for example with 'configurations'")
+    return document
+
+
+def parse_json(text: str) -> Any:
+    """The JSON value in ``text``, which a person has written.
+
+    Raises:
+        ValueError: it is no JSON, a key stands twice, it is nested too deeply, or a string is no
+            text.
+    """
+    return _all_text(json_value(text, object_pairs_hook=_no_duplicates))
+
+
+def json_value(text: str | bytes, **options: Any) -> Any:
+    """The JSON value in ``text``, which a program has written; ``options`` are of `json.loads`.
+
+    Raises:
+        ValueError: it is no JSON, or it is nested too deeply.
+    """
+    try:
+        return _not_too_deep(json.loads(text, **options))
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The object in ``text``, like `json_value`.
+
+    Raises:
+        ValueError: it is no JSON, it is nested too deeply, or it is no object.
+    """
+    found = json_value(text)
+    if not isinstance(found, dict):
+        raise ValueError(f"expected an object of keys, found {type(found).__name__}")
+    return found
+
+
+def _parse_yaml(text: str, path: Path) -> Any:
+    from common.files.yaml import parse_yaml
+
+    try:
+        return _all_text(_not_too_deep(parse_yaml(text, str(path))))
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+
+
+_TOO_DEEP = f"more than {_DEEPEST} levels of objects and lists; take some out"
+
+
+def _not_too_deep(value: Any) -> Any:
+    if _is_deeper(value, _DEEPEST):
+        raise ValueError(_TOO_DEEP)
+    return value
+
+
+def _all_text(value: Any) -> Any:
+    broken = why_no_text(value)
+    if broken:
+        raise ValueError(broken)
+    return value
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_is_deeper(item, levels - 1) for item in inner)
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise ValueError(f"'{twice[0]}' stands twice in one object; keep one of them")
+    return dict(pairs)

@@ -1,0 +1,157 @@
+"""Which GPUs runs get, whether this machine has them, which a process sees, and the way there."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from common.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from common.plan.load import Run
+
+log = logging.getLogger(__name__)
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+_COUNTS_WITHOUT_CUDA = "PYTORCH_NVML_BASED_CUDA_CHECK"
+
+
+def gpus_of(run: Run, pool: Sequence[int]) -> tuple[int, ...]:
+    """The GPUs that a run names; a plan's pool fills in the first of its own instead."""
+    return tuple(pool[: run.num_ranks]) if pool else run.config.gpu_ids
+
+
+def gpus_are_usable(ids: Iterable[int]) -> bool:
+    """Whether the GPUs can be used; without any GPU here, says so once: the CPU computes.
+
+    They are counted as ``CUDA_VISIBLE_DEVICES`` shows them, through the driver's management
+    library, so that this process opens none.
+
+    Raises:
+        UserError: the machine has GPUs, but not these.
+    """
+    wanted = sorted(set(ids))
+    if not wanted:
+        return False
+    import torch
+
+    names = _visible_names()
+    with _seeing(names):
+        count = torch.cuda.device_count()
+    whose = "this machine has" if names is None else f"{VISIBLE} = '{os.environ[VISIBLE]}' shows"
+    if count == 0:
+        log.warning("GPUs %s are asked for, but %s none: the CPU computes", wanted, whose)
+        return False
+    missing = [gpu for gpu in wanted if gpu >= count]
+    if missing:
+        raise UserError(
+            f"'gpu_ids' = {missing}: {whose} {count} GPU(s), 0 to {count - 1}; "
+            "choose among them with --gpu_ids"
+        )
+    return True
+
+
+def names_of(gpu_ids: Iterable[int]) -> str:
+    """The ``CUDA_VISIBLE_DEVICES`` of a process that sees these GPUs alone, counted as here."""
+    names = _visible_names()
+    return ",".join(str(gpu) if names is None else names[gpu] for gpu in gpu_ids)
+
+
+def _visible_names() -> list[str] | None:
+    """What the user's ``CUDA_VISIBLE_DEVICES`` shows, up to the first name of none, as CUDA does.
+
+    Names are numbers or ids of GPUs and of their MIG parts. None where the variable is not set.
+    """
+    value = os.environ.get(VISIBLE)
+    if value is None:
+        return None
+    names = (name.strip() for name in value.split(","))
+    return list(itertools.takewhile(lambda name: name and not name.startswith("-"), names))
+
+
+@contextmanager
+def gpus_hidden() -> Iterator[None]:
+    """Inside the block libraries that look for GPUs see none.
+
+    They would take the first one uncalled for: the Trainer of transformers, for example, asks every
+    GPU that it sees for its random state, which opens it.
+    """
+    with _seeing([]):
+        yield
+
+
+@contextmanager
+def _seeing(names: Sequence[str] | None) -> Iterator[None]:
+    """Inside the block this process sees the GPUs of these names, or of None as it did."""
+    changed = {_COUNTS_WITHOUT_CUDA: "1"} | ({} if names is None else {VISIBLE: ",".join(names)})
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def run_gpus(gpu_ids: Iterable[int]) -> tuple[int, ...]:
+    """The GPUs with which a run computes that was given these; none where the CPU does."""
+    import torch
+
+    ids = tuple(gpu_ids)
+    return ids if ids and torch.cuda.is_available() else ()
+
+
+def run_device(gpu_ids: Iterable[int]) -> torch.device:
+    """The device of a run that was given these GPUs: the first of them, or without any the CPU.
+
+    Raises:
+        UserError: torch cannot use the GPU.
+    """
+    import torch
+
+    first = next(iter(gpu_ids), None)
+    if first is None:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise UserError(
+            "'gpu_ids': this machine has the GPU, but torch cannot use it, as `python -c 'import "
+            "torch; torch.cuda.init()'` tells; mend the driver or torch, or give no GPU"
+        )
+    return torch.device(f"cuda:{first}")
+
+
+def gpus_of_device(device: torch.device) -> tuple[int, ...]:
+    """The GPU that a device is, as torch counts them in this process; none for the CPU."""
+    return (device.index or 0,) if device.type == "cuda" else ()
+
+
+def free_memory() -> None:
+    """Gives back the memory of a GPU that ended runs of this process have left reserved."""
+    import torch
+
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        gc.collect()  # models stand in cycles with what trains them
+        with suppress(RuntimeError):  # the run has left the GPU unusable; its process is replaced
+            torch.cuda.empty_cache()
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on a device; the host does not wait for what the device is doing.
+
+    A GPU reads pinned memory while the host goes on; before it reads any other, all earlier work
+    must be done.
+    """
+    if device.type == "cuda":
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)

@@ -1,0 +1,1 @@
+"""From a plan file to checked runs; nothing here loads torch."""

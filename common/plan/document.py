@@ -1,0 +1,104 @@
+"""The keys of a plan file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, Strict, WithJsonSchema
+
+from common.config.base import Config, SeedNumber
+from common.config.run import GpuIds
+
+
+def _figure(entry: Any) -> Any:
+    name = entry.get("figure") if isinstance(entry, dict) else entry
+    if not isinstance(name, str):
+        raise ValueError("expected a name, or an object {'figure': name, option: value}")
+    return entry
+
+
+_FIGURE_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "object",
+            "properties": {"figure": {"type": "string"}},
+            "required": ["figure"],
+        },
+    ]
+}
+Figure = Annotated[Any, AfterValidator(_figure), WithJsonSchema(_FIGURE_SCHEMA)]
+OptionValues = Annotated[tuple[Any, ...], Strict(False), Field(min_length=1)]
+GpusPerRun = Annotated[int, Field(gt=0)]
+Seeds = Annotated[tuple[SeedNumber, ...], Strict(False), Field(min_length=1)]
+
+
+class Configuration(Config):
+    """A set of runs: the product of ``options`` and ``seeds`` over ``base_config``."""
+
+    id: Annotated[str, Field(pattern=r"^[\w-]+$")] | None = None
+    """Name of this stage, for references ``"@<id>.<file>"`` of later ones."""
+    experiment: str | None = None
+    """What the runs are; by default the plan's."""
+    seeds: Seeds | None = None
+    """One run per seed s, with every seed key of the experiment set to s."""
+    gpus_per_run: GpusPerRun | None = None
+    """Processes that share each of the runs; by default the plan's."""
+    base_config: dict[str, Any] = Field(default_factory=dict)
+    """Keys that all runs share."""
+    options: dict[str, OptionValues] = Field(default_factory=dict)
+    """Lists of values by key; the runs are their product, the last key varying fastest."""
+
+
+class PlanDocument(Config):
+    """A plan file: which runs to make, how to schedule them, what to draw from them."""
+
+    schema_: str | None = Field(default=None, alias="$schema")
+    """Where the JSON Schema stands, for editors."""
+    name: str = ""
+    """Name of the plan, for people; its folder is named after its file."""
+    description: str = ""
+    """What the plan is for."""
+    experiment: str = "sft_vs_rft"
+    """What the runs are, where a configuration does not say."""
+    skip: Annotated[int, Field(ge=0)] = 0
+    """Number of leading runs (of the whole product, repetitions not counted) to leave out."""
+    repetitions: Annotated[int, Field(gt=0)] = 1
+    """How often each run is made; repetition k adds k to ``random_seed``."""
+    largest: bool = True
+    """Whether a larger score is better; where it is not written, the runs' ``score_largest``."""
+    multiprocess: bool = False
+    """Whether runs get worker processes of their own, as runs on GPUs do either way."""
+    num_parallel: Annotated[int, Field(gt=0)] = 1
+    """How many runs are made at a time, with ``multiprocess``."""
+    num_threads: Annotated[int, Field(gt=0)] | None = None
+    """Threads that each process computes with; None for what ``OMP_NUM_THREADS`` says, without it
+    for an equal share of the cores. A run that goes on keeps the number that it began with."""
+    vectorize: bool = False
+    """Whether runs that differ only in numbers and seeds are trained together, as one batched model
+    in one slot. Each keeps its own folder; results are equal within float tolerance."""
+    gpu_ids_pool: GpuIds = ()
+    """GPUs to share among the slots; empty for the CPU."""
+    gpus_per_run: GpusPerRun = 1
+    """Processes that share each run, with equal results: one for each of its GPUs, or on the CPU.
+    For text runs that train; a slot has as many GPUs of ``gpu_ids_pool`` to itself."""
+    seeds: Seeds | None = None
+    """Seeds of every configuration that has none of its own."""
+    figures: Annotated[tuple[Figure, ...], Strict(False)] = ()
+    """Figures drawn when the plan ends: names, or objects ``{"figure": name, option: value}``."""
+    set_: dict[str, Any] = Field(default_factory=dict, alias="set")
+    """Values by (dotted) key that win over ``base_config`` and ``options`` of every configuration
+    that knows the key, or of the one whose ``id`` the key begins with (``"sft.lr"``); the command
+    line's ``--set`` adds to them."""
+    configurations: Annotated[tuple[dict[str, Any], ...], Strict(False), Field(min_length=1)]
+    """The sets of runs."""
+
+    def figure_requests(self) -> list[tuple[str, dict[str, Any]]]:
+        """Name and options of each figure."""
+        entries = [
+            entry if isinstance(entry, dict) else {"figure": entry} for entry in self.figures
+        ]
+        return [
+            (entry["figure"], {key: value for key, value in entry.items() if key != "figure"})
+            for entry in entries
+        ]

@@ -1,0 +1,49 @@
+"""A plan that does not say what its runs are, though its keys do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from common.errors import Problem
+from common.experiment import Experiment
+from common.plan.reading import Entry
+from common.registry import Registry
+
+_MOST_KEYS = 6
+
+
+def forgotten_experiment(entry: Entry, experiments: Registry[Experiment]) -> Problem | None:
+    """The problem of a configuration most of whose keys belong to another kind of run.
+
+    So has one that names its experiment inside its base. ``entry.experiment`` is the one that was
+    taken because none is written.
+    """
+    configuration = entry.configuration
+    if "experiment" in configuration.base_config:
+        named = configuration.base_config["experiment"]
+        return Problem("stands inside 'base_config'; write it beside 'base_config'", "experiment",
+                       named, entry.where)  # fmt: skip
+    keys = {key.partition(".")[0] for key in (*configuration.base_config, *configuration.options)}
+    strange = keys - _names(experiments.get(entry.experiment))
+    known = {name: len(keys & _names(experiments.get(name))) for name in experiments.names()}
+    best = [name for name, count in known.items() if count == max(known.values())]
+    if not strange or entry.experiment in best:
+        return None
+    meant = " or ".join(f"'{name}'" for name in best)
+    return Problem(
+        f"is not given, so '{entry.experiment}' was taken, which does not know "
+        f"{_listed(sorted(strange))}; most of the keys belong to {meant}: add "
+        f"\"experiment\": \"{best[0]}\"",
+        "experiment", where=entry.where,
+    )  # fmt: skip
+
+
+def _names(experiment: Experiment) -> set[str]:
+    return set(experiment.config.key_names())
+
+
+def _listed(keys: Iterable[str]) -> str:
+    """The first of the keys, in quotes."""
+    first, *rest = (f"'{key}'" for key in keys)
+    shown = [first, *rest][:_MOST_KEYS]
+    return ", ".join(shown) + (", ..." if len(rest) >= _MOST_KEYS else "")

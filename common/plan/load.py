@@ -1,0 +1,333 @@
+"""From a plan file to its runs: everything is expanded, linked and checked before any starts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from common.config.base import resolve_sound_keys, unknown_keys
+from common.config.finite_values import not_finite
+from common.config.run import RunConfig
+from common.custom.hooks import answers, asking
+from common.custom.sources import SourceFile
+from common.errors import ConfigError, Problem, UserError
+from common.experiment import Experiment, Reference
+from common.plan.document import PlanDocument
+from common.plan.expansion import Draft, axes, drafts, repeated, template_values
+from common.plan.forgotten_experiment import forgotten_experiment
+from common.plan.identity import hash_files, identify
+from common.plan.overrides import Overrides
+from common.plan.reading import OUTSIDE_RUNS, Entry, Reading, read_plan
+from common.plan.resources import problems_of_ranks
+from common.plan.run_folders import place
+from common.plan.stages import Stage, Stages
+from common.plan.templates import file_name, fill_keys
+from common.plan.unimportable import unimportable
+from common.registry import Registry, suggestion
+from common.run.folder import PlanFolder
+
+log = logging.getLogger(__name__)
+
+FigureCheck = Callable[[str, dict[str, Any]], list[str]]
+"""Gives what is wrong with a figure's name and options."""
+
+
+@dataclass(eq=False)
+class Run:
+    """One run of a plan; ``fingerprint`` and ``folder`` are set once its references are."""
+
+    experiment: str
+    spec: Experiment
+    stage: str | None
+    configuration: int
+    repetition: int
+    written: dict[str, Any]
+    """The keys that the plan writes, templates filled."""
+    point: dict[str, Any]
+    """The part of ``written`` that options and seeds assign."""
+    config: RunConfig
+    num_ranks: int = 1
+    """Processes that share it."""
+    references: list[Reference] = field(default_factory=list)
+    fingerprint: str = ""
+    config_fingerprint: str = ""
+    """The fingerprint without what source files of the user's say, of earlier stages too."""
+    sources: dict[str, SourceFile] = field(default_factory=dict)
+    """The source files of the user's parts by name, those of earlier stages too."""
+    folder: Path = Path()
+
+    @property
+    def name(self) -> str:
+        """The formatted experiment name."""
+        return file_name(self.config.experiment_name)
+
+    @property
+    def where(self) -> str:
+        """The configuration it comes from, as messages name it."""
+        return f"configurations[{self.configuration}]"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the folder's status says of what the run is."""
+        if not self.sources:
+            return {"fingerprint": self.fingerprint}
+        return {
+            "fingerprint": self.fingerprint,
+            "config_fingerprint": self.config_fingerprint,
+            "sources": {name: file.sha256 for name, file in self.sources.items()},
+        }
+
+    def tag(self, fingerprint: str, digits: int = 8) -> str:
+        """The end of a folder's name: so many digits of the fingerprint, and any repetition."""
+        repetition = f"-rep{self.repetition}" if self.repetition else ""
+        return f"{fingerprint[:digits]}{repetition}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked plan."""
+
+    source: Path
+    document: PlanDocument
+    effective: dict[str, Any]
+    """The plan file's content with what the command line changed in it; a plan itself."""
+    runs: list[Run]
+    folder: PlanFolder
+
+
+def load_plan(
+    path: Path,
+    experiments: Registry[Experiment],
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    check_figure: FigureCheck = lambda name, options: [],
+) -> Plan:
+    """The plan in ``path``, with every run expanded, linked and checked.
+
+    Args:
+        path: the plan file.
+        experiments: what a plan may name.
+        overrides: values by (dotted) key that win over ``base_config`` and ``options``; keys of
+            the plan itself are overridden likewise.
+        check_figure: gives what is wrong with an entry of ``figures``.
+
+    Raises:
+        UserError: the file cannot be read.
+        ConfigError: with everything that is wrong.
+    """
+    reading = read_plan(path, overrides or {}, experiments)
+    expansion = _Expansion(experiments, reading)
+    for slip in dict.fromkeys(expansion.slips):
+        log.warning("%s, %s", path.name, slip)
+    problems = expansion.problems + _figure_problems(reading.document, check_figure)
+
+    stages = Stages(expansion.stages)
+    problems += stages.link()
+    hashes, missing = hash_files(expansion.runs + expansion.broken)
+    known = {(problem.where, problem.key) for problem in problems}
+    problems += [problem for problem in missing if (problem.where, problem.key) not in known]
+    problems += identify(stages.in_order(), hashes)
+    problems += problems_of_ranks(reading.document, expansion.runs)
+    if problems:
+        raise ConfigError(path.name, [expansion.placed(problem) for problem in problems])
+
+    place(expansion.runs, path.stem)
+    return Plan(
+        path, reading.document, reading.effective, expansion.runs, expansion.folder(path.stem)
+    )
+
+
+def plan_folder(
+    path: Path, experiments: Registry[Experiment], overrides: Mapping[str, Any]
+) -> tuple[PlanFolder, dict[str, Any]]:
+    """Where the plan's own files stand, found without looking at any file its runs read.
+
+    Gives also the plan with the overrides in it.
+
+    Raises:
+        UserError: the file cannot be read.
+        ConfigError: no run of it is well described.
+    """
+    reading = read_plan(path, overrides, experiments)
+    expansion = _Expansion(experiments, reading)
+    if not expansion.runs:
+        problems = [expansion.placed(problem) for problem in expansion.problems]
+        raise ConfigError(path.name, problems)
+    return expansion.folder(path.stem), reading.effective
+
+
+def _figure_problems(document: PlanDocument, check_figure: FigureCheck) -> list[Problem]:
+    return [
+        Problem(message, "figures", name)
+        for name, options in document.figure_requests()
+        for message in check_figure(name, options)
+    ]
+
+
+class _Expansion:
+    """The runs of all configurations with their own keys checked, but nothing between them."""
+
+    def __init__(self, experiments: Registry[Experiment], reading: Reading) -> None:
+        self.experiments = experiments
+        self.reading = reading
+        self.stages: list[Stage] = []
+        self.problems = list(reading.problems)
+        self.slips: list[str] = []
+        specs = [self._experiment(entry) for entry in reading.entries]
+        self.known_keys = {key for spec in specs if spec for key in spec.config.model_fields}
+        self.ids = [entry.configuration.id for entry in reading.entries]
+        self.overrides = Overrides.of(reading.overrides, self.ids, self.known_keys)
+        entries = list(zip(reading.entries, specs, strict=True))
+        known = [self._known_overrides(entry, spec) for entry, spec in entries if spec]
+        self.strange_overrides = self.overrides.for_all().keys() - set().union(*known)
+        for entry, spec in entries:
+            self._add(entry, spec)
+        self.problems += self._unused_overrides()
+        self.problems += self._too_much_skipped()
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs with which nothing is wrong."""
+        return [run for stage in self.stages for run in stage.runs]
+
+    @property
+    def broken(self) -> list[Run]:
+        """The other runs, as far as they are described."""
+        return [run for stage in self.stages for run in stage.broken]
+
+    def folder(self, name: str) -> PlanFolder:
+        """Where the plan's own files stand: under the first run's ``outputs_dir``."""
+        return PlanFolder(Path(self.runs[0].config.outputs_dir) / name)
+
+    def _add(self, entry: Entry, spec: Experiment | None) -> None:
+        """Expands one configuration into the runs of one stage."""
+        stage = Stage(entry.configuration.id, is_whole=entry.is_whole)
+        self.stages.append(stage)
+        if spec is None:
+            stage.is_whole = False
+            return
+        stage.files = spec.files
+        known = self._known_overrides(entry, spec) | self.strange_overrides
+        overrides = {key: value for key, value in self._of_all(spec) if key in known}
+        overrides |= self.overrides.for_stage(stage.id)
+        for draft in self._drafts(entry, spec, overrides):
+            for repetition in range(self.reading.document.repetitions):
+                self._add_run(stage, entry, spec, draft, repetition)
+
+    def _drafts(
+        self, entry: Entry, spec: Experiment, overrides: Mapping[str, Any]
+    ) -> Iterator[Draft]:
+        configuration = entry.configuration
+        seeds = configuration.seeds or self.reading.document.seeds
+        product = axes(configuration.options, seeds, spec.config.seed_keys, overrides)
+        return drafts(configuration.base_config, product, overrides)
+
+    def _known_overrides(self, entry: Entry, spec: Experiment) -> set[str]:
+        """The overrides whose keys the configuration knows; the others are for other ones.
+
+        An override that none knows is laid over all, so that its problem is found where it is.
+        """
+        overrides = dict(self._of_all(spec))
+        if not overrides:
+            return set()
+        laid = overrides | self.overrides.for_stage(entry.configuration.id)
+        first = next(self._drafts(entry, spec, laid), None)
+        unknown = [] if first is None else unknown_keys(spec.config, first.values)
+        return {
+            key
+            for key in overrides
+            if not any(f"{key}.".startswith(f"{strange}.") for strange in unknown)
+        }
+
+    def _experiment(self, entry: Entry) -> Experiment | None:
+        """What the configuration's runs are; None, and a problem, where nothing has the name."""
+        if not entry.experiment:
+            return None
+        try:
+            spec = self.experiments.get(entry.experiment)
+            if isinstance(spec, Experiment):
+                return None if self._forgotten(entry) else spec
+            message = f"names a {type(spec).__name__}; it must name an Experiment"
+        except UserError as error:
+            message = str(error)
+        where = entry.where if entry.configuration.experiment else ""
+        self.problems.append(Problem(message, "experiment", entry.experiment, where))
+        return None
+
+    def _forgotten(self, entry: Entry) -> bool:
+        """Whether the plan does not say what the runs are, though their keys do: a problem."""
+        if self.reading.names_experiment(entry):
+            return False
+        problem = forgotten_experiment(entry, self.experiments)
+        self.problems += [] if problem is None else [problem]
+        return problem is not None
+
+    def _add_run(
+        self, stage: Stage, entry: Entry, spec: Experiment, draft: Draft, repetition: int
+    ) -> None:
+        """Checks the keys of one run; puts it with the stage's runs, or with the broken ones."""
+        with asking(entry.experiment, "mend"):
+            meant, slips = spec.mend(draft.values)
+            values = repeated(meant, repetition)
+        self.slips += [f"{entry.where}: {slip}" for slip in slips]
+        written, malformed = fill_keys(values, template_values(spec.config, values))
+        with asking(entry.experiment, spec.config.__name__):
+            config, wrong = resolve_sound_keys(spec.config, written, OUTSIDE_RUNS)
+        unfilled = {problem.key for problem in malformed}
+        problems = malformed + [problem for problem in wrong if problem.key not in unfilled]
+        problems += not_finite(written, {problem.key for problem in problems})
+        if problems:  # what does not stand in the way of the others is told with them
+            problems += unimportable(written, {problem.key for problem in problems})
+        elif config is not None and entry.is_whole:
+            problems = answers(Problem, entry.experiment, "problems()", config.problems)
+        self.problems += [problem.at(entry.where) for problem in problems]
+        stage.is_whole &= not problems
+        if config is not None:
+            run = Run(
+                experiment=entry.experiment,
+                spec=spec,
+                stage=stage.id,
+                configuration=entry.position,
+                repetition=repetition,
+                written=written,
+                point=draft.point,
+                config=config,
+                num_ranks=entry.configuration.gpus_per_run or self.reading.document.gpus_per_run,
+            )
+            (stage.broken if problems else stage.runs).append(run)
+
+    def _unused_overrides(self) -> list[Problem]:
+        """Overrides that no configuration knows."""
+        if any(stage.files is None for stage in self.stages):
+            return []  # what the others know cannot be told
+        ids = sorted(name for name in self.ids if name)
+        known = [*sorted(self.known_keys), *ids]
+        stages = f"; the stages are {', '.join(ids)}" if ids else ""
+        return [
+            Problem(f"unknown key{suggestion(key.partition('.')[0], known) or stages}", key, value,
+                    self.reading.source(key))
+            for key, value in self.overrides.for_all().items()
+            if key.partition(".")[0] not in self.known_keys
+        ]  # fmt: skip
+
+    def placed(self, problem: Problem) -> Problem:
+        """The problem, where the plan says what is wrong."""
+        return self.reading.placed(problem, self.overrides)
+
+    def _of_all(self, spec: Experiment) -> Iterator[tuple[str, Any]]:
+        """The overrides for all stages that begin with a key of the experiment."""
+        for key, value in self.overrides.for_all().items():
+            if key.partition(".")[0] in spec.config.model_fields:
+                yield key, value
+
+    def _too_much_skipped(self) -> list[Problem]:
+        """A ``skip`` that leaves no run."""
+        document = self.reading.document
+        count = len(self.runs) // document.repetitions
+        if document.skip < count or not all(stage.is_whole for stage in self.stages):
+            return []
+        message = f"leaves out all of the plan's runs ({count} without repetitions); lower it"
+        return [Problem(message, "skip", document.skip)]

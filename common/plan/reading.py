@@ -1,0 +1,174 @@
+"""Reading a plan file, and laying over it what the command line changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.config.base import resolve_sound_keys
+from common.custom.user_code import look_in
+from common.errors import ConfigError, Problem, UserError
+from common.experiment import Experiment
+from common.files.documents import read_object
+from common.plan.base_files import with_bases
+from common.plan.document import Configuration, PlanDocument
+from common.plan.duplicate_keys import twins_in_plan, twins_in_set
+from common.plan.overrides import Overrides
+from common.registry import Registry
+
+_OF_PLAN = dict.fromkeys(PlanDocument.key_names(), "beside 'configurations'")
+OUTSIDE_RUNS = _OF_PLAN | dict.fromkeys(Configuration.key_names(), "beside 'base_config'")
+"""Where keys belong that are none of a run."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One configuration of a plan, as far as it can be read."""
+
+    position: int
+    configuration: Configuration
+    experiment: str
+    """What its runs are; empty where that, or the file its keys begin with, cannot be read."""
+    is_whole: bool
+    """Whether nothing is wrong with its keys."""
+
+    @property
+    def where(self) -> str:
+        """Where it stands, as messages name it."""
+        return f"configurations[{self.position}]"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A plan file with what the command line changes in it, as far as it can be read."""
+
+    document: PlanDocument
+    entries: list[Entry]
+    problems: list[Problem]
+    """What is wrong with the keys of the plan and of its configurations."""
+    effective: dict[str, Any]
+    """The file's content with the changes in it: a plan that makes the same runs."""
+    overrides: dict[str, Any]
+    """Values by (dotted) key of runs, or of those of one stage, whose id the key begins with."""
+    from_command_line: frozenset[str]
+    """The keys that the command line gives."""
+
+    def source(self, key: str) -> str:
+        """Where an overridden key is given."""
+        return "--set" if key in self.from_command_line else "set"
+
+    def names_experiment(self, entry: Entry) -> bool:
+        """Whether the plan says what the runs of a configuration are."""
+        return entry.configuration.experiment is not None or "experiment" in self.effective
+
+    def placed(self, problem: Problem, overrides: Overrides) -> Problem:
+        """The problem, at ``set`` or ``--set`` where its value, or part of it, comes from there."""
+        ids = {entry.where: entry.configuration.id for entry in self.entries}
+        if problem.where not in ids:
+            overrides = Overrides(dict.fromkeys(self.from_command_line), frozenset())
+        stage = ids.get(problem.where)
+        for key, is_of_stage in overrides.sources(problem.key or "", stage):
+            return (problem.below(str(stage)) if is_of_stage else problem).at(self.source(key))
+        return problem
+
+
+def read_plan(
+    path: Path, overrides: Mapping[str, Any], experiments: Registry[Experiment]
+) -> Reading:
+    """What stands in ``path``; ``overrides``, by key of the plan or of its runs, are laid over.
+
+    From then on modules of the user's are looked for beside it, too.
+    A file with the keys of one run, and no plan around them, is read as the plan of that run where
+    one of ``experiments`` recognises it.
+
+    Raises:
+        UserError: the file cannot be read.
+        ConfigError: it has no list of configurations.
+    """
+    look_in(path.parent)
+    plan_keys = PlanDocument.key_names()
+    of_plan = {key: value for key, value in overrides.items() if key in plan_keys}
+    of_runs = {key: value for key, value in overrides.items() if key not in plan_keys}
+    content = _plan_in(path, experiments)
+    twice = [*twins_in_plan(content), *(p.at("--set") for p in twins_in_set(overrides))]
+    values = _overridden(content, of_plan)
+    unread: dict[int, Problem] = {}
+    if isinstance(values.get("configurations"), list):
+        configurations, unread = with_bases(values["configurations"], path.parent)
+        values = {**values, "configurations": configurations}
+    of_a_run = {
+        key for name in experiments.names() for key in experiments.get(name).config.key_names()
+    }
+    document, problems = resolve_sound_keys(
+        PlanDocument, values, dict.fromkeys(of_a_run, "in 'base_config' of a configuration")
+    )
+    if document is None:
+        raise ConfigError(path.name, twice + problems)
+    default = "" if _concern("experiment", problems) else document.experiment
+    entries, wrong = _read_entries(values["configurations"], default, unread, of_a_run)
+    everywhere = document.set_ | of_runs
+    return Reading(
+        document=document,
+        entries=entries,
+        problems=twice + problems + wrong,
+        effective=values | ({"set": everywhere} if everywhere else {}),
+        overrides=everywhere,
+        from_command_line=frozenset(overrides),
+    )
+
+
+def _plan_in(path: Path, experiments: Registry[Experiment]) -> dict[str, Any]:
+    """The plan in ``path``, made of the file where that holds the keys of one run alone."""
+    if not path.exists():
+        raise UserError(f"{path}: no such file; give a plan with --plan_config_path")
+    content = read_object(path)
+    if "configurations" not in content:
+        for name in experiments.names():
+            if experiments.get(name).recognises(content):
+                return {"experiment": name, "configurations": [{"base_config": content}]}
+    return content
+
+
+def _overridden(values: dict[str, Any], of_plan: dict[str, Any]) -> dict[str, Any]:
+    """The plan with keys of its own replaced; seeds given here are those of all configurations."""
+    entries = values.get("configurations")
+    if "seeds" in of_plan and isinstance(entries, list):
+        values = {**values, "configurations": [_without_seeds(entry) for entry in entries]}
+    return values | of_plan
+
+
+def _without_seeds(entry: Any) -> Any:
+    if not isinstance(entry, dict):
+        return entry
+    return {key: value for key, value in entry.items() if key != "seeds"}
+
+
+def _read_entries(
+    contents: Iterable[Any],
+    default_experiment: str,
+    unread: Mapping[int, Problem],
+    of_a_run: Iterable[str],
+) -> tuple[list[Entry], list[Problem]]:
+    """The configurations as far as they can be read, and what is wrong with their own keys."""
+    entries = []
+    problems = []
+    elsewhere = _OF_PLAN | dict.fromkeys(of_a_run, "in 'base_config'")
+    for position, content in enumerate(contents):
+        if not isinstance(content, dict):
+            continue  # wrong as an entry of the plan
+        configuration, wrong = resolve_sound_keys(Configuration, content, elsewhere)
+        assert configuration is not None, "no key of a configuration is required"
+        experiment = configuration.experiment or default_experiment
+        if _concern("experiment", wrong) or position in unread:
+            experiment = ""
+        entry = Entry(position, configuration, experiment, is_whole=not wrong)
+        entries.append(entry)
+        problems += [problem.at(entry.where) for problem in wrong]
+        problems += [unread[position]] if position in unread else []
+    return entries, problems
+
+
+def _concern(key: str, problems: list[Problem]) -> bool:
+    return any(problem.key == key for problem in problems)

@@ -1,0 +1,53 @@
+"""Whether the runs of a plan can have as many processes, and GPUs, as it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from common.custom.hooks import answers
+from common.errors import Problem
+from common.plan.document import PlanDocument
+
+if TYPE_CHECKING:
+    from common.plan.load import Run
+
+
+def problems_of_ranks(document: PlanDocument, runs: Iterable[Run]) -> Iterator[Problem]:
+    """What is wrong with ``gpus_per_run``, of the plan or of its configurations."""
+    shared = [run for run in runs if run.num_ranks > 1]
+    if not shared:
+        return
+    for run in shared:
+        ask = partial(run.config.problems_of_ranks, run.num_ranks)
+        problems = answers(Problem, run.experiment, "problems_of_ranks()", ask)
+        if not document.gpu_ids_pool:
+            problems += _too_few(run)
+        yield from (problem.at(run.where) for problem in problems)
+    pool, slots = len(document.gpu_ids_pool), document.num_parallel if document.multiprocess else 1
+    most = max(run.num_ranks for run in shared)
+    if 0 < pool < most * slots:
+        at_a_time = f" and 'num_parallel' = {slots}" if slots > 1 else ""
+        yield Problem(
+            f"{_number(most * slots)} needed, {_number(pool)} in 'gpu_ids_pool'{at_a_time}; name "
+            "more GPUs (--gpu_ids), or lower it",
+            "gpus_per_run",
+            most,
+        )
+
+
+def _too_few(run: Run) -> Iterator[Problem]:
+    """The run names GPUs itself, but not one for each of its processes."""
+    count = len(run.config.gpu_ids)
+    if 0 < count < run.num_ranks:
+        yield Problem(
+            f"{_number(run.num_ranks)} needed, {_number(count)} in 'gpu_ids'; name more GPUs, or "
+            "lower it",
+            "gpus_per_run",
+            run.num_ranks,
+        )
+
+
+def _number(gpus: int) -> str:
+    return f"{gpus} GPU{'s' if gpus > 1 else ''}"

@@ -1,0 +1,74 @@
+"""Where the runs of a plan stand: a run keeps its folder when it is given another name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from common.run.folder import RunFolder
+from common.run.status import first_begun
+
+if TYPE_CHECKING:
+    from common.plan.load import Run
+
+_DIGITS = (8, 16, 32, 64)
+"""Of a fingerprint in a folder's name; the later ones where the earlier do not tell runs apart."""
+_TAG = re.compile(r"[0-9a-f]{8,64}(-rep\d+)?$")
+
+
+def place(runs: Iterable[Run], plan_name: str) -> None:
+    """Sets the folder of each run, below its ``outputs_dir`` and the plan's name.
+
+    That is ``<name>-<tag>``, or, where there is none, the folder of another name that holds the
+    run already. Where a tag is another run's, it gets more digits.
+    """
+    known: dict[Path, dict[str, Path]] = {}
+    taken: set[Path] = set()
+    for run in runs:
+        parent = Path(run.config.outputs_dir) / plan_name
+        if parent not in known:
+            known[parent] = _tagged(parent)
+        run.folder = next(
+            folder
+            for digits in _DIGITS
+            for folder in _of_digits(run, parent, digits, known[parent])
+            if folder not in taken
+        )
+        taken.add(run.folder)
+
+
+def _of_digits(run: Run, parent: Path, digits: int, known: Mapping[str, Path]) -> Iterator[Path]:
+    """The folders that the run may have; none where its own holds another run."""
+    tag, former_tag = (run.tag(name, digits) for name in (run.fingerprint, run.config_fingerprint))
+    own = parent / f"{run.name}-{tag}"
+    if own.exists():
+        if RunFolder(own).read_status().get("fingerprint") in (None, run.fingerprint):
+            yield own
+        return
+    for earlier in dict.fromkeys((known.get(tag), known.get(former_tag))):
+        if earlier is not None and _holds(RunFolder(earlier), run):
+            yield earlier
+    yield own
+
+
+def _holds(folder: RunFolder, run: Run) -> bool:
+    """Whether a folder is the run's, from before its sources counted if they are as they were."""
+    found = folder.read_status()
+    if "sources" in found or found.get("fingerprint") == run.fingerprint:
+        return found.get("fingerprint") == run.fingerprint
+    return found.get("fingerprint") == run.config_fingerprint and not _has_newer(run, folder)
+
+
+def _has_newer(run: Run, folder: RunFolder) -> bool:
+    """Whether a source file of the run has been modified since its first attempt began."""
+    begun = first_begun(folder)
+    return any(file.is_newer(begun) for file in run.sources.values())
+
+
+def _tagged(parent: Path) -> dict[str, Path]:
+    """The folders in ``parent`` by the tags that end their names."""
+    names = sorted(path.name for path in parent.iterdir()) if parent.is_dir() else []
+    found = ((name, _TAG.search(name)) for name in names)
+    return {match[0]: parent / name for name, match in found if match}

@@ -1,0 +1,206 @@
+"""References between the stages of a plan: ``"@<id>.<file>"`` finds the one run that is meant."""
+
+from __future__ import annotations
+
+import contextlib
+import graphlib
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from common.custom.hooks import asking
+from common.errors import Problem
+from common.experiment import Reference
+from common.key_paths import Key, key_path, value_at
+from common.registry import suggestion
+
+if TYPE_CHECKING:
+    from common.plan.load import Run
+
+_REFERENCE = re.compile(r"@(?P<stage>[\w-]+)\.(?P<file>\w+)")
+_MOST_CANDIDATES = 6
+_NOWHERE = object()
+
+
+@dataclass
+class Stage:
+    """What one configuration of a plan makes."""
+
+    id: str | None
+    files: Mapping[str, str] | None = None
+    """What its runs leave, see `Experiment.files`; None where its experiment is unknown."""
+    runs: list[Run] = field(default_factory=list)
+    broken: list[Run] = field(default_factory=list)
+    """Runs with wrong keys, whose configurations hold the right ones alone."""
+    is_whole: bool = True
+    """Whether nothing is wrong with it, so that ``runs`` are all that is meant."""
+
+
+class Stages:
+    """Links runs to those whose files they read."""
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        self.stages = stages
+        self._by_id = {stage.id: stage for stage in stages if stage.id}
+        self._id_counts = Counter(stage.id for stage in stages if stage.id)
+        self._matches: dict[Any, dict[Any, list[Run]]] = {}
+        self._open: set[Run] = set()
+
+    def link(self) -> list[Problem]:
+        """Sets the references of every run; gives what does not fit exactly one run.
+
+        Which run is meant stays open where something else is wrong with its stage, or with the
+        run that refers to it.
+        """
+        problems = [
+            Problem("two configurations have this id; rename one", "id", stage)
+            for stage, count in sorted(self._id_counts.items())
+            if count > 1
+        ]
+        for stage in self.stages:
+            for run in stage.runs:
+                names = list(_names(run))
+                problems += [p for name in names for p in self._link(run, name)]
+                if len(run.references) < len(names):
+                    self._open.add(run)
+            for run in stage.broken:
+                problems += [p for name in _names(run) for p in self._misnamed(run, name)]
+        return problems + self._cycles()
+
+    def in_order(self) -> Iterator[Run]:
+        """The runs, each after those that it refers to; none that waits for what is not found."""
+        graph = {
+            run: {reference.run for reference in run.references}
+            for stage in self.stages
+            for run in stage.runs
+        }
+        graph |= {run: {run} for run in self._open}  # never ready, like the stages of a ring
+        sorter = graphlib.TopologicalSorter(graph)
+        with contextlib.suppress(graphlib.CycleError):
+            sorter.prepare()
+        while ready := sorter.get_ready():
+            yield from ready
+            sorter.done(*ready)
+
+    def _link(self, run: Run, name: _Name) -> Iterator[Problem]:
+        """Finds the run that ``name`` means and refers to it; gives why it cannot."""
+        problems = list(self._misnamed(run, name))
+        stage = self._by_id.get(name.stage)
+        if problems or stage is None or not stage.is_whole or self._id_counts[name.stage] > 1:
+            yield from problems
+            return
+        candidates = self._candidates(run, stage)
+        if not candidates or (len(candidates) > 1 and _undecided(run, stage)):
+            yield name.problem(run, _not_one(run, stage, candidates))
+            return
+        # Several that agree on every axis are equal, which is told of them and not of this run.
+        path = (stage.files or {})[name.file]
+        run.references.append(Reference(name.key, name.file, path, candidates[0]))
+
+    def _misnamed(self, run: Run, name: _Name) -> Iterator[Problem]:
+        """A stage, or a file of it, that does not exist."""
+        if name.stage not in self._by_id:
+            known = sorted(self._by_id)
+            hint = suggestion(name.stage, known) or f"; known: {', '.join(known) or 'none'}"
+            yield name.problem(run, f"no configuration has the id '{name.stage}'{hint}")
+            return
+        files = self._by_id[name.stage].files
+        if files is not None and name.file not in files:
+            known_files = ", ".join(sorted(files)) or "none"
+            message = f"'{name.stage}' leaves no file '{name.file}'; known: {known_files}"
+            yield name.problem(run, message)
+
+    def _candidates(self, run: Run, stage: Stage) -> list[Run]:
+        """The stage's runs that agree with ``run`` on all its axes which ``run`` also sets."""
+        shared = tuple(key for key in stage.runs[0].point if _sets(run, key))
+        if (stage.id, shared) not in self._matches:
+            groups = self._matches[stage.id, shared] = defaultdict(list)
+            for member in stage.runs:
+                groups[_agreement(member, shared)].append(member)
+        return self._matches[stage.id, shared].get(_agreement(run, shared), [])
+
+    def _cycles(self) -> list[Problem]:
+        graph: dict[str, set[str]] = defaultdict(set)
+        for stage in self.stages:
+            if stage.id:
+                for run in stage.runs + stage.broken:
+                    graph[stage.id] |= {name.stage for name in _names(run)}
+        try:
+            graphlib.TopologicalSorter(graph).prepare()
+        except graphlib.CycleError as error:
+            ring = " -> ".join(error.args[1])
+            return [Problem(f"the stages wait for each other: {ring}; break the ring")]
+        return []
+
+
+@dataclass(frozen=True)
+class _Name:
+    """A reference as a plan writes it."""
+
+    key: Key
+    stage: str
+    file: str
+
+    def problem(self, run: Run, message: str) -> Problem:
+        """What is wrong with it in ``run``."""
+        return Problem(message, key_path(self.key), f"@{self.stage}.{self.file}", run.where)
+
+
+def is_reference(value: str) -> bool:
+    """Whether the value of an input file has the form of a reference."""
+    return _REFERENCE.fullmatch(value) is not None
+
+
+def inputs_of(run: Run) -> list[tuple[Key, str]]:
+    """The input files that the run names, and references to such, with the paths to their keys."""
+    with asking(run.experiment, "inputs()"):
+        return list(run.config.inputs())
+
+
+def _names(run: Run) -> Iterator[_Name]:
+    """The references among the run's input files; other keys may hold what looks like one."""
+    for key, value in inputs_of(run):
+        match = _REFERENCE.fullmatch(value)
+        if match:
+            yield _Name(key, match["stage"], match["file"])
+
+
+def _agreement(run: Run, keys: tuple[str, ...]) -> tuple[Any, ...]:
+    return (run.repetition, *(_hashable(value_at(run.written, key)) for key in keys))
+
+
+def _sets(run: Run, key: str) -> bool:
+    """Whether the plan writes a value for the (dotted) key of ``run``."""
+    return value_at(run.written, key, _NOWHERE) is not _NOWHERE
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_hashable(item) for item in value)
+    if isinstance(value, dict):
+        return tuple((key, _hashable(value[key])) for key in sorted(value))
+    return value
+
+
+def _undecided(run: Run, stage: Stage) -> list[str]:
+    """The stage's axes that ``run`` does not set."""
+    return [key for key in stage.runs[0].point if not _sets(run, key)]
+
+
+def _not_one(run: Run, stage: Stage, candidates: list[Run]) -> str:
+    """Why a reference does not mean exactly one run, with the candidates."""
+    shown = ", ".join(
+        f"{member.name} ({', '.join(f'{k}={v}' for k, v in member.point.items()) or 'no options'})"
+        for member in (candidates or stage.runs)[:_MOST_CANDIDATES]
+    )
+    more = ", ..." if len(candidates or stage.runs) > _MOST_CANDIDATES else ""
+    if candidates:
+        undecided = " or ".join(map(repr, _undecided(run, stage)))
+        return (
+            f"fits {len(candidates)} runs of '{stage.id}': {shown}{more}; set {undecided} here "
+            "too, to choose one"
+        )
+    own = {key: value_at(run.written, key) for key in stage.runs[0].point if _sets(run, key)}
+    return f"fits no run of '{stage.id}' with {own}; its runs: {shown}{more}"

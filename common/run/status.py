@@ -1,0 +1,126 @@
+"""The states of a run, and what its folder says of them."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import socket
+import traceback
+from collections.abc import Mapping
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from common.errors import UserError
+from common.files.durable import sync_folder, sync_tree
+from common.files.no_space import NoSpace
+from common.run.folder import RunFolder, read_record, write_json
+from common.run.records import PROVENANCE
+
+WAITING = "waiting"
+RUNNING = "running"
+DONE = "done"
+FAILED = "failed"
+SKIPPED = "skipped"
+INTERRUPTED = "interrupted"
+STATES = (DONE, RUNNING, WAITING, INTERRUPTED, FAILED, SKIPPED)
+
+_TRACEBACK_LINES = 30
+
+
+def now() -> str:
+    """The time in UTC, to the millisecond."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def begin(
+    folder: RunFolder, identity: Mapping[str, Any], device: str, threads: int, *, num_together: int
+) -> dict[str, Any]:
+    """Writes that this process makes an attempt at the run; gives what it wrote.
+
+    ``identity`` is what the run is, see `common.plan.load.Run.identity`.
+    """
+    before = folder.read_status()
+    status = {
+        "status": RUNNING,
+        **identity,
+        "attempt": before.get("attempt", 0) + 1,
+        "pid": os.getpid(),
+        "pid_started": psutil.Process().create_time(),
+        "host": socket.gethostname(),
+        "device": device,
+        "threads": threads,
+        "num_together": num_together,
+        "started": now(),
+        "seconds": before.get("seconds", 0.0),
+    }
+    write_json(folder.status, status)
+    return status
+
+
+def end(folder: RunFolder, status: str, *, reason: str | None = None, **values: Any) -> None:
+    """Writes how the attempt ended, beside what its beginning wrote.
+
+    A run that is done is so on the disk before: a power cut leaves what its status speaks of.
+
+    Raises:
+        OSError: there is no room for what was made, or for the status.
+    """
+    with nullcontext() if status == DONE else suppress(OSError):
+        sync_tree(folder.path)
+    found = {**folder.read_status(), "status": status, "reason": reason, "ended": now(), **values}
+    try:
+        write_json(folder.status, found)
+    except NoSpace:
+        if status == DONE or not folder.status.exists():
+            raise
+        _write_over(folder.status, found)
+    else:
+        sync_folder(folder.path)
+
+
+def _write_over(path: Path, value: Any) -> None:
+    """Puts ``value`` into the room that the file has already, where the disk has no other left."""
+    with path.open("r+b") as file:
+        file.write(json.dumps(value).encode())
+        file.truncate()
+
+
+def end_of_traceback(error: BaseException) -> str:
+    """The last lines of a traceback, for ``status.json``."""
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    return "\n".join(lines[-_TRACEBACK_LINES:])
+
+
+def current(status: dict[str, Any]) -> str:
+    """The state that ``status.json`` tells of, knowing that a dead process runs nothing."""
+    state: str = status.get("status", WAITING)
+    if state not in STATES:  # somebody has written into the file
+        return WAITING
+    return INTERRUPTED if state == RUNNING and not _is_alive(status) else state
+
+
+def first_begun(folder: RunFolder) -> float | None:
+    """When the run's first attempt began, in seconds since 1970; None where nothing says it."""
+    try:
+        found = read_record(folder.provenance, PROVENANCE) or {}
+        return datetime.datetime.fromisoformat(found["started"]).timestamp()
+    except (UserError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _is_alive(status: dict[str, Any]) -> bool:
+    """Whether the process that wrote ``status`` lives; assumed of processes on other hosts."""
+    if not {"host", "pid", "pid_started"} <= status.keys():
+        return False
+    if status["host"] != socket.gethostname():
+        return True
+    try:
+        process = psutil.Process(status["pid"])
+        same = abs(process.create_time() - status["pid_started"]) < 1
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,1 @@
+"""Makes the runs of a plan and tells how they stand."""

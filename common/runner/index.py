@@ -1,0 +1,78 @@
+"""A plan's ``index.csv``: one row per run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from common.key_paths import value_at
+from common.run.folder import PlanFolder, write_text
+
+if TYPE_CHECKING:
+    from common.plan.load import Plan, Run
+    from common.runner.run_state import RunState
+
+FIXED_COLUMNS = (
+    "name", "stage", "fingerprint", "repetition", "status", "score", "seconds", "folder",
+)  # fmt: skip
+_SECONDS_BETWEEN_WRITES = 2.0
+
+
+def read_index(folder: PlanFolder) -> list[dict[str, str]]:
+    """The rows of a plan's index; none where there is no such file, or a broken one."""
+    if not folder.index.exists():
+        return []
+    try:
+        with folder.index.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error):
+        return []
+    whole = all(row.get(column) is not None for row in rows for column in FIXED_COLUMNS)
+    return rows if whole else []
+
+
+class IndexFile:
+    """Writes the index; every option that varies in the plan has a column."""
+
+    def __init__(self, plan: Plan, states: Mapping[Run, RunState]) -> None:
+        self.plan = plan
+        self.states = states
+        self.options = list(dict.fromkeys(key for run in plan.runs for key in run.point))
+        self._written_at = 0.0
+
+    def num_strangers(self) -> int:
+        """How many runs the index on disk lists that are not the plan's."""
+        own = {run.fingerprint for run in self.plan.runs}
+        return sum(row["fingerprint"] not in own for row in read_index(self.plan.folder))
+
+    def write_now_and_then(self) -> None:
+        """Writes unless that was done a moment ago."""
+        if time.monotonic() - self._written_at >= _SECONDS_BETWEEN_WRITES:
+            self.write()
+
+    def write(self) -> None:
+        """Writes how all runs stand."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([*FIXED_COLUMNS, *self.options])
+        writer.writerows(self._row(run) for run in self.plan.runs)
+        write_text(self.plan.folder.index, text.getvalue())
+        self._written_at = time.monotonic()
+
+    def _row(self, run: Run) -> list[Any]:
+        state = self.states[run]
+        return [
+            run.name,
+            run.stage or f"configurations[{run.configuration}]",
+            run.fingerprint,
+            run.repetition,
+            state.state,
+            "" if state.score is None else state.score,
+            "" if state.seconds is None else round(state.seconds, 1),
+            os.path.relpath(run.folder, self.plan.folder.path),
+            *(value_at(run.written, key, "") for key in self.options),
+        ]

@@ -1,0 +1,242 @@
+"""Running a plan from its file to its figures."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from common.custom.hooks import answers, asking
+from common.errors import ConfigError, Problem, UserError
+from common.files.durable import make_folder
+from common.files.leftovers import remove_leftovers
+from common.key_paths import assign
+from common.machine import memory
+from common.machine.devices import gpus_are_usable, gpus_hidden, gpus_of
+from common.plan import vectorize_notices as grouping
+from common.plan.custom_experiments import wrong_functions
+from common.plan.load import Plan, Run
+from common.process.stopping import StopFlag, StoppedAtOnce
+from common.process.threads import threads_of_each
+from common.registry import import_part
+from common.run.folder import PlanFolder, RunFolder
+from common.run.status import DONE
+from common.runner import report
+from common.runner.missing_packages import packages_missing
+from common.runner.progress import Display
+from common.runner.runner import PlanRunner
+from common.runner.scheduling.executor import Executor
+from common.runner.scheduling.in_process import InProcess
+from common.runner.scheduling.local_workers import LocalWorkers
+from common.runner.selection import Selection, put_aside, select, wait_for_leftover_workers
+from common.runner.source_changes import changes_told, source_changes
+
+log = logging.getLogger(__name__)
+
+Draw = Callable[..., list[Path]]
+"""Draws a figure: ``draw(name, [plan folder], **options)`` gives the paths written."""
+
+EXIT_FAILED = 1
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line says beyond the plan."""
+
+    only: str | None = None
+    retry_failed: bool = False
+    fresh: bool = False
+    fail_fast: bool = False
+    quiet: bool = False
+
+    def select(self, plan: Plan) -> Selection:
+        """The runs to make."""
+        return select(plan, only=self.only, retry_failed=self.retry_failed, fresh=self.fresh)
+
+
+def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
+    """Makes the plan's runs and draws its figures; gives the exit status.
+
+    Raises:
+        UserError: a file that a run needs is missing or unfit, a GPU does not exist or is too
+            small, or another process runs the plan; nothing has been written.
+    """
+    selection = request.select(plan)
+    waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
+    pool = plan.document.gpu_ids_pool
+    use_gpus = gpus_are_usable(pool or {gpu for run in waiting for gpu in run.config.gpu_ids})
+    with gpus_hidden():
+        _preflight(plan, [_as_made(run, selection, pool if use_gpus else None) for run in waiting])
+    if use_gpus:
+        _refuse(plan, memory.check(plan, waiting))
+    notices = [
+        notice
+        for run in plan.runs
+        for notice in answers(str, run.experiment, "notices()", run.config.notices)
+    ]
+    for notice in dict.fromkeys(notices):
+        log.warning("%s", notice)
+    if plan.document.vectorize:
+        for notice in grouping.notices(waiting):
+            log.warning("%s", notice)
+    for change in changes_told(source_changes(waiting).values()):
+        log.warning("%s", change)
+    stop = StopFlag()
+    with _lock(plan.folder), stop.listening():
+        try:
+            return _run_locked(plan, request, use_gpus, stop, draw)
+        except StoppedAtOnce:
+            log.warning("stopped at once; the same command goes on from the last checkpoints")
+            return stop.exit_status
+
+
+def _run_locked(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, draw: Draw) -> int:
+    for folder in (plan.folder.path, plan.folder.figures):
+        remove_leftovers(folder)
+    for run in plan.runs:
+        damage = RunFolder(run.folder).status_damage()
+        if damage is not None:
+            log.warning("%s; %s counts as waiting", damage, run.name)
+    selection = wait_for_leftover_workers(request.select(plan))
+    if selection.fresh:
+        waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
+        put_aside(plan, waiting)
+    states = [selection.states[run].state for run in selection.to_make]
+    display = Display(plan.document.name or plan.source.stem, states, quiet=request.quiet)
+    slots = plan.document.num_parallel if plan.document.multiprocess else 1
+    most_ranks = max(run.num_ranks for run in selection.to_make)
+    threads = threads_of_each(slots * most_ranks, plan.document.num_threads)
+    executor: Executor
+    if plan.document.multiprocess or most_ranks > 1 or use_gpus:
+        pool = plan.document.gpu_ids_pool if use_gpus else ()
+        executor = LocalWorkers(slots, threads, pool, display.progress, most_ranks=most_ranks)
+    else:
+        executor = InProcess(stop, display.progress)
+    runner = PlanRunner(
+        plan, selection, executor, display, stop,
+        threads=threads, use_gpus=use_gpus, fail_fast=request.fail_fast,
+    )  # fmt: skip
+    try:
+        runner.run()
+    finally:
+        display.close()
+    report.say(report.outcome(plan, selection, runner.states))
+    if stop.signal is not None:
+        log.warning("stopped; the same command goes on from the checkpoints")
+        return stop.exit_status
+    if runner.no_space:
+        log.error("stopped, and nothing more was begun: %s", runner.no_space)
+        return EXIT_FAILED
+    all_done = all(runner.states[run].state == DONE for run in selection.to_make)
+    all_drawn = _draw_figures(plan, draw, may_lack_runs=len(selection.to_make) < len(plan.runs))
+    return 0 if all_done and all_drawn else EXIT_FAILED
+
+
+def _draw_figures(plan: Plan, draw: Draw, *, may_lack_runs: bool) -> bool:
+    """Draws what the plan asks for and prints the paths; False where a figure failed.
+
+    With ``may_lack_runs``, when runs were left out on purpose, a figure that finds nothing to draw
+    is no failure.
+    """
+    all_drawn = True
+    for name, options in plan.document.figure_requests():
+        try:
+            report.say(report.paths(draw(name, [plan.folder.path], **options)))
+        except UserError as error:
+            log.log(
+                logging.WARNING if may_lack_runs else logging.ERROR, "figure %s: %s", name, error
+            )
+            all_drawn = all_drawn and may_lack_runs
+        except Exception:
+            log.exception("figure %s failed", name)
+            all_drawn = False
+    return all_drawn
+
+
+def look_for_packages(plan: Plan, selection: Selection) -> None:
+    """Looks for the packages, and their data, that the runs to make need.
+
+    Raises:
+        ConfigError: with all that are missing.
+    """
+    waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
+    _refuse(plan, packages_missing(waiting))
+
+
+def _preflight(plan: Plan, runs: list[Run]) -> None:
+    """Looks at the functions that make the runs, and at the packages and files that these need.
+
+    Raises:
+        ConfigError: with everything that is wrong; the files of runs that lack packages are not
+            looked at.
+    """
+    _refuse(plan, wrong_functions(runs))
+    missing = packages_missing(runs)
+    by_check: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        with asking(run.experiment, "needs_preflight()"):
+            if run.config.needs_preflight() and not any(run.config.missing()):
+                by_check[run.spec.preflight].append(run)
+    found = [
+        problem
+        for check, own in by_check.items()
+        for problem in answers(
+            Problem, own[0].experiment, f"preflight '{check}'", partial(import_part(check), own)
+        )
+    ]
+    _refuse(plan, missing + found)
+
+
+def _refuse(plan: Plan, problems: list[Problem]) -> None:
+    """Ends the plan before its first run if there is anything wrong."""
+    if problems:
+        raise ConfigError(plan.source.name, problems)
+
+
+def _as_made(run: Run, selection: Selection, pool: Sequence[int] | None) -> Run:
+    """The run with the GPUs that it will have, and with the files of stages that are done.
+
+    Its references are those that are left. ``pool`` is None for no GPUs.
+    """
+    done = [source for source in run.references if selection.states[source.run].state == DONE]
+    config = run.config
+    if done:
+        values = config.model_dump(mode="json")
+        for reference in done:
+            assign(values, reference.key, str(reference.target))
+        config = type(config).model_validate(values)
+    gpu_ids = () if pool is None else gpus_of(run, pool)
+    left = [reference for reference in run.references if reference not in done]
+    return replace(run, config=config.model_copy(update={"gpu_ids": gpu_ids}), references=left)
+
+
+@contextmanager
+def _lock(folder: PlanFolder) -> Iterator[None]:
+    """Inside the block no other process runs the plan.
+
+    Raises:
+        UserError: another process does.
+    """
+    lock = FileLock(folder.lock)
+    try:
+        make_folder(folder.path)
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise UserError(
+            f"another process runs this plan in {folder.path}; --status shows how it stands"
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"'outputs_dir': {folder.path} cannot be made or written to ({error.strerror}); choose "
+            "another folder"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

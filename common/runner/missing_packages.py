@@ -1,0 +1,23 @@
+"""What runs need of this machine's packages, told once for all of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from common.custom.hooks import answers
+from common.errors import Problem
+from common.plan.load import Run
+
+
+def packages_missing(runs: Iterable[Run]) -> list[Problem]:
+    """What the runs lack, each thing once, at the first place that needs it."""
+    places: dict[str, dict[str, Problem]] = defaultdict(dict)
+    for run in runs:
+        for problem in answers(Problem, run.experiment, "missing()", run.config.missing):
+            places[str(problem)].setdefault(run.where, problem)
+    return [
+        problem.at(where + (f" and {len(found) - 1} more" if len(found) > 1 else ""))
+        for found in places.values()
+        for where, problem in [next(iter(found.items()))]
+    ]

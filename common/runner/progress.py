@@ -1,0 +1,79 @@
+"""A plan's progress: bars on a terminal, plain lines in a log file."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from common.plan.load import Run
+from common.run.status import DONE, FAILED, SKIPPED
+from common.runner.run_state import RunState
+from common.runner.scheduling.task import Task, names
+
+log = logging.getLogger(__name__)
+
+_SECONDS_BETWEEN_LINES = 15.0
+
+
+class Display:
+    """Runs done, failed and left of a plan, and how far those under way are."""
+
+    def __init__(self, name: str, states: list[str], *, quiet: bool = False) -> None:
+        """``states`` are those of all runs to be made; ``quiet`` is silent on runs that go well."""
+        self._bars_shown = sys.stderr.isatty() and not quiet
+        self._quiet = quiet
+        self._runs = tqdm(
+            total=len(states),
+            initial=states.count(DONE),
+            desc=name,
+            unit="run",
+            disable=not self._bars_shown,
+        )
+        self._bars: dict[str, tqdm[Any]] = {}
+        self._said_at = time.monotonic()
+
+    def progress(self, tasks: Sequence[Task], done: int, total: int) -> None:
+        """Shows how far a slot's runs are."""
+        first, name = tasks[0], names(tasks)
+        if first.config["disable_console_log"]:
+            return
+        if self._bars_shown:
+            if first.folder not in self._bars:
+                self._bars[first.folder] = tqdm(
+                    total=total, initial=done, desc=f"  {name}", unit=first.unit, leave=False
+                )
+            bar = self._bars[first.folder]
+            bar.update(done - bar.n)
+        elif not self._quiet and time.monotonic() - self._said_at >= _SECONDS_BETWEEN_LINES:
+            self._said_at = time.monotonic()
+            log.info("%s: %s %d of %d", name, first.unit, done, total)
+
+    def ended(self, run: Run, state: RunState, states: list[str]) -> None:
+        """Shows that a run has ended; ``states`` are those of all runs to be made."""
+        bar = self._bars.pop(str(run.folder), None)
+        if bar is not None:
+            bar.close()
+        done, failed = states.count(DONE), states.count(FAILED) + states.count(SKIPPED)
+        left = len(states) - done - failed
+        self._runs.set_postfix_str(f"{done} done, {failed} failed, {left} left", refresh=False)
+        if self._bars_shown:
+            self._runs.update(len(states) - left - self._runs.n)
+        if state.state != DONE:
+            level = logging.WARNING
+        elif self._quiet or run.config.disable_console_log:
+            level = logging.DEBUG
+        else:
+            level = logging.INFO
+        reason = f", {state.reason}" if state.reason else ""
+        log.log(level, "%s: %s%s (%d done, %d failed, %d left)", run.name, state.state, reason,
+                done, failed, left)  # fmt: skip
+
+    def close(self) -> None:
+        """Takes the bars away."""
+        for bar in [*self._bars.values(), self._runs]:
+            bar.close()

@@ -1,0 +1,35 @@
+"""How a run of a plan stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common.plan.load import Run
+from common.run import status
+from common.run.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What a run's folder and this program know of it."""
+
+    state: str
+    reason: str = ""
+    score: float | None = None
+    seconds: float | None = None
+    no_space: bool = False
+    """Whether the run ended because a file did not fit."""
+
+
+def read_state(run: Run) -> RunState:
+    """How the run stands, as its folder tells; it waits where the folder tells of another one."""
+    found = RunFolder(run.folder).read_status()
+    if found.get("fingerprint") not in (run.fingerprint, run.config_fingerprint):
+        return RunState(status.WAITING)
+    return RunState(
+        status.current(found),
+        found.get("reason") or "",
+        found.get("score"),
+        found.get("seconds"),
+        found.get("no_space", False),
+    )

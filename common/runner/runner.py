@@ -1,0 +1,223 @@
+"""Makes the runs of a plan: what is missing, in the order of its stages, whatever fails."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Callable, Hashable
+from pathlib import Path
+
+from common.files.no_space import NoSpace, no_space
+from common.key_paths import assign
+from common.machine.devices import gpus_of
+from common.plan.load import Plan, Run
+from common.plan.vectorize_notices import vectorize_key, why_alone
+from common.process.stopping import StopFlag
+from common.run import provenance, status
+from common.run.folder import RunFolder, write_json
+from common.run.status import DONE, FAILED, INTERRUPTED, RUNNING, SKIPPED, WAITING
+from common.runner.index import IndexFile
+from common.runner.progress import Display
+from common.runner.run_state import RunState, read_state
+from common.runner.scheduling.executor import Executor
+from common.runner.scheduling.task import Task
+from common.runner.selection import Selection
+
+log = logging.getLogger(__name__)
+
+_AUTOMATIC_CONTINUATIONS = 1
+LARGEST_GROUP = 64
+"""Runs that are trained together at most: the memory of a group grows with their number."""
+
+
+class PlanRunner:
+    """Schedules the selected runs of one plan."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        selection: Selection,
+        executor: Executor,
+        display: Display,
+        stop: StopFlag,
+        *,
+        threads: int,
+        use_gpus: bool = False,
+        fail_fast: bool = False,
+    ) -> None:
+        self.plan = plan
+        self.selection = selection
+        self.executor = executor
+        self.display = display
+        self.stop = stop
+        self.threads = threads
+        self.use_gpus = use_gpus
+        self.fail_fast = fail_fast
+        self.states = selection.states
+        self.index = IndexFile(plan, self.states)
+        self._by_folder = {str(run.folder.absolute()): run for run in plan.runs}
+        self._waiting = [run for run in selection.to_make if self.states[run].state == WAITING]
+        self._running: set[Run] = set()
+        self._lost_workers: Counter[Run] = Counter()
+        self._has_failed = False
+        self.no_space = ""
+        """What does not fit onto the disk, and what to do; nothing is begun after that."""
+        self._group_key = functools.cache(self._find_group_key)
+
+    def run(self) -> None:
+        """Makes what is to be made; afterwards `states` tell how all runs stand.
+
+        Raises:
+            StoppedAtOnce: a second Ctrl-C; running work is marked as interrupted.
+        """
+        strangers = self.index.num_strangers()
+        if strangers:
+            log.warning(
+                "%s listed %d runs that this plan does not make (another --set, or another plan "
+                "file of this name): their folders stay, but index.csv and figures now tell of "
+                "this plan's runs", self.plan.folder.path, strangers,
+            )  # fmt: skip
+        stop_passed_on = False
+        try:
+            write_json(self.plan.folder.plan, self.plan.effective)
+            self._write_index(self.index.write)
+            while self._running or (self._waiting and self._may_start()):
+                if self._may_start():
+                    self._start_what_is_ready()
+                for task in self.executor.wait():
+                    self._ended(self._by_folder[task.folder])
+                if self.stop() and not stop_passed_on:
+                    self.executor.request_stop()
+                    stop_passed_on = True
+                self._write_index(self.index.write_now_and_then)
+        except OSError as error:  # not of a run, whose folder tells of what ends it
+            full = no_space(error, self.plan.folder.path)
+            if full is None:
+                raise
+            self.no_space = str(full)
+        finally:
+            self.executor.close()
+            for run in [*self._running, *self._waiting]:
+                found = read_state(run)
+                if found.state == RUNNING:  # there was no room for saying how it ended
+                    found = RunState(INTERRUPTED, self.no_space)
+                if found.state != SKIPPED:  # what was not begun is as it was, or waits
+                    self.states[run] = found
+            self._write_index(self.index.write)
+
+    def _write_index(self, write: Callable[[], None]) -> None:
+        """Writes the index; where it does not fit, what runs goes on and nothing else begins."""
+        try:
+            write()
+        except NoSpace as error:
+            self.no_space = str(error)
+
+    def _may_start(self) -> bool:
+        """Whether runs may begin; what waits when a stop is asked for is gone on with later."""
+        return not (self.stop() or self.no_space or (self._has_failed and self.fail_fast))
+
+    def _start_what_is_ready(self) -> None:
+        for run in list(self._waiting):
+            if run in self._running:  # started together with an earlier one
+                continue
+            blocked = self._blocked_by(run)
+            if blocked:
+                self._waiting.remove(run)
+                self._skip(run, blocked)
+            elif self._is_ready(run) and self.executor.free_slots:
+                self._start(self._group_of(run))
+            if not self.executor.free_slots:
+                return
+
+    def _start(self, group: list[Run]) -> None:
+        for run in group:
+            self._waiting.remove(run)
+            self._running.add(run)
+            self.states[run] = RunState(RUNNING)
+        self._write_index(self.index.write_now_and_then)
+        self.executor.start([self._task(run) for run in group])
+
+    def _group_of(self, run: Run) -> list[Run]:
+        """The run and those that can be made together with it, shared among the free slots."""
+        key = self._group_key(run)
+        if key is None or self._lost_workers[run]:
+            return [run]  # what ended its worker takes no others with it
+        alike = [
+            other
+            for other in self._waiting
+            if self._group_key(other) == key
+            and self._is_ready(other)
+            and not self._lost_workers[other]
+        ]
+        share = -(-len(alike) // self.executor.free_slots)
+        return alike[: min(share, LARGEST_GROUP)]
+
+    def _find_group_key(self, run: Run) -> Hashable | None:
+        """What runs that can be made together have in common; None for a run made alone."""
+        if not self.plan.document.vectorize or why_alone(run) is not None:
+            return None
+        threads = provenance.threads_of(RunFolder(run.folder)) or self.threads
+        return run.spec.run_together, vectorize_key(run), threads
+
+    def _is_ready(self, run: Run) -> bool:
+        return all(self.states[reference.run].state == DONE for reference in run.references)
+
+    def _blocked_by(self, run: Run) -> Run | None:
+        """A run that this one refers to and that will not be done."""
+        for reference in run.references:
+            source: Run = reference.run
+            if self.states[source].state in (FAILED, SKIPPED, INTERRUPTED):
+                return source
+        return None
+
+    def _skip(self, run: Run, because_of: Run) -> None:
+        reason = f"refers to {because_of.name}, which is {self.states[because_of].state}"
+        status.end(RunFolder(run.folder), SKIPPED, reason=reason, **run.identity)
+        self._note(run, RunState(SKIPPED, reason))
+
+    def _ended(self, run: Run) -> None:
+        self._running.discard(run)
+        now = read_state(run)
+        if now.no_space:
+            self.no_space = now.reason
+        worker_died = now.state == INTERRUPTED and not (self.stop() or now.no_space)
+        if worker_died and self._lost_workers[run] < _AUTOMATIC_CONTINUATIONS:
+            self._lost_workers[run] += 1
+            log.warning("%s: %s; it is continued", run.name, now.reason)
+            self.states[run] = RunState(WAITING)
+            self._waiting.insert(0, run)
+            return
+        self._note(run, now)
+        self._has_failed |= now.state == FAILED
+
+    def _note(self, run: Run, state: RunState) -> None:
+        self.states[run] = state
+        states = [self.states[run].state for run in self.selection.to_make]
+        self.display.ended(run, state, states)
+
+    def _task(self, run: Run) -> Task:
+        config = run.config.model_dump(mode="json")
+        for reference in run.references:
+            assign(config, reference.key, str(reference.target))
+        # Of a pool, worker processes get theirs with their slot.
+        gpu_ids = gpus_of(run, self.plan.document.gpu_ids_pool)
+        config["gpu_ids"] = list(gpu_ids)
+        model = type(run.config)
+        return Task(
+            name=run.name,
+            identity=run.identity,
+            folder=str(run.folder.absolute()),  # user code may go elsewhere
+            run=run.spec.run,
+            run_together=run.spec.run_together,
+            unit=run.spec.unit,
+            config_model=f"{model.__module__}:{model.__qualname__}",
+            config=config,
+            threads=self.threads,
+            gpu_ids=gpu_ids if self.use_gpus else (),
+            num_ranks=run.num_ranks,
+            import_from=str(self.plan.source.absolute().parent),
+            command=shlex.join([Path(sys.executable).name, *sys.argv]),
+        )

@@ -1,0 +1,238 @@
+"""Attempts at runs, in this process: whatever happens, their folders tell of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from common.config.run import RunConfig
+from common.custom.sources import unread_changes
+from common.custom.user_code import told
+from common.errors import Interrupted, UserError, text_of
+from common.experiment import Context
+from common.files.durable import make_folder
+from common.files.leftovers import remove_leftovers
+from common.files.no_space import no_space
+from common.process.state import end_copy_of, put_back
+from common.process.stopping import StoppedAtOnce
+from common.registry import import_part
+from common.run import provenance, status
+from common.run.folder import RunFolder, write_json
+from common.runner.scheduling.failure import failure_of
+from common.runner.scheduling.rank import begin_computing, meet
+from common.runner.scheduling.returned import checked_score
+from common.runner.scheduling.task import Task
+from common.training.numerics import explained, set_numerics
+
+LOG_NAME = __name__
+"""Logger of how attempts end, which a run's ``log.txt`` tells in full and a console in one line."""
+
+log = logging.getLogger(LOG_NAME)
+
+
+class Attempt:
+    """One attempt at one run; a `common.experiment.Member` once it has begun."""
+
+    config: RunConfig
+    context: Context
+
+    def __init__(self, task: Task, *, num_together: int = 1) -> None:
+        """``num_together`` runs share the attempt."""
+        self.task = task
+        self._num_together = num_together
+        self.folder = RunFolder(Path(task.folder))
+        self.is_over = False
+        self._started = time.monotonic()
+        self._pid = os.getpid()
+        self._begun: dict[str, Any] = {}
+        self._once_done: list[Callable[[], None]] = []
+        make_folder(self.folder.path)
+        self._log_file = _LogFile(self.folder.log, encoding="utf-8", errors="backslashreplace")
+        self._log_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+
+    @contextmanager
+    def on_its_own(self) -> Iterator[None]:
+        """A block that concerns this run alone; see `common.experiment.Member`.
+
+        Raises:
+            StoppedAtOnce: a second Ctrl-C; the run is marked as interrupted.
+        """
+        root = logging.getLogger()
+        root.addHandler(self._log_file)
+        try:
+            yield
+        except StoppedAtOnce:
+            if not self.is_over:
+                self._end(status.INTERRUPTED, reason="stopped at once")
+            raise
+        except BaseException as error:  # user code may raise, or end, what it likes
+            if self.is_over:
+                log.warning("%s had ended when something went wrong: %s", self.task.name,
+                            told(error))  # fmt: skip
+            else:
+                self._end_with(error)
+        finally:
+            root.removeHandler(self._log_file)
+
+    def begin(
+        self,
+        stop_requested: Callable[[], bool],
+        progress: Callable[[int, int], None],
+    ) -> None:
+        """Writes what is known of the run before it starts, and puts its context together."""
+        task = self.task
+        remove_leftovers(self.folder.path, below=True)
+        changed = unread_changes(task.identity.get("sources", {}))
+        if changed:
+            raise UserError(f"changed since the plan was read: {', '.join(changed)}; the same "
+                            "command makes the run with what stands there now")  # fmt: skip
+        config = task.run_config()
+        seeds = {key: getattr(config, key) for key in config.seed_keys}
+        record = provenance.record(self.folder, task.command, seeds, task.threads)
+        device = f"cuda:{','.join(map(str, config.gpu_ids))}" if task.gpu_ids else "cpu"
+        device += f" ({task.num_ranks} processes)" if task.num_ranks > 1 else ""
+        self._begun = begun = status.begin(
+            self.folder, task.identity, device, record["threads"],
+            num_together=self._num_together,
+        )  # fmt: skip
+        write_json(self.folder.config, config.model_dump(mode="json"))
+        set_numerics(config)
+        seed, threads = record["seeds"]["random_seed"], record["threads"]
+        if task.num_ranks > 1:
+            seed, threads = meet(task, seed=seed, threads=threads)
+        begin_computing(seed, threads)
+        log.info("attempt %d on %s, random seed %d, threads %d", begun["attempt"], device, seed,
+                 threads)  # fmt: skip
+        self.config = config
+        self.context = Context(
+            folder=self.folder,
+            seed=seed,
+            gpu_ids=task.device_ids,
+            stop_requested=stop_requested,
+            progress=progress,
+            once_done=self._once_done.append,
+        )
+
+    def done(self, score: float | None) -> None:
+        """Ends the run well; what only an unfinished run needs is taken away after that.
+
+        Raises:
+            UserError: the score is no finite number, or the run has removed its own records.
+        """
+        score = checked_score(score)
+        for path in (self.folder.config, self.folder.provenance):
+            if not path.exists():
+                raise UserError(
+                    f"{path.name} has gone from {self.folder.path} while the run was made; what a "
+                    "run removes must be its own files, not its folder"
+                )
+        self._end(status.DONE, score=score)
+        for action in self._once_done:
+            try:
+                action()
+            except Exception as error:  # the run is done, whatever still lies about
+                log.warning("%s: not all that was unfinished is removed: %s", self.task.name,
+                            told(error))  # fmt: skip
+
+    def _end_with(self, error: BaseException) -> None:
+        error = explained(error)
+        full = no_space(error, self.folder.path)
+        if full is not None:
+            self._end(status.INTERRUPTED, reason=str(full), no_space=True)
+        elif isinstance(error, Interrupted):
+            self._end(status.INTERRUPTED, reason=text_of(error))
+        else:
+            found = failure_of(error, self.task, num_together=self._num_together)
+            log.error("%s", found.reason, exc_info=found.error)
+            self._end(status.FAILED, reason=found.reason, traceback=found.traceback)
+
+    def _end(self, state: str, **values: Any) -> None:
+        end_copy_of(self._pid)
+        before = self.folder.read_status()
+        if self._begun and before != self._begun:  # it is user code's doing
+            before = self._begun
+            if not self.folder.path.is_dir():
+                self.folder.path.unlink(missing_ok=True)
+            make_folder(self.folder.path)
+            write_json(self.folder.status, before)
+        seconds = before.get("seconds", 0.0) + time.monotonic() - self._started
+        status.end(self.folder, state, seconds=round(seconds, 3), **self.task.identity,
+                   **values)  # fmt: skip
+        self.is_over = True
+
+    def close(self) -> None:
+        """Closes the log file."""
+        with suppress(OSError):  # of lines that did not fit
+            self._log_file.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A log that goes without the lines that do not fit: what the run makes next tells of that."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Prints other errors, as usual."""
+        error = sys.exc_info()[1]
+        if error is None or no_space(error, Path(self.baseFilename)) is None:
+            super().handleError(record)
+
+
+def attempt(
+    tasks: Sequence[Task],
+    *,
+    stop_requested: Callable[[], bool],
+    progress: Callable[[int, int], None],
+) -> None:
+    """Makes one run, or several together, or what is left of them.
+
+    The results are in the folders' ``status.json``.
+
+    Raises:
+        StoppedAtOnce: a second Ctrl-C; the runs are marked as interrupted.
+    """
+    with put_back():
+        _attempt(tasks, stop_requested, progress)
+
+
+def _attempt(
+    tasks: Sequence[Task],
+    stop_requested: Callable[[], bool],
+    progress: Callable[[int, int], None],
+) -> None:
+    attempts = [Attempt(task, num_together=len(tasks)) for task in tasks]
+    try:
+        for one in attempts:
+            with one.on_its_own():
+                one.begin(stop_requested, progress)
+        _make([one for one in attempts if not one.is_over])
+    except BaseException as error:
+        # What is not the matter of one run ends all that are under way.
+        for one in attempts:
+            if not one.is_over:
+                with suppress(StoppedAtOnce), one.on_its_own():
+                    raise error
+        if isinstance(error, StoppedAtOnce):
+            raise
+    finally:
+        for one in attempts:
+            one.close()
+
+
+def _make(attempts: list[Attempt]) -> None:
+    if len(attempts) == 1:
+        (one,) = attempts
+        with one.on_its_own():
+            one.done(import_part(one.task.run)(one.config, one.context))
+    elif attempts:
+        together = attempts[0].task.run_together
+        assert together is not None
+        import_part(together)(attempts)
+        if not all(one.is_over for one in attempts):
+            raise UserError(
+                f"'{together}' has not ended the run; it calls done(score) of each of its members"
+            )

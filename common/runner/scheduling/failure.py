@@ -1,0 +1,40 @@
+"""Why a run has failed, as its folder and the console tell it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common.custom.user_code import PartError, told
+from common.errors import UserError, text_of
+from common.run.status import end_of_traceback
+from common.runner.scheduling.out_of_memory import is_out_of_memory, memory_message
+from common.runner.scheduling.task import Task
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What ended a run."""
+
+    reason: str
+    """For people."""
+    error: BaseException | None
+    """What has a traceback to show; None where the reason says all that the user needs."""
+
+    @property
+    def traceback(self) -> str | None:
+        """Its last lines."""
+        return None if self.error is None else end_of_traceback(self.error)
+
+
+def failure_of(error: BaseException, task: Task, *, num_together: int = 1) -> Failure:
+    """What ``error`` means for the run, or a rank of it, that it has ended.
+
+    ``num_together`` runs were made together.
+    """
+    if isinstance(error, UserError):
+        return Failure(text_of(error), error.__cause__ if isinstance(error, PartError) else None)
+    if is_out_of_memory(error):
+        reason = memory_message(error, task, num_together=num_together)
+    else:
+        reason = told(error)
+    return Failure(reason, error)

@@ -1,0 +1,60 @@
+"""What a worker process does for a run that several processes share."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from common.experiment import Context
+from common.registry import import_part
+from common.run.folder import RunFolder
+from common.runner.scheduling.task import Task
+from common.training.numerics import set_numerics
+
+
+def meet(task: Task, *, seed: int = 0, threads: int = 1) -> tuple[int, int]:
+    """Waits for the other ranks of the task; gives the first one's seed and threads."""
+    import torch
+
+    from common import distributed as ranks
+    from common.machine.devices import run_device
+
+    if sys.platform == "linux":
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # the ranks are of one machine
+    device: torch.device = run_device(task.device_ids)
+    ranks.join(task.rank, task.num_ranks, Path(task.meeting_point), device)
+    return ranks.from_first((seed, threads))
+
+
+def take_part(task: Task, *, stop_requested: Callable[[], bool]) -> None:
+    """Makes the part of a run that falls to a later rank: it computes, and writes nothing.
+
+    Raises:
+        Exception: whatever ends the run.
+    """
+    config = task.run_config()
+    set_numerics(config)
+    seed, threads = meet(task)
+    begin_computing(seed, threads)
+    context = Context(
+        folder=RunFolder(Path(task.folder)),
+        seed=seed,
+        gpu_ids=task.device_ids,
+        stop_requested=stop_requested,
+    )
+    import_part(task.run)(config, context)
+
+
+def begin_computing(seed: int, threads: int) -> None:
+    """Has torch compute with as many threads, and all global generators begin at the seed.
+
+    So whatever a run's parts draw while they are made, they draw in each of its attempts.
+    """
+    import torch
+
+    from common.training.seeding import seed_everything
+
+    torch.set_num_threads(threads)
+    seed_everything(seed)

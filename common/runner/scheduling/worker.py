@@ -1,0 +1,131 @@
+"""A worker process: takes tasks as lines on standard input, makes line after line.
+
+It answers on standard output with one JSON object a line: ``{"progress": [done, total]}``,
+``{"warning": text}`` and ``{"ended": names}``, and, of a rank that is not its run's first,
+``{"failed": reason, "traceback": lines, "meeting_point": path}``. What runs print goes to their
+``log.txt``; to the first one's where several share a line. When standard input ends, the parent is
+gone; the worker then ends at once, so that nobody else finds it writing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from common.custom.user_code import look_in
+from common.errors import Interrupted
+from common.machine.devices import free_memory
+from common.process.children import children_of, end, leave_after
+from common.process.console import outlive_readers
+from common.process.state import put_back
+from common.process.stopping import StopFlag
+from common.run.folder import RunFolder
+from common.runner.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
+from common.runner.scheduling.attempt import attempt
+from common.runner.scheduling.failure import failure_of
+from common.runner.scheduling.rank import take_part
+from common.runner.scheduling.task import Task, from_line
+
+STOP = "stop"
+_SECONDS_BETWEEN_REPORTS = 0.2
+
+
+class _Parent:
+    """The other end of the pipes."""
+
+    def __init__(self) -> None:
+        self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        self._said_at = 0.0
+        self.tasks: queue.Queue[list[Task]] = queue.Queue()
+        self.stop = StopFlag()
+
+    def say(self, message: dict[str, Any]) -> None:
+        self._out.write(json.dumps(message) + "\n")
+        self._out.flush()
+
+    def progress(self, done: int, total: int) -> None:
+        if done < total and time.monotonic() - self._said_at < _SECONDS_BETWEEN_REPORTS:
+            return
+        self._said_at = time.monotonic()
+        self.say({"progress": [done, total]})
+
+    def listen(self) -> None:
+        for line in sys.stdin:
+            if line.strip() == STOP:
+                self.stop.request()
+            else:
+                self.tasks.put(from_line(line))
+        end(children_of(os.getpid()))
+        os._exit(1)
+
+
+class _Warnings(logging.Handler):
+    """Passes on what runs warn of; what ends them is told by their folders."""
+
+    def __init__(self, parent: _Parent) -> None:
+        super().__init__(logging.WARNING)
+        self._parent = parent
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name != ATTEMPT_LOG:
+            self._parent.say({"warning": record.getMessage()})
+
+
+def _print_to(path: Path) -> None:
+    """Sends what this process prints, in whatever language, to the end of ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(target, 1)
+    os.dup2(target, 2)
+    os.close(target)
+
+
+def _take_part(task: Task, parent: _Parent) -> None:
+    """Makes a later rank's part of a run; the parent hears why it failed, if it did."""
+    try:
+        with put_back():
+            take_part(task, stop_requested=parent.stop)
+    except Interrupted:
+        pass  # the first rank says so
+    except BaseException as error:  # user code may raise, or end, what it likes
+        found = failure_of(error, task)
+        parent.say({"failed": found.reason, "traceback": found.traceback,
+                    "meeting_point": task.meeting_point})  # fmt: skip
+
+
+def main() -> int:
+    """Makes tasks until the parent ends, or until it is asked to stop; gives the exit status."""
+    parent = _Parent()
+    outlive_readers()
+    logging.getLogger().setLevel(logging.INFO)
+    logging.getLogger().addHandler(_Warnings(parent))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to pass on
+    signal.signal(signal.SIGTERM, lambda *_: parent.stop.request())
+    threading.Thread(target=parent.listen, daemon=True).start()
+    while not parent.stop():
+        tasks = parent.tasks.get()
+        _print_to(RunFolder(Path(tasks[0].folder)).log)
+        look_in(Path(tasks[0].import_from))
+        is_first = tasks[0].rank == 0
+        if is_first:
+            attempt(tasks, stop_requested=parent.stop, progress=parent.progress)
+        else:
+            _take_part(tasks[0], parent)
+        free_memory()  # before the end is heard of: the next run may be another process's
+        if is_first:
+            parent.say({"ended": [task.name for task in tasks]})
+    return 0
+
+
+if __name__ == "__main__":
+    leave_after(main)

@@ -1,0 +1,152 @@
+"""The worker processes that make what a slot is given: one, or the ranks of a run."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from common.run import status
+from common.run.folder import RunFolder
+from common.runner.scheduling.task import Task
+from common.runner.scheduling.worker_process import WorkerProcess
+
+_GRACE = 3.0
+"""Seconds in which the first rank can tell in its own words what has made another one fail."""
+_MOMENT = 0.5
+"""Seconds in which a process is gone whose end others have noticed."""
+
+
+class Team:
+    """Workers, one per rank, which are used for run after run as long as none fails."""
+
+    def __init__(self, task: Task, gpus_of_slot: Sequence[int], threads: int) -> None:
+        """For the task and those like it.
+
+        Its GPUs are those of the slot or, where a slot has none, those that the task names.
+        """
+        self.gpus_of_slot = gpus_of_slot
+        self._gpus_of_workers = _gpus_of_workers(task, gpus_of_slot)
+        self.tasks: Sequence[Task] = ()
+        self.is_closed = False
+        self.workers = [WorkerProcess(gpu_ids, threads) for gpu_ids in self._gpus_of_workers]
+        self._num_started = 0
+        self._failure: tuple[float, str, dict[str, Any]] | None = None
+        self._meeting = tempfile.TemporaryDirectory(prefix="ranks-") if task.num_ranks > 1 else None
+
+    @property
+    def gpu_ids(self) -> list[int]:
+        """The GPUs of all its processes, as the plan counts them."""
+        return [gpu for gpu_ids in self._gpus_of_workers for gpu in gpu_ids]
+
+    def fits(self, task: Task) -> bool:
+        """Whether there are as many processes as the task needs, which see its GPUs alone."""
+        return self._gpus_of_workers == _gpus_of_workers(task, self.gpus_of_slot)
+
+    @property
+    def first(self) -> WorkerProcess:
+        """The worker that writes the run's folder and speaks for all."""
+        return self.workers[0]
+
+    def start(self, tasks: Sequence[Task]) -> None:
+        """Has each worker make its part of the tasks."""
+        self.tasks = tasks
+        self._num_started += 1
+        for rank, worker in enumerate(self.workers):
+            worker.give([self._part(task, rank) for task in tasks])
+
+    def _part(self, task: Task, rank: int) -> Task:
+        """The task for one rank, with the GPUs that it sees; its keys name those of all."""
+        if self._meeting is not None:
+            task = replace(task, rank=rank, meeting_point=self._meeting_point())
+        if self.gpu_ids:
+            config = {**task.config, "gpu_ids": self.gpu_ids}
+            task = replace(task, config=config, gpu_ids=self._gpus_of_workers[rank])
+        return task
+
+    def _meeting_point(self) -> str:
+        """A file for the ranks of the run under way."""
+        assert self._meeting is not None
+        return str(Path(self._meeting.name) / str(self._num_started))
+
+    def note_failure(self, worker: WorkerProcess, message: dict[str, Any]) -> None:
+        """A rank has failed, so that the others wait for it in vain: they end soon."""
+        if self._failure is None and message["meeting_point"] == self._meeting_point():
+            self._failure = time.monotonic() + _GRACE, self._called(worker), message
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a rank has failed, and the first one had time to say so itself."""
+        return self._failure is not None and time.monotonic() > self._failure[0]
+
+    def lost(self) -> WorkerProcess | None:
+        """A worker that is gone, where the first rank's failure may come from that."""
+        for worker in self.workers[1:]:
+            if worker.is_gone_within(_MOMENT / len(self.workers)):
+                return worker
+        return None
+
+    def mark_failed(self) -> None:
+        """Says in the tasks' folders why a rank has failed; the team is closed."""
+        assert self._failure is not None
+        _, name, message = self._failure
+        reason = f"{name}{message['failed']}"
+        for folder in self._folders():
+            status.end(folder, status.FAILED, reason=reason, traceback=message["traceback"])
+
+    def mark_interrupted(self, reason: str, worker: WorkerProcess | None = None) -> None:
+        """Says so in the folders of those tasks that had not ended yet.
+
+        ``worker`` is the one because of which; what other ranks say of its loss does not count.
+        """
+        kept = {status.RUNNING} if len(self.workers) == 1 else {status.RUNNING, status.FAILED}
+        for folder in self._folders():
+            found = folder.read_status()
+            here = found.get("pid") == self.first.process.pid
+            if not here or found["status"] in kept:
+                name = self._called(worker) if worker else ""
+                status.end(folder, status.INTERRUPTED, reason=f"{name}{reason}")
+
+    def failed_by_itself(self) -> bool:
+        """Whether one of its tasks has failed."""
+        return any(f.read_status().get("status") == status.FAILED for f in self._folders())
+
+    def _folders(self) -> list[RunFolder]:
+        return [RunFolder(Path(task.folder)) for task in self.tasks]
+
+    def _called(self, worker: WorkerProcess) -> str:
+        several = len(self.workers) > 1
+        return f"rank {self.workers.index(worker)}: " if several else ""
+
+    def close(self) -> None:
+        """Ends all its processes at once."""
+        self.is_closed = True
+        for worker in self.workers:
+            worker.close()
+        if self._meeting is not None:
+            self._meeting.cleanup()
+
+
+def _gpus_of_workers(task: Task, gpus_of_slot: Sequence[int]) -> list[tuple[int, ...]]:
+    """The GPUs that each process of a task sees.
+
+    Of a slot's, each has one; of those that a task names, the only process has all.
+    """
+    found = tuple(gpus_of_slot) or task.gpu_ids
+    if task.num_ranks == 1 and not gpus_of_slot:
+        return [found]
+    return [found[rank : rank + 1] for rank in range(task.num_ranks)]
+
+
+def gpus_of_slots(slots: int, gpu_ids: Sequence[int], most_ranks: int) -> list[Sequence[int]]:
+    """The GPUs of each slot: as many as a run has ranks; slots share them if they are few."""
+    if not gpu_ids:
+        return [()] * slots
+    groups = [
+        gpu_ids[first : first + most_ranks]
+        for first in range(0, len(gpu_ids) - most_ranks + 1, most_ranks)
+    ]
+    return [groups[slot % len(groups)] for slot in range(slots)]

@@ -1,0 +1,96 @@
+"""A worker process as its parent sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from common.machine.devices import VISIBLE, names_of
+from common.process.children import children_of, end
+from common.runner.scheduling.task import Task, to_line
+
+_PROJECT = Path(__file__).resolve().parents[3]
+
+
+class WorkerProcess:
+    """A process of `common.runner.scheduling.worker`, which sees its own GPUs alone, or none."""
+
+    def __init__(self, gpu_ids: Sequence[int], threads: int) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "common.runner.scheduling.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=_environment(gpu_ids, threads),
+            start_new_session=True,  # a terminal's Ctrl-C reaches the parent alone
+        )
+        assert self.process.stdin and self.process.stdout
+        self.input = self.process.stdin
+        self.output = self.process.stdout
+        self._rest = b""
+
+    def give(self, tasks: Sequence[Task]) -> None:
+        """Has it make the tasks."""
+        self.say(to_line(tasks))
+
+    def say(self, line: str) -> None:
+        """Sends one line; a worker that is gone is noticed when its output ends."""
+        try:
+            self.input.write(line.encode() + b"\n")
+            self.input.flush()
+        except BrokenPipeError:
+            pass
+
+    def messages(self) -> list[dict[str, Any]] | None:
+        """What the worker has said; None when it is gone."""
+        chunk = os.read(self.output.fileno(), 65536)
+        if not chunk:
+            return None
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def is_gone_within(self, seconds: float) -> bool:
+        """Whether the process ends by itself."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def how_it_ended(self) -> str:
+        """Why the process is gone, for people."""
+        code = self.process.wait()
+        if code >= 0:
+            return f"its worker process ended with exit status {code}"
+        name = signal.Signals(-code).name
+        hint = " (out of memory?)" if -code == signal.SIGKILL else ""
+        return f"its worker process was ended by {name}{hint}"
+
+    def close(self) -> None:
+        """Ends the process at once, with those that its runs have started."""
+        started = children_of(self.process.pid)
+        with suppress(ProcessLookupError):  # the group outlives a worker that has died
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        end(started)
+        self.input.close()
+        self.output.close()
+
+
+def _environment(gpu_ids: Sequence[int], threads: int) -> dict[str, str]:
+    """The worker's environment: its GPUs, its threads, and threads that sleep while they wait."""
+    return {
+        "OMP_WAIT_POLICY": "passive",  # spinning threads stall every neighbour on a busy machine
+        **os.environ,
+        VISIBLE: names_of(gpu_ids),
+        "OMP_NUM_THREADS": str(threads),
+        "PYTHONPATH": os.pathsep.join(
+            [str(_PROJECT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        ).rstrip(os.pathsep),
+    }

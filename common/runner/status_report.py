@@ -1,0 +1,118 @@
+"""How the runs of a plan stand, read from its folder alone: while it runs, and after a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from common.run import status
+from common.run.folder import PlanFolder, RunFolder, read_json, read_last_json_line
+from common.run.status import STATES
+from common.run.summary import score_name
+from common.runner.distinguishing import distinguishing
+from common.runner.index import FIXED_COLUMNS, read_index
+from common.runner.report import advice
+from common.runner.selection import matcher
+from common.runner.source_changes import changes_in, changes_told
+from common.runner.text_table import as_text
+
+_OF_RUNS = ("experiment", "seeds", "repetitions", "configurations", "set")
+"""What in a plan says which runs it makes."""
+_PLACE = "outputs_dir"
+
+
+@dataclass(frozen=True)
+class _Row:
+    name: str
+    fingerprint: str
+    stage: str | None
+    folder: RunFolder
+    options: Mapping[str, str]
+    """What its plan varies, and its repetition."""
+
+
+def standing(folder: PlanFolder, plan: Mapping[str, Any], only: str | None = None) -> str:
+    """Table of the plan's runs; of those alone in whose name or stage ``only`` is found.
+
+    ``plan`` is the one asked about: the folder may hold the runs of another variant of it.
+    """
+    is_meant = matcher(only)
+    rows = [row for row in _rows(folder) if is_meant(row.name, row.stage)]
+    if not rows:
+        nothing = "nothing has run yet" if only is None else f"nothing that fits --only '{only}'"
+        return f"{folder.path}: {nothing}; --dry_run shows what would run"
+    keys = distinguishing([(row.name, row.stage) for row in rows], [row.options for row in rows])
+    cells, states, damages = [], [], []
+    for row in rows:
+        found = row.folder.read_status()
+        damages.append(row.folder.status_damage())
+        states.append(status.current(found))
+        varied = [row.options.get(key, "") for key in keys]
+        cells.append([row.name, *varied, row.fingerprint[:8], row.stage, states[-1],
+                      _progress(row.folder), found.get("score"), score_name(row.folder),
+                      found.get("seconds"), found.get("reason")])  # fmt: skip
+    columns = ["name", *keys, "fingerprint", "stage", "status", "progress", "score", "of",
+               "seconds", "reason"]  # fmt: skip
+    counts = ", ".join(f"{states.count(state)} {state}" for state in STATES if state in states)
+    lines = [as_text(columns, cells), f"{counts} in {folder.path}", *advice(states)]
+    lines += [f"{damage}; the run counts as waiting" for damage in damages if damage is not None]
+    lines += changes_told(changes_in(row.folder for row in rows))
+    if not _makes_the_same_runs(plan, folder):
+        lines.append(
+            f"these are the runs of another variant of the plan, {folder.plan} (an edited file, "
+            "another --set, or another file of this name); --dry_run shows yours"
+        )
+    return "\n".join(lines)
+
+
+def _makes_the_same_runs(plan: Mapping[str, Any], folder: PlanFolder) -> bool:
+    """Whether the plan that was run last in the folder makes the runs of ``plan``."""
+    try:
+        last = read_json(folder.plan)
+    except ValueError:
+        last = None
+    if not isinstance(last, dict):
+        return True  # nothing is known of another
+    return all(_elsewhere(plan.get(key)) == _elsewhere(last.get(key)) for key in _OF_RUNS)
+
+
+def _elsewhere(value: Any) -> Any:
+    """A part of a plan without the place of its outputs: the folder may have been moved.
+
+    An object in which nothing else stands is like none.
+    """
+    if isinstance(value, list):
+        return [_elsewhere(entry) for entry in value]
+    if isinstance(value, Mapping):
+        return {key: _elsewhere(one) for key, one in value.items() if key != _PLACE} or None
+    return value
+
+
+def _rows(folder: PlanFolder) -> Iterator[_Row]:
+    """The runs that the index lists; without one, those that have left a folder."""
+    listed = read_index(folder)
+    for row in listed:
+        run = RunFolder(folder.path / row["folder"])
+        options = {key: row[key] for key in row if key not in FIXED_COLUMNS or key == "repetition"}
+        yield _Row(row["name"], row["fingerprint"], row["stage"], run, options)
+    if not listed:
+        for path in sorted(folder.path.glob("*/status.json")):
+            run = RunFolder(path.parent)
+            fingerprint = str(run.read_status().get("fingerprint", ""))
+            yield _Row(path.parent.name, fingerprint, None, run, {})
+
+
+def _progress(folder: RunFolder) -> str | None:
+    """How far the run is by its last whole row of metrics: in steps where it counts them.
+
+    Rows are of moments, of which a step or epoch may have several; epochs count from 0.
+    """
+    row = read_last_json_line(folder.metrics)
+    if row is None:
+        return None
+    for key, unit, done in (("step", "step", 0), ("epoch", "epoch", 1)):
+        if isinstance(row.get(key), int):
+            count = row[key] + done
+            return f"{count} {unit}{'' if count == 1 else 's'}"
+    return None

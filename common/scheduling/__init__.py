@@ -1,1 +1,0 @@
-"""Where runs are made: in this process, or in worker processes of this machine."""

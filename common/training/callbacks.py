@@ -1,0 +1,260 @@
+"""What watches a fit: files of metrics and checkpoints, early stopping.
+
+A callback may write files or ask for a stop; it does not touch weights (but for early stopping's
+restoring of the best ones) nor generators. The order of callbacks matters: `Checkpoints` comes
+last, so that what it saves includes what the others did with the epoch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from operator import itemgetter
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from common.errors import Interrupted
+from common.files.durable import sync, sync_folder
+from common.files.no_space import telling_of_space
+from common.run.folder import read_json_lines, write_text
+from common.run.records import EPOCH_ROW
+from common.score import Score
+from common.training import checkpoint
+from common.training.pace import Pace
+
+if TYPE_CHECKING:
+    from common.training.trainer import Trainer
+
+
+class Callback:
+    """Hooks into a fit; each does nothing unless overridden."""
+
+    def on_fit_start(self, trainer: Trainer[Any]) -> None:
+        """Before the first epoch, or before the first after a resume."""
+
+    def on_step_end(self, trainer: Trainer[Any], step: int, report: Mapping[str, Tensor]) -> None:
+        """After an update; ``step`` counts from 0 in each epoch, ``report`` is on the device."""
+
+    def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
+        """After an epoch and its validation; ``metrics["epoch"]`` counts from 0."""
+
+    def on_fit_end(self, trainer: Trainer[Any]) -> None:
+        """After the last epoch; not called when the fit is interrupted or fails."""
+
+    def sync(self) -> None:
+        """Puts what it has written onto the disk: a checkpoint is about to count on it."""
+
+    def close(self) -> None:
+        """Lets go of files and connections, however the fit ends."""
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed fit needs of this callback."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Takes back what `state` gave; empty where the checkpoint knows nothing of it."""
+
+
+class MetricsFile(Callback):
+    """Appends one JSON object per epoch; a resumed fit first drops the epochs it will repeat."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: IO[str] | None = None
+        self._is_synced = True
+
+    def on_fit_start(self, trainer: Trainer[Any]) -> None:
+        """Keeps the whole lines of finished epochs and opens the file."""
+        rows = read_json_lines(self.path, EPOCH_ROW)
+        kept = [row for row in rows if row["epoch"] < trainer.epoch]
+        if self.path.exists():
+            write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+        self._file = self.path.open("a", encoding="utf-8")
+
+    def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
+        """Appends the epoch's line."""
+        assert self._file is not None
+        line = json.dumps(metrics) + "\n"
+        with telling_of_space(self.path, len(line)):
+            self._file.write(line)
+            self._file.flush()
+        self._is_synced = False
+
+    def sync(self) -> None:
+        """Puts the lines so far onto the disk."""
+        assert self._file is not None
+        if not self._is_synced:
+            with telling_of_space(self.path):
+                sync(self._file.fileno())
+                sync_folder(self.path.parent)
+            self._is_synced = True
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._file is not None:
+            with suppress(OSError):  # of a line that did not fit, which has been told
+                self._file.close()
+
+
+class Progress(Callback):
+    """Tells how many epochs are done."""
+
+    def __init__(self, tell: Callable[[int, int], None], epochs: int) -> None:
+        self.tell = tell
+        self.epochs = epochs
+
+    def on_fit_start(self, trainer: Trainer[Any]) -> None:
+        """Tells where a resumed fit stands."""
+        self.tell(trainer.epoch, self.epochs)
+
+    def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
+        """Tells of one more."""
+        self.tell(trainer.epoch, self.epochs)
+
+
+class EarlyStopping(Callback):
+    """Ends the fit once the score has not improved for more than ``patience`` checks.
+
+    A check is an epoch with a score, after ``cooldown`` epochs; one in ``every`` epochs, so that a
+    fit that is ended here has just been validated.
+    """
+
+    def __init__(
+        self,
+        score: Score,
+        *,
+        min_delta: float,
+        patience: int,
+        cooldown: int,
+        restore_best: bool,
+        every: int = 1,
+    ) -> None:
+        self.score = score
+        self.every = every
+        self.min_delta = min_delta
+        self.patience = patience
+        self.cooldown = cooldown
+        self.restore_best = restore_best
+        self.best: float | None = None
+        self.best_epoch = 0
+        self.waited = 0
+        self.best_weights: dict[str, Tensor] | None = None
+
+    def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
+        """Makes a check and asks for a stop when patience is at its end."""
+        value = self.score.of(metrics)
+        is_due = trainer.epoch > self.cooldown and trainer.epoch % self.every == 0
+        if value is None or not is_due:
+            return
+        if self.best is None or self.score.improves(value, self.best, self.min_delta):
+            self.best, self.best_epoch, self.waited = value, trainer.epoch, 0
+            if self.restore_best:
+                weights = trainer.model.state_dict()
+                self.best_weights = {name: tensor.clone() for name, tensor in weights.items()}
+            return
+        self.waited += 1
+        if self.waited > self.patience:
+            trainer.stop_reason = (
+                f"'{self.score.name}' has not improved on {self.best:.6g} for {self.waited} checks"
+            )
+
+    def on_fit_end(self, trainer: Trainer[Any]) -> None:
+        """Puts the best weights back, if that was asked for."""
+        if self.best_weights is not None:
+            trainer.model.load_state_dict(self.best_weights)
+            trainer.restored_epoch = self.best_epoch
+
+    def state(self) -> dict[str, Any]:
+        """Best score so far and when it was, checks waited since, and the best weights."""
+        return {
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "waited": self.waited,
+            "best_weights": self.best_weights,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Takes back what `state` gave."""
+        self.best = state.get("best")
+        self.best_epoch = state.get("best_epoch", 0)
+        self.waited = state.get("waited", 0)
+        self.best_weights = state.get("best_weights")
+
+
+class Checkpoints(Callback):
+    """Keeps a state to go on from, and more of them where asked for.
+
+    ``last.pt`` is written at the start, at the `Pace` of all runs, when the run is asked to stop
+    (the fit is then interrupted), and at the end.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        stop_requested: Callable[[], bool],
+        *,
+        keep: int = 0,
+        every: int = 1,
+        by_score: Score | None = None,
+    ) -> None:
+        self.folder = folder
+        self.stop_requested = stop_requested
+        self.keep = keep
+        self.every = every
+        self.by_score = by_score
+        self.kept: list[tuple[float, str]] = []
+        self._pace = Pace()
+
+    def on_fit_start(self, trainer: Trainer[Any]) -> None:
+        """Makes sure that there is a finite state from the beginning."""
+        self._save_last(trainer)
+
+    def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
+        """Saves what is due.
+
+        Raises:
+            Interrupted: the run was asked to stop; its state is saved.
+        """
+        if self.keep and trainer.epoch % self.every == 0:
+            self._keep_one_more(trainer, metrics)
+        if self.stop_requested():
+            self._save_last(trainer)
+            raise Interrupted(f"stopped on request after epoch {trainer.epoch - 1}")
+        if self._pace.is_due():
+            self._save_last(trainer)
+
+    def on_fit_end(self, trainer: Trainer[Any]) -> None:
+        """Saves the final state."""
+        self._save_last(trainer)
+
+    def _save_last(self, trainer: Trainer[Any]) -> None:
+        with self._pace.writing():
+            for callback in trainer.callbacks:
+                callback.sync()
+            checkpoint.save_last(self.folder, trainer.state())
+        trainer.saved_epoch = trainer.epoch
+
+    def _keep_one_more(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
+        """Adds a checkpoint and removes the oldest, or the worst by score, beyond ``keep``."""
+        rank = float(trainer.epoch) if self.by_score is None else self.by_score.rank(metrics)
+        if rank is None:
+            return
+        name = f"epoch_{trainer.epoch}.pt"
+        # Of equals the older go first.
+        self.kept = sorted([*self.kept, (rank, name)], key=itemgetter(0))
+        dropped, self.kept = self.kept[: -self.keep], self.kept[-self.keep :]
+        if (rank, name) in self.kept:
+            checkpoint.save(self.folder / name, trainer.state())
+        for _, old in dropped:
+            (self.folder / old).unlink(missing_ok=True)
+
+    def state(self) -> dict[str, Any]:
+        """The kept checkpoints with their ranks."""
+        return {"kept": self.kept}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Takes back what `state` gave."""
+        self.kept = [(rank, name) for rank, name in state.get("kept", [])]

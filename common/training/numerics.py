@@ -1,0 +1,85 @@
+"""How exactly, and how repeatably, torch computes: set anew for each attempt at a run."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from common.errors import UserError, text_of
+
+if TYPE_CHECKING:
+    from common.config.run import RunConfig
+
+_WORKSPACES = "CUBLAS_WORKSPACE_CONFIG"
+_REPEATABLE = (":4096:8", ":16:8")
+"""Workspaces with which cuBLAS adds in the same order every time."""
+_REFUSAL = " does not have a deterministic implementation"
+"""What torch says, after the name of an operation, where algorithms must be deterministic."""
+
+
+def set_numerics(config: RunConfig) -> None:
+    """Has torch compute as the run's keys say, whatever an earlier run of the process has set.
+
+    It comes before CUDA starts, since cuBLAS looks up its workspaces but once per process.
+
+    Raises:
+        UserError: the environment asks cuBLAS for workspaces that are not deterministic.
+    """
+    workspaces = os.environ.setdefault(_WORKSPACES, _REPEATABLE[0])
+    if config.deterministic and workspaces not in _REPEATABLE:
+        raise UserError(
+            f"'deterministic' = true: the environment variable {_WORKSPACES} is {workspaces!r}; "
+            f"unset it, or set it to '{_REPEATABLE[0]}'"
+        )
+    _use_defaults()
+    _use_tf32(config.tf32)
+    _use_deterministic_algorithms(config.deterministic)
+
+
+def _use_defaults() -> None:
+    import torch
+
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+    torch.set_grad_enabled(True)
+
+
+def _use_tf32(tf32: bool) -> None:
+    """Has GPUs multiply float32 numbers as TensorFloat-32, or exactly.
+
+    torch keeps a general setting, one per kind of operation, and older flags beside them, and
+    raises where it is asked for an older flag that says another thing. So all say the same. Those
+    per operation count, which a library that moves the general one then leaves as they are.
+    """
+    import torch
+
+    backends: Any = torch.backends
+    backends.fp32_precision = "none"
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    backends.cudnn.allow_tf32 = tf32
+    for operation in (backends.cudnn.conv, backends.cudnn.rnn):
+        operation.fp32_precision = "tf32" if tf32 else "ieee"
+
+
+def _use_deterministic_algorithms(deterministic: bool) -> None:
+    import torch
+
+    torch.backends.cudnn.deterministic = deterministic
+    torch.backends.cudnn.benchmark = False
+    refusing = 2  # of the three debug modes; 0 is none
+    if torch.get_deterministic_debug_mode() != (refusing if deterministic else 0):
+        torch.use_deterministic_algorithms(deterministic)  # not at all times: it imports a compiler
+
+
+def explained(error: BaseException) -> BaseException:
+    """A refusal of torch to compute without a deterministic algorithm, as the user's matter.
+
+    Other errors are given back as they are.
+    """
+    operation, is_refusal, _ = text_of(error).partition(_REFUSAL)
+    if not isinstance(error, RuntimeError) or not is_refusal:
+        return error
+    return UserError(
+        f"'deterministic' = true: torch has no deterministic algorithm for '{operation}' on this "
+        "device; set it to false, or take a model or method that does without the operation"
+    )

@@ -1,0 +1,101 @@
+"""Products of vectors with the Fisher matrix of a policy, whose memory is that of few outputs.
+
+At a policy's own weights the Hessian of mean KL(pi_new || pi) is the Fisher matrix, a mean over
+states of J' F J, with J the Jacobian of the logits in the weights and F that of the probabilities
+in the logits (Gauss-Newton form; Martens 2020, arXiv 1412.1193, section 9). So a product takes one
+forward-mode and one reverse-mode pass, and no graph of a graph.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from grue.policies.distribution import divided
+from grue.rollouts.batch import Minibatch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def softmax_fisher(logits: Tensor, tangent: Tensor) -> Tensor:
+    """[..., V] F u = p * (u - p'u), with F = diag(p) - p p' of the distribution p of ``logits``.
+
+    Args:
+        logits: [..., V]
+        tangent: [..., V] u, a change of the logits.
+    """
+    probs = logits.softmax(-1)
+    return probs * (tangent - (probs * tangent).sum(-1, keepdim=True))
+
+
+class TokenLogits(nn.Module):
+    """What a language model says before the tokens of a minibatch that count."""
+
+    def __init__(self, model: PreTrainedModel, temperature: float = 1.0) -> None:
+        super().__init__()
+        self.model = model
+        self.temperature = temperature
+
+    def forward(self, batch: Minibatch) -> Tensor:
+        """[M, V] in float32, divided by the temperature."""
+        return divided(batch.counted(batch.sequences.logits(self.model)), self.temperature)
+
+    def tangent(self, batch: Minibatch, direction: Mapping[str, Tensor]) -> Tensor:
+        """[M, V] J v, how the logits change where the weights change by ``direction``, by name."""
+        weights = dict(self.named_parameters())
+        # Only the plain kernel of attention knows forward mode.
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # torch's, of its own first use
+                moving = {
+                    name: forward_ad.make_dual(weights[name], change.to(weights[name].dtype))
+                    for name, change in direction.items()
+                }
+            found = forward_ad.unpack_dual(functional_call(self, moving, (batch,)))
+            assert found.tangent is not None, "the logits depend on the weights"
+            return found.tangent
+
+
+class Fisher:
+    """The damped Fisher matrix of a policy at its weights: call it with a vector."""
+
+    def __init__(self, logits: TokenLogits, batches: Sequence[Minibatch], damping: float) -> None:
+        """``batches`` are the states that count, all alike; each has one pass of its own."""
+        self._logits = logits
+        self._batches = batches
+        self._damping = damping
+        self._weights = {n: p for n, p in logits.named_parameters() if p.requires_grad}
+        self._num_states = sum(map(len, batches))
+
+    def __call__(self, vector: Tensor) -> Tensor:
+        """[P] the product with ``vector`` [P], which is in the order of the trained weights."""
+        weights = list(self._weights.values())
+        direction = dict(zip(self._weights, split(vector, weights), strict=True))
+        product = self._damping * vector
+        for batch in self._batches:
+            tangent = self._logits.tangent(batch, direction)
+            logits = self._logits(batch)
+            image = softmax_fisher(logits.detach(), tangent) / self._num_states
+            product += gradient(logits, weights, image)
+        return product
+
+
+def gradient(output: Tensor, weights: Sequence[Tensor], image: Tensor | None = None) -> Tensor:
+    """[P] float32 gradient of ``output``, or of its inner product with ``image``."""
+    parts = torch.autograd.grad(output, weights, image, allow_unused=True, materialize_grads=True)
+    return torch.cat([part.flatten().float() for part in parts])
+
+
+def split(vector: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
+    """The pieces of ``vector`` [P] that belong to the weights, each shaped like its weight."""
+    shapes = [weight.shape for weight in weights]
+    pieces = vector.split([shape.numel() for shape in shapes])
+    return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]

@@ -1,0 +1,81 @@
+"""What updates share: the optimiser, and means over minibatches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from common import distributed as ranks
+from grue.algorithms.tensorflow_adam import TensorFlowAdam
+from grue.models.config import Optimizer
+
+OPTIMIZERS: Mapping[Optimizer, type[torch.optim.AdamW]] = {
+    "adamw": torch.optim.AdamW,
+    "adam_tensorflow": TensorFlowAdam,
+}
+"""By the names that configurations give."""
+
+_NOT_DECAYED = ("bias", "LayerNorm.bias", "LayerNorm.weight")
+
+
+def adamw(
+    named_parameters: Iterator[tuple[str, nn.Parameter]],
+    lr: float,
+    weight_decay: float,
+    options: Mapping[str, Any],
+    form: Optimizer = "adamw",
+) -> torch.optim.AdamW:
+    """The published optimiser: weight decay for all weights whose names lack certain words."""
+    decayed: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in named_parameters:
+        kept = any(word in name for word in _NOT_DECAYED)
+        (others if kept else decayed).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    used = [group for group in groups if group["params"]]
+    return OPTIMIZERS[form](used, lr=lr, **{"fused": True, **options})
+
+
+class Means:
+    """Running means that stay on the device until they are read, of all ranks together."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._sums)
+
+    def add(self, weight: float | None = None, /, **values: Tensor) -> None:
+        """Counts one value of each.
+
+        Where ranks have different values, their ``weight``s add up to 1; None for equal ones.
+        """
+        share = 1 / ranks.count() if weight is None else weight
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + share * value.detach()
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def forget(self, *names: str) -> None:
+        """Begins these anew."""
+        for name in names:
+            self._sums.pop(name, None)
+            self._counts.pop(name, None)
+
+    def read(self, *, mean: bool = True) -> dict[str, float]:
+        """The means, or else the sums, in one transfer from the device."""
+        if not self._sums:
+            return {}
+        values = torch.stack(
+            [
+                total.float() / (self._counts[name] if mean else 1)
+                for name, total in self._sums.items()
+            ]
+        )
+        return dict(zip(self._sums, ranks.total(values).tolist(), strict=True))

@@ -1,0 +1,1 @@
+"""Training of a text classifier, such as a learned reward's."""

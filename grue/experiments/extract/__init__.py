@@ -1,0 +1,1 @@
+"""Extraction of reward samples: K outputs for each input."""

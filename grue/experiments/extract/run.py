@@ -1,0 +1,225 @@
+"""Sampling for each training input: K outputs, what each is worth, and how far rewards deviate."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from common.errors import Interrupted, UserError
+from common.experiment import Context
+from common.machine.devices import run_device
+from common.run.folder import write_json, write_table
+from common.run.summary import write_summary
+from common.training.seeding import seed_everything
+from grue.experiments.extract import published_samples
+from grue.experiments.extract.store import SampleStore
+from grue.experiments.finetune.config import ExtractConfig
+from grue.models.loading import load_model, load_tokenizer
+from grue.policies.policy import Policy, by_length
+from grue.random_streams import Occasion
+from grue.rl import reward_stats
+from grue.tasks.inputs import load_inputs, tell_of_fewer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from grue.metrics.metric import Scores
+
+log = logging.getLogger(__name__)
+
+_SECONDS_BETWEEN_LINES = 15.0
+_TEXT_COLUMNS = ("input_id", "index", "sample_id", "prompt", "output", "num_tokens")
+
+
+def run(config: ExtractConfig, context: Context) -> float:
+    """Draws and scores the samples; the score is the mean of the first metric."""
+    return Extraction(config, context).run()
+
+
+class Extraction:
+    """One run that samples."""
+
+    def __init__(self, config: ExtractConfig, context: Context) -> None:
+        self.config = config
+        self.context = context
+        self.folder = context.folder
+        self.store = SampleStore(self.folder.path / "samples", _TEXT_COLUMNS)
+        self.inputs = load_inputs(config.datapool, "train", seed=context.seed)
+        tell_of_fewer(config.datapool, {"train": len(self.inputs)})
+        self.metrics = [metric.build() for metric in config.evaluation.metrics]
+        self.policy = self._load_policy()
+
+    def _load_policy(self) -> Policy:
+        alg = self.config.alg
+        tokenizer = load_tokenizer(self.config.tokenizer)
+        model = load_model(alg.model_name, alg.model_type, alg.policy, seed=self.context.seed)
+        return Policy(model, tokenizer, run_device(self.context.gpu_ids))
+
+    def run(self) -> float:
+        """Makes what is left of the run."""
+        seed_everything(self.context.seed)
+        settings, evaluation = self.config.alg.generation_kwargs, self.config.evaluation
+        longest, side = self.config.tokenizer.max_length, self.config.tokenizer.truncation_side
+        prompts = self.policy.read(
+            self.inputs.samples, settings, longest, side, level=logging.WARNING
+        )
+        lengths = [len(prompt) for prompt in prompts]
+        batches = list(by_length(lengths, evaluation.eval_batch_size))
+
+        log.info("%d samples of each of %d inputs", evaluation.num_samples_per_input,
+                 len(self.inputs))  # fmt: skip
+        self.store.tell_of_strangers(len(batches))
+        progress = _Progress(self.context, len(self.inputs))
+        parts: list[pd.DataFrame] = []
+        for number, rows in enumerate(batches):
+            if self.context.stop_requested():
+                raise Interrupted(f"{progress.done} of {len(self.inputs)} inputs are sampled")
+            part = self.store.read(number, self._index(rows))
+            if part is None:
+                part = self._sample(rows, [prompts[row] for row in rows])
+                self.store.write(number, part)
+            if list(part.columns) == list(_TEXT_COLUMNS):
+                part = self._scored(part, rows)
+                self.store.write(number, part)
+                progress.made(len(rows))
+            else:
+                progress.found(len(rows))
+            parts.append(part)
+        return self._finish(parts, batches, lengths)
+
+    def _index(self, rows: Sequence[int]) -> list[int]:
+        """The positions of inputs in their split, each of them K times: a part's ``index``."""
+        index = [self.inputs.index[row] for row in rows]
+        return list(np.repeat(index, self.config.evaluation.num_samples_per_input))
+
+    def _sample(self, rows: Sequence[int], prompts: Sequence[list[int]]) -> pd.DataFrame:
+        """K outputs for each of a batch of inputs, one row each."""
+        import pandas as pd
+
+        num_samples = self.config.evaluation.num_samples_per_input
+        settings = self.config.alg.generation_kwargs
+        index = [self.inputs.index[row] for row in rows]
+        outputs = self.policy.drawn(
+            prompts, num_samples, settings, inputs=index, occasion=Occasion.EXTRACTION,
+            seed=self.context.seed, by_library=self.config.evaluation.sampler == "generate",
+        )  # fmt: skip
+        tokens = [output for samples in outputs for output in samples]
+        samples = [self.inputs.samples[row] for row in rows for _ in range(num_samples)]
+        return pd.DataFrame(
+            {
+                "input_id": [sample.id for sample in samples],
+                "index": np.repeat(index, num_samples),
+                "sample_id": list(range(num_samples)) * len(rows),
+                "prompt": [sample.prompt for sample in samples],
+                "output": self.policy.judged(tokens, settings),
+                "num_tokens": [len(output) for output in tokens],
+            }
+        )
+
+    def _scored(self, part: pd.DataFrame, rows: Sequence[int]) -> pd.DataFrame:
+        """The samples of a batch with one column per metric."""
+        num_samples = self.config.evaluation.num_samples_per_input
+        repeated = [row for row in rows for _ in range(num_samples)]
+        texts = self.inputs.texts(part["output"].tolist(), repeated)
+        scores: dict[str, Scores] = {}
+        for metric in self.metrics:
+            found = metric.scores(texts)
+            _check(found, part, scores)
+            scores |= found
+        return part.assign(**scores)
+
+    def _finish(
+        self,
+        parts: Sequence[pd.DataFrame],
+        batches: Sequence[Sequence[int]],
+        lengths: Sequence[int],
+    ) -> float:
+        """Writes the tables of all samples, and gives the mean of the first metric."""
+        import pandas as pd
+
+        samples = pd.concat(parts, ignore_index=True)
+        order = {number: row for row, number in enumerate(self.inputs.index)}
+        samples = samples.sort_values(
+            ["index", "sample_id"], key=lambda c: c.map(order) if c.name == "index" else c
+        )
+        names = [name for name in samples.columns if name not in _TEXT_COLUMNS]
+        evaluation = self.config.evaluation
+        shape = len(self.inputs), evaluation.num_samples_per_input
+        rewards = {name: samples[name].to_numpy(np.float64).reshape(shape) for name in names}
+        ids = [sample.id for sample in self.inputs.samples]
+
+        table, summary = reward_stats.tables(
+            ids,
+            rewards,
+            ddof=evaluation.ddof,
+            zero_tol=evaluation.zero_tol,
+            low_std=evaluation.low_std,
+            group_sizes=evaluation.group_sizes,
+        )
+        write_table(self.folder.table("samples"), samples)
+        write_table(self.folder.table("reward_stats"), table)
+        write_json(self.folder.path / "reward_stats.json", summary)
+        if self.config.published_format:
+            published_samples.write(self.folder.path, self.config, self.inputs.index, samples)
+        for name, values in rewards.items():
+            log.info("%s: mean %.4f, std over all samples %.4f", name, values.mean(), values.std())
+        score = float(rewards[names[0]].mean())
+        write_summary(
+            self.folder, score, names[0], padding=padding(batches, lengths), metrics=names
+        )
+        self.context.once_done(self.store.clear)
+        return score
+
+
+def padding(batches: Sequence[Sequence[int]], lengths: Sequence[int]) -> float:
+    """Share of prompt positions that are padding."""
+    positions = sum(len(rows) * max(lengths[row] for row in rows) for rows in batches)
+    return 1 - sum(lengths) / positions
+
+
+def _check(found: Mapping[str, Scores], part: pd.DataFrame, earlier: Mapping[str, Scores]) -> None:
+    """Refuses numbers that are not finite, and a second metric of the same name."""
+    for name, values in found.items():
+        if name in earlier:
+            raise UserError(f"'evaluation.metrics': two of them give '{name}'; take one out")
+        wrong = np.flatnonzero(~np.isfinite(values))
+        if len(wrong):
+            row = part.iloc[int(wrong[0])]
+            raise UserError(
+                f"'{name}' is {values[wrong[0]]} for input {row['input_id']}, sample "
+                f"{row['sample_id']} (of {len(wrong)} such in this batch), output "
+                f"{row['output'][:60]!r}; the samples are kept: mend the metric and run again "
+                "with --retry_failed"
+            )
+
+
+class _Progress:
+    """Tells how far the run is, and how fast it goes."""
+
+    def __init__(self, context: Context, total: int) -> None:
+        self.done = 0
+        self._context = context
+        self._total = total
+        self._made = 0
+        self._started = self._said_at = time.monotonic()
+
+    def found(self, count: int) -> None:
+        """Counts inputs that an earlier attempt has made."""
+        self.done += count
+        self._context.progress(self.done, self._total)
+
+    def made(self, count: int) -> None:
+        """Counts inputs, and says now and then how many are left."""
+        self._made += count
+        self.found(count)
+        now = time.monotonic()
+        if now - self._said_at >= _SECONDS_BETWEEN_LINES:
+            self._said_at = now
+            per_second = self._made / (now - self._started)
+            left = (self._total - self.done) / per_second
+            log.info("%d of %d inputs, %.2f inputs per second, %.1f minutes left", self.done,
+                     self._total, per_second, left / 60)  # fmt: skip

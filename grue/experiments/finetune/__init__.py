@@ -1,0 +1,1 @@
+"""Finetuning of a language model, by its references or by rewards."""

@@ -1,0 +1,133 @@
+"""What supervised and reinforcement finetuning share: data, evaluations, the model's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from common import distributed as ranks
+from common.experiment import Context
+from common.machine.devices import run_device, run_gpus
+from common.run.summary import write_summary
+from grue import policies
+from grue.algorithms.config import SupervisedAlg
+from grue.experiments.finetune import published_artifacts
+from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.model_card import model_card
+from grue.policies.generation_config import GenerationConfig
+from grue.policies.policy import Policy
+from grue.runs.evaluation import Evaluator
+from grue.runs.evaluation_times import EvaluationTimes
+from grue.runs.model_folder import MODEL, save_model
+from grue.runs.tracking import Tracker
+from grue.tasks.inputs import Inputs, evaluated_of_training, load_inputs, tell_of_fewer
+from grue.tasks.task import Split
+
+
+class FinetuneRun:
+    """A run with a policy that is evaluated on all splits before and after it is trained."""
+
+    def __init__(
+        self, config: FinetuneConfig, context: Context, policy: Policy, model_name: str
+    ) -> None:
+        """``policy`` is the model called ``model_name``, as it is before training."""
+        self.config = config
+        self.context = context
+        self.folder = context.folder
+        self.policy = policy
+        self.model_name = model_name
+        self.tracker = Tracker(config, context.folder)
+        inputs: dict[Split, Inputs] = {
+            split: load_inputs(config.datapool, split, seed=context.seed) for split in config.splits
+        }
+        tell_of_fewer(config.datapool, {split: len(found) for split, found in inputs.items()})
+        self.train_inputs = inputs.pop("train")
+        self.evaluated = self._of_training() | inputs
+        self.evaluator = Evaluator(
+            policy,
+            [(metric.id, metric.build()) for metric in config.train_evaluation.metrics],
+            batch_size=config.train_evaluation.eval_batch_size,
+            seed=context.seed,
+            predictions=self.folder.path if config.log_entire_predictions else None,
+            gpu_ids=run_gpus(context.gpu_ids),
+            add_table=self.tracker.add_table,
+        )
+        sizes = {split: len(found) for split, found in self.evaluated.items()}
+        self.times = EvaluationTimes(sizes)
+
+    def _of_training(self) -> dict[Split, Inputs]:
+        """The training inputs that are evaluated, unless none are to be."""
+        if self.config.no_eval_on_train_set:
+            return {}
+        seed = self.context.seed
+        return {"train": evaluated_of_training(self.config.datapool, self.train_inputs, seed=seed)}
+
+    def evaluate_everywhere(self, label: str) -> dict[str, float]:
+        """The metrics on all splits that are evaluated before and after."""
+        found: dict[str, float] = {}
+        for split in self.evaluated:
+            found |= self.evaluate(split, label)
+        return found
+
+    def tell_of_evaluations(self, num_on_the_way: int, splits: Sequence[Split] = ("val",)) -> None:
+        """Says how long those to come will take: on the way on ``splits``, then on all."""
+        self.times.tell_of_rest(
+            {split: 1 + num_on_the_way * (split in splits) for split in self.evaluated}
+        )
+
+    def evaluate(self, split: Split, label: str) -> dict[str, float]:
+        """The metrics on one split; ``label`` names the moment."""
+        config = self.config
+        settings = config.training_settings if split == "train" else config.evaluation_settings
+        assert settings is not None, "checked with the configuration"
+        limit, side = self.prompt_limits(settings)
+        with self.times.measured(split):
+            return self.evaluator.evaluate(
+                self.evaluated[split], split, settings, label=label, max_length=limit, side=side
+            )
+
+    def prompt_limits(self, settings: GenerationConfig) -> tuple[int | None, Any]:
+        """Most tokens of a prompt in evaluations, and the side where it is cut."""
+        return self.config.tokenizer.max_length, self.config.tokenizer.truncation_side
+
+    def close(self) -> None:
+        """Ends the tracking, and writes what was tracked in the published programs' files too."""
+        self.tracker.close()
+        if not ranks.is_first():
+            return
+        by_iteration = not isinstance(self.config.alg, SupervisedAlg)
+        published_artifacts.write(self.folder, by_iteration=by_iteration)
+
+    def finish(self, found: Mapping[str, float]) -> float | None:
+        """Saves the model and the summary; gives the score: the first metric on ``val``."""
+        name = next((name for name in found if name.startswith("val/")), None)
+        score = None if name is None else found[name]
+        if not ranks.is_first():
+            return score
+        card = model_card(self.config, self.model_name, found)
+        save_model(self.folder, self.policy, card)
+        if self.config.upload_model_to_wandb and self.config.log_to_wandb:
+            self.tracker.upload(self.folder.path / MODEL)
+        write_summary(self.folder, score, name, last=dict(found))
+        return score
+
+
+def load_policy(config: FinetuneConfig, context: Context, model_name: str) -> Policy:
+    """The model to finetune with its tokenizer, on the run's device.
+
+    For reinforcement it is without dropout, if not asked for: probabilities are those of the policy
+    that drew.
+    """
+    from grue.models.loading import load_model, load_tokenizer
+
+    alg = config.alg
+    tokenizer = load_tokenizer(config.tokenizer)
+    dropout = isinstance(alg, SupervisedAlg) or getattr(alg.args, "dropout", False)
+    model = load_model(model_name, alg.model_type, alg.policy, seed=context.seed, dropout=dropout)
+    policy_class = Policy if isinstance(alg, SupervisedAlg) else policies.find(alg.policy.id)
+    policy: Policy = policy_class(model, tokenizer, run_device(context.gpu_ids))
+    if not isinstance(alg, SupervisedAlg):
+        policy.args = alg.policy.args
+        policy.prefix, policy.suffix = policy.args.query_prefix, policy.args.query_suffix
+        policy.mixed_precision = alg.policy.mixed_precision
+    return policy

@@ -1,0 +1,1 @@
+"""GPU memory that text runs need, known before they start."""

@@ -1,0 +1,262 @@
+"""GPU memory of reinforcement finetuning: of its updates, and of what is said of a rollout."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from common.machine.memory import Moment, Term
+from common.machine.memory_trace import as_on_a_gpu, held
+from grue import policies
+from grue.algorithms import find
+from grue.algorithms.a2c import OUTPUTS_IN_PASS, A2c
+from grue.algorithms.args import HumanPreferencesPpoArgs
+from grue.algorithms.config import ReinforcementAlg
+from grue.algorithms.policy_gradient import PolicyGradient
+from grue.algorithms.trpo import TOKENS_IN_PASS, Trpo
+from grue.experiments.finetune.assembly import make_actor_critic
+from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.memory.training import SINGLE, STAYS, Keys, Logits, update
+from grue.models.loading import load_model, load_tokenizer
+from grue.policies.actor_critic import ActorCritic
+from grue.policies.config import CRITICS
+from grue.policies.distribution import TokenDistribution
+from grue.policies.policy import Policy
+from grue.rl.kl import exact_kl
+from grue.rl.losses import policy_gradient_loss
+from grue.rollouts.batch import Minibatch
+from grue.rollouts.settings import RolloutSettings, rollout_settings
+
+_VECTORS = 7
+"""Of all weights that TRPO has at a time: the ascent, four of the conjugate gradient, a product and
+its parts."""
+_PER_TOKEN = ("log_probs", "ref_log_probs", "values", "returns", "advantages",
+              "penalty_advantages", "task_advantages")  # fmt: skip
+"""What a minibatch knows of each token, as float32."""
+
+
+def has_named_critic(alg: ReinforcementAlg) -> bool:
+    """Whether the critic is a language model with a name of its own."""
+    needs_critic: bool = find(_id(alg)).needs_critic
+    return needs_critic and alg.policy.critic not in CRITICS
+
+
+def of_reinforcement(
+    config: FinetuneConfig, alg: ReinforcementAlg, num_ranks: int
+) -> tuple[Policy, list[Moment]]:
+    """The policy, and the moments of an iteration.
+
+    Raises:
+        NotImplementedError: it cannot be told what the algorithm's updates are like.
+    """
+    assert config.env is not None, "checked with the keys"
+    # 1. Everything the run holds, without numbers.
+    own = _without_numbers(alg)
+    args, kind = own.policy.args, find(_id(alg))
+    if not issubclass(kind, PolicyGradient):
+        raise NotImplementedError(f"'{_id(alg)}' is no PolicyGradient")
+    model = load_model(args.model_name, own.model_type, own.policy, seed=0, dropout=False)
+    policy: Policy = policies.find(own.policy.id)(model, load_tokenizer(config.tokenizer), "meta")
+    actor_critic = make_actor_critic(policy, own, seed=0, with_critic=kind.needs_critic)
+    algorithm: PolicyGradient[Any] = kind(actor_critic, own)
+    # 2. The largest minibatch, and a pass over it.
+    settings = rollout_settings(config.env, own, whole_outputs=kind.whole_outputs)
+    sizes = _Sizes.of(algorithm, settings, num_ranks)
+    trained = nn.ModuleList([policy.model, *_critic(actor_critic)])
+    vocabulary = int(model.config.vocab_size)
+    of_update = update(
+        _weights(policy, actor_critic), trained, algorithm.optimizer,
+        lambda: _pass(algorithm, sizes), _keys(own),
+        logits=Logits(sizes.rows * sizes.new, sizes.fewest_tokens, vocabulary),
+        half_copies=own.policy.mixed_precision != "no",
+    )  # fmt: skip
+    if isinstance(algorithm, Trpo):
+        of_update = _with_vectors(of_update, model, _keys(own))
+    # 3. Without gradients, a rollout is looked at in larger parts.
+    stays = [term for term in of_update.terms if term.name in STAYS]
+    rows = min(2 * settings.minibatch_tokens // sizes.new or 1, sizes.outputs_of_rank)
+    said = _said_of_rollout(actor_critic, settings, rows, sizes)
+    key = _keys(own)
+    looked_at = Term("logits and activations", said, 0, key.batch, key.advice)
+    return policy, [of_update, Moment("a rollout's log-probabilities", (*stays, looked_at))]
+
+
+def _id(alg: ReinforcementAlg) -> str:
+    name: str = alg.id  # type: ignore[attr-defined]
+    return name
+
+
+def _without_numbers(alg: ReinforcementAlg) -> ReinforcementAlg:
+    """The same with weights that are not loaded, and a step that the meta device can make."""
+    args = alg.policy.args
+    options = {**args.optimizer_kwargs, "fused": False}
+    own = {"init": "random", "args": args.model_copy(update={"optimizer_kwargs": options})}
+    return alg.model_copy(update={"policy": alg.policy.model_copy(update=own)})
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """How many rows and tokens the largest minibatch of a rank has."""
+
+    rows: int
+    prompt: int
+    """Tokens of a prompt."""
+    new: int
+    """Tokens of an output."""
+    fewest_tokens: int
+    """Tokens that count, whatever the outputs are."""
+    outputs_of_rank: int
+    """Outputs of a rollout, of those of all ranks."""
+
+    @classmethod
+    def of(
+        cls, algorithm: PolicyGradient[Any], settings: RolloutSettings, num_ranks: int
+    ) -> _Sizes:
+        """For the algorithm's minibatches of rollouts with these settings."""
+        args, tokens = algorithm.args, settings.minibatch_tokens
+        most = settings.generation.max_new_tokens
+        assert most is not None, "the settings of rollouts say it"
+        prompt = int(min(settings.prompt_limit, (algorithm.policy.longest or math.inf) - most))
+        at_a_time = settings.num_envs * settings.samples_per_input
+        outputs = at_a_time * math.ceil(settings.num_tokens / (at_a_time * most))
+        if getattr(args, "log_prob_of", "response") == "sequence":
+            prompt, most = 1, prompt + most - 1
+        rows = _rows(algorithm, tokens, most)
+        if isinstance(algorithm, A2c | Trpo):
+            fewest = 1
+        elif isinstance(args, HumanPreferencesPpoArgs):  # minibatches are equal parts of outputs
+            fewest = rows * _fewest(settings)
+        elif settings.whole_outputs:
+            fewest = min(tokens, outputs * _fewest(settings))
+        else:
+            fewest = min(tokens, settings.num_tokens)
+        return cls(
+            rows=math.ceil(min(rows, outputs) / num_ranks),
+            prompt=max(prompt, 1),
+            new=most,
+            fewest_tokens=fewest // num_ranks,
+            outputs_of_rank=math.ceil(outputs / num_ranks),
+        )
+
+
+def _rows(algorithm: PolicyGradient[Any], tokens: int, most: int) -> int:
+    """Outputs of ``most`` tokens in a minibatch of ``tokens``."""
+    if isinstance(algorithm, A2c):
+        return OUTPUTS_IN_PASS
+    if isinstance(algorithm, Trpo):
+        return max(1, TOKENS_IN_PASS // most)
+    if algorithm.unit == "tokens":
+        return tokens
+    return math.ceil(tokens / most)
+
+
+def _fewest(settings: RolloutSettings) -> int:
+    """Tokens that any output has; of encoder-decoder models the least length counts the start."""
+    generation = settings.generation
+    most = generation.max_new_tokens or 1
+    return most if generation.ignore_eos else max(1, min(generation.min_length - 1, most))
+
+
+def _minibatch(policy: Policy, sizes: _Sizes) -> Minibatch:
+    """Outputs of the greatest length, of which all tokens count."""
+    sequences = _sequences(policy, sizes.rows, sizes)
+    ids = sequences.outputs.ids
+    width = math.ceil(int(policy.model.config.vocab_size) / 8)
+    return Minibatch(
+        sequences=sequences,
+        rows=torch.arange(sizes.rows),
+        select=torch.ones(ids.shape, dtype=torch.bool, device="cpu"),
+        places=torch.arange(ids.numel()),
+        tokens=ids.flatten(),
+        **{name: torch.zeros(ids.numel()) for name in _PER_TOKEN},
+        allowed=torch.zeros(ids.numel(), width, dtype=torch.uint8) if policy.mask else None,
+    )
+
+
+def _sequences(policy: Policy, rows: int, sizes: _Sizes) -> Any:
+    return policy.sequences([[0] * sizes.prompt] * rows, [[0] * sizes.new] * rows)
+
+
+def _pass(algorithm: PolicyGradient[Any], sizes: _Sizes) -> None:
+    """A forward and backward pass as the first one of an update, which is the largest."""
+    batch = _minibatch(algorithm.policy, sizes)
+    with algorithm.actor_critic.updating():
+        policy, log_probs, values = algorithm.evaluate(batch)
+        penalty = algorithm.kl_loss(batch, policy.logits, 1.0)
+        if hasattr(algorithm.args, "ent_coef"):
+            entropy_loss = algorithm.entropy_loss(policy, log_probs)
+            penalty = penalty + algorithm.args.ent_coef * entropy_loss
+        algorithm.share_of_penalties(batch, policy.logits, log_probs, penalty)
+        loss = policy_gradient_loss(log_probs, batch.advantages)
+        (loss + penalty + values.mean()).backward()
+
+
+@torch.no_grad()
+def _said_of_rollout(
+    actor_critic: ActorCritic, settings: RolloutSettings, rows: int, sizes: _Sizes
+) -> int:
+    """Most bytes while policy and reference are asked for the outputs' log-probabilities."""
+    with as_on_a_gpu() as trace:
+        sequences = _sequences(actor_critic.policy, rows, sizes)
+        ids = sequences.outputs.ids
+        logits = actor_critic.evaluate(sequences).logits
+        TokenDistribution(logits).log_prob(ids)
+        if not settings.analytic_kl:
+            del logits
+        ref_logits = actor_critic.reference_logits(sequences)
+        TokenDistribution(ref_logits).log_prob(ids)
+        if settings.analytic_kl:
+            exact_kl(logits, ref_logits)
+    return trace.peak
+
+
+def _critic(actor_critic: ActorCritic) -> Iterator[nn.Module]:
+    if actor_critic.critic is not None:
+        yield actor_critic.critic
+
+
+def _weights(policy: Policy, actor_critic: ActorCritic) -> int:
+    """Bytes of policy, critic, reference, and mask model."""
+    has_adapters = hasattr(policy.model, "disable_adapter")
+    masks = [policy.mask.model] if policy.mask and policy.mask.model is not None else []
+    reference = 0 if has_adapters else held(policy.model)
+    return held(policy.model, *_critic(actor_critic), *masks) + reference
+
+
+def _with_vectors(moment: Moment, model: nn.Module, keys: Keys) -> Moment:
+    """TRPO's update: vectors of all trained weights, and a copy of the policy in the line search.
+
+    The policy has no gradients beside them.
+    """
+    num_trained = sum(w.numel() for w in model.parameters() if w.requires_grad)
+    vector = SINGLE * num_trained
+    advice = f"take a smaller '{keys.model}'"
+    kept = [t for t in moment.terms if t.name != "gradients"]
+    vectors = Term("vectors of the natural gradient", _VECTORS * vector, 4 * vector, keys.model,
+                   advice)  # fmt: skip
+    copy = Term("copy of the policy", held(model), 0, keys.model, advice)
+    return Moment(moment.name, (*kept, vectors, copy))
+
+
+def _keys(alg: ReinforcementAlg) -> Keys:
+    args: Any = alg.args  # type: ignore[attr-defined]
+    if isinstance(args, HumanPreferencesPpoArgs):
+        batch, advice = "alg.args.nminibatches", "raise 'alg.args.nminibatches'"
+    elif hasattr(args, "batch_size") and not _is_fixed(alg):
+        batch, advice = "alg.args.batch_size", "lower 'alg.args.batch_size'"
+    else:
+        batch, advice = "env.args.max_prompt_length", "lower 'env.args.max_prompt_length'"
+    if not alg.policy.gradient_checkpointing:
+        advice += ", set 'alg.policy.gradient_checkpointing'"
+    adapters = None if alg.policy.lora or _is_fixed(alg) else "alg.policy.lora"
+    return Keys("alg.policy.args.model_name", adapters, batch, advice)
+
+
+def _is_fixed(alg: ReinforcementAlg) -> bool:
+    """Whether the algorithm itself says how large its passes are."""
+    return issubclass(find(_id(alg)), A2c | Trpo)

@@ -1,0 +1,1 @@
+"""A new, untrained model with its tokenizer, made for a task's texts."""

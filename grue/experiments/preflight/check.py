@@ -1,0 +1,119 @@
+"""What can be known of text runs before the first run of their plan starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from common.config.run import RunConfig
+from common.errors import Problem, UserError
+from common.plan.load import Run
+from grue.algorithms.config import SupervisedAlg
+from grue.experiments.finetune.config import FinetuneConfig, TextConfig
+from grue.experiments.preflight.answers import Answers
+from grue.experiments.preflight.data import KnownSplit, data_problems, known_split
+from grue.experiments.preflight.generations import settings_by_key
+from grue.experiments.preflight.model_problems import model_problems
+from grue.experiments.preflight.parts import part_problems
+from grue.experiments.preflight.vocabularies import KnownTokenizer, known_tokenizer
+from grue.models.loading import load_tokenizer
+from grue.policies.generation_config import GenerationConfig
+from grue.policies.truncation import token_id
+
+
+def check(runs: Sequence[Run]) -> list[Problem]:
+    """Everything wrong with the data, models and parts that ``runs`` name.
+
+    Data of the hub are looked at when a run needs them, and so is what a custom experiment makes.
+    Of what another earlier stage makes, as much is looked at as its keys say.
+    """
+    answers = Answers()
+    return [problem.at(run.where) for run in runs for problem in problems_of(run, answers)]
+
+
+def problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
+    """What is wrong with one text run."""
+    yield from data_problems(run, answers)
+    yield from model_problems(run, answers)
+    yield from _truncate_tokens(run, answers)
+    yield from _values_of_library(run.config, answers)
+    yield from part_problems(run, answers)
+    if not isinstance(run.config, FinetuneConfig):
+        return
+    if isinstance(run.config.alg, SupervisedAlg):
+        yield from _of_supervised(run, run.config.alg, answers)
+    else:
+        from grue.supervised.library_keys import problems_of_optimizer
+
+        yield from problems_of_optimizer(run.config.alg.policy.args)
+
+
+def _truncate_tokens(run: Run, answers: Answers) -> Iterator[Problem]:
+    """Tokens at which outputs end for rewards and metrics, and which a local tokenizer has not."""
+    assert isinstance(run.config, TextConfig)
+    for key, settings in settings_by_key(run.config).items():
+        token = settings.truncate_token
+        tokenizer = known_tokenizer(run, answers) if token is not None else None
+        if not isinstance(tokenizer, KnownTokenizer) or tokenizer.ids is None:
+            continue
+        config = run.config.tokenizer.model_copy(update={"model_name": tokenizer.name})
+        try:
+            token_id(load_tokenizer(config), token)
+        except ValueError as error:
+            yield Problem(str(error), f"{key}.truncate_token", token)
+
+
+def _values_of_library(config: RunConfig, answers: Answers) -> Iterator[Problem]:
+    """Values that the library's processors of logits refuse, one key at a time."""
+    assert isinstance(config, TextConfig)
+    for key, settings in settings_by_key(config).items():
+        for name, value in settings.further.items():
+            asked = (
+                name,
+                repr(value),
+                settings.do_sample,
+                settings.max_new_tokens or settings.max_length,
+            )
+            found = answers.once(asked, lambda n=name, s=settings: _look_at_value(n, s))
+            if found is not None:
+                yield Problem(str(found), f"{key}.{name}", value)
+
+
+def _look_at_value(name: str, settings: GenerationConfig) -> None:
+    from grue.policies.decoding.logits_processors import filters_of, shaping
+
+    alone = GenerationConfig(do_sample=settings.do_sample, **{name: settings.further[name]})
+    try:
+        shaping(alone, settings.max_new_tokens or settings.max_length, 0)
+        filters_of(alone)
+    except (TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"transformers refuses it: {reason}") from error
+
+
+def trainer_problems(run: Run, given: Mapping[str, Any], answers: Answers) -> list[Problem]:
+    """What is wrong with the Trainer's arguments."""
+    from grue.supervised.library_keys import problems_of_training
+
+    on_gpu = bool(run.config.gpu_ids)
+    found = answers.once(
+        ("training_args", repr(given), on_gpu),
+        lambda: list(problems_of_training(given, on_gpu=on_gpu)),
+    )
+    assert isinstance(found, list)
+    return found
+
+
+def _of_supervised(run: Run, alg: SupervisedAlg, answers: Answers) -> Iterator[Problem]:
+    """Data without anything to train on, and arguments that the Trainer does not take."""
+    from grue.supervised.rows import check_references
+    from grue.supervised.trainer import check_count
+
+    train = known_split(run, "train", answers)
+    yield from trainer_problems(run, alg.training_args, answers)
+    try:
+        if isinstance(train, KnownSplit):
+            check_references(train.num_samples, train.num_references)
+            check_count(train.num_references, alg.training_args)
+    except UserError as error:
+        yield Problem(str(error))

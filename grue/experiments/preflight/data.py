@@ -1,0 +1,123 @@
+"""A run's data: every split that it will read, where it is at hand without the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.custom.user_code import naming
+from common.errors import Problem, UserError
+from common.hashing import fingerprint
+from common.key_paths import key_path
+from common.plan.load import Run
+from grue.experiments.finetune.config import DatapoolConfig, TextConfig
+from grue.experiments.preflight.answers import Answers
+from grue.parts.config import TaskConfig
+from grue.tasks.inputs import load_inputs, read_samples
+from grue.tasks.sources.held_out import LocalArgs
+from grue.tasks.task import Sample, Split
+
+
+@dataclass(frozen=True)
+class KnownSplit:
+    """What runs have to know of a split's samples before they start."""
+
+    num_samples: int
+    num_references: int
+    bare: str | None
+    """The prompt of the first sample without references; None where all have some."""
+    has_text: bool
+    """Whether any reference is more than blank."""
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample]) -> KnownSplit:
+        """Counts them."""
+        bare = next((sample.prompt for sample in samples if not sample.references), None)
+        texts = [text for sample in samples for text in sample.references]
+        return cls(len(samples), len(texts), bare, any(text.strip() for text in texts))
+
+
+def data_problems(run: Run, answers: Answers) -> Iterator[Problem]:
+    """Splits of the run's task that cannot be read, or will not be there."""
+    config = run.config
+    assert isinstance(config, TextConfig)
+    yield from _of_one_file(run, config)
+    for split in config.splits:
+        found = known_split(run, split, answers)
+        if isinstance(found, UserError):
+            yield Problem(str(found))
+
+
+def known_split(run: Run, split: Split, answers: Answers) -> KnownSplit | UserError | None:
+    """What the split holds; None where that is known later."""
+    assert isinstance(run.config, TextConfig)
+    return of_datapool(run.config.datapool, split, answers, made_later(run, "datapool"))
+
+
+def of_datapool(
+    config: DatapoolConfig, split: Split, answers: Answers, is_made_later: bool
+) -> KnownSplit | UserError | None:
+    """Like `known_split`, of any data."""
+
+    def look() -> KnownSplit:
+        with naming(config.id):
+            return KnownSplit.of(load_inputs(config, split, seed=0).samples)
+
+    return _looked_at(config, split, look, answers, is_made_later)
+
+
+def of_task(config: TaskConfig, answers: Answers, is_made_later: bool) -> UserError | None:
+    """Why a task's training samples cannot be read, as far as that is known."""
+
+    def look() -> None:
+        with naming(config.id):
+            read_samples(config, "train", seed=0)
+
+    return _looked_at(config, "train", look, answers, is_made_later)
+
+
+def _looked_at(
+    config: TaskConfig,
+    split: Split,
+    look: Callable[[], KnownSplit | None],
+    answers: Answers,
+    is_made_later: bool,
+) -> KnownSplit | UserError | None:
+    if is_made_later:
+        return None
+    keys = fingerprint(config.model_dump(mode="json"))
+    is_at_hand = answers.once(("at hand", keys), lambda: _is_at_hand(config))
+    if isinstance(is_at_hand, UserError):
+        return is_at_hand
+    return answers.once((split, keys), look) if is_at_hand else None
+
+
+def _is_at_hand(config: TaskConfig) -> bool:
+    with naming(config.id):
+        return config.build().is_at_hand()
+
+
+def made_later(run: Run, key: str) -> bool:
+    """Whether an earlier stage is still to make a file that stands at ``key`` or below it."""
+    return any(f"{key_path(reference.key)}.".startswith(f"{key}.") for reference in run.references)
+
+
+def _of_one_file(run: Run, config: TextConfig) -> Iterator[Problem]:
+    """A file that an earlier stage will make, and of which no part is held out."""
+    args = config.datapool.own_keys()
+    paths = [r.path for r in run.references if key_path(r.key) == "datapool.args.path"]
+    if not (paths and isinstance(args, LocalArgs)):
+        return
+    others = [split for split in config.splits if split != "train"]
+    if Path(paths[0]).suffix and others and not args.held_out:
+        yield Problem(
+            f"one file holds the training split alone, and this run also reads {_named(others)}; "
+            "set it above 0, for example 0.1",
+            "datapool.args.held_out",
+            args.held_out,
+        )
+
+
+def _named(splits: Sequence[Split]) -> str:
+    return " and ".join(f"'{split}'" for split in splits)

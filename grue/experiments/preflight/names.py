@@ -1,0 +1,33 @@
+"""Names of models that lead nowhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from common.machine.hub import forgo_if_absent
+
+
+def why_not_here(name: str) -> str | None:
+    """Why no folder and no model of the hub is called ``name``; None where there may be one."""
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.file_download import repo_folder_name
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return (
+            "there is no such folder, and ids on the hub have the form 'name' or 'owner/name'; "
+            "mend the path, or name a stage ('@<id>.model')"
+        )
+    cached = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model")
+    if cached.is_dir():
+        return None
+    forgo_if_absent()
+    if not constants.is_offline_mode():
+        return None
+    return (
+        "there is no such folder, it is not in the hub's cache, and the hub cannot be reached "
+        "from here (or HF_HUB_OFFLINE is set); mend the path, or fetch the model beforehand"
+    )

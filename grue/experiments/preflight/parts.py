@@ -1,0 +1,115 @@
+"""Rewards and metrics: what they miss, and references that they need and the data have not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from common.custom.user_code import naming
+from common.errors import Problem, UserError
+from common.hashing import fingerprint
+from common.key_paths import key_path
+from common.plan.load import Run
+from grue.experiments.finetune.config import ExtractConfig, FinetuneConfig, TextConfig
+from grue.experiments.preflight.answers import Answers
+from grue.experiments.preflight.data import KnownSplit, known_split, made_later
+from grue.experiments.preflight.models import KnownModel, of_stage
+from grue.parts.config import MetricConfig, RewardConfig
+from grue.tasks.task import Split
+
+_JUDGED_BY = {
+    "intent_accuracy": "grue_classifier",
+    "learned_reward": "grue_classifier",
+    "learned_preference": "reward_model",
+}
+"""The experiments whose models these parts ask."""
+
+
+def part_problems(run: Run, answers: Answers) -> Iterator[Problem]:
+    """What is wrong with the run's parts, as far as it is known."""
+    config = run.config
+    assert isinstance(config, TextConfig)
+    for key, part in parts(config):
+        if made_later(run, key):
+            yield from _of_judge(run, key, part, answers)
+            continue
+        built = answers.once(
+            ("part", type(part), fingerprint(part.model_dump(mode="json"))),
+            lambda p=part: built_of(p),
+        )
+        if isinstance(built, UserError):
+            yield Problem(str(built), key, part.id)
+        elif getattr(built, "needs_references", False):
+            for split in _splits_read_by(key, config):
+                yield from _of_references(run, key, part, split, answers)
+
+
+def _of_judge(
+    run: Run, key: str, part: MetricConfig | RewardConfig, answers: Answers
+) -> Iterator[Problem]:
+    """A model of an earlier stage that writes texts, where one is needed that judges them."""
+    name_key = f"{key}.args.model_name"
+    for reference in run.references:
+        if key_path(reference.key) != name_key or part.id not in _JUDGED_BY:
+            continue
+        name = part.args["model_name"]
+        model = of_stage(name, reference.run, answers)
+        if isinstance(model, KnownModel) and model.use == "writes":
+            yield Problem(
+                f"is a model that writes texts and judges none; name a stage of the experiment "
+                f"'{_JUDGED_BY[part.id]}'",
+                name_key,
+                name,
+            )
+
+
+def built_of(part: MetricConfig | RewardConfig) -> Any:
+    """The part, once it has looked for what it needs.
+
+    Raises:
+        UserError: something is missing, or the part itself fails.
+    """
+    with naming(part.id):
+        found = part.build()
+        found.prepare()
+    return found
+
+
+def parts(config: TextConfig) -> Iterator[tuple[str, MetricConfig | RewardConfig]]:
+    """The run's metrics and its reward, with their keys."""
+    if isinstance(config, ExtractConfig):
+        metrics, key = config.evaluation.metrics, "evaluation.metrics"
+    elif isinstance(config, FinetuneConfig):
+        metrics, key = config.train_evaluation.metrics, "train_evaluation.metrics"
+        if config.reward_fn is not None:
+            yield "reward_fn", config.reward_fn
+    else:
+        return
+    for position, metric in enumerate(metrics):
+        yield f"{key}[{position}]", metric
+
+
+def _splits_read_by(key: str, config: TextConfig) -> tuple[Split, ...]:
+    """The splits whose texts a part is given."""
+    if key == "reward_fn" or isinstance(config, ExtractConfig):
+        return ("train",)
+    assert isinstance(config, FinetuneConfig)
+    left_out = ("train",) if config.no_eval_on_train_set else ()
+    return tuple(split for split in config.splits if split not in left_out)
+
+
+def _of_references(
+    run: Run, key: str, part: MetricConfig | RewardConfig, split: Split, answers: Answers
+) -> Iterator[Problem]:
+    """Samples without references, which the part would fail for."""
+    found = known_split(run, split, answers)
+    if not isinstance(found, KnownSplit) or found.bare is None:
+        return
+    if isinstance(run.config, FinetuneConfig) and key != "reward_fn" and not found.has_text:
+        return  # evaluations leave the metric out of such a split, and say so
+    yield Problem(
+        f"needs references, and the split '{split}' has inputs without, such as "
+        f"{found.bare[:60]!r}; choose data with references, or take it out",
+        key,
+        part.id,
+    )

@@ -1,0 +1,216 @@
+"""The keys of a run that trains a reward model on preferences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from common.config.base import Config
+from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
+from common.errors import Problem
+from grue.algorithms.config import of_batches, of_generation
+from grue.experiments.finetune.config import DatapoolConfig, TrackedConfig
+from grue.experiments.memory import hints as memory_hints
+from grue.models.config import ModelName, ModelType, Optimizer, TrainedModelOptions, unnamed
+from grue.policies.generation_config import GenerationConfig
+from grue.tasks.task import Split
+
+
+class BestOfNLoss(Config):
+    """Cross-entropy of the preferred one of n responses, 4 in arXiv 1909.08593."""
+
+    id: Literal["best_of_n"]
+    """Which loss."""
+
+
+class PairwiseLoss(Config):
+    """Logistic loss of the difference between the chosen and the rejected response.
+
+    Of more than two responses, the preferred one makes a pair with each other one.
+    """
+
+    id: Literal["pairwise"]
+    """Which loss."""
+    margin: Literal["paired", "broadcast", "none"] = "paired"
+    """By how much the chosen response's score should be larger: by the difference of the pair's
+    ratings, or by those of all pairs in the batch (what trl 0.14 does), or by nothing."""
+    centring: NonNegativeFloat = 0.0
+    """Weight of the squared sum of a pair's scores."""
+
+
+class ScalarRatingLoss(Config):
+    """Squared error of the score as prediction of a response's rating."""
+
+    id: Literal["scalar_rating"]
+    """Which loss."""
+
+
+class ScalarCompareLoss(Config):
+    """Squared error of the difference of two scores as prediction of that of two ratings."""
+
+    id: Literal["scalar_compare"]
+    """Which loss."""
+
+
+class ProbabilisticLoss(Config):
+    """-log P(the chosen response is rated higher), for distributions of a rating 1 ... k."""
+
+    id: Literal["probabilistic"]
+    """Which loss."""
+    num_ratings: Annotated[int, Field(ge=2)] = 10
+    """k, the largest rating and the number of the model's logits."""
+
+
+AnyLoss = Annotated[
+    BestOfNLoss | PairwiseLoss | ScalarRatingLoss | ScalarCompareLoss | ProbabilisticLoss,
+    Field(discriminator="id"),
+]
+
+
+class RewardModelAlg(TrainedModelOptions):
+    """Which model learns to judge, and how."""
+
+    id: Literal["reward_model"] = "reward_model"
+    """Learning from preferences."""
+    model_name: ModelName
+    """The model to begin with, a causal one or one that classifies texts: hub id, folder, or a
+    reference such as ``"@sft.model"``. A new layer takes the place of its head."""
+    loss: AnyLoss
+    """What is minimised; it decides which labels are needed and what the model says."""
+    head_std: PositiveFloat | None = None
+    """Standard deviation of the new layer's first weights; None for 1 / sqrt(width + 1). Its
+    biases begin at 0."""
+    dropout: bool = False
+    """Whether the model drops activations in training, as its own configuration says."""
+    training_args: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of the transformers Trainer."""
+    optimizer: Optimizer = "adamw"
+    """Adam as PyTorch has it, or as TensorFlow does, which adds ``adam_epsilon`` before the second
+    moment's bias is corrected and so begins with smaller steps."""
+
+    def problems(self) -> Iterator[Problem]:
+        """A model that is not named, and two optimizers."""
+        yield from super().problems()
+        if self.optimizer != "adamw" and "optim" in self.training_args:
+            yield Problem("stands beside 'training_args.optim'; give one of them", "optimizer",
+                          self.optimizer)  # fmt: skip
+        yield from unnamed(self.model_name, "model_name", below="alg.")
+        given = [name for name in ("bf16", "fp16") if self.training_args.get(name)]
+        if given and self.mixed_precision != "no":
+            yield Problem(f"stands beside 'mixed_precision' = '{self.mixed_precision}'; drop one "
+                          "of them", f"training_args.{given[0]}", True)  # fmt: skip
+
+
+class NormalizeConfig(Config):
+    """Bringing rewards of a reference policy's outputs to mean 0 and standard deviation 1.
+
+    Its outputs for training prompts are drawn once, whole and unfiltered.
+    """
+
+    model_name: ModelName
+    """The reference policy, which is never the trained model."""
+    model_type: ModelType = "causal"
+    """Whether it continues its prompt or reads it through an encoder."""
+    generation_kwargs: GenerationConfig
+    """How its outputs are drawn."""
+    datapool: DatapoolConfig | None = None
+    """Where its prompts come from, such as the queries that the policy will be trained on; None for
+    the prompts of the training preferences."""
+    num_samples: Annotated[int, Field(ge=2)] = 256
+    """Outputs that are drawn, each for a prompt of its own as far as there are as many."""
+    batch_size: PositiveInt = 64
+    """Prompts whose outputs are drawn together."""
+    prompt_prefix: str = ""
+    """Text before a prompt that the policy reads, and the reward model does not; its tokens are
+    found apart from the prompt's."""
+    prompt_suffix: str = ""
+    """Text behind a prompt, likewise, such as ``"\\n\\nTL;DR:"``."""
+    max_prompt_length: PositiveInt | None = None
+    """Most tokens of a prompt, the last ones; None for as many as fit."""
+    before: bool = True
+    """Whether this is done before training; for losses of ratings or differences, to the mean and
+    standard deviation of the labels (of half the differences)."""
+    after: bool = True
+    """Whether this is done after training."""
+
+    def problems(self) -> Iterator[Problem]:
+        """A model that is not named, and generation that cannot be."""
+        yield from super().problems()
+        yield from unnamed(self.model_name, "model_name", below="normalize.")
+        yield from of_generation(self.generation_kwargs, self.model_type, "generation_kwargs")
+        if self.datapool is not None:
+            yield from (problem.below("datapool") for problem in self.datapool.problems())
+        if self.generation_kwargs.truncate_token is not None:
+            yield Problem("the outputs that rewards are normalised by are whole; drop it",
+                          "generation_kwargs.truncate_token",
+                          self.generation_kwargs.truncate_token)  # fmt: skip
+        if not self.generation_kwargs.do_sample:
+            yield Problem("must be true: the outputs are samples", "generation_kwargs.do_sample",
+                          False)  # fmt: skip
+
+
+class RewardModelConfig(TrackedConfig):
+    """A reward model, trained on a task's preferences.
+
+    ``tokenizer.max_length`` is the most tokens of prompt and response together.
+    """
+
+    splits: ClassVar[tuple[Split, ...]] = ("train", "val")
+
+    alg: RewardModelAlg
+    """Which model learns to judge, and how."""
+    separator: str = " "
+    """Stands between prompt and response where neither has white space there."""
+    too_long: Literal["cut", "drop"] = "cut"
+    """Whether of texts with more tokens the last ones are read, or training and validation leave
+    out all responses to a prompt of which one is too long."""
+    normalize: NormalizeConfig | None = None
+    """How rewards are normalised; None leaves them as they are."""
+    eval_batch_size: PositiveInt = 64
+    """Texts that are judged together in evaluations."""
+
+    def ways_to_save_memory(self) -> Iterator[str]:
+        """Smaller batches of updates and evaluations, then the way the model is held."""
+        yield from memory_hints.of_batches(self.alg.training_args)
+        yield memory_hints.smaller("eval_batch_size", self.eval_batch_size)
+        if self.normalize is not None:
+            yield memory_hints.smaller("normalize.batch_size", self.normalize.batch_size)
+        yield from memory_hints.of_adapters(self.alg, "alg")
+        if any(memory_hints.of_narrow_training(self.alg.training_args)):
+            yield from memory_hints.of_narrow_products(self.alg, "alg")
+
+    def problems_of_ranks(self, num_ranks: int) -> Iterator[Problem]:
+        """Batches too small for all ranks, and a loss that couples their parts."""
+        yield from of_batches(self.alg.training_args, num_ranks)
+        loss = self.alg.loss
+        if isinstance(loss, PairwiseLoss) and loss.margin == "broadcast":
+            yield Problem("couples all pairs of a batch, which several processes share; give "
+                          "'paired' or 'none', or leave 'gpus_per_run' out",
+                          "alg.loss.margin", loss.margin)  # fmt: skip
+
+    def problems(self) -> Iterator[Problem]:
+        """What is wrong with the parts' keys, and a normalisation that changes nothing."""
+        yield from super().problems()
+        yield from (problem.below("alg") for problem in self.alg.problems())
+        yield from self._of_batches()
+        if self.normalize is not None:
+            yield from (problem.below("normalize") for problem in self.normalize.problems())
+            if self.alg.loss.id == "probabilistic" and self.normalize.before:
+                yield Problem("must be false: the loss 'probabilistic' does not depend on the "
+                              "scale of the reward", "normalize.before", True)  # fmt: skip
+
+    def _of_batches(self) -> Iterator[Problem]:
+        """A number of labels that leaves a part of a batch, as the published code refuses it."""
+        given, labels = self.alg.training_args, self.datapool.args.get("num_train")
+        size = given.get("per_device_train_batch_size", 8)
+        times = given.get("gradient_accumulation_steps", 1)
+        if not all(isinstance(number, int) and number > 0 for number in (labels, size, times)):
+            return
+        if labels % (size * times) and not given.get("dataloader_drop_last", False):
+            fewer = labels - labels % (size * times)
+            yield Problem(f"is no multiple of 'alg.training_args.per_device_train_batch_size' x "
+                          f"'gradient_accumulation_steps' = {size} x {times}; give {fewer}, or set "
+                          "'alg.training_args.dataloader_drop_last' to true",
+                          "datapool.args.num_train", labels)  # fmt: skip

@@ -1,0 +1,290 @@
+"""Training of a reward model on a task's preferences."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from common import distributed as ranks
+from common.errors import Problem, UserError
+from common.experiment import Context
+from common.hashing import fingerprint
+from common.machine.devices import run_device, run_gpus
+from common.plan.load import Run
+from common.run.summary import write_summary
+from common.training.seeding import seed_everything, undisturbed
+from grue.experiments.model_card import model_card
+from grue.experiments.preflight import check as preflight
+from grue.experiments.preflight.answers import Answers
+from grue.experiments.preflight.data import KnownSplit, known_split, made_later, of_datapool
+from grue.experiments.reward_model.config import RewardModelConfig
+from grue.experiments.reward_model.examples import Examples, make_examples
+from grue.experiments.reward_model.module import Row, collate, load_module
+from grue.experiments.reward_model.normalization import gain_and_bias, reference_outputs
+from grue.experiments.reward_model.objectives import make_objective
+from grue.models.loading import load_tokenizer
+from grue.rl import reward_stats
+from grue.runs.evaluation_times import EvaluationTimes
+from grue.runs.model_folder import save_model
+from grue.runs.tracking import Tracker
+from grue.scorers.classifier import Classifier
+from grue.scorers.reward_model import FILE, RewardModel, RewardSpec
+from grue.tasks.inputs import load_inputs, tell_of_fewer
+from grue.tasks.task import Split
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+    from grue.supervised.trainer import TrainerState
+
+log = logging.getLogger(__name__)
+
+_LOW_STD = 1e-2
+"""Reward std below which a prompt counts as low, in units of the reward."""
+
+
+def check(runs: Sequence[Run]) -> list[Problem]:
+    """What is wrong with the data, tokenizers, models and arguments, as far as they are here."""
+    answers = Answers()
+    return [problem.at(run.where) for run in runs for problem in _problems_of(run, answers)]
+
+
+def _problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
+    config = run.config
+    assert isinstance(config, RewardModelConfig)
+    yield from preflight.problems_of(run, answers)
+    yield from preflight.trainer_problems(run, _given_arguments(config), answers)
+    train = known_split(run, "train", answers)
+    if isinstance(train, KnownSplit):  # else it is told already, or not here
+        found = answers.once(_examples_key(config), lambda: _look_at_examples(config))
+        if isinstance(found, UserError) and str(found) not in _told(run, answers):
+            yield Problem(str(found), "datapool")
+    prompts = None if config.normalize is None else config.normalize.datapool
+    if prompts is not None:
+        later = made_later(run, "normalize.datapool")
+        read = of_datapool(prompts, "train", answers, later)
+        if isinstance(read, UserError):
+            yield Problem(str(read), "normalize.datapool")
+
+
+def _examples_key(config: RewardModelConfig) -> str:
+    """What decides which examples there are, and whether they make a batch."""
+    given = {"datapool", "alg", "separator"}
+    return fingerprint(config.model_dump(mode="json", include=given))
+
+
+def _told(run: Run, answers: Answers) -> set[str]:
+    """What is told of data that no look can read, once."""
+    assert isinstance(run.config, RewardModelConfig)
+    return {str(known_split(run, split, answers)) for split in run.config.splits}
+
+
+def _look_at_examples(config: RewardModelConfig) -> None:
+    """Reads the examples of both splits, of which those of training must make a batch."""
+    from grue.supervised.trainer import check_count
+
+    found = {split: _examples(config, split, seed=0) for split in config.splits}
+    check_count(len(found["train"]), config.alg.training_args)
+
+
+def run(config: RewardModelConfig, context: Context) -> float | None:
+    """Trains; the score is the accuracy on the validation split (of ratings, the correlation)."""
+    return RewardModelRun(config, context).run()
+
+
+class RewardModelRun:
+    """A run that trains a reward model."""
+
+    def __init__(self, config: RewardModelConfig, context: Context) -> None:
+        from grue.supervised.trainer import check_count
+
+        self.config = config
+        self.context = context
+        self.folder = context.folder
+        self.tracker = Tracker(config, context.folder)
+        self.device = run_device(context.gpu_ids)
+        self.objective = make_objective(config.alg.loss)
+        tokenizer = load_tokenizer(config.tokenizer)
+        self.module = load_module(config.alg, tokenizer, self.objective, seed=context.seed)
+        self.module.to(self.device)
+        self.classifier = Classifier(
+            self.module.model,
+            tokenizer,
+            batch_size=config.eval_batch_size,
+            max_length=config.tokenizer.max_length,
+        )
+        self.classifier.mixed_precision = config.alg.mixed_precision
+        self.spec = replace(_spec(config), max_length=self.classifier.max_length)
+        self.data = {split: self._load(split) for split in config.splits}
+        check_count(len(self.data["train"]), config.alg.training_args)
+        self.times = EvaluationTimes({"val": self.data["val"].num_choices})
+        self.normalization: dict[str, dict[str, float]] = {}
+
+    def run(self) -> float | None:
+        """Makes what is left of the run."""
+        from grue.supervised import checkpoints as trainer_checkpoints
+
+        seed_everything(self.context.seed)
+        trainer_checkpoints.go_on(self.folder.checkpoints, self.tracker)
+        try:
+            # 1. Rewards of the reference policy's outputs get the mean and std of the labels.
+            normalize = self.config.normalize
+            if normalize is not None and normalize.before:
+                self._normalize("before", *self.objective.scale(self.data["train"].targets))
+            # 2. Training.
+            if not self.tracker.has_start():
+                self.tracker.add(0, 0.0, self._evaluate())
+            state = self._train()
+            found = self._evaluate()
+            self.tracker.add(state.global_step, float(state.epoch or 0.0), found)
+            # 3. They get mean 0 and std 1.
+            if normalize is not None and normalize.after:
+                self._normalize("after", 0.0, 1.0)
+        finally:
+            self.tracker.close()
+        return self._finish(found)
+
+    def _load(self, split: Split) -> Examples:
+        """The split's examples, without those that are too long if so configured."""
+        found = _examples(self.config, split, seed=self.context.seed)
+        tell_of_fewer(self.config.datapool, {split: found.num_choices})
+        if self.config.too_long == "drop":
+            whole = len(found)
+            found = found.without(np.array(self.classifier.are_too_long(found.texts)))
+            log.info("%s: %d of %d examples are left out, a text is longer than %d tokens", split,
+                     whole - len(found), whole, self.classifier.max_length)  # fmt: skip
+        else:
+            self.classifier.tell_of_cut(found.texts, split)
+        if not len(found):
+            raise UserError(
+                f"'datapool': the split '{split}' has no examples"
+                + (" that are short enough" if self.config.too_long == "drop" else "")
+            )
+        return found
+
+    def _train(self) -> TrainerState:
+        from grue.supervised import trainer as supervised
+
+        data = self.data["train"]
+        encoded = self.classifier.encode(data.texts)
+        rows: list[Row] = [
+            {"texts": [encoded[place] for place in places], "target": float(target)}
+            for places, target in zip(data.responses, data.targets, strict=True)
+        ]
+        return supervised.fit(
+            self.module,
+            rows,
+            functools.partial(collate, pad_token=self.classifier.tokenizer.pad_token_id or 0),
+            _training_arguments(
+                self.config, self.device, seed=self.context.seed, folder=self.folder.checkpoints
+            ),
+            context=self.context,
+            tracker=self.tracker,
+            evaluate=lambda label: self._evaluate(),
+            tell_of_evaluations=lambda count: self.times.tell_of_rest({"val": count + 1}),
+            optimizer=self.config.alg.optimizer,
+        )
+
+    @torch.no_grad()
+    def _evaluate(self) -> dict[str, float]:
+        """Mean loss, accuracy, calibration and reward std per prompt on the validation split."""
+        data = self.data["val"]
+        own = data.texts[ranks.share(len(data.texts))]
+        with self.times.measured("val"), undisturbed(run_gpus(self.context.gpu_ids)):
+            logits = np.array(ranks.gathered(list(self.classifier.logits(own))))  # [N n, C]
+        outputs = self.module.outputs(torch.from_numpy(logits[data.responses]))
+        targets = torch.from_numpy(data.targets)
+        size = self.config.eval_batch_size
+        batches = zip(outputs.split(size), targets.split(size), strict=True)
+        losses = [self.objective.loss(*batch) for batch in batches]
+        found = {
+            "loss": float(torch.cat(losses).mean()),
+            **self.objective.measures(outputs, targets),
+            **self._reward_std(logits),
+        }
+        return {f"val/{name}": value for name, value in found.items()}
+
+    def _reward_std(self, logits: np.ndarray[Any, Any]) -> dict[str, float]:
+        """How far the rewards of the responses to one prompt deviate, if there are several."""
+        num_responses = self.data["val"].num_responses
+        if num_responses < 2:
+            return {}
+        rewards = self._reward_model().moments_of_logits(logits)[0].reshape(-1, num_responses)
+        found = reward_stats.summary(
+            rewards, ddof=1, zero_tol=None, low_std=_LOW_STD, group_sizes=()
+        )
+        names = ("reward_std/per_input_mean", "reward_std/between_inputs")
+        return {name: found[name] for name in names if found[name] is not None}
+
+    def _normalize(self, moment: str, mean: float, std: float) -> None:
+        """Sets gain and bias by the reference policy's outputs."""
+        prompts, outputs = self._reference_outputs
+        own = ranks.share(len(prompts))
+        rewards = self._reward_model(scaled=False).moments(prompts[own], outputs[own])[0]
+        rewards = np.array(ranks.gathered(list(rewards)))
+        gain, bias = gain_and_bias(rewards, mean, std)
+        self.module.set_scale(gain, bias)
+        self.normalization[moment] = {
+            "mean": float(rewards.mean()), "std": float(rewards.std()), "gain": gain, "bias": bias
+        }  # fmt: skip
+        log.info("normalised %s training: rewards of %d outputs had mean %.4g and std %.4g",
+                 moment, len(rewards), rewards.mean(), rewards.std())  # fmt: skip
+
+    @functools.cached_property
+    def _reference_outputs(self) -> tuple[list[str], list[str]]:
+        assert self.config.normalize is not None
+        datapool = self.config.normalize.datapool or self.config.datapool
+        inputs = load_inputs(datapool, "train", seed=self.context.seed)
+        return reference_outputs(
+            self.config.normalize, inputs.samples, seed=self.context.seed, device=self.device
+        )
+
+    def _reward_model(self, *, scaled: bool = True) -> RewardModel:
+        """The model as it is, with its gain and bias or with 1 and 0."""
+        gain, bias = self.module.scale() if scaled else (1.0, 0.0)
+        return RewardModel(self.classifier, replace(self.spec, gain=gain, bias=bias))
+
+    def _finish(self, found: dict[str, float]) -> float | None:
+        """Saves the model and the summary; gives the score, None where it is undefined."""
+        name = f"val/{self.objective.score}"
+        measured = found[name]
+        score = measured if math.isfinite(measured) else None
+        if not ranks.is_first():
+            return score
+        card = model_card(self.config, self.config.alg.model_name, found)
+        spec = self._reward_model().spec
+        save_model(self.folder, self.classifier, card, {FILE: spec.as_json()})
+        write_summary(self.folder, score, name, last=found, normalization=self.normalization)
+        return score
+
+
+def _spec(config: RewardModelConfig) -> RewardSpec:
+    """How the model will be asked, as far as the keys say."""
+    ratings = config.alg.loss.id == "probabilistic"
+    return RewardSpec("ratings" if ratings else "score", config.separator)
+
+
+def _examples(config: RewardModelConfig, split: Split, *, seed: int) -> Examples:
+    samples = load_inputs(config.datapool, split, seed=seed).samples
+    return make_examples(samples, make_objective(config.alg.loss), _spec(config))
+
+
+def _training_arguments(
+    config: RewardModelConfig, device: torch.device, *, seed: int, folder: Path
+) -> TrainingArguments:
+    from grue.supervised.trainer import training_arguments
+
+    return training_arguments(_given_arguments(config), folder, seed=seed, device=device)
+
+
+def _given_arguments(config: RewardModelConfig) -> dict[str, Any]:
+    precision = config.alg.mixed_precision
+    return config.alg.training_args | ({} if precision == "no" else {precision: True})

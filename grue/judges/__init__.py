@@ -1,1 +1,0 @@
-"""Models that judge texts; loaded by metrics and rewards at their first use."""

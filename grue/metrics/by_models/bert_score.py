@@ -1,0 +1,112 @@
+"""BERTScore: how well the tokens of output and reference match in a model's embedding space."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from common.config.base import INPUT_FILE_OR_ID, OptionalText
+from common.errors import Problem, UserError
+from common.packages import lacking
+from grue.metrics.best_reference import best_over_references
+from grue.metrics.metric import METRICS, Metric, Scores
+from grue.scorers.options import JudgeArgs
+from grue.texts import Texts
+
+if TYPE_CHECKING:
+    from bert_score import BERTScorer
+
+
+class BertScoreArgs(JudgeArgs):
+    """The keys of BERTScore."""
+
+    language: str = "en"
+    """Language of the texts, which chooses model and layer where ``model_type`` is None."""
+    model_type: Annotated[OptionalText, INPUT_FILE_OR_ID] = None
+    """Model whose embeddings are compared: hub id or folder; None for the language's."""
+    num_layers: Annotated[int, Field(ge=0)] | None = None
+    """Layer whose output is compared; None for the one tuned for the model, where there is one."""
+
+    def missing(self) -> Iterator[Problem]:
+        """The package that computes it."""
+        yield from super().missing()
+        yield from lacking("bert-score", "model_type", self.model_type, module="bert_score")
+
+
+@METRICS.register("bert_score")
+class BertScore(Metric[BertScoreArgs]):
+    """F1 of greedy matches by cosine, best over the references; 0 for an empty output.
+
+    Zhang et al. 2020 (arXiv 1904.09675), without idf weights and without rescaling.
+    """
+
+    Args = BertScoreArgs
+    needs_references = True
+
+    def prepare(self) -> None:
+        """Looks at a local model's files."""
+        from grue.scorers.loading import check_folder
+
+        if self.args.model_type is not None:
+            check_folder(self.args.model_type, "model_type")
+        self._layer()
+
+    def scores(self, texts: Texts) -> Mapping[str, Scores]:
+        """[N] F1."""
+        texts.check_references("bert_score")
+        return {"semantic/bert_score": best_over_references(texts, self._f1)}
+
+    def _f1(self, outputs: list[str], references: list[str]) -> Scores:
+        """[M] F1 of pairs; those with an empty side are 0 and are not shown to the package."""
+        pairs = [i for i, pair in enumerate(zip(outputs, references, strict=True))
+                 if all(text.strip() for text in pair)]  # fmt: skip
+        found = np.zeros(len(outputs))
+        if pairs:
+            chosen = [outputs[i] for i in pairs], [references[i] for i in pairs]
+            *_, f1 = self._scorer.score(*chosen, batch_size=self.args.batch_size)
+            found[pairs] = f1.double().cpu().numpy()
+        return found
+
+    def _layer(self) -> int | None:
+        """The layer to compare, None where the package knows which.
+
+        Raises:
+            UserError: neither it nor the configuration says.
+        """
+        from bert_score.utils import model2layers
+
+        name, layer = self.args.model_type, self.args.num_layers
+        known: Mapping[str, int] = model2layers
+        if name is not None and layer is None and name not in known:
+            raise UserError(
+                f"'model_type' = '{name}': no layer was tuned for this model; set 'num_layers'"
+            )
+        return layer
+
+    @functools.cached_property
+    def _scorer(self) -> BERTScorer:
+        from bert_score import BERTScorer
+
+        from grue.scorers.loading import judge_device, judge_dtype, loaded, longest_input
+
+        args = self.args
+        options: dict[str, Any] = {
+            "num_layers": self._layer(),
+            "lang": args.language,
+            "device": str(judge_device(args)),
+            "batch_size": args.batch_size,
+        }
+        scorer = loaded(
+            lambda name: BERTScorer(model_type=args.model_type, **options),
+            args.model_type or args.language,
+            "language" if args.model_type is None else "model_type",
+        )
+        tokenizer, model = scorer._tokenizer, scorer._model
+        # Tokenizers saved without a maximum would not cut what is too long for the model.
+        tokenizer.model_max_length = longest_input(model, tokenizer)
+        model.to(judge_dtype(args))
+        return scorer

@@ -1,0 +1,73 @@
+"""What a sequence classifier says of an output: the probability of one label."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+from pydantic import Field
+
+from common.errors import UserError
+from grue.metrics.metric import METRICS, Metric, Scores
+from grue.models.config import ModelName
+from grue.scorers.options import JudgeArgs
+from grue.texts import Texts
+
+if TYPE_CHECKING:
+    from grue.scorers.classifier import Classifier
+
+
+class LearnedRewardArgs(JudgeArgs):
+    """The keys of a learned reward."""
+
+    model_name: ModelName
+    """Sequence classifier: hub id, folder, or a reference such as ``"@classifier.model"``."""
+    label_ix: Annotated[int, Field(ge=0)]
+    """Label whose probability is the score, by softmax over all labels. A model with one logit
+    has label 0 alone, whose probability is the logit's sigmoid."""
+    include_prompt_for_eval: bool = True
+    """Whether the classifier reads prompt and output as one text, or the output alone."""
+
+
+@METRICS.register("learned_reward")
+class LearnedReward(Metric[LearnedRewardArgs]):
+    """Probability of a label, from 0 to 1.
+
+    The classifier's own tokenizer reads the text. The prompt is whole, whatever the policy saw of
+    it; a text longer than the classifier loses its beginning.
+    """
+
+    Args = LearnedRewardArgs
+
+    def prepare(self) -> None:
+        """Looks at a local classifier's configuration and weights."""
+        from grue.scorers.loading import check_folder, num_labels
+
+        config = check_folder(self.args.model_name, "model_name")
+        if config:
+            self._check_label(num_labels(config))
+
+    def scores(self, texts: Texts) -> Mapping[str, Scores]:
+        """[N] probabilities."""
+        read = list(texts.outputs)
+        if self.args.include_prompt_for_eval:
+            read = [prompt + output for prompt, output in zip(texts.prompts, read, strict=True)]
+        found = self._classifier.probabilities(read)[:, self.args.label_ix]
+        return {"semantic/learned_automodel_metric": np.ascontiguousarray(found)}
+
+    @functools.cached_property
+    def _classifier(self) -> Classifier:
+        from grue.scorers.loading import load_classifier
+
+        found = load_classifier(self.args.model_name, "model_name", self.args)
+        self._check_label(found.num_labels)
+        return found
+
+    def _check_label(self, num_labels: int) -> None:
+        if self.args.label_ix >= num_labels:
+            raise UserError(
+                f"'label_ix' = {self.args.label_ix}: '{self.args.model_name}' has the labels 0 to "
+                f"{num_labels - 1}"
+            )

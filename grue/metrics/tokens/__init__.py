@@ -1,0 +1,1 @@
+"""Texts as tokens, for metrics that compare or count them."""

@@ -1,0 +1,1 @@
+"""The metrics of ToTTo's own evaluation."""

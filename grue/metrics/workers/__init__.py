@@ -1,0 +1,1 @@
+"""Processes that score pairs of outputs and references beside this one."""

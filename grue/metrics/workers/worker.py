@@ -1,0 +1,45 @@
+"""A process that scores chunks of pairs, read from standard input, for the one that started it.
+
+It takes ``(job, number, pairs)`` and answers ``(number, rows)``, both pickled; a job is the pickled
+class and args of a metric. It ends where its input ends, and where anything goes wrong.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import pickle
+import sys
+from typing import BinaryIO
+
+from grue.metrics.reference_metric import Scorer
+
+
+@functools.cache
+def _scorer(job: bytes) -> Scorer:
+    metric, args = pickle.loads(job)
+    scorer: Scorer = metric(args).make_scorer()
+    return scorer
+
+
+def serve(source: BinaryIO, answers: BinaryIO) -> None:
+    """Answers chunk after chunk until ``source`` ends."""
+    while True:
+        try:
+            job, number, pairs = pickle.load(source)
+        except EOFError:
+            return
+        scorer = _scorer(job)
+        pickle.dump((number, [scorer(output, references) for output, references in pairs]), answers)
+        answers.flush()
+
+
+def main() -> None:
+    """Serves with standard input and output; what libraries print goes to standard error."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    serve(sys.stdin.buffer, answers)
+
+
+if __name__ == "__main__":
+    main()

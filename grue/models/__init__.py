@@ -1,0 +1,1 @@
+"""Language models and tokenizers from the hub or a folder, and how they are held."""

@@ -1,0 +1,91 @@
+"""Mixed precision: matrix products in a half-width type; weights, logits and losses in float32."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from common import distributed as ranks
+from grue.models.config import MixedPrecision
+
+_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def autocast(kind: MixedPrecision, device: torch.device) -> AbstractContextManager[Any]:
+    """A block in which models compute in the type; losses belong outside."""
+    if kind == "no":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=_TYPES[kind])
+
+
+def exactly(device: torch.device) -> AbstractContextManager[Any]:
+    """A block within `autocast` that computes in the type of its tensors."""
+    if not torch.amp.is_autocast_available(device.type):  # such as the meta device
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
+class Descent:
+    """Backward passes and steps of an optimiser, on all ranks alike.
+
+    In float16 small gradients vanish, so losses are multiplied by a scale that grows while
+    gradients stay finite; a step whose gradients are not is left out, and the scale halved.
+    """
+
+    def __init__(self, kind: MixedPrecision, device: torch.device) -> None:
+        self._scaler = torch.amp.GradScaler(device.type) if kind == "fp16" else None
+        self._left_out: Tensor | None = None
+
+    def backward(self, loss: Tensor) -> None:
+        """Adds the loss's gradients to those that are there."""
+        (loss if self._scaler is None else self._scaler.scale(loss)).backward()
+
+    def step(
+        self,
+        optimizer: torch.optim.Optimizer,
+        parameters: Sequence[nn.Parameter],
+        max_grad_norm: float | None,
+    ) -> Tensor:
+        """Moves by the sum of all ranks' gradients, clipped to a joint norm; gives it unclipped.
+
+        A step that is left out has a norm that is not finite.
+        """
+        ranks.sum_gradients(parameters)
+        if self._scaler is not None:
+            self._scaler.unscale_(optimizer)
+        limit = torch.inf if max_grad_norm is None else max_grad_norm
+        norm = nn.utils.clip_grad_norm_(parameters, limit)
+        if self._scaler is None:
+            optimizer.step()
+        else:
+            self._scaler.step(optimizer)
+            self._scaler.update()
+            left_out = ~norm.isfinite()
+            self._left_out = left_out + (0 if self._left_out is None else self._left_out)
+        optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    def report(self) -> dict[str, float]:
+        """The scale, and how many steps have been left out since the last report."""
+        if self._scaler is None:
+            return {}
+        left_out = 0 if self._left_out is None else int(self._left_out)
+        self._left_out = None
+        return {
+            "mixed_precision/loss_scale": self._scaler.get_scale(),
+            "mixed_precision/skipped_steps": float(left_out),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """The scale and what its growth depends on; empty where there is none."""
+        return {} if self._scaler is None else self._scaler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on with a saved scale."""
+        if self._scaler is not None and state:
+            self._scaler.load_state_dict(state)

@@ -1,0 +1,94 @@
+"""Algorithms and policies outside the project: configurations made of what their classes take."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import (
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    create_model,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
+
+from common.config.base import Config
+from common.custom.user_code import CUSTOM
+from common.errors import UserError
+
+Find = Callable[[str], Any]
+"""Gives the class that ``"custom:package.module:name"`` stands for, or raises `UserError`."""
+
+
+@dataclass(frozen=True)
+class OrCustom:
+    """Lets a union of configurations take one whose ``id`` names a class outside the project too.
+
+    That one is ``base`` with the class's own keys, its ``Args``, as ``args``.
+    """
+
+    base: type[Config]
+    find: Find
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        known = handler(source)
+        return core_schema.no_info_wrap_validator_function(self._validate, known)
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        name = {"type": "string", "pattern": f"^{CUSTOM}"}
+        custom = {"type": "object", "properties": {"id": name}, "required": ["id"]}
+        return {"anyOf": [handler(schema), custom]}
+
+    def chosen(self, value: Any) -> type[Config] | None:
+        """The model of a class's keys where ``value`` names one outside the project."""
+        name = _custom_name(value)
+        try:
+            return None if name is None else _keys(self.base, name, self.find)
+        except UserError:
+            return None
+
+    def _validate(self, value: Any, known: Callable[[Any], Any]) -> Any:
+        name = _custom_name(value)
+        if name is None:
+            return known(value)
+        if isinstance(value, self.base):
+            return value
+        try:
+            keys = _keys(self.base, name, self.find)
+        except UserError as error:
+            raise _at_id(name, error) from error
+        return keys.model_validate(value)
+
+
+def _custom_name(value: Any) -> str | None:
+    """The ``id`` of a part outside the project; None where ``value`` names none."""
+    name = value.get("id") if isinstance(value, Mapping) else getattr(value, "id", None)
+    return name if isinstance(name, str) and name.startswith(CUSTOM) else None
+
+
+@functools.cache
+def _keys(base: type[Config], name: str, find: Find) -> type[Config]:
+    """``base`` with the keys of the class called ``name``."""
+    args: type[Config] = find(name).Args
+    needed = any(field.is_required() for field in args.model_fields.values())
+    fields: dict[str, Any] = {
+        "id": (Literal[name], ...),
+        "args": (args, ... if needed else Field(default_factory=args)),
+    }
+    return create_model(base.__name__, __base__=base, **fields)
+
+
+def _at_id(name: str, error: UserError) -> ValidationError:
+    """What keeps ``name`` from being a part, told of its key."""
+    told = PydanticCustomError("custom_part", "{reason}", {"reason": str(error)})
+    return ValidationError.from_exception_data(
+        name, [InitErrorDetails(type=told, loc=("id",), input=name)]
+    )

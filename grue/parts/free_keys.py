@@ -1,0 +1,47 @@
+"""Keys that are a library's, not the project's: checked against what the library says of them."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import Field, Strict, create_model
+
+from common.config.base import Config
+
+_PLAIN = (bool, int, float, str)
+
+
+def keys_of(hints: Mapping[str, Any], at_least: Mapping[str, float] | None = None) -> type[Config]:
+    """A configuration model of a library's keys, all of which may be left out.
+
+    Args:
+        hints: the library's types by name; those that are not simple say nothing of a value.
+        at_least: lowest values by name.
+    """
+    bounds = at_least or {}
+    fields: dict[str, Any] = {}
+    for name, hint in hints.items():
+        kind = _plain(hint)
+        bounded = Annotated[kind, Field(ge=bounds[name])] if name in bounds else kind
+        fields[name] = (bounded, None)
+    return create_model("LibraryKeys", __base__=Config, **fields)
+
+
+def _plain(hint: Any) -> Any:
+    """A hint that values of a plan can be checked by; Any for one that they cannot."""
+    if hint in _PLAIN:
+        return hint
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        kinds = {_plain(member) for member in inner if member is not types.NoneType}
+        known = kinds - {Any}
+        if len(known) != 1 or (Any in kinds and not known <= {float}):
+            return Any
+        (kind,) = known
+        return kind | None if types.NoneType in inner else kind
+    if origin is tuple and Ellipsis not in inner:
+        members = tuple(_plain(member) for member in inner)
+        return Annotated[tuple[members], Strict(False)]  # type: ignore[valid-type]
+    return Any

@@ -1,0 +1,152 @@
+"""Functions of the user's that score texts: called in batches, and what goes wrong is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.custom.user_code import PartError, told
+from common.errors import UserError
+from grue.texts import Texts
+
+UserFunction = Callable[[list[str], list[str], list[list[str]], list[dict[str, Any]]], Any]
+"""``f(prompts, outputs, references, metadata)``, each with N entries, gives N numbers."""
+
+PARAMETERS = ("prompts", "outputs", "references", "metadata")
+
+_SHOWN = 60
+_ONE_EACH = "return a list with one number for each"
+
+
+class _Wrong(Exception):
+    """What is wrong with the function's answer for some texts."""
+
+
+class _Miscounted(_Wrong):
+    """It has not the right number of numbers."""
+
+
+def scores_of(
+    function: UserFunction, texts: Texts, *, per_token: bool, name: str | None = None
+) -> NDArray[np.float64]:
+    """[N] what the function says of the texts; [N, T] too where ``per_token`` allows it.
+
+    One column [N, 1], the usual output of a model's head, means [N]. Numbers may be torch's,
+    wherever they are. ``name`` is what messages call it; None for its own name.
+
+    Raises:
+        PartError: it raises an error, or does not give finite numbers (in float32 too) of that
+            shape. Halves of the texts are tried until a single one is found that it fails for. A
+            `UserError` of its own says enough and is passed on.
+    """
+    if not len(texts):
+        return np.zeros(0)
+    try:
+        return _answer(function, texts, per_token)
+    except _Wrong as wrong:
+        part, reason = _smallest(function, texts, wrong, per_token)
+        called = name or name_of(function)
+        if isinstance(wrong, _Miscounted):
+            raise PartError(f"'{called}' {wrong}; wrong {_place(part)}") from None
+        told = f"'{called}' {reason} {_place(part)} (of {len(texts)} outputs)"
+        raise PartError(told) from reason.__cause__
+
+
+def _answer(function: UserFunction, texts: Texts, per_token: bool) -> NDArray[np.float64]:
+    """What the function says, checked."""
+    try:
+        found = function(
+            list(texts.prompts),
+            list(texts.outputs),
+            [list(references) for references in texts.references],
+            [dict(metadata) for metadata in texts.metadata],
+        )
+    except UserError:
+        raise
+    except Exception as error:
+        raise _Wrong(f"raised {told(error)}") from error
+    if found is None:
+        raise _Miscounted(f"returned None for {_outputs(len(texts))}; {_ONE_EACH}")
+    found = _plain(found)
+    if isinstance(found, list) and any(number is None for number in found):
+        raise _Wrong("gave None")
+    try:
+        if np.asarray(found).dtype.kind in "SU":  # NumPy would read numbers out of texts
+            raise TypeError
+        values = np.asarray(found, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise _Wrong(f"gave no numbers: {str(found)[:_SHOWN]}") from None
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    miscounted = _miscounted(values.shape, len(texts), per_token)
+    if miscounted:
+        raise _Miscounted(miscounted)
+    if not np.isfinite(values).all():
+        raise _Wrong(f"gave {values[~np.isfinite(values)][0]}")
+    too_large = np.abs(values) > np.finfo(np.float32).max
+    if too_large.any():
+        raise _Wrong(f"gave {values[too_large][0]}, which is infinite in float32,")
+    return values
+
+
+def _miscounted(shape: tuple[int, ...], num_texts: int, per_token: bool) -> str | None:
+    """What is wrong with the number of numbers."""
+    if not shape:
+        return f"returned a single number for {_outputs(num_texts)}; {_ONE_EACH}"
+    if shape[0] != num_texts:
+        what = "numbers" if len(shape) == 1 else "lists of numbers"
+        return f"returned {shape[0]} {what} for {_outputs(num_texts)}"
+    if len(shape) > (2 if per_token else 1):
+        wanted = "one, or one per token" if per_token else "one"
+        return f"returned {' x '.join(map(str, shape[1:]))} numbers for each output, not {wanted}"
+    return None
+
+
+def _outputs(count: int) -> str:
+    return "1 output" if count == 1 else f"{count} outputs"
+
+
+def _plain(found: Any) -> Any:
+    """The answer without tensors of torch's, which NumPy cannot read on a device or in bfloat16."""
+    if hasattr(found, "detach"):
+        return found.detach().double().cpu().numpy()
+    if isinstance(found, (list, tuple)):
+        return [_plain(part) for part in found]
+    return found
+
+
+def _smallest(
+    function: UserFunction, texts: Texts, wrong: _Wrong, per_token: bool
+) -> tuple[Texts, _Wrong]:
+    """As few of the texts as the function fails for, and how."""
+    while len(texts) > 1:
+        middle = len(texts) // 2
+        for half in (texts[:middle], texts[middle:]):
+            try:
+                _answer(function, half, per_token)
+            except _Wrong as found:
+                texts, wrong = half, found
+                break
+        else:
+            break  # it fails for both together only
+    return texts, wrong
+
+
+def _place(texts: Texts) -> str:
+    """Which texts they are, by the first one."""
+    where = f"for prompt {shown(texts.prompts[0])}, output {shown(texts.outputs[0])}"
+    return where if len(texts) == 1 else f"for {len(texts)} outputs together, the first one {where}"
+
+
+def shown(text: str) -> str:
+    """As much of a text as a message holds, in quotes."""
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
+
+
+def name_of(function: UserFunction) -> str:
+    """The function as a plan names it."""
+    name = getattr(function, "__qualname__", type(function).__name__)
+    return f"{getattr(function, '__module__', '')}:{name}"

@@ -1,0 +1,1 @@
+"""Generation: outputs of a policy, token by token."""

@@ -1,0 +1,105 @@
+"""The library's ``generate``, with settings that inherit nothing from a checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from grue.policies.decoding.steps import Prompts
+    from grue.policies.generation_config import GenerationConfig
+    from grue.policies.policy import Policy
+
+
+@torch.no_grad()
+def generated(
+    policy: Policy, prompts: Sequence[list[int]], num_samples: int, settings: GenerationConfig
+) -> list[list[list[int]]]:
+    """K outputs of each prompt.
+
+    Without sampling they are made in passes that fit the device's memory. What is drawn depends on
+    the batch, so that there it is one pass, whether it fits or not.
+    """
+    settings_of_library = library_settings(policy, num_samples, settings)
+    ends = _ends(settings_of_library.eos_token_id)
+    extra = {"tokenizer": policy.tokenizer} if "stop_strings" in settings.further else {}
+
+    def of_some(part: slice, _: slice) -> list[list[int]]:
+        padded = policy.pad(prompts[part])
+        with only_these(policy.model, settings_of_library), policy.autocast():
+            found = policy.model.generate(
+                input_ids=padded.ids, attention_mask=padded.mask,
+                **_processors(policy, padded), **extra,
+            )  # fmt: skip
+        before = 1 if policy.is_encoder_decoder else padded.ids.shape[1]
+        return [_up_to(row, ends) for row in found[:, before:].tolist()]
+
+    if settings.do_sample:
+        parts = [of_some(slice(None), slice(None))]
+    else:
+        each = settings.num_beams * policy.bytes_each(prompts, 1, settings)
+        parts = policy.searches.run(len(prompts), 1, of_some, bytes_each=each)
+    outputs = [output for part in parts for output in part]
+    return [outputs[i : i + num_samples] for i in range(0, len(outputs), num_samples)]
+
+
+def _processors(policy: Policy, prompts: Prompts) -> dict[str, Any]:
+    """The policy's mask, if it has one, as an argument of the library's ``generate``."""
+    if policy.mask is None:
+        return {}
+    from grue.policies.decoding.beam_mask import MaskProcessor
+
+    return {"logits_processor": [MaskProcessor(policy.mask, prompts, policy.ids.start)]}
+
+
+def _ends(given: Any) -> frozenset[int]:
+    """The end-of-sequence tokens: none, one or several."""
+    return frozenset(given) if isinstance(given, list) else frozenset({given} - {None})
+
+
+def _up_to(tokens: list[int], ends: Collection[int]) -> list[int]:
+    """The tokens up to and with the first end-of-sequence."""
+    length = next((place for place, token in enumerate(tokens, 1) if token in ends), len(tokens))
+    return tokens[:length]
+
+
+def library_settings(policy: Policy, num_samples: int, settings: GenerationConfig) -> Any:
+    """The library's own form of ``settings``, for K outputs of each prompt."""
+    from transformers import GenerationConfig as LibrarySettings
+
+    lengths = policy.lengths(settings)
+    sampling = {
+        "temperature": settings.temperature,
+        "top_k": settings.top_k,
+        "top_p": settings.top_p,
+    }
+    beams = {"length_penalty": settings.length_penalty} if settings.num_beams > 1 else {}
+    usual = {
+        "do_sample": settings.do_sample,
+        "num_beams": settings.num_beams,
+        "num_return_sequences": num_samples,
+        "min_new_tokens": lengths.fewest,
+        "max_new_tokens": lengths.most,
+        "pad_token_id": policy.tokenizer.pad_token_id or 0,
+        "eos_token_id": None if settings.ignore_eos else policy.ids.end,
+        "decoder_start_token_id": policy.ids.start,
+        **(sampling if settings.do_sample else {}),
+        **beams,
+    }
+    return LibrarySettings(**{**usual, **settings.further})
+
+
+@contextlib.contextmanager
+def only_these(model: PreTrainedModel, settings: Any) -> Iterator[None]:
+    """The library fills in what settings leave open from the model's own: here there are none."""
+    own = model.generation_config
+    model.generation_config = settings
+    try:
+        yield
+    finally:
+        model.generation_config = own

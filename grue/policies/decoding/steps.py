@@ -1,0 +1,245 @@
+"""A model's next-token logits step by step, with a cache; outputs that have ended are dropped."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from grue.models.attention import shared_by_samples
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Ids:
+    """The special tokens that decoding needs."""
+
+    end: int | None
+    """End-of-sequence; None where outputs end at their greatest length alone."""
+    start: int | None = None
+    """First token of an encoder-decoder model's decoder."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """B prompts as tensors."""
+
+    ids: Tensor
+    """[B, P], padded: on the left for causal models, on the right for encoders."""
+    mask: Tensor
+    """[B, P] 1 where there is a token."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The outputs that go on, of K for each of B prompts."""
+
+    outputs: Tensor
+    """[N] their numbers b K + k, ascending."""
+    prompts: Tensor
+    """[M] the numbers of the prompts that they belong to, ascending."""
+
+    @classmethod
+    def all(cls, num_prompts: int, num_samples: int, device: Any) -> Rows:
+        """Every output of B prompts."""
+        outputs = torch.arange(num_prompts * num_samples, device=device)
+        return cls(outputs, torch.arange(num_prompts, device=device))
+
+
+def rows_left(goes_on: Tensor, rows: Rows) -> Rows:
+    """Those of the ``rows`` that go on, or ``rows`` themselves where all do.
+
+    The host waits for the device once.
+
+    Args:
+        goes_on: [B, K] whether each output goes on.
+        rows: those that went on so far.
+    """
+    of_prompts = goes_on.any(-1)
+    num_outputs, num_prompts = torch.stack([goes_on.sum(), of_prompts.sum()]).tolist()
+    if num_outputs == len(rows.outputs):
+        return rows
+    return Rows(_true(goes_on.flatten(), num_outputs), _true(of_prompts, num_prompts))
+
+
+def _true(mask: Tensor, count: int) -> Tensor:
+    """[count] where ``mask`` [N] is true, ascending; unlike ``nonzero`` it asks no number."""
+    return mask.byte().argsort(descending=True, stable=True)[:count]
+
+
+def positions(mask: Tensor) -> Tensor:
+    """[B, P] position of each token among the tokens of its row; 0 for padding."""
+    return (mask.cumsum(-1) - 1).clamp(min=0)
+
+
+def accepts(model: PreTrainedModel, name: str) -> bool:
+    """Whether the model's forward pass takes an argument of this name."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return name in inspect.signature(inner.forward).parameters
+
+
+def steps_of(model: PreTrainedModel, prompts: Prompts, ids: Ids) -> Causal | Encoded:
+    """The steps of a model of either kind."""
+    if model.config.is_encoder_decoder:
+        return Encoded(model, prompts, ids)
+    return Causal(model, prompts)
+
+
+def _cache_name(model: PreTrainedModel) -> str:
+    """What the library's version calls a model's cache, as argument and as output."""
+    return "cache" if accepts(model, "cache") else "past_key_values"
+
+
+class Causal:
+    """A causal model's steps."""
+
+    def __init__(self, model: PreTrainedModel, prompts: Prompts) -> None:
+        self._model = model
+        self._prompts = prompts
+        self._mask = prompts.mask
+        self._cache: Any = None
+        self._cache_name = _cache_name(model)
+        self._takes_positions = accepts(model, "position_ids")
+        self._last_only = {"logits_to_keep": 1} if accepts(model, "logits_to_keep") else {}
+
+    def first(self) -> Tensor:
+        """[B, V] logits after the prompts."""
+        return self._forward(self._prompts.ids, positions(self._mask))
+
+    def repeat(self, times: int) -> None:
+        """Goes on with each prompt as often."""
+        self._cache.batch_repeat_interleave(times)
+        self._mask = self._mask.repeat_interleave(times, 0)
+        self._rows = Rows.all(len(self._prompts.ids), times, self._mask.device)
+
+    def keep(self, rows: Rows) -> None:
+        """Goes on with some rows alone."""
+        kept = torch.searchsorted(self._rows.outputs, rows.outputs)
+        self._cache.batch_select_indices(kept)
+        self._mask = self._mask[kept]
+        self._rows = rows
+
+    def next(self, token: Tensor) -> Tensor:
+        """[N, V] logits after one more token [N]."""
+        self._mask = torch.cat([self._mask, self._mask.new_ones(len(token), 1)], -1)
+        return self._forward(token[:, None], self._mask.sum(-1, keepdim=True) - 1)
+
+    def _forward(self, ids: Tensor, position_ids: Tensor) -> Tensor:
+        found = self._model(
+            input_ids=ids,
+            attention_mask=self._mask,
+            use_cache=True,
+            **{self._cache_name: self._cache},
+            **({"position_ids": position_ids} if self._takes_positions else {}),
+            **self._last_only,
+        )
+        self._cache = getattr(found, self._cache_name)
+        logits: Tensor = found.logits[:, -1]
+        return logits
+
+
+class Encoded:
+    """An encoder-decoder model's steps; the encoder runs once per prompt.
+
+    Where the model's attention allows it, all samples of a prompt read one cache of what the
+    encoder says: it is as long as the prompt, and copies of it would be most of the memory.
+    """
+
+    def __init__(self, model: PreTrainedModel, prompts: Prompts, ids: Ids) -> None:
+        self._model = model
+        self._mask = prompts.mask
+        self._start = ids.start
+        self._cache: Any = None
+        self._cache_name = _cache_name(model)
+        self._places: Tensor | None = None
+        encoder = model.get_encoder()
+        self._encoded = encoder(input_ids=prompts.ids, attention_mask=prompts.mask)
+
+    def first(self) -> Tensor:
+        """[B, V] logits after the start token."""
+        start = torch.full_like(self._mask[:, 0], self._start)
+        return self.next(start)
+
+    def repeat(self, times: int, *, shared: bool | None = None) -> None:
+        """Goes on with each prompt as often; ``shared`` None shares where the model lets it."""
+        self._num_samples = times
+        self._rows = Rows.all(len(self._mask), times, self._mask.device)
+        if shared is None:
+            shared = times > 1 and shares_prompts(self._model)
+        if shared:
+            self._cache.self_attention_cache.batch_repeat_interleave(times)
+            self._places = self._rows.outputs
+        else:
+            self._cache.batch_repeat_interleave(times)
+            self._select(self._rows.outputs // times)
+
+    def keep(self, rows: Rows) -> None:
+        """Goes on with some rows alone."""
+        kept = torch.searchsorted(self._rows.outputs, rows.outputs)
+        if self._places is None:
+            self._cache.batch_select_indices(kept)
+            self._select(kept)
+        else:
+            self._cache.self_attention_cache.batch_select_indices(kept)
+            if len(rows.prompts) < len(self._rows.prompts):
+                kept = torch.searchsorted(self._rows.prompts, rows.prompts)
+                self._cache.cross_attention_cache.batch_select_indices(kept)
+                self._select(kept)
+            prompt, sample = rows.outputs // self._num_samples, rows.outputs % self._num_samples
+            self._places = torch.searchsorted(rows.prompts, prompt) * self._num_samples + sample
+        self._rows = rows
+
+    def next(self, token: Tensor) -> Tensor:
+        """[N, V] logits after one more token [N]."""
+        sharing: Any = contextlib.nullcontext()
+        if self._places is not None:
+            sharing = shared_by_samples(self._places, self._num_samples)
+        with sharing:
+            found = self._model(
+                encoder_outputs=self._encoded,
+                attention_mask=self._mask,
+                decoder_input_ids=token[:, None],
+                use_cache=True,
+                **{self._cache_name: self._cache},
+            )
+        self._cache = getattr(found, self._cache_name)
+        logits: Tensor = found.logits[:, -1]
+        return logits
+
+    def _select(self, index: Tensor) -> None:
+        self._mask = self._mask[index]
+        # The cache holds what the decoder reads of it; only the number of rows is looked at.
+        self._encoded.last_hidden_state = self._encoded.last_hidden_state[index]
+
+
+_SHARING: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+"""What `shares_prompts` has found out."""
+
+
+@torch.no_grad()
+def shares_prompts(model: PreTrainedModel) -> bool:
+    """Whether an encoder-decoder model's attention lets the samples of a prompt share its cache.
+
+    It is tried once, on two prompts with two samples each: a model whose attention is its own, or
+    which joins self-attention and cross-attention, refuses their shapes.
+    """
+    if model not in _SHARING:
+        ids = torch.zeros(2, 1, dtype=torch.long, device=model.device)
+        steps = Encoded(model, Prompts(ids, torch.ones_like(ids)), Ids(end=None, start=0))
+        steps.first()
+        try:
+            steps.repeat(2, shared=True)
+            steps.next(ids.new_zeros(4))
+            _SHARING[model] = True
+        except torch.OutOfMemoryError:
+            raise
+        except (AttributeError, RuntimeError, ValueError):
+            _SHARING[model] = False
+    return _SHARING[model]

@@ -1,0 +1,125 @@
+"""How text is generated: every setting explicit, nothing inherited from a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from common.config.base import Config, OptionalText
+from common.config.fit import NonNegativeInt, PositiveFloat, PositiveInt
+from common.errors import Problem
+from grue.policies.library_keys import PROCESSORS, WARPERS, library_keys, problems_of_library
+from grue.policies.post_processing import three_sentences
+
+
+def _of_library(name: str) -> str:
+    if name not in library_keys():
+        raise PydanticCustomError("extra_forbidden", "unknown key")
+    return name
+
+
+class PostProcessing(Config):
+    """What is done to a generated text before it is scored."""
+
+    id: Literal["three_sentence_summary"]
+    """The first three sentences, one per line."""
+
+
+class GenerationConfig(Config):
+    """Settings of one kind of generation; the defaults are those of published runs.
+
+    Further keys are those of the installed library's own configuration, such as
+    ``repetition_penalty``, and count where they are given. Rollouts take those that change the
+    distribution of a token alone.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[Annotated[str, AfterValidator(_of_library)], Any]
+
+    do_sample: bool = False
+    """Whether tokens are sampled; otherwise the most probable ones are taken."""
+    temperature: PositiveFloat = 1.0
+    """Logits are divided by it before sampling."""
+    top_k: NonNegativeInt = 50
+    """Sampling is from this many most probable tokens; 0 samples from all."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Sampling is from the most probable tokens that together have this probability."""
+    num_beams: PositiveInt = 1
+    """Width of beam search; 1 for none."""
+    length_penalty: float = 1.0
+    """Exponent of the length by which a beam's log-probability is divided."""
+    min_length: NonNegativeInt = 0
+    """End-of-sequence is not generated before this length. It counts new tokens; for
+    encoder-decoder models also the decoder's start token."""
+    max_new_tokens: PositiveInt | None = None
+    """Most tokens generated; None is allowed for encoder-decoder models, see ``max_length``."""
+    max_length: PositiveInt = 20
+    """Length, with the decoder's start token, at which encoder-decoder models stop where
+    ``max_new_tokens`` is not given."""
+    ignore_eos: bool = False
+    """Whether every output has the greatest length: end-of-sequence is a token like others."""
+    truncate_token: NonNegativeInt | OptionalText = None
+    """Token, as id or text, at which an output ends for rewards and metrics: at the first at an
+    index of ``truncate_after`` or more. What follows is generated and trained on, but not judged.
+    None for no such end."""
+    truncate_after: NonNegativeInt = 0
+    """Index, from 0, from which ``truncate_token`` counts."""
+    post_processing_fn: PostProcessing | None = None
+    """What is done to generated text before it is scored."""
+
+    @classmethod
+    def further_names(cls) -> list[str]:
+        """The keys that the library knows."""
+        return sorted(library_keys())
+
+    @property
+    def further(self) -> dict[str, Any]:
+        """The given keys of the library, but those that are null."""
+        return {name: value for name, value in self.__pydantic_extra__.items() if value is not None}
+
+    @property
+    def needs_library(self) -> bool:
+        """Whether the library's ``generate`` must make the outputs, which needs no scores then."""
+        return self.num_beams > 1 or bool(self.further.keys() - PROCESSORS - WARPERS)
+
+    def problems(self) -> Iterator[Problem]:
+        """Lengths that contradict each other, and what the library finds wrong."""
+        yield from super().problems()
+        usual = {"do_sample": self.do_sample, "num_beams": self.num_beams, "top_k": self.top_k}
+        yield from problems_of_library(self.further, usual)
+        if self.ignore_eos and "eos_token_id" in self.further:
+            yield Problem("contradicts 'ignore_eos'; drop one of them", "eos_token_id",
+                          self.further["eos_token_id"])  # fmt: skip
+        longest = self.max_new_tokens or self.max_length
+        if self.truncate_token is not None and self.truncate_after >= longest:
+            yield Problem(f"no token of the longest output ({longest}) has this index; lower it",
+                          "truncate_after", self.truncate_after)  # fmt: skip
+        if self.truncate_token is None and self.truncate_after:
+            yield Problem("says where 'truncate_token' counts; give that too", "truncate_after",
+                          self.truncate_after)  # fmt: skip
+        if self.min_length > longest:
+            yield Problem(f"is more than the longest output ({longest})", "min_length",
+                          self.min_length)  # fmt: skip
+
+    def most_new_tokens(self, *, is_encoder_decoder: bool) -> int:
+        """Most tokens that an output has.
+
+        Raises:
+            ValueError: the model is causal and ``max_new_tokens`` is not given.
+        """
+        if self.max_new_tokens is not None:
+            return self.max_new_tokens
+        if not is_encoder_decoder:
+            raise ValueError("a causal model needs 'max_new_tokens'")
+        return self.max_length - 1
+
+    def fewest_new_tokens(self, *, is_encoder_decoder: bool) -> int:
+        """Fewest tokens before end-of-sequence may come."""
+        return max(self.min_length - 1, 0) if is_encoder_decoder else self.min_length
+
+    def processed(self, text: str) -> str:
+        """A generated text as it is scored."""
+        return text if self.post_processing_fn is None else three_sentences(text)

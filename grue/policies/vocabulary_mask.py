@@ -1,0 +1,87 @@
+"""The mask of a policy: a copy of it, refreshed now and then, says which tokens may come (NLPO)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from grue.policies.distribution import NotNormalized, TokenDistribution
+from grue.policies.mask_ops import top_k_mask, top_p_mask, unpacked
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from grue.policies.config import MaskablePolicyArgs
+
+
+class Mask:
+    """Which tokens a policy may draw, and its distribution within them."""
+
+    def __init__(
+        self,
+        policy: PreTrainedModel,
+        args: MaskablePolicyArgs,
+        always: Collection[int],
+        *,
+        normalized: bool = True,
+    ) -> None:
+        """The mask model begins as the policy is now.
+
+        Args:
+            policy: before it is trained.
+            args: what the mask keeps.
+            always: ids of special tokens, which may always come.
+            normalized: whether probabilities within the mask sum to one.
+        """
+        self._args = args
+        self._normalized = normalized
+        self._always = torch.tensor(sorted(always), dtype=torch.long, device=policy.device)
+        self._trained = [name for name, p in policy.named_parameters() if p.requires_grad]
+        self.model: Any = None
+        """The mask model; None where the policy's own scores make the mask."""
+        if args.mask_type != "topk":
+            self.model = copy.deepcopy(policy).requires_grad_(False).eval()
+
+    def allowed(self, scores: Tensor) -> Tensor:
+        """[N, V] the tokens that may come, from the logits [N, V] of the mask model.
+
+        Without a mask model the logits are the policy's own.
+        """
+        size: Any = self._args.top_mask
+        if self._args.mask_type == "learned_top_p":
+            mask = top_p_mask(scores, size, self._args.min_tokens_to_keep)
+        else:
+            mask = top_k_mask(scores, int(size))
+        return mask.index_fill(-1, self._always, True)
+
+    def distribution(self, logits: Tensor, allowed: Tensor) -> TokenDistribution:
+        """Of logits [..., V] within masks ``allowed`` [..., ceil(V / 8)], which are packed."""
+        mask = unpacked(allowed, logits.shape[-1])
+        return (TokenDistribution if self._normalized else NotNormalized)(logits, mask)
+
+    @torch.no_grad()
+    def refresh(self, policy: PreTrainedModel) -> None:
+        """The mask model becomes the policy as it is now."""
+        new = dict(policy.named_parameters())
+        for name, parameter in self._own().items():
+            parameter.copy_(new[name])
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The mask model's weights, as far as training moves them."""
+        return self._own()
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Takes up saved weights."""
+        for name, parameter in self._own().items():
+            parameter.copy_(state[name])
+
+    def _own(self) -> dict[str, Any]:
+        if self.model is None:
+            return {}
+        parameters = dict(self.model.named_parameters())
+        return {name: parameters[name] for name in self._trained}

@@ -1,0 +1,1 @@
+"""The mathematics of reinforcement finetuning: pure functions of tensors."""

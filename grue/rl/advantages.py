@@ -1,0 +1,182 @@
+"""Advantages: how much better an output's tokens were than expected.
+
+Axis letters: N outputs, T tokens, B inputs, K samples per input.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from grue.rl.equality import centred, scale_of
+
+
+def generalized_advantages(
+    rewards: Tensor,
+    values: Tensor,
+    mask: Tensor,
+    bootstrap: Tensor,
+    *,
+    gamma: float,
+    gae_lambda: float,
+) -> Tensor:
+    """Generalized advantage estimates (Schulman et al. 2016, equation 16).
+
+    delta_t = r_t + gamma V_{t+1} - V_t and A_t = delta_t + gamma lambda A_{t+1}, with nothing
+    after an output's last token but its bootstrap value.
+
+    Args:
+        rewards: [N, T] per token.
+        values: [N, T] the critic's, of the state before each token.
+        mask: [N, T] true at an output's tokens, which begin at column 0.
+        bootstrap: [N] value of the state after the last token: 0 where the output is finished.
+        gamma: discount per token.
+        gae_lambda: weight of longer estimates; 1 for returns less values.
+
+    Returns:
+        [N, T], zero outside the mask. Returns are advantages plus values.
+    """
+    advantages = torch.zeros_like(rewards)
+    following = torch.zeros_like(bootstrap)  # A_{t+1}
+    next_values = bootstrap
+    for step in reversed(range(rewards.shape[1])):
+        here = mask[:, step]
+        delta = rewards[:, step] + gamma * next_values - values[:, step]
+        following = torch.where(here, delta + gamma * gae_lambda * following, following)
+        next_values = torch.where(here, values[:, step], next_values)
+        advantages[:, step] = torch.where(here, following, 0.0)
+    return advantages
+
+
+def leave_one_out(scores: Tensor) -> Tensor:
+    """[B, K] each score less the mean of its input's other scores (RLOO, Kool et al. 2019).
+
+    Equal scores of an input give zeros.
+
+    Raises:
+        ValueError: there is one score per input.
+    """
+    num_samples = scores.shape[1]
+    if num_samples < 2:
+        raise ValueError("a leave-one-out baseline needs two samples per input")
+    # What a score is above the mean of the others is its deviation from that of all, a little more.
+    return centred(scores) * num_samples / (num_samples - 1)
+
+
+def cumulative_means(
+    scores: Tensor, total: Tensor | float = 0.0, count: int = 0, *, includes_own: bool = False
+) -> Tensor:
+    """The mean of all scores before each one: b_n = (R_1 + ... + R_{n-1}) / (n - 1).
+
+    A score that nothing precedes is compared with itself.
+
+    Args:
+        scores: [N] in the order in which they came.
+        total: sum of still earlier scores.
+        count: their number.
+        includes_own: whether a score counts in its own mean, b_n = (R_1 + ... + R_n) / n; as a
+            baseline that is biased, for it depends on the output it judges.
+
+    Returns:
+        [N]
+    """
+    numbers = count + torch.arange(1, len(scores) + 1, device=scores.device)
+    sums = total + scores.double().cumsum(0)
+    if not includes_own:
+        first = numbers == 1
+        sums = torch.where(first, sums, sums - scores)
+        numbers = torch.where(first, numbers, numbers - 1)
+    return (sums / numbers).to(scores)
+
+
+def shrunk_by_std(advantages: Tensor, stds: Tensor) -> Tensor:
+    """[N] advantages times 1 / (1 + sigma): steps are small where the reward is uncertain.
+
+    ``stds`` [N] are the standard deviations sigma of the rewards, in their units.
+    """
+    return advantages / (1 + stds)
+
+
+def group_standardized(scores: Tensor) -> Tensor:
+    """[B, K] scores less their input's mean, over its standard deviation (GRPO, Shao et al. 2024).
+
+    Equal scores of an input give zeros. The published epsilon beside the deviation is left out: it
+    would shrink the advantages of tiny rewards.
+
+    Raises:
+        ValueError: there is one score per input.
+    """
+    if scores.shape[1] < 2:
+        raise ValueError("a group-standardised baseline needs two samples per input")
+    return centred(scores) / scale_of(scores)
+
+
+def value_after(values: Tensor, mask: Tensor, used: Tensor) -> Tensor:
+    """[N] value of the state after an output's last used token: 0 where the output ends there."""
+    after = used.sum(1)
+    goes_on = after < mask.sum(1)
+    column = after.clamp(max=values.shape[1] - 1)
+    return torch.where(goes_on, values.gather(1, column[:, None]).squeeze(1), 0.0)
+
+
+@dataclass(frozen=True)
+class Credit:
+    """What each token has done for the rewards, all [N, T]."""
+
+    advantages: Tensor
+    penalty_advantages: Tensor
+    """The part of the advantages that penalties alone make."""
+    task_advantages: Tensor
+    """What the task's rewards alone make, each output's less the mean of all; without the critic,
+    whose errors are neither the task's nor the penalties'."""
+    returns: Tensor
+    """What the critic should have said."""
+
+
+def credited(
+    rewards: Tensor,
+    task: Tensor,
+    penalty: Tensor,
+    own_penalty: Tensor,
+    values: Tensor,
+    mask: Tensor,
+    used: Tensor,
+    *,
+    gamma: float,
+    gae_lambda: float,
+) -> Credit:
+    """Credit for rewards that hold a penalty, where tokens answer for their own in another form.
+
+    Args:
+        rewards: [N, T] with the penalty.
+        task: [N, T] the task's, as they stand in the rewards.
+        penalty: [N, T] as it stands in the rewards.
+        own_penalty: [N, T] what stands for a token's own penalty in its advantage.
+        values: [N, T] the critic's.
+        mask: [N, T] the tokens.
+        used: [N, T] those that updates use, the first ones of each output.
+        gamma: discount per token.
+        gae_lambda: exponential weight of the estimates.
+    """
+    options = {"gamma": gamma, "gae_lambda": gae_lambda}
+    bootstrap = value_after(values, mask, used)
+    advantages = generalized_advantages(rewards, values, used, bootstrap, **options)
+    of_penalties, of_task = (
+        generalized_advantages(
+            part, torch.zeros_like(values), used, torch.zeros_like(bootstrap), **options
+        )
+        for part in (penalty, less_mean_output(task, mask))
+    )
+    instead = (own_penalty - penalty) * used
+    return Credit(advantages + instead, of_penalties + instead, of_task, advantages + values)
+
+
+def less_mean_output(task: Tensor, mask: Tensor) -> Tensor:
+    """[N, T] rewards, less at each output's last token the mean over outputs of their sums."""
+    scores = task.sum(1)
+    last = (mask.sum(1, keepdim=True) - 1).clamp(min=0)
+    others = task.scatter(1, last, 0.0).sum(1)
+    # What is left at the last token brings each output's sum to its deviation from the mean.
+    return task.scatter(1, last, (centred(scores) - others)[:, None])

@@ -1,0 +1,44 @@
+"""One meaning of "equal": values that rounding alone tells apart are equal, and treated so.
+
+Rewards of an input that are all the same carry no signal. What rounding leaves of their differences
+must not be divided by itself, nor reach an optimiser that makes a whole step of any gradient.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from grue.rl.tolerance import TOLERANCE
+
+
+def are_equal(values: Tensor, dim: int = -1) -> Tensor:
+    """[..., 1] whether the values along a dimension are all equal: within `TOLERANCE`."""
+    least, most = values.amin(dim, keepdim=True), values.amax(dim, keepdim=True)
+    return most - least <= TOLERANCE * torch.maximum(least.abs(), most.abs())
+
+
+def centred(values: Tensor, dim: int = -1) -> Tensor:
+    """[...] the values less their mean along a dimension; zeros where they are equal."""
+    above = values - values.amin(dim, keepdim=True)  # so that no digits of a large mean are lost
+    return torch.where(are_equal(values, dim), 0.0, above - above.mean(dim, keepdim=True))
+
+
+def scale_of(values: Tensor, dim: int = -1, *, correction: int = 1) -> Tensor:
+    """[..., 1] the standard deviation along a dimension; 1 where the values are equal.
+
+    ``correction`` 1 divides squared deviations by their number less one, 0 by their number.
+    """
+    count = max(values.shape[dim] - correction, 1)  # one value alone is equal to itself
+    deviations, equal = centred(values, dim), are_equal(values, dim)
+    # In units of the largest, for squares of tiny or huge ones would leave float32.
+    unit = torch.where(equal, 1.0, deviations.abs().amax(dim, keepdim=True))
+    variance = (deviations / unit).square().sum(dim, keepdim=True) / count
+    return torch.where(equal, 1.0, unit * variance.sqrt())
+
+
+def less(values: Tensor, baseline: Tensor) -> Tensor:
+    """[...] values less a baseline of their shape; zeros where they equal it."""
+    largest = torch.maximum(values.abs(), baseline.abs())
+    difference = values - baseline
+    return torch.where(difference.abs() <= TOLERANCE * largest, 0.0, difference)

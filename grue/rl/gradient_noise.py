@@ -1,0 +1,45 @@
+"""How much gradients deviate from minibatch to minibatch, and how large their mean is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from common import distributed as ranks
+
+
+def gradient_moments(
+    losses: Iterable[Tensor], parameters: Sequence[nn.Parameter]
+) -> dict[str, Tensor]:
+    """Variance and squared mean of the losses' gradients, by the names of their metrics.
+
+    Unbiased for n independent losses with gradients g_i of mean g: the trace of their covariance,
+    (sum |g_i|^2 - n |g|^2) / (n - 1), and |g|^2 less an n-th of it, which may be negative. Their
+    ratio is the noise scale of McCandlish et al. (2018, arXiv 1812.06162) for these minibatches.
+    No ``.grad`` is written, and one gradient at a time is held beside their sum. Where ranks share
+    the work, each gives its parts of the losses.
+
+    Args:
+        losses: scalars, each with its own graph, of fixed parameters.
+        parameters: what gradients are taken in.
+
+    Returns:
+        ``grad_variance`` and ``grad_squared_mean``; nothing for fewer than two losses.
+    """
+    count, squares = 0, torch.zeros((), device=parameters[0].device)
+    total = [torch.zeros_like(parameter) for parameter in parameters]
+    for loss in losses:
+        grads = torch.autograd.grad(loss, parameters, allow_unused=True)
+        ranks.add_up([grad for grad in grads if grad is not None])
+        for place, grad in enumerate(grads):
+            if grad is not None:
+                squares = squares + grad.square().sum()
+                total[place] += grad
+        count += 1
+    if count < 2:
+        return {}
+    squared_mean = torch.stack([part.square().sum() for part in total]).sum() / count**2
+    variance = (squares - count * squared_mean) / (count - 1)
+    return {"grad_variance": variance, "grad_squared_mean": squared_mean - variance / count}

@@ -1,0 +1,105 @@
+"""Losses of policy-gradient algorithms, as functions of log-probabilities, values and advantages.
+
+M is the number of tokens (states) that count. Every loss is a mean over them, to be minimised.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from grue.rl.kl import probability_ratio
+from grue.rl.tolerance import TOLERANCE
+
+
+def policy_gradient_loss(log_probs: Tensor, advantages: Tensor) -> Tensor:
+    """-mean(A log pi(a)): its gradient is that of the expected return (Williams 1992).
+
+    Args:
+        log_probs: [M] of the tokens taken.
+        advantages: [M] constants.
+    """
+    return -(advantages * log_probs).mean()
+
+
+def clipped_policy_loss(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_range: float
+) -> Tensor:
+    """PPO's clipped surrogate (Schulman et al. 2017, equation 7), negated.
+
+    Args:
+        log_probs: [M] of the tokens taken, under the policy.
+        old_log_probs: [M] under the policy that took them.
+        advantages: [M] constants.
+        clip_range: largest deviation of the ratio from 1 that still counts.
+    """
+    ratio = probability_ratio(log_probs, old_log_probs)
+    clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
+    return -torch.minimum(advantages * ratio, advantages * clipped).mean()
+
+
+def value_loss(
+    values: Tensor, returns: Tensor, old_values: Tensor, clip_range: float | None = None
+) -> Tensor:
+    """Mean squared error of the critic.
+
+    Args:
+        values: [M] the critic's.
+        returns: [M] its targets.
+        old_values: [M] the critic's at the time of the rollout.
+        clip_range: values count as moved from the old ones by at most this; None for no limit.
+    """
+    if clip_range is not None:
+        values = old_values + (values - old_values).clamp(-clip_range, clip_range)
+    return (returns - values).square().mean()
+
+
+def pessimistic_value_loss(
+    values: Tensor, returns: Tensor, old_values: Tensor, clip_range: float
+) -> tuple[Tensor, Tensor]:
+    """1/2 mean(max((V - R)^2, (V_clip - R)^2)) of the critic (Ziegler et al. 2019).
+
+    V_clip moves from the old value by at most ``clip_range``, so that moving further gains nothing.
+
+    Args:
+        values: [M] the critic's.
+        returns: [M] its targets.
+        old_values: [M] the critic's at the time of the rollout.
+        clip_range: in units of the reward.
+
+    Returns:
+        [] the loss, and [] the share of values whose clipped error is the larger one.
+    """
+    moved = values - old_values
+    clipped = old_values + moved.clamp(-clip_range, clip_range)
+    errors, of_clipped = (values - returns).square(), (clipped - returns).square()
+    # Within the range a clipped value is the value itself, but for rounding: that does not count.
+    is_larger = (of_clipped > errors) & (moved.abs() > clip_range)
+    return torch.maximum(errors, of_clipped).mean() / 2, is_larger.float().mean()
+
+
+def clipped_share(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_range: float
+) -> Tensor:
+    """[] share of tokens whose surrogate the clipping of `clipped_policy_loss` makes worse."""
+    ratio = probability_ratio(log_probs, old_log_probs)
+    clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
+    return (advantages * clipped < advantages * ratio).float().mean()
+
+
+def approximate_kl(log_probs: Tensor, old_log_probs: Tensor) -> Tensor:
+    """KL(old || new) estimated from the old policy's tokens: mean((rho - 1) - log rho)."""
+    log_ratio = log_probs - old_log_probs
+    return (probability_ratio(log_probs, old_log_probs) - 1 - log_ratio).mean()
+
+
+def explained_variance(values: Tensor, returns: Tensor) -> Tensor:
+    """1 - Var(returns - values) / Var(returns); NaN where returns do not vary."""
+    unexplained = (returns - values).var()
+    return torch.where(returns_vary(values, returns), 1 - unexplained / returns.var(), torch.nan)
+
+
+def returns_vary(values: Tensor, returns: Tensor) -> Tensor:
+    """[] whether returns differ by more than rounding; they are sums with values among them."""
+    largest = torch.maximum(values.abs().amax(), returns.abs().amax())
+    return returns.amax() - returns.amin() > TOLERANCE * largest

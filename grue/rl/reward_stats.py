@@ -1,0 +1,194 @@
+"""How far rewards deviate: exact statistics of K sampled rewards for each of N inputs.
+
+Everything is a function of an array [N, K]. The std of fewer than two numbers is undefined,
+whatever ``ddof``: NaN in arrays and tables, None in summaries.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from grue.rl.tolerance import TOLERANCE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = NDArray[np.float64]
+
+
+def tables(
+    ids: Sequence[str],
+    rewards: Mapping[str, ArrayLike],
+    *,
+    ddof: int,
+    zero_tol: float | None,
+    low_std: float,
+    group_sizes: Sequence[int],
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The statistics of each input, one row per metric and input; and those of all inputs.
+
+    Args:
+        ids: [N] the inputs.
+        rewards: [N, K] by metric.
+        ddof: squared deviations are divided by their number less this one.
+        zero_tol: see `zero_std`.
+        low_std: std below which an input counts as low, in units of the reward.
+        group_sizes: see `summary`.
+
+    Raises:
+        ValueError: a metric's array is not [N, K], or holds a number that is not finite.
+    """
+    import pandas as pd
+
+    parts = []
+    summaries = {}
+    for metric, values in rewards.items():
+        array = _checked(values, metric, len(ids))
+        columns = per_input(array, ddof=ddof, zero_tol=zero_tol)
+        parts.append(pd.DataFrame({"input_id": list(ids), "metric": metric, **columns}))
+        summaries[metric] = summary(
+            array, ddof=ddof, zero_tol=zero_tol, low_std=low_std, group_sizes=group_sizes
+        )
+    stated = {"ddof": ddof, "zero_tol": zero_tol, "low_std": low_std}
+    return pd.concat(parts, ignore_index=True), {**stated, "metrics": summaries}
+
+
+def per_input(rewards: Floats, *, ddof: int, zero_tol: float | None) -> dict[str, NDArray[Any]]:
+    """[N] by name: n (samples), mean, std, min, max, num_distinct, zero_std."""
+    ordered = np.sort(rewards, axis=1)
+    return {
+        "n": np.full(len(rewards), rewards.shape[1]),
+        "mean": _mean(rewards),
+        "std": reward_std(rewards, ddof),
+        "min": ordered[:, 0],
+        "max": ordered[:, -1],
+        "num_distinct": 1 + (np.diff(ordered, axis=1) > 0).sum(1),
+        "zero_std": zero_std(rewards, zero_tol),
+    }
+
+
+def summary(
+    rewards: Floats,
+    *,
+    ddof: int,
+    zero_tol: float | None,
+    low_std: float,
+    group_sizes: Sequence[int],
+) -> dict[str, Any]:
+    """Statistics over all inputs, by name; None where a std is undefined.
+
+    ``per_input_mean`` and ``per_input_rms`` are the mean and the root mean square of the inputs'
+    stds; with ddof 1 the first is biased low, and the square of the second is not biased.
+    ``between_inputs`` is the std of the inputs' means, ``batch`` that of all N K rewards. With
+    ddof 0, batch^2 = per_input_rms^2 + between_inputs^2. ``frac_zero`` and ``frac_low`` are shares
+    of inputs: with no deviation, and with a std below ``low_std``.
+
+    ``frac_zero_by_group_size`` estimates without bias which share of inputs would show no deviation
+    with each of ``group_sizes`` samples instead of K; sizes above K are left out.
+    """
+    num_inputs, num_samples = rewards.shape
+    std = reward_std(rewards, ddof)
+    by_size = {
+        str(size): float(prob_zero_std(rewards, size, zero_tol).mean())
+        for size in group_sizes
+        if size <= num_samples
+    }
+    found = {
+        "reward_std/per_input_mean": std.mean(),
+        "reward_std/per_input_rms": np.sqrt(np.square(std).mean()),
+        "reward_std/between_inputs": reward_std(_mean(rewards)[None], ddof)[0],
+        "reward_std/batch": reward_std(rewards.reshape(1, -1), ddof)[0],
+        "reward_std/frac_zero": zero_std(rewards, zero_tol).mean() if num_samples > 1 else np.nan,
+        "reward_std/frac_low": (std < low_std).mean() if num_samples > 1 else np.nan,
+    }
+    return {
+        "num_inputs": num_inputs,
+        "num_samples_per_input": num_samples,
+        "mean": float(rewards.mean()),
+        **{name: float(value) if np.isfinite(value) else None for name, value in found.items()},
+        "reward_std/frac_zero_by_group_size": by_size,
+    }
+
+
+def reward_std(rewards: Floats, ddof: int) -> Floats:
+    """[N] std of each row of [N, K]; NaN where K is 1.
+
+    Rewards that are equal but for rounding have exactly 0, and others lose no digits: deviations
+    are taken from the smallest one before the mean is, which in floating point need not be equal to
+    the numbers it is the mean of.
+    """
+    if rewards.shape[1] < 2:
+        return np.full(len(rewards), np.nan)
+    std: Floats = (rewards - rewards.min(1, keepdims=True)).std(1, ddof=ddof)
+    return np.where(zero_std(rewards, None), 0.0, std)
+
+
+def zero_std(rewards: Floats, tol: float | None) -> NDArray[np.bool_]:
+    """[N] whether the largest and the smallest reward of an input differ by at most ``tol``.
+
+    None stands for `TOLERANCE` of the input's largest |reward|. The test does not look at the std,
+    which rounding moves. With one sample nothing is known of the deviation, and the answer is no.
+    """
+    found: NDArray[np.bool_] = np.ptp(rewards, axis=1) <= _tolerances(rewards, tol)[:, 0]
+    return found & (rewards.shape[1] > 1)
+
+
+def prob_zero_std(rewards: Floats, group_size: int, tol: float | None) -> Floats:
+    """[N] unbiased estimate of the probability that a group of new samples passes `zero_std`.
+
+    The share of the groups of G among the K samples that do: sum(comb(c, G)) / comb(K, G) with
+    counts c of the values, where ``tol`` is 0. In general, each group is counted at its smallest
+    reward, with the G - 1 others drawn from the m larger ones that ``tol`` allows: comb(m, G - 1).
+
+    Args:
+        rewards: [N, K].
+        group_size: G, from 2 to K.
+        tol: see `zero_std`.
+    """
+    num_samples = rewards.shape[1]
+    ordered = np.sort(rewards, axis=1)
+    tolerances = _tolerances(rewards, tol)
+    others = np.zeros(rewards.shape, dtype=np.int64)  # m; of equal rewards, the later are larger
+    for distance in range(1, num_samples):
+        near = ordered[:, distance:] - ordered[:, :-distance] <= tolerances
+        if not near.any():
+            break
+        others[:, :-distance] += near
+    all_groups = math.comb(num_samples, group_size)
+    share = [math.comb(m, group_size - 1) / all_groups for m in range(num_samples)]
+    found: Floats = np.array(share)[others].sum(1)
+    return found
+
+
+def _tolerances(rewards: Floats, tol: float | None) -> Floats:
+    """[N, 1] how far rewards of each input may be apart that count as equal."""
+    if tol is not None:
+        return np.full((len(rewards), 1), tol)
+    largest: Floats = np.abs(rewards).max(1, keepdims=True)
+    return TOLERANCE * largest
+
+
+def _mean(rewards: Floats) -> Floats:
+    """[N] mean of each row; of equal rewards, the reward itself."""
+    lowest = rewards.min(1, keepdims=True)
+    mean: Floats = lowest[:, 0] + (rewards - lowest).mean(1)
+    return mean
+
+
+def _checked(values: ArrayLike, metric: str, num_inputs: int) -> Floats:
+    rewards = np.asarray(values, dtype=np.float64)
+    if rewards.ndim != 2 or len(rewards) != num_inputs or rewards.size == 0:
+        raise ValueError(f"'{metric}': rewards {rewards.shape} are not [{num_inputs}, K]")
+    wrong = np.argwhere(~np.isfinite(rewards))
+    if len(wrong):
+        row, sample = wrong[0].tolist()
+        raise ValueError(
+            f"'{metric}' is {rewards[row, sample]} for input {row}, sample {sample} (of "
+            f"{len(wrong)} such); every reward must be a finite number"
+        )
+    return rewards

@@ -1,0 +1,78 @@
+"""Advantages whose rewards and estimates are whitened within a minibatch.
+
+As in Ziegler et al. 2019 (arXiv 1909.08593), "Fine-Tuning Language Models from Human Preferences":
+rewards keep their mean, advantages lose it. Axis letters: n outputs, T tokens.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from common.machine.devices import sent
+from grue.rl.advantages import Credit, credited
+from grue.rl.equality import are_equal, centred
+from grue.rl.token_positions import chosen, put_back
+
+_EPSILON = 1e-8
+"""Added to variances, as in the published code."""
+
+
+def whitened(values: Tensor, mask: Tensor, *, keep_mean: bool = False) -> tuple[Tensor, Tensor]:
+    """(x - mean) / sqrt(var + 1e-8), plus the mean again if it is kept; and that root.
+
+    Equal values become 0, or their mean, and are divided by 1. Mean and variance (divided by the
+    count) are those of all values that count.
+
+    Args:
+        values: [n, T]
+        mask: [n, T] on the CPU, true where a value counts.
+        keep_mean: whether only the deviation changes.
+
+    Returns:
+        [n, T] values, zero outside the mask, and [] what they were divided by.
+    """
+    counted = chosen(values, mask)
+    whitened = (counted.var(correction=0) + _EPSILON).sqrt()
+    scale = torch.where(are_equal(counted), 1.0, whitened).squeeze()
+    found = centred(counted) / scale + (counted.mean() if keep_mean else 0.0)
+    return put_back(found, mask), scale
+
+
+def whitened_estimates(
+    task: Tensor,
+    penalties: Tensor,
+    values: Tensor,
+    mask: Tensor,
+    *,
+    gamma: float,
+    gae_lambda: float,
+    whiten_rewards: bool,
+) -> Credit:
+    """Whitened advantages of finished outputs; returns are those before that.
+
+    Args:
+        task: [n, T] per token, rewards of the task alone.
+        penalties: [n, T] the KL's, which are added to them.
+        values: [n, T] the critic's at the time of the rollout.
+        mask: [n, T] on the CPU, true at an output's tokens.
+        gamma: discount per token.
+        gae_lambda: weight of longer estimates.
+        whiten_rewards: whether rewards are whitened first, penalties included, as published, with
+            their mean kept.
+    """
+    on_device = sent(mask, task.device)
+    rewards = task + penalties
+    if whiten_rewards:
+        rewards, scale = whitened(rewards, mask, keep_mean=True)
+        task, penalties = task / scale, penalties / scale
+    credit = credited(
+        rewards, task, penalties, penalties, values, on_device, on_device,
+        gamma=gamma, gae_lambda=gae_lambda,
+    )  # fmt: skip
+    advantages, scale = whitened(credit.advantages, mask)
+    parts = (
+        put_back(centred(chosen(part, mask)) / scale, mask)
+        for part in (credit.penalty_advantages, credit.task_advantages)
+    )
+    return Credit(advantages, *parts, credit.returns)

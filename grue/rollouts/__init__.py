@@ -1,0 +1,1 @@
+"""Rollouts: outputs collected from a policy, with everything that an update needs."""

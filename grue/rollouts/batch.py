@@ -1,0 +1,286 @@
+"""What is known of sampled outputs and their tokens, and its minibatches.
+
+The host knows how long prompts and outputs are, and so which tokens are in a minibatch; what is
+known of them stays on the device. So minibatches are made without a wait for it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from common import distributed as ranks
+from common.machine.devices import sent
+from grue.policies.policy import Tokens
+from grue.policies.sequences import Sequences
+from grue.rl.equality import centred, scale_of
+from grue.rl.token_positions import chosen, first_tokens, places, put_back, taken
+
+_ADVANTAGES = ("advantages", "penalty_advantages", "task_advantages")
+"""What is known of each token's credit: the whole, and the parts that are told apart."""
+
+Unit = Literal["outputs", "tokens"]
+"""What minibatches are drawn of: whole outputs, or single tokens of any output."""
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """N outputs of at most T tokens; outputs of one input stand beside each other.
+
+    Everything [N, T] is of the state before, or the choice of, each token; nothing outside `mask`
+    has a meaning.
+    """
+
+    prompts: Sequence[Tokens]
+    outputs: Sequence[Tokens]
+    num_used: Tensor
+    """[N] on the CPU: how many tokens of each output updates use, its first ones."""
+    sequences: Sequences
+    """Prompts and outputs as tensors."""
+    mask: Tensor
+    """[N, T] the tokens."""
+    log_probs: Tensor
+    """[N, T] of the policy that drew the tokens, at its temperature and within its mask."""
+    ref_log_probs: Tensor
+    """[N, T] of the reference."""
+    kl: Tensor
+    """[N, T] estimates of KL(policy || reference), in nats; of the policy without a mask."""
+    values: Tensor
+    """[N, T] the critic's."""
+    task_rewards: Tensor
+    """[N, T] of the task alone, as a rule at the last token."""
+    rewards: Tensor
+    """[N, T] with the penalty for leaving the reference."""
+    advantages: Tensor
+    """[N, T]"""
+    penalty_advantages: Tensor
+    """[N, T] the part of the advantages that the penalty alone makes."""
+    task_advantages: Tensor
+    """[N, T] what the task's rewards alone make, see `grue.rl.advantages.Credit`."""
+    returns: Tensor
+    """[N, T] what the critic should have said."""
+    allowed: Tensor | None = None
+    """[N, T, ceil(V / 8)] the tokens that could come, packed; None without a mask."""
+    reward_stds: Tensor | None = None
+    """[N] standard deviations of the task's rewards by the reward itself; None if not asked for."""
+
+    def __len__(self) -> int:
+        return len(self.outputs)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that updates use."""
+        return int(self.num_used.sum())
+
+    @functools.cached_property
+    def used(self) -> Tensor:
+        """[N, T] the tokens that updates use: all but those that came too much."""
+        return sent(self._select, self.mask.device)
+
+    @functools.cached_property
+    def _select(self) -> Tensor:
+        """`used` on the CPU."""
+        return first_tokens(self.num_used, self.mask.shape[1])
+
+    def counted(self, values: Tensor) -> Tensor:
+        """[M, ...] of [N, T, ...] those of the tokens that updates use."""
+        return chosen(values, self._select)
+
+    def minibatch(self, rows: Tensor, select: Tensor | None = None) -> Minibatch:
+        """Some outputs.
+
+        Args:
+            rows: [n] their numbers, on the CPU.
+            select: [n, T] on the CPU, which of their tokens count; None for all that are used.
+        """
+        # 1. On the host: as many columns as the longest of them need, and where their tokens are.
+        numbers = rows.tolist()
+        prompt_width = max(len(self.prompts[row]) for row in numbers)
+        width = max(len(self.outputs[row]) for row in numbers)
+        select = (self._select[rows] if select is None else select)[:, :width]
+        inside = places(select)
+        row, column = inside // width, inside % width
+        outside = rows[row] * self.mask.shape[1] + column
+        # 2. On the device, in one transfer: what is known of them.
+        index = sent(torch.cat([rows, inside, outside]), self.mask.device)
+        rows, inside, outside = index.split([len(rows), len(inside), len(outside)])
+        sequences = self.sequences.narrowed(prompt_width, width).rows(rows)
+        return Minibatch(
+            sequences=sequences,
+            rows=rows,
+            select=select,
+            places=inside,
+            tokens=taken(sequences.outputs.ids, inside),
+            log_probs=taken(self.log_probs, outside),
+            ref_log_probs=taken(self.ref_log_probs, outside),
+            values=taken(self.values, outside),
+            returns=taken(self.returns, outside),
+            advantages=taken(self.advantages, outside),
+            penalty_advantages=taken(self.penalty_advantages, outside),
+            task_advantages=taken(self.task_advantages, outside),
+            allowed=None if self.allowed is None else taken(self.allowed, outside),
+        )
+
+    def minibatches(
+        self, size: int, generator: torch.Generator, unit: Unit = "outputs"
+    ) -> Iterator[Minibatch]:
+        """One pass over all used tokens in a new random order, about ``size`` in each minibatch.
+
+        Whole outputs are put together until their first tokens pass a multiple of ``size``; as
+        single tokens, the published way, exactly ``size`` come from all over the rollout.
+        """
+        if unit == "outputs":
+            kept = places(self.num_used > 0)
+            order = kept[torch.randperm(len(kept), generator=generator)]
+            lengths = self.num_used[order]
+            group = (lengths.cumsum(0) - lengths) // size
+            for number in group.unique_consecutive().tolist():
+                yield self.minibatch(order[group == number])
+            return
+        flat = places(self._select)
+        for part in flat[torch.randperm(len(flat), generator=generator)].split(size):
+            select = torch.zeros_like(self._select)
+            select.view(-1)[part] = True
+            rows = places(select.any(-1))
+            yield self.minibatch(rows, select[rows])
+
+    def in_order(self, size: int) -> Iterator[Minibatch]:
+        """All used tokens in the rollout's order, ``size`` outputs at a time."""
+        for rows in places(self.num_used > 0).split(size):
+            yield self.minibatch(rows)
+
+    def every(self, factor: int) -> Rollout:
+        """The same, of which updates use every ``factor``-th output alone."""
+        is_left = torch.arange(len(self)) % factor == 0
+        return replace(self, num_used=self.num_used * is_left)
+
+    def with_advantages(self, advantages: Tensor, penalty_advantages: Tensor) -> Rollout:
+        """The same with other advantages [N, T], of which penalties make a part."""
+        return replace(
+            self,
+            advantages=advantages,
+            penalty_advantages=penalty_advantages,
+            task_advantages=advantages - penalty_advantages,
+        )
+
+    def of_whole_sequences(self) -> Rollout:
+        """The same as if all but the first token of each padded row were output.
+
+        So prompts and the padding on both sides are tokens of outputs, and nothing is hidden from
+        attention. What is [N, T] is zero where it is not known.
+        """
+        sequences = self.sequences.all_output()
+        before = self.sequences.prompts.ids.shape[1] - 1
+        names = ("log_probs", "ref_log_probs", "kl", "values", "task_rewards", "rewards",
+                 "advantages", "penalty_advantages", "task_advantages", "returns")  # fmt: skip
+        known: dict[str, Any] = {
+            name: nn.functional.pad(getattr(self, name), (before, 0)) for name in names
+        }
+        rows = torch.cat([sequences.prompts.ids, sequences.outputs.ids], 1).tolist()
+        return replace(
+            self,
+            prompts=[row[:1] for row in rows],
+            outputs=[row[1:] for row in rows],
+            num_used=torch.full_like(self.num_used, len(rows[0]) - 1),
+            sequences=sequences,
+            mask=sequences.outputs.mask.bool(),
+            **known,
+        )
+
+    def standardized(self) -> tuple[Rollout, Tensor]:
+        """The same with advantages of mean 0 and std 1, and [] what they were divided by.
+
+        Equal advantages become 0, and are divided by 1.
+        """
+        parts = [self.counted(getattr(self, name)) for name in _ADVANTAGES]
+        found, scale = _standardized(parts)
+        back = [put_back(part, self._select) for part in found]
+        return replace(self, **dict(zip(_ADVANTAGES, back, strict=True))), scale
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """n outputs, of which M tokens count."""
+
+    sequences: Sequences
+    """[n, T]"""
+    rows: Tensor
+    """[n] numbers of the outputs in the rollout."""
+    select: Tensor
+    """[n, T] on the CPU: the tokens that count, in row-major order the M of everything below."""
+    places: Tensor
+    """[M] where `select` is true: row times T plus column."""
+    tokens: Tensor
+    """[M]"""
+    log_probs: Tensor
+    """[M] at the time of the rollout."""
+    ref_log_probs: Tensor
+    """[M]"""
+    values: Tensor
+    """[M] at the time of the rollout."""
+    returns: Tensor
+    """[M]"""
+    advantages: Tensor
+    """[M]"""
+    penalty_advantages: Tensor
+    """[M]"""
+    task_advantages: Tensor
+    """[M]"""
+    allowed: Tensor | None
+    """[M, ceil(V / 8)] the tokens that could come, packed; None without a mask."""
+    weight: float = 1.0
+    """Share of the tokens of the minibatch that it is a part of: those of all ranks add up to 1."""
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def counted(self, values: Tensor) -> Tensor:
+        """[M, ...] of [n, T, ...] those of the tokens that count, without a copy if all do."""
+        if len(self) == self.select.numel():
+            return values.flatten(0, 1)
+        return taken(values, self.places)
+
+    def of_this_rank(self) -> Minibatch:
+        """The outputs that fall to this rank; means over them, times `weight`, add up over ranks.
+
+        A rank to which none falls gets the first one and the weight 0, so that all ranks do alike.
+        """
+        if ranks.count() == 1:
+            return self
+        rows = ranks.share(len(self.select))
+        is_idle = rows.start == rows.stop
+        if is_idle:
+            rows = slice(0, 1)
+        before, own = int(self.select[: rows.start].sum()), int(self.select[rows].sum())
+        mine = slice(before, before + own)
+        names = ("tokens", "log_probs", "ref_log_probs", "values", "returns",
+                 *_ADVANTAGES)  # fmt: skip
+        return replace(
+            self,
+            **{name: getattr(self, name)[mine] for name in names},
+            sequences=self.sequences.rows(rows),
+            rows=self.rows[rows],
+            select=self.select[rows],
+            places=self.places[mine] - rows.start * self.select.shape[1],
+            allowed=None if self.allowed is None else self.allowed[mine],
+            weight=0.0 if is_idle else own / len(self),
+        )
+
+    def standardized(self) -> tuple[Minibatch, Tensor]:
+        """The same with advantages of mean 0 and std 1, and [] what they were divided by.
+
+        Equal advantages become 0, and are divided by 1.
+        """
+        found, scale = _standardized([getattr(self, name) for name in _ADVANTAGES])
+        return replace(self, **dict(zip(_ADVANTAGES, found, strict=True))), scale
+
+
+def _standardized(parts: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+    """[M] each the advantages and their parts, centred, over the std of the first; and [] that."""
+    scale = scale_of(parts[0]) if len(parts[0]) > 1 else torch.ones_like(parts[0][:1])
+    return [centred(part) / scale for part in parts], scale.squeeze()

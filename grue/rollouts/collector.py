@@ -1,0 +1,317 @@
+"""Collecting rollouts: batches of prompts in, outputs with everything an update needs out.
+
+One cached generation per batch draws the outputs; one forward pass over the whole sequences then
+finds all log-probabilities and values.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from common import distributed as ranks
+from common.errors import UserError
+from common.machine.devices import gpus_of_device, sent
+from common.training.seeding import seeded, undisturbed
+from grue.parts.user_function import scores_of
+from grue.policies.actor_critic import ActorCritic
+from grue.policies.distribution import TokenDistribution
+from grue.policies.policy import Tokens
+from grue.policies.sequences import Sequences
+from grue.random_streams import Occasion, generator, seed_of, uniforms
+from grue.rl.advantages import credited
+from grue.rl.equality import centred, scale_of
+from grue.rl.kl import exact_kl, sampled_kl
+from grue.rl.token_positions import chosen, first_tokens, put_back
+from grue.rollouts.batch import Rollout
+from grue.rollouts.pending import Collected, FailedRollout, check_lengths, stacked
+from grue.rollouts.settings import RolloutSettings
+from grue.rollouts.statistics import rollout_statistics
+from grue.tasks.inputs import Inputs
+from grue.texts import Texts
+
+if TYPE_CHECKING:
+    from grue.rewards.reward import Reward
+
+
+class Rollouts:
+    """Draws inputs and outputs of a policy, and rewards them."""
+
+    def __init__(
+        self,
+        actor_critic: ActorCritic,
+        inputs: Inputs,
+        reward: Reward[Any],
+        settings: RolloutSettings,
+        *,
+        seed: int,
+    ) -> None:
+        self.actor_critic = actor_critic
+        self.policy = actor_critic.policy
+        self.inputs = inputs
+        self.reward = reward
+        self.settings = settings
+        self.seed = seed
+        limit, side = settings.prompt_limit, settings.prompt_side
+        self._prompts = self.policy.read(
+            inputs.samples, settings.generation, limit, side, level=logging.WARNING
+        )
+        self._truncation = self.policy.truncation(settings.generation)
+
+    def collect(self, iteration: int, kl_coefficient: float) -> tuple[Rollout, dict[str, float]]:
+        """The rollout of an iteration, and its statistics.
+
+        Equal weights, seed and iteration give the same rollout, whatever was collected before.
+
+        Raises:
+            FailedRollout: the reward fails, or gives numbers that are not finite.
+        """
+        # 1. Outputs, batch by batch, until there are enough tokens.
+        found = Collected()
+        draw = generator(Occasion.INPUTS_OF_ROLLOUT, self.seed, iteration)
+        number = 0
+        while found.num_tokens() < self.settings.num_tokens:
+            self._sample(found, self._rows(iteration, draw), stream=[iteration, number])
+            number += 1
+        # 2. What policy, reference and critic say of them.
+        sequences = self.policy.sequences(found.prompts, found.outputs)
+        mask = sequences.outputs.mask.bool()
+        allowed = torch.cat(found.allowed)[:, : mask.shape[1]] if found.allowed else None
+        log_probs, ref_log_probs, kl, own_kl, values = self._evaluate(found, sequences, allowed)
+        # 3. Rewards per token, and advantages of the tokens that are used.
+        task = self._task_rewards(found, mask.shape[1])
+        in_rewards = kl_coefficient if self.settings.kl_in_reward else 0.0
+        penalty = -in_rewards * kl * mask
+        most = None if self.settings.whole_outputs else self.settings.num_tokens
+        num_used = found.first(most)
+        select = first_tokens(num_used, mask.shape[1])
+        used = sent(select, mask.device)
+        standardized = self._standardized(task, select)
+        own_penalty = -in_rewards * own_kl * mask
+        rewards = standardized + penalty
+        credit = credited(
+            rewards, standardized, penalty, own_penalty, values, mask, used,
+            gamma=self.settings.gamma, gae_lambda=self.settings.gae_lambda,
+        )  # fmt: skip
+        rollout = Rollout(
+            prompts=found.prompts,
+            outputs=found.outputs,
+            num_used=num_used,
+            sequences=sequences,
+            mask=mask,
+            log_probs=log_probs,
+            ref_log_probs=ref_log_probs,
+            kl=kl,
+            values=values,
+            task_rewards=task,
+            rewards=rewards,
+            advantages=credit.advantages,
+            returns=credit.returns,
+            penalty_advantages=credit.penalty_advantages,
+            task_advantages=credit.task_advantages,
+            allowed=allowed,
+            reward_stds=self._of_host(np.concatenate(found.stds)) if found.stds else None,
+        )
+        statistics = rollout_statistics(
+            rollout, penalty, kl_coefficient, self.settings.samples_per_input, self._truncation
+        )
+        return rollout, statistics
+
+    def _rows(self, iteration: int, draw: np.random.Generator) -> list[int]:
+        """Inputs of a batch."""
+        size, count = self.settings.num_envs, len(self.inputs)
+        if self.settings.inputs_in_order:
+            return [row % count for row in range(iteration * size, (iteration + 1) * size)]
+        rows: list[int] = draw.integers(count, size=size).tolist()
+        return rows
+
+    def _sample(self, found: Collected, rows: Sequence[int], stream: Sequence[int]) -> None:
+        """Draws and scores outputs for the inputs at ``rows``."""
+        settings, num_samples = self.settings, self.settings.samples_per_input
+        prompts = [self._prompts[row] for row in rows]
+        own = ranks.share(len(rows))
+        outputs, allowed = self._draw(prompts[own], range(len(rows))[own], stream)
+        texts = self.inputs.texts(
+            self.policy.judged(outputs, settings.generation),
+            [row for row in rows for _ in range(num_samples)],
+        )
+        found.prompts += [prompt for prompt in prompts for _ in range(num_samples)]
+        found.outputs += outputs
+        found.allowed += allowed
+        found.texts.append(texts)
+        mine = slice(own.start * num_samples, own.stop * num_samples)
+        # A reward that draws random numbers moves nothing that training draws.
+        seed = seed_of(Occasion.REWARD, self.seed, *stream, ranks.number())
+        with undisturbed(gpus_of_device(self.policy.device)), seeded(seed):
+            self._score(found, texts[mine], outputs[mine])
+
+    def _draw(
+        self, prompts: Sequence[Tokens], numbers: range, stream: Sequence[int]
+    ) -> tuple[list[Tokens], list[Tensor]]:
+        """All ranks' outputs, and what their mask allowed; this one draws for ``prompts``.
+
+        ``numbers`` are the places of the prompts in the batch, which fix what is drawn for them.
+        """
+        settings = self.settings
+        outputs: list[Tokens] = []
+        allowed: list[Tensor] = []
+        if prompts:
+            most = self.policy.lengths(settings.generation).most
+            draws = uniforms(
+                Occasion.ROLLOUT, self.seed, numbers, settings.samples_per_input, most,
+                numbers=stream,
+            )  # fmt: skip
+            samples = self.policy.masked_sample(prompts, draws, settings.generation)
+            outputs = [output for of_input in samples.outputs for output in of_input]
+            allowed = [] if samples.allowed is None else [samples.allowed]
+        return ranks.gathered(outputs), ranks.gathered_tensors(allowed, self.policy.device)
+
+    def _score(self, found: Collected, own: Texts, outputs: Sequence[Tokens]) -> None:
+        """Notes the rewards of a batch and, if asked for, their standard deviations.
+
+        ``own`` are the texts of the batch that this rank scores, and ``outputs`` their tokens.
+
+        Raises:
+            FailedRollout: the reward fails, on whichever rank.
+        """
+        with_stds, failures = self.settings.with_reward_stds, []
+        cause: BaseException | None = None
+        scores: np.ndarray[Any, Any] = np.zeros((0, 2) if with_stds else 0)
+        try:
+            if len(own):
+                function = self._mean_and_std if with_stds else self.reward
+                name = _name_of(self.reward)
+                scores = _checked(function, own, name)
+                if not with_stds:
+                    check_lengths(scores, outputs, own, name)
+        except UserError as error:
+            failures.append(str(error))
+            cause = error.__cause__
+        for failure in ranks.gathered(failures):
+            raise FailedRollout(failure, found) from cause
+        of_batch = stacked(ranks.gathered(list(scores)))
+        if with_stds:
+            of_batch, stds = of_batch.T
+            found.stds.append(stds)
+        found.scores.append(of_batch)
+
+    def _mean_and_std(self, texts: Texts) -> list[tuple[Any, Any]]:
+        """[N, 2] rewards beside their standard deviations, in whatever form of numbers."""
+        return list(zip(*self.reward.mean_and_std(texts), strict=True))
+
+    @torch.no_grad()
+    def _evaluate(
+        self, found: Collected, sequences: Sequences, allowed: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """[N, T] log-probabilities, those of the reference, KL, what advantages hold of it, values.
+
+        The KL is that of the policy without a mask, as published: a mask does not bring it nearer
+        to the reference.
+
+        A part has as many tokens as two of the update's minibatches, for without gradients its
+        logits take no more memory than those of one with them.
+        """
+        parts: list[Tensor] = []
+        own, width = ranks.share(len(found.outputs)), sequences.outputs.ids.shape[1]
+        size = max(1, 2 * self.settings.minibatch_tokens // width)
+        for start in range(own.start, own.stop, size):
+            part = slice(start, min(start + size, own.stop))
+            longest = (max(map(len, of[part])) for of in (found.prompts, found.outputs))
+            of_part = sequences.narrowed(*longest).rows(part)
+            ids, mask = of_part.outputs.ids, of_part.outputs.mask
+            could = None if allowed is None else allowed[part, : ids.shape[1]]
+            log_probs, unmasked, values, logits = self._of_policy(of_part, could)
+            ref_logits = self.actor_critic.reference_logits(of_part)
+            ref_log_probs = TokenDistribution(ref_logits).log_prob(ids)
+            kl = own_kl = sampled_kl(unmasked, ref_log_probs)
+            if logits is not None:
+                kl = exact_kl(logits, ref_logits)
+            known = (log_probs, ref_log_probs, kl, self._own_kl(own_kl), values)
+            columns = [_widened(each.masked_fill(mask == 0, 0.0), width) for each in known]
+            parts.append(torch.stack(columns, -1))
+        rows = torch.cat(ranks.gathered_tensors(parts, self.policy.device))
+        log_probs, ref_log_probs, kl, own_kl, values = rows.unbind(-1)
+        return log_probs, ref_log_probs, kl, own_kl, values
+
+    def _of_policy(
+        self, sequences: Sequences, could: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """[n, T] log-probabilities, those without a mask, values; logits for an exact KL."""
+        evaluation, ids = self.actor_critic.evaluate(sequences), sequences.outputs.ids
+        logits = evaluation.logits
+        log_probs = unmasked = TokenDistribution(logits).log_prob(ids)
+        if could is not None:
+            log_probs = self.actor_critic.distribution(logits, could).log_prob(ids)
+        kept = logits if self.settings.analytic_kl else None
+        return log_probs, unmasked, evaluation.values, kept
+
+    def _own_kl(self, sampled: Tensor) -> Tensor:
+        """[N, T] the estimate of its own KL that a token's advantage holds.
+
+        An exact KL is the same whichever token is drawn, so that in the advantage it would be a
+        baseline and push nothing: there the estimate is always that of the token, unless a loss
+        stands for it.
+        """
+        if not self.settings.own_kl_in_advantages:
+            return torch.zeros_like(sampled)
+        return sampled
+
+    def _task_rewards(self, found: Collected, width: int) -> Tensor:
+        """[N, T] the task's rewards."""
+        rewards = found.rewards(width)
+        truncation, penalty = self._truncation, self.settings.penalty_reward_value
+        if truncation is not None and penalty is not None:
+            for number, output in enumerate(found.outputs):
+                if not truncation.is_met(output):
+                    rewards[number] = 0
+                    rewards[number, len(output) - 1] = penalty
+        least = self.settings.unfinished_reward_from
+        if least is not None:
+            end = self.policy.ids.end
+            for number, output in enumerate(found.outputs):
+                if len(output) < least and (not output or output[-1] != end):
+                    rewards[number] = 0
+        return self._of_host(rewards)
+
+    def _of_host(self, values: np.ndarray[Any, Any]) -> Tensor:
+        """Numbers on the policy's device, in float32."""
+        return sent(torch.from_numpy(values).float(), self.policy.device)
+
+    def _standardized(self, task: Tensor, select: Tensor) -> Tensor:
+        """[N, T] the task's rewards as they are used; ``select`` [N, T] is on the CPU.
+
+        Penalties are not divided with them: where rewards do not deviate they would be all there
+        is, whatever their coefficient.
+        """
+        if not self.settings.standardize_rewards:
+            return task
+        used = chosen(task, select)
+        return put_back(centred(used) / scale_of(used), select)
+
+
+def _widened(values: Tensor, width: int) -> Tensor:
+    """[n, T] filled up with zeros to ``width`` columns."""
+    return torch.nn.functional.pad(values, (0, width - values.shape[1]))
+
+
+def _checked(function: Callable[[Texts], Any], texts: Texts, name: str) -> np.ndarray[Any, Any]:
+    """[N] or [N, T] what a function of the reward called ``name`` finds for the texts.
+
+    Raises:
+        UserError: it fails, their number is wrong, or one is not finite; an output is named.
+    """
+
+    def of_columns(*columns: Any) -> Any:
+        return function(Texts(*columns))
+
+    return scores_of(of_columns, texts, per_token=True, name=name)
+
+
+def _name_of(reward: Reward[Any]) -> str:
+    """The reward's class, as a plan would name it."""
+    return f"{type(reward).__module__}:{type(reward).__qualname__}"

@@ -1,0 +1,109 @@
+"""Outputs of a rollout while it is collected, and what is left of them where its reward fails."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from common.custom.user_code import PartError
+from common.errors import UserError
+from grue.parts.user_function import shown
+from grue.policies.policy import Tokens
+from grue.texts import Texts
+
+
+@dataclass
+class Collected:
+    """Outputs as they come, input by input."""
+
+    prompts: list[Tokens] = field(default_factory=list)
+    outputs: list[Tokens] = field(default_factory=list)
+    texts: list[Texts] = field(default_factory=list)
+    """Per batch."""
+    scores: list[np.ndarray[Any, Any]] = field(default_factory=list)
+    """Per batch [N] or [N, T] task rewards."""
+    stds: list[np.ndarray[Any, Any]] = field(default_factory=list)
+    """Per batch [N] standard deviations of the rewards, if asked for."""
+    allowed: list[Tensor] = field(default_factory=list)
+    """Per batch [N, T, ceil(V / 8)] the tokens that could come, if there is a mask."""
+
+    def num_tokens(self) -> int:
+        """Tokens so far."""
+        return sum(map(len, self.outputs))
+
+    def first(self, most: int | None) -> Tensor:
+        """[N] how many tokens of each output are among the first ``most`` of all; None for all."""
+        lengths = torch.tensor([len(output) for output in self.outputs])
+        if most is None:
+            return lengths
+        before = lengths.cumsum(0) - lengths
+        return torch.minimum((most - before).clamp(min=0), lengths)
+
+    def rewards(self, width: int) -> np.ndarray[Any, Any]:
+        """[N, T] the task's rewards; one number per output stands at its last token."""
+        found = np.zeros((len(self.outputs), width))
+        scores = itertools.chain.from_iterable(self.scores)
+        for row, (output, score) in enumerate(zip(self.outputs, scores, strict=True)):
+            if score.ndim == 0:
+                found[row, len(output) - 1] = score
+            else:
+                found[row, : len(output)] = score[: len(output)]
+        return found
+
+
+class FailedRollout(PartError):
+    """The reward failed; what was drawn until then is kept."""
+
+    def __init__(self, message: str, found: Collected) -> None:
+        super().__init__(message)
+        self.found = found
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Each output drawn, with its prompt and its reward, which is None in the last batch."""
+        scores = [list(of_batch) for of_batch in self.found.scores]
+        scores += [[None] * len(texts) for texts in self.found.texts[len(scores) :]]
+        return [
+            {"prompt": prompt, "output": output, "reward": _plain(reward)}
+            for texts, of_batch in zip(self.found.texts, scores, strict=True)
+            for prompt, output, reward in zip(texts.prompts, texts.outputs, of_batch, strict=True)
+        ]
+
+
+def check_lengths(
+    scores: np.ndarray[Any, Any], outputs: Sequence[Tokens], texts: Texts, name: str
+) -> None:
+    """Looks whether rewards per token, [n, T], are those of the outputs' tokens.
+
+    Raises:
+        UserError: an output has more tokens, or is rewarded after its end; it is named.
+    """
+    if scores.ndim < 2:
+        return
+    for row, output in enumerate(outputs):
+        needed, width = len(output), scores.shape[1]
+        if width < needed or scores[row, needed:].any():
+            found = f"{width}" if width < needed else f"{width}, not all zero after its end,"
+            raise UserError(
+                f"'{name}' gave {found} numbers for prompt {shown(texts.prompts[row])}, output "
+                f"{shown(texts.outputs[row])}, which has {needed} tokens (its end-of-sequence "
+                f"counts): return {len(outputs)} numbers, one per output, or one for each token "
+                "and zeros after them"
+            )
+
+
+def stacked(scores: Sequence[Any]) -> np.ndarray[Any, Any]:
+    """[N] or [N, T] of N numbers or rows, which are filled up where their lengths differ."""
+    rows = [np.asarray(score) for score in scores]
+    width = max((row.size for row in rows if row.ndim), default=0)
+    return np.array([row if not row.ndim else np.pad(row, (0, width - row.size)) for row in rows])
+
+
+def _plain(reward: Any) -> Any:
+    """A number, or one per token, as JSON has them."""
+    return None if reward is None else np.asarray(reward).tolist()

@@ -1,0 +1,72 @@
+"""References as RL4LMs compared with them, for all metrics and the reward of a run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Strict
+
+from common.config.base import LATER
+from common.errors import UserError
+from grue.parts.config import MetricConfig, PartConfig, RewardConfig
+
+STRINGIFY: Literal["stringify_references"] = "stringify_references"
+"""The name of the behaviour, and of the key of the parts that have it."""
+GLUED: Literal["references_without_blank"] = "references_without_blank"
+"""The name of the published way to join prompts and references of causal models."""
+OfReferences = Annotated[
+    tuple[Literal["rl4lms", "stringify_references"], ...], Strict(False), LATER
+]
+"""The behaviours of RL4LMs in runs without rollouts, by name."""
+OfSupervised = Annotated[
+    tuple[Literal["rl4lms", "stringify_references", "references_without_blank"], ...],
+    Strict(False),
+    LATER,
+]
+"""Those of supervised finetuning."""
+
+
+def joined_as_published(values: Any) -> Any:
+    """The keys of supervised finetuning, with ``join_with_blank`` as `GLUED` asks, unless given."""
+    asked = values.get("compatibility") if isinstance(values, dict) else None
+    if not isinstance(asked, list | tuple) or not {GLUED, "rl4lms"} & set(map(str, asked)):
+        return values
+    return {"join_with_blank": False, **values}
+
+
+def references_as_published(
+    values: Any, asked: Any, evaluation: Literal["train_evaluation", "evaluation"]
+) -> Any:
+    """A configuration's keys, with ``stringify_references`` given to the parts that do not give it.
+
+    Args:
+        values: the keys, which may be wrong in any way.
+        asked: the behaviours to bring back.
+        evaluation: the key beneath which the metrics stand.
+    """
+    if not isinstance(values, dict) or not isinstance(asked, list | tuple):
+        return values
+    if STRINGIFY not in asked and "rl4lms" not in asked:
+        return values
+    found = dict(values)
+    if "reward_fn" in found:
+        found["reward_fn"] = _stringifying(found["reward_fn"], RewardConfig)
+    measured = found.get(evaluation)
+    if isinstance(measured, dict) and isinstance(measured.get("metrics"), list | tuple):
+        metrics = [_stringifying(metric, MetricConfig) for metric in measured["metrics"]]
+        found[evaluation] = {**measured, "metrics": metrics}
+    return found
+
+
+def _stringifying(part: Any, kind: type[PartConfig[Any]]) -> Any:
+    """The keys of a metric or reward; what is wrong with them is told elsewhere."""
+    if not isinstance(part, dict) or not isinstance(part.get("id"), str):
+        return part
+    args = part.get("args") or {}
+    try:
+        known = kind.find(part["id"]).Args.model_fields
+    except UserError:
+        return part
+    if not isinstance(args, dict) or STRINGIFY not in known or STRINGIFY in args:
+        return part
+    return {**part, "args": {**args, STRINGIFY: True}}

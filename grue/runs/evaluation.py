@@ -1,0 +1,189 @@
+"""Evaluation of a policy on a split: one output per input, and its metrics."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common import distributed as ranks
+from common.run.folder import write_json
+from common.training.seeding import undisturbed
+from grue.metrics.metric import Metric, Scores
+from grue.models.config import Side
+from grue.policies.generation_config import GenerationConfig
+from grue.policies.policy import Policy, by_length
+from grue.tasks.inputs import Inputs
+from grue.tasks.task import Split
+from grue.texts import Texts
+
+log = logging.getLogger(__name__)
+
+Record = dict[str, Any]
+"""What is known of one output, by published names."""
+
+_SHOWN = 10
+_NO_SCORE = "n/a"
+
+
+class Evaluator:
+    """Generates outputs of a policy and measures them; built once per run."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        metrics: Sequence[tuple[str, Metric[Any]]],
+        *,
+        batch_size: int,
+        seed: int,
+        predictions: Path | None = None,
+        gpu_ids: Sequence[int] = (),
+        add_table: Callable[[str, Sequence[Record]], None] | None = None,
+    ) -> None:
+        """``metrics`` are given with their ids.
+
+        ``predictions`` is the folder of files of all outputs; None shows ten in the log.
+        ``gpu_ids`` are the GPUs that the run computes with. ``add_table`` takes the outputs that
+        are shown, by a name: all of them with their scores, or ten.
+        """
+        self.policy = policy
+        self.metrics = metrics
+        self.batch_size = batch_size
+        self.seed = seed
+        self.predictions = predictions
+        self.gpu_ids = gpu_ids
+        self.add_table = add_table
+        self._told: set[Split] = set()
+
+    def evaluate(
+        self,
+        inputs: Inputs,
+        split: Split,
+        settings: GenerationConfig,
+        *,
+        label: str,
+        max_length: int | None,
+        side: Side,
+    ) -> dict[str, float]:
+        """The metrics of all outputs together, each with the split before its name.
+
+        The same inputs, weights and seed give the same outputs. Whatever a metric draws, training
+        does not notice. Metrics that need references are left out where the split has none, which
+        the log tells once.
+
+        Args:
+            inputs: those of the split.
+            split: its name.
+            settings: how outputs are generated.
+            label: the moment, in the names of files of predictions.
+            max_length: most tokens of a prompt; None for the tokenizer's own maximum.
+            side: where longer prompts are cut.
+        """
+        was_training = self.policy.model.training
+        self.policy.model.eval()
+        try:
+            with undisturbed(self.gpu_ids):
+                texts = inputs.texts(self.outputs(inputs, settings, max_length, side))
+                found: dict[str, float] = {}
+                if ranks.is_first():
+                    metrics = self._measurable(texts, split)
+                    for metric in metrics:
+                        found |= metric.corpus(texts, self.policy, split)
+                    self._show(inputs, texts, split, label, metrics, list(found))
+        finally:
+            self.policy.model.train(was_training)
+        found = ranks.from_first(found)
+        return {f"{split}/{name}": value for name, value in found.items()}
+
+    def _measurable(self, texts: Texts, split: Split) -> list[Metric[Any]]:
+        """The metrics that can be computed of the texts of a split."""
+        if texts.have_references():
+            return [metric for _, metric in self.metrics]
+        left_out = [name for name, metric in self.metrics if metric.needs_references]
+        if left_out and split not in self._told:
+            self._told.add(split)
+            log.warning(
+                "the split '%s' has no references, so these metrics of it are left out: %s",
+                split, ", ".join(left_out),
+            )  # fmt: skip
+        return [metric for _, metric in self.metrics if not metric.needs_references]
+
+    def outputs(
+        self, inputs: Inputs, settings: GenerationConfig, max_length: int | None, side: Side
+    ) -> list[str]:
+        """One output per input, in their order; see `evaluate`. Ranks share the batches."""
+        prompts = self.policy.read(inputs.samples, settings, max_length, side)
+        found = [""] * len(prompts)
+        batches = list(by_length([len(prompt) for prompt in prompts], self.batch_size))
+        own: list[tuple[int, str]] = []
+        for rows in ranks.dealt(batches):
+            index = [inputs.index[row] for row in rows]
+            tokens = self.policy.outputs(
+                [prompts[row] for row in rows], settings, inputs=index, seed=self.seed
+            )
+            own += zip(rows, self.policy.judged(tokens, settings), strict=True)
+        for row, text in ranks.gathered(own):
+            found[row] = text
+        return found
+
+    def _show(
+        self,
+        inputs: Inputs,
+        texts: Texts,
+        split: Split,
+        label: str,
+        metrics: Sequence[Metric[Any]],
+        measured: Sequence[str],
+    ) -> None:
+        """Ten outputs in the log, and all of them with their scores in a file if asked for."""
+        chosen = random.Random(self.seed).sample(range(len(texts)), min(_SHOWN, len(texts)))
+        for row in sorted(chosen):
+            log.info("%s %s, %s: %r", label, split, inputs.samples[row].id, texts.outputs[row])
+        records = [
+            {
+                "split_name": split,
+                "sample_id": inputs.samples[row].id,
+                "prompt_text": texts.prompts[row],
+                "generated_text": texts.outputs[row],
+                "ref_text": _numbered(texts.references[row]),
+            }
+            for row in (sorted(chosen) if self.predictions is None else range(len(texts)))
+        ]
+        if self.predictions is not None:
+            scores = _scores_of_each(metrics, measured, texts)
+            records = [record | of_row for record, of_row in zip(records, scores, strict=True)]
+            write_json(self.predictions / f"{label}_{split}_split_predictions.json", records)
+        if self.add_table is not None:
+            self.add_table(f"{split}_predictions_at_{label}", records)
+
+
+def _scores_of_each(
+    metrics: Sequence[Metric[Any]], measured: Sequence[str], texts: Texts
+) -> Iterator[Record]:
+    """The scores of each output.
+
+    ``measured`` are the keys of ``metrics``; one that has no scores of single outputs is ``n/a``,
+    as published.
+    """
+    scores: dict[str, Scores] = {}
+    for metric in metrics:
+        if metric.has_scores:
+            scores |= metric.scores(texts)
+    for row in range(len(texts)):
+        found = {name: _plain(values[row]) for name, values in scores.items()}
+        yield dict.fromkeys(measured, _NO_SCORE) | found
+
+
+def _numbered(references: Sequence[str]) -> str:
+    """The published way to write several references as one text."""
+    return "".join(
+        f"<START-{number}>{text}<END-{number}>" for number, text in enumerate(references, 1)
+    )
+
+
+def _plain(value: np.float64) -> float | str:
+    return float(value) if np.isfinite(value) else _NO_SCORE

@@ -1,0 +1,34 @@
+"""The folder of a trained model, in Hugging Face layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from common.run.folder import RunFolder, replacing_folder
+from common.training.checkpoint import num_bytes
+from grue.models.loading import merged
+
+if TYPE_CHECKING:
+    from grue.policies.policy import Policy
+    from grue.scorers.classifier import Classifier
+
+MODEL = "model"
+
+
+def save_model(
+    folder: RunFolder,
+    policy: Policy | Classifier,
+    card: str,
+    files: Mapping[str, str] | None = None,
+) -> None:
+    """Puts the model, its tokenizer and its card into the run's folder, whole or not at all.
+
+    ``files`` are texts that stand beside them, by name.
+    """
+    model = merged(policy.model)
+    with replacing_folder(folder.path / MODEL, num_bytes(model.state_dict())) as made:
+        model.save_pretrained(made)
+        policy.tokenizer.save_pretrained(made)
+        for name, text in {"README.md": card, **(files or {})}.items():
+            (made / name).write_text(text, encoding="utf-8")

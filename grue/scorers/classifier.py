@@ -1,0 +1,137 @@
+"""A sequence classifier with its tokenizer: texts in, logits out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from common.machine.devices import sent
+from common.training.attention_masks import masks_without_waits
+from grue.models.config import MixedPrecision, Side
+from grue.models.precision import autocast
+from grue.models.vocabulary import check_vocabulary
+from grue.policies.policy import by_length
+from grue.scorers.loading import Encoded, longest_input, pad_right, usable_padding
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+
+class Classifier:
+    """Inputs are padded on the right: models that read the last token find it by the padding."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        batch_size: int = 32,
+        max_length: int | None = None,
+        truncation_side: Side = "left",
+    ) -> None:
+        """Of a text with more tokens than ``max_length``, those on ``truncation_side`` are cut off.
+
+        None reads as many tokens as the model can.
+
+        Raises:
+            UserError: the tokenizer has ids that the model does not know.
+        """
+        check_vocabulary(model, tokenizer)
+        usable_padding(model, tokenizer)
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.batch_size = batch_size
+        self.truncation_side = truncation_side
+        longest = longest_input(model, tokenizer)
+        self.max_length = longest if max_length is None else min(max_length, longest)
+        self.mixed_precision: MixedPrecision = "no"
+        """Type of the model's products, see `TrainedModelOptions`."""
+
+    @property
+    def num_labels(self) -> int:
+        """C, the number of logits."""
+        return int(self.model.config.num_labels)
+
+    def logits(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """[N, C] for each text, of which a long one is cut."""
+        return self._logits(self.encode(texts))
+
+    def logits_of_pairs(self, first: Sequence[str], second: Sequence[str]) -> NDArray[np.float64]:
+        """[N, C] for each pair; the longer text of a long one loses its end."""
+        return self._logits(self._encoded("right", list(first), list(second)))
+
+    def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """[N, C] softmax of the logits; of a single logit its sigmoid."""
+        return probabilities(self.logits(texts))
+
+    def encode(self, texts: Sequence[str]) -> list[Encoded]:
+        """Ids of each text, of which a long one is cut; one token at least."""
+        return self._encoded(self.truncation_side, list(texts))
+
+    def are_too_long(self, texts: Sequence[str]) -> list[bool]:
+        """[N] whether a text has more tokens than are read."""
+        found: Any = self.tokenizer(list(texts), verbose=False)["input_ids"]
+        return [len(ids) > self.max_length for ids in found]
+
+    def tell_of_cut(self, texts: Sequence[str], split: str) -> None:
+        """Warns of a split's texts that are cut."""
+        num_cut = sum(self.are_too_long(texts)) if texts else 0
+        if num_cut:
+            log.warning(
+                "%d of %d texts of '%s' are longer than %d tokens and are cut on the %s",
+                num_cut, len(texts), split, self.max_length, self.truncation_side,
+            )  # fmt: skip
+
+    def _encoded(self, cut: Side, *texts: list[str]) -> list[Encoded]:
+        if not texts[0]:
+            return []
+        self.tokenizer.truncation_side = cut
+        found: Any = self.tokenizer(*texts, truncation=True, max_length=self.max_length)
+        names = [name for name in found if name != "attention_mask"]
+        rows = ({name: found[name][i] for name in names} for i in range(len(texts[0])))
+        return [row if row["input_ids"] else self._nothing(names) for row in rows]
+
+    def _nothing(self, names: Sequence[str]) -> Encoded:
+        """A text without tokens, for a tokenizer that adds none: the padding token, once."""
+        empty = self.tokenizer.pad_token_id or 0
+        return {name: [empty if name == "input_ids" else 0] for name in names}
+
+    @torch.no_grad()
+    @masks_without_waits()
+    def _logits(self, rows: Sequence[Encoded]) -> NDArray[np.float64]:
+        """[N, C], in the order of the rows; those of near lengths are read together.
+
+        The host waits for the device once, at the end.
+        """
+        found = np.zeros((len(rows), self.num_labels))
+        device, fill = self.model.device, self.tokenizer.pad_token_id or 0
+        was_training = self.model.training
+        self.model.eval()
+        batches = list(by_length([len(row["input_ids"]) for row in rows], self.batch_size))
+        logits = []
+        for chosen in batches:
+            batch = pad_right([rows[row] for row in chosen], fill)
+            with autocast(self.mixed_precision, device):
+                output = self.model(**{name: sent(ids, device) for name, ids in batch.items()})
+            logits.append(output.logits.double())
+        self.model.train(was_training)
+        if batches:
+            found[np.concatenate(batches)] = torch.cat(logits).cpu().numpy()
+        return found
+
+
+def probabilities(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[N, C] softmax of logits [N, C]; of a single logit its sigmoid."""
+    if logits.shape[-1] == 1:
+        logits = np.concatenate([logits, np.zeros_like(logits)], -1)
+        return probabilities(logits)[:, :1]
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    found: NDArray[np.float64] = powers / powers.sum(-1, keepdims=True)
+    return found

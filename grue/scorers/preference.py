@@ -1,0 +1,168 @@
+"""An encoder-decoder model that answers a text with one of two words."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from common.errors import UserError
+from common.training.attention_masks import masks_without_waits
+from grue.models.weights import check_report, loaded, pretrained
+from grue.policies.policy import Policy, by_length
+from grue.scorers.loading import check_folder, judge_device, judge_dtype
+from grue.scorers.options import JudgeArgs
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PublishedModel:
+    """A model that was published as weights alone."""
+
+    architecture: str
+    """Hub id of its configuration and tokenizer."""
+    url: str
+    """Where its weights are, a file that torch has saved."""
+
+
+PUBLISHED = {
+    "11b": PublishedModel(
+        "google-t5/t5-11b",
+        "https://storage.googleapis.com/ai2-jack-public/rl4lms_preference_models/"
+        "t5-11b~commongen_prefs.pt",
+    )
+}
+"""The published models of CommonGen's preferences, by ``model_type``."""
+_LONGEST = 512
+"""Tokens of a text that are read, as many as T5 was trained on."""
+
+
+class Preference:
+    """Asks the model what it would answer."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        answers: tuple[str, str],
+        device: torch.device | str = "cpu",
+        batch_size: int = 1,
+    ) -> None:
+        """``answers`` are known by their first tokens.
+
+        Raises:
+            UserError: these are the same.
+        """
+        self.policy = Policy(model.eval(), tokenizer, device)
+        self.batch_size = batch_size
+        self.answers = [ids[0] for ids in self.policy.encode(answers, _LONGEST)]
+        if len(set(self.answers)) < len(answers):
+            raise UserError(
+                f"the tokenizer begins {' and '.join(map(repr, answers))} with the same token; "
+                "give the model that was trained to answer with them"
+            )
+
+    @torch.no_grad()
+    @masks_without_waits()
+    def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """[N] probability of the first answer where it is one of the two; a text's end is cut.
+
+        The host waits for the device once, at the end.
+        """
+        policy = self.policy
+        rows = policy.encode(texts, _LONGEST, "right")
+        found = np.zeros(len(rows))
+        batches = list(by_length([len(ids) for ids in rows], self.batch_size))
+        preferred = []
+        first, second = self.answers
+        for chosen in batches:
+            prompts = policy.pad([rows[row] for row in chosen])
+            start = torch.full_like(prompts.ids[:, :1], policy.ids.start or 0)
+            answer = policy.model(
+                input_ids=prompts.ids, attention_mask=prompts.mask, decoder_input_ids=start
+            )
+            logits = answer.logits[:, 0].double()
+            preferred.append((logits[:, first] - logits[:, second]).sigmoid())
+        if batches:
+            found[np.concatenate(batches)] = torch.cat(preferred).cpu().numpy()
+        return found
+
+
+def load_preference(
+    name: str, key: str, options: JudgeArgs, *, answers: tuple[str, str]
+) -> Preference:
+    """The model called ``name`` (the value of ``key``), ready to judge.
+
+    Raises:
+        UserError: there is none, it lacks weights, or its tokenizer cannot tell the answers apart.
+    """
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
+
+    check_folder(name, key)
+    disable_progress_bar()  # it would break through the plan's
+    tokenizer = loaded(AutoTokenizer.from_pretrained, name, key)
+    model = pretrained(AutoModelForSeq2SeqLM, name, key, dtype=judge_dtype(options))
+    return _judging(model, tokenizer, options, answers)
+
+
+def load_published_preference(
+    name: str, key: str, options: JudgeArgs, *, answers: tuple[str, str]
+) -> Preference:
+    """The published model called ``name`` (the value of ``key``); downloaded once, and kept.
+
+    Raises:
+        UserError: it cannot be reached, or is not what was published.
+    """
+    from transformers import AutoConfig, AutoTokenizer, T5ForConditionalGeneration
+
+    published = PUBLISHED[name]
+    log.info("reads the published preference model '%s' (44 GB, downloaded once)", name)
+    architecture = published.architecture
+    tokenizer = loaded(AutoTokenizer.from_pretrained, architecture, key)
+    config = loaded(AutoConfig.from_pretrained, architecture, key)
+    try:
+        state = _downloaded(published.url)
+        config.vocab_size = len(state["shared.weight"])  # the published one lacks unused rows
+        model, report = T5ForConditionalGeneration.from_pretrained(
+            None, config=config, state_dict=state, dtype=judge_dtype(options),
+            output_loading_info=True,
+        )  # fmt: skip
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"'{key}' = '{name}': the published weights, {published.url}, cannot be loaded "
+            f"({reason}); give 'model_name', a folder in Hugging Face layout or a hub id"
+        ) from error
+    check_report(model, report, f"'{key}' = '{name}'", new_head=False)
+    return _judging(model, tokenizer, options, answers)
+
+
+def _downloaded(url: str) -> Any:
+    """The weights by name, from torch's cache where they are there."""
+    found = torch.hub.load_state_dict_from_url(
+        url, map_location="cpu", progress=False, weights_only=True
+    )
+    return found.get("model_state_dict", found)
+
+
+def _judging(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    options: JudgeArgs,
+    answers: tuple[str, str],
+) -> Preference:
+    return Preference(
+        model, tokenizer, answers=answers, device=judge_device(options),
+        batch_size=options.batch_size,
+    )  # fmt: skip

@@ -1,0 +1,166 @@
+"""Models that say what a response to a prompt is worth, and the folder of a trained one."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from common.errors import UserError
+from common.files.documents import json_object
+from grue.experiments.reward_model.losses import rating_moments
+from grue.scorers.classifier import Classifier
+from grue.scorers.loading import check_folder, load_classifier, num_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from grue.models.config import Side
+    from grue.scorers.options import JudgeArgs
+
+Floats = NDArray[np.float64]
+Output = Literal["score", "ratings"]
+
+FILE = "reward_model.json"
+
+
+@dataclass(frozen=True)
+class RewardSpec:
+    """How a reward model is asked, and how its reward follows from its logits.
+
+    The reward is ``gain * x + bias``, where x is the one logit (``score``) or the mean of the
+    rating 1 ... k whose distribution the k logits are (``ratings``).
+    """
+
+    output: Output = "score"
+    separator: str = " "
+    """Stands between prompt and response where neither has white space there."""
+    max_length: int | None = None
+    """Most tokens that are read; None for as many as the model can."""
+    gain: float = 1.0
+    bias: float = 0.0
+
+    def text(self, prompt: str, response: str) -> str:
+        """What the model reads."""
+        touching = prompt and response and not (prompt[-1].isspace() or response[0].isspace())
+        return f"{prompt}{self.separator if touching else ''}{response}"
+
+    def as_json(self) -> str:
+        """The content of the folder's `FILE`."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+
+class RewardModel:
+    """Prompts and responses in, rewards out; they are read as text by the model's own tokenizer."""
+
+    def __init__(self, classifier: Classifier, spec: RewardSpec) -> None:
+        self.classifier = classifier
+        self.spec = spec
+
+    def moments(self, prompts: Sequence[str], responses: Sequence[str]) -> tuple[Floats, Floats]:
+        """[N] mean and [N] standard deviation of the reward; that of a score is 0."""
+        pairs = zip(prompts, responses, strict=True)
+        return self.moments_of_logits(
+            self.classifier.logits([self.spec.text(*pair) for pair in pairs])
+        )
+
+    def moments_of_logits(self, logits: Floats) -> tuple[Floats, Floats]:
+        """Like `moments`, for logits [..., C]."""
+        gain, bias = self.spec.gain, self.spec.bias
+        if self.spec.output == "score":
+            means: Floats = gain * logits[..., 0] + bias
+            return means, np.zeros_like(means)
+        means, stds = (part.numpy() for part in rating_moments(torch.from_numpy(logits)))
+        return gain * means + bias, abs(gain) * stds
+
+
+def load_reward_model(
+    name: str,
+    key: str,
+    options: JudgeArgs,
+    output: Output | None = None,
+    *,
+    max_length: int | None = None,
+    truncation_side: Side = "left",
+) -> RewardModel:
+    """The reward model called ``name`` (the value of ``key``), ready to judge.
+
+    ``output`` is what a model without `FILE` gives, see `read_spec`. Texts of more than
+    ``max_length`` tokens (None for what the model says of itself) are cut on ``truncation_side``.
+
+    Raises:
+        UserError: there is none, or it is no reward model.
+    """
+    spec = read_spec(name, key, output)
+    limit = max_length or spec.max_length
+    classifier = load_classifier(
+        name, key, options, max_length=limit, truncation_side=truncation_side
+    )
+    check_outputs(spec, classifier.num_labels, name, key)
+    return RewardModel(classifier, spec)
+
+
+def check_reward_folder(name: str, key: str, output: Output | None) -> None:
+    """Looks at a local reward model without loading it.
+
+    Raises:
+        UserError: the folder is not there, lacks weights, or is no reward model.
+    """
+    config: Mapping[str, Any] = check_folder(name, key)
+    if config:
+        check_outputs(read_spec(name, key, output), num_labels(config), name, key)
+
+
+def read_spec(name: str, key: str, output: Output | None) -> RewardSpec:
+    """What the folder or hub id says of itself.
+
+    Of a sequence classifier that was made elsewhere and says nothing, ``output`` tells what its
+    logits are.
+
+    Raises:
+        UserError: it says nothing and ``output`` is None, or what it says cannot be read.
+    """
+    text = _spec_text(name)
+    if text is None:
+        if output is not None:
+            return RewardSpec(output)
+        raise UserError(
+            f"'{key}' = '{name}': is no reward model, for it has no {FILE}; name one that the "
+            "experiment 'reward_model' made, such as \"@rm.model\". Of a reward model from "
+            "elsewhere, say with 'output' what its logits are; a classifier is for 'learned_reward'"
+        )
+    try:
+        return RewardSpec(**json_object(text))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"'{key}' = '{name}': its {FILE} cannot be read: {error}") from error
+
+
+def check_outputs(spec: RewardSpec, count: int, name: str, key: str) -> None:
+    """Raises `UserError` where a model has another number of logits than its kind of output."""
+    if (spec.output == "score") != (count == 1):
+        wanted = "one" if spec.output == "score" else "one per rating, two at least"
+        raise UserError(
+            f"'{key}' = '{name}': has {count} logit{'s' * (count > 1)}, but its output is "
+            f"'{spec.output}', which needs {wanted}"
+        )
+
+
+def _spec_text(name: str) -> str | None:
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        file = folder / FILE
+        return file.read_text(encoding="utf-8") if file.exists() else None
+    from transformers.utils import cached_file
+
+    find = functools.partial(cached_file, _raise_exceptions_for_missing_entries=False)
+    try:
+        found = find(name, FILE)
+    except OSError:
+        return None
+    return None if found is None else Path(found).read_text(encoding="utf-8")

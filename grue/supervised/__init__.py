@@ -1,0 +1,1 @@
+"""Supervised finetuning by the transformers Trainer."""

@@ -1,0 +1,122 @@
+"""The libraries' own keys, ``training_args`` and ``optimizer_kwargs``: names, types and values."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, get_type_hints
+
+import torch
+from transformers import Trainer, TrainingArguments
+
+from common.config.base import Config, resolve
+from common.errors import Problem, UserError
+from grue.algorithms.optimizers import OPTIMIZERS
+from grue.parts.free_keys import keys_of
+from grue.policies.config import PolicyArgs
+from grue.supervised.trainer import RENAMED, RUNS_OWN, check_arguments
+
+TRAINING_ARGS = "alg.training_args"
+OPTIMIZER_KWARGS = "alg.policy.args.optimizer_kwargs"
+
+_AT_LEAST = {
+    "per_device_train_batch_size": 1,
+    "gradient_accumulation_steps": 1,
+    "learning_rate": 0,
+    "weight_decay": 0,
+    "max_grad_norm": 0,
+    "num_train_epochs": 0,
+}
+_SHORT = {"lr": "learning_rate"}
+"""Names that the Trainer has not, and others have, for its arguments."""
+_ELSEWHERE = {"lr": "alg.args.learning_rate", "weight_decay": "alg.policy.args.weight_decay"}
+"""Arguments of the optimizer that have a key of their own."""
+
+
+def problems_of_training(given: Mapping[str, Any], *, on_gpu: bool) -> Iterator[Problem]:
+    """What is wrong with the Trainer's arguments, as far as a process without GPU can tell."""
+    asked = {name: value for name, value in given.items() if _current(name) not in RUNS_OWN}
+    found = [
+        Problem(f"the Trainer calls it '{_SHORT[name]}'; write that", name, asked.pop(name))
+        for name in _SHORT.keys() & asked.keys()
+    ]
+    found += resolve(_of_trainer(), asked)[1]
+    yield from (problem.below(TRAINING_ARGS) for problem in found)
+    if not found:
+        yield from _refused_by_trainer(given, on_gpu=on_gpu)
+
+
+def _refused_by_trainer(given: Mapping[str, Any], *, on_gpu: bool) -> Iterator[Problem]:
+    """What the library refuses: each argument that it does not take alone, else all together."""
+    together = _why_refused(given, on_gpu=on_gpu)
+    if together is None:
+        return
+    alone = {name: _why_refused({name: given[name]}, on_gpu=on_gpu) for name in given}
+    wrong = {name: reason for name, reason in alone.items() if reason is not None}
+    for name, reason in wrong.items():
+        yield Problem(reason, f"{TRAINING_ARGS}.{name}", given[name])
+    if not wrong:
+        yield Problem(together, TRAINING_ARGS)
+
+
+def _why_refused(given: Mapping[str, Any], *, on_gpu: bool) -> str | None:
+    """The reason why the library refuses the arguments, or the optimizer that they ask for."""
+    try:
+        arguments = check_arguments(given, on_gpu=on_gpu)
+    except UserError as error:
+        return _behind_key(str(error))
+    if arguments.optim_target_modules is not None:
+        return None  # optimizers of a model's own modules can be made with that model alone
+    try:
+        model: Any = torch.nn.Linear(1, 1)
+        kind, options = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
+        kind(model.parameters(), **options)
+    except (ImportError, RuntimeError, TypeError, ValueError) as error:
+        return f"the optimizer refuses it: {' '.join(str(error).split())}"
+    return None
+
+
+def _behind_key(message: str) -> str:
+    """A message about the Trainer's arguments without the key that it begins with."""
+    return re.sub(rf"^'{re.escape(TRAINING_ARGS)}[^']*'( = \S+)?: ", "", message)
+
+
+def problems_of_optimizer(args: PolicyArgs) -> Iterator[Problem]:
+    """What is wrong with the optimizer's arguments."""
+    given = args.optimizer_kwargs
+    own = {name: value for name, value in given.items() if name not in _ELSEWHERE}
+    found = [
+        Problem(f"has a key of its own, '{key}'; give it there", name, given[name])
+        for name, key in _ELSEWHERE.items()
+        if name in given
+    ]
+    found += resolve(_of_optimizer(), own)[1]
+    yield from (problem.below(OPTIMIZER_KWARGS) for problem in found)
+    if not found:
+        try:
+            weight = torch.zeros(1, requires_grad=True)
+            OPTIMIZERS[args.optimizer]([weight], lr=1.0, **{"fused": True, **own})
+        except (TypeError, ValueError, RuntimeError) as error:
+            yield Problem(f"the optimizer refuses it: {error}", OPTIMIZER_KWARGS, given)
+
+
+def _current(name: str) -> str:
+    return RENAMED.get(name, name)
+
+
+@functools.cache
+def _of_trainer() -> type[Config]:
+    """The Trainer's arguments, by their names and the published ones."""
+    hints = get_type_hints(TrainingArguments)
+    known = {name: hints[name] for name in TrainingArguments.__dataclass_fields__}
+    old = {name: known[now] for name, now in RENAMED.items() if now in known}
+    return keys_of(known | old, _AT_LEAST)
+
+
+@functools.cache
+def _of_optimizer() -> type[Config]:
+    """The optimizer's arguments, but for those with a key elsewhere."""
+    hints = get_type_hints(torch.optim.AdamW.__init__)
+    left_out = {"params", "return", *_ELSEWHERE}
+    return keys_of({name: hint for name, hint in hints.items() if name not in left_out})

@@ -1,0 +1,1 @@
+"""Queries of lm-human-preferences: beginnings of texts (arXiv 1909.08593)."""

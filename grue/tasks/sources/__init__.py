@@ -1,0 +1,1 @@
+"""Where tasks read their rows: local files, or the hub."""

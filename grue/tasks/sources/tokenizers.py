@@ -1,0 +1,26 @@
+"""Tokenizers that tasks read their data with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError
+from common.machine.hub import forgo_if_absent
+
+
+def load_tokenizer(name: str, key: str, advice: str) -> Any:
+    """The tokenizer called ``name``, the value of ``key``.
+
+    Raises:
+        UserError: there is none; ``advice`` ends the message.
+    """
+    from transformers import AutoTokenizer
+
+    if not Path(name).is_dir():
+        forgo_if_absent()
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"'{key}' = '{name}': cannot be loaded ({reason}){advice}") from error
