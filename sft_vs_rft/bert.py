@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from common.machine.hub import forgo_if_absent
+from common.machine.hub import forgo_if_absent, note_model
 from common.training.attention_masks import masks_without_waits
 from sft_vs_rft.model_names import BERT_PREFIX, ModelError
 
@@ -110,16 +110,20 @@ def _from_hub_or_folder(kind: Any, model_type: str) -> Any:
         sizes = _SIZES[model_type]
         source = "google/bert_uncased_L-{num_hidden_layers}_H-{hidden_size}_A-{num_attention_heads}"
         source = source.format(**sizes)
-    if not Path(source).is_dir():
+    is_here = Path(source).is_dir()
+    if not is_here:
         forgo_if_absent()
     try:
-        return kind.from_pretrained(source)
+        found = kind.from_pretrained(source)
     except Exception as error:  # the hub raises all sorts
         raise ModelError(
             model_type,
             f"{source} cannot be loaded ({_why(error)}); name a folder with config.json and "
             "vocab.txt as 'bert:<path>'",
         ) from error
+    if not is_here:
+        note_model(source)
+    return found
 
 
 def _why(error: Exception) -> str:

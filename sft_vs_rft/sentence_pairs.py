@@ -12,7 +12,7 @@ from torch import Tensor
 
 from common.errors import UserError
 from common.files.plain_text import why_not_utf8
-from common.machine.hub import forgo_if_absent
+from common.machine.hub import forgo_if_absent, note_data_set
 from sft_vs_rft.bert import load_tokenizer
 from sft_vs_rft.inputs import Inputs, TextInputs
 from sft_vs_rft.pools import Pool, Take
@@ -103,6 +103,8 @@ def _read(data_path: str | None, part: str) -> dict[str, list[Any]]:
             f"{source} cannot be read ({_reason(error, source)}); set 'data_path' to a folder with "
             "train.* and validation.* as JSONL, CSV or parquet"
         ) from error
+    if data_path is None:
+        note_data_set(_HUB_ID, table)
     missing = [name for name in _COLUMNS if name not in found]
     if missing:
         raise UserError(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from common.errors import UserError
-from common.machine.hub import forgo_if_absent
+from common.machine.hub import forgo_if_absent, note_model, revision_option
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -49,22 +49,36 @@ _OF_DAMAGED_FILES = (SafetensorError, RecursionError, TypeError, AttributeError)
 """What the library makes of files that do not hold what it expects."""
 
 
-def loaded(load: Any, name: str, key: str, **options: Any) -> Any:
-    """What ``load`` finds under ``name``; its errors told in one line."""
-    if not Path(name).is_dir():
+def loaded(load: Any, name: str, key: str, *, revision: str | None = None, **options: Any) -> Any:
+    """What ``load`` finds under ``name``; its errors told in one line.
+
+    Of a hub id ``revision`` is the branch, tag or commit; None for the default.
+    """
+    is_here = Path(name).is_dir()
+    if not is_here:
         forgo_if_absent()
+    asked = name if revision is None else f"{name}@{revision}"
     try:
-        return load(name, **options)
+        found = load(name, **options, **revision_option(revision))
     except (*_OF_DAMAGED_FILES, OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise UserError(
-            f"'{key}' = '{name}': cannot be loaded ({reason}); give a folder in Hugging Face "
+            f"'{key}' = '{asked}': cannot be loaded ({reason}); give a folder in Hugging Face "
             "layout, or a hub id where there is a network"
         ) from error
+    if not is_here:
+        note_model(name, revision)
+    return found
 
 
 def pretrained(
-    kind: Any, name: str, key: str, *, new_head: bool = False, **options: Any
+    kind: Any,
+    name: str,
+    key: str,
+    *,
+    revision: str | None = None,
+    new_head: bool = False,
+    **options: Any,
 ) -> PreTrainedModel:
     """The model called ``name`` with every weight from its files.
 
@@ -74,6 +88,7 @@ def pretrained(
         kind: the library's class, whose ``from_pretrained`` loads.
         name: hub id or folder, the value of ``key``.
         key: where the configuration says it.
+        revision: branch, tag or commit of a hub id; None for the default.
         new_head: whether the files may lack the last layers, or have others: these are made anew.
         options: of ``from_pretrained``.
 
@@ -84,12 +99,14 @@ def pretrained(
         kind.from_pretrained, output_loading_info=True, ignore_mismatched_sizes=True, **options
     )
     with _without_warnings():
-        model, report = loaded(load, name, key)
+        model, report = loaded(load, name, key, revision=revision)
         prefix = ""
         while wrapper := _wrapper(report, prefix):
             prefix += wrapper
             mapping = {f"^{re.escape(prefix)}": ""}
-            model, report = loaded(functools.partial(load, key_mapping=mapping), name, key)
+            model, report = loaded(
+                functools.partial(load, key_mapping=mapping), name, key, revision=revision
+            )
     if prefix:
         log.warning(
             "'%s' = '%s': all names of weights begin with '%s', which is taken off",

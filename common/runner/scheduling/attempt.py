@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from common.experiment import Context
 from common.files.durable import make_folder
 from common.files.leftovers import remove_leftovers
 from common.files.no_space import no_space
+from common.machine import hub
 from common.process.state import end_copy_of, put_back
 from common.process.stopping import StoppedAtOnce
 from common.registry import import_part
@@ -161,6 +162,8 @@ class Attempt:
                 self.folder.path.unlink(missing_ok=True)
             make_folder(self.folder.path)
             write_json(self.folder.status, before)
+        with nullcontext() if state == status.DONE else suppress(OSError):
+            provenance.record_hub(self.folder, hub.commits())
         seconds = before.get("seconds", 0.0) + time.monotonic() - self._started
         status.end(self.folder, state, seconds=round(seconds, 3), **self.task.identity,
                    **values)  # fmt: skip
@@ -204,6 +207,7 @@ def _attempt(
     stop_requested: Callable[[], bool],
     progress: Callable[[int, int], None],
 ) -> None:
+    hub.forget_commits()
     attempts = [Attempt(task, num_together=len(tasks)) for task in tasks]
     try:
         for one in attempts:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
-from common.machine.hub import forgo_if_absent
+from common.machine.hub import forgo_if_absent, note_data_set
 from grue.tasks.task import Split
 
 if TYPE_CHECKING:
@@ -43,9 +43,11 @@ class Hub:
 
         forgo_if_absent()
         try:
-            return datasets.load_dataset(self.id, **self.options, split=split)
+            found = datasets.load_dataset(self.id, **self.options, split=split)
         except Exception as error:  # the library raises many kinds, network errors among them
             raise self._error(error) from error
+        note_data_set(self.id, found, self.options.get("revision"))
+        return found
 
     def stream(self, split: Split) -> Iterator[Mapping[str, Any]]:
         """The rows of a split one after the other; few of them are held at a time.
