@@ -80,7 +80,11 @@ def _cached_commit(hub_id: str, revision: str | None, kind: str) -> str | None:
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 
-    folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=hub_id, repo_type=kind)
+    try:
+        name = repo_folder_name(repo_id=hub_id, repo_type=kind)
+    except ValueError:
+        return None  # a folder's path, or the name of a reader
+    folder = Path(constants.HF_HUB_CACHE) / name
     try:
         return (folder / "refs" / (revision or "main")).read_text(encoding="utf-8").strip()
     except OSError:

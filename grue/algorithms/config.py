@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, SerializeAsAny, Strict, Tag, model_va
 
 from common.config.base import Config
 from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
+from common.config.hub import FromHub
 from common.errors import Problem
 from grue import algorithms
 from grue.algorithms.args import (
@@ -29,7 +30,7 @@ TRAINER_BATCH = 8
 """Examples in a batch of the Trainer where nothing is said."""
 
 
-class SupervisedAlg(Config):
+class SupervisedAlg(FromHub):
     """Maximum likelihood of the references."""
 
     id: Annotated[str, Field(pattern="supervised")] = "supervised"

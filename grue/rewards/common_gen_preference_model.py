@@ -10,6 +10,7 @@ import numpy as np
 
 from common.config.base import INPUT_FILE_OR_ID, NO_EFFECT, Published
 from common.config.fit import NonNegativeFloat, PositiveInt
+from common.config.hub import FromHub
 from common.errors import Problem, UserError
 from grue.metrics.meteor import missing_wordnet
 from grue.rewards.reward import REWARDS, Reward, Rewards
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _SHOWN = 60
 
 
-class PreferenceArgs(JudgeArgs):
+class PreferenceArgs(FromHub, JudgeArgs):
     """The keys of the preference model."""
 
     model_name: Annotated[str | None, Published(""), INPUT_FILE_OR_ID] = None
@@ -88,11 +89,13 @@ class CommonGenPreferenceModel(Reward[PreferenceArgs]):
         from grue.scorers import preference
 
         args = self.args
+        answers = ("good", "bad")
         if args.model_name is None:
-            load, key, name = preference.load_published_preference, "model_type", args.model_type
-        else:
-            load, key, name = preference.load_preference, "model_name", args.model_name
-        return load(name, key, args, answers=("good", "bad"))
+            load = preference.load_published_preference
+            return load(args.model_type, "model_type", args, answers=answers)
+        return preference.load_preference(
+            args.model_name, "model_name", args, answers=answers, revision=args.revision
+        )
 
 
 def _missing(texts: Texts) -> Iterator[int]:

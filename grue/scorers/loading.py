@@ -31,11 +31,13 @@ def load_classifier(
     key: str,
     options: JudgeArgs,
     *,
+    revision: str | None = None,
     max_length: int | None = None,
     truncation_side: Side = "left",
 ) -> Classifier:
     """The sequence classifier called ``name`` (the value of ``key``), ready to judge.
 
+    Of a hub id ``revision`` is the branch, tag or commit; None for the default.
     ``max_length`` is the most tokens of an input, None for as many as the model can read; long
     texts are cut on ``truncation_side``.
 
@@ -49,9 +51,9 @@ def load_classifier(
 
     check_folder(name, key)
     disable_progress_bar()  # it would break through the plan's
-    tokenizer = loaded(AutoTokenizer.from_pretrained, name, key)
+    tokenizer = loaded(AutoTokenizer.from_pretrained, name, key, revision=revision)
     kind = AutoModelForSequenceClassification
-    model = pretrained(kind, name, key, dtype=judge_dtype(options))
+    model = pretrained(kind, name, key, revision=revision, dtype=judge_dtype(options))
     return Classifier(
         model.to(judge_device(options)),
         tokenizer,

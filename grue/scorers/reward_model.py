@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from common.errors import UserError
 from common.files.documents import json_object
+from common.machine.hub import revision_option
 from grue.experiments.reward_model.losses import rating_moments
 from grue.scorers.classifier import Classifier
 from grue.scorers.loading import check_folder, load_classifier, num_labels
@@ -86,21 +87,28 @@ def load_reward_model(
     options: JudgeArgs,
     output: Output | None = None,
     *,
+    revision: str | None = None,
     max_length: int | None = None,
     truncation_side: Side = "left",
 ) -> RewardModel:
     """The reward model called ``name`` (the value of ``key``), ready to judge.
 
+    Of a hub id ``revision`` is the branch, tag or commit; None for the default.
     ``output`` is what a model without `FILE` gives, see `read_spec`. Texts of more than
     ``max_length`` tokens (None for what the model says of itself) are cut on ``truncation_side``.
 
     Raises:
         UserError: there is none, or it is no reward model.
     """
-    spec = read_spec(name, key, output)
+    spec = read_spec(name, key, output, revision)
     limit = max_length or spec.max_length
     classifier = load_classifier(
-        name, key, options, max_length=limit, truncation_side=truncation_side
+        name,
+        key,
+        options,
+        revision=revision,
+        max_length=limit,
+        truncation_side=truncation_side,
     )
     check_outputs(spec, classifier.num_labels, name, key)
     return RewardModel(classifier, spec)
@@ -117,8 +125,10 @@ def check_reward_folder(name: str, key: str, output: Output | None) -> None:
         check_outputs(read_spec(name, key, output), num_labels(config), name, key)
 
 
-def read_spec(name: str, key: str, output: Output | None) -> RewardSpec:
-    """What the folder or hub id says of itself.
+def read_spec(
+    name: str, key: str, output: Output | None, revision: str | None = None
+) -> RewardSpec:
+    """What the folder or hub id, at ``revision``, says of itself.
 
     Of a sequence classifier that was made elsewhere and says nothing, ``output`` tells what its
     logits are.
@@ -126,7 +136,7 @@ def read_spec(name: str, key: str, output: Output | None) -> RewardSpec:
     Raises:
         UserError: it says nothing and ``output`` is None, or what it says cannot be read.
     """
-    text = _spec_text(name)
+    text = _spec_text(name, revision)
     if text is None:
         if output is not None:
             return RewardSpec(output)
@@ -151,7 +161,7 @@ def check_outputs(spec: RewardSpec, count: int, name: str, key: str) -> None:
         )
 
 
-def _spec_text(name: str) -> str | None:
+def _spec_text(name: str, revision: str | None) -> str | None:
     folder = Path(name).expanduser()
     if folder.is_dir():
         file = folder / FILE
@@ -160,7 +170,7 @@ def _spec_text(name: str) -> str | None:
 
     find = functools.partial(cached_file, _raise_exceptions_for_missing_entries=False)
     try:
-        found = find(name, FILE)
+        found = find(name, FILE, **revision_option(revision))
     except OSError:
         return None
     return None if found is None else Path(found).read_text(encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -114,15 +113,3 @@ def write(workplace: Workplace, *configurations: dict[str, Any], **document: Any
         outer = {key: tree.pop(key) for key in ("id", "experiment") if key in tree}
         runs.append({**outer, "base_config": tree})
     return workplace.write_plan(configurations=runs, **document)
-
-
-def cache_as_hub(cache: Path, hub_id: str, folders: dict[str, Path]) -> dict[str, str]:
-    """Lays folders into a cache of the hub, each as a revision of ``hub_id``; gives the commits."""
-    place = cache / f"models--{hub_id.replace('/', '--')}"
-    (place / "refs").mkdir(parents=True)
-    commits = {}
-    for number, (revision, folder) in enumerate(folders.items(), start=10):
-        commits[revision] = str(number) * 20
-        shutil.copytree(folder, place / "snapshots" / commits[revision])
-        (place / "refs" / revision).write_text(commits[revision])
-    return commits

@@ -22,6 +22,7 @@ from common.config.base import (
     Seed,
 )
 from common.config.fit import NonNegativeFloat, PositiveInt
+from common.config.hub import FromHub
 from common.config.run import RunConfig
 from common.errors import Problem, UserError
 from common.packages import lacking
@@ -101,6 +102,7 @@ class TextConfig(RunConfig):
         """What the parts find wrong with their own keys."""
         yield from super().problems()
         yield from unnamed(self.tokenizer.model_name, "tokenizer.model_name")
+        yield from (problem.below("tokenizer") for problem in self.tokenizer.problems())
         yield from (problem.below("datapool") for problem in self.datapool.problems())
 
 
@@ -340,7 +342,7 @@ class FinetuneConfig(TrackedConfig):
                               "alg.args.advantage_regularization", regularization)  # fmt: skip
 
 
-class ExtractAlg(Config):
+class ExtractAlg(FromHub):
     """The model whose outputs are sampled."""
 
     model_type: ModelType
@@ -407,6 +409,7 @@ class ExtractConfig(TextConfig):
         """What the parts find wrong with their own keys, and settings that sample nothing."""
         yield from super().problems()
         yield from unnamed(self.alg.model_name, "alg.model_name")
+        yield from (problem.below("alg") for problem in self.alg.problems())
         settings = self.alg.generation_kwargs
         yield from of_generation(settings, self.alg.model_type, "alg.generation_kwargs")
         if not settings.do_sample:

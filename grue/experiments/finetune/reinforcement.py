@@ -85,7 +85,7 @@ class ReinforcementRun(FinetuneRun):
 
     def __init__(self, config: FinetuneConfig, alg: ReinforcementAlg, context: Context) -> None:
         name = alg.policy.args.model_name
-        super().__init__(config, context, load_policy(config, context, name), name)
+        super().__init__(config, context, load_policy(config, context), name)
         assert config.env is not None and config.reward_fn is not None, "checked with the keys"
         self.alg = alg
         self.env = config.env

@@ -64,7 +64,7 @@ def _sizes(config: RunConfig) -> dict[str, object]:
 
 def _need(config: RunConfig, num_ranks: int) -> Need | None:
     assert isinstance(config, TextConfig)
-    if not all(_is_at_hand(name) for name in _names(config)):
+    if not all(_is_at_hand(name, revision) for name, revision in _names(config)):
         return None
     try:
         with torch.device("meta"):
@@ -74,19 +74,19 @@ def _need(config: RunConfig, num_ranks: int) -> Need | None:
         return None
 
 
-def _names(config: TextConfig) -> Iterator[str]:
-    """Hub ids or folders of tokenizer and models."""
-    yield config.tokenizer.model_name
+def _names(config: TextConfig) -> Iterator[tuple[str, str | None]]:
+    """Hub ids or folders of tokenizer and models, and their revisions."""
+    yield config.tokenizer.model_name, config.tokenizer.revision
     alg = config.alg  # type: ignore[attr-defined]
     if isinstance(config, FinetuneConfig) and not isinstance(alg, SupervisedAlg):
-        yield alg.policy.args.model_name
+        yield alg.policy.args.model_name, alg.policy.args.revision
         if has_named_critic(alg):
-            yield alg.policy.critic
+            yield alg.policy.critic, alg.policy.critic_revision
     else:
-        yield alg.model_name
+        yield alg.model_name, alg.revision
 
 
-def _is_at_hand(name: str) -> bool:
+def _is_at_hand(name: str, revision: str | None) -> bool:
     """Whether a model's configuration is here: in its folder, or in the hub's cache."""
     from huggingface_hub import try_to_load_from_cache
 
@@ -94,7 +94,7 @@ def _is_at_hand(name: str) -> bool:
         return False
     if Path(name).is_dir():
         return (Path(name) / "config.json").is_file()
-    return isinstance(try_to_load_from_cache(name, "config.json"), str)
+    return isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str)
 
 
 def _moments(config: TextConfig, num_ranks: int) -> Iterator[Moment]:
@@ -111,7 +111,7 @@ def _moments(config: TextConfig, num_ranks: int) -> Iterator[Moment]:
 def _of_extraction(config: ExtractConfig) -> Moment:
     alg, evaluation = config.alg, config.evaluation
     options = alg.policy.model_copy(update={"init": "random"})
-    model = load_model(alg.model_name, alg.model_type, options, seed=0)
+    model = load_model(alg.model_name, alg.model_type, options, seed=0, revision=alg.revision)
     policy = Policy(model, load_tokenizer(config.tokenizer), "meta")
     weights = Term("weights", held(model), held(model), "alg.model_name",
                    "take a smaller 'alg.model_name'")  # fmt: skip

@@ -60,7 +60,9 @@ def of_reinforcement(
     args, kind = own.policy.args, find(_id(alg))
     if not issubclass(kind, PolicyGradient):
         raise NotImplementedError(f"'{_id(alg)}' is no PolicyGradient")
-    model = load_model(args.model_name, own.model_type, own.policy, seed=0, dropout=False)
+    model = load_model(
+        args.model_name, own.model_type, own.policy, seed=0, dropout=False, revision=args.revision
+    )
     policy: Policy = policies.find(own.policy.id)(model, load_tokenizer(config.tokenizer), "meta")
     actor_critic = make_actor_critic(policy, own, seed=0, with_critic=kind.needs_critic)
     algorithm: PolicyGradient[Any] = kind(actor_critic, own)

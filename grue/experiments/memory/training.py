@@ -120,7 +120,9 @@ def of_supervised(
     """The policy, and an update of supervised finetuning."""
     tokenizer = load_tokenizer(config.tokenizer)
     options = alg.policy.model_copy(update={"init": "random"})
-    model = load_model(alg.model_name, alg.model_type, options, seed=0, dropout=False)
+    model = load_model(
+        alg.model_name, alg.model_type, options, seed=0, dropout=False, revision=alg.revision
+    )
     policy = Policy(model, tokenizer, "meta")
     arguments = _arguments(alg.training_args)
     rows = _rows(arguments, num_ranks)

@@ -10,7 +10,9 @@ import numpy as np
 from pydantic import Field
 
 from common.config.base import INPUT_FILE_OR_ID, OptionalText
+from common.config.hub import FromHub
 from common.errors import Problem, UserError
+from common.machine.hub import note_model
 from common.packages import lacking
 from grue.metrics.best_reference import best_over_references
 from grue.metrics.metric import METRICS, Metric, Scores
@@ -21,8 +23,14 @@ if TYPE_CHECKING:
     from bert_score import BERTScorer
 
 
-class BertScoreArgs(JudgeArgs):
+_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model*.bin"]
+"""What is read of a model's folder on the hub."""
+
+
+class BertScoreArgs(FromHub, JudgeArgs):
     """The keys of BERTScore."""
+
+    hub_id_key = "model_type"
 
     language: str = "en"
     """Language of the texts, which chooses model and layer where ``model_type`` is None."""
@@ -72,7 +80,7 @@ class BertScore(Metric[BertScoreArgs]):
         return found
 
     def _layer(self) -> int | None:
-        """The layer to compare, None where the package knows which.
+        """The layer to compare, None for that of the language's model.
 
         Raises:
             UserError: neither it nor the configuration says.
@@ -81,15 +89,18 @@ class BertScore(Metric[BertScoreArgs]):
 
         name, layer = self.args.model_type, self.args.num_layers
         known: Mapping[str, int] = model2layers
-        if name is not None and layer is None and name not in known:
+        if name is None or layer is not None:
+            return layer
+        if name not in known:
             raise UserError(
                 f"'model_type' = '{name}': no layer was tuned for this model; set 'num_layers'"
             )
-        return layer
+        return known[name]
 
     @functools.cached_property
     def _scorer(self) -> BERTScorer:
         from bert_score import BERTScorer
+        from huggingface_hub import snapshot_download
 
         from grue.scorers.loading import judge_device, judge_dtype, loaded, longest_input
 
@@ -100,11 +111,21 @@ class BertScore(Metric[BertScoreArgs]):
             "device": str(judge_device(args)),
             "batch_size": args.batch_size,
         }
+        by_language = args.model_type is None
+
+        def load(name: str, **at: str) -> BERTScorer:
+            # The package takes no revision, but the folder of one.
+            known = snapshot_download(name, allow_patterns=_FILES, **at) if at else args.model_type
+            return BERTScorer(model_type=known, **options)
+
         scorer = loaded(
-            lambda name: BERTScorer(model_type=args.model_type, **options),
+            load,
             args.model_type or args.language,
-            "language" if args.model_type is None else "model_type",
+            "language" if by_language else "model_type",
+            revision=args.revision,
         )
+        if by_language:
+            note_model(scorer.model_type)
         tokenizer, model = scorer._tokenizer, scorer._model
         # Tokenizers saved without a maximum would not cut what is too long for the model.
         tokenizer.model_max_length = longest_input(model, tokenizer)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
-from common.machine.hub import forgo_if_absent, note_data_set
+from common.machine.hub import forgo_if_absent, note_data_set, revision_option
 from grue.tasks.task import Split
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ class Hub:
     id: str
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of ``datasets.load_dataset``."""
+
+    def at(self, revision: str | None) -> Hub:
+        """Return the data set at a branch, tag or commit; itself for None."""
+        return replace(self, options={**self.options, **revision_option(revision)})
 
     def load(self, split: Split) -> Dataset:
         """The rows of a split, downloaded or from the library's cache.
