@@ -32,7 +32,7 @@ class Experiment:
     returns the run's score, or None."""
     preflight: str
     """``"package.module:function"``, called once before the first run with all runs (see
-    `common.plan.load.Run`) that have something to look at; gives a list of `Problem`s."""
+    `common.plan.run.Run`) that have something to look at; gives a list of `Problem`s."""
     files: Mapping[str, str] = field(default_factory=dict)
     """What a later stage may refer to as ``"@<id>.<name>"``: paths inside the run folder."""
     unit: str = "epoch"
@@ -108,7 +108,7 @@ class Reference:
     path: str
     """The file's path inside the run folder."""
     run: Any
-    """The run that makes it (a `common.plan.load.Run`)."""
+    """The run that makes it (a `common.plan.run.Run`)."""
 
     @property
     def target(self) -> Path:

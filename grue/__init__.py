@@ -1,11 +1,65 @@
-"""Language models: sampling, supervised finetuning and reinforcement finetuning on text."""
+"""Language models: sampling, supervised finetuning and reinforcement finetuning on text.
+
+What tasks, rewards, metrics, policies and algorithms outside the project need is imported from
+here. The experiments of this package are registered here too.
+"""
+
+from typing import TYPE_CHECKING
 
 from common.experiment import EXPERIMENTS, Experiment
+from common.lazy import public_names
 from grue.experiments.classifier.config import ClassifierConfig
-from grue.experiments.finetune.config import ExtractConfig, FinetuneConfig
+from grue.experiments.extract.config import ExtractConfig
+from grue.experiments.finetune.config import FinetuneConfig
 from grue.experiments.new_model.config import NewModelConfig
 from grue.experiments.published_yaml import means_extraction, means_finetuning, mended
 from grue.experiments.reward_model.config import RewardModelConfig
+
+if TYPE_CHECKING:
+    from grue.algorithms.algorithm import Algorithm as Algorithm
+    from grue.algorithms.args import PpoArgs as PpoArgs
+    from grue.algorithms.args import ReinforceArgs as ReinforceArgs
+    from grue.algorithms.policy_gradient import PolicyGradient as PolicyGradient
+    from grue.algorithms.ppo import Ppo as Ppo
+    from grue.algorithms.reinforce import Reinforce as Reinforce
+    from grue.metrics.metric import Metric as Metric
+    from grue.metrics.metric import NoArgs as NoArgs
+    from grue.policies.config import MaskablePolicyArgs as MaskablePolicyArgs
+    from grue.policies.config import PolicyArgs as PolicyArgs
+    from grue.policies.policy import Policy as Policy
+    from grue.rewards.reward import Reward as Reward
+    from grue.rollouts.batch import Minibatch as Minibatch
+    from grue.rollouts.batch import Rollout as Rollout
+    from grue.tasks.task import Sample as Sample
+    from grue.tasks.task import Split as Split
+    from grue.tasks.task import Task as Task
+    from grue.tasks.task import TaskArgs as TaskArgs
+    from grue.texts import Texts as Texts
+
+__getattr__ = public_names(
+    __name__,
+    {
+        "Algorithm": "grue.algorithms.algorithm",
+        "MaskablePolicyArgs": "grue.policies.config",
+        "Metric": "grue.metrics.metric",
+        "Minibatch": "grue.rollouts.batch",
+        "NoArgs": "grue.metrics.metric",
+        "Policy": "grue.policies.policy",
+        "PolicyArgs": "grue.policies.config",
+        "PolicyGradient": "grue.algorithms.policy_gradient",
+        "Ppo": "grue.algorithms.ppo",
+        "PpoArgs": "grue.algorithms.args",
+        "Reinforce": "grue.algorithms.reinforce",
+        "ReinforceArgs": "grue.algorithms.args",
+        "Reward": "grue.rewards.reward",
+        "Rollout": "grue.rollouts.batch",
+        "Sample": "grue.tasks.task",
+        "Split": "grue.tasks.task",
+        "Task": "grue.tasks.task",
+        "TaskArgs": "grue.tasks.task",
+        "Texts": "grue.texts",
+    },
+)
 
 EXPERIMENTS.register("grue_extract")(
     Experiment(
@@ -38,7 +92,7 @@ EXPERIMENTS.register("grue_new_model")(
     Experiment(
         config=NewModelConfig,
         run="grue.experiments.new_model.run:run",
-        preflight="grue.experiments.new_model.run:check",
+        preflight="grue.experiments.preflight.new_model:check",
         files={"model": "model"},
     )
 )
@@ -46,7 +100,7 @@ EXPERIMENTS.register("grue_classifier")(
     Experiment(
         config=ClassifierConfig,
         run="grue.experiments.classifier.run:run",
-        preflight="grue.experiments.classifier.run:check",
+        preflight="grue.experiments.preflight.classifier:check",
         memory="grue.experiments.memory.needs:needs",
         unit="step",
         files={"model": "model"},
@@ -56,7 +110,7 @@ EXPERIMENTS.register("reward_model")(
     Experiment(
         config=RewardModelConfig,
         run="grue.experiments.reward_model.run:run",
-        preflight="grue.experiments.reward_model.run:check",
+        preflight="grue.experiments.preflight.reward_model:check",
         memory="grue.experiments.memory.needs:needs",
         unit="step",
         files={"model": "model"},

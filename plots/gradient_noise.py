@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from common.errors import UserError
 from plots.kl_modes import MODES, Group, groups, strength_in_words
 from plots.options import FigureOptions
-from plots.runs import Wanted, load_runs, read_steps
+from plots.runs import Wanted, load_runs, metric_names, read_steps
 from plots.variants import subject
 
 if TYPE_CHECKING:
@@ -51,14 +52,15 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     loaded = load_runs(runs, WANTED)
     found = list(groups(loaded))
     points = statistics(found, options.metric)
+    name = metric_names([run for group in found for run in group.runs], options.metric)
     settings = points["setting"].unique().tolist()
     with canvas.styled():
         figure, grid = canvas.panels(settings, 1, _PANEL)
         figure.suptitle(subject([run for group in found for run in group.runs]), parse_math=False)
-        for axes, setting in zip(grid[:, 0], settings, strict=True):
+        for axes, setting in zip(itertools.chain(*grid), settings, strict=True):
             _panel(axes, points[points["setting"] == setting])
-            axes.set_ylabel(f"{options.metric}\n(median over iterations)", parse_math=False)
-        grid[-1, 0].set_xlabel(strength_in_words([run for group in found for run in group.runs]))
+            axes.set_ylabel(f"{name}\n(median over iterations)", parse_math=False)
+        grid[-1][0].set_xlabel(strength_in_words([run for group in found for run in group.runs]))
         canvas.legend(figure, _legend(points))
         return canvas.save(figure, points, stem)
 
@@ -76,7 +78,11 @@ def statistics(of: Sequence[Group], metric: str) -> pd.DataFrame:
     rows = []
     for group in of:
         medians = pd.Series(
-            [run.table[metric].median() for run in group.runs if metric in run.table]
+            [
+                run.table[run.column(metric)].median()
+                for run in group.runs
+                if run.column(metric) in run.table
+            ]
         )
         if len(medians):
             summary = {"mean": medians.mean(), "std": medians.std(), "n": len(medians)}

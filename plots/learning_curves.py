@@ -1,4 +1,4 @@
-"""Loss and evaluations of text finetuning over the epochs, means over seeds."""
+"""Loss and evaluations of text finetuning over epochs or iterations, means over seeds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from common.errors import Problem, UserError
 from plots.options import FigureOptions
-from plots.runs import Run, Wanted, load_runs, read_steps
+from plots.runs import Run, Wanted, load_runs, metric_names, read_steps
 from plots.variants import named_groups, subject
 
 if TYPE_CHECKING:
@@ -80,21 +80,23 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
         figure, grid = canvas.wrapped(len(metrics), columns, _PANEL, lines=lines, sharex=True)
         figure.suptitle(subject(loaded), parse_math=False)
         for place, (axes, metric) in enumerate(zip(grid, metrics, strict=True)):
-            title = "training loss" if metric == LOSS else textwrap.fill(metric, _TITLE_WIDTH)
-            axes.set_title(title, parse_math=False)
+            title = "training loss" if metric == LOSS else metric_names(loaded, metric)
+            axes.set_title(textwrap.fill(title, _TITLE_WIDTH), parse_math=False)
             for look, (name, _) in zip(_looks(), groups, strict=False):
                 line = points[(points["metric"] == metric) & (points["line"] == name)]
                 if len(line):
                     _draw_line(axes, line, options.x, look)
             if place + columns >= len(grid):
-                axes.set_xlabel(_x_label(loaded, options.x))
+                of_column = points["metric"].isin(metrics[place % columns :: columns])
+                axes.set_xlabel(_x_label(groups, points[of_column], options.x))
         canvas.legend(figure, legend)
         return canvas.save(figure, points, stem)
 
 
-def _x_label(runs: Sequence[Run], x: str) -> str:
-    """What is counted, by the name that the drawn runs have for it."""
-    units = list(dict.fromkeys(run.unit for run in runs))
+def _x_label(groups: Sequence[tuple[str, Sequence[Run]]], points: pd.DataFrame, x: str) -> str:
+    """Return what the runs with points above the label count."""
+    drawn = [runs for name, runs in groups if (points["line"] == name).any()]
+    units = list(dict.fromkeys(run.unit for runs in drawn for run in runs))
     return x if x == "step" and units != ["iteration"] else " or ".join(units)
 
 
@@ -108,9 +110,9 @@ def _metrics(runs: Sequence[Run], chosen: Sequence[str] | None) -> list[str]:
     Raises:
         UserError: one of them is measured by no run.
     """
-    measured = list(dict.fromkeys(name for run in runs for name in run.table if name != "epoch"))
+    measured = list(dict.fromkeys(name for run in runs for name in run.metrics))
     for name in chosen or ():
-        if name not in measured:
+        if not any(run.column(name) in run.table for run in runs):
             raise UserError(
                 f"'metrics' = '{name}': no run measured it; there are {', '.join(measured)}"
             )
@@ -134,7 +136,7 @@ def statistics(groups: Sequence[tuple[str, Sequence[Run]]], metrics: Sequence[st
 
     lines = {}
     for (name, runs), metric in itertools.product(groups, metrics):
-        measured = [run.table[["epoch", metric]].dropna() for run in runs if metric in run.table]
+        measured = [_points(run, metric) for run in runs if run.column(metric) in run.table]
         if any(map(len, measured)):
             by_step = pd.concat(measured).groupby(level="step")
             of_metric = by_step[metric].agg(mean="mean", std="std", n="count")
@@ -142,6 +144,12 @@ def statistics(groups: Sequence[tuple[str, Sequence[Run]]], metrics: Sequence[st
             lines[name, metric] = of_metric
     table: pd.DataFrame = pd.concat(lines, names=["line", "metric"])
     return table.reset_index()
+
+
+def _points(run: Run, metric: str) -> pd.DataFrame:
+    """Return the epochs and numbers of a metric, by step."""
+    column = run.column(metric)
+    return run.table[["epoch", column]].dropna().rename(columns={column: metric})
 
 
 def _looks() -> Iterator[dict[str, Any]]:

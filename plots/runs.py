@@ -8,7 +8,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,10 @@ BOUND_NUMBERS = ["reward_std", "grad_norm", "jacobian_norm", "bound"]
 """What the theory's table has of each input: both sides of the bound on the expected gradient."""
 
 
+_ONCE_PPO = ("a2c", "nlpo")
+"""Algorithms whose metrics earlier versions, and the published files, name ``ppo/...``."""
+
+
 @dataclass(frozen=True, eq=False)
 class Run:
     """A run that can be drawn."""
@@ -50,11 +54,23 @@ class Run:
         algorithm = str(value_at(self.config, "alg.id", "unknown method"))
         return "supervised" if "supervised" in algorithm else algorithm
 
+    def column(self, metric: str) -> str:
+        """Return the name that a metric has in the run's table.
+
+        Metrics of A2C and NLPO may be asked for as ``ppo/...``, their name in earlier versions.
+        """
+        return _own_name(metric, self.method)
+
     @property
     def unit(self) -> str:
         """What the run counts as an epoch: a pass over its inputs, or an iteration."""
         is_rl = value_at(self.config, "train_evaluation.n_iters", None) is not None
         return "iteration" if is_rl and self.method != "supervised" else "epoch"
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of what was measured: the table's columns, but for the epoch."""
+        return [str(name) for name in self.table.columns if name != "epoch"]
 
     @property
     def name(self) -> str:
@@ -106,7 +122,8 @@ def load_runs(paths: Sequence[Path], wanted: Wanted, only: str = "") -> list[Run
         if not config:
             logger.warning("%s: left out, config.json is missing or unreadable", entry.path)
             continue
-        runs.append(Run(entry.path, config, table))
+        run = Run(entry.path, config, table)
+        runs.append(replace(run, table=_with_own_names(table, run.method)))
         if entry.status != "done":
             unfinished.append(f"{entry.path.name} ({entry.status})")
     if not runs:
@@ -114,6 +131,30 @@ def load_runs(paths: Sequence[Path], wanted: Wanted, only: str = "") -> list[Run
     if unfinished:
         logger.warning("drawn as far as they got, not done: %s", ", ".join(unfinished))
     return runs
+
+
+def metric_names(runs: Sequence[Run], metric: str) -> str:
+    """Return the names that a metric has in the runs that measured it."""
+    columns = dict.fromkeys(run.column(metric) for run in runs)
+    return " or ".join(name for name in columns if any(name in run.table for run in runs))
+
+
+def _own_name(metric: str, method: str) -> str:
+    prefix = "ppo/"
+    is_renamed = method in _ONCE_PPO and metric.startswith(prefix)
+    return f"{method}/{metric.removeprefix(prefix)}" if is_renamed else metric
+
+
+def _with_own_names(table: pd.DataFrame, method: str) -> pd.DataFrame:
+    """Return the table with the columns of earlier versions renamed.
+
+    A run that was continued after the change has both; each row then has one of them.
+    """
+    renamed = table.rename(columns=lambda name: _own_name(name, method))
+    if renamed.columns.is_unique:
+        return renamed
+    by_name = renamed.T.groupby(level=0, sort=False)
+    return by_name.first().T
 
 
 def _entries(path: Path) -> Iterator[_Entry]:

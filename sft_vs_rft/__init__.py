@@ -2,7 +2,7 @@
 
 from common.experiment import EXPERIMENTS, Experiment
 from sft_vs_rft.config import ControlledConfig
-from sft_vs_rft.linear_config import LinearConfig
+from sft_vs_rft.theory.config import LinearConfig
 
 EXPERIMENTS.register("sft_vs_rft")(
     Experiment(
@@ -17,7 +17,7 @@ EXPERIMENTS.register("sft_vs_rft")(
 EXPERIMENTS.register("linear_theory")(
     Experiment(
         config=LinearConfig,
-        run="sft_vs_rft.linear:run",
-        preflight="sft_vs_rft.linear:check",
+        run="sft_vs_rft.theory.linear:run",
+        preflight="sft_vs_rft.theory.linear:check",
     )
 )

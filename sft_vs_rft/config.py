@@ -164,8 +164,16 @@ class ControlledConfig(FitConfig):
         return not known or bool(self.input_files())
 
     def why_alone(self) -> str | None:
-        """Why this run cannot be trained together with others; None where it can be."""
-        return grouping.why_alone(self)
+        """Return why this run cannot be trained together with others; None where it can be."""
+        if self.model_type != "mlp":
+            return f"'model_type' = '{self.model_type}', and only 'mlp' can be batched"
+        if self.precision != "float32":
+            return f"'precision' = '{self.precision}', and only 'float32' can be batched"
+        if len(self.gpu_ids) > 1:
+            return f"'gpu_ids' = {list(self.gpu_ids)}, and a group has one device"
+        if self.use_wandb:
+            return "'use_wandb' = True, and Weights & Biases knows one run per process"
+        return None
 
     def ways_to_save_memory(self) -> Iterator[str]:
         """Fewer inputs in a pass, narrower activations, no second graph for measurements."""
@@ -177,7 +185,7 @@ class ControlledConfig(FitConfig):
 
     def vectorize_key(self) -> str:
         """What runs have in common that are trained together."""
-        return grouping.key(self)
+        return grouping.key(self.identity(), self.data_dir, self.gpu_ids, self.deterministic)
 
     @property
     def multi_label(self) -> bool:

@@ -11,14 +11,14 @@ from common.experiment import Context
 from common.hashing import content_hash
 from common.run.folder import read_table, write_json, write_table
 from common.run.records import DamagedError
-from common.training.callbacks import Callback
 from common.training.fit_experiment import FitExperiment
 from common.training.seeding import seeded
-from common.training.trainer import Trainer
-from sft_vs_rft import objectives, theory_table
+from common.training.trainer import Callback, Trainer
+from sft_vs_rft import objectives
 from sft_vs_rft.config import ControlledConfig
-from sft_vs_rft.data import Data, make_data
-from sft_vs_rft.models import build_model
+from sft_vs_rft.data.run_data import Data, make_data
+from sft_vs_rft.models.build import build_model
+from sft_vs_rft.theory import table as theory_table
 from sft_vs_rft.trainer import Batch, ControlledTrainer
 
 PER_INPUT = "per_input"

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from sft_vs_rft.config import ControlledConfig
+from collections.abc import Mapping
+from typing import Any
 
 _MAY_DIFFER = frozenset(
     {
@@ -28,21 +26,12 @@ _MAY_DIFFER = frozenset(
 """Keys in which runs of a group may differ, beside those without effect."""
 
 
-def why_alone(config: ControlledConfig) -> str | None:
-    """Why a run cannot be one of a group; None where it can be."""
-    if config.model_type != "mlp":
-        return f"'model_type' = '{config.model_type}', and only 'mlp' can be batched"
-    if config.precision != "float32":
-        return f"'precision' = '{config.precision}', and only 'float32' can be batched"
-    if len(config.gpu_ids) > 1:
-        return f"'gpu_ids' = {list(config.gpu_ids)}, and a group has one device"
-    if config.use_wandb:
-        return "'use_wandb' = True, and Weights & Biases knows one run per process"
-    return None
+def key(identity: Mapping[str, Any], *alike: Any) -> str:
+    """Return what the runs of a group have in common: architecture, data sizes, epochs, method.
 
-
-def key(config: ControlledConfig) -> str:
-    """What the runs of a group have in common: architecture, data sizes, epochs, method, ..."""
-    shared = {name: value for name, value in config.identity().items() if name not in _MAY_DIFFER}
-    alike = [config.data_dir, config.gpu_ids, config.deterministic]
+    Args:
+        identity: the keys of a run that can change its results.
+        alike: further values that the runs must share.
+    """
+    shared = {name: value for name, value in identity.items() if name not in _MAY_DIFFER}
     return json.dumps([shared, *alike], sort_keys=True)

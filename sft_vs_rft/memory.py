@@ -8,8 +8,7 @@ the measurements of ``theory_every``. With bfloat16 activations count as float32
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -17,12 +16,13 @@ from torch import Tensor
 from common.errors import UserError
 from common.machine.memory import Moment, Need, Term, by_counts
 from common.machine.memory_trace import as_on_a_gpu, held, state_of
-from common.plan.load import Run
+from common.plan.run import Run
 from sft_vs_rft.config import ControlledConfig
-from sft_vs_rft.data import Data
-from sft_vs_rft.inputs import DenseInputs, Inputs, TextInputs
-from sft_vs_rft.models import build_model
-from sft_vs_rft.pools import Pool, load_pool
+from sft_vs_rft.data.inputs import DenseInputs, Inputs, TextInputs
+from sft_vs_rft.data.load_pool import load_pool
+from sft_vs_rft.data.pools import Pool
+from sft_vs_rft.data.run_data import Data
+from sft_vs_rft.models.build import build_model
 from sft_vs_rft.subsets import drawn_size
 from sft_vs_rft.trainer import Batch, ControlledTrainer
 
@@ -38,7 +38,7 @@ _SIZES = {
 
 def needs(runs: Sequence[Run]) -> list[Need | None]:
     """What each run needs; None where its data or model cannot be had, or cannot be asked so."""
-    pools: dict[Any, Pool] = {}
+    pools: dict[Hashable, Pool] = {}
     known: dict[str, Need | None] = {}
     found = []
     for run in runs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,15 @@ from torch import nn
 
 from common.config.run import RunConfig
 from common.errors import Problem, UserError
-from common.plan.load import Run
+from common.plan.run import Run
 from common.training import checkpoint, training_state
 from sft_vs_rft.config import PARTS, ControlledConfig
-from sft_vs_rft.data import undrawable_from
+from sft_vs_rft.data.load_pool import load_pool
+from sft_vs_rft.data.pools import Pool
+from sft_vs_rft.data.run_data import undrawable_from
 from sft_vs_rft.diagnostics import couples_inputs
 from sft_vs_rft.model_names import VISION_MODELS, ModelError
-from sft_vs_rft.models import build_model
-from sft_vs_rft.pools import Pool, load_pool
+from sft_vs_rft.models.build import build_model
 from sft_vs_rft.subsets import drawn_size
 from sft_vs_rft.trainer import make_optimizer
 
@@ -48,8 +49,8 @@ class _Files:
     """What the runs' files hold; a file that cannot be used stands as the error it raised."""
 
     def __init__(self) -> None:
-        self._pools: dict[Any, Pool | UserError] = {}
-        self._models: dict[Any, nn.Module | UserError] = {}
+        self._pools: dict[Hashable, Pool | UserError] = {}
+        self._models: dict[Hashable, nn.Module | UserError] = {}
         self._states: dict[str, dict[str, Any] | UserError] = {}
 
     def pool(self, config: ControlledConfig) -> Pool | UserError:
@@ -80,8 +81,8 @@ class _Files:
         """What a checkpoint holds: weights, at least."""
         if path not in self._states:
             try:
-                self._states[path] = checkpoint.load(Path(path))
-                checkpoint.weights(self._states[path])
+                self._states[path] = state = checkpoint.load(Path(path))
+                checkpoint.weights(state)
             except UserError as error:
                 self._states[path] = error
         return self._states[path]

@@ -13,7 +13,8 @@ from common.training.shuffle import pass_over_loader, shuffled
 from common.training.trainer import Trainer
 from sft_vs_rft import objectives
 from sft_vs_rft.config import CHANGED, OTHERS, ControlledConfig
-from sft_vs_rft.data import Data
+from sft_vs_rft.data.inputs import Inputs, ModelInputs
+from sft_vs_rft.data.run_data import Data
 from sft_vs_rft.diagnostics import (
     couples_inputs,
     gradient_norms,
@@ -21,7 +22,6 @@ from sft_vs_rft.diagnostics import (
     norm,
     part_means,
 )
-from sft_vs_rft.inputs import Inputs, ModelInputs
 from sft_vs_rft.methods import METHODS, Predictions, drawn_labels, joined, label_noise
 from sft_vs_rft.rewards import reward_table
 
@@ -59,7 +59,8 @@ def make_optimizer(
 ) -> torch.optim.SGD | torch.optim.Adam:
     """What the configuration names, for ``params``; its fused form, but on the meta device."""
     given = list(params)
-    return _OPTIMIZERS[config.optimizer](
+    optimizer: type[torch.optim.SGD | torch.optim.Adam] = _OPTIMIZERS[config.optimizer]
+    return optimizer(
         given,
         lr=config.lr,
         weight_decay=config.weight_decay,
@@ -193,13 +194,16 @@ class ControlledTrainer(Trainer[Batch]):
                 added[OTHERS] = norm(self._gradients()), 1.0
             return [made], added
         of_changed = self._loss(made.objective[: len(batch.changed)], batch.num_inputs)
-        gradient = torch.autograd.grad(of_changed, self.params, retain_graph=True)
+        gradient: Sequence[Tensor | None] = torch.autograd.grad(
+            of_changed, self.params, retain_graph=True, allow_unused=True
+        )
         share = len(batch.changed) / batch.num_inputs
         added[CHANGED] = norm(gradient), share
         loss.backward()
         if len(batch.others):
             for param, own in zip(self.params, gradient, strict=True):
-                own.sub_(param.grad)  # what the others add, but for its sign
+                if own is not None and param.grad is not None:  # as `_step_in_parts` has it
+                    own.sub_(param.grad)  # what the others add, but for its sign
             added[OTHERS] = norm(gradient), 1 - share
         return [made], added
 
@@ -214,7 +218,7 @@ class ControlledTrainer(Trainer[Batch]):
             self.targets[index],
             self.rewards[index],
             None if self.reference is None else self.reference[index],
-            drawn_labels(logits, label_noise(*logits.shape, logits.device))
+            drawn_labels(logits, label_noise(len(logits), logits.shape[1], logits.device))
             if self.method.sampled
             else None,
         )

@@ -16,17 +16,11 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from common.plan.load import Run
 
 log = logging.getLogger(__name__)
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _COUNTS_WITHOUT_CUDA = "PYTORCH_NVML_BASED_CUDA_CHECK"
-
-
-def gpus_of(run: Run, pool: Sequence[int]) -> tuple[int, ...]:
-    """The GPUs that a run names; a plan's pool fills in the first of its own instead."""
-    return tuple(pool[: run.num_ranks]) if pool else run.config.gpu_ids
 
 
 def gpus_are_usable(ids: Iterable[int]) -> bool:
@@ -140,7 +134,7 @@ def free_memory() -> None:
     """Gives back the memory of a GPU that ended runs of this process have left reserved."""
     import torch
 
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    if torch.cuda.is_initialized():
         gc.collect()  # models stand in cycles with what trains them
         with suppress(RuntimeError):  # the run has left the GPU unusable; its process is replaced
             torch.cuda.empty_cache()

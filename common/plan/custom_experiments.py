@@ -8,7 +8,7 @@ from common.custom.signatures import check_function
 from common.custom.user_code import CUSTOM
 from common.errors import Problem, UserError
 from common.experiment import Experiment
-from common.plan.load import Run
+from common.plan.run import Run
 from common.registry import import_part
 
 

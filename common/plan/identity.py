@@ -17,7 +17,7 @@ from common.key_paths import Key, assign, key_path
 from common.plan.stages import inputs_of, is_reference
 
 if TYPE_CHECKING:
-    from common.plan.load import Run
+    from common.plan.run import Run
 
 FileHashes = Mapping[str, str]
 """Content hashes by path, of files that can be read."""

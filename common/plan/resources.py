@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from common.errors import Problem
 from common.plan.document import PlanDocument
 
 if TYPE_CHECKING:
-    from common.plan.load import Run
+    from common.plan.run import Run
 
 
 def problems_of_ranks(document: PlanDocument, runs: Iterable[Run]) -> Iterator[Problem]:
@@ -51,3 +51,8 @@ def _too_few(run: Run) -> Iterator[Problem]:
 
 def _number(gpus: int) -> str:
     return f"{gpus} GPU{'s' if gpus > 1 else ''}"
+
+
+def gpus_of(run: Run, pool: Sequence[int]) -> tuple[int, ...]:
+    """The GPUs that a run names; a plan's pool fills in the first of its own instead."""
+    return tuple(pool[: run.num_ranks]) if pool else run.config.gpu_ids

@@ -11,7 +11,7 @@ from common.run.folder import RunFolder
 from common.run.status import first_begun
 
 if TYPE_CHECKING:
-    from common.plan.load import Run
+    from common.plan.run import Run
 
 _DIGITS = (8, 16, 32, 64)
 """Of a fingerprint in a folder's name; the later ones where the earlier do not tell runs apart."""

@@ -17,7 +17,7 @@ from common.key_paths import Key, key_path, value_at
 from common.registry import suggestion
 
 if TYPE_CHECKING:
-    from common.plan.load import Run
+    from common.plan.run import Run
 
 _REFERENCE = re.compile(r"@(?P<stage>[\w-]+)\.(?P<file>\w+)")
 _MOST_CANDIDATES = 6

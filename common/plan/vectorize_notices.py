@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 
 from common.custom.hooks import asking
-from common.plan.load import Run
+from common.plan.run import Run
 
 
 def why_alone(run: Run) -> str | None:

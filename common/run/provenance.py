@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import platform
+import secrets
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -104,8 +105,6 @@ def record_hub(folder: RunFolder, commits: Mapping[str, str]) -> None:
 
 def _with_root(seeds: Mapping[str, int | None]) -> dict[str, int | None]:
     """The seeds, where the root is drawn if none is given."""
-    from common.training.seeding import draw_seed
-
     root = seeds["random_seed"]
     return {**seeds, "random_seed": draw_seed() if root is None else root}
 
@@ -130,3 +129,8 @@ def threads_of(folder: RunFolder) -> int | None:
     except UserError:
         found = folder.read_status()
     return None if found is None else found.get("threads")
+
+
+def draw_seed() -> int:
+    """A fresh seed from the system's entropy."""
+    return secrets.randbelow(2**31)

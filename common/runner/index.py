@@ -13,7 +13,7 @@ from common.key_paths import value_at
 from common.run.folder import PlanFolder, write_text
 
 if TYPE_CHECKING:
-    from common.plan.load import Plan, Run
+    from common.plan.run import Plan, Run
     from common.runner.run_state import RunState
 
 FIXED_COLUMNS = (

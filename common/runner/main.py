@@ -17,17 +17,17 @@ from common.errors import ConfigError, Problem, UserError
 from common.files.durable import make_folder
 from common.files.leftovers import remove_leftovers
 from common.key_paths import assign
-from common.machine import memory
-from common.machine.devices import gpus_are_usable, gpus_hidden, gpus_of
+from common.machine.devices import gpus_are_usable, gpus_hidden
 from common.plan import vectorize_notices as grouping
 from common.plan.custom_experiments import wrong_functions
-from common.plan.load import Plan, Run
+from common.plan.resources import gpus_of
+from common.plan.run import Plan, Run
 from common.process.stopping import StopFlag, StoppedAtOnce
 from common.process.threads import threads_of_each
 from common.registry import import_part
 from common.run.folder import PlanFolder, RunFolder
 from common.run.status import DONE
-from common.runner import report
+from common.runner import memory_check, report
 from common.runner.missing_packages import packages_missing
 from common.runner.progress import Display
 from common.runner.runner import PlanRunner
@@ -74,7 +74,7 @@ def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
     with gpus_hidden():
         _preflight(plan, [_as_made(run, selection, pool if use_gpus else None) for run in waiting])
     if use_gpus:
-        _refuse(plan, memory.check(plan, waiting))
+        _refuse(plan, memory_check.check(plan, waiting))
     notices = [
         notice
         for run in plan.runs

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from common.custom.hooks import answers
 from common.errors import Problem
-from common.plan.load import Run
+from common.plan.run import Run
 
 
 def packages_missing(runs: Iterable[Run]) -> list[Problem]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from common.plan.load import Run
+from common.plan.run import Run
 from common.run.status import DONE, FAILED, SKIPPED
 from common.runner.run_state import RunState
 from common.runner.scheduling.task import Task, names

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from common.plan.load import Plan, Run
+from common.plan.run import Plan, Run
 from common.run.folder import RunFolder
 from common.run.status import DONE, FAILED, RUNNING
 from common.run.summary import score_name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common.plan.load import Run
+from common.plan.run import Run
 from common.run import status
 from common.run.folder import RunFolder
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from common.files.no_space import NoSpace, no_space
 from common.key_paths import assign
-from common.machine.devices import gpus_of
-from common.plan.load import Plan, Run
+from common.plan.resources import gpus_of
+from common.plan.run import Plan, Run
 from common.plan.vectorize_notices import vectorize_key, why_alone
 from common.process.stopping import StopFlag
 from common.run import provenance, status

@@ -13,7 +13,7 @@ from common.run.folder import RunFolder
 from common.run.status import first_begun
 
 if TYPE_CHECKING:
-    from common.plan.load import Run
+    from common.plan.run import Run
 
 _SHOWN = 3
 

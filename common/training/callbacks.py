@@ -24,38 +24,10 @@ from common.run.records import EPOCH_ROW
 from common.score import Score
 from common.training import checkpoint
 from common.training.pace import Pace
+from common.training.trainer import Callback
 
 if TYPE_CHECKING:
     from common.training.trainer import Trainer
-
-
-class Callback:
-    """Hooks into a fit; each does nothing unless overridden."""
-
-    def on_fit_start(self, trainer: Trainer[Any]) -> None:
-        """Before the first epoch, or before the first after a resume."""
-
-    def on_step_end(self, trainer: Trainer[Any], step: int, report: Mapping[str, Tensor]) -> None:
-        """After an update; ``step`` counts from 0 in each epoch, ``report`` is on the device."""
-
-    def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
-        """After an epoch and its validation; ``metrics["epoch"]`` counts from 0."""
-
-    def on_fit_end(self, trainer: Trainer[Any]) -> None:
-        """After the last epoch; not called when the fit is interrupted or fails."""
-
-    def sync(self) -> None:
-        """Puts what it has written onto the disk: a checkpoint is about to count on it."""
-
-    def close(self) -> None:
-        """Lets go of files and connections, however the fit ends."""
-
-    def state(self) -> dict[str, Any]:
-        """What a resumed fit needs of this callback."""
-        return {}
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Takes back what `state` gave; empty where the checkpoint knows nothing of it."""
 
 
 class MetricsFile(Callback):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from common.training.callbacks import Callback
+from common.training.trainer import Callback
 
 if TYPE_CHECKING:
     from common.training.trainer import Trainer
@@ -62,7 +62,7 @@ class Readout:
     @property
     def has_arrived(self) -> bool:
         """Whether `values` need not wait."""
-        return self._arrival is None or bool(self._arrival.query())  # type: ignore[no-untyped-call]
+        return self._arrival is None or bool(self._arrival.query())
 
     def values(self) -> dict[str, float]:
         """The scalars by name."""

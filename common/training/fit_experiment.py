@@ -19,10 +19,10 @@ from common.run.records import EPOCH_ROW
 from common.run.summary import write_summary
 from common.score import Score, best_values, last_values
 from common.training import checkpoint, training_state
-from common.training.callbacks import Callback, Checkpoints, EarlyStopping, MetricsFile, Progress
+from common.training.callbacks import Checkpoints, EarlyStopping, MetricsFile, Progress
 from common.training.epoch_log import EpochLog
 from common.training.seeding import seed_everything
-from common.training.trainer import Trainer
+from common.training.trainer import Callback, Trainer
 from common.training.writers import writers
 
 log = logging.getLogger(__name__)

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import random
-import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-
-
-def draw_seed() -> int:
-    """A fresh seed from the system's entropy."""
-    return secrets.randbelow(2**31)
 
 
 def seed_everything(seed: int) -> None:

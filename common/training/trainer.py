@@ -6,16 +6,13 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from common.training.epoch_means import EpochMeans, NonFiniteError, check_finite, first_not_finite
 from common.training.seeding import random_state, restore_random_state
-
-if TYPE_CHECKING:
-    from common.training.callbacks import Callback
 
 BatchT = TypeVar("BatchT")
 
@@ -176,3 +173,32 @@ class Trainer(ABC, Generic[BatchT]):
         for callback in self.callbacks:
             callback.load_state(state["callbacks"].get(type(callback).__name__, {}))
         restore_random_state(state["random"], self.gpu_ids)
+
+
+class Callback:
+    """Hooks into a fit; each does nothing unless overridden."""
+
+    def on_fit_start(self, trainer: Trainer[Any]) -> None:
+        """Before the first epoch, or before the first after a resume."""
+
+    def on_step_end(self, trainer: Trainer[Any], step: int, report: Mapping[str, Tensor]) -> None:
+        """After an update; ``step`` counts from 0 in each epoch, ``report`` is on the device."""
+
+    def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
+        """After an epoch and its validation; ``metrics["epoch"]`` counts from 0."""
+
+    def on_fit_end(self, trainer: Trainer[Any]) -> None:
+        """After the last epoch; not called when the fit is interrupted or fails."""
+
+    def sync(self) -> None:
+        """Puts what it has written onto the disk: a checkpoint is about to count on it."""
+
+    def close(self) -> None:
+        """Lets go of files and connections, however the fit ends."""
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed fit needs of this callback."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Takes back what `state` gave; empty where the checkpoint knows nothing of it."""

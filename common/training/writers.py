@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from common.config.fit import FitConfig
 from common.run.folder import RunFolder, read_json_lines, replacing
 from common.run.records import EPOCH_ROW
-from common.training.callbacks import Callback
 from common.training.pace import Pace
 from common.training.seeding import undisturbed
+from common.training.trainer import Callback
 
 if TYPE_CHECKING:
     from common.training.trainer import Trainer

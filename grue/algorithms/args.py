@@ -65,7 +65,7 @@ class PpoArgs(ActorCriticArgs):
     vocabulary, instead of a part of its advantage; later tokens' penalties stay rewards."""
     measure_gradient_noise: bool = False
     """Whether each update first measures, in one more pass, how the policy's gradient deviates from
-    minibatch to minibatch: ``ppo/grad_variance``, and ``ppo/grad_squared_mean`` to compare with;
+    minibatch to minibatch: ``grad_variance``, and ``grad_squared_mean`` to compare with it;
     before advantages are standardised and gradients clipped, so that runs can be compared."""
 
 

@@ -59,10 +59,10 @@ class PolicyGradient(Algorithm[ArgsT]):
         in_advantages = getattr(self.args, "analytic_kl_grad", False)
         if self.alg.kl_div.placement != "loss" and not in_advantages:
             return logits.new_zeros(()), {}
-        coefficient = coefficient / scale if in_advantages else coefficient
+        weight = coefficient / scale if in_advantages else coefficient
         ref_logits = batch.counted(self.actor_critic.reference_logits(batch.sequences))
         kl = exact_kl(logits, ref_logits).mean()
-        return coefficient * kl, {"kl_loss": kl}
+        return weight * kl, {"kl_loss": kl}
 
     def share_of_penalties(
         self, batch: Minibatch, logits: Tensor, log_probs: Tensor, penalties: Tensor

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 
 from common import distributed as ranks
@@ -26,11 +28,13 @@ class Ppo(PolicyGradient[PpoArgs]):
     """Several passes over a rollout, in minibatches, with a clipped surrogate."""
 
     Args = PpoArgs
+    metric_prefix: ClassVar[str] = "ppo/"
+    """Begins the names of the update's metrics."""
 
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """Improves policy and critic on a rollout; gives what was measured, by published names."""
+        """Improves policy and critic on a rollout; returns the metrics."""
         means = Means()
         if self.args.measure_gradient_noise:
             means.add(**self._gradient_noise(rollout, kl_coefficient, generator))
@@ -39,7 +43,7 @@ class Ppo(PolicyGradient[PpoArgs]):
         means.add(explained_variance=explained)
         found = means.read()
         shares = {name: found.pop(name) for name in list(found) if "/" in name}
-        return {f"ppo/{name}": value for name, value in found.items()} | shares
+        return {f"{self.metric_prefix}{name}": value for name, value in found.items()} | shares
 
     def _is_far(self, batch: Minibatch, distance: torch.Tensor) -> bool:
         """Whether the mean over all ranks' parts of a minibatch ends the update."""

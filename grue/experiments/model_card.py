@@ -7,27 +7,29 @@ from collections.abc import Mapping
 
 import yaml
 
-from grue.experiments.classifier.config import ClassifierConfig
-from grue.experiments.finetune.config import FinetuneConfig
-from grue.experiments.reward_model.config import RewardModelConfig
+from common.config.base import Config
 
 
-def model_card(
-    config: FinetuneConfig | ClassifierConfig | RewardModelConfig,
-    model_name: str,
-    metrics: Mapping[str, float],
-) -> str:
-    """A model card in the hub's form: what was trained on what, how, and what came of it."""
-    header = yaml.safe_dump({"base_model": model_name, "datasets": [config.datapool.id],
+def model_card(model_name: str, dataset: str, alg: Config, metrics: Mapping[str, float]) -> str:
+    """Return a model card in the hub's form.
+
+    Args:
+        model_name: the model that was finetuned.
+        dataset: the task that it was finetuned on.
+        alg: the algorithm with its settings; its ``id`` names it.
+        metrics: the last evaluation.
+    """
+    header = yaml.safe_dump({"base_model": model_name, "datasets": [dataset],
                              "library_name": "transformers"}, sort_keys=False)  # fmt: skip
     found = "\n".join(f"| {name} | {value:.6g} |" for name, value in sorted(metrics.items()))
-    settings = json.dumps(config.alg.model_dump(mode="json"), indent=2)
+    keys = alg.model_dump(mode="json")
+    settings = json.dumps(keys, indent=2)
     return f"""---
 {header}---
 
-# {model_name}, finetuned on {config.datapool.id}
+# {model_name}, finetuned on {dataset}
 
-Algorithm: {config.alg.id}. Last evaluation:
+Algorithm: {keys["id"]}. Last evaluation:
 
 | metric | value |
 | --- | --- |

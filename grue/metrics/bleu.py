@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from common.config.fit import PositiveFloat
 from common.errors import UserError
 from grue.metrics.metric import METRICS, Scores
-from grue.metrics.reference_metric import PairwiseArgs, PairwiseMetric, Row, Scorer
+from grue.metrics.reference_metric import PairwiseArgs, PairwiseMetric
 from grue.metrics.tokens.scripts import Sight
+from grue.metrics.workers.pair import Row, Scorer
 from grue.texts import Texts
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def counting(library: Any, reference_length: Callable[[Sequence[int], int], int]
 
 def _bleu(counts: Counts, **smoothing: Any) -> float:
     """The formula of sacreBLEU on counts, from 0 to 1."""
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics.bleu import BLEU
 
     found = BLEU.compute_bleu(
         correct=counts[2 : 2 + _ORDERS].tolist(),
@@ -145,12 +146,12 @@ class Bleu(CountedBleu[BleuArgs]):
 
     Args = BleuArgs
     id: ClassVar[str] = "bleu"
-    keys: ClassVar[Sequence[str]] = ("lexical/bleu",)
+    keys: Sequence[str] = ("lexical/bleu",)
     fix: ClassVar[str] = "set 'tokenize' to 'char'"
 
     def library(self) -> Any:
         """The BLEU of sacreBLEU, which splits texts."""
-        from sacrebleu.metrics import BLEU
+        from sacrebleu.metrics.bleu import BLEU
 
         return BLEU(tokenize=self.args.tokenize)
 
@@ -191,7 +192,7 @@ class SacreBleu(CountedBleu[SacreBleuArgs]):
 
     Args = SacreBleuArgs
     id: ClassVar[str] = "sacre_bleu"
-    keys: ClassVar[Sequence[str]] = ("lexical/sacrebleu",)
+    keys: Sequence[str] = ("lexical/sacrebleu",)
     fix: ClassVar[str] = "set 'tokenize' to 'char', or to 'zh' for Chinese"
 
     def prepare(self) -> None:
@@ -204,7 +205,7 @@ class SacreBleu(CountedBleu[SacreBleuArgs]):
         Raises:
             UserError: sacreBLEU lacks what the tokenizer needs.
         """
-        from sacrebleu.metrics import BLEU
+        from sacrebleu.metrics.bleu import BLEU
 
         args = self.args
         try:

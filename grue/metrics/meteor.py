@@ -8,10 +8,11 @@ from typing import ClassVar
 
 from common.errors import Problem, UserError
 from grue.metrics.metric import METRICS
-from grue.metrics.reference_metric import PairwiseArgs, PairwiseMetric, Row, Scorer
+from grue.metrics.reference_metric import PairwiseArgs, PairwiseMetric
 from grue.metrics.references import as_one_text
 from grue.metrics.tokens.scripts import Sight
 from grue.metrics.tokens.words import SPLITS_AT_BLANKS, Stems, words
+from grue.metrics.workers.pair import Row, Scorer
 from grue.nltk_data import WORDNET, why_missing
 
 _WORDS_KEPT = 50_000
@@ -59,7 +60,7 @@ class Meteor(PairwiseMetric[MeteorArgs]):
 
     Args = MeteorArgs
     id: ClassVar[str] = "meteor"
-    keys: ClassVar[Sequence[str]] = ("lexical/meteor",)
+    keys: Sequence[str] = ("lexical/meteor",)
 
     def make_sight(self) -> Sight:
         """What warns of references that are one word."""

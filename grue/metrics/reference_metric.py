@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, TypeVar
 
 import numpy as np
@@ -15,14 +15,9 @@ from pydantic import Field
 from common.config.base import NO_EFFECT, Config
 from grue.metrics.metric import Metric, Scores
 from grue.metrics.tokens.scripts import Sight
-from grue.metrics.workers import pool as crew
+from grue.metrics.workers import pool
+from grue.metrics.workers.pair import Pair, Row, Scorer
 from grue.texts import Texts
-
-Pair = tuple[str, tuple[str, ...]]
-"""An output, and its references."""
-Row = Sequence[float]
-"""The numbers that one pair gives."""
-Scorer = Callable[[str, Sequence[str]], Row]
 
 _PATIENCE = 2.0
 """Seconds that a metric scores in this process before others are started, which takes as long."""
@@ -52,7 +47,7 @@ class PairwiseMetric(Metric[ArgsT]):
     needs_references = True
     id: ClassVar[str]
     """The name by which the metric is registered."""
-    keys: ClassVar[Sequence[str]]
+    keys: Sequence[str]
     """The metric's keys, in the order of the numbers that the scorer gives."""
 
     def __init__(self, args: ArgsT) -> None:
@@ -103,7 +98,7 @@ class PairwiseMetric(Metric[ArgsT]):
         while len(rows) < len(pairs):
             rest = pairs[len(rows) :]
             if self._seconds >= _PATIENCE and len(rest) > _SLICE:
-                found = crew.score(type(self), self.args, rest, self.args.num_workers)
+                found = pool.score(type(self), self.args, rest, self.args.num_workers)
                 if found is not None:
                     return rows + found
             rows += self._score_here(rest[:_SLICE])

@@ -8,10 +8,11 @@ from functools import lru_cache, partial
 from typing import ClassVar, Literal
 
 from grue.metrics.metric import METRICS
-from grue.metrics.reference_metric import PairwiseArgs, PairwiseMetric, Row, Scorer
+from grue.metrics.reference_metric import PairwiseArgs, PairwiseMetric
 from grue.metrics.references import as_one_text
 from grue.metrics.tokens.scripts import Sight, characters, unicode_words
 from grue.metrics.tokens.words import Stems
+from grue.metrics.workers.pair import Row, Scorer
 
 RougeType = Literal["rouge1", "rouge2", "rougeL", "rougeLsum"]
 Tokenizer = Literal["english", "words", "characters"]

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from grue.metrics.metric import METRICS, Scores
-from grue.metrics.reference_metric import PairwiseArgs, PairwiseMetric, Row, Scorer
+from grue.metrics.reference_metric import PairwiseArgs, PairwiseMetric
 from grue.metrics.tokens.scripts import Sight
 from grue.metrics.tokens.words import SPLITS_AT_BLANKS
+from grue.metrics.workers.pair import Row, Scorer
 from grue.texts import Texts
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Ter(PairwiseMetric[PairwiseArgs]):
     """
 
     id: ClassVar[str] = "ter"
-    keys: ClassVar[Sequence[str]] = ("lexical/ter",)
+    keys: Sequence[str] = ("lexical/ter",)
 
     def make_sight(self) -> Sight:
         """What warns of references that are one word."""
@@ -33,7 +34,7 @@ class Ter(PairwiseMetric[PairwiseArgs]):
 
     def make_scorer(self) -> Scorer:
         """The fewest edits, and the mean length of the references in words."""
-        from sacrebleu.metrics import TER
+        from sacrebleu.metrics.ter import TER
 
         library = TER()
 

@@ -16,6 +16,8 @@ from common.errors import UserError
 from common.machine.hub import forgo_if_absent, note_model, revision_option
 
 if TYPE_CHECKING:
+    import torch
+    from torch import nn
     from transformers import PreTrainedModel
 
 log = logging.getLogger(__name__)
@@ -99,6 +101,7 @@ def pretrained(
         kind.from_pretrained, output_loading_info=True, ignore_mismatched_sizes=True, **options
     )
     with _without_warnings():
+        model: PreTrainedModel
         model, report = loaded(load, name, key, revision=revision)
         prefix = ""
         while wrapper := _wrapper(report, prefix):
@@ -113,7 +116,14 @@ def pretrained(
             key, name, prefix,
         )  # fmt: skip
     check_report(model, report, f"'{key}' = '{name}'", new_head=new_head)
-    return model  # type: ignore[no-any-return]
+    return model
+
+
+def placed(model: PreTrainedModel, device: torch.device | str) -> PreTrainedModel:
+    """The model, on the device."""
+    module: nn.Module = model  # for the library's own ``to`` has lost the types of its arguments
+    module.to(device)
+    return model
 
 
 def _wrapper(report: Mapping[str, Any], taken_off: str) -> str | None:

@@ -11,14 +11,15 @@ from common.config.base import IGNORED, Config, Marker, resolve, resolve_sound_k
 from common.custom.user_code import naming
 from common.errors import Problem, UserError
 from common.key_paths import Key
-from grue import metrics, rewards, tasks
 
 
-class _PartClass(Protocol):
+class _Part(Protocol):
     Args: ClassVar[type[Config]]
 
+    def __init__(self, args: Any) -> None: ...
 
-PartT = TypeVar("PartT")
+
+PartT = TypeVar("PartT", bound=_Part)
 
 
 class PartConfig(Config, Generic[PartT]):
@@ -30,7 +31,7 @@ class PartConfig(Config, Generic[PartT]):
     """The part's own keys."""
 
     @classmethod
-    def find(cls, name: str) -> Any:
+    def find(cls, name: str) -> type[PartT]:
         """The class of the part called ``name``.
 
         Raises:
@@ -98,13 +99,11 @@ class PartConfig(Config, Generic[PartT]):
     def build(self) -> PartT:
         """The part, made from its args."""
         with naming(self.id):
-            part: PartT = self.find(self.id)(self.own_keys())
-        return part
+            return self.find(self.id)(self.own_keys())
 
     def own_keys(self) -> Config:
         """The part's args as the part takes them."""
-        keys: Config = self.find(self.id).Args.model_validate(self.args)
-        return keys
+        return self.find(self.id).Args.model_validate(self.args)
 
 
 def _given(kind: type[Config], args: dict[str, Any]) -> dict[str, Any]:
@@ -115,30 +114,3 @@ def _given(kind: type[Config], args: dict[str, Any]) -> dict[str, Any]:
         for name, value in args.items()
         if name not in fields or fields[name].is_required() or value != fields[name].default
     }
-
-
-class RewardConfig(PartConfig["rewards.Reward[Any]"]):
-    """What an output is worth."""
-
-    @classmethod
-    def find(cls, name: str) -> Any:
-        """The class of the reward called ``name``."""
-        return rewards.find(name)
-
-
-class MetricConfig(PartConfig["metrics.Metric[Any]"]):
-    """What is measured of outputs."""
-
-    @classmethod
-    def find(cls, name: str) -> Any:
-        """The class of the metric called ``name``."""
-        return metrics.find(name)
-
-
-class TaskConfig(PartConfig["tasks.Task[Any]"]):
-    """Where inputs come from."""
-
-    @classmethod
-    def find(cls, name: str) -> Any:
-        """The class of the task called ``name``."""
-        return tasks.find(name)

@@ -15,14 +15,16 @@ from common.errors import UserError
 from grue.models.config import MixedPrecision, ModelType, Side
 from grue.models.precision import autocast
 from grue.models.vocabulary import check_vocabulary
+from grue.models.weights import placed
 from grue.policies.config import PolicyArgs
 from grue.policies.decoding.batch_size import Extent, Passes, bytes_per_output
 from grue.policies.decoding.library import generated
 from grue.policies.decoding.logits_processors import filters_of, shaping
-from grue.policies.decoding.loop import Lengths, Samples, joined, pad, sample
-from grue.policies.decoding.steps import Ids, Prompts
+from grue.policies.decoding.loop import Lengths, Samples, joined, sample
+from grue.policies.decoding.steps import Ids
 from grue.policies.distribution import TokenDistribution, divided
 from grue.policies.generation_config import GenerationConfig
+from grue.policies.padding import Prompts, pad
 from grue.policies.pretokenized import check_carried
 from grue.policies.sequences import Sequences
 from grue.policies.truncation import Truncation, token_id
@@ -68,7 +70,7 @@ class Policy:
             UserError: the tokenizer has ids that the model does not know.
         """
         check_vocabulary(model, tokenizer)
-        self.model = model.to(device)
+        self.model = placed(model, device)
         self.tokenizer = tokenizer
         self.device = torch.device(device)
         self.is_encoder_decoder = bool(model.config.is_encoder_decoder)
@@ -364,8 +366,9 @@ class Policy:
         sequences = self.sequences(prompts, outputs)
         with self.autocast():
             logits = sequences.logits(self.model)
-        outputs = sequences.outputs
-        return TokenDistribution(divided(logits, temperature)).log_prob(outputs.ids) * outputs.mask
+        of_outputs = sequences.outputs
+        log_probs = TokenDistribution(divided(logits, temperature)).log_prob(of_outputs.ids)
+        return log_probs * of_outputs.mask
 
     def sequences(self, prompts: Sequence[Tokens], outputs: Sequence[Tokens]) -> Sequences:
         """Prompts with their outputs, on the policy's device."""

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from common.training.attention_masks import masks_without_waits
-from grue.policies.decoding.steps import Prompts, accepts, positions
+from grue.models.signature import accepts
+from grue.policies.padding import Prompts, positions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -108,5 +109,6 @@ class Sequences:
         return inputs
 
     def _decoder_ids(self) -> Tensor:
+        assert self.start is not None, "the decoder has a first token"
         start = torch.full_like(self.outputs.ids[:, :1], self.start)
         return torch.cat([start, self.outputs.ids[:, :-1]], -1)

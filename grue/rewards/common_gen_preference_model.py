@@ -88,8 +88,7 @@ class CommonGenPreferenceModel(Reward[PreferenceArgs]):
     def _model(self) -> Preference:
         from grue.scorers import preference
 
-        args = self.args
-        answers = ("good", "bad")
+        args, answers = self.args, ("good", "bad")
         if args.model_name is None:
             load = preference.load_published_preference
             return load(args.model_type, "model_type", args, answers=answers)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from common import distributed as ranks
+from common.training.shapes import check_shape
 
 
 def gradient_moments(
@@ -31,6 +32,7 @@ def gradient_moments(
     count, squares = 0, torch.zeros((), device=parameters[0].device)
     total = [torch.zeros_like(parameter) for parameter in parameters]
     for loss in losses:
+        check_shape("losses", loss, ())
         grads = torch.autograd.grad(loss, parameters, allow_unused=True)
         ranks.add_up([grad for grad in grads if grad is not None])
         for place, grad in enumerate(grads):

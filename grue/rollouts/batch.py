@@ -199,8 +199,13 @@ class Rollout:
         """
         parts = [self.counted(getattr(self, name)) for name in _ADVANTAGES]
         found, scale = _standardized(parts)
-        back = [put_back(part, self._select) for part in found]
-        return replace(self, **dict(zip(_ADVANTAGES, back, strict=True))), scale
+        advantages, of_penalties, of_task = (put_back(part, self._select) for part in found)
+        return replace(
+            self,
+            advantages=advantages,
+            penalty_advantages=of_penalties,
+            task_advantages=of_task,
+        ), scale
 
 
 @dataclass(frozen=True)
@@ -277,7 +282,13 @@ class Minibatch:
         Equal advantages become 0, and are divided by 1.
         """
         found, scale = _standardized([getattr(self, name) for name in _ADVANTAGES])
-        return replace(self, **dict(zip(_ADVANTAGES, found, strict=True))), scale
+        advantages, of_penalties, of_task = found
+        return replace(
+            self,
+            advantages=advantages,
+            penalty_advantages=of_penalties,
+            task_advantages=of_task,
+        ), scale
 
 
 def _standardized(parts: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:

@@ -8,7 +8,9 @@ from pydantic import Strict
 
 from common.config.base import LATER
 from common.errors import UserError
-from grue.parts.config import MetricConfig, PartConfig, RewardConfig
+from grue.metrics.config import MetricConfig
+from grue.parts.config import PartConfig
+from grue.rewards.config import RewardConfig
 
 STRINGIFY: Literal["stringify_references"] = "stringify_references"
 """The name of the behaviour, and of the key of the parts that have it."""

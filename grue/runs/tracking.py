@@ -15,7 +15,7 @@ from common.files.durable import sync_folder
 from common.run.folder import RunFolder, append_text, read_json_lines, write_text
 from common.run.records import STEP_ROW
 from common.training.seeding import undisturbed
-from grue.experiments.finetune.config import TrackedConfig
+from grue.runs.config import TrackedConfig
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,11 @@ from common.training.attention_masks import masks_without_waits
 from grue.models.config import MixedPrecision, Side
 from grue.models.precision import autocast
 from grue.models.vocabulary import check_vocabulary
+from grue.models.weights import loaded, placed, pretrained
 from grue.policies.policy import by_length
-from grue.scorers.loading import Encoded, longest_input, pad_right, usable_padding
+from grue.scorers.inputs import Encoded, longest_input, pad_right, usable_padding
+from grue.scorers.loading import check_folder, judge_device, judge_dtype
+from grue.scorers.options import JudgeArgs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -135,3 +138,40 @@ def probabilities(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     powers = np.exp(logits - logits.max(-1, keepdims=True))
     found: NDArray[np.float64] = powers / powers.sum(-1, keepdims=True)
     return found
+
+
+def load_classifier(
+    name: str,
+    key: str,
+    options: JudgeArgs,
+    *,
+    revision: str | None = None,
+    max_length: int | None = None,
+    truncation_side: Side = "left",
+) -> Classifier:
+    """The sequence classifier called ``name`` (the value of ``key``), ready to judge.
+
+    Of a hub id ``revision`` is the branch, tag or commit; None for the default.
+    ``max_length`` is the most tokens of an input, None for as many as the model can read; long
+    texts are cut on ``truncation_side``.
+
+    Raises:
+        UserError: there is none, or it has no trained head.
+    """
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
+
+    from grue.scorers.classifier import Classifier
+
+    check_folder(name, key)
+    disable_progress_bar()  # it would break through the plan's
+    tokenizer = loaded(AutoTokenizer.from_pretrained, name, key, revision=revision)
+    kind = AutoModelForSequenceClassification
+    model = pretrained(kind, name, key, revision=revision, dtype=judge_dtype(options))
+    return Classifier(
+        placed(model, judge_device(options)),
+        tokenizer,
+        batch_size=options.batch_size,
+        max_length=max_length,
+        truncation_side=truncation_side,
+    )

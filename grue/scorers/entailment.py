@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UserError
-from grue.scorers.classifier import Classifier, probabilities
-from grue.scorers.loading import load_classifier
+from grue.scorers.classifier import Classifier, load_classifier, probabilities
 from grue.scorers.options import JudgeArgs
 
 Matrix = NDArray[np.float64]

@@ -2,65 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from common.errors import UserError
 from common.files.documents import json_object
-from grue.models.config import Side
-from grue.models.weights import has_weights, loaded, pretrained
+from grue.models.weights import has_weights
 from grue.scorers.options import JudgeArgs
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from grue.scorers.classifier import Classifier
-
-Encoded = Mapping[str, list[int]]
-"""``input_ids`` of one input, and what else the tokenizer says of each token."""
-_UNLIMITED = 10**9
-"""Tokenizers without a maximum give a number beyond this one."""
-
-
-def load_classifier(
-    name: str,
-    key: str,
-    options: JudgeArgs,
-    *,
-    revision: str | None = None,
-    max_length: int | None = None,
-    truncation_side: Side = "left",
-) -> Classifier:
-    """The sequence classifier called ``name`` (the value of ``key``), ready to judge.
-
-    Of a hub id ``revision`` is the branch, tag or commit; None for the default.
-    ``max_length`` is the most tokens of an input, None for as many as the model can read; long
-    texts are cut on ``truncation_side``.
-
-    Raises:
-        UserError: there is none, or it has no trained head.
-    """
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-    from transformers.utils.logging import disable_progress_bar
-
-    from grue.scorers.classifier import Classifier
-
-    check_folder(name, key)
-    disable_progress_bar()  # it would break through the plan's
-    tokenizer = loaded(AutoTokenizer.from_pretrained, name, key, revision=revision)
-    kind = AutoModelForSequenceClassification
-    model = pretrained(kind, name, key, revision=revision, dtype=judge_dtype(options))
-    return Classifier(
-        model.to(judge_device(options)),
-        tokenizer,
-        batch_size=options.batch_size,
-        max_length=max_length,
-        truncation_side=truncation_side,
-    )
 
 
 def check_folder(name: str, key: str) -> Mapping[str, Any]:
@@ -118,45 +69,3 @@ def judge_dtype(options: JudgeArgs) -> torch.dtype:
 
 def _tensors_on(gpu: int) -> int:
     return int(torch.cuda.memory_allocated(gpu))
-
-
-def longest_input(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Most tokens that both can deal with."""
-    config = model.config
-    names = ("max_position_embeddings", "n_positions")
-    limits = [getattr(config, name, None) for name in names]
-    limit = next((number for number in limits if number), _UNLIMITED)
-    for name, module in model.named_modules():
-        padding = getattr(module, "padding_idx", None)
-        if name.endswith("position_embeddings") and padding is not None:
-            limit -= padding + 1  # RoBERTa counts positions from there
-    return int(min(limit, tokenizer.model_max_length, _UNLIMITED))
-
-
-def usable_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Makes sure that model and tokenizer know how to fill up short inputs."""
-    tokenizer.padding_side = "right"
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-    if getattr(model.config, "pad_token_id", None) is None:
-        model.config.pad_token_id = tokenizer.pad_token_id
-
-
-def pad_right(rows: Sequence[Encoded], fill: int) -> dict[str, Tensor]:
-    """Rows as tensors [B, P] with their ``attention_mask``, filled up to the longest of them.
-
-    They are on the CPU.
-    """
-    width = max(len(row["input_ids"]) for row in rows)
-
-    def padded(sequences: Sequence[list[int]], value: int) -> Tensor:
-        filled = [[*ids, *[value] * (width - len(ids))] for ids in sequences]
-        return torch.tensor(filled)
-
-    return {
-        **{
-            name: padded([row[name] for row in rows], fill if name == "input_ids" else 0)
-            for name in rows[0]
-        },
-        "attention_mask": padded([[1] * len(row["input_ids"]) for row in rows], 0),
-    }

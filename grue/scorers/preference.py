@@ -134,6 +134,7 @@ def load_published_preference(
     """
     from transformers import AutoConfig, AutoTokenizer, T5ForConditionalGeneration
 
+    kind: Any = T5ForConditionalGeneration
     published = PUBLISHED[name]
     log.info("reads the published preference model '%s' (44 GB, downloaded once)", name)
     architecture = published.architecture
@@ -142,7 +143,7 @@ def load_published_preference(
     try:
         state = _downloaded(published.url)
         config.vocab_size = len(state["shared.weight"])  # the published one lacks unused rows
-        model, report = T5ForConditionalGeneration.from_pretrained(
+        model, report = kind.from_pretrained(
             None, config=config, state_dict=state, dtype=judge_dtype(options),
             output_loading_info=True,
         )  # fmt: skip

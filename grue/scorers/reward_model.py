@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from common.errors import UserError
 from common.files.documents import json_object
 from common.machine.hub import revision_option
-from grue.experiments.reward_model.losses import rating_moments
-from grue.scorers.classifier import Classifier
-from grue.scorers.loading import check_folder, load_classifier, num_labels
+from grue.scorers.classifier import Classifier, load_classifier
+from grue.scorers.loading import check_folder, num_labels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -166,7 +166,7 @@ def _spec_text(name: str, revision: str | None) -> str | None:
     if folder.is_dir():
         file = folder / FILE
         return file.read_text(encoding="utf-8") if file.exists() else None
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     find = functools.partial(cached_file, _raise_exceptions_for_missing_entries=False)
     try:
@@ -174,3 +174,12 @@ def _spec_text(name: str, revision: str | None) -> str | None:
     except OSError:
         return None
     return None if found is None else Path(found).read_text(encoding="utf-8")
+
+
+def rating_moments(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [...] of the rating 1 ... k with logits [..., k]."""
+    probs = logits.softmax(-1)
+    ratings = torch.arange(1, logits.shape[-1] + 1, device=logits.device, dtype=logits.dtype)
+    means = (probs * ratings).sum(-1)
+    variances = (probs * (ratings - means[..., None]).square()).sum(-1)
+    return means, variances.sqrt()

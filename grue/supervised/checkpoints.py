@@ -47,8 +47,8 @@ def _take_damaged_away(folder: Path) -> None:
     for checkpoint in _checkpoints(folder):
         try:
             check_seal(checkpoint)
-        except DamagedError as damage:
-            damages.append(damage)
+        except DamagedError as error:
+            damages.append(error)
             shutil.rmtree(checkpoint)
     left = last_checkpoint(folder)
     so = "the run begins anew" if left is None else f"the run goes on from {left}"

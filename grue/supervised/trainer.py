@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import (
-    PreTrainedModel,
     PrinterCallback,
     Trainer,
     TrainerCallback,
@@ -133,7 +132,7 @@ def left_out(given: Mapping[str, Any]) -> list[str]:
     return [name for name in given if RENAMED.get(name, name) in RUNS_OWN]
 
 
-class _Losses(TrainerCallback, ExportableState):  # type: ignore[misc]
+class _Losses(TrainerCallback, ExportableState):
     """The mean loss since the last log line, which a resumed run goes on with."""
 
     def __init__(self, total: float = 0.0, count: int = 0) -> None:
@@ -162,7 +161,7 @@ class _Losses(TrainerCallback, ExportableState):  # type: ignore[misc]
         return {"args": values, "attributes": {}}
 
 
-class _Watch(TrainerCallback):  # type: ignore[misc]
+class _Watch(TrainerCallback):
     """Evaluates at log lines, writes checkpoints in time, and stops when asked to."""
 
     def __init__(
@@ -250,7 +249,7 @@ def _intervals(arguments: TrainingArguments, state: TrainerState) -> tuple[int, 
     return every, max(steps for steps in range(1, most + 1) if every % steps == 0)
 
 
-class _LossTrainer(Trainer):  # type: ignore[misc]
+class _LossTrainer(Trainer):
     """A Trainer whose logged loss does not depend on where it was resumed.
 
     Ranks share its batches, see `grue.supervised.rank_batches`; the library takes each of them for
@@ -264,7 +263,7 @@ class _LossTrainer(Trainer):  # type: ignore[misc]
         self.model_accepts_loss_kwargs = self.loss_is_scaled_for_ga = True
         self._losses = losses
         self._pace = pace
-        self._place = Path(self.args.output_dir)
+        self._place = _output_folder(self.args)
         self.add_callback(losses)
 
     @masks_without_waits()
@@ -272,6 +271,7 @@ class _LossTrainer(Trainer):  # type: ignore[misc]
         """One forward and backward pass; before an update, ranks add their gradients up."""
         loss: torch.Tensor = super().training_step(*args, **options)
         if self.accelerator.sync_gradients:
+            assert self.model is not None, "it is trained"
             ranks.sum_gradients(self.model.parameters())
         loss = ranks.total(loss)
         self._own_losses().add(loss)
@@ -279,7 +279,7 @@ class _LossTrainer(Trainer):  # type: ignore[misc]
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False,
-        num_items_in_batch: int | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:  # fmt: skip
         """The part of an update's mean loss that a batch, or a rank's part of it, makes."""
         own = inputs.pop(OWN)
@@ -300,7 +300,8 @@ class _LossTrainer(Trainer):  # type: ignore[misc]
         _check_weights(self.model, self.state)
         if not ranks.is_first():
             return
-        folder = Path(self.args.output_dir)
+        assert self.model is not None and self.optimizer is not None, "they are trained"
+        folder = _output_folder(self.args)
         need = checkpoint.num_bytes([self.model.state_dict(), self.optimizer.state_dict()])
         target = folder / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         with self._pace.writing():
@@ -368,8 +369,8 @@ def train(
 
 
 def fit(
-    model: PreTrainedModel,
-    rows: torch.utils.data.Dataset[Any],
+    model: torch.nn.Module,
+    rows: torch.utils.data.Dataset[Any] | Sequence[Mapping[str, Any]],
     collator: Callable[[Any], dict[str, torch.Tensor]],
     arguments: TrainingArguments,
     *,
@@ -397,7 +398,7 @@ def fit(
         optimizer_cls_and_kwargs=_own_optimizer(arguments, optimizer),
     )
     trainer.remove_callback(PrinterCallback)  # the watch says it in the log
-    found = last_checkpoint(Path(arguments.output_dir))
+    found = last_checkpoint(_output_folder(arguments))
     model.train()
     trainer.train(resume_from_checkpoint=None if found is None else str(found))
     if watch.stopped:
@@ -406,6 +407,11 @@ def fit(
     state: TrainerState = trainer.state
     _check_weights(model, state)
     return state
+
+
+def _output_folder(arguments: TrainingArguments) -> Path:
+    assert arguments.output_dir is not None, "the run gives one"
+    return Path(arguments.output_dir)
 
 
 def _check_weights(model: Any, state: TrainerState) -> None:

@@ -170,7 +170,7 @@ def _queries(trained: TrainedPolicy, args: argparse.Namespace) -> Iterator[Sampl
 
 def _datapool(given: str) -> Any:
     from common.config.base import resolve
-    from grue.experiments.finetune.config import DatapoolConfig
+    from grue.tasks.config import DatapoolConfig
 
     try:
         text = given if given.lstrip().startswith("{") else Path(given).read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from common.plan.load import load_plan
 from common.run.folder import RunFolder, read_record
 from grue import policies
 from grue.algorithms.config import SupervisedAlg
-from grue.experiments.finetune.config import DatapoolConfig, FinetuneConfig
+from grue.experiments.finetune.config import FinetuneConfig
 from grue.models.config import ModelOptions, Side, TokenizerConfig
 from grue.models.loading import load_model, load_tokenizer
 from grue.models.weights import loaded
@@ -25,6 +25,7 @@ from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy
 from grue.runs.model_folder import MODEL
 from grue.scorers.reward_model import FILE
+from grue.tasks.config import DatapoolConfig
 
 _KEY = "--model"
 

@@ -18,7 +18,7 @@ class StackedModel:
     """
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
-        """``models`` are those of `sft_vs_rft.models.mlp`."""
+        """``models`` are those of `sft_vs_rft.models.build.mlp`."""
         named = dict(models[0].named_parameters())
         self._names = list(named)
         self._shapes = [param.shape for param in named.values()]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sft_vs_rft.inputs import DenseInputs, Inputs
+from sft_vs_rft.data.inputs import DenseInputs, Inputs
 from sft_vs_rft.methods import Predictions
 from sft_vs_rft.objectives import uniform_log_probs
 from sft_vs_rft.trainer import ControlledTrainer
@@ -31,7 +31,8 @@ class StackedInputs:
     def take(self, positions: Tensor) -> Tensor:
         """Each run's inputs at its ``positions`` [R, b]; [R, b, ...]."""
         rows = self._table.index_select(0, (positions + self._starts).flatten())
-        return rows.unflatten(0, positions.shape)
+        inputs: Tensor = rows.unflatten(0, positions.shape)
+        return inputs
 
 
 class StackedTargets:

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from common.experiment import Member
-from common.training.callbacks import Callback, Progress
+from common.training.callbacks import Progress
 from common.training.epoch_means import NonFiniteError
 from common.training.seeding import Stream
 from common.training.shuffle import pass_over_loader
-from sft_vs_rft.data import Data
+from common.training.trainer import Callback
+from sft_vs_rft.data.run_data import Data
 from sft_vs_rft.experiment import ControlledExperiment
 from sft_vs_rft.methods import label_noise
 from sft_vs_rft.trainer import ControlledTrainer

@@ -19,8 +19,7 @@ from torch import nn
 
 from common.experiment import Context
 from common.run.folder import RunFolder
-from common.training.callbacks import Callback
-from common.training.trainer import Trainer
+from common.training.trainer import Callback, Trainer
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.experiment import ControlledExperiment
 

@@ -20,8 +20,8 @@ import torch
 
 from common.experiment import Context
 from common.run.folder import RunFolder
+from grue.experiments.extract.config import ExtractConfig
 from grue.experiments.extract.run import Extraction
-from grue.experiments.finetune.config import ExtractConfig
 from tests.benchmarks.text_models import VOCABULARY, made_up_words, random_model
 
 _PROMPTS, _SAMPLES, _TOKENS = 64, 10, 20

@@ -19,7 +19,7 @@ import numpy as np
 
 from grue import metrics, rewards
 from grue.metrics import reference_metric as pairwise
-from grue.metrics.workers import pool as crew
+from grue.metrics.workers import pool
 from grue.texts import Texts
 
 _OUTPUTS, _WORDS, _VOCABULARY = 5000, 20, 2000
@@ -118,7 +118,7 @@ def _round(
     with _workers_at_once():
         make(num_workers)(_OTHERS)
         helped = _seconds(make(num_workers), texts)
-    crew._crew.close()
+    pool._pool.close()
     return alone, here, helped
 
 

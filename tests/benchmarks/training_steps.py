@@ -22,8 +22,8 @@ from torch import Tensor
 from common.experiment import Context
 from common.run.folder import RunFolder
 from sft_vs_rft.config import ControlledConfig
+from sft_vs_rft.data.inputs import TextInputs
 from sft_vs_rft.experiment import ControlledExperiment
-from sft_vs_rft.inputs import TextInputs
 from sft_vs_rft.objectives import expected_reward
 from sft_vs_rft.trainer import Batch, ControlledTrainer
 

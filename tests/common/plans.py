@@ -11,7 +11,8 @@ import pytest
 
 from common.errors import ConfigError
 from common.experiment import EXPERIMENTS
-from common.plan.load import Plan, load_plan
+from common.plan.load import load_plan
+from common.plan.run import Plan
 from common.run.folder import PlanFolder
 from tests.conftest import TOY, Workplace
 

@@ -175,4 +175,4 @@ def test_what_a_part_imports_is_found_without_executing_it(
 def test_of_an_installed_part_its_own_module_counts_alone() -> None:
     (found,) = source_files("huggingface_hub.errors")
     assert found.name == "huggingface_hub/errors.py"
-    assert source_files("grue.rewards.length") == source_files("json.decoder") == []
+    assert source_files("grue.rewards.catalogue") == source_files("json.decoder") == []

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from common.experiment import EXPERIMENTS
-from common.machine import memory
 from common.machine.memory import Moment, Need, Term, by_counts
-from common.plan.load import Plan, Run, load_plan
+from common.plan.load import load_plan
+from common.plan.run import Plan, Run
 from common.runner import main as program
+from common.runner import memory_check as memory
 from tests import toy
 from tests.conftest import TINY_DIGITS, Workplace
 

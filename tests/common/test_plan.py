@@ -12,7 +12,8 @@ from pydantic import Strict
 from common.config.base import INPUT_FILE, Config, OptionalText
 from common.config.run import RunConfig
 from common.experiment import Experiment
-from common.plan.load import Run, load_plan
+from common.plan.load import load_plan
+from common.plan.run import Run
 from common.registry import Registry
 from tests import toy
 from tests.common.plans import load, values

@@ -16,9 +16,9 @@ from common.run.folder import RunFolder, read_json_lines
 from common.training.numerics import set_numerics
 from common.training.trainer import Trainer
 from sft_vs_rft.config import ControlledConfig
-from sft_vs_rft.data import Data
+from sft_vs_rft.data.inputs import DenseInputs, Inputs, ModelInputs
+from sft_vs_rft.data.run_data import Data
 from sft_vs_rft.experiment import ControlledExperiment
-from sft_vs_rft.inputs import DenseInputs, Inputs, ModelInputs
 from sft_vs_rft.trainer import Batch, ControlledTrainer
 from tests.gpu.findings import largest
 

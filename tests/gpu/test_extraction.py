@@ -18,8 +18,8 @@ import torch
 from common.config.base import resolve
 from common.experiment import Context
 from common.run.folder import RunFolder
+from grue.experiments.extract.config import ExtractConfig
 from grue.experiments.extract.run import Extraction
-from grue.experiments.finetune.config import ExtractConfig
 from grue.policies.generation_config import GenerationConfig
 from tests.gpu import text
 from tests.gpu.findings import Findings

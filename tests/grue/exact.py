@@ -22,7 +22,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 from grue.algorithms import find
 from grue.algorithms.algorithm import Algorithm
 from grue.algorithms.config import AnyAlg
-from grue.experiments.finetune.config import EnvConfig
+from grue.experiments.finetune.rollout_settings import rollout_settings
 from grue.experiments.new_model.tokenizer import words
 from grue.metrics.metric import NoArgs
 from grue.policies.actor_critic import ActorCritic, make_critic
@@ -30,7 +30,7 @@ from grue.policies.distribution import TokenDistribution
 from grue.policies.policy import Policy, Tokens
 from grue.rewards.reward import Reward, Rewards
 from grue.rollouts.collector import Rollouts
-from grue.rollouts.settings import rollout_settings
+from grue.rollouts.config import EnvConfig
 from grue.tasks.inputs import Inputs
 from grue.tasks.task import Sample
 from grue.texts import Texts

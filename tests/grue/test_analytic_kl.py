@@ -203,7 +203,8 @@ def test_runs_with_both_switches_learn(
     rows = [row for row in rows_of(workplace.folders()[0]) if "rollout_info/ep_rew" in row]
     rewards = [row["rollout_info/ep_rew"] for row in rows]
     assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.1
-    assert all(row["ppo/grad_variance"] > 0 for row in rows)
+    prefix = "nlpo" if algorithm == "nlpo" else "ppo"
+    assert all(row[f"{prefix}/grad_variance"] > 0 for row in rows)
     training = read_json_lines(workplace.folders()[0].path / "training_info.jsonl")
     kls = [line["ppo/kl_loss"] for line in training]  # in nats, whatever the coefficient
     assert len(kls) == len(rows)

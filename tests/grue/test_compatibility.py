@@ -9,7 +9,8 @@ import pytest
 
 from common.config.base import resolve
 from grue.algorithms.config import SupervisedAlg
-from grue.experiments.finetune.config import ExtractConfig, FinetuneConfig
+from grue.experiments.extract.config import ExtractConfig
+from grue.experiments.finetune.config import FinetuneConfig
 from tests.grue.published_values import as_tree
 from tests.grue.test_extract import extraction
 from tests.grue.test_finetune import finetuning

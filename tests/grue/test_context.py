@@ -10,9 +10,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from common.errors import UserError
-from grue.policies.decoding.loop import pad
-from grue.policies.decoding.steps import positions
 from grue.policies.generation_config import GenerationConfig
+from grue.policies.padding import pad, positions
 from grue.policies.policy import Policy
 from tests.grue.conftest import causal_model
 

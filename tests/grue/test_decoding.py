@@ -22,9 +22,9 @@ from common.training.attention_masks import masks_without_waits
 from grue.models import attention
 from grue.policies.decoding import loop as decoding
 from grue.policies.decoding import steps
-from grue.policies.decoding.loop import pad
 from grue.policies.decoding.steps import Ids, Rows, rows_left, shares_prompts, steps_of
 from grue.policies.generation_config import GenerationConfig
+from grue.policies.padding import pad
 from grue.policies.policy import Policy
 from grue.policies.sequences import Sequences
 from grue.policies.vocabulary_mask import Mask

@@ -16,7 +16,8 @@ from common.config.run import RunConfig
 from common.errors import Problem, UserError
 from common.experiment import EXPERIMENTS
 from common.key_paths import with_value
-from common.plan.load import Run, load_plan
+from common.plan.load import load_plan
+from common.plan.run import Run
 from common.registry import import_part
 from grue.scorers.loading import judge_device
 from grue.scorers.options import JudgeArgs

@@ -11,8 +11,8 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from common.run.folder import RunFolder
-from grue.experiments.finetune.config import DatapoolConfig
 from grue.runs import evaluation_times
+from grue.tasks.config import DatapoolConfig
 from tests.conftest import Workplace
 from tests.grue.conftest import save_model, write
 from tests.grue.parts import ANIMALS

@@ -9,7 +9,8 @@ import pytest
 
 from common.config.base import resolve
 from common.hashing import fingerprint
-from grue.experiments.finetune.config import ExtractConfig, FinetuneConfig
+from grue.experiments.extract.config import ExtractConfig
+from grue.experiments.finetune.config import FinetuneConfig
 from tests.grue.conftest import nested
 from tests.grue.test_extract import extraction
 from tests.grue.test_reinforcement import reinforcement

@@ -21,11 +21,11 @@ from transformers import (
 )
 
 from common.experiment import EXPERIMENTS
-from common.machine import memory
 from common.machine.memory import Moment, Need
 from common.machine.memory_trace import MemoryTrace, as_on_a_gpu, held, state_of
 from common.plan.load import load_plan
 from common.runner import main as program
+from common.runner import memory_check as memory
 from common.training import attention_masks
 from grue.algorithms import find
 from grue.experiments.finetune.assembly import make_actor_critic

@@ -13,9 +13,9 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from grue.policies.decoding.batch_size import Extent, Passes, bytes_per_output, free_bytes
-from grue.policies.decoding.loop import pad
 from grue.policies.decoding.steps import Ids, steps_of
 from grue.policies.generation_config import GenerationConfig
+from grue.policies.padding import pad
 from grue.policies.policy import Policy
 from grue.policies.vocabulary_mask import Mask
 from grue.random_streams import Occasion, uniforms

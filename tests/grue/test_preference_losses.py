@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from grue.experiments.reward_model import losses
+from grue.scorers.reward_model import rating_moments
 
 
 def numbers(*shape: int, scale: float = 2.0) -> Tensor:
@@ -80,7 +81,7 @@ def test_uniform_ratings() -> None:
     uniform = torch.zeros(1, 10, dtype=torch.float64)
     near(losses.probability_rated_higher(uniform, uniform), 0.45)
     near(losses.probabilistic_loss(uniform, uniform), 0.798508)
-    mean, std = losses.rating_moments(uniform)
+    mean, std = rating_moments(uniform)
     near(mean, 5.5)
     near(std, 2.872281)
     near(1 / (1 + std), 0.258246)
@@ -91,7 +92,7 @@ def test_certain_ratings() -> None:
     ten[0, 9] = one[0, 0] = 1e4
     near(losses.probabilistic_loss(ten, one), 0, 1e-12)
     assert float(losses.probability_rated_higher(one, ten)) == 0
-    assert [float(part) for part in losses.rating_moments(ten)] == [10, 0]
+    assert [float(part) for part in rating_moments(ten)] == [10, 0]
 
 
 @pytest.mark.parametrize("apart", [5.0, 40.0, 400.0])

@@ -11,8 +11,9 @@ from common.experiment import EXPERIMENTS
 from common.key_paths import merged
 from common.plan.assignments import parse_assignment
 from common.plan.load import load_plan
+from grue.experiments.extract.config import ExtractConfig
 from grue.experiments.extract.published_samples import file_name
-from grue.experiments.finetune.config import ExtractConfig, FinetuneConfig
+from grue.experiments.finetune.config import FinetuneConfig
 from tests.conftest import Workplace
 
 SUPERVISED = """

@@ -14,7 +14,8 @@ from common.experiment import EXPERIMENTS
 from common.files.documents import read_object
 from common.key_paths import value_at, without
 from common.plan.base_files import whole_base
-from common.plan.load import Run, load_plan
+from common.plan.load import load_plan
+from common.plan.run import Run
 from grue.experiments.finetune.config import FinetuneConfig
 from grue.policies.generation_config import GenerationConfig
 from tests.conftest import PROJECT

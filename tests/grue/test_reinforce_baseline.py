@@ -16,14 +16,15 @@ from transformers import PreTrainedTokenizerFast
 from common.config.base import resolve
 from common.run.folder import read_json, read_json_lines
 from grue.experiments.finetune.config import FinetuneConfig
-from grue.experiments.reward_model.losses import rating_moments
 from grue.metrics.metric import NoArgs
-from grue.parts.config import RewardConfig, TaskConfig
 from grue.policies.policy import Policy
+from grue.rewards.config import RewardConfig
 from grue.rewards.reward import Rewards
 from grue.rl.advantages import cumulative_means, shrunk_by_std
 from grue.rollouts.batch import Rollout
 from grue.scorers.classifier import Classifier
+from grue.scorers.reward_model import rating_moments
+from grue.tasks.config import TaskConfig
 from grue.texts import Texts
 from tests.conftest import PROJECT, Workplace, without_seconds
 from tests.grue.conftest import causal_model, nested, save_model, write

@@ -24,7 +24,7 @@ from tests.grue.conftest import causal_model, save_model, write
 from tests.grue.parts import LETTERS
 from tests.grue.test_extract import extraction
 from tests.grue.test_finetune import finetuning
-from tests.grue.test_reinforcement import reinforcement, rows_of
+from tests.grue.test_reinforcement import MASKED, reinforcement, rows_of
 
 ROLLOUT_KEYS = {
     f"rollout_info/{name}{end}"
@@ -103,18 +103,20 @@ def test_stages_hand_on_their_models_and_a_run_leaves_the_published_files(
     assert names == {"metrics.jsonl", "val_split_metrics.jsonl", "test_split_metrics.jsonl"}
 
 
-def test_a2c_has_names_of_its_own_and_the_published_ones_in_the_published_file(
-    workplace: Workplace, model: Path
+@pytest.mark.parametrize(("algorithm", "keys"), [("a2c", {}), ("nlpo", MASKED)])
+def test_algorithms_have_own_names_and_the_published_ones_in_the_published_file(
+    workplace: Workplace, model: Path, algorithm: str, keys: dict[str, Any]
 ) -> None:
-    run = reinforcement(model, "a2c", alg__args__n_steps=6, train_evaluation__n_iters=1)
+    keys = {**keys, "alg__args__n_steps": 6, "train_evaluation__n_iters": 1}
+    run = reinforcement(model, algorithm, **keys)
     assert workplace.run_plan(write(workplace, run)).status == 0
     (folder,) = workplace.folders()
     (row,) = [row for row in rows_of(folder) if "rollout_info/ep_rew" in row]
     (line,) = lines_of(folder, "training_info.jsonl")
     for name in ("policy_gradient_loss", "value_loss", "entropy_loss", "grad_norm"):
-        assert row[f"a2c/{name}"] == line[f"ppo/{name}"]
+        assert row[f"{algorithm}/{name}"] == line[f"ppo/{name}"]
     assert not any(name.startswith("ppo/") for name in row)
-    assert not any(name.startswith("a2c/") for name in line)
+    assert not any(name.startswith(f"{algorithm}/") for name in line)
 
 
 def test_an_evaluation_in_between_is_labelled_by_its_iteration_or_epoch() -> None:

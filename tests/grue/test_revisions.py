@@ -18,9 +18,10 @@ from common.run.folder import read_json
 from grue import metrics, rewards
 from grue.experiments.finetune.config import FinetuneConfig
 from grue.metrics.by_models.summac import SummacConvArgs
+from grue.metrics.config import MetricConfig
 from grue.models.config import TokenizerConfig
-from grue.parts.config import MetricConfig, TaskConfig
 from grue.scorers.summac import Convolution
+from grue.tasks.config import TaskConfig
 from tests.conftest import Workplace, cache_as_hub
 from tests.grue.conftest import encoder_decoder, nested, save_model, write
 from tests.grue.judging import save_classifier, texts

@@ -22,7 +22,7 @@ from common.run.folder import RunFolder, read_json, read_json_lines
 from grue.experiments.reward_model.config import RewardModelConfig
 from grue.experiments.reward_model.normalization import gain_and_bias
 from grue.experiments.reward_model.run import RewardModelRun
-from grue.parts.config import RewardConfig
+from grue.rewards.config import RewardConfig
 from grue.rewards.learned_preference import LearnedPreference
 from grue.scorers.options import JudgeArgs
 from grue.scorers.reward_model import RewardSpec, load_reward_model

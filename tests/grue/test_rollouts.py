@@ -12,11 +12,10 @@ from torch import Tensor
 from grue.metrics.metric import NoArgs
 from grue.policies.actor_critic import ActorCritic, make_critic
 from grue.policies.decoding import loop as decoding
-from grue.policies.decoding.loop import pad
 from grue.policies.decoding.sampling import draw
-from grue.policies.decoding.steps import positions
 from grue.policies.distribution import TokenDistribution
 from grue.policies.generation_config import GenerationConfig
+from grue.policies.padding import pad, positions
 from grue.policies.policy import Policy, Tokens
 from grue.rollouts.batch import Rollout
 from grue.rollouts.collector import Rollouts

@@ -10,11 +10,13 @@ import torch
 
 from common.errors import UserError
 from grue import metrics, rewards
+from grue.metrics.config import MetricConfig
 from grue.metrics.custom import as_metric
 from grue.metrics.metric import Metric, NoArgs
-from grue.parts.config import MetricConfig, RewardConfig, TaskConfig
+from grue.rewards.config import RewardConfig
 from grue.rewards.custom import as_reward
 from grue.rewards.reward import Reward
+from grue.tasks.config import TaskConfig
 from tests.grue.judging import texts
 
 HERE = f"custom:{__name__}:"

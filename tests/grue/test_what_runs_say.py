@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from grue.experiments.finetune.config import ExtractConfig, FinetuneConfig
+from grue.experiments.extract.config import ExtractConfig
+from grue.experiments.finetune.config import FinetuneConfig
 from tests.conftest import Workplace
 from tests.grue.conftest import nested, save_model, write
 from tests.grue.test_extract import extraction

@@ -41,6 +41,23 @@ def test_points_are_means_over_seeds_of_medians_over_iterations(tmp_path, drawn)
     assert axes.get_yscale() == "log"
 
 
+def test_the_former_names_of_nlpo_are_read_and_known(tmp_path):
+    def nlpo(folder, prefixes: list[str], seed: int):
+        rows = [{"epoch": i, "step": i, f"{prefix}/grad_variance": i + seed}
+                for i, prefix in enumerate(prefixes)]  # fmt: skip
+        return text_run(folder, rows, alg={"id": "nlpo", "kl_div": {"coeff": 0.1}},
+                        random_seed=seed)  # fmt: skip
+
+    continued = nlpo(tmp_path / "a", ["ppo", "ppo", "nlpo"], seed=1)
+    new = nlpo(tmp_path / "b", ["nlpo"] * 3, seed=3)
+    index = make_index(tmp_path, [continued, new])
+    for metric in ("ppo/grad_variance", "nlpo/grad_variance"):
+        (path,) = plots.draw(FIGURE, [index], metric=metric)
+        assert pd.read_csv(path)[["mean", "n"]].to_numpy().tolist() == [[3.0, 2]]
+    with pytest.raises(UserError, match="measured 'a2c/grad_variance'"):
+        plots.draw(FIGURE, [index], metric="a2c/grad_variance")
+
+
 def test_without_the_measurement_it_says_how_to_get_it(tmp_path):
     folder = text_run(tmp_path / "a", [{"epoch": 0, "step": 0, "loss": 1.0}],
                       alg={"id": "ppo", "kl_div": {"coeff": 0.1}})  # fmt: skip

@@ -83,7 +83,31 @@ def test_the_axis_says_iteration_where_iterations_are_counted(tmp_path, drawn, x
     draw(rft, sft(tmp_path / "sft"), output=tmp_path, x=x)
     draw(sft(tmp_path / "n_iters", train_evaluation=loop["train_evaluation"]), output=tmp_path, x=x)
     labels = [figure.axes[-1].get_xlabel() for figure in reversed(drawn)]
-    assert labels == ["iteration", {"epoch": "iteration or epoch"}.get(x, x), x]
+    assert labels == ["iteration", {"epoch": "epoch or iteration"}.get(x, x), x]
+
+
+def test_each_panel_says_what_its_own_runs_count(tmp_path, drawn):
+    loop = {"alg": {"id": "ppo"}, "train_evaluation": {"n_iters": 10, "metrics": []}}
+    rft = text_run(tmp_path / "rft", [row(10, meteor=0.5, **{"ppo/value_loss": 1.0})], **loop)
+    names = ["loss", "val/lexical/meteor", "ppo/value_loss"]
+    draw(rft, sft(tmp_path / "sft"), output=tmp_path, metrics=names)
+    labels = [axes.get_xlabel() for axes in drawn[0].axes]
+    assert labels == ["epoch", "epoch or iteration", "iteration"]
+
+
+def test_the_losses_of_a2c_are_found_by_their_former_names(tmp_path, drawn):
+    folders = [
+        text_run(tmp_path / prefix, [row(1, **{f"{prefix}/value_loss": 2.0})], alg={"id": "a2c"})
+        for prefix in ("ppo", "a2c")
+    ]
+    for folder in folders:
+        for name in ("ppo/value_loss", "a2c/value_loss"):
+            table = draw(folder, output=tmp_path, metrics=[name])
+            assert line(table, name)["mean"].tolist() == [2.0]
+            assert drawn.pop().axes[0].get_title() == "a2c/value_loss"
+    ppo = text_run(tmp_path / "c", [row(1, **{"ppo/value_loss": 2.0})], alg={"id": "ppo"})
+    with pytest.raises(UserError, match="no run measured it; there are ppo/value_loss"):
+        draw(ppo, output=tmp_path, metrics=["a2c/value_loss"])
 
 
 def test_the_last_number_of_a_step_counts_and_others_are_left_out(tmp_path):

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from common.config.base import resolve
+from grue.experiments.extract.config import ExtractConfig
 from grue.experiments.extract.run import Extraction
-from grue.experiments.finetune.config import ExtractConfig, FinetuneConfig
+from grue.experiments.finetune.config import FinetuneConfig
 from grue.experiments.finetune.reinforcement import ReinforcementRun
 from grue.policies.generation_config import GenerationConfig
 from tests.gpu.controlled import context

@@ -15,7 +15,7 @@ from grue.experiments.finetune.config import FinetuneConfig
 from grue.experiments.finetune.supervised import SupervisedRun
 from grue.experiments.reward_model.config import RewardModelConfig
 from grue.experiments.reward_model.run import RewardModelRun
-from grue.scorers.loading import load_classifier
+from grue.scorers.classifier import load_classifier
 from grue.scorers.options import JudgeArgs
 from grue.scorers.preference import Preference
 from tests.gpu.controlled import context

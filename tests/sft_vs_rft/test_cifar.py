@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from common.errors import UserError
-from sft_vs_rft import plain_pickle
 from sft_vs_rft.config import ControlledConfig
-from sft_vs_rft.data import Data, make_data
+from sft_vs_rft.data import plain_pickle
+from sft_vs_rft.data.run_data import Data, make_data
 
 Batch = dict[bytes, Any]
 

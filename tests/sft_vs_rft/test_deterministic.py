@@ -14,8 +14,8 @@ from common.experiment import Context
 from common.run.folder import RunFolder
 from common.training.numerics import set_numerics
 from sft_vs_rft.experiment import ControlledExperiment
-from sft_vs_rft.models import vision_model
-from sft_vs_rft.pooling import AveragePool
+from sft_vs_rft.models.build import vision_model
+from sft_vs_rft.models.pooling import AveragePool
 from tests.conftest import TINY_DIGITS, Workplace
 from tests.refusing import RefusingGpu
 from tests.sft_vs_rft.conftest import stsb

@@ -13,8 +13,9 @@ import torch
 
 from common.config.base import resolve
 from common.run.folder import read_json, read_json_lines
-from sft_vs_rft import linear, objectives
-from sft_vs_rft.linear_config import LinearConfig
+from sft_vs_rft import objectives
+from sft_vs_rft.theory import linear
+from sft_vs_rft.theory.config import LinearConfig
 from tests.conftest import PROJECT, Workplace
 
 METHODS = ["supervised", "expected_reinforce"]

@@ -12,11 +12,11 @@ from common.errors import UserError
 from common.experiment import Context
 from common.run.folder import RunFolder
 from sft_vs_rft.config import ControlledConfig
-from sft_vs_rft.data import Data, make_data
+from sft_vs_rft.data.inputs import TextInputs
+from sft_vs_rft.data.run_data import Data, make_data
 from sft_vs_rft.experiment import ControlledExperiment
-from sft_vs_rft.inputs import TextInputs
 from sft_vs_rft.model_names import VISION_MODELS
-from sft_vs_rft.models import build_model, vision_model
+from sft_vs_rft.models.build import build_model, vision_model
 from tests.conftest import Workplace, without_seconds
 from tests.sft_vs_rft.conftest import stsb
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from common.plan.load import Run
+from common.plan.run import Run
 from sft_vs_rft import preflight
 from sft_vs_rft.config import ControlledConfig
 from tests.conftest import PROJECT, Workplace
@@ -184,7 +184,7 @@ def test_what_is_imported_after_seeding_draws_nothing() -> None:
         "import random, sft_vs_rft.experiment\n"
         "random.seed(1); before = random.getstate()\n"
         "from sft_vs_rft.config import ControlledConfig\n"
-        "from sft_vs_rft.data import make_data\n"
+        "from sft_vs_rft.data.run_data import make_data\n"
         "make_data(ControlledConfig(dataset='digits', model_type='mlp'), 'cpu')\n"
         "assert random.getstate() == before"
     )

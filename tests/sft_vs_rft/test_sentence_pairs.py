@@ -15,9 +15,9 @@ from common.errors import UserError
 from common.machine.hub import commits, forget_commits, forgo_if_absent
 from common.run.folder import read_json_lines
 from sft_vs_rft.config import ControlledConfig
-from sft_vs_rft.data import Data, make_data
-from sft_vs_rft.inputs import TextInputs
-from sft_vs_rft.models import build_model
+from sft_vs_rft.data.inputs import TextInputs
+from sft_vs_rft.data.run_data import Data, make_data
+from sft_vs_rft.models.build import build_model
 from tests.conftest import Workplace, cache_as_hub
 from tests.sft_vs_rft.conftest import stsb
 

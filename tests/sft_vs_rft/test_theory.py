@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from sft_vs_rft import objectives, theory
-from sft_vs_rft.models import mlp
+from sft_vs_rft import objectives
+from sft_vs_rft.models.build import mlp
+from sft_vs_rft.theory import bound as theory
 
 SHAPES = {  # inputs, classes, factor of the last layer's weights
     "usual": (6, 5, 1.0),

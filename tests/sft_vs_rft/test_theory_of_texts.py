@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from common.run.folder import RunFolder
-from sft_vs_rft import objectives, theory
-from sft_vs_rft.data import make_data
-from sft_vs_rft.models import build_model
+from sft_vs_rft import objectives
+from sft_vs_rft.data.run_data import make_data
+from sft_vs_rft.models.build import build_model
+from sft_vs_rft.theory import bound as theory
 from tests.conftest import Workplace
 from tests.sft_vs_rft.conftest import stsb
 

@@ -12,10 +12,10 @@ import torch
 from common.errors import Interrupted
 from common.experiment import Context
 from common.run.folder import RunFolder
-from sft_vs_rft import theory
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.experiment import ControlledExperiment
-from sft_vs_rft.theory_table import chosen_inputs
+from sft_vs_rft.theory import bound as theory
+from sft_vs_rft.theory.table import chosen_inputs
 from sft_vs_rft.trainer import ControlledTrainer
 from tests.conftest import TINY_DIGITS
 

@@ -12,7 +12,7 @@ import torch
 from common.run.folder import RunFolder, read_json
 from common.training import checkpoint
 from sft_vs_rft.config import ControlledConfig
-from sft_vs_rft.models import mlp
+from sft_vs_rft.models.build import mlp
 from sft_vs_rft.vectorized.stack import STACKED_OPTIMIZERS, StackedModel
 from tests.conftest import TINY_DIGITS, Workplace, without_seconds
 from tests.gpu_generators import GpuGenerators

@@ -10,9 +10,9 @@ from pydantic import Field
 from common.config.fit import PositiveInt
 from common.config.hub import FromHub
 from common.errors import Problem
-from grue.experiments.finetune.config import TrackedConfig
-from grue.experiments.memory import hints as memory_hints
+from grue.experiments import memory_hints
 from grue.models.config import ModelName, unnamed
+from grue.runs.config import TrackedConfig
 from grue.tasks.task import Split
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.errors import Problem, UserError
+from common.errors import UserError
 from common.experiment import Context
-from common.hashing import fingerprint
 from common.machine.devices import run_device, run_gpus
-from common.plan.load import Run
 from common.run.summary import write_summary
 from common.training.seeding import seed_everything, seeded, undisturbed
 from grue.experiments.classifier.config import ClassifierAlg, ClassifierConfig
@@ -27,64 +25,26 @@ from grue.experiments.classifier.data import (
     labels_of,
 )
 from grue.experiments.model_card import model_card
-from grue.experiments.preflight import check as preflight
-from grue.experiments.preflight.answers import Answers
-from grue.experiments.preflight.data import KnownSplit, known_split
-from grue.experiments.preflight.models import KnownModel, known_model
 from grue.models.loading import load_tokenizer
-from grue.models.weights import loaded, pretrained
+from grue.models.weights import loaded, placed, pretrained
 from grue.runs.evaluation_times import EvaluationTimes
 from grue.runs.model_folder import save_model
 from grue.runs.tracking import Tracker
 from grue.scorers.classifier import Classifier, probabilities
-from grue.scorers.loading import pad_right
+from grue.scorers.inputs import pad_right
 from grue.tasks.inputs import load_inputs, tell_of_fewer
 from grue.tasks.task import Split
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
-
-    from grue.supervised.trainer import TrainerState
+    from transformers.trainer_callback import TrainerState
 
 Row = dict[str, Any]
 
 SCORE = "val/accuracy"
 
 
-def check(runs: Sequence[Run]) -> list[Problem]:
-    """What is wrong with the data, tokenizers, models and arguments, as far as they are here."""
-    answers = Answers()
-    return [problem.at(run.where) for run in runs for problem in _problems_of(run, answers)]
-
-
-def _problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
-    config = run.config
-    assert isinstance(config, ClassifierConfig)
-    alg = config.alg
-    yield from preflight.problems_of(run, answers)
-    yield from preflight.trainer_problems(run, alg.training_args, answers)
-    found: list[UserError | None] = []
-    is_here = Path(alg.model_name).is_dir()
-    if is_here and isinstance(known_model(run, "alg.model_name", answers), KnownModel):
-        found.append(answers.once(("sizes", repr(alg)), lambda: _architecture(alg, {})))
-    if all(isinstance(known_split(run, split, answers), KnownSplit) for split in config.splits):
-        data = fingerprint(config.model_dump(mode="json", include=_OF_DATA))
-        found.append(answers.once(data, lambda: _look_at_data(config)))
-    yield from (Problem(str(error)) for error in found if isinstance(error, UserError))
-
-
-_OF_DATA = {"datapool", "text", "label_key", "alg"}
-
-
-def _look_at_data(config: ClassifierConfig) -> None:
-    """Reads the labels of both splits, and whether the training texts make a batch."""
-    from grue.supervised.trainer import check_count
-
-    data, _ = _labelled(config, seed=0)
-    check_count(len(data["train"].texts), config.alg.training_args)
-
-
-def _labelled(
+def load_labelled(
     config: ClassifierConfig, *, seed: int
 ) -> tuple[dict[Split, LabelledTexts], Sequence[Label]]:
     """The texts of both splits, and the labels' names."""
@@ -114,14 +74,14 @@ class ClassifierRun:
         self.context = context
         self.folder = context.folder
         self.tracker = Tracker(config, context.folder)
-        self.data, names = _labelled(config, seed=context.seed)
+        self.data, names = load_labelled(config, seed=context.seed)
         tell_of_fewer(config.datapool, {split: len(own.texts) for split, own in self.data.items()})
         check_count(len(self.data["train"].texts), config.alg.training_args)
         self.times = EvaluationTimes({"val": len(self.data["val"].texts)})
         tokenizer = load_tokenizer(config.tokenizer)
         model = load_model(config.alg, tokenizer, names, seed=context.seed)
         self.classifier = Classifier(
-            model.to(run_device(context.gpu_ids)),
+            placed(model, run_device(context.gpu_ids)),
             tokenizer,
             batch_size=config.eval_batch_size,
             max_length=config.tokenizer.max_length,
@@ -143,7 +103,8 @@ class ClassifierRun:
             self.tracker.add(state.global_step, float(state.epoch or 0.0), found)
         finally:
             self.tracker.close()
-        card = model_card(self.config, self.config.alg.model_name, found)
+        alg = self.config.alg
+        card = model_card(alg.model_name, self.config.datapool.id, alg, found)
         save_model(self.folder, self.classifier, card)
         score = found[SCORE]
         write_summary(self.folder, score, SCORE, last=found)
@@ -224,7 +185,7 @@ def load_model(
                 "bos_token_id": tokenizer.bos_token_id,
                 "eos_token_id": tokenizer.eos_token_id,
             }
-            model = kind.from_config(_architecture(alg, {**ids, **options}))
+            model = kind.from_config(architecture(alg, {**ids, **options}))
         else:
             name = alg.model_name
             model = pretrained(
@@ -234,7 +195,7 @@ def load_model(
     return found
 
 
-def _architecture(alg: ClassifierAlg, options: Mapping[str, Any]) -> Any:
+def architecture(alg: ClassifierAlg, options: Mapping[str, Any]) -> Any:
     """The model's configuration with other sizes and ``options``.
 
     Raises:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.run.folder import replacing
-from grue.experiments.finetune.config import ExtractConfig
+from grue.experiments.extract.config import ExtractConfig
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,8 +16,8 @@ from common.run.folder import write_json, write_table
 from common.run.summary import write_summary
 from common.training.seeding import seed_everything
 from grue.experiments.extract import published_samples
+from grue.experiments.extract.config import ExtractConfig
 from grue.experiments.extract.store import SampleStore
-from grue.experiments.finetune.config import ExtractConfig
 from grue.models.loading import load_model, load_tokenizer
 from grue.policies.policy import Policy, by_length
 from grue.random_streams import Occasion

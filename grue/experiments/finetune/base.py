@@ -104,7 +104,7 @@ class FinetuneRun:
         score = None if name is None else found[name]
         if not ranks.is_first():
             return score
-        card = model_card(self.config, self.model_name, found)
+        card = model_card(self.model_name, self.config.datapool.id, self.config.alg, found)
         save_model(self.folder, self.policy, card)
         if self.config.upload_model_to_wandb and self.config.log_to_wandb:
             self.tracker.upload(self.folder.path / MODEL)

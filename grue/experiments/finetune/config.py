@@ -7,25 +7,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, Strict, model_validator
+from pydantic import model_validator
 
 from common.config.base import (
-    COUNTS_AS_DEFAULT,
-    IGNORED,
-    LATER,
     NO_EFFECT,
     Config,
     OptionalText,
-    Published,
-    Seed,
 )
-from common.config.fit import NonNegativeFloat, PositiveInt
-from common.config.hub import FromHub
-from common.config.run import RunConfig
+from common.config.fit import PositiveInt
 from common.errors import Problem, UserError
-from common.packages import lacking
 from grue.algorithms import find
 from grue.algorithms.config import (
     AnyAlg,
@@ -35,127 +27,16 @@ from grue.algorithms.config import (
     of_batches,
     of_generation,
 )
+from grue.experiments import memory_hints
 from grue.experiments.finetune.rollout_problems import notices_of_rollouts, problems_of_rollouts
-from grue.experiments.memory import hints as memory_hints
 from grue.experiments.reward_model.as_metric import measured_like_rewarded
-from grue.models.config import ModelName, ModelOptions, ModelType, Side, TokenizerConfig, unnamed
-from grue.parts.config import MetricConfig, RewardConfig, TaskConfig
+from grue.models.config import ModelType
 from grue.policies.generation_config import GenerationConfig
-from grue.runs.compatibility import OfReferences, references_as_published
+from grue.rewards.config import RewardConfig
+from grue.rollouts.config import EnvConfig
+from grue.runs.compatibility import references_as_published
+from grue.runs.config import Metrics, TrackedConfig, problems_of_metrics, renamed
 from grue.tasks.task import Split
-
-Metrics = Annotated[tuple[MetricConfig, ...], Strict(False)]
-GroupSizes = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Strict(False)]
-Fraction = Annotated[Annotated[float, Field(gt=0, le=1)] | None, Published(-1)]
-OptionalCount = Annotated[PositiveInt | None, Published(-1)]
-LaterCount = Annotated[PositiveInt | None, Published(-1), LATER]
-
-
-class DatapoolConfig(TaskConfig):
-    """The task, and which of its inputs are used."""
-
-    frac_train_samples: Fraction = None
-    """Share of the training inputs, drawn at random; None (or -1) for all."""
-    num_train_samples: OptionalCount = None
-    """Number of training inputs, drawn at random; None (or -1) for all."""
-    num_evaluated_train_samples: LaterCount = None
-    """Number of these on which a finetuning run is evaluated, drawn at random; None (or -1) for all
-    of them. ``no_eval_on_train_set`` leaves the training split out."""
-    num_val_samples: LaterCount = None
-    """Number of validation inputs, drawn at random; None (or -1) for all."""
-    num_test_samples: LaterCount = None
-    """Number of test inputs, drawn at random; None (or -1) for all."""
-    train_samples_rnd_seed: Seed = None
-    """Seed of all these draws; None (or -1) follows ``random_seed``."""
-
-    def num_samples(self, split: Split) -> int | None:
-        """The number of a split's inputs that is asked for; None for all."""
-        count: int | None = getattr(self, f"num_{split}_samples")
-        return count
-
-    def problems(self) -> Iterator[Problem]:
-        """Two sizes of one subset."""
-        yield from super().problems()
-        if self.frac_train_samples is not None and self.num_train_samples is not None:
-            yield Problem("stands beside 'frac_train_samples'; give one of them",
-                          "num_train_samples", self.num_train_samples)  # fmt: skip
-
-
-class TextConfig(RunConfig):
-    """What all text runs share."""
-
-    tokenizer: TokenizerConfig
-    """The tokenizer, and how prompts are fitted to their length."""
-    datapool: DatapoolConfig
-    """The task, and which of its inputs are used."""
-
-    splits: ClassVar[tuple[Split, ...]] = ("train",)
-    """The splits of the task that the run reads."""
-
-    @property
-    def tf32(self) -> bool:
-        """As the Trainer's argument of that name says, where the Trainer trains."""
-        given = getattr(getattr(self, "alg", None), "training_args", {})
-        return bool(given.get("tf32"))
-
-    def problems(self) -> Iterator[Problem]:
-        """What the parts find wrong with their own keys."""
-        yield from super().problems()
-        yield from unnamed(self.tokenizer.model_name, "tokenizer.model_name")
-        yield from (problem.below("tokenizer") for problem in self.tokenizer.problems())
-        yield from (problem.below("datapool") for problem in self.datapool.problems())
-
-
-class TrackedConfig(TextConfig):
-    """What text runs share that measure a model while it is trained."""
-
-    project_name: Annotated[str, NO_EFFECT] = "rl4lm_exps"
-    """Weights & Biases project."""
-    entity_name: Annotated[OptionalText, NO_EFFECT] = None
-    """Weights & Biases user or team."""
-    log_to_wandb: Annotated[bool, NO_EFFECT] = False
-    """Whether metrics also go to Weights & Biases."""
-
-    def missing(self) -> Iterator[Problem]:
-        """Weights & Biases, if it is asked for."""
-        yield from super().missing()
-        if self.log_to_wandb:
-            yield from lacking("wandb", "log_to_wandb", True)
-
-
-def _of_metrics(metrics: Metrics, key: str) -> Iterator[Problem]:
-    for position, metric in enumerate(metrics):
-        yield from (problem.below(f"{key}[{position}]") for problem in metric.problems())
-
-
-class EnvArgs(Config):
-    """Limits of an episode, which is one output."""
-
-    max_episode_length: PositiveInt = 512
-    """Most tokens of an output."""
-    max_prompt_length: PositiveInt
-    """Most tokens of a prompt."""
-    terminate_on_eos: Annotated[bool, IGNORED] = False
-    """Accepted for published files: end-of-sequence ends an output either way, unless
-    ``generation_kwargs.ignore_eos`` is true."""
-    prompt_truncation_side: Side = "left"
-    """Where long prompts are cut."""
-    context_start_token: Annotated[int | None, IGNORED, COUNTS_AS_DEFAULT] = None
-    """Accepted for published files: an encoder-decoder model's own first token is taken."""
-    penalty_reward_value: float | None = None
-    """Reward of an output without ``truncate_token`` where it counts, in place of its own; None
-    leaves it its own."""
-    priority_scale: Annotated[NonNegativeFloat, IGNORED, COUNTS_AS_DEFAULT] = 0.0
-    """Accepted for published files, whose inputs all weigh the same: they are drawn alike."""
-
-
-class EnvConfig(Config):
-    """Where outputs are sampled in reinforcement finetuning."""
-
-    n_envs: PositiveInt = 1
-    """Inputs whose outputs are sampled together."""
-    args: EnvArgs
-    """Limits of an output."""
 
 
 class TrainEvaluation(Config):
@@ -248,7 +129,7 @@ class FinetuneConfig(TrackedConfig):
         yield from super().problems()
         yield from (problem.below("alg") for problem in self.alg.problems())
         evaluation = self.train_evaluation
-        yield from _of_metrics(evaluation.metrics, "train_evaluation.metrics")
+        yield from problems_of_metrics(evaluation.metrics, "train_evaluation.metrics")
         if self.upload_model_to_wandb and not self.log_to_wandb:
             yield Problem("needs 'log_to_wandb' = true", "upload_model_to_wandb", True)
         if self.reward_fn is not None:
@@ -304,13 +185,13 @@ class FinetuneConfig(TrackedConfig):
         if isinstance(self.alg, SupervisedAlg):
             yield from of_batches(self.alg.training_args, num_ranks)
             return
-        name: str = self.alg.id  # type: ignore[attr-defined]
+        name: str = self.alg.id
         own = isinstance(self.alg, CustomAlg) and not find(name).shares_work
         if self.alg.plain or own:
             yield Problem(f"'alg.id' = '{name}' runs in one process; leave it out of this run's "
                           "configuration, or take another algorithm",
                           "gpus_per_run", num_ranks)  # fmt: skip
-        size = getattr(self.alg.args, "batch_size", None)  # type: ignore[attr-defined]
+        size = getattr(self.alg.args, "batch_size", None)
         if size is not None and size < num_ranks:
             yield Problem(f"is less than 'gpus_per_run' = {num_ranks}, so that processes would "
                           "have no token of a minibatch", "alg.args.batch_size", size)  # fmt: skip
@@ -340,104 +221,3 @@ class FinetuneConfig(TrackedConfig):
                 yield Problem(f"the reward '{self.reward_fn.id}' has no standard deviation of its "
                               "own; take 'learned_preference', or \"none\"",
                               "alg.args.advantage_regularization", regularization)  # fmt: skip
-
-
-class ExtractAlg(FromHub):
-    """The model whose outputs are sampled."""
-
-    model_type: ModelType
-    """Whether the model continues its prompt or reads it through an encoder."""
-    model_name: ModelName
-    """The model."""
-    generation_kwargs: GenerationConfig
-    """How its outputs are sampled."""
-    policy: ModelOptions = Field(default_factory=ModelOptions)
-    """How the model is held."""
-
-
-class Evaluation(Config):
-    """What is sampled and measured."""
-
-    eval_batch_size: PositiveInt
-    """Inputs whose outputs are sampled together."""
-    num_samples_per_input: PositiveInt = 10
-    """K, the samples of each input."""
-    metrics: Annotated[Metrics, Field(min_length=1)]
-    """What is measured of each sample; the first is the reward of figures."""
-    ddof: Annotated[int, Field(ge=0, le=1)] = 1
-    """1 divides squared deviations by K - 1 and 0 by K in each input's reward std."""
-    zero_tol: NonNegativeFloat | None = None
-    """An input's std counts as zero where its largest and smallest reward differ by at most this;
-    None for a millionth of the input's largest absolute reward, which is more than rounding."""
-    low_std: NonNegativeFloat = 0.01
-    """Reward std below which an input counts as low, in units of the reward."""
-    group_sizes: GroupSizes = (2, 4, 8)
-    """Group sizes for which the share of inputs without deviation is estimated; at most K."""
-    sampler: Literal["own", "generate"] = "own"
-    """``own`` decodes with the project's loop, ``generate`` with the library's."""
-
-
-class ExtractConfig(TextConfig):
-    """Samples of a model for training inputs, and what they are worth."""
-
-    alg: ExtractAlg
-    """The model whose outputs are sampled."""
-    evaluation: Evaluation
-    """What is sampled and measured."""
-    compatibility: OfReferences = ()
-    """Behaviours of RL4LMs to bring back, by name or as ``rl4lms``: ``stringify_references`` for
-    all metrics that have this key and do not give it."""
-    published_format: bool = False
-    """Whether the published dictionary is written too, by ``torch.save``."""
-    output_path: Annotated[OptionalText, NO_EFFECT] = None
-    """The published name of ``outputs_dir``, which wins where both are given."""
-    output_file_suffix: Annotated[str, NO_EFFECT] = ""
-    """Part of the published dictionary's file name, with ``published_format``."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _published_folder(cls, values: Any) -> Any:
-        return renamed(values, "output_path")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _published_references(cls, values: Any) -> Any:
-        asked = values.get("compatibility") if isinstance(values, dict) else None
-        return references_as_published(values, asked, "evaluation")
-
-    def problems(self) -> Iterator[Problem]:
-        """What the parts find wrong with their own keys, and settings that sample nothing."""
-        yield from super().problems()
-        yield from unnamed(self.alg.model_name, "alg.model_name")
-        yield from (problem.below("alg") for problem in self.alg.problems())
-        settings = self.alg.generation_kwargs
-        yield from of_generation(settings, self.alg.model_type, "alg.generation_kwargs")
-        if not settings.do_sample:
-            yield Problem("must be true: without sampling all outputs of an input are equal",
-                          "alg.generation_kwargs.do_sample", False)  # fmt: skip
-        yield from _of_metrics(self.evaluation.metrics, "evaluation.metrics")
-
-    def ways_to_save_memory(self) -> Iterator[str]:
-        """Fewer inputs or samples at a time, and narrower weights."""
-        evaluation = self.evaluation
-        yield memory_hints.smaller("evaluation.eval_batch_size", evaluation.eval_batch_size)
-        if self.alg.policy.dtype == "float32":
-            yield "set 'alg.policy.dtype' to 'bfloat16'"
-
-    def notices(self) -> Iterator[str]:
-        """Part of a file name without the file, and one sample, which has no deviation."""
-        yield from super().notices()
-        if self.evaluation.num_samples_per_input == 1:
-            yield (
-                "'evaluation.num_samples_per_input' = 1: one sample has no standard deviation, so "
-                "that those of 'reward_stats' are null; give 2 or more"
-            )
-        if self.output_file_suffix and not self.published_format:
-            yield "'output_file_suffix' names a file that 'published_format': true writes"
-
-
-def renamed(values: Any, published: str) -> Any:
-    """The keys, with ``outputs_dir`` as its published name gives it where it is not given."""
-    if isinstance(values, dict) and values.get(published) and "outputs_dir" not in values:
-        return {**values, "outputs_dir": values[published]}
-    return values

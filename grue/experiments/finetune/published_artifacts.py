@@ -21,8 +21,8 @@ _OF_ROLLOUTS = "rollout_info/"
 _NOT_OF_TRAINING = (
     _OF_ROLLOUTS, "reward_std/", "objective/", "elapsed/", *(f"{split}/" for split in _SPLITS)
 )  # fmt: skip
-_PUBLISHED_PREFIXES = {"a2c/": "ppo/"}
-"""Algorithms whose losses the published files hold under another one's name."""
+_PUBLISHED_PREFIXES = {"a2c/": "ppo/", "nlpo/": "ppo/"}
+"""Algorithms whose metrics the published files hold under another one's name."""
 
 Row = Mapping[str, Any]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from pydantic import ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter
+from pydantic import ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from common import distributed as ranks
@@ -28,6 +28,7 @@ from grue.algorithms.config import ReinforcementAlg
 from grue.experiments.finetune.assembly import make_actor_critic
 from grue.experiments.finetune.base import FinetuneRun, load_policy
 from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.finetune.rollout_settings import rollout_settings
 from grue.models.config import Side
 from grue.policies.generation_config import GenerationConfig
 from grue.random_streams import Occasion, seed_of
@@ -37,7 +38,6 @@ from grue.rollouts.batch import Rollout
 from grue.rollouts.collector import Rollouts
 from grue.rollouts.pending import FailedRollout
 from grue.rollouts.samples import sample_lines
-from grue.rollouts.settings import rollout_settings
 from grue.rollouts.statistics import elapsed
 
 log = logging.getLogger(__name__)
@@ -49,9 +49,8 @@ _MUCH = 0.1
 """Share of a rollout's tokens that is worth a word where no update uses it."""
 
 
+@with_config(ConfigDict(extra="allow"))
 class _Algorithm(TypedDict):
-    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
-
     optimizer: OptimizerState
 
 
@@ -59,10 +58,9 @@ class _Controller(TypedDict):
     coefficient: FiniteFloat
 
 
+@with_config(ConfigDict(strict=True))
 class _State(TypedDict):
     """What a run goes on from."""
-
-    __pydantic_config__ = ConfigDict(strict=True)  # type: ignore[misc]
 
     iteration: NonNegativeInt
     weights: dict[str, Any]

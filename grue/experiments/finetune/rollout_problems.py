@@ -10,7 +10,7 @@ from grue.algorithms.config import HumanPreferencesPpoAlg, PpoAlg, ReinforceAlg,
 from grue.policies.library_keys import PROCESSORS, WARPERS
 
 if TYPE_CHECKING:
-    from grue.experiments.finetune.config import EnvConfig
+    from grue.rollouts.config import EnvConfig
 
 _FEWEST_WHITENED = 8
 """Outputs that give rewards a standard deviation worth dividing by, as in the published code."""

@@ -23,16 +23,18 @@ import torch
 from common.config.run import RunConfig
 from common.machine.memory import Moment, Need, Term, by_counts
 from common.machine.memory_trace import MemoryTrace, held
-from common.plan.load import Run
+from common.plan.run import Run
 from grue.algorithms.config import SupervisedAlg
 from grue.experiments.classifier.config import ClassifierConfig
-from grue.experiments.finetune.config import ExtractConfig, FinetuneConfig, TextConfig
+from grue.experiments.extract.config import ExtractConfig
+from grue.experiments.finetune.config import FinetuneConfig
 from grue.experiments.memory import training
 from grue.experiments.memory.reinforcement import has_named_critic, of_reinforcement
 from grue.experiments.reward_model.config import RewardModelConfig
 from grue.models.loading import load_model, load_tokenizer
 from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy
+from grue.runs.config import TextConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -77,7 +79,7 @@ def _need(config: RunConfig, num_ranks: int) -> Need | None:
 def _names(config: TextConfig) -> Iterator[tuple[str, str | None]]:
     """Hub ids or folders of tokenizer and models, and their revisions."""
     yield config.tokenizer.model_name, config.tokenizer.revision
-    alg = config.alg  # type: ignore[attr-defined]
+    alg = config.alg  # type: ignore[attr-defined]  # all that train have it
     if isinstance(config, FinetuneConfig) and not isinstance(alg, SupervisedAlg):
         yield alg.policy.args.model_name, alg.policy.args.revision
         if has_named_critic(alg):
@@ -186,6 +188,6 @@ def cache_bytes(policy: Policy, model: PreTrainedModel, rows: int, prompt: int, 
         found = model(**inputs, use_cache=True)
         cache = next(found[name] for name in ("cache", "past_key_values") if name in found)
         del found
-        size = trace.live()
+        size: int = trace.live()
         del cache
     return size

@@ -21,6 +21,7 @@ from grue.algorithms.policy_gradient import PolicyGradient
 from grue.algorithms.trpo import TOKENS_IN_PASS, Trpo
 from grue.experiments.finetune.assembly import make_actor_critic
 from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.finetune.rollout_settings import rollout_settings
 from grue.experiments.memory.training import SINGLE, STAYS, Keys, Logits, update
 from grue.models.loading import load_model, load_tokenizer
 from grue.policies.actor_critic import ActorCritic
@@ -30,7 +31,7 @@ from grue.policies.policy import Policy
 from grue.rl.kl import exact_kl
 from grue.rl.losses import policy_gradient_loss
 from grue.rollouts.batch import Minibatch
-from grue.rollouts.settings import RolloutSettings, rollout_settings
+from grue.rollouts.settings import RolloutSettings
 
 _VECTORS = 7
 """Of all weights that TRPO has at a time: the ascent, four of the conjugate gradient, a product and
@@ -42,7 +43,7 @@ _PER_TOKEN = ("log_probs", "ref_log_probs", "values", "returns", "advantages",
 
 def has_named_critic(alg: ReinforcementAlg) -> bool:
     """Whether the critic is a language model with a name of its own."""
-    needs_critic: bool = find(_id(alg)).needs_critic
+    needs_critic: bool = find(alg.id).needs_critic
     return needs_critic and alg.policy.critic not in CRITICS
 
 
@@ -57,9 +58,9 @@ def of_reinforcement(
     assert config.env is not None, "checked with the keys"
     # 1. Everything the run holds, without numbers.
     own = _without_numbers(alg)
-    args, kind = own.policy.args, find(_id(alg))
+    args, kind = own.policy.args, find(alg.id)
     if not issubclass(kind, PolicyGradient):
-        raise NotImplementedError(f"'{_id(alg)}' is no PolicyGradient")
+        raise NotImplementedError(f"'{alg.id}' is no PolicyGradient")
     model = load_model(
         args.model_name, own.model_type, own.policy, seed=0, dropout=False, revision=args.revision
     )
@@ -86,11 +87,6 @@ def of_reinforcement(
     key = _keys(own)
     looked_at = Term("logits and activations", said, 0, key.batch, key.advice)
     return policy, [of_update, Moment("a rollout's log-probabilities", (*stays, looked_at))]
-
-
-def _id(alg: ReinforcementAlg) -> str:
-    name: str = alg.id  # type: ignore[attr-defined]
-    return name
 
 
 def _without_numbers(alg: ReinforcementAlg) -> ReinforcementAlg:
@@ -169,13 +165,14 @@ def _minibatch(policy: Policy, sizes: _Sizes) -> Minibatch:
     sequences = _sequences(policy, sizes.rows, sizes)
     ids = sequences.outputs.ids
     width = math.ceil(int(policy.model.config.vocab_size) / 8)
+    known: dict[str, Any] = {name: torch.zeros(ids.numel()) for name in _PER_TOKEN}
     return Minibatch(
         sequences=sequences,
         rows=torch.arange(sizes.rows),
         select=torch.ones(ids.shape, dtype=torch.bool, device="cpu"),
         places=torch.arange(ids.numel()),
         tokens=ids.flatten(),
-        **{name: torch.zeros(ids.numel()) for name in _PER_TOKEN},
+        **known,
         allowed=torch.zeros(ids.numel(), width, dtype=torch.uint8) if policy.mask else None,
     )
 
@@ -246,7 +243,7 @@ def _with_vectors(moment: Moment, model: nn.Module, keys: Keys) -> Moment:
 
 
 def _keys(alg: ReinforcementAlg) -> Keys:
-    args: Any = alg.args  # type: ignore[attr-defined]
+    args = alg.args
     if isinstance(args, HumanPreferencesPpoArgs):
         batch, advice = "alg.args.nminibatches", "raise 'alg.args.nminibatches'"
     elif hasattr(args, "batch_size") and not _is_fixed(alg):
@@ -261,4 +258,4 @@ def _keys(alg: ReinforcementAlg) -> Keys:
 
 def _is_fixed(alg: ReinforcementAlg) -> bool:
     """Whether the algorithm itself says how large its passes are."""
-    return issubclass(find(_id(alg)), A2c | Trpo)
+    return issubclass(find(alg.id), A2c | Trpo)

@@ -25,7 +25,7 @@ from grue.experiments.reward_model.objectives import make_objective
 from grue.models.config import Optimizer
 from grue.models.loading import load_model, load_tokenizer, recompute_activations
 from grue.policies.policy import Policy
-from grue.scorers.loading import longest_input, usable_padding
+from grue.scorers.inputs import longest_input, usable_padding
 from grue.supervised.trainer import training_arguments
 
 UNLIMITED = 10**6

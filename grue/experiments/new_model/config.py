@@ -10,7 +10,7 @@ from pydantic import Field, Strict
 from common.config.fit import PositiveInt
 from common.config.run import RunConfig
 from common.errors import Problem
-from grue.parts.config import TaskConfig
+from grue.tasks.config import TaskConfig
 
 _BYTES_AND_SPECIAL = 258
 

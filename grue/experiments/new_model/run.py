@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from common.errors import Problem, UserError
+from common.errors import UserError
 from common.experiment import Context
-from common.plan.load import Run
 from common.run.folder import replacing_folder
 from common.run.summary import write_summary
 from grue.experiments.new_model.config import NewModelConfig
 from grue.experiments.new_model.tokenizer import END, PADDING, byte_pairs, words
-from grue.experiments.preflight.answers import Answers
-from grue.experiments.preflight.data import made_later, of_task
 from grue.tasks.inputs import read_samples
 
 if TYPE_CHECKING:
@@ -33,45 +30,8 @@ _EXAMPLES = {
 }
 
 
-def check(runs: Sequence[Run]) -> list[Problem]:
-    """Sizes that the architecture does not know, and texts that cannot be read."""
-    answers = Answers()
-    return [problem.at(run.where) for run in runs for problem in _problems_of(run, answers)]
-
-
-def _problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
-    config = run.config
-    assert isinstance(config, NewModelConfig)
-    try:
-        _check_sizes(config)
-    except UserError as error:
-        yield Problem(str(error))
-    for position, task in enumerate(config.datapools):
-        key = f"datapools[{position}]"
-        error = of_task(task, answers, made_later(run, key))
-        if error is not None:
-            message = str(error).replace("'datapool.", f"'{key}.")
-            yield Problem(message) if message != str(error) else Problem(message, key, task.id)
-
-
-def _check_sizes(config: NewModelConfig) -> None:
-    """Builds the model without memory for its weights.
-
-    Raises:
-        UserError: the architecture does not take the sizes.
-    """
-    import torch
-    from transformers import AutoModel
-
-    found = architecture(config, config.vocab_size)
-    try:
-        with torch.device("meta"):
-            AutoModel.from_config(found)
-    except Exception as error:  # the library finds wrong sizes in many ways
-        raise _refused(config, error) from error
-
-
-def _refused(config: NewModelConfig, error: Exception) -> UserError:
+def refused(config: NewModelConfig, error: Exception) -> UserError:
+    """Return the error to raise where the library does not take the sizes."""
     reason = " ".join(str(error).split())
     kind = config.model_type
     return UserError(f"'architecture' = {config.architecture}: {kind} does not take it: {reason}")
@@ -140,4 +100,4 @@ def architecture(
     try:
         return AutoConfig.for_model(config.model_type, **{**sizes, **config.architecture})
     except Exception as error:  # the library finds wrong types in many ways
-        raise _refused(config, error) from error
+        raise refused(config, error) from error

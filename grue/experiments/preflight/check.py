@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from common.config.run import RunConfig
 from common.errors import Problem, UserError
-from common.plan.load import Run
+from common.plan.run import Run
 from grue.algorithms.config import SupervisedAlg
-from grue.experiments.finetune.config import FinetuneConfig, TextConfig
+from grue.experiments.finetune.config import FinetuneConfig
 from grue.experiments.preflight.answers import Answers
 from grue.experiments.preflight.data import KnownSplit, data_problems, known_split
 from grue.experiments.preflight.generations import settings_by_key
@@ -19,6 +20,7 @@ from grue.experiments.preflight.vocabularies import KnownTokenizer, known_tokeni
 from grue.models.loading import load_tokenizer
 from grue.policies.generation_config import GenerationConfig
 from grue.policies.truncation import token_id
+from grue.runs.config import TextConfig
 
 
 def check(runs: Sequence[Run]) -> list[Problem]:
@@ -53,7 +55,9 @@ def _truncate_tokens(run: Run, answers: Answers) -> Iterator[Problem]:
     assert isinstance(run.config, TextConfig)
     for key, settings in settings_by_key(run.config).items():
         token = settings.truncate_token
-        tokenizer = known_tokenizer(run, answers) if token is not None else None
+        if token is None:
+            continue
+        tokenizer = known_tokenizer(run, answers)
         if not isinstance(tokenizer, KnownTokenizer) or tokenizer.ids is None:
             continue
         config = run.config.tokenizer.model_copy(update={"model_name": tokenizer.name})
@@ -74,7 +78,7 @@ def _values_of_library(config: RunConfig, answers: Answers) -> Iterator[Problem]
                 settings.do_sample,
                 settings.max_new_tokens or settings.max_length,
             )
-            found = answers.once(asked, lambda n=name, s=settings: _look_at_value(n, s))
+            found = answers.once(asked, functools.partial(_look_at_value, name, settings))
             if found is not None:
                 yield Problem(str(found), f"{key}.{name}", value)
 

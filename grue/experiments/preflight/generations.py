@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from grue.algorithms.config import SupervisedAlg
-from grue.experiments.finetune.config import ExtractConfig, FinetuneConfig, TextConfig
+from grue.experiments.extract.config import ExtractConfig
+from grue.experiments.finetune.config import FinetuneConfig
 from grue.experiments.reward_model.config import RewardModelConfig
 from grue.models.config import ModelType
 from grue.policies.generation_config import GenerationConfig
+from grue.runs.config import TextConfig
 
 _NORMALIZE = "normalize.model_name"
 

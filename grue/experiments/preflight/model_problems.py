@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import Problem, UserError
-from common.plan.load import Run
+from common.plan.run import Run
 from grue.algorithms.config import SupervisedAlg
 from grue.experiments.classifier.config import ClassifierConfig
-from grue.experiments.finetune.config import ExtractAlg, ExtractConfig, FinetuneConfig, TextConfig
+from grue.experiments.extract.config import ExtractAlg, ExtractConfig
+from grue.experiments.finetune.config import FinetuneConfig
 from grue.experiments.preflight import vocabularies
 from grue.experiments.preflight.answers import Answers
 from grue.experiments.preflight.generations import generations
@@ -20,6 +21,7 @@ from grue.experiments.preflight.vocabularies import KnownTokenizer, known_tokeni
 from grue.experiments.reward_model.config import RewardModelConfig
 from grue.models.config import ModelType
 from grue.policies.config import CRITICS
+from grue.runs.config import TextConfig
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from common.errors import UserError
 from common.files.documents import json_object
 from common.hashing import fingerprint
 from common.key_paths import key_path
-from common.plan.load import Run
+from common.plan.run import Run
 from grue.algorithms.config import SupervisedAlg
 from grue.experiments.classifier.config import ClassifierConfig
 from grue.experiments.finetune.config import FinetuneConfig

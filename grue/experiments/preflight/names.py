@@ -12,7 +12,7 @@ def why_not_here(name: str) -> str | None:
     from huggingface_hub import constants
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.file_download import repo_folder_name
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # is public
 
     try:
         validate_repo_id(name)

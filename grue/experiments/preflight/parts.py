@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,12 +10,15 @@ from common.custom.user_code import naming
 from common.errors import Problem, UserError
 from common.hashing import fingerprint
 from common.key_paths import key_path
-from common.plan.load import Run
-from grue.experiments.finetune.config import ExtractConfig, FinetuneConfig, TextConfig
+from common.plan.run import Run
+from grue.experiments.extract.config import ExtractConfig
+from grue.experiments.finetune.config import FinetuneConfig
 from grue.experiments.preflight.answers import Answers
 from grue.experiments.preflight.data import KnownSplit, known_split, made_later
 from grue.experiments.preflight.models import KnownModel, of_stage
-from grue.parts.config import MetricConfig, RewardConfig
+from grue.metrics.config import MetricConfig
+from grue.rewards.config import RewardConfig
+from grue.runs.config import TextConfig
 from grue.tasks.task import Split
 
 _JUDGED_BY = {
@@ -35,7 +39,7 @@ def part_problems(run: Run, answers: Answers) -> Iterator[Problem]:
             continue
         built = answers.once(
             ("part", type(part), fingerprint(part.model_dump(mode="json"))),
-            lambda p=part: built_of(p),
+            functools.partial(built_of, part),
         )
         if isinstance(built, UserError):
             yield Problem(str(built), key, part.id)

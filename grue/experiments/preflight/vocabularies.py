@@ -8,7 +8,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.key_paths import key_path
-from common.plan.load import Run
+from common.plan.run import Run
 from grue.experiments.new_model.config import NewModelConfig
 from grue.experiments.preflight.answers import Answers
 from grue.experiments.preflight.models import KnownModel, named, vocabulary_of

@@ -12,10 +12,11 @@ from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
 from common.config.hub import FromHub
 from common.errors import Problem
 from grue.algorithms.config import of_batches, of_generation
-from grue.experiments.finetune.config import DatapoolConfig, TrackedConfig
-from grue.experiments.memory import hints as memory_hints
+from grue.experiments import memory_hints
 from grue.models.config import ModelName, ModelType, Optimizer, TrainedModelOptions, unnamed
 from grue.policies.generation_config import GenerationConfig
+from grue.runs.config import TrackedConfig
+from grue.tasks.config import DatapoolConfig
 from grue.tasks.task import Split
 
 

@@ -99,12 +99,3 @@ def probabilistic_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
     that are far in the wrong order without a gradient.
     """
     return -_log_probability_rated_higher(chosen, rejected)
-
-
-def rating_moments(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation [...] of the rating 1 ... k with logits [..., k]."""
-    probs = logits.softmax(-1)
-    ratings = torch.arange(1, logits.shape[-1] + 1, device=logits.device, dtype=logits.dtype)
-    means = (probs * ratings).sum(-1)
-    variances = (probs * (ratings - means[..., None]).square()).sum(-1)
-    return means, variances.sqrt()

@@ -18,7 +18,7 @@ from grue.models.heads import in_float32
 from grue.models.loading import dropouts, with_adapters
 from grue.models.precision import exactly
 from grue.models.weights import check_weights, loaded, pretrained
-from grue.scorers.loading import Encoded, pad_right
+from grue.scorers.inputs import Encoded, pad_right
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

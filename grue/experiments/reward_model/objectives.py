@@ -18,6 +18,7 @@ from common.config.base import Config
 from common.errors import UserError
 from grue.experiments.reward_model import config, losses
 from grue.experiments.reward_model import metrics as measures
+from grue.scorers.reward_model import rating_moments
 from grue.tasks.preference_choice import Choice
 
 Floats = NDArray[np.float64]
@@ -147,7 +148,7 @@ class Probabilistic(OfPairs[config.ProbabilisticLoss]):
         both ratings are not equal.
         """
         chosen, rejected = outputs.unbind(1)
-        means, stds = losses.rating_moments(outputs)
+        means, stds = rating_moments(outputs)
         higher = losses.probability_rated_higher(chosen, rejected)
         lower = losses.probability_rated_higher(rejected, chosen)
         tiny = torch.finfo(higher.dtype).tiny  # two ratings that are surely equal are a tie

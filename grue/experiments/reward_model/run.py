@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,17 +13,12 @@ import numpy as np
 import torch
 
 from common import distributed as ranks
-from common.errors import Problem, UserError
+from common.errors import UserError
 from common.experiment import Context
-from common.hashing import fingerprint
 from common.machine.devices import run_device, run_gpus
-from common.plan.load import Run
 from common.run.summary import write_summary
 from common.training.seeding import seed_everything, undisturbed
 from grue.experiments.model_card import model_card
-from grue.experiments.preflight import check as preflight
-from grue.experiments.preflight.answers import Answers
-from grue.experiments.preflight.data import KnownSplit, known_split, made_later, of_datapool
 from grue.experiments.reward_model.config import RewardModelConfig
 from grue.experiments.reward_model.examples import Examples, make_examples
 from grue.experiments.reward_model.module import Row, collate, load_module
@@ -42,57 +36,12 @@ from grue.tasks.task import Split
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
-
-    from grue.supervised.trainer import TrainerState
+    from transformers.trainer_callback import TrainerState
 
 log = logging.getLogger(__name__)
 
 _LOW_STD = 1e-2
 """Reward std below which a prompt counts as low, in units of the reward."""
-
-
-def check(runs: Sequence[Run]) -> list[Problem]:
-    """What is wrong with the data, tokenizers, models and arguments, as far as they are here."""
-    answers = Answers()
-    return [problem.at(run.where) for run in runs for problem in _problems_of(run, answers)]
-
-
-def _problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
-    config = run.config
-    assert isinstance(config, RewardModelConfig)
-    yield from preflight.problems_of(run, answers)
-    yield from preflight.trainer_problems(run, _given_arguments(config), answers)
-    train = known_split(run, "train", answers)
-    if isinstance(train, KnownSplit):  # else it is told already, or not here
-        found = answers.once(_examples_key(config), lambda: _look_at_examples(config))
-        if isinstance(found, UserError) and str(found) not in _told(run, answers):
-            yield Problem(str(found), "datapool")
-    prompts = None if config.normalize is None else config.normalize.datapool
-    if prompts is not None:
-        later = made_later(run, "normalize.datapool")
-        read = of_datapool(prompts, "train", answers, later)
-        if isinstance(read, UserError):
-            yield Problem(str(read), "normalize.datapool")
-
-
-def _examples_key(config: RewardModelConfig) -> str:
-    """What decides which examples there are, and whether they make a batch."""
-    given = {"datapool", "alg", "separator"}
-    return fingerprint(config.model_dump(mode="json", include=given))
-
-
-def _told(run: Run, answers: Answers) -> set[str]:
-    """What is told of data that no look can read, once."""
-    assert isinstance(run.config, RewardModelConfig)
-    return {str(known_split(run, split, answers)) for split in run.config.splits}
-
-
-def _look_at_examples(config: RewardModelConfig) -> None:
-    """Reads the examples of both splits, of which those of training must make a batch."""
-    from grue.supervised.trainer import check_count
-
-    found = {split: _examples(config, split, seed=0) for split in config.splits}
-    check_count(len(found["train"]), config.alg.training_args)
 
 
 def run(config: RewardModelConfig, context: Context) -> float | None:
@@ -122,7 +71,7 @@ class RewardModelRun:
             max_length=config.tokenizer.max_length,
         )
         self.classifier.mixed_precision = config.alg.mixed_precision
-        self.spec = replace(_spec(config), max_length=self.classifier.max_length)
+        self.spec = replace(spec_of(config), max_length=self.classifier.max_length)
         self.data = {split: self._load(split) for split in config.splits}
         check_count(len(self.data["train"]), config.alg.training_args)
         self.times = EvaluationTimes({"val": self.data["val"].num_choices})
@@ -154,7 +103,7 @@ class RewardModelRun:
 
     def _load(self, split: Split) -> Examples:
         """The split's examples, without those that are too long if so configured."""
-        found = _examples(self.config, split, seed=self.context.seed)
+        found = load_examples(self.config, split, seed=self.context.seed)
         tell_of_fewer(self.config.datapool, {split: found.num_choices})
         if self.config.too_long == "drop":
             whole = len(found)
@@ -259,22 +208,24 @@ class RewardModelRun:
         score = measured if math.isfinite(measured) else None
         if not ranks.is_first():
             return score
-        card = model_card(self.config, self.config.alg.model_name, found)
+        alg = self.config.alg
+        card = model_card(alg.model_name, self.config.datapool.id, alg, found)
         spec = self._reward_model().spec
         save_model(self.folder, self.classifier, card, {FILE: spec.as_json()})
         write_summary(self.folder, score, name, last=found, normalization=self.normalization)
         return score
 
 
-def _spec(config: RewardModelConfig) -> RewardSpec:
+def spec_of(config: RewardModelConfig) -> RewardSpec:
     """How the model will be asked, as far as the keys say."""
     ratings = config.alg.loss.id == "probabilistic"
     return RewardSpec("ratings" if ratings else "score", config.separator)
 
 
-def _examples(config: RewardModelConfig, split: Split, *, seed: int) -> Examples:
+def load_examples(config: RewardModelConfig, split: Split, *, seed: int) -> Examples:
+    """Return the examples of a split, without what its inputs have to tell."""
     samples = load_inputs(config.datapool, split, seed=seed).samples
-    return make_examples(samples, make_objective(config.alg.loss), _spec(config))
+    return make_examples(samples, make_objective(config.alg.loss), spec_of(config))
 
 
 def _training_arguments(
@@ -282,9 +233,10 @@ def _training_arguments(
 ) -> TrainingArguments:
     from grue.supervised.trainer import training_arguments
 
-    return training_arguments(_given_arguments(config), folder, seed=seed, device=device)
+    return training_arguments(given_arguments(config), folder, seed=seed, device=device)
 
 
-def _given_arguments(config: RewardModelConfig) -> dict[str, Any]:
+def given_arguments(config: RewardModelConfig) -> dict[str, Any]:
+    """Return the Trainer's arguments that the configuration gives."""
     precision = config.alg.mixed_precision
     return config.alg.training_args | ({} if precision == "no" else {precision: True})

@@ -102,7 +102,9 @@ class BertScore(Metric[BertScoreArgs]):
         from bert_score import BERTScorer
         from huggingface_hub import snapshot_download
 
-        from grue.scorers.loading import judge_device, judge_dtype, loaded, longest_input
+        from grue.models.weights import loaded
+        from grue.scorers.inputs import longest_input
+        from grue.scorers.loading import judge_device, judge_dtype
 
         args = self.args
         options: dict[str, Any] = {
@@ -113,9 +115,10 @@ class BertScore(Metric[BertScoreArgs]):
         }
         by_language = args.model_type is None
 
-        def load(name: str, **at: str) -> BERTScorer:
-            # The package takes no revision, but the folder of one.
-            known = snapshot_download(name, allow_patterns=_FILES, **at) if at else args.model_type
+        def load(name: str, revision: str | None = None) -> BERTScorer:
+            known = args.model_type
+            if revision is not None:  # the package takes none, but the folder of one
+                known = snapshot_download(name, revision=revision, allow_patterns=_FILES)
             return BERTScorer(model_type=known, **options)
 
         scorer = loaded(

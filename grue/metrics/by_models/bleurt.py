@@ -73,7 +73,7 @@ class Bleurt(Metric[BleurtArgs]):
 
     @functools.cached_property
     def _classifier(self) -> Classifier:
-        from grue.scorers.loading import load_classifier
+        from grue.scorers.classifier import load_classifier
 
         found = load_classifier(self._name(), "config_name", self.args, revision=self.args.revision)
         self._check(found.num_labels)

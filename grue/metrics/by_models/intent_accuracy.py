@@ -59,7 +59,7 @@ class IntentAccuracy(Metric[IntentArgs]):
 
     @functools.cached_property
     def _classifier(self) -> Classifier:
-        from grue.scorers.loading import load_classifier
+        from grue.scorers.classifier import load_classifier
 
         return load_classifier(
             self.args.model_name, "model_name", self.args, revision=self.args.revision

@@ -60,7 +60,7 @@ class LearnedReward(Metric[LearnedRewardArgs]):
 
     @functools.cached_property
     def _classifier(self) -> Classifier:
-        from grue.scorers.loading import load_classifier
+        from grue.scorers.classifier import load_classifier
 
         found = load_classifier(
             self.args.model_name, "model_name", self.args, revision=self.args.revision

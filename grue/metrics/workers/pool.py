@@ -1,4 +1,4 @@
-"""Processes that score pairs of outputs and references beside this one.
+"""A pool of processes that score pairs of outputs and references beside this one.
 
 They are started when first needed, serve all metrics of this process, and end when it ends,
 however that happens: each reads its standard input to the end.
@@ -16,12 +16,12 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from common.config.base import Config
 
 if TYPE_CHECKING:
-    from grue.metrics.reference_metric import Pair, PairwiseMetric, Row
+    from grue.metrics.workers.pair import MakesScorer, Pair, Row
 
 log = logging.getLogger(__name__)
 
@@ -41,21 +41,21 @@ def num_threads() -> int:
 
 
 def score(
-    metric: type[PairwiseMetric[Any]], args: Config, pairs: Sequence[Pair], most: int | None
+    metric: type[MakesScorer], args: Config, pairs: Sequence[Pair], most: int | None
 ) -> list[Row] | None:
     """One row per pair, from at most ``most`` processes; None for one per thread, up to eight.
 
     None where fewer than two are allowed, or where one has failed; then none is started again.
     """
     size = min(num_threads(), _MOST_UNASKED) if most is None else most
-    if size < 2 or _Crew.has_failed:
+    if size < 2 or _WorkerPool.has_failed:
         return None
     try:
-        return _crew.score(pickle.dumps((metric, args)), pairs, size)
+        return _pool.score(pickle.dumps((metric, args)), pairs, size)
     except (OSError, EOFError, pickle.PickleError, AttributeError, TypeError) as error:
         log.warning("scoring in one process, since worker processes failed: %r", error)
-        _Crew.has_failed = True
-        _crew.close()
+        _WorkerPool.has_failed = True
+        _pool.close()
         return None
 
 
@@ -97,7 +97,7 @@ class _Worker:
                 stream.close()
 
 
-class _Crew:
+class _WorkerPool:
     """The workers of this process."""
 
     has_failed: ClassVar[bool] = False
@@ -137,5 +137,5 @@ def _chunks(pairs: Sequence[Pair], size: int) -> list[Chunk]:
     return [(number, pairs[start : start + length]) for number, start in enumerate(starts)]
 
 
-_crew = _Crew()
-atexit.register(_crew.close)
+_pool = _WorkerPool()
+atexit.register(_pool.close)

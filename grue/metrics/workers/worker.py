@@ -12,7 +12,7 @@ import pickle
 import sys
 from typing import BinaryIO
 
-from grue.metrics.reference_metric import Scorer
+from grue.metrics.workers.pair import Scorer
 
 
 @functools.cache

@@ -50,7 +50,7 @@ def bytes_per_output(model: Any, extent: Extent) -> float:
     hidden = _first(config, "hidden_size", "d_model")
     if not (layers and heads and hidden):
         return 0.0
-    size = model.dtype.itemsize
+    size: int = model.dtype.itemsize
     key_heads = _first(config, "num_key_value_heads") or heads
     head_size = _first(config, "head_dim") or hidden // heads
     cached = 2 * layers * key_heads * head_size * size  # keys and values of one token

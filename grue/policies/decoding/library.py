@@ -4,21 +4,50 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from grue.policies.decoding.steps import Prompts
+    from grue.policies.decoding.batch_size import Passes
+    from grue.policies.decoding.loop import Lengths
+    from grue.policies.decoding.steps import Ids
     from grue.policies.generation_config import GenerationConfig
-    from grue.policies.policy import Policy
+    from grue.policies.padding import Prompts
+    from grue.policies.vocabulary_mask import Mask
+
+
+class Generator(Protocol):
+    """The part of a `Policy` that the library's ``generate`` needs."""
+
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+    ids: Ids
+    mask: Mask | None
+    searches: Passes
+    is_encoder_decoder: bool
+
+    def pad(self, prompts: Sequence[list[int]]) -> Prompts:
+        """Return the prompts as one batch."""
+
+    def lengths(self, settings: GenerationConfig) -> Lengths:
+        """Return the fewest and the most tokens of an output."""
+
+    def bytes_each(
+        self, prompts: Sequence[list[int]], num_samples: int, settings: GenerationConfig
+    ) -> float:
+        """Return the memory that the outputs of one prompt need."""
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the block in which the model computes."""
 
 
 @torch.no_grad()
 def generated(
-    policy: Policy, prompts: Sequence[list[int]], num_samples: int, settings: GenerationConfig
+    policy: Generator, prompts: Sequence[list[int]], num_samples: int, settings: GenerationConfig
 ) -> list[list[list[int]]]:
     """K outputs of each prompt.
 
@@ -28,11 +57,12 @@ def generated(
     settings_of_library = library_settings(policy, num_samples, settings)
     ends = _ends(settings_of_library.eos_token_id)
     extra = {"tokenizer": policy.tokenizer} if "stop_strings" in settings.further else {}
+    model: Any = policy.model  # whose class, unlike that of all models, can generate
 
     def of_some(part: slice, _: slice) -> list[list[int]]:
         padded = policy.pad(prompts[part])
         with only_these(policy.model, settings_of_library), policy.autocast():
-            found = policy.model.generate(
+            found = model.generate(
                 input_ids=padded.ids, attention_mask=padded.mask,
                 **_processors(policy, padded), **extra,
             )  # fmt: skip
@@ -48,7 +78,7 @@ def generated(
     return [outputs[i : i + num_samples] for i in range(0, len(outputs), num_samples)]
 
 
-def _processors(policy: Policy, prompts: Prompts) -> dict[str, Any]:
+def _processors(policy: Generator, prompts: Prompts) -> dict[str, Any]:
     """The policy's mask, if it has one, as an argument of the library's ``generate``."""
     if policy.mask is None:
         return {}
@@ -68,7 +98,7 @@ def _up_to(tokens: list[int], ends: Collection[int]) -> list[int]:
     return tokens[:length]
 
 
-def library_settings(policy: Policy, num_samples: int, settings: GenerationConfig) -> Any:
+def library_settings(policy: Generator, num_samples: int, settings: GenerationConfig) -> Any:
     """The library's own form of ``settings``, for K outputs of each prompt."""
     from transformers import GenerationConfig as LibrarySettings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,8 +13,9 @@ from common.machine.devices import sent
 from common.training.attention_masks import masks_without_waits
 from grue.policies.decoding.logits_processors import Shaped, Shaping
 from grue.policies.decoding.sampling import Filters, draw, remaining
-from grue.policies.decoding.steps import Ids, Prompts, Rows, rows_left, steps_of
+from grue.policies.decoding.steps import Ids, Rows, rows_left, steps_of
 from grue.policies.mask_ops import packed
+from grue.policies.padding import Prompts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -47,19 +48,6 @@ class Samples:
     mask."""
 
 
-def pad(sequences: Sequence[Sequence[int]], *, fill: int, left: bool, device: Any) -> Prompts:
-    """Sequences of ids, filled up to the longest of them."""
-    width = max(map(len, sequences))
-    both = torch.zeros(2, len(sequences), width, dtype=torch.long)
-    ids, mask = both
-    ids.fill_(fill)
-    for row, sequence in enumerate(sequences):
-        place = slice(width - len(sequence), None) if left else slice(len(sequence))
-        ids[row, place] = torch.tensor(sequence, dtype=torch.long)
-        mask[row, place] = 1
-    return Prompts(*sent(both, torch.device(device)))
-
-
 @torch.no_grad()
 @masks_without_waits()
 def sample(
@@ -85,62 +73,97 @@ def sample(
         mask: which tokens may come; None for all.
         shaping: what else is done to logits; None for nothing.
     """
-    models = [model] if mask is None or mask.model is None else [model, mask.model]
-    steps = [steps_of(each, prompts, ids) for each in models]
-    num_prompts, num_samples, _ = uniforms.shape
-    scores = [each.first().repeat_interleave(num_samples, 0) for each in steps]
-    for each in steps:
-        each.repeat(num_samples)
-    device = scores[0].device
-    uniforms = sent(uniforms.flatten(0, 1), device)
-    tokens = torch.full((len(uniforms), lengths.most), -1, dtype=torch.long, device=device)
-    rows = Rows.all(num_prompts, num_samples, device)
-    goes_on = torch.ones(len(uniforms), dtype=torch.bool, device=device)
-    looks_after = _tokens_between_looks(device)
-    record = None if mask is None else _empty_record(tokens, scores[0])
-    shaped = None if shaping is None else Shaped(shaping, prompts, ids, num_samples)
-
+    decoding = _Decoding(model, prompts, uniforms, lengths, ids, mask, shaping)
     for step in range(lengths.most):
-        # 1. The next token of each output that goes on.
-        if ids.end is not None and step < lengths.fewest:
-            for logits in scores:
-                logits[:, ids.end] = -torch.inf
-        logits = scores[0]
-        if shaped is not None:
-            logits = shaped(logits, rows, tokens[:, :step])
-        if mask is not None and record is not None:
-            allowed = mask.allowed(scores[-1]) & (logits > -torch.inf)
+        decoding.add_token(step, filters)
+        if step + 1 == lengths.most or not decoding.drop_ended(step):
+            break
+        decoding.advance(step)
+    return decoding.samples()
+
+
+class _Decoding:
+    """The outputs of a batch while they are drawn, and what the models say of their next tokens."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        prompts: Prompts,
+        uniforms: Tensor,
+        lengths: Lengths,
+        ids: Ids,
+        mask: Mask | None,
+        shaping: Shaping | None,
+    ) -> None:
+        models = [model] if mask is None or mask.model is None else [model, mask.model]
+        num_prompts, num_samples, _ = uniforms.shape
+        self._steps = [steps_of(each, prompts, ids) for each in models]
+        self._logits = [each.first().repeat_interleave(num_samples, 0) for each in self._steps]
+        for each in self._steps:
+            each.repeat(num_samples)
+        device = self._logits[0].device
+        self._num_prompts, self._num_samples = num_prompts, num_samples
+        self._uniforms = sent(uniforms.flatten(0, 1), device)
+        self._lengths, self._ids, self._mask = lengths, ids, mask
+        self._shaped = None if shaping is None else Shaped(shaping, prompts, ids, num_samples)
+        num_outputs = num_prompts * num_samples
+        self._tokens = torch.full((num_outputs, lengths.most), -1, dtype=torch.long, device=device)
+        self._rows = Rows.all(num_prompts, num_samples, device)
+        self._goes_on = torch.ones(num_outputs, dtype=torch.bool, device=device)
+        self._record = None if mask is None else _empty_record(self._tokens, self._logits[0])
+        self._looks_after = _tokens_between_looks(device)
+
+    def add_token(self, step: int, filters: Filters | None) -> None:
+        """Add the next token of each output that has not ended."""
+        logits = self._allowed_logits(step, filters)
+        outputs = self._rows.outputs
+        if filters is None:
+            self._tokens[outputs, step] = logits.argmax(-1)
+        else:
+            self._tokens[outputs, step] = draw(logits, self._uniforms[outputs, step], filters)
+
+    def _allowed_logits(self, step: int, filters: Filters | None) -> Tensor:
+        """[N, V] logits of the next token; -inf where it may not come."""
+        end, logits = self._ids.end, self._logits[0]
+        if end is not None and step < self._lengths.fewest:
+            for each in self._logits:
+                each[:, end] = -torch.inf
+        if self._shaped is not None:
+            logits = self._shaped(logits, self._rows, self._tokens[:, :step])
+        if self._mask is not None and self._record is not None:
+            allowed = self._mask.allowed(self._logits[-1]) & (logits > -torch.inf)
             logits = logits.masked_fill(~allowed, -torch.inf)
             if filters is not None and filters.restrict:
                 allowed = remaining(logits, filters)
-            record[rows.outputs, step] = packed(allowed)
-        if filters is None:
-            token = logits.argmax(-1)
-        else:
-            token = draw(logits, uniforms[rows.outputs, step], filters)
-        tokens[rows.outputs, step] = token
-        if step + 1 == lengths.most:
-            break
-        # 2. Now and then, which of them have ended.
-        if ids.end is not None and (step + 1) % looks_after == 0:
-            latest = tokens[rows.outputs, step + 1 - looks_after : step + 1]
-            goes_on[rows.outputs] = (latest != ids.end).all(-1)
-            left = rows_left(goes_on.view(num_prompts, num_samples), rows)
-            if not len(left.outputs):
-                break
-            if left is not rows:
-                token = tokens[left.outputs, step]
-                for each in steps:
-                    each.keep(left)
-                rows = left
-        # 3. What the models say after it.
-        scores = [each.next(token) for each in steps]
+            self._record[self._rows.outputs, step] = packed(allowed)
+        return logits
 
-    if ids.end is not None:
-        _forget_after(ids.end, tokens, record)
-    outputs = [[token for token in row if token >= 0] for row in tokens.tolist()]
-    by_prompt = [outputs[i * num_samples : (i + 1) * num_samples] for i in range(num_prompts)]
-    return Samples(by_prompt, record)
+    def drop_ended(self, step: int) -> bool:
+        """Drop outputs that have ended, now and then; false once none is left."""
+        end, since = self._ids.end, step + 1 - self._looks_after
+        if end is None or (step + 1) % self._looks_after:
+            return True
+        latest = self._tokens[self._rows.outputs, since : step + 1]
+        self._goes_on[self._rows.outputs] = (latest != end).all(-1)
+        goes_on = self._goes_on.view(self._num_prompts, self._num_samples)
+        left = rows_left(goes_on, self._rows)
+        if left is not self._rows and len(left.outputs):
+            for each in self._steps:
+                each.keep(left)
+        self._rows = left
+        return len(left.outputs) > 0
+
+    def advance(self, step: int) -> None:
+        """Let the models read the tokens of a step."""
+        tokens = self._tokens[self._rows.outputs, step]
+        self._logits = [each.next(tokens) for each in self._steps]
+
+    def samples(self) -> Samples:
+        """Return the outputs, cleared of what was drawn after their ends."""
+        if self._ids.end is not None:
+            _forget_after(self._ids.end, self._tokens, self._record)
+        outputs = [[token for token in row if token >= 0] for row in self._tokens.tolist()]
+        return Samples(_by_prompt(outputs, self._num_samples), self._record)
 
 
 def _tokens_between_looks(device: torch.device) -> int:
@@ -150,9 +173,13 @@ def _tokens_between_looks(device: torch.device) -> int:
 def joined(parts: Sequence[Samples], num_samples: int) -> Samples:
     """Samples that were drawn in parts, prompt by prompt, as K of each prompt."""
     outputs = [output for part in parts for samples in part.outputs for output in samples]
-    by_prompt = [outputs[i : i + num_samples] for i in range(0, len(outputs), num_samples)]
     records = [part.allowed for part in parts if part.allowed is not None]
-    return Samples(by_prompt, torch.cat(records) if records else None)
+    return Samples(_by_prompt(outputs, num_samples), torch.cat(records) if records else None)
+
+
+def _by_prompt(outputs: list[list[int]], num_samples: int) -> list[list[list[int]]]:
+    """K outputs of each prompt, of outputs that follow one another."""
+    return [outputs[i : i + num_samples] for i in range(0, len(outputs), num_samples)]
 
 
 def _forget_after(end: int, tokens: Tensor, record: Tensor | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -12,6 +11,8 @@ import torch
 from torch import Tensor
 
 from grue.models.attention import shared_by_samples
+from grue.models.signature import accepts
+from grue.policies.padding import Prompts, positions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -25,16 +26,6 @@ class Ids:
     """End-of-sequence; None where outputs end at their greatest length alone."""
     start: int | None = None
     """First token of an encoder-decoder model's decoder."""
-
-
-@dataclass(frozen=True)
-class Prompts:
-    """B prompts as tensors."""
-
-    ids: Tensor
-    """[B, P], padded: on the left for causal models, on the right for encoders."""
-    mask: Tensor
-    """[B, P] 1 where there is a token."""
 
 
 @dataclass(frozen=True)
@@ -72,17 +63,6 @@ def rows_left(goes_on: Tensor, rows: Rows) -> Rows:
 def _true(mask: Tensor, count: int) -> Tensor:
     """[count] where ``mask`` [N] is true, ascending; unlike ``nonzero`` it asks no number."""
     return mask.byte().argsort(descending=True, stable=True)[:count]
-
-
-def positions(mask: Tensor) -> Tensor:
-    """[B, P] position of each token among the tokens of its row; 0 for padding."""
-    return (mask.cumsum(-1) - 1).clamp(min=0)
-
-
-def accepts(model: PreTrainedModel, name: str) -> bool:
-    """Whether the model's forward pass takes an argument of this name."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return name in inspect.signature(inner.forward).parameters
 
 
 def steps_of(model: PreTrainedModel, prompts: Prompts, ids: Ids) -> Causal | Encoded:
@@ -155,6 +135,7 @@ class Encoded:
     def __init__(self, model: PreTrainedModel, prompts: Prompts, ids: Ids) -> None:
         self._model = model
         self._mask = prompts.mask
+        assert ids.start is not None, "the decoder has a first token"
         self._start = ids.start
         self._cache: Any = None
         self._cache_name = _cache_name(model)

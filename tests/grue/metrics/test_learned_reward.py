@@ -12,7 +12,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from common.errors import UserError
 from grue import metrics, rewards
-from grue.parts.config import RewardConfig
+from grue.rewards.config import RewardConfig
 from tests.grue.judging import save_classifier, texts
 
 KEY = "semantic/learned_automodel_metric"
@@ -83,12 +83,12 @@ def test_no_outputs_give_no_scores(tmp_path: Path) -> None:
 def test_the_model_is_loaded_once_and_not_before_its_first_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from grue.scorers import loading
+    from grue.scorers import classifier
 
     loads = []
-    load = loading.load_classifier
+    load = classifier.load_classifier
     monkeypatch.setattr(
-        loading, "load_classifier", lambda *a, **k: loads.append(a) or load(*a, **k)
+        classifier, "load_classifier", lambda *a, **k: loads.append(a) or load(*a, **k)
     )
     metric = learned(save_classifier(tmp_path))
     metric.prepare()

@@ -14,7 +14,7 @@ import torch
 
 from common.errors import UserError
 from grue.metrics import reference_metric as pairwise
-from grue.metrics.workers import pool as crew
+from grue.metrics.workers import pool
 from tests.grue.metrics.parts import CAT, make, needs_wordnet, texts
 
 METRICS: list[tuple[str, dict[str, Any]]] = [
@@ -111,9 +111,9 @@ def test_each_pair_is_scored_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Worker processes are started at once, and ended after the test."""
     monkeypatch.setattr(pairwise, "_PATIENCE", 0.0)
-    monkeypatch.setattr(crew._Crew, "has_failed", False)
+    monkeypatch.setattr(pool._WorkerPool, "has_failed", False)
     yield
-    crew._crew.close()
+    pool._pool.close()
 
 
 MANY = [
@@ -130,8 +130,8 @@ def test_worker_processes_give_the_same_scores(
         monkeypatch.setattr(metric, "_score_here", lambda pairs: pytest.fail("scored here"))
         for key, values in metric.scores(texts(*MANY)).items():
             np.testing.assert_array_equal(values, found[key])
-    assert len(crew._crew._workers) == 2
-    assert not crew._Crew.has_failed
+    assert len(pool._pool._workers) == 2
+    assert not pool._WorkerPool.has_failed
 
 
 def test_a_worker_that_dies_costs_nothing_but_time(
@@ -139,25 +139,25 @@ def test_a_worker_that_dies_costs_nothing_but_time(
 ) -> None:
     metric = make("chrf", num_workers=2)
     expected = metric.scores(texts(*MANY))
-    crew._crew._workers[0].process.kill()
-    crew._crew._workers[0].process.wait()
+    pool._pool._workers[0].process.kill()
+    pool._pool._workers[0].process.wait()
     again = metric.scores(texts(*MANY))
     np.testing.assert_array_equal(again["lexical/chrf"], expected["lexical/chrf"])
     assert "scoring in one process, since worker processes failed" in caplog.text
-    assert crew._crew._workers == []
+    assert pool._pool._workers == []
 
 
 def test_few_pairs_start_no_processes(impatient: None) -> None:
     make("chrf", num_workers=2).scores(texts(*MANY[:64]))
     make("chrf", num_workers=1).scores(texts(*MANY))
-    assert crew._crew._workers == []
+    assert pool._pool._workers == []
 
 
 def test_workers_follow_the_threads_of_the_run() -> None:
     torch.set_num_threads(3)
-    assert crew.num_threads() == 3
+    assert pool.num_threads() == 3
     torch.set_num_threads(1)
-    assert crew.score(type(make("chrf")), make("chrf").args, [("a", ("b",))] * 99, None) is None
+    assert pool.score(type(make("chrf")), make("chrf").args, [("a", ("b",))] * 99, None) is None
 
 
 def test_workers_end_with_the_process_that_started_them() -> None:

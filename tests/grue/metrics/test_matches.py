@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from common.config.base import resolve
-from grue.parts.config import MetricConfig, RewardConfig
+from grue.metrics.config import MetricConfig
+from grue.rewards.config import RewardConfig
 from tests.grue.judging import texts
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from common.errors import UserError
 from grue.metrics.common_gen import repeats_prompt
+from grue.metrics.config import MetricConfig
 from grue.metrics.tokens.words import words
-from grue.parts.config import MetricConfig
 from tests.grue.metrics.parts import BOY, CAT, DOG, corpus, make, needs_wordnet, scores, texts
 
 

@@ -10,7 +10,7 @@ import pytest
 from grue import rewards
 from grue.metrics import reference_metric as pairwise
 from grue.metrics.tokens.scripts import characters, unicode_words
-from grue.metrics.workers import pool as crew
+from grue.metrics.workers import pool
 from tests.grue.metrics.parts import corpus, make, needs_wordnet, scores, texts
 
 WITH_BLANKS = {
@@ -159,11 +159,11 @@ def test_worker_processes_leave_the_warning_to_their_parent(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(pairwise, "_PATIENCE", 0.0)
-    monkeypatch.setattr(crew._Crew, "has_failed", False)
+    monkeypatch.setattr(pool._WorkerPool, "has_failed", False)
     try:
         pairs = [(f"an output {number}", ALL["Hindi"]) for number in range(150)]
         make("rouge", num_workers=2).scores(texts(*pairs))
-        assert len(crew._crew._workers) == 2
+        assert len(pool._pool._workers) == 2
     finally:
-        crew._crew.close()
+        pool._pool.close()
     assert len(caplog.records) == 1

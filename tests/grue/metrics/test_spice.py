@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import UserError
 from grue import metrics
-from grue.parts.config import MetricConfig
+from grue.metrics.config import MetricConfig
 from tests.grue.fake_spice import install
 from tests.grue.made_texts import made_texts
 

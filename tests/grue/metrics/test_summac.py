@@ -11,7 +11,7 @@ import torch
 from common.errors import UserError
 from grue import metrics
 from grue.metrics.by_models.summac import SummacConv, SummacZS
-from grue.parts.config import MetricConfig
+from grue.metrics.config import MetricConfig
 from grue.scorers import entailment
 from grue.scorers.classifier import probabilities
 from grue.scorers.entailment import Entailment, label_order

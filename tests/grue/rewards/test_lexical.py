@@ -9,8 +9,9 @@ from common.config.base import resolve
 from common.errors import UserError
 from common.hashing import fingerprint
 from grue import rewards
+from grue.metrics.config import MetricConfig
 from grue.metrics.metric import NoArgs
-from grue.parts.config import MetricConfig, RewardConfig
+from grue.rewards.config import RewardConfig
 from grue.rewards.reward import Reward, Rewards
 from grue.rewards.shaping import ShapedArgs
 from grue.texts import Texts

@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import UserError
 from grue import rewards
-from grue.parts.config import RewardConfig
+from grue.rewards.config import RewardConfig
 from tests.grue.fake_spice import install
 from tests.grue.made_texts import made_texts
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from grue.parts.config import TaskConfig
+from grue.tasks.config import TaskConfig
 from grue.tasks.task import Sample, Split
 
 Rows = Sequence[dict[str, Any]]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from common.errors import UserError
-from grue.parts.config import TaskConfig
+from grue.tasks.config import TaskConfig
 from grue.tasks.task import Split
 from tests.grue.tasks.conftest import HubCalls, parts, samples, write_jsonl
 from tests.grue.tasks.test_imdb import REVIEWS

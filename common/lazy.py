@@ -1,0 +1,25 @@
+"""Names of a package that are imported when they are first used."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def public_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return the ``__getattr__`` of a package whose public names stand in other modules.
+
+    The package stays quick to import and free of torch: only a name that is used loads its module.
+
+    Args:
+        package: name of the package.
+        modules: the module of each public name.
+    """
+
+    def load(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module '{package}' has no attribute '{name}'")
+        return getattr(importlib.import_module(modules[name]), name)
+
+    return load

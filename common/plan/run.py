@@ -1,0 +1,77 @@
+"""A plan and its runs, expanded and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from common.config.run import RunConfig
+from common.custom.sources import SourceFile
+from common.experiment import Experiment, Reference
+from common.plan.document import PlanDocument
+from common.plan.templates import file_name
+from common.run.folder import PlanFolder
+
+
+@dataclass(eq=False)
+class Run:
+    """One run of a plan; ``fingerprint`` and ``folder`` are set once its references are."""
+
+    experiment: str
+    spec: Experiment
+    stage: str | None
+    configuration: int
+    repetition: int
+    written: dict[str, Any]
+    """The keys that the plan writes, templates filled."""
+    point: dict[str, Any]
+    """The part of ``written`` that options and seeds assign."""
+    config: RunConfig
+    num_ranks: int = 1
+    """Processes that share it."""
+    references: list[Reference] = field(default_factory=list)
+    fingerprint: str = ""
+    config_fingerprint: str = ""
+    """The fingerprint without what source files of the user's say, of earlier stages too."""
+    sources: dict[str, SourceFile] = field(default_factory=dict)
+    """The source files of the user's parts by name, those of earlier stages too."""
+    folder: Path = Path()
+
+    @property
+    def name(self) -> str:
+        """The formatted experiment name."""
+        return file_name(self.config.experiment_name)
+
+    @property
+    def where(self) -> str:
+        """The configuration it comes from, as messages name it."""
+        return f"configurations[{self.configuration}]"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the folder's status says of what the run is."""
+        if not self.sources:
+            return {"fingerprint": self.fingerprint}
+        return {
+            "fingerprint": self.fingerprint,
+            "config_fingerprint": self.config_fingerprint,
+            "sources": {name: file.sha256 for name, file in self.sources.items()},
+        }
+
+    def tag(self, fingerprint: str, digits: int = 8) -> str:
+        """The end of a folder's name: so many digits of the fingerprint, and any repetition."""
+        repetition = f"-rep{self.repetition}" if self.repetition else ""
+        return f"{fingerprint[:digits]}{repetition}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked plan."""
+
+    source: Path
+    document: PlanDocument
+    effective: dict[str, Any]
+    """The plan file's content with what the command line changed in it; a plan itself."""
+    runs: list[Run]
+    folder: PlanFolder

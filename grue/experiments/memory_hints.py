@@ -1,0 +1,55 @@
+"""What makes a text run fit into the memory of its GPU, in phrases with keys and values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from grue.algorithms.config import TRAINER_BATCH, ReinforcementAlg
+from grue.models.config import ModelOptions, TrainedModelOptions
+
+_HALF = ("bf16", "fp16")
+
+
+def smaller(key: str, value: int) -> str:
+    """That a number can be lowered."""
+    return f"lower '{key}' ({value})"
+
+
+def of_batches(training_args: Mapping[str, Any]) -> Iterator[str]:
+    """Smaller batches of the Trainer, with equal updates."""
+    key = "per_device_train_batch_size"
+    size = training_args.get(key, TRAINER_BATCH)
+    if size != 1:
+        same = "raise 'gradient_accumulation_steps' by the same factor"
+        yield f"{smaller(f'alg.training_args.{key}', size)} and {same}"
+
+
+def of_narrow_training(training_args: Mapping[str, Any]) -> Iterator[str]:
+    """Narrower products in the Trainer."""
+    if not any(training_args.get(kind) for kind in _HALF):
+        yield "set 'alg.training_args.bf16' to true"
+
+
+def of_narrow_products(options: TrainedModelOptions, key: str) -> Iterator[str]:
+    """Narrower products of a model whose options stand at ``key``."""
+    if options.mixed_precision == "no" and options.dtype == "float32":
+        yield f"set '{key}.mixed_precision' to 'bf16'"
+
+
+def of_adapters(options: ModelOptions, key: str) -> Iterator[str]:
+    """Adapters in the place of weights that have gradients and moments of their own."""
+    if options.lora is None:
+        yield f"train adapters instead of all weights ('{key}.lora')"
+
+
+def of_reinforcement(alg: ReinforcementAlg) -> Iterator[str]:
+    """Smaller minibatches, then other ways to hold the policy."""
+    args = alg.args
+    if hasattr(args, "batch_size"):
+        yield smaller("alg.args.batch_size", args.batch_size)
+    if not alg.policy.gradient_checkpointing and not getattr(args, "dropout", False):
+        yield "set 'alg.policy.gradient_checkpointing' to true"
+    yield from of_adapters(alg.policy, "alg.policy")
+    if not alg.plain:
+        yield from of_narrow_products(alg.policy, "alg.policy")

@@ -1,0 +1,16 @@
+"""What the forward pass of a model takes, which differs between architectures."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def accepts(model: PreTrainedModel, name: str) -> bool:
+    """Whether the model's forward pass takes an argument of this name."""
+    base = getattr(model, "get_base_model", None)  # of a model with adapters
+    forward = model.forward if base is None else base().forward
+    return name in inspect.signature(forward).parameters

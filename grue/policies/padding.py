@@ -1,0 +1,40 @@
+"""Prompts of different lengths as one padded batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from common.machine.devices import sent
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """B prompts as tensors."""
+
+    ids: Tensor
+    """[B, P], padded: on the left for causal models, on the right for encoders."""
+    mask: Tensor
+    """[B, P] 1 where there is a token."""
+
+
+def positions(mask: Tensor) -> Tensor:
+    """[B, P] position of each token among the tokens of its row; 0 for padding."""
+    return (mask.cumsum(-1) - 1).clamp(min=0)
+
+
+def pad(sequences: Sequence[Sequence[int]], *, fill: int, left: bool, device: Any) -> Prompts:
+    """Sequences of ids, filled up to the longest of them."""
+    width = max(map(len, sequences))
+    both = torch.zeros(2, len(sequences), width, dtype=torch.long)
+    ids, mask = both
+    ids.fill_(fill)
+    for row, sequence in enumerate(sequences):
+        place = slice(width - len(sequence), None) if left else slice(len(sequence))
+        ids[row, place] = torch.tensor(sequence, dtype=torch.long)
+        mask[row, place] = 1
+    return Prompts(*sent(both, torch.device(device)))

@@ -1,0 +1,1 @@
+"""Data of controlled runs: pools of inputs, subsets, label sets and changes."""

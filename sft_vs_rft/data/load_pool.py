@@ -1,0 +1,34 @@
+"""The pool of inputs of a configured data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sft_vs_rft.config import ControlledConfig
+from sft_vs_rft.data.pools import Pool
+
+
+def load_pool(config: ControlledConfig) -> Pool:
+    """The pool of the configured data set; what is absent is downloaded to ``data_dir``.
+
+    Raises:
+        UserError: it is neither there nor to be had, or a file does not hold what it should.
+    """
+    # Imported here because each kind of data needs packages that the others do not.
+    if config.dataset == "npz":
+        from sft_vs_rft.data.own_arrays import npz_pool
+
+        assert config.data_path is not None
+        return npz_pool(Path(config.data_path))
+    if config.dataset == "stsb":
+        from sft_vs_rft.data.sentence_pairs import stsb_pool
+
+        return stsb_pool(
+            config.data_path,
+            config.model_type,
+            data_revision=config.data_revision,
+            model_revision=config.model_revision,
+        )
+    from sft_vs_rft.data.images import IMAGES
+
+    return IMAGES[config.dataset](config.data_dir)

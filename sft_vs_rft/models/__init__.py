@@ -1,0 +1,1 @@
+"""Classifiers: MLPs, image models and BERT."""
