@@ -34,7 +34,7 @@ class SourceFile:
     sha256: str
 
     def is_newer(self, time: float | None) -> bool:
-        """Whether it was modified after ``time``, in seconds since 1970; so too for no time."""
+        """Return whether it was modified after ``time``, in seconds since 1970; True for None."""
         return time is None or self.path.stat().st_mtime >= time
 
 
@@ -79,12 +79,12 @@ def unread_changes(recorded: Mapping[str, str]) -> list[str]:
 
 
 def _module_of(file: str) -> str:
-    """The name of the module whose file is called so."""
+    """Return the module whose file has this name."""
     return file.partition(".")[0].removesuffix("/__init__").replace("/", ".")
 
 
 def _hash_of(module: str) -> str | None:
-    """The hash of a module's file; None where there is none."""
+    """Return the hash of a module's file; None where there is none."""
     found = _find(module)
     return None if found is None or found.path is None else content_hash(found.path)
 
@@ -101,13 +101,13 @@ class _Module:
 
     @property
     def file(self) -> str:
-        """The name of its file without the place."""
+        """Name of its file without the place."""
         inside = "/__init__" if self.folders is not None else ""
         return f"{self.name.replace('.', '/')}{inside}{self.path.suffix if self.path else ''}"
 
 
 def _with_packages(name: str) -> list[_Module]:
-    """The packages around the module called ``name`` and itself, as far as there are such."""
+    """Return the packages around a module, and itself, as far as they are found."""
     if name.partition(".")[0] in sys.stdlib_module_names:
         return []
     parts = name.split(".")
@@ -116,7 +116,7 @@ def _with_packages(name: str) -> list[_Module]:
 
 
 def _find(name: str) -> _Module | None:
-    """The module called ``name``, without executing it; None where there is none."""
+    """Return the module called ``name`` without executing it; None where there is none."""
     package, _, last = name.rpartition(".")
     folders = None
     if package:
@@ -138,7 +138,7 @@ def _find(name: str) -> _Module | None:
 
 
 def _imports(module: _Module, path: Path) -> Iterator[str]:
-    """The modules that a file's import statements name, and names in modules, which may be such."""
+    """Yield what a file's import statements name: modules, and what may be modules inside them."""
     if path.suffix != ".py":
         return
     try:

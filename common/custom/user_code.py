@@ -80,12 +80,12 @@ def _place(error: BaseException) -> str | None:
 
 
 def is_of_the_project(path: Path) -> bool:
-    """Whether a file is the project's own."""
+    """Return whether a file is the project's own."""
     return _is_below(path, _OF_THE_PROJECT)
 
 
 def is_installed(path: Path) -> bool:
-    """Whether a file is Python's or of an installed package."""
+    """Return whether a file is Python's or of an installed package."""
     return _is_below(path, _INSTALLED) or not _SITES.isdisjoint(path.parts)
 
 

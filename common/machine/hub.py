@@ -41,12 +41,12 @@ def note_model(hub_id: str, revision: str | None = None) -> None:
 
     ``revision`` is the branch, tag or commit that was asked for; None for the default.
     """
-    _note(hub_id, revision, _cached_commit(hub_id, revision, "model"))
+    _note(hub_id, revision, cached_commit(hub_id, revision))
 
 
 def note_data_set(hub_id: str, rows: Any, revision: str | None = None) -> None:
     """Note the commit of a data set, likewise; ``rows`` is what ``datasets`` has loaded."""
-    commit = _commit_of(rows) or _cached_commit(hub_id, revision, "dataset")
+    commit = _commit_of(rows) or cached_commit(hub_id, revision, kind="dataset")
     _note(f"datasets/{hub_id}", revision, commit)
 
 
@@ -63,20 +63,14 @@ def commits() -> dict[str, str]:
     return dict(_used)
 
 
-def _note(name: str, revision: str | None, commit: str | None) -> None:
-    if commit is not None:
-        _used[name if revision is None else f"{name}@{revision}"] = commit
+def cached_commit(hub_id: str, revision: str | None = None, *, kind: str = "model") -> str | None:
+    """Return the commit that the hub's cache holds for a revision; None where it holds none.
 
-
-def _commit_of(rows: Any) -> str | None:
-    """The commit in the path of the rows' cache, where the library writes it; None without."""
-    files = getattr(rows, "cache_files", None) or []  # rows read over the network have none
-    names = (Path(file["filename"]).parent.name for file in files[:1])
-    return next((name for name in names if _COMMIT.fullmatch(name)), None)
-
-
-def _cached_commit(hub_id: str, revision: str | None, kind: str) -> str | None:
-    """The commit that the hub's cache holds for a revision; None where it holds none."""
+    Args:
+        hub_id: of a model or data set.
+        revision: branch, tag or commit; None for the default branch.
+        kind: ``"model"`` or ``"dataset"``.
+    """
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 
@@ -89,3 +83,15 @@ def _cached_commit(hub_id: str, revision: str | None, kind: str) -> str | None:
         return (folder / "refs" / (revision or "main")).read_text(encoding="utf-8").strip()
     except OSError:
         return revision if revision and (folder / "snapshots" / revision).is_dir() else None
+
+
+def _note(name: str, revision: str | None, commit: str | None) -> None:
+    if commit is not None:
+        _used[name if revision is None else f"{name}@{revision}"] = commit
+
+
+def _commit_of(rows: Any) -> str | None:
+    """The commit in the path of the rows' cache, where the library writes it; None without."""
+    files = getattr(rows, "cache_files", None) or []  # rows read over the network have none
+    names = (Path(file["filename"]).parent.name for file in files[:1])
+    return next((name for name in names if _COMMIT.fullmatch(name)), None)

@@ -89,7 +89,7 @@ def _own_files(run: Run) -> Iterator[tuple[Key, str]]:
 
 
 def _identity(run: Run, hashes: FileHashes) -> dict[str, Any]:
-    """What can change the run's results, with files by content."""
+    """Return what can change the run's results, with files by content."""
     with asking(run.experiment, "identity()"):
         identity = dict(run.config.identity())
     for key, path in _own_files(run):
@@ -99,13 +99,13 @@ def _identity(run: Run, hashes: FileHashes) -> dict[str, Any]:
 
 
 def _refer(run: Run, identity: dict[str, Any], meaning: Callable[[Run], str]) -> None:
-    """Puts what references mean into the run's identity: the fingerprint of what they refer to."""
+    """Replace references in the run's identity by the fingerprints of what they refer to."""
     for reference in run.references:
         assign(identity, reference.key, {"run": meaning(reference.run), "file": reference.file})
 
 
 def _modules(run: Run, identity: Mapping[str, Any]) -> list[str]:
-    """The modules of the user's parts that make the run."""
+    """Return the modules of the user's parts that make the run."""
     named = [*modules_named(run.experiment), *modules_named(identity)]
     if run.experiment.startswith(CUSTOM):
         functions = (run.spec.run, run.spec.run_together)

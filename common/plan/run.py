@@ -33,9 +33,9 @@ class Run:
     references: list[Reference] = field(default_factory=list)
     fingerprint: str = ""
     config_fingerprint: str = ""
-    """The fingerprint without what source files of the user's say, of earlier stages too."""
+    """Fingerprint without source files of the user's, of earlier stages too."""
     sources: dict[str, SourceFile] = field(default_factory=dict)
-    """The source files of the user's parts by name, those of earlier stages too."""
+    """Source files of the user's parts by name, of earlier stages too."""
     folder: Path = Path()
 
     @property
@@ -50,7 +50,7 @@ class Run:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the folder's status says of what the run is."""
+        """Fingerprints and hashes of the user's source files, as in the folder's status."""
         if not self.sources:
             return {"fingerprint": self.fingerprint}
         return {

@@ -40,7 +40,7 @@ def place(runs: Iterable[Run], plan_name: str) -> None:
 
 
 def _of_digits(run: Run, parent: Path, digits: int, known: Mapping[str, Path]) -> Iterator[Path]:
-    """The folders that the run may have; none where its own holds another run."""
+    """Yield the folders that the run may have; none where its own holds another run."""
     tag, former_tag = (run.tag(name, digits) for name in (run.fingerprint, run.config_fingerprint))
     own = parent / f"{run.name}-{tag}"
     if own.exists():
@@ -54,7 +54,10 @@ def _of_digits(run: Run, parent: Path, digits: int, known: Mapping[str, Path]) -
 
 
 def _holds(folder: RunFolder, run: Run) -> bool:
-    """Whether a folder is the run's, from before its sources counted if they are as they were."""
+    """Return whether a folder is the run's.
+
+    A folder from before source files counted is, where they are older than it.
+    """
     found = folder.read_status()
     if "sources" in found or found.get("fingerprint") == run.fingerprint:
         return found.get("fingerprint") == run.fingerprint
@@ -62,7 +65,7 @@ def _holds(folder: RunFolder, run: Run) -> bool:
 
 
 def _has_newer(run: Run, folder: RunFolder) -> bool:
-    """Whether a source file of the run has been modified since its first attempt began."""
+    """Return whether a source file of the run is newer than its first attempt."""
     begun = first_begun(folder)
     return any(file.is_newer(begun) for file in run.sources.values())
 

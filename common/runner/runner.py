@@ -76,9 +76,9 @@ class PlanRunner:
         strangers = self.index.num_strangers()
         if strangers:
             log.warning(
-                "%s listed %d runs that this plan does not make (another --set, or another plan "
-                "file of this name): their folders stay, but index.csv and figures now tell of "
-                "this plan's runs", self.plan.folder.path, strangers,
+                "%s listed %d runs that this plan does not make (another --set, an edited part, "
+                "or another plan file of this name): their folders stay, but index.csv and "
+                "figures now tell of this plan's runs", self.plan.folder.path, strangers,
             )  # fmt: skip
         stop_passed_on = False
         try:

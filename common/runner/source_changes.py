@@ -20,11 +20,11 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class SourceChange:
-    """What has changed since a run with the same keys was made."""
+    """Source files that have changed since a run with the same keys was made."""
 
     files: tuple[str, ...]
     folder: str
-    """Name of the earlier run's folder."""
+    """Name of the earlier folder."""
 
 
 def source_changes(runs: Iterable[Run]) -> dict[Run, SourceChange]:
@@ -68,7 +68,7 @@ def changes_told(changes: Iterable[SourceChange]) -> Iterator[str]:
 
 
 def _latest(parent: Path) -> Mapping[str, RunFolder]:
-    """The run folder in ``parent`` begun last, by fingerprint of the configuration."""
+    """Return the folders in ``parent`` by config fingerprint; of several the one begun last."""
     found: list[tuple[str, str, RunFolder]] = []
     for path in parent.glob("*/status.json"):
         folder = RunFolder(path.parent)
@@ -80,7 +80,7 @@ def _latest(parent: Path) -> Mapping[str, RunFolder]:
 
 
 def _changed(run: Run, folder: RunFolder) -> list[str]:
-    """The source files that were others in ``folder``; by their times where it does not say."""
+    """Return the source files that have changed since; by their times where no hashes are kept."""
     status: dict[str, Any] = folder.read_status()
     if "sources" in status:
         return changed_sources(status["sources"])

@@ -142,8 +142,10 @@ def test_the_preference_model_reads_the_revision(
 def test_a_revision_that_is_not_there_is_named(workplace: Workplace, commit: str) -> None:
     run = extraction(Path(TINY), tokenizer__revision="v1", alg__revision="v2")
     outcome = workplace.run_plan(write(workplace, run))
-    assert outcome.status == 1
-    assert f"'model_name' = '{TINY}@v2': cannot be loaded" in outcome.out + outcome.err
+    assert outcome.status == 2
+    assert f"'alg.model_name' = '{TINY}': there is no such folder, its revision 'v2' is not" in (
+        outcome.err
+    )
 
 
 def test_revisions_of_what_is_not_of_the_hub_are_refused(
