@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from common.config.base import resolve_sound_keys, unknown_keys
 from common.config.finite_values import not_finite
+from common.config.resolve import resolve_sound_keys, unknown_keys
 from common.custom.hooks import answers, asking
 from common.errors import ConfigError, Problem, UserError
 from common.experiment import Experiment

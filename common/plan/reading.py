@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.config.base import resolve_sound_keys
+from common.config.resolve import resolve_sound_keys
 from common.custom.user_code import look_in
 from common.errors import ConfigError, Problem, UserError
 from common.experiment import Experiment

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from common.config.base import IGNORED, Config, Marker, resolve, resolve_sound_keys
+from common.config.base import IGNORED, Config, Marker
+from common.config.resolve import resolve, resolve_sound_keys
 from common.custom.user_code import naming
 from common.errors import Problem, UserError
 from common.key_paths import Key

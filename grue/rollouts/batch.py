@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from common import distributed as ranks
 from common.machine.devices import sent
-from grue.policies.policy import Tokens
+from grue.policies.prompts import Tokens
 from grue.policies.sequences import Sequences
 from grue.rl.equality import centred, scale_of
 from grue.rl.token_positions import chosen, first_tokens, places, put_back, taken

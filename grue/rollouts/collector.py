@@ -21,7 +21,7 @@ from common.training.seeding import seeded, undisturbed
 from grue.parts.user_function import scores_of
 from grue.policies.actor_critic import ActorCritic
 from grue.policies.distribution import TokenDistribution
-from grue.policies.policy import Tokens
+from grue.policies.prompts import Tokens
 from grue.policies.sequences import Sequences
 from grue.random_streams import Occasion, generator, seed_of, uniforms
 from grue.rl.advantages import credited

@@ -14,7 +14,7 @@ from torch import Tensor
 from common.custom.user_code import PartError
 from common.errors import UserError
 from grue.parts.user_function import shown
-from grue.policies.policy import Tokens
+from grue.policies.prompts import Tokens
 from grue.texts import Texts
 
 

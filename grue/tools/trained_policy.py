@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
-from common.config.base import resolve_sound_keys
+from common.config.resolve import resolve_sound_keys
 from common.errors import UserError
 from common.experiment import EXPERIMENTS
 from common.machine.devices import gpus_are_usable, run_device

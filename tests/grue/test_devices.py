@@ -11,7 +11,8 @@ import torch
 from transformers import PreTrainedTokenizerFast, TrainingArguments
 from transformers.utils.import_utils import is_torch_tf32_available
 
-from common.config.base import Config, resolve
+from common.config.base import Config
+from common.config.resolve import resolve
 from common.config.run import RunConfig
 from common.errors import Problem, UserError
 from common.experiment import EXPERIMENTS
@@ -21,7 +22,7 @@ from common.plan.run import Run
 from common.registry import import_part
 from grue.scorers.loading import judge_device
 from grue.scorers.options import JudgeArgs
-from grue.supervised.trainer import training_arguments
+from grue.supervised.arguments import training_arguments
 from sft_vs_rft.config import ControlledConfig
 from tests.conftest import Workplace
 from tests.grue import test_classifier, test_reward_model

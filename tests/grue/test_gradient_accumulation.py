@@ -24,6 +24,7 @@ from grue.experiments.reward_model import module as reward_module
 from grue.experiments.reward_model.config import BestOfNLoss
 from grue.experiments.reward_model.objectives import make_objective
 from grue.supervised import trainer as supervised
+from grue.supervised.arguments import training_arguments
 from grue.supervised.rows import IGNORED, Rows, collate
 from tests.grue.conftest import causal_model, encoder_decoder
 
@@ -50,7 +51,7 @@ def fitted(
         "max_steps": 2, "logging_steps": 1, "learning_rate": 0.01, "adam_epsilon": 1.0,
         "max_grad_norm": 0.0, "weight_decay": 0.0,
     }  # fmt: skip
-    arguments = supervised.training_arguments(given, folder, seed=1, device=torch.device("cpu"))
+    arguments = training_arguments(given, folder, seed=1, device=torch.device("cpu"))
     model, log = copy.deepcopy(model), Log()
     supervised.fit(model, rows, collator, arguments, context=Context(RunFolder(folder), seed=1),
                    tracker=log, evaluate=lambda label: {})  # fmt: skip

@@ -19,7 +19,7 @@ from grue.models.precision import Descent, autocast
 from grue.policies.actor_critic import ActorCritic, make_critic
 from grue.policies.distribution import TokenDistribution
 from grue.policies.policy import Policy
-from grue.supervised.trainer import training_arguments
+from grue.supervised.arguments import training_arguments
 from tests.conftest import Workplace, without_seconds
 from tests.grue.conftest import causal_model, save_model, write
 from tests.grue.stopping import stopped_and_whole

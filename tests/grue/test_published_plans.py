@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from common.config.base import resolve_sound_keys
+from common.config.resolve import resolve_sound_keys
 from common.errors import ConfigError
 from common.experiment import EXPERIMENTS
 from common.files.documents import read_object

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
-from common.config.base import resolve
+from common.config.resolve import resolve
 from common.errors import Interrupted, UserError
 from common.experiment import Context
 from common.run.folder import RunFolder, read_json, read_json_lines

@@ -9,7 +9,8 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from common.config.base import Config, resolve
+from common.config.base import Config
+from common.config.resolve import resolve
 from common.experiment import EXPERIMENTS, Context
 from common.machine.memory import Moment
 from common.machine.memory_trace import MemoryTrace, held
@@ -24,6 +25,7 @@ from grue.models.config import ModelOptions
 from grue.models.loading import load_model
 from grue.policies.policy import Policy
 from grue.supervised import trainer as supervised
+from grue.supervised.arguments import training_arguments
 from grue.supervised.rows import Rows
 from tests.conftest import Workplace
 from tests.grue.conftest import encoder_decoder, save_model
@@ -91,7 +93,7 @@ def test_supervised_finetuning(
 
     model = load_model(str(folder), kind, ModelOptions(), seed=0, dropout=False)
     rows = [{"input_ids": [1 + i] * 64, "labels": [1 + i] * 64} for i in range(8)]
-    arguments = supervised.training_arguments(
+    arguments = training_arguments(
         given, workplace.path / "out", seed=0, device=torch.device("cpu")
     )
     nothing: Any = None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from common.config.base import resolve
+from common.config.resolve import resolve
 from common.config.run import RunConfig
 from common.registry import import_part
 

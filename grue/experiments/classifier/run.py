@@ -68,7 +68,7 @@ class ClassifierRun:
     """A run that trains a classifier."""
 
     def __init__(self, config: ClassifierConfig, context: Context) -> None:
-        from grue.supervised.trainer import check_count
+        from grue.supervised.arguments import check_count
 
         self.config = config
         self.context = context
@@ -224,6 +224,6 @@ def architecture(alg: ClassifierAlg, options: Mapping[str, Any]) -> Any:
 def _training_arguments(
     alg: ClassifierAlg, folder: Path, *, seed: int, device: torch.device
 ) -> TrainingArguments:
-    from grue.supervised.trainer import training_arguments
+    from grue.supervised.arguments import training_arguments
 
     return training_arguments(alg.training_args, folder, seed=seed, device=device)

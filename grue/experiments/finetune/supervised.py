@@ -9,6 +9,7 @@ from grue.experiments.finetune.base import FinetuneRun, load_policy
 from grue.experiments.finetune.config import FinetuneConfig
 from grue.supervised import checkpoints as trainer_checkpoints
 from grue.supervised import trainer as supervised
+from grue.supervised.arguments import check_count, training_arguments
 from grue.supervised.rows import Rows, make_rows
 
 
@@ -23,8 +24,8 @@ class SupervisedRun(FinetuneRun):
         """Makes what is left of the run."""
         seed_everything(self.context.seed)
         rows = self._rows()
-        supervised.check_count(len(rows), self.alg.training_args)
-        arguments = supervised.training_arguments(
+        check_count(len(rows), self.alg.training_args)
+        arguments = training_arguments(
             self.alg.training_args,
             self.folder.checkpoints,
             seed=self.context.seed,

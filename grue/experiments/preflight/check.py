@@ -110,8 +110,8 @@ def trainer_problems(run: Run, given: Mapping[str, Any], answers: Answers) -> li
 
 def _of_supervised(run: Run, alg: SupervisedAlg, answers: Answers) -> Iterator[Problem]:
     """Data without anything to train on, and arguments that the Trainer does not take."""
+    from grue.supervised.arguments import check_count
     from grue.supervised.rows import check_references
-    from grue.supervised.trainer import check_count
 
     train = known_split(run, "train", answers)
     yield from trainer_problems(run, alg.training_args, answers)

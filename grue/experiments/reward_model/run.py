@@ -53,7 +53,7 @@ class RewardModelRun:
     """A run that trains a reward model."""
 
     def __init__(self, config: RewardModelConfig, context: Context) -> None:
-        from grue.supervised.trainer import check_count
+        from grue.supervised.arguments import check_count
 
         self.config = config
         self.context = context
@@ -231,7 +231,7 @@ def load_examples(config: RewardModelConfig, split: Split, *, seed: int) -> Exam
 def _training_arguments(
     config: RewardModelConfig, device: torch.device, *, seed: int, folder: Path
 ) -> TrainingArguments:
-    from grue.supervised.trainer import training_arguments
+    from grue.supervised.arguments import training_arguments
 
     return training_arguments(given_arguments(config), folder, seed=seed, device=device)
 
