@@ -74,8 +74,9 @@ def changed_sources(recorded: Mapping[str, str]) -> list[str]:
 
 
 def unread_changes(recorded: Mapping[str, str]) -> list[str]:
-    """Like `changed_sources`, for the modules that this process has not imported yet."""
-    return [name for name in changed_sources(recorded) if _module_of(name) not in sys.modules]
+    """Like `changed_sources`, for modules that this process is still to import and can find."""
+    modules = ((name, _module_of(name)) for name in changed_sources(recorded))
+    return [name for name, module in modules if module not in sys.modules and _hash_of(module)]
 
 
 def _module_of(file: str) -> str:

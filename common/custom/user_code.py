@@ -81,7 +81,7 @@ def _place(error: BaseException) -> str | None:
 
 def is_of_the_project(path: Path) -> bool:
     """Return whether a file is the project's own."""
-    return _is_below(path, _OF_THE_PROJECT)
+    return _is_below(path.resolve(), _OF_THE_PROJECT)
 
 
 def is_installed(path: Path) -> bool:

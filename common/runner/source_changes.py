@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from common.custom.sources import changed_sources
 from common.run.folder import RunFolder
@@ -25,6 +26,8 @@ class SourceChange:
     files: tuple[str, ...]
     folder: str
     """Name of the earlier folder."""
+    by_time: bool = False
+    """Whether the files are only known to be newer: the folder is from before hashes were kept."""
 
 
 def source_changes(runs: Iterable[Run]) -> dict[Run, SourceChange]:
@@ -41,30 +44,31 @@ def source_changes(runs: Iterable[Run]) -> dict[Run, SourceChange]:
         if parent not in earlier:
             earlier[parent] = _latest(parent)
         folder = earlier[parent].get(run.config_fingerprint)
-        files = () if folder is None else tuple(_changed(run, folder))
-        if folder is not None and files:
-            found[run] = SourceChange(files, folder.path.name)
+        change = None if folder is None else _change(run, folder)
+        if change is not None and change.files:
+            found[run] = change
     return found
 
 
 def changes_in(folders: Iterable[RunFolder]) -> Iterator[SourceChange]:
     """Yield what has changed since the attempts that the folders record."""
+    changed = functools.cache(lambda hashes: tuple(changed_sources(dict(hashes))))
     for folder in folders:
-        files = changed_sources(folder.read_status().get("sources", {}))
+        files = changed(tuple(folder.read_status().get("sources", {}).items()))
         if files:
-            yield SourceChange(tuple(files), folder.path.name)
+            yield SourceChange(files, folder.path.name)
 
 
 def changes_told(changes: Iterable[SourceChange]) -> Iterator[str]:
     """Yield one line for each set of changed files, with some of the folders made before."""
-    by_files: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    alike: dict[tuple[tuple[str, ...], bool], list[str]] = defaultdict(list)
     for change in changes:
-        by_files[change.files].append(change.folder)
-    for files, folders in by_files.items():
+        alike[change.files, change.by_time].append(change.folder)
+    for (files, by_time), folders in alike.items():
         more = f" and {len(folders) - _SHOWN} more" if len(folders) > _SHOWN else ""
-        have = "has" if len(files) == 1 else "have"
-        since = f"{', '.join(folders[:_SHOWN])}{more}"
-        yield f"{', '.join(files)} {have} changed since {since}: made again"
+        have, are = ("has", "is") if len(files) == 1 else ("have", "are")
+        since = f"{are} newer than" if by_time else f"{have} changed since"
+        yield f"{', '.join(files)} {since} {', '.join(folders[:_SHOWN])}{more}: made again"
 
 
 def _latest(parent: Path) -> Mapping[str, RunFolder]:
@@ -79,10 +83,11 @@ def _latest(parent: Path) -> Mapping[str, RunFolder]:
     return {known: folder for _, known, folder in sorted(found, key=lambda entry: entry[0])}
 
 
-def _changed(run: Run, folder: RunFolder) -> list[str]:
-    """Return the source files that have changed since; by their times where no hashes are kept."""
-    status: dict[str, Any] = folder.read_status()
+def _change(run: Run, folder: RunFolder) -> SourceChange:
+    """Return the source files of the run that have changed since ``folder`` was begun."""
+    status = folder.read_status()
     if "sources" in status:
-        return changed_sources(status["sources"])
+        return SourceChange(tuple(changed_sources(status["sources"])), folder.path.name)
     begun = first_begun(folder)
-    return [name for name, file in run.sources.items() if file.is_newer(begun)]
+    newer = tuple(name for name, file in run.sources.items() if file.is_newer(begun))
+    return SourceChange(newer, folder.path.name, by_time=True)

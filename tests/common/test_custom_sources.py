@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from common.custom.sources import source_files
+from common.custom.sources import modules_named, source_files
+from common.custom.user_code import is_of_the_project
 from common.run.folder import RunFolder
 from tests.common.plans import index, toy
-from tests.conftest import Outcome, Workplace
+from tests.conftest import PROJECT, Outcome, Workplace
 
 _MINE = """\
 from dataclasses import replace
@@ -121,7 +122,7 @@ def test_folders_from_before_are_known_unless_a_file_is_newer(study: Study, edit
     dry = study.run("--dry_run").out
     assert dry.count("skipped (done)") == (1 if edited else 3)
     assert dry.count("  made again\n") == (2 if edited else 0)
-    assert ("steps_of_mine.py has changed since first-" in dry) == edited
+    assert ("steps_of_mine.py is newer than first-" in dry) == edited
 
 
 def test_runs_without_parts_of_the_users_record_no_sources(workplace: Workplace) -> None:
@@ -170,6 +171,17 @@ def test_what_a_part_imports_is_found_without_executing_it(
     assert {file.name: file.path for file in found} == {
         name: tmp_path / name for name in files if name != "lab_of_mine/unused.py"
     }
+
+
+def test_parts_are_found_wherever_a_configuration_names_them() -> None:
+    values = {"alg": [{"id": "custom:x.y:Z"}], "shaping_fn": "custom:f:g", "prefix": "custom: a b"}
+    assert list(modules_named(values)) == ["x.y", "f"]
+
+
+def test_the_project_is_known_behind_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(PROJECT)
+    assert is_of_the_project(tmp_path / "link/grue/texts.py")
+    assert not is_of_the_project(tmp_path / "mine.py")
 
 
 def test_of_an_installed_part_its_own_module_counts_alone() -> None:
