@@ -10,6 +10,7 @@ from common.config.run import RunConfig
 from common.custom.sources import SourceFile
 from common.experiment import Experiment, Reference
 from common.plan.document import PlanDocument
+from common.plan.layers import Layer
 from common.plan.templates import file_name
 from common.run.folder import PlanFolder
 
@@ -28,6 +29,8 @@ class Run:
     point: dict[str, Any]
     """The part of ``written`` that options and seeds assign."""
     config: RunConfig
+    layers: tuple[Layer, ...] = ()
+    """What ``written`` is made of, the lowest first."""
     num_ranks: int = 1
     """Processes that share it."""
     references: list[Reference] = field(default_factory=list)
@@ -59,10 +62,13 @@ class Run:
             "sources": {name: file.sha256 for name, file in self.sources.items()},
         }
 
-    def tag(self, fingerprint: str, digits: int = 8) -> str:
-        """The end of a folder's name: so many digits of the fingerprint, and any repetition."""
+    def tag(self, digits: int = 8, fingerprint: str | None = None) -> str:
+        """The end of a folder's name: so many digits of the fingerprint, and any repetition.
+
+        ``fingerprint`` is another one than the run's own.
+        """
         repetition = f"-rep{self.repetition}" if self.repetition else ""
-        return f"{fingerprint[:digits]}{repetition}"
+        return f"{(fingerprint or self.fingerprint)[:digits]}{repetition}"
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,19 @@ def place(runs: Iterable[Run], plan_name: str) -> None:
         taken.add(run.folder)
 
 
+def of_same_name(run: Run) -> Iterator[Path]:
+    """Yield the folders beside the run's own that have its name and repetition, sorted."""
+    parent = run.folder.parent
+    name = re.compile(rf"{re.escape(run.name)}-{_TAG.pattern}")
+    for path in sorted(parent.iterdir()) if parent.is_dir() else ():
+        match = name.match(path.name)
+        if match and path != run.folder and (match[1] or "") == run.tag()[8:]:
+            yield path
+
+
 def _of_digits(run: Run, parent: Path, digits: int, known: Mapping[str, Path]) -> Iterator[Path]:
     """Yield the folders that the run may have; none where its own holds another run."""
-    tag, former_tag = (run.tag(name, digits) for name in (run.fingerprint, run.config_fingerprint))
+    tag, former_tag = run.tag(digits), run.tag(digits, run.config_fingerprint)
     own = parent / f"{run.name}-{tag}"
     if own.exists():
         if RunFolder(own).read_status().get("fingerprint") in (None, run.fingerprint):

@@ -17,7 +17,7 @@ from common.runner.selection import matcher
 from common.runner.source_changes import changes_in, changes_told
 from common.runner.text_table import as_text
 
-_OF_RUNS = ("experiment", "seeds", "repetitions", "configurations", "set")
+_OF_RUNS = ("experiment", "seeds", "repetitions", "base_config", "configurations", "set")
 """What in a plan says which runs it makes."""
 _PLACE = "outputs_dir"
 
@@ -32,7 +32,7 @@ class _Row:
     """What its plan varies, and its repetition."""
 
 
-def standing(folder: PlanFolder, plan: Mapping[str, Any], only: str | None = None) -> str:
+def status_report(folder: PlanFolder, plan: Mapping[str, Any], only: str | None = None) -> str:
     """Table of the plan's runs; of those alone in whose name or stage ``only`` is found.
 
     ``plan`` is the one asked about: the folder may hold the runs of another variant of it.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from common.errors import UserError
-from common.machine.hub import forgo_if_absent, note_model, revision_option
+from common.machine.hub import go_offline_if_unreachable, note_model, revision_option
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +58,7 @@ def loaded(load: Any, name: str, key: str, *, revision: str | None = None, **opt
     """
     is_here = Path(name).is_dir()
     if not is_here:
-        forgo_if_absent()
+        go_offline_if_unreachable()
     asked = name if revision is None else f"{name}@{revision}"
     try:
         found = load(name, **options, **revision_option(revision))

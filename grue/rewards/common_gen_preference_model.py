@@ -14,7 +14,7 @@ from common.config.hub import FromHub
 from common.errors import Problem, UserError
 from grue.metrics.meteor import missing_wordnet
 from grue.rewards.reward import REWARDS, Reward, Rewards
-from grue.scorers.options import JudgeArgs
+from grue.scorers.options import ScorerArgs
 from grue.texts import Texts
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SHOWN = 60
 
 
-class PreferenceArgs(FromHub, JudgeArgs):
+class PreferenceArgs(FromHub, ScorerArgs):
     """The keys of the preference model."""
 
     model_name: Annotated[str | None, Published(""), INPUT_FILE_OR_ID] = None

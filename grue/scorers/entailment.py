@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from common.errors import UserError
 from grue.scorers.classifier import Classifier, load_classifier, probabilities
-from grue.scorers.options import JudgeArgs
+from grue.scorers.options import ScorerArgs
 
 Matrix = NDArray[np.float64]
 """[3, D, S] probability of entailment, contradiction and neither, for D document pieces and S
@@ -81,7 +81,7 @@ class Entailment:
         self,
         name: str,
         key: str,
-        options: JudgeArgs,
+        options: ScorerArgs,
         granularity: str,
         revision: str | None = None,
     ) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from torch import Tensor, nn
 
-from common.machine.hub import forgo_if_absent, note_model, revision_option
+from common.machine.hub import go_offline_if_unreachable, note_model, revision_option
 from common.training.attention_masks import masks_without_waits
 from sft_vs_rft.model_names import BERT_PREFIX, ModelError
 
@@ -40,7 +40,7 @@ _NO_DROPOUT = {
 class BertClassifier(nn.Module):
     """Tokens in, logits out."""
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: BertConfig) -> None:
         from transformers import BertForSequenceClassification
 
         super().__init__()
@@ -122,7 +122,7 @@ def _from_hub_or_folder(kind: Any, model_type: str, revision: str | None) -> Any
         source = source.format(**sizes)
     is_here = Path(source).is_dir()
     if not is_here:
-        forgo_if_absent()
+        go_offline_if_unreachable()
     try:
         found = kind.from_pretrained(source, **revision_option(revision))
     except Exception as error:  # the hub raises all sorts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common.machine.hub import cached_commit, forgo_if_absent
+from common.machine.hub import cached_commit, go_offline_if_unreachable
 
 
 def why_not_here(name: str, revision: str | None = None) -> str | None:
@@ -27,7 +27,7 @@ def why_not_here(name: str, revision: str | None = None) -> str | None:
     cached = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model")
     if cached.is_dir() and (revision is None or cached_commit(name, revision)):
         return None
-    forgo_if_absent()
+    go_offline_if_unreachable()
     if not constants.is_offline_mode():
         return None
     what = "it" if revision is None else f"its revision '{revision}'"

@@ -16,7 +16,7 @@ from common.machine.hub import note_model
 from common.packages import lacking
 from grue.metrics.best_reference import best_over_references
 from grue.metrics.metric import METRICS, Metric, Scores
-from grue.scorers.options import JudgeArgs
+from grue.scorers.options import ScorerArgs
 from grue.texts import Texts
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model*.bin"]
 """What is read of a model's folder on the hub."""
 
 
-class BertScoreArgs(FromHub, JudgeArgs):
+class BertScoreArgs(FromHub, ScorerArgs):
     """The keys of BERTScore."""
 
     hub_id_key = "model_type"
@@ -104,13 +104,13 @@ class BertScore(Metric[BertScoreArgs]):
 
         from grue.models.weights import loaded
         from grue.scorers.inputs import longest_input
-        from grue.scorers.loading import judge_device, judge_dtype
+        from grue.scorers.loading import scorer_device, scorer_dtype
 
         args = self.args
         options: dict[str, Any] = {
             "num_layers": self._layer(),
             "lang": args.language,
-            "device": str(judge_device(args)),
+            "device": str(scorer_device(args)),
             "batch_size": args.batch_size,
         }
         by_language = args.model_type is None
@@ -132,5 +132,5 @@ class BertScore(Metric[BertScoreArgs]):
         tokenizer, model = scorer._tokenizer, scorer._model
         # Tokenizers saved without a maximum would not cut what is too long for the model.
         tokenizer.model_max_length = longest_input(model, tokenizer)
-        model.to(judge_dtype(args))
+        model.to(scorer_dtype(args))
         return scorer

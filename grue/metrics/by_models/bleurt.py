@@ -11,7 +11,7 @@ from common.config.hub import FromHub
 from common.errors import UserError
 from grue.metrics.best_reference import best_over_references
 from grue.metrics.metric import METRICS, Metric, Scores
-from grue.scorers.options import JudgeArgs
+from grue.scorers.options import ScorerArgs
 from grue.texts import Texts
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _PUBLISHED = tuple(f"bleurt-{name}" for name in ("tiny-128", "tiny-512", "base-1
                                                  "large-128", "large-512"))  # fmt: skip
 
 
-class BleurtArgs(FromHub, JudgeArgs):
+class BleurtArgs(FromHub, ScorerArgs):
     """The keys of BLEURT."""
 
     hub_id_key = "config_name"

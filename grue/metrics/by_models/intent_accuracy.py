@@ -12,7 +12,7 @@ from common.config.hub import FromHub
 from common.errors import UserError
 from grue.metrics.metric import METRICS, Metric, Scores
 from grue.models.config import ModelName
-from grue.scorers.options import JudgeArgs
+from grue.scorers.options import ScorerArgs
 from grue.texts import Texts
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _END = "<EOU>"
 _SHOWN = 60
 
 
-class IntentArgs(FromHub, JudgeArgs):
+class IntentArgs(FromHub, ScorerArgs):
     """The keys of the intent accuracy."""
 
     model_name: ModelName = "rajkumarrrk/roberta-daily-dialog-intent-classifier"

@@ -13,14 +13,14 @@ from common.config.hub import FromHub
 from common.errors import UserError
 from grue.metrics.metric import METRICS, Metric, Scores
 from grue.models.config import ModelName
-from grue.scorers.options import JudgeArgs
+from grue.scorers.options import ScorerArgs
 from grue.texts import Texts
 
 if TYPE_CHECKING:
     from grue.scorers.classifier import Classifier
 
 
-class LearnedRewardArgs(FromHub, JudgeArgs):
+class LearnedRewardArgs(FromHub, ScorerArgs):
     """The keys of a learned reward."""
 
     model_name: ModelName

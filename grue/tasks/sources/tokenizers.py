@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from common.machine.hub import forgo_if_absent, note_model, revision_option
+from common.machine.hub import go_offline_if_unreachable, note_model, revision_option
 
 
 def load_tokenizer(name: str, key: str, advice: str, revision: str | None = None) -> Any:
@@ -19,7 +19,7 @@ def load_tokenizer(name: str, key: str, advice: str, revision: str | None = None
 
     is_here = Path(name).is_dir()
     if not is_here:
-        forgo_if_absent()
+        go_offline_if_unreachable()
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, **revision_option(revision))
     except (OSError, ValueError) as error:
