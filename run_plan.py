@@ -31,14 +31,14 @@ import sft_vs_rft  # noqa: F401  registers its experiments
 from common.errors import UserError
 from common.experiment import EXPERIMENTS
 from common.plan.assignments import Parser, overrides_of, refuse, separate
-from common.plan.load import load_plan, plan_folder
+from common.plan.load import load_plan, outline
 from common.plan.schema import SCHEMA_PATH, write_schema
 from common.process.children import leave_after
 from common.runner import report
 from common.runner.main import EXIT_FAILED, Request, look_for_packages, run_plan
 from common.runner.resolved_keys import resolved_keys
 from common.runner.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
-from common.runner.status_report import standing
+from common.runner.status_report import status_report
 
 EXIT_REFUSED, EXIT_INTERRUPTED = 2, 130
 _PLAN_LEVEL = ("common.runner.progress", "common.runner.main", "__main__")
@@ -272,8 +272,8 @@ def _run(args: argparse.Namespace) -> int:
     if args.verbose and not args.dry_run:
         raise UserError("--verbose: belongs to --dry_run; add that, or take it out")
     if args.status:
-        folder, plan_as_asked = plan_folder(_plan_path(args), EXPERIMENTS, overrides_of(args))
-        report.say(standing(folder, plan_as_asked, args.only))
+        plan_as_asked = outline(_plan_path(args), EXPERIMENTS, overrides_of(args))
+        report.say(status_report(plan_as_asked, args.only))
         return 0
     plan = load_plan(
         _plan_path(args),

@@ -131,7 +131,7 @@ class ControlledTrainer(Trainer[Batch]):
         training = self.network.training
         self.network.eval()
         with torch.no_grad():
-            for group, given in inputs.passes(largest):
+            for group, given in inputs.batches(largest):
                 logits[group] = self.policy_logits(given)
         self.network.train(training)
         return logits
@@ -211,7 +211,7 @@ class ControlledTrainer(Trainer[Batch]):
         return [param.grad for param in self.params]
 
     def _forward(self, positions: Tensor) -> Pass:
-        logits = self.policy_logits(self.data.train_inputs.take(positions))  # [b, C]
+        logits = self.policy_logits(self.data.train_inputs.gather(positions))  # [b, C]
         index = positions.to(self.rewards.device, non_blocking=True)
         predictions = Predictions(
             logits,

@@ -30,13 +30,13 @@ def resolve(
     model: type[ConfigT], values: Mapping[str, Any], elsewhere: Mapping[str, str] | None = None
 ) -> tuple[ConfigT | None, list[Problem]]:
     """The configuration that ``values`` describe, or None with everything that is wrong."""
-    config, problems = resolve_sound_keys(model, values, elsewhere)
+    config, problems = resolve_valid_keys(model, values, elsewhere)
     if config is not None and not problems:
         problems = list(config.problems())
     return (None if problems else config), problems
 
 
-def resolve_sound_keys(
+def resolve_valid_keys(
     model: type[ConfigT], values: Mapping[str, Any], elsewhere: Mapping[str, str] | None = None
 ) -> tuple[ConfigT | None, list[Problem]]:
     """The configuration that ``values`` describe without what is wrong, and what is wrong.
@@ -70,7 +70,7 @@ def unknown_keys(model: type[Config], values: Mapping[str, Any]) -> list[Key]:
             for details in error.errors()
             if details["type"] == "extra_forbidden"
         ]
-        found, _ = resolve_sound_keys(model, values)
+        found, _ = resolve_valid_keys(model, values)
         if found is None:
             return unknown
         config = found

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from common.config.finite_values import not_finite
-from common.config.resolve import resolve_sound_keys
+from common.config.resolve import resolve_valid_keys
 from common.custom.hooks import answers, asking
 from common.errors import ConfigError, Problem, UserError
 from common.experiment import Experiment
@@ -79,22 +80,35 @@ def load_plan(
     )
 
 
-def plan_folder(
-    path: Path, experiments: Registry[Experiment], overrides: Mapping[str, Any]
-) -> tuple[PlanFolder, dict[str, Any]]:
-    """Where the plan's own files stand, found without looking at any file its runs read.
+@dataclass(frozen=True)
+class Outline:
+    """What a plan file says of its runs, without a look at any file that they read."""
 
-    Gives also the plan with the overrides in it.
+    folder: PlanFolder
+    """Where the plan's own files stand."""
+    runs: list[dict[str, Any]]
+    """What can change each run's results, with its stage and repetition."""
+
+
+def outline(
+    path: Path, experiments: Registry[Experiment], overrides: Mapping[str, Any] | None = None
+) -> Outline:
+    """Return the outline of the plan in ``path`` with ``overrides`` laid over it.
 
     Raises:
         UserError: the file cannot be read.
         ConfigError: no run of it is well described.
     """
-    reading = read_plan(path, overrides, experiments)
-    expansion = _Expansion(experiments, reading)
+    expansion = _Expansion(experiments, read_plan(path, overrides or {}, experiments))
     if not expansion.runs:
         raise ConfigError(path.name, expansion.placed(expansion.problems))
-    return expansion.folder(path.stem), reading.effective
+    runs = []
+    for run in expansion.runs:
+        with asking(run.experiment, "identity()"):
+            identity = run.config.identity()
+        runs.append({"stage": run.stage, "repetition": run.repetition,
+                     "experiment": run.experiment, "config": identity})  # fmt: skip
+    return Outline(expansion.folder(path.stem), runs)
 
 
 def _figure_problems(document: PlanDocument, check_figure: FigureCheck) -> list[Problem]:
@@ -187,7 +201,7 @@ class _Expansion:
         self.slips += [f"{entry.where}: {slip}" for slip in slips]
         written, malformed = fill_keys(values, template_values(spec.config, values))
         with asking(entry.experiment, spec.config.__name__):
-            config, wrong = resolve_sound_keys(spec.config, written, OUTSIDE_RUNS)
+            config, wrong = resolve_valid_keys(spec.config, written, OUTSIDE_RUNS)
         unfilled = {problem.key for problem in malformed}
         problems = malformed + [problem for problem in wrong if problem.key not in unfilled]
         problems += not_finite(written, {problem.key for problem in problems})

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from common.config.resolve import resolve_sound_keys
+from common.config.resolve import resolve_valid_keys
 from common.custom.hooks import answers
 from common.errors import Problem
 from common.experiment import Experiment
@@ -72,7 +72,7 @@ def _holds(values: Any, key: Key) -> bool:
 def _told(key: Key, experiment: str, spec: Experiment, draft: Draft) -> Iterator[Problem]:
     """Yield what is wrong with the key in one run, which parts may say themselves."""
     values = without(draft.laid, [other for other in draft.unknown if other != key])
-    config, problems = resolve_sound_keys(spec.config, values, OUTSIDE_RUNS)
+    config, problems = resolve_valid_keys(spec.config, values, OUTSIDE_RUNS)
     if config is not None:
         problems += answers(Problem, experiment, "problems()", config.problems)
     yield from (problem for problem in problems if problem.key == key_path(key))

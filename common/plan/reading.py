@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from common.config.resolve import resolve_sound_keys
+from common.config.resolve import resolve_valid_keys
 from common.custom.user_code import look_in
 from common.errors import ConfigError, Problem, UserError
 from common.experiment import Experiment
@@ -88,7 +88,7 @@ def read_plan(
     }
     elsewhere = dict.fromkeys(Configuration.key_names(), "in a configuration")
     elsewhere |= dict.fromkeys(of_a_run, "in 'base_config' of a configuration")
-    document, problems = resolve_sound_keys(PlanDocument, values, elsewhere)
+    document, problems = resolve_valid_keys(PlanDocument, values, elsewhere)
     if document is None:
         raise ConfigError(path.name, twice + problems)
     default = "" if _concern("experiment", problems) else document.experiment
@@ -146,7 +146,7 @@ def _read_entries(
     for position, content in enumerate(bases.values["configurations"]):
         if not isinstance(content, dict):
             continue  # wrong as an entry of the plan
-        configuration, wrong = resolve_sound_keys(Configuration, content, elsewhere)
+        configuration, wrong = resolve_valid_keys(Configuration, content, elsewhere)
         assert configuration is not None, "no key of a configuration is required"
         entry = Entry(
             position=position,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.config.resolve import resolve_sound_keys
+from common.config.resolve import resolve_valid_keys
 from common.custom.hooks import asking
 from common.key_paths import Key, assign, key_path, leaves
 from common.plan.run import Run
@@ -79,7 +79,7 @@ def _before(run: Run, folder: Path) -> Mapping[Key, Any] | None:
         return None
     config = None
     if isinstance(written, dict):
-        config, _ = resolve_sound_keys(run.spec.config, written)
+        config, _ = resolve_valid_keys(run.spec.config, written)
     if config is None:
         return None
     with asking(run.experiment, "identity()"):

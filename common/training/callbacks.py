@@ -18,7 +18,7 @@ from torch import Tensor
 
 from common.errors import Interrupted
 from common.files.durable import sync, sync_folder
-from common.files.no_space import telling_of_space
+from common.files.no_space import explaining_no_space
 from common.run.folder import read_json_lines, write_text
 from common.run.records import EPOCH_ROW
 from common.score import Score
@@ -50,7 +50,7 @@ class MetricsFile(Callback):
         """Appends the epoch's line."""
         assert self._file is not None
         line = json.dumps(metrics) + "\n"
-        with telling_of_space(self.path, len(line)):
+        with explaining_no_space(self.path, len(line)):
             self._file.write(line)
             self._file.flush()
         self._is_synced = False
@@ -59,7 +59,7 @@ class MetricsFile(Callback):
         """Puts the lines so far onto the disk."""
         assert self._file is not None
         if not self._is_synced:
-            with telling_of_space(self.path):
+            with explaining_no_space(self.path):
                 sync(self._file.fileno())
                 sync_folder(self.path.parent)
             self._is_synced = True

@@ -10,7 +10,7 @@ import torch
 from common.config.base import Config
 from grue.algorithms.config import ReinforcementAlg
 from grue.algorithms.optimizers import adamw
-from grue.models.precision import Descent
+from grue.models.precision import MixedPrecisionStepper
 from grue.policies.actor_critic import ActorCritic
 from grue.rollouts.batch import Rollout
 
@@ -36,7 +36,7 @@ class Algorithm(ABC, Generic[ArgsT]):
         self.alg = alg
         self.args: ArgsT = alg.args
         self.optimizer = self.make_optimizer()
-        self.descent = Descent(alg.policy.mixed_precision, self.policy.device)
+        self.descent = MixedPrecisionStepper(alg.policy.mixed_precision, self.policy.device)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """AdamW with the policy's settings."""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common import distributed as ranks
+from common import distributed
 from grue.algorithms.algorithm import Algorithm, ArgsT
 from grue.policies.distribution import TokenDistribution
 from grue.rl.kl import exact_kl
@@ -80,6 +80,6 @@ class PolicyGradient(Algorithm[ArgsT]):
             torch.autograd.grad(batch.weight * loss, logits, retain_graph=True)[0].square().sum()
             for loss in (of_task, of_penalties)
         ]
-        norms = ranks.total(torch.stack(parts)).sqrt()
+        norms = distributed.all_reduce_sum(torch.stack(parts)).sqrt()
         total = norms.sum()
         return torch.where(total > 0, norms[1] / total, 0.0)

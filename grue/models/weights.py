@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from common.errors import UserError
-from common.machine.hub import forgo_if_absent
+from common.machine.hub import go_offline_if_unreachable
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +54,7 @@ _OF_DAMAGED_FILES = (SafetensorError, RecursionError, TypeError, AttributeError)
 def loaded(load: Any, name: str, key: str, **options: Any) -> Any:
     """What ``load`` finds under ``name``; its errors told in one line."""
     if not Path(name).is_dir():
-        forgo_if_absent()
+        go_offline_if_unreachable()
     try:
         return load(name, **options)
     except (*_OF_DAMAGED_FILES, OSError, ValueError, KeyError, ImportError) as error:

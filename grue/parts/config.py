@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from pydantic import Field, ValidationInfo, field_validator
 
 from common.config.base import IGNORED, Config, Marker
-from common.config.resolve import resolve, resolve_sound_keys, unknown_keys
+from common.config.resolve import resolve, resolve_valid_keys, unknown_keys
 from common.custom.user_code import naming
 from common.errors import Problem, UserError
 from common.key_paths import Key
@@ -49,7 +49,7 @@ class PartConfig(Config, Generic[PartT]):
     @classmethod
     def _with_defaults(cls, args: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         try:
-            known, problems = resolve_sound_keys(cls.find(info.data.get("id", "")).Args, args)
+            known, problems = resolve_valid_keys(cls.find(info.data.get("id", "")).Args, args)
         except UserError:
             return args
         return args if known is None or problems else known.model_dump(mode="json")
@@ -69,7 +69,7 @@ class PartConfig(Config, Generic[PartT]):
         """What this machine lacks for the part with these args."""
         yield from super().missing()
         try:
-            known, _ = resolve_sound_keys(self.find(self.id).Args, self.args)
+            known, _ = resolve_valid_keys(self.find(self.id).Args, self.args)
         except UserError:
             return
         for problem in () if known is None else known.missing():
@@ -88,7 +88,7 @@ class PartConfig(Config, Generic[PartT]):
     def identity(self) -> dict[str, Any]:
         """The keys that can change results, of the part's own ones too."""
         try:
-            known, _ = resolve_sound_keys(self.find(self.id).Args, self.args)
+            known, _ = resolve_valid_keys(self.find(self.id).Args, self.args)
         except UserError:
             known = None
         own = {} if known is None else {"args": known.identity()}
@@ -102,7 +102,7 @@ class PartConfig(Config, Generic[PartT]):
         except UserError:
             return
         args = _given(kind, self.args) if marker is IGNORED else self.args
-        known, _ = resolve_sound_keys(kind, args)
+        known, _ = resolve_valid_keys(kind, args)
         if known is not None:
             yield from ((("args", *key), value) for key, value in known.marked_values(marker))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -181,7 +181,12 @@ class ActorCritic:
 
 
 def make_critic(
-    policy: Policy, kind: str, *, seed: int, load: Any = None, zero_head: bool = False
+    policy: Policy,
+    kind: str,
+    *,
+    seed: int,
+    load: Callable[[str], PreTrainedModel] | None = None,
+    zero_head: bool = False,
 ) -> Critic:
     """The critic of a policy.
 
@@ -193,11 +198,13 @@ def make_critic(
         load: ``load(name)`` gives that language model.
         zero_head: whether the head begins at zero, with a bias.
     """
-    trunk: Any = None
+    trunk: PreTrainedModel | None = None
     if kind == "copy":
         trunk = copy.deepcopy(policy.model)
-        trunk = trunk.get_base_model() if hasattr(trunk, "get_base_model") else trunk
+        if (base := getattr(trunk, "get_base_model", None)) is not None:  # of adapters
+            trunk = base()
     elif kind != "shared":
+        assert load is not None, "another model is loaded"
         trunk = load(kind)
         check_vocabulary(trunk, policy.tokenizer)
     if trunk is not None:

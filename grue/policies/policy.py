@@ -74,11 +74,11 @@ class Policy(PromptReader):
         self.searches = Passes(self.device)
         """Passes of the library's ``generate``, whose outputs need more memory."""
 
-    def autocast(self) -> AbstractContextManager[Any]:
+    def autocast(self) -> AbstractContextManager[object]:
         """Around every pass of the policy's models."""
         return autocast(self.mixed_precision, self.device)
 
-    def judged(self, outputs: Sequence[Tokens], settings: GenerationConfig) -> list[str]:
+    def scored_texts(self, outputs: Sequence[Tokens], settings: GenerationConfig) -> list[str]:
         """The outputs as the texts that rewards and metrics see: truncated, then post-processed."""
         truncation = self.truncation(settings)
         if truncation is not None:

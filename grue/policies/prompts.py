@@ -11,7 +11,7 @@ from grue.models.config import Side
 from grue.policies.decoding.loop import Lengths
 from grue.policies.decoding.steps import Ids
 from grue.policies.generation_config import GenerationConfig
-from grue.policies.pretokenized import check_carried
+from grue.policies.pretokenized import check_tokenizer_match
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -143,7 +143,7 @@ class PromptReader:
         """
         if all(sample.token_ids is None for sample in samples):
             return self.encode([sample.prompt for sample in samples], limit, side)
-        check_carried(samples, self.tokenizer)
+        check_tokenizer_match(samples, self.tokenizer)
         texts = [sample.prompt for sample in samples if sample.token_ids is None]
         others = iter(self.encode(texts, limit, side))
         before, behind, room = self._around(limit)

@@ -13,7 +13,7 @@ from common.config.fit import NonNegativeFloat, PositiveInt
 from common.errors import Problem, UserError
 from grue.metrics.meteor import missing_wordnet
 from grue.rewards.reward import REWARDS, Reward, Rewards
-from grue.scorers.options import JudgeArgs
+from grue.scorers.options import ScorerArgs
 from grue.texts import Texts
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _SHOWN = 60
 
 
-class PreferenceArgs(JudgeArgs):
+class PreferenceArgs(ScorerArgs):
     """The keys of the preference model."""
 
     model_name: Annotated[str | None, Published(""), INPUT_FILE_OR_ID] = None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from common import distributed as ranks
+from common import distributed
 from common.training.shapes import check_shape
 
 
@@ -34,7 +34,7 @@ def gradient_moments(
     for loss in losses:
         check_shape("losses", loss, ())
         grads = torch.autograd.grad(loss, parameters, allow_unused=True)
-        ranks.add_up([grad for grad in grads if grad is not None])
+        distributed.all_reduce_([grad for grad in grads if grad is not None])
         for place, grad in enumerate(grads):
             if grad is not None:
                 squares = squares + grad.square().sum()

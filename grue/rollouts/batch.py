@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from common import distributed as ranks
+from common import distributed
 from common.machine.devices import sent
 from grue.policies.prompts import Tokens
 from grue.policies.sequences import Sequences
@@ -255,9 +255,9 @@ class Minibatch:
 
         A rank to which none falls gets the first one and the weight 0, so that all ranks do alike.
         """
-        if ranks.count() == 1:
+        if distributed.world_size() == 1:
             return self
-        rows = ranks.share(len(self.select))
+        rows = distributed.shard_slice(len(self.select))
         is_idle = rows.start == rows.stop
         if is_idle:
             rows = slice(0, 1)

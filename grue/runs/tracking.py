@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from common import distributed as ranks
+from common import distributed
 from common.files.durable import sync_folder
 from common.run.folder import RunFolder, append_text, read_json_lines, write_text
 from common.run.records import STEP_ROW
@@ -38,7 +38,7 @@ class Tracker:
         So is the evaluation that is the last thing of a run. Of several ranks, the first one alone
         writes.
         """
-        if not ranks.is_first():
+        if not distributed.is_main():
             return
         rows = [row for row in self.rows() if row["step"] <= step and not _is_last(row)]
         write_text(self._folder.metrics, "".join(map(_line, rows)))
@@ -52,7 +52,7 @@ class Tracker:
 
     def has_start(self) -> bool:
         """Whether there is a row of the evaluation before training."""
-        return ranks.from_first(self._has_start())
+        return distributed.broadcast(self._has_start())
 
     def _has_start(self) -> bool:
         return any(row["step"] == 0 for row in self.rows())
@@ -64,18 +64,18 @@ class Tracker:
         be measured of weights that have been trained further. Called by all ranks alike.
         """
         lost = sorted(set(steps) - {row["step"] for row in self.rows()})
-        forgets = ranks.from_first(bool(lost))
-        if forgets and ranks.is_first():
+        forgets = distributed.broadcast(bool(lost))
+        if forgets and distributed.is_main():
             shown = ", ".join(map(str, lost[:_MOST_SHOWN])) + ", ..." * (len(lost) > _MOST_SHOWN)
             log.warning("%s lacks rows of steps that the last checkpoint has seen (%s); the run "
                         "begins anew", self._folder.metrics, shown)  # fmt: skip
             shutil.rmtree(self._folder.checkpoints)
-        ranks.from_first(None)  # the others read no checkpoint before
+        distributed.broadcast(None)  # the others read no checkpoint before
         return forgets
 
     def add(self, step: int, epoch: float, values: dict[str, float]) -> None:
         """Appends a row; numbers that are not finite are left out."""
-        if not ranks.is_first():
+        if not distributed.is_main():
             return
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
         row = {"epoch": epoch, "step": step, **finite}
@@ -89,7 +89,7 @@ class Tracker:
         if self._wandb is not None and records:
             import wandb
 
-            data = [list(record.values()) for record in records]
+            data: list[Iterable[Any]] = [list(record.values()) for record in records]
             self._tables[name] = wandb.Table(columns=list(records[0]), data=data)
 
     def upload(self, model: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from common import distributed as ranks
+from common import distributed
 from common.run.folder import read_json
 from common.run.records import DamagedError
 from common.run.sealed_folder import check_seal
@@ -23,9 +23,9 @@ def go_on(folder: Path, tracker: Tracker) -> None:
 
     Where there is none, the run begins anew. Called by all ranks alike.
     """
-    if ranks.is_first():
+    if distributed.is_main():
         _take_damaged_away(folder)
-    ranks.from_first(None)  # the others read what is left
+    distributed.broadcast(None)  # the others read what is left
     tracker.forgets_run(_steps_measured(folder))
     tracker.begin(steps_done(folder))
 

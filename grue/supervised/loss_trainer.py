@@ -16,7 +16,7 @@ from transformers import (
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
-from common import distributed as ranks
+from common import distributed
 from common.run.folder import replacing_folder
 from common.run.sealed_folder import seal
 from common.training import checkpoint
@@ -83,8 +83,8 @@ class LossTrainer(Trainer):
         loss: torch.Tensor = super().training_step(*args, **options)
         if self.accelerator.sync_gradients:
             assert self.model is not None, "it is trained"
-            ranks.sum_gradients(self.model.parameters())
-        loss = ranks.total(loss)
+            distributed.all_reduce_gradients(self.model.parameters())
+        loss = distributed.all_reduce_sum(loss)
         self._own_losses().add(loss)
         return loss
 
@@ -109,7 +109,7 @@ class LossTrainer(Trainer):
     def _save_checkpoint(self, *args: Any, **options: Any) -> None:
         """Writes a checkpoint, whole or not at all; older ones go once it is on the disk."""
         check_weights(self.model, self.state)
-        if not ranks.is_first():
+        if not distributed.is_main():
             return
         assert self.model is not None and self.optimizer is not None, "they are trained"
         folder = output_folder(self.args)

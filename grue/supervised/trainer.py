@@ -18,7 +18,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from common import distributed as ranks
+from common import distributed
 from common.errors import Interrupted, UserError
 from common.experiment import Context
 from common.training.pace import Pace
@@ -81,7 +81,7 @@ class _Watch(TrainerCallback):
         self._context.progress(state.global_step, state.max_steps)
         if state.global_step % self._log_every == 0:
             control.should_log = True
-        stop = ranks.is_any(self._context.stop_requested())
+        stop = distributed.any_rank(self._context.stop_requested())
         if stop and state.global_step < state.max_steps:
             self.stopped = True
             control.should_training_stop = control.should_save = True

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from common.errors import UserError
 from common.files.plain_text import why_not_utf8
-from common.machine.hub import forgo_if_absent
+from common.machine.hub import go_offline_if_unreachable
 from sft_vs_rft.data.inputs import Inputs, TextInputs
 from sft_vs_rft.data.pools import Pool, Take
 from sft_vs_rft.models.bert import load_tokenizer
@@ -89,7 +89,7 @@ def _read(data_path: str | None, part: str) -> dict[str, list[Any]]:
     disable_progress_bars()
     logging.getLogger("datasets").setLevel(logging.CRITICAL)  # it logs what it raises
     if data_path is None:
-        forgo_if_absent()
+        go_offline_if_unreachable()
         source: str | Path = _HUB_ID
         kind, options = _HUB_ID, _HUB_OPTIONS
     else:

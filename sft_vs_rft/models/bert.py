@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from torch import Tensor, nn
 
-from common.machine.hub import forgo_if_absent
+from common.machine.hub import go_offline_if_unreachable
 from common.training.attention_masks import masks_without_waits
 from sft_vs_rft.model_names import BERT_PREFIX, ModelError
 
@@ -40,7 +40,7 @@ _NO_DROPOUT = {
 class BertClassifier(nn.Module):
     """Tokens in, logits out."""
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: BertConfig) -> None:
         from transformers import BertForSequenceClassification
 
         super().__init__()
@@ -118,7 +118,7 @@ def _from_hub_or_folder(kind: Any, model_type: str) -> Any:
         source = "google/bert_uncased_L-{num_hidden_layers}_H-{hidden_size}_A-{num_attention_heads}"
         source = source.format(**sizes)
     if not Path(source).is_dir():
-        forgo_if_absent()
+        go_offline_if_unreachable()
     try:
         return kind.from_pretrained(source)
     except Exception as error:  # the hub raises all sorts

@@ -20,8 +20,8 @@ from common.key_paths import with_value
 from common.plan.load import load_plan
 from common.plan.run import Run
 from common.registry import import_part
-from grue.scorers.loading import judge_device
-from grue.scorers.options import JudgeArgs
+from grue.scorers.loading import scorer_device
+from grue.scorers.options import ScorerArgs
 from grue.supervised.arguments import training_arguments
 from sft_vs_rft.config import ControlledConfig
 from tests.conftest import Workplace
@@ -150,7 +150,7 @@ def test_the_trainer_takes_one_gpu_though_it_sees_two(
 
 def test_a_judges_gpu_that_the_run_has_not() -> None:
     with pytest.raises(UserError, match="a run sees the GPUs of its 'gpu_ids' alone"):
-        judge_device(JudgeArgs(device="cuda:7000"))
+        scorer_device(ScorerArgs(device="cuda:7000"))
 
 
 def configurations(model: Path, data: Path) -> list[tuple[type[RunConfig], dict[str, Any]]]:

@@ -39,7 +39,7 @@ class Task:
     """Processes that share the run."""
     rank: int = 0
     """Which of them is meant, counted from 0."""
-    meeting_point: str = ""
+    rendezvous: str = ""
     """A file by which they find each other."""
 
     @property

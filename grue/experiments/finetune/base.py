@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from common import distributed as ranks
+from common import distributed
 from common.experiment import Context
 from common.machine.devices import run_device, run_gpus
 from common.run.summary import write_summary
@@ -93,7 +93,7 @@ class FinetuneRun:
     def close(self) -> None:
         """Ends the tracking, and writes what was tracked in the published programs' files too."""
         self.tracker.close()
-        if not ranks.is_first():
+        if not distributed.is_main():
             return
         by_iteration = not isinstance(self.config.alg, SupervisedAlg)
         published_artifacts.write(self.folder, by_iteration=by_iteration)
@@ -102,7 +102,7 @@ class FinetuneRun:
         """Saves the model and the summary; gives the score: the first metric on ``val``."""
         name = next((name for name in found if name.startswith("val/")), None)
         score = None if name is None else found[name]
-        if not ranks.is_first():
+        if not distributed.is_main():
             return score
         card = model_card(self.model_name, self.config.datapool.id, self.config.alg, found)
         save_model(self.folder, self.policy, card)

@@ -12,7 +12,7 @@ import torch
 from pydantic import ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
-from common import distributed as ranks
+from common import distributed
 from common.errors import Interrupted
 from common.experiment import Context
 from common.machine.devices import run_gpus
@@ -142,7 +142,7 @@ class ReinforcementRun(FinetuneRun):
             with self._dropping_out():
                 rollout, found = self.rollouts.collect(self.iteration, coefficient)
         except FailedRollout as error:
-            if ranks.is_first():
+            if distributed.is_main():
                 lines = (json.dumps(row) + "\n" for row in error.rows())
                 write_text(self.folder.path / FAILED_ROLLOUT, "".join(lines))
             raise
@@ -239,7 +239,7 @@ class ReinforcementRun(FinetuneRun):
         if not getattr(self.algorithm.args, "dropout", False):
             yield
             return
-        of_rank = () if ranks.is_first() else (ranks.number(),)
+        of_rank = () if distributed.is_main() else (distributed.rank(),)
         torch.manual_seed(seed_of(Occasion.DROPOUT, self.context.seed, self.iteration, *of_rank))
         with self.actor_critic.updating():
             yield
@@ -250,10 +250,10 @@ class ReinforcementRun(FinetuneRun):
         Raises:
             Interrupted: a stop was asked for; a checkpoint is written.
         """
-        stop = ranks.is_any(self.context.stop_requested())
+        stop = distributed.any_rank(self.context.stop_requested())
         is_last = self.iteration == self._num_iterations
         in_turn = self.iteration % self.config.train_evaluation.save_every == 0
-        if (stop or is_last or self._pace.is_due(soon=in_turn)) and ranks.is_first():
+        if (stop or is_last or self._pace.is_due(soon=in_turn)) and distributed.is_main():
             with self._pace.writing():
                 checkpoint.save_last(self.folder.checkpoints, self._state())
             self._saved_iteration = self.iteration

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common.machine.hub import forgo_if_absent
+from common.machine.hub import go_offline_if_unreachable
 
 
 def why_not_here(name: str) -> str | None:
@@ -24,7 +24,7 @@ def why_not_here(name: str) -> str | None:
     cached = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model")
     if cached.is_dir():
         return None
-    forgo_if_absent()
+    go_offline_if_unreachable()
     if not constants.is_offline_mode():
         return None
     return (

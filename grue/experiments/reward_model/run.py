@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from common import distributed as ranks
+from common import distributed
 from common.errors import UserError
 from common.experiment import Context
 from common.machine.devices import run_device, run_gpus
@@ -146,9 +146,9 @@ class RewardModelRun:
     def _evaluate(self) -> dict[str, float]:
         """Mean loss, accuracy, calibration and reward std per prompt on the validation split."""
         data = self.data["val"]
-        own = data.texts[ranks.share(len(data.texts))]
+        own = data.texts[distributed.shard_slice(len(data.texts))]
         with self.times.measured("val"), undisturbed(run_gpus(self.context.gpu_ids)):
-            logits = np.array(ranks.gathered(list(self.classifier.logits(own))))  # [N n, C]
+            logits = np.array(distributed.all_gather(list(self.classifier.logits(own))))  # [N n, C]
         outputs = self.module.outputs(torch.from_numpy(logits[data.responses]))
         targets = torch.from_numpy(data.targets)
         size = self.config.eval_batch_size
@@ -176,9 +176,9 @@ class RewardModelRun:
     def _normalize(self, moment: str, mean: float, std: float) -> None:
         """Sets gain and bias by the reference policy's outputs."""
         prompts, outputs = self._reference_outputs
-        own = ranks.share(len(prompts))
+        own = distributed.shard_slice(len(prompts))
         rewards = self._reward_model(scaled=False).moments(prompts[own], outputs[own])[0]
-        rewards = np.array(ranks.gathered(list(rewards)))
+        rewards = np.array(distributed.all_gather(list(rewards)))
         gain, bias = gain_and_bias(rewards, mean, std)
         self.module.set_scale(gain, bias)
         self.normalization[moment] = {
@@ -206,7 +206,7 @@ class RewardModelRun:
         name = f"val/{self.objective.score}"
         measured = found[name]
         score = measured if math.isfinite(measured) else None
-        if not ranks.is_first():
+        if not distributed.is_main():
             return score
         alg = self.config.alg
         card = model_card(alg.model_name, self.config.datapool.id, alg, found)

@@ -41,7 +41,7 @@ class Generator(Protocol):
     ) -> float:
         """Return the memory that the outputs of one prompt need."""
 
-    def autocast(self) -> AbstractContextManager[Any]:
+    def autocast(self) -> AbstractContextManager[object]:
         """Return the block in which the model computes."""
 
 

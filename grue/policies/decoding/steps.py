@@ -38,7 +38,7 @@ class Rows:
     """[M] the numbers of the prompts that they belong to, ascending."""
 
     @classmethod
-    def all(cls, num_prompts: int, num_samples: int, device: Any) -> Rows:
+    def all(cls, num_prompts: int, num_samples: int, device: torch.device) -> Rows:
         """Every output of B prompts."""
         outputs = torch.arange(num_prompts * num_samples, device=device)
         return cls(outputs, torch.arange(num_prompts, device=device))
