@@ -179,7 +179,7 @@ class _Expansion:
             message = f"names a {type(spec).__name__}; it must name an Experiment"
         except UserError as error:
             message = str(error)
-        where = entry.where if entry.configuration.experiment else ""
+        where = entry.experiment_at if entry.configuration.experiment else ""
         self.problems.append(Problem(message, "experiment", entry.experiment, where))
         return None
 
