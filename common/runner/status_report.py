@@ -1,4 +1,4 @@
-"""How the runs of a plan stand, read from its folder alone: while it runs, and after a crash."""
+"""Status report of a plan from its folder alone: while it runs, and after a crash."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Row:
     stage: str | None
     folder: RunFolder
     options: Mapping[str, str]
-    """What its plan varies, and its repetition."""
+    """Values that its plan varies, and its repetition."""
 
 
 def status_report(plan: Outline, only: str | None = None) -> str:
@@ -76,7 +76,7 @@ def _is_last_run(plan: Outline) -> bool:
 
 
 def _rows(folder: PlanFolder) -> Iterator[_Row]:
-    """The runs that the index lists; without one, those that have left a folder."""
+    """Yield the runs in the index; without an index, those that have left a folder."""
     listed = read_index(folder)
     for row in listed:
         run = RunFolder(folder.path / row["folder"])
@@ -90,9 +90,9 @@ def _rows(folder: PlanFolder) -> Iterator[_Row]:
 
 
 def _progress(folder: RunFolder) -> str | None:
-    """How far the run is by its last whole row of metrics: in steps where it counts them.
+    """Return the run's progress by its last whole row of metrics: in steps if it counts them.
 
-    Rows are of moments, of which a step or epoch may have several; epochs count from 0.
+    A step or epoch may have several rows; epochs count from 0.
     """
     row = read_last_json_line(folder.metrics)
     if row is None:
