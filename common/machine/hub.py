@@ -15,10 +15,9 @@ _used: dict[str, str] = {}
 
 @functools.cache
 def go_offline_if_unreachable() -> None:
-    """Has the Hugging Face libraries look at their caches alone where the hub does not answer.
+    """Make the Hugging Face libraries use their caches alone if the hub does not answer.
 
-    By themselves they ask for each file again and again, which takes a minute. The hub is asked
-    once per process.
+    Otherwise they retry for each file, which takes a minute. The hub is asked once per process.
     """
     from huggingface_hub import constants, get_session
 

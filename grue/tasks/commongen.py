@@ -19,7 +19,7 @@ class CommonGenArgs(HubTaskArgs):
     concept_end_token: str = " "
     """Text after the last concept."""
     single_reference: bool = False
-    """Whether samples of the validation and test splits have the first sentence of their concept
+    """If true, samples of the validation and test splits have the first sentence of their concept
     set as their only reference, as published; otherwise they have all."""
 
 
@@ -33,10 +33,10 @@ class _Sentence(Row):
 class CommonGen(Task[CommonGenArgs]):
     """Sentences with given concepts: columns ``concept_set_idx``, ``concepts`` and ``target``.
 
-    The data have a row for each sentence. The training split makes a sample of every row; the
-    others make one sample of all rows with the same ``concept_set_idx``. Where no sentence is
-    known, as in the test split, there is no reference; the published program compares with the text
-    "empty reference" there.
+    The data have a row for each sentence. In the training split each row is a sample; in the others
+    all rows with the same ``concept_set_idx`` are one sample. Samples without a sentence, as in the
+    test split, have no reference; the published program compares with the text "empty reference"
+    there.
     """
 
     Args = CommonGenArgs

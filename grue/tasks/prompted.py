@@ -1,4 +1,4 @@
-"""The keys of tasks that put text around their input."""
+"""Keys of tasks that put text around their input."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ class PromptedArgs(HubTaskArgs):
     """Text after the input."""
 
     def prompt(self, text: str) -> str:
-        """The input with the texts around it."""
+        """Return the input with the texts around it."""
         return f"{self.prompt_prefix}{text}{self.prompt_suffix}"

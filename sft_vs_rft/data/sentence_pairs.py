@@ -66,7 +66,7 @@ def stsb_pool(
 
 
 def _classes(scores: list[Any]) -> Tensor:
-    """[n] scores rounded half to even, as published."""
+    """Return [n] scores rounded half to even, as published."""
     return torch.tensor([round(score) for score in scores])
 
 
@@ -124,7 +124,7 @@ def _read(data_path: str | None, part: str, revision: str | None) -> dict[str, l
 
 
 def _reason(error: BaseException, source: str | Path) -> str:
-    """What was wrong at first."""
+    """First problem of a part."""
     while error.__cause__ is not None:
         error = error.__cause__
     if isinstance(error, UnicodeDecodeError) and isinstance(source, Path):
@@ -133,7 +133,7 @@ def _reason(error: BaseException, source: str | Path) -> str:
 
 
 def _check(rows: dict[str, list[Any]], part: str) -> None:
-    """Refuses a part without rows, and the first cell that does not hold what it should."""
+    """Refuse a part without rows, and report its first invalid cell."""
     if not rows["label"]:
         raise UserError(f"{part} holds no rows")
     for name, cells in rows.items():

@@ -38,7 +38,7 @@ _NO_DROPOUT = {
 
 
 class BertClassifier(nn.Module):
-    """Tokens in, logits out."""
+    """BERT classifier: tokens in, logits out."""
 
     def __init__(self, config: BertConfig) -> None:
         from transformers import BertForSequenceClassification
@@ -48,7 +48,7 @@ class BertClassifier(nn.Module):
 
     @masks_without_waits()
     def forward(self, tokens: Mapping[str, Tensor]) -> Tensor:
-        """[b, C] logits of input_ids, token_type_ids and attention_mask, each [b, T]."""
+        """Return [b, C] logits of input_ids, token_type_ids and attention_mask, each [b, T]."""
         logits: Tensor = self.bert(**tokens).logits
         return logits
 
@@ -77,7 +77,7 @@ def load_tokenizer(model_type: str, revision: str | None = None) -> Any:
     On the hub it is that of ``revision``.
 
     Raises:
-        ModelError: it is neither in a folder nor to be had, or does not fit the model.
+        ModelError: it is neither in a folder nor can be downloaded, or does not fit the model.
     """
     from transformers import AutoTokenizer
 

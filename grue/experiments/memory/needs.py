@@ -62,7 +62,7 @@ def needs(runs: Sequence[Run]) -> list[Need | None]:
 
 
 def _sizes(config: RunConfig) -> dict[str, object]:
-    """The keys that memory may depend on."""
+    """Return the keys that memory may depend on."""
     names = {"tokenizer", "env", "alg", "evaluation", "train_evaluation", "eval_batch_size"}
     return config.model_dump(mode="json", include=names)
 

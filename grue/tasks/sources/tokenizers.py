@@ -1,4 +1,4 @@
-"""Tokenizers that tasks read their data with."""
+"""Tokenizers that tasks load for their own data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def load_tokenizer(name: str, key: str, advice: str, revision: str | None = None
     """The tokenizer called ``name``, the value of ``key``, on the hub at ``revision``.
 
     Raises:
-        UserError: there is none; ``advice`` ends the message.
+        UserError: there is no such tokenizer; ``advice`` ends the message.
     """
     from transformers import AutoTokenizer
 
