@@ -40,12 +40,13 @@ class Configuration(Config):
     id: Id | None = None
     """Name of this stage, for references ``"@<id>.<file>"`` of later ones."""
     extends: Id | None = None
-    """``id`` of the configuration that this one begins with: its experiment, seeds, processes,
-    ``base_config`` and ``options``. Own keys win: objects in ``base_config`` are merged, everything
-    else is replaced, and an inherited option leaves the product where a key here gives the same
-    key, what holds it, or something in it. Keys that the runs here do not know, such as settings of
-    another algorithm, are left out. Files are those of this configuration: ``"@<id>.<file>"`` means
-    what it means there, and ``set`` for the other ``id`` does not reach the runs here."""
+    """``id`` of the configuration whose experiment, seeds, ``gpus_per_run``, ``base_config`` and
+    ``options`` this one begins with. Its own keys win. Objects in ``base_config`` are merged,
+    everything else is replaced. An inherited option leaves the product where this configuration
+    gives its key, an object that holds it, or a key in its objects. Inherited keys that the runs
+    here do not know, such as settings of another algorithm, are left out. References such as
+    ``"@sft.model"`` stay as they are written. ``set`` and ``--set`` for the other ``id`` alone
+    (``"first.lr"``) do not reach the runs here."""
     experiment: str | None = None
     """Experiment of the runs; by default the plan's."""
     seeds: Seeds | None = None
@@ -96,9 +97,9 @@ class PlanDocument(Config):
     figures: Annotated[tuple[Figure, ...], Strict(False)] = ()
     """Figures drawn when the plan ends: names, or objects ``{"figure": name, option: value}``."""
     base_config: dict[str, Any] = Field(default_factory=dict)
-    """Keys that lie under ``base_config`` of every configuration that knows them; what that says
-    wins, and objects are merged. Which keys a configuration knows follows from its experiment and
-    from the parts that it names: where ``alg.id`` is ``trpo``, the keys in ``alg.args`` that TRPO
+    """Keys of every configuration that knows them, laid under its own ``base_config``: what that
+    says wins, and objects are merged. Which keys are known follows from the experiment and from
+    the parts that a run names: where ``alg.id`` is ``trpo``, the keys in ``alg.args`` that TRPO
     lacks are left out. A key that no configuration knows is refused. Dotted paths and ``"from"``
     work as in a configuration."""
     set_: dict[str, Any] = Field(default_factory=dict, alias="set")

@@ -56,7 +56,13 @@ class Extraction:
     def _load_policy(self) -> Policy:
         alg = self.config.alg
         tokenizer = load_tokenizer(self.config.tokenizer)
-        model = load_model(alg.model_name, alg.model_type, alg.policy, seed=self.context.seed)
+        model = load_model(
+            alg.model_name,
+            alg.model_type,
+            alg.policy,
+            seed=self.context.seed,
+            revision=alg.revision,
+        )
         return Policy(model, tokenizer, run_device(self.context.gpu_ids))
 
     def run(self) -> float:

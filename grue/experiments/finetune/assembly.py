@@ -28,7 +28,14 @@ def make_actor_critic(
             options.critic,
             seed=seed,
             zero_head=options.critic_head == "zero",
-            load=lambda name: load_model(name, alg.model_type, options, seed=seed, dropout=False),
+            load=lambda name: load_model(
+                name,
+                alg.model_type,
+                options,
+                seed=seed,
+                dropout=False,
+                revision=options.critic_revision,
+            ),
         )
     if options.gradient_checkpointing:
         for model in [policy.model, *([critic.trunk] if critic and critic.trunk else [])]:

@@ -85,7 +85,7 @@ class ReinforcementRun(FinetuneRun):
         self, config: ReinforcementConfig, alg: ReinforcementAlg, context: Context
     ) -> None:
         name = alg.policy.args.model_name
-        super().__init__(config, context, load_policy(config, context, name), name)
+        super().__init__(config, context, load_policy(config, context), name)
         self.alg = alg
         self.env = config.env
         algorithm_class = find(alg.id)

@@ -17,9 +17,7 @@ class SupervisedRun(FinetuneRun):
     """Evaluates, trains with the Trainer, evaluates again."""
 
     def __init__(self, config: SupervisedConfig, alg: SupervisedAlg, context: Context) -> None:
-        super().__init__(
-            config, context, load_policy(config, context, alg.model_name), alg.model_name
-        )
+        super().__init__(config, context, load_policy(config, context), alg.model_name)
         self.alg = alg
 
     def run(self) -> float | None:

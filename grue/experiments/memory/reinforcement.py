@@ -56,7 +56,9 @@ def of_reinforcement(config: ReinforcementConfig, num_ranks: int) -> tuple[Polic
     args, kind = own.policy.args, find(own.id)
     if not issubclass(kind, PolicyGradient):
         raise NotImplementedError(f"'{own.id}' is no PolicyGradient")
-    model = load_model(args.model_name, own.model_type, own.policy, seed=0, dropout=False)
+    model = load_model(
+        args.model_name, own.model_type, own.policy, seed=0, dropout=False, revision=args.revision
+    )
     policy: Policy = policies.find(own.policy.id)(model, load_tokenizer(config.tokenizer), "meta")
     actor_critic = make_actor_critic(policy, own, seed=0, with_critic=own.rollout_spec.needs_values)
     algorithm: PolicyGradient[Any] = kind(actor_critic, own)
