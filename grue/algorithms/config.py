@@ -164,7 +164,7 @@ class ReinforcementAlg(Config):
         """Whether the model continues its prompt or reads it through an encoder."""
         return self.policy.model_type
 
-    def behaves_as_published(self, name: Compatibility) -> bool:
+    def reproduces_rl4lms(self, name: Compatibility) -> bool:
         """Whether a behaviour of RL4LMs is asked for."""
         return name in self.compatibility or "rl4lms" in self.compatibility
 

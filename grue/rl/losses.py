@@ -59,7 +59,7 @@ def value_loss(
     return (returns - values).square().mean()
 
 
-def pessimistic_value_loss(
+def clipped_value_loss(
     values: Tensor, returns: Tensor, old_values: Tensor, clip_range: float
 ) -> tuple[Tensor, Tensor]:
     """1/2 mean(max((V - R)^2, (V_clip - R)^2)) of the critic (Ziegler et al. 2019).
@@ -84,7 +84,7 @@ def pessimistic_value_loss(
     return torch.maximum(errors, of_clipped).mean() / 2, is_larger.float().mean()
 
 
-def clipped_share(
+def clip_fraction(
     log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_range: float
 ) -> Tensor:
     """[] share of tokens whose surrogate the clipping of `clipped_policy_loss` makes worse."""
