@@ -52,7 +52,7 @@ class Algorithm(ABC, Generic[ArgsT]):
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """Improves policy and critic on a rollout; gives what was measured, by name.
+        """Improve policy and critic on a rollout; gives what was measured, by name.
 
         Args:
             rollout: drawn by the policy as it is now.
@@ -73,6 +73,6 @@ class Algorithm(ABC, Generic[ArgsT]):
         return {"optimizer": self.optimizer.state_dict(), "descent": self.stepper.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from a checkpoint."""
+        """Go on from a checkpoint."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.stepper.load_state_dict(state.get("descent", {}))

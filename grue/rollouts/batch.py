@@ -171,7 +171,7 @@ class Rollout:
         )
 
     def of_whole_sequences(self) -> Rollout:
-        """The same as if all but the first token of each padded row were output.
+        """Return the same as if all but the first token of each padded row were output.
 
         So prompts and the padding on both sides are tokens of outputs, and nothing is hidden from
         attention. What is [N, T] is zero where it is not known.
@@ -195,7 +195,7 @@ class Rollout:
         )
 
     def standardized(self) -> tuple[Rollout, Tensor]:
-        """The same with advantages of mean 0 and std 1, and [] what they were divided by.
+        """Return the same with advantages of mean 0 and std 1, and [] what they were divided by.
 
         Equal advantages become 0, and are divided by 1.
         """
@@ -255,9 +255,10 @@ class Minibatch:
         return taken(values, self.places)
 
     def of_this_rank(self) -> Minibatch:
-        """The outputs that fall to this rank; means over them, times `weight`, add up over ranks.
+        """Return the outputs that fall to this rank.
 
-        A rank to which none falls gets the first one and the weight 0, so that all ranks do alike.
+        Means over them, times `weight`, add up over ranks. A rank to which none falls gets the
+        first one and the weight 0, so that all ranks do alike.
         """
         if distributed.world_size() == 1:
             return self
@@ -281,7 +282,7 @@ class Minibatch:
         )
 
     def standardized(self) -> tuple[Minibatch, Tensor]:
-        """The same with advantages of mean 0 and std 1, and [] what they were divided by.
+        """Return the same with advantages of mean 0 and std 1, and [] what they were divided by.
 
         Equal advantages become 0, and are divided by 1.
         """
@@ -296,6 +297,9 @@ class Minibatch:
 
 
 def _standardized(parts: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-    """[M] each the advantages and their parts, centred, over the std of the first; and [] that."""
+    """Return [M] each the advantages and their parts, centred, over the std of the first.
+
+    And [] that.
+    """
     scale = scale_of(parts[0]) if len(parts[0]) > 1 else torch.ones_like(parts[0][:1])
     return [centred(part) / scale for part in parts], scale.squeeze()
