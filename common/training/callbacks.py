@@ -1,90 +1,53 @@
-"""What watches a fit: files of metrics and checkpoints, early stopping.
+"""What watches a fit: rows of metrics, kept checkpoints, early stopping.
 
 A callback may write files or ask for a stop; it does not touch weights (but for early stopping's
 restoring of the best ones) nor generators. The order of callbacks matters: `Checkpoints` comes
-last, so that what it saves includes what the others did with the epoch.
+last, so that what it saves includes what the others did with the epoch. The last checkpoint, which
+a run resumes from, is written by the run itself, see `StepwiseRun`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from operator import itemgetter
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from common.errors import Interrupted
-from common.files.durable import sync, sync_folder
-from common.files.no_space import telling_of_space
-from common.run.folder import read_json_lines, write_text
-from common.run.records import EPOCH_ROW
 from common.score import Score
 from common.training import checkpoint
-from common.training.pace import Pace
+from common.training.tracker import Tracker
 from common.training.trainer import Callback
 
 if TYPE_CHECKING:
     from common.training.trainer import Trainer
 
 
-class MetricsFile(Callback):
-    """Appends one JSON object per epoch; a resumed fit first drops the epochs it will repeat."""
+class Tracking(Callback):
+    """Gives each epoch's metrics to the run's `Tracker`."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file: IO[str] | None = None
-        self._is_synced = True
+    saved_as = "WandbWriter"
+    """The name under which checkpoints have always had the run's id at Weights & Biases."""
 
-    def on_fit_start(self, trainer: Trainer[Any]) -> None:
-        """Keeps the whole lines of finished epochs and opens the file."""
-        rows = read_json_lines(self.path, EPOCH_ROW)
-        kept = [row for row in rows if row["epoch"] < trainer.epoch]
-        if self.path.exists():
-            write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
-        self._file = self.path.open("a", encoding="utf-8")
+    def __init__(self, tracker: Tracker) -> None:
+        self.tracker = tracker
 
     def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
-        """Appends the epoch's line."""
-        assert self._file is not None
-        line = json.dumps(metrics) + "\n"
-        with telling_of_space(self.path, len(line)):
-            self._file.write(line)
-            self._file.flush()
-        self._is_synced = False
-
-    def sync(self) -> None:
-        """Puts the lines so far onto the disk."""
-        assert self._file is not None
-        if not self._is_synced:
-            with telling_of_space(self.path):
-                sync(self._file.fileno())
-                sync_folder(self.path.parent)
-            self._is_synced = True
+        """Append the epoch's row."""
+        self.tracker.add(metrics)
 
     def close(self) -> None:
-        """Closes the file."""
-        if self._file is not None:
-            with suppress(OSError):  # of a line that did not fit, which has been told
-                self._file.close()
+        """Close the tracker's files."""
+        self.tracker.close()
 
+    def state(self) -> dict[str, Any]:
+        """Return the run's id at Weights & Biases, so that a resumed fit appends to it."""
+        return {} if self.tracker.wandb_id is None else {"run_id": self.tracker.wandb_id}
 
-class Progress(Callback):
-    """Tells how many epochs are done."""
-
-    def __init__(self, tell: Callable[[int, int], None], epochs: int) -> None:
-        self.tell = tell
-        self.epochs = epochs
-
-    def on_fit_start(self, trainer: Trainer[Any]) -> None:
-        """Tells where a resumed fit stands."""
-        self.tell(trainer.epoch, self.epochs)
-
-    def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
-        """Tells of one more."""
-        self.tell(trainer.epoch, self.epochs)
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` gave."""
+        self.tracker.wandb_id = state.get("run_id", self.tracker.wandb_id)
 
 
 class EarlyStopping(Callback):
@@ -157,57 +120,21 @@ class EarlyStopping(Callback):
 
 
 class Checkpoints(Callback):
-    """Keeps a state to go on from, and more of them where asked for.
-
-    ``last.pt`` is written at the start, at the `Pace` of all runs, when the run is asked to stop
-    (the fit is then interrupted), and at the end.
-    """
+    """Keeps checkpoints beside the last one, the newest or the best by score."""
 
     def __init__(
-        self,
-        folder: Path,
-        stop_requested: Callable[[], bool],
-        *,
-        keep: int = 0,
-        every: int = 1,
-        by_score: Score | None = None,
+        self, folder: Path, *, keep: int = 0, every: int = 1, by_score: Score | None = None
     ) -> None:
         self.folder = folder
-        self.stop_requested = stop_requested
         self.keep = keep
         self.every = every
         self.by_score = by_score
         self.kept: list[tuple[float, str]] = []
-        self._pace = Pace()
-
-    def on_fit_start(self, trainer: Trainer[Any]) -> None:
-        """Makes sure that there is a finite state from the beginning."""
-        self._save_last(trainer)
 
     def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
-        """Saves what is due.
-
-        Raises:
-            Interrupted: the run was asked to stop; its state is saved.
-        """
+        """Keep one more when it is due."""
         if self.keep and trainer.epoch % self.every == 0:
             self._keep_one_more(trainer, metrics)
-        if self.stop_requested():
-            self._save_last(trainer)
-            raise Interrupted(f"stopped on request after epoch {trainer.epoch - 1}")
-        if self._pace.is_due():
-            self._save_last(trainer)
-
-    def on_fit_end(self, trainer: Trainer[Any]) -> None:
-        """Saves the final state."""
-        self._save_last(trainer)
-
-    def _save_last(self, trainer: Trainer[Any]) -> None:
-        with self._pace.writing():
-            for callback in trainer.callbacks:
-                callback.sync()
-            checkpoint.save_last(self.folder, trainer.state())
-        trainer.saved_epoch = trainer.epoch
 
     def _keep_one_more(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
         """Adds a checkpoint and removes the oldest, or the worst by score, beyond ``keep``."""
