@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 DEVICE ?= cuda
 OUT ?= outputs/gpu
 
-.PHONY: quickstart test test-slow setup check bench gpu gpu-plans
+.PHONY: quickstart test test-slow setup check bench docs docs-serve gpu gpu-plans
 
 quickstart: $(VENV)/.installed
 	$(RUN) run_plan.py --plan_config_path experiment_plans/quickstart/digits.json
@@ -28,6 +28,15 @@ check: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(RUN) -m tests.benchmarks
 
+# The documentation as a site: open outputs/site/index.html. docs-serve shows it while it is written.
+export NO_MKDOCS_2_WARNING := 1
+
+docs: $(VENV)/.installed-docs
+	$(RUN) -m mkdocs build --strict
+
+docs-serve: $(VENV)/.installed-docs
+	$(RUN) -m mkdocs serve
+
 # What only a GPU can show, checked and measured; DEVICE=cpu makes every part in small.
 gpu: $(VENV)/.installed-dev
 	$(RUN) -m tests.gpu --device $(DEVICE) --out $(OUT)
@@ -43,6 +52,10 @@ $(VENV)/.installed: requirements.txt | $(VENV)/bin/python
 	$(RUN) -m pip install --quiet --requirement requirements.txt
 	@touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt requirements.txt | $(VENV)/bin/python
+$(VENV)/.installed-dev: requirements-dev.txt requirements-docs.txt requirements.txt | $(VENV)/bin/python
 	$(RUN) -m pip install --quiet --requirement requirements-dev.txt
-	@touch $@ $(VENV)/.installed
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-docs
+
+$(VENV)/.installed-docs: requirements-docs.txt | $(VENV)/bin/python
+	$(RUN) -m pip install --quiet --requirement requirements-docs.txt
+	@touch $@

@@ -37,7 +37,7 @@ from common.process.children import leave_after
 from common.runner import report
 from common.runner.main import EXIT_FAILED, Request, look_for_packages, run_plan
 from common.runner.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
-from common.runner.status_report import standing
+from common.runner.status_report import status_report
 
 EXIT_REFUSED, EXIT_INTERRUPTED = 2, 130
 _PLAN_LEVEL = ("common.runner.progress", "common.runner.main", "__main__")
@@ -263,7 +263,7 @@ def _run(args: argparse.Namespace) -> int:
         return 0
     if args.status:
         folder, plan_as_asked = plan_folder(_plan_path(args), EXPERIMENTS, overrides_of(args))
-        report.say(standing(folder, plan_as_asked, args.only))
+        report.say(status_report(folder, plan_as_asked, args.only))
         return 0
     plan = load_plan(
         _plan_path(args),

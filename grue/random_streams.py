@@ -25,6 +25,7 @@ class Occasion(enum.IntEnum):
     NORMALIZATION = 7
     SAMPLE = 8
     REWARD = 9
+    TASK = 10
 
 
 def generator(occasion: Occasion, seed: int, *numbers: int) -> np.random.Generator:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from common.config.base import resolve
+from common.config.resolve import resolve
 from common.errors import UserError
 from common.plan.templates import file_name
 from common.registry import Registry, import_part

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.style
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -33,7 +32,7 @@ def styled() -> Iterator[None]:
 
 def panels(
     titles: Sequence[str], columns: int, panel: tuple[float, float], *, lines: int = 1
-) -> tuple[Figure, np.ndarray[tuple[int, int], np.dtype[np.object_]]]:
+) -> tuple[Figure, list[list[Axes]]]:
     """A figure with one row of panels (width and height in inches) per title, and its axes.
 
     Each title, where there is one, stands above its row, higher than the panels' own titles,
@@ -45,11 +44,11 @@ def panels(
     size = (max(columns * width, 5.5), len(titles) * height + 0.2 * num_lines + 1.0)
     figure = Figure(figsize=size)
     FigureCanvasAgg(figure)
-    grid = figure.subplots(len(titles), columns, squeeze=False, sharex=True, sharey="col")
-    for axes, text in zip(grid[:, 0], wrapped, strict=True):
+    grid = figure.subplots(len(titles), columns, squeeze=False, sharex=True, sharey="col").tolist()
+    for row, text in zip(grid, wrapped, strict=True):
         if text:
             above = text + "\n" * lines
-            axes.set_title(above, loc="left", fontweight="bold", parse_math=False)
+            row[0].set_title(above, loc="left", fontweight="bold", parse_math=False)
     return figure, grid
 
 

@@ -98,11 +98,11 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
         figure.suptitle(subject(loaded))
         for column, metric in enumerate(options.metrics):
             of_metric = points[points["metric"] == metric]
-            _scale(grid[0, column], of_metric, metric, log_epochs=options.log_epochs)
+            _scale(grid[0][column], of_metric, metric, log_epochs=options.log_epochs)
             for row, title in enumerate(titles):
-                _panel(grid[row, column], of_metric[of_metric["variant"] == title], options)
-                grid[row, column].set_title(_SCALES[metric].label)
-            grid[-1, column].set_xlabel("epoch + 1" if options.log_epochs else "epoch")
+                _panel(grid[row][column], of_metric[of_metric["variant"] == title], options)
+                grid[row][column].set_title(_SCALES[metric].label)
+            grid[-1][column].set_xlabel("epoch + 1" if options.log_epochs else "epoch")
         canvas.legend(figure, _legend(rows))
         return canvas.save(figure, points, stem)
 

@@ -86,8 +86,8 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
             here = table[(table["row"] == title) & (table["panel"] == column)]
             _scale(axes_of_row[column], floors, tops)
             _panel(axes_of_row[column], here, floors)
-        for axes in grid[:, 0]:
-            axes.set_ylabel("norm of expected gradient\nin all parameters")
+        for axes_of_row in grid:
+            axes_of_row[0].set_ylabel("norm of expected gradient\nin all parameters")
         for axes in grid[-1]:
             axes.set_xlabel("reward std")
         looks = list(inputs.LOOKS.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -56,10 +57,10 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     with canvas.styled():
         figure, grid = canvas.panels(settings, 1, _PANEL)
         figure.suptitle(subject([run for group in found for run in group.runs]), parse_math=False)
-        for axes, setting in zip(grid[:, 0], settings, strict=True):
+        for axes, setting in zip(itertools.chain(*grid), settings, strict=True):
             _panel(axes, points[points["setting"] == setting])
             axes.set_ylabel(f"{name}\n(median over iterations)", parse_math=False)
-        grid[-1, 0].set_xlabel(strength_in_words([run for group in found for run in group.runs]))
+        grid[-1][0].set_xlabel(strength_in_words([run for group in found for run in group.runs]))
         canvas.legend(figure, _legend(points))
         return canvas.save(figure, points, stem)
 

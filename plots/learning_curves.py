@@ -110,7 +110,7 @@ def _metrics(runs: Sequence[Run], chosen: Sequence[str] | None) -> list[str]:
     Raises:
         UserError: one of them is measured by no run.
     """
-    measured = list(dict.fromkeys(name for run in runs for name in run.table if name != "epoch"))
+    measured = list(dict.fromkeys(name for run in runs for name in run.metrics))
     for name in chosen or ():
         if not any(run.column(name) in run.table for run in runs):
             raise UserError(

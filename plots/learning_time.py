@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 from collections.abc import Iterator, Sequence
@@ -92,7 +93,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
             both.set(yscale="log", title="all methods", ylabel="time (steps × step size)")
             _panel(alone, of_row[of_row["method"] == LOGARITHMIC])
             alone.set_title(f"{method(LOGARITHMIC).label} alone, time not logarithmic")
-        for axes in grid.flat:
+        for axes in itertools.chain(*grid):
             axes.set_xscale("log")
         for axes in grid[-1]:
             axes.set_xlabel(r"1 / $\epsilon$,  $\epsilon$ = reward std at the start")
@@ -136,8 +137,10 @@ def _panel(axes: Axes, table: pd.DataFrame) -> None:
         axes.plot(x, line["time"], color=look.color, marker=look.marker, linestyle="none")
         axes.plot(x, line["steps_times_lr"], color=look.color, **_STEPS)
         law = _law(name, line["fitted_slope"].iloc[0])
-        where = {"transform": axes.transAxes, "va": "top", "size": "small"}
-        axes.text(0.04, 0.97 - 0.09 * place, law, color=look.color, **where)
+        height = 0.97 - 0.09 * place
+        axes.text(
+            0.04, height, law, color=look.color, transform=axes.transAxes, va="top", size="small"
+        )
 
 
 def _law(name: str, slope: float) -> str:

@@ -13,6 +13,7 @@ from plots.inputs import dot
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 LOOKS: dict[bool, dict[str, Any]] = {
     True: {"color": "#D55E00", "marker": "o", "linestyle": "none"},
@@ -56,7 +57,7 @@ def _histogram(
     shares, _, _ = axes.hist(
         [inputs.loc[low, column], inputs.loc[~low, column]],
         bins=np.linspace(*limits, num_bins + 1).tolist(),
-        weights=[np.full(part.sum(), 1 / len(inputs)) for part in (low, ~low)],
+        weights=[np.full(int(part.sum()), 1 / len(inputs)) for part in (low, ~low)],
         color=[LOOKS[True]["color"], LOOKS[False]["color"]],
         orientation=orientation,
         stacked=True,
@@ -64,6 +65,8 @@ def _histogram(
     second, largest = np.sort(np.asarray(shares)[-1])[-2:]
     is_cut = largest > 3 * second > 0
     end = 2 * second if is_cut else largest
+    along: Axis
+    across: Axis
     if orientation == "vertical":
         along, across, arrow = axes.xaxis, axes.yaxis, "\u2191"
         axes.set_ylim(0, end)
@@ -72,7 +75,7 @@ def _histogram(
         axes.set_xlim(0, end)
     along.set_tick_params(length=0, labelbottom=False, labelleft=False)
     across.set_ticks([end], [f"{_percent(largest)}{arrow if is_cut else ''}"])
-    axes.tick_params(axis=across.axis_name, length=0, labelsize="x-small", labelcolor="dimgray")
+    across.set_tick_params(length=0, labelsize="x-small", labelcolor="dimgray")
     axes.spines[:].set_visible(False)
     axes.grid(visible=False)
 

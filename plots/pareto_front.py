@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from common.errors import Problem, UserError
@@ -15,10 +17,10 @@ from plots.runs import Run, Wanted, load_runs, read_steps
 from plots.variants import subject
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from matplotlib.axes import Axes
 
+Numbers = NDArray[np.float64]
 Split = Literal["val", "test"]
 WANTED = Wanted(
     read_steps,
@@ -27,7 +29,6 @@ WANTED = Wanted(
 )
 CHOSEN_ON: Split = "val"
 """The split whose means say which points are on a front."""
-_AXES = ("reward", "drift")
 _POINT = ["setting", "mode", "strength", "step"]
 _BAND: dict[str, Any] = {"alpha": 0.15, "linewidth": 0}
 _PANEL = (4.6, 3.4)
@@ -122,10 +123,11 @@ def statistics(of: Sequence[Group], options: Options) -> pd.DataFrame:
     return points[points["split"].isin(options.splits)].reset_index(drop=True)
 
 
-def front(reward: np.ndarray[Any, Any], drift: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def front(reward: Numbers, drift: Numbers) -> NDArray[np.bool]:
     """[N] whether no other point is better in both: of higher reward and of lower drift."""
     better = (reward[None, :] > reward[:, None]) & (drift[None, :] < drift[:, None])
-    return ~better.any(1)
+    beaten: NDArray[np.bool] = np.any(better, axis=1)
+    return ~beaten
 
 
 def _of_group(group: Group, splits: Sequence[str], options: Options) -> pd.DataFrame | None:
@@ -136,9 +138,11 @@ def _of_group(group: Group, splits: Sequence[str], options: Options) -> pd.DataF
     for split in splits:
         measured = []
         for run in group.runs:
-            names = {_column(run, getattr(options, axis), split): axis for axis in _AXES}
-            if None in names or len(names) < len(_AXES):
+            reward = _column(run, options.reward, split)
+            drift = _column(run, options.drift, split)
+            if reward is None or drift is None or reward == drift:
                 return None
+            names = {reward: "reward", drift: "drift"}
             measured.append(run.table[list(names)].rename(columns=names).dropna())
         by_step = pd.concat(measured).groupby(level="step")
         of_split = by_step.agg(["mean", "std"])
@@ -161,7 +165,7 @@ def _column(run: Run, metric: str, split: str) -> str | None:
 
 
 def _nothing(runs: Sequence[Run], splits: Sequence[str], options: Options) -> str:
-    measured = dict.fromkeys(name for run in runs for name in run.table if name != "epoch")
+    measured = dict.fromkeys(name for run in runs for name in run.metrics)
     if not measured:
         return "nothing to draw: no run has a KL penalty ('alg.kl_div')"
     limit = "" if options.largest_drift is None else f" below {options.largest_drift:g}"

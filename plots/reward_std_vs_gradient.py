@@ -142,7 +142,7 @@ def _panel(axes: Axes, table: pd.DataFrame, floor: float) -> None:
         axes.set_title("not measured")
         return
     axes.set_title(_state_in_words(table))
-    below = inputs.scatter(axes, table, *NUMBERS, (floor, floor))
+    below = inputs.scatter(axes, table, "reward_std", "logit_grad_norm", (floor, floor))
     if below:
         power = round(math.log10(floor))
         note = f"{below} of {len(table)} inputs below 1e{power}\n(drawn at the lower end)"

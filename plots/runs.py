@@ -68,6 +68,11 @@ class Run:
         return "iteration" if is_rl and self.method != "supervised" else "epoch"
 
     @property
+    def metrics(self) -> list[str]:
+        """Names of what was measured: the table's columns, but for the epoch."""
+        return [str(name) for name in self.table.columns if name != "epoch"]
+
+    @property
     def name(self) -> str:
         """What its plan calls it: its ``experiment_name``."""
         return str(self.config.get("experiment_name") or self.path.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -34,18 +34,22 @@ def norm(tensors: Iterable[Tensor | None]) -> Tensor:
     given = [tensor for tensor in tensors if tensor is not None]
     if given[0].device.type != "cpu":
         return _norm_in_few_operations(given)
-    return torch.linalg.vector_norm(torch.cat([_shortened(each.reshape(-1)) for each in given]))
+    parts = torch.cat([_shortened(each.reshape(-1)) for each in given])
+    of_all: Tensor = torch.linalg.vector_norm(parts)
+    return of_all
 
 
-def _norm_in_few_operations(tensors: Sequence[Tensor]) -> Tensor:
+def _norm_in_few_operations(tensors: list[Tensor]) -> Tensor:
     """`norm` in float64, however many tensors there are."""
     of_each = torch._foreach_norm(tensors, 2, torch.float64)
-    return torch.linalg.vector_norm(torch.stack(of_each)).to(tensors[0].dtype)
+    of_all: Tensor = torch.linalg.vector_norm(torch.stack(of_each))
+    return of_all.to(tensors[0].dtype)
 
 
 def norms(vectors: Tensor) -> Tensor:
     """[...] L2 norms of the vectors [..., P], each exact to rounding."""
-    return torch.linalg.vector_norm(_shortened(vectors), dim=-1)
+    lengths: Tensor = torch.linalg.vector_norm(_shortened(vectors), dim=-1)
+    return lengths
 
 
 def _shortened(vectors: Tensor) -> Tensor:
@@ -125,7 +129,7 @@ def part_means(values: dict[str, Tensor], num_changed: int) -> dict[str, Tensor]
         Scalars by ``"<name> <part>"``; a part without inputs is left out.
     """
     table = torch.stack(list(values.values()))  # [names, B]
-    means = {}
+    means: dict[str, Tensor] = {}
     for part, rows in ((CHANGED, table[:, :num_changed]), (OTHERS, table[:, num_changed:])):
         if rows.shape[1]:
             names = [f"{name} {part}" for name in values]

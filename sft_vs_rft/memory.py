@@ -8,8 +8,7 @@ the measurements of ``theory_every``. With bfloat16 activations count as float32
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -39,7 +38,7 @@ _SIZES = {
 
 def needs(runs: Sequence[Run]) -> list[Need | None]:
     """What each run needs; None where its data or model cannot be had, or cannot be asked so."""
-    pools: dict[Any, Pool] = {}
+    pools: dict[Hashable, Pool] = {}
     known: dict[str, Need | None] = {}
     found = []
     for run in runs:

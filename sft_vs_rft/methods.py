@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -45,11 +45,15 @@ def drawn_labels(logits: Tensor, noise: Tensor) -> Tensor:
 
 def joined(parts: Sequence[Predictions]) -> Predictions:
     """The predictions of all parts, one after the other, without their graphs."""
-    values = {}
-    for field in fields(Predictions):
-        tensors = [getattr(part, field.name) for part in parts]
-        values[field.name] = None if tensors[0] is None else torch.cat(tensors).detach()
-    return Predictions(**values)
+    references = [part.reference for part in parts if part.reference is not None]
+    drawn = [part.drawn for part in parts if part.drawn is not None]
+    return Predictions(
+        torch.cat([part.logits for part in parts]).detach(),
+        torch.cat([part.labels for part in parts]),
+        torch.cat([part.rewards for part in parts]),
+        torch.cat(references) if references else None,
+        torch.cat(drawn) if drawn else None,
+    )
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,8 @@ def expected_gradient_norm(logits: Tensor, rewards: Tensor) -> Tensor:
     check_shape("rewards", rewards, logits.shape)
     probabilities = logits.softmax(-1)
     value = (probabilities * rewards).sum(-1, keepdim=True)  # [B, 1]
-    return (probabilities * (rewards - value)).norm(dim=-1)
+    norms: Tensor = (probabilities * (rewards - value)).norm(dim=-1)
+    return norms
 
 
 def reinforce(logits: Tensor, rewards: Tensor, drawn: Tensor) -> Tensor:

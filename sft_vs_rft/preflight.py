@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,8 @@ class _Files:
     """What the runs' files hold; a file that cannot be used stands as the error it raised."""
 
     def __init__(self) -> None:
-        self._pools: dict[Any, Pool | UserError] = {}
-        self._models: dict[Any, nn.Module | UserError] = {}
+        self._pools: dict[Hashable, Pool | UserError] = {}
+        self._models: dict[Hashable, nn.Module | UserError] = {}
         self._states: dict[str, dict[str, Any] | UserError] = {}
 
     def pool(self, config: ControlledConfig) -> Pool | UserError:
@@ -81,8 +81,8 @@ class _Files:
         """What a checkpoint holds: weights, at least."""
         if path not in self._states:
             try:
-                self._states[path] = checkpoint.load(Path(path))
-                checkpoint.weights(self._states[path])
+                self._states[path] = state = checkpoint.load(Path(path))
+                checkpoint.weights(state)
             except UserError as error:
                 self._states[path] = error
         return self._states[path]

@@ -59,7 +59,8 @@ def make_optimizer(
 ) -> torch.optim.SGD | torch.optim.Adam:
     """What the configuration names, for ``params``; its fused form, but on the meta device."""
     given = list(params)
-    return _OPTIMIZERS[config.optimizer](
+    optimizer: type[torch.optim.SGD | torch.optim.Adam] = _OPTIMIZERS[config.optimizer]
+    return optimizer(
         given,
         lr=config.lr,
         weight_decay=config.weight_decay,
@@ -130,7 +131,7 @@ class ControlledTrainer(Trainer[Batch]):
         training = self.network.training
         self.network.eval()
         with torch.no_grad():
-            for group, given in inputs.passes(largest):
+            for group, given in inputs.batches(largest):
                 logits[group] = self.policy_logits(given)
         self.network.train(training)
         return logits
@@ -193,13 +194,16 @@ class ControlledTrainer(Trainer[Batch]):
                 added[OTHERS] = norm(self._gradients()), 1.0
             return [made], added
         of_changed = self._loss(made.objective[: len(batch.changed)], batch.num_inputs)
-        gradient = torch.autograd.grad(of_changed, self.params, retain_graph=True)
+        gradient: Sequence[Tensor | None] = torch.autograd.grad(
+            of_changed, self.params, retain_graph=True, allow_unused=True
+        )
         share = len(batch.changed) / batch.num_inputs
         added[CHANGED] = norm(gradient), share
         loss.backward()
         if len(batch.others):
             for param, own in zip(self.params, gradient, strict=True):
-                own.sub_(param.grad)  # what the others add, but for its sign
+                if own is not None and param.grad is not None:  # as `_step_in_parts` has it
+                    own.sub_(param.grad)  # what the others add, but for its sign
             added[OTHERS] = norm(gradient), 1 - share
         return [made], added
 
@@ -207,14 +211,14 @@ class ControlledTrainer(Trainer[Batch]):
         return [param.grad for param in self.params]
 
     def _forward(self, positions: Tensor) -> Pass:
-        logits = self.policy_logits(self.data.train_inputs.take(positions))  # [b, C]
+        logits = self.policy_logits(self.data.train_inputs.gather(positions))  # [b, C]
         index = positions.to(self.rewards.device, non_blocking=True)
         predictions = Predictions(
             logits,
             self.targets[index],
             self.rewards[index],
             None if self.reference is None else self.reference[index],
-            drawn_labels(logits, label_noise(*logits.shape, logits.device))
+            drawn_labels(logits, label_noise(len(logits), logits.shape[1], logits.device))
             if self.method.sampled
             else None,
         )

@@ -45,7 +45,7 @@ class NoSpace(OSError):
 
 
 @contextmanager
-def telling_of_space(path: Path, need: int | None = None) -> Iterator[None]:
+def explaining_no_space(path: Path, need: int | None = None) -> Iterator[None]:
     """Around the writing of ``path``, which needs as many bytes.
 
     Raises:

@@ -134,7 +134,7 @@ def free_memory() -> None:
     """Gives back the memory of a GPU that ended runs of this process have left reserved."""
     import torch
 
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    if torch.cuda.is_initialized():
         gc.collect()  # models stand in cycles with what trains them
         with suppress(RuntimeError):  # the run has left the GPU unusable; its process is replaced
             torch.cuda.empty_cache()

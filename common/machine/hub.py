@@ -8,7 +8,7 @@ _SECONDS = 10.0
 
 
 @functools.cache
-def forgo_if_absent() -> None:
+def go_offline_if_unreachable() -> None:
     """Has the Hugging Face libraries look at their caches alone where the hub does not answer.
 
     By themselves they ask for each file again and again, which takes a minute. The hub is asked

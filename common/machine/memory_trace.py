@@ -20,7 +20,7 @@ _BLOCK = 512
 """Bytes: torch's allocator of GPU memory gives whole blocks."""
 
 
-class MemoryTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class MemoryTrace(TorchDispatchMode):
     """Inside the block, counts the bytes of tensors that were made there and are still used.
 
     What a tensor of the meta device is asked for by the host, such as whether a mask hides
@@ -29,7 +29,7 @@ class MemoryTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, block: int = 1) -> None:
         """Each tensor counts as a multiple of ``block`` bytes."""
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's has no types
         self._block = block
         self.peak = 0
         """Most bytes at a time so far."""
@@ -51,7 +51,7 @@ class MemoryTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def live(self) -> int:
         """Bytes that are used now."""
-        gone = [key for key, (made, _) in self._made.items() if made.expired()]  # type: ignore[no-untyped-call]
+        gone = [key for key, (made, _) in self._made.items() if made.expired()]
         for key in gone:
             self._bytes -= self._made.pop(key)[1]
         return self._bytes
@@ -89,7 +89,7 @@ def gpu_attention() -> Iterator[None]:
 
 
 def _reference(storage: torch.UntypedStorage) -> StorageWeakRef:
-    return StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+    return StorageWeakRef(storage)
 
 
 def _memory_efficient(

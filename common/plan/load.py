@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from common.config.base import resolve_sound_keys, unknown_keys
 from common.config.finite_values import not_finite
+from common.config.resolve import resolve_valid_keys, unknown_keys
 from common.custom.hooks import answers, asking
 from common.errors import ConfigError, Problem, UserError
 from common.experiment import Experiment
@@ -210,7 +210,7 @@ class _Expansion:
         self.slips += [f"{entry.where}: {slip}" for slip in slips]
         written, malformed = fill_keys(values, template_values(spec.config, values))
         with asking(entry.experiment, spec.config.__name__):
-            config, wrong = resolve_sound_keys(spec.config, written, OUTSIDE_RUNS)
+            config, wrong = resolve_valid_keys(spec.config, written, OUTSIDE_RUNS)
         unfilled = {problem.key for problem in malformed}
         problems = malformed + [problem for problem in wrong if problem.key not in unfilled]
         problems += not_finite(written, {problem.key for problem in problems})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.config.base import resolve_sound_keys
+from common.config.resolve import resolve_valid_keys
 from common.custom.user_code import look_in
 from common.errors import ConfigError, Problem, UserError
 from common.experiment import Experiment
@@ -101,7 +101,7 @@ def read_plan(
     of_a_run = {
         key for name in experiments.names() for key in experiments.get(name).config.key_names()
     }
-    document, problems = resolve_sound_keys(
+    document, problems = resolve_valid_keys(
         PlanDocument, values, dict.fromkeys(of_a_run, "in 'base_config' of a configuration")
     )
     if document is None:
@@ -158,7 +158,7 @@ def _read_entries(
     for position, content in enumerate(contents):
         if not isinstance(content, dict):
             continue  # wrong as an entry of the plan
-        configuration, wrong = resolve_sound_keys(Configuration, content, elsewhere)
+        configuration, wrong = resolve_valid_keys(Configuration, content, elsewhere)
         assert configuration is not None, "no key of a configuration is required"
         experiment = configuration.experiment or default_experiment
         if _concern("experiment", wrong) or position in unread:

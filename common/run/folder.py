@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 from common.errors import UserError, printable
 from common.files.documents import json_value
 from common.files.durable import make_folder, sync, sync_folder, sync_tree
-from common.files.no_space import telling_of_space
+from common.files.no_space import explaining_no_space
 from common.run.records import STATUS, DamagedError, why_unfit
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def replacing(path: Path, need: int | None = None) -> Iterator[IO[bytes]]:
         NoSpace: it does not fit; what was there is still there.
     """
     beside = _beside(path)
-    with telling_of_space(path, need):
+    with explaining_no_space(path, need):
         make_folder(path.parent)
         try:
             with beside.open("wb") as file:
@@ -58,7 +58,7 @@ def replacing_folder(path: Path, need: int | None = None) -> Iterator[Path]:
     """
     beside = _beside(path)
     made = beside / path.name
-    with telling_of_space(path, need):
+    with explaining_no_space(path, need):
         shutil.rmtree(beside, ignore_errors=True)
         make_folder(made)
         try:
@@ -84,7 +84,7 @@ def write_text(path: Path, text: str) -> None:
 
 def append_text(path: Path, text: str) -> None:
     """Puts ``text`` behind what stands in ``path``; it is on the disk then."""
-    with telling_of_space(path, len(text.encode())), path.open("a", encoding="utf-8") as file:
+    with explaining_no_space(path, len(text.encode())), path.open("a", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         sync(file.fileno())

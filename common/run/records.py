@@ -15,6 +15,7 @@ from pydantic import (
     PositiveInt,
     TypeAdapter,
     ValidationError,
+    with_config,
 )
 from typing_extensions import TypedDict
 
@@ -28,10 +29,9 @@ class DamagedError(UserError):
     """A file does not hold what this program writes there."""
 
 
+@with_config(_STRICT)
 class Status(TypedDict, total=False):
     """The entries of a ``status.json`` that are computed with or shown."""
-
-    __pydantic_config__ = _STRICT  # type: ignore[misc]
 
     status: str
     fingerprint: str
@@ -46,34 +46,30 @@ class Status(TypedDict, total=False):
     no_space: bool
 
 
+@with_config(_STRICT)
 class _Seeds(TypedDict):
-    __pydantic_config__ = _STRICT  # type: ignore[misc]
-
     random_seed: int
 
 
+@with_config(_STRICT)
 class Provenance(TypedDict, total=False):
     """The entries of a ``provenance.json`` that a later attempt goes by."""
-
-    __pydantic_config__ = _STRICT  # type: ignore[misc]
 
     seeds: Required[_Seeds]
     threads: Required[PositiveInt]
     later_attempts: list[dict[str, Any]]
 
 
+@with_config(_STRICT)
 class EpochRow(TypedDict):
     """A row of a fit's ``metrics.jsonl``."""
-
-    __pydantic_config__ = _STRICT  # type: ignore[misc]
 
     epoch: NonNegativeInt
 
 
+@with_config(_STRICT)
 class StepRow(TypedDict):
     """A row of a text run's ``metrics.jsonl``."""
-
-    __pydantic_config__ = _STRICT  # type: ignore[misc]
 
     epoch: FiniteFloat
     step: NonNegativeInt

@@ -44,7 +44,7 @@ class IndexFile:
         self.options = list(dict.fromkeys(key for run in plan.runs for key in run.point))
         self._written_at = 0.0
 
-    def num_strangers(self) -> int:
+    def num_foreign_rows(self) -> int:
         """How many runs the index on disk lists that are not the plan's."""
         own = {run.fingerprint for run in self.plan.runs}
         return sum(row["fingerprint"] not in own for row in read_index(self.plan.folder))

@@ -73,7 +73,7 @@ class PlanRunner:
         Raises:
             StoppedAtOnce: a second Ctrl-C; running work is marked as interrupted.
         """
-        strangers = self.index.num_strangers()
+        strangers = self.index.num_foreign_rows()
         if strangers:
             log.warning(
                 "%s listed %d runs that this plan does not make (another --set, or another plan "

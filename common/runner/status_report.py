@@ -31,7 +31,7 @@ class _Row:
     """What its plan varies, and its repetition."""
 
 
-def standing(folder: PlanFolder, plan: Mapping[str, Any], only: str | None = None) -> str:
+def status_report(folder: PlanFolder, plan: Mapping[str, Any], only: str | None = None) -> str:
     """Table of the plan's runs; of those alone in whose name or stage ``only`` is found.
 
     ``plan`` is the one asked about: the folder may hold the runs of another variant of it.

@@ -151,7 +151,7 @@ class Checkpoints(Callback):
             (self.folder / old).unlink(missing_ok=True)
 
     def state(self) -> dict[str, Any]:
-        """The kept checkpoints with their ranks."""
+        """The kept checkpoints, each with what it is ordered by."""
         return {"kept": self.kept}
 
     def load_state(self, state: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from common import distributed as ranks
+from common import distributed
 from common.errors import UserError
 from common.run.folder import replacing
 from common.run.records import DamagedError
@@ -135,8 +135,8 @@ def load_last(
     None where there is none. What is damaged is named in the log and taken away, so that it takes
     no good one's place. Called by all ranks alike.
     """
-    state = _settled(folder, why_unfit) if ranks.is_first() else None
-    ranks.from_first(None)  # the others read what the first has settled
+    state = _settled(folder, why_unfit) if distributed.is_main() else None
+    distributed.broadcast(None)  # the others read what the first has settled
     last = folder / LAST
     return load(last) if state is None and last.exists() else state
 

@@ -62,7 +62,7 @@ class Readout:
     @property
     def has_arrived(self) -> bool:
         """Whether `values` need not wait."""
-        return self._arrival is None or bool(self._arrival.query())  # type: ignore[no-untyped-call]
+        return self._arrival is None or bool(self._arrival.query())
 
     def values(self) -> dict[str, float]:
         """The scalars by name."""

@@ -34,7 +34,7 @@ def seeded(seed: int | None) -> Iterator[None]:
         yield
 
 
-class Stream:
+class RngStream:
     """The global generators as one of several fits in this process knows them.
 
     Only torch's generators move: fits draw from no others.

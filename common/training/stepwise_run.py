@@ -18,7 +18,7 @@ from typing import ClassVar, Generic, Self, TypeVar
 
 from torch import nn
 
-from common import distributed as ranks
+from common import distributed
 from common.config.run import RunConfig
 from common.errors import Interrupted
 from common.experiment import Context
@@ -137,10 +137,10 @@ class StepwiseRun(ABC, Generic[ConfigT, StateT]):
         return None
 
     def _begin_anew(self, lost: str) -> None:
-        if ranks.is_first():
+        if distributed.is_main():
             log.warning("%s; the run begins anew", lost)
             shutil.rmtree(self.folder.checkpoints)
-        ranks.from_first(None)  # the others read no checkpoint before
+        distributed.broadcast(None)  # the others read no checkpoint before
 
     # Steps, evaluations and checkpoints.
 
@@ -213,7 +213,7 @@ class StepwiseRun(ABC, Generic[ConfigT, StateT]):
 
     def is_stop_requested(self) -> bool:
         """Return whether one of the ranks was asked to stop."""
-        return ranks.is_any(self.context.stop_requested())
+        return distributed.any_rank(self.context.stop_requested())
 
     def save_if_due(self) -> None:
         """Write a checkpoint between two steps where one is due, or where the run stops.
@@ -234,7 +234,7 @@ class StepwiseRun(ABC, Generic[ConfigT, StateT]):
 
     def save(self) -> None:
         """Write a checkpoint."""
-        if ranks.is_first():
+        if distributed.is_main():
             with self.writing_checkpoint():
                 self.save_state()
 

@@ -13,10 +13,10 @@ from typing import IO, Any, Literal
 from pydantic import TypeAdapter
 from torch import nn
 
-from common import distributed as ranks
+from common import distributed
 from common.config.run import RunConfig
 from common.files.durable import sync, sync_folder
-from common.files.no_space import telling_of_space
+from common.files.no_space import explaining_no_space
 from common.run.folder import RunFolder, read_json_lines, write_text
 from common.run.records import EPOCH_ROW, STEP_ROW
 from common.training.trackers import MetricTracker, Row, WandbTracker, open_trackers
@@ -51,7 +51,7 @@ class Tracker:
 
         ``keeps`` says of a row that an earlier attempt has written whether it stays.
         """
-        if not ranks.is_first():
+        if not distributed.is_main():
             return
         kept = [row for row in self.rows() if keeps(row)]
         if self._folder.metrics.exists():
@@ -71,7 +71,7 @@ class Tracker:
 
     def has_row_of(self, step: int) -> bool:
         """Return whether there is a row of a step; called by all ranks alike."""
-        return ranks.from_first(any(row[self._position] == step for row in self.rows()))
+        return distributed.broadcast(any(row[self._position] == step for row in self.rows()))
 
     def lost_rows(self, steps: Iterable[int]) -> str | None:
         """Return which rows of ``steps`` are missing, for people; None where none is.
@@ -85,15 +85,15 @@ class Tracker:
             f"{self._folder.metrics} lacks rows of {self._position}s that the last checkpoint has "
             f"seen ({shown})"
         )
-        return ranks.from_first(message if lost else None)
+        return distributed.broadcast(message if lost else None)
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Append a row; numbers that are not finite are left out."""
-        if not ranks.is_first():
+        if not distributed.is_main():
             return
         finite = {name: value for name, value in row.items() if math.isfinite(value)}
         line = _line(finite)
-        with telling_of_space(self._folder.metrics, len(line)):
+        with explaining_no_space(self._folder.metrics, len(line)):
             if self._file is None:
                 self._file = self._folder.metrics.open("a", encoding="utf-8")
             self._file.write(line)
@@ -106,7 +106,7 @@ class Tracker:
         """Put the rows so far onto the disk: a checkpoint is about to count on them."""
         if self._is_synced:
             return
-        with telling_of_space(self._folder.metrics):
+        with explaining_no_space(self._folder.metrics):
             if self._file is not None:
                 sync(self._file.fileno())
             sync_folder(self._folder.path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Required
 
 import torch
-from pydantic import ConfigDict, Field, NonNegativeInt, TypeAdapter
+from pydantic import ConfigDict, Field, NonNegativeInt, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from common.errors import UserError
@@ -39,10 +39,9 @@ class OptimizerState(TypedDict):
     param_groups: Annotated[list[dict[str, Any]], Field(min_length=1)]
 
 
+@with_config(ConfigDict(strict=True))
 class _TrainingState(TypedDict, total=False):
     """What a fit goes on from."""
-
-    __pydantic_config__ = ConfigDict(strict=True)  # type: ignore[misc]
 
     model: Required[dict[str, Any]]
     optimizer: Required[OptimizerState]

@@ -10,7 +10,7 @@ import torch
 from common.config.base import Config
 from grue.algorithms.config import ReinforcementAlg
 from grue.algorithms.optimizers import adamw
-from grue.models.precision import Descent
+from grue.models.precision import MixedPrecisionStepper
 from grue.policies.actor_critic import ActorCritic
 from grue.rollouts.batch import Rollout
 
@@ -34,14 +34,14 @@ class Algorithm(ABC, Generic[ArgsT]):
         self.actor_critic = actor_critic
         self.policy = actor_critic.policy
         self.alg = alg
-        self.args: ArgsT = alg.args  # type: ignore[attr-defined]
+        self.args: ArgsT = alg.args
         self.optimizer = self.make_optimizer()
-        self.descent = Descent(alg.policy.mixed_precision, self.policy.device)
+        self.descent = MixedPrecisionStepper(alg.policy.mixed_precision, self.policy.device)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """AdamW with the policy's settings."""
         args = self.alg.policy.args
-        lr: Any = self.args.learning_rate  # type: ignore[attr-defined]
+        lr: Any = self.args.learning_rate  # type: ignore[attr-defined]  # all have it
         named = self.actor_critic.named_parameters()
         return adamw(named, lr, args.weight_decay, args.optimizer_kwargs, args.optimizer)
 
@@ -49,7 +49,8 @@ class Algorithm(ABC, Generic[ArgsT]):
         """Gives the step size its value after ``share`` of the run's iterations, from 0 to 1."""
         if getattr(self.args, "learning_rate_schedule", "constant") == "linear":
             for group in self.optimizer.param_groups:
-                group["lr"] = self.args.learning_rate * (1 - share)  # type: ignore[attr-defined]
+                lr = self.args.learning_rate  # type: ignore[attr-defined]  # all have it
+                group["lr"] = lr * (1 - share)
 
     @abstractmethod
     def update(

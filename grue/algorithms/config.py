@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, SerializeAsAny, Strict, Tag, model_validator
 
@@ -130,6 +130,10 @@ class ReinforcementAlg(Config):
     plain: ClassVar[bool] = False
     """Whether the algorithm is for one process and float32 alone."""
 
+    if TYPE_CHECKING:  # what every subclass has, each of its own type and at its own place
+        id: str
+        args: Any
+
     kl_div: KlDivConfig
     """The penalty for leaving the initial model."""
     policy: AnyPolicy
@@ -157,7 +161,7 @@ class ReinforcementAlg(Config):
         if self.masks is not None and has_mask != self.masks:
             fix = "add 'maskable_' to its front" if self.masks else "only 'nlpo' refreshes a mask"
             kind = "needs a policy with a mask" if self.masks else "has no use for a mask"
-            yield Problem(f"'{self.id}' {kind}; {fix}",  # type: ignore[attr-defined]
+            yield Problem(f"'{self.id}' {kind}; {fix}",
                           "policy.id", self.policy.id)  # fmt: skip
         for name in ("query_prefix", "query_suffix"):
             if getattr(args, name) and self.model_type == "seq2seq":
@@ -175,7 +179,7 @@ class ReinforcementAlg(Config):
     @property
     def samples_per_input(self) -> int:
         """K, the outputs of each input in a rollout."""
-        return int(getattr(self.args, "num_samples_per_input", 1))  # type: ignore[attr-defined]
+        return int(getattr(self.args, "num_samples_per_input", 1))
 
     def behaves_as_published(self, name: Compatibility) -> bool:
         """Whether a behaviour of RL4LMs is asked for."""
@@ -207,7 +211,7 @@ class NlpoAlg(PpoAlg):
     """Natural-language policy optimization."""
 
     masks: ClassVar[bool | None] = True
-    id: Literal["nlpo"]  # type: ignore[assignment]
+    id: Literal["nlpo"]  # type: ignore[assignment]  # PPO's are other names
     """Which algorithm."""
     args: NlpoArgs = Field(default_factory=NlpoArgs)
     """Its settings."""
@@ -292,7 +296,7 @@ class CustomAlg(ReinforcementAlg):
         """Also those of the settings, and a rollout without size."""
         yield from super().problems()
         yield from (problem.below("args") for problem in self.args.problems())
-        name: str = self.id  # type: ignore[attr-defined]
+        name = self.id
         if not algorithms.find(name).whole_outputs and not hasattr(self.args, "n_steps"):
             yield Problem("the class needs the key 'n_steps' in its Args, the tokens per "
                           "environment in a rollout, or whole_outputs = True",

@@ -18,6 +18,7 @@ from torch.autograd import forward_ad
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from common.training.shapes import check_shape
 from grue.policies.distribution import divided
 from grue.rollouts.batch import Minibatch
 
@@ -32,6 +33,7 @@ def softmax_fisher(logits: Tensor, tangent: Tensor) -> Tensor:
         logits: [..., V]
         tangent: [..., V] u, a change of the logits.
     """
+    check_shape("tangent", tangent, logits.shape)
     probs = logits.softmax(-1)
     return probs * (tangent - (probs * tangent).sum(-1, keepdim=True))
 
@@ -60,8 +62,9 @@ class TokenLogits(nn.Module):
                     for name, change in direction.items()
                 }
             found = forward_ad.unpack_dual(functional_call(self, moving, (batch,)))
-            assert found.tangent is not None, "the logits depend on the weights"
-            return found.tangent
+            tangent: Tensor | None = found.tangent
+            assert tangent is not None, "the logits depend on the weights"
+            return tangent
 
 
 class Fisher:
@@ -97,5 +100,6 @@ def gradient(output: Tensor, weights: Sequence[Tensor], image: Tensor | None = N
 def split(vector: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
     """The pieces of ``vector`` [P] that belong to the weights, each shaped like its weight."""
     shapes = [weight.shape for weight in weights]
+    check_shape("vector", vector, (sum(shape.numel() for shape in shapes),))
     pieces = vector.split([shape.numel() for shape in shapes])
     return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from grue.algorithms.ppo import Ppo
+from grue.policies.config import MaskablePolicyArgs
 from grue.policies.vocabulary_mask import Mask
 from grue.rollouts.batch import Rollout
 
@@ -36,7 +37,9 @@ class Nlpo(Ppo):
         """Improves policy and critic on a rollout; returns the metrics."""
         # 1. The mask of later rollouts; this one's is part of it.
         self.iteration += 1
-        due = self.iteration % self.alg.policy.args.target_update_iterations == 0  # type: ignore[union-attr]
+        args = self.alg.policy.args
+        assert isinstance(args, MaskablePolicyArgs), "checked with the keys"
+        due = self.iteration % args.target_update_iterations == 0
         if due and not self.alg.behaves_as_published("frozen_mask"):
             self.mask.refresh(self.policy.model)
         # 2. PPO within the rollout's mask.

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from common import distributed as ranks
+from common import distributed
 from grue.algorithms.tensorflow_adam import TensorFlowAdam
 from grue.models.config import Optimizer
 
@@ -57,7 +57,7 @@ class Means:
 
         Where ranks have different values, their ``weight``s add up to 1; None for equal ones.
         """
-        share = 1 / ranks.count() if weight is None else weight
+        share = 1 / distributed.world_size() if weight is None else weight
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + share * value.detach()
             self._counts[name] = self._counts.get(name, 0) + 1
@@ -78,4 +78,4 @@ class Means:
                 for name, total in self._sums.items()
             ]
         )
-        return dict(zip(self._sums, ranks.total(values).tolist(), strict=True))
+        return dict(zip(self._sums, distributed.all_reduce_sum(values).tolist(), strict=True))

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common import distributed as ranks
+from common import distributed
 from grue.algorithms.algorithm import Algorithm, ArgsT
 from grue.policies.distribution import TokenDistribution
 from grue.rl.kl import exact_kl
@@ -59,10 +59,10 @@ class PolicyGradient(Algorithm[ArgsT]):
         in_advantages = getattr(self.args, "analytic_kl_grad", False)
         if self.alg.kl_div.placement != "loss" and not in_advantages:
             return logits.new_zeros(()), {}
-        coefficient = coefficient / scale if in_advantages else coefficient
+        weight = coefficient / scale if in_advantages else coefficient
         ref_logits = batch.counted(self.actor_critic.reference_logits(batch.sequences))
         kl = exact_kl(logits, ref_logits).mean()
-        return coefficient * kl, {"kl_loss": kl}
+        return weight * kl, {"kl_loss": kl}
 
     def share_of_penalties(
         self, batch: Minibatch, logits: Tensor, log_probs: Tensor, penalties: Tensor
@@ -80,6 +80,6 @@ class PolicyGradient(Algorithm[ArgsT]):
             torch.autograd.grad(batch.weight * loss, logits, retain_graph=True)[0].square().sum()
             for loss in (of_task, of_penalties)
         ]
-        norms = ranks.total(torch.stack(parts)).sqrt()
+        norms = distributed.all_reduce_sum(torch.stack(parts)).sqrt()
         total = norms.sum()
         return torch.where(total > 0, norms[1] / total, 0.0)

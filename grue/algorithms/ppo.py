@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import torch
 
-from common import distributed as ranks
+from common import distributed
 from grue.algorithms.args import PpoArgs
 from grue.algorithms.optimizers import Means
 from grue.algorithms.policy_gradient import PolicyGradient
@@ -47,7 +47,7 @@ class Ppo(PolicyGradient[PpoArgs]):
 
     def _is_far(self, batch: Minibatch, distance: torch.Tensor) -> bool:
         """Whether the mean over all ranks' parts of a minibatch ends the update."""
-        everywhere = ranks.total(batch.weight * distance)
+        everywhere = distributed.all_reduce_sum(batch.weight * distance)
         return bool(everywhere > _EARLY_STOP * self.args.target_kl)
 
     def _gradient_noise(

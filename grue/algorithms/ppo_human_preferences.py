@@ -102,7 +102,8 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
             "ppo/val/vpred": values.mean(),
             "ppo/val/error": (values - batch.returns).square().mean(),
         })  # fmt: skip
-        return batch.weight * loss
+        own_part: Tensor = batch.weight * loss
+        return own_part
 
 
 def _moments(batch: Minibatch) -> Iterator[tuple[str, Tensor]]:

@@ -27,6 +27,7 @@ class TensorFlowAdam(torch.optim.AdamW):
         # A scaler of losses that leaves out a step leaves it out of the count too.
         self._step_supports_amp_scaling = False
 
+    # torch has one form with a closure and one without.
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """One step; the count of steps is part of the state that checkpoints hold."""
         for group in self.param_groups:

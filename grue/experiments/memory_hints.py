@@ -45,7 +45,7 @@ def of_adapters(options: ModelOptions, key: str) -> Iterator[str]:
 
 def of_reinforcement(alg: ReinforcementAlg) -> Iterator[str]:
     """Smaller minibatches, then other ways to hold the policy."""
-    args: Any = alg.args  # type: ignore[attr-defined]
+    args = alg.args
     if hasattr(args, "batch_size"):
         yield smaller("alg.args.batch_size", args.batch_size)
     if not alg.policy.gradient_checkpointing and not getattr(args, "dropout", False):

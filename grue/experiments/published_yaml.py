@@ -26,7 +26,9 @@ def mended(keys: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
     The published programs left ``split`` behind in a task's args.
     """
     pool = keys.get("datapool")
-    args = pool.get("args") if isinstance(pool, Mapping) else None
+    if not isinstance(pool, Mapping):
+        return keys, []
+    args = pool.get("args")
     if not isinstance(args, Mapping) or "split" not in args or _knows_split(pool.get("id")):
         return keys, []
     kept = {key: value for key, value in args.items() if key != "split"}

@@ -116,7 +116,7 @@ def counting(library: Any, reference_length: Callable[[Sequence[int], int], int]
 
 def _bleu(counts: Counts, **smoothing: Any) -> float:
     """The formula of sacreBLEU on counts, from 0 to 1."""
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics.bleu import BLEU
 
     found = BLEU.compute_bleu(
         correct=counts[2 : 2 + _ORDERS].tolist(),
@@ -146,12 +146,12 @@ class Bleu(CountedBleu[BleuArgs]):
 
     Args = BleuArgs
     id: ClassVar[str] = "bleu"
-    keys: ClassVar[Sequence[str]] = ("lexical/bleu",)
+    keys: Sequence[str] = ("lexical/bleu",)
     fix: ClassVar[str] = "set 'tokenize' to 'char'"
 
     def library(self) -> Any:
         """The BLEU of sacreBLEU, which splits texts."""
-        from sacrebleu.metrics import BLEU
+        from sacrebleu.metrics.bleu import BLEU
 
         return BLEU(tokenize=self.args.tokenize)
 
@@ -192,7 +192,7 @@ class SacreBleu(CountedBleu[SacreBleuArgs]):
 
     Args = SacreBleuArgs
     id: ClassVar[str] = "sacre_bleu"
-    keys: ClassVar[Sequence[str]] = ("lexical/sacrebleu",)
+    keys: Sequence[str] = ("lexical/sacrebleu",)
     fix: ClassVar[str] = "set 'tokenize' to 'char', or to 'zh' for Chinese"
 
     def prepare(self) -> None:
@@ -205,7 +205,7 @@ class SacreBleu(CountedBleu[SacreBleuArgs]):
         Raises:
             UserError: sacreBLEU lacks what the tokenizer needs.
         """
-        from sacrebleu.metrics import BLEU
+        from sacrebleu.metrics.bleu import BLEU
 
         args = self.args
         try:

@@ -20,11 +20,11 @@ class Chrf(PairwiseMetric[PairwiseArgs]):
     """sacreBLEU's chrF2 with up to six characters, from 0 to 1, against the best reference."""
 
     id: ClassVar[str] = "chrf"
-    keys: ClassVar[Sequence[str]] = ("lexical/chrf",)
+    keys: Sequence[str] = ("lexical/chrf",)
 
     def make_scorer(self) -> Scorer:
         """The chrF of a pair."""
-        from sacrebleu.metrics import CHRF
+        from sacrebleu.metrics.chrf import CHRF
 
         library = CHRF()
 
@@ -37,7 +37,7 @@ class Chrf(PairwiseMetric[PairwiseArgs]):
         self, texts: Texts, policy: Policy | None = None, split: str = "val"
     ) -> dict[str, float]:
         """The chrF of the n-grams of all outputs together."""
-        from sacrebleu.metrics import CHRF
+        from sacrebleu.metrics.chrf import CHRF
 
         texts.check_references(self.id)
         columns = [list(column) for column in zip_longest(*texts.references)]

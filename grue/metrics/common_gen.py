@@ -38,7 +38,7 @@ class MeteorWithRepeatPenalty(Meteor):
     """METEOR less 1 for each output that repeats its prompt; of all outputs, the mean."""
 
     id: ClassVar[str] = "meteor_common_gen_repeat_penalty"
-    keys: ClassVar[Sequence[str]] = ("lexical/meteor_common_gen_repeat_penalty",)
+    keys: Sequence[str] = ("lexical/meteor_common_gen_repeat_penalty",)
 
     def scores(self, texts: Texts) -> dict[str, Scores]:
         """[N] METEOR, less 1 where the prompt is repeated."""

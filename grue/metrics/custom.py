@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from common.custom.signatures import check_function, check_part
 from common.errors import UserError
@@ -17,7 +17,7 @@ from grue.texts import Texts
 class FunctionMetric(Metric[NoArgs]):
     """What a user's function says of outputs, under ``custom/<name of the function>``."""
 
-    function: ClassVar[UserFunction]
+    function: UserFunction
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
         """[N] the function's numbers."""

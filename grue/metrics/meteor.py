@@ -60,7 +60,7 @@ class Meteor(PairwiseMetric[MeteorArgs]):
 
     Args = MeteorArgs
     id: ClassVar[str] = "meteor"
-    keys: ClassVar[Sequence[str]] = ("lexical/meteor",)
+    keys: Sequence[str] = ("lexical/meteor",)
 
     def make_sight(self) -> Sight:
         """What warns of references that are one word."""

@@ -47,7 +47,7 @@ class PairwiseMetric(Metric[ArgsT]):
     needs_references = True
     id: ClassVar[str]
     """The name by which the metric is registered."""
-    keys: ClassVar[Sequence[str]]
+    keys: Sequence[str]
     """The metric's keys, in the order of the numbers that the scorer gives."""
 
     def __init__(self, args: ArgsT) -> None:

@@ -149,7 +149,8 @@ def f_score(hits: int, num_output: int, num_reference: int, args: RougeLMaxArgs)
     if not hits:
         return 0.0
     power = 1 / args.weight_factor
-    precision, recall = (hits / num_output) ** power, (hits / num_reference) ** power
+    precision: float = (hits / num_output) ** power
+    recall: float = (hits / num_reference) ** power
     return precision * recall / ((1 - args.alpha) * precision + args.alpha * recall)
 
 
@@ -159,7 +160,7 @@ class RougeLMax(PairwiseMetric[RougeLMaxArgs]):
 
     Args = RougeLMaxArgs
     id: ClassVar[str] = "rouge_l_max"
-    keys: ClassVar[Sequence[str]] = ("lexical/rouge_l_max",)
+    keys: Sequence[str] = ("lexical/rouge_l_max",)
 
     def make_sight(self) -> Sight:
         """What warns of references without tokens."""

@@ -26,7 +26,7 @@ class Ter(PairwiseMetric[PairwiseArgs]):
     """
 
     id: ClassVar[str] = "ter"
-    keys: ClassVar[Sequence[str]] = ("lexical/ter",)
+    keys: Sequence[str] = ("lexical/ter",)
 
     def make_sight(self) -> Sight:
         """What warns of references that are one word."""
@@ -34,7 +34,7 @@ class Ter(PairwiseMetric[PairwiseArgs]):
 
     def make_scorer(self) -> Scorer:
         """The fewest edits, and the mean length of the references in words."""
-        from sacrebleu.metrics import TER
+        from sacrebleu.metrics.ter import TER
 
         library = TER()
 

@@ -53,7 +53,7 @@ def load_model(
 
     from common.training.seeding import seeded
 
-    kind = AutoModelForCausalLM if model_type == "causal" else AutoModelForSeq2SeqLM
+    kind: Any = AutoModelForCausalLM if model_type == "causal" else AutoModelForSeq2SeqLM
     dtype = getattr(torch, options.dtype)
     config = loaded(AutoConfig.from_pretrained, name, "model_name")
     judging = [kind for kind in config.architectures or () if kind.endswith("Classification")]
@@ -70,6 +70,7 @@ def load_model(
         )
     dropped = {} if dropout else dropouts(config)
     config.update(dict.fromkeys(dropped, 0.0))
+    model: PreTrainedModel
     with seeded(seed):
         if options.init == "random":
             model = kind.from_config(config).to(dtype)
@@ -83,7 +84,8 @@ def load_model(
         if options.lora is not None:
             task = "CAUSAL_LM" if model_type == "causal" else "SEQ_2_SEQ_LM"
             model = with_adapters(model, options.lora, task, dropout=dropout, key="alg.policy.lora")
-    return model.eval()
+    model.eval()
+    return model
 
 
 def dropouts(config: Any) -> dict[str, float]:
@@ -97,7 +99,10 @@ def dropouts(config: Any) -> dict[str, float]:
 
 def merged(model: Any) -> PreTrainedModel:
     """The model with its adapters, if it has any, added to its own weights."""
-    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+    found: PreTrainedModel = (
+        model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+    )
+    return found
 
 
 def recompute_activations(model: PreTrainedModel) -> None:
@@ -130,7 +135,7 @@ def with_adapters(
 
     config = peft.LoraConfig(
         r=lora.r,
-        lora_alpha=lora.alpha,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # which is divided by r as a float
         lora_dropout=lora.dropout if dropout else 0.0,
         target_modules=list(lora.target_modules) if lora.target_modules else None,
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),

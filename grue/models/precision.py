@@ -10,27 +10,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from common import distributed as ranks
+from common import distributed
 from grue.models.config import MixedPrecision
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def autocast(kind: MixedPrecision, device: torch.device) -> AbstractContextManager[Any]:
+def autocast(kind: MixedPrecision, device: torch.device) -> AbstractContextManager[object]:
     """A block in which models compute in the type; losses belong outside."""
     if kind == "no":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=_TYPES[kind])
 
 
-def exactly(device: torch.device) -> AbstractContextManager[Any]:
+def exactly(device: torch.device) -> AbstractContextManager[object]:
     """A block within `autocast` that computes in the type of its tensors."""
     if not torch.amp.is_autocast_available(device.type):  # such as the meta device
         return contextlib.nullcontext()
     return torch.autocast(device.type, enabled=False)
 
 
-class Descent:
+class MixedPrecisionStepper:
     """Backward passes and steps of an optimiser, on all ranks alike.
 
     In float16 small gradients vanish, so losses are multiplied by a scale that grows while
@@ -55,7 +55,7 @@ class Descent:
 
         A step that is left out has a norm that is not finite.
         """
-        ranks.sum_gradients(parameters)
+        distributed.all_reduce_gradients(parameters)
         if self._scaler is not None:
             self._scaler.unscale_(optimizer)
         limit = torch.inf if max_grad_norm is None else max_grad_norm

@@ -11,5 +11,6 @@ if TYPE_CHECKING:
 
 def accepts(model: PreTrainedModel, name: str) -> bool:
     """Whether the model's forward pass takes an argument of this name."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return name in inspect.signature(inner.forward).parameters
+    base = getattr(model, "get_base_model", None)  # of a model with adapters
+    forward = model.forward if base is None else base().forward
+    return name in inspect.signature(forward).parameters

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 from common.errors import UserError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def check_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Looks whether the model's embedding has a row for every id of the tokenizer.
 
     Raises:
         UserError: it has not, so that the ids would be looked up behind its end.
     """
-    rows = int(model.get_input_embeddings().weight.shape[0])
+    embedding: Any = model.get_input_embeddings()
+    rows = int(embedding.weight.shape[0])
     largest = max(tokenizer.get_vocab().values(), default=-1)
     if largest >= rows:
         name = getattr(model, "name_or_path", "")

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from common.errors import UserError
-from common.machine.hub import forgo_if_absent
+from common.machine.hub import go_offline_if_unreachable
 
 if TYPE_CHECKING:
+    import torch
+    from torch import nn
     from transformers import PreTrainedModel
 
 log = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ _OF_DAMAGED_FILES = (SafetensorError, RecursionError, TypeError, AttributeError)
 def loaded(load: Any, name: str, key: str, **options: Any) -> Any:
     """What ``load`` finds under ``name``; its errors told in one line."""
     if not Path(name).is_dir():
-        forgo_if_absent()
+        go_offline_if_unreachable()
     try:
         return load(name, **options)
     except (*_OF_DAMAGED_FILES, OSError, ValueError, KeyError, ImportError) as error:
@@ -84,6 +86,7 @@ def pretrained(
         kind.from_pretrained, output_loading_info=True, ignore_mismatched_sizes=True, **options
     )
     with _without_warnings():
+        model: PreTrainedModel
         model, report = loaded(load, name, key)
         prefix = ""
         while wrapper := _wrapper(report, prefix):
@@ -96,7 +99,14 @@ def pretrained(
             key, name, prefix,
         )  # fmt: skip
     check_report(model, report, f"'{key}' = '{name}'", new_head=new_head)
-    return model  # type: ignore[no-any-return]
+    return model
+
+
+def placed(model: PreTrainedModel, device: torch.device | str) -> PreTrainedModel:
+    """The model, on the device."""
+    module: nn.Module = model  # for the library's own ``to`` has lost the types of its arguments
+    module.to(device)
+    return model
 
 
 def _wrapper(report: Mapping[str, Any], taken_off: str) -> str | None:

@@ -7,17 +7,20 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from common.config.base import IGNORED, Config, Marker, resolve, resolve_sound_keys
+from common.config.base import IGNORED, Config, Marker
+from common.config.resolve import resolve, resolve_valid_keys
 from common.custom.user_code import naming
 from common.errors import Problem, UserError
 from common.key_paths import Key
 
 
-class _PartClass(Protocol):
+class _Part(Protocol):
     Args: ClassVar[type[Config]]
 
+    def __init__(self, args: Any) -> None: ...
 
-PartT = TypeVar("PartT")
+
+PartT = TypeVar("PartT", bound=_Part)
 
 
 class PartConfig(Config, Generic[PartT]):
@@ -29,7 +32,7 @@ class PartConfig(Config, Generic[PartT]):
     """The part's own keys."""
 
     @classmethod
-    def find(cls, name: str) -> Any:
+    def find(cls, name: str) -> type[PartT]:
         """The class of the part called ``name``.
 
         Raises:
@@ -46,7 +49,7 @@ class PartConfig(Config, Generic[PartT]):
     @classmethod
     def _with_defaults(cls, args: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         try:
-            known, problems = resolve_sound_keys(cls.find(info.data.get("id", "")).Args, args)
+            known, problems = resolve_valid_keys(cls.find(info.data.get("id", "")).Args, args)
         except UserError:
             return args
         return args if known is None or problems else known.model_dump(mode="json")
@@ -66,7 +69,7 @@ class PartConfig(Config, Generic[PartT]):
         """What this machine lacks for the part with these args."""
         yield from super().missing()
         try:
-            known, _ = resolve_sound_keys(self.find(self.id).Args, self.args)
+            known, _ = resolve_valid_keys(self.find(self.id).Args, self.args)
         except UserError:
             return
         for problem in () if known is None else known.missing():
@@ -76,7 +79,7 @@ class PartConfig(Config, Generic[PartT]):
     def identity(self) -> dict[str, Any]:
         """The keys that can change results, of the part's own ones too."""
         try:
-            known, _ = resolve_sound_keys(self.find(self.id).Args, self.args)
+            known, _ = resolve_valid_keys(self.find(self.id).Args, self.args)
         except UserError:
             known = None
         own = {} if known is None else {"args": known.identity()}
@@ -90,20 +93,18 @@ class PartConfig(Config, Generic[PartT]):
         except UserError:
             return
         args = _given(kind, self.args) if marker is IGNORED else self.args
-        known, _ = resolve_sound_keys(kind, args)
+        known, _ = resolve_valid_keys(kind, args)
         if known is not None:
             yield from ((("args", *key), value) for key, value in known.marked_values(marker))
 
     def build(self) -> PartT:
         """The part, made from its args."""
         with naming(self.id):
-            part: PartT = self.find(self.id)(self.own_keys())
-        return part
+            return self.find(self.id)(self.own_keys())
 
     def own_keys(self) -> Config:
         """The part's args as the part takes them."""
-        keys: Config = self.find(self.id).Args.model_validate(self.args)
-        return keys
+        return self.find(self.id).Args.model_validate(self.args)
 
 
 def _given(kind: type[Config], args: dict[str, Any]) -> dict[str, Any]:

@@ -43,5 +43,5 @@ def _plain(hint: Any) -> Any:
         return kind | None if types.NoneType in inner else kind
     if origin is tuple and Ellipsis not in inner:
         members = tuple(_plain(member) for member in inner)
-        return Annotated[tuple[members], Strict(False)]  # type: ignore[valid-type]
+        return Annotated[tuple[members], Strict(False)]  # type: ignore[valid-type]  # known when it runs
     return Any

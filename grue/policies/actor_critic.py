@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -81,19 +81,20 @@ class ActorCritic:
 
         They and the mask's are in float32 from now on. Without a critic all values are zero.
         """
-        for model in [policy.model, policy.mask and policy.mask.model]:
-            if model is not None:
-                head_in_float32(model)
+        head_in_float32(policy.model)
+        if policy.mask is not None and policy.mask.model is not None:
+            head_in_float32(policy.mask.model)
         self.policy = policy
         self.critic = None if critic is None else critic.to(policy.device)
         self.temperature = temperature
         self.ref_temperature = ref_temperature
-        self._modules: list[Any] = [policy.model, *([] if critic is None else [critic])]
+        self._modules: list[nn.Module] = [policy.model, *([] if critic is None else [critic])]
         for module in self._modules:
             module.eval()
-        self._reference: Any = None
+        self._reference: PreTrainedModel | None = None
         if not hasattr(policy.model, "disable_adapter"):
-            self._reference = copy.deepcopy(policy.model).requires_grad_(False)
+            self._reference = copy.deepcopy(policy.model)
+            self._reference.requires_grad_(False)
 
     @contextlib.contextmanager
     def updating(self) -> Iterator[None]:
@@ -128,7 +129,8 @@ class ActorCritic:
             if self.critic.trunk is None:
                 with torch.no_grad():
                     _, states = sequences.logits_and_states(self.policy.model, with_states=True)
-            return self.critic(sequences, states)  # type: ignore[no-any-return]
+            values: Tensor = self.critic(sequences, states)
+        return values
 
     def distribution(self, logits: Tensor, allowed: Tensor | None) -> TokenDistribution:
         """The policy's, of its logits [..., V].
@@ -147,7 +149,8 @@ class ActorCritic:
             if self._reference is not None:
                 logits = sequences.logits(self._reference)
             else:
-                with self.policy.model.disable_adapter():
+                adapted: Any = self.policy.model
+                with adapted.disable_adapter():
                     logits = sequences.logits(self.policy.model)
         return divided(logits, self.ref_temperature)
 
@@ -178,7 +181,12 @@ class ActorCritic:
 
 
 def make_critic(
-    policy: Policy, kind: str, *, seed: int, load: Any = None, zero_head: bool = False
+    policy: Policy,
+    kind: str,
+    *,
+    seed: int,
+    load: Callable[[str], PreTrainedModel] | None = None,
+    zero_head: bool = False,
 ) -> Critic:
     """The critic of a policy.
 
@@ -190,11 +198,13 @@ def make_critic(
         load: ``load(name)`` gives that language model.
         zero_head: whether the head begins at zero, with a bias.
     """
-    trunk: Any = None
+    trunk: PreTrainedModel | None = None
     if kind == "copy":
         trunk = copy.deepcopy(policy.model)
-        trunk = trunk.get_base_model() if hasattr(trunk, "get_base_model") else trunk
+        if (base := getattr(trunk, "get_base_model", None)) is not None:  # of adapters
+            trunk = base()
     elif kind != "shared":
+        assert load is not None, "another model is loaded"
         trunk = load(kind)
         check_vocabulary(trunk, policy.tokenizer)
     if trunk is not None:

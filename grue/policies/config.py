@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny
 
@@ -73,6 +73,10 @@ class MaskablePolicyArgs(PolicyArgs):
 class PolicyConfig(TrainedModelOptions):
     """A language model with a critic."""
 
+    if TYPE_CHECKING:  # what every subclass has, each of its own type and at its own place
+        id: str
+        args: Any
+
     critic: Annotated[str, INPUT_FILE_OR_ID] = "copy"
     """The critic's trunk: ``copy`` for a second copy of the model, ``shared`` for a head on the
     policy itself, otherwise the folder or hub id of another model, for example a smaller one."""
@@ -85,7 +89,7 @@ class PolicyConfig(TrainedModelOptions):
     @property
     def model_type(self) -> ModelType:
         """Whether the model continues its prompt or reads it through an encoder."""
-        return "seq2seq" if "seq2seq" in self.id else "causal"  # type: ignore[attr-defined]
+        return "seq2seq" if "seq2seq" in self.id else "causal"
 
 
 class CustomPolicy(PolicyConfig):
@@ -94,7 +98,7 @@ class CustomPolicy(PolicyConfig):
     @property
     def model_type(self) -> ModelType:
         """As its class says."""
-        found: ModelType = policies.find(self.id).model_type  # type: ignore[attr-defined]
+        found: ModelType = policies.find(self.id).model_type
         return found
 
 

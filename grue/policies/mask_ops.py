@@ -81,7 +81,7 @@ def top_k_mask(logits: Tensor, top_k: int) -> Tensor:
 def packed(mask: Tensor) -> Tensor:
     """[..., ceil(V / 8)] the mask [..., V], eight tokens to a byte."""
     missing = -mask.shape[-1] % _BITS
-    bits = torch.nn.functional.pad(mask, (0, missing)).unflatten(-1, (-1, _BITS))
+    bits: Tensor = torch.nn.functional.pad(mask, (0, missing)).unflatten(-1, (-1, _BITS))
     places = torch.arange(_BITS, dtype=torch.uint8, device=mask.device)
     return (bits.to(torch.uint8) << places).sum(-1, dtype=torch.uint8)
 

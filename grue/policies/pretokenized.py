@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _LOOKED_AT = 100
 
 
-def check_carried(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase) -> None:
+def check_tokenizer_match(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase) -> None:
     """Looks whether the samples' tokens are the tokenizer's: whether they give their prompts.
 
     Of those that carry tokens the first are looked at; all come from one tokenizer.

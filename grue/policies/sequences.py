@@ -109,5 +109,6 @@ class Sequences:
         return inputs
 
     def _decoder_ids(self) -> Tensor:
+        assert self.start is not None, "the decoder has a first token"
         start = torch.full_like(self.outputs.ids[:, :1], self.start)
         return torch.cat([start, self.outputs.ids[:, :-1]], -1)

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Truncation:
         return list(tokens[: tokens.index(self.token, self.after) + 1])
 
 
-def token_id(tokenizer: Any, token: int | str) -> int:
+def token_id(tokenizer: PreTrainedTokenizerBase, token: int | str) -> int:
     """The id of a token that is given as id or as text.
 
     Raises:

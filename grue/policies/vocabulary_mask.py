@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -41,17 +41,19 @@ class Mask:
         self._normalized = normalized
         self._always = torch.tensor(sorted(always), dtype=torch.long, device=policy.device)
         self._trained = [name for name, p in policy.named_parameters() if p.requires_grad]
-        self.model: Any = None
+        self.model: PreTrainedModel | None = None
         """The mask model; None where the policy's own scores make the mask."""
         if args.mask_type != "topk":
-            self.model = copy.deepcopy(policy).requires_grad_(False).eval()
+            self.model = copy.deepcopy(policy)
+            self.model.requires_grad_(False).eval()
 
     def allowed(self, scores: Tensor) -> Tensor:
         """[N, V] the tokens that may come, from the logits [N, V] of the mask model.
 
         Without a mask model the logits are the policy's own.
         """
-        size: Any = self._args.top_mask
+        size = self._args.top_mask
+        assert size is not None, "checked with the keys"
         if self._args.mask_type == "learned_top_p":
             mask = top_p_mask(scores, size, self._args.min_tokens_to_keep)
         else:
@@ -80,7 +82,7 @@ class Mask:
         for name, parameter in self._own().items():
             parameter.copy_(state[name])
 
-    def _own(self) -> dict[str, Any]:
+    def _own(self) -> dict[str, Tensor]:
         if self.model is None:
             return {}
         parameters = dict(self.model.named_parameters())

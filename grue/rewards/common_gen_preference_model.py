@@ -13,7 +13,7 @@ from common.config.fit import NonNegativeFloat, PositiveInt
 from common.errors import Problem, UserError
 from grue.metrics.meteor import missing_wordnet
 from grue.rewards.reward import REWARDS, Reward, Rewards
-from grue.scorers.options import JudgeArgs
+from grue.scorers.options import ScorerArgs
 from grue.texts import Texts
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _SHOWN = 60
 
 
-class PreferenceArgs(JudgeArgs):
+class PreferenceArgs(ScorerArgs):
     """The keys of the preference model."""
 
     model_name: Annotated[str | None, Published(""), INPUT_FILE_OR_ID] = None
@@ -87,12 +87,11 @@ class CommonGenPreferenceModel(Reward[PreferenceArgs]):
     def _model(self) -> Preference:
         from grue.scorers import preference
 
-        args = self.args
+        args, answers = self.args, ("good", "bad")
         if args.model_name is None:
-            load, key, name = preference.load_published_preference, "model_type", args.model_type
-        else:
-            load, key, name = preference.load_preference, "model_name", args.model_name
-        return load(name, key, args, answers=("good", "bad"))
+            load = preference.load_published_preference
+            return load(args.model_type, "model_type", args, answers=answers)
+        return preference.load_preference(args.model_name, "model_name", args, answers=answers)
 
 
 def _missing(texts: Texts) -> Iterator[int]:

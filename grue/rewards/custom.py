@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, ClassVar
+from typing import Any
 
 from common.custom.signatures import check_function, check_part
 from common.errors import UserError
@@ -17,7 +17,7 @@ from grue.texts import Texts
 class FunctionReward(Reward[NoArgs]):
     """What a user's function says of outputs, or of their tokens."""
 
-    function: ClassVar[UserFunction]
+    function: UserFunction
 
     def __call__(self, texts: Texts) -> Rewards:
         """[N] or [N, T] the function's numbers."""

@@ -57,4 +57,5 @@ class RougeCombined(Shaped[CombinedArgs], OfMetric[CombinedArgs]):
 
     def value(self, scores: Mapping[str, Scores]) -> Rewards:
         """[N] means over the kinds."""
-        return np.mean(list(scores.values()), axis=0)
+        means: Rewards = np.mean(list(scores.values()), axis=0)
+        return means

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from common.training.shapes import check_axes, check_shape, check_shapes
 from grue.rl.equality import centred, scale_of
 
 
@@ -37,7 +38,13 @@ def generalized_advantages(
 
     Returns:
         [N, T], zero outside the mask. Returns are advantages plus values.
+
+    Raises:
+        ValueError: shapes do not fit.
     """
+    check_axes("rewards", rewards, "NT")
+    check_shapes(rewards.shape, values=values, mask=mask)
+    check_shape("bootstrap", bootstrap, rewards.shape[:1])
     advantages = torch.zeros_like(rewards)
     following = torch.zeros_like(bootstrap)  # A_{t+1}
     next_values = bootstrap
@@ -58,6 +65,7 @@ def leave_one_out(scores: Tensor) -> Tensor:
     Raises:
         ValueError: there is one score per input.
     """
+    check_axes("scores", scores, "BK")
     num_samples = scores.shape[1]
     if num_samples < 2:
         raise ValueError("a leave-one-out baseline needs two samples per input")
@@ -82,6 +90,9 @@ def cumulative_means(
     Returns:
         [N]
     """
+    check_axes("scores", scores, "N")
+    if isinstance(total, Tensor):
+        check_shape("total", total, ())
     numbers = count + torch.arange(1, len(scores) + 1, device=scores.device)
     sums = total + scores.double().cumsum(0)
     if not includes_own:
@@ -96,6 +107,8 @@ def shrunk_by_std(advantages: Tensor, stds: Tensor) -> Tensor:
 
     ``stds`` [N] are the standard deviations sigma of the rewards, in their units.
     """
+    check_axes("advantages", advantages, "N")
+    check_shape("stds", stds, advantages.shape)
     return advantages / (1 + stds)
 
 
@@ -108,6 +121,7 @@ def group_standardized(scores: Tensor) -> Tensor:
     Raises:
         ValueError: there is one score per input.
     """
+    check_axes("scores", scores, "BK")
     if scores.shape[1] < 2:
         raise ValueError("a group-standardised baseline needs two samples per input")
     return centred(scores) / scale_of(scores)
@@ -115,6 +129,8 @@ def group_standardized(scores: Tensor) -> Tensor:
 
 def value_after(values: Tensor, mask: Tensor, used: Tensor) -> Tensor:
     """[N] value of the state after an output's last used token: 0 where the output ends there."""
+    check_axes("values", values, "NT")
+    check_shapes(values.shape, mask=mask, used=used)
     after = used.sum(1)
     goes_on = after < mask.sum(1)
     column = after.clamp(max=values.shape[1] - 1)
@@ -159,7 +175,20 @@ def credited(
         used: [N, T] those that updates use, the first ones of each output.
         gamma: discount per token.
         gae_lambda: exponential weight of the estimates.
+
+    Raises:
+        ValueError: shapes do not fit.
     """
+    check_axes("rewards", rewards, "NT")
+    check_shapes(
+        rewards.shape,
+        task=task,
+        penalty=penalty,
+        own_penalty=own_penalty,
+        values=values,
+        mask=mask,
+        used=used,
+    )
     options = {"gamma": gamma, "gae_lambda": gae_lambda}
     bootstrap = value_after(values, mask, used)
     advantages = generalized_advantages(rewards, values, used, bootstrap, **options)
@@ -175,6 +204,8 @@ def credited(
 
 def less_mean_output(task: Tensor, mask: Tensor) -> Tensor:
     """[N, T] rewards, less at each output's last token the mean over outputs of their sums."""
+    check_axes("task", task, "NT")
+    check_shape("mask", mask, task.shape)
     scores = task.sum(1)
     last = (mask.sum(1, keepdim=True) - 1).clamp(min=0)
     others = task.scatter(1, last, 0.0).sum(1)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from common.training.shapes import check_axes, check_shape
+
 
 def conjugate_gradient(
     product: Callable[[Tensor], Tensor], target: Tensor, *, max_steps: int, tolerance: float = 1e-10
@@ -19,7 +21,11 @@ def conjugate_gradient(
         max_steps: most products.
         tolerance: squared norm of b - A x at which the search ends, over that of b: the solution
             for c b is c times that for b.
+
+    Raises:
+        ValueError: ``target`` or a product is no [P].
     """
+    check_axes("target", target, "P")
     solution = torch.zeros_like(target)
     residual = target.clone()
     direction = residual.clone()
@@ -29,6 +35,7 @@ def conjugate_gradient(
         if squared <= enough:
             break
         image = product(direction)
+        check_shape("product", image, target.shape)
         step = squared / (direction @ image)
         solution += step * direction
         residual -= step * image

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from common.training.shapes import check_shape
 from grue.rl.tolerance import TOLERANCE
 
 
@@ -39,6 +40,7 @@ def scale_of(values: Tensor, dim: int = -1, *, correction: int = 1) -> Tensor:
 
 def less(values: Tensor, baseline: Tensor) -> Tensor:
     """[...] values less a baseline of their shape; zeros where they equal it."""
+    check_shape("baseline", baseline, values.shape)
     largest = torch.maximum(values.abs(), baseline.abs())
     difference = values - baseline
     return torch.where(difference.abs() <= TOLERANCE * largest, 0.0, difference)

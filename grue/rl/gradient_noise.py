@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from common import distributed as ranks
+from common import distributed
+from common.training.shapes import check_shape
 
 
 def gradient_moments(
@@ -31,8 +32,9 @@ def gradient_moments(
     count, squares = 0, torch.zeros((), device=parameters[0].device)
     total = [torch.zeros_like(parameter) for parameter in parameters]
     for loss in losses:
+        check_shape("losses", loss, ())
         grads = torch.autograd.grad(loss, parameters, allow_unused=True)
-        ranks.add_up([grad for grad in grads if grad is not None])
+        distributed.all_reduce_([grad for grad in grads if grad is not None])
         for place, grad in enumerate(grads):
             if grad is not None:
                 squares = squares + grad.square().sum()

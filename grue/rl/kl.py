@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from common.training.shapes import check_shape
+
 _LARGEST_ERROR = 0.2
 _GAIN = 0.1
 _LARGEST_LOG_RATIO = 20.0
@@ -11,6 +13,7 @@ _LARGEST_LOG_RATIO = 20.0
 
 def sampled_kl(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
     """[...] log pi(a) - log ref(a) of sampled tokens: its mean under pi is KL(pi || ref)."""
+    check_shape("ref_log_probs", ref_log_probs, log_probs.shape)
     return log_probs - ref_log_probs
 
 
@@ -22,7 +25,11 @@ def exact_kl(logits: Tensor, ref_logits: Tensor) -> Tensor:
     Args:
         logits: [..., V] of the policy; -inf for tokens that may not come.
         ref_logits: [..., V] of the reference.
+
+    Raises:
+        ValueError: their shapes differ.
     """
+    check_shape("ref_logits", ref_logits, logits.shape)
     log_probs = logits.log_softmax(-1)
     probs = log_probs.exp()
     difference = (log_probs - ref_logits.log_softmax(-1)).masked_fill(probs == 0, 0.0)
@@ -36,12 +43,14 @@ def positive_kl(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
 
     From Schulman's note on approximating KL divergence (2020), there called k3.
     """
+    check_shape("ref_log_probs", ref_log_probs, log_probs.shape)
     log_ratio = ref_log_probs - log_probs
     return probability_ratio(ref_log_probs, log_probs) - 1 - log_ratio
 
 
 def probability_ratio(log_probs: Tensor, other_log_probs: Tensor) -> Tensor:
     """[...] pi(a) / other(a), between e^-20 and e^20: beyond that it would overflow."""
+    check_shape("other_log_probs", other_log_probs, log_probs.shape)
     difference = log_probs - other_log_probs
     return difference.clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO).exp()
 

@@ -1,6 +1,7 @@
 """Losses of policy-gradient algorithms, as functions of log-probabilities, values and advantages.
 
 M is the number of tokens (states) that count. Every loss is a mean over them, to be minimised.
+Tensors of other shapes are a `ValueError`: a [4] against a [4, 1] would be a mean over 4 x 4.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from common.training.shapes import check_shape, check_shapes
 from grue.rl.kl import probability_ratio
 from grue.rl.tolerance import TOLERANCE
 
@@ -19,6 +21,7 @@ def policy_gradient_loss(log_probs: Tensor, advantages: Tensor) -> Tensor:
         log_probs: [M] of the tokens taken.
         advantages: [M] constants.
     """
+    check_shape("advantages", advantages, log_probs.shape)
     return -(advantages * log_probs).mean()
 
 
@@ -33,6 +36,7 @@ def clipped_policy_loss(
         advantages: [M] constants.
         clip_range: largest deviation of the ratio from 1 that still counts.
     """
+    check_shapes(log_probs.shape, old_log_probs=old_log_probs, advantages=advantages)
     ratio = probability_ratio(log_probs, old_log_probs)
     clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
     return -torch.minimum(advantages * ratio, advantages * clipped).mean()
@@ -49,6 +53,7 @@ def value_loss(
         old_values: [M] the critic's at the time of the rollout.
         clip_range: values count as moved from the old ones by at most this; None for no limit.
     """
+    check_shapes(values.shape, returns=returns, old_values=old_values)
     if clip_range is not None:
         values = old_values + (values - old_values).clamp(-clip_range, clip_range)
     return (returns - values).square().mean()
@@ -70,6 +75,7 @@ def pessimistic_value_loss(
     Returns:
         [] the loss, and [] the share of values whose clipped error is the larger one.
     """
+    check_shapes(values.shape, returns=returns, old_values=old_values)
     moved = values - old_values
     clipped = old_values + moved.clamp(-clip_range, clip_range)
     errors, of_clipped = (values - returns).square(), (clipped - returns).square()
@@ -82,6 +88,7 @@ def clipped_share(
     log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_range: float
 ) -> Tensor:
     """[] share of tokens whose surrogate the clipping of `clipped_policy_loss` makes worse."""
+    check_shapes(log_probs.shape, old_log_probs=old_log_probs, advantages=advantages)
     ratio = probability_ratio(log_probs, old_log_probs)
     clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
     return (advantages * clipped < advantages * ratio).float().mean()
@@ -89,17 +96,20 @@ def clipped_share(
 
 def approximate_kl(log_probs: Tensor, old_log_probs: Tensor) -> Tensor:
     """KL(old || new) estimated from the old policy's tokens: mean((rho - 1) - log rho)."""
+    check_shape("old_log_probs", old_log_probs, log_probs.shape)
     log_ratio = log_probs - old_log_probs
     return (probability_ratio(log_probs, old_log_probs) - 1 - log_ratio).mean()
 
 
 def explained_variance(values: Tensor, returns: Tensor) -> Tensor:
     """1 - Var(returns - values) / Var(returns); NaN where returns do not vary."""
+    check_shape("returns", returns, values.shape)
     unexplained = (returns - values).var()
     return torch.where(returns_vary(values, returns), 1 - unexplained / returns.var(), torch.nan)
 
 
 def returns_vary(values: Tensor, returns: Tensor) -> Tensor:
     """[] whether returns differ by more than rounding; they are sums with values among them."""
+    check_shape("returns", returns, values.shape)
     largest = torch.maximum(values.abs().amax(), returns.abs().amax())
     return returns.amax() - returns.amin() > TOLERANCE * largest

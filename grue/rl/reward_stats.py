@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from common.training.shapes import check_axes
 from grue.rl.tolerance import TOLERANCE
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def tables(
 
 def per_input(rewards: Floats, *, ddof: int, zero_tol: float | None) -> dict[str, NDArray[Any]]:
     """[N] by name: n (samples), mean, std, min, max, num_distinct, zero_std."""
+    check_axes("rewards", rewards, "NK")
     ordered = np.sort(rewards, axis=1)
     return {
         "n": np.full(len(rewards), rewards.shape[1]),
@@ -91,6 +93,7 @@ def summary(
     ``frac_zero_by_group_size`` estimates without bias which share of inputs would show no deviation
     with each of ``group_sizes`` samples instead of K; sizes above K are left out.
     """
+    check_axes("rewards", rewards, "NK")
     num_inputs, num_samples = rewards.shape
     std = reward_std(rewards, ddof)
     by_size = {
@@ -122,6 +125,7 @@ def reward_std(rewards: Floats, ddof: int) -> Floats:
     are taken from the smallest one before the mean is, which in floating point need not be equal to
     the numbers it is the mean of.
     """
+    check_axes("rewards", rewards, "NK")
     if rewards.shape[1] < 2:
         return np.full(len(rewards), np.nan)
     std: Floats = (rewards - rewards.min(1, keepdims=True)).std(1, ddof=ddof)
@@ -134,8 +138,9 @@ def zero_std(rewards: Floats, tol: float | None) -> NDArray[np.bool_]:
     None stands for `TOLERANCE` of the input's largest |reward|. The test does not look at the std,
     which rounding moves. With one sample nothing is known of the deviation, and the answer is no.
     """
+    check_axes("rewards", rewards, "NK")
     found: NDArray[np.bool_] = np.ptp(rewards, axis=1) <= _tolerances(rewards, tol)[:, 0]
-    return found & (rewards.shape[1] > 1)
+    return found if rewards.shape[1] > 1 else np.zeros_like(found)
 
 
 def prob_zero_std(rewards: Floats, group_size: int, tol: float | None) -> Floats:
@@ -150,6 +155,7 @@ def prob_zero_std(rewards: Floats, group_size: int, tol: float | None) -> Floats
         group_size: G, from 2 to K.
         tol: see `zero_std`.
     """
+    check_axes("rewards", rewards, "NK")
     num_samples = rewards.shape[1]
     ordered = np.sort(rewards, axis=1)
     tolerances = _tolerances(rewards, tol)

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from common.machine.devices import sent
+from common.training.shapes import check_axes, check_shape
 
 
 def first_tokens(counts: Tensor, width: int) -> Tensor:
     """[N, T] on the CPU, true at the first tokens of each row: ``counts`` [N] of ``width``."""
+    check_axes("counts", counts, "N")
     return torch.arange(width) < counts[:, None]
 
 
@@ -29,10 +31,13 @@ def taken(values: Tensor, where: Tensor) -> Tensor:
 
 def chosen(values: Tensor, mask: Tensor) -> Tensor:
     """[M, ...] of values [n, T, ...] on any device those where a mask [n, T] on the CPU is true."""
+    check_shape("mask", mask, values.shape[:2])
     return taken(values, sent(places(mask), values.device))
 
 
 def put_back(counted: Tensor, mask: Tensor) -> Tensor:
     """[n, T] values [M] where a mask [n, T] on the CPU is true, and zeros elsewhere."""
+    check_axes("mask", mask, "nT")
     where = sent(places(mask), counted.device)
+    check_shape("counted", counted, where.shape)
     return counted.new_zeros(mask.numel()).index_copy(0, where, counted).view(mask.shape)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from common.machine.devices import sent
+from common.training.shapes import check_axes, check_shape, check_shapes
 from grue.rl.advantages import Credit, credited
 from grue.rl.equality import are_equal, centred
 from grue.rl.token_positions import chosen, put_back
@@ -32,6 +33,8 @@ def whitened(values: Tensor, mask: Tensor, *, keep_mean: bool = False) -> tuple[
     Returns:
         [n, T] values, zero outside the mask, and [] what they were divided by.
     """
+    check_axes("values", values, "nT")
+    check_shape("mask", mask, values.shape)
     counted = chosen(values, mask)
     whitened = (counted.var(correction=0) + _EPSILON).sqrt()
     scale = torch.where(are_equal(counted), 1.0, whitened).squeeze()
@@ -61,6 +64,8 @@ def whitened_estimates(
         whiten_rewards: whether rewards are whitened first, penalties included, as published, with
             their mean kept.
     """
+    check_axes("task", task, "nT")
+    check_shapes(task.shape, penalties=penalties, values=values, mask=mask)
     on_device = sent(mask, task.device)
     rewards = task + penalties
     if whiten_rewards:
@@ -71,8 +76,8 @@ def whitened_estimates(
         gamma=gamma, gae_lambda=gae_lambda,
     )  # fmt: skip
     advantages, scale = whitened(credit.advantages, mask)
-    parts = (
+    of_penalties, of_task = (
         put_back(centred(chosen(part, mask)) / scale, mask)
         for part in (credit.penalty_advantages, credit.task_advantages)
     )
-    return Credit(advantages, *parts, credit.returns)
+    return Credit(advantages, of_penalties, of_task, credit.returns)

@@ -14,9 +14,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from common import distributed as ranks
+from common import distributed
 from common.machine.devices import sent
-from grue.policies.policy import Tokens
+from grue.policies.prompts import Tokens
 from grue.policies.sequences import Sequences
 from grue.rl.equality import centred, scale_of
 from grue.rl.token_positions import chosen, first_tokens, places, put_back, taken
@@ -199,8 +199,13 @@ class Rollout:
         """
         parts = [self.counted(getattr(self, name)) for name in _ADVANTAGES]
         found, scale = _standardized(parts)
-        back = [put_back(part, self._select) for part in found]
-        return replace(self, **dict(zip(_ADVANTAGES, back, strict=True))), scale
+        advantages, of_penalties, of_task = (put_back(part, self._select) for part in found)
+        return replace(
+            self,
+            advantages=advantages,
+            penalty_advantages=of_penalties,
+            task_advantages=of_task,
+        ), scale
 
 
 @dataclass(frozen=True)
@@ -250,9 +255,9 @@ class Minibatch:
 
         A rank to which none falls gets the first one and the weight 0, so that all ranks do alike.
         """
-        if ranks.count() == 1:
+        if distributed.world_size() == 1:
             return self
-        rows = ranks.share(len(self.select))
+        rows = distributed.shard_slice(len(self.select))
         is_idle = rows.start == rows.stop
         if is_idle:
             rows = slice(0, 1)
@@ -277,7 +282,13 @@ class Minibatch:
         Equal advantages become 0, and are divided by 1.
         """
         found, scale = _standardized([getattr(self, name) for name in _ADVANTAGES])
-        return replace(self, **dict(zip(_ADVANTAGES, found, strict=True))), scale
+        advantages, of_penalties, of_task = found
+        return replace(
+            self,
+            advantages=advantages,
+            penalty_advantages=of_penalties,
+            task_advantages=of_task,
+        ), scale
 
 
 def _standardized(parts: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common import distributed as ranks
+from common import distributed
 from common.errors import UserError
 from common.machine.devices import gpus_of_device, sent
 from common.training.seeding import seeded, undisturbed
 from grue.parts.user_function import scores_of
 from grue.policies.actor_critic import ActorCritic
 from grue.policies.distribution import TokenDistribution
-from grue.policies.policy import Tokens
+from grue.policies.prompts import Tokens
 from grue.policies.sequences import Sequences
 from grue.random_streams import Occasion, generator, seed_of, uniforms
 from grue.rl.advantages import credited
@@ -134,10 +134,10 @@ class Rollouts:
         """Draws and scores outputs for the inputs at ``rows``."""
         settings, num_samples = self.settings, self.settings.samples_per_input
         prompts = [self._prompts[row] for row in rows]
-        own = ranks.share(len(rows))
+        own = distributed.shard_slice(len(rows))
         outputs, allowed = self._draw(prompts[own], range(len(rows))[own], stream)
         texts = self.inputs.texts(
-            self.policy.judged(outputs, settings.generation),
+            self.policy.scored_texts(outputs, settings.generation),
             [row for row in rows for _ in range(num_samples)],
         )
         found.prompts += [prompt for prompt in prompts for _ in range(num_samples)]
@@ -146,7 +146,7 @@ class Rollouts:
         found.texts.append(texts)
         mine = slice(own.start * num_samples, own.stop * num_samples)
         # A reward that draws random numbers moves nothing that training draws.
-        seed = seed_of(Occasion.REWARD, self.seed, *stream, ranks.number())
+        seed = seed_of(Occasion.REWARD, self.seed, *stream, distributed.rank())
         with undisturbed(gpus_of_device(self.policy.device)), seeded(seed):
             self._score(found, texts[mine], outputs[mine])
 
@@ -169,7 +169,8 @@ class Rollouts:
             samples = self.policy.masked_sample(prompts, draws, settings.generation)
             outputs = [output for of_input in samples.outputs for output in of_input]
             allowed = [] if samples.allowed is None else [samples.allowed]
-        return ranks.gathered(outputs), ranks.gathered_tensors(allowed, self.policy.device)
+        of_all = distributed.all_gather_tensors(allowed, self.policy.device)
+        return distributed.all_gather(outputs), of_all
 
     def _score(self, found: Collected, own: Texts, outputs: Sequence[Tokens]) -> None:
         """Notes the rewards of a batch and, if asked for, their standard deviations.
@@ -192,9 +193,9 @@ class Rollouts:
         except UserError as error:
             failures.append(str(error))
             cause = error.__cause__
-        for failure in ranks.gathered(failures):
+        for failure in distributed.all_gather(failures):
             raise FailedRollout(failure, found) from cause
-        of_batch = stacked(ranks.gathered(list(scores)))
+        of_batch = stacked(distributed.all_gather(list(scores)))
         if with_stds:
             of_batch, stds = of_batch.T
             found.stds.append(stds)
@@ -217,7 +218,7 @@ class Rollouts:
         logits take no more memory than those of one with them.
         """
         parts: list[Tensor] = []
-        own, width = ranks.share(len(found.outputs)), sequences.outputs.ids.shape[1]
+        own, width = distributed.shard_slice(len(found.outputs)), sequences.outputs.ids.shape[1]
         size = max(1, 2 * self.settings.minibatch_tokens // width)
         for start in range(own.start, own.stop, size):
             part = slice(start, min(start + size, own.stop))
@@ -234,7 +235,7 @@ class Rollouts:
             known = (log_probs, ref_log_probs, kl, self._own_kl(own_kl), values)
             columns = [_widened(each.masked_fill(mask == 0, 0.0), width) for each in known]
             parts.append(torch.stack(columns, -1))
-        rows = torch.cat(ranks.gathered_tensors(parts, self.policy.device))
+        rows = torch.cat(distributed.all_gather_tensors(parts, self.policy.device))
         log_probs, ref_log_probs, kl, own_kl, values = rows.unbind(-1)
         return log_probs, ref_log_probs, kl, own_kl, values
 

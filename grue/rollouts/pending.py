@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from common.custom.user_code import PartError
 from common.errors import UserError
 from grue.parts.user_function import shown
-from grue.policies.policy import Tokens
+from grue.policies.prompts import Tokens
 from grue.texts import Texts
 
 
@@ -26,9 +27,9 @@ class Collected:
     outputs: list[Tokens] = field(default_factory=list)
     texts: list[Texts] = field(default_factory=list)
     """Per batch."""
-    scores: list[np.ndarray[Any, Any]] = field(default_factory=list)
+    scores: list[NDArray[np.float64]] = field(default_factory=list)
     """Per batch [N] or [N, T] task rewards."""
-    stds: list[np.ndarray[Any, Any]] = field(default_factory=list)
+    stds: list[NDArray[np.float64]] = field(default_factory=list)
     """Per batch [N] standard deviations of the rewards, if asked for."""
     allowed: list[Tensor] = field(default_factory=list)
     """Per batch [N, T, ceil(V / 8)] the tokens that could come, if there is a mask."""
@@ -45,7 +46,7 @@ class Collected:
         before = lengths.cumsum(0) - lengths
         return torch.minimum((most - before).clamp(min=0), lengths)
 
-    def rewards(self, width: int) -> np.ndarray[Any, Any]:
+    def rewards(self, width: int) -> NDArray[np.float64]:
         """[N, T] the task's rewards; one number per output stands at its last token."""
         found = np.zeros((len(self.outputs), width))
         scores = itertools.chain.from_iterable(self.scores)
@@ -76,7 +77,7 @@ class FailedRollout(PartError):
 
 
 def check_lengths(
-    scores: np.ndarray[Any, Any], outputs: Sequence[Tokens], texts: Texts, name: str
+    scores: NDArray[np.float64], outputs: Sequence[Tokens], texts: Texts, name: str
 ) -> None:
     """Looks whether rewards per token, [n, T], are those of the outputs' tokens.
 
@@ -97,7 +98,7 @@ def check_lengths(
             )
 
 
-def stacked(scores: Sequence[Any]) -> np.ndarray[Any, Any]:
+def stacked(scores: Sequence[Any]) -> NDArray[np.float64]:
     """[N] or [N, T] of N numbers or rows, which are filled up where their lengths differ."""
     rows = [np.asarray(score) for score in scores]
     width = max((row.size for row in rows if row.ndim), default=0)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from common import distributed as ranks
+from common import distributed
 from common.run.folder import write_json
 from common.training.seeding import undisturbed
 from grue.metrics.metric import Metric, Scores
@@ -89,14 +89,14 @@ class Evaluator:
             with undisturbed(self.gpu_ids):
                 texts = inputs.texts(self.outputs(inputs, settings, max_length, side))
                 found: dict[str, float] = {}
-                if ranks.is_first():
+                if distributed.is_main():
                     metrics = self._measurable(texts, split)
                     for metric in metrics:
                         found |= metric.corpus(texts, self.policy, split)
                     self._show(inputs, texts, split, label, metrics, list(found))
         finally:
             self.policy.model.train(was_training)
-        found = ranks.from_first(found)
+        found = distributed.broadcast(found)
         return {f"{split}/{name}": value for name, value in found.items()}
 
     def _measurable(self, texts: Texts, split: Split) -> list[Metric[Any]]:
@@ -120,13 +120,13 @@ class Evaluator:
         found = [""] * len(prompts)
         batches = list(by_length([len(prompt) for prompt in prompts], self.batch_size))
         own: list[tuple[int, str]] = []
-        for rows in ranks.dealt(batches):
+        for rows in distributed.round_robin(batches):
             index = [inputs.index[row] for row in rows]
             tokens = self.policy.outputs(
                 [prompts[row] for row in rows], settings, inputs=index, seed=self.seed
             )
-            own += zip(rows, self.policy.judged(tokens, settings), strict=True)
-        for row, text in ranks.gathered(own):
+            own += zip(rows, self.policy.scored_texts(tokens, settings), strict=True)
+        for row, text in distributed.all_gather(own):
             found[row] = text
         return found
 

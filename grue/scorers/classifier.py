@@ -15,11 +15,11 @@ from common.training.attention_masks import masks_without_waits
 from grue.models.config import MixedPrecision, Side
 from grue.models.precision import autocast
 from grue.models.vocabulary import check_vocabulary
-from grue.models.weights import loaded, pretrained
+from grue.models.weights import loaded, placed, pretrained
 from grue.policies.policy import by_length
 from grue.scorers.inputs import Encoded, longest_input, pad_right, usable_padding
-from grue.scorers.loading import check_folder, judge_device, judge_dtype
-from grue.scorers.options import JudgeArgs
+from grue.scorers.loading import check_folder, scorer_device, scorer_dtype
+from grue.scorers.options import ScorerArgs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -143,7 +143,7 @@ def probabilities(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 def load_classifier(
     name: str,
     key: str,
-    options: JudgeArgs,
+    options: ScorerArgs,
     *,
     max_length: int | None = None,
     truncation_side: Side = "left",
@@ -165,9 +165,9 @@ def load_classifier(
     disable_progress_bar()  # it would break through the plan's
     tokenizer = loaded(AutoTokenizer.from_pretrained, name, key)
     kind = AutoModelForSequenceClassification
-    model = pretrained(kind, name, key, dtype=judge_dtype(options))
+    model = pretrained(kind, name, key, dtype=scorer_dtype(options))
     return Classifier(
-        model.to(judge_device(options)),
+        placed(model, scorer_device(options)),
         tokenizer,
         batch_size=options.batch_size,
         max_length=max_length,

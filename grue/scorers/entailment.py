@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from common.errors import UserError
 from grue.scorers.classifier import Classifier, load_classifier, probabilities
-from grue.scorers.options import JudgeArgs
+from grue.scorers.options import ScorerArgs
 
 Matrix = NDArray[np.float64]
 """[3, D, S] probability of entailment, contradiction and neither, for D document pieces and S
@@ -77,7 +77,7 @@ def label_order(name: str, labels: Mapping[int, str]) -> list[int]:
 class Entailment:
     """A natural-language-inference classifier, applied to all pairs of pieces."""
 
-    def __init__(self, name: str, key: str, options: JudgeArgs, granularity: str) -> None:
+    def __init__(self, name: str, key: str, options: ScorerArgs, granularity: str) -> None:
         """``granularity`` names the pieces of both texts, or of document and summary: ``a-b``."""
         of_document, _, of_summary = granularity.partition("-")
         self._split_document = SPLITS[of_document]

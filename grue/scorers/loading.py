@@ -11,7 +11,7 @@ import torch
 from common.errors import UserError
 from common.files.documents import json_object
 from grue.models.weights import has_weights
-from grue.scorers.options import JudgeArgs
+from grue.scorers.options import ScorerArgs
 
 
 def check_folder(name: str, key: str) -> Mapping[str, Any]:
@@ -42,7 +42,7 @@ def num_labels(config: Mapping[str, Any]) -> int:
     return len(config["id2label"]) if "id2label" in config else int(config.get("num_labels", 2))
 
 
-def judge_device(options: JudgeArgs) -> torch.device:
+def scorer_device(options: ScorerArgs) -> torch.device:
     """The configured device, or else where this process computes.
 
     That is the GPU with most of its tensors, and the CPU while no GPU is in use.
@@ -61,7 +61,7 @@ def judge_device(options: JudgeArgs) -> torch.device:
     return torch.device("cuda", max(range(torch.cuda.device_count()), key=_tensors_on))
 
 
-def judge_dtype(options: JudgeArgs) -> torch.dtype:
+def scorer_dtype(options: ScorerArgs) -> torch.dtype:
     """The configured type of weights."""
     found: torch.dtype = getattr(torch, options.dtype)
     return found

@@ -9,7 +9,7 @@ from common.config.fit import PositiveInt
 from grue.models.config import Dtype
 
 
-class JudgeArgs(Config):
+class ScorerArgs(Config):
     """How a judging model is held."""
 
     batch_size: Annotated[PositiveInt, NO_EFFECT] = 32

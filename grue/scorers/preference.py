@@ -15,8 +15,8 @@ from common.errors import UserError
 from common.training.attention_masks import masks_without_waits
 from grue.models.weights import check_report, loaded, pretrained
 from grue.policies.policy import Policy, by_length
-from grue.scorers.loading import check_folder, judge_device, judge_dtype
-from grue.scorers.options import JudgeArgs
+from grue.scorers.loading import check_folder, scorer_device, scorer_dtype
+from grue.scorers.options import ScorerArgs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -99,7 +99,7 @@ class Preference:
 
 
 def load_preference(
-    name: str, key: str, options: JudgeArgs, *, answers: tuple[str, str]
+    name: str, key: str, options: ScorerArgs, *, answers: tuple[str, str]
 ) -> Preference:
     """The model called ``name`` (the value of ``key``), ready to judge.
 
@@ -112,12 +112,12 @@ def load_preference(
     check_folder(name, key)
     disable_progress_bar()  # it would break through the plan's
     tokenizer = loaded(AutoTokenizer.from_pretrained, name, key)
-    model = pretrained(AutoModelForSeq2SeqLM, name, key, dtype=judge_dtype(options))
+    model = pretrained(AutoModelForSeq2SeqLM, name, key, dtype=scorer_dtype(options))
     return _judging(model, tokenizer, options, answers)
 
 
 def load_published_preference(
-    name: str, key: str, options: JudgeArgs, *, answers: tuple[str, str]
+    name: str, key: str, options: ScorerArgs, *, answers: tuple[str, str]
 ) -> Preference:
     """The published model called ``name`` (the value of ``key``); downloaded once, and kept.
 
@@ -126,6 +126,7 @@ def load_published_preference(
     """
     from transformers import AutoConfig, AutoTokenizer, T5ForConditionalGeneration
 
+    kind: Any = T5ForConditionalGeneration
     published = PUBLISHED[name]
     log.info("reads the published preference model '%s' (44 GB, downloaded once)", name)
     architecture = published.architecture
@@ -134,8 +135,8 @@ def load_published_preference(
     try:
         state = _downloaded(published.url)
         config.vocab_size = len(state["shared.weight"])  # the published one lacks unused rows
-        model, report = T5ForConditionalGeneration.from_pretrained(
-            None, config=config, state_dict=state, dtype=judge_dtype(options),
+        model, report = kind.from_pretrained(
+            None, config=config, state_dict=state, dtype=scorer_dtype(options),
             output_loading_info=True,
         )  # fmt: skip
     except (OSError, RuntimeError, ValueError, KeyError) as error:
@@ -159,10 +160,10 @@ def _downloaded(url: str) -> Any:
 def _judging(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    options: JudgeArgs,
+    options: ScorerArgs,
     answers: tuple[str, str],
 ) -> Preference:
     return Preference(
-        model, tokenizer, answers=answers, device=judge_device(options),
+        model, tokenizer, answers=answers, device=scorer_device(options),
         batch_size=options.batch_size,
     )  # fmt: skip

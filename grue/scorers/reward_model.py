@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from grue.models.config import Side
-    from grue.scorers.options import JudgeArgs
+    from grue.scorers.options import ScorerArgs
 
 Floats = NDArray[np.float64]
 Output = Literal["score", "ratings"]
@@ -83,7 +83,7 @@ class RewardModel:
 def load_reward_model(
     name: str,
     key: str,
-    options: JudgeArgs,
+    options: ScorerArgs,
     output: Output | None = None,
     *,
     max_length: int | None = None,
@@ -156,7 +156,7 @@ def _spec_text(name: str) -> str | None:
     if folder.is_dir():
         file = folder / FILE
         return file.read_text(encoding="utf-8") if file.exists() else None
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     find = functools.partial(cached_file, _raise_exceptions_for_missing_entries=False)
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from common import distributed as ranks
+from common import distributed
 from common.run.folder import read_json
 from common.run.records import DamagedError
 from common.run.sealed_folder import check_seal
@@ -22,9 +22,9 @@ def last_good_checkpoint(folder: Path) -> Path | None:
 
     Called by all ranks alike.
     """
-    if ranks.is_first():
+    if distributed.is_main():
         _take_damaged_away(folder)
-    ranks.from_first(None)  # the others read what is left
+    distributed.broadcast(None)  # the others read what is left
     return last_checkpoint(folder)
 
 
@@ -44,8 +44,8 @@ def _take_damaged_away(folder: Path) -> None:
     for checkpoint in _checkpoints(folder):
         try:
             check_seal(checkpoint)
-        except DamagedError as damage:
-            damages.append(damage)
+        except DamagedError as error:
+            damages.append(error)
             shutil.rmtree(checkpoint)
     left = last_checkpoint(folder)
     so = "the run begins anew" if left is None else f"the run goes on from {left}"

@@ -10,12 +10,13 @@ from typing import Any, get_type_hints
 import torch
 from transformers import Trainer, TrainingArguments
 
-from common.config.base import Config, resolve
+from common.config.base import Config
+from common.config.resolve import resolve
 from common.errors import Problem, UserError
 from grue.algorithms.optimizers import OPTIMIZERS
 from grue.parts.free_keys import keys_of
 from grue.policies.config import PolicyArgs
-from grue.supervised.trainer import RENAMED, RUNS_OWN, check_arguments
+from grue.supervised.arguments import RENAMED, RUNS_OWN, check_arguments
 
 TRAINING_ARGS = "alg.training_args"
 OPTIMIZER_KWARGS = "alg.policy.args.optimizer_kwargs"

@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
-from common import distributed as ranks
+from common import distributed
 from grue.supervised.rows import IGNORED
 
 OWN, WHOLE = "own_items", "whole_items"
@@ -52,8 +52,8 @@ class OwnPart:
         """The part, as `collate` makes it, with the numbers of items."""
         batch = self.collate(rows)
         own = whole = count_items(batch, shifted=self.shifted)
-        if ranks.count() > 1:
-            mine = list(rows[ranks.share(len(rows))])
+        if distributed.world_size() > 1:
+            mine = list(rows[distributed.shard_slice(len(rows))])
             own = self._items(mine) if mine else 0
             if own == 0:
                 mine = [next((row for row in rows if self._items([row])), rows[0])]

@@ -14,7 +14,8 @@ from common.experiment import Context
 from grue.models.config import Optimizer
 from grue.runs.text_run import TextConfigT, TextRun
 from grue.supervised import checkpoints
-from grue.supervised.trainer import fit, training_arguments
+from grue.supervised.arguments import training_arguments
+from grue.supervised.trainer import fit
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,6 @@ def find(name: str) -> type[Task[Any]]:
     Raises:
         UserError: there is none, or one of the user's is no task or lacks a method.
     """
-    found: Any = TASKS.get(name)
+    found: type[Task[Any]] = TASKS.get(name)
     check_part(found, Task, what_to_change(found))
     return found

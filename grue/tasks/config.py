@@ -16,14 +16,14 @@ from common.config.fit import PositiveInt
 from common.errors import Problem
 from grue import tasks
 from grue.parts.config import PartConfig
-from grue.tasks.task import Split
+from grue.tasks.task import Split, Task
 
 
-class TaskConfig(PartConfig["Task[Any]"]):
+class TaskConfig(PartConfig[Task[Any]]):
     """Where inputs come from."""
 
     @classmethod
-    def find(cls, name: str) -> Any:
+    def find(cls, name: str) -> type[Task[Any]]:
         """The class of the task called ``name``."""
         return tasks.find(name)
 

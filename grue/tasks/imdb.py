@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from common.config.base import Seed
+from common.config.base import Config, Seed
 from grue.tasks.sources.hub import Hub
 from grue.tasks.sources.local_files import has_split
 from grue.tasks.sources.rows import Number, Row, load_rows
@@ -72,7 +72,7 @@ class _Review(Row):
 class Imdb(Task[ImdbArgs]):
     """Reviews to continue: columns ``text`` and ``label`` (0 negative, 1 positive)."""
 
-    Args = ImdbArgs
+    Args: ClassVar[type[Config]] = ImdbArgs
 
     def samples(self, split: Split) -> list[Sample]:
         """The first half of each review; the reference is the whole review.

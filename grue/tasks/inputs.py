@@ -56,11 +56,11 @@ def read_samples(config: TaskConfig, split: Split, *, seed: int) -> list[Sample]
         UserError: the task's data cannot be loaded.
     """
     from common.training.seeding import seeded
-    from grue.random_streams import seed_of
+    from grue.random_streams import Occasion, seed_of
 
     with seeded(seed):
         task = config.build()
-    with seeded(seed_of(seed, _SPLITS.index(split))), naming(config.id):
+    with seeded(seed_of(Occasion.TASK, seed, _SPLITS.index(split))), naming(config.id):
         return task.samples(split)
 
 

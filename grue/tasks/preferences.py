@@ -113,7 +113,8 @@ class Preferences(Task[PreferencesArgs]):
     def _hub_rows(self) -> Iterable[Row]:
         args = self.args
         options = {} if args.hub_file is None else {"data_files": args.hub_file}
-        return Hub(args.hub_id or "", options).load_named(args.hub_split)
+        rows: Iterable[Row] = Hub(args.hub_id or "", options).load_named(args.hub_split)
+        return rows
 
     @functools.cached_property
     def _decode(self) -> Decode:

@@ -169,7 +169,7 @@ def _queries(trained: TrainedPolicy, args: argparse.Namespace) -> Iterator[Sampl
 
 
 def _datapool(given: str) -> Any:
-    from common.config.base import resolve
+    from common.config.resolve import resolve
     from grue.tasks.config import DatapoolConfig
 
     try:

@@ -117,6 +117,7 @@ def _message(content: bytes) -> dict[int, list[Any]]:
     fields: dict[int, list[Any]] = {}
     place = 0
     while place < len(content):
+        value: int | bytes
         tag, place = _varint(content, place)
         number, kind = tag >> 3, tag & 7
         if kind == _VARINT:

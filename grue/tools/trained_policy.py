@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
-from common.config.base import resolve_sound_keys
+from common.config.resolve import resolve_valid_keys
 from common.errors import UserError
 from common.experiment import EXPERIMENTS
 from common.machine.devices import gpus_are_usable, run_device
@@ -18,7 +18,7 @@ from common.run.folder import RunFolder, read_record
 from grue import policies
 from grue.algorithms.config import SupervisedAlg
 from grue.experiments.finetune.config import FinetuneConfig
-from grue.models.config import ModelOptions, Side, TokenizerConfig
+from grue.models.config import ModelOptions, ModelType, Side, TokenizerConfig
 from grue.models.loading import load_model, load_tokenizer
 from grue.models.weights import loaded
 from grue.policies.generation_config import GenerationConfig
@@ -89,7 +89,7 @@ def _refuse_reward_model(folder: Path) -> None:
 def _of_run(folder: RunFolder) -> FinetuneConfig:
     """The configuration of a run of finetuning."""
     values = read_record(folder.config, TypeAdapter(dict[str, Any])) or {}
-    config, problems = resolve_sound_keys(FinetuneConfig, values)
+    config, problems = resolve_valid_keys(FinetuneConfig, values)
     if config is None or problems:
         raise UserError(
             f"{_KEY} {folder.path}: is no run of finetuning ({problems[0]}); name its model "
@@ -115,13 +115,12 @@ def _as_configured(model: str, config: FinetuneConfig, device: torch.device) -> 
     )
 
 
-def _policy(name: str, device: torch.device, kind: Any = Policy) -> Policy:
+def _policy(name: str, device: torch.device, kind: type[Policy] = Policy) -> Policy:
     from transformers import AutoConfig
 
     _refuse_reward_model(Path(name))
     architecture = loaded(AutoConfig.from_pretrained, name, _KEY)
-    model_type: Any = "seq2seq" if architecture.is_encoder_decoder else "causal"
+    model_type: ModelType = "seq2seq" if architecture.is_encoder_decoder else "causal"
     model = load_model(name, model_type, ModelOptions(), seed=0, dropout=False)
     tokenizer = load_tokenizer(TokenizerConfig(model_name=name))
-    policy: Policy = kind(model, tokenizer, device)
-    return policy
+    return kind(model, tokenizer, device)

@@ -34,13 +34,15 @@ class _Dtype:
     """In the place of `numpy.dtype`, whose own reading of a damaged state may end the process."""
 
     def __init__(self, kind: str | bytes, *_: object) -> None:
-        self.dtype = np.dtype(kind)
+        self.dtype = np.dtype(kind.decode() if isinstance(kind, bytes) else kind)
         if self.dtype.kind not in "uif":
             raise pickle.UnpicklingError(f"it holds an array of {self.dtype}")
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, order, *_ = state
-        self.dtype = self.dtype.newbyteorder(order.decode() if isinstance(order, bytes) else order)
+        if isinstance(order, bytes):  # written by Python 2
+            order = order.decode()
+        self.dtype = self.dtype.newbyteorder(order)
 
 
 class _Array:

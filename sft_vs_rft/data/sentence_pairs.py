@@ -12,13 +12,14 @@ from torch import Tensor
 
 from common.errors import UserError
 from common.files.plain_text import why_not_utf8
-from common.machine.hub import forgo_if_absent
+from common.machine.hub import go_offline_if_unreachable
 from sft_vs_rft.data.inputs import Inputs, TextInputs
 from sft_vs_rft.data.pools import Pool, Take
 from sft_vs_rft.models.bert import load_tokenizer
 
 NUM_CLASSES = 6
-_HUB_ID, _HUB_CONFIG = "nyu-mll/glue", "stsb"
+_HUB_ID = "nyu-mll/glue"
+_HUB_OPTIONS: dict[str, Any] = {"name": "stsb"}
 _SENTENCES = ("sentence1", "sentence2")
 _COLUMNS = (*_SENTENCES, "label")
 _CSV_AS_IT_STANDS = {  # pandas takes words such as "None" for missing, and digits for numbers
@@ -88,9 +89,9 @@ def _read(data_path: str | None, part: str) -> dict[str, list[Any]]:
     disable_progress_bars()
     logging.getLogger("datasets").setLevel(logging.CRITICAL)  # it logs what it raises
     if data_path is None:
-        forgo_if_absent()
+        go_offline_if_unreachable()
         source: str | Path = _HUB_ID
-        kind, options = _HUB_ID, {"name": _HUB_CONFIG}
+        kind, options = _HUB_ID, _HUB_OPTIONS
     else:
         source = _file(Path(data_path), part)
         kind, options = _READERS[source.suffix]
@@ -138,8 +139,9 @@ def _is_text(cell: object) -> bool:
 
 
 def _is_score(cell: object) -> bool:
-    is_number = isinstance(cell, int | float) and not isinstance(cell, bool)
-    return is_number and math.isfinite(cell) and 0 <= round(cell) < NUM_CLASSES
+    if not isinstance(cell, int | float) or isinstance(cell, bool):
+        return False
+    return math.isfinite(cell) and 0 <= round(cell) < NUM_CLASSES
 
 
 _NEEDED = {

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from torch import Tensor, nn
 
-from common.machine.hub import forgo_if_absent
+from common.machine.hub import go_offline_if_unreachable
 from common.training.attention_masks import masks_without_waits
 from sft_vs_rft.model_names import BERT_PREFIX, ModelError
 
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 _LONGEST = 512  # tokens of a pair, as published
 
-_SIZES = {
+
+class _Sizes(TypedDict):
+    num_hidden_layers: int
+    hidden_size: int
+    num_attention_heads: int
+
+
+_SIZES: dict[str, _Sizes] = {
     "bert-tiny": {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 2},
     "bert-mini": {"num_hidden_layers": 4, "hidden_size": 256, "num_attention_heads": 4},
     "bert-small": {"num_hidden_layers": 4, "hidden_size": 512, "num_attention_heads": 8},
@@ -33,7 +40,7 @@ _NO_DROPOUT = {
 class BertClassifier(nn.Module):
     """Tokens in, logits out."""
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: BertConfig) -> None:
         from transformers import BertForSequenceClassification
 
         super().__init__()
@@ -111,7 +118,7 @@ def _from_hub_or_folder(kind: Any, model_type: str) -> Any:
         source = "google/bert_uncased_L-{num_hidden_layers}_H-{hidden_size}_A-{num_attention_heads}"
         source = source.format(**sizes)
     if not Path(source).is_dir():
-        forgo_if_absent()
+        go_offline_if_unreachable()
     try:
         return kind.from_pretrained(source)
     except Exception as error:  # the hub raises all sorts

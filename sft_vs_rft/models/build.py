@@ -94,7 +94,9 @@ def vision_model(model_type: str, input_shape: tuple[int, ...], num_classes: int
 def _replace_last_layer(model: nn.Module, name: str, num_classes: int) -> None:
     layer = getattr(model, name)
     if isinstance(layer, nn.Sequential):  # VGG: linear layers with dropout between them
-        layer[-1] = nn.Linear(layer[-1].in_features, num_classes)
+        of_imagenet = layer[-1]
+        assert isinstance(of_imagenet, nn.Linear), of_imagenet
+        layer[-1] = nn.Linear(of_imagenet.in_features, num_classes)
     else:
         setattr(model, name, nn.Linear(layer.in_features, num_classes))
 
@@ -106,9 +108,9 @@ def _replace_first_layer(model: nn.Module, channels: int) -> None:
     new = nn.Conv2d(
         channels,
         old.out_channels,
-        old.kernel_size,  # type: ignore[arg-type]
-        old.stride,  # type: ignore[arg-type]
-        old.padding,  # type: ignore[arg-type]
+        old.kernel_size,  # type: ignore[arg-type]  # torch's types leave open how many sides
+        old.stride,  # type: ignore[arg-type]  # likewise
+        old.padding,  # type: ignore[arg-type]  # likewise
         bias=old.bias is not None,
     )
     setattr(model.get_submodule(parent), name, new)

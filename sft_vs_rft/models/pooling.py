@@ -12,6 +12,12 @@ class AveragePool(nn.AdaptiveAvgPool2d):
     Without weights, like the module whose place it takes.
     """
 
+    output_size: tuple[int, int]
+    """Rows and columns of averages."""
+
+    def __init__(self, output_size: tuple[int, int]) -> None:
+        super().__init__(output_size)
+
     def forward(self, images: Tensor) -> Tensor:
         """[..., height, width] images as [..., *output_size] averages."""
         if not torch.are_deterministic_algorithms_enabled():

@@ -93,7 +93,8 @@ def gradient_bound(
         [B].
     """
     scale = max(1.0, largest_reward) ** (1 / 3)
-    return 6 * _L_OUT * scale * jacobian_norm * reward_std.pow(2 / 3)
+    bound: Tensor = 6 * _L_OUT * scale * jacobian_norm * reward_std.pow(2 / 3)
+    return bound
 
 
 def value_gradient_norm(
@@ -115,15 +116,16 @@ def value_gradient_norm(
     probabilities = logits.softmax(-1)
     value = (probabilities * rewards).sum(-1, keepdim=True)  # [B, 1]
     in_logits = probabilities * (rewards - value)  # [B, C]
-    length = in_logits.norm(dim=-1)  # [B]
+    length: Tensor = in_logits.norm(dim=-1)  # [B]
     # The direction alone goes through the network: a vanishing gradient would leave float32.
     direction = _unit(in_logits)
 
     def pulled_norm(vector: Tensor, x: ModelInputs) -> Tensor:
         gradient = _pull(network, params, x, vector)
-        return torch.stack(
+        norm: Tensor = torch.stack(
             [torch.linalg.vector_norm(part, dtype=torch.float64) for part in gradient.values()]
         ).norm()
+        return norm
 
     return length * _over_inputs(pulled_norm, params, direction, inputs)
 
@@ -158,7 +160,7 @@ def jacobian_norm(
 
     def gram(vector: Tensor, x: ModelInputs) -> Tensor:
         # J^T v is linear in v, so its own vector-Jacobian product is J: no forward mode is needed.
-        gradient, push = vjp(lambda v: _pull(network, params, x, v), vector)
+        gradient, push, *_ = vjp(lambda v: _pull(network, params, x, v), vector)
         image: Tensor = push(gradient)[0]
         return image
 
@@ -208,7 +210,7 @@ def _largest_eigenvalue(
         images = torch.cat([images, image[:, None]], 1)
         values, vectors = torch.linalg.eigh(_symmetric(span @ images.mT))
         top = vectors[:, None, :, -1]  # [B, 1, iterates]
-        largest = values[:, -1]  # [B]
+        largest: Tensor = values[:, -1]  # [B]
         residual = (top @ images).squeeze(1) - largest[:, None] * (top @ span).squeeze(1)
         done = residual.norm(dim=-1) <= tolerance * largest
         if done.all() or span.shape[1] == size:
@@ -219,7 +221,7 @@ def _largest_eigenvalue(
 
 def _pull(network: Network, params: Params, x: ModelInputs, vector: Tensor) -> Params:
     """J^T vector for one input: x a batch of one, vector [C]."""
-    logits, pull = vjp(lambda p: network(p, x)[0], params)
+    logits, pull, *_ = vjp(lambda p: network(p, x)[0], params)
     gradient: Params = pull(vector.to(logits.dtype))[0]
     return gradient
 
@@ -247,7 +249,7 @@ def _over_inputs(
 
 def _unit(vectors: Tensor) -> Tensor:
     """Vectors of length 1; zero stays zero."""
-    length = vectors.norm(dim=-1, keepdim=True)
+    length: Tensor = vectors.norm(dim=-1, keepdim=True)
     return vectors / length.where(length > 0, 1.0)
 
 

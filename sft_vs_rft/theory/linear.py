@@ -163,13 +163,13 @@ def integrate(config: LinearConfig) -> Flow:
     def beyond_target(_: float, state: np.ndarray) -> float:
         return _log_odds(state, features) - config.target_logit
 
-    beyond_target.terminal = True  # type: ignore[attr-defined]
+    beyond_target.terminal = True  # type: ignore[attr-defined]  # where scipy looks for it
     solution = solve_ivp(
         along_path,
         (0, 2 * length),
         np.append(start.flatten().numpy(), 0.0),
         method="DOP853",
-        events=beyond_target,
+        events=[beyond_target],
         rtol=1e-10,
         atol=1e-12 * np.array([1 / norm] * start.numel() + [1 / norm**2]),
     )

@@ -73,7 +73,7 @@ def table(trainer: ControlledTrainer, inputs: Tensor) -> pd.DataFrame:
     data = trainer.data
     with theory.as_network(trainer.model, trainer.config.logits_temperature) as (network, params):
         index = inputs.to(trainer.rewards.device)
-        given = data.train_inputs.apart(inputs)
+        given = data.train_inputs.single_examples(inputs)
         bounds = theory.measure(network, params, given, trainer.rewards[index])
     return pd.DataFrame(
         {

@@ -28,10 +28,11 @@ class StackedInputs:
             [[starts[id(table)]] for table in tables], device=self._table.device
         )  # [R, 1]
 
-    def take(self, positions: Tensor) -> Tensor:
+    def gather(self, positions: Tensor) -> Tensor:
         """Each run's inputs at its ``positions`` [R, b]; [R, b, ...]."""
         rows = self._table.index_select(0, (positions + self._starts).flatten())
-        return rows.unflatten(0, positions.shape)
+        inputs: Tensor = rows.unflatten(0, positions.shape)
+        return inputs
 
 
 class StackedTargets:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from common.experiment import Member
 from common.training.epoch_means import NonFiniteError
-from common.training.seeding import Stream
+from common.training.seeding import RngStream
 from common.training.shuffle import pass_over_loader
 from common.training.trainer import Callback
 from sft_vs_rft.data.run_data import Data
@@ -88,7 +88,7 @@ class Fit:
         self.data = trainer.data = _sharing(data, [other.data for other in sharing_inputs_with])
         self._experiment.data = self.data
         self.trainer = trainer
-        self._stream = Stream(trainer.gpu_ids)
+        self._stream = RngStream(trainer.gpu_ids)
         trainer.random_state = self._stream.state
         self._watching_steps = [
             callback

@@ -96,7 +96,7 @@ class StackedTrainer:
 
     def _logits(self, index: Tensor) -> Tensor:
         """[R, b, C] of the policies at their temperatures, for the inputs at ``index`` [R, b]."""
-        return self._model(self._inputs.take(index)) / self._temperature[..., None]
+        return self._model(self._inputs.gather(index)) / self._temperature[..., None]
 
     def _objective(
         self, logits: Tensor, index: Tensor, drawn: Tensor | None
@@ -163,7 +163,7 @@ class StackedTrainer:
         for positions in torch.arange(num_inputs, device=self._test_targets.device).split(
             max(self._config.batch_size, LARGEST_PASS)
         ):
-            inputs = self._test_inputs.take(positions.expand(num_runs, -1))
+            inputs = self._test_inputs.gather(positions.expand(num_runs, -1))
             parts.append(self._model(inputs) / self._temperature[..., None])
         logits = torch.cat(parts, dim=1)  # [R, M, C]
         targets = self._test_targets.flatten(0, 1)

@@ -48,7 +48,7 @@ def _plain_step(trainer: ControlledTrainer, batch: Batch) -> None:
     positions = torch.cat([batch.changed, batch.others])
     trainer.optimizer.zero_grad()
     for chunk in trainer.data.train_inputs.chunks(positions, len(positions)):
-        logits = trainer.model(trainer.data.train_inputs.take(chunk))
+        logits = trainer.model(trainer.data.train_inputs.gather(chunk))
         value = expected_reward(logits, trainer.rewards[chunk]).sum() / len(positions)
         (-value).backward()
     trainer.optimizer.step()
@@ -101,7 +101,7 @@ def _padding(trainer: ControlledTrainer) -> float:
     inputs = trainer.data.train_inputs
     assert isinstance(inputs, TextInputs)
     masks: list[Tensor] = [
-        inputs.take(chunk)["attention_mask"]
+        inputs.gather(chunk)["attention_mask"]
         for batch in trainer.batches()
         for part in (batch.changed, batch.others)
         for chunk in inputs.chunks(part, batch.num_inputs)

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field, Strict
 
-from common.config.base import INPUT_FILE, Config, OptionalText, resolve
+from common.config.base import INPUT_FILE, Config, OptionalText
+from common.config.resolve import resolve
 from common.key_paths import assign
 from sft_vs_rft.config import ControlledConfig
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from common import distributed as ranks
+from common import distributed
 from common.runner.scheduling.task import Task
-from common.runner.scheduling.worker_group import Team, gpus_of_slots
+from common.runner.scheduling.worker_group import WorkerGroup, gpus_of_slots
 from tests.common.plans import toy
 from tests.conftest import TOY, Workplace
 
@@ -77,7 +77,7 @@ def test_every_rank_sees_one_gpu(
     monkeypatch.setattr("common.runner.scheduling.worker_group.WorkerProcess", Worker)
     task = Task("run", "", "", "", None, "", {"gpu_ids": list(named)}, "step", 1, named,
                 num_ranks=2)  # fmt: skip
-    team = Team(task, of_slot, 1)
+    team = WorkerGroup(task, of_slot, 1)
     team.start([task])
     assert [gpus for gpus, _ in given] == ([(gpu,) for gpu in seen] if seen else [(), ()])
     for rank, (gpus, part) in enumerate(given):
@@ -90,18 +90,18 @@ def test_every_rank_sees_one_gpu(
 
 
 def test_parts_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranks, "count", lambda: 3)
+    monkeypatch.setattr(distributed, "world_size", lambda: 3)
     for size in range(8):
         shared, dealt = [], []
         for rank in range(3):
-            monkeypatch.setattr(ranks, "number", lambda rank=rank: rank)
-            shared += range(size)[ranks.share(size)]
-            dealt += ranks.dealt(range(size))
+            monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+            shared += range(size)[distributed.shard_slice(size)]
+            dealt += distributed.round_robin(range(size))
         assert shared == sorted(dealt) == list(range(size))
 
 
 def test_one_process_has_everything() -> None:
     values = torch.ones(2)
-    assert (ranks.count(), ranks.number(), ranks.is_first()) == (1, 0, True)
-    assert ranks.gathered([1, 2]) == [1, 2]
-    assert ranks.total(values) is values
+    assert (distributed.world_size(), distributed.rank(), distributed.is_main()) == (1, 0, True)
+    assert distributed.all_gather([1, 2]) == [1, 2]
+    assert distributed.all_reduce_sum(values) is values

@@ -14,7 +14,7 @@ from common.experiment import Context
 from common.run.folder import RunFolder
 from common.training import checkpoint
 from common.training.seeding import (
-    Stream,
+    RngStream,
     random_state,
     restore_random_state,
     seed_everything,
@@ -129,7 +129,7 @@ def test_streams_of_fits_that_share_a_gpu_are_apart(monkeypatch: pytest.MonkeyPa
     for seed in (1, 2):
         torch.manual_seed(seed)
         gpus.generators[1].manual_seed(seed)
-        streams.append(Stream([1]))
+        streams.append(RngStream([1]))
     found: list[list[tuple[float, float]]] = [[], []]
     for _ in range(3):
         for stream, own in zip(streams, found, strict=True):

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import torch
 
-from common.config.base import resolve
+from common.config.resolve import resolve
 from common.experiment import Context
 from common.run.folder import RunFolder
 from grue.experiments.extract.config import ExtractConfig

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from grue.policies.decoding import loop as decoding
 from grue.policies.generation_config import GenerationConfig
-from grue.policies.policy import Policy, Tokens
+from grue.policies.policy import Policy
+from grue.policies.prompts import Tokens
 from grue.random_streams import Occasion, uniforms
 from tests.gpu import text
 from tests.gpu.findings import Findings, largest

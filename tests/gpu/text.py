@@ -14,14 +14,15 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from common.config.base import resolve
+from common.config.resolve import resolve
 from common.experiment import Context
 from common.run.folder import RunFolder
 from grue.experiments.finetune.config import FinetuneConfig
 from grue.experiments.finetune.reinforcement import ReinforcementRun
 from grue.experiments.new_model.tokenizer import words
 from grue.models.loading import dropouts
-from grue.policies.policy import Policy, Tokens
+from grue.policies.policy import Policy
+from grue.policies.prompts import Tokens
 from grue.random_streams import seed_of
 from grue.rollouts.batch import Rollout
 from tests.grue.conftest import TEXTS, WIDTH, causal_model, encoder_decoder, nested, spread

@@ -27,7 +27,8 @@ from grue.experiments.new_model.tokenizer import words
 from grue.metrics.metric import NoArgs
 from grue.policies.actor_critic import ActorCritic, make_critic
 from grue.policies.distribution import TokenDistribution
-from grue.policies.policy import Policy, Tokens
+from grue.policies.policy import Policy
+from grue.policies.prompts import Tokens
 from grue.rewards.reward import Reward, Rewards
 from grue.rollouts.collector import Rollouts
 from grue.rollouts.config import EnvConfig

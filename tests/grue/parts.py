@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from common import distributed as ranks
+from common import distributed
 from common.config.base import Config
 from grue.metrics.metric import Metric, NoArgs, Scores
 from grue.rewards.reward import Reward, Rewards
@@ -156,7 +156,7 @@ class OneRank(Reward[OneRankArgs]):
 
     def __call__(self, texts: Texts) -> Rewards:
         marker = Path(self.args.marker)
-        if ranks.number() == self.args.rank:
+        if distributed.rank() == self.args.rank:
             if self._left == 0 and not marker.exists():
                 marker.touch()
                 if self.args.how == "error":

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from common.config.base import resolve
+from common.config.resolve import resolve
 from common.errors import Interrupted, UserError
 from common.experiment import Context
 from common.run.folder import RunFolder, read_json_lines

@@ -17,7 +17,8 @@ from grue.algorithms.reinforce import Reinforce
 from grue.metrics.metric import Metric, NoArgs, Scores
 from grue.models.config import ModelType
 from grue.policies.config import PolicyArgs
-from grue.policies.policy import Policy, Tokens
+from grue.policies.policy import Policy
+from grue.policies.prompts import Tokens
 from grue.rewards.reward import Reward, Rewards
 from grue.rollouts.batch import Rollout
 from grue.tasks.task import Sample, Split, Task

@@ -11,7 +11,8 @@ import torch
 from transformers import PreTrainedTokenizerFast, TrainingArguments
 from transformers.utils.import_utils import is_torch_tf32_available
 
-from common.config.base import Config, resolve
+from common.config.base import Config
+from common.config.resolve import resolve
 from common.config.run import RunConfig
 from common.errors import Problem, UserError
 from common.experiment import EXPERIMENTS
@@ -19,9 +20,9 @@ from common.key_paths import with_value
 from common.plan.load import load_plan
 from common.plan.run import Run
 from common.registry import import_part
-from grue.scorers.loading import judge_device
-from grue.scorers.options import JudgeArgs
-from grue.supervised.trainer import training_arguments
+from grue.scorers.loading import scorer_device
+from grue.scorers.options import ScorerArgs
+from grue.supervised.arguments import training_arguments
 from sft_vs_rft.config import ControlledConfig
 from tests.conftest import Workplace
 from tests.grue import test_classifier, test_reward_model
@@ -149,7 +150,7 @@ def test_the_trainer_takes_one_gpu_though_it_sees_two(
 
 def test_a_judges_gpu_that_the_run_has_not() -> None:
     with pytest.raises(UserError, match="a run sees the GPUs of its 'gpu_ids' alone"):
-        judge_device(JudgeArgs(device="cuda:7000"))
+        scorer_device(ScorerArgs(device="cuda:7000"))
 
 
 def configurations(model: Path, data: Path) -> list[tuple[type[RunConfig], dict[str, Any]]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,8 @@ from transformers import PreTrainedTokenizerFast
 
 from common.errors import UserError
 from common.run.folder import RunFolder
-from common.training.seeding import seed_everything
+from common.training.seeding import seed_everything, seeded
+from grue.random_streams import Occasion, seed_of
 from grue.tasks.config import TaskConfig
 from grue.tasks.inputs import read_samples
 from tests.conftest import Workplace, without_seconds
@@ -51,6 +54,23 @@ def test_a_task_draws_the_same_samples_for_a_seed_and_leaves_the_generators() ->
     first = [found[split][0].prompt.split() for split in ("train", "val")]
     assert first[0][0] == first[1][0]  # what it drew while it was built
     assert first[0][1] != first[1][1]
+
+
+class Drawn:
+    """Draws one number where a task makes samples."""
+
+    def samples(self, split: str) -> list[float]:
+        return [torch.rand(()).item()]
+
+
+def test_a_task_draws_nothing_that_a_run_draws_on_another_occasion() -> None:
+    task: Any = SimpleNamespace(id="drawn", build=Drawn)
+    elsewhere = set()
+    for occasion, number in itertools.product(Occasion, range(3)):
+        with seeded(seed_of(occasion, number)):
+            elsewhere.add(torch.rand(()).item())
+    for seed, split in itertools.product(range(12), ("train", "val", "test")):
+        assert read_samples(task, split, seed=seed)[0] not in elsewhere, (seed, split)
 
 
 def test_an_extraction_of_drawn_data_is_the_same_twice(workplace: Workplace, model: Path) -> None:

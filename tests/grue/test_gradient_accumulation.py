@@ -22,6 +22,7 @@ from grue.experiments.reward_model import module as reward_module
 from grue.experiments.reward_model.config import BestOfNLoss
 from grue.experiments.reward_model.objectives import make_objective
 from grue.supervised import trainer as supervised
+from grue.supervised.arguments import training_arguments
 from grue.supervised.rows import IGNORED, Rows, collate
 from tests.grue.conftest import causal_model, encoder_decoder
 from tests.grue.fitted import Recorded
@@ -39,7 +40,7 @@ def fitted(
         "max_steps": 2, "logging_steps": 1, "learning_rate": 0.01, "adam_epsilon": 1.0,
         "max_grad_norm": 0.0, "weight_decay": 0.0,
     }  # fmt: skip
-    arguments = supervised.training_arguments(given, folder, seed=1, device=torch.device("cpu"))
+    arguments = training_arguments(given, folder, seed=1, device=torch.device("cpu"))
     model, run = copy.deepcopy(model), Recorded()
     supervised.fit(model, rows, collator, arguments, run)
     return [row["loss"] for row in run.rows], model.state_dict()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from common.config.base import resolve
+from common.config.resolve import resolve
 from common.hashing import fingerprint
 from grue.experiments.extract.config import ExtractConfig
 from grue.experiments.finetune.config import FinetuneConfig

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from common.config.base import resolve
+from common.config.resolve import resolve
 from common.key_paths import merged
 from grue.experiments.finetune.config import FinetuneConfig
 

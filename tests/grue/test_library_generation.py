@@ -14,7 +14,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from common.config.base import resolve
+from common.config.resolve import resolve
 from common.errors import Problem
 from common.run.folder import read_json_lines
 from grue.experiments.finetune.config import FinetuneConfig

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from common import distributed as ranks
+from common import distributed
 from grue.policies.policy import Policy
 from grue.rl.token_positions import chosen, first_tokens, places, put_back
 from grue.rollouts.batch import Minibatch, Rollout, Unit
@@ -90,11 +90,11 @@ def test_columns_are_those_of_the_longest_alone(
 def test_ranks_parts_are_the_whole(
     rollout: Rollout, unit: Unit, num_ranks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ranks, "count", lambda: num_ranks)
+    monkeypatch.setattr(distributed, "world_size", lambda: num_ranks)
     for batch in passed(rollout, unit):
         parts = []
         for number in range(num_ranks):
-            monkeypatch.setattr(ranks, "number", lambda number=number: number)
+            monkeypatch.setattr(distributed, "rank", lambda number=number: number)
             parts.append(batch.of_this_rank())
         assert all(len(part.rows) == len(part.sequences.outputs.ids) for part in parts)
         assert all(part.weight == 0 or len(part) for part in parts)

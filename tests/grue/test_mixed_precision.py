@@ -15,11 +15,11 @@ from grue.experiments.reward_model.config import RewardModelAlg
 from grue.experiments.reward_model.module import load_module
 from grue.experiments.reward_model.objectives import make_objective
 from grue.models.config import MixedPrecision
-from grue.models.precision import Descent, autocast
+from grue.models.precision import MixedPrecisionStepper, autocast
 from grue.policies.actor_critic import ActorCritic, make_critic
 from grue.policies.distribution import TokenDistribution
 from grue.policies.policy import Policy
-from grue.supervised.trainer import training_arguments
+from grue.supervised.arguments import training_arguments
 from tests.conftest import Workplace, without_seconds
 from tests.grue.conftest import causal_model, save_model, write
 from tests.grue.stopping import stopped_and_whole
@@ -71,7 +71,7 @@ def test_log_probabilities_are_near_those_in_float32(
 def test_a_step_that_overflows_is_left_out_and_the_scale_halved() -> None:
     weight = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
     optimizer = torch.optim.AdamW([weight], lr=0.1, fused=True)
-    descent = Descent("fp16", torch.device("cpu"))
+    descent = MixedPrecisionStepper("fp16", torch.device("cpu"))
     scale = 2.0**16
     descent.backward((weight * torch.tensor([1e38, 1.0])).sum())
     norm = descent.step(optimizer, [weight], 1.0)
@@ -84,7 +84,7 @@ def test_a_step_that_overflows_is_left_out_and_the_scale_halved() -> None:
     assert weight.tolist() == pytest.approx([0.9, 1.9], abs=0.01)
     assert descent.report()["mixed_precision/skipped_steps"] == 0
 
-    other = Descent("fp16", torch.device("cpu"))
+    other = MixedPrecisionStepper("fp16", torch.device("cpu"))
     other.load_state_dict(descent.state_dict())
     assert other.state_dict() == descent.state_dict()
     assert other.report()["mixed_precision/loss_scale"] == scale / 2

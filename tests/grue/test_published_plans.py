@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from common.config.base import resolve_sound_keys
+from common.config.resolve import resolve_valid_keys
 from common.errors import ConfigError
 from common.experiment import EXPERIMENTS
 from common.files.documents import read_object
@@ -147,7 +147,7 @@ def test_a_plan_says_only_what_differs(name: str, values: Values) -> None:
     model = EXPERIMENTS.get(document["experiment"]).config
 
     def meaning(keys: dict[str, Any]) -> Any:
-        config, problems = resolve_sound_keys(model, whole_base(keys, path.parent))
+        config, problems = resolve_valid_keys(model, whole_base(keys, path.parent))
         return problems or config
 
     for key in leaves(base):

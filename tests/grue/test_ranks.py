@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
 
-from common import distributed as ranks
+from common import distributed
 from common.run.folder import RunFolder, read_json_lines
 from grue.algorithms.reinforce import Reinforce
 from tests.conftest import Workplace, without_seconds
@@ -174,7 +174,7 @@ class FailsOnOne(Reinforce):
     """Raises on the second rank, for which the others wait."""
 
     def update(self, *args: Any) -> dict[str, float]:
-        if ranks.number() == 1:
+        if distributed.rank() == 1:
             raise ZeroDivisionError("as the plan says")
         return super().update(*args)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from common.config.base import resolve
+from common.config.resolve import resolve
 from common.run.folder import read_json, read_json_lines
 from grue.experiments.finetune.config import FinetuneConfig
 from grue.metrics.metric import NoArgs

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from common.config.base import resolve
+from common.config.resolve import resolve
 from common.experiment import EXPERIMENTS
 from common.plan.load import load_plan
 from grue.experiments.finetune.config import FinetuneConfig

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
-from common.config.base import resolve
+from common.config.resolve import resolve
 from common.errors import Interrupted, UserError
 from common.experiment import Context
 from common.run.folder import RunFolder, read_json, read_json_lines
@@ -24,7 +24,7 @@ from grue.experiments.reward_model.normalization import gain_and_bias
 from grue.experiments.reward_model.run import RewardModelRun
 from grue.rewards.config import RewardConfig
 from grue.rewards.learned_preference import LearnedPreference
-from grue.scorers.options import JudgeArgs
+from grue.scorers.options import ScorerArgs
 from grue.scorers.reward_model import RewardSpec, load_reward_model
 from grue.tasks.preference_choice import Choice
 from tests.conftest import Workplace
@@ -343,7 +343,7 @@ def test_prompt_and_response_are_joined_once(prompt: str, response: str, text: s
 
 def test_gain_and_bias_move_a_rating_and_scale_its_std(tmp_path: Path) -> None:
     model = load_reward_model(str(save_classifier(tmp_path, num_labels=10)), "name",
-                              JudgeArgs(), "ratings")  # fmt: skip
+                              ScorerArgs(), "ratings")  # fmt: skip
     model.spec = replace(model.spec, gain=-2.0, bias=1.0)
     (mean,), (std,) = model.moments_of_logits(np.zeros((1, 10)))
     assert (mean, std) == pytest.approx((1 - 2 * 5.5, 2 * 2.872281), abs=1e-6)

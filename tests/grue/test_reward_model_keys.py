@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from common.config.base import resolve
+from common.config.resolve import resolve
 from common.errors import Interrupted
 from grue.experiments.reward_model.config import NormalizeConfig, RewardModelConfig
 from grue.experiments.reward_model.normalization import reference_outputs
-from grue.policies.policy import Policy, Tokens
+from grue.policies.policy import Policy
+from grue.policies.prompts import Tokens
 from grue.tasks.task import Sample
 from tests.grue.conftest import save_model
 from tests.grue.test_reward_model import (

@@ -13,12 +13,13 @@ import torch
 from transformers import PreTrainedTokenizerFast, Trainer
 from transformers.training_args import ParallelMode
 
-from common.config.base import resolve
+from common.config.resolve import resolve
 from grue.experiments.classifier.config import ClassifierConfig
 from grue.experiments.finetune.config import FinetuneConfig
 from grue.experiments.reward_model.config import RewardModelConfig
 from grue.supervised import library_keys
-from grue.supervised.trainer import _Watch, training_arguments
+from grue.supervised.arguments import training_arguments
+from grue.supervised.trainer import _Watch
 from tests.conftest import Workplace
 from tests.grue import test_classifier, test_reward_model
 from tests.grue.conftest import nested, save_model, write

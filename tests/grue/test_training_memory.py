@@ -10,7 +10,8 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from common.config.base import Config, resolve
+from common.config.base import Config
+from common.config.resolve import resolve
 from common.experiment import EXPERIMENTS, Context
 from common.machine.memory import Moment
 from common.machine.memory_trace import MemoryTrace, held
@@ -24,6 +25,7 @@ from grue.experiments.reward_model.run import RewardModelRun
 from grue.models.config import ModelOptions
 from grue.models.loading import load_model
 from grue.supervised import trainer as supervised
+from grue.supervised.arguments import training_arguments
 from grue.supervised.rows import Rows, collate
 from tests.conftest import Workplace
 from tests.grue.conftest import encoder_decoder, save_model
@@ -92,7 +94,7 @@ def test_supervised_finetuning(
 
     model = load_model(str(folder), kind, ModelOptions(), seed=0, dropout=False)
     rows = [{"input_ids": [1 + i] * 64, "labels": [1 + i] * 64} for i in range(8)]
-    arguments = supervised.training_arguments(
+    arguments = training_arguments(
         given, workplace.path / "out", seed=0, device=torch.device("cpu")
     )
     collator = functools.partial(collate, pad_token=tokenizer.pad_token_id or 0)

@@ -46,8 +46,8 @@ def test_judges_see_no_more_than_the_truncated_text(causal_policy: Policy) -> No
     (cat, sat) = causal_policy.tokenizer(" cat sat")["input_ids"]
     settings = GenerationConfig(max_new_tokens=9, truncate_token=" cat", truncate_after=1)
     outputs = [[cat, sat, cat, sat], [cat, sat]]
-    assert causal_policy.judged(outputs, settings) == [" cat sat cat", " cat sat"]
-    assert causal_policy.judged(outputs, GenerationConfig()) == causal_policy.decode(outputs)
+    assert causal_policy.scored_texts(outputs, settings) == [" cat sat cat", " cat sat"]
+    assert causal_policy.scored_texts(outputs, GenerationConfig()) == causal_policy.decode(outputs)
     wrong = settings.model_copy(update={"truncate_token": "no such token"})
     with pytest.raises(UserError, match=r"truncate_token' = 'no such token': is \d+ tokens"):
-        causal_policy.judged(outputs, wrong)
+        causal_policy.scored_texts(outputs, wrong)

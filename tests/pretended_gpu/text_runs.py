@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from common.config.base import resolve
+from common.config.resolve import resolve
 from grue.experiments.extract.config import ExtractConfig
 from grue.experiments.extract.run import Extraction
 from grue.experiments.finetune.config import FinetuneConfig

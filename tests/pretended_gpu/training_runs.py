@@ -16,7 +16,7 @@ from grue.experiments.finetune.supervised import SupervisedRun
 from grue.experiments.reward_model.config import RewardModelConfig
 from grue.experiments.reward_model.run import RewardModelRun
 from grue.scorers.classifier import load_classifier
-from grue.scorers.options import JudgeArgs
+from grue.scorers.options import ScorerArgs
 from grue.scorers.preference import Preference
 from tests.gpu.controlled import context
 from tests.grue import test_classifier, test_reward_model
@@ -99,7 +99,7 @@ def judges(gpu: PretendedGpu, folder: Path) -> dict[str, Waits]:
         kind.from_pretrained(saved) for kind in (AutoModelForSeq2SeqLM, AutoTokenizer)
     )
     preference = Preference(model, tokenizer, answers=("1", "2"), device=DEVICE, batch_size=2)
-    options = JudgeArgs(device=str(DEVICE), batch_size=2)
+    options = ScorerArgs(device=str(DEVICE), batch_size=2)
     classifier = load_classifier(str(save_classifier(folder)), "model", options)
     texts = ["one", "two texts", "the third of them", "", "five"]
     found: dict[str, Waits] = {}

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from common.config.base import resolve
+from common.config.resolve import resolve
 from common.run.folder import read_json, read_json_lines
 from sft_vs_rft import objectives
 from sft_vs_rft.theory import linear

@@ -102,6 +102,24 @@ def test_a_part_is_measured_whenever_it_has_inputs(
     assert report[f"avg reward std {there}"] > 0
 
 
+@pytest.mark.parametrize("in_one_pass", [False, True])
+def test_weights_that_the_model_does_not_use_are_left_as_they_are(
+    tmp_path: Path, in_one_pass: bool
+) -> None:
+    made = experiment(tmp_path, opt_method="expected_reinforce")
+    data = made.make_data()
+    model = made.make_model(data)
+    model.register_parameter("unused", torch.nn.Parameter(torch.ones(3)))
+    trainer = made.make_trainer(data, model)
+    assert isinstance(trainer, ControlledTrainer)
+    trainer.couples_inputs = in_one_pass
+    batch = next(iter(trainer.batches()))
+    assert len(batch.changed) > 0 < len(batch.others)
+    report, _ = trainer.train_step(batch)
+    assert report["grad norm small reward std"] > 0 < report["grad norm large reward std"]
+    assert model.unused.tolist() == [1, 1, 1]
+
+
 def test_small_batches_count_all_other_inputs(tmp_path: Path) -> None:
     made = experiment(tmp_path, opt_method="expected_reinforce", batch_size=4, epochs=1, lr=1e-9,
                       frac_samples_to_modify_labels=0.1)  # fmt: skip

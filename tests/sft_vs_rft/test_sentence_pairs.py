@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from common.errors import UserError
-from common.machine.hub import forgo_if_absent
+from common.machine.hub import go_offline_if_unreachable
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.data.inputs import TextInputs
 from sft_vs_rft.data.run_data import Data, make_data
@@ -40,7 +40,7 @@ def test_chunks_hold_like_lengths_and_little_padding(bert: str, pairs: Path) -> 
     chunks = inputs.chunks(positions, 64)
     assert sorted(torch.cat(chunks).tolist()) == list(range(120))
     assert max(map(len, chunks)) <= 32
-    masks = [inputs.take(chunk)["attention_mask"] for chunk in chunks]
+    masks = [inputs.gather(chunk)["attention_mask"] for chunk in chunks]
     padding = 1 - sum(int(m.sum()) for m in masks) / sum(m.numel() for m in masks)
     assert padding < 0.25
 
@@ -51,8 +51,8 @@ def test_padding_does_not_change_logits(bert: str, pairs: Path) -> None:
     torch.manual_seed(0)
     model = build_model(config, (), 6).eval()
     with torch.no_grad():
-        together = model(inputs.take(torch.arange(20)))
-        alone = torch.cat([model(inputs.take(torch.tensor([i]))) for i in range(20)])
+        together = model(inputs.gather(torch.arange(20)))
+        alone = torch.cat([model(inputs.gather(torch.tensor([i]))) for i in range(20)])
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
 
 
@@ -168,7 +168,7 @@ def test_pairs_are_cut_to_what_the_model_takes(bert: str, pairs: Path, tmp_path:
     inputs = data_of(config).train_inputs
     assert isinstance(inputs, TextInputs)
     assert inputs.lengths.max() == 12
-    assert build_model(config, (), 6)(inputs.take(torch.arange(120))).shape == (120, 6)
+    assert build_model(config, (), 6)(inputs.gather(torch.arange(120))).shape == (120, 6)
 
 
 def test_an_absent_hub_is_asked_once(
@@ -186,9 +186,9 @@ def test_an_absent_hub_is_asked_once(
 
     monkeypatch.setattr(huggingface_hub, "get_session", Nowhere)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    forgo_if_absent.cache_clear()
+    go_offline_if_unreachable.cache_clear()
     for name in ("nobody/one", "nobody/two"):
         with pytest.raises(UserError, match=f"'bert:{name}': {name} cannot be loaded"):
             data_of(stsb(f"bert:{name}", pairs))
-    forgo_if_absent.cache_clear()
+    go_offline_if_unreachable.cache_clear()
     assert len(asked) == 1

@@ -22,7 +22,7 @@ def test_norms_of_texts_are_those_of_explicit_jacobians(bert: str, pairs: Path) 
     data = make_data(config, torch.device("cpu"))
     torch.manual_seed(0)
     model = build_model(config, (), 6).double()
-    texts = data.train_inputs.apart(torch.tensor([3, 40, 7]))
+    texts = data.train_inputs.single_examples(torch.tensor([3, 40, 7]))
     assert len({text["input_ids"].shape for text in texts}) == 3
     rewards = torch.rand(3, 6, dtype=torch.float64) * 2 - 1
     with theory.as_network(model, 0.5) as (network, params):

@@ -11,7 +11,7 @@ from common.files.no_space import NoSpace
 from common.runner.scheduling.executor import ProgressOf
 from common.runner.scheduling.task import Task, names
 from common.runner.scheduling.worker import STOP
-from common.runner.scheduling.worker_group import Team, gpus_of_slots
+from common.runner.scheduling.worker_group import WorkerGroup, gpus_of_slots
 from common.runner.scheduling.worker_process import WorkerProcess
 
 log = logging.getLogger(__name__)
@@ -39,8 +39,8 @@ class LocalWorkers:
         self._progress = progress
         self._empty = gpus_of_slots(slots, gpu_ids, most_ranks)
         """The GPUs of the slots in which no process has been started."""
-        self._idle: list[Team] = []
-        self._busy: list[Team] = []
+        self._idle: list[WorkerGroup] = []
+        self._busy: list[WorkerGroup] = []
         self._selector = selectors.DefaultSelector()
 
     @property
@@ -50,30 +50,30 @@ class LocalWorkers:
 
     def start(self, tasks: Sequence[Task]) -> None:
         """Gives the tasks to an idle worker, or to new ones."""
-        fitting = [team for team in self._idle if team.fits(tasks[0])]
-        team = fitting[-1] if fitting else self._new_team(tasks[0])
-        self._idle = [other for other in self._idle if other is not team]
-        self._busy.append(team)
-        team.start(tasks)
+        fitting = [group for group in self._idle if group.fits(tasks[0])]
+        group = fitting[-1] if fitting else self._new_group(tasks[0])
+        self._idle = [other for other in self._idle if other is not group]
+        self._busy.append(group)
+        group.start(tasks)
 
-    def _new_team(self, task: Task) -> Team:
+    def _new_group(self, task: Task) -> WorkerGroup:
         if not self._empty:
             self._discard(self._idle.pop())
-        team = Team(task, self._empty.pop(0), self._threads)
-        for worker in team.workers:
-            self._selector.register(worker.output, selectors.EVENT_READ, (team, worker))
-        return team
+        group = WorkerGroup(task, self._empty.pop(0), self._threads)
+        for worker in group.workers:
+            self._selector.register(worker.output, selectors.EVENT_READ, (group, worker))
+        return group
 
     def wait(self) -> list[Task]:
         """The tasks that have ended, of themselves or with their workers."""
         self._close_idle_gpus()
         ended: list[Task] = []
         for key, _ in self._selector.select(_LONGEST_WAIT):
-            team, worker = key.data
-            if not team.is_closed:
-                ended += self._hear(team, worker)
-        for team in [team for team in self._busy if team.has_failed]:
-            ended += self._bury(team)
+            group, worker = key.data
+            if not group.is_closed:
+                ended += self._handle_message(group, worker)
+        for group in [group for group in self._busy if group.has_failed]:
+            ended += self._reap(group)
         return ended
 
     def _close_idle_gpus(self) -> None:
@@ -82,70 +82,70 @@ class LocalWorkers:
         An empty CUDA context alone holds hundreds of MB, of a GPU that others may share. A run that
         is ready later waits some seconds for a new worker, which is the lesser evil.
         """
-        for team in [team for team in self._idle if team.gpu_ids]:
-            self._idle.remove(team)
-            self._discard(team)
+        for group in [group for group in self._idle if group.gpu_ids]:
+            self._idle.remove(group)
+            self._discard(group)
 
-    def _hear(self, team: Team, worker: WorkerProcess) -> Sequence[Task]:
+    def _handle_message(self, group: WorkerGroup, worker: WorkerProcess) -> Sequence[Task]:
         """Takes up what a worker says; gives the tasks that have ended."""
         messages = worker.messages()
         if messages is None:
-            return self._bury(team, worker)
+            return self._reap(group, worker)
         for message in messages:
             if "failed" in message:
-                team.note_failure(worker, message)
-            elif worker is not team.first or not team.tasks:
+                group.record_failure(worker, message)
+            elif worker is not group.first or not group.tasks:
                 continue
             elif "progress" in message:
-                self._progress(team.tasks, *message["progress"])
+                self._progress(group.tasks, *message["progress"])
             elif "warning" in message:
-                log.warning("%s: %s", names(team.tasks), message["warning"])
+                log.warning("%s: %s", names(group.tasks), message["warning"])
             elif "ended" in message:
-                return self._release(team)
+                return self._release(group)
         return ()
 
-    def _release(self, team: Team) -> Sequence[Task]:
-        """Makes the team idle, or replaces it where ranks or a GPU may be left unusable."""
-        tasks, failed, several = team.tasks, team.failed_by_itself(), len(team.workers) > 1
+    def _release(self, group: WorkerGroup) -> Sequence[Task]:
+        """Makes the group idle, or replaces it where ranks or a GPU may be left unusable."""
+        tasks, failed, several = group.tasks, group.failed_by_itself(), len(group.workers) > 1
         if several and failed:
-            lost = team.lost()
+            lost = group.lost()
             if lost is not None:
-                return self._bury(team, lost)
-        self._busy.remove(team)
-        team.tasks = ()
-        if failed and (several or team.gpu_ids):
-            self._discard(team)
+                return self._reap(group, lost)
+        self._busy.remove(group)
+        group.tasks = ()
+        if failed and (several or group.gpu_ids):
+            self._discard(group)
         else:
-            self._idle.append(team)
+            self._idle.append(group)
         return tasks
 
-    def _bury(self, team: Team, lost: WorkerProcess | None = None) -> Sequence[Task]:
-        """Takes leave of a team with a dead or failed worker; gives the tasks that it leaves."""
-        (self._busy if team.tasks else self._idle).remove(team)
+    def _reap(self, group: WorkerGroup, lost: WorkerProcess | None = None) -> Sequence[Task]:
+        """Takes leave of a group with a dead or failed worker; gives the tasks that it leaves."""
+        (self._busy if group.tasks else self._idle).remove(group)
         reason = lost.how_it_ended() if lost else ""
-        self._discard(team)
+        self._discard(group)
         if lost:
-            team.mark_interrupted(reason, lost)
+            group.mark_interrupted(reason, lost)
         else:
-            team.mark_failed()
-        return team.tasks
+            group.mark_failed()
+        return group.tasks
 
-    def _discard(self, team: Team) -> None:
-        for worker in team.workers:
+    def _discard(self, group: WorkerGroup) -> None:
+        for worker in group.workers:
             self._selector.unregister(worker.output)
-        team.close()
-        self._empty.append(team.gpus_of_slot)
+        group.close()
+        self._empty.append(group.gpus_of_slot)
 
     def request_stop(self) -> None:
         """Asks every busy worker to checkpoint and end its runs."""
-        for team in self._busy:
-            for worker in team.workers:
+        for group in self._busy:
+            for worker in group.workers:
                 worker.say(STOP)
 
     def close(self) -> None:
         """Ends all workers at once; runs still under way are marked as interrupted."""
-        for team in [*self._busy, *self._idle]:
-            team.close()
+        for group in [*self._busy, *self._idle]:
+            group.close()
             with suppress(NoSpace):  # a run whose process is gone counts as interrupted anyway
-                team.mark_interrupted("stopped at once")
+                group.mark_interrupted("stopped at once")
         self._selector.close()

@@ -18,14 +18,14 @@ def meet(task: Task, *, seed: int = 0, threads: int = 1) -> tuple[int, int]:
     """Waits for the other ranks of the task; gives the first one's seed and threads."""
     import torch
 
-    from common import distributed as ranks
+    from common import distributed
     from common.machine.devices import run_device
 
     if sys.platform == "linux":
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # the ranks are of one machine
     device: torch.device = run_device(task.device_ids)
-    ranks.join(task.rank, task.num_ranks, Path(task.meeting_point), device)
-    return ranks.from_first((seed, threads))
+    distributed.init(task.rank, task.num_ranks, Path(task.rendezvous), device)
+    return distributed.broadcast((seed, threads))
 
 
 def take_part(task: Task, *, stop_requested: Callable[[], bool]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from common.config.base import resolve
+from common.config.resolve import resolve
 from common.config.run import RunConfig
 from common.registry import import_part
 
@@ -39,7 +39,7 @@ class Task:
     """Processes that share the run."""
     rank: int = 0
     """Which of them is meant, counted from 0."""
-    meeting_point: str = ""
+    rendezvous: str = ""
     """A file by which they find each other."""
 
     @property

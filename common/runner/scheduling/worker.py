@@ -2,7 +2,7 @@
 
 It answers on standard output with one JSON object a line: ``{"progress": [done, total]}``,
 ``{"warning": text}`` and ``{"ended": names}``, and, of a rank that is not its run's first,
-``{"failed": reason, "traceback": lines, "meeting_point": path}``. What runs print goes to their
+``{"failed": reason, "traceback": lines, "rendezvous": path}``. What runs print goes to their
 ``log.txt``; to the first one's where several share a line. When standard input ends, the parent is
 gone; the worker then ends at once, so that nobody else finds it writing.
 """
@@ -100,7 +100,7 @@ def _take_part(task: Task, parent: _Parent) -> None:
     except BaseException as error:  # user code may raise, or end, what it likes
         found = failure_of(error, task)
         parent.say({"failed": found.reason, "traceback": found.traceback,
-                    "meeting_point": task.meeting_point})  # fmt: skip
+                    "rendezvous": task.rendezvous})  # fmt: skip
 
 
 def main() -> int:

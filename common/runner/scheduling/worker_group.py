@@ -20,7 +20,7 @@ _MOMENT = 0.5
 """Seconds in which a process is gone whose end others have noticed."""
 
 
-class Team:
+class WorkerGroup:
     """Workers, one per rank, which are used for run after run as long as none fails."""
 
     def __init__(self, task: Task, gpus_of_slot: Sequence[int], threads: int) -> None:
@@ -61,20 +61,20 @@ class Team:
     def _part(self, task: Task, rank: int) -> Task:
         """The task for one rank, with the GPUs that it sees; its keys name those of all."""
         if self._meeting is not None:
-            task = replace(task, rank=rank, meeting_point=self._meeting_point())
+            task = replace(task, rank=rank, rendezvous=self._rendezvous())
         if self.gpu_ids:
             config = {**task.config, "gpu_ids": self.gpu_ids}
             task = replace(task, config=config, gpu_ids=self._gpus_of_workers[rank])
         return task
 
-    def _meeting_point(self) -> str:
+    def _rendezvous(self) -> str:
         """A file for the ranks of the run under way."""
         assert self._meeting is not None
         return str(Path(self._meeting.name) / str(self._num_started))
 
-    def note_failure(self, worker: WorkerProcess, message: dict[str, Any]) -> None:
+    def record_failure(self, worker: WorkerProcess, message: dict[str, Any]) -> None:
         """A rank has failed, so that the others wait for it in vain: they end soon."""
-        if self._failure is None and message["meeting_point"] == self._meeting_point():
+        if self._failure is None and message["rendezvous"] == self._rendezvous():
             self._failure = time.monotonic() + _GRACE, self._called(worker), message
 
     @property

@@ -24,13 +24,13 @@ from grue.experiments.classifier.data import (
 )
 from grue.experiments.model_card import model_card
 from grue.models.loading import load_tokenizer
-from grue.models.weights import loaded, pretrained
+from grue.models.weights import loaded, placed, pretrained
 from grue.runs.evaluation_times import EvaluationTimes
 from grue.runs.model_folder import save_model
 from grue.scorers.classifier import Classifier, probabilities
 from grue.scorers.inputs import pad_right
+from grue.supervised.arguments import check_count
 from grue.supervised.run import TrainerRun, Training
-from grue.supervised.trainer import check_count
 from grue.tasks.inputs import load_inputs, tell_of_fewer
 from grue.tasks.task import Split
 
@@ -83,7 +83,7 @@ class ClassifierRun(TrainerRun[ClassifierConfig]):
         tokenizer = load_tokenizer(config.tokenizer)
         model = load_model(config.alg, tokenizer, self.names, seed=self.context.seed)
         self.classifier = Classifier(
-            model.to(self.device),
+            placed(model, self.device),
             tokenizer,
             batch_size=config.eval_batch_size,
             max_length=config.tokenizer.max_length,

@@ -128,7 +128,7 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
                 "index": np.repeat(index, num_samples),
                 "sample_id": list(range(num_samples)) * len(rows),
                 "prompt": [sample.prompt for sample in samples],
-                "output": self.policy.judged(tokens, settings),
+                "output": self.policy.scored_texts(tokens, settings),
                 "num_tokens": [len(output) for output in tokens],
             }
         )

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from common import distributed as ranks
+from common import distributed
 from common.experiment import Context
 from common.machine.devices import run_device
 from common.run.summary import write_summary
@@ -103,7 +103,7 @@ class FinetuneRun(TextRun[FinetuneConfig, StateT]):
     def close(self) -> None:
         """End the tracking, and write what was tracked in the published programs' files too."""
         super().close()
-        if not ranks.is_first():
+        if not distributed.is_main():
             return
         by_iteration = not isinstance(self.config.alg, SupervisedAlg)
         published_artifacts.write(self.folder, by_iteration=by_iteration)
@@ -112,7 +112,7 @@ class FinetuneRun(TextRun[FinetuneConfig, StateT]):
         """Save the model and the summary; return the score: the first metric on ``val``."""
         name = next((name for name in found if name.startswith("val/")), None)
         score = None if name is None else found[name]
-        if not ranks.is_first():
+        if not distributed.is_main():
             return score
         card = model_card(self.model_name, self.config.datapool.id, self.config.alg, found)
         save_model(self.folder, self.policy, card)

@@ -186,13 +186,13 @@ class FinetuneConfig(TrackedConfig):
         if isinstance(self.alg, SupervisedAlg):
             yield from of_batches(self.alg.training_args, num_ranks)
             return
-        name: str = self.alg.id  # type: ignore[attr-defined]
+        name: str = self.alg.id
         own = isinstance(self.alg, CustomAlg) and not find(name).shares_work
         if self.alg.plain or own:
             yield Problem(f"'alg.id' = '{name}' runs in one process; leave it out of this run's "
                           "configuration, or take another algorithm",
                           "gpus_per_run", num_ranks)  # fmt: skip
-        size = getattr(self.alg.args, "batch_size", None)  # type: ignore[attr-defined]
+        size = getattr(self.alg.args, "batch_size", None)
         if size is not None and size < num_ranks:
             yield Problem(f"is less than 'gpus_per_run' = {num_ranks}, so that processes would "
                           "have no token of a minibatch", "alg.args.batch_size", size)  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from common import distributed as ranks
+from common import distributed
 from common.experiment import Context
 from common.run.folder import write_text
 from common.training import checkpoint
@@ -166,7 +166,7 @@ class ReinforcementRun(FinetuneRun[dict[str, Any]]):
             with self._dropping_out():
                 return self.rollouts.collect(self.steps_done, coefficient)
         except FailedRollout as error:
-            if ranks.is_first():
+            if distributed.is_main():
                 lines = (json.dumps(row) + "\n" for row in error.rows())
                 write_text(self.folder.path / FAILED_ROLLOUT, "".join(lines))
             raise
@@ -224,7 +224,7 @@ class ReinforcementRun(FinetuneRun[dict[str, Any]]):
         if not getattr(self.algorithm.args, "dropout", False):
             yield
             return
-        of_rank = () if ranks.is_first() else (ranks.number(),)
+        of_rank = () if distributed.is_main() else (distributed.rank(),)
         torch.manual_seed(seed_of(Occasion.DROPOUT, self.context.seed, self.steps_done, *of_rank))
         with self.actor_critic.updating():
             yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter
+from pydantic import ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from common.run.records import why_unfit
@@ -13,10 +13,9 @@ from common.training.training_state import OptimizerState
 from grue.algorithms.algorithm import Algorithm
 
 
+@with_config(ConfigDict(extra="allow"))
 class AlgorithmState(TypedDict):
     """What an algorithm's state holds at least."""
-
-    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
 
     optimizer: OptimizerState
 
@@ -27,10 +26,9 @@ class ControllerState(TypedDict):
     coefficient: FiniteFloat
 
 
+@with_config(ConfigDict(strict=True))
 class ReinforcementState(TypedDict):
     """What a run resumes from."""
-
-    __pydantic_config__ = ConfigDict(strict=True)  # type: ignore[misc]
 
     iteration: NonNegativeInt
     weights: dict[str, Any]

@@ -16,7 +16,7 @@ def rollout_settings(
     env: EnvConfig, alg: ReinforcementAlg, *, whole_outputs: bool
 ) -> RolloutSettings:
     """What is collected per iteration, from the keys of environment and algorithm."""
-    args: Any = alg.args  # type: ignore[attr-defined]
+    args = alg.args
     generation = alg.policy.args.generation_kwargs
     is_encoder_decoder = alg.model_type == "seq2seq"
     most = min(

@@ -11,9 +11,9 @@ from common.experiment import Context
 from grue.algorithms.config import SupervisedAlg
 from grue.experiments.finetune.base import FinetuneRun
 from grue.experiments.finetune.config import FinetuneConfig
+from grue.supervised.arguments import check_count
 from grue.supervised.rows import Rows, collate, make_rows
 from grue.supervised.run import TrainerRun, Training
-from grue.supervised.trainer import check_count
 
 
 class SupervisedRun(FinetuneRun[Path], TrainerRun[FinetuneConfig]):

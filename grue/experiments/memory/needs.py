@@ -79,7 +79,7 @@ def _need(config: RunConfig, num_ranks: int) -> Need | None:
 def _names(config: TextConfig) -> Iterator[str]:
     """Hub ids or folders of tokenizer and models."""
     yield config.tokenizer.model_name
-    alg = config.alg  # type: ignore[attr-defined]
+    alg = config.alg  # type: ignore[attr-defined]  # all that train have it
     if isinstance(config, FinetuneConfig) and not isinstance(alg, SupervisedAlg):
         yield alg.policy.args.model_name
         if has_named_critic(alg):
@@ -188,6 +188,6 @@ def cache_bytes(policy: Policy, model: PreTrainedModel, rows: int, prompt: int, 
         found = model(**inputs, use_cache=True)
         cache = next(found[name] for name in ("cache", "past_key_values") if name in found)
         del found
-        size = trace.live()
+        size: int = trace.live()
         del cache
     return size

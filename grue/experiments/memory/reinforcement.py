@@ -43,7 +43,7 @@ _PER_TOKEN = ("log_probs", "ref_log_probs", "values", "returns", "advantages",
 
 def has_named_critic(alg: ReinforcementAlg) -> bool:
     """Whether the critic is a language model with a name of its own."""
-    needs_critic: bool = find(_id(alg)).needs_critic
+    needs_critic: bool = find(alg.id).needs_critic
     return needs_critic and alg.policy.critic not in CRITICS
 
 
@@ -58,9 +58,9 @@ def of_reinforcement(
     assert config.env is not None, "checked with the keys"
     # 1. Everything the run holds, without numbers.
     own = _without_numbers(alg)
-    args, kind = own.policy.args, find(_id(alg))
+    args, kind = own.policy.args, find(alg.id)
     if not issubclass(kind, PolicyGradient):
-        raise NotImplementedError(f"'{_id(alg)}' is no PolicyGradient")
+        raise NotImplementedError(f"'{alg.id}' is no PolicyGradient")
     model = load_model(args.model_name, own.model_type, own.policy, seed=0, dropout=False)
     policy: Policy = policies.find(own.policy.id)(model, load_tokenizer(config.tokenizer), "meta")
     actor_critic = make_actor_critic(policy, own, seed=0, with_critic=kind.needs_critic)
@@ -85,11 +85,6 @@ def of_reinforcement(
     key = _keys(own)
     looked_at = Term("logits and activations", said, 0, key.batch, key.advice)
     return policy, [of_update, Moment("a rollout's log-probabilities", (*stays, looked_at))]
-
-
-def _id(alg: ReinforcementAlg) -> str:
-    name: str = alg.id  # type: ignore[attr-defined]
-    return name
 
 
 def _without_numbers(alg: ReinforcementAlg) -> ReinforcementAlg:
@@ -168,13 +163,14 @@ def _minibatch(policy: Policy, sizes: _Sizes) -> Minibatch:
     sequences = _sequences(policy, sizes.rows, sizes)
     ids = sequences.outputs.ids
     width = math.ceil(int(policy.model.config.vocab_size) / 8)
+    known: dict[str, Any] = {name: torch.zeros(ids.numel()) for name in _PER_TOKEN}
     return Minibatch(
         sequences=sequences,
         rows=torch.arange(sizes.rows),
         select=torch.ones(ids.shape, dtype=torch.bool, device="cpu"),
         places=torch.arange(ids.numel()),
         tokens=ids.flatten(),
-        **{name: torch.zeros(ids.numel()) for name in _PER_TOKEN},
+        **known,
         allowed=torch.zeros(ids.numel(), width, dtype=torch.uint8) if policy.mask else None,
     )
 
@@ -245,7 +241,7 @@ def _with_vectors(moment: Moment, model: nn.Module, keys: Keys) -> Moment:
 
 
 def _keys(alg: ReinforcementAlg) -> Keys:
-    args: Any = alg.args  # type: ignore[attr-defined]
+    args = alg.args
     if isinstance(args, HumanPreferencesPpoArgs):
         batch, advice = "alg.args.nminibatches", "raise 'alg.args.nminibatches'"
     elif hasattr(args, "batch_size") and not _is_fixed(alg):
@@ -260,4 +256,4 @@ def _keys(alg: ReinforcementAlg) -> Keys:
 
 def _is_fixed(alg: ReinforcementAlg) -> bool:
     """Whether the algorithm itself says how large its passes are."""
-    return issubclass(find(_id(alg)), A2c | Trpo)
+    return issubclass(find(alg.id), A2c | Trpo)

@@ -26,7 +26,7 @@ from grue.models.config import Optimizer
 from grue.models.loading import load_model, load_tokenizer, recompute_activations
 from grue.policies.policy import Policy
 from grue.scorers.inputs import longest_input, usable_padding
-from grue.supervised.trainer import training_arguments
+from grue.supervised.arguments import training_arguments
 
 UNLIMITED = 10**6
 """Tokenizers without a greatest length name a number beyond this one."""

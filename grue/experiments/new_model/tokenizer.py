@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def words(
     return _wrapped(tokenizer, max_length, padding)
 
 
-def _special(padding: str) -> Sequence[str]:
+def _special(padding: str) -> list[str]:
     return list(dict.fromkeys((END, padding)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -54,7 +55,9 @@ def _truncate_tokens(run: Run, answers: Answers) -> Iterator[Problem]:
     assert isinstance(run.config, TextConfig)
     for key, settings in settings_by_key(run.config).items():
         token = settings.truncate_token
-        tokenizer = known_tokenizer(run, answers) if token is not None else None
+        if token is None:
+            continue
+        tokenizer = known_tokenizer(run, answers)
         if not isinstance(tokenizer, KnownTokenizer) or tokenizer.ids is None:
             continue
         config = run.config.tokenizer.model_copy(update={"model_name": tokenizer.name})
@@ -75,7 +78,7 @@ def _values_of_library(config: RunConfig, answers: Answers) -> Iterator[Problem]
                 settings.do_sample,
                 settings.max_new_tokens or settings.max_length,
             )
-            found = answers.once(asked, lambda n=name, s=settings: _look_at_value(n, s))
+            found = answers.once(asked, functools.partial(_look_at_value, name, settings))
             if found is not None:
                 yield Problem(str(found), f"{key}.{name}", value)
 
@@ -107,8 +110,8 @@ def trainer_problems(run: Run, given: Mapping[str, Any], answers: Answers) -> li
 
 def _of_supervised(run: Run, alg: SupervisedAlg, answers: Answers) -> Iterator[Problem]:
     """Data without anything to train on, and arguments that the Trainer does not take."""
+    from grue.supervised.arguments import check_count
     from grue.supervised.rows import check_references
-    from grue.supervised.trainer import check_count
 
     train = known_split(run, "train", answers)
     yield from trainer_problems(run, alg.training_args, answers)

@@ -43,7 +43,7 @@ _OF_DATA = {"datapool", "text", "label_key", "alg"}
 
 def _look_at_data(config: ClassifierConfig) -> None:
     """Reads the labels of both splits, and whether the training texts make a batch."""
-    from grue.supervised.trainer import check_count
+    from grue.supervised.arguments import check_count
 
     data, _ = load_labelled(config, seed=0)
     check_count(len(data["train"].texts), config.alg.training_args)

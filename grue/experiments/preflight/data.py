@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from common.custom.user_code import naming
 from common.errors import Problem, UserError
@@ -17,6 +18,8 @@ from grue.tasks.config import DatapoolConfig, TaskConfig
 from grue.tasks.inputs import load_inputs, read_samples
 from grue.tasks.sources.held_out import LocalArgs
 from grue.tasks.task import Sample, Split
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -80,10 +83,10 @@ def of_task(config: TaskConfig, answers: Answers, is_made_later: bool) -> UserEr
 def _looked_at(
     config: TaskConfig,
     split: Split,
-    look: Callable[[], KnownSplit | None],
+    look: Callable[[], T],
     answers: Answers,
     is_made_later: bool,
-) -> KnownSplit | UserError | None:
+) -> T | UserError | None:
     if is_made_later:
         return None
     keys = fingerprint(config.model_dump(mode="json"))

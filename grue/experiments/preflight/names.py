@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common.machine.hub import forgo_if_absent
+from common.machine.hub import go_offline_if_unreachable
 
 
 def why_not_here(name: str) -> str | None:
@@ -12,7 +12,7 @@ def why_not_here(name: str) -> str | None:
     from huggingface_hub import constants
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.file_download import repo_folder_name
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # is public
 
     try:
         validate_repo_id(name)
@@ -24,7 +24,7 @@ def why_not_here(name: str) -> str | None:
     cached = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model")
     if cached.is_dir():
         return None
-    forgo_if_absent()
+    go_offline_if_unreachable()
     if not constants.is_offline_mode():
         return None
     return (

@@ -23,8 +23,8 @@ def _problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
     assert isinstance(config, NewModelConfig)
     try:
         _check_sizes(config)
-    except UserError as error:
-        yield Problem(str(error))
+    except UserError as misfit:
+        yield Problem(str(misfit))
     for position, task in enumerate(config.datapools):
         key = f"datapools[{position}]"
         error = of_task(task, answers, made_later(run, key))

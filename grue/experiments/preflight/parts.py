@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,7 +39,7 @@ def part_problems(run: Run, answers: Answers) -> Iterator[Problem]:
             continue
         built = answers.once(
             ("part", type(part), fingerprint(part.model_dump(mode="json"))),
-            lambda p=part: built_of(p),
+            functools.partial(built_of, part),
         )
         if isinstance(built, UserError):
             yield Problem(str(built), key, part.id)

@@ -52,7 +52,7 @@ def _told(run: Run, answers: Answers) -> set[str]:
 
 def _look_at_examples(config: RewardModelConfig) -> None:
     """Reads the examples of both splits, of which those of training must make a batch."""
-    from grue.supervised.trainer import check_count
+    from grue.supervised.arguments import check_count
 
     found = {split: load_examples(config, split, seed=0) for split in config.splits}
     check_count(len(found["train"]), config.alg.training_args)

@@ -17,8 +17,9 @@ def measured_like_rewarded(values: Any) -> Any:
     if not isinstance(values, dict):
         return values
     reward, evaluation = values.get("reward_fn"), values.get("train_evaluation")
-    metrics = evaluation.get("metrics") if isinstance(evaluation, dict) else None
-    args = reward.get("args") if isinstance(reward, dict) else None
+    if not isinstance(reward, dict) or not isinstance(evaluation, dict):
+        return values
+    args, metrics = reward.get("args"), evaluation.get("metrics")
     if not isinstance(args, dict) or not isinstance(metrics, list | tuple):
         return values
     if reward.get("id") != _LEARNED:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from common import distributed as ranks
+from common import distributed
 from common.errors import UserError
 from grue.models.config import ModelOptions, TokenizerConfig
 from grue.models.loading import load_model, load_tokenizer
@@ -72,13 +72,13 @@ def reference_outputs(
     outputs = [""] * len(chosen)
     batches = list(by_length([len(ids) for ids in encoded], config.batch_size))
     own: list[tuple[int, str]] = []
-    for rows in ranks.dealt(batches):
+    for rows in distributed.round_robin(batches):
         found = policy.drawn(
             [encoded[row] for row in rows], 1, settings, inputs=rows,
             occasion=Occasion.NORMALIZATION, seed=seed,
         )  # fmt: skip
         texts = policy.decode([outputs_of[0] for outputs_of in found])
         own += zip(rows, texts, strict=True)
-    for row, text in ranks.gathered(own):
+    for row, text in distributed.all_gather(own):
         outputs[row] = settings.processed(text)
     return [sample.prompt for sample in chosen], outputs

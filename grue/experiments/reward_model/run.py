@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from common import distributed as ranks
+from common import distributed
 from common.errors import UserError
 from common.experiment import Context
 from common.run.summary import write_summary
@@ -29,8 +29,8 @@ from grue.runs.evaluation_times import EvaluationTimes
 from grue.runs.model_folder import save_model
 from grue.scorers.classifier import Classifier
 from grue.scorers.reward_model import FILE, RewardModel, RewardSpec
+from grue.supervised.arguments import check_count
 from grue.supervised.run import TrainerRun, Training
-from grue.supervised.trainer import check_count
 from grue.tasks.inputs import load_inputs, tell_of_fewer
 from grue.tasks.task import Split
 
@@ -140,9 +140,9 @@ class RewardModelRun(TrainerRun[RewardModelConfig]):
     def measure(self) -> dict[str, float]:
         """Return loss, accuracy, calibration and reward std per prompt on the validation split."""
         data = self.data["val"]
-        own = data.texts[ranks.share(len(data.texts))]
+        own = data.texts[distributed.shard_slice(len(data.texts))]
         with self.times.measured("val"), undisturbed(self.gpu_ids):
-            logits = np.array(ranks.gathered(list(self.classifier.logits(own))))  # [N n, C]
+            logits = np.array(distributed.all_gather(list(self.classifier.logits(own))))  # [N n, C]
         outputs = self.module.outputs(torch.from_numpy(logits[data.responses]))
         targets = torch.from_numpy(data.targets)
         size = self.config.eval_batch_size
@@ -170,9 +170,9 @@ class RewardModelRun(TrainerRun[RewardModelConfig]):
     def _normalize(self, moment: str, mean: float, std: float) -> None:
         """Sets gain and bias by the reference policy's outputs."""
         prompts, outputs = self._reference_outputs
-        own = ranks.share(len(prompts))
+        own = distributed.shard_slice(len(prompts))
         rewards = self._reward_model(scaled=False).moments(prompts[own], outputs[own])[0]
-        rewards = np.array(ranks.gathered(list(rewards)))
+        rewards = np.array(distributed.all_gather(list(rewards)))
         gain, bias = gain_and_bias(rewards, mean, std)
         self.module.set_scale(gain, bias)
         self.normalization[moment] = {
@@ -199,7 +199,7 @@ class RewardModelRun(TrainerRun[RewardModelConfig]):
         name = f"val/{self.objective.score}"
         measured = found[name]
         score = measured if math.isfinite(measured) else None
-        if not ranks.is_first():
+        if not distributed.is_main():
             return score
         alg = self.config.alg
         card = model_card(alg.model_name, self.config.datapool.id, alg, found)

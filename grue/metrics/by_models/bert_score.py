@@ -14,14 +14,14 @@ from common.errors import Problem, UserError
 from common.packages import lacking
 from grue.metrics.best_reference import best_over_references
 from grue.metrics.metric import METRICS, Metric, Scores
-from grue.scorers.options import JudgeArgs
+from grue.scorers.options import ScorerArgs
 from grue.texts import Texts
 
 if TYPE_CHECKING:
     from bert_score import BERTScorer
 
 
-class BertScoreArgs(JudgeArgs):
+class BertScoreArgs(ScorerArgs):
     """The keys of BERTScore."""
 
     language: str = "en"
@@ -93,13 +93,13 @@ class BertScore(Metric[BertScoreArgs]):
 
         from grue.models.weights import loaded
         from grue.scorers.inputs import longest_input
-        from grue.scorers.loading import judge_device, judge_dtype
+        from grue.scorers.loading import scorer_device, scorer_dtype
 
         args = self.args
         options: dict[str, Any] = {
             "num_layers": self._layer(),
             "lang": args.language,
-            "device": str(judge_device(args)),
+            "device": str(scorer_device(args)),
             "batch_size": args.batch_size,
         }
         scorer = loaded(
@@ -110,5 +110,5 @@ class BertScore(Metric[BertScoreArgs]):
         tokenizer, model = scorer._tokenizer, scorer._model
         # Tokenizers saved without a maximum would not cut what is too long for the model.
         tokenizer.model_max_length = longest_input(model, tokenizer)
-        model.to(judge_dtype(args))
+        model.to(scorer_dtype(args))
         return scorer

@@ -10,7 +10,7 @@ from common.config.base import INPUT_FILE_OR_ID
 from common.errors import UserError
 from grue.metrics.best_reference import best_over_references
 from grue.metrics.metric import METRICS, Metric, Scores
-from grue.scorers.options import JudgeArgs
+from grue.scorers.options import ScorerArgs
 from grue.texts import Texts
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _PUBLISHED = tuple(f"bleurt-{name}" for name in ("tiny-128", "tiny-512", "base-1
                                                  "large-128", "large-512"))  # fmt: skip
 
 
-class BleurtArgs(JudgeArgs):
+class BleurtArgs(ScorerArgs):
     """The keys of BLEURT."""
 
     config_name: Annotated[str, INPUT_FILE_OR_ID] = "bleurt-base-128"

@@ -11,7 +11,7 @@ import numpy as np
 from common.errors import UserError
 from grue.metrics.metric import METRICS, Metric, Scores
 from grue.models.config import ModelName
-from grue.scorers.options import JudgeArgs
+from grue.scorers.options import ScorerArgs
 from grue.texts import Texts
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _END = "<EOU>"
 _SHOWN = 60
 
 
-class IntentArgs(JudgeArgs):
+class IntentArgs(ScorerArgs):
     """The keys of the intent accuracy."""
 
     model_name: ModelName = "rajkumarrrk/roberta-daily-dialog-intent-classifier"

@@ -12,7 +12,7 @@ from common.config.fit import PositiveInt
 from common.errors import UserError
 from grue.metrics.metric import METRICS, Metric, Scores
 from grue.models.config import ModelName, Side
-from grue.scorers.options import JudgeArgs
+from grue.scorers.options import ScorerArgs
 from grue.texts import Texts
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ REWARD = "semantic/learned_preference"
 STD = "semantic/learned_preference_std"
 
 
-class LearnedPreferenceArgs(JudgeArgs):
+class LearnedPreferenceArgs(ScorerArgs):
     """The keys of a learned preference."""
 
     model_name: ModelName

@@ -12,14 +12,14 @@ from pydantic import Field
 from common.errors import UserError
 from grue.metrics.metric import METRICS, Metric, Scores
 from grue.models.config import ModelName
-from grue.scorers.options import JudgeArgs
+from grue.scorers.options import ScorerArgs
 from grue.texts import Texts
 
 if TYPE_CHECKING:
     from grue.scorers.classifier import Classifier
 
 
-class LearnedRewardArgs(JudgeArgs):
+class LearnedRewardArgs(ScorerArgs):
     """The keys of a learned reward."""
 
     model_name: ModelName

@@ -17,7 +17,7 @@ from common.config.base import INPUT_FILE, INPUT_FILE_OR_ID, NO_EFFECT, Optional
 from common.errors import Problem, UserError
 from grue.metrics.metric import METRICS, Metric, Scores
 from grue.nltk_data import SENTENCE_ENDS, why_missing
-from grue.scorers.options import JudgeArgs
+from grue.scorers.options import ScorerArgs
 from grue.texts import Texts
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ Classifiers = Annotated[tuple[str, ...], Strict(False), Field(min_length=1), INP
 Aggregate = Literal["max", "mean", "min"]
 
 
-class SummacArgs(JudgeArgs):
+class SummacArgs(ScorerArgs):
     """The keys that both scores have."""
 
     imager_load_cache: Annotated[bool, NO_EFFECT] = True

@@ -6,9 +6,12 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +41,7 @@ class Extent:
     """K, the outputs of each prompt."""
 
 
-def bytes_per_output(model: Any, extent: Extent) -> float:
+def bytes_per_output(model: PreTrainedModel, extent: Extent) -> float:
     """About what a model needs for one output while it is made, beside its weights.
 
     Where its configuration does not say how large it is, this is zero: too large a pass then shows
@@ -50,7 +53,7 @@ def bytes_per_output(model: Any, extent: Extent) -> float:
     hidden = _first(config, "hidden_size", "d_model")
     if not (layers and heads and hidden):
         return 0.0
-    size = model.dtype.itemsize
+    size: int = model.dtype.itemsize
     key_heads = _first(config, "num_key_value_heads") or heads
     head_size = _first(config, "head_dim") or hidden // heads
     cached = 2 * layers * key_heads * head_size * size  # keys and values of one token

@@ -12,6 +12,8 @@ from grue.policies.padding import Prompts
 from grue.policies.sequences import Sequences
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from grue.policies.vocabulary_mask import Mask
 
 
@@ -36,10 +38,12 @@ class MaskProcessor(LogitsProcessor):
         """
         found = scores
         if self._mask.model is not None:
-            found = self._logits(input_ids).masked_fill(scores == -torch.inf, -torch.inf)
+            found = self._logits(self._mask.model, input_ids).masked_fill(
+                scores == -torch.inf, -torch.inf
+            )
         return scores.masked_fill(~self._mask.allowed(found), -torch.inf)
 
-    def _logits(self, input_ids: Tensor) -> Tensor:
+    def _logits(self, model: PreTrainedModel, input_ids: Tensor) -> Tensor:
         """[N, V] of the mask model, of the next token."""
         times = len(input_ids) // len(self._prompts.ids)
         prompts = Prompts(*(part.repeat_interleave(times, 0)
@@ -47,4 +51,4 @@ class MaskProcessor(LogitsProcessor):
         before = prompts.ids.shape[1] if self._start is None else 1
         new = torch.nn.functional.pad(input_ids[:, before:], (0, 1))  # any next token will do
         sequences = Sequences(prompts, Prompts(new, torch.ones_like(new)), self._start)
-        return sequences.logits(self._mask.model)[:, -1]
+        return sequences.logits(model)[:, -1]

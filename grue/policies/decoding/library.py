@@ -38,10 +38,10 @@ class Generator(Protocol):
 
     def bytes_each(
         self, prompts: Sequence[list[int]], num_samples: int, settings: GenerationConfig
-    ) -> int:
+    ) -> float:
         """Return the memory that the outputs of one prompt need."""
 
-    def autocast(self) -> AbstractContextManager[Any]:
+    def autocast(self) -> AbstractContextManager[object]:
         """Return the block in which the model computes."""
 
 
@@ -57,11 +57,12 @@ def generated(
     settings_of_library = library_settings(policy, num_samples, settings)
     ends = _ends(settings_of_library.eos_token_id)
     extra = {"tokenizer": policy.tokenizer} if "stop_strings" in settings.further else {}
+    model: Any = policy.model  # whose class, unlike that of all models, can generate
 
     def of_some(part: slice, _: slice) -> list[list[int]]:
         padded = policy.pad(prompts[part])
         with only_these(policy.model, settings_of_library), policy.autocast():
-            found = policy.model.generate(
+            found = model.generate(
                 input_ids=padded.ids, attention_mask=padded.mask,
                 **_processors(policy, padded), **extra,
             )  # fmt: skip

@@ -66,6 +66,7 @@ def filters_of(settings: GenerationConfig) -> Filters | None:
     if not keys:
         return Filters(**own)
     process = _of_library({**own, **keys}, do_sample=True)
+    # Warpers, unlike processors, do not look at the ids before.
     return Filters(of_library=lambda logits: process(None, logits))  # type: ignore[arg-type]
 
 
@@ -118,7 +119,7 @@ def _of_library(
     most: int = 1,
     end: int | None = None,
     device: torch.device | None = None,
-) -> Any:
+) -> Process:
     """The library's processors for its own ``keys``, in its own order."""
     from transformers import GenerationConfig as LibrarySettings
     from transformers import GenerationMixin
@@ -130,4 +131,8 @@ def _of_library(
 
     settings: Any = LibrarySettings(do_sample=do_sample, max_length=length + most, **keys)
     settings._eos_token_tensor = None if end is None else torch.tensor([end], device=device)
-    return OfNoModel()._get_logits_processor(settings, input_ids_seq_length=length, device=device)
+    model: Any = OfNoModel()
+    found: Process = model._get_logits_processor(
+        settings, input_ids_seq_length=length, device=device
+    )
+    return found

@@ -38,7 +38,7 @@ class Rows:
     """[M] the numbers of the prompts that they belong to, ascending."""
 
     @classmethod
-    def all(cls, num_prompts: int, num_samples: int, device: Any) -> Rows:
+    def all(cls, num_prompts: int, num_samples: int, device: torch.device) -> Rows:
         """Every output of B prompts."""
         outputs = torch.arange(num_prompts * num_samples, device=device)
         return cls(outputs, torch.arange(num_prompts, device=device))
@@ -135,6 +135,7 @@ class Encoded:
     def __init__(self, model: PreTrainedModel, prompts: Prompts, ids: Ids) -> None:
         self._model = model
         self._mask = prompts.mask
+        assert ids.start is not None, "the decoder has a first token"
         self._start = ids.start
         self._cache: Any = None
         self._cache_name = _cache_name(model)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
-from common.machine.hub import forgo_if_absent
+from common.machine.hub import go_offline_if_unreachable
 from grue.tasks.task import Split
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Hub:
         """Like `load`, for a split by the data set's own name for it."""
         import datasets
 
-        forgo_if_absent()
+        go_offline_if_unreachable()
         try:
             return datasets.load_dataset(self.id, **self.options, split=split)
         except Exception as error:  # the library raises many kinds, network errors among them

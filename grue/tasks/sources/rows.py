@@ -71,7 +71,7 @@ def checked_rows(schema: type[RowT], rows: Sequence[RawRow], where: str) -> list
             f"{where}: needs the columns {', '.join(needed)}; found {', '.join(rows[0]) or 'none'}"
         )
     try:
-        return TypeAdapter(list[schema]).validate_python(rows)  # type: ignore[valid-type]
+        return TypeAdapter(list[schema]).validate_python(rows)  # type: ignore[valid-type]  # known when it runs
     except ValidationError as error:
         first = error.errors()[0]
         number, *key = first["loc"]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from common.errors import UserError
 from grue.tasks.sources.hub import SPLIT_NAMES, Hub
 from grue.tasks.sources.local_files import TABLES, TEXT, at_path, has_split, split_file, stream_rows
-from grue.tasks.sources.raw_rows import RawRow, place_of
+from grue.tasks.sources.raw_rows import place_of
 from grue.tasks.task import Split
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class TextSource:
                 reference = _text(together[0], self.reference_column, "reference_column", name)
             yield RawText(number, " ".join(texts), reference)
 
-    def _rows(self, split: Split) -> tuple[str, Iterator[RawRow]]:
+    def _rows(self, split: Split) -> tuple[str, Iterator[Mapping[str, Any]]]:
         """The name of the column with texts, and the rows."""
         if self.path is None:
             return self.column, self.hub.stream(split)
@@ -88,13 +88,14 @@ class TextSource:
         return "val" if absent else split
 
 
-def _text(row: RawRow, column: str, key: str, name: str) -> str:
+def _text(row: Mapping[str, Any], column: str, key: str, name: str) -> str:
     if column not in row:
         raise UserError(f"{name}: has no column '{column}'; its columns are "
                         f"{', '.join(row) or 'none'}: set 'datapool.args.{key}'")  # fmt: skip
-    if not isinstance(row[column], str):
-        raise UserError(f"{name}, '{column}': expected text, found {row[column]!r}")
-    return row[column]
+    text = row[column]
+    if not isinstance(text, str):
+        raise UserError(f"{name}, '{column}': expected text, found {text!r}")
+    return text
 
 
 def told(items: Iterable[T], name: str) -> Iterator[T]:

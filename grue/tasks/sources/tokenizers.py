@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from common.machine.hub import forgo_if_absent
+from common.machine.hub import go_offline_if_unreachable
 
 
 def load_tokenizer(name: str, key: str, advice: str) -> Any:
@@ -18,7 +18,7 @@ def load_tokenizer(name: str, key: str, advice: str) -> Any:
     from transformers import AutoTokenizer
 
     if not Path(name).is_dir():
-        forgo_if_absent()
+        go_offline_if_unreachable()
     try:
         return AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.config.base import resolve
+from common.config.resolve import resolve
 from grue.metrics.config import MetricConfig
 from grue.rewards.config import RewardConfig
 from tests.grue.judging import texts

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.config.base import resolve
+from common.config.resolve import resolve
 from common.errors import UserError
 from common.hashing import fingerprint
 from grue import rewards

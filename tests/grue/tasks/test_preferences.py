@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from common.config.base import resolve
+from common.config.resolve import resolve
 from common.errors import UserError
 from grue.tasks import find
 from grue.tasks.preference_choice import choice_of

@@ -1,0 +1,103 @@
+"""Values that a plan writes as a configuration, or everything that is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import (
+    ValidationError,
+)
+from pydantic_core import ErrorDetails
+
+from common.config.base import Config
+from common.config.misfits import Form, misfits
+from common.errors import Problem
+from common.key_paths import Key, key_path, without
+
+_NOT_ASKED = "default_factory_not_called"
+"""Pydantic's word for a default that waits for other keys, which have errors of their own."""
+
+
+ConfigT = TypeVar("ConfigT", bound=Config)
+
+
+_OF_KEYS = ("missing", "extra_forbidden")
+"""Errors of keys, not of values."""
+
+
+def resolve(
+    model: type[ConfigT], values: Mapping[str, Any], elsewhere: Mapping[str, str] | None = None
+) -> tuple[ConfigT | None, list[Problem]]:
+    """The configuration that ``values`` describe, or None with everything that is wrong."""
+    config, problems = resolve_valid_keys(model, values, elsewhere)
+    if config is not None and not problems:
+        problems = list(config.problems())
+    return (None if problems else config), problems
+
+
+def resolve_valid_keys(
+    model: type[ConfigT], values: Mapping[str, Any], elsewhere: Mapping[str, str] | None = None
+) -> tuple[ConfigT | None, list[Problem]]:
+    """The configuration that ``values`` describe without what is wrong, and what is wrong.
+
+    Keys are looked at one by one. The configuration is None where a key that it needs is missing.
+    ``elsewhere`` says of keys that the model does not know where they belong, for example
+    ``"beside 'args'"``.
+    """
+    problems: list[Problem] = []
+    while True:
+        try:
+            return model.model_validate(values), problems
+        except ValidationError as error:
+            found = [details for details in error.errors() if details["type"] != _NOT_ASKED]
+            wrong = _innermost(_by_place(found, values))
+        problems = problems or misfits(wrong, Form(model, values, elsewhere or {}))
+        sound = without(values, wrong)
+        if sound == values:
+            return None, problems
+        values = sound  # a list may now have too few entries, so it is looked at again
+
+
+def unknown_keys(model: type[Config], values: Mapping[str, Any]) -> list[str]:
+    """The dotted paths of those keys in ``values`` that ``model`` does not know."""
+    try:
+        model.model_validate(values)
+    except ValidationError as error:
+        return [
+            key_path(_place(details, values))
+            for details in error.errors()
+            if details["type"] == "extra_forbidden"
+        ]
+    return []
+
+
+def _by_place(errors: Sequence[ErrorDetails], values: Any) -> dict[Key, list[ErrorDetails]]:
+    """The errors by where their values stand; one for each member of a union that could be."""
+    found: dict[Key, list[ErrorDetails]] = {}
+    for details in errors:
+        found.setdefault(_place(details, values), []).append(details)
+    return found
+
+
+def _place(details: ErrorDetails, values: Any) -> Key:
+    """Where the error's value stands: its ``loc`` without the tags of unions."""
+    key: list[str | int] = []
+    way = details["loc"]
+    for part in way[:-1]:
+        if _leads_into(part, values):
+            key.append(part)
+            values = values[part]
+    is_key = details["type"] in _OF_KEYS or _leads_into(way[-1], values)
+    return (*key, way[-1]) if is_key else tuple(key)
+
+
+def _leads_into(part: str | int, values: Any) -> bool:
+    """Whether ``part`` is a key or position in ``values``, not the tag of a union's member."""
+    return part in values if isinstance(values, Mapping) else isinstance(part, int)
+
+
+def _innermost(wrong: Mapping[Key, list[ErrorDetails]]) -> dict[Key, list[ErrorDetails]]:
+    """The errors without those of lists whose entries have their own."""
+    outer = {place[:length] for place in wrong for length in range(len(place))}
+    return {place: found for place, found in wrong.items() if place not in outer}

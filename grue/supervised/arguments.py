@@ -1,0 +1,121 @@
+"""The transformers Trainer's arguments, as a run gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    TrainingArguments,
+)
+
+from common.errors import UserError
+from grue.algorithms.config import TRAINER_BATCH
+
+RENAMED = {"evaluation_strategy": "eval_strategy", "warmup_ratio": "warmup_steps",
+            "no_cuda": "use_cpu"}  # fmt: skip
+
+
+RUNS_OWN = ("output_dir", "seed", "data_seed", "report_to", "logging_dir", "overwrite_output_dir",
+             "eval_strategy", "use_cpu", "disable_tqdm", "run_name", "save_only_model")  # fmt: skip
+"""Arguments that the run itself decides on."""
+
+
+_KEPT = 2
+"""Checkpoints that are kept at least: one may be damaged."""
+
+
+_TF32 = "tf32"
+"""An argument that the run follows before the Trainer is made, see `common.training.numerics`: the
+Trainer would set it for all later runs of the process too, and but once."""
+
+
+_ASK_THE_DEVICE = ("torch_compile", "torch_compile_backend", "torch_compile_mode")
+"""Arguments at which the library looks at the GPU in use, and by that opens it."""
+
+
+def training_arguments(
+    given: Mapping[str, Any], output_dir: Path, *, seed: int, device: torch.device
+) -> TrainingArguments:
+    """The Trainer's arguments: the published ones, old names read as the new ones.
+
+    The Trainer computes on ``device`` alone, whatever other GPUs the process sees.
+
+    Raises:
+        UserError: the Trainer knows no such argument, or no such value.
+    """
+    arguments = {RENAMED.get(name, name): value for name, value in given.items()}
+    kept = {name: value for name, value in arguments.items() if name not in (*RUNS_OWN, _TF32)}
+    if not isinstance(arguments.get(_TF32), bool | None):
+        raise UserError(
+            f"'alg.training_args.{_TF32}' = {arguments[_TF32]!r}: expected true or false"
+        )
+    on_cpu = device.type == "cpu"
+    try:
+        found = TrainingArguments(
+            output_dir=str(output_dir),
+            seed=seed,
+            report_to="none",
+            eval_strategy="no",
+            disable_tqdm=True,
+            use_cpu=on_cpu,
+            **{
+                "remove_unused_columns": False,
+                "dataloader_pin_memory": not on_cpu,
+                "accelerator_config": {"non_blocking": not on_cpu},  # else each copy is a wait
+                "logging_nan_inf_filter": False,
+                "restore_callback_states_from_checkpoint": True,
+                **kept,
+                "save_total_limit": _num_kept(kept.get("save_total_limit", _KEPT)),
+            },
+        )
+    except (TypeError, ValueError) as error:
+        reason = str(error).removeprefix("TrainingArguments.__init__() ").partition("\n")[0]
+        raise UserError(f"'alg.training_args': {reason}") from error
+    # A second GPU, which a judge may have, would double the batch (DataParallel).
+    found._n_gpu = min(found.n_gpu, 1)
+    return found
+
+
+def _num_kept(limit: Any) -> Any:
+    """How many checkpoints are kept where ``limit`` was asked for; None for all."""
+    return max(limit, _KEPT) if type(limit) is int and limit > 0 else limit
+
+
+def check_arguments(given: Mapping[str, Any], *, on_gpu: bool) -> TrainingArguments:
+    """The Trainer's arguments, made in a process that opens no GPU to see what is wrong with them.
+
+    Raises:
+        UserError: the Trainer knows no such argument, or no such value.
+    """
+    asked = _ASK_THE_DEVICE if on_gpu else ()
+    seen = {name: value for name, value in given.items() if name not in asked}
+    found = training_arguments(seen, Path(), seed=0, device=torch.device("cpu"))
+    if given.get(_TF32) and not on_gpu:
+        raise UserError(
+            f"'alg.training_args.{_TF32}' = true: the CPU has no TensorFloat-32; give the run a "
+            "GPU ('gpu_ids', --gpu_ids), or drop it"
+        )
+    return found
+
+
+def left_out(given: Mapping[str, Any]) -> list[str]:
+    """The given arguments that the run decides on itself."""
+    return [name for name in given if RENAMED.get(name, name) in RUNS_OWN]
+
+
+def check_count(count: int, given: Mapping[str, Any]) -> None:
+    """Looks whether so many rows make a batch, with these arguments of the Trainer.
+
+    Raises:
+        UserError: they are fewer than one, and a batch that is not full is dropped.
+    """
+    size = given.get("per_device_train_batch_size", TRAINER_BATCH)
+    if given.get("dataloader_drop_last") and isinstance(size, int) and count < size:
+        raise UserError(
+            f"'alg.training_args.dataloader_drop_last' = true: {count} training rows are less than "
+            f"a batch of 'per_device_train_batch_size' = {size}, so that nothing is left to train "
+            "on; set it to false, or take smaller batches"
+        )
