@@ -20,9 +20,9 @@ from common.score import Score, best_values, last_values
 from common.training import checkpoint, training_state
 from common.training.callbacks import Checkpoints, EarlyStopping, Tracking
 from common.training.epoch_log import EpochLog
+from common.training.external_trackers import Row
 from common.training.metric_plots import MetricPlots
 from common.training.stepwise_run import StepwiseRun
-from common.training.trackers import Row
 from common.training.trainer import Callback, Trainer
 
 log = logging.getLogger(__name__)

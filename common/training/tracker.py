@@ -19,7 +19,7 @@ from common.files.durable import sync, sync_folder
 from common.files.no_space import explaining_no_space
 from common.run.folder import RunFolder, read_json_lines, write_text
 from common.run.records import EPOCH_ROW, STEP_ROW
-from common.training.trackers import MetricTracker, Row, WandbTracker, open_trackers
+from common.training.external_trackers import ExternalTracker, Row, WandbTracker, open_trackers
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Tracker:
         self._position = position
         self._file: IO[str] | None = None
         self._is_synced = True
-        self._others: list[MetricTracker] = []
+        self._others: list[ExternalTracker] = []
         self.wandb_id: str | None = config.tracker_settings().run_id
         """The run at Weights & Biases, once there is one."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TypeVar
 
 from common.experiment import Context
+from common.training.external_trackers import Row
 from common.training.stepwise_run import StateT, StepwiseRun
-from common.training.trackers import Row
 from grue.runs.config import TrackedConfig
 
 TextConfigT = TypeVar("TextConfigT", bound=TrackedConfig)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from common.errors import UserError
 from common.experiment import Context
@@ -90,6 +90,11 @@ class ClassifierRun(TrainerRun[ClassifierConfig]):
         )
         for split, data in self.data.items():
             self.classifier.tell_of_cut(data.texts, split)
+
+    def watched_model(self) -> nn.Module:
+        """Return the classifier's model."""
+        model: nn.Module = self.classifier.model
+        return model
 
     def training(self) -> Training:
         """Return the classifier's model, and the encoded texts with their labels."""

@@ -6,6 +6,8 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import nn
+
 from common import distributed
 from common.experiment import Context
 from common.machine.devices import run_device
@@ -64,6 +66,10 @@ class FinetuneRun(TextRun[FinetuneConfig, StateT]):
             gpu_ids=self.gpu_ids,
             add_table=self.tracker.add_table,
         )
+
+    def watched_model(self) -> nn.Module:
+        """Return the policy's model."""
+        return self.policy.model
 
     def _of_training(self) -> dict[Split, Inputs]:
         """The training inputs that are evaluated, unless none are to be."""

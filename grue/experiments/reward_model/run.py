@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from common import distributed
 from common.errors import UserError
@@ -103,6 +104,10 @@ class RewardModelRun(TrainerRun[RewardModelConfig]):
         if normalize is not None and normalize.after:
             self._normalize("after", 0.0, 1.0)
         return self._save(found)
+
+    def watched_model(self) -> nn.Module:
+        """Return the model with its loss."""
+        return self.module
 
     def tell_of_evaluations(self, count: int) -> None:
         """Tell how long so many evaluations, and the last one, will take."""

@@ -23,7 +23,7 @@ NOT_METRICS = {"epoch", "step", "seconds"}
 _PROJECT = "default"
 
 
-class MetricTracker:
+class ExternalTracker:
     """One place that rows of metrics go to; each call does nothing unless overridden."""
 
     def log(self, row: Row, step: int) -> None:
@@ -45,7 +45,7 @@ class MetricTracker:
         """Close files and connections; an interrupted run may open them again."""
 
 
-class TensorBoardTracker(MetricTracker):
+class TensorBoardTracker(ExternalTracker):
     """TensorBoard event files below the run's folder."""
 
     def __init__(self, folder: Path, first_step: int) -> None:
@@ -64,7 +64,7 @@ class TensorBoardTracker(MetricTracker):
         self._writer.close()
 
 
-class WandbTracker(MetricTracker):
+class WandbTracker(ExternalTracker):
     """A run at Weights & Biases."""
 
     def __init__(self, folder: RunFolder, config: RunConfig, run_id: str | None) -> None:
@@ -129,7 +129,7 @@ class WandbTracker(MetricTracker):
         self._run.finish()
 
 
-class TrackioTracker(MetricTracker):
+class TrackioTracker(ExternalTracker):
     """A run at Trackio, which keeps it in a database on this machine."""
 
     def __init__(self, folder: RunFolder, config: RunConfig) -> None:
@@ -164,7 +164,7 @@ class TrackioTracker(MetricTracker):
 
 def open_trackers(
     config: RunConfig, folder: RunFolder, *, first_step: int, wandb_id: str | None
-) -> list[MetricTracker]:
+) -> list[ExternalTracker]:
     """Open the trackers that the configuration asks for.
 
     Args:
@@ -173,7 +173,7 @@ def open_trackers(
         first_step: the step from which on rows will be added.
         wandb_id: the run at Weights & Biases to resume, if there is one; None for a new one.
     """
-    settings, found = config.tracker_settings(), list[MetricTracker]()
+    settings, found = config.tracker_settings(), list[ExternalTracker]()
     if settings.tensorboard:
         found.append(TensorBoardTracker(folder.path / "tensorboard", first_step))
     if settings.wandb:
