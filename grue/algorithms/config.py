@@ -1,73 +1,23 @@
-"""The keys of ``alg``: which algorithm finetunes the model, and with which settings."""
+"""The keys of ``alg`` in reinforcement finetuning, and what each algorithm's settings say of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Discriminator, Field, SerializeAsAny, Strict, Tag, model_validator
+from pydantic import Strict, model_validator
 
 from common.config.base import Config
 from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
-from common.errors import Problem
-from grue import algorithms
-from grue.algorithms.args import (
-    A2cArgs,
-    HumanPreferencesPpoArgs,
-    NlpoArgs,
-    PpoArgs,
-    ReinforceArgs,
-    TrpoArgs,
-)
-from grue.models.config import ModelName, ModelOptions, ModelType, unnamed
-from grue.parts.custom import OrCustom
+from common.custom.user_code import CUSTOM, naming
+from common.errors import Problem, UserError
+from grue.models.config import ModelType, unnamed
+from grue.parts.custom import at_id
 from grue.policies.config import AnyPolicy, MaskablePolicyArgs
-from grue.policies.generation_config import GenerationConfig
-from grue.runs.compatibility import OfSupervised, joined_as_published
-
-TRAINER_BATCH = 8
-"""Examples in a batch of the Trainer where nothing is said."""
-
-
-class SupervisedAlg(Config):
-    """Maximum likelihood of the references."""
-
-    id: Annotated[str, Field(pattern="supervised")] = "supervised"
-    """``supervised``; published files may add to the name."""
-    model_type: ModelType
-    """Whether the model continues its prompt or reads it through an encoder."""
-    model_name: ModelName
-    """The model to finetune."""
-    training_args: dict[str, Any] = Field(default_factory=dict)
-    """Arguments of the transformers Trainer, by their published names."""
-    generation_kwargs: GenerationConfig | None = None
-    """How outputs for training inputs are generated in evaluations; None for the settings of
-    ``train_evaluation``."""
-    join_with_blank: bool = True
-    """Whether a causal model's prompt and reference are joined by a blank where neither has one;
-    published runs glued them together, see ``compatibility``."""
-    append_eos: bool = False
-    """Whether a causal model learns to end its output; published ones do not."""
-    mask_prompt: bool = False
-    """Whether a causal model learns the reference alone; published ones learn the prompt too."""
-    policy: ModelOptions = Field(default_factory=ModelOptions)
-    """How the model is held."""
-    compatibility: OfSupervised = ()
-    """Behaviours of RL4LMs to bring back, by name or as ``rl4lms``: ``stringify_references`` for
-    all metrics that have this key and do not give it; ``references_without_blank`` for prompts and
-    references of causal models that are glued together, unless ``join_with_blank`` is given."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _published_rows(cls, values: Any) -> Any:
-        return joined_as_published(values)
-
-    def problems(self) -> Iterator[Problem]:
-        """A model that is not named, and generation that cannot be."""
-        yield from super().problems()
-        yield from unnamed(self.model_name, "model_name", below="alg.")
-        if self.generation_kwargs is not None:
-            yield from of_generation(self.generation_kwargs, self.model_type, "generation_kwargs")
+from grue.policies.generation_config import generation_problems
+from grue.rollouts.config import EnvConfig
+from grue.rollouts.spec import RolloutSpec
 
 
 class AdaptiveKlConfig(Config):
@@ -122,17 +72,52 @@ Compatibility = Literal[
 ]
 
 
-class ReinforcementAlg(Config):
-    """What all reinforcement algorithms have."""
+class AlgorithmArgs(Config):
+    """Base of every algorithm's settings, the keys of ``alg.args``: they describe the algorithm.
 
-    masks: ClassVar[bool | None] = False
-    """Whether the algorithm's policies have a mask; None where they may."""
-    plain: ClassVar[bool] = False
+    A plan is read and checked by them alone, without the class that trains by them (see
+    `grue.algorithms.algorithm.Algorithm`), which may import torch. What a built-in algorithm says
+    in ``problems_of_...`` and ``notices_of_...`` is about its own updates, so a custom one that
+    takes its settings is not asked; ``problems`` are those of the settings alone, and of all.
+    """
+
+    uses_vocab_mask: ClassVar[bool] = False
+    """Whether the algorithm needs a policy with a vocabulary mask."""
+    single_process_fp32: ClassVar[bool] = False
     """Whether the algorithm is for one process and float32 alone."""
 
-    if TYPE_CHECKING:  # what every subclass has, each of its own type and at its own place
-        id: str
-        args: Any
+    learning_rate: PositiveFloat
+    """Step size."""
+
+    @abstractmethod
+    def rollout_spec(self) -> RolloutSpec:
+        """Return what the algorithm needs of rollouts."""
+
+    def scheduled_learning_rate(self, progress: float) -> float | None:
+        """Return the step size after ``progress`` of the run's iterations, from 0 to 1.
+
+        None leaves it as the optimizer has it.
+        """
+        return None
+
+    def problems_of_alg(self, alg: ReinforcementAlg) -> Iterator[Problem]:
+        """Yield what of ``alg.kl_div`` and ``alg.policy`` does not go with these settings."""
+        yield from ()
+
+    def problems_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Problem]:
+        """Yield what of the rollouts' sizes does not go with these settings, by whole keys."""
+        yield from ()
+
+    def notices_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[str]:
+        """Yield what the user should know of the rollouts' sizes, though nothing is wrong."""
+        yield from ()
+
+
+class ReinforcementAlg(Config):
+    """An algorithm with its settings, the penalty for leaving the initial model, and the policy.
+
+    The keys of one algorithm are these with its own ``id`` and ``args``.
+    """
 
     kl_div: KlDivConfig
     """The penalty for leaving the initial model."""
@@ -145,197 +130,74 @@ class ReinforcementAlg(Config):
     a mask model that is never refreshed, and masked probabilities that do not sum to one; and
     ``stringify_references`` for the reward and all metrics that have this key and do not give
     it."""
+    id: str
+    """Which algorithm."""
+    args: AlgorithmArgs
+    """Its settings."""
 
-    def problems(self) -> Iterator[Problem]:
-        """A model that is not named, a mask without its size, generation that cannot be."""
-        yield from super().problems()
-        args = self.policy.args
-        yield from (problem.below("kl_div") for problem in self.kl_div.problems())
-        yield from unnamed(args.model_name, "policy.args.model_name", below="alg.")
-        yield from (problem.below("policy") for problem in self.policy.problems())
-        yield from (problem.below("policy.args") for problem in args.problems())
-        if self.plain and self.policy.mixed_precision != "no":
-            yield Problem("'trpo' computes in float32; drop it", "policy.mixed_precision",
-                          self.policy.mixed_precision)  # fmt: skip
-        has_mask = isinstance(args, MaskablePolicyArgs)
-        if self.masks is not None and has_mask != self.masks:
-            fix = "add 'maskable_' to its front" if self.masks else "only 'nlpo' refreshes a mask"
-            kind = "needs a policy with a mask" if self.masks else "has no use for a mask"
-            yield Problem(f"'{self.id}' {kind}; {fix}",
-                          "policy.id", self.policy.id)  # fmt: skip
-        for name in ("query_prefix", "query_suffix"):
-            if getattr(args, name) and self.model_type == "seq2seq":
-                yield Problem("is for causal models; an encoder reads the task's 'prompt_prefix' "
-                              "and 'prompt_suffix'", f"policy.args.{name}",
-                              getattr(args, name))  # fmt: skip
-        key = "policy.args.generation_kwargs"
-        yield from of_generation(args.generation_kwargs, self.model_type, key)
+    @model_validator(mode="after")
+    def _says_what_rollouts_it_needs(self) -> Self:
+        """Refuse a custom algorithm whose settings do not say it."""
+        try:
+            with naming(self.id):
+                spec = self.args.rollout_spec()
+            if not isinstance(spec, RolloutSpec):
+                given = type(spec).__name__
+                raise UserError(f"'{self.id}': rollout_spec() of its Args returns a {given}; "
+                                "return a RolloutSpec")  # fmt: skip
+        except UserError as error:
+            raise at_id(self.id, error) from error
+        return self
+
+    @property
+    def rollout_spec(self) -> RolloutSpec:
+        """What the algorithm needs of rollouts."""
+        return self.args.rollout_spec()
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether the algorithm is outside the project, where updates may be of another form."""
+        return self.id.startswith(CUSTOM)
 
     @property
     def model_type(self) -> ModelType:
         """Whether the model continues its prompt or reads it through an encoder."""
         return self.policy.model_type
 
-    @property
-    def samples_per_input(self) -> int:
-        """K, the outputs of each input in a rollout."""
-        return int(getattr(self.args, "num_samples_per_input", 1))
-
     def behaves_as_published(self, name: Compatibility) -> bool:
         """Whether a behaviour of RL4LMs is asked for."""
         return name in self.compatibility or "rl4lms" in self.compatibility
 
-
-class PpoAlg(ReinforcementAlg):
-    """Proximal policy optimization."""
-
-    id: Literal["ppo", "ppo_kl"]
-    """Which algorithm; ``ppo_kl`` is the published name of PPO with ``analytic_kl_grad``."""
-    args: PpoArgs = Field(default_factory=PpoArgs)
-    """Its settings."""
-
     def problems(self) -> Iterator[Problem]:
-        """Two forms of the penalty that exclude each other."""
+        """What the parts find wrong with their keys, and with each other's."""
         yield from super().problems()
-        if self.args.analytic_kl_grad:
-            for key, value, unusual in (
-                ("norm_reward", self.kl_div.norm_reward, True),
-                ("placement", self.kl_div.placement, "loss"),
-            ):
-                if value == unusual:
-                    yield Problem("does not go with 'alg.args.analytic_kl_grad'; drop one of them",
-                                  f"kl_div.{key}", value)  # fmt: skip
-
-
-class NlpoAlg(PpoAlg):
-    """Natural-language policy optimization."""
-
-    masks: ClassVar[bool | None] = True
-    id: Literal["nlpo"]  # type: ignore[assignment]  # PPO's are other names
-    """Which algorithm."""
-    args: NlpoArgs = Field(default_factory=NlpoArgs)
-    """Its settings."""
-
-
-class HumanPreferencesPpoAlg(ReinforcementAlg):
-    """PPO as in "Fine-Tuning Language Models from Human Preferences"."""
-
-    id: Literal["ppo_human_preferences"]
-    """Which algorithm."""
-    args: HumanPreferencesPpoArgs = Field(default_factory=HumanPreferencesPpoArgs)
-    """Its settings."""
-
-    def problems(self) -> Iterator[Problem]:
-        """Forms of the penalty that it does not have."""
-        yield from super().problems()
-        for key, value, usual, fix in (
-            ("placement", self.kl_div.placement, "reward", "set it to 'reward'"),
-            ("analytic_kl_reward", self.kl_div.analytic_kl_reward, False, "drop it"),
-            ("norm_reward", self.kl_div.norm_reward, False, "use 'alg.args.whiten_rewards'"),
-        ):
-            if value != usual:
-                yield Problem(f"'{self.id}' has the KL of the tokens drawn in the rewards that it "
-                              f"whitens; {fix}", f"kl_div.{key}", value)  # fmt: skip
-
-
-class A2cAlg(ReinforcementAlg):
-    """Advantage actor-critic."""
-
-    id: Literal["a2c"]
-    """Which algorithm."""
-    args: A2cArgs = Field(default_factory=A2cArgs)
-    """Its settings."""
-
-
-class TrpoAlg(ReinforcementAlg):
-    """Trust region policy optimization."""
-
-    plain: ClassVar[bool] = True
-    id: Literal["trpo"]
-    """Which algorithm."""
-    args: TrpoArgs = Field(default_factory=TrpoArgs)
-    """Its settings."""
-
-
-class ReinforceAlg(ReinforcementAlg):
-    """REINFORCE with a baseline."""
-
-    id: Literal["reinforce"]
-    """Which algorithm."""
-    args: ReinforceArgs = Field(default_factory=ReinforceArgs)
-    """Its settings."""
-
-    def problems(self) -> Iterator[Problem]:
-        """Also those of the settings."""
-        yield from super().problems()
+        own, of_policy = self.policy, self.policy.args
+        yield from (problem.below("kl_div") for problem in self.kl_div.problems())
+        yield from unnamed(of_policy.model_name, "policy.args.model_name", below="alg.")
+        yield from (problem.below("policy") for problem in own.problems())
+        yield from (problem.below("policy.args") for problem in of_policy.problems())
         yield from (problem.below("args") for problem in self.args.problems())
-        if self.kl_div.norm_reward:
-            yield Problem("'reinforce' credits whole outputs: rewards that are centred token by "
-                          "token would grow with an output's length; drop it, or take the baseline "
-                          "'group_standardized'", "kl_div.norm_reward", True)  # fmt: skip
-        if self.kl_div.analytic_kl_reward:
-            yield Problem("'reinforce' credits whole outputs, so that a token's exact KL would "
-                          "push nothing; give placement = 'loss' instead",
-                          "kl_div.analytic_kl_reward", True)  # fmt: skip
-        if self.args.log_prob_of == "sequence" and self.model_type == "seq2seq":
-            yield Problem("is for causal models, whose prompts and outputs are one sequence; drop "
-                          "it", "args.log_prob_of", "sequence")  # fmt: skip
-        if self.args.dropout and self.policy.gradient_checkpointing:
-            yield Problem("does not go with 'policy.gradient_checkpointing', under which nothing "
-                          "can be sampled; drop one of them", "args.dropout", True)  # fmt: skip
+        yield from self._problems_of_policy()
+        if not self.is_custom:
+            yield from self.args.problems_of_alg(self)
+        key = "policy.args.generation_kwargs"
+        yield from generation_problems(of_policy.generation_kwargs, self.model_type, key)
 
-
-class CustomAlg(ReinforcementAlg):
-    """An algorithm outside the project, see `grue.parts.custom`."""
-
-    masks: ClassVar[bool | None] = None
-    args: Any
-    """Its settings."""
-
-    def problems(self) -> Iterator[Problem]:
-        """Also those of the settings, and a rollout without size."""
-        yield from super().problems()
-        yield from (problem.below("args") for problem in self.args.problems())
-        name = self.id
-        if not algorithms.find(name).whole_outputs and not hasattr(self.args, "n_steps"):
-            yield Problem("the class needs the key 'n_steps' in its Args, the tokens per "
-                          "environment in a rollout, or whole_outputs = True",
-                          "id", name)  # fmt: skip
-
-
-def _which(alg: Any) -> str:
-    """The tag of an algorithm's keys; the published rule looks for "supervised" in its id."""
-    name = str(alg.get("id", "") if isinstance(alg, dict) else getattr(alg, "id", ""))
-    if "supervised" in name:
-        return "supervised"
-    return "ppo" if name == "ppo_kl" else name
-
-
-AnyAlg = Annotated[
-    Annotated[SupervisedAlg, Tag("supervised")]
-    | Annotated[PpoAlg, Tag("ppo")]
-    | Annotated[NlpoAlg, Tag("nlpo")]
-    | Annotated[HumanPreferencesPpoAlg, Tag("ppo_human_preferences")]
-    | Annotated[A2cAlg, Tag("a2c")]
-    | Annotated[TrpoAlg, Tag("trpo")]
-    | Annotated[ReinforceAlg, Tag("reinforce")],
-    Discriminator(_which),
-    OrCustom(CustomAlg, algorithms.find),
-    SerializeAsAny(),
-]
-
-
-def of_generation(settings: GenerationConfig, model_type: ModelType, key: str) -> Iterator[Problem]:
-    """What is wrong with the settings, at ``key``, for a model of this type."""
-    yield from (problem.below(key) for problem in settings.problems())
-    if model_type == "causal" and settings.max_new_tokens is None:
-        yield Problem("a causal model needs it", f"{key}.max_new_tokens")
-
-
-def of_batches(training_args: Mapping[str, Any], num_ranks: int) -> Iterator[Problem]:
-    """Batches of the Trainer that leave ranks without an example."""
-    key = "per_device_train_batch_size"
-    size = training_args.get(key, TRAINER_BATCH)
-    if isinstance(size, int) and size < num_ranks:
-        yield Problem(f"is the batch of all processes, and less than 'gpus_per_run' = {num_ranks}; "
-                      "raise it", f"alg.training_args.{key}", size)  # fmt: skip
+    def _problems_of_policy(self) -> Iterator[Problem]:
+        """Yield what of the policy is not for this algorithm, or not for its type of model."""
+        if self.args.single_process_fp32 and self.policy.mixed_precision != "no":
+            yield Problem(f"'{self.id}' computes in float32; drop it", "policy.mixed_precision",
+                          self.policy.mixed_precision)  # fmt: skip
+        has_mask = isinstance(self.policy.args, MaskablePolicyArgs)
+        if self.args.uses_vocab_mask and not has_mask:
+            yield Problem(f"'{self.id}' needs a policy with a mask; add 'maskable_' to its front",
+                          "policy.id", self.policy.id)  # fmt: skip
+        elif has_mask and not self.args.uses_vocab_mask and not self.is_custom:
+            yield Problem(f"'{self.id}' has no use for a mask; only 'nlpo' refreshes a mask",
+                          "policy.id", self.policy.id)  # fmt: skip
+        texts = {"query_prefix": self.policy.args.query_prefix,
+                 "query_suffix": self.policy.args.query_suffix}  # fmt: skip
+        for name, text in texts.items():
+            if text and self.model_type == "seq2seq":
+                yield Problem("is for causal models; an encoder reads the task's 'prompt_prefix' "
+                              "and 'prompt_suffix'", f"policy.args.{name}", text)  # fmt: skip

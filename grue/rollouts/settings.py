@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from grue.models.config import Side
 from grue.policies.generation_config import GenerationConfig
+from grue.rollouts.spec import MINIBATCH_TOKENS
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class RolloutSettings:
     """Most tokens of a prompt; fewer where the model has no positions for prompt and output."""
     prompt_side: Side = "left"
     """Where long prompts are cut."""
-    minibatch_tokens: int = 256
+    minibatch_tokens: int = MINIBATCH_TOKENS
     """Tokens of an update's minibatch."""
     gamma: float = 0.99
     gae_lambda: float = 0.95

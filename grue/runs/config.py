@@ -36,12 +36,6 @@ class TextConfig(RunConfig):
     splits: ClassVar[tuple[Split, ...]] = ("train",)
     """The splits of the task that the run reads."""
 
-    @property
-    def tf32(self) -> bool:
-        """As the Trainer's argument of that name says, where the Trainer trains."""
-        given = getattr(getattr(self, "alg", None), "training_args", {})
-        return bool(given.get("tf32"))
-
     def problems(self) -> Iterator[Problem]:
         """What the parts find wrong with their own keys."""
         yield from super().problems()

@@ -17,8 +17,7 @@ from common.experiment import EXPERIMENTS, Context
 from common.plan.load import load_plan
 from common.run.folder import RunFolder, read_json_lines
 from common.training.tracker import Tracker
-from grue.algorithms.config import SupervisedAlg
-from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.finetune.config import SupervisedConfig
 from grue.experiments.finetune.supervised import SupervisedRun
 from tests.conftest import TINY_DIGITS, Workplace, without_seconds
 from tests.grue.conftest import save_model, write
@@ -210,10 +209,9 @@ def test_a_continued_run_has_its_first_row_and_not_its_last_evaluation(
     """Neither row has a metric of validation; the last one has none of the test split."""
     model = save_model(workplace.path / "model", tokenizer)
     (planned,) = load_plan(write(workplace, finetuning(model)), EXPERIMENTS).runs
-    assert isinstance(planned.config, FinetuneConfig)
-    assert isinstance(planned.config.alg, SupervisedAlg)
+    assert isinstance(planned.config, SupervisedConfig)
     context = Context(RunFolder(workplace.path), seed=1)
-    run = SupervisedRun(planned.config, planned.config.alg, context)
+    run = SupervisedRun(planned.config, context)
     assert not run.tracker.has_row_of(0)
     run.tracker.add({"epoch": 0.0, "step": 0})
     run.tracker.add({"epoch": 1.0, "step": 3, "loss": 0.5})

@@ -95,7 +95,7 @@ def _run(folder: Path, kind: str, algorithm: str, changes: Keys) -> Reinforcemen
     if kind != "gpt2":
         keys["alg.policy.id"] = keys["alg.policy.id"].replace("causal_lm", "seq2seq_lm")
     config = resolved(FinetuneConfig, keys)
-    return ReinforcementRun(config, config.alg, context(folder, DEVICE)).set_up()
+    return ReinforcementRun(config, context(folder, DEVICE)).set_up()
 
 
 def iteration(gpu: PretendedGpu, folder: Path, *, kind: str, name: str) -> dict[str, Waits]:

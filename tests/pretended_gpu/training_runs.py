@@ -54,7 +54,7 @@ def supervised(gpu: PretendedGpu, folder: Path, *, kind: str) -> dict[str, Waits
                           train_evaluation__generation_kwargs=SAMPLED)  # fmt: skip
         keys["alg.model_type"] = "causal" if kind == "gpt2" else "seq2seq"
         config = resolved(FinetuneConfig, keys)
-        return SupervisedRun(config, config.alg, context(folder / "run", DEVICE)).set_up()
+        return SupervisedRun(config, context(folder / "run", DEVICE)).set_up()
 
     return _epochs(gpu, make)
 

@@ -17,10 +17,9 @@ from common.training import checkpoint
 from common.training.seeding import random_state, restore_random_state
 from grue.algorithms import find
 from grue.algorithms.algorithm import Algorithm
-from grue.algorithms.config import ReinforcementAlg
 from grue.experiments.finetune.assembly import make_actor_critic
 from grue.experiments.finetune.base import FinetuneRun
-from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.finetune.config import ReinforcementConfig
 from grue.experiments.finetune.reinforcement_state import why_unfit_state
 from grue.experiments.finetune.rollout_settings import rollout_settings
 from grue.models.config import Side
@@ -43,7 +42,7 @@ _MUCH = 0.1
 """Share of a rollout's tokens that is worth a word where no update uses it."""
 
 
-class ReinforcementRun(FinetuneRun[dict[str, Any]]):
+class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
     """Rollout and update, and now and then an evaluation, ``n_iters`` times.
 
     All random numbers of an iteration follow from the run's seed and the iteration's number. What a
@@ -52,12 +51,10 @@ class ReinforcementRun(FinetuneRun[dict[str, Any]]):
 
     unit = "iteration"
 
-    def __init__(self, config: FinetuneConfig, alg: ReinforcementAlg, context: Context) -> None:
+    def __init__(self, config: ReinforcementConfig, context: Context) -> None:
         super().__init__(config, context)
-        assert config.env is not None and config.reward_fn is not None, "checked with the keys"
-        self.alg = alg
+        self.alg = alg = config.alg
         self.env = config.env
-        self.reward_fn = config.reward_fn
         adaptive = alg.kl_div.adaptive_kl
         target = alg.kl_div.target_kl if adaptive is None else adaptive.target
         self.controller = KlController(alg.kl_div.coeff, target)
@@ -74,54 +71,45 @@ class ReinforcementRun(FinetuneRun[dict[str, Any]]):
         alg, seed = self.alg, self.context.seed
         algorithm_class = find(alg.id)
         self.actor_critic = make_actor_critic(
-            self.policy, alg, seed=seed, with_critic=algorithm_class.needs_critic
+            self.policy, alg, seed=seed, with_critic=alg.rollout_spec.needs_values
         )
         self.algorithm: Algorithm[Any] = algorithm_class(self.actor_critic, alg)
         self.rollouts = Rollouts(
             self.actor_critic,
             self.train_inputs,
-            self.reward_fn.build(),
-            rollout_settings(self.env, alg, whole_outputs=self.algorithm.whole_outputs),
+            self.config.reward_fn.build(),
+            rollout_settings(self.env, alg),
             seed=seed,
         )
 
     @property
     def num_steps(self) -> int:
         """Iterations of the whole run."""
-        count = self.config.train_evaluation.n_iters
-        assert count, "checked with the keys"
-        return count
-
-    @property
-    def _eval_every(self) -> int:
-        every = self.config.train_evaluation.eval_every
-        assert every, "checked with the keys"
-        return every
+        return self.config.train_evaluation.n_iters
 
     # Evaluations.
 
     def measure_start(self) -> None:
         """Evaluate the policy before training, and tell how long later evaluations will take."""
         super().measure_start()
-        num_on_the_way = (self.num_steps - 1) // self._eval_every - (
-            self.steps_done // self._eval_every
-        )
-        splits = self.config.train_evaluation.splits_on_the_way
-        self.tell_of_evaluations(num_on_the_way, splits)
+        evaluation = self.config.train_evaluation
+        every = evaluation.eval_every
+        num_left = (self.num_steps - 1) // every - self.steps_done // every
+        self.tell_of_evaluations(num_left, evaluation.splits_on_the_way)
 
     def evaluate_start(self) -> dict[str, float]:
         """Return the metrics of all splits before training.
 
         Its label is the published one, unless that of iteration 1 is the same.
         """
-        is_taken = self._eval_every == 1 or self.num_steps == 1
+        is_taken = self.config.train_evaluation.eval_every == 1 or self.num_steps == 1
         return self.evaluate_everywhere("before_training" if is_taken else "epoch_0")
 
     def evaluate_on_the_way(self) -> dict[str, float]:
         """Return the metrics of some splits, every ``eval_every`` iterations but the last."""
-        found: dict[str, float] = {}
-        if self.steps_done % self._eval_every == 0 and self.has_steps_left():
-            for split in self.config.train_evaluation.splits_on_the_way:
+        evaluation, found = self.config.train_evaluation, dict[str, float]()
+        if self.steps_done % evaluation.eval_every == 0 and self.has_steps_left():
+            for split in evaluation.splits_on_the_way:
                 found |= self.evaluate(split, f"epoch_{self.steps_done - 1}")
         return found
 
@@ -139,7 +127,7 @@ class ReinforcementRun(FinetuneRun[dict[str, Any]]):
         """Collect a rollout and make an update of it; return what was measured."""
         coefficient, iteration = self.controller.coefficient, self.steps_done
         rollout, found = self._collect(coefficient)
-        if iteration % self._eval_every == 0:
+        if iteration % self.config.train_evaluation.eval_every == 0:
             for line in sample_lines(rollout, self.policy, coefficient):
                 log.info("iteration %d, %s", iteration + 1, line)
         self._tell_of_unused(rollout)
@@ -152,7 +140,7 @@ class ReinforcementRun(FinetuneRun[dict[str, Any]]):
         found |= self.algorithm.descent.report()
         self._check_finite(found, rollout)
         self.steps_done += 1
-        if self.algorithm.whole_outputs:
+        if self.rollouts.settings.whole_outputs:
             longest = self.rollouts.policy.lengths(self.rollouts.settings.generation).most
             found |= elapsed(self.steps_done, len(rollout), longest)
         log.info("iteration %d of %d: reward %.4f, KL per token %.4f", self.steps_done,
@@ -221,7 +209,7 @@ class ReinforcementRun(FinetuneRun[dict[str, Any]]):
         The noise of an iteration, too, follows from the run's seed and the iteration's number; each
         rank has its own.
         """
-        if not getattr(self.algorithm.args, "dropout", False):
+        if not self.alg.rollout_spec.dropout:
             yield
             return
         of_rank = () if distributed.is_main() else (distributed.rank(),)

@@ -7,36 +7,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from common.experiment import Context
-from grue.algorithms.config import SupervisedAlg
 from grue.experiments.finetune.base import FinetuneRun
-from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.finetune.config import SupervisedConfig
 from grue.supervised.arguments import check_count
 from grue.supervised.rows import Rows, collate, make_rows
 from grue.supervised.run import TrainerRun, Training
 
 
-class SupervisedRun(FinetuneRun[Path], TrainerRun[FinetuneConfig]):
+class SupervisedRun(FinetuneRun[SupervisedConfig, Path], TrainerRun[SupervisedConfig]):
     """Evaluates, trains with the Trainer, evaluates again."""
-
-    def __init__(self, config: FinetuneConfig, alg: SupervisedAlg, context: Context) -> None:
-        self.alg = alg
-        super().__init__(config, context)
 
     @property
     def model_name(self) -> str:
         """The model that is finetuned."""
-        return self.alg.model_name
+        return self.config.alg.model_name
 
     def given_arguments(self) -> Mapping[str, Any]:
         """Return the Trainer's arguments as the configuration gives them."""
-        return self.alg.training_args
+        return self.config.alg.training_args
 
     def build_model(self) -> None:
         """Load the policy, and encode the rows that it learns."""
         super().build_model()
         self.rows = self._rows()
-        check_count(len(self.rows), self.alg.training_args)
+        check_count(len(self.rows), self.config.alg.training_args)
 
     def training(self) -> Training:
         """Return the policy's model and the rows of prompts and references."""
@@ -62,9 +56,9 @@ class SupervisedRun(FinetuneRun[Path], TrainerRun[FinetuneConfig]):
         return make_rows(
             self.train_inputs.samples,
             tokenizer,
-            self.alg.model_type,
+            self.config.alg.model_type,
             limit=min(longest, tokenizer.model_max_length),
-            join_with_blank=self.alg.join_with_blank,
-            append_eos=self.alg.append_eos,
-            mask_prompt=self.alg.mask_prompt,
+            join_with_blank=self.config.alg.join_with_blank,
+            append_eos=self.config.alg.append_eos,
+            mask_prompt=self.config.alg.mask_prompt,
         )

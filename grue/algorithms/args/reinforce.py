@@ -1,0 +1,116 @@
+"""The settings of REINFORCE."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from common.config.fit import PositiveFloat, PositiveInt
+from common.errors import Problem
+from grue.algorithms.args.fields import Fraction, Verbosity
+from grue.algorithms.config import AlgorithmArgs, ReinforcementAlg
+from grue.rollouts.config import EnvConfig
+from grue.rollouts.spec import RolloutSpec
+
+
+class ReinforceArgs(AlgorithmArgs):
+    """REINFORCE over whole outputs (Williams 1992)."""
+
+    learning_rate: PositiveFloat = 1e-5
+    """Step size."""
+    baseline: Literal[
+        "none", "running_mean", "cumulative_mean", "leave_one_out", "group_standardized"
+    ] = "leave_one_out"
+    """What an output's reward is compared with: nothing, the exponential mean of earlier rollouts'
+    rewards, the mean of all earlier outputs' rewards, that of the input's other outputs (RLOO), or
+    the input's own mean and std (GRPO)."""
+    baseline_includes_own: bool = False
+    """Whether ``cumulative_mean`` counts the output's own reward too, which biases the gradient."""
+    advantage_regularization: Literal["none", "one_over_one_plus_std"] = "none"
+    """What advantages are multiplied by: nothing, or 1 / (1 + sigma) with sigma the reward's own
+    standard deviation, by a reward that knows it."""
+    log_prob_of: Literal["response", "sequence"] = "response"
+    """Whose log-probability is raised and lowered: the response's, up to its end-of-sequence, or
+    that of all there is in a batch, prompts and padding too, without attention mask: no policy
+    gradient, but what some published runs did."""
+    dropout: bool = False
+    """Whether the policy drops activations as its configuration says, anew in sampling and in the
+    update, so that the update's probabilities are not those of the draw."""
+    inputs_in_order: bool = False
+    """Whether rollouts take inputs in their order, again and again, instead of at random."""
+    num_samples_per_input: PositiveInt = 4
+    """K, the outputs of each input; ``env.n_envs`` is the number of inputs."""
+    running_mean_decay: Fraction = 0.9
+    """How much of the running mean a rollout leaves."""
+    n_epochs: PositiveInt = 1
+    """Passes over a rollout: 1, for there is no ratio of probabilities that more would need."""
+    batch_size: PositiveInt = 1_000_000
+    """Tokens in a minibatch: at least as many as a rollout can have, which is one step."""
+    ent_coef: float = 0.0
+    """Weight of the entropy bonus."""
+    max_grad_norm: PositiveFloat | None = 0.5
+    """Gradients are clipped to this norm; None for no limit."""
+    verbose: Verbosity = 0
+    """Accepted as for the published algorithms."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Baselines over an input's outputs need some, and one alone can hold its own reward."""
+        yield from super().problems()
+        needs = self.baseline in ("leave_one_out", "group_standardized")
+        if needs and self.num_samples_per_input < 2:
+            yield Problem(f"'{self.baseline}' needs at least 2", "num_samples_per_input",
+                          self.num_samples_per_input)  # fmt: skip
+        if self.baseline_includes_own and self.baseline != "cumulative_mean":
+            yield Problem("is for the baseline 'cumulative_mean'; drop one of them",
+                          "baseline_includes_own", True)  # fmt: skip
+
+    def rollout_spec(self) -> RolloutSpec:
+        """Return whole outputs, each credited with its whole reward, without a critic."""
+        return RolloutSpec(
+            num_steps=None,
+            gamma=1.0,
+            gae_lambda=1.0,
+            samples_per_input=self.num_samples_per_input,
+            minibatch_tokens=self.batch_size,
+            needs_values=False,
+            needs_reward_stds=self.advantage_regularization != "none",
+            inputs_in_order=self.inputs_in_order,
+            dropout=self.dropout,
+        )
+
+    def problems_of_alg(self, alg: ReinforcementAlg) -> Iterator[Problem]:
+        """Forms of the penalty that push nothing, and keys that exclude each other."""
+        yield from super().problems_of_alg(alg)
+        if alg.kl_div.norm_reward:
+            yield Problem("'reinforce' credits whole outputs: rewards that are centred token by "
+                          "token would grow with an output's length; drop it, or take the baseline "
+                          "'group_standardized'", "kl_div.norm_reward", True)  # fmt: skip
+        if alg.kl_div.analytic_kl_reward:
+            yield Problem("'reinforce' credits whole outputs, so that a token's exact KL would "
+                          "push nothing; give placement = 'loss' instead",
+                          "kl_div.analytic_kl_reward", True)  # fmt: skip
+        if self.log_prob_of == "sequence" and alg.model_type == "seq2seq":
+            yield Problem("is for causal models, whose prompts and outputs are one sequence; drop "
+                          "it", "args.log_prob_of", "sequence")  # fmt: skip
+        if self.dropout and alg.policy.gradient_checkpointing:
+            yield Problem("does not go with 'policy.gradient_checkpointing', under which nothing "
+                          "can be sampled; drop one of them", "args.dropout", True)  # fmt: skip
+
+    def problems_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Problem]:
+        """More than one step on a rollout: later ones would be of another policy's outputs."""
+        yield from super().problems_of_rollouts(alg, env)
+        fix = (
+            "'reinforce' has no ratio of probabilities, so that its later steps would follow a "
+            "biased gradient; {}, or take 'alg.id' = 'ppo', whose clipped loss has it"
+        )
+        if self.n_epochs > 1:
+            yield Problem(fix.format("set it to 1"), "alg.args.n_epochs", self.n_epochs)
+        is_encoder_decoder = alg.model_type == "seq2seq"
+        settings = alg.policy.args.generation_kwargs
+        if not is_encoder_decoder and settings.max_new_tokens is None:
+            return  # which is told elsewhere
+        longest = settings.most_new_tokens(is_encoder_decoder=is_encoder_decoder)
+        most = env.n_envs * self.num_samples_per_input * min(longest, env.args.max_episode_length)
+        if self.batch_size < most:
+            drop = f"raise it to the most tokens of a rollout, {most}, or drop it"
+            yield Problem(fix.format(drop), "alg.args.batch_size", self.batch_size)
