@@ -1,7 +1,7 @@
 """Language models: sampling, supervised finetuning and reinforcement finetuning on text.
 
-What tasks, rewards, metrics, policies and algorithms outside the project need is imported from
-here. The experiments of this package are registered here too.
+Users' own tasks, rewards, metrics, policies and algorithms import from here. The experiments of
+this package are registered here too.
 """
 
 from typing import TYPE_CHECKING

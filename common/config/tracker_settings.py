@@ -1,4 +1,4 @@
-"""Where a run's metrics go beside its own files."""
+"""Settings of the trackers that a run's metrics are sent to."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TrackerSettings:
-    """Where metrics go beside ``metrics.jsonl``, and under which names."""
+    """Trackers that metrics are sent to beside ``metrics.jsonl``, and the names used there."""
 
     tensorboard: bool = False
     wandb: bool = False
     trackio: bool = False
     project: str | None = None
-    """Project at Weights & Biases and at Trackio."""
+    """Project of Weights & Biases and of Trackio."""
     entity: str | None = None
-    """Weights & Biases user or team."""
+    """User or team of Weights & Biases."""
     run_name: str | None = None
     """Name of the run there; None for the name of its folder."""
     run_id: str | None = None
-    """Weights & Biases run to append to; None for a new one."""
+    """Id of a run of Weights & Biases to append to; None for a new one."""
     watch: str | bool | None = None
-    """What Weights & Biases watches of the model: gradients, parameters, all, or None."""
+    """Model values that Weights & Biases records: gradients, parameters, all, or None."""
     uploads_files: bool = True
-    """Whether Weights & Biases gets the files of the run's folder at the end."""
+    """If true, Weights & Biases gets the files of the run's folder at the end."""
     exclude_files: tuple[str, ...] = ()
     """Patterns of files that it does not get."""

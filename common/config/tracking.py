@@ -20,19 +20,19 @@ class TrackingConfig(RunConfig):
     """Keys of every experiment that measures a model step by step."""
 
     use_tensorboard: Annotated[bool, NO_EFFECT] = False
-    """Whether metrics also go to TensorBoard event files in the run's folder."""
+    """If true, metrics are also written as TensorBoard event files in the run's folder."""
     use_wandb: Annotated[bool, NO_EFFECT] = False
-    """Whether metrics also go to Weights & Biases."""
+    """If true, metrics are also sent to Weights & Biases."""
     use_trackio: Annotated[bool, NO_EFFECT] = False
-    """Whether metrics also go to Trackio, which keeps them on this machine."""
+    """If true, metrics are also written to Trackio, which keeps them on this machine."""
     wandb_project_name: Annotated[OptionalText, NO_EFFECT] = "default"
-    """Project at Weights & Biases and at Trackio."""
+    """Project of Weights & Biases and of Trackio."""
     wandb_entity_name: Annotated[OptionalText, NO_EFFECT] = None
-    """Weights & Biases user or team."""
+    """User or team of Weights & Biases."""
     wandb_resume_id: Annotated[OptionalText, NO_EFFECT] = None
-    """Weights & Biases run to append to."""
+    """Id of a run of Weights & Biases to append to."""
     wandb_track_model: Annotated[str | bool | None, NO_EFFECT] = None
-    """What Weights & Biases watches of the model: gradients, parameters, all, or None."""
+    """Model values that Weights & Biases records: gradients, parameters, all, or None."""
     wandb_exclude_files: Annotated[
         tuple[str, ...], Strict(False), Published("", meaning=()), NO_EFFECT
     ] = ()

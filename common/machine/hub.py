@@ -1,4 +1,4 @@
-"""Hugging Face's hub, where it can be reached."""
+"""Hugging Face's hub, and offline mode if it cannot be reached."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ _SECONDS = 10.0
 
 @functools.cache
 def go_offline_if_unreachable() -> None:
-    """Has the Hugging Face libraries look at their caches alone where the hub does not answer.
+    """Make the Hugging Face libraries use their caches alone if the hub does not answer.
 
-    By themselves they ask for each file again and again, which takes a minute. The hub is asked
-    once per process.
+    Otherwise they retry for each file, which takes a minute. The hub is asked once per process.
     """
     from huggingface_hub import constants, get_session
 

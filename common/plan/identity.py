@@ -1,4 +1,4 @@
-"""Fingerprints of a plan's runs, and the runs that would be one."""
+"""Fingerprints of a plan's runs, and runs that are equal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ FileHashes = Mapping[str, str]
 
 
 def hash_files(runs: Iterable[Run]) -> tuple[FileHashes, list[Problem]]:
-    """The hashes of all input files but those that earlier stages make; and what is missing."""
+    """Return the hashes of all input files except those that earlier stages make.
+
+    The problems of missing files are returned too.
+    """
     hashed = functools.cache(content_hash)
     hashes: dict[str, str] = {}
     problems = []
@@ -36,7 +39,7 @@ def hash_files(runs: Iterable[Run]) -> tuple[FileHashes, list[Problem]]:
 
 
 def _unreadable(path: str, error: OSError) -> str:
-    """Why an input file, or one in an input folder, has no hash."""
+    """Return why an input file, or one in an input folder, has no hash."""
     if os.path.lexists(path):
         return f"cannot be read: {error.filename}: {error.strerror}"
     hint = "; a reference has the form '@<id>.<file>'" if path.startswith("@") else ""
@@ -44,10 +47,10 @@ def _unreadable(path: str, error: OSError) -> str:
 
 
 def identify(runs: Iterable[Run], hashes: FileHashes) -> list[Problem]:
-    """Sets the fingerprint of each of ``runs``, earlier stages first; gives runs that are equal.
+    """Set the fingerprint of each of ``runs``, earlier stages first; return the equal ones.
 
-    The repetition tells repetitions apart which draw their seeds. Where seeds are given it must not
-    hide that two of them are one, so each is compared as if it were a first run.
+    Repetitions that draw their seeds are distinguished by their number. With given seeds, the
+    number must not hide equal runs, so each is compared as if it were a first repetition.
     """
     seen: dict[str, Run] = {}
     problems: dict[Any, Problem] = {}
@@ -66,14 +69,14 @@ def identify(runs: Iterable[Run], hashes: FileHashes) -> list[Problem]:
 
 
 def _own_files(run: Run) -> Iterator[tuple[Key, str]]:
-    """The input files that no earlier stage makes, with the paths to their keys."""
+    """Yield the input files that no earlier stage makes, with the paths of their keys."""
     for key, value in inputs_of(run):
         if not is_reference(value):
             yield key, value
 
 
 def _identity(run: Run, hashes: FileHashes) -> dict[str, Any]:
-    """What can change the run's results, files by content and references by what they mean."""
+    """Return all that can change the run's results; files and references count by content."""
     with asking(run.experiment, "identity()"):
         identity = dict(run.config.identity())
     for key, path in _own_files(run):

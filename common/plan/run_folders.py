@@ -1,4 +1,4 @@
-"""Where the runs of a plan stand: a run keeps its folder when it is given another name."""
+"""Folders of a plan's runs; a run keeps its folder when it is renamed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ if TYPE_CHECKING:
     from common.plan.run import Run
 
 _DIGITS = (8, 16, 32, 64)
-"""Of a fingerprint in a folder's name; the later ones where the earlier do not tell runs apart."""
+"""Numbers of a fingerprint's digits in a folder's name; longer ones are used for ambiguous
+names."""
 _TAG = re.compile(r"[0-9a-f]{8,64}(-rep\d+)?$")
 
 
 def place(runs: Iterable[Run], plan_name: str) -> None:
-    """Sets the folder of each run, below its ``outputs_dir`` and the plan's name.
+    """Set the folder of each run, below its ``outputs_dir`` and the plan's name.
 
-    That is ``<name>-<tag>``, or, where there is none, the folder of another name that holds the
-    run already. Where a tag is another run's, it gets more digits.
+    It is ``<name>-<tag>`` or, if that does not exist, a folder of another name that holds the run
+    already. A tag that another run has gets more digits.
     """
     known: dict[Path, dict[str, Path]] = {}
     taken: set[Path] = set()
@@ -49,7 +50,7 @@ def of_same_name(run: Run) -> Iterator[Path]:
 
 
 def _of_tag(run: Run, parent: Path, tag: str, known: Mapping[str, Path]) -> Iterator[Path]:
-    """The folder that the run may have with this tag; none where it holds another run."""
+    """Yield the folder that the run may have with this tag; none if it holds another run."""
     own, earlier = parent / f"{run.name}-{tag}", known.get(tag)
     if own.exists():
         if _holder(own) in (None, run.fingerprint):
@@ -61,13 +62,13 @@ def _of_tag(run: Run, parent: Path, tag: str, known: Mapping[str, Path]) -> Iter
 
 
 def _holder(folder: Path) -> str | None:
-    """The fingerprint of the run that a folder holds, None where it does not say."""
+    """Return the fingerprint of the run in a folder; None if the folder does not record it."""
     found: str | None = RunFolder(folder).read_status().get("fingerprint")
     return found
 
 
 def _tagged(parent: Path) -> dict[str, Path]:
-    """The folders in ``parent`` by the tags that end their names."""
+    """Return the folders in ``parent`` by the tags that end their names."""
     names = sorted(path.name for path in parent.iterdir()) if parent.is_dir() else []
     found = ((name, _TAG.search(name)) for name in names)
     return {match[0]: parent / name for name, match in found if match}

@@ -1,4 +1,4 @@
-"""The states of a run, and what its folder says of them."""
+"""States of a run, and their record in its folder."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _TRACEBACK_LINES = 30
 
 
 def now() -> str:
-    """The time in UTC, to the millisecond."""
+    """Return the time in UTC, to the millisecond."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
 def begin(
     folder: RunFolder, fingerprint: str, device: str, threads: int, *, num_together: int
 ) -> dict[str, Any]:
-    """Writes that this process makes an attempt at the run; gives what it wrote."""
+    """Record that this process begins an attempt at the run; return the record."""
     before = folder.read_status()
     status = {
         "status": RUNNING,
@@ -56,12 +56,12 @@ def begin(
 
 
 def end(folder: RunFolder, status: str, *, reason: str | None = None, **values: Any) -> None:
-    """Writes how the attempt ended, beside what its beginning wrote.
+    """Record the end of an attempt, in addition to its beginning.
 
-    A run that is done is so on the disk before: a power cut leaves what its status speaks of.
+    The files of a done run are on the disk before its status, so that a power cut cannot lose them.
 
     Raises:
-        OSError: there is no room for what was made, or for the status.
+        OSError: there is no space for the run's files, or for the status.
     """
     with nullcontext() if status == DONE else suppress(OSError):
         sync_tree(folder.path)
@@ -77,20 +77,20 @@ def end(folder: RunFolder, status: str, *, reason: str | None = None, **values: 
 
 
 def _write_over(path: Path, value: Any) -> None:
-    """Puts ``value`` into the room that the file has already, where the disk has no other left."""
+    """Overwrite the file in place, if the disk has no other space left."""
     with path.open("r+b") as file:
         file.write(json.dumps(value).encode())
         file.truncate()
 
 
 def end_of_traceback(error: BaseException) -> str:
-    """The last lines of a traceback, for ``status.json``."""
+    """Return the last lines of a traceback, for ``status.json``."""
     lines = "".join(traceback.format_exception(error)).splitlines()
     return "\n".join(lines[-_TRACEBACK_LINES:])
 
 
 def current(status: dict[str, Any]) -> str:
-    """The state that ``status.json`` tells of, knowing that a dead process runs nothing."""
+    """Return the state in ``status.json``; that of a dead process is not running."""
     state: str = status.get("status", WAITING)
     if state not in STATES:  # somebody has written into the file
         return WAITING
@@ -98,7 +98,10 @@ def current(status: dict[str, Any]) -> str:
 
 
 def _is_alive(status: dict[str, Any]) -> bool:
-    """Whether the process that wrote ``status`` lives; assumed of processes on other hosts."""
+    """Return whether the process that wrote ``status`` is alive.
+
+    Processes on other hosts are assumed to be.
+    """
     if not {"host", "pid", "pid_started"} <= status.keys():
         return False
     if status["host"] != socket.gethostname():

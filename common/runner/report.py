@@ -1,4 +1,4 @@
-"""What a plan says of itself in a terminal: what it would do, and how it ended."""
+"""Reports of a plan on a terminal: the dry run, and the results at the end."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _BEGIN = "run"
 
 
 def say(text: str) -> None:
-    """Puts what was asked for on standard output, and into the log file if there is one."""
+    """Print text on standard output, and into the log file if there is one."""
     log.info("%s", text)
 
 
 def dry_run(plan: Plan, selection: Selection) -> str:
-    """Table of all runs: what each waits for, and what would be done with it."""
+    """Return the table of all runs, with what each waits for and what would be done."""
     to_make = set(selection.to_make)
     rows = []
     keys, values = _what_varies(plan.runs)
@@ -63,7 +63,7 @@ def _changes(plan: Plan, selection: Selection) -> Iterator[str]:
 
 
 def _what_varies(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
-    """The keys that tell runs of the same name apart, and their values in each run."""
+    """Return the keys that distinguish runs of the same name, and their values in each run."""
     known = [
         {**{key: json.dumps(value) for key, value in run.point.items()},
          "repetition": str(run.repetition)}
@@ -87,7 +87,7 @@ def _intention(run: Run, selection: Selection) -> str:
 
 
 def outcome(plan: Plan, selection: Selection, states: Mapping[Run, RunState]) -> str:
-    """Table of how the runs ended, and the best configuration by score."""
+    """Return the table of the runs' results, and the best configuration by score."""
     first = set(sorted(selection.to_make, key=lambda run: states[run].state == DONE)[:_MOST_ROWS])
     shown = [run for run in selection.to_make if run in first]
     keys, values = _what_varies(shown)
@@ -105,7 +105,7 @@ def outcome(plan: Plan, selection: Selection, states: Mapping[Run, RunState]) ->
 
 
 def advice(states: Sequence[str]) -> list[str]:
-    """What can be done about runs that the same command leaves as they are."""
+    """Return advice on runs that the same command would not make."""
     failed = states.count(FAILED)
     if not failed:
         return []
@@ -113,10 +113,10 @@ def advice(states: Sequence[str]) -> list[str]:
 
 
 def _best(plan: Plan, states: Mapping[Run, RunState]) -> Iterator[str]:
-    """Of runs of each kind the configuration with the best mean score over repetitions and seeds.
+    """Return, for runs of each kind, the configuration with the best mean score over seeds.
 
-    Runs are of one kind whose experiment and score are the same. Stages that others start from do
-    not compete.
+    The mean is also over repetitions. Runs are of one kind if their experiment and score are the
+    same. Stages that others start from do not compete.
     """
     sources = {reference.run for run in plan.runs for reference in run.references}
     kinds: dict[tuple[str, str | None], list[Run]] = defaultdict(list)
@@ -130,7 +130,7 @@ def _best(plan: Plan, states: Mapping[Run, RunState]) -> Iterator[str]:
 def _best_of(
     plan: Plan, states: Mapping[Run, RunState], runs: Sequence[Run], score: str
 ) -> Iterator[str]:
-    """The best configuration of runs of one kind, if there are several."""
+    """Yield the best configuration of runs of one kind, if there are several."""
     groups: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         groups[_configuration(run)].append(run)
@@ -150,12 +150,12 @@ def _best_of(
 
 
 def _configuration(run: Run) -> str:
-    """What tells the run's configuration from others, its seeds left out."""
+    """Return the key of the run's configuration, without its seeds."""
     point = {key: value for key, value in run.point.items() if key not in run.config.seed_keys}
     options = [f"{key}={json.dumps(value)}" for key, value in point.items()]
     return ", ".join([run.stage or run.where, *options])
 
 
 def paths(found: list[Path]) -> str:
-    """One path a line."""
+    """Return one path per line."""
     return "\n".join(str(path) for path in found)

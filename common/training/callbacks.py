@@ -51,10 +51,10 @@ class Tracking(Callback):
 
 
 class EarlyStopping(Callback):
-    """Ends the fit once the score has not improved for more than ``patience`` checks.
+    """Early stopping: ends the fit after ``patience`` checks without a better score, at the next.
 
-    A check is an epoch with a score, after ``cooldown`` epochs; one in ``every`` epochs, so that a
-    fit that is ended here has just been validated.
+    A check is an epoch with a score, after ``cooldown`` epochs. There is one in ``every`` epochs,
+    so that a fit that ends here has just been validated.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class EarlyStopping(Callback):
         self.best_weights: dict[str, Tensor] | None = None
 
     def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
-        """Makes a check and asks for a stop when patience is at its end."""
+        """Make a check and request a stop when patience is exhausted."""
         value = self.score.of(metrics)
         is_due = trainer.epoch > self.cooldown and trainer.epoch % self.every == 0
         if value is None or not is_due:
@@ -97,13 +97,13 @@ class EarlyStopping(Callback):
             )
 
     def on_fit_end(self, trainer: Trainer[Any]) -> None:
-        """Puts the best weights back, if that was asked for."""
+        """Restore the best weights, if that is configured."""
         if self.best_weights is not None:
             trainer.model.load_state_dict(self.best_weights)
             trainer.restored_epoch = self.best_epoch
 
     def state(self) -> dict[str, Any]:
-        """Best score so far and when it was, checks waited since, and the best weights."""
+        """Return the best score and its epoch, checks without improvement, and the best weights."""
         return {
             "best": self.best,
             "best_epoch": self.best_epoch,
@@ -112,7 +112,7 @@ class EarlyStopping(Callback):
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Takes back what `state` gave."""
+        """Restore the result of `state`."""
         self.best = state.get("best")
         self.best_epoch = state.get("best_epoch", 0)
         self.waited = state.get("waited", 0)
@@ -137,7 +137,7 @@ class Checkpoints(Callback):
             self._keep_one_more(trainer, metrics)
 
     def _keep_one_more(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
-        """Adds a checkpoint and removes the oldest, or the worst by score, beyond ``keep``."""
+        """Add a checkpoint and remove the oldest, or the worst by score, beyond ``keep``."""
         rank = float(trainer.epoch) if self.by_score is None else self.by_score.rank(metrics)
         if rank is None:
             return
@@ -155,5 +155,5 @@ class Checkpoints(Callback):
         return {"kept": self.kept}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Takes back what `state` gave."""
+        """Restore the result of `state`."""
         self.kept = [(rank, name) for rank, name in state.get("kept", [])]

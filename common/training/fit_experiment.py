@@ -1,4 +1,4 @@
-"""The template of a run that fits a model: seeds, data, model, trainer, resume, fit, score."""
+"""Template of a run that fits a model: seeds, data, model, trainer, resume, fit, score."""
 
 from __future__ import annotations
 
@@ -43,20 +43,20 @@ class FitExperiment(StepwiseRun[FitConfigT, checkpoint.State], Generic[FitConfig
 
     @abstractmethod
     def make_data(self) -> DataT:
-        """The data, as tensors on the run's device."""
+        """Return the data, as tensors on the run's device."""
 
     @abstractmethod
     def make_model(self, data: DataT) -> nn.Module:
-        """The model with its initial weights, on the run's device."""
+        """Return the model with its initial weights, on the run's device."""
 
     @abstractmethod
     def make_trainer(self, data: DataT, model: nn.Module) -> Trainer[Any]:
-        """The trainer of ``model`` on ``data``."""
+        """Return the trainer of ``model`` on ``data``."""
 
     def measure(self, data: DataT, trainer: Trainer[Any]) -> None:
-        """Writes tables about the model as it stands; before the first and after the last epoch.
+        """Write tables about the present model, before the first and after the last epoch.
 
-        ``trainer.weights_epoch`` says how many epochs it has seen.
+        ``trainer.weights_epoch`` is the number of epochs that it was trained for.
         """
 
     # Data and model, and what an earlier attempt has left.
@@ -172,10 +172,10 @@ class FitExperiment(StepwiseRun[FitConfigT, checkpoint.State], Generic[FitConfig
         super().close()
 
     def load_weights(self, model: nn.Module, path: str, facts: Mapping[str, Any]) -> None:
-        """Puts the weights of a checkpoint into ``model``; warns where it was made with other data.
+        """Load a checkpoint's weights into ``model``; warn if it was made with other data.
 
         Raises:
-            UserError: the checkpoint cannot be read or does not fit; layers are named.
+            UserError: the checkpoint cannot be read or does not fit; the message names layers.
         """
         try:
             state = checkpoint.load(Path(path))
@@ -196,12 +196,12 @@ class FitExperiment(StepwiseRun[FitConfigT, checkpoint.State], Generic[FitConfig
 
     @property
     def score(self) -> Score | None:
-        """What ranks this run."""
+        """Return the score that ranks this run."""
         name = self.config.score_metric_name
         return None if name is None else Score(name, self.config.score_largest)
 
     def callbacks(self) -> list[Callback]:
-        """What watches the fit, `Checkpoints` last."""
+        """Return the callbacks of the fit, `Checkpoints` last."""
         config = self.config
         found: list[Callback] = [
             Tracking(self.tracker),
@@ -233,7 +233,7 @@ class FitExperiment(StepwiseRun[FitConfigT, checkpoint.State], Generic[FitConfig
         """Take over the training state of another run.
 
         Raises:
-            UserError: it cannot be read, does not fit, or leaves nothing to do.
+            UserError: the state cannot be read, does not fit, or leaves nothing to train.
         """
         trainer = self.trainer
         try:
@@ -269,6 +269,6 @@ class FitExperiment(StepwiseRun[FitConfigT, checkpoint.State], Generic[FitConfig
 
 
 def _unfit(state: dict[str, Any], trainer: Trainer[Any]) -> str | None:
-    """What keeps a trainer from going on from ``state``; None where nothing does."""
+    """Return why a trainer cannot continue from ``state``; None if it can."""
     problem = training_state.why_no_training_state(state, trainer.optimizer)
     return problem or checkpoint.misfit(trainer.model, checkpoint.weights(state))

@@ -20,9 +20,9 @@ _FEW_POINTS = 30  # each of which is marked
 
 
 class MetricPlots(Callback):
-    """Draws one picture per metric over the epochs, at the end of the fit.
+    """Writer of one picture per metric over the epochs, at the end of the fit.
 
-    And every ``every`` epochs of a long one, at the `Pace` of its checkpoints.
+    A long fit is also drawn every ``every`` epochs, at the `Pace` of its checkpoints.
     """
 
     def __init__(self, folder: RunFolder, every: int) -> None:
@@ -31,12 +31,12 @@ class MetricPlots(Callback):
         self._pace = Pace()
 
     def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
-        """Draws when it is due."""
+        """Draw if it is due."""
         if trainer.epoch % self.every == 0 and self._pace.is_due():
             self._draw()
 
     def on_fit_end(self, trainer: Trainer[Any]) -> None:
-        """Draws the whole fit."""
+        """Draw the whole fit."""
         self._draw()
 
     def _draw(self) -> None:
@@ -50,9 +50,10 @@ class MetricPlots(Callback):
 
 
 class _Picture:
-    """A canvas for one metric after the other: a new one for each would take three times as long.
+    """Reusable canvas, because a new one for each metric would take three times as long.
 
-    So would a layout that measures each anew; the margins have room for numbers of eight letters.
+    A layout computed anew for each would too, so the margins are fixed, with room for numbers of
+    eight letters.
     """
 
     def __init__(self) -> None:
@@ -66,7 +67,7 @@ class _Picture:
         (self._line,) = self._axes.plot([], [])
 
     def save(self, path: Path, name: str, points: Sequence[tuple[int, float]]) -> None:
-        """Puts the curve through ``points``, pairs of an epoch and a value, into ``path``."""
+        """Draw the curve through ``points``, pairs of an epoch and a value, into ``path``."""
         self._line.set_data(*zip(*points, strict=True))
         self._line.set_marker("." if len(points) < _FEW_POINTS else "")
         self._axes.set_title(name, fontsize="medium", parse_math=False)

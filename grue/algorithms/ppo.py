@@ -34,7 +34,7 @@ class Ppo(PolicyGradient[PpoArgs]):
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """Improves policy and critic on a rollout; returns the metrics."""
+        """Improve policy and critic on a rollout; returns the metrics."""
         means = Means()
         if self.args.measure_gradient_noise:
             means.add(**self._gradient_noise(rollout, kl_coefficient, generator))
@@ -63,7 +63,7 @@ class Ppo(PolicyGradient[PpoArgs]):
         return gradient_moments(losses, trained)
 
     def _policy_loss(self, batch: Minibatch, kl_coefficient: float) -> torch.Tensor:
-        """[] this rank's part of the loss of reward and KL, in units of the reward."""
+        """Return [] this rank's part of the loss of reward and KL, in units of the reward."""
         batch = batch.of_this_rank()
         policy, log_probs, _ = self.evaluate(batch)
         of_rewards = policy_gradient_loss(log_probs, batch.advantages)

@@ -1,4 +1,4 @@
-"""Tokenizers and language models from the hub or a folder."""
+"""Loading of tokenizers and language models by name; `weights` loads and checks the files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def load_tokenizer(config: TokenizerConfig) -> PreTrainedTokenizerBase:
-    """The tokenizer, with the configured sides and a padding token where it may have one.
+    """Return the tokenizer, with the configured sides and a padding token where it may have one.
 
     Raises:
         UserError: there is none of this name.
@@ -34,15 +34,15 @@ def load_tokenizer(config: TokenizerConfig) -> PreTrainedTokenizerBase:
 def load_model(
     name: str, model_type: ModelType, options: ModelOptions, *, seed: int, dropout: bool = True
 ) -> PreTrainedModel:
-    """The language model on the CPU, in evaluation mode.
+    """Return the language model on the CPU, in evaluation mode.
 
     Args:
         name: hub id or folder.
         model_type: causal or encoder-decoder.
         options: initial weights, their type, and adapters.
-        seed: of random weights, the model's own and the adapters'.
-        dropout: whether the model drops activations in training mode, as its configuration says.
-            Its own configuration, which is saved with it, does not change.
+        seed: seed of random weights, the model's own and the adapters'.
+        dropout: if true, the model drops activations in training mode, as its configuration says.
+            The configuration that is saved with the model does not change.
 
     Raises:
         UserError: there is no such model, it writes no text or is of the other type, or its folder
@@ -89,7 +89,7 @@ def load_model(
 
 
 def dropouts(config: Any) -> dict[str, float]:
-    """An architecture's probabilities of dropout, by name."""
+    """Names of an architecture's dropout probabilities."""
     return {
         name: value
         for name, value in vars(config).items()
@@ -98,7 +98,7 @@ def dropouts(config: Any) -> dict[str, float]:
 
 
 def merged(model: Any) -> PreTrainedModel:
-    """The model with its adapters, if it has any, added to its own weights."""
+    """Return the model with its adapters, if it has any, merged into its weights."""
     found: PreTrainedModel = (
         model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
     )
@@ -106,9 +106,9 @@ def merged(model: Any) -> PreTrainedModel:
 
 
 def recompute_activations(model: PreTrainedModel) -> None:
-    """Has the model compute activations again in backward passes, in training mode, and keep few.
+    """Enable activation checkpointing: backward passes in training mode recompute activations.
 
-    Whatever precedes them, weights that are trained get their gradients.
+    Trained weights get their gradients even if all weights before them are frozen.
     """
     name = "activation_checkpointing_enable"  # the earlier releases of version 5 have another
     enable: Any = getattr(model, name, None) or model.gradient_checkpointing_enable
@@ -118,17 +118,17 @@ def recompute_activations(model: PreTrainedModel) -> None:
 def with_adapters(
     model: PreTrainedModel, lora: LoraConfig, task_type: str, *, dropout: bool, key: str
 ) -> Any:
-    """The model with adapters, which are trained alone but for a new head.
+    """Return the model with adapters; only they and a new head are trained.
 
     Args:
         model: changed in place.
-        lora: what the adapters are like.
-        task_type: peft's name of what the model does, such as ``CAUSAL_LM``.
-        dropout: whether the adapters drop activations as ``lora`` says.
-        key: where ``lora`` stands in the configuration.
+        lora: keys of the adapters.
+        task_type: peft's name of the model's task, such as ``CAUSAL_LM``.
+        dropout: if true, the adapters drop activations as ``lora`` says.
+        key: key of ``lora`` in the configuration.
 
     Raises:
-        UserError: the model has no such layers.
+        UserError: the model has no layers of the names in ``lora``.
     """
     import peft
     from transformers.pytorch_utils import Conv1D

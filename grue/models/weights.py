@@ -1,4 +1,4 @@
-"""Models and their weights from the hub or a folder: all weights, and those of the model."""
+"""Model weights from the hub or a folder: complete, of the right shapes, finite."""
 
 from __future__ import annotations
 
@@ -24,20 +24,21 @@ log = logging.getLogger(__name__)
 
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin", "*.safetensors.index.json")
 _WRAPPERS = ("module.", "_orig_mod.", "base_model.model.", "pretrained_model.")
-"""What data parallelism, torch.compile, peft and TRL put before the names of a model's weights."""
+"""Prefixes that data parallelism, torch.compile, peft and TRL put before the names of a model's
+weights."""
 _SHOWN = 3
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether a model's folder holds weights, or adapters that stand for them."""
+    """Return whether a model's folder holds weights, or adapters that stand for them."""
     return any(any(folder.glob(pattern)) for pattern in WEIGHT_FILES)
 
 
 def check_weights(name: str, key: str, init_key: str | None = None) -> None:
-    """Looks for the weights of a local model, the value of ``key``.
+    """Look for the weights of a local model, the value of ``key``.
 
     Raises:
-        UserError: it has none; ``init_key`` is the key that asks for random ones.
+        UserError: the folder has none; ``init_key`` is the key that asks for random ones.
     """
     folder = Path(name)
     if folder.is_dir() and not has_weights(folder):
@@ -48,11 +49,11 @@ def check_weights(name: str, key: str, init_key: str | None = None) -> None:
 
 
 _OF_DAMAGED_FILES = (SafetensorError, RecursionError, TypeError, AttributeError)
-"""What the library makes of files that do not hold what it expects."""
+"""Exceptions that the library raises for damaged files."""
 
 
 def loaded(load: Any, name: str, key: str, **options: Any) -> Any:
-    """What ``load`` finds under ``name``; its errors told in one line."""
+    """Return the result of ``load`` for ``name``; its errors become a message of one line."""
     if not Path(name).is_dir():
         go_offline_if_unreachable()
     try:
@@ -68,16 +69,17 @@ def loaded(load: Any, name: str, key: str, **options: Any) -> Any:
 def pretrained(
     kind: Any, name: str, key: str, *, new_head: bool = False, **options: Any
 ) -> PreTrainedModel:
-    """The model called ``name`` with every weight from its files.
+    """Return the model called ``name`` with every weight from its files.
 
-    Prefixes that wrappers put before all names are taken off, and said.
+    Prefixes that wrappers put before all names are removed and logged.
 
     Args:
         kind: the library's class, whose ``from_pretrained`` loads.
         name: hub id or folder, the value of ``key``.
-        key: where the configuration says it.
-        new_head: whether the files may lack the last layers, or have others: these are made anew.
-        options: of ``from_pretrained``.
+        key: key of the name in the configuration.
+        new_head: if true, the files may lack the last layers or have other ones: these are made
+            new.
+        options: arguments of ``from_pretrained``.
 
     Raises:
         UserError: there is no such model; weights are missing, of another shape or not finite.
@@ -110,7 +112,7 @@ def placed(model: PreTrainedModel, device: torch.device | str) -> PreTrainedMode
 
 
 def _wrapper(report: Mapping[str, Any], taken_off: str) -> str | None:
-    """A prefix that all names in the files still have, where the model's are not found."""
+    """Return the wrapper's prefix that all names in the files share; None without one."""
     names = [name.removeprefix(taken_off) for name in report["unexpected_keys"]]
     if not (names and report["missing_keys"]):
         return None
@@ -120,7 +122,7 @@ def _wrapper(report: Mapping[str, Any], taken_off: str) -> str | None:
 def check_report(
     model: PreTrainedModel, report: Mapping[str, Any], where: str, *, new_head: bool
 ) -> None:
-    """Refuses a model whose weights are not those of its files; says what is left out of these."""
+    """Refuse a model whose weights are not in its files; log the files' other weights."""
     import torch
 
     def counts(name: str) -> bool:
@@ -153,7 +155,7 @@ def check_report(
 
 
 def _is_body(name: str, prefix: str) -> bool:
-    """Whether a weight is none of a head's, nor of the pooling before it."""
+    """Return whether a weight belongs neither to a head nor to the pooling before it."""
     return name.startswith(f"{prefix}.") and "pooler" not in name
 
 
@@ -164,7 +166,7 @@ def _some(names: Collection[str]) -> str:
 
 @contextlib.contextmanager
 def _without_warnings() -> Iterator[None]:
-    """The library says errors alone: what it would warn of is refused, or said here."""
+    """Silence the library's warnings: this module refuses or logs what they would say."""
     from transformers.utils import logging as library
 
     library.disable_progress_bar()  # it would break through the plan's

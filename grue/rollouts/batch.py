@@ -88,11 +88,11 @@ class Rollout:
         return first_tokens(self.num_used, self.mask.shape[1])
 
     def counted(self, values: Tensor) -> Tensor:
-        """[M, ...] of [N, T, ...] those of the tokens that updates use."""
+        """Return [M, ...] of [N, T, ...] those of the tokens that updates use."""
         return chosen(values, self._select)
 
     def minibatch(self, rows: Tensor, select: Tensor | None = None) -> Minibatch:
-        """Some outputs.
+        """Return some outputs.
 
         Args:
             rows: [n] their numbers, on the CPU.
@@ -150,17 +150,17 @@ class Rollout:
             yield self.minibatch(rows, select[rows])
 
     def in_order(self, size: int) -> Iterator[Minibatch]:
-        """All used tokens in the rollout's order, ``size`` outputs at a time."""
+        """Yield all used tokens in the rollout's order, ``size`` outputs at a time."""
         for rows in places(self.num_used > 0).split(size):
             yield self.minibatch(rows)
 
     def every(self, factor: int) -> Rollout:
-        """The same, of which updates use every ``factor``-th output alone."""
+        """Return the same, of which updates use every ``factor``-th output alone."""
         is_left = torch.arange(len(self)) % factor == 0
         return replace(self, num_used=self.num_used * is_left)
 
     def with_advantages(self, advantages: Tensor, penalty_advantages: Tensor) -> Rollout:
-        """The same with other advantages [N, T], of which penalties make a part."""
+        """Return the same with other advantages [N, T], of which penalties make a part."""
         return replace(
             self,
             advantages=advantages,
@@ -169,7 +169,7 @@ class Rollout:
         )
 
     def of_whole_sequences(self) -> Rollout:
-        """The same as if all but the first token of each padded row were output.
+        """Return the same as if all but the first token of each padded row were output.
 
         So prompts and the padding on both sides are tokens of outputs, and nothing is hidden from
         attention. What is [N, T] is zero where it is not known.
@@ -193,7 +193,7 @@ class Rollout:
         )
 
     def standardized(self) -> tuple[Rollout, Tensor]:
-        """The same with advantages of mean 0 and std 1, and [] what they were divided by.
+        """Return the same with advantages of mean 0 and std 1, and [] what they were divided by.
 
         Equal advantages become 0, and are divided by 1.
         """
@@ -251,9 +251,10 @@ class Minibatch:
         return taken(values, self.places)
 
     def of_this_rank(self) -> Minibatch:
-        """The outputs that fall to this rank; means over them, times `weight`, add up over ranks.
+        """Return the outputs that fall to this rank.
 
-        A rank to which none falls gets the first one and the weight 0, so that all ranks do alike.
+        Means over them, times `weight`, add up over ranks. A rank to which none falls gets the
+        first one and the weight 0, so that all ranks do alike.
         """
         if distributed.world_size() == 1:
             return self
@@ -277,7 +278,7 @@ class Minibatch:
         )
 
     def standardized(self) -> tuple[Minibatch, Tensor]:
-        """The same with advantages of mean 0 and std 1, and [] what they were divided by.
+        """Return the same with advantages of mean 0 and std 1, and [] what they were divided by.
 
         Equal advantages become 0, and are divided by 1.
         """
@@ -292,6 +293,9 @@ class Minibatch:
 
 
 def _standardized(parts: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-    """[M] each the advantages and their parts, centred, over the std of the first; and [] that."""
+    """Return [M] each the advantages and their parts, centred, over the std of the first.
+
+    And [] that.
+    """
     scale = scale_of(parts[0]) if len(parts[0]) > 1 else torch.ones_like(parts[0][:1])
     return [centred(part) / scale for part in parts], scale.squeeze()

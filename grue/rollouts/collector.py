@@ -64,7 +64,7 @@ class Rollouts:
         self._truncation = self.policy.truncation(settings.generation)
 
     def collect(self, iteration: int, kl_coefficient: float) -> tuple[Rollout, dict[str, float]]:
-        """The rollout of an iteration, and its statistics.
+        """Return the rollout of an iteration, and its statistics.
 
         Equal weights, seed and iteration give the same rollout, whatever was collected before.
 
@@ -123,7 +123,7 @@ class Rollouts:
         return rollout, statistics
 
     def _rows(self, iteration: int, draw: np.random.Generator) -> list[int]:
-        """Inputs of a batch."""
+        """Return inputs of a batch."""
         size, count = self.settings.num_envs, len(self.inputs)
         if self.settings.inputs_in_order:
             return [row % count for row in range(iteration * size, (iteration + 1) * size)]
@@ -131,7 +131,7 @@ class Rollouts:
         return rows
 
     def _sample(self, found: Collected, rows: Sequence[int], stream: Sequence[int]) -> None:
-        """Draws and scores outputs for the inputs at ``rows``."""
+        """Draw and scores outputs for the inputs at ``rows``."""
         settings, num_samples = self.settings, self.settings.samples_per_input
         prompts = [self._prompts[row] for row in rows]
         own = distributed.shard_slice(len(rows))
@@ -153,7 +153,7 @@ class Rollouts:
     def _draw(
         self, prompts: Sequence[Tokens], numbers: range, stream: Sequence[int]
     ) -> tuple[list[Tokens], list[Tensor]]:
-        """All ranks' outputs, and what their mask allowed; this one draws for ``prompts``.
+        """Return all ranks' outputs, and what their mask allowed; this one draws for ``prompts``.
 
         ``numbers`` are the places of the prompts in the batch, which fix what is drawn for them.
         """
@@ -202,7 +202,7 @@ class Rollouts:
         found.scores.append(of_batch)
 
     def _mean_and_std(self, texts: Texts) -> list[tuple[Any, Any]]:
-        """[N, 2] rewards beside their standard deviations, in whatever form of numbers."""
+        """Return [N, 2] rewards beside their standard deviations, in whatever form of numbers."""
         return list(zip(*self.reward.mean_and_std(texts), strict=True))
 
     @torch.no_grad()
@@ -242,7 +242,7 @@ class Rollouts:
     def _of_policy(
         self, sequences: Sequences, could: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """[n, T] log-probabilities, those without a mask, values; logits for an exact KL."""
+        """Return [n, T] log-probabilities, those without a mask, values; logits for an exact KL."""
         evaluation, ids = self.actor_critic.evaluate(sequences), sequences.outputs.ids
         logits = evaluation.logits
         log_probs = unmasked = TokenDistribution(logits).log_prob(ids)
@@ -252,7 +252,7 @@ class Rollouts:
         return log_probs, unmasked, evaluation.values, kept
 
     def _own_kl(self, sampled: Tensor) -> Tensor:
-        """[N, T] the estimate of its own KL that a token's advantage holds.
+        """Return [N, T] the estimate of its own KL that a token's advantage holds.
 
         An exact KL is the same whichever token is drawn, so that in the advantage it would be a
         baseline and push nothing: there the estimate is always that of the token, unless a loss
@@ -263,7 +263,7 @@ class Rollouts:
         return sampled
 
     def _task_rewards(self, found: Collected, width: int) -> Tensor:
-        """[N, T] the task's rewards."""
+        """Return [N, T] the task's rewards."""
         rewards = found.rewards(width)
         truncation, penalty = self._truncation, self.settings.penalty_reward_value
         if truncation is not None and penalty is not None:
@@ -280,11 +280,11 @@ class Rollouts:
         return self._of_host(rewards)
 
     def _of_host(self, values: np.ndarray[Any, Any]) -> Tensor:
-        """Numbers on the policy's device, in float32."""
+        """Return numbers on the policy's device, in float32."""
         return sent(torch.from_numpy(values).float(), self.policy.device)
 
     def _standardized(self, task: Tensor, select: Tensor) -> Tensor:
-        """[N, T] the task's rewards as they are used; ``select`` [N, T] is on the CPU.
+        """Return [N, T] the task's rewards as they are used; ``select`` [N, T] is on the CPU.
 
         Penalties are not divided with them: where rewards do not deviate they would be all there
         is, whatever their coefficient.
@@ -296,12 +296,12 @@ class Rollouts:
 
 
 def _widened(values: Tensor, width: int) -> Tensor:
-    """[n, T] filled up with zeros to ``width`` columns."""
+    """Return [n, T] filled up with zeros to ``width`` columns."""
     return torch.nn.functional.pad(values, (0, width - values.shape[1]))
 
 
 def _checked(function: Callable[[Texts], Any], texts: Texts, name: str) -> np.ndarray[Any, Any]:
-    """[N] or [N, T] what a function of the reward called ``name`` finds for the texts.
+    """Return [N] or [N, T] what a function of the reward called ``name`` finds for the texts.
 
     Raises:
         UserError: it fails, their number is wrong, or one is not finite; an output is named.
@@ -314,5 +314,5 @@ def _checked(function: Callable[[Texts], Any], texts: Texts, name: str) -> np.nd
 
 
 def _name_of(reward: Reward[Any]) -> str:
-    """The reward's class, as a plan would name it."""
+    """Return the reward's class, as a plan would name it."""
     return f"{type(reward).__module__}:{type(reward).__qualname__}"

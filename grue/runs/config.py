@@ -29,9 +29,9 @@ class TextConfig(RunConfig):
     """What all text runs share."""
 
     tokenizer: TokenizerConfig
-    """The tokenizer, and how prompts are fitted to their length."""
+    """Keys of the tokenizer, and the truncation and padding of prompts."""
     datapool: DatapoolConfig
-    """The task, and which of its inputs are used."""
+    """A task, and the subsets of its splits."""
 
     splits: ClassVar[tuple[Split, ...]] = ("train",)
     """The splits of the task that the run reads."""
@@ -47,14 +47,14 @@ class TrackedConfig(TextConfig, TrackingConfig):
     """What text runs share that measure a model while it is trained."""
 
     wandb_project_name: Annotated[OptionalText, NO_EFFECT] = None
-    """Project at Weights & Biases and at Trackio; None for ``project_name``."""
+    """Project of Weights & Biases and of Trackio; None for ``project_name``."""
     project_name: Annotated[str, NO_EFFECT] = "rl4lm_exps"
-    """The published name of ``wandb_project_name``, which wins where both are given."""
+    """Published name of ``wandb_project_name``, which wins where both are given."""
     entity_name: Annotated[OptionalText, NO_EFFECT] = None
-    """The published name of ``wandb_entity_name``, which wins where both are given."""
+    """Published name of ``wandb_entity_name``, which wins where both are given."""
     log_to_wandb: Annotated[bool, NO_EFFECT] = False
-    """Whether metrics and shown outputs also go to Weights & Biases, as published. ``use_wandb``
-    sends the files of the run's folder too."""
+    """If true, metrics and shown outputs are also sent to Weights & Biases, as published.
+    ``use_wandb`` sends the files of the run's folder too."""
 
     def tracker_settings(self) -> TrackerSettings:
         """Return where the run's metrics go, the published keys included."""

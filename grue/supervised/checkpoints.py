@@ -29,7 +29,7 @@ def last_good_checkpoint(folder: Path) -> Path | None:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint in ``folder``."""
+    """Return the newest checkpoint in ``folder``."""
     return max(_checkpoints(folder), key=steps_done, default=None)
 
 
@@ -39,7 +39,7 @@ def steps_done(checkpoint: Path) -> int:
 
 
 def _take_damaged_away(folder: Path) -> None:
-    """Leaves whole checkpoints alone, so that no damaged one outlives a good one."""
+    """Leave whole checkpoints alone, so that no damaged one outlives a good one."""
     damages: list[DamagedError] = []
     for checkpoint in _checkpoints(folder):
         try:

@@ -125,7 +125,7 @@ class _Watch(TrainerCallback):
 
 
 def _intervals(arguments: TrainingArguments, state: TrainerState) -> tuple[int, int]:
-    """Updates between evaluations, which come with log lines, and between further log lines.
+    """Update between evaluations, which come with log lines, and between further log lines.
 
     The library's own interval, or one that is longer than the run, would leave a short run without
     a loss: then there are further lines, `_FEWEST_LINES` in all at least.
@@ -192,7 +192,10 @@ def fit(
 
 
 def _own_optimizer(arguments: TrainingArguments, form: Optimizer) -> tuple[Any, Any] | None:
-    """The class of another form of Adam with the Trainer's settings; None for the Trainer's own."""
+    """Return the class of another form of Adam with the Trainer's settings.
+
+    None for the Trainer's own.
+    """
     if form == "adamw":
         return None
     _, settings = Trainer.get_optimizer_cls_and_kwargs(arguments)

@@ -13,14 +13,14 @@ _WMT14_PREPROCESSED = parquet_branch("stas/wmt14-en-de-pre-processed")
 
 
 class WmtArgs(PromptedArgs):
-    """The keys of a WMT task with any pair of languages."""
+    """Keys of a WMT task with any pair of languages."""
 
     wmt_id: str
-    """Data set on the hub; a name without owner, such as wmt16, is one of the owner wmt."""
+    """Data set on the hub; a name without owner, such as wmt16, belongs to the owner wmt."""
     source_language: str
-    """Code of the language of the prompts."""
+    """Language code of the prompts."""
     target_language: str
-    """Code of the language of the references."""
+    """Language code of the references."""
 
 
 @TASKS.register("wmt16")
@@ -30,7 +30,7 @@ class Wmt(Task[WmtArgs]):
     Args = WmtArgs
 
     def samples(self, split: Split) -> list[Sample]:
-        """The source language between prefix and suffix; the target language as reference.
+        """Return the source language between prefix and suffix; the target language as reference.
 
         The hub names a pair in one order; the other is tried too.
         """
@@ -59,7 +59,7 @@ class Wmt16NewsOnly(Task[PromptedArgs]):
     Args = PromptedArgs
 
     def samples(self, split: Split) -> list[Sample]:
-        """English between prefix and suffix; German is the one reference."""
+        """Return the English between prefix and suffix; the German is the only reference."""
         return translation_samples(
             self.args, split, _NEWS_COMMENTARY if split == "train" else _WMT16
         )
@@ -72,5 +72,5 @@ class Wmt14Processed(Task[PromptedArgs]):
     Args = PromptedArgs
 
     def samples(self, split: Split) -> list[Sample]:
-        """English between prefix and suffix; German is the one reference."""
+        """Return the English between prefix and suffix; the German is the only reference."""
         return translation_samples(self.args, split, _WMT14_PREPROCESSED)

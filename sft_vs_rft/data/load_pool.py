@@ -1,4 +1,4 @@
-"""The pool of inputs of a configured data set."""
+"""Loading of a configured data set as a pool of inputs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from sft_vs_rft.data.pools import Pool
 
 
 def load_pool(config: ControlledConfig) -> Pool:
-    """The pool of the configured data set; what is absent is downloaded to ``data_dir``.
+    """Return the pool of the configured data set; a missing one is downloaded to ``data_dir``.
 
     Raises:
-        UserError: it is neither there nor to be had, or a file does not hold what it should.
+        UserError: the data set is neither there nor can be downloaded, or a file is invalid.
     """
     # Imported here because each kind of data needs packages that the others do not.
     if config.dataset == "npz":

@@ -36,9 +36,9 @@ _READERS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def stsb_pool(data_path: str | None, model_type: str) -> Pool:
-    """The pool in a folder with ``train.*`` and ``validation.*``, or the hub's where none is given.
+    """Return the pool in a folder with ``train.*`` and ``validation.*``, or the hub's without one.
 
-    The validation part is the test part, always taken whole, as published.
+    The validation part is the test part, which is always used whole, as published.
 
     Raises:
         UserError: a file, column or vocabulary is missing.
@@ -59,7 +59,7 @@ def stsb_pool(data_path: str | None, model_type: str) -> Pool:
 
 
 def _classes(scores: list[Any]) -> Tensor:
-    """[n] scores rounded half to even, as published."""
+    """Return [n] scores rounded half to even, as published."""
     return torch.tensor([round(score) for score in scores])
 
 
@@ -83,7 +83,7 @@ def _taking(rows: dict[str, list[Any]], tokenizer: Any) -> Take:
 
 
 def _read(data_path: str | None, part: str) -> dict[str, list[Any]]:
-    """The needed columns of one part."""
+    """Return the needed columns of one part."""
     from datasets import disable_progress_bars, load_dataset
 
     disable_progress_bars()
@@ -115,7 +115,7 @@ def _read(data_path: str | None, part: str) -> dict[str, list[Any]]:
 
 
 def _reason(error: BaseException, source: str | Path) -> str:
-    """What was wrong at first."""
+    """First problem of a part."""
     while error.__cause__ is not None:
         error = error.__cause__
     if isinstance(error, UnicodeDecodeError) and isinstance(source, Path):
@@ -124,7 +124,7 @@ def _reason(error: BaseException, source: str | Path) -> str:
 
 
 def _check(rows: dict[str, list[Any]], part: str) -> None:
-    """Refuses a part without rows, and the first cell that does not hold what it should."""
+    """Refuse a part without rows, and report its first invalid cell."""
     if not rows["label"]:
         raise UserError(f"{part} holds no rows")
     for name, cells in rows.items():

@@ -38,7 +38,7 @@ _NO_DROPOUT = {
 
 
 class BertClassifier(nn.Module):
-    """Tokens in, logits out."""
+    """BERT classifier: tokens in, logits out."""
 
     def __init__(self, config: BertConfig) -> None:
         from transformers import BertForSequenceClassification
@@ -48,13 +48,13 @@ class BertClassifier(nn.Module):
 
     @masks_without_waits()
     def forward(self, tokens: Mapping[str, Tensor]) -> Tensor:
-        """[b, C] logits of input_ids, token_type_ids and attention_mask, each [b, T]."""
+        """Return [b, C] logits of input_ids, token_type_ids and attention_mask, each [b, T]."""
         logits: Tensor = self.bert(**tokens).logits
         return logits
 
 
 def bert(model_type: str, num_classes: int) -> nn.Module:
-    """A BERT of the named size, or of the configuration at ``bert:<id or path>``.
+    """Return a BERT of the named size, or of the configuration at ``bert:<id or path>``.
 
     Weights are random, by Hugging Face's own initialisation; there is no dropout.
 
@@ -71,10 +71,10 @@ def bert(model_type: str, num_classes: int) -> nn.Module:
 
 
 def load_tokenizer(model_type: str) -> Any:
-    """The tokenizer that belongs to ``model_type``, for pairs as long as the model takes them.
+    """Return the tokenizer of ``model_type``, for pairs as long as the model's positions.
 
     Raises:
-        ModelError: it is neither in a folder nor to be had, or does not fit the model.
+        ModelError: it is neither in a folder nor can be downloaded, or does not fit the model.
     """
     from transformers import AutoTokenizer
 

@@ -1,4 +1,4 @@
-"""Attempts at runs, in this process: whatever happens, their folders tell of it."""
+"""Attempts at runs, in this process: whatever happens, their folders record it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from common.runner.scheduling.task import Task
 from common.training.numerics import explained, set_numerics
 
 LOG_NAME = __name__
-"""Logger of how attempts end, which a run's ``log.txt`` tells in full and a console in one line."""
+"""Logger of the ends of attempts: in full in a run's ``log.txt``, and as one line on a console."""
 
 log = logging.getLogger(LOG_NAME)
 
@@ -42,7 +42,7 @@ class Attempt:
     context: Context
 
     def __init__(self, task: Task, *, num_together: int = 1) -> None:
-        """``num_together`` runs share the attempt."""
+        """Prepare the attempt, which ``num_together`` runs share."""
         self.task = task
         self._num_together = num_together
         self.folder = RunFolder(Path(task.folder))
@@ -57,7 +57,7 @@ class Attempt:
 
     @contextmanager
     def on_its_own(self) -> Iterator[None]:
-        """A block that concerns this run alone; see `common.experiment.Member`.
+        """Enter a block that concerns this run alone; see `common.experiment.Member`.
 
         Raises:
             StoppedAtOnce: a second Ctrl-C; the run is marked as interrupted.
@@ -84,7 +84,7 @@ class Attempt:
         stop_requested: Callable[[], bool],
         progress: Callable[[int, int], None],
     ) -> None:
-        """Writes what is known of the run before it starts, and puts its context together."""
+        """Record what is known of the run before it starts, and make its context."""
         task = self.task
         remove_leftovers(self.folder.path, below=True)
         config = task.run_config()
@@ -115,10 +115,10 @@ class Attempt:
         )
 
     def done(self, score: float | None) -> None:
-        """Ends the run well; what only an unfinished run needs is taken away after that.
+        """End the run successfully; temporary files of an unfinished run are removed afterwards.
 
         Raises:
-            UserError: the score is no finite number, or the run has removed its own records.
+            UserError: the score is no finite number, or the run has deleted its own records.
         """
         score = checked_score(score)
         for path in (self.folder.config, self.folder.provenance):
@@ -161,16 +161,19 @@ class Attempt:
         self.is_over = True
 
     def close(self) -> None:
-        """Closes the log file."""
+        """Close the log file."""
         with suppress(OSError):  # of lines that did not fit
             self._log_file.close()
 
 
 class _LogFile(logging.FileHandler):
-    """A log that goes without the lines that do not fit: what the run makes next tells of that."""
+    """Log handler that drops lines which do not fit on the disk.
+
+    The run's next file reports that.
+    """
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Prints other errors, as usual."""
+        """Print other errors, as usual."""
         error = sys.exc_info()[1]
         if error is None or no_space(error, Path(self.baseFilename)) is None:
             super().handleError(record)
@@ -182,7 +185,7 @@ def attempt(
     stop_requested: Callable[[], bool],
     progress: Callable[[int, int], None],
 ) -> None:
-    """Makes one run, or several together, or what is left of them.
+    """Make one run, or several together, or their remaining parts.
 
     The results are in the folders' ``status.json``.
 

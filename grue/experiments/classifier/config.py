@@ -33,7 +33,7 @@ class ClassifierAlg(Config):
     """Arguments of the transformers Trainer."""
 
     def problems(self) -> Iterator[Problem]:
-        """A model that is not named, and sizes that do not fit its weights."""
+        """Yield a model that is not named, and sizes that do not fit its weights."""
         yield from super().problems()
         yield from unnamed(self.model_name, "model_name")
         if self.architecture and self.init == "pretrained":

@@ -45,7 +45,7 @@ SCORE = "val/accuracy"
 def load_labelled(
     config: ClassifierConfig, *, seed: int
 ) -> tuple[dict[Split, LabelledTexts], Sequence[Label]]:
-    """The texts of both splits, and the labels' names."""
+    """Return the texts of both splits, and the labels' names."""
     samples = {
         split: load_inputs(config.datapool, split, seed=seed).samples for split in config.splits
     }
@@ -141,7 +141,7 @@ def collate(rows: Sequence[Row], *, pad_token: int) -> dict[str, Tensor]:
 def load_model(
     alg: ClassifierAlg, tokenizer: PreTrainedTokenizerBase, names: Sequence[Label], *, seed: int
 ) -> PreTrainedModel:
-    """The model with one logit per label, on the CPU.
+    """Return the model with one logit per label, on the CPU.
 
     What is random of its weights is drawn from ``seed``.
 
@@ -177,7 +177,7 @@ def load_model(
 
 
 def architecture(alg: ClassifierAlg, options: Mapping[str, Any]) -> Any:
-    """The model's configuration with other sizes and ``options``.
+    """Return the model's configuration with other sizes and ``options``.
 
     Raises:
         UserError: there is none, or it knows no such size.

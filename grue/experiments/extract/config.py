@@ -27,7 +27,7 @@ class ExtractAlg(Config):
     """The model whose outputs are sampled."""
 
     model_type: ModelType
-    """Whether the model continues its prompt or reads it through an encoder."""
+    """Architecture of the model: causal, or encoder-decoder."""
     model_name: ModelName
     """The model."""
     generation_kwargs: GenerationConfig
@@ -98,7 +98,7 @@ class ExtractConfig(TextConfig):
         yield from problems_of_metrics(self.evaluation.metrics, "evaluation.metrics")
 
     def ways_to_save_memory(self) -> Iterator[str]:
-        """Fewer inputs or samples at a time, and narrower weights."""
+        """Yield fewer inputs or samples at a time, and narrower weights."""
         evaluation = self.evaluation
         yield memory_hints.smaller("evaluation.eval_batch_size", evaluation.eval_batch_size)
         if self.alg.policy.dtype == "float32":

@@ -35,7 +35,7 @@ _TEXT_COLUMNS = ("input_id", "index", "sample_id", "prompt", "output", "num_toke
 
 
 def run(config: ExtractConfig, context: Context) -> float | None:
-    """Draws and scores the samples; the score is the mean of the first metric."""
+    """Draw and scores the samples; the score is the mean of the first metric."""
     return Extraction(config, context).run()
 
 
@@ -110,7 +110,7 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
         return list(np.repeat(index, self.config.evaluation.num_samples_per_input))
 
     def _sample(self, rows: Sequence[int], prompts: Sequence[list[int]]) -> pd.DataFrame:
-        """K outputs for each of a batch of inputs, one row each."""
+        """Return K outputs for each of a batch of inputs, one row each."""
         import pandas as pd
 
         num_samples = self.config.evaluation.num_samples_per_input
@@ -134,7 +134,7 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
         )
 
     def _scored(self, part: pd.DataFrame, rows: Sequence[int]) -> pd.DataFrame:
-        """The samples of a batch with one column per metric."""
+        """Return the samples of a batch with one column per metric."""
         num_samples = self.config.evaluation.num_samples_per_input
         repeated = [row for row in rows for _ in range(num_samples)]
         texts = self.inputs.texts(part["output"].tolist(), repeated)
@@ -184,13 +184,13 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
 
 
 def padding(batches: Sequence[Sequence[int]], lengths: Sequence[int]) -> float:
-    """Share of prompt positions that are padding."""
+    """Return the share of prompt positions that are padding."""
     positions = sum(len(rows) * max(lengths[row] for row in rows) for rows in batches)
     return 1 - sum(lengths) / positions
 
 
 def _check(found: Mapping[str, Scores], part: pd.DataFrame, earlier: Mapping[str, Scores]) -> None:
-    """Refuses numbers that are not finite, and a second metric of the same name."""
+    """Refuse numbers that are not finite, and a second metric of the same name."""
     for name, values in found.items():
         if name in earlier:
             raise UserError(f"'evaluation.metrics': two of them give '{name}'; take one out")
@@ -220,11 +220,11 @@ class _Progress:
         self._context.progress(self.done, self._total)
 
     def found(self, count: int) -> None:
-        """Counts inputs that an earlier attempt has made."""
+        """Count inputs that an earlier attempt has made."""
         self.done += count
 
     def made(self, count: int) -> None:
-        """Counts inputs, and says now and then how many are left."""
+        """Count inputs, and says now and then how many are left."""
         self._made += count
         self.found(count)
         now = time.monotonic()

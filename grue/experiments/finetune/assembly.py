@@ -13,7 +13,7 @@ from grue.policies.vocabulary_mask import Mask
 def make_actor_critic(
     policy: Policy, alg: ReinforcementAlg, *, seed: int, with_critic: bool
 ) -> ActorCritic:
-    """The policy with critic, reference and, for a maskable policy, its mask.
+    """Return the policy with critic, reference and, for a maskable policy, its mask.
 
     Args:
         policy: before it is trained; it is given the mask.

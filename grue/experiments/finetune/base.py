@@ -74,27 +74,27 @@ class FinetuneRun(TextRun[FinetuneConfigT, StateT]):
         return self.policy.model
 
     def _of_training(self) -> dict[Split, Inputs]:
-        """The training inputs that are evaluated, unless none are to be."""
+        """Return the training inputs that are evaluated, unless none are to be."""
         if self.config.no_eval_on_train_set:
             return {}
         seed = self.context.seed
         return {"train": evaluated_of_training(self.config.datapool, self.train_inputs, seed=seed)}
 
     def evaluate_everywhere(self, label: str) -> dict[str, float]:
-        """The metrics on all splits that are evaluated before and after."""
+        """Return the metrics on all splits that are evaluated before and after."""
         found: dict[str, float] = {}
         for split in self.evaluated:
             found |= self.evaluate(split, label)
         return found
 
     def tell_of_evaluations(self, num_on_the_way: int, splits: Sequence[Split] = ("val",)) -> None:
-        """Says how long those to come will take: on the way on ``splits``, then on all."""
+        """Say how long those to come will take: on the way on ``splits``, then on all."""
         self.times.tell_of_rest(
             {split: 1 + num_on_the_way * (split in splits) for split in self.evaluated}
         )
 
     def evaluate(self, split: Split, label: str) -> dict[str, float]:
-        """The metrics on one split; ``label`` names the moment."""
+        """Return the metrics on one split; ``label`` names the moment."""
         config = self.config
         settings = config.training_settings if split == "train" else config.evaluation_settings
         assert settings is not None, "checked with the configuration"
@@ -105,7 +105,7 @@ class FinetuneRun(TextRun[FinetuneConfigT, StateT]):
             )
 
     def prompt_limits(self, settings: GenerationConfig) -> tuple[int | None, Any]:
-        """Most tokens of a prompt in evaluations, and the side where it is cut."""
+        """Return the most tokens of a prompt in evaluations, and the side where it is cut."""
         return self.config.tokenizer.max_length, self.config.tokenizer.truncation_side
 
     def close(self) -> None:
@@ -131,7 +131,7 @@ class FinetuneRun(TextRun[FinetuneConfigT, StateT]):
 
 
 def load_policy(config: FinetuneConfig, context: Context, model_name: str) -> Policy:
-    """The model to finetune with its tokenizer, on the run's device.
+    """Return the model to finetune with its tokenizer, on the run's device.
 
     For reinforcement it is without dropout, if not asked for: probabilities are those of the policy
     that drew.

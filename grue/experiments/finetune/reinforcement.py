@@ -160,7 +160,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
             raise
 
     def _tell_of_unused(self, rollout: Rollout) -> None:
-        """Says once that many outputs are drawn and not used."""
+        """Say once that many outputs are drawn and not used."""
         num_drawn = sum(map(len, rollout.outputs))
         unused = int((rollout.num_used == 0).sum())
         if self._has_told or not unused or rollout.num_tokens > (1 - _MUCH) * num_drawn:
@@ -174,7 +174,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
 
     @torch.no_grad()
     def _check_finite(self, found: dict[str, float], rollout: Rollout) -> None:
-        """Looks at what the update has measured and made.
+        """Check what the update has measured and made.
 
         Weights may be finite and yet so large that the policy says nothing: it is asked of an
         output of the rollout.
@@ -195,7 +195,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
         check_tensors(self.actor_critic.state_dict() | totals, when, advice)
 
     def _adapt_coefficient(self, found: dict[str, float], num_outputs: int) -> None:
-        """Moves the coefficient by the KL of the rollout's tokens, or of its outputs."""
+        """Move the coefficient by the KL of the rollout's tokens, or of its outputs."""
         adaptive = self.alg.kl_div.adaptive_kl
         if adaptive is None:
             self.controller.update(found["rollout_info/kl_div_mean"])

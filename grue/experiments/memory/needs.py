@@ -62,7 +62,7 @@ def needs(runs: Sequence[Run]) -> list[Need | None]:
 
 
 def _sizes(config: RunConfig) -> dict[str, object]:
-    """The keys that memory may depend on."""
+    """Return the keys that memory may depend on."""
     names = {"tokenizer", "env", "alg", "evaluation", "train_evaluation", "eval_batch_size"}
     return config.model_dump(mode="json", include=names)
 
@@ -91,7 +91,7 @@ def _names(config: TextConfig) -> Iterator[str]:
 
 
 def _is_at_hand(name: str) -> bool:
-    """Whether a model's configuration is here: in its folder, or in the hub's cache."""
+    """Return whether a model's configuration is here: in its folder, or in the hub's cache."""
     from huggingface_hub import try_to_load_from_cache
 
     if name.startswith("@"):

@@ -50,7 +50,7 @@ class RewardModule(nn.Module):
             return {"loss": self.objective.loss(outputs, targets).mean()}
 
     def outputs(self, logits: Tensor) -> Tensor:
-        """Scores [B, m] for logits [B, m, 1]; rating logits [B, m, C] as they are."""
+        """Return scores [B, m] for logits [B, m, 1]; rating logits [B, m, C] as they are."""
         if self.objective.num_outputs > 1:
             return logits
         return self.gain.to(logits) * logits.squeeze(-1) + self.bias.to(logits)
@@ -61,7 +61,7 @@ class RewardModule(nn.Module):
 
     @torch.no_grad()
     def set_scale(self, gain: float, bias: float) -> None:
-        """Makes these the gain and the bias."""
+        """Make these the gain and the bias."""
         self.gain.fill_(gain)
         self.bias.fill_(bias)
 
@@ -76,7 +76,9 @@ def collate(rows: Sequence[Row], *, pad_token: int) -> dict[str, Tensor]:
 def load_module(
     alg: RewardModelAlg, tokenizer: PreTrainedTokenizerBase, objective: Objective[Any], *, seed: int
 ) -> RewardModule:
-    """The model with a new head, on the CPU; what is random of its weights is drawn from ``seed``.
+    """Return the model with a new head, on the CPU.
+
+    What is random of its weights is drawn from ``seed``.
 
     Raises:
         UserError: there is no such model, or it cannot classify.
@@ -112,7 +114,7 @@ def load_module(
 
 @torch.no_grad()
 def init_head(model: nn.Module, num_outputs: int, std: float | None = None) -> nn.Linear:
-    """Draws the weights of the last layer from Normal(0, std), 1 / sqrt(width + 1) by default.
+    """Draw the weights of the last layer from Normal(0, std), 1 / sqrt(width + 1) by default.
 
     Its bias, if it has one, becomes 0; gives the layer.
 

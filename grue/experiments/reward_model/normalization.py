@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def gain_and_bias(
     rewards: NDArray[np.float64], mean: float = 0.0, std: float = 1.0
 ) -> tuple[float, float]:
-    """The g and b for which ``g rewards + b`` have this mean and std (ddof 0).
+    """Return the g and b for which ``g rewards + b`` have this mean and std (ddof 0).
 
     Args:
         rewards: [N] with gain 1 and bias 0.

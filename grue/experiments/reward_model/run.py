@@ -173,7 +173,7 @@ class RewardModelRun(TrainerRun[RewardModelConfig]):
         return {name: found[name] for name in names if found[name] is not None}
 
     def _normalize(self, moment: str, mean: float, std: float) -> None:
-        """Sets gain and bias by the reference policy's outputs."""
+        """Set gain and bias by the reference policy's outputs."""
         prompts, outputs = self._reference_outputs
         own = distributed.shard_slice(len(prompts))
         rewards = self._reward_model(scaled=False).moments(prompts[own], outputs[own])[0]
@@ -196,7 +196,7 @@ class RewardModelRun(TrainerRun[RewardModelConfig]):
         )
 
     def _reward_model(self, *, scaled: bool = True) -> RewardModel:
-        """The model as it is, with its gain and bias or with 1 and 0."""
+        """Return the model as it is, with its gain and bias or with 1 and 0."""
         gain, bias = self.module.scale() if scaled else (1.0, 0.0)
         return RewardModel(self.classifier, replace(self.spec, gain=gain, bias=bias))
 

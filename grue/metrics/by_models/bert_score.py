@@ -1,4 +1,4 @@
-"""BERTScore: how well the tokens of output and reference match in a model's embedding space."""
+"""BERTScore: greedy matching of output and reference tokens in a model's embedding space."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 
 
 class BertScoreArgs(ScorerArgs):
-    """The keys of BERTScore."""
+    """Keys of BERTScore."""
 
     language: str = "en"
-    """Language of the texts, which chooses model and layer where ``model_type`` is None."""
+    """Language of the texts, which chooses model and layer if ``model_type`` is None."""
     model_type: Annotated[OptionalText, INPUT_FILE_OR_ID] = None
-    """Model whose embeddings are compared: hub id or folder; None for the language's."""
+    """Model whose embeddings are compared: hub id or folder; None for the language's default."""
     num_layers: Annotated[int, Field(ge=0)] | None = None
-    """Layer whose output is compared; None for the one tuned for the model, where there is one."""
+    """Layer whose output is compared; None for the one tuned for the model, if there is one."""
 
     def missing(self) -> Iterator[Problem]:
-        """The package that computes it."""
+        """Yield the package that computes it."""
         yield from super().missing()
         yield from lacking("bert-score", "model_type", self.model_type, module="bert_score")
 
 
 @METRICS.register("bert_score")
 class BertScore(Metric[BertScoreArgs]):
-    """F1 of greedy matches by cosine, best over the references; 0 for an empty output.
+    """F1 of greedy cosine matches, best over the references; 0 for an empty output.
 
     Zhang et al. 2020 (arXiv 1904.09675), without idf weights and without rescaling.
     """
@@ -48,7 +48,7 @@ class BertScore(Metric[BertScoreArgs]):
     needs_references = True
 
     def prepare(self) -> None:
-        """Looks at a local model's files."""
+        """Check a local model's files."""
         from grue.scorers.loading import check_folder
 
         if self.args.model_type is not None:
@@ -56,12 +56,12 @@ class BertScore(Metric[BertScoreArgs]):
         self._layer()
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
-        """[N] F1."""
+        """Return [N] F1."""
         texts.check_references("bert_score")
         return {"semantic/bert_score": best_over_references(texts, self._f1)}
 
     def _f1(self, outputs: list[str], references: list[str]) -> Scores:
-        """[M] F1 of pairs; those with an empty side are 0 and are not shown to the package."""
+        """Return [M] the F1 of pairs; a pair with an empty text has 0."""
         pairs = [i for i, pair in enumerate(zip(outputs, references, strict=True))
                  if all(text.strip() for text in pair)]  # fmt: skip
         found = np.zeros(len(outputs))
@@ -72,10 +72,10 @@ class BertScore(Metric[BertScoreArgs]):
         return found
 
     def _layer(self) -> int | None:
-        """The layer to compare, None where the package knows which.
+        """Return the layer to compare; None if the package chooses it.
 
         Raises:
-            UserError: neither it nor the configuration says.
+            UserError: neither the package nor the configuration names one.
         """
         from bert_score.utils import model2layers
 

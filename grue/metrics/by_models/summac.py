@@ -1,4 +1,4 @@
-"""SummaC: whether a document entails its summary, sentence by sentence.
+"""SummaC: consistency of a summary with its document, sentence by sentence.
 
 The document is the prompt, the summary the output.
 """
@@ -48,15 +48,15 @@ Aggregate = Literal["max", "mean", "min"]
 
 
 class SummacArgs(ScorerArgs):
-    """The keys that both scores have."""
+    """Keys of both scores."""
 
     imager_load_cache: Annotated[bool, NO_EFFECT] = True
-    """Accepted for published files: nothing is cached."""
+    """Accepted from published files and ignored: nothing is cached."""
     granularity: Granularity = "paragraph"
     """Pieces of both texts, or of document and summary, such as ``paragraph-sentence``."""
 
     def missing(self) -> Iterator[Problem]:
-        """What sentences are split with."""
+        """Sentence splitter."""
         yield from super().missing()
         splits_sentences = set(self.granularity.split("-")) & set(_OF_SENTENCES)
         if splits_sentences and (why := why_missing(SENTENCE_ENDS)):
@@ -64,22 +64,22 @@ class SummacArgs(ScorerArgs):
 
 
 class SummacZSArgs(SummacArgs):
-    """The keys of the zero-shot score."""
+    """Keys of the zero-shot score."""
 
     model_name: Annotated[str, INPUT_FILE_OR_ID] = "mnli"
-    """Classifier of pairs: a name of SummaC's (``mnli``, ``anli``, ``vitc``, ``mnli-base``,
+    """Classifier of pairs: a SummaC name (``mnli``, ``anli``, ``vitc``, ``mnli-base``,
     ``snli-base``, ``snli-large``, ``vitc-base``, ``vitc-only``), a hub id, or a folder."""
     op1: Aggregate = "max"
-    """What is taken over the document's pieces."""
+    """Reduction over the document's pieces."""
     op2: Aggregate = "mean"
-    """What is taken over the summary's pieces."""
+    """Reduction over the summary's pieces."""
     use_ent: bool = True
-    """Whether entailment counts."""
+    """If true, entailment is added."""
     use_con: bool = True
-    """Whether contradiction counts against it."""
+    """If true, contradiction is subtracted."""
 
     def problems(self) -> Iterator[Problem]:
-        """Nothing to count."""
+        """Yield the problem of a score with neither entailment nor contradiction."""
         yield from super().problems()
         if not self.use_ent and not self.use_con:
             yield Problem("must be true where 'use_con' is false", "use_ent", False)
@@ -87,16 +87,16 @@ class SummacZSArgs(SummacArgs):
 
 @METRICS.register("summaCZS")
 class SummacZS(Metric[SummacZSArgs]):
-    """Entailment less contradiction, from -1 to 1; 0 for an output without sentences."""
+    """Entailment minus contradiction, from -1 to 1; 0 for an output without sentences."""
 
     Args = SummacZSArgs
 
     def prepare(self) -> None:
-        """Looks for the sentence splitter and a local classifier."""
+        """Check the sentence splitter and a local classifier."""
         _prepare([self.args.model_name], "model_name", self.args.granularity)
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
-        """[N] scores."""
+        """Return [N] scores."""
         from grue.scorers.summac import zero_shot
 
         args = self.args
@@ -117,12 +117,11 @@ class SummacZS(Metric[SummacZSArgs]):
 
 
 class SummacConvArgs(SummacArgs):
-    """The keys of the convolution's score."""
+    """Keys of the convolution's score."""
 
     start_file: Annotated[OptionalText, INPUT_FILE] = None
-    """The trained weights, a file such as ``summac_conv_vitc_sent_perc_e.bin``, which was trained
-    with ``models`` vitc, ``bins`` percentile and ``granularity`` sentence. Required: layers that
-    nothing trained say nothing."""
+    """Trained weights, required: a file such as ``summac_conv_vitc_sent_perc_e.bin``, which was
+    trained with ``models`` vitc, ``bins`` percentile and ``granularity`` sentence."""
     models: Classifiers = ("mnli", "anli", "vitc")
     """Classifiers of pairs, as for the zero-shot score."""
     bins: Bins = "even50"
@@ -130,12 +129,12 @@ class SummacConvArgs(SummacArgs):
     granularity: Granularity = "sentence"
     """Pieces of both texts, or of document and summary."""
     nli_labels: Literal["e", "c", "n", "ec", "en", "cn", "ecn"] = "e"
-    """Which probabilities are used: entailment, contradiction, neutral."""
+    """Probabilities to use: entailment (e), contradiction (c), neutral (n)."""
     agg: Literal["mean", "min", "max", "all"] = "mean"
-    """How the values of the summary's pieces become one."""
+    """Reduction over the summary's pieces."""
 
     def problems(self) -> Iterator[Problem]:
-        """No weights."""
+        """Yield the problem of missing weights."""
         yield from super().problems()
         if self.start_file is None:
             yield Problem(
@@ -152,12 +151,12 @@ class SummacConv(Metric[SummacConvArgs]):
     Args = SummacConvArgs
 
     def prepare(self) -> None:
-        """Looks for the sentence splitter, local classifiers, and weights that fit."""
+        """Check the sentence splitter, local classifiers, and that the weights fit."""
         _prepare(self.args.models, "models", self.args.granularity)
         self._read_weights()
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
-        """[N] probabilities."""
+        """Return [N] probabilities."""
         from grue.scorers.summac import bin_edges, histograms
 
         found = [model.matrices(texts.prompts, texts.outputs) for model in self._entailments]

@@ -1,4 +1,4 @@
-"""Tokenizers that tasks read their data with."""
+"""Tokenizers that tasks load for their own data."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from common.machine.hub import go_offline_if_unreachable
 
 
 def load_tokenizer(name: str, key: str, advice: str) -> Any:
-    """The tokenizer called ``name``, the value of ``key``.
+    """Return the tokenizer called ``name``, the value of ``key``.
 
     Raises:
-        UserError: there is none; ``advice`` ends the message.
+        UserError: there is no such tokenizer; ``advice`` ends the message.
     """
     from transformers import AutoTokenizer
 
