@@ -16,6 +16,7 @@ from common.runner.distinguishing import distinguishing
 from common.runner.index import FIXED_COLUMNS, read_index
 from common.runner.report import advice
 from common.runner.selection import matcher
+from common.runner.source_changes import changes_in, changes_told
 from common.runner.text_table import as_text
 
 
@@ -55,6 +56,7 @@ def status_report(plan: Outline, only: str | None = None) -> str:
     counts = ", ".join(f"{states.count(state)} {state}" for state in STATES if state in states)
     lines = [as_text(columns, cells), f"{counts} in {folder.path}", *advice(states)]
     lines += [f"{damage}; the run counts as waiting" for damage in damages if damage is not None]
+    lines += changes_told(changes_in(row.folder for row in rows))
     if not _is_last_run(plan):
         lines.append(
             f"these are the runs of another variant of the plan, {folder.plan} (an edited file, "

@@ -9,6 +9,7 @@ from pydantic import Strict
 
 from common.config.base import INPUT_FILE_OR_ID, Config
 from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
+from common.config.hub import FromHub
 from common.errors import Problem
 from common.packages import lacking
 
@@ -38,8 +39,8 @@ def unnamed(name: str, key: str, *, below: str = "") -> Iterator[Problem]:
         )
 
 
-class TokenizerConfig(Config):
-    """Keys of the tokenizer, and the truncation and padding of prompts."""
+class TokenizerConfig(FromHub):
+    """The tokenizer, and how prompts are fitted to their length."""
 
     model_name: ModelName
     """Hub id or folder of the tokenizer."""

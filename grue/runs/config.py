@@ -40,6 +40,7 @@ class TextConfig(RunConfig):
         """What the parts find wrong with their own keys."""
         yield from super().problems()
         yield from unnamed(self.tokenizer.model_name, "tokenizer.model_name")
+        yield from (problem.below("tokenizer") for problem in self.tokenizer.problems())
         yield from (problem.below("datapool") for problem in self.datapool.problems())
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from grue.tasks.task import TaskArgs
+from grue.tasks.task import HubTaskArgs
 
 
-class PromptedArgs(TaskArgs):
-    """Keys of a task whose prompt is an instruction around a text."""
+class PromptedArgs(HubTaskArgs):
+    """The keys of a task whose prompt is an instruction around a text."""
 
     prompt_prefix: str = ""
     """Text before the input."""

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from common.config.base import Config
 from common.config.fit import PositiveInt
+from common.config.hub import FromHub
 from common.errors import Problem
 from grue.experiments import memory_hints
 from grue.models.config import ModelName, unnamed
@@ -16,7 +16,7 @@ from grue.runs.config import TrackedConfig
 from grue.tasks.task import Split
 
 
-class ClassifierAlg(Config):
+class ClassifierAlg(FromHub):
     """Which model learns to classify, and how."""
 
     id: Literal["classifier"] = "classifier"

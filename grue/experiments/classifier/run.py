@@ -171,7 +171,9 @@ def load_model(
             model = kind.from_config(architecture(alg, {**ids, **options}))
         else:
             name = alg.model_name
-            model = pretrained(kind, name, "alg.model_name", new_head=True, **options)
+            model = pretrained(
+                kind, name, "alg.model_name", revision=alg.revision, new_head=True, **options
+            )
     found: PreTrainedModel = model.to(torch.float32)
     return found
 
@@ -185,7 +187,7 @@ def architecture(alg: ClassifierAlg, options: Mapping[str, Any]) -> Any:
     from transformers import AutoConfig
 
     key = "alg.model_name"
-    own = loaded(AutoConfig.from_pretrained, alg.model_name, key)
+    own = loaded(AutoConfig.from_pretrained, alg.model_name, key, revision=alg.revision)
     unknown = [name for name in alg.architecture if not hasattr(own, name)]
     if unknown:
         sizes = [name for name, value in own.to_dict().items() if type(value) is int]
@@ -194,5 +196,9 @@ def architecture(alg: ClassifierAlg, options: Mapping[str, Any]) -> Any:
             f"{', '.join(sorted(sizes))}"
         )
     return loaded(
-        AutoConfig.from_pretrained, alg.model_name, key, **{**options, **alg.architecture}
+        AutoConfig.from_pretrained,
+        alg.model_name,
+        key,
+        revision=alg.revision,
+        **{**options, **alg.architecture},
     )

@@ -13,6 +13,7 @@ from common.config.base import (
     OptionalText,
 )
 from common.config.fit import NonNegativeFloat, PositiveInt
+from common.config.hub import FromHub
 from common.errors import Problem
 from grue.experiments import memory_hints
 from grue.models.config import ModelName, ModelOptions, ModelType, unnamed
@@ -23,7 +24,7 @@ from grue.runs.config import Metrics, TextConfig, problems_of_metrics, renamed
 GroupSizes = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Strict(False)]
 
 
-class ExtractAlg(Config):
+class ExtractAlg(FromHub):
     """The model whose outputs are sampled."""
 
     model_type: ModelType
@@ -90,6 +91,7 @@ class ExtractConfig(TextConfig):
         """What the parts find wrong with their own keys, and settings that sample nothing."""
         yield from super().problems()
         yield from unnamed(self.alg.model_name, "alg.model_name")
+        yield from (problem.below("alg") for problem in self.alg.problems())
         settings = self.alg.generation_kwargs
         yield from generation_problems(settings, self.alg.model_type, "alg.generation_kwargs")
         if not settings.do_sample:

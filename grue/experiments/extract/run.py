@@ -54,7 +54,13 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
         config, alg = self.config, self.config.alg
         self.metrics = [metric.build() for metric in config.evaluation.metrics]
         tokenizer = load_tokenizer(config.tokenizer)
-        model = load_model(alg.model_name, alg.model_type, alg.policy, seed=self.context.seed)
+        model = load_model(
+            alg.model_name,
+            alg.model_type,
+            alg.policy,
+            seed=self.context.seed,
+            revision=alg.revision,
+        )
         self.policy = Policy(model, tokenizer, self.device)
         self.prompts = self.policy.read(
             self.inputs.samples,

@@ -58,7 +58,7 @@ class FinetuneRun(TextRun[FinetuneConfigT, StateT]):
     def build_model(self) -> None:
         """Load the policy, and make what evaluates it."""
         config = self.config
-        self.policy = load_policy(config, self.context, self.model_name)
+        self.policy = load_policy(config, self.context)
         self.evaluator = Evaluator(
             self.policy,
             [(metric.id, metric.build()) for metric in config.train_evaluation.metrics],
@@ -130,7 +130,7 @@ class FinetuneRun(TextRun[FinetuneConfigT, StateT]):
         return score
 
 
-def load_policy(config: FinetuneConfig, context: Context, model_name: str) -> Policy:
+def load_policy(config: FinetuneConfig, context: Context) -> Policy:
     """Return the model to finetune with its tokenizer, on the run's device.
 
     For reinforcement it is without dropout, if not asked for: probabilities are those of the policy
@@ -141,7 +141,15 @@ def load_policy(config: FinetuneConfig, context: Context, model_name: str) -> Po
     alg = config.alg
     tokenizer = load_tokenizer(config.tokenizer)
     dropout = isinstance(alg, SupervisedAlg) or alg.rollout_spec.dropout
-    model = load_model(model_name, alg.model_type, alg.policy, seed=context.seed, dropout=dropout)
+    source = alg if isinstance(alg, SupervisedAlg) else alg.policy.args
+    model = load_model(
+        source.model_name,
+        alg.model_type,
+        alg.policy,
+        seed=context.seed,
+        dropout=dropout,
+        revision=source.revision,
+    )
     policy_class = Policy if isinstance(alg, SupervisedAlg) else policies.find(alg.policy.id)
     policy: Policy = policy_class(model, tokenizer, run_device(context.gpu_ids))
     if not isinstance(alg, SupervisedAlg):

@@ -117,7 +117,9 @@ def of_supervised(config: SupervisedConfig, num_ranks: int) -> tuple[Policy, Mom
     """The policy, and an update of supervised finetuning."""
     alg, tokenizer = config.alg, load_tokenizer(config.tokenizer)
     options = alg.policy.model_copy(update={"init": "random"})
-    model = load_model(alg.model_name, alg.model_type, options, seed=0, dropout=False)
+    model = load_model(
+        alg.model_name, alg.model_type, options, seed=0, dropout=False, revision=alg.revision
+    )
     policy = Policy(model, tokenizer, "meta")
     arguments = _arguments(alg.training_args)
     rows = _rows(arguments, num_ranks)

@@ -92,7 +92,9 @@ def _of_name(run: Run, key: str, answers: Answers) -> Iterator[Problem]:
     name = named(run.config, key)
     if name.startswith("@") or Path(name).is_dir():
         return
-    wrong = answers.once(("name", name), lambda: why_not_here(name))
+    at = f"{key}_revision" if key.endswith("critic") else key.replace("model_name", "revision")
+    revision = named(run.config, at)
+    wrong = answers.once(("name", name, revision), lambda: why_not_here(name, revision))
     if wrong is not None:
         yield Problem(str(wrong), key, name)
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from common.config.base import Config
 from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
+from common.config.hub import FromHub
 from common.errors import Problem
 from grue.experiments import memory_hints
 from grue.models.config import ModelName, ModelType, Optimizer, TrainedModelOptions, unnamed
@@ -70,7 +71,7 @@ AnyLoss = Annotated[
 ]
 
 
-class RewardModelAlg(TrainedModelOptions):
+class RewardModelAlg(FromHub, TrainedModelOptions):
     """Which model learns to judge, and how."""
 
     id: Literal["reward_model"] = "reward_model"
@@ -104,7 +105,7 @@ class RewardModelAlg(TrainedModelOptions):
                           "of them", f"training_args.{given[0]}", True)  # fmt: skip
 
 
-class NormalizeConfig(Config):
+class NormalizeConfig(FromHub):
     """Bringing rewards of a reference policy's outputs to mean 0 and standard deviation 1.
 
     Its outputs for training prompts are drawn once, whole and unfiltered.

@@ -91,6 +91,7 @@ def load_module(
         AutoConfig.from_pretrained,
         alg.model_name,
         key,
+        revision=alg.revision,
         id2label={number: f"LABEL_{number}" for number in range(objective.num_outputs)},
         pad_token_id=tokenizer.pad_token_id,
     )
@@ -103,7 +104,9 @@ def load_module(
         else:
             check_weights(alg.model_name, key, "alg.init")
             options = {"config": config, "dtype": dtype}
-            model = pretrained(kind, alg.model_name, key, new_head=True, **options)
+            model = pretrained(
+                kind, alg.model_name, key, revision=alg.revision, new_head=True, **options
+            )
         model.config = copy.deepcopy(model.config)  # the layers keep theirs
         model.config.update(dropped)
         in_float32(init_head(model, objective.num_outputs, alg.head_std))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
+from common.config.hub import FromHub
 from common.errors import UserError
 from grue.metrics.metric import METRICS, Metric, Scores
 from grue.models.config import ModelName
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from grue.scorers.classifier import Classifier
 
 
-class LearnedRewardArgs(ScorerArgs):
-    """Keys of a learned reward."""
+class LearnedRewardArgs(FromHub, ScorerArgs):
+    """The keys of a learned reward."""
 
     model_name: ModelName
     """Sequence classifier: hub id, folder, or a reference such as ``"@classifier.model"``."""
@@ -61,7 +62,9 @@ class LearnedReward(Metric[LearnedRewardArgs]):
     def _classifier(self) -> Classifier:
         from grue.scorers.classifier import load_classifier
 
-        found = load_classifier(self.args.model_name, "model_name", self.args)
+        found = load_classifier(
+            self.args.model_name, "model_name", self.args, revision=self.args.revision
+        )
         self._check_label(found.num_labels)
         return found
 
