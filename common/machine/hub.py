@@ -1,4 +1,4 @@
-"""Hugging Face's hub, where it can be reached, and what has been read from it."""
+"""Hugging Face's hub: offline mode if it cannot be reached, and the commits read from it."""
 
 from __future__ import annotations
 
