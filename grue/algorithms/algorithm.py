@@ -32,7 +32,7 @@ class Algorithm(ABC, Generic[ArgsT]):
         self.alg = alg
         self.args: ArgsT = alg.args  # type: ignore[assignment]  # as its id says
         self.optimizer = self.make_optimizer()
-        self.descent = MixedPrecisionStepper(alg.policy.mixed_precision, self.policy.device)
+        self.stepper = MixedPrecisionStepper(alg.policy.mixed_precision, self.policy.device)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """AdamW with the policy's settings."""
@@ -61,18 +61,18 @@ class Algorithm(ABC, Generic[ArgsT]):
         """
 
     def backward(self, loss: torch.Tensor) -> None:
-        """Add the gradients of a loss to those that are there; of ranks, each its part of it."""
-        self.descent.backward(loss)
+        """Adds the gradients of a loss to those that are there; of ranks, each its part of it."""
+        self.stepper.backward(loss)
 
     def step(self, max_grad_norm: float | None) -> torch.Tensor:
-        """Move policy and critic by the gradients, clipped to a norm; gives it before clipping."""
-        return self.descent.step(self.optimizer, self.actor_critic.parameters(), max_grad_norm)
+        """Moves policy and critic by the gradients, clipped to a norm; gives it before clipping."""
+        return self.stepper.step(self.optimizer, self.actor_critic.parameters(), max_grad_norm)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds beside the weights."""
-        return {"optimizer": self.optimizer.state_dict(), "descent": self.descent.state_dict()}
+        return {"optimizer": self.optimizer.state_dict(), "descent": self.stepper.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
         self.optimizer.load_state_dict(state["optimizer"])
-        self.descent.load_state_dict(state.get("descent", {}))
+        self.stepper.load_state_dict(state.get("descent", {}))

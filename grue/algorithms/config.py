@@ -164,8 +164,8 @@ class ReinforcementAlg(Config):
         """Architecture of the model: causal, or encoder-decoder."""
         return self.policy.model_type
 
-    def behaves_as_published(self, name: Compatibility) -> bool:
-        """Return whether a behaviour of RL4LMs is asked for."""
+    def reproduces_rl4lms(self, name: Compatibility) -> bool:
+        """Whether a behaviour of RL4LMs is asked for."""
         return name in self.compatibility or "rl4lms" in self.compatibility
 
     def problems(self) -> Iterator[Problem]:

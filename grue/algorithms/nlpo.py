@@ -42,7 +42,7 @@ class Nlpo(Ppo):
         settings = self.alg.policy.args
         assert isinstance(settings, MaskablePolicyArgs), "checked with the keys"
         due = self.iteration % settings.target_update_iterations == 0
-        if due and not self.alg.behaves_as_published("frozen_mask"):
+        if due and not self.alg.reproduces_rl4lms("frozen_mask"):
             self.mask.refresh(self.policy.model)
         # 2. PPO within the rollout's mask.
         return super().update(rollout, kl_coefficient, generator)

@@ -14,9 +14,14 @@ import torch
 from torch import Tensor
 
 from grue.algorithms.args import ReinforceArgs
-from grue.algorithms.optimizers import Means
 from grue.algorithms.policy_gradient import PolicyGradient
-from grue.rl.advantages import cumulative_means, group_standardized, leave_one_out, shrunk_by_std
+from grue.algorithms.running_means import RunningMeans
+from grue.rl.advantages import (
+    cumulative_means,
+    group_standardized,
+    leave_one_out,
+    uncertainty_weighted,
+)
 from grue.rl.equality import centred, less
 from grue.rl.losses import policy_gradient_loss
 from grue.rollouts.batch import Rollout
@@ -37,8 +42,8 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """Return one step per minibatch of the rollout; gives what was measured."""
-        args, means, first = self.args, Means(), True
+        """One step per minibatch of the rollout; gives what was measured."""
+        args, means, first = self.args, RunningMeans(), True
         rollout = self._with_baseline(rollout)
         for _ in range(args.n_epochs):
             for whole in rollout.minibatches(args.batch_size, generator):
@@ -49,10 +54,13 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
                 kl_loss, kl = self.kl_terms(batch, policy.logits, kl_coefficient)
                 penalty = penalty + kl_loss
                 if first:
-                    share = self.share_of_penalties(batch, policy.logits, log_probs, penalty)
+                    share = self.regularizer_gradient_share(
+                        batch, policy.logits, log_probs, penalty
+                    )
                     means.add(**{"update_share/kl_and_entropy": share})
                     first = False
-                per_output = len(whole) / len(whole.select)  # sums over tokens, means over outputs
+                # Sums over tokens, means over outputs.
+                per_output = len(whole) / len(whole.loss_mask)
                 policy_loss = per_output * policy_gradient_loss(log_probs, batch.advantages)
                 self.backward(batch.weight * (policy_loss + per_output * penalty))
                 norm = self.step(args.max_grad_norm)
@@ -61,24 +69,28 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
                     batch.weight, **{f"reinforce/{name}": each for name, each in measured.items()}
                 )
                 means.add(**{"reinforce/grad_norm": norm})
-        return means.read()
+        return means.compute()
 
     def _with_baseline(self, rollout: Rollout) -> Rollout:
         """The rollout with each output's reward less the baseline as its tokens' advantages."""
         task = (
-            (rollout.task_rewards * rollout.mask).sum(1).view(-1, self.args.num_samples_per_input)
+            (rollout.task_rewards * rollout.response_mask)
+            .sum(1)
+            .view(-1, self.args.num_samples_per_input)
         )
         # What a first token's advantage has of the penalties, without discount: all of them.
-        penalties = rollout.penalty_advantages[:, 0].view_as(task)
+        penalties = rollout.kl_advantages[:, 0].view_as(task)
         of_task, of_penalties = (part.reshape(-1) for part in self._less_baseline(task, penalties))
         if self.args.advantage_regularization == "one_over_one_plus_std":
             assert rollout.reward_stds is not None, "asked for in the settings of rollouts"
             of_task, of_penalties = (
-                shrunk_by_std(part, rollout.reward_stds) for part in (of_task, of_penalties)
+                uncertainty_weighted(part, rollout.reward_stds) for part in (of_task, of_penalties)
             )
         if self.args.log_prob_of == "sequence":
             rollout = rollout.of_whole_sequences()
-        of_task, of_penalties = (part[:, None] * rollout.mask for part in (of_task, of_penalties))
+        of_task, of_penalties = (
+            part[:, None] * rollout.response_mask for part in (of_task, of_penalties)
+        )
         return rollout.with_advantages(of_task + of_penalties, of_penalties)
 
     def _less_baseline(self, task: Tensor, penalties: Tensor) -> tuple[Tensor, Tensor]:

@@ -102,8 +102,8 @@ def cumulative_means(
     return (sums / numbers).to(scores)
 
 
-def shrunk_by_std(advantages: Tensor, stds: Tensor) -> Tensor:
-    """Return [N] advantages times 1 / (1 + sigma): small where the reward is uncertain.
+def uncertainty_weighted(advantages: Tensor, stds: Tensor) -> Tensor:
+    """[N] advantages times 1 / (1 + sigma): steps are small where the reward is uncertain.
 
     ``stds`` [N] are the standard deviations sigma of the rewards, in their units.
     """
@@ -128,26 +128,23 @@ def group_standardized(scores: Tensor) -> Tensor:
     return centred(scores) / scale_of(scores)
 
 
-def value_after(values: Tensor, mask: Tensor, used: Tensor) -> Tensor:
-    """Return [N] the value of the state after the last trained token.
-
-    0 where the output ends there.
-    """
+def value_after(values: Tensor, response_mask: Tensor, train_mask: Tensor) -> Tensor:
+    """[N] value of the state after an output's last used token: 0 where the output ends there."""
     check_axes("values", values, "NT")
-    check_shapes(values.shape, mask=mask, used=used)
-    after = used.sum(1)
-    goes_on = after < mask.sum(1)
+    check_shapes(values.shape, response_mask=response_mask, train_mask=train_mask)
+    after = train_mask.sum(1)
+    goes_on = after < response_mask.sum(1)
     column = after.clamp(max=values.shape[1] - 1)
     return torch.where(goes_on, values.gather(1, column[:, None]).squeeze(1), 0.0)
 
 
 @dataclass(frozen=True)
-class Credit:
-    """Advantage estimates and value targets of rewards that include a penalty, all [N, T]."""
+class AdvantageEstimates:
+    """What each token has done for the rewards, all [N, T]."""
 
     advantages: Tensor
-    penalty_advantages: Tensor
-    """Advantages from the penalties alone."""
+    kl_advantages: Tensor
+    """The part of the advantages that penalties alone make."""
     task_advantages: Tensor
     """Advantages from the task's rewards alone, minus the mean reward over outputs. The critic is
     left out, because its errors belong neither to the task nor to the penalties."""
@@ -155,28 +152,30 @@ class Credit:
     """Targets of the critic."""
 
 
-def credited(
+def estimate_advantages(
     rewards: Tensor,
     task: Tensor,
     penalty: Tensor,
-    own_penalty: Tensor,
+    pg_kl_penalty: Tensor,
     values: Tensor,
-    mask: Tensor,
-    used: Tensor,
+    response_mask: Tensor,
+    train_mask: Tensor,
     *,
     gamma: float,
     gae_lambda: float,
-) -> Credit:
-    """Credit for rewards that hold a penalty, where tokens answer for their own in another form.
+) -> AdvantageEstimates:
+    """Return the GAE advantages and returns of KL-penalised rewards.
+
+    Each token's own KL term is replaced by ``pg_kl_penalty``.
 
     Args:
         rewards: [N, T] with the penalty.
         task: [N, T] the task's, as they stand in the rewards.
         penalty: [N, T] as it stands in the rewards.
-        own_penalty: [N, T] what stands for a token's own penalty in its advantage.
+        pg_kl_penalty: [N, T] the KL term inside the policy gradient, of each token alone.
         values: [N, T] the critic's.
-        mask: [N, T] the tokens.
-        used: [N, T] those that updates use, the first ones of each output.
+        response_mask: [N, T] the tokens.
+        train_mask: [N, T] those that updates use, the first ones of each output.
         gamma: discount per token.
         gae_lambda: exponential weight of the estimates.
 
@@ -188,30 +187,32 @@ def credited(
         rewards.shape,
         task=task,
         penalty=penalty,
-        own_penalty=own_penalty,
+        pg_kl_penalty=pg_kl_penalty,
         values=values,
-        mask=mask,
-        used=used,
+        response_mask=response_mask,
+        train_mask=train_mask,
     )
     options = {"gamma": gamma, "gae_lambda": gae_lambda}
-    bootstrap = value_after(values, mask, used)
-    advantages = generalized_advantages(rewards, values, used, bootstrap, **options)
+    bootstrap = value_after(values, response_mask, train_mask)
+    advantages = generalized_advantages(rewards, values, train_mask, bootstrap, **options)
     of_penalties, of_task = (
         generalized_advantages(
-            part, torch.zeros_like(values), used, torch.zeros_like(bootstrap), **options
+            part, torch.zeros_like(values), train_mask, torch.zeros_like(bootstrap), **options
         )
-        for part in (penalty, less_mean_output(task, mask))
+        for part in (penalty, less_mean_output(task, response_mask))
     )
-    instead = (own_penalty - penalty) * used
-    return Credit(advantages + instead, of_penalties + instead, of_task, advantages + values)
+    instead = (pg_kl_penalty - penalty) * train_mask
+    return AdvantageEstimates(
+        advantages + instead, of_penalties + instead, of_task, advantages + values
+    )
 
 
-def less_mean_output(task: Tensor, mask: Tensor) -> Tensor:
-    """Return [N, T] rewards; the mean reward of an output is subtracted at each last token."""
+def less_mean_output(task: Tensor, response_mask: Tensor) -> Tensor:
+    """[N, T] rewards, less at each output's last token the mean over outputs of their sums."""
     check_axes("task", task, "NT")
-    check_shape("mask", mask, task.shape)
+    check_shape("response_mask", response_mask, task.shape)
     scores = task.sum(1)
-    last = (mask.sum(1, keepdim=True) - 1).clamp(min=0)
+    last = (response_mask.sum(1, keepdim=True) - 1).clamp(min=0)
     others = task.scatter(1, last, 0.0).sum(1)
     # What is left at the last token brings each output's sum to its deviation from the mean.
     return task.scatter(1, last, (centred(scores) - others)[:, None])

@@ -1,4 +1,4 @@
-"""What is known of sampled outputs and their tokens, and its minibatches.
+"""A batch of rollouts and its minibatches.
 
 The host knows how long prompts and outputs are, and so which tokens are in a minibatch; what is
 known of them stays on the device. So minibatches are made without a wait for it.
@@ -21,8 +21,8 @@ from grue.policies.sequences import Sequences
 from grue.rl.equality import centred, scale_of
 from grue.rl.token_positions import chosen, first_tokens, places, put_back, taken
 
-_ADVANTAGES = ("advantages", "penalty_advantages", "task_advantages")
-"""What is known of each token's credit: the whole, and the parts that are told apart."""
+_ADVANTAGES = ("advantages", "kl_advantages", "task_advantages")
+"""Each token's advantage, and the parts that KL penalties and the task's rewards make of it."""
 
 Unit = Literal["outputs", "tokens"]
 """What minibatches are drawn of: whole outputs, or single tokens of any output."""
@@ -32,8 +32,8 @@ Unit = Literal["outputs", "tokens"]
 class Rollout:
     """N outputs of at most T tokens; outputs of one input stand beside each other.
 
-    Everything [N, T] is of the state before, or the choice of, each token; nothing outside `mask`
-    has a meaning.
+    Everything [N, T] is of the state before, or the choice of, each token; nothing outside
+    `response_mask` has a meaning.
     """
 
     prompts: Sequence[Tokens]
@@ -42,7 +42,7 @@ class Rollout:
     """[N] on the CPU: how many tokens of each output updates use, its first ones."""
     sequences: Sequences
     """Prompts and outputs as tensors."""
-    mask: Tensor
+    response_mask: Tensor
     """[N, T] the tokens."""
     log_probs: Tensor
     """[N, T] of the policy that drew the tokens, at its temperature and within its mask."""
@@ -58,13 +58,13 @@ class Rollout:
     """[N, T] with the penalty for leaving the reference."""
     advantages: Tensor
     """[N, T]"""
-    penalty_advantages: Tensor
+    kl_advantages: Tensor
     """[N, T] the part of the advantages that the penalty alone makes."""
     task_advantages: Tensor
-    """[N, T] what the task's rewards alone make, see `grue.rl.advantages.Credit`."""
+    """[N, T] what the task's rewards alone make, see `grue.rl.advantages.AdvantageEstimates`."""
     returns: Tensor
     """[N, T] what the critic should have said."""
-    allowed: Tensor | None = None
+    vocab_mask_bits: Tensor | None = None
     """[N, T, ceil(V / 8)] the tokens that could come, packed; None without a mask."""
     reward_stds: Tensor | None = None
     """[N] standard deviations of the task's rewards by the reward itself; None if not asked for."""
@@ -78,42 +78,42 @@ class Rollout:
         return int(self.num_used.sum())
 
     @functools.cached_property
-    def used(self) -> Tensor:
-        """[N, T] the tokens that updates use: all but those that came too much."""
-        return sent(self._select, self.mask.device)
+    def train_mask(self) -> Tensor:
+        """[N, T] tokens used for training; tokens past the rollout's size are dropped."""
+        return sent(self._host_train_mask, self.response_mask.device)
 
     @functools.cached_property
-    def _select(self) -> Tensor:
-        """`used` on the CPU."""
-        return first_tokens(self.num_used, self.mask.shape[1])
+    def _host_train_mask(self) -> Tensor:
+        """`train_mask` on the CPU."""
+        return first_tokens(self.num_used, self.response_mask.shape[1])
 
     def counted(self, values: Tensor) -> Tensor:
-        """Return [M, ...] of [N, T, ...] those of the tokens that updates use."""
-        return chosen(values, self._select)
+        """[M, ...] of [N, T, ...] those of the tokens that updates use."""
+        return chosen(values, self._host_train_mask)
 
-    def minibatch(self, rows: Tensor, select: Tensor | None = None) -> Minibatch:
-        """Return some outputs.
+    def minibatch(self, rows: Tensor, loss_mask: Tensor | None = None) -> Minibatch:
+        """Some outputs.
 
         Args:
             rows: [n] their numbers, on the CPU.
-            select: [n, T] on the CPU, which of their tokens count; None for all that are used.
+            loss_mask: [n, T] on the CPU, which of their tokens count; None for all that are used.
         """
         # 1. On the host: as many columns as the longest of them need, and where their tokens are.
         numbers = rows.tolist()
         prompt_width = max(len(self.prompts[row]) for row in numbers)
         width = max(len(self.outputs[row]) for row in numbers)
-        select = (self._select[rows] if select is None else select)[:, :width]
-        inside = places(select)
+        loss_mask = (self._host_train_mask[rows] if loss_mask is None else loss_mask)[:, :width]
+        inside = places(loss_mask)
         row, column = inside // width, inside % width
-        outside = rows[row] * self.mask.shape[1] + column
+        outside = rows[row] * self.response_mask.shape[1] + column
         # 2. On the device, in one transfer: what is known of them.
-        index = sent(torch.cat([rows, inside, outside]), self.mask.device)
+        index = sent(torch.cat([rows, inside, outside]), self.response_mask.device)
         rows, inside, outside = index.split([len(rows), len(inside), len(outside)])
         sequences = self.sequences.narrowed(prompt_width, width).rows(rows)
         return Minibatch(
             sequences=sequences,
             rows=rows,
-            select=select,
+            loss_mask=loss_mask,
             places=inside,
             tokens=taken(sequences.outputs.ids, inside),
             log_probs=taken(self.log_probs, outside),
@@ -121,9 +121,11 @@ class Rollout:
             values=taken(self.values, outside),
             returns=taken(self.returns, outside),
             advantages=taken(self.advantages, outside),
-            penalty_advantages=taken(self.penalty_advantages, outside),
+            kl_advantages=taken(self.kl_advantages, outside),
             task_advantages=taken(self.task_advantages, outside),
-            allowed=None if self.allowed is None else taken(self.allowed, outside),
+            vocab_mask_bits=None
+            if self.vocab_mask_bits is None
+            else taken(self.vocab_mask_bits, outside),
         )
 
     def minibatches(
@@ -142,30 +144,30 @@ class Rollout:
             for number in group.unique_consecutive().tolist():
                 yield self.minibatch(order[group == number])
             return
-        flat = places(self._select)
+        flat = places(self._host_train_mask)
         for part in flat[torch.randperm(len(flat), generator=generator)].split(size):
-            select = torch.zeros_like(self._select)
-            select.view(-1)[part] = True
-            rows = places(select.any(-1))
-            yield self.minibatch(rows, select[rows])
+            loss_mask = torch.zeros_like(self._host_train_mask)
+            loss_mask.view(-1)[part] = True
+            rows = places(loss_mask.any(-1))
+            yield self.minibatch(rows, loss_mask[rows])
 
-    def in_order(self, size: int) -> Iterator[Minibatch]:
-        """Yield all used tokens in the rollout's order, ``size`` outputs at a time."""
+    def sequential_batches(self, size: int) -> Iterator[Minibatch]:
+        """All used tokens in the rollout's order, ``size`` outputs at a time."""
         for rows in places(self.num_used > 0).split(size):
             yield self.minibatch(rows)
 
-    def every(self, factor: int) -> Rollout:
-        """Return the same, of which updates use every ``factor``-th output alone."""
+    def subsample(self, factor: int) -> Rollout:
+        """The same, of which updates use every ``factor``-th output alone."""
         is_left = torch.arange(len(self)) % factor == 0
         return replace(self, num_used=self.num_used * is_left)
 
-    def with_advantages(self, advantages: Tensor, penalty_advantages: Tensor) -> Rollout:
-        """Return the same with other advantages [N, T], of which penalties make a part."""
+    def with_advantages(self, advantages: Tensor, kl_advantages: Tensor) -> Rollout:
+        """The same with other advantages [N, T], of which penalties make a part."""
         return replace(
             self,
             advantages=advantages,
-            penalty_advantages=penalty_advantages,
-            task_advantages=advantages - penalty_advantages,
+            kl_advantages=kl_advantages,
+            task_advantages=advantages - kl_advantages,
         )
 
     def of_whole_sequences(self) -> Rollout:
@@ -177,7 +179,7 @@ class Rollout:
         sequences = self.sequences.all_output()
         before = self.sequences.prompts.ids.shape[1] - 1
         names = ("log_probs", "ref_log_probs", "kl", "values", "task_rewards", "rewards",
-                 "advantages", "penalty_advantages", "task_advantages", "returns")  # fmt: skip
+                 "advantages", "kl_advantages", "task_advantages", "returns")  # fmt: skip
         known: dict[str, Any] = {
             name: nn.functional.pad(getattr(self, name), (before, 0)) for name in names
         }
@@ -188,7 +190,7 @@ class Rollout:
             outputs=[row[1:] for row in rows],
             num_used=torch.full_like(self.num_used, len(rows[0]) - 1),
             sequences=sequences,
-            mask=sequences.outputs.mask.bool(),
+            response_mask=sequences.outputs.mask.bool(),
             **known,
         )
 
@@ -199,11 +201,13 @@ class Rollout:
         """
         parts = [self.counted(getattr(self, name)) for name in _ADVANTAGES]
         found, scale = _standardized(parts)
-        advantages, of_penalties, of_task = (put_back(part, self._select) for part in found)
+        advantages, of_penalties, of_task = (
+            put_back(part, self._host_train_mask) for part in found
+        )
         return replace(
             self,
             advantages=advantages,
-            penalty_advantages=of_penalties,
+            kl_advantages=of_penalties,
             task_advantages=of_task,
         ), scale
 
@@ -216,10 +220,10 @@ class Minibatch:
     """[n, T]"""
     rows: Tensor
     """[n] numbers of the outputs in the rollout."""
-    select: Tensor
+    loss_mask: Tensor
     """[n, T] on the CPU: the tokens that count, in row-major order the M of everything below."""
     places: Tensor
-    """[M] where `select` is true: row times T plus column."""
+    """[M] where `loss_mask` is true: row times T plus column."""
     tokens: Tensor
     """[M]"""
     log_probs: Tensor
@@ -232,11 +236,11 @@ class Minibatch:
     """[M]"""
     advantages: Tensor
     """[M]"""
-    penalty_advantages: Tensor
+    kl_advantages: Tensor
     """[M]"""
     task_advantages: Tensor
     """[M]"""
-    allowed: Tensor | None
+    vocab_mask_bits: Tensor | None
     """[M, ceil(V / 8)] the tokens that could come, packed; None without a mask."""
     weight: float = 1.0
     """Share of the tokens of the minibatch that it is a part of: those of all ranks add up to 1."""
@@ -246,7 +250,7 @@ class Minibatch:
 
     def counted(self, values: Tensor) -> Tensor:
         """[M, ...] of [n, T, ...] those of the tokens that count, without a copy if all do."""
-        if len(self) == self.select.numel():
+        if len(self) == self.loss_mask.numel():
             return values.flatten(0, 1)
         return taken(values, self.places)
 
@@ -258,11 +262,11 @@ class Minibatch:
         """
         if distributed.world_size() == 1:
             return self
-        rows = distributed.shard_slice(len(self.select))
+        rows = distributed.shard_slice(len(self.loss_mask))
         is_idle = rows.start == rows.stop
         if is_idle:
             rows = slice(0, 1)
-        before, own = int(self.select[: rows.start].sum()), int(self.select[rows].sum())
+        before, own = int(self.loss_mask[: rows.start].sum()), int(self.loss_mask[rows].sum())
         mine = slice(before, before + own)
         names = ("tokens", "log_probs", "ref_log_probs", "values", "returns",
                  *_ADVANTAGES)  # fmt: skip
@@ -271,9 +275,9 @@ class Minibatch:
             **{name: getattr(self, name)[mine] for name in names},
             sequences=self.sequences.rows(rows),
             rows=self.rows[rows],
-            select=self.select[rows],
-            places=self.places[mine] - rows.start * self.select.shape[1],
-            allowed=None if self.allowed is None else self.allowed[mine],
+            loss_mask=self.loss_mask[rows],
+            places=self.places[mine] - rows.start * self.loss_mask.shape[1],
+            vocab_mask_bits=None if self.vocab_mask_bits is None else self.vocab_mask_bits[mine],
             weight=0.0 if is_idle else own / len(self),
         )
 
@@ -287,7 +291,7 @@ class Minibatch:
         return replace(
             self,
             advantages=advantages,
-            penalty_advantages=of_penalties,
+            kl_advantages=of_penalties,
             task_advantages=of_task,
         ), scale
 

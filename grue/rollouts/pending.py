@@ -20,7 +20,7 @@ from grue.texts import Texts
 
 
 @dataclass
-class Collected:
+class PendingRollout:
     """Outputs as they come, input by input."""
 
     prompts: list[Tokens] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Collected:
     """Per batch [N] or [N, T] task rewards."""
     stds: list[NDArray[np.float64]] = field(default_factory=list)
     """Per batch [N] standard deviations of the rewards, if asked for."""
-    allowed: list[Tensor] = field(default_factory=list)
+    vocab_mask_bits: list[Tensor] = field(default_factory=list)
     """Per batch [N, T, ceil(V / 8)] the tokens that could come, if there is a mask."""
 
     def num_tokens(self) -> int:
@@ -64,7 +64,7 @@ class Collected:
 class FailedRollout(PartError):
     """The reward failed; what was drawn until then is kept."""
 
-    def __init__(self, message: str, found: Collected) -> None:
+    def __init__(self, message: str, found: PendingRollout) -> None:
         super().__init__(message)
         self.found = found
 
@@ -101,8 +101,8 @@ def check_lengths(
             )
 
 
-def stacked(scores: Sequence[Any]) -> NDArray[np.float64]:
-    """Return [N] or [N, T] of N numbers or rows, which are filled up where their lengths differ."""
+def pad_stack(scores: Sequence[Any]) -> NDArray[np.float64]:
+    """[N] or [N, T] of N numbers or rows, which are filled up where their lengths differ."""
     rows = [np.asarray(score) for score in scores]
     width = max((row.size for row in rows if row.ndim), default=0)
     return np.array([row if not row.ndim else np.pad(row, (0, width - row.size)) for row in rows])

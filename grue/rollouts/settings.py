@@ -35,7 +35,7 @@ class RolloutSettings:
     """Whether each token's KL is that of the whole vocabulary, not only of the token drawn."""
     kl_in_reward: bool = True
     """Whether the penalty is part of the rewards; otherwise the algorithm's loss has it."""
-    own_kl_in_advantages: bool = True
+    pg_kl_in_advantages: bool = True
     """Whether a token's advantage has its own penalty; otherwise the algorithm's loss has it."""
     standardize_rewards: bool = False
     """Whether all rewards of a rollout are brought to mean 0 and standard deviation 1."""

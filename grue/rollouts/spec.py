@@ -31,7 +31,7 @@ class RolloutSpec:
     """Equal parts into which an update splits the outputs, instead of ``minibatch_tokens``."""
     needs_values: bool = True
     """Whether there is a critic."""
-    own_kl_in_advantages: bool = True
+    pg_kl_in_advantages: bool = True
     """Whether a token's advantage holds its own KL penalty; otherwise the algorithm's loss does."""
     needs_reward_stds: bool = False
     """Whether the reward also says how sure it is, see `Reward.mean_and_std`."""

@@ -45,10 +45,10 @@ def make_actor_critic(
             policy.model,
             options.args,
             policy.tokenizer.all_special_ids,
-            normalized=not alg.behaves_as_published("masks_not_normalized"),
+            normalized=not alg.reproduces_rl4lms("masks_not_normalized"),
         )
     temperature = options.args.generation_kwargs.temperature
-    published = alg.behaves_as_published("reference_without_temperature")
+    published = alg.reproduces_rl4lms("reference_without_temperature")
     return ActorCritic(
         policy,
         critic,

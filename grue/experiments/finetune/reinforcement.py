@@ -157,7 +157,7 @@ class ReinforcementRun(FinetuneRun):
         generator = torch.Generator().manual_seed(seed)
         with self.actor_critic.updating():
             found |= self.algorithm.update(rollout, coefficient, generator)
-        found |= self.algorithm.descent.report()
+        found |= self.algorithm.stepper.report()
         self._check_finite(found, rollout)
         self.iteration += 1
         if self.rollouts.settings.whole_outputs:

@@ -27,7 +27,7 @@ from grue.policies.actor_critic import ActorCritic
 from grue.policies.config import CRITICS
 from grue.policies.distribution import TokenDistribution
 from grue.policies.policy import Policy
-from grue.rl.kl import exact_kl
+from grue.rl.kl import kl_full
 from grue.rl.losses import policy_gradient_loss
 from grue.rollouts.batch import Minibatch
 from grue.rollouts.settings import RolloutSettings
@@ -36,7 +36,7 @@ _VECTORS = 7
 """Of all weights that TRPO has at a time: the ascent, four of the conjugate gradient, a product and
 its parts."""
 _PER_TOKEN = ("log_probs", "ref_log_probs", "values", "returns", "advantages",
-              "penalty_advantages", "task_advantages")  # fmt: skip
+              "kl_advantages", "task_advantages")  # fmt: skip
 """What a minibatch knows of each token, as float32."""
 
 
@@ -167,11 +167,11 @@ def _minibatch(policy: Policy, sizes: _Sizes) -> Minibatch:
     return Minibatch(
         sequences=sequences,
         rows=torch.arange(sizes.rows),
-        select=torch.ones(ids.shape, dtype=torch.bool, device="cpu"),
+        loss_mask=torch.ones(ids.shape, dtype=torch.bool, device="cpu"),
         places=torch.arange(ids.numel()),
         tokens=ids.flatten(),
         **known,
-        allowed=torch.zeros(ids.numel(), width, dtype=torch.uint8) if policy.mask else None,
+        vocab_mask_bits=torch.zeros(ids.numel(), width, dtype=torch.uint8) if policy.mask else None,
     )
 
 
@@ -194,7 +194,7 @@ def _pass(algorithm: PolicyGradient[Any], sizes: _Sizes) -> None:
                 policy, log_probs, weight=args.ent_coef, estimated=estimated
             )
             penalty = penalty + args.ent_coef * entropy_loss
-        algorithm.share_of_penalties(batch, policy.logits, log_probs, penalty)
+        algorithm.regularizer_gradient_share(batch, policy.logits, log_probs, penalty)
         loss = policy_gradient_loss(log_probs, batch.advantages)
         (loss + penalty + values.mean()).backward()
 
@@ -214,7 +214,7 @@ def _said_of_rollout(
         ref_logits = actor_critic.reference_logits(sequences)
         TokenDistribution(ref_logits).log_prob(ids)
         if settings.analytic_kl:
-            exact_kl(logits, ref_logits)
+            kl_full(logits, ref_logits)
     return trace.peak
 
 
