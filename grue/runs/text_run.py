@@ -1,4 +1,4 @@
-"""What text runs that train have in common: rows by step, and evaluations whose time is told."""
+"""Template of text runs that train, whose rows are counted in steps."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ _NEVER = 2**62
 
 
 class FittedRun(Protocol):
-    """What a fit asks of the run that it is a part of, see `StepwiseRun`."""
+    """The run that a fit is a part of, see `StepwiseRun`."""
 
     def begin_steps(self, num_steps: int, num_evaluations: int) -> None:
         """Take up a fit of so many steps, with so many evaluations on the way still to come."""
@@ -59,7 +59,7 @@ class FittedRun(Protocol):
         """Return whether it is time for a checkpoint."""
 
     def writing_checkpoint(self) -> AbstractContextManager[None]:
-        """Around the writing of a checkpoint."""
+        """Return a block in which a checkpoint is written."""
 
     def record(self, values: Mapping[str, float]) -> None:
         """Append a row of metrics."""

@@ -35,14 +35,14 @@ class FinetuneRun(TextRun[FinetuneConfigT, StateT]):
 
     train_inputs: Inputs
     evaluated: dict[Split, Inputs]
-    """The inputs of each split that is evaluated."""
+    """Inputs of each split that is evaluated."""
     policy: Policy
     evaluator: Evaluator
 
     @property
     @abstractmethod
     def model_name(self) -> str:
-        """The model that is finetuned."""
+        """Name of the model that is finetuned."""
 
     def load_data(self) -> None:
         """Read the inputs of all splits."""

@@ -62,7 +62,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
 
     @property
     def model_name(self) -> str:
-        """The model that is finetuned."""
+        """Name of the model that is finetuned."""
         return self.alg.policy.args.model_name
 
     def build_model(self) -> None:
@@ -204,7 +204,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
 
     @contextlib.contextmanager
     def _dropping_out(self) -> Iterator[None]:
-        """Around rollouts: the policy drops activations if so configured, there and in the update.
+        """Let the policy drop activations in the block, if so configured, as it does in the update.
 
         The noise of an iteration, too, follows from the run's seed and the iteration's number; each
         rank has its own.
@@ -221,7 +221,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
 
     @property
     def may_save_soon(self) -> bool:
-        """Whether ``save_every`` iterations are over."""
+        """True after every ``save_every`` iterations."""
         return self.steps_done % self.config.train_evaluation.save_every == 0
 
     def save_state(self) -> None:

@@ -126,7 +126,7 @@ class RewardModelRun(TrainerRun[RewardModelConfig]):
         return Training(self.module, rows, collator, self.config.alg.optimizer)
 
     def _readable(self, split: Split, found: Examples) -> Examples:
-        """The split's examples, without those that are too long if so configured."""
+        """Return the split's examples, without those that are too long if so configured."""
         if self.config.too_long == "drop":
             whole = len(found)
             found = found.without(np.array(self.classifier.are_too_long(found.texts)))
@@ -161,7 +161,7 @@ class RewardModelRun(TrainerRun[RewardModelConfig]):
         return {f"val/{name}": value for name, value in found.items()}
 
     def _reward_std(self, logits: np.ndarray[Any, Any]) -> dict[str, float]:
-        """How far the rewards of the responses to one prompt deviate, if there are several."""
+        """Return the deviation of rewards of the responses to one prompt, if there are several."""
         num_responses = self.data["val"].num_responses
         if num_responses < 2:
             return {}
@@ -215,7 +215,7 @@ class RewardModelRun(TrainerRun[RewardModelConfig]):
 
 
 def spec_of(config: RewardModelConfig) -> RewardSpec:
-    """How the model will be asked, as far as the keys say."""
+    """Return how the model will be asked, as far as the keys say."""
     ratings = config.alg.loss.id == "probabilistic"
     return RewardSpec("ratings" if ratings else "score", config.separator)
 
