@@ -111,7 +111,7 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
         self._progress.tell()
 
     def _index(self, rows: Sequence[int]) -> list[int]:
-        """Return the positions of inputs in their split, each of them K times: a part's ``index``."""
+        """Return the positions of inputs in their split, each K times: a part's ``index``."""
         index = [self.inputs.index[row] for row in rows]
         return list(np.repeat(index, self.config.evaluation.num_samples_per_input))
 
