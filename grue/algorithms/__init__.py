@@ -1,4 +1,4 @@
-"""The algorithms that a configuration may name; each is imported when it is used."""
+"""Algorithms that a configuration may name; each is imported when it is used."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ for _name, _path in {
 
 
 def find(name: str) -> Any:
-    """The class of the algorithm called ``name``.
+    """Return the class of the algorithm called ``name``.
 
     Raises:
-        UserError: there is none, or one of the user's is no algorithm or lacks a method.
+        UserError: there is no such algorithm, or a user's class is no algorithm or lacks a method.
     """
     found: Any = ALGORITHMS.get(name)
     if isinstance(found, str):

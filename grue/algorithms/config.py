@@ -1,4 +1,4 @@
-"""The keys of ``alg``: which algorithm finetunes the model, and with which settings."""
+"""Keys of ``alg``: the algorithm, its settings, and the model that it finetunes."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from grue.policies.generation_config import GenerationConfig
 from grue.runs.compatibility import OfSupervised, joined_as_published
 
 TRAINER_BATCH = 8
-"""Examples in a batch of the Trainer where nothing is said."""
+"""Number of examples in a batch of the Trainer, if none is given."""
 
 
 class SupervisedAlg(Config):
     """Maximum likelihood of the references."""
 
     id: Annotated[str, Field(pattern="supervised")] = "supervised"
-    """``supervised``; published files may add to the name."""
+    """Id of the algorithm: ``supervised``, to which published files may add."""
     model_type: ModelType
     """Architecture of the model: causal, or encoder-decoder."""
     model_name: ModelName
@@ -41,21 +41,22 @@ class SupervisedAlg(Config):
     training_args: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the transformers Trainer, by their published names."""
     generation_kwargs: GenerationConfig | None = None
-    """How outputs for training inputs are generated in evaluations; None for the settings of
+    """Generation settings of outputs for training inputs in evaluations; None for those of
     ``train_evaluation``."""
     join_with_blank: bool = True
-    """Whether a causal model's prompt and reference are joined by a blank where neither has one;
-    published runs glued them together, see ``compatibility``."""
+    """If true, a causal model's prompt and reference are joined by a blank, unless one has white
+    space there. Published runs joined them without, see ``compatibility``."""
     append_eos: bool = False
-    """Whether a causal model learns to end its output; published ones do not."""
+    """If true, a causal model learns to end its output; published ones do not."""
     mask_prompt: bool = False
-    """Whether a causal model learns the reference alone; published ones learn the prompt too."""
+    """If true, a causal model learns the reference alone; published ones learn the prompt too."""
     policy: ModelOptions = Field(default_factory=ModelOptions)
-    """How the model is held."""
+    """Initial weights, type and adapters of the model."""
     compatibility: OfSupervised = ()
-    """Behaviours of RL4LMs to bring back, by name or as ``rl4lms``: ``stringify_references`` for
-    all metrics that have this key and do not give it; ``references_without_blank`` for prompts and
-    references of causal models that are glued together, unless ``join_with_blank`` is given."""
+    """Behaviours of RL4LMs to reproduce, by name or as ``rl4lms``: ``stringify_references`` for all
+    metrics that have this key and do not give it; ``references_without_blank`` for prompts and
+    references of causal models that are joined without a blank, unless ``join_with_blank`` is
+    given."""
 
     @model_validator(mode="before")
     @classmethod
@@ -63,7 +64,7 @@ class SupervisedAlg(Config):
         return joined_as_published(values)
 
     def problems(self) -> Iterator[Problem]:
-        """A model that is not named, and generation that cannot be."""
+        """Yield the problems of a missing model, and of impossible generation settings."""
         yield from super().problems()
         yield from unnamed(self.model_name, "model_name", below="alg.")
         if self.generation_kwargs is not None:
@@ -71,40 +72,41 @@ class SupervisedAlg(Config):
 
 
 class AdaptiveKlConfig(Config):
-    """How the coefficient follows the KL of whole outputs (arXiv 1909.08593).
+    """Controller of the coefficient by the KL of whole outputs (arXiv 1909.08593).
 
-    After each rollout it is multiplied by 1 + e n / horizon with n outputs and
-    e = KL / target - 1, at least -0.2 and at most 0.2.
+    After each rollout the coefficient is multiplied by 1 + e n / horizon, with n outputs and e = KL
+    / target - 1 clipped to [-0.2, 0.2].
     """
 
     target: PositiveFloat
-    """Mean KL of an output, the sum over its tokens, in nats."""
+    """Target of the mean KL of an output, summed over its tokens, in nats."""
     horizon: PositiveInt = 10_000
-    """The larger, the slower the coefficient moves."""
+    """Time constant in outputs; the coefficient changes more slowly for larger values."""
 
 
 class KlDivConfig(Config):
-    """The penalty for leaving the initial model, per token of an output."""
+    """Penalty for the distance from the initial model, per token of an output."""
 
     coeff: NonNegativeFloat
     """Initial coefficient, in reward per nat."""
     placement: Literal["reward", "loss"] = "reward"
-    """Where the penalty stands: in the reward of each token, or in the loss, there as the exact
-    divergence of the distributions over the vocabulary."""
+    """Place of the penalty: the reward of each token, or the loss, where it is the exact KL of the
+    distributions over the vocabulary."""
     analytic_kl_reward: bool = False
-    """Whether a token's divergence, in rewards and for ``target_kl``, is that of the distributions
-    over the vocabulary, instead of its estimate by the token drawn."""
+    """If true, a token's KL, in rewards and for ``target_kl``, is that of the distributions over
+    the vocabulary, instead of the sampled token's estimate."""
     target_kl: PositiveFloat | None = None
-    """KL per token, in nats, that the coefficient is adapted to; None keeps it constant."""
+    """Target of the KL per token, in nats, to which the coefficient adapts; None keeps it
+    constant."""
     adaptive_kl: AdaptiveKlConfig | None = None
-    """Adapts the coefficient to the KL of whole outputs instead; None for ``target_kl``."""
+    """Controller by the KL of whole outputs instead; None for ``target_kl``."""
     norm_reward: bool = False
-    """Whether the task's rewards of a rollout's tokens are brought to mean 0 and standard deviation
-    1 before the penalty is added; equal ones become 0. The published code standardises their sum,
-    so that where rewards do not deviate the penalty is blown up."""
+    """If true, the task's rewards of a rollout's tokens are standardised before the penalty is
+    added; equal ones become 0. The published code standardises the sum, which magnifies the penalty
+    where rewards do not deviate."""
 
     def problems(self) -> Iterator[Problem]:
-        """Two targets."""
+        """Yield the problem of two targets."""
         yield from super().problems()
         if self.target_kl is not None and self.adaptive_kl is not None:
             yield Problem("stands beside 'adaptive_kl'; give one of them", "target_kl",
@@ -123,31 +125,31 @@ Compatibility = Literal[
 
 
 class ReinforcementAlg(Config):
-    """What all reinforcement algorithms have."""
+    """Keys that all reinforcement algorithms have."""
 
     masks: ClassVar[bool | None] = False
-    """Whether the algorithm's policies have a mask; None where they may."""
+    """True if the algorithm's policies have a vocabulary mask; None if they may have one."""
     plain: ClassVar[bool] = False
-    """Whether the algorithm is for one process and float32 alone."""
+    """True if the algorithm supports only one process and float32."""
 
     if TYPE_CHECKING:  # what every subclass has, each of its own type and at its own place
         id: str
         args: Any
 
     kl_div: KlDivConfig
-    """The penalty for leaving the initial model."""
+    """Penalty for the distance from the initial model."""
     policy: AnyPolicy
     """The model and its critic."""
     compatibility: Annotated[tuple[Compatibility, ...], Strict(False)] = ()
-    """Behaviours of RL4LMs to bring back, by name, or all as ``rl4lms``: minibatches of single
+    """Behaviours of RL4LMs to reproduce, by name, or all as ``rl4lms``: minibatches of single
     tokens of any output; no reward for outputs whose generation ends before the episode could;
-    sampling temperature in the policy's log-probabilities but not in the reference's; and for NLPO
-    a mask model that is never refreshed, and masked probabilities that do not sum to one; and
+    sampling temperature in the policy's log-probabilities but not in the reference's; for NLPO a
+    mask model that is never refreshed, and masked probabilities that do not sum to one; and
     ``stringify_references`` for the reward and all metrics that have this key and do not give
     it."""
 
     def problems(self) -> Iterator[Problem]:
-        """A model that is not named, a mask without its size, generation that cannot be."""
+        """Yield the problems of a missing model or mask size, and of impossible generation."""
         yield from super().problems()
         args = self.policy.args
         yield from (problem.below("kl_div") for problem in self.kl_div.problems())
@@ -178,11 +180,11 @@ class ReinforcementAlg(Config):
 
     @property
     def samples_per_input(self) -> int:
-        """K, the outputs of each input in a rollout."""
+        """Number of outputs, K, of each input in a rollout."""
         return int(getattr(self.args, "num_samples_per_input", 1))
 
     def behaves_as_published(self, name: Compatibility) -> bool:
-        """Whether a behaviour of RL4LMs is asked for."""
+        """Return whether a behaviour of RL4LMs is to be reproduced."""
         return name in self.compatibility or "rl4lms" in self.compatibility
 
 
@@ -190,12 +192,12 @@ class PpoAlg(ReinforcementAlg):
     """Proximal policy optimization."""
 
     id: Literal["ppo", "ppo_kl"]
-    """Which algorithm; ``ppo_kl`` is the published name of PPO with ``analytic_kl_grad``."""
+    """Id of the algorithm; ``ppo_kl`` is the published name of PPO with ``analytic_kl_grad``."""
     args: PpoArgs = Field(default_factory=PpoArgs)
-    """Its settings."""
+    """Settings of the algorithm."""
 
     def problems(self) -> Iterator[Problem]:
-        """Two forms of the penalty that exclude each other."""
+        """Yield the problem of two forms of the penalty that exclude each other."""
         yield from super().problems()
         if self.args.analytic_kl_grad:
             for key, value, unusual in (
@@ -212,21 +214,21 @@ class NlpoAlg(PpoAlg):
 
     masks: ClassVar[bool | None] = True
     id: Literal["nlpo"]  # type: ignore[assignment]  # PPO's are other names
-    """Which algorithm."""
+    """Id of the algorithm."""
     args: NlpoArgs = Field(default_factory=NlpoArgs)
-    """Its settings."""
+    """Settings of the algorithm."""
 
 
 class HumanPreferencesPpoAlg(ReinforcementAlg):
     """PPO as in "Fine-Tuning Language Models from Human Preferences"."""
 
     id: Literal["ppo_human_preferences"]
-    """Which algorithm."""
+    """Id of the algorithm."""
     args: HumanPreferencesPpoArgs = Field(default_factory=HumanPreferencesPpoArgs)
-    """Its settings."""
+    """Settings of the algorithm."""
 
     def problems(self) -> Iterator[Problem]:
-        """Forms of the penalty that it does not have."""
+        """Yield the problems of forms of the penalty that it does not support."""
         yield from super().problems()
         for key, value, usual, fix in (
             ("placement", self.kl_div.placement, "reward", "set it to 'reward'"),
@@ -242,9 +244,9 @@ class A2cAlg(ReinforcementAlg):
     """Advantage actor-critic."""
 
     id: Literal["a2c"]
-    """Which algorithm."""
+    """Id of the algorithm."""
     args: A2cArgs = Field(default_factory=A2cArgs)
-    """Its settings."""
+    """Settings of the algorithm."""
 
 
 class TrpoAlg(ReinforcementAlg):
@@ -252,21 +254,21 @@ class TrpoAlg(ReinforcementAlg):
 
     plain: ClassVar[bool] = True
     id: Literal["trpo"]
-    """Which algorithm."""
+    """Id of the algorithm."""
     args: TrpoArgs = Field(default_factory=TrpoArgs)
-    """Its settings."""
+    """Settings of the algorithm."""
 
 
 class ReinforceAlg(ReinforcementAlg):
     """REINFORCE with a baseline."""
 
     id: Literal["reinforce"]
-    """Which algorithm."""
+    """Id of the algorithm."""
     args: ReinforceArgs = Field(default_factory=ReinforceArgs)
-    """Its settings."""
+    """Settings of the algorithm."""
 
     def problems(self) -> Iterator[Problem]:
-        """Also those of the settings."""
+        """Yield the problems, including those of the settings."""
         yield from super().problems()
         yield from (problem.below("args") for problem in self.args.problems())
         if self.kl_div.norm_reward:
@@ -286,14 +288,14 @@ class ReinforceAlg(ReinforcementAlg):
 
 
 class CustomAlg(ReinforcementAlg):
-    """An algorithm outside the project, see `grue.parts.custom`."""
+    """A user's own algorithm, see `grue.parts.custom`."""
 
     masks: ClassVar[bool | None] = None
     args: Any
-    """Its settings."""
+    """Settings of the algorithm."""
 
     def problems(self) -> Iterator[Problem]:
-        """Also those of the settings, and a rollout without size."""
+        """Yield the problems, including those of the settings and of a rollout without size."""
         yield from super().problems()
         yield from (problem.below("args") for problem in self.args.problems())
         name = self.id
@@ -304,7 +306,10 @@ class CustomAlg(ReinforcementAlg):
 
 
 def _which(alg: Any) -> str:
-    """The tag of an algorithm's keys; the published rule looks for "supervised" in its id."""
+    """Return the tag of an algorithm's keys.
+
+    The published rule searches "supervised" in the id.
+    """
     name = str(alg.get("id", "") if isinstance(alg, dict) else getattr(alg, "id", ""))
     if "supervised" in name:
         return "supervised"
@@ -326,14 +331,14 @@ AnyAlg = Annotated[
 
 
 def of_generation(settings: GenerationConfig, model_type: ModelType, key: str) -> Iterator[Problem]:
-    """What is wrong with the settings, at ``key``, for a model of this type."""
+    """Yield the problems of the generation settings, at ``key``, for a model of this type."""
     yield from (problem.below(key) for problem in settings.problems())
     if model_type == "causal" and settings.max_new_tokens is None:
         yield Problem("a causal model needs it", f"{key}.max_new_tokens")
 
 
 def of_batches(training_args: Mapping[str, Any], num_ranks: int) -> Iterator[Problem]:
-    """Batches of the Trainer that leave ranks without an example."""
+    """Yield the problem of batches of the Trainer that leave ranks without an example."""
     key = "per_device_train_batch_size"
     size = training_args.get(key, TRAINER_BATCH)
     if isinstance(size, int) and size < num_ranks:

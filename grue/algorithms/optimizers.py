@@ -1,4 +1,4 @@
-"""What updates share: the optimiser, and means over minibatches."""
+"""Optimizers of updates, and running means over minibatches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OPTIMIZERS: Mapping[Optimizer, type[torch.optim.AdamW]] = {
     "adamw": torch.optim.AdamW,
     "adam_tensorflow": TensorFlowAdam,
 }
-"""By the names that configurations give."""
+"""Optimizer classes by the names in configurations."""
 
 _NOT_DECAYED = ("bias", "LayerNorm.bias", "LayerNorm.weight")
 
@@ -28,7 +28,7 @@ def adamw(
     options: Mapping[str, Any],
     form: Optimizer = "adamw",
 ) -> torch.optim.AdamW:
-    """The published optimiser: weight decay for all weights whose names lack certain words."""
+    """Return the published optimiser, without weight decay of weights with certain names."""
     decayed: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in named_parameters:
@@ -43,7 +43,7 @@ def adamw(
 
 
 class Means:
-    """Running means that stay on the device until they are read, of all ranks together."""
+    """Running means of all ranks together, which stay on the device until they are read."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
@@ -53,9 +53,9 @@ class Means:
         return len(self._sums)
 
     def add(self, weight: float | None = None, /, **values: Tensor) -> None:
-        """Counts one value of each.
+        """Add one value to each mean.
 
-        Where ranks have different values, their ``weight``s add up to 1; None for equal ones.
+        If ranks have different values, their weights sum to 1; ``weight`` is None for equal ones.
         """
         share = 1 / distributed.world_size() if weight is None else weight
         for name, value in values.items():
@@ -63,13 +63,13 @@ class Means:
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def forget(self, *names: str) -> None:
-        """Begins these anew."""
+        """Reset these means."""
         for name in names:
             self._sums.pop(name, None)
             self._counts.pop(name, None)
 
     def read(self, *, mean: bool = True) -> dict[str, float]:
-        """The means, or else the sums, in one transfer from the device."""
+        """Return the means, or the sums, in one transfer from the device."""
         if not self._sums:
             return {}
         values = torch.stack(

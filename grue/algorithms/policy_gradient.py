@@ -1,4 +1,4 @@
-"""What algorithms that ascend a policy gradient share: the terms of their losses."""
+"""Base of algorithms with a policy gradient: the terms of their losses."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from grue.rollouts.batch import Minibatch, Unit
 
 
 class PolicyGradient(Algorithm[ArgsT]):
-    """An algorithm whose loss is one of the policy, with entropy and KL terms beside it."""
+    """Algorithm whose loss is a policy loss with entropy and KL terms."""
 
     args: Any
     shares_work = True
 
     @property
     def unit(self) -> Unit:
-        """What minibatches are drawn of."""
+        """Unit of minibatches."""
         by_tokens = self.alg.behaves_as_published("minibatches_of_tokens")
         return "tokens" if by_tokens else "outputs"
 
     def evaluate(self, batch: Minibatch) -> tuple[TokenDistribution, Tensor, Tensor]:
-        """[M] the policy, its log-probabilities and values of the tokens that count."""
+        """Return [M] distributions, log-probabilities and values of the trained tokens."""
         evaluation = self.actor_critic.evaluate(batch.sequences)
         logits = batch.counted(evaluation.logits)
         policy = self.actor_critic.distribution(logits, batch.allowed)
         return policy, policy.log_prob(batch.tokens), batch.counted(evaluation.values)
 
     def entropy_loss(self, policy: TokenDistribution, log_probs: Tensor) -> Tensor:
-        """[] negated mean entropy: exact or, if asked for, estimated from the tokens drawn."""
+        """Return [] the negated mean entropy, exact or estimated from the sampled tokens."""
         if getattr(self.args, "enforce_token_entropy_reg_estimate", False):
             return log_probs.mean()
         with torch.set_grad_enabled(self.args.ent_coef != 0):
@@ -44,17 +44,20 @@ class PolicyGradient(Algorithm[ArgsT]):
     def kl_loss(
         self, batch: Minibatch, logits: Tensor, coefficient: float, scale: Tensor | float = 1.0
     ) -> Tensor:
-        """[] mean penalty for leaving the reference, where it is a loss; otherwise zero."""
+        """Return [] the mean penalty for the distance from the reference, if it is a loss.
+
+        Otherwise zero.
+        """
         return self.kl_terms(batch, logits, coefficient, scale)[0]
 
     def kl_terms(
         self, batch: Minibatch, logits: Tensor, coefficient: float, scale: Tensor | float = 1.0
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """`kl_loss`, and as ``kl_loss`` the mean KL per token in nats, before it is weighted.
+        """Return `kl_loss`, and record the mean KL per token, in nats, before its weight.
 
-        ``scale`` is what advantages are divided by. A loss that stands for a part of advantages is
-        divided by it too; one of its own right is not, for where rewards do not deviate it would
-        outweigh everything. Nothing is measured where the KL is no loss.
+        ``scale`` is the divisor of advantages. A loss that replaces a part of advantages is divided
+        by it too. An independent penalty is not, because it would outweigh everything where rewards
+        do not deviate. Nothing is recorded if the KL is no loss.
         """
         in_advantages = getattr(self.args, "analytic_kl_grad", False)
         if self.alg.kl_div.placement != "loss" and not in_advantages:
@@ -67,12 +70,13 @@ class PolicyGradient(Algorithm[ArgsT]):
     def share_of_penalties(
         self, batch: Minibatch, logits: Tensor, log_probs: Tensor, penalties: Tensor
     ) -> Tensor:
-        """[] how much of an update comes from KL and entropy, between 0 and 1.
+        """Return [] the share of KL and entropy in an update, between 0 and 1.
 
-        ||g_p|| / (||g_t|| + ||g_p||), with g the gradients in the logits of the task's part of the
-        policy gradient and of the rest: the part that KL rewards make, and ``penalties``, the loss
-        terms of KL and entropy. On inputs whose reward does not deviate, only the second is left:
-        the task's part is measured without the critic, whose errors push without a reason.
+        The share is ||g_p|| / (||g_t|| + ||g_p||). Here g_t is the gradient in the logits of the
+        task's part of the policy gradient. The rest, g_p, is the part of KL rewards and of
+        ``penalties``, the loss terms of KL and entropy. The task's part is computed without the
+        critic, whose errors are no signal, so that only g_p is left on inputs whose reward does not
+        deviate.
         """
         of_task = policy_gradient_loss(log_probs, batch.task_advantages)
         of_penalties = policy_gradient_loss(log_probs, batch.penalty_advantages) + penalties
