@@ -1,7 +1,7 @@
-"""What is known of sampled outputs and their tokens, and its minibatches.
+"""A batch of rollouts and its minibatches.
 
-The host knows how long prompts and outputs are, and so which tokens are in a minibatch; what is
-known of them stays on the device. So minibatches are made without a wait for it.
+The host knows the lengths of prompts and outputs, and so the tokens of a minibatch, while their
+values stay on the device. Minibatches are therefore made without waiting for the device.
 """
 
 from __future__ import annotations
@@ -22,64 +22,71 @@ from grue.rl.equality import centred, scale_of
 from grue.rl.token_positions import chosen, first_tokens, places, put_back, taken
 
 _ADVANTAGES = ("advantages", "penalty_advantages", "task_advantages")
-"""What is known of each token's credit: the whole, and the parts that are told apart."""
+"""Name of an advantage field: the whole, or one of its parts."""
 
 Unit = Literal["outputs", "tokens"]
-"""What minibatches are drawn of: whole outputs, or single tokens of any output."""
+"""Unit of minibatches: whole outputs, or single tokens of any output."""
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """N outputs of at most T tokens; outputs of one input stand beside each other.
+    """N outputs of at most T tokens; outputs of one input are next to each other.
 
-    Everything [N, T] is of the state before, or the choice of, each token; nothing outside `mask`
-    has a meaning.
+    Values [N, T] belong to the state before each token, or to its choice; outside `mask` they have
+    no meaning.
     """
 
     prompts: Sequence[Tokens]
     outputs: Sequence[Tokens]
     num_used: Tensor
-    """[N] on the CPU: how many tokens of each output updates use, its first ones."""
+    """[N] on the CPU: number of tokens of each output that are used for training, its first
+    ones."""
     sequences: Sequences
     """Prompts and outputs as tensors."""
     mask: Tensor
-    """[N, T] the tokens."""
+    """[N, T] true at an output's tokens."""
     log_probs: Tensor
-    """[N, T] of the policy that drew the tokens, at its temperature and within its mask."""
+    """[N, T] log-probabilities by the policy that sampled the tokens, at its temperature and within
+    its mask."""
     ref_log_probs: Tensor
-    """[N, T] of the reference."""
+    """[N, T] log-probabilities by the reference."""
     kl: Tensor
     """[N, T] estimates of KL(policy || reference), in nats; of the policy without a mask."""
     values: Tensor
-    """[N, T] the critic's."""
+    """[N, T] values of the critic."""
     task_rewards: Tensor
-    """[N, T] of the task alone, as a rule at the last token."""
+    """[N, T] rewards of the task alone, usually at the last token."""
     rewards: Tensor
-    """[N, T] with the penalty for leaving the reference."""
+    """[N, T] rewards with the penalty for the distance from the reference."""
     advantages: Tensor
-    """[N, T]"""
+    """[N, T] advantages."""
     penalty_advantages: Tensor
-    """[N, T] the part of the advantages that the penalty alone makes."""
+    """[N, T] part of the advantages from the penalty alone."""
     task_advantages: Tensor
-    """[N, T] what the task's rewards alone make, see `grue.rl.advantages.Credit`."""
+    """[N, T] part of the advantages from the task's rewards alone, see
+    `grue.rl.advantages.Credit`."""
     returns: Tensor
-    """[N, T] what the critic should have said."""
+    """[N, T] targets of the critic."""
     allowed: Tensor | None = None
-    """[N, T, ceil(V / 8)] the tokens that could come, packed; None without a mask."""
+    """[N, T, ceil(V / 8)] packed vocabulary masks; None without a mask."""
     reward_stds: Tensor | None = None
-    """[N] standard deviations of the task's rewards by the reward itself; None if not asked for."""
+    """[N] standard deviations of the task's rewards by the reward itself; None if not
+    configured."""
 
     def __len__(self) -> int:
         return len(self.outputs)
 
     @property
     def num_tokens(self) -> int:
-        """Tokens that updates use."""
+        """Number of tokens used for training."""
         return int(self.num_used.sum())
 
     @functools.cached_property
     def used(self) -> Tensor:
-        """[N, T] the tokens that updates use: all but those that came too much."""
+        """[N, T] mask of the tokens used for training.
+
+        Tokens past the configured number are dropped.
+        """
         return sent(self._select, self.mask.device)
 
     @functools.cached_property
@@ -88,15 +95,16 @@ class Rollout:
         return first_tokens(self.num_used, self.mask.shape[1])
 
     def counted(self, values: Tensor) -> Tensor:
-        """[M, ...] of [N, T, ...] those of the tokens that updates use."""
+        """Return [M, ...] the values [N, T, ...] of the tokens used for training."""
         return chosen(values, self._select)
 
     def minibatch(self, rows: Tensor, select: Tensor | None = None) -> Minibatch:
-        """Some outputs.
+        """Return a minibatch of some outputs.
 
         Args:
-            rows: [n] their numbers, on the CPU.
-            select: [n, T] on the CPU, which of their tokens count; None for all that are used.
+            rows: [n] indices of the outputs, on the CPU.
+            select: [n, T] CPU mask of their tokens to train on; None for all tokens used for
+                training.
         """
         # 1. On the host: as many columns as the longest of them need, and where their tokens are.
         numbers = rows.tolist()
@@ -129,10 +137,10 @@ class Rollout:
     def minibatches(
         self, size: int, generator: torch.Generator, unit: Unit = "outputs"
     ) -> Iterator[Minibatch]:
-        """One pass over all used tokens in a new random order, about ``size`` in each minibatch.
+        """Yield minibatches of one pass over all used tokens, in a new random order.
 
-        Whole outputs are put together until their first tokens pass a multiple of ``size``; as
-        single tokens, the published way, exactly ``size`` come from all over the rollout.
+        Whole outputs are added until their tokens exceed a multiple of ``size``. With single
+        tokens, the published way, a minibatch has exactly ``size`` tokens of the whole rollout.
         """
         if unit == "outputs":
             kept = places(self.num_used > 0)
@@ -150,17 +158,17 @@ class Rollout:
             yield self.minibatch(rows, select[rows])
 
     def in_order(self, size: int) -> Iterator[Minibatch]:
-        """All used tokens in the rollout's order, ``size`` outputs at a time."""
+        """Yield minibatches of ``size`` outputs with all used tokens, in the rollout's order."""
         for rows in places(self.num_used > 0).split(size):
             yield self.minibatch(rows)
 
     def every(self, factor: int) -> Rollout:
-        """The same, of which updates use every ``factor``-th output alone."""
+        """Return the same rollout with only every ``factor``-th output used for training."""
         is_left = torch.arange(len(self)) % factor == 0
         return replace(self, num_used=self.num_used * is_left)
 
     def with_advantages(self, advantages: Tensor, penalty_advantages: Tensor) -> Rollout:
-        """The same with other advantages [N, T], of which penalties make a part."""
+        """Return the same rollout with other advantages [N, T] and their part from penalties."""
         return replace(
             self,
             advantages=advantages,
@@ -169,10 +177,10 @@ class Rollout:
         )
 
     def of_whole_sequences(self) -> Rollout:
-        """The same as if all but the first token of each padded row were output.
+        """Return the same rollout with all but the first token of each padded row as output.
 
-        So prompts and the padding on both sides are tokens of outputs, and nothing is hidden from
-        attention. What is [N, T] is zero where it is not known.
+        Prompts and the padding on both sides are then tokens of outputs, and nothing is hidden from
+        attention. Values [N, T] of these tokens are zero.
         """
         sequences = self.sequences.all_output()
         before = self.sequences.prompts.ids.shape[1] - 1
@@ -193,9 +201,9 @@ class Rollout:
         )
 
     def standardized(self) -> tuple[Rollout, Tensor]:
-        """The same with advantages of mean 0 and std 1, and [] what they were divided by.
+        """Return the same rollout with advantages of mean 0 and std 1, and [] their divisor.
 
-        Equal advantages become 0, and are divided by 1.
+        Equal advantages become 0, with the divisor 1.
         """
         parts = [self.counted(getattr(self, name)) for name in _ADVANTAGES]
         found, scale = _standardized(parts)
@@ -210,50 +218,53 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Minibatch:
-    """n outputs, of which M tokens count."""
+    """Minibatch of n outputs with M tokens used for training."""
 
     sequences: Sequences
-    """[n, T]"""
+    """[n, T] prompts and outputs."""
     rows: Tensor
-    """[n] numbers of the outputs in the rollout."""
+    """[n] indices of the outputs in the rollout."""
     select: Tensor
-    """[n, T] on the CPU: the tokens that count, in row-major order the M of everything below."""
+    """[n, T] CPU mask of the tokens used for training; in row-major order they are the M of all
+    fields below."""
     places: Tensor
-    """[M] where `select` is true: row times T plus column."""
+    """[M] flat positions where `select` is true: row times T plus column."""
     tokens: Tensor
-    """[M]"""
+    """[M] ids of the tokens."""
     log_probs: Tensor
-    """[M] at the time of the rollout."""
+    """[M] log-probabilities at the time of the rollout."""
     ref_log_probs: Tensor
-    """[M]"""
+    """[M] log-probabilities by the reference."""
     values: Tensor
-    """[M] at the time of the rollout."""
+    """[M] values at the time of the rollout."""
     returns: Tensor
-    """[M]"""
+    """[M] advantages."""
     advantages: Tensor
-    """[M]"""
+    """[M] part of the advantages from the penalty."""
     penalty_advantages: Tensor
-    """[M]"""
+    """[M] part of the advantages from the task's rewards."""
     task_advantages: Tensor
-    """[M]"""
+    """[M] targets of the critic."""
     allowed: Tensor | None
-    """[M, ceil(V / 8)] the tokens that could come, packed; None without a mask."""
+    """[M, ceil(V / 8)] packed vocabulary masks; None without a mask."""
     weight: float = 1.0
-    """Share of the tokens of the minibatch that it is a part of: those of all ranks add up to 1."""
+    """Share of the tokens of the whole minibatch that this part has; the shares of all ranks sum to
+    1."""
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     def counted(self, values: Tensor) -> Tensor:
-        """[M, ...] of [n, T, ...] those of the tokens that count, without a copy if all do."""
+        """Return [M, ...] the values [n, T, ...] of the trained tokens; no copy if all are."""
         if len(self) == self.select.numel():
             return values.flatten(0, 1)
         return taken(values, self.places)
 
     def of_this_rank(self) -> Minibatch:
-        """The outputs that fall to this rank; means over them, times `weight`, add up over ranks.
+        """Return this rank's part of the outputs.
 
-        A rank to which none falls gets the first one and the weight 0, so that all ranks do alike.
+        Means over them, times `weight`, sum up over ranks. A rank without outputs gets the first
+        one with weight 0, so that all ranks make the same calls.
         """
         if distributed.world_size() == 1:
             return self
@@ -277,9 +288,9 @@ class Minibatch:
         )
 
     def standardized(self) -> tuple[Minibatch, Tensor]:
-        """The same with advantages of mean 0 and std 1, and [] what they were divided by.
+        """Return the same minibatch with advantages of mean 0 and std 1, and [] their divisor.
 
-        Equal advantages become 0, and are divided by 1.
+        Equal advantages become 0, with the divisor 1.
         """
         found, scale = _standardized([getattr(self, name) for name in _ADVANTAGES])
         advantages, of_penalties, of_task = found
@@ -292,6 +303,9 @@ class Minibatch:
 
 
 def _standardized(parts: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-    """[M] each the advantages and their parts, centred, over the std of the first; and [] that."""
+    """Return [M] each the centred advantages and their parts, over the std of the advantages.
+
+    The std [] is returned too.
+    """
     scale = scale_of(parts[0]) if len(parts[0]) > 1 else torch.ones_like(parts[0][:1])
     return [centred(part) / scale for part in parts], scale.squeeze()

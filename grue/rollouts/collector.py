@@ -1,7 +1,7 @@
-"""Collecting rollouts: batches of prompts in, outputs with everything an update needs out.
+"""Collector of rollouts: batches of prompts in, outputs with all data of an update out.
 
-One cached generation per batch draws the outputs; one forward pass over the whole sequences then
-finds all log-probabilities and values.
+Each batch takes one cached generation of outputs. One forward pass over the whole sequences then
+computes all log-probabilities and values.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class Rollouts:
-    """Draws inputs and outputs of a policy, and rewards them."""
+    """Sampler of inputs and outputs of a policy, which also rewards them."""
 
     def __init__(
         self,
@@ -64,12 +64,12 @@ class Rollouts:
         self._truncation = self.policy.truncation(settings.generation)
 
     def collect(self, iteration: int, kl_coefficient: float) -> tuple[Rollout, dict[str, float]]:
-        """The rollout of an iteration, and its statistics.
+        """Return the rollout of an iteration, and its statistics.
 
         Equal weights, seed and iteration give the same rollout, whatever was collected before.
 
         Raises:
-            FailedRollout: the reward fails, or gives numbers that are not finite.
+            FailedRollout: the reward fails, or returns numbers that are not finite.
         """
         # 1. Outputs, batch by batch, until there are enough tokens.
         found = Collected()
@@ -123,7 +123,7 @@ class Rollouts:
         return rollout, statistics
 
     def _rows(self, iteration: int, draw: np.random.Generator) -> list[int]:
-        """Inputs of a batch."""
+        """Return the positions of the inputs of a batch."""
         size, count = self.settings.num_envs, len(self.inputs)
         if self.settings.inputs_in_order:
             return [row % count for row in range(iteration * size, (iteration + 1) * size)]
@@ -131,7 +131,7 @@ class Rollouts:
         return rows
 
     def _sample(self, found: Collected, rows: Sequence[int], stream: Sequence[int]) -> None:
-        """Draws and scores outputs for the inputs at ``rows``."""
+        """Sample and score outputs for the inputs at ``rows``."""
         settings, num_samples = self.settings, self.settings.samples_per_input
         prompts = [self._prompts[row] for row in rows]
         own = distributed.shard_slice(len(rows))
@@ -153,9 +153,9 @@ class Rollouts:
     def _draw(
         self, prompts: Sequence[Tokens], numbers: range, stream: Sequence[int]
     ) -> tuple[list[Tokens], list[Tensor]]:
-        """All ranks' outputs, and what their mask allowed; this one draws for ``prompts``.
+        """Return all ranks' outputs and their vocabulary masks; this rank samples for ``prompts``.
 
-        ``numbers`` are the places of the prompts in the batch, which fix what is drawn for them.
+        ``numbers`` are the positions of the prompts in the batch, which fix their random numbers.
         """
         settings = self.settings
         outputs: list[Tokens] = []
@@ -173,12 +173,12 @@ class Rollouts:
         return distributed.all_gather(outputs), of_all
 
     def _score(self, found: Collected, own: Texts, outputs: Sequence[Tokens]) -> None:
-        """Notes the rewards of a batch and, if asked for, their standard deviations.
+        """Add the rewards of a batch to the pending rollout and, if configured, their stds.
 
         ``own`` are the texts of the batch that this rank scores, and ``outputs`` their tokens.
 
         Raises:
-            FailedRollout: the reward fails, on whichever rank.
+            FailedRollout: the reward fails, on any rank.
         """
         with_stds, failures = self.settings.with_reward_stds, []
         cause: BaseException | None = None
@@ -202,20 +202,20 @@ class Rollouts:
         found.scores.append(of_batch)
 
     def _mean_and_std(self, texts: Texts) -> list[tuple[Any, Any]]:
-        """[N, 2] rewards beside their standard deviations, in whatever form of numbers."""
+        """Return [N, 2] rewards next to their standard deviations, given in any numeric form."""
         return list(zip(*self.reward.mean_and_std(texts), strict=True))
 
     @torch.no_grad()
     def _evaluate(
         self, found: Collected, sequences: Sequences, allowed: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """[N, T] log-probabilities, those of the reference, KL, what advantages hold of it, values.
+        """Return [N, T] log-probabilities, the reference's, KL, the KL in advantages, and values.
 
-        The KL is that of the policy without a mask, as published: a mask does not bring it nearer
-        to the reference.
+        The KL is that of the policy without a mask, as published, because a mask does not bring the
+        policy nearer to the reference.
 
-        A part has as many tokens as two of the update's minibatches, for without gradients its
-        logits take no more memory than those of one with them.
+        A part has as many tokens as two of the update's minibatches, because its logits without
+        gradients take no more memory than those of one minibatch with gradients.
         """
         parts: list[Tensor] = []
         own, width = distributed.shard_slice(len(found.outputs)), sequences.outputs.ids.shape[1]
@@ -242,7 +242,10 @@ class Rollouts:
     def _of_policy(
         self, sequences: Sequences, could: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """[n, T] log-probabilities, those without a mask, values; logits for an exact KL."""
+        """Return [n, T] log-probabilities, those without a mask, and values.
+
+        Logits for an exact KL.
+        """
         evaluation, ids = self.actor_critic.evaluate(sequences), sequences.outputs.ids
         logits = evaluation.logits
         log_probs = unmasked = TokenDistribution(logits).log_prob(ids)
@@ -252,18 +255,18 @@ class Rollouts:
         return log_probs, unmasked, evaluation.values, kept
 
     def _own_kl(self, sampled: Tensor) -> Tensor:
-        """[N, T] the estimate of its own KL that a token's advantage holds.
+        """Return [N, T] the estimate of a token's own KL that its advantage contains.
 
-        An exact KL is the same whichever token is drawn, so that in the advantage it would be a
-        baseline and push nothing: there the estimate is always that of the token, unless a loss
-        stands for it.
+        An exact KL is the same for every sampled token, so that in the advantage it would be a
+        baseline without effect. The estimate is therefore always the sampled token's, unless a loss
+        replaces it.
         """
         if not self.settings.own_kl_in_advantages:
             return torch.zeros_like(sampled)
         return sampled
 
     def _task_rewards(self, found: Collected, width: int) -> Tensor:
-        """[N, T] the task's rewards."""
+        """Return [N, T] the task's rewards."""
         rewards = found.rewards(width)
         truncation, penalty = self._truncation, self.settings.penalty_reward_value
         if truncation is not None and penalty is not None:
@@ -280,14 +283,14 @@ class Rollouts:
         return self._of_host(rewards)
 
     def _of_host(self, values: np.ndarray[Any, Any]) -> Tensor:
-        """Numbers on the policy's device, in float32."""
+        """Return numbers on the policy's device, in float32."""
         return sent(torch.from_numpy(values).float(), self.policy.device)
 
     def _standardized(self, task: Tensor, select: Tensor) -> Tensor:
-        """[N, T] the task's rewards as they are used; ``select`` [N, T] is on the CPU.
+        """Return [N, T] the task's rewards, standardised if configured.
 
-        Penalties are not divided with them: where rewards do not deviate they would be all there
-        is, whatever their coefficient.
+        ``select`` [N, T] is on the CPU. Penalties are not standardised with them: where rewards do
+        not deviate, they would dominate, whatever their coefficient.
         """
         if not self.settings.standardize_rewards:
             return task
@@ -296,15 +299,16 @@ class Rollouts:
 
 
 def _widened(values: Tensor, width: int) -> Tensor:
-    """[n, T] filled up with zeros to ``width`` columns."""
+    """Return [n, T] padded with zeros to ``width`` columns."""
     return torch.nn.functional.pad(values, (0, width - values.shape[1]))
 
 
 def _checked(function: Callable[[Texts], Any], texts: Texts, name: str) -> np.ndarray[Any, Any]:
-    """[N] or [N, T] what a function of the reward called ``name`` finds for the texts.
+    """Return [N] or [N, T] the results of a function of the reward called ``name``.
 
     Raises:
-        UserError: it fails, their number is wrong, or one is not finite; an output is named.
+        UserError: the function fails, the number of results is wrong, or one is not finite; the
+            message names an output.
     """
 
     def of_columns(*columns: Any) -> Any:
@@ -314,5 +318,5 @@ def _checked(function: Callable[[Texts], Any], texts: Texts, name: str) -> np.nd
 
 
 def _name_of(reward: Reward[Any]) -> str:
-    """The reward's class, as a plan would name it."""
+    """Return the name of the reward's class, as a plan would give it."""
     return f"{type(reward).__module__}:{type(reward).__qualname__}"
