@@ -1,4 +1,4 @@
-"""The keys that all text runs share."""
+"""Keys that all text runs share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Metrics = Annotated[tuple[MetricConfig, ...], Strict(False)]
 
 
 class TextConfig(RunConfig):
-    """What all text runs share."""
+    """Base of the keys of text runs."""
 
     tokenizer: TokenizerConfig
     """Keys of the tokenizer, and the truncation and padding of prompts."""
@@ -31,23 +31,23 @@ class TextConfig(RunConfig):
     """A task, and the subsets of its splits."""
 
     splits: ClassVar[tuple[Split, ...]] = ("train",)
-    """The splits of the task that the run reads."""
+    """Splits of the task that the run reads."""
 
     @property
     def tf32(self) -> bool:
-        """As the Trainer's argument of that name says, where the Trainer trains."""
+        """Argument of the Trainer of that name, if the Trainer trains."""
         given = getattr(getattr(self, "alg", None), "training_args", {})
         return bool(given.get("tf32"))
 
     def problems(self) -> Iterator[Problem]:
-        """What the parts find wrong with their own keys."""
+        """Yield the problems that the parts find in their own keys."""
         yield from super().problems()
         yield from unnamed(self.tokenizer.model_name, "tokenizer.model_name")
         yield from (problem.below("datapool") for problem in self.datapool.problems())
 
 
 class TrackedConfig(TextConfig):
-    """What text runs share that measure a model while it is trained."""
+    """Base of the keys of text runs that evaluate a model during training."""
 
     project_name: Annotated[str, NO_EFFECT] = "rl4lm_exps"
     """Project of Weights & Biases."""
@@ -57,20 +57,20 @@ class TrackedConfig(TextConfig):
     """If true, metrics are also sent to Weights & Biases."""
 
     def missing(self) -> Iterator[Problem]:
-        """Weights & Biases, if it is asked for."""
+        """Yield Weights & Biases, if it is used."""
         yield from super().missing()
         if self.log_to_wandb:
             yield from lacking("wandb", "log_to_wandb", True)
 
 
 def problems_of_metrics(metrics: Metrics, key: str) -> Iterator[Problem]:
-    """What each of the metrics at ``key`` finds wrong with its own keys."""
+    """Yield the problems that each of the metrics at ``key`` finds in its own keys."""
     for position, metric in enumerate(metrics):
         yield from (problem.below(f"{key}[{position}]") for problem in metric.problems())
 
 
 def renamed(values: Any, published: str) -> Any:
-    """The keys, with ``outputs_dir`` as its published name gives it where it is not given."""
+    """Return the keys, with ``outputs_dir`` from its published name if it is not given."""
     if isinstance(values, dict) and values.get(published) and "outputs_dir" not in values:
         return {**values, "outputs_dir": values[published]}
     return values

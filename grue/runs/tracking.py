@@ -1,4 +1,4 @@
-"""What a text run measures, as lines of ``metrics.jsonl`` and, if asked for, for other trackers."""
+"""Tracking of a text run's metrics, in ``metrics.jsonl`` and, if configured, other trackers."""
 
 from __future__ import annotations
 
@@ -23,20 +23,19 @@ _MOST_SHOWN = 5  # steps in a message
 
 
 class Tracker:
-    """Rows with ``epoch`` (a fraction) and ``step``, both counted from 0."""
+    """Tracker of rows with ``epoch`` (a fraction) and ``step``, both counted from 0."""
 
     def __init__(self, config: TrackedConfig, folder: RunFolder) -> None:
         self._config = config
         self._folder = folder
         self._wandb: Any = None
         self._tables: dict[str, Any] = {}
-        """What goes with the next row to Weights & Biases."""
+        """Tables to send to Weights & Biases with the next row."""
 
     def begin(self, step: int) -> None:
-        """Goes on after ``step``: rows behind it are of steps that will be made again.
+        """Resume after ``step``: later rows belong to steps that will be repeated, and are dropped.
 
-        So is the evaluation that is the last thing of a run. Of several ranks, the first one alone
-        writes.
+        So is the evaluation at the end of a run. Only the first rank writes.
         """
         if not distributed.is_main():
             return
@@ -47,21 +46,22 @@ class Tracker:
             self._wandb = self._open()
 
     def rows(self) -> list[dict[str, Any]]:
-        """The rows so far."""
+        """Return the rows so far."""
         return read_json_lines(self._folder.metrics, STEP_ROW)
 
     def has_start(self) -> bool:
-        """Whether there is a row of the evaluation before training."""
+        """Return whether there is a row of the evaluation before training."""
         return distributed.broadcast(self._has_start())
 
     def _has_start(self) -> bool:
         return any(row["step"] == 0 for row in self.rows())
 
     def forgets_run(self, steps: Iterable[int]) -> bool:
-        """Whether a row is lost of ``steps`` that the last checkpoint has seen; 0 is the start.
+        """Return whether a row of ``steps`` before the last checkpoint is lost.
 
-        The checkpoints are removed then, and the run begins anew: what was measured there cannot
-        be measured of weights that have been trained further. Called by all ranks alike.
+        Step 0 is the start. If so, the checkpoints are removed and the run starts anew, because
+        lost measurements cannot be repeated with weights that were trained further. All ranks call
+        it.
         """
         lost = sorted(set(steps) - {row["step"] for row in self.rows()})
         forgets = distributed.broadcast(bool(lost))
@@ -74,7 +74,7 @@ class Tracker:
         return forgets
 
     def add(self, step: int, epoch: float, values: dict[str, float]) -> None:
-        """Appends a row; numbers that are not finite are left out."""
+        """Append a row; numbers that are not finite are dropped."""
         if not distributed.is_main():
             return
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
@@ -85,7 +85,7 @@ class Tracker:
             self._tables = {}
 
     def add_table(self, name: str, records: Sequence[Mapping[str, Any]]) -> None:
-        """Sends records of equal keys to Weights & Biases as a table, with the next row."""
+        """Send records of equal keys to Weights & Biases as a table, with the next row."""
         if self._wandb is not None and records:
             import wandb
 
@@ -93,7 +93,7 @@ class Tracker:
             self._tables[name] = wandb.Table(columns=list(records[0]), data=data)
 
     def upload(self, model: Path) -> None:
-        """Sends the model to Weights & Biases."""
+        """Send the model to Weights & Biases."""
         import wandb
 
         artifact = wandb.Artifact(name=self._folder.path.name, type="model")
@@ -101,7 +101,7 @@ class Tracker:
         self._wandb.log_artifact(artifact)
 
     def close(self) -> None:
-        """Ends the connection, if there is one."""
+        """Close the connection, if there is one."""
         if self._wandb is not None:
             self._wandb.finish()
 
@@ -122,9 +122,9 @@ class Tracker:
 
 
 def _is_last(row: dict[str, Any]) -> bool:
-    """Whether a row is a run's last evaluation: what is measured on the way stands beside training.
+    """Return whether a row is a run's last evaluation: one without a rollout or a loss.
 
-    That is a rollout or a loss.
+    Rows during training have either of them.
     """
     return row["step"] > 0 and "loss" not in row and not _has(row, "rollout_info/")
 
