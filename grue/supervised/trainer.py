@@ -39,15 +39,15 @@ from grue.supervised.rows import Rows, collate
 log = logging.getLogger(__name__)
 
 _USUAL_LOGGING_STEPS = 500
-"""The library's own."""
+"""Name of the library's own optimizer."""
 _FEWEST_LINES = 10
-"""Log lines of a run that gives no interval, as far as it has updates."""
+"""Smallest number of log lines of a run without a given interval, if it has as many updates."""
 _NEVER = 2**62
-"""More updates than any run makes."""
+"""Number that exceeds the updates of any run."""
 
 
 class _Watch(TrainerCallback):
-    """Evaluates at log lines, writes checkpoints in time, and stops when asked to."""
+    """Callback for evaluations at log lines, checkpoints in time, and stop requests."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class _Watch(TrainerCallback):
     def on_train_begin(
         self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Before the first update, or the first after a resume."""
+        """Run before the first update, or before the first one after a resume."""
         self._evaluate_every, self._log_every = _intervals(args, state)
         last = state.max_steps - 1
         num_left = last // self._evaluate_every - state.global_step // self._evaluate_every
@@ -77,7 +77,7 @@ class _Watch(TrainerCallback):
     def on_step_end(
         self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """After every update."""
+        """Run after every update."""
         self._context.progress(state.global_step, state.max_steps)
         if state.global_step % self._log_every == 0:
             control.should_log = True
@@ -96,9 +96,9 @@ class _Watch(TrainerCallback):
         logs: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """At every log line, with the mean loss of the updates since the last one.
+        """Run at every log line, with the mean loss of the updates since the last one.
 
-        What is measured after the last one, the run itself evaluates on all splits.
+        After the last update, the run itself evaluates on all splits.
         """
         values = {name: value for name, value in (logs or {}).items() if name != "epoch"}
         if "loss" not in values:
@@ -114,10 +114,11 @@ class _Watch(TrainerCallback):
 
 
 def _intervals(arguments: TrainingArguments, state: TrainerState) -> tuple[int, int]:
-    """Updates between evaluations, which come with log lines, and between further log lines.
+    """Return the number of updates between evaluations, and between further log lines.
 
-    The library's own interval, or one that is longer than the run, would leave a short run without
-    a loss: then there are further lines, `_FEWEST_LINES` in all at least.
+    Evaluations are at log lines. With the library's own interval, or one that is longer than the
+    run, a short run would have no logged loss: then there are further lines, at least
+    `_FEWEST_LINES` in all.
     """
     if arguments.logging_strategy == "no":
         return _NEVER, _NEVER
@@ -142,19 +143,19 @@ def train(
     evaluate: Callable[[str], dict[str, float]],
     tell_of_evaluations: Callable[[int], None] = lambda count: None,
 ) -> TrainerState:
-    """Finetunes the policy's model, or goes on from the last checkpoint in the output folder.
+    """Finetune the policy's model, or resume from the last checkpoint in the output folder.
 
     Args:
-        policy: its model is trained in place.
+        policy: policy whose model is trained in place.
         rows: token rows of prompts and references.
-        arguments: of the Trainer; checkpoints go to their ``output_dir``.
+        arguments: arguments of the Trainer; checkpoints are written to their ``output_dir``.
         context: stop requests and progress.
-        tracker: gets a row at every log line.
-        evaluate: gives the metrics of the validation split for a label.
-        tell_of_evaluations: is told how many of them there will be.
+        tracker: tracker that gets a row at every log line.
+        evaluate: returns the metrics of the validation split for a label.
+        tell_of_evaluations: called with the number of evaluations to come.
 
     Raises:
-        Interrupted: a stop was asked for; a checkpoint is written.
+        Interrupted: a stop was requested; a checkpoint is written.
         UserError: the loss, or a weight in the end or for a checkpoint, is not finite.
     """
     collator = functools.partial(collate, pad_token=policy.tokenizer.pad_token_id or 0)
@@ -182,9 +183,9 @@ def fit(
     tell_of_evaluations: Callable[[int], None] = lambda count: None,
     optimizer: Optimizer = "adamw",
 ) -> TrainerState:
-    """Like `train`, for any model that gives a loss and rows that ``collator`` makes batches of.
+    """Train any model that returns a loss, as `train` does; ``collator`` makes batches of the rows.
 
-    ``optimizer`` may put another form of Adam in the place of the Trainer's.
+    ``optimizer`` may replace the Trainer's optimizer by another form of Adam.
     """
     pace = Pace()
     watch = _Watch(context, tracker, evaluate, tell_of_evaluations, pace)
@@ -211,7 +212,10 @@ def fit(
 
 
 def _own_optimizer(arguments: TrainingArguments, form: Optimizer) -> tuple[Any, Any] | None:
-    """The class of another form of Adam with the Trainer's settings; None for the Trainer's own."""
+    """Return the class of another form of Adam with the Trainer's settings.
+
+    None keeps the Trainer's own.
+    """
     if form == "adamw":
         return None
     _, settings = Trainer.get_optimizer_cls_and_kwargs(arguments)
