@@ -1,6 +1,6 @@
-"""What a trained policy writes: ``python -m grue.tools.sample --model FOLDER``.
+"""Samples of a trained policy: ``python -m grue.tools.sample --model FOLDER``.
 
-Queries are those of a task's test split, in random order, or texts that are given.
+Prompts are those of a task's test split, in random order, or given texts.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints samples; 0, also when interrupted, or 2 after a message."""
+    """Print samples; return 0, also when interrupted, or 2 after an error."""
     try:
         args = _parser().parse_args(arguments)
         for query, response in _samples(args):
@@ -112,7 +112,7 @@ def _at_least(kind: Callable[[str], Any], least: int) -> Callable[[str], Any]:
 
 
 def _samples(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
-    """Queries with outputs; the same seed gives the same ones, whatever the batch size."""
+    """Yield prompts with outputs; the same seed gives the same ones, whatever the batch size."""
     from grue.random_streams import Occasion
     from grue.tools.trained_policy import load_trained_policy
 
@@ -132,7 +132,7 @@ def _samples(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
 
 
 def _settings(trained: TrainedPolicy, args: argparse.Namespace) -> GenerationConfig:
-    """The run's settings, as far as there are, with those of the command line."""
+    """Return the run's generation settings, if any, overridden by the command line's."""
     most = args.max_new_tokens or trained.generation.max_new_tokens
     if most is None:
         raise UserError(
@@ -148,7 +148,7 @@ def _settings(trained: TrainedPolicy, args: argparse.Namespace) -> GenerationCon
 
 
 def _queries(trained: TrainedPolicy, args: argparse.Namespace) -> Iterator[Sample]:
-    """The texts that were given in turn, or the task's queries, drawn again when all have been."""
+    """Yield the given texts in turn, or the task's prompts, drawn again when all have been used."""
     import numpy as np
 
     from grue.tasks.inputs import load_inputs
