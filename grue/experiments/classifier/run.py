@@ -47,7 +47,7 @@ SCORE = "val/accuracy"
 def load_labelled(
     config: ClassifierConfig, *, seed: int
 ) -> tuple[dict[Split, LabelledTexts], Sequence[Label]]:
-    """The texts of both splits, and the labels' names."""
+    """Return the texts of both splits, and the labels' names."""
     samples = {
         split: load_inputs(config.datapool, split, seed=seed).samples for split in config.splits
     }
@@ -60,7 +60,7 @@ def load_labelled(
 
 
 def run(config: ClassifierConfig, context: Context) -> float:
-    """Trains; the score is the accuracy on the validation split."""
+    """Train; the score is the accuracy on the validation split."""
     return ClassifierRun(config, context).run()
 
 
@@ -90,7 +90,7 @@ class ClassifierRun:
             self.classifier.tell_of_cut(data.texts, split)
 
     def run(self) -> float:
-        """Makes what is left of the run."""
+        """Make the remaining part of the run."""
         from grue.supervised import checkpoints as trainer_checkpoints
 
         seed_everything(self.context.seed)
@@ -136,7 +136,7 @@ class ClassifierRun:
         )
 
     def _evaluate(self) -> dict[str, float]:
-        """Accuracy and mean loss, in nats, on the validation split."""
+        """Return accuracy and mean loss, in nats, on the validation split."""
         data = self.data["val"]
         with self.times.measured("val"), undisturbed(run_gpus(self.context.gpu_ids)):
             logits = self.classifier.logits(data.texts)
@@ -149,7 +149,7 @@ class ClassifierRun:
 
 
 def collate(rows: Sequence[Row], *, pad_token: int) -> dict[str, Tensor]:
-    """Encoded texts as tensors [B, P], filled up on the right, and their labels [B]."""
+    """Return encoded texts as tensors [B, P], padded on the right, and their labels [B]."""
     encoded = [{name: row[name] for name in row if name != "labels"} for row in rows]
     labels = torch.tensor([row["labels"] for row in rows])
     return {**pad_right(encoded, pad_token), "labels": labels}
@@ -158,12 +158,12 @@ def collate(rows: Sequence[Row], *, pad_token: int) -> dict[str, Tensor]:
 def load_model(
     alg: ClassifierAlg, tokenizer: PreTrainedTokenizerBase, names: Sequence[Label], *, seed: int
 ) -> PreTrainedModel:
-    """The model with one logit per label, on the CPU.
+    """Return the model with one logit per label, on the CPU.
 
-    What is random of its weights is drawn from ``seed``.
+    Random weights are drawn from ``seed``.
 
     Raises:
-        UserError: there is no such model, or it knows no such size.
+        UserError: there is no such model, or it does not know a size.
     """
     from transformers import AutoModelForSequenceClassification
     from transformers.utils.logging import disable_progress_bar
@@ -194,10 +194,10 @@ def load_model(
 
 
 def architecture(alg: ClassifierAlg, options: Mapping[str, Any]) -> Any:
-    """The model's configuration with other sizes and ``options``.
+    """Return the model's configuration with other sizes and ``options``.
 
     Raises:
-        UserError: there is none, or it knows no such size.
+        UserError: there is no configuration, or it does not know a size.
     """
     from transformers import AutoConfig
 

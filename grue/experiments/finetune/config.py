@@ -1,4 +1,4 @@
-"""The keys of text runs: the published tree of tokenizer, data pool, reward, algorithm, evaluation.
+"""Keys of finetuning runs: tokenizer, data pool, reward, algorithm, evaluation, as published.
 
 Names and defaults are those of RL4LMs and ml-rlgrad, whose YAML files hold the same tree.
 """
@@ -40,55 +40,55 @@ from grue.tasks.task import Split
 
 
 class TrainEvaluation(Config):
-    """How long is trained, and what is measured on the way."""
+    """Length of training, and evaluations during it."""
 
     eval_batch_size: PositiveInt
-    """Inputs whose outputs are generated together in evaluations."""
+    """Number of inputs whose outputs are generated together in evaluations."""
     n_iters: PositiveInt | None = None
-    """Rollouts, each with its update, of reinforcement finetuning."""
+    """Number of iterations of reinforcement finetuning, each with a rollout and an update."""
     eval_every: PositiveInt | None = None
-    """Iterations from one evaluation on the validation split to the next."""
+    """Number of iterations between evaluations on the validation split."""
     eval_test_set: bool = False
-    """Whether reinforcement finetuning evaluates on the test split as often as on validation, not
+    """If true, reinforcement finetuning evaluates on the test split as often as on validation, not
     only before and after."""
     save_every: PositiveInt = 20
-    """Iterations from one checkpoint, from which a run that was ended can go on, to the next. It
-    comes sooner where a minute has passed, and later where writing would take more than a twentieth
-    of the time. One is written before a run stops and after the last iteration, too."""
+    """Number of iterations between checkpoints, from which an interrupted run can be resumed. A
+    checkpoint is written sooner after a minute, and later if writing would take more than a
+    twentieth of the time. One is also written before a run stops and after the last iteration."""
     metrics: Metrics = ()
     """A metric: its id and its own keys."""
     generation_kwargs: GenerationConfig | None = None
-    """How outputs are generated in evaluations; None for the algorithm's settings."""
+    """Generation settings of evaluations; None for the algorithm's."""
 
     @property
     def splits_on_the_way(self) -> tuple[Split, ...]:
-        """The splits that are evaluated every ``eval_every`` iterations."""
+        """Splits that are evaluated every ``eval_every`` iterations."""
         return ("val", "test") if self.eval_test_set else ("val",)
 
 
 class FinetuneConfig(TrackedConfig):
-    """Finetuning of a language model: by its references or by rewards."""
+    """Finetuning of a language model, by its references or by rewards."""
 
     splits: ClassVar[tuple[Split, ...]] = ("train", "val", "test")
 
     experiment_name: Annotated[str, NO_EFFECT] = "rl4lm_experiment"
-    """Name of the run; a template such as ``"{random_seed}"``. Its folder begins with it."""
+    """Name of the run, with which its folder begins; a template such as ``"{random_seed}"``."""
     reward_fn: RewardConfig | None = None
-    """What an output is worth, in reinforcement finetuning."""
+    """Reward of outputs, in reinforcement finetuning."""
     env: EnvConfig | None = None
-    """Where outputs are sampled, in reinforcement finetuning."""
+    """Sampling of outputs, in reinforcement finetuning."""
     alg: AnyAlg
-    """Which algorithm finetunes which model."""
+    """Algorithm and the model that it finetunes."""
     train_evaluation: TrainEvaluation
-    """How long is trained, and what is measured on the way."""
+    """Length of training, and evaluations during it."""
     no_eval_on_train_set: bool = False
-    """Whether evaluations before and after leave out the training split."""
+    """If true, evaluations before and after skip the training split."""
     log_entire_predictions: Annotated[bool, NO_EFFECT] = False
-    """Whether every evaluation writes all outputs, not only ten of them to the log."""
+    """If true, every evaluation writes all outputs, instead of ten of them to the log."""
     upload_model_to_wandb: Annotated[bool, NO_EFFECT] = False
-    """Whether the finished model is uploaded to Weights & Biases; needs ``log_to_wandb``."""
+    """If true, the finished model is uploaded to Weights & Biases; needs ``log_to_wandb``."""
     base_path_to_store_results: Annotated[OptionalText, NO_EFFECT] = None
-    """The published name of ``outputs_dir``, which wins where both are given."""
+    """Published name of ``outputs_dir``, which takes precedence if both are given."""
 
     @model_validator(mode="before")
     @classmethod
@@ -114,18 +114,18 @@ class FinetuneConfig(TrackedConfig):
 
     @property
     def evaluation_settings(self) -> GenerationConfig | None:
-        """How outputs for the validation and test splits are generated."""
+        """Generation settings for the validation and test splits."""
         return self.train_evaluation.generation_kwargs or self.training_settings
 
     @property
     def training_settings(self) -> GenerationConfig | None:
-        """How outputs for the training split are generated."""
+        """Generation settings for the training split."""
         if isinstance(self.alg, SupervisedAlg):
             return self.alg.generation_kwargs or self.train_evaluation.generation_kwargs
         return self.alg.policy.args.generation_kwargs
 
     def problems(self) -> Iterator[Problem]:
-        """Keys that the algorithm needs, and what the parts find wrong with theirs."""
+        """Yield the problems of missing keys of the algorithm, and of the parts' own keys."""
         yield from super().problems()
         yield from (problem.below("alg") for problem in self.alg.problems())
         evaluation = self.train_evaluation
@@ -153,7 +153,7 @@ class FinetuneConfig(TrackedConfig):
             yield from of_generation(settings, self.model_type, key)
 
     def notices(self) -> Iterator[str]:
-        """An entropy bonus that pushes nowhere, and what of rollouts is other than written."""
+        """Yield notices on an entropy bonus without effect, and on settings of rollouts."""
         yield from super().notices()
         if self.env is not None and not isinstance(self.alg, SupervisedAlg):
             yield from notices_of_rollouts(self.alg, self.env)
@@ -168,7 +168,7 @@ class FinetuneConfig(TrackedConfig):
             )
 
     def ways_to_save_memory(self) -> Iterator[str]:
-        """Fewer outputs at a time, smaller batches, then other ways to hold the model."""
+        """Yield advice against a lack of memory: fewer outputs, smaller batches, model options."""
         if self.env is not None:
             yield memory_hints.smaller("env.n_envs", self.env.n_envs)
         size = self.train_evaluation.eval_batch_size
@@ -181,7 +181,7 @@ class FinetuneConfig(TrackedConfig):
             yield from memory_hints.of_reinforcement(self.alg)
 
     def problems_of_ranks(self, num_ranks: int) -> Iterator[Problem]:
-        """Algorithms that ranks cannot share, and minibatches too small for all of them."""
+        """Yield why ranks cannot share the run: its algorithm, or too small minibatches."""
         if isinstance(self.alg, SupervisedAlg):
             yield from of_batches(self.alg.training_args, num_ranks)
             return
@@ -197,7 +197,7 @@ class FinetuneConfig(TrackedConfig):
                           "have no token of a minibatch", "alg.args.batch_size", size)  # fmt: skip
 
     def _of_rollouts(self) -> Iterator[Problem]:
-        """Minibatches larger than the rollout, outputs that must be longer than they can."""
+        """Yield the problems of too large minibatches, and of outputs with contradicting limits."""
         alg, env = self.alg, self.env
         if env is None or isinstance(alg, SupervisedAlg):
             return
@@ -212,7 +212,7 @@ class FinetuneConfig(TrackedConfig):
             )  # fmt: skip
 
     def _reward_without_std(self) -> Iterator[Problem]:
-        """A reward that does not know how sure it is, where that is asked for."""
+        """Yield the problem of a reward without standard deviations, if they are needed."""
         if not isinstance(self.alg, ReinforceAlg) or self.reward_fn is None:
             return
         regularization = self.alg.args.advantage_regularization

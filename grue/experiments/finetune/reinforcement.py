@@ -1,4 +1,4 @@
-"""A run of reinforcement finetuning: rollouts and updates in turn, evaluations between them."""
+"""Reinforcement finetuning run: rollouts and updates in turn, with evaluations between them."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ from grue.rollouts.statistics import elapsed
 log = logging.getLogger(__name__)
 
 FAILED_ROLLOUT = "failed_rollout.jsonl"
-"""Prompts, outputs and rewards, as far as known, of a rollout whose reward failed."""
+"""File of prompts, outputs and known rewards of a rollout whose reward failed."""
 
 _MUCH = 0.1
-"""Share of a rollout's tokens that is worth a word where no update uses it."""
+"""Share of unused tokens of a rollout above which a message is logged."""
 
 
 @with_config(ConfigDict(extra="allow"))
@@ -60,7 +60,7 @@ class _Controller(TypedDict):
 
 @with_config(ConfigDict(strict=True))
 class _State(TypedDict):
-    """What a run goes on from."""
+    """State of the run for a resume."""
 
     iteration: NonNegativeInt
     weights: dict[str, Any]
@@ -71,14 +71,14 @@ class _State(TypedDict):
 
 _STATE = TypeAdapter(_State)
 _LATER_KEYS = {"descent"}
-"""Of an algorithm's state: checkpoints that were made before them lack them, and do without."""
+"""Keys of an algorithm's state that older checkpoints lack, and that may be missing."""
 
 
 class ReinforcementRun(FinetuneRun):
-    """Rollout, update, and now and then an evaluation and a checkpoint, ``n_iters`` times.
+    """Run of ``n_iters`` rollouts and updates, with evaluations and checkpoints at intervals.
 
-    All random numbers of an iteration follow from the run's seed and the iteration's number. What a
-    part from outside the project draws, a checkpoint's states of the global generators fix.
+    All random numbers of an iteration follow from the run's seed and the iteration's number. Users'
+    own parts may use the global generators, whose states are in the checkpoints.
     """
 
     def __init__(self, config: FinetuneConfig, alg: ReinforcementAlg, context: Context) -> None:
@@ -109,7 +109,7 @@ class ReinforcementRun(FinetuneRun):
         self._gpu_ids = run_gpus(context.gpu_ids)
 
     def run(self) -> float | None:
-        """Makes what is left of the run."""
+        """Make the remaining part of the run."""
         seed_everything(self.context.seed)
         evaluation, num_iterations = self.config.train_evaluation, self._num_iterations
         assert evaluation.eval_every, "checked with the keys"
@@ -136,7 +136,7 @@ class ReinforcementRun(FinetuneRun):
             self.close()
 
     def _iterate(self) -> dict[str, float]:
-        """One rollout and one update; gives what was measured."""
+        """Make one rollout and one update; return the metrics."""
         coefficient = self.controller.coefficient
         try:
             with self._dropping_out():
@@ -168,7 +168,7 @@ class ReinforcementRun(FinetuneRun):
         return found
 
     def _tell_of_unused(self, rollout: Rollout) -> None:
-        """Says once that many outputs are drawn and not used."""
+        """Log once that many outputs are sampled and not used."""
         num_drawn = sum(map(len, rollout.outputs))
         unused = int((rollout.num_used == 0).sum())
         if self._has_told or not unused or rollout.num_tokens > (1 - _MUCH) * num_drawn:
@@ -182,10 +182,10 @@ class ReinforcementRun(FinetuneRun):
 
     @torch.no_grad()
     def _check_finite(self, found: dict[str, float], rollout: Rollout) -> None:
-        """Looks at what the update has measured and made.
+        """Check the measurements and weights after an update.
 
-        Weights may be finite and yet so large that the policy says nothing: it is asked of an
-        output of the rollout.
+        Weights may be finite and yet so large that the policy's outputs are not, so it is evaluated
+        on an output of the rollout.
 
         Raises:
             UserError: a loss, a norm of gradients or a weight is NaN or infinite.
@@ -203,7 +203,7 @@ class ReinforcementRun(FinetuneRun):
         check_tensors(self.actor_critic.state_dict() | totals, when, advice)
 
     def _adapt_coefficient(self, found: dict[str, float], num_outputs: int) -> None:
-        """Moves the coefficient by the KL of the rollout's tokens, or of its outputs."""
+        """Adapt the coefficient to the KL of the rollout's tokens, or of its outputs."""
         adaptive = self.alg.kl_div.adaptive_kl
         if adaptive is None:
             self.controller.update(found["rollout_info/kl_div_mean"])
@@ -218,23 +218,23 @@ class ReinforcementRun(FinetuneRun):
 
     @property
     def _label_of_start(self) -> str:
-        """The published label of the evaluation before training, unless iteration 1 takes it."""
+        """Label of the evaluation before training in published files, unless iteration 1 has it."""
         taken = self.config.train_evaluation.eval_every == 1 or self._num_iterations == 1
         return "before_training" if taken else "epoch_0"
 
     @property
     def _num_evaluations_left(self) -> int:
-        """Evaluations on the way that are still to come."""
+        """Number of evaluations to come during training."""
         every = self.config.train_evaluation.eval_every
         assert every, "checked with the keys"
         return (self._num_iterations - 1) // every - self.iteration // every
 
     @contextlib.contextmanager
     def _dropping_out(self) -> Iterator[None]:
-        """Around rollouts: the policy drops activations if so configured, there and in the update.
+        """Enable the policy's dropout around rollouts and updates, if configured.
 
-        The noise of an iteration, too, follows from the run's seed and the iteration's number; each
-        rank has its own.
+        An iteration's dropout follows from the run's seed and the iteration's number; each rank has
+        its own.
         """
         if not getattr(self.algorithm.args, "dropout", False):
             yield
@@ -245,10 +245,10 @@ class ReinforcementRun(FinetuneRun):
             yield
 
     def _save(self) -> None:
-        """Writes a checkpoint where one is due, after the last iteration, or before the run stops.
+        """Write a checkpoint if one is due, after the last iteration, or before the run stops.
 
         Raises:
-            Interrupted: a stop was asked for; a checkpoint is written.
+            Interrupted: a stop was requested; a checkpoint is written.
         """
         stop = distributed.any_rank(self.context.stop_requested())
         is_last = self.iteration == self._num_iterations
@@ -270,7 +270,7 @@ class ReinforcementRun(FinetuneRun):
         }
 
     def _restore(self) -> None:
-        """Goes on from the last good checkpoint, if there is one."""
+        """Resume from the last good checkpoint, if there is one."""
         state = checkpoint.load_last(self.folder.checkpoints, self._unfit)
         seen = () if state is None else range(state["iteration"] + 1)
         if self.tracker.forgets_run(seen) or state is None:
@@ -283,7 +283,7 @@ class ReinforcementRun(FinetuneRun):
             restore_random_state(state["random"], self._gpu_ids)
 
     def _unfit(self, state: dict[str, Any]) -> str | None:
-        """What keeps the run from going on from ``state``; None where nothing does."""
+        """Return why the run cannot continue from ``state``; None if it can."""
         problem = why_unfit(state, _STATE)
         if problem is not None:
             return problem
@@ -293,5 +293,5 @@ class ReinforcementRun(FinetuneRun):
         return checkpoint.misfit(self.actor_critic, state["weights"])
 
     def prompt_limits(self, settings: GenerationConfig) -> tuple[int | None, Side]:
-        """As in rollouts: RL4LMs ignores ``tokenizer.max_length`` here."""
+        """Return the prompt limits of rollouts: RL4LMs ignores ``tokenizer.max_length`` here."""
         return self.env.args.max_prompt_length, self.alg.policy.args.prompt_truncation_side

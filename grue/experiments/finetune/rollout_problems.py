@@ -1,4 +1,4 @@
-"""What the keys of environment and algorithm say of rollouts that does not fit together."""
+"""Problems of rollouts: keys of environment and algorithm that do not fit together."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from grue.rollouts.config import EnvConfig
 
 _FEWEST_WHITENED = 8
-"""Outputs that give rewards a standard deviation worth dividing by, as in the published code."""
+"""Number of outputs from which the std of rewards is a sensible divisor, as in the published
+code."""
 _LARGEST_MOVE = 0.2
 _GENERATION = "alg.policy.args.generation_kwargs"
 
 
 def problems_of_rollouts(alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Problem]:
-    """Minibatches that do not fit, ends of outputs that contradict each other, draws of nothing."""
+    """Yield the problems of minibatches, of contradicting ends of outputs, and of empty draws."""
     if isinstance(alg, ReinforceAlg):
         yield from _of_single_steps(alg, env)
     if isinstance(alg, HumanPreferencesPpoAlg):
@@ -65,10 +66,10 @@ def problems_of_rollouts(alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Prob
 
 
 def notices_of_rollouts(alg: ReinforcementAlg, env: EnvConfig) -> Iterator[str]:
-    """What of outputs, log-probabilities and minibatches is other than written.
+    """Yield notices on outputs, log-probabilities and minibatches that may surprise.
 
-    These are draws that log-probabilities do not know of, outputs that end before their own limit,
-    and a last minibatch that is smaller than others.
+    These are sampling filters that the log-probabilities ignore, outputs that end before their own
+    limit, and a last minibatch that is smaller than others.
     """
     settings = alg.policy.args.generation_kwargs
     if settings.further:
@@ -106,7 +107,7 @@ def _of_tokens(alg: PpoAlg, env: EnvConfig) -> Iterator[Problem]:
 
 
 def _of_single_steps(alg: ReinforceAlg, env: EnvConfig) -> Iterator[Problem]:
-    """More than one step on a rollout, whose later ones would be of another policy's outputs."""
+    """Yield the problem of several steps per rollout, whose later ones would be off-policy."""
     fix = ("'reinforce' has no ratio of probabilities, so that its later steps would follow a "
            "biased gradient; {}, or take 'alg.id' = 'ppo', whose clipped loss has it")  # fmt: skip
     if alg.args.n_epochs > 1:

@@ -1,4 +1,4 @@
-"""What is collected per iteration, from the keys of environment and algorithm."""
+"""Rollout settings of an iteration, from the keys of environment and algorithm."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def rollout_settings(
     env: EnvConfig, alg: ReinforcementAlg, *, whole_outputs: bool
 ) -> RolloutSettings:
-    """What is collected per iteration, from the keys of environment and algorithm."""
+    """Return the rollout settings for the keys of environment and algorithm."""
     args = alg.args
     generation = alg.policy.args.generation_kwargs
     is_encoder_decoder = alg.model_type == "seq2seq"
@@ -48,7 +48,7 @@ def rollout_settings(
 
 
 def _minibatch_tokens(args: Any, num_tokens: int) -> int:
-    """Tokens in a minibatch of a rollout of ``num_tokens``, or in a part of it."""
+    """Return the tokens in a minibatch of a rollout of ``num_tokens``, or in a part of it."""
     if isinstance(args, HumanPreferencesPpoArgs):
         return num_tokens // (args.nminibatches * args.gradient_accumulation_steps)
     return int(getattr(args, "batch_size", RolloutSettings.minibatch_tokens))

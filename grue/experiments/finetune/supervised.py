@@ -1,4 +1,4 @@
-"""A run of supervised finetuning."""
+"""Supervised finetuning run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grue.supervised.rows import Rows, make_rows
 
 
 class SupervisedRun(FinetuneRun):
-    """Evaluates, trains with the Trainer, evaluates again."""
+    """Run that evaluates, trains with the Trainer, and evaluates again."""
 
     def __init__(self, config: FinetuneConfig, alg: SupervisedAlg, context: Context) -> None:
         super().__init__(
@@ -23,7 +23,7 @@ class SupervisedRun(FinetuneRun):
         self.alg = alg
 
     def run(self) -> float | None:
-        """Makes what is left of the run."""
+        """Make the remaining part of the run."""
         seed_everything(self.context.seed)
         rows = self._rows()
         check_count(len(rows), self.alg.training_args)

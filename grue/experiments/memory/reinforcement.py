@@ -1,4 +1,4 @@
-"""GPU memory of reinforcement finetuning: of its updates, and of what is said of a rollout."""
+"""GPU memory of reinforcement finetuning: its updates, and the evaluation of its rollouts."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ from grue.rollouts.batch import Minibatch
 from grue.rollouts.settings import RolloutSettings
 
 _VECTORS = 7
-"""Of all weights that TRPO has at a time: the ascent, four of the conjugate gradient, a product and
-its parts."""
+"""Number of vectors of all weights that TRPO holds at a time: the ascent, four of the conjugate
+gradient, a product and its parts."""
 _PER_TOKEN = ("log_probs", "ref_log_probs", "values", "returns", "advantages",
               "penalty_advantages", "task_advantages")  # fmt: skip
-"""What a minibatch knows of each token, as float32."""
+"""Number of float32 values per token of a minibatch."""
 
 
 def has_named_critic(alg: ReinforcementAlg) -> bool:
-    """Whether the critic is a language model with a name of its own."""
+    """Return whether the critic is a language model with a name of its own."""
     needs_critic: bool = find(alg.id).needs_critic
     return needs_critic and alg.policy.critic not in CRITICS
 
@@ -50,10 +50,10 @@ def has_named_critic(alg: ReinforcementAlg) -> bool:
 def of_reinforcement(
     config: FinetuneConfig, alg: ReinforcementAlg, num_ranks: int
 ) -> tuple[Policy, list[Moment]]:
-    """The policy, and the moments of an iteration.
+    """Return the policy, and the moments of an iteration.
 
     Raises:
-        NotImplementedError: it cannot be told what the algorithm's updates are like.
+        NotImplementedError: the form of the algorithm's updates is unknown.
     """
     assert config.env is not None, "checked with the keys"
     # 1. Everything the run holds, without numbers.
@@ -88,7 +88,7 @@ def of_reinforcement(
 
 
 def _without_numbers(alg: ReinforcementAlg) -> ReinforcementAlg:
-    """The same with weights that are not loaded, and a step that the meta device can make."""
+    """Return the same keys with weights that are not loaded, and a plain optimizer step."""
     args = alg.policy.args
     options = {**args.optimizer_kwargs, "fused": False}
     own = {"init": "random", "args": args.model_copy(update={"optimizer_kwargs": options})}
@@ -97,23 +97,23 @@ def _without_numbers(alg: ReinforcementAlg) -> ReinforcementAlg:
 
 @dataclass(frozen=True)
 class _Sizes:
-    """How many rows and tokens the largest minibatch of a rank has."""
+    """Rows and tokens of the largest minibatch of a rank."""
 
     rows: int
     prompt: int
-    """Tokens of a prompt."""
+    """Number of tokens of a prompt."""
     new: int
-    """Tokens of an output."""
+    """Number of tokens of an output."""
     fewest_tokens: int
-    """Tokens that count, whatever the outputs are."""
+    """Number of trained tokens, whatever the outputs are."""
     outputs_of_rank: int
-    """Outputs of a rollout, of those of all ranks."""
+    """Number of outputs of a rollout, of all ranks."""
 
     @classmethod
     def of(
         cls, algorithm: PolicyGradient[Any], settings: RolloutSettings, num_ranks: int
     ) -> _Sizes:
-        """For the algorithm's minibatches of rollouts with these settings."""
+        """Return the sizes for the algorithm's minibatches of rollouts with these settings."""
         args, tokens = algorithm.args, settings.minibatch_tokens
         most = settings.generation.max_new_tokens
         assert most is not None, "the settings of rollouts say it"
@@ -141,7 +141,7 @@ class _Sizes:
 
 
 def _rows(algorithm: PolicyGradient[Any], tokens: int, most: int) -> int:
-    """Outputs of ``most`` tokens in a minibatch of ``tokens``."""
+    """Return the number of outputs of ``most`` tokens in a minibatch of ``tokens``."""
     if isinstance(algorithm, A2c):
         return OUTPUTS_IN_PASS
     if isinstance(algorithm, Trpo):
@@ -152,14 +152,17 @@ def _rows(algorithm: PolicyGradient[Any], tokens: int, most: int) -> int:
 
 
 def _fewest(settings: RolloutSettings) -> int:
-    """Tokens that any output has; of encoder-decoder models the least length counts the start."""
+    """Return the number of tokens that every output has.
+
+    For encoder-decoder models the smallest length includes the start token.
+    """
     generation = settings.generation
     most = generation.max_new_tokens or 1
     return most if generation.ignore_eos else max(1, min(generation.min_length - 1, most))
 
 
 def _minibatch(policy: Policy, sizes: _Sizes) -> Minibatch:
-    """Outputs of the greatest length, of which all tokens count."""
+    """Return outputs of the largest length, whose tokens are all trained."""
     sequences = _sequences(policy, sizes.rows, sizes)
     ids = sequences.outputs.ids
     width = math.ceil(int(policy.model.config.vocab_size) / 8)
@@ -180,7 +183,7 @@ def _sequences(policy: Policy, rows: int, sizes: _Sizes) -> Any:
 
 
 def _pass(algorithm: PolicyGradient[Any], sizes: _Sizes) -> None:
-    """A forward and backward pass as the first one of an update, which is the largest."""
+    """Make the forward and backward pass of an update's first step, which is the largest."""
     batch = _minibatch(algorithm.policy, sizes)
     with algorithm.actor_critic.updating():
         policy, log_probs, values = algorithm.evaluate(batch)
@@ -197,7 +200,7 @@ def _pass(algorithm: PolicyGradient[Any], sizes: _Sizes) -> None:
 def _said_of_rollout(
     actor_critic: ActorCritic, settings: RolloutSettings, rows: int, sizes: _Sizes
 ) -> int:
-    """Most bytes while policy and reference are asked for the outputs' log-probabilities."""
+    """Return the peak bytes while policy and reference compute the outputs' log-probabilities."""
     with as_on_a_gpu() as trace:
         sequences = _sequences(actor_critic.policy, rows, sizes)
         ids = sequences.outputs.ids
@@ -218,7 +221,7 @@ def _critic(actor_critic: ActorCritic) -> Iterator[nn.Module]:
 
 
 def _weights(policy: Policy, actor_critic: ActorCritic) -> int:
-    """Bytes of policy, critic, reference, and mask model."""
+    """Return the bytes of policy, critic, reference, and mask model."""
     has_adapters = hasattr(policy.model, "disable_adapter")
     masks = [policy.mask.model] if policy.mask and policy.mask.model is not None else []
     reference = 0 if has_adapters else held(policy.model)
@@ -226,9 +229,9 @@ def _weights(policy: Policy, actor_critic: ActorCritic) -> int:
 
 
 def _with_vectors(moment: Moment, model: nn.Module, keys: Keys) -> Moment:
-    """TRPO's update: vectors of all trained weights, and a copy of the policy in the line search.
+    """Return TRPO's update: vectors of all trained weights, and a copy of the policy.
 
-    The policy has no gradients beside them.
+    The copy is for the line search. The policy has no gradients in addition.
     """
     num_trained = sum(w.numel() for w in model.parameters() if w.requires_grad)
     vector = SINGLE * num_trained
@@ -255,5 +258,5 @@ def _keys(alg: ReinforcementAlg) -> Keys:
 
 
 def _is_fixed(alg: ReinforcementAlg) -> bool:
-    """Whether the algorithm itself says how large its passes are."""
+    """Return whether the algorithm itself defines the size of its passes."""
     return issubclass(find(alg.id), A2c | Trpo)

@@ -1,4 +1,4 @@
-"""Names of models that lead nowhere."""
+"""Names of models that do not exist."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from common.machine.hub import go_offline_if_unreachable
 
 
 def why_not_here(name: str) -> str | None:
-    """Why no folder and no model of the hub is called ``name``; None where there may be one."""
+    """Return why no local folder and no model of the hub has the name; None if one may have it."""
     from huggingface_hub import constants
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.file_download import repo_folder_name

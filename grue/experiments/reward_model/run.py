@@ -45,7 +45,7 @@ _LOW_STD = 1e-2
 
 
 def run(config: RewardModelConfig, context: Context) -> float | None:
-    """Trains; the score is the accuracy on the validation split (of ratings, the correlation)."""
+    """Train; the score is the validation accuracy, or for ratings the correlation."""
     return RewardModelRun(config, context).run()
 
 
@@ -78,7 +78,7 @@ class RewardModelRun:
         self.normalization: dict[str, dict[str, float]] = {}
 
     def run(self) -> float | None:
-        """Makes what is left of the run."""
+        """Make the remaining part of the run."""
         from grue.supervised import checkpoints as trainer_checkpoints
 
         seed_everything(self.context.seed)
@@ -102,7 +102,7 @@ class RewardModelRun:
         return self._finish(found)
 
     def _load(self, split: Split) -> Examples:
-        """The split's examples, without those that are too long if so configured."""
+        """Return the split's examples, without those that are too long if so configured."""
         found = load_examples(self.config, split, seed=self.context.seed)
         tell_of_fewer(self.config.datapool, {split: found.num_choices})
         if self.config.too_long == "drop":
@@ -144,7 +144,7 @@ class RewardModelRun:
 
     @torch.no_grad()
     def _evaluate(self) -> dict[str, float]:
-        """Mean loss, accuracy, calibration and reward std per prompt on the validation split."""
+        """Return mean loss, accuracy, calibration and reward std per prompt, in validation."""
         data = self.data["val"]
         own = data.texts[distributed.shard_slice(len(data.texts))]
         with self.times.measured("val"), undisturbed(run_gpus(self.context.gpu_ids)):
@@ -162,7 +162,7 @@ class RewardModelRun:
         return {f"val/{name}": value for name, value in found.items()}
 
     def _reward_std(self, logits: np.ndarray[Any, Any]) -> dict[str, float]:
-        """How far the rewards of the responses to one prompt deviate, if there are several."""
+        """Return the deviation of rewards of the responses to one prompt, if there are several."""
         num_responses = self.data["val"].num_responses
         if num_responses < 2:
             return {}
@@ -174,7 +174,7 @@ class RewardModelRun:
         return {name: found[name] for name in names if found[name] is not None}
 
     def _normalize(self, moment: str, mean: float, std: float) -> None:
-        """Sets gain and bias by the reference policy's outputs."""
+        """Set gain and bias by the reference policy's outputs."""
         prompts, outputs = self._reference_outputs
         own = distributed.shard_slice(len(prompts))
         rewards = self._reward_model(scaled=False).moments(prompts[own], outputs[own])[0]
@@ -197,12 +197,12 @@ class RewardModelRun:
         )
 
     def _reward_model(self, *, scaled: bool = True) -> RewardModel:
-        """The model as it is, with its gain and bias or with 1 and 0."""
+        """Return the model as a scorer, with its gain and bias or with 1 and 0."""
         gain, bias = self.module.scale() if scaled else (1.0, 0.0)
         return RewardModel(self.classifier, replace(self.spec, gain=gain, bias=bias))
 
     def _finish(self, found: dict[str, float]) -> float | None:
-        """Saves the model and the summary; gives the score, None where it is undefined."""
+        """Save the model and the summary; return the score, None if it is undefined."""
         name = f"val/{self.objective.score}"
         measured = found[name]
         score = measured if math.isfinite(measured) else None
@@ -217,13 +217,13 @@ class RewardModelRun:
 
 
 def spec_of(config: RewardModelConfig) -> RewardSpec:
-    """How the model will be asked, as far as the keys say."""
+    """Return the model's inputs and reward formula, from the keys."""
     ratings = config.alg.loss.id == "probabilistic"
     return RewardSpec("ratings" if ratings else "score", config.separator)
 
 
 def load_examples(config: RewardModelConfig, split: Split, *, seed: int) -> Examples:
-    """Return the examples of a split, without what its inputs have to tell."""
+    """Return the examples of a split, and log no messages about its inputs."""
     samples = load_inputs(config.datapool, split, seed=seed).samples
     return make_examples(samples, make_objective(config.alg.loss), spec_of(config))
 
@@ -237,6 +237,6 @@ def _training_arguments(
 
 
 def given_arguments(config: RewardModelConfig) -> dict[str, Any]:
-    """Return the Trainer's arguments that the configuration gives."""
+    """Return the Trainer's arguments of the configuration."""
     precision = config.alg.mixed_precision
     return config.alg.training_args | ({} if precision == "no" else {precision: True})
