@@ -23,21 +23,21 @@ def generalized_advantages(
     gamma: float,
     gae_lambda: float,
 ) -> Tensor:
-    """Generalized advantage estimates (Schulman et al. 2016, equation 16).
+    """Return the generalized advantage estimates (Schulman et al. 2016, equation 16).
 
-    delta_t = r_t + gamma V_{t+1} - V_t and A_t = delta_t + gamma lambda A_{t+1}, with nothing
-    after an output's last token but its bootstrap value.
+    delta_t = r_t + gamma V_{t+1} - V_t and A_t = delta_t + gamma lambda A_{t+1}, where the
+    bootstrap value takes the place of V after an output's last token.
 
     Args:
-        rewards: [N, T] per token.
-        values: [N, T] the critic's, of the state before each token.
+        rewards: [N, T] rewards per token.
+        values: [N, T] the critic's values of the state before each token.
         mask: [N, T] true at an output's tokens, which begin at column 0.
         bootstrap: [N] value of the state after the last token: 0 where the output is finished.
         gamma: discount per token.
-        gae_lambda: weight of longer estimates; 1 for returns less values.
+        gae_lambda: exponential weight of longer estimates; 1 for returns minus values.
 
     Returns:
-        [N, T], zero outside the mask. Returns are advantages plus values.
+        [N, T] advantages, zero outside the mask. Returns are advantages plus values.
 
     Raises:
         ValueError: shapes do not fit.
@@ -115,9 +115,9 @@ def shrunk_by_std(advantages: Tensor, stds: Tensor) -> Tensor:
 def group_standardized(scores: Tensor) -> Tensor:
     """Return [B, K] rewards standardized within each input (the GRPO advantage, Shao et al. 2024).
 
-    Each score less its input's mean, over its input's standard deviation. Equal scores of an input
-    give zeros. The published epsilon in the denominator is left out: it would shrink the advantages
-    of tiny rewards.
+    Each score's distance from its input's mean is divided by the input's standard deviation. Equal
+    scores of an input give zeros. The published epsilon in the denominator is left out: it would
+    shrink the advantages of tiny rewards.
 
     Raises:
         ValueError: there is one score per input.
@@ -129,7 +129,7 @@ def group_standardized(scores: Tensor) -> Tensor:
 
 
 def value_after(values: Tensor, mask: Tensor, used: Tensor) -> Tensor:
-    """Return [N] the value of the state after the last trained token.
+    """Return [N] the value of the state after the last trained token, 0 for outputs that end there.
 
     0 where the output ends there.
     """
@@ -167,18 +167,18 @@ def credited(
     gamma: float,
     gae_lambda: float,
 ) -> Credit:
-    """Credit for rewards that hold a penalty, where tokens answer for their own in another form.
+    """Return GAE on penalised rewards; each token's own penalty is replaced by ``own_penalty``.
 
     Args:
-        rewards: [N, T] with the penalty.
-        task: [N, T] the task's, as they stand in the rewards.
-        penalty: [N, T] as it stands in the rewards.
-        own_penalty: [N, T] what stands for a token's own penalty in its advantage.
-        values: [N, T] the critic's.
-        mask: [N, T] the tokens.
-        used: [N, T] those that updates use, the first ones of each output.
+        rewards: [N, T] task rewards with the penalty added.
+        task: [N, T] the part of ``rewards`` that the task gave.
+        penalty: [N, T] the part of ``rewards`` that is penalty.
+        own_penalty: [N, T] the term that replaces a token's own penalty in its advantage.
+        values: [N, T] the critic's values.
+        mask: [N, T] true at an output's tokens.
+        used: [N, T] true at the tokens used for training, which are the first ones of each output.
         gamma: discount per token.
-        gae_lambda: exponential weight of the estimates.
+        gae_lambda: exponential weight of longer estimates.
 
     Raises:
         ValueError: shapes do not fit.

@@ -18,12 +18,12 @@ def sampled_kl(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
 
 
 def exact_kl(logits: Tensor, ref_logits: Tensor) -> Tensor:
-    """[...] KL(pi || ref) in nats, of two distributions over the vocabulary; never negative.
+    """Return [...] KL(pi || ref) in nats, of distributions over the whole vocabulary.
 
     Its gradient in the policy's logits z is pi_a (log pi_a / ref_a - KL).
 
     Args:
-        logits: [..., V] of the policy; -inf for tokens that may not come.
+        logits: [..., V] of the policy; -inf for tokens that are masked out.
         ref_logits: [..., V] of the reference.
 
     Raises:
@@ -60,7 +60,10 @@ class KlController:
     """The coefficient of the KL penalty: fixed, or adapted to a target (Ziegler et al. 2019)."""
 
     def __init__(self, coefficient: float, target: float | None = None) -> None:
-        """``coefficient`` in reward per nat; ``target`` in nats, None to keep it."""
+        """Set ``coefficient``, in reward per nat, and ``target``, in nats.
+
+        None keeps the coefficient.
+        """
         self.coefficient = coefficient
         self.target = target
 
