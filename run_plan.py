@@ -36,6 +36,7 @@ from common.plan.schema import SCHEMA_PATH, write_schema
 from common.process.children import leave_after
 from common.runner import report
 from common.runner.main import EXIT_FAILED, Request, look_for_packages, run_plan
+from common.runner.resolved_keys import resolved_keys
 from common.runner.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
 from common.runner.status_report import status_report
 
@@ -92,6 +93,13 @@ _FLAGS: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
             "",
             "only show the table of runs: name, fingerprint, stage, what each waits for, and what "
             "would be skipped; and the packages that they need and are not here",
+            _SWITCH,
+        ),
+        (
+            "--verbose",
+            "--only pretrain",
+            "with --dry_run, also show the runs' keys with their values and where each comes from: "
+            "all keys of a configuration's first run, and of its others what differs",
             _SWITCH,
         ),
         (
@@ -261,6 +269,8 @@ def _run(args: argparse.Namespace) -> int:
         write_schema(args.write_schema, EXPERIMENTS)
         print(args.write_schema)
         return 0
+    if args.verbose and not args.dry_run:
+        raise UserError("--verbose: belongs to --dry_run; add that, or take it out")
     if args.status:
         folder, plan_as_asked = plan_folder(_plan_path(args), EXPERIMENTS, overrides_of(args))
         report.say(status_report(folder, plan_as_asked, args.only))
@@ -277,6 +287,8 @@ def _run(args: argparse.Namespace) -> int:
     if args.dry_run:
         selection = request.select(plan)
         report.say(report.dry_run(plan, selection))
+        if args.verbose:
+            report.say(f"\n{resolved_keys(selection.to_make)}")
         look_for_packages(plan, selection)
         return 0
     return run_plan(plan, request, plots.draw)

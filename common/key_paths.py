@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -15,6 +16,24 @@ def key_path(key: Key) -> str:
     for part in key:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
     return path
+
+
+def parse_path(path: str) -> Key:
+    """Return the path that `key_path` writes as ``path``."""
+    parts = re.findall(r"\[(\d+)\]|([^.\[\]]+)", path)
+    return tuple(int(position) if position else name for position, name in parts)
+
+
+def leaves(value: Any, key: Key = ()) -> Iterator[tuple[Key, Any]]:
+    """Yield the values in nested objects, with their paths; lists of objects are entered too."""
+    if isinstance(value, Mapping) and value:
+        for name, item in value.items():
+            yield from leaves(item, (*key, name))
+    elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+        for position, item in enumerate(value):
+            yield from leaves(item, (*key, position))
+    else:
+        yield key, value
 
 
 def assign(values: Any, key: Key, value: Any) -> None:

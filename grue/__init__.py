@@ -17,8 +17,10 @@ from grue.experiments.reward_model.config import RewardModelConfig
 
 if TYPE_CHECKING:
     from grue.algorithms.algorithm import Algorithm as Algorithm
+    from grue.algorithms.args import ActorCriticArgs as ActorCriticArgs
     from grue.algorithms.args import PpoArgs as PpoArgs
     from grue.algorithms.args import ReinforceArgs as ReinforceArgs
+    from grue.algorithms.config import AlgorithmArgs as AlgorithmArgs
     from grue.algorithms.policy_gradient import PolicyGradient as PolicyGradient
     from grue.algorithms.ppo import Ppo as Ppo
     from grue.algorithms.reinforce import Reinforce as Reinforce
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from grue.rewards.reward import Reward as Reward
     from grue.rollouts.batch import Minibatch as Minibatch
     from grue.rollouts.batch import Rollout as Rollout
+    from grue.rollouts.spec import RolloutSpec as RolloutSpec
     from grue.tasks.task import Sample as Sample
     from grue.tasks.task import Split as Split
     from grue.tasks.task import Task as Task
@@ -39,7 +42,9 @@ if TYPE_CHECKING:
 __getattr__ = public_names(
     __name__,
     {
+        "ActorCriticArgs": "grue.algorithms.args",
         "Algorithm": "grue.algorithms.algorithm",
+        "AlgorithmArgs": "grue.algorithms.config",
         "MaskablePolicyArgs": "grue.policies.config",
         "Metric": "grue.metrics.metric",
         "Minibatch": "grue.rollouts.batch",
@@ -53,6 +58,7 @@ __getattr__ = public_names(
         "ReinforceArgs": "grue.algorithms.args",
         "Reward": "grue.rewards.reward",
         "Rollout": "grue.rollouts.batch",
+        "RolloutSpec": "grue.rollouts.spec",
         "Sample": "grue.tasks.task",
         "Split": "grue.tasks.task",
         "Task": "grue.tasks.task",

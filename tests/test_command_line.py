@@ -218,6 +218,11 @@ def test_every_plan_is_read_and_fits_the_schema(
     assert re.search(r"\d+ runs in ", outcome.out)
 
 
+def test_a_plan_says_once_what_its_configurations_share() -> None:
+    lengths = {str(plan): len(plan.read_text().splitlines()) for plan in PLANS}
+    assert {plan: length for plan, length in lengths.items() if length > 150} == {}
+
+
 def own_data(plan: Path, workplace: Workplace) -> list[str]:
     """What points a plan at the real data packs, or some of their rows, where it needs any."""
     if plan.stem == "digits":
@@ -257,7 +262,8 @@ def with_few_texts(plan: Path, workplace: Workplace) -> Path:
             configuration["seeds"] = [0]
         for key, values in configuration.get("options", {}).items():
             configuration["options"][key] = values[-1:]
-        keys = configuration["base_config"]
+    for holder in (document, *document["configurations"]):
+        keys = holder.get("base_config", {})
         for pool in [*keys.get("datapools", []), keys.get("datapool", {})]:
             if "num_samples" in pool.get("args", {}):
                 pool["args"]["num_samples"] = 24

@@ -144,8 +144,14 @@ class Config(BaseModel):
         Nested configurations are included.
         """
         for name in type(self).model_fields:
-            for key, inner in _configs_at(getattr(self, name), name):
-                yield from (problem.below(key) for problem in inner.missing())
+            for key, inner in _configs_at(getattr(self, name), (name,)):
+                yield from (problem.below(key_path(key)) for problem in inner.missing())
+
+    def unknown_in_parts(self) -> Iterator[Key]:
+        """Yield the paths of keys of parts, found by name, that their models do not know."""
+        for name in type(self).model_fields:
+            for key, inner in _configs_at(getattr(self, name), (name,)):
+                yield from ((*key, *rest) for rest in inner.unknown_in_parts())
 
     def notices(self) -> Iterator[str]:
         """Yield notices on valid keys that the user should know."""
@@ -226,13 +232,13 @@ def _identity(value: Any, plain: Any) -> Any:
     return plain
 
 
-def _configs_at(value: Any, key: str) -> Iterator[tuple[str, Config]]:
+def _configs_at(value: Any, key: Key) -> Iterator[tuple[Key, Config]]:
     """Yield the configurations that a key's value is, or contains in a list, with their paths."""
     if isinstance(value, Config):
         yield key, value
     elif isinstance(value, list | tuple):
         for position, item in enumerate(value):
-            yield from _configs_at(item, f"{key}[{position}]")
+            yield from _configs_at(item, (*key, position))
 
 
 def _leaves(value: Any, key: Key, marker: Marker, is_marked: bool) -> Iterator[tuple[Key, Any]]:

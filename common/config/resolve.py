@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from common.config.base import Config
 from common.config.misfits import Form, misfits
 from common.errors import Problem
-from common.key_paths import Key, key_path, without
+from common.key_paths import Key, without
 
 _NOT_ASKED = "default_factory_not_called"
 """Type of pydantic's error for a default that waits for other, erroneous keys."""
@@ -58,17 +58,22 @@ def resolve_valid_keys(
         values = sound  # a list may now have too few entries, so it is looked at again
 
 
-def unknown_keys(model: type[Config], values: Mapping[str, Any]) -> list[str]:
-    """Return the dotted paths of the keys in ``values`` that ``model`` does not know."""
+def unknown_keys(model: type[Config], values: Mapping[str, Any]) -> list[Key]:
+    """Return the paths of those keys in ``values`` that ``model`` does not know."""
+    unknown: list[Key] = []
     try:
-        model.model_validate(values)
+        config = model.model_validate(values)
     except ValidationError as error:
-        return [
-            key_path(_place(details, values))
+        unknown = [
+            _place(details, values)
             for details in error.errors()
             if details["type"] == "extra_forbidden"
         ]
-    return []
+        found, _ = resolve_valid_keys(model, values)
+        if found is None:
+            return unknown
+        config = found
+    return [*unknown, *config.unknown_in_parts()]
 
 
 def _by_place(errors: Sequence[ErrorDetails], values: Any) -> dict[Key, list[ErrorDetails]]:

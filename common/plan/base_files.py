@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,39 +14,76 @@ from common.plan.duplicate_keys import twins_in_keys
 
 FROM = "from"
 """Key that names the file, relative to the file that holds the key."""
+BASE = "base_config"
+"""The key that holds them, of a configuration and of a plan."""
+
+Parts = list[tuple[str, dict[str, Any]]]
+"""Keys by the file that gives them, the lowest first; the file's name is empty for own keys."""
 
 
-def with_bases(configurations: list[Any], folder: Path) -> tuple[list[Any], dict[int, Problem]]:
-    """Return the configurations with complete base configs, and read errors by position.
+@dataclass(frozen=True)
+class Bases:
+    """A plan's content with whole base configs, and what these are made of.
+
+    Those of the configurations stand at their position, the plan's own at None.
+    """
+
+    values: dict[str, Any]
+    parts: dict[int | None, Parts]
+    unread: dict[int | None, Problem]
+    """What cannot be read."""
+
+
+def with_bases(values: dict[str, Any], folder: Path) -> Bases:
+    """Return ``values`` with whole base configs; ill-formed ones are kept.
 
     Args:
-        configurations: those of a plan file in ``folder``; malformed ones are kept.
-        folder: base of relative paths.
+        values: the content of a plan file in ``folder``.
+        folder: where relative paths begin.
     """
-    whole, unread = [], {}
-    for position, content in enumerate(configurations):
-        base = content.get("base_config") if isinstance(content, dict) else None
-        if isinstance(base, dict):
-            try:
-                content = {**content, "base_config": whole_base(base, folder)}
-            except UserError as error:
-                problem = Problem(str(error), f"base_config.{FROM}", base.get(FROM))
-                unread[position] = problem.at(f"configurations[{position}]")
-        whole.append(content)
-    return whole, unread
+    found = Bases({}, {}, {})
+    plan = _with_base(values, None, folder, found)
+    if isinstance(plan.get("configurations"), list):
+        plan["configurations"] = [
+            _with_base(content, position, folder, found)
+            for position, content in enumerate(plan["configurations"])
+        ]
+    return Bases(plan, found.parts, found.unread)
 
 
-def whole_base(values: Mapping[str, Any], folder: Path, above: tuple[Path, ...] = ()) -> Any:
-    """Return the keys that ``values`` describe: those of the named file, overridden by its own.
+def _with_base(content: Any, position: int | None, folder: Path, found: Bases) -> Any:
+    """Return a plan or configuration with its base whole; notes in ``found`` what that is."""
+    base = content.get(BASE) if isinstance(content, dict) else None
+    if not isinstance(base, dict):
+        return dict(content) if isinstance(content, dict) else content
+    try:
+        parts = base_parts(base, folder)
+    except UserError as error:
+        key = f"{BASE}.{FROM}"
+        where = "" if position is None else f"configurations[{position}]"
+        found.unread[position] = Problem(str(error), key, base.get(FROM), where)
+        return dict(content)
+    found.parts[position] = parts
+    return {**content, BASE: _laid(parts)}
 
-    Objects are merged and everything else is replaced; keys may be dotted paths. The file may hold
-    the keys of a run or a plan of one configuration, and name another file itself.
+
+def whole_base(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the keys that ``values`` describe, like `base_parts`, in one object."""
+    return _laid(base_parts(values, folder))
+
+
+def base_parts(values: Mapping[str, Any], folder: Path, above: tuple[Path, ...] = ()) -> Parts:
+    """Return the keys that ``values`` describe: those of the file it begins with, then its own.
+
+    Objects are merged and everything else is replaced; own keys may be dotted paths. The file may
+    hold the keys of a run or a plan of one configuration, and begin with another file itself.
 
     Raises:
-        UserError: one of the files cannot be read, describes no single run, or refers to itself.
+        UserError: a file on the way cannot be read, describes no single run, or begins with itself.
     """
+    own = ("", merged({}, {key: value for key, value in values.items() if key != FROM}))
     if FROM not in values:
-        return merged({}, values)
+        return [own]
     name = values[FROM]
     if not isinstance(name, str):
         raise UserError("expected the path of a file, in quotes")
@@ -55,24 +93,45 @@ def whole_base(values: Mapping[str, Any], folder: Path, above: tuple[Path, ...] 
         raise UserError(f"the files begin with each other: {ring}; break the ring")
     if not path.is_file():
         raise UserError(f"no such file beside the one that names it; looked for {path}")
-    inherited = whole_base(_keys_of_run(path), path.parent, (*above, path))
-    return merged(inherited, {key: value for key, value in values.items() if key != FROM})
+    inherited = [
+        (file or name, keys)
+        for base in _bases_in(path)
+        for file, keys in base_parts(base, path.parent, (*above, path))
+    ]
+    return [*inherited, own]
 
 
-def _keys_of_run(path: Path) -> dict[str, Any]:
-    """Return the keys of a run in ``path``: the whole file, or the base of its configuration."""
+def _laid(parts: Parts) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for _, keys in parts:
+        values = merged(values, keys)
+    return values
+
+
+def _bases_in(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the keys of a run in ``path``: the whole file, or the bases of its one configuration.
+
+    The plan's own base comes first, which lies under that of its configuration.
+    """
     document = read_object(path)
     if "configurations" not in document:
-        return _said_once(path, document)
+        yield _said_once(path, document)
+        return
     configurations = document["configurations"]
     (only,) = configurations if _is_one_object(configurations) else ({},)
-    base = only.get("base_config")
-    if not isinstance(base, dict) or only.get("options") or document.get("set"):
+    bases = [document.get(BASE, {}), only.get(BASE, {} if BASE in document else None)]
+    if (
+        not all(isinstance(base, dict) for base in bases)
+        or only.get("options")
+        or document.get("set")
+    ):
         raise UserError(
             f"{path} must hold the keys of a run, or a plan of one configuration with nothing but "
             "'base_config' for its keys"
         )
-    return _said_once(path, base)
+    for base in bases:
+        if base:
+            yield _said_once(path, base)
 
 
 def _said_once(path: Path, values: dict[str, Any]) -> dict[str, Any]:

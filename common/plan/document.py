@@ -30,14 +30,22 @@ _FIGURE_SCHEMA: dict[str, Any] = {
 Figure = Annotated[Any, AfterValidator(_figure), WithJsonSchema(_FIGURE_SCHEMA)]
 OptionValues = Annotated[tuple[Any, ...], Strict(False), Field(min_length=1)]
 GpusPerRun = Annotated[int, Field(gt=0)]
+Id = Annotated[str, Field(pattern=r"^[\w-]+$")]
 Seeds = Annotated[tuple[SeedNumber, ...], Strict(False), Field(min_length=1)]
 
 
 class Configuration(Config):
     """A set of runs: the product of ``options`` and ``seeds`` over ``base_config``."""
 
-    id: Annotated[str, Field(pattern=r"^[\w-]+$")] | None = None
+    id: Id | None = None
     """Id of this stage, for references ``"@<id>.<file>"`` of later ones."""
+    extends: Id | None = None
+    """``id`` of the configuration that this one begins with: its experiment, seeds, processes,
+    ``base_config`` and ``options``. Own keys win: objects in ``base_config`` are merged, everything
+    else is replaced, and an inherited option leaves the product where a key here gives the same
+    key, what holds it, or something in it. Keys that the runs here do not know, such as settings of
+    another algorithm, are left out. Files are those of this configuration: ``"@<id>.<file>"`` means
+    what it means there, and ``set`` for the other ``id`` does not reach the runs here."""
     experiment: str | None = None
     """Experiment of the runs; by default the plan's."""
     seeds: Seeds | None = None
@@ -45,7 +53,7 @@ class Configuration(Config):
     gpus_per_run: GpusPerRun | None = None
     """Number of processes that share each run; by default the plan's."""
     base_config: dict[str, Any] = Field(default_factory=dict)
-    """Keys that all runs share."""
+    """Keys that all runs share; ``"from"`` names a file whose keys come first."""
     options: dict[str, OptionValues] = Field(default_factory=dict)
     """Lists of values by key; the runs are their product, and the last key varies fastest."""
 
@@ -88,6 +96,12 @@ class PlanDocument(Config):
     figures: Annotated[tuple[Figure, ...], Strict(False)] = ()
     """Figures that are drawn when the plan ends: names, or objects ``{"figure": name, option:
     value}``."""
+    base_config: dict[str, Any] = Field(default_factory=dict)
+    """Keys that lie under ``base_config`` of every configuration that knows them; what that says
+    wins, and objects are merged. Which keys a configuration knows follows from its experiment and
+    from the parts that it names: where ``alg.id`` is ``trpo``, the keys in ``alg.args`` that TRPO
+    lacks are left out. A key that no configuration knows is refused. Dotted paths and ``"from"``
+    work as in a configuration."""
     set_: dict[str, Any] = Field(default_factory=dict, alias="set")
     """Overrides by (dotted) key, which replace values in ``base_config`` and ``options`` of every
     configuration that knows the key, or of the one whose ``id`` is the key's first part

@@ -13,6 +13,7 @@ Path = tuple[str, ...]
 def twins_in_plan(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield the problems of duplicate keys in a plan's ``set`` or in a configuration."""
     yield from twins_in_set(values.get("set"))
+    yield from (problem.at("base_config") for problem in twins_in_keys(values.get("base_config")))
     entries = values.get("configurations")
     for position, entry in enumerate(entries if isinstance(entries, list) else ()):
         if isinstance(entry, Mapping):

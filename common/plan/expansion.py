@@ -1,15 +1,16 @@
-"""Expansion of a configuration into its runs' values: base, options, seeds, overrides."""
+"""From a plan's configuration to the values of its runs: layers of keys, options and seeds."""
 
 from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from common.config.run import RunConfig
-from common.key_paths import with_value
+from common.key_paths import Key, with_value, without
+from common.plan.layers import Layer, laid, source_of
 
 Axis = list[dict[str, Any]]
 """A sweep axis; each of its points assigns values to one or more keys."""
@@ -22,13 +23,19 @@ class Draft:
     values: dict[str, Any]
     point: dict[str, Any]
     """Part of ``values`` that the axes assign."""
+    layers: tuple[Layer, ...]
+    """What ``values`` are made of."""
+    unknown: tuple[Key, ...] = ()
+    """Keys of lower layers that are left out of ``values``: the run does not know them."""
+    laid: Mapping[str, Any] = field(default_factory=dict)
+    """With ``unknown`` the values of all layers."""
 
 
 def axes(
     options: Mapping[str, Sequence[Any]],
     seeds: Sequence[int] | None,
     seed_keys: tuple[str, ...],
-    overridden: Mapping[str, Any],
+    overridden: Collection[str],
 ) -> list[Axis]:
     """Return the sweep axes, slowest first: seeds, then options in file order.
 
@@ -49,18 +56,44 @@ def axes(
 
 
 def drafts(
-    base: Mapping[str, Any], product: list[Axis], overrides: Mapping[str, Any]
+    layers: Sequence[Layer],
+    product: list[Axis],
+    options: Container[str],
+    overrides: Sequence[Layer] = (),
 ) -> Iterator[Draft]:
-    """Yield every combination of the axes over ``base``; the last axis varies fastest.
+    """Every combination of the axes laid over ``layers``, the last axis fastest.
 
-    Keys may be dotted paths into nested objects.
+    Keys of axes and of ``overrides``, which come last, may be dotted paths into nested objects.
+    ``options`` are those keys of axes that seeds do not move.
     """
+    base = laid(layers)
     for combination in itertools.product(*product):
         point = {key: value for part in combination for key, value in part.items()}
-        values = dict(base)
-        for key, value in (point | dict(overrides)).items():
-            values = with_value(values, key, value)
-        yield Draft(values, point)
+        seeds = {key: value for key, value in point.items() if key not in options}
+        optional = {key: value for key, value in point.items() if key in options}
+        above = (
+            Layer("seeds", seeds, replaces=True),
+            Layer("options", optional, replaces=True),
+            *overrides,
+        )
+        values = base
+        for layer in above:
+            for key, value in layer.values.items():
+                values = with_value(values, key, value)
+        yield Draft(values, point, (*layers, *above))
+
+
+def without_unknown(draft: Draft, unknown: Iterable[Key]) -> Draft:
+    """Return ``draft`` without those of its ``unknown`` keys that lower layers alone give.
+
+    Lower are the layers of the plan and of what a configuration extends, which name their place.
+    """
+    sources = ((key, source_of(draft.layers, key)) for key in unknown)
+    left_out = tuple(key for key, layer in sources if layer is not None and layer.where)
+    if not left_out:
+        return draft
+    known = without(draft.values, left_out)
+    return replace(draft, values=known, unknown=left_out, laid=draft.values)
 
 
 def template_values(model: type[RunConfig], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from common.errors import Problem
 from common.experiment import Experiment
-from common.plan.reading import Entry
+from common.plan.base_files import BASE
+from common.plan.entry import Entry
 from common.registry import Registry
 
 _MOST_KEYS = 6
@@ -18,12 +19,11 @@ def forgotten_experiment(entry: Entry, experiments: Registry[Experiment]) -> Pro
     A configuration that names its experiment inside its base has it too. ``entry.experiment`` is
     the default, used because none is written.
     """
-    configuration = entry.configuration
-    if "experiment" in configuration.base_config:
-        named = configuration.base_config["experiment"]
-        return Problem("stands inside 'base_config'; write it beside 'base_config'", "experiment",
-                       named, entry.where)  # fmt: skip
-    keys = {key.partition(".")[0] for key in (*configuration.base_config, *configuration.options)}
+    for layer in entry.own:
+        if "experiment" in layer.values:
+            return Problem("stands inside 'base_config'; write it beside 'base_config'",
+                           "experiment", layer.values["experiment"], entry.where)  # fmt: skip
+    keys = _keys(entry)
     strange = keys - _names(experiments.get(entry.experiment))
     known = {name: len(keys & _names(experiments.get(name))) for name in experiments.names()}
     best = [name for name, count in known.items() if count == max(known.values())]
@@ -36,6 +36,14 @@ def forgotten_experiment(entry: Entry, experiments: Registry[Experiment]) -> Pro
         f"\"experiment\": \"{best[0]}\"",
         "experiment", where=entry.where,
     )  # fmt: skip
+
+
+def _keys(entry: Entry) -> set[str]:
+    """The keys that the configuration says, or else the plan for all of its configurations."""
+    of_plan = {key for layer in entry.layers if layer.where == BASE for key in layer.values}
+    said = {key for layer in entry.layers if layer.where != BASE for key in layer.values}
+    said |= {key.partition(".")[0] for key in entry.configuration.options}
+    return said or of_plan
 
 
 def _names(experiment: Experiment) -> set[str]:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from common.config.finite_values import not_finite
-from common.config.resolve import resolve_valid_keys, unknown_keys
+from common.config.resolve import resolve_valid_keys
 from common.custom.hooks import answers, asking
 from common.errors import ConfigError, Problem, UserError
 from common.experiment import Experiment
 from common.plan.document import PlanDocument
-from common.plan.expansion import Draft, axes, drafts, repeated, template_values
+from common.plan.drafting import Drafting
+from common.plan.entry import Entry
+from common.plan.expansion import Draft, repeated, template_values
 from common.plan.forgotten_experiment import forgotten_experiment
 from common.plan.identity import hash_files, identify
 from common.plan.overrides import Overrides
-from common.plan.reading import OUTSIDE_RUNS, Entry, Reading, read_plan
+from common.plan.plan_base import PlanBase
+from common.plan.problem_sources import at_sources
+from common.plan.reading import OUTSIDE_RUNS, Reading, read_plan
 from common.plan.resources import problems_of_ranks
 from common.plan.run import Plan, Run
 from common.plan.run_folders import place
@@ -67,7 +71,7 @@ def load_plan(
     problems += identify(stages.in_order(), hashes)
     problems += problems_of_ranks(reading.document, expansion.runs)
     if problems:
-        raise ConfigError(path.name, [expansion.placed(problem) for problem in problems])
+        raise ConfigError(path.name, expansion.placed(problems))
 
     place(expansion.runs, path.stem)
     return Plan(
@@ -89,8 +93,7 @@ def plan_folder(
     reading = read_plan(path, overrides, experiments)
     expansion = _Expansion(experiments, reading)
     if not expansion.runs:
-        problems = [expansion.placed(problem) for problem in expansion.problems]
-        raise ConfigError(path.name, problems)
+        raise ConfigError(path.name, expansion.placed(expansion.problems))
     return expansion.folder(path.stem), reading.effective
 
 
@@ -115,12 +118,13 @@ class _Expansion:
         self.known_keys = {key for spec in specs if spec for key in spec.config.model_fields}
         self.ids = [entry.configuration.id for entry in reading.entries]
         self.overrides = Overrides.of(reading.overrides, self.ids, self.known_keys)
+        self.plan_base = PlanBase(reading.base)
         entries = list(zip(reading.entries, specs, strict=True))
-        known = [self._known_overrides(entry, spec) for entry, spec in entries if spec]
-        self.strange_overrides = self.overrides.for_all().keys() - set().union(*known)
+        self.drafting = Drafting(reading, self.overrides, entries)
         for entry, spec in entries:
             self._add(entry, spec)
-        self.problems += self._unused_overrides()
+        if all(stage.files is not None for stage in self.stages):  # what others know is unknown
+            self.problems += [*self.plan_base.problems(), *self._unused_overrides()]
         self.problems += self._too_much_skipped()
 
     @property
@@ -145,37 +149,10 @@ class _Expansion:
             stage.is_whole = False
             return
         stage.files = spec.files
-        known = self._known_overrides(entry, spec) | self.strange_overrides
-        overrides = {key: value for key, value in self._of_all(spec) if key in known}
-        overrides |= self.overrides.for_stage(stage.id)
-        for draft in self._drafts(entry, spec, overrides):
+        for draft in self.drafting.drafts(entry, spec):
+            self.plan_base.note(draft, entry, spec)
             for repetition in range(self.reading.document.repetitions):
                 self._add_run(stage, entry, spec, draft, repetition)
-
-    def _drafts(
-        self, entry: Entry, spec: Experiment, overrides: Mapping[str, Any]
-    ) -> Iterator[Draft]:
-        configuration = entry.configuration
-        seeds = configuration.seeds or self.reading.document.seeds
-        product = axes(configuration.options, seeds, spec.config.seed_keys, overrides)
-        return drafts(configuration.base_config, product, overrides)
-
-    def _known_overrides(self, entry: Entry, spec: Experiment) -> set[str]:
-        """Return the overrides whose keys the configuration knows; others are for other ones.
-
-        An override that no configuration knows is applied to all, so that each reports the problem.
-        """
-        overrides = dict(self._of_all(spec))
-        if not overrides:
-            return set()
-        laid = overrides | self.overrides.for_stage(entry.configuration.id)
-        first = next(self._drafts(entry, spec, laid), None)
-        unknown = [] if first is None else unknown_keys(spec.config, first.values)
-        return {
-            key
-            for key in overrides
-            if not any(f"{key}.".startswith(f"{strange}.") for strange in unknown)
-        }
 
     def _experiment(self, entry: Entry) -> Experiment | None:
         """Return the experiment of the configuration's runs.
@@ -236,14 +213,13 @@ class _Expansion:
                 written=written,
                 point=draft.point,
                 config=config,
+                layers=draft.layers,
                 num_ranks=entry.configuration.gpus_per_run or self.reading.document.gpus_per_run,
             )
             (stage.broken if problems else stage.runs).append(run)
 
     def _unused_overrides(self) -> list[Problem]:
         """Return the problems of overrides that no configuration knows."""
-        if any(stage.files is None for stage in self.stages):
-            return []  # what the others know cannot be told
         ids = sorted(name for name in self.ids if name)
         known = [*sorted(self.known_keys), *ids]
         stages = f"; the stages are {', '.join(ids)}" if ids else ""
@@ -254,15 +230,10 @@ class _Expansion:
             if key.partition(".")[0] not in self.known_keys
         ]  # fmt: skip
 
-    def placed(self, problem: Problem) -> Problem:
-        """Record the problem, and where the plan has the wrong key."""
-        return self.reading.placed(problem, self.overrides)
-
-    def _of_all(self, spec: Experiment) -> Iterator[tuple[str, Any]]:
-        """Yield the overrides for all stages that begin with a key of the experiment."""
-        for key, value in self.overrides.for_all().items():
-            if key.partition(".")[0] in spec.config.model_fields:
-                yield key, value
+    def placed(self, problems: Iterable[Problem]) -> list[Problem]:
+        """The problems, where the plan says what is wrong."""
+        placed = [self.reading.placed(problem, self.overrides) for problem in problems]
+        return at_sources(placed, self.reading.entries)
 
     def _too_much_skipped(self) -> list[Problem]:
         """Return the problem of a ``skip`` that leaves no run."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,12 @@ from common.custom.user_code import look_in
 from common.errors import ConfigError, Problem, UserError
 from common.experiment import Experiment
 from common.files.documents import read_object
-from common.plan.base_files import with_bases
+from common.plan.base_files import BASE, Bases, with_bases
 from common.plan.document import Configuration, PlanDocument
 from common.plan.duplicate_keys import twins_in_plan, twins_in_set
+from common.plan.entry import Entry
+from common.plan.extending import extended
+from common.plan.layers import Layer
 from common.plan.overrides import Overrides
 from common.registry import Registry
 
@@ -24,28 +27,13 @@ OUTSIDE_RUNS = _OF_PLAN | dict.fromkeys(Configuration.key_names(), "beside 'base
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One configuration of a plan, as far as it can be read."""
-
-    position: int
-    configuration: Configuration
-    experiment: str
-    """Experiment of its runs; empty if it, or the file of its base, cannot be read."""
-    is_whole: bool
-    """True if its keys have no problems."""
-
-    @property
-    def where(self) -> str:
-        """Place of the configuration in messages."""
-        return f"configurations[{self.position}]"
-
-
-@dataclass(frozen=True)
 class Reading:
     """A plan file with the command line's changes, as far as it can be read."""
 
     document: PlanDocument
     entries: list[Entry]
+    base: tuple[Layer, ...]
+    """The plan's own ``base_config``, which lies under those of the entries."""
     problems: list[Problem]
     """Problems of the keys of the plan and of its configurations."""
     effective: dict[str, Any]
@@ -92,25 +80,24 @@ def read_plan(
     of_runs = {key: value for key, value in overrides.items() if key not in plan_keys}
     content = _plan_in(path, experiments)
     twice = [*twins_in_plan(content), *(p.at("--set") for p in twins_in_set(overrides))]
-    values = _overridden(content, of_plan)
-    unread: dict[int, Problem] = {}
-    if isinstance(values.get("configurations"), list):
-        configurations, unread = with_bases(values["configurations"], path.parent)
-        values = {**values, "configurations": configurations}
+    bases = with_bases(_overridden(content, of_plan), path.parent)
+    values = bases.values
     of_a_run = {
         key for name in experiments.names() for key in experiments.get(name).config.key_names()
     }
-    document, problems = resolve_valid_keys(
-        PlanDocument, values, dict.fromkeys(of_a_run, "in 'base_config' of a configuration")
-    )
+    elsewhere = dict.fromkeys(Configuration.key_names(), "in a configuration")
+    elsewhere |= dict.fromkeys(of_a_run, "in 'base_config' of a configuration")
+    document, problems = resolve_valid_keys(PlanDocument, values, elsewhere)
     if document is None:
         raise ConfigError(path.name, twice + problems)
     default = "" if _concern("experiment", problems) else document.experiment
-    entries, wrong = _read_entries(values["configurations"], default, unread, of_a_run)
+    has_base = None not in bases.unread and not _concern(BASE, problems)
+    entries, wrong = _read_entries(bases, default, of_a_run, has_base=has_base)
     everywhere = document.set_ | of_runs
     return Reading(
         document=document,
         entries=entries,
+        base=_of_plan(bases),
         problems=twice + problems + wrong,
         effective=values | ({"set": everywhere} if everywhere else {}),
         overrides=everywhere,
@@ -148,28 +135,46 @@ def _without_seeds(entry: Any) -> Any:
 
 
 def _read_entries(
-    contents: Iterable[Any],
-    default_experiment: str,
-    unread: Mapping[int, Problem],
-    of_a_run: Iterable[str],
+    bases: Bases, default_experiment: str, of_a_run: Iterable[str], *, has_base: bool
 ) -> tuple[list[Entry], list[Problem]]:
-    """Return the configurations as far as they can be read, and the problems of their own keys."""
+    """The configurations as far as they can be read, and what is wrong with their own keys.
+
+    Without the plan's base, where it cannot be read, they lack keys: nothing more is said of them.
+    """
     entries = []
-    problems = []
+    problems = [bases.unread[None]] if None in bases.unread else []
     elsewhere = _OF_PLAN | dict.fromkeys(of_a_run, "in 'base_config'")
-    for position, content in enumerate(contents):
+    of_plan = _of_plan(bases)
+    for position, content in enumerate(bases.values["configurations"]):
         if not isinstance(content, dict):
             continue  # wrong as an entry of the plan
         configuration, wrong = resolve_valid_keys(Configuration, content, elsewhere)
         assert configuration is not None, "no key of a configuration is required"
-        experiment = configuration.experiment or default_experiment
-        if _concern("experiment", wrong) or position in unread:
-            experiment = ""
-        entry = Entry(position, configuration, experiment, is_whole=not wrong)
+        entry = Entry(
+            position=position,
+            configuration=configuration,
+            experiment=configuration.experiment or default_experiment,
+            is_whole=not wrong,
+            below=of_plan,
+            own=_layers(bases, position, BASE),
+        )
+        if _concern("experiment", wrong) or position in bases.unread or not has_base:
+            entry = replace(entry, experiment="")
         entries.append(entry)
         problems += [problem.at(entry.where) for problem in wrong]
-        problems += [unread[position]] if position in unread else []
-    return entries, problems
+        problems += [bases.unread[position]] if position in bases.unread else []
+    entries, wrong = extended(entries, default_experiment)
+    return entries, problems + wrong
+
+
+def _of_plan(bases: Bases) -> tuple[Layer, ...]:
+    """The layers of the plan's own base."""
+    return _layers(bases, None, f"{BASE} of the plan", where=BASE)
+
+
+def _layers(bases: Bases, position: int | None, source: str, where: str = "") -> tuple[Layer, ...]:
+    """The layers of the base of a configuration, or of the plan at None: its files' first."""
+    return tuple(Layer(source, keys, file, where) for file, keys in bases.parts.get(position, []))
 
 
 def _concern(key: str, problems: list[Problem]) -> bool:

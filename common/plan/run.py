@@ -9,6 +9,7 @@ from typing import Any
 from common.config.run import RunConfig
 from common.experiment import Experiment, Reference
 from common.plan.document import PlanDocument
+from common.plan.layers import Layer
 from common.plan.templates import file_name
 from common.run.folder import PlanFolder
 
@@ -27,6 +28,8 @@ class Run:
     point: dict[str, Any]
     """Part of ``written`` that options and seeds assign."""
     config: RunConfig
+    layers: tuple[Layer, ...] = ()
+    """What ``written`` is made of, the lowest first."""
     num_ranks: int = 1
     """Number of processes that share the run."""
     references: list[Reference] = field(default_factory=list)

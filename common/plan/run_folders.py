@@ -39,6 +39,16 @@ def place(runs: Iterable[Run], plan_name: str) -> None:
         taken.add(run.folder)
 
 
+def of_same_name(run: Run) -> Iterator[Path]:
+    """Yield the folders beside the run's own that have its name and repetition, sorted."""
+    parent = run.folder.parent
+    name = re.compile(rf"{re.escape(run.name)}-{_TAG.pattern}")
+    for path in sorted(parent.iterdir()) if parent.is_dir() else ():
+        match = name.match(path.name)
+        if match and path != run.folder and (match[1] or "") == run.tag()[8:]:
+            yield path
+
+
 def _of_tag(run: Run, parent: Path, tag: str, known: Mapping[str, Path]) -> Iterator[Path]:
     """Yield the folder that the run may have with this tag; none if it holds another run."""
     own, earlier = parent / f"{run.name}-{tag}", known.get(tag)

@@ -8,9 +8,10 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from common.custom.user_code import CUSTOM
 from common.errors import UserError
 from common.experiment import Experiment
-from common.plan.base_files import FROM
+from common.plan.base_files import BASE, FROM
 from common.plan.document import Configuration, PlanDocument
 from common.registry import Registry
 from common.run.folder import write_json
@@ -33,26 +34,44 @@ def plan_schema(experiments: Registry[Experiment]) -> dict[str, Any]:
     plan["properties"]["configurations"]["items"] = definitions.pop(Configuration.__name__)
     default = PlanDocument.model_fields["experiment"].default
     plan["allOf"] = []
+    of_all: dict[str, Any] = {}
     for name, config in configs.items():
         keys = definitions[config.__name__]
         keys.pop("required", None)  # may be given by options, seeds and set
-        definitions[name] = _configuration(config.__name__, keys["properties"])
+        definitions[name] = _configuration(name, config.__name__)
+        definitions[_over(name)] = _spread(config.__name__, keys["properties"])
+        of_all = _with_common_meaning(of_all, keys["properties"])
         plan["allOf"] += _rules(name, name == default)
+    plan["allOf"].append(_plan_base(of_all))
     return {"$schema": _DIALECT, **plan, "$defs": definitions}
 
 
-def _configuration(model: str, keys: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a configuration of one experiment.
+def _over(name: str) -> str:
+    """The name of what a configuration may say whose keys lie over others."""
+    return f"{name}_over_others"
 
-    If values are spread over a file, dotted paths and options, the schema checks only the names of
-    keys. Nested objects are then checked when the plan is read.
+
+def _configuration(name: str, model: str) -> dict[str, Any]:
+    """What a configuration of one experiment may say.
+
+    Nested objects are looked at where the configuration gives them whole.
     """
-    names = {key: {"description": value.get("description", "")} for key, value in keys.items()}
-    spread = {
-        "properties": {FROM: {"type": "string", "description": _FROM_MEANS}, **names},
-        "patternProperties": {_DOTTED["pattern"]: {}},
-        "additionalProperties": False,
+    no_paths = {"propertyNames": {"not": _DOTTED}}
+    plain = {"base_config": {"not": {"required": [FROM]}, **no_paths}, "options": no_paths}
+    spread = f"#/$defs/{_over(name)}/properties"
+    return {
+        "properties": {"options": {"$ref": f"{spread}/options"}},
+        "if": {"properties": plain, "not": {"required": ["extends"]}},
+        "then": {"properties": {"base_config": {"$ref": f"#/$defs/{model}"}}},
+        "else": {"properties": {"base_config": {"$ref": f"{spread}/base_config"}}},
     }
+
+
+def _spread(model: str, keys: dict[str, Any]) -> dict[str, Any]:
+    """What a configuration may say whose keys are spread over others, a file, paths and options.
+
+    Nested objects are looked at when the plan is read; only the names of keys are checked here.
+    """
     lists = {
         key: {
             "type": "array",
@@ -60,36 +79,77 @@ def _configuration(model: str, keys: dict[str, Any]) -> dict[str, Any]:
             "items": {"$ref": f"#/$defs/{model}/properties/{key}"},
             **described,
         }
-        for key, described in names.items()
+        for key, described in _described(keys).items()
     }
     options = {
         "properties": lists,
         "patternProperties": {_DOTTED["pattern"]: {"type": "array", "minItems": 1}},
         "additionalProperties": False,
     }
-    no_paths = {"propertyNames": {"not": _DOTTED}}
-    plain = {"base_config": {"not": {"required": [FROM]}, **no_paths}, "options": no_paths}
+    return {"properties": {"base_config": _base(keys), "options": options}}
+
+
+def _base(keys: dict[str, Any]) -> dict[str, Any]:
+    """A base of which only the names of keys are checked."""
     return {
-        "properties": {"options": options},
-        "if": {"properties": plain},
-        "then": {"properties": {"base_config": {"$ref": f"#/$defs/{model}"}}},
-        "else": {"properties": {"base_config": spread}},
+        "properties": {FROM: {"type": "string", "description": _FROM_MEANS}, **_described(keys)},
+        "patternProperties": {_DOTTED["pattern"]: {}},
+        "additionalProperties": False,
     }
 
 
+def _described(keys: dict[str, Any]) -> dict[str, Any]:
+    return {key: {"description": value.get("description", "")} for key, value in keys.items()}
+
+
+def _with_common_meaning(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """The keys of both; one that means different things in them has no description."""
+    found = {**_described(first), **_described(second)}
+    for key in first.keys() & second.keys():
+        if first[key].get("description") != second[key].get("description"):
+            found[key] = {"description": ""}
+    return found
+
+
+def _plan_base(keys: dict[str, Any]) -> dict[str, Any]:
+    """The rule of a plan's own base: any key of the project's experiments, unless it has others."""
+    custom = {"properties": {"experiment": {"pattern": f"^{CUSTOM}"}}, "required": ["experiment"]}
+    in_any = {"properties": {"configurations": {"contains": custom}}}
+    has_custom = {"anyOf": [custom, in_any]}
+    return {"if": {"not": has_custom}, "then": {"properties": {BASE: _base(keys)}}}
+
+
 def _rules(name: str, is_default: bool) -> list[dict[str, Any]]:
-    """Return the rule of a configuration's keys, by its own experiment or else the plan's."""
-    then = {"$ref": f"#/$defs/{name}"}
-    named = {"properties": {"experiment": {"const": name}}, "required": ["experiment"]}
-    unnamed = {"not": {"required": ["experiment"]}}
-    by_plan = {"anyOf": [named, unnamed]} if is_default else named
+    """Which keys a configuration may have: by its own experiment, or else by the plan's.
+
+    The experiment of one that extends another is not looked for here.
+    """
+    named: dict[str, Any] = {
+        "properties": {"experiment": {"const": name}},
+        "required": ["experiment"],
+    }
+    unnamed = {"not": {"anyOf": [{"required": ["experiment"]}, {"required": ["extends"]}]}}
+    by_plan: dict[str, Any] = named
+    if is_default:
+        by_plan = {"anyOf": [named, {"not": {"required": ["experiment"]}}]}
+    over_base = {"required": [BASE]}
     return [
-        {"properties": {"configurations": {"items": {"if": named, "then": then}}}},
+        {"if": over_base, "then": _of_each(named, _over(name)), "else": _of_each(named, name)},
         {
             "if": by_plan,
-            "then": {"properties": {"configurations": {"items": {"if": unnamed, "then": then}}}},
+            "then": {
+                "if": over_base,
+                "then": _of_each(unnamed, _over(name)),
+                "else": _of_each(unnamed, name),
+            },
         },
     ]
+
+
+def _of_each(condition: dict[str, Any], definition: str) -> dict[str, Any]:
+    """Every configuration that fits the condition fits the definition."""
+    then = {"$ref": f"#/$defs/{definition}"}
+    return {"properties": {"configurations": {"items": {"if": condition, "then": then}}}}
 
 
 def write_schema(path: Path, experiments: Registry[Experiment]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import statistics
@@ -13,6 +14,7 @@ from common.plan.run import Plan, Run
 from common.run.folder import RunFolder
 from common.run.status import DONE, FAILED, RUNNING
 from common.run.summary import score_name
+from common.runner.changed_keys import changed_runs
 from common.runner.distinguishing import distinguishing
 from common.runner.run_state import RunState
 from common.runner.selection import Selection
@@ -21,6 +23,7 @@ from common.runner.text_table import as_text
 log = logging.getLogger(__name__)
 
 _MOST_ROWS = 40
+_BEGIN = "run"
 
 
 def say(text: str) -> None:
@@ -44,7 +47,19 @@ def dry_run(plan: Plan, selection: Selection) -> str:
              intention]
         )  # fmt: skip
     table = as_text(["name", *keys, "fingerprint", "stage", "waits for", "would be"], rows)
-    return f"{table}\n{len(rows)} runs in {plan.folder.path}"
+    return "\n".join([table, f"{len(rows)} runs in {plan.folder.path}", *_changes(plan, selection)])
+
+
+def _changes(plan: Plan, selection: Selection) -> Iterator[str]:
+    """Yield what tells runs that would begin from the done ones that they take the place of."""
+    begun = [run for run in selection.to_make if _intention(run, selection) == _BEGIN]
+    found = list(itertools.islice(changed_runs(begun, plan.runs), _MOST_ROWS + 1))
+    if found:
+        yield "changed since a run of this name was done, whose folder stays:"
+    for change in found[:_MOST_ROWS]:
+        yield f"  {change}"
+    if len(found) > _MOST_ROWS:
+        yield "  ..."
 
 
 def _what_varies(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
@@ -68,7 +83,7 @@ def _intention(run: Run, selection: Selection) -> str:
         return "left to the process that makes it"
     if RunFolder(run.folder).read_status().get("attempt"):
         return "made anew" if selection.fresh else "continued"
-    return "run"
+    return _BEGIN
 
 
 def outcome(plan: Plan, selection: Selection, states: Mapping[Run, RunState]) -> str:

@@ -16,7 +16,7 @@ from common.runner.report import advice
 from common.runner.selection import matcher
 from common.runner.text_table import as_text
 
-_OF_RUNS = ("experiment", "seeds", "repetitions", "configurations", "set")
+_OF_RUNS = ("experiment", "seeds", "repetitions", "base_config", "configurations", "set")
 """Keys of a plan that decide which runs it makes."""
 _PLACE = "outputs_dir"
 

@@ -20,6 +20,11 @@ class A2c(PolicyGradient[A2cArgs]):
 
     Args = A2cArgs
 
+    @classmethod
+    def outputs_in_pass(cls, width: int) -> int:
+        """Return a number of outputs, whatever their width."""
+        return OUTPUTS_IN_PASS
+
     def make_optimizer(self) -> torch.optim.Optimizer:
         """Return the optimizer: RMSprop as published, or AdamW."""
         if not self.args.use_rms_prop:
@@ -44,7 +49,10 @@ class A2c(PolicyGradient[A2cArgs]):
             policy, log_probs, values = self.evaluate(batch)
             policy_loss = policy_gradient_loss(log_probs, batch.advantages)
             critic_loss = value_loss(values, batch.returns, batch.values)
-            entropy_loss = self.entropy_loss(policy, log_probs)
+            entropy_loss = self.entropy_loss(
+                policy, log_probs, weight=args.ent_coef,
+                estimated=args.enforce_token_entropy_reg_estimate,
+            )  # fmt: skip
             penalty = args.ent_coef * entropy_loss
             kl_loss, kl = self.kl_terms(batch, policy.logits, kl_coefficient)
             penalty = penalty + kl_loss

@@ -7,26 +7,22 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 
-from common.config.base import Config
-from grue.algorithms.config import ReinforcementAlg
+from grue.algorithms.config import AlgorithmArgs, ReinforcementAlg
 from grue.algorithms.optimizers import adamw
 from grue.models.precision import MixedPrecisionStepper
 from grue.policies.actor_critic import ActorCritic
 from grue.rollouts.batch import Rollout
 
-ArgsT = TypeVar("ArgsT", bound=Config)
+ArgsT = TypeVar("ArgsT", bound=AlgorithmArgs)
 
 
 class Algorithm(ABC, Generic[ArgsT]):
     """Reinforcement algorithm; built once per run from its keys, and owner of the optimiser."""
 
-    Args: ClassVar[type[Config]]
-    """Model of the keys (``args``) of a user's own algorithm."""
-    needs_critic: ClassVar[bool] = True
-    """If true, the algorithm uses values of states."""
-    whole_outputs: ClassVar[bool] = False
-    """If true, rollouts are a number of whole outputs, not of tokens."""
-    shares_work: ClassVar[bool] = False
+    Args: ClassVar[type[AlgorithmArgs]]
+    """The model of the algorithm's keys (its ``args``), which also say what it needs of rollouts
+    and what goes with it, so that plans are checked without this class."""
+    supports_data_parallel: ClassVar[bool] = False
     """If true, ranks share its minibatches, see `Minibatch.of_this_rank`; its passes and steps then
     use `backward` and `step`, which also scale losses for float16."""
 
@@ -34,23 +30,23 @@ class Algorithm(ABC, Generic[ArgsT]):
         self.actor_critic = actor_critic
         self.policy = actor_critic.policy
         self.alg = alg
-        self.args: ArgsT = alg.args
+        self.args: ArgsT = alg.args  # type: ignore[assignment]  # as its id says
         self.optimizer = self.make_optimizer()
         self.descent = MixedPrecisionStepper(alg.policy.mixed_precision, self.policy.device)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """Return AdamW with the policy's settings."""
         args = self.alg.policy.args
-        lr: Any = self.args.learning_rate  # type: ignore[attr-defined]  # all have it
+        lr = self.args.learning_rate
         named = self.actor_critic.named_parameters()
         return adamw(named, lr, args.weight_decay, args.optimizer_kwargs, args.optimizer)
 
-    def set_learning_rate(self, share: float) -> None:
-        """Set the learning rate after ``share``, from 0 to 1, of the run's iterations."""
-        if getattr(self.args, "learning_rate_schedule", "constant") == "linear":
+    def set_learning_rate(self, progress: float) -> None:
+        """Set the step size to that after ``progress`` of the run's iterations, from 0 to 1."""
+        rate = self.args.scheduled_learning_rate(progress)
+        if rate is not None:
             for group in self.optimizer.param_groups:
-                lr = self.args.learning_rate  # type: ignore[attr-defined]  # all have it
-                group["lr"] = lr * (1 - share)
+                group["lr"] = rate
 
     @abstractmethod
     def update(

@@ -1,74 +1,23 @@
-"""Keys of ``alg``: the algorithm, its settings, and the model that it finetunes."""
+"""The keys of ``alg`` in reinforcement finetuning, and what each algorithm's settings say of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Discriminator, Field, SerializeAsAny, Strict, Tag, model_validator
+from pydantic import Strict, model_validator
 
 from common.config.base import Config
 from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
-from common.errors import Problem
-from grue import algorithms
-from grue.algorithms.args import (
-    A2cArgs,
-    HumanPreferencesPpoArgs,
-    NlpoArgs,
-    PpoArgs,
-    ReinforceArgs,
-    TrpoArgs,
-)
-from grue.models.config import ModelName, ModelOptions, ModelType, unnamed
-from grue.parts.custom import OrCustom
+from common.custom.user_code import CUSTOM, naming
+from common.errors import Problem, UserError
+from grue.models.config import ModelType, unnamed
+from grue.parts.custom import at_id
 from grue.policies.config import AnyPolicy, MaskablePolicyArgs
-from grue.policies.generation_config import GenerationConfig
-from grue.runs.compatibility import OfSupervised, joined_as_published
-
-TRAINER_BATCH = 8
-"""Number of examples in a batch of the Trainer, if none is given."""
-
-
-class SupervisedAlg(Config):
-    """Maximum likelihood of the references."""
-
-    id: Annotated[str, Field(pattern="supervised")] = "supervised"
-    """Id of the algorithm: ``supervised``, to which published files may add."""
-    model_type: ModelType
-    """Architecture of the model: causal, or encoder-decoder."""
-    model_name: ModelName
-    """The model to finetune."""
-    training_args: dict[str, Any] = Field(default_factory=dict)
-    """Arguments of the transformers Trainer, by their published names."""
-    generation_kwargs: GenerationConfig | None = None
-    """Generation settings of outputs for training inputs in evaluations; None for those of
-    ``train_evaluation``."""
-    join_with_blank: bool = True
-    """If true, a causal model's prompt and reference are joined by a blank, unless one has white
-    space there. Published runs joined them without, see ``compatibility``."""
-    append_eos: bool = False
-    """If true, a causal model learns to end its output; published ones do not."""
-    mask_prompt: bool = False
-    """If true, a causal model learns the reference alone; published ones learn the prompt too."""
-    policy: ModelOptions = Field(default_factory=ModelOptions)
-    """Initial weights, type and adapters of the model."""
-    compatibility: OfSupervised = ()
-    """Behaviours of RL4LMs to reproduce, by name or as ``rl4lms``: ``stringify_references`` for all
-    metrics that have this key and do not give it; ``references_without_blank`` for prompts and
-    references of causal models that are joined without a blank, unless ``join_with_blank`` is
-    given."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _published_rows(cls, values: Any) -> Any:
-        return joined_as_published(values)
-
-    def problems(self) -> Iterator[Problem]:
-        """Yield the problems of a missing model, and of impossible generation settings."""
-        yield from super().problems()
-        yield from unnamed(self.model_name, "model_name", below="alg.")
-        if self.generation_kwargs is not None:
-            yield from of_generation(self.generation_kwargs, self.model_type, "generation_kwargs")
+from grue.policies.generation_config import generation_problems
+from grue.rollouts.config import EnvConfig
+from grue.rollouts.spec import RolloutSpec
 
 
 class AdaptiveKlConfig(Config):
@@ -124,17 +73,52 @@ Compatibility = Literal[
 ]
 
 
-class ReinforcementAlg(Config):
-    """Keys that all reinforcement algorithms have."""
+class AlgorithmArgs(Config):
+    """Base of every algorithm's settings, the keys of ``alg.args``: they describe the algorithm.
 
-    masks: ClassVar[bool | None] = False
-    """True if the algorithm's policies have a vocabulary mask; None if they may have one."""
-    plain: ClassVar[bool] = False
+    A plan is read and checked by them alone, without the class that trains by them (see
+    `grue.algorithms.algorithm.Algorithm`), which may import torch. What a built-in algorithm says
+    in ``problems_of_...`` and ``notices_of_...`` is about its own updates, so a custom one that
+    takes its settings is not asked; ``problems`` are those of the settings alone, and of all.
+    """
+
+    uses_vocab_mask: ClassVar[bool] = False
+    """Whether the algorithm needs a policy with a vocabulary mask."""
+    single_process_fp32: ClassVar[bool] = False
     """True if the algorithm supports only one process and float32."""
 
-    if TYPE_CHECKING:  # what every subclass has, each of its own type and at its own place
-        id: str
-        args: Any
+    learning_rate: PositiveFloat
+    """Learning rate of the optimizer."""
+
+    @abstractmethod
+    def rollout_spec(self) -> RolloutSpec:
+        """Return what the algorithm needs of rollouts."""
+
+    def scheduled_learning_rate(self, progress: float) -> float | None:
+        """Return the step size after ``progress`` of the run's iterations, from 0 to 1.
+
+        None leaves it as the optimizer has it.
+        """
+        return None
+
+    def problems_of_alg(self, alg: ReinforcementAlg) -> Iterator[Problem]:
+        """Yield what of ``alg.kl_div`` and ``alg.policy`` does not go with these settings."""
+        yield from ()
+
+    def problems_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Problem]:
+        """Yield what of the rollouts' sizes does not go with these settings, by whole keys."""
+        yield from ()
+
+    def notices_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[str]:
+        """Yield what the user should know of the rollouts' sizes, though nothing is wrong."""
+        yield from ()
+
+
+class ReinforcementAlg(Config):
+    """An algorithm with its settings, the penalty for leaving the initial model, and the policy.
+
+    The keys of one algorithm are these with its own ``id`` and ``args``.
+    """
 
     kl_div: KlDivConfig
     """Penalty for the distance from the initial model."""
@@ -147,200 +131,74 @@ class ReinforcementAlg(Config):
     mask model that is never refreshed, and masked probabilities that do not sum to one; and
     ``stringify_references`` for the reward and all metrics that have this key and do not give
     it."""
+    id: str
+    """Id of the algorithm."""
+    args: AlgorithmArgs
+    """Settings of the algorithm."""
 
-    def problems(self) -> Iterator[Problem]:
-        """Yield the problems of a missing model or mask size, and of impossible generation."""
-        yield from super().problems()
-        args = self.policy.args
-        yield from (problem.below("kl_div") for problem in self.kl_div.problems())
-        yield from unnamed(args.model_name, "policy.args.model_name", below="alg.")
-        yield from (problem.below("policy") for problem in self.policy.problems())
-        yield from (problem.below("policy.args") for problem in args.problems())
-        if self.plain and self.policy.mixed_precision != "no":
-            yield Problem("'trpo' computes in float32; drop it", "policy.mixed_precision",
-                          self.policy.mixed_precision)  # fmt: skip
-        has_mask = isinstance(args, MaskablePolicyArgs)
-        if self.masks is not None and has_mask != self.masks:
-            fix = "add 'maskable_' to its front" if self.masks else "only 'nlpo' refreshes a mask"
-            kind = "needs a policy with a mask" if self.masks else "has no use for a mask"
-            yield Problem(f"'{self.id}' {kind}; {fix}",
-                          "policy.id", self.policy.id)  # fmt: skip
-        for name in ("query_prefix", "query_suffix"):
-            if getattr(args, name) and self.model_type == "seq2seq":
-                yield Problem("is for causal models; an encoder reads the task's 'prompt_prefix' "
-                              "and 'prompt_suffix'", f"policy.args.{name}",
-                              getattr(args, name))  # fmt: skip
-        key = "policy.args.generation_kwargs"
-        yield from of_generation(args.generation_kwargs, self.model_type, key)
+    @model_validator(mode="after")
+    def _says_what_rollouts_it_needs(self) -> Self:
+        """Refuse a custom algorithm whose settings do not say it."""
+        try:
+            with naming(self.id):
+                spec = self.args.rollout_spec()
+            if not isinstance(spec, RolloutSpec):
+                given = type(spec).__name__
+                raise UserError(f"'{self.id}': rollout_spec() of its Args returns a {given}; "
+                                "return a RolloutSpec")  # fmt: skip
+        except UserError as error:
+            raise at_id(self.id, error) from error
+        return self
+
+    @property
+    def rollout_spec(self) -> RolloutSpec:
+        """What the algorithm needs of rollouts."""
+        return self.args.rollout_spec()
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether the algorithm is outside the project, where updates may be of another form."""
+        return self.id.startswith(CUSTOM)
 
     @property
     def model_type(self) -> ModelType:
         """Architecture of the model: causal, or encoder-decoder."""
         return self.policy.model_type
 
-    @property
-    def samples_per_input(self) -> int:
-        """Number of outputs, K, of each input in a rollout."""
-        return int(getattr(self.args, "num_samples_per_input", 1))
-
     def behaves_as_published(self, name: Compatibility) -> bool:
         """Return whether a behaviour of RL4LMs is to be reproduced."""
         return name in self.compatibility or "rl4lms" in self.compatibility
 
-
-class PpoAlg(ReinforcementAlg):
-    """Proximal policy optimization."""
-
-    id: Literal["ppo", "ppo_kl"]
-    """Id of the algorithm; ``ppo_kl`` is the published name of PPO with ``analytic_kl_grad``."""
-    args: PpoArgs = Field(default_factory=PpoArgs)
-    """Settings of the algorithm."""
-
     def problems(self) -> Iterator[Problem]:
-        """Yield the problem of two forms of the penalty that exclude each other."""
+        """What the parts find wrong with their keys, and with each other's."""
         yield from super().problems()
-        if self.args.analytic_kl_grad:
-            for key, value, unusual in (
-                ("norm_reward", self.kl_div.norm_reward, True),
-                ("placement", self.kl_div.placement, "loss"),
-            ):
-                if value == unusual:
-                    yield Problem("does not go with 'alg.args.analytic_kl_grad'; drop one of them",
-                                  f"kl_div.{key}", value)  # fmt: skip
-
-
-class NlpoAlg(PpoAlg):
-    """Natural-language policy optimization."""
-
-    masks: ClassVar[bool | None] = True
-    id: Literal["nlpo"]  # type: ignore[assignment]  # PPO's are other names
-    """Id of the algorithm."""
-    args: NlpoArgs = Field(default_factory=NlpoArgs)
-    """Settings of the algorithm."""
-
-
-class HumanPreferencesPpoAlg(ReinforcementAlg):
-    """PPO as in "Fine-Tuning Language Models from Human Preferences"."""
-
-    id: Literal["ppo_human_preferences"]
-    """Id of the algorithm."""
-    args: HumanPreferencesPpoArgs = Field(default_factory=HumanPreferencesPpoArgs)
-    """Settings of the algorithm."""
-
-    def problems(self) -> Iterator[Problem]:
-        """Yield the problems of forms of the penalty that it does not support."""
-        yield from super().problems()
-        for key, value, usual, fix in (
-            ("placement", self.kl_div.placement, "reward", "set it to 'reward'"),
-            ("analytic_kl_reward", self.kl_div.analytic_kl_reward, False, "drop it"),
-            ("norm_reward", self.kl_div.norm_reward, False, "use 'alg.args.whiten_rewards'"),
-        ):
-            if value != usual:
-                yield Problem(f"'{self.id}' has the KL of the tokens drawn in the rewards that it "
-                              f"whitens; {fix}", f"kl_div.{key}", value)  # fmt: skip
-
-
-class A2cAlg(ReinforcementAlg):
-    """Advantage actor-critic."""
-
-    id: Literal["a2c"]
-    """Id of the algorithm."""
-    args: A2cArgs = Field(default_factory=A2cArgs)
-    """Settings of the algorithm."""
-
-
-class TrpoAlg(ReinforcementAlg):
-    """Trust region policy optimization."""
-
-    plain: ClassVar[bool] = True
-    id: Literal["trpo"]
-    """Id of the algorithm."""
-    args: TrpoArgs = Field(default_factory=TrpoArgs)
-    """Settings of the algorithm."""
-
-
-class ReinforceAlg(ReinforcementAlg):
-    """REINFORCE with a baseline."""
-
-    id: Literal["reinforce"]
-    """Id of the algorithm."""
-    args: ReinforceArgs = Field(default_factory=ReinforceArgs)
-    """Settings of the algorithm."""
-
-    def problems(self) -> Iterator[Problem]:
-        """Yield the problems, including those of the settings."""
-        yield from super().problems()
+        own, of_policy = self.policy, self.policy.args
+        yield from (problem.below("kl_div") for problem in self.kl_div.problems())
+        yield from unnamed(of_policy.model_name, "policy.args.model_name", below="alg.")
+        yield from (problem.below("policy") for problem in own.problems())
+        yield from (problem.below("policy.args") for problem in of_policy.problems())
         yield from (problem.below("args") for problem in self.args.problems())
-        if self.kl_div.norm_reward:
-            yield Problem("'reinforce' credits whole outputs: rewards that are centred token by "
-                          "token would grow with an output's length; drop it, or take the baseline "
-                          "'group_standardized'", "kl_div.norm_reward", True)  # fmt: skip
-        if self.kl_div.analytic_kl_reward:
-            yield Problem("'reinforce' credits whole outputs, so that a token's exact KL would "
-                          "push nothing; give placement = 'loss' instead",
-                          "kl_div.analytic_kl_reward", True)  # fmt: skip
-        if self.args.log_prob_of == "sequence" and self.model_type == "seq2seq":
-            yield Problem("is for causal models, whose prompts and outputs are one sequence; drop "
-                          "it", "args.log_prob_of", "sequence")  # fmt: skip
-        if self.args.dropout and self.policy.gradient_checkpointing:
-            yield Problem("does not go with 'policy.gradient_checkpointing', under which nothing "
-                          "can be sampled; drop one of them", "args.dropout", True)  # fmt: skip
+        yield from self._problems_of_policy()
+        if not self.is_custom:
+            yield from self.args.problems_of_alg(self)
+        key = "policy.args.generation_kwargs"
+        yield from generation_problems(of_policy.generation_kwargs, self.model_type, key)
 
-
-class CustomAlg(ReinforcementAlg):
-    """A user's own algorithm, see `grue.parts.custom`."""
-
-    masks: ClassVar[bool | None] = None
-    args: Any
-    """Settings of the algorithm."""
-
-    def problems(self) -> Iterator[Problem]:
-        """Yield the problems, including those of the settings and of a rollout without size."""
-        yield from super().problems()
-        yield from (problem.below("args") for problem in self.args.problems())
-        name = self.id
-        if not algorithms.find(name).whole_outputs and not hasattr(self.args, "n_steps"):
-            yield Problem("the class needs the key 'n_steps' in its Args, the tokens per "
-                          "environment in a rollout, or whole_outputs = True",
-                          "id", name)  # fmt: skip
-
-
-def _which(alg: Any) -> str:
-    """Return the tag of an algorithm's keys.
-
-    The published rule searches "supervised" in the id.
-    """
-    name = str(alg.get("id", "") if isinstance(alg, dict) else getattr(alg, "id", ""))
-    if "supervised" in name:
-        return "supervised"
-    return "ppo" if name == "ppo_kl" else name
-
-
-AnyAlg = Annotated[
-    Annotated[SupervisedAlg, Tag("supervised")]
-    | Annotated[PpoAlg, Tag("ppo")]
-    | Annotated[NlpoAlg, Tag("nlpo")]
-    | Annotated[HumanPreferencesPpoAlg, Tag("ppo_human_preferences")]
-    | Annotated[A2cAlg, Tag("a2c")]
-    | Annotated[TrpoAlg, Tag("trpo")]
-    | Annotated[ReinforceAlg, Tag("reinforce")],
-    Discriminator(_which),
-    OrCustom(CustomAlg, algorithms.find),
-    SerializeAsAny(),
-]
-
-
-def of_generation(settings: GenerationConfig, model_type: ModelType, key: str) -> Iterator[Problem]:
-    """Yield the problems of the generation settings, at ``key``, for a model of this type."""
-    yield from (problem.below(key) for problem in settings.problems())
-    if model_type == "causal" and settings.max_new_tokens is None:
-        yield Problem("a causal model needs it", f"{key}.max_new_tokens")
-
-
-def of_batches(training_args: Mapping[str, Any], num_ranks: int) -> Iterator[Problem]:
-    """Yield the problem of batches of the Trainer that leave ranks without an example."""
-    key = "per_device_train_batch_size"
-    size = training_args.get(key, TRAINER_BATCH)
-    if isinstance(size, int) and size < num_ranks:
-        yield Problem(f"is the batch of all processes, and less than 'gpus_per_run' = {num_ranks}; "
-                      "raise it", f"alg.training_args.{key}", size)  # fmt: skip
+    def _problems_of_policy(self) -> Iterator[Problem]:
+        """Yield what of the policy is not for this algorithm, or not for its type of model."""
+        if self.args.single_process_fp32 and self.policy.mixed_precision != "no":
+            yield Problem(f"'{self.id}' computes in float32; drop it", "policy.mixed_precision",
+                          self.policy.mixed_precision)  # fmt: skip
+        has_mask = isinstance(self.policy.args, MaskablePolicyArgs)
+        if self.args.uses_vocab_mask and not has_mask:
+            yield Problem(f"'{self.id}' needs a policy with a mask; add 'maskable_' to its front",
+                          "policy.id", self.policy.id)  # fmt: skip
+        elif has_mask and not self.args.uses_vocab_mask and not self.is_custom:
+            yield Problem(f"'{self.id}' has no use for a mask; only 'nlpo' refreshes a mask",
+                          "policy.id", self.policy.id)  # fmt: skip
+        texts = {"query_prefix": self.policy.args.query_prefix,
+                 "query_suffix": self.policy.args.query_suffix}  # fmt: skip
+        for name, text in texts.items():
+            if text and self.model_type == "seq2seq":
+                yield Problem("is for causal models; an encoder reads the task's 'prompt_prefix' "
+                              "and 'prompt_suffix'", f"policy.args.{name}", text)  # fmt: skip

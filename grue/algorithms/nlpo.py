@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from grue.algorithms.args import NlpoArgs
 from grue.algorithms.ppo import Ppo
 from grue.policies.config import MaskablePolicyArgs
 from grue.policies.vocabulary_mask import Mask
@@ -19,6 +20,7 @@ from grue.rollouts.batch import Rollout
 class Nlpo(Ppo):
     """PPO with a vocabulary mask, refreshed every ``target_update_iterations`` iterations."""
 
+    Args = NlpoArgs
     metric_prefix = "nlpo/"
 
     def __init__(self, *args: Any) -> None:
@@ -37,9 +39,9 @@ class Nlpo(Ppo):
         """Improve policy and critic on a rollout; return the metrics."""
         # 1. The mask of later rollouts; this one's is part of it.
         self.iteration += 1
-        args = self.alg.policy.args
-        assert isinstance(args, MaskablePolicyArgs), "checked with the keys"
-        due = self.iteration % args.target_update_iterations == 0
+        settings = self.alg.policy.args
+        assert isinstance(settings, MaskablePolicyArgs), "checked with the keys"
+        due = self.iteration % settings.target_update_iterations == 0
         if due and not self.alg.behaves_as_published("frozen_mask"):
             self.mask.refresh(self.policy.model)
         # 2. PPO within the rollout's mask.

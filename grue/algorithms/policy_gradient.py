@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -18,14 +16,18 @@ from grue.rollouts.batch import Minibatch, Unit
 class PolicyGradient(Algorithm[ArgsT]):
     """Algorithm whose loss is a policy loss with entropy and KL terms."""
 
-    args: Any
-    shares_work = True
+    supports_data_parallel = True
 
     @property
     def unit(self) -> Unit:
         """Unit of minibatches."""
         by_tokens = self.alg.behaves_as_published("minibatches_of_tokens")
         return "tokens" if by_tokens else "outputs"
+
+    @classmethod
+    def outputs_in_pass(cls, width: int) -> int | None:
+        """Return how many outputs of ``width`` tokens one pass computes; None for a minibatch's."""
+        return None
 
     def evaluate(self, batch: Minibatch) -> tuple[TokenDistribution, Tensor, Tensor]:
         """Return [M] distributions, log-probabilities and values of the trained tokens."""
@@ -34,11 +36,21 @@ class PolicyGradient(Algorithm[ArgsT]):
         policy = self.actor_critic.distribution(logits, batch.allowed)
         return policy, policy.log_prob(batch.tokens), batch.counted(evaluation.values)
 
-    def entropy_loss(self, policy: TokenDistribution, log_probs: Tensor) -> Tensor:
-        """Return [] the negated mean entropy, exact or estimated from the sampled tokens."""
-        if getattr(self.args, "enforce_token_entropy_reg_estimate", False):
+    def entropy_loss(
+        self,
+        policy: TokenDistribution,
+        log_probs: Tensor,
+        *,
+        weight: float = 1.0,
+        estimated: bool = False,
+    ) -> Tensor:
+        """[] negated mean entropy: exact, or estimated from the tokens drawn.
+
+        Where its ``weight`` in the loss is 0, the exact one has no gradient, which saves memory.
+        """
+        if estimated:
             return log_probs.mean()
-        with torch.set_grad_enabled(self.args.ent_coef != 0):
+        with torch.set_grad_enabled(weight != 0):
             return -policy.entropy().mean()
 
     def kl_loss(
@@ -59,13 +71,13 @@ class PolicyGradient(Algorithm[ArgsT]):
         by it too. An independent penalty is not, because it would outweigh everything where rewards
         do not deviate. Nothing is recorded if the KL is no loss.
         """
-        in_advantages = getattr(self.args, "analytic_kl_grad", False)
-        if self.alg.kl_div.placement != "loss" and not in_advantages:
+        in_advantages = self.alg.rollout_spec.own_kl_in_advantages
+        if self.alg.kl_div.placement != "loss" and in_advantages:
             return logits.new_zeros(()), {}
-        weight = coefficient / scale if in_advantages else coefficient
         ref_logits = batch.counted(self.actor_critic.reference_logits(batch.sequences))
         kl = exact_kl(logits, ref_logits).mean()
-        return weight * kl, {"kl_loss": kl}
+        weighted = coefficient * kl if in_advantages else coefficient / scale * kl
+        return weighted, {"kl_loss": kl}
 
     def share_of_penalties(
         self, batch: Minibatch, logits: Tensor, log_probs: Tensor, penalties: Tensor

@@ -47,6 +47,8 @@ class Ppo(PolicyGradient[PpoArgs]):
 
     def _is_far(self, batch: Minibatch, distance: torch.Tensor) -> bool:
         """Return whether the mean KL over all ranks' parts of a minibatch ends the update."""
+        if self.args.target_kl is None:
+            return False
         everywhere = distributed.all_reduce_sum(batch.weight * distance)
         return bool(everywhere > _EARLY_STOP * self.args.target_kl)
 
@@ -83,14 +85,17 @@ class Ppo(PolicyGradient[PpoArgs]):
                 # 2. Far from the policy that drew the tokens, the update ends.
                 distance = approximate_kl(log_probs.detach(), batch.log_probs)
                 means.add(batch.weight, approx_kl=distance)
-                if args.target_kl is not None and self._is_far(batch, distance):
+                if self._is_far(batch, distance):
                     return
                 # 3. The losses.
                 policy_loss = clipped_policy_loss(
                     log_probs, batch.log_probs, batch.advantages, args.clip_range
                 )
                 critic_loss = value_loss(values, batch.returns, batch.values, args.clip_range_vf)
-                entropy_loss = self.entropy_loss(policy, log_probs)
+                entropy_loss = self.entropy_loss(
+                    policy, log_probs, weight=args.ent_coef,
+                    estimated=args.enforce_token_entropy_reg_estimate,
+                )  # fmt: skip
                 penalty = args.ent_coef * entropy_loss
                 kl_loss, kl = self.kl_terms(batch, policy.logits, kl_coefficient, scale)
                 penalty = penalty + kl_loss

@@ -25,7 +25,6 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
     """PPO with several passes over whole outputs; statistics have the published names."""
 
     Args = HumanPreferencesPpoArgs
-    whole_outputs = True
 
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
@@ -83,7 +82,10 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
         critic_loss, clipped_values = pessimistic_value_loss(
             values, batch.returns, batch.values, args.clip_range_vf
         )
-        entropy_loss = self.entropy_loss(policy, log_probs)
+        entropy_loss = self.entropy_loss(
+            policy, log_probs, weight=args.ent_coef,
+            estimated=args.enforce_token_entropy_reg_estimate,
+        )  # fmt: skip
         loss = policy_loss + args.vf_coef * critic_loss + args.ent_coef * entropy_loss
         if not means:  # at the first minibatch the surrogate is the plain policy gradient
             share = self.share_of_penalties(

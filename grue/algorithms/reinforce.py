@@ -26,8 +26,6 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
     """REINFORCE, the plain policy gradient; needs no critic."""
 
     Args = ReinforceArgs
-    needs_critic = False
-    whole_outputs = True
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -46,7 +44,7 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
             for whole in rollout.minibatches(args.batch_size, generator):
                 batch = whole.of_this_rank()
                 policy, log_probs, _ = self.evaluate(batch)
-                entropy_loss = self.entropy_loss(policy, log_probs)
+                entropy_loss = self.entropy_loss(policy, log_probs, weight=args.ent_coef)
                 penalty = args.ent_coef * entropy_loss
                 kl_loss, kl = self.kl_terms(batch, policy.logits, kl_coefficient)
                 penalty = penalty + kl_loss

@@ -30,7 +30,13 @@ pass."""
 class Trpo(PolicyGradient[TrpoArgs]):
     """TRPO: steps of the policy whose mean KL to the policy before stays below ``target_kl``."""
 
-    shares_work = False
+    Args = TrpoArgs
+    supports_data_parallel = False
+
+    @classmethod
+    def outputs_in_pass(cls, width: int) -> int:
+        """Return as many outputs as have a number of tokens together."""
+        return max(1, TOKENS_IN_PASS // width)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """Return the critic's optimizer.
@@ -52,7 +58,7 @@ class Trpo(PolicyGradient[TrpoArgs]):
         explained = explained_variance(*map(rollout.counted, (rollout.values, rollout.returns)))
         if args.normalize_advantage:
             rollout, _ = rollout.standardized()
-        outputs_in_pass = max(1, TOKENS_IN_PASS // rollout.mask.shape[1])
+        outputs_in_pass = self.outputs_in_pass(rollout.mask.shape[1])
         batches = list(rollout.in_order(outputs_in_pass))
         # 1. Where the objective rises.
         ascent, objective, share = self._ascent(batches, kl_coefficient)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from grue.algorithms.config import TRAINER_BATCH, ReinforcementAlg
+from grue.algorithms.config import ReinforcementAlg
 from grue.models.config import ModelOptions, TrainedModelOptions
+from grue.supervised.config import TRAINER_BATCH
 
 _HALF = ("bf16", "fp16")
 
@@ -45,11 +46,11 @@ def of_adapters(options: ModelOptions, key: str) -> Iterator[str]:
 
 def of_reinforcement(alg: ReinforcementAlg) -> Iterator[str]:
     """Yield the advice of smaller minibatches, and of other options of the policy."""
-    args = alg.args
-    if hasattr(args, "batch_size"):
-        yield smaller("alg.args.batch_size", args.batch_size)
-    if not alg.policy.gradient_checkpointing and not getattr(args, "dropout", False):
+    spec = alg.rollout_spec
+    if spec.minibatch_tokens is not None:
+        yield smaller("alg.args.batch_size", spec.minibatch_tokens)
+    if not alg.policy.gradient_checkpointing and not spec.dropout:
         yield "set 'alg.policy.gradient_checkpointing' to true"
     yield from of_adapters(alg.policy, "alg.policy")
-    if not alg.plain:
+    if not alg.args.single_process_fp32:
         yield from of_narrow_products(alg.policy, "alg.policy")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from pydantic import Field, ValidationInfo, field_validator
 
 from common.config.base import IGNORED, Config, Marker
-from common.config.resolve import resolve, resolve_valid_keys
+from common.config.resolve import resolve, resolve_valid_keys, unknown_keys
 from common.custom.user_code import naming
 from common.errors import Problem, UserError
 from common.key_paths import Key
@@ -75,6 +75,15 @@ class PartConfig(Config, Generic[PartT]):
         for problem in () if known is None else known.missing():
             of_part = Problem(problem.message, "id", self.id)
             yield of_part if problem.key is None else problem.below("args")
+
+    def unknown_in_parts(self) -> Iterator[Key]:
+        """Also those of the part."""
+        yield from super().unknown_in_parts()
+        try:
+            kind = self.find(self.id).Args
+        except UserError:
+            return
+        yield from (("args", *key) for key in unknown_keys(kind, self.args))
 
     def identity(self) -> dict[str, Any]:
         """Return the keys that can change results, including the part's own."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import (
     Field,
@@ -20,6 +20,7 @@ from common.config.base import Config
 from common.custom.user_code import CUSTOM
 from common.errors import UserError
 
+ConfigT = TypeVar("ConfigT", bound=Config)
 Find = Callable[[str], Any]
 """Return the class that ``"custom:package.module:name"`` names, or raise `UserError`."""
 
@@ -64,7 +65,7 @@ class OrCustom:
         try:
             keys = _keys(self.base, name, self.find)
         except UserError as error:
-            raise _at_id(name, error) from error
+            raise at_id(name, error) from error
         return keys.model_validate(value)
 
 
@@ -77,17 +78,24 @@ def _custom_name(value: Any) -> str | None:
 @functools.cache
 def _keys(base: type[Config], name: str, find: Find) -> type[Config]:
     """Return ``base`` with the keys of the class called ``name``."""
-    args: type[Config] = find(name).Args
-    needed = any(field.is_required() for field in args.model_fields.values())
+    return with_args(base, base.__name__, name, find(name).Args)
+
+
+def with_args(base: type[ConfigT], title: str, name: str, args: type[Config]) -> type[ConfigT]:
+    """Return ``base``, under the title, with the name and the settings of one part."""
+    meanings = {key: field.description for key, field in base.model_fields.items()}
+    given: dict[str, Any] = {"description": meanings.get("args")}
+    if not any(field.is_required() for field in args.model_fields.values()):
+        given["default_factory"] = args
     fields: dict[str, Any] = {
-        "id": (Literal[name], ...),
-        "args": (args, ... if needed else Field(default_factory=args)),
+        "id": (Literal[name], Field(description=meanings.get("id"))),
+        "args": (args, Field(**given)),
     }
-    return create_model(base.__name__, __base__=base, **fields)
+    return create_model(title, __base__=base, __doc__=args.__doc__, **fields)
 
 
-def _at_id(name: str, error: UserError) -> ValidationError:
-    """Return the problem, with its key, that keeps ``name`` from being a part."""
+def at_id(name: str, error: UserError) -> ValidationError:
+    """Return what keeps ``name`` from being a part, as an error of its key ``id``."""
     told = PydanticCustomError("custom_part", "{reason}", {"reason": str(error)})
     return ValidationError.from_exception_data(
         name, [InitErrorDetails(type=told, loc=("id",), input=name)]

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from common.config.base import Config, OptionalText
 from common.config.fit import NonNegativeInt, PositiveFloat, PositiveInt
 from common.errors import Problem
+from grue.models.config import ModelType
 from grue.policies.library_keys import PROCESSORS, WARPERS, library_keys, problems_of_library
 from grue.policies.post_processing import three_sentences
 
@@ -123,3 +124,12 @@ class GenerationConfig(Config):
     def processed(self, text: str) -> str:
         """Return a generated text as it is scored."""
         return text if self.post_processing_fn is None else three_sentences(text)
+
+
+def generation_problems(
+    settings: GenerationConfig, model_type: ModelType, key: str
+) -> Iterator[Problem]:
+    """Yield what is wrong with the settings, at ``key``, for a model of this type."""
+    yield from (problem.below(key) for problem in settings.problems())
+    if model_type == "causal" and settings.max_new_tokens is None:
+        yield Problem("a causal model needs it", f"{key}.max_new_tokens")

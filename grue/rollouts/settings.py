@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from grue.models.config import Side
 from grue.policies.generation_config import GenerationConfig
+from grue.rollouts.spec import MINIBATCH_TOKENS
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class RolloutSettings:
     output."""
     prompt_side: Side = "left"
     """Side on which long prompts are truncated."""
-    minibatch_tokens: int = 256
+    minibatch_tokens: int = MINIBATCH_TOKENS
     """Number of tokens of an update's minibatch."""
     gamma: float = 0.99
     gae_lambda: float = 0.95

@@ -33,12 +33,6 @@ class TextConfig(RunConfig):
     splits: ClassVar[tuple[Split, ...]] = ("train",)
     """Splits of the task that the run reads."""
 
-    @property
-    def tf32(self) -> bool:
-        """Argument of the Trainer of that name, if the Trainer trains."""
-        given = getattr(getattr(self, "alg", None), "training_args", {})
-        return bool(given.get("tf32"))
-
     def problems(self) -> Iterator[Problem]:
         """Yield the problems that the parts find in their own keys."""
         yield from super().problems()

@@ -12,7 +12,7 @@ from transformers import (
 )
 
 from common.errors import UserError
-from grue.algorithms.config import TRAINER_BATCH
+from grue.supervised.config import TRAINER_BATCH
 
 RENAMED = {"evaluation_strategy": "eval_strategy", "warmup_ratio": "warmup_steps",
             "no_cuda": "use_cpu"}  # fmt: skip

@@ -16,8 +16,11 @@ from common.machine.devices import gpus_are_usable, run_device
 from common.plan.load import load_plan
 from common.run.folder import RunFolder, read_record
 from grue import policies
-from grue.algorithms.config import SupervisedAlg
-from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.finetune.config import (
+    FinetuneConfig,
+    ReinforcementConfig,
+    SupervisedConfig,
+)
 from grue.models.config import ModelOptions, ModelType, Side, TokenizerConfig
 from grue.models.loading import load_model, load_tokenizer
 from grue.models.weights import loaded
@@ -101,15 +104,16 @@ def _of_run(folder: RunFolder) -> FinetuneConfig:
 def _as_configured(model: str, config: FinetuneConfig, device: torch.device) -> TrainedPolicy:
     """Return the model as training runs of this configuration use it."""
     datapool = config.datapool
-    if isinstance(config.alg, SupervisedAlg):
+    if isinstance(config, SupervisedConfig):
         assert config.evaluation_settings is not None, "checked with the run's keys"
         limit, side = config.tokenizer.max_length, config.tokenizer.truncation_side
         policy = _policy(model, device)
         return TrainedPolicy(policy, config.evaluation_settings, datapool, limit, side)
-    args, limits = config.alg.policy.args, config.env.args if config.env else None
+    assert isinstance(config, ReinforcementConfig), "every configuration is of one kind"
+    args = config.alg.policy.args
     policy = _policy(model, device, policies.find(config.alg.policy.id))
     policy.args, policy.prefix, policy.suffix = args, args.query_prefix, args.query_suffix
-    longest = limits.max_prompt_length if limits else None
+    longest = config.env.args.max_prompt_length
     return TrainedPolicy(
         policy, args.generation_kwargs, datapool, longest, args.prompt_truncation_side
     )

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from grue.algorithms.config import NlpoAlg, PpoAlg, ReinforceAlg
+from grue.algorithms.any_alg import BUILT_IN
 from grue.algorithms.nlpo import Nlpo
 from grue.algorithms.ppo import Ppo
 from grue.algorithms.reinforce import Reinforce
@@ -65,9 +65,7 @@ class _Length(Reward[NoArgs]):
         return np.array([float(len(output)) for output in texts.outputs])
 
 
-_ALGORITHMS: dict[str, tuple[Any, Any]] = {
-    "ppo": (PpoAlg, Ppo), "nlpo": (NlpoAlg, Nlpo), "reinforce": (ReinforceAlg, Reinforce),
-}  # fmt: skip
+_ALGORITHMS: dict[str, Any] = {"ppo": Ppo, "nlpo": Nlpo, "reinforce": Reinforce}
 _MASK = {"mask_type": "learned_top_p", "top_mask": 0.9, "target_update_iterations": 1}
 
 
@@ -77,11 +75,11 @@ class Iteration:
     def __init__(
         self, policy: Policy, name: str = "ppo", sizes: Sizes = _SIZES, precision: str = "no"
     ) -> None:
-        keys, kind = _ALGORITHMS[name]
+        kind = _ALGORITHMS[name]
         masked, plain = name == "nlpo", name == "reinforce"
         args = {"batch_size": sizes.minibatch, "n_epochs": sizes.epochs}
         samples = _SAMPLES_PER_INPUT if plain else 1
-        alg = keys.model_validate(
+        alg = BUILT_IN[name].model_validate(
             {
                 "id": name,
                 "args": {"learning_rate": 1e-6, **({} if plain else args)},
@@ -96,7 +94,7 @@ class Iteration:
         policy.mixed_precision = alg.policy.mixed_precision
         if masked:
             policy.mask = Mask(policy.model, alg.policy.args, policy.tokenizer.all_special_ids)
-        critic = make_critic(policy, "copy", seed=0) if kind.needs_critic else None
+        critic = make_critic(policy, "copy", seed=0) if alg.rollout_spec.needs_values else None
         self.actor_critic = ActorCritic(policy, critic)
         self.algorithm = kind(self.actor_critic, alg)
         num_inputs = sizes.outputs // samples
@@ -106,7 +104,7 @@ class Iteration:
             ),
             num_envs=num_inputs,
             num_tokens=sizes.outputs * sizes.tokens,
-            whole_outputs=kind.whole_outputs,
+            whole_outputs=alg.rollout_spec.whole_outputs,
             samples_per_input=samples,
             minibatch_tokens=sizes.outputs * sizes.tokens if plain else sizes.minibatch,
         )

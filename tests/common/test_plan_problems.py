@@ -239,6 +239,7 @@ def test_an_experiment_that_cannot_be_imported_is_one_problem(
         ("[1]", "expected an object"),
         ('{"configurations": [{}], "name": 3}', "'name' = 3: expected text in quotes"),
         ('{"name": "x"}', "'configurations': this key is required"),
+        ('{"extends": "a"}', "'extends' = 'a': unknown key here; it belongs in a configuration"),
         ('{"lr": 1}', "'lr' = 1: unknown key here; it belongs in 'base_config' of a configuration"),
         ('{"configurations": [3]}', "expected an object in { }"),
         ('{"name": ' + 5000 * "[" + 5000 * "]" + "}", "more than 100 levels of objects and lists"),

@@ -151,6 +151,46 @@ def test_text_runs_whole_and_spread(
     assert validator.is_valid(document) is fits
 
 
+CHEAP = {"experiment": "grue_extract", "base_config": {"published_format": True}}
+
+
+@pytest.mark.parametrize(
+    ("fits", "changes"),
+    [
+        (True, {"configurations": [{}]}),
+        (True, {"configurations": [{"base_config": {"alg": {"model_name": "n"}}}]}),
+        (True, {"configurations": [{"base_config": {"alg.generation_kwargs.top_k": 0}}]}),
+        (True, {"configurations": [{"id": "a"},
+                                   {"extends": "a", "base_config": {"published_format": True}}]}),
+        (True, {"base_config": {"from": "base.yml"}, "configurations": [{}]}),
+        (True, {"base_config": {**TEXT_RUN, "alg.generation_kwargs.top_k": 0},
+                "configurations": [CHEAP]}),
+        (True, {"base_config": {**TEXT_RUN, "dataset": "mnist"},
+                "configurations": [{}, {"experiment": "sft_vs_rft"}]}),
+        (False, {"configurations": [{"base_config": {"agl": {}}}]}),
+        (False, {"configurations": [{"options": {"agl": [1]}}]}),
+        (False, {"configurations": [{"extends": 3}]}),
+        (False, {"base_config": {**TEXT_RUN, "agl": {}}, "configurations": [{}]}),
+        (False, {"base_config": [], "configurations": [{"base_config": TEXT_RUN}]}),
+    ],
+)  # fmt: skip
+def test_a_base_of_the_plan(
+    fits: bool, changes: dict[str, Any], validator: Draft202012Validator, tmp_path: Path
+) -> None:
+    (tmp_path / "base.yml").write_text(json.dumps(TEXT_RUN))
+    document = {"experiment": "grue_extract", "base_config": TEXT_RUN, **changes}
+    assert is_accepted(tmp_path, document) is fits
+    assert validator.is_valid(document) is fits
+
+
+def test_a_base_of_the_plan_may_have_keys_of_experiments_outside_the_project(
+    validator: Draft202012Validator,
+) -> None:
+    document = {"base_config": {"own": 1}, "configurations": [{"experiment": "custom:mine:IT"}]}
+    assert validator.is_valid(document)
+    assert not validator.is_valid({**document, "configurations": [{}]})
+
+
 def test_every_key_stands_once_and_is_described() -> None:
     schema = plan_schema(EXPERIMENTS)
     for name in EXPERIMENTS.names():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,6 +106,15 @@ def test_status_of_another_variant_says_so(workplace: Workplace) -> None:
     workplace.run_plan(plan, "--num_parallel", "1")
     assert "another variant" not in workplace.run_plan(plan, "--status").out
     assert "another variant" in workplace.run_plan(plan, "--status", "--set", "epochs=9").out
+
+
+def test_status_of_another_base_of_the_plan_says_so(workplace: Workplace) -> None:
+    def plan(lr: float) -> Path:
+        return workplace.write_plan(experiment=TOY, base_config={"lr": lr}, configurations=[toy()])
+
+    assert workplace.run_plan(plan(1)).status == 0
+    assert "another variant" not in workplace.run_plan(plan(1), "--status").out
+    assert "another variant" in workplace.run_plan(plan(2), "--status").out
 
 
 def test_a_moved_folder_holds_the_same_plan(workplace: Workplace) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from common.config.base import resolve
+from common.config.resolve import resolve
 from grue.experiments.finetune.config import FinetuneConfig
 from grue.tools import sample
 from plots import __main__ as plots_program
@@ -90,8 +90,16 @@ def test_the_plans_of_the_readme_run(workplace: Workplace) -> None:
     assert sample.main(["--model", str(trained), "--num_samples", "2"]) == 0
 
 
+def test_the_plan_that_shares_keys_makes_its_runs(workplace: Workplace) -> None:
+    _, plan = page("plans").blocks("json")
+    outcome = workplace.run_plan(workplace.write_plan(**json.loads(plan)), "--dry_run", "--verbose")
+    assert outcome.status == 0, outcome.err
+    assert "9 runs" in outcome.out
+    assert re.search(r"\n  opt_method +\"expected_reinforce\" +", outcome.out)
+
+
 def test_the_plan_of_the_page_on_plans_makes_as_many_runs_as_it_says(workplace: Workplace) -> None:
-    (plan,) = page("plans").blocks("json")
+    plan, _ = page("plans").blocks("json")
     outcome = workplace.run_plan(workplace.write_plan(**json.loads(plan)), "--dry_run")
     assert outcome.status == 0, outcome.err
     assert outcome.out.count("pretrain") >= 3

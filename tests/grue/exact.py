@@ -21,7 +21,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from grue.algorithms import find
 from grue.algorithms.algorithm import Algorithm
-from grue.algorithms.config import AnyAlg
+from grue.algorithms.any_alg import AnyReinforcementAlg
 from grue.experiments.finetune.rollout_settings import rollout_settings
 from grue.experiments.new_model.tokenizer import words
 from grue.metrics.metric import NoArgs
@@ -127,7 +127,7 @@ class Subject:
             plain |= {"gamma": 1.0, "gae_lambda": 1.0, "vf_coef": 0.0, "normalize_advantage": False}
         if algorithm == "ppo":
             plain |= {"n_epochs": 1, "batch_size": 1_000_000}
-        alg: Any = TypeAdapter(AnyAlg).validate_python({
+        alg: Any = TypeAdapter(AnyReinforcementAlg).validate_python({
             "id": algorithm, "args": {**plain, **args}, "kl_div": {"coeff": 0.3, **(kl or {})},
             "policy": {
                 "id": f"{kind}_lm_actor_critic_policy",
@@ -138,7 +138,7 @@ class Subject:
         env = EnvConfig.model_validate({"n_envs": num_envs, "args": limits})
         samples = [Sample(str(row), prompt, ()) for row, prompt in enumerate(prompts)]
         algorithm_class = find(algorithm)
-        critic = make_critic(policy, "copy", seed=3) if algorithm_class.needs_critic else None
+        critic = make_critic(policy, "copy", seed=3) if alg.rollout_spec.needs_values else None
         self.policy = policy
         self.prompts = policy.encode(prompts, 4)
         self.coefficient = alg.kl_div.coeff
@@ -148,7 +148,7 @@ class Subject:
         self.algorithm: Algorithm[Any] = algorithm_class(self.actor_critic, alg)
         self.recorder = _Recorder(self.policy.model.parameters(), lr=0.0)
         self.algorithm.optimizer = self.recorder
-        settings = rollout_settings(env, alg, whole_outputs=self.algorithm.whole_outputs)
+        settings = rollout_settings(env, alg)
         # Outputs that are cut would make estimates depend on the critic.
         settings = dataclasses.replace(settings, whole_outputs=True, num_tokens=1)
         inputs = Inputs(samples, range(len(samples)))
@@ -160,7 +160,11 @@ class Subject:
         self.algorithm.update(rollout, self.coefficient, torch.Generator().manual_seed(0))
         (descent,) = self.recorder.steps
         self.recorder.steps.clear()
-        per_output = 1.0 if self.algorithm.whole_outputs else rollout.num_tokens / len(rollout)
+        per_output = (
+            1.0
+            if self.algorithm.alg.rollout_spec.whole_outputs
+            else rollout.num_tokens / len(rollout)
+        )
         return -per_output * descent
 
     def expected(self) -> Tensor:

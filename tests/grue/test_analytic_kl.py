@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from common.run.folder import read_json_lines
-from grue.algorithms.config import PpoAlg
+from grue.algorithms.any_alg import BUILT_IN
 from grue.algorithms.ppo import Ppo
 from grue.metrics.metric import NoArgs
 from grue.policies.actor_critic import ActorCritic
@@ -57,7 +57,7 @@ def algorithm(actor_critic: ActorCritic, grad: bool, reward: bool, **args: Any) 
         "kl_div": {"coeff": BETA, "analytic_kl_reward": reward},
         "policy": {"id": "causal_lm_actor_critic_policy", "args": {"model_name": "m"}},
     }
-    return Ppo(actor_critic, PpoAlg.model_validate(keys))
+    return Ppo(actor_critic, BUILT_IN[keys["id"]].model_validate(keys))
 
 
 def rollouts(actor_critic: ActorCritic, grad: bool, reward: bool, seed: int = 0) -> Rollouts:

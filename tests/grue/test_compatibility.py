@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from common.config.resolve import resolve
-from grue.algorithms.config import SupervisedAlg
 from grue.experiments.extract.config import ExtractConfig
 from grue.experiments.finetune.config import FinetuneConfig
+from grue.supervised.config import SupervisedAlg
 from tests.grue.published_values import as_tree
 from tests.grue.test_extract import extraction
 from tests.grue.test_finetune import finetuning

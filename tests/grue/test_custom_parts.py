@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,9 +12,15 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from common.config.base import Config
+from common.config.resolve import resolve
+from grue.algorithms import ALGORITHMS, find
 from grue.algorithms.algorithm import Algorithm
-from grue.algorithms.args import ReinforceArgs
+from grue.algorithms.args import ActorCriticArgs, ReinforceArgs
+from grue.algorithms.config import AlgorithmArgs
 from grue.algorithms.reinforce import Reinforce
+from grue.experiments.finetune.config import FinetuneConfig, ReinforcementConfig
+from grue.experiments.finetune.rollout_settings import rollout_settings
 from grue.metrics.metric import Metric, NoArgs, Scores
 from grue.models.config import ModelType
 from grue.policies.config import PolicyArgs
@@ -21,10 +28,11 @@ from grue.policies.policy import Policy
 from grue.policies.prompts import Tokens
 from grue.rewards.reward import Reward, Rewards
 from grue.rollouts.batch import Rollout
+from grue.rollouts.spec import RolloutSpec
 from grue.tasks.task import Sample, Split, Task
 from grue.texts import Texts
 from tests.conftest import Workplace
-from tests.grue.conftest import encoder_decoder, save_model, write
+from tests.grue.conftest import encoder_decoder, nested, save_model, write
 from tests.grue.test_reinforcement import reinforcement, rewards_of, rows_of
 
 HERE = f"custom:{__name__}:"
@@ -49,13 +57,78 @@ class BestOf(Reinforce):
         return rollout.with_advantages(advantages, torch.zeros_like(advantages))
 
 
-class Sizeless(Algorithm[ReinforceArgs]):
-    """Does not say how large a rollout is."""
+class DiscountedArgs(AlgorithmArgs):
+    """The keys of algorithms that say themselves what they need."""
 
-    Args = ReinforceArgs
+    learning_rate: float = 0.1
+    discount: float = 0.5
+    """Its own name for gamma."""
+    length: int = 3
+    """And for n_steps."""
 
-    def update(self, *_: Any) -> dict[str, float]:
+    def rollout_spec(self) -> RolloutSpec:
+        return RolloutSpec(
+            num_steps=self.length, gamma=self.discount, gae_lambda=1.0, samples_per_input=2
+        )
+
+
+class Discounted(Algorithm[DiscountedArgs]):
+    """Learns nothing."""
+
+    Args = DiscountedArgs
+
+    def update(
+        self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
+    ) -> dict[str, float]:
         return {}
+
+
+class MisspeltArgs(DiscountedArgs):
+    """Read a key by another name than it has."""
+
+    def rollout_spec(self) -> RolloutSpec:
+        return replace(super().rollout_spec(), gamma=self.discuont)  # type: ignore[attr-defined]
+
+
+class MisspeltSpecArgs(DiscountedArgs):
+    """Say gamma by another name."""
+
+    def rollout_spec(self) -> RolloutSpec:
+        return replace(super().rollout_spec(), gama=0.5)  # type: ignore[call-arg]
+
+
+class SilentArgs(ActorCriticArgs):
+    """Do not say how large a rollout is."""
+
+    n_steps: int = 3
+
+
+class PlainArgs(Config):
+    """Say nothing of rollouts."""
+
+    gama: float = 0.5
+
+
+class Misspelt(Discounted):
+    Args = MisspeltArgs
+
+
+class MisspeltSpec(Discounted):
+    Args = MisspeltSpecArgs
+
+
+class Silent(Discounted):
+    Args = SilentArgs  # type: ignore[assignment]
+
+
+class Undescribed(Discounted):
+    Args = PlainArgs  # type: ignore[assignment]
+
+
+class Older(Discounted):
+    """Says itself what its settings say now."""
+
+    whole_outputs = True
 
 
 class PrefixedArgs(PolicyArgs):
@@ -96,6 +169,27 @@ def test_an_algorithm_of_the_users_trains(workplace: Workplace, model: Path) -> 
     assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.05
 
 
+def test_what_an_algorithm_of_the_users_needs_of_rollouts_reaches_them(model: Path) -> None:
+    keys = nested(reinforcement(model, f"{HERE}Discounted", env__n_envs=5, alg__args__length=7))
+    keys.pop("experiment")
+    config, problems = resolve(FinetuneConfig, keys)
+    assert isinstance(config, ReinforcementConfig) and not problems
+    settings = rollout_settings(config.env, config.alg)
+    assert (settings.gamma, settings.gae_lambda) == (0.5, 1.0)
+    assert (settings.num_tokens, settings.samples_per_input) == (7 * 5 * 2, 2)
+    assert not settings.whole_outputs
+
+
+@pytest.mark.parametrize("name", ALGORITHMS.names())
+def test_a_built_in_algorithm_is_described_as_one_of_the_users(name: str) -> None:
+    """Its class has the settings by which plans know it, and nothing else says what they say."""
+    described = ALGORITHMS.get(name)
+    found = find(name)
+    assert issubclass(found, Algorithm) and found.Args is described.args
+    assert issubclass(described.args, AlgorithmArgs)
+    assert isinstance(described.args().rollout_spec(), RolloutSpec)
+
+
 def test_a_policy_of_the_users_is_used(
     workplace: Workplace, tmp_path: Path, tokenizer: PreTrainedTokenizerFast
 ) -> None:
@@ -122,8 +216,20 @@ WRONG: dict[str, dict[str, Any]] = {
         "alg__id": f"{HERE}BestOf",
         "alg__args": {"num_samples_per_input": 1},
     },
-    r"'alg\.id' = 'custom:.*Sizeless': the class needs the key 'n_steps'": {
-        "alg__id": f"{HERE}Sizeless"
+    r"'alg\.id' = 'custom:.*': 'custom:.*:Misspelt' raised AttributeError: .*'discuont' \(": {
+        "alg__id": f"{HERE}Misspelt"
+    },
+    r"'custom:.*:MisspeltSpec' raised TypeError: .* 'gama' \(.*, line \d+\)": {
+        "alg__id": f"{HERE}MisspeltSpec"
+    },
+    r"'alg\.id' = 'custom:.*:Silent': SilentArgs lacks def rollout_spec\(self\)": {
+        "alg__id": f"{HERE}Silent"
+    },
+    r"'alg\.id' = 'custom:.*:Undescribed': PlainArgs is no .*AlgorithmArgs; derive it from": {
+        "alg__id": f"{HERE}Undescribed"
+    },
+    r"'alg\.id' = 'custom:.*:Older': Older has 'whole_outputs', which is now said by 'num_steps'": {
+        "alg__id": f"{HERE}Older"
     },
     r"'alg\.id' = 'custom:.*Prefixed': Prefixed is no grue\.algorithms\.algorithm\.Algorithm; ": {
         "alg__id": f"{HERE}Prefixed"

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from grue.algorithms.config import NlpoAlg, PpoAlg
+from grue.algorithms.any_alg import BUILT_IN
 from grue.algorithms.nlpo import Nlpo
 from grue.metrics.metric import NoArgs
 from grue.policies.actor_critic import ActorCritic, make_critic
@@ -49,7 +49,7 @@ def nlpo(policy: Policy, mask: dict[str, Any], *compatibility: str, **args: Any)
             "args": {"model_name": "m", "target_update_iterations": 2, **mask},
         },
     }
-    alg = NlpoAlg.model_validate(keys)
+    alg = BUILT_IN["nlpo"].model_validate(keys)
     own = Policy(copy.deepcopy(policy.model), policy.tokenizer)
     own.mask = Mask(own.model, alg.policy.args, own.tokenizer.all_special_ids,
                     normalized="masks_not_normalized" not in compatibility)  # fmt: skip
@@ -189,7 +189,7 @@ def test_what_cannot_be_a_mask_is_refused(changes: dict[str, Any], message: str)
     args = given.get("args", {}) | {"model_name": "m", "generation_kwargs": {"max_new_tokens": 5}}
     if "mask_type" not in args and "args" in changes:
         args["mask_type"] = "learned_top_p"
-    alg = NlpoAlg.model_validate({"id": "nlpo", "kl_div": {"coeff": 0.1},
+    alg = BUILT_IN["nlpo"].model_validate({"id": "nlpo", "kl_div": {"coeff": 0.1},
                                   "policy": given | {"args": args}})  # fmt: skip
     (problem,) = alg.problems()
     assert message in str(problem)
@@ -199,5 +199,5 @@ def test_a_mask_is_for_nlpo_alone() -> None:
     policy = {"id": "maskable_causal_lm_actor_critic_policy",
               "args": {"model_name": "m", "top_mask": 5,
                        "generation_kwargs": {"max_new_tokens": 5}}}  # fmt: skip
-    alg = PpoAlg.model_validate({"id": "ppo", "kl_div": {"coeff": 0.1}, "policy": policy})
+    alg = BUILT_IN["ppo"].model_validate({"id": "ppo", "kl_div": {"coeff": 0.1}, "policy": policy})
     assert "'ppo' has no use for a mask; only 'nlpo'" in str(*alg.problems())

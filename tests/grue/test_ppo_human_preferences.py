@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from grue.algorithms import find
-from grue.algorithms.config import AnyAlg
+from grue.algorithms.any_alg import AnyReinforcementAlg
 from grue.algorithms.ppo_human_preferences import HumanPreferencesPpo
 from grue.metrics.metric import NoArgs
 from grue.policies.actor_critic import ActorCritic, make_critic
@@ -54,7 +54,7 @@ def subject(
     policy = Policy(causal_model(len(tokenizer)), copy.deepcopy(tokenizer))
     critic = make_critic(policy, "shared", seed=0, zero_head=True)
     actor_critic = ActorCritic(policy, critic, temperature=TEMPERATURE, ref_temperature=TEMPERATURE)
-    alg = TypeAdapter(AnyAlg).validate_python({
+    alg = TypeAdapter(AnyReinforcementAlg).validate_python({
         "id": "ppo_human_preferences", "args": {**ARGS, **args}, "kl_div": {"coeff": BETA},
         "policy": {
             "id": "causal_lm_actor_critic_policy",

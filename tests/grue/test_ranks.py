@@ -180,7 +180,7 @@ class FailsOnOne(Reinforce):
 
 
 class Alone(Reinforce):
-    shares_work = False
+    supports_data_parallel = False
 
 
 def custom(model: Path, name: str) -> dict[str, Any]:

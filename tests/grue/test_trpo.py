@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from grue.algorithms import trpo as trpo_module
-from grue.algorithms.config import TrpoAlg
+from grue.algorithms.any_alg import BUILT_IN
 from grue.algorithms.fisher import Fisher, TokenLogits, softmax_fisher
 from grue.algorithms.tensorflow_adam import TensorFlowAdam
 from grue.algorithms.trpo import Trpo
@@ -33,7 +33,7 @@ LIMIT = 0.01
 def trpo(policy: Policy, critic: str = "copy", **args: Any) -> Trpo:
     """With a policy of its own."""
     kind = "seq2seq" if policy.is_encoder_decoder else "causal"
-    alg = TrpoAlg.model_validate({
+    alg = BUILT_IN["trpo"].model_validate({
         "id": "trpo", "args": {"target_kl": LIMIT, "batch_size": 32, **args},
         "kl_div": {"coeff": 0.1},
         "policy": {"id": f"{kind}_lm_actor_critic_policy", "args": {"model_name": "m"}},
@@ -127,7 +127,7 @@ def test_the_critic_has_the_optimizer_that_is_asked_for(causal_policy: Policy) -
     algorithm = trpo(causal_policy)
     keys = algorithm.alg.model_dump()
     keys["policy"]["args"]["optimizer"] = "adam_tensorflow"
-    algorithm.alg = TrpoAlg.model_validate(keys)
+    algorithm.alg = BUILT_IN["trpo"].model_validate(keys)
     assert isinstance(algorithm.make_optimizer(), TensorFlowAdam)
 
 

@@ -69,6 +69,11 @@ class ClassifierConfig(TrackedConfig):
         yield memory_hints.smaller("eval_batch_size", self.eval_batch_size)
         yield from memory_hints.of_narrow_training(self.alg.training_args)
 
+    @property
+    def tf32(self) -> bool:
+        """Whether the Trainer's argument of that name asks for it."""
+        return bool(self.alg.training_args.get("tf32"))
+
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of the algorithm's keys."""
         yield from super().problems()

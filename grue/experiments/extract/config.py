@@ -14,12 +14,9 @@ from common.config.base import (
 )
 from common.config.fit import NonNegativeFloat, PositiveInt
 from common.errors import Problem
-from grue.algorithms.config import (
-    of_generation,
-)
 from grue.experiments import memory_hints
 from grue.models.config import ModelName, ModelOptions, ModelType, unnamed
-from grue.policies.generation_config import GenerationConfig
+from grue.policies.generation_config import GenerationConfig, generation_problems
 from grue.runs.compatibility import OfReferences, references_as_published
 from grue.runs.config import Metrics, TextConfig, problems_of_metrics, renamed
 
@@ -95,7 +92,7 @@ class ExtractConfig(TextConfig):
         yield from super().problems()
         yield from unnamed(self.alg.model_name, "alg.model_name")
         settings = self.alg.generation_kwargs
-        yield from of_generation(settings, self.alg.model_type, "alg.generation_kwargs")
+        yield from generation_problems(settings, self.alg.model_type, "alg.generation_kwargs")
         if not settings.do_sample:
             yield Problem("must be true: without sampling all outputs of an input are equal",
                           "alg.generation_kwargs.do_sample", False)  # fmt: skip

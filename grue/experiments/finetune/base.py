@@ -10,9 +10,8 @@ from common.experiment import Context
 from common.machine.devices import run_device, run_gpus
 from common.run.summary import write_summary
 from grue import policies
-from grue.algorithms.config import SupervisedAlg
 from grue.experiments.finetune import published_artifacts
-from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.finetune.config import FinetuneConfig, SupervisedConfig
 from grue.experiments.model_card import model_card
 from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy
@@ -20,6 +19,7 @@ from grue.runs.evaluation import Evaluator
 from grue.runs.evaluation_times import EvaluationTimes
 from grue.runs.model_folder import MODEL, save_model
 from grue.runs.tracking import Tracker
+from grue.supervised.config import SupervisedAlg
 from grue.tasks.inputs import Inputs, evaluated_of_training, load_inputs, tell_of_fewer
 from grue.tasks.task import Split
 
@@ -95,7 +95,7 @@ class FinetuneRun:
         self.tracker.close()
         if not distributed.is_main():
             return
-        by_iteration = not isinstance(self.config.alg, SupervisedAlg)
+        by_iteration = not isinstance(self.config, SupervisedConfig)
         published_artifacts.write(self.folder, by_iteration=by_iteration)
 
     def finish(self, found: Mapping[str, float]) -> float | None:
@@ -122,7 +122,7 @@ def load_policy(config: FinetuneConfig, context: Context, model_name: str) -> Po
 
     alg = config.alg
     tokenizer = load_tokenizer(config.tokenizer)
-    dropout = isinstance(alg, SupervisedAlg) or getattr(alg.args, "dropout", False)
+    dropout = isinstance(alg, SupervisedAlg) or alg.rollout_spec.dropout
     model = load_model(model_name, alg.model_type, alg.policy, seed=context.seed, dropout=dropout)
     policy_class = Policy if isinstance(alg, SupervisedAlg) else policies.find(alg.policy.id)
     policy: Policy = policy_class(model, tokenizer, run_device(context.gpu_ids))

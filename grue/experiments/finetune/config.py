@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import model_validator
+from pydantic import ModelWrapValidatorHandler, model_validator
 
 from common.config.base import (
     NO_EFFECT,
@@ -17,25 +17,21 @@ from common.config.base import (
     OptionalText,
 )
 from common.config.fit import PositiveInt
+from common.custom.user_code import CUSTOM
 from common.errors import Problem, UserError
 from grue.algorithms import find
-from grue.algorithms.config import (
-    AnyAlg,
-    CustomAlg,
-    ReinforceAlg,
-    SupervisedAlg,
-    of_batches,
-    of_generation,
-)
+from grue.algorithms.any_alg import BUILT_IN, AnyReinforcementAlg
 from grue.experiments import memory_hints
+from grue.experiments.finetune.any_alg import SUPERVISED, AnyAlg, tag
 from grue.experiments.finetune.rollout_problems import notices_of_rollouts, problems_of_rollouts
 from grue.experiments.reward_model.as_metric import measured_like_rewarded
 from grue.models.config import ModelType
-from grue.policies.generation_config import GenerationConfig
+from grue.policies.generation_config import GenerationConfig, generation_problems
 from grue.rewards.config import RewardConfig
 from grue.rollouts.config import EnvConfig
 from grue.runs.compatibility import references_as_published
 from grue.runs.config import Metrics, TrackedConfig, problems_of_metrics, renamed
+from grue.supervised.config import SupervisedAlg, of_batches
 from grue.tasks.task import Split
 
 
@@ -66,8 +62,21 @@ class TrainEvaluation(Config):
         return ("val", "test") if self.eval_test_set else ("val",)
 
 
+class ReinforcementEvaluation(TrainEvaluation):
+    """The same of reinforcement finetuning, which counts in iterations."""
+
+    n_iters: PositiveInt
+    """Rollouts, each with its update."""
+    eval_every: PositiveInt
+    """Number of iterations between evaluations on the validation split."""
+
+
 class FinetuneConfig(TrackedConfig):
-    """Finetuning of a language model, by its references or by rewards."""
+    """Finetuning of a language model: by its references or by rewards.
+
+    These are the keys of both, in the published tree; ``alg.id`` decides which of the two kinds
+    below a configuration is.
+    """
 
     splits: ClassVar[tuple[Split, ...]] = ("train", "val", "test")
 
@@ -89,6 +98,12 @@ class FinetuneConfig(TrackedConfig):
     """If true, the finished model is uploaded to Weights & Biases; needs ``log_to_wandb``."""
     base_path_to_store_results: Annotated[OptionalText, NO_EFFECT] = None
     """Published name of ``outputs_dir``, which takes precedence if both are given."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _of_its_kind(cls, values: Any, read: ModelWrapValidatorHandler[Self]) -> Any:
+        kind = _kind(values) if cls is FinetuneConfig else None
+        return read(values) if kind is None else kind.model_validate(values)
 
     @model_validator(mode="before")
     @classmethod
@@ -120,12 +135,10 @@ class FinetuneConfig(TrackedConfig):
     @property
     def training_settings(self) -> GenerationConfig | None:
         """Generation settings for the training split."""
-        if isinstance(self.alg, SupervisedAlg):
-            return self.alg.generation_kwargs or self.train_evaluation.generation_kwargs
-        return self.alg.policy.args.generation_kwargs
+        raise NotImplementedError
 
     def problems(self) -> Iterator[Problem]:
-        """Yield the problems of missing keys of the algorithm, and of the parts' own keys."""
+        """What the parts find wrong with their keys."""
         yield from super().problems()
         yield from (problem.below("alg") for problem in self.alg.problems())
         evaluation = self.train_evaluation
@@ -134,90 +147,110 @@ class FinetuneConfig(TrackedConfig):
             yield Problem("needs 'log_to_wandb' = true", "upload_model_to_wandb", True)
         if self.reward_fn is not None:
             yield from (problem.below("reward_fn") for problem in self.reward_fn.problems())
-            yield from self._reward_without_std()
-        if not isinstance(self.alg, SupervisedAlg):
-            for key, value in {
-                "reward_fn": self.reward_fn,
-                "env": self.env,
-                "train_evaluation.n_iters": evaluation.n_iters,
-                "train_evaluation.eval_every": evaluation.eval_every,
-            }.items():
-                if value is None:
-                    yield Problem(f"'{self.alg.id}' needs this key", key)
-            yield from self._of_rollouts()
-        settings = self.evaluation_settings
+        settings, key = self.evaluation_settings, "train_evaluation.generation_kwargs"
         if settings is None:
-            yield Problem("needed here or in 'alg'", "train_evaluation.generation_kwargs")
+            yield Problem("needed here or in 'alg'", key)
         elif evaluation.generation_kwargs is not None:
-            key = "train_evaluation.generation_kwargs"
-            yield from of_generation(settings, self.model_type, key)
-
-    def notices(self) -> Iterator[str]:
-        """Yield notices on an entropy bonus without effect, and on settings of rollouts."""
-        yield from super().notices()
-        if self.env is not None and not isinstance(self.alg, SupervisedAlg):
-            yield from notices_of_rollouts(self.alg, self.env)
-        args: Any = getattr(self.alg, "args", None)
-        estimated = getattr(args, "enforce_token_entropy_reg_estimate", False)
-        if estimated and args.ent_coef != 0:
-            yield (
-                "'alg.args.enforce_token_entropy_reg_estimate' with 'alg.args.ent_coef' = "
-                f"{args.ent_coef}: as published, the estimate's gradient is zero in expectation "
-                "while the policy is the one that drew the tokens, so it adds noise alone; without "
-                "the key the entropy is exact"
-            )
+            yield from generation_problems(settings, self.model_type, key)
 
     def ways_to_save_memory(self) -> Iterator[str]:
-        """Yield advice against a lack of memory: fewer outputs, smaller batches, model options."""
+        """Fewer outputs at a time."""
         if self.env is not None:
             yield memory_hints.smaller("env.n_envs", self.env.n_envs)
         size = self.train_evaluation.eval_batch_size
         yield memory_hints.smaller("train_evaluation.eval_batch_size", size)
-        if isinstance(self.alg, SupervisedAlg):
-            yield from memory_hints.of_batches(self.alg.training_args)
-            yield from memory_hints.of_narrow_training(self.alg.training_args)
-            yield from memory_hints.of_adapters(self.alg.policy, "alg.policy")
-        else:
-            yield from memory_hints.of_reinforcement(self.alg)
+
+
+class SupervisedConfig(FinetuneConfig):
+    """Finetuning by references; what the published tree has for rewards is of no use here."""
+
+    alg: SupervisedAlg
+    """Which model is finetuned, and how."""
+
+    @property
+    def tf32(self) -> bool:
+        """Whether the Trainer's argument of that name asks for it."""
+        return bool(self.alg.training_args.get("tf32"))
+
+    @property
+    def training_settings(self) -> GenerationConfig | None:
+        """Generation settings for the training split."""
+        return self.alg.generation_kwargs or self.train_evaluation.generation_kwargs
+
+    def ways_to_save_memory(self) -> Iterator[str]:
+        """Also smaller batches, then other ways to hold the model."""
+        yield from super().ways_to_save_memory()
+        yield from memory_hints.of_batches(self.alg.training_args)
+        yield from memory_hints.of_narrow_training(self.alg.training_args)
+        yield from memory_hints.of_adapters(self.alg.policy, "alg.policy")
+
+    def problems_of_ranks(self, num_ranks: int) -> Iterator[Problem]:
+        """Batches too small for all ranks."""
+        yield from of_batches(self.alg.training_args, num_ranks)
+
+
+class ReinforcementConfig(FinetuneConfig):
+    """Finetuning by rewards."""
+
+    reward_fn: RewardConfig
+    """A reward: its id and its own keys."""
+    env: EnvConfig
+    """Where outputs are sampled."""
+    alg: AnyReinforcementAlg
+    """Which algorithm finetunes which policy."""
+    train_evaluation: ReinforcementEvaluation
+    """Length of training, and evaluations during it."""
+
+    @property
+    def training_settings(self) -> GenerationConfig:
+        """How outputs for the training split, and those of rollouts, are generated."""
+        return self.alg.policy.args.generation_kwargs
+
+    def problems(self) -> Iterator[Problem]:
+        """Also what of rollouts and rewards does not go with the algorithm."""
+        yield from super().problems()
+        yield from problems_of_rollouts(self.alg, self.env)
+        yield from self._reward_without_std()
+
+    def notices(self) -> Iterator[str]:
+        """What of rollouts and settings is other than written."""
+        yield from super().notices()
+        yield from notices_of_rollouts(self.alg, self.env)
+        yield from self.alg.args.notices()
+
+    def ways_to_save_memory(self) -> Iterator[str]:
+        """Also smaller minibatches, then other ways to hold the policy."""
+        yield from super().ways_to_save_memory()
+        yield from memory_hints.of_reinforcement(self.alg)
 
     def problems_of_ranks(self, num_ranks: int) -> Iterator[Problem]:
         """Yield why ranks cannot share the run: its algorithm, or too small minibatches."""
-        if isinstance(self.alg, SupervisedAlg):
-            yield from of_batches(self.alg.training_args, num_ranks)
-            return
-        name: str = self.alg.id
-        own = isinstance(self.alg, CustomAlg) and not find(name).shares_work
-        if self.alg.plain or own:
+        name, size = self.alg.id, self.alg.rollout_spec.minibatch_tokens
+        if self.alg.args.single_process_fp32 or (
+            self.alg.is_custom and not find(name).supports_data_parallel
+        ):
             yield Problem(f"'alg.id' = '{name}' runs in one process; leave it out of this run's "
                           "configuration, or take another algorithm",
                           "gpus_per_run", num_ranks)  # fmt: skip
-        size = getattr(self.alg.args, "batch_size", None)
         if size is not None and size < num_ranks:
             yield Problem(f"is less than 'gpus_per_run' = {num_ranks}, so that processes would "
                           "have no token of a minibatch", "alg.args.batch_size", size)  # fmt: skip
 
-    def _of_rollouts(self) -> Iterator[Problem]:
-        """Yield the problems of too large minibatches, and of outputs with contradicting limits."""
-        alg, env = self.alg, self.env
-        if env is None or isinstance(alg, SupervisedAlg):
-            return
-        yield from problems_of_rollouts(alg, env)
-        settings = alg.policy.args.generation_kwargs
-        is_encoder_decoder = self.model_type == "seq2seq"
-        fewest = settings.fewest_new_tokens(is_encoder_decoder=is_encoder_decoder)
-        if fewest > env.args.max_episode_length:
-            yield Problem(
-                f"is more than 'env.args.max_episode_length' = {env.args.max_episode_length}",
-                "alg.policy.args.generation_kwargs.min_length", settings.min_length,
-            )  # fmt: skip
-
     def _reward_without_std(self) -> Iterator[Problem]:
         """Yield the problem of a reward without standard deviations, if they are needed."""
-        if not isinstance(self.alg, ReinforceAlg) or self.reward_fn is None:
+        if not self.alg.rollout_spec.needs_reward_stds:
             return
-        regularization = self.alg.args.advantage_regularization
         with contextlib.suppress(UserError):  # an unknown reward, which is told elsewhere
-            if regularization != "none" and not self.reward_fn.find(self.reward_fn.id).gives_std():
+            if not self.reward_fn.find(self.reward_fn.id).gives_std():
                 yield Problem(f"the reward '{self.reward_fn.id}' has no standard deviation of its "
-                              "own; take 'learned_preference', or \"none\"",
-                              "alg.args.advantage_regularization", regularization)  # fmt: skip
+                              "own; take 'learned_preference', or settings that do not ask for it "
+                              "(such as 'advantage_regularization' = \"none\")",
+                              "alg.args")  # fmt: skip
+
+
+def _kind(values: Any) -> type[FinetuneConfig] | None:
+    """The kind of finetuning that a configuration's keys ask for; None for neither."""
+    name = tag(values.get("alg")) if isinstance(values, dict) else ""
+    if name == SUPERVISED:
+        return SupervisedConfig
+    return ReinforcementConfig if name in BUILT_IN or name.startswith(CUSTOM) else None

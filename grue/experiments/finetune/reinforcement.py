@@ -27,7 +27,7 @@ from grue.algorithms.algorithm import Algorithm
 from grue.algorithms.config import ReinforcementAlg
 from grue.experiments.finetune.assembly import make_actor_critic
 from grue.experiments.finetune.base import FinetuneRun, load_policy
-from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.finetune.config import ReinforcementConfig
 from grue.experiments.finetune.rollout_settings import rollout_settings
 from grue.models.config import Side
 from grue.policies.generation_config import GenerationConfig
@@ -81,15 +81,16 @@ class ReinforcementRun(FinetuneRun):
     own parts may use the global generators, whose states are in the checkpoints.
     """
 
-    def __init__(self, config: FinetuneConfig, alg: ReinforcementAlg, context: Context) -> None:
+    def __init__(
+        self, config: ReinforcementConfig, alg: ReinforcementAlg, context: Context
+    ) -> None:
         name = alg.policy.args.model_name
         super().__init__(config, context, load_policy(config, context, name), name)
-        assert config.env is not None and config.reward_fn is not None, "checked with the keys"
         self.alg = alg
         self.env = config.env
         algorithm_class = find(alg.id)
         self.actor_critic = make_actor_critic(
-            self.policy, alg, seed=context.seed, with_critic=algorithm_class.needs_critic
+            self.policy, alg, seed=context.seed, with_critic=alg.rollout_spec.needs_values
         )
         self.algorithm: Algorithm[Any] = algorithm_class(self.actor_critic, alg)
         adaptive = alg.kl_div.adaptive_kl
@@ -99,7 +100,7 @@ class ReinforcementRun(FinetuneRun):
             self.actor_critic,
             self.train_inputs,
             config.reward_fn.build(),
-            rollout_settings(self.env, alg, whole_outputs=self.algorithm.whole_outputs),
+            rollout_settings(self.env, alg),
             seed=context.seed,
         )
         self.iteration = 0
@@ -159,7 +160,7 @@ class ReinforcementRun(FinetuneRun):
         found |= self.algorithm.descent.report()
         self._check_finite(found, rollout)
         self.iteration += 1
-        if self.algorithm.whole_outputs:
+        if self.rollouts.settings.whole_outputs:
             longest = self.rollouts.policy.lengths(self.rollouts.settings.generation).most
             found |= elapsed(self.iteration, len(rollout), longest)
         log.info("iteration %d of %d: reward %.4f, KL per token %.4f", self.iteration,
@@ -236,7 +237,7 @@ class ReinforcementRun(FinetuneRun):
         An iteration's dropout follows from the run's seed and the iteration's number; each rank has
         its own.
         """
-        if not getattr(self.algorithm.args, "dropout", False):
+        if not self.alg.rollout_spec.dropout:
             yield
             return
         of_rank = () if distributed.is_main() else (distributed.rank(),)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from common.experiment import Context
 from common.training.seeding import seed_everything
-from grue.algorithms.config import SupervisedAlg
 from grue.experiments.finetune.base import FinetuneRun, load_policy
-from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.finetune.config import SupervisedConfig
 from grue.supervised import checkpoints as trainer_checkpoints
 from grue.supervised import trainer as supervised
 from grue.supervised.arguments import check_count, training_arguments
+from grue.supervised.config import SupervisedAlg
 from grue.supervised.rows import Rows, make_rows
 
 
 class SupervisedRun(FinetuneRun):
     """Run that evaluates, trains with the Trainer, and evaluates again."""
 
-    def __init__(self, config: FinetuneConfig, alg: SupervisedAlg, context: Context) -> None:
+    def __init__(self, config: SupervisedConfig, alg: SupervisedAlg, context: Context) -> None:
         super().__init__(
             config, context, load_policy(config, context, alg.model_name), alg.model_name
         )

@@ -24,10 +24,13 @@ from common.config.run import RunConfig
 from common.machine.memory import Moment, Need, Term, by_counts
 from common.machine.memory_trace import MemoryTrace, held
 from common.plan.run import Run
-from grue.algorithms.config import SupervisedAlg
 from grue.experiments.classifier.config import ClassifierConfig
 from grue.experiments.extract.config import ExtractConfig
-from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.finetune.config import (
+    FinetuneConfig,
+    ReinforcementConfig,
+    SupervisedConfig,
+)
 from grue.experiments.memory import training
 from grue.experiments.memory.reinforcement import has_named_critic, of_reinforcement
 from grue.experiments.reward_model.config import RewardModelConfig
@@ -79,13 +82,12 @@ def _need(config: RunConfig, num_ranks: int) -> Need | None:
 def _names(config: TextConfig) -> Iterator[str]:
     """Yield hub ids or folders of tokenizer and models."""
     yield config.tokenizer.model_name
-    alg = config.alg  # type: ignore[attr-defined]  # all that train have it
-    if isinstance(config, FinetuneConfig) and not isinstance(alg, SupervisedAlg):
-        yield alg.policy.args.model_name
-        if has_named_critic(alg):
-            yield alg.policy.critic
+    if isinstance(config, ReinforcementConfig):
+        yield config.alg.policy.args.model_name
+        if has_named_critic(config.alg):
+            yield config.alg.policy.critic
     else:
-        yield alg.model_name
+        yield config.alg.model_name  # type: ignore[attr-defined]  # all that train have it
 
 
 def _is_at_hand(name: str) -> bool:
@@ -127,13 +129,13 @@ def _of_extraction(config: ExtractConfig) -> Moment:
 
 def _of_finetuning(config: FinetuneConfig, num_ranks: int) -> Iterator[Moment]:
     """Yield the moments of an update and of the evaluations between updates."""
-    alg, evaluation = config.alg, config.train_evaluation
-    if isinstance(alg, SupervisedAlg):
-        policy, update = training.of_supervised(config, alg, num_ranks)
+    evaluation = config.train_evaluation
+    if isinstance(config, SupervisedConfig):
+        policy, update = training.of_supervised(config, num_ranks)
         moments, limit = [update], ("tokenizer.max_length", config.tokenizer.max_length)
     else:
-        policy, moments = of_reinforcement(config, alg, num_ranks)
-        assert config.env is not None, "checked with the keys"
+        assert isinstance(config, ReinforcementConfig), "every configuration is of one kind"
+        policy, moments = of_reinforcement(config, num_ranks)
         limit = "env.args.max_prompt_length", config.env.args.max_prompt_length
     yield from moments
     settings = config.evaluation_settings

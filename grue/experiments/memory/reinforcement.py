@@ -14,13 +14,12 @@ from common.machine.memory import Moment, Term
 from common.machine.memory_trace import as_on_a_gpu, held
 from grue import policies
 from grue.algorithms import find
-from grue.algorithms.a2c import OUTPUTS_IN_PASS, A2c
-from grue.algorithms.args import HumanPreferencesPpoArgs
+from grue.algorithms.args import ActorCriticArgs, ReinforceArgs
 from grue.algorithms.config import ReinforcementAlg
 from grue.algorithms.policy_gradient import PolicyGradient
-from grue.algorithms.trpo import TOKENS_IN_PASS, Trpo
+from grue.algorithms.trpo import Trpo
 from grue.experiments.finetune.assembly import make_actor_critic
-from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.finetune.config import ReinforcementConfig
 from grue.experiments.finetune.rollout_settings import rollout_settings
 from grue.experiments.memory.training import SINGLE, STAYS, Keys, Logits, update
 from grue.models.loading import load_model, load_tokenizer
@@ -43,30 +42,26 @@ _PER_TOKEN = ("log_probs", "ref_log_probs", "values", "returns", "advantages",
 
 def has_named_critic(alg: ReinforcementAlg) -> bool:
     """Return whether the critic is a language model with a name of its own."""
-    needs_critic: bool = find(alg.id).needs_critic
-    return needs_critic and alg.policy.critic not in CRITICS
+    return alg.rollout_spec.needs_values and alg.policy.critic not in CRITICS
 
 
-def of_reinforcement(
-    config: FinetuneConfig, alg: ReinforcementAlg, num_ranks: int
-) -> tuple[Policy, list[Moment]]:
+def of_reinforcement(config: ReinforcementConfig, num_ranks: int) -> tuple[Policy, list[Moment]]:
     """Return the policy, and the moments of an iteration.
 
     Raises:
         NotImplementedError: the form of the algorithm's updates is unknown.
     """
-    assert config.env is not None, "checked with the keys"
     # 1. Everything the run holds, without numbers.
-    own = _without_numbers(alg)
-    args, kind = own.policy.args, find(alg.id)
+    own = _without_numbers(config.alg)
+    args, kind = own.policy.args, find(own.id)
     if not issubclass(kind, PolicyGradient):
-        raise NotImplementedError(f"'{alg.id}' is no PolicyGradient")
+        raise NotImplementedError(f"'{own.id}' is no PolicyGradient")
     model = load_model(args.model_name, own.model_type, own.policy, seed=0, dropout=False)
     policy: Policy = policies.find(own.policy.id)(model, load_tokenizer(config.tokenizer), "meta")
-    actor_critic = make_actor_critic(policy, own, seed=0, with_critic=kind.needs_critic)
+    actor_critic = make_actor_critic(policy, own, seed=0, with_critic=own.rollout_spec.needs_values)
     algorithm: PolicyGradient[Any] = kind(actor_critic, own)
     # 2. The largest minibatch, and a pass over it.
-    settings = rollout_settings(config.env, own, whole_outputs=kind.whole_outputs)
+    settings = rollout_settings(config.env, own)
     sizes = _Sizes.of(algorithm, settings, num_ranks)
     trained = nn.ModuleList([policy.model, *_critic(actor_critic)])
     vocabulary = int(model.config.vocab_size)
@@ -114,18 +109,19 @@ class _Sizes:
         cls, algorithm: PolicyGradient[Any], settings: RolloutSettings, num_ranks: int
     ) -> _Sizes:
         """Return the sizes for the algorithm's minibatches of rollouts with these settings."""
-        args, tokens = algorithm.args, settings.minibatch_tokens
+        args, spec = algorithm.args, algorithm.alg.rollout_spec
+        tokens = settings.minibatch_tokens
         most = settings.generation.max_new_tokens
         assert most is not None, "the settings of rollouts say it"
         prompt = int(min(settings.prompt_limit, (algorithm.policy.longest or math.inf) - most))
         at_a_time = settings.num_envs * settings.samples_per_input
         outputs = at_a_time * math.ceil(settings.num_tokens / (at_a_time * most))
-        if getattr(args, "log_prob_of", "response") == "sequence":
+        if isinstance(args, ReinforceArgs) and args.log_prob_of == "sequence":
             prompt, most = 1, prompt + most - 1
         rows = _rows(algorithm, tokens, most)
-        if isinstance(algorithm, A2c | Trpo):
+        if algorithm.outputs_in_pass(most) is not None:
             fewest = 1
-        elif isinstance(args, HumanPreferencesPpoArgs):  # minibatches are equal parts of outputs
+        elif spec.num_minibatches is not None:  # minibatches are equal parts of outputs
             fewest = rows * _fewest(settings)
         elif settings.whole_outputs:
             fewest = min(tokens, outputs * _fewest(settings))
@@ -142,10 +138,9 @@ class _Sizes:
 
 def _rows(algorithm: PolicyGradient[Any], tokens: int, most: int) -> int:
     """Return the number of outputs of ``most`` tokens in a minibatch of ``tokens``."""
-    if isinstance(algorithm, A2c):
-        return OUTPUTS_IN_PASS
-    if isinstance(algorithm, Trpo):
-        return max(1, TOKENS_IN_PASS // most)
+    fixed = algorithm.outputs_in_pass(most)
+    if fixed is not None:
+        return fixed
     if algorithm.unit == "tokens":
         return tokens
     return math.ceil(tokens / most)
@@ -188,9 +183,15 @@ def _pass(algorithm: PolicyGradient[Any], sizes: _Sizes) -> None:
     with algorithm.actor_critic.updating():
         policy, log_probs, values = algorithm.evaluate(batch)
         penalty = algorithm.kl_loss(batch, policy.logits, 1.0)
-        if hasattr(algorithm.args, "ent_coef"):
-            entropy_loss = algorithm.entropy_loss(policy, log_probs)
-            penalty = penalty + algorithm.args.ent_coef * entropy_loss
+        args = algorithm.args
+        if isinstance(args, ActorCriticArgs | ReinforceArgs):
+            estimated = (
+                isinstance(args, ActorCriticArgs) and args.enforce_token_entropy_reg_estimate
+            )
+            entropy_loss = algorithm.entropy_loss(
+                policy, log_probs, weight=args.ent_coef, estimated=estimated
+            )
+            penalty = penalty + args.ent_coef * entropy_loss
         algorithm.share_of_penalties(batch, policy.logits, log_probs, penalty)
         loss = policy_gradient_loss(log_probs, batch.advantages)
         (loss + penalty + values.mean()).backward()
@@ -244,10 +245,10 @@ def _with_vectors(moment: Moment, model: nn.Module, keys: Keys) -> Moment:
 
 
 def _keys(alg: ReinforcementAlg) -> Keys:
-    args = alg.args
-    if isinstance(args, HumanPreferencesPpoArgs):
+    spec = alg.rollout_spec
+    if spec.num_minibatches is not None:
         batch, advice = "alg.args.nminibatches", "raise 'alg.args.nminibatches'"
-    elif hasattr(args, "batch_size") and not _is_fixed(alg):
+    elif spec.minibatch_tokens is not None and not _is_fixed(alg):
         batch, advice = "alg.args.batch_size", "lower 'alg.args.batch_size'"
     else:
         batch, advice = "env.args.max_prompt_length", "lower 'env.args.max_prompt_length'"
@@ -259,4 +260,5 @@ def _keys(alg: ReinforcementAlg) -> Keys:
 
 def _is_fixed(alg: ReinforcementAlg) -> bool:
     """Return whether the algorithm itself defines the size of its passes."""
-    return issubclass(find(alg.id), A2c | Trpo)
+    kind: type[PolicyGradient[Any]] = find(alg.id)
+    return kind.outputs_in_pass(1) is not None

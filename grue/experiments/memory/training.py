@@ -14,11 +14,10 @@ from transformers import Trainer, TrainingArguments
 
 from common.machine.memory import Moment, Term
 from common.machine.memory_trace import as_on_a_gpu, held, state_of
-from grue.algorithms.config import SupervisedAlg
 from grue.algorithms.optimizers import OPTIMIZERS
 from grue.experiments.classifier.config import ClassifierConfig
 from grue.experiments.classifier.run import load_model as load_classifier
-from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.finetune.config import SupervisedConfig
 from grue.experiments.reward_model.config import RewardModelConfig
 from grue.experiments.reward_model.module import load_module
 from grue.experiments.reward_model.objectives import make_objective
@@ -116,11 +115,9 @@ def update(
     return Moment("an update", tuple(terms))
 
 
-def of_supervised(
-    config: FinetuneConfig, alg: SupervisedAlg, num_ranks: int
-) -> tuple[Policy, Moment]:
+def of_supervised(config: SupervisedConfig, num_ranks: int) -> tuple[Policy, Moment]:
     """Return the policy, and an update of supervised finetuning."""
-    tokenizer = load_tokenizer(config.tokenizer)
+    alg, tokenizer = config.alg, load_tokenizer(config.tokenizer)
     options = alg.policy.model_copy(update={"init": "random"})
     model = load_model(alg.model_name, alg.model_type, options, seed=0, dropout=False)
     policy = Policy(model, tokenizer, "meta")

@@ -9,8 +9,7 @@ from typing import Any
 from common.config.run import RunConfig
 from common.errors import Problem, UserError
 from common.plan.run import Run
-from grue.algorithms.config import SupervisedAlg
-from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.finetune.config import ReinforcementConfig, SupervisedConfig
 from grue.experiments.preflight.answers import Answers
 from grue.experiments.preflight.data import KnownSplit, data_problems, known_split
 from grue.experiments.preflight.generations import settings_by_key
@@ -21,6 +20,7 @@ from grue.models.loading import load_tokenizer
 from grue.policies.generation_config import GenerationConfig
 from grue.policies.truncation import token_id
 from grue.runs.config import TextConfig
+from grue.supervised.config import SupervisedAlg
 
 
 def check(runs: Sequence[Run]) -> list[Problem]:
@@ -40,11 +40,9 @@ def problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
     yield from _truncate_tokens(run, answers)
     yield from _values_of_library(run.config, answers)
     yield from part_problems(run, answers)
-    if not isinstance(run.config, FinetuneConfig):
-        return
-    if isinstance(run.config.alg, SupervisedAlg):
+    if isinstance(run.config, SupervisedConfig):
         yield from _of_supervised(run, run.config.alg, answers)
-    else:
+    elif isinstance(run.config, ReinforcementConfig):
         from grue.supervised.library_keys import problems_of_optimizer
 
         yield from problems_of_optimizer(run.config.alg.policy.args)

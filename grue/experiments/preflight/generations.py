@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from grue.algorithms.config import SupervisedAlg
 from grue.experiments.extract.config import ExtractConfig
-from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.finetune.config import (
+    FinetuneConfig,
+    ReinforcementConfig,
+    SupervisedConfig,
+)
 from grue.experiments.reward_model.config import RewardModelConfig
 from grue.models.config import ModelType
 from grue.policies.generation_config import GenerationConfig
@@ -41,8 +44,8 @@ def generations(config: TextConfig, model_type: ModelType) -> Iterator[Generatio
         name = "max_length" if settings.max_new_tokens is None else "max_new_tokens"
         value = getattr(settings, name)
         if at.startswith("alg.policy.") and not _is_evaluated_with(config, settings):
-            assert isinstance(config, FinetuneConfig)
-            if config.env is not None and config.env.args.max_episode_length < most:
+            assert isinstance(config, ReinforcementConfig)
+            if config.env.args.max_episode_length < most:
                 value = most = config.env.args.max_episode_length
                 yield Generation("env.args.max_episode_length", value, most)
                 continue
@@ -58,9 +61,9 @@ def settings_by_key(config: TextConfig) -> dict[str, GenerationConfig]:
         found["normalize.generation_kwargs"] = config.normalize.generation_kwargs
     elif isinstance(config, FinetuneConfig):
         found["train_evaluation.generation_kwargs"] = config.train_evaluation.generation_kwargs
-        if isinstance(config.alg, SupervisedAlg):
+        if isinstance(config, SupervisedConfig):
             found["alg.generation_kwargs"] = config.alg.generation_kwargs
-        else:
+        elif isinstance(config, ReinforcementConfig):
             own = config.alg.policy.args.generation_kwargs
             found["alg.policy.args.generation_kwargs"] = own
     return {key: settings for key, settings in found.items() if settings is not None}

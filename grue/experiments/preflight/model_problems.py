@@ -8,7 +8,6 @@ from pathlib import Path
 
 from common.errors import Problem, UserError
 from common.plan.run import Run
-from grue.algorithms.config import SupervisedAlg
 from grue.experiments.classifier.config import ClassifierConfig
 from grue.experiments.extract.config import ExtractAlg, ExtractConfig
 from grue.experiments.finetune.config import FinetuneConfig
@@ -22,6 +21,7 @@ from grue.experiments.reward_model.config import RewardModelConfig
 from grue.models.config import ModelType
 from grue.policies.config import CRITICS
 from grue.runs.config import TextConfig
+from grue.supervised.config import SupervisedAlg
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,8 @@ from common.files.documents import json_object
 from common.hashing import fingerprint
 from common.key_paths import key_path
 from common.plan.run import Run
-from grue.algorithms.config import SupervisedAlg
 from grue.experiments.classifier.config import ClassifierConfig
-from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.finetune.config import ReinforcementConfig, SupervisedConfig
 from grue.experiments.new_model import run as new_model
 from grue.experiments.new_model.config import NewModelConfig
 from grue.experiments.preflight.answers import Answers
@@ -115,9 +114,9 @@ def of_stage(name: str, run: Run, answers: Answers) -> KnownModel | UserError | 
 
 def model_key(config: Any) -> str | None:
     """Return the key of the model that a run trains; None if it trains none."""
-    if isinstance(config, FinetuneConfig) and not isinstance(config.alg, SupervisedAlg):
+    if isinstance(config, ReinforcementConfig):
         return "alg.policy.args.model_name"
-    trains = isinstance(config, FinetuneConfig | ClassifierConfig | RewardModelConfig)
+    trains = isinstance(config, SupervisedConfig | ClassifierConfig | RewardModelConfig)
     return "alg.model_name" if trains else None
 
 

@@ -10,11 +10,11 @@ from pydantic import Field
 from common.config.base import Config
 from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
 from common.errors import Problem
-from grue.algorithms.config import of_batches, of_generation
 from grue.experiments import memory_hints
 from grue.models.config import ModelName, ModelType, Optimizer, TrainedModelOptions, unnamed
-from grue.policies.generation_config import GenerationConfig
+from grue.policies.generation_config import GenerationConfig, generation_problems
 from grue.runs.config import TrackedConfig
+from grue.supervised.config import of_batches
 from grue.tasks.config import DatapoolConfig
 from grue.tasks.task import Split
 
@@ -140,7 +140,7 @@ class NormalizeConfig(Config):
         """Yield the problems of a missing model, and of impossible generation settings."""
         yield from super().problems()
         yield from unnamed(self.model_name, "model_name", below="normalize.")
-        yield from of_generation(self.generation_kwargs, self.model_type, "generation_kwargs")
+        yield from generation_problems(self.generation_kwargs, self.model_type, "generation_kwargs")
         if self.datapool is not None:
             yield from (problem.below("datapool") for problem in self.datapool.problems())
         if self.generation_kwargs.truncate_token is not None:
@@ -181,6 +181,11 @@ class RewardModelConfig(TrackedConfig):
         yield from memory_hints.of_adapters(self.alg, "alg")
         if any(memory_hints.of_narrow_training(self.alg.training_args)):
             yield from memory_hints.of_narrow_products(self.alg, "alg")
+
+    @property
+    def tf32(self) -> bool:
+        """Whether the Trainer's argument of that name asks for it."""
+        return bool(self.alg.training_args.get("tf32"))
 
     def problems_of_ranks(self, num_ranks: int) -> Iterator[Problem]:
         """Yield why ranks cannot share the run: too small batches, or a loss that couples them."""

@@ -1,0 +1,115 @@
+"""The runs of a plan's configurations as their layers, options, seeds and overrides make them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from common.config.resolve import unknown_keys
+from common.custom.hooks import asking
+from common.experiment import Experiment
+from common.key_paths import Key, key_path
+from common.plan.entry import Entry
+from common.plan.expansion import Draft, axes, drafts, without_unknown
+from common.plan.layers import Layer
+from common.plan.overrides import Overrides
+from common.plan.reading import Reading
+
+
+class Drafting:
+    """Makes the values of runs, each of the keys that its experiment knows.
+
+    A key of the plan's base, of a configuration that is extended, or of an override for all stages
+    goes to the runs that know it. An override that none knows is laid over all, so that its problem
+    is found where it is.
+    """
+
+    def __init__(
+        self,
+        reading: Reading,
+        overrides: Overrides,
+        entries: Iterable[tuple[Entry, Experiment | None]],
+    ) -> None:
+        self.reading = reading
+        self.overrides = overrides
+        known = [self._known_overrides(entry, spec) for entry, spec in entries if spec]
+        self.strange_overrides = overrides.for_all().keys() - set().union(*known)
+
+    def drafts(self, entry: Entry, spec: Experiment) -> Iterator[Draft]:
+        """Yield the runs of one configuration in the order of their product."""
+        known = self._known_overrides(entry, spec) | self.strange_overrides
+        of_all = [layer for layer in self._of_all(spec) if layer.values.keys() <= known]
+        yield from self._known_drafts(entry, spec, [*of_all, *self._of_stage(entry)])
+
+    def _known_drafts(
+        self, entry: Entry, spec: Experiment, overrides: Sequence[Layer]
+    ) -> Iterator[Draft]:
+        options = self._known_options(entry, spec, overrides)
+        for draft in self._product(entry, spec, options, overrides):
+            is_alone = not entry.below  # nothing lies under its own keys
+            yield draft if is_alone else without_unknown(draft, _unknown(entry, spec, draft))
+
+    def _product(
+        self,
+        entry: Entry,
+        spec: Experiment,
+        options: dict[str, Sequence[Any]],
+        overrides: Sequence[Layer],
+    ) -> Iterator[Draft]:
+        seeds = entry.configuration.seeds or self.reading.document.seeds
+        moved = tuple(key for key in spec.config.seed_keys if key not in entry.fixed)
+        overridden = {key for layer in overrides for key in layer.values}
+        product = axes(options, seeds, moved, overridden)
+        return drafts(entry.layers, product, options, overrides)
+
+    def _known_options(
+        self, entry: Entry, spec: Experiment, overrides: Sequence[Layer]
+    ) -> dict[str, Sequence[Any]]:
+        """The options, of those of an extended configuration the ones that the runs know."""
+        options: dict[str, Sequence[Any]] = dict(entry.configuration.options)
+        if entry.inherited_options:
+            first = next(self._product(entry, spec, options, overrides))
+            unknown = _unknown(entry, spec, first)
+            strange = {key for key in entry.inherited_options if _is_in(key, unknown)}
+            options = {key: values for key, values in options.items() if key not in strange}
+        return options
+
+    def _known_overrides(self, entry: Entry, spec: Experiment) -> set[str]:
+        """The overrides whose keys the configuration knows; the others are for other ones."""
+        of_all = self._of_all(spec)
+        if not of_all:
+            return set()
+        first = next(self._known_drafts(entry, spec, [*of_all, *self._of_stage(entry)]))
+        unknown = _unknown(entry, spec, first)
+        return {key for layer in of_all for key in layer.values if not _is_in(key, unknown)}
+
+    def _of_all(self, spec: Experiment) -> list[Layer]:
+        """Yield the overrides for all stages that begin with a key of the experiment."""
+        return [
+            self._layer(key, key, value)
+            for key, value in self.overrides.for_all().items()
+            if key.partition(".")[0] in spec.config.model_fields
+        ]
+
+    def _of_stage(self, entry: Entry) -> list[Layer]:
+        """The overrides for the configuration alone."""
+        stage = entry.configuration.id
+        return [
+            self._layer(f"{stage}.{key}", key, value)
+            for key, value in self.overrides.for_stage(stage).items()
+        ]
+
+    def _layer(self, written: str, key: str, value: Any) -> Layer:
+        return Layer(self.reading.source(written), {key: value}, replaces=True)
+
+
+def _unknown(entry: Entry, spec: Experiment, draft: Draft) -> list[Key]:
+    """The keys of a run that its experiment does not know."""
+    with asking(entry.experiment, "mend"):
+        meant, _ = spec.mend(draft.values)
+    return unknown_keys(spec.config, meant)
+
+
+def _is_in(key: str, unknown: Iterable[Key]) -> bool:
+    """Whether a dotted key is one of the unknown ones, or stands in one."""
+    return any(f"{key}.".startswith(f"{key_path(strange)}.") for strange in unknown)

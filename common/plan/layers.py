@@ -1,0 +1,77 @@
+"""The layers that a run's keys come from: each is one place of a plan, later ones over earlier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from common.key_paths import Key, merged
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The keys that one place of a plan gives a run."""
+
+    source: str
+    """The place as a table of a run's keys names it, such as ``"options"``."""
+    values: Mapping[str, Any]
+    """Nested objects; by dotted path where ``replaces``."""
+    file: str = ""
+    """The file that the place names and that the keys stand in; empty for the plan's own."""
+    where: str = ""
+    """The place as messages name it; empty for the run's own configuration and what is over it."""
+    replaces: bool = False
+    """Whether objects replace those of the layers below, as options do, instead of being merged."""
+
+    @property
+    def name(self) -> str:
+        """The place and any file."""
+        return f"{self.source}, from {self.file}" if self.file else self.source
+
+    def gives(self, key: Key) -> bool | None:
+        """Return whether the layer gives the value at ``key``; None where lower layers decide.
+
+        False where the layer replaces what holds the key by something without it.
+        """
+        if not self.replaces:
+            return _leads_to(self.values, key, merges=True)
+        for dotted, value in reversed(list(self.values.items())):
+            path = tuple(dotted.split("."))
+            if key[: len(path)] == path:
+                return _leads_to(value, key[len(path) :], merges=False)
+            if path[: len(key)] == key:
+                return True
+        return None
+
+
+def _leads_to(value: Any, key: Key, *, merges: bool) -> bool | None:
+    for part in key:
+        if isinstance(value, Mapping):
+            if part not in value:
+                return None if merges else False
+            value = value[part]
+        elif isinstance(value, list | tuple) and isinstance(part, int):
+            if part >= len(value):
+                return False
+            value, merges = value[part], False
+        else:  # the value is written in another form, of which a validator makes an object
+            return True
+    return True
+
+
+def source_of(layers: Sequence[Layer], key: Key) -> Layer | None:
+    """Return the layer that a run's value at ``key`` comes from; None for a default."""
+    for layer in reversed(layers):
+        gives = layer.gives(key)
+        if gives is not None:
+            return layer if gives else None
+    return None
+
+
+def laid(layers: Iterable[Layer]) -> dict[str, Any]:
+    """Return the merged values of ``layers``, none of which replaces objects."""
+    values: dict[str, Any] = {}
+    for layer in layers:
+        values = merged(values, layer.values)
+    return values

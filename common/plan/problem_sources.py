@@ -1,0 +1,48 @@
+"""Where a plan says what is wrong with a run: in a layer that lies under its configuration."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from common.errors import Problem
+from common.key_paths import parse_path
+from common.plan.base_files import BASE
+from common.plan.entry import Entry
+from common.plan.layers import Layer, source_of
+
+
+def at_sources(problems: Sequence[Problem], entries: Iterable[Entry]) -> list[Problem]:
+    """Return the problems of configurations at the layers that their values come from.
+
+    What is wrong in a single configuration, though its value comes from the plan's base, is told
+    of both. What an extended configuration says wrong is told there alone.
+    """
+    by_where = {entry.where: entry for entry in entries}
+    sources = [_source(problem, by_where.get(problem.where)) for problem in problems]
+    told: dict[tuple[str | None, str], list[tuple[str, str]]] = defaultdict(list)
+    for problem, source in zip(problems, sources, strict=True):
+        told[problem.key, problem.message].append((problem.where, source))
+    placed = []
+    for problem, source in zip(problems, sources, strict=True):
+        same = told[problem.key, problem.message]
+        if source == BASE:
+            tellers = {where for where, its_source in same if its_source == BASE}
+            is_alone = len(tellers) == 1 < len(by_where)
+            placed.append(problem.at(f"{BASE} under {problem.where}" if is_alone else BASE))
+        else:
+            is_told_there = any(where == source for where, _ in same)
+            placed.append(problem.at(source) if is_told_there else problem)
+    return placed
+
+
+def _source(problem: Problem, entry: Entry | None) -> str:
+    """The place of the lower layer that the problem's value comes from; empty where none does."""
+    if entry is None or problem.key is None:
+        return ""
+    options = (
+        Layer("options", {key: values}, where=entry.inherited_options.get(key, ""), replaces=True)
+        for key, values in entry.configuration.options.items()
+    )
+    layer = source_of([*entry.layers, *options], parse_path(problem.key))
+    return "" if layer is None else layer.where

@@ -1,0 +1,11 @@
+"""The settings of the built-in algorithms, free of torch: plans are read by them alone."""
+
+from grue.algorithms.args.actor_critic import A2cArgs as A2cArgs
+from grue.algorithms.args.actor_critic import ActorCriticArgs as ActorCriticArgs
+from grue.algorithms.args.actor_critic import NlpoArgs as NlpoArgs
+from grue.algorithms.args.actor_critic import PpoArgs as PpoArgs
+from grue.algorithms.args.ppo_human_preferences import (
+    HumanPreferencesPpoArgs as HumanPreferencesPpoArgs,
+)
+from grue.algorithms.args.reinforce import ReinforceArgs as ReinforceArgs
+from grue.algorithms.args.trpo import TrpoArgs as TrpoArgs
