@@ -39,7 +39,7 @@ def forgotten_experiment(entry: Entry, experiments: Registry[Experiment]) -> Pro
 
 
 def _keys(entry: Entry) -> set[str]:
-    """The keys that the configuration says, or else the plan for all of its configurations."""
+    """Return the keys of the configuration, or else the plan's keys for all configurations."""
     of_plan = {key for layer in entry.layers if layer.where == BASE for key in layer.values}
     said = {key for layer in entry.layers if layer.where != BASE for key in layer.values}
     said |= {key.partition(".")[0] for key in entry.configuration.options}

@@ -231,7 +231,7 @@ class _Expansion:
         ]  # fmt: skip
 
     def placed(self, problems: Iterable[Problem]) -> list[Problem]:
-        """The problems, where the plan says what is wrong."""
+        """Return the problems at the places where the plan has the wrong values."""
         placed = [self.reading.placed(problem, self.overrides) for problem in problems]
         return at_sources(placed, self.reading.entries)
 

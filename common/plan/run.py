@@ -29,7 +29,7 @@ class Run:
     """Part of ``written`` that options and seeds assign."""
     config: RunConfig
     layers: tuple[Layer, ...] = ()
-    """What ``written`` is made of, the lowest first."""
+    """Layers of which ``written`` is merged, the lowest first."""
     num_ranks: int = 1
     """Number of processes that share the run."""
     references: list[Reference] = field(default_factory=list)

@@ -40,7 +40,7 @@ def place(runs: Iterable[Run], plan_name: str) -> None:
 
 
 def of_same_name(run: Run) -> Iterator[Path]:
-    """Yield the folders beside the run's own that have its name and repetition, sorted."""
+    """Yield the folders next to the run's own that have its name and repetition, sorted."""
     parent = run.folder.parent
     name = re.compile(rf"{re.escape(run.name)}-{_TAG.pattern}")
     for path in sorted(parent.iterdir()) if parent.is_dir() else ():

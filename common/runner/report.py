@@ -51,7 +51,7 @@ def dry_run(plan: Plan, selection: Selection) -> str:
 
 
 def _changes(plan: Plan, selection: Selection) -> Iterator[str]:
-    """Yield what tells runs that would begin from the done ones that they take the place of."""
+    """Yield the changed keys of runs that would be made in place of done ones."""
     begun = [run for run in selection.to_make if _intention(run, selection) == _BEGIN]
     found = list(itertools.islice(changed_runs(begun, plan.runs), _MOST_ROWS + 1))
     if found:

@@ -22,7 +22,7 @@ class A2c(PolicyGradient[A2cArgs]):
 
     @classmethod
     def outputs_in_pass(cls, width: int) -> int:
-        """Return a number of outputs, whatever their width."""
+        """Return the number of outputs in a pass, whatever their width."""
         return OUTPUTS_IN_PASS
 
     def make_optimizer(self) -> torch.optim.Optimizer:

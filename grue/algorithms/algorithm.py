@@ -20,8 +20,8 @@ class Algorithm(ABC, Generic[ArgsT]):
     """Reinforcement algorithm; built once per run from its keys, and owner of the optimiser."""
 
     Args: ClassVar[type[AlgorithmArgs]]
-    """The model of the algorithm's keys (its ``args``), which also say what it needs of rollouts
-    and what goes with it, so that plans are checked without this class."""
+    """Model of the algorithm's keys (its ``args``). It also describes the rollouts and settings
+    that the algorithm needs, so that plans are checked without this class."""
     supports_data_parallel: ClassVar[bool] = False
     """If true, ranks share its minibatches, see `Minibatch.of_this_rank`; its passes and steps then
     use `backward` and `step`, which also scale losses for float16."""
@@ -42,7 +42,7 @@ class Algorithm(ABC, Generic[ArgsT]):
         return adamw(named, lr, args.weight_decay, args.optimizer_kwargs, args.optimizer)
 
     def set_learning_rate(self, progress: float) -> None:
-        """Set the step size to that after ``progress`` of the run's iterations, from 0 to 1."""
+        """Set the learning rate after ``progress``, from 0 to 1, of the run's iterations."""
         rate = self.args.scheduled_learning_rate(progress)
         if rate is not None:
             for group in self.optimizer.param_groups:

@@ -1,4 +1,4 @@
-"""The keys of ``alg`` in reinforcement finetuning, and what each algorithm's settings say of it."""
+"""Keys of ``alg`` in reinforcement finetuning, and the base of each algorithm's settings."""
 
 from __future__ import annotations
 
@@ -74,16 +74,17 @@ Compatibility = Literal[
 
 
 class AlgorithmArgs(Config):
-    """Base of every algorithm's settings, the keys of ``alg.args``: they describe the algorithm.
+    """Base of every algorithm's settings, the keys of ``alg.args``, which describe the algorithm.
 
-    A plan is read and checked by them alone, without the class that trains by them (see
-    `grue.algorithms.algorithm.Algorithm`), which may import torch. What a built-in algorithm says
-    in ``problems_of_...`` and ``notices_of_...`` is about its own updates, so a custom one that
-    takes its settings is not asked; ``problems`` are those of the settings alone, and of all.
+    A plan is read and checked by them alone, without the class that trains (see
+    `grue.algorithms.algorithm.Algorithm`), which may import torch. ``problems_of_...`` and
+    ``notices_of_...`` of a built-in algorithm concern its own updates, so they are not called for a
+    user's algorithm with its settings. ``problems`` concern the settings alone, and are always
+    called.
     """
 
     uses_vocab_mask: ClassVar[bool] = False
-    """Whether the algorithm needs a policy with a vocabulary mask."""
+    """If true, the algorithm needs a policy with a vocabulary mask."""
     single_process_fp32: ClassVar[bool] = False
     """True if the algorithm supports only one process and float32."""
 
@@ -92,25 +93,25 @@ class AlgorithmArgs(Config):
 
     @abstractmethod
     def rollout_spec(self) -> RolloutSpec:
-        """Return what the algorithm needs of rollouts."""
+        """Return the rollouts that the algorithm needs."""
 
     def scheduled_learning_rate(self, progress: float) -> float | None:
-        """Return the step size after ``progress`` of the run's iterations, from 0 to 1.
+        """Return the learning rate after ``progress``, from 0 to 1, of the run's iterations.
 
-        None leaves it as the optimizer has it.
+        None keeps the optimizer's own.
         """
         return None
 
     def problems_of_alg(self, alg: ReinforcementAlg) -> Iterator[Problem]:
-        """Yield what of ``alg.kl_div`` and ``alg.policy`` does not go with these settings."""
+        """Yield the problems of ``alg.kl_div`` and ``alg.policy`` with these settings."""
         yield from ()
 
     def problems_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Problem]:
-        """Yield what of the rollouts' sizes does not go with these settings, by whole keys."""
+        """Yield the problems of the rollouts' sizes with these settings, with whole keys."""
         yield from ()
 
     def notices_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[str]:
-        """Yield what the user should know of the rollouts' sizes, though nothing is wrong."""
+        """Yield notices on valid sizes of rollouts that the user should know."""
         yield from ()
 
 
@@ -138,7 +139,7 @@ class ReinforcementAlg(Config):
 
     @model_validator(mode="after")
     def _says_what_rollouts_it_needs(self) -> Self:
-        """Refuse a custom algorithm whose settings do not say it."""
+        """Refuse a user's algorithm whose settings define no rollouts."""
         try:
             with naming(self.id):
                 spec = self.args.rollout_spec()
@@ -152,12 +153,12 @@ class ReinforcementAlg(Config):
 
     @property
     def rollout_spec(self) -> RolloutSpec:
-        """What the algorithm needs of rollouts."""
+        """Rollouts that the algorithm needs."""
         return self.args.rollout_spec()
 
     @property
     def is_custom(self) -> bool:
-        """Whether the algorithm is outside the project, where updates may be of another form."""
+        """True if the algorithm is a user's own, whose updates may have another form."""
         return self.id.startswith(CUSTOM)
 
     @property
@@ -170,7 +171,7 @@ class ReinforcementAlg(Config):
         return name in self.compatibility or "rl4lms" in self.compatibility
 
     def problems(self) -> Iterator[Problem]:
-        """What the parts find wrong with their keys, and with each other's."""
+        """Yield the problems of the parts' keys, and of keys that do not fit each other."""
         yield from super().problems()
         own, of_policy = self.policy, self.policy.args
         yield from (problem.below("kl_div") for problem in self.kl_div.problems())
@@ -185,7 +186,7 @@ class ReinforcementAlg(Config):
         yield from generation_problems(of_policy.generation_kwargs, self.model_type, key)
 
     def _problems_of_policy(self) -> Iterator[Problem]:
-        """Yield what of the policy is not for this algorithm, or not for its type of model."""
+        """Yield the problems of a policy that does not fit this algorithm or its architecture."""
         if self.args.single_process_fp32 and self.policy.mixed_precision != "no":
             yield Problem(f"'{self.id}' computes in float32; drop it", "policy.mixed_precision",
                           self.policy.mixed_precision)  # fmt: skip

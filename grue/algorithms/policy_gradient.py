@@ -26,7 +26,10 @@ class PolicyGradient(Algorithm[ArgsT]):
 
     @classmethod
     def outputs_in_pass(cls, width: int) -> int | None:
-        """Return how many outputs of ``width`` tokens one pass computes; None for a minibatch's."""
+        """Return the number of outputs of ``width`` tokens in a pass.
+
+        None for those of a minibatch.
+        """
         return None
 
     def evaluate(self, batch: Minibatch) -> tuple[TokenDistribution, Tensor, Tensor]:
@@ -44,9 +47,9 @@ class PolicyGradient(Algorithm[ArgsT]):
         weight: float = 1.0,
         estimated: bool = False,
     ) -> Tensor:
-        """[] negated mean entropy: exact, or estimated from the tokens drawn.
+        """Return [] the negated mean entropy, exact or estimated from the sampled tokens.
 
-        Where its ``weight`` in the loss is 0, the exact one has no gradient, which saves memory.
+        If its ``weight`` in the loss is 0, the exact one has no gradient, which saves memory.
         """
         if estimated:
             return log_probs.mean()

@@ -35,7 +35,7 @@ class Trpo(PolicyGradient[TrpoArgs]):
 
     @classmethod
     def outputs_in_pass(cls, width: int) -> int:
-        """Return as many outputs as have a number of tokens together."""
+        """Return the number of outputs that have a certain number of tokens together."""
         return max(1, TOKENS_IN_PASS // width)
 
     def make_optimizer(self) -> torch.optim.Optimizer:

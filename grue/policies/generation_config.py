@@ -129,7 +129,7 @@ class GenerationConfig(Config):
 def generation_problems(
     settings: GenerationConfig, model_type: ModelType, key: str
 ) -> Iterator[Problem]:
-    """Yield what is wrong with the settings, at ``key``, for a model of this type."""
+    """Yield the problems of the settings, at ``key``, for a model of this type."""
     yield from (problem.below(key) for problem in settings.problems())
     if model_type == "causal" and settings.max_new_tokens is None:
         yield Problem("a causal model needs it", f"{key}.max_new_tokens")

@@ -1,4 +1,4 @@
-"""The keys of ``alg`` in supervised finetuning."""
+"""Keys of ``alg`` in supervised finetuning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings of A2C, PPO and NLPO, and what the actor-critic algorithms share."""
+"""Settings of A2C, PPO and NLPO, and the base of actor-critic algorithms."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ class ActorCriticArgs(AlgorithmArgs):
     With more than one, the reward's deviation per input is measured."""
 
     def rollouts_of(self, num_steps: int | None) -> RolloutSpec:
-        """Return rollouts of ``num_steps`` tokens for each output drawn at a time; None for all."""
+        """Return rollouts of ``num_steps`` tokens per output sampled at a time.
+
+        None for whole outputs.
+        """
         return RolloutSpec(
             num_steps=num_steps,
             gamma=self.gamma,
@@ -53,12 +56,15 @@ class ActorCriticArgs(AlgorithmArgs):
         )
 
     def scheduled_learning_rate(self, progress: float) -> float | None:
-        """Return the step size after ``progress`` of the iterations; None for a constant one."""
+        """Return the learning rate after ``progress`` of the iterations.
+
+        None for a constant one.
+        """
         is_linear = self.learning_rate_schedule == "linear"
         return self.learning_rate * (1 - progress) if is_linear else None
 
     def notices(self) -> Iterator[str]:
-        """An entropy bonus that pushes nowhere."""
+        """Yield the notice on an entropy bonus without effect."""
         yield from super().notices()
         if self.enforce_token_entropy_reg_estimate and self.ent_coef != 0:
             yield (
@@ -86,7 +92,7 @@ class A2cArgs(ActorCriticArgs):
     """If true, advantages are standardised."""
 
     def rollout_spec(self) -> RolloutSpec:
-        """Return ``n_steps`` tokens for each output drawn at a time."""
+        """Return rollouts of ``n_steps`` tokens per output sampled at a time."""
         return self.rollouts_of(self.n_steps)
 
 
@@ -109,9 +115,9 @@ class PpoArgs(ActorCriticArgs):
     """Target of the approximate KL, in nats; an update ends early when the KL exceeds 1.5 times
     this."""
     analytic_kl_grad: bool = False
-    """Whether each token's own KL penalty is a loss, the divergence of the distributions over the
-    vocabulary, instead of a part of its advantage; later tokens' penalties stay rewards.
-    ``ppo_kl`` is the published name of PPO with it."""
+    """If true, each token's own KL penalty is a loss, the KL of the distributions over the
+    vocabulary, instead of a part of its advantage; later tokens' penalties stay rewards. ``ppo_kl``
+    is the published name of PPO with it."""
     measure_gradient_noise: bool = False
     """If true, each update first measures, in an additional pass, the deviation of the policy's
     gradient over minibatches: ``grad_variance``, and ``grad_squared_mean`` to compare it with. It
@@ -119,7 +125,7 @@ class PpoArgs(ActorCriticArgs):
     compared."""
 
     def rollout_spec(self) -> RolloutSpec:
-        """Return ``n_steps`` tokens for each output drawn at a time, in minibatches."""
+        """Return rollouts of ``n_steps`` tokens per output sampled at a time, in minibatches."""
         return replace(
             self.rollouts_of(self.n_steps),
             minibatch_tokens=self.batch_size,
@@ -139,7 +145,7 @@ class PpoArgs(ActorCriticArgs):
                                   f"kl_div.{key}", value)  # fmt: skip
 
     def problems_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Problem]:
-        """Minibatches larger than the rollout."""
+        """Yield the problem of minibatches larger than the rollout."""
         yield from super().problems_of_rollouts(alg, env)
         if self.batch_size > self._num_tokens(env):
             num_samples = self.num_samples_per_input
@@ -149,7 +155,7 @@ class PpoArgs(ActorCriticArgs):
                           "alg.args.batch_size", self.batch_size)  # fmt: skip
 
     def notices_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[str]:
-        """A last minibatch that is smaller than others."""
+        """Yield the notice on a last minibatch that is smaller than others."""
         yield from super().notices_of_rollouts(alg, env)
         rest = self._num_tokens(env) % self.batch_size
         if rest:

@@ -1,4 +1,4 @@
-"""The settings of PPO as in "Fine-Tuning Language Models from Human Preferences"."""
+"""Settings of PPO as in "Fine-Tuning Language Models from Human Preferences"."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ class HumanPreferencesPpoArgs(ActorCriticArgs):
     deviation 1 with their mean kept, before advantages are computed."""
 
     def rollout_spec(self) -> RolloutSpec:
-        """Return whole outputs, in equal parts."""
+        """Return rollouts of whole outputs, in equal minibatches."""
         return replace(self.rollouts_of(None), num_minibatches=self._num_parts)
 
     def problems_of_alg(self, alg: ReinforcementAlg) -> Iterator[Problem]:
-        """Forms of the penalty that the algorithm does not have."""
+        """Yield the problems of forms of the penalty that the algorithm does not support."""
         yield from super().problems_of_alg(alg)
         for key, value, usual, fix in (
             ("placement", alg.kl_div.placement, "reward", "set it to 'reward'"),
@@ -70,7 +70,7 @@ class HumanPreferencesPpoArgs(ActorCriticArgs):
                               f"whitens; {fix}", f"kl_div.{key}", value)  # fmt: skip
 
     def problems_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Problem]:
-        """Parts that are not equal, or too small for their rewards to be whitened."""
+        """Yield the problems of unequal minibatches, or of minibatches too small for whitening."""
         yield from super().problems_of_rollouts(alg, env)
         parts = self._num_parts
         if env.n_envs % parts:
@@ -87,5 +87,5 @@ class HumanPreferencesPpoArgs(ActorCriticArgs):
 
     @property
     def _num_parts(self) -> int:
-        """Parts of a rollout that are computed one after the other."""
+        """Number of parts of a rollout that are computed one after the other."""
         return self.nminibatches * self.gradient_accumulation_steps

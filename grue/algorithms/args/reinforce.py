@@ -1,4 +1,4 @@
-"""The settings of REINFORCE."""
+"""Settings of REINFORCE."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class ReinforceArgs(AlgorithmArgs):
                           "baseline_includes_own", True)  # fmt: skip
 
     def rollout_spec(self) -> RolloutSpec:
-        """Return whole outputs, each credited with its whole reward, without a critic."""
+        """Return rollouts of whole outputs with their total rewards, without a critic."""
         return RolloutSpec(
             num_steps=None,
             gamma=1.0,
@@ -81,7 +81,7 @@ class ReinforceArgs(AlgorithmArgs):
         )
 
     def problems_of_alg(self, alg: ReinforcementAlg) -> Iterator[Problem]:
-        """Forms of the penalty that push nothing, and keys that exclude each other."""
+        """Yield the problems of penalties without effect, and of keys that exclude each other."""
         yield from super().problems_of_alg(alg)
         if alg.kl_div.norm_reward:
             yield Problem("'reinforce' credits whole outputs: rewards that are centred token by "
@@ -99,7 +99,7 @@ class ReinforceArgs(AlgorithmArgs):
                           "can be sampled; drop one of them", "args.dropout", True)  # fmt: skip
 
     def problems_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Problem]:
-        """More than one step on a rollout: later ones would be of another policy's outputs."""
+        """Yield the problem of several steps per rollout, whose later ones would be off-policy."""
         yield from super().problems_of_rollouts(alg, env)
         fix = (
             "'reinforce' has no ratio of probabilities, so that its later steps would follow a "

@@ -1,4 +1,4 @@
-"""The settings of trust region policy optimization."""
+"""Settings of trust region policy optimization."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class TrpoArgs(AlgorithmArgs):
     """Accepted from published files and ignored."""
 
     def rollout_spec(self) -> RolloutSpec:
-        """Return ``n_steps`` tokens for each output drawn at a time."""
+        """Return rollouts of ``n_steps`` tokens per output sampled at a time."""
         return RolloutSpec(
             num_steps=self.n_steps,
             gamma=self.gamma,

@@ -71,7 +71,7 @@ class ClassifierConfig(TrackedConfig):
 
     @property
     def tf32(self) -> bool:
-        """Whether the Trainer's argument of that name asks for it."""
+        """True if the Trainer's argument of that name is set."""
         return bool(self.alg.training_args.get("tf32"))
 
     def problems(self) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""The model of ``alg`` in finetuning: that of supervised finetuning, or of one algorithm."""
+"""Model of ``alg`` in finetuning: that of supervised finetuning, or of one algorithm."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grue.parts.custom import OrCustom
 from grue.supervised.config import SupervisedAlg
 
 SUPERVISED = "supervised"
-"""The tag of supervised finetuning."""
+"""Tag of supervised finetuning."""
 
 
 def tag(alg: Any) -> str:
@@ -27,7 +27,7 @@ def tag(alg: Any) -> str:
 
 
 class _ById:
-    """A note on ``alg`` for messages about its keys: the model that they are to fit."""
+    """Note on ``alg`` that finds the model for messages about its keys."""
 
     def chosen(self, value: Any) -> type[Config] | None:
         """Return the model of a built-in algorithm; None for any other."""

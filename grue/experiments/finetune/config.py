@@ -63,10 +63,10 @@ class TrainEvaluation(Config):
 
 
 class ReinforcementEvaluation(TrainEvaluation):
-    """The same of reinforcement finetuning, which counts in iterations."""
+    """Evaluations of reinforcement finetuning, which are counted in iterations."""
 
     n_iters: PositiveInt
-    """Rollouts, each with its update."""
+    """Number of iterations, each with a rollout and an update."""
     eval_every: PositiveInt
     """Number of iterations between evaluations on the validation split."""
 
@@ -74,8 +74,8 @@ class ReinforcementEvaluation(TrainEvaluation):
 class FinetuneConfig(TrackedConfig):
     """Finetuning of a language model: by its references or by rewards.
 
-    These are the keys of both, in the published tree; ``alg.id`` decides which of the two kinds
-    below a configuration is.
+    These are the keys of both, in the published tree; ``alg.id`` chooses between the two kinds
+    below.
     """
 
     splits: ClassVar[tuple[Split, ...]] = ("train", "val", "test")
@@ -138,7 +138,7 @@ class FinetuneConfig(TrackedConfig):
         raise NotImplementedError
 
     def problems(self) -> Iterator[Problem]:
-        """What the parts find wrong with their keys."""
+        """Yield the problems of the parts' keys."""
         yield from super().problems()
         yield from (problem.below("alg") for problem in self.alg.problems())
         evaluation = self.train_evaluation
@@ -154,7 +154,7 @@ class FinetuneConfig(TrackedConfig):
             yield from generation_problems(settings, self.model_type, key)
 
     def ways_to_save_memory(self) -> Iterator[str]:
-        """Fewer outputs at a time."""
+        """Yield advice against a lack of memory: fewer outputs at a time."""
         if self.env is not None:
             yield memory_hints.smaller("env.n_envs", self.env.n_envs)
         size = self.train_evaluation.eval_batch_size
@@ -162,14 +162,14 @@ class FinetuneConfig(TrackedConfig):
 
 
 class SupervisedConfig(FinetuneConfig):
-    """Finetuning by references; what the published tree has for rewards is of no use here."""
+    """Finetuning by references; the published tree's keys for rewards are ignored."""
 
     alg: SupervisedAlg
-    """Which model is finetuned, and how."""
+    """Model that is finetuned, and the settings of its training."""
 
     @property
     def tf32(self) -> bool:
-        """Whether the Trainer's argument of that name asks for it."""
+        """True if the Trainer's argument of that name is set."""
         return bool(self.alg.training_args.get("tf32"))
 
     @property
@@ -178,14 +178,14 @@ class SupervisedConfig(FinetuneConfig):
         return self.alg.generation_kwargs or self.train_evaluation.generation_kwargs
 
     def ways_to_save_memory(self) -> Iterator[str]:
-        """Also smaller batches, then other ways to hold the model."""
+        """Yield advice against a lack of memory, including smaller batches and model options."""
         yield from super().ways_to_save_memory()
         yield from memory_hints.of_batches(self.alg.training_args)
         yield from memory_hints.of_narrow_training(self.alg.training_args)
         yield from memory_hints.of_adapters(self.alg.policy, "alg.policy")
 
     def problems_of_ranks(self, num_ranks: int) -> Iterator[Problem]:
-        """Batches too small for all ranks."""
+        """Yield the problem of batches too small for all ranks."""
         yield from of_batches(self.alg.training_args, num_ranks)
 
 
@@ -195,31 +195,31 @@ class ReinforcementConfig(FinetuneConfig):
     reward_fn: RewardConfig
     """A reward: its id and its own keys."""
     env: EnvConfig
-    """Where outputs are sampled."""
+    """Sampling of outputs."""
     alg: AnyReinforcementAlg
-    """Which algorithm finetunes which policy."""
+    """Algorithm and the policy that it finetunes."""
     train_evaluation: ReinforcementEvaluation
     """Length of training, and evaluations during it."""
 
     @property
     def training_settings(self) -> GenerationConfig:
-        """How outputs for the training split, and those of rollouts, are generated."""
+        """Generation settings of the training split and of rollouts."""
         return self.alg.policy.args.generation_kwargs
 
     def problems(self) -> Iterator[Problem]:
-        """Also what of rollouts and rewards does not go with the algorithm."""
+        """Yield the problems, including rollouts and rewards that do not fit the algorithm."""
         yield from super().problems()
         yield from problems_of_rollouts(self.alg, self.env)
         yield from self._reward_without_std()
 
     def notices(self) -> Iterator[str]:
-        """What of rollouts and settings is other than written."""
+        """Yield notices on settings of rollouts that may surprise."""
         yield from super().notices()
         yield from notices_of_rollouts(self.alg, self.env)
         yield from self.alg.args.notices()
 
     def ways_to_save_memory(self) -> Iterator[str]:
-        """Also smaller minibatches, then other ways to hold the policy."""
+        """Yield advice against a lack of memory, including smaller minibatches."""
         yield from super().ways_to_save_memory()
         yield from memory_hints.of_reinforcement(self.alg)
 
@@ -249,7 +249,7 @@ class ReinforcementConfig(FinetuneConfig):
 
 
 def _kind(values: Any) -> type[FinetuneConfig] | None:
-    """The kind of finetuning that a configuration's keys ask for; None for neither."""
+    """Return the kind of finetuning of a configuration's keys; None for neither."""
     name = tag(values.get("alg")) if isinstance(values, dict) else ""
     if name == SUPERVISED:
         return SupervisedConfig

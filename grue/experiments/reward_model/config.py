@@ -184,7 +184,7 @@ class RewardModelConfig(TrackedConfig):
 
     @property
     def tf32(self) -> bool:
-        """Whether the Trainer's argument of that name asks for it."""
+        """True if the Trainer's argument of that name is set."""
         return bool(self.alg.training_args.get("tf32"))
 
     def problems_of_ranks(self, num_ranks: int) -> Iterator[Problem]:
