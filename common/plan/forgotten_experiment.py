@@ -21,7 +21,7 @@ def forgotten_experiment(entry: Entry, experiments: Registry[Experiment]) -> Pro
     """
     for layer in entry.own:
         if "experiment" in layer.values:
-            return Problem("stands inside 'base_config'; write it beside 'base_config'",
+            return Problem("is inside 'base_config'; write it next to 'base_config'",
                            "experiment", layer.values["experiment"], entry.where)  # fmt: skip
     keys = _keys(entry)
     strange = keys - _names(experiments.get(entry.experiment))

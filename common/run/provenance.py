@@ -105,7 +105,9 @@ def _threads_told(folder: RunFolder, seeds: Mapping[str, int | None], damage: Da
     if seeds["random_seed"] is not None and threads is not None:
         return int(threads)
     lost = "seed, which was drawn, is" if seeds["random_seed"] is None else "threads are"
-    raise UserError(f"{damage}, and the run's {lost} not known; --fresh makes the run anew")
+    raise UserError(
+        f"{damage}, and the run's {lost} not known; --fresh repeats the run from the start"
+    )
 
 
 def threads_of(folder: RunFolder) -> int | None:

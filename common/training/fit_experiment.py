@@ -148,12 +148,12 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
         own = checkpoint.load_last(self.folder.checkpoints, lambda state: _unfit(state, trainer))
         lost = None if own is None else self.lost_record(own["epoch"])
         if lost is not None:
-            log.warning("%s; the run begins anew", lost)
+            log.warning("%s; the run starts again from the beginning", lost)
             own = None
         if own is not None:
             with training_state.taking(self.folder.checkpoints / checkpoint.LAST):
                 trainer.load_state(own)
-            log.info("going on after %d epochs", trainer.epoch)
+            log.info("resuming after %d epochs", trainer.epoch)
         elif self.config.trainer_checkpoint is not None:
             self._go_on_from(self.config.trainer_checkpoint, trainer)
         return own is not None

@@ -58,7 +58,7 @@ class KlDivConfig(Config):
         """Yield the problem of two targets."""
         yield from super().problems()
         if self.target_kl is not None and self.adaptive_kl is not None:
-            yield Problem("stands beside 'adaptive_kl'; give one of them", "target_kl",
+            yield Problem("contradicts 'adaptive_kl'; give one of them", "target_kl",
                           self.target_kl)  # fmt: skip
 
 

@@ -150,7 +150,7 @@ def check_report(
             "checkpoint"
         )
     if left_out:
-        log.warning("%s: holds weights that the model has not, which are left out: %s", where,
+        log.warning("%s: holds weights that the model does not have, which are ignored: %s", where,
                     _some(left_out))  # fmt: skip
 
 

@@ -68,7 +68,7 @@ class Tracker:
         if forgets and distributed.is_main():
             shown = ", ".join(map(str, lost[:_MOST_SHOWN])) + ", ..." * (len(lost) > _MOST_SHOWN)
             log.warning("%s lacks rows of steps that the last checkpoint has seen (%s); the run "
-                        "begins anew", self._folder.metrics, shown)  # fmt: skip
+                        "starts again from the beginning", self._folder.metrics, shown)  # fmt: skip
             shutil.rmtree(self._folder.checkpoints)
         distributed.broadcast(None)  # the others read no checkpoint before
         return forgets

@@ -51,7 +51,11 @@ def _take_damaged_away(folder: Path) -> None:
             damages.append(error)
             shutil.rmtree(checkpoint)
     left = last_checkpoint(folder)
-    so = "the run begins anew" if left is None else f"the run goes on from {left}"
+    so = (
+        "the run starts again from the beginning"
+        if left is None
+        else f"the run resumes from {left}"
+    )
     for damage in damages:
         log.warning("%s; %s", damage, so)
 

@@ -71,27 +71,27 @@ def _parser() -> argparse.ArgumentParser:
                         help="folder of a finetuning run, model folder in Hugging Face layout, or "
                         "hub id")  # fmt: skip
     parser.add_argument("--plan", type=Path,
-                        help="plan whose last run of finetuning tells task and settings; by "
+                        help="plan whose last finetuning run gives task and settings; by "
                         "default the model's own run does")  # fmt: skip
     queries = parser.add_mutually_exclusive_group()
     queries.add_argument("--text", action="append", help="a query; may be given several times")
     queries.add_argument("--datapool", help="task whose queries are drawn, as a JSON object or a "
                          "file that holds one; by default the run's own")  # fmt: skip
     parser.add_argument("--split", choices=("train", "val", "test"), default="test",
-                        help="of the task (default: test)")  # fmt: skip
+                        help="split of the task (default: test)")  # fmt: skip
     parser.add_argument("--num_samples", type=_at_least(int, 0), default=4,
-                        help="outputs; 0 goes on until interrupted (default: 4)")  # fmt: skip
+                        help="number of outputs; 0 for no end (default: 4)")  # fmt: skip
     parser.add_argument("--batch_size", type=_at_least(int, 1), default=4,
-                        help="outputs that are drawn together (default: 4)")  # fmt: skip
+                        help="number of outputs sampled together (default: 4)")  # fmt: skip
     parser.add_argument("--temperature", type=_at_least(float, 0), default=1.0,
-                        help="logits are divided by it; 0 takes the most probable tokens "
+                        help="divisor of the logits; 0 takes the most probable tokens "
                         "(default: 1.0, whatever the run's is)")  # fmt: skip
     parser.add_argument("--max_new_tokens", type=_at_least(int, 1),
                         help="most tokens of an output; by default the run's")  # fmt: skip
     parser.add_argument("--seed", type=_at_least(int, 0), default=0,
-                        help="fixes queries and outputs (default: 0)")  # fmt: skip
+                        help="seed of queries and outputs (default: 0)")  # fmt: skip
     parser.add_argument("--gpu_id", type=_at_least(int, 0),
-                        help="GPU that computes; by default the CPU does")  # fmt: skip
+                        help="GPU to use; by default the CPU is used")  # fmt: skip
     return parser
 
 
@@ -136,7 +136,7 @@ def _settings(trained: TrainedPolicy, args: argparse.Namespace) -> GenerationCon
     most = args.max_new_tokens or trained.generation.max_new_tokens
     if most is None:
         raise UserError(
-            "--max_new_tokens: needed for a model folder without --plan, which does not tell it"
+            "--max_new_tokens: needed for a model folder without --plan, which does not give it"
         )
     changes = {
         "do_sample": args.temperature > 0,

@@ -192,7 +192,7 @@ def _check(found: Mapping[str, Scores], part: pd.DataFrame, earlier: Mapping[str
             raise UserError(
                 f"'{name}' is {values[wrong[0]]} for input {row['input_id']}, sample "
                 f"{row['sample_id']} (of {len(wrong)} such in this batch), output "
-                f"{row['output'][:60]!r}; the samples are kept: mend the metric and run again "
+                f"{row['output'][:60]!r}; the samples are kept: fix the metric and run again "
                 "with --retry_failed"
             )
 

@@ -35,7 +35,7 @@ def problems_of_rollouts(alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Prob
                       "draw, so that there is nothing to choose among", f"{_GENERATION}.do_sample",
                       False)  # fmt: skip
     if settings.num_beams > 1:
-        yield Problem("rollouts draw each output by itself; for evaluations give beams in "
+        yield Problem("rollouts sample each output separately; for evaluations give beams in "
                       "'train_evaluation.generation_kwargs'", f"{_GENERATION}.num_beams",
                       settings.num_beams)  # fmt: skip
     for name in sorted(settings.further.keys() - PROCESSORS - WARPERS):

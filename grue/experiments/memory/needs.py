@@ -75,7 +75,7 @@ def _need(config: RunConfig, num_ranks: int) -> Need | None:
         with torch.device("meta"):
             return list(_moments(config, num_ranks))
     except Exception as error:  # of any model's own code, on a device that it was not made for
-        log.info("the memory that a run needs cannot be told: %s", error)
+        log.info("the memory that a run needs is unknown: %s", error)
         return None
 
 

@@ -19,7 +19,7 @@ def why_not_here(name: str) -> str | None:
     except HFValidationError:
         return (
             "there is no such folder, and ids on the hub have the form 'name' or 'owner/name'; "
-            "mend the path, or name a stage ('@<id>.model')"
+            "fix the path, or name a stage ('@<id>.model')"
         )
     cached = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model")
     if cached.is_dir():
@@ -29,5 +29,5 @@ def why_not_here(name: str) -> str | None:
         return None
     return (
         "there is no such folder, it is not in the hub's cache, and the hub cannot be reached "
-        "from here (or HF_HUB_OFFLINE is set); mend the path, or fetch the model beforehand"
+        "from here (or HF_HUB_OFFLINE is set); fix the path, or download the model beforehand"
     )

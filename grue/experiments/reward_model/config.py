@@ -95,12 +95,12 @@ class RewardModelAlg(TrainedModelOptions):
         """Yield the problems of a model that is not named, and of two optimizers."""
         yield from super().problems()
         if self.optimizer != "adamw" and "optim" in self.training_args:
-            yield Problem("stands beside 'training_args.optim'; give one of them", "optimizer",
+            yield Problem("contradicts 'training_args.optim'; give one of them", "optimizer",
                           self.optimizer)  # fmt: skip
         yield from unnamed(self.model_name, "model_name", below="alg.")
         given = [name for name in ("bf16", "fp16") if self.training_args.get(name)]
         if given and self.mixed_precision != "no":
-            yield Problem(f"stands beside 'mixed_precision' = '{self.mixed_precision}'; drop one "
+            yield Problem(f"contradicts 'mixed_precision' = '{self.mixed_precision}'; drop one "
                           "of them", f"training_args.{given[0]}", True)  # fmt: skip
 
 
