@@ -31,7 +31,7 @@ import sft_vs_rft  # noqa: F401  registers its experiments
 from common.errors import UserError
 from common.experiment import EXPERIMENTS
 from common.plan.assignments import Parser, overrides_of, refuse, separate
-from common.plan.load import load_plan, plan_folder
+from common.plan.load import load_plan, outline
 from common.plan.schema import SCHEMA_PATH, write_schema
 from common.process.children import leave_after
 from common.runner import report
@@ -272,8 +272,8 @@ def _run(args: argparse.Namespace) -> int:
     if args.verbose and not args.dry_run:
         raise UserError("--verbose: belongs to --dry_run; add that, or take it out")
     if args.status:
-        folder, plan_as_asked = plan_folder(_plan_path(args), EXPERIMENTS, overrides_of(args))
-        report.say(status_report(folder, plan_as_asked, args.only))
+        plan_as_asked = outline(_plan_path(args), EXPERIMENTS, overrides_of(args))
+        report.say(status_report(plan_as_asked, args.only))
         return 0
     plan = load_plan(
         _plan_path(args),

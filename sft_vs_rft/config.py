@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, Strict
 
 from common.config.base import IGNORED, INPUT_FILE, NO_EFFECT, Interval, OptionalText, Seed
 from common.config.fit import FitConfig, NonNegativeFloat, PositiveFloat, PositiveInt
+from common.config.hub import Revision, misplaced_revision
 from common.errors import Problem
 from common.hashing import content_hash
 from sft_vs_rft import grouping
@@ -57,6 +58,9 @@ class ControlledConfig(FitConfig):
     data_path: Annotated[OptionalText, INPUT_FILE] = None
     """For npz, a file with x_train, y_train, x_test, y_test and, optionally, changed_train; for
     stsb, a folder with train.* and validation.* as JSONL, CSV or parquet."""
+    data_revision: Revision = None
+    """Branch, tag or commit of the data set stsb on the hub; None (or the empty string) for its
+    default branch."""
     num_train_samples: int = 1000
     """Size of the stratified random training subset; 0 or less for all."""
     num_test_samples: int = 1000
@@ -79,6 +83,9 @@ class ControlledConfig(FitConfig):
     ] = "resnet18"
     """Architecture: mlp, one of torchvision's classifiers, or a BERT with random weights; its
     sizes and vocabulary may come from ``bert:<hub id or folder>``."""
+    model_revision: Revision = None
+    """Branch, tag or commit of a BERT's sizes and vocabulary on the hub; None (or the empty string)
+    for the default branch."""
     mlp_hidden_layer_sizes: Annotated[tuple[PositiveInt, ...], Strict(False)] = (250, 100)
     """Widths of the MLP's hidden layers."""
     init_rnd_seed: Seed = None
@@ -148,7 +155,8 @@ class ControlledConfig(FitConfig):
     def data_source(self) -> tuple[str | None, ...]:
         """Keys that the pool of inputs depends on."""
         vocabulary = self.model_type if self.dataset == "stsb" else None
-        return self.dataset, self.data_dir, self.data_path, vocabulary
+        revisions = self.data_revision, self.model_revision
+        return self.dataset, self.data_dir, self.data_path, vocabulary, *revisions
 
     def needs_preflight(self) -> bool:
         """True if files, stages, or a model that takes only some sizes need a preflight check.
@@ -250,6 +258,13 @@ class ControlledConfig(FitConfig):
                 "model_type",
                 self.model_type,
             )
+        vocabulary = self.model_type.removeprefix(BERT_PREFIX) if self.is_bert else None
+        yield from misplaced_revision(
+            self.model_revision, vocabulary, "model_type", "model_revision"
+        )
+        if self.data_revision is not None and (self.dataset != "stsb" or self.data_path):
+            yield Problem("is of the data set stsb on the hub; take it out", "data_revision",
+                          self.data_revision)  # fmt: skip
         yield from self._label_problems()
         if self.dataset == "digits":  # whose sizes are known without a look
             for part, total in DIGITS_SIZES.items():

@@ -15,7 +15,10 @@ CUSTOM = "custom:"
 """Beginning of the name of a user's part, ``"custom:package.module:name"``."""
 
 _PROJECT = Path(__file__).resolve().parents[2]
-_OF_THE_PROJECT = [str(_PROJECT / name) for name in ("common", "grue", "plots", "sft_vs_rft")]
+_OF_THE_PROJECT = [
+    str(_PROJECT / name) for name in ("common", "grue", "plots", "sft_vs_rft", "run_plan.py")
+]
+_SITES = {"site-packages", "dist-packages"}
 _INSTALLED = [sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
 
 
@@ -70,9 +73,20 @@ def _place(error: BaseException) -> str | None:
     if isinstance(error, SyntaxError) and error.filename:
         frames.append((error.filename, error.lineno))
     for name, line in reversed(frames):
-        if Path(name).is_file() and not _is_below(Path(name), [*_OF_THE_PROJECT, *_INSTALLED]):
+        path = Path(name)
+        if path.is_file() and not (is_of_the_project(path) or is_installed(path)):
             return f"{name}, line {line}"
     return None
+
+
+def is_of_the_project(path: Path) -> bool:
+    """Return whether a file is the project's own."""
+    return _is_below(path.resolve(), _OF_THE_PROJECT)
+
+
+def is_installed(path: Path) -> bool:
+    """Return whether a file is Python's or of an installed package."""
+    return _is_below(path, _INSTALLED) or not _SITES.isdisjoint(path.parts)
 
 
 def _is_below(path: Path, folders: list[str]) -> bool:

@@ -18,6 +18,8 @@ class Entry:
     """Keys of the configuration, including those that it inherits."""
     experiment: str
     """Experiment of its runs; empty if it, or the file of its base, cannot be read."""
+    experiment_at: str
+    """Where that is said: here, or in what it extends."""
     is_whole: bool
     """True if its keys have no problems."""
     below: tuple[Layer, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,22 +80,35 @@ def load_plan(
     )
 
 
-def plan_folder(
-    path: Path, experiments: Registry[Experiment], overrides: Mapping[str, Any]
-) -> tuple[PlanFolder, dict[str, Any]]:
-    """Return the folder of the plan, found without reading its runs' input files.
+@dataclass(frozen=True)
+class Outline:
+    """What a plan file says of its runs, without a look at any file that they read."""
 
-    The plan with the overrides in it is returned too.
+    folder: PlanFolder
+    """Where the plan's own files stand."""
+    runs: list[dict[str, Any]]
+    """What can change each run's results, with its stage and repetition."""
+
+
+def outline(
+    path: Path, experiments: Registry[Experiment], overrides: Mapping[str, Any] | None = None
+) -> Outline:
+    """Return the outline of the plan in ``path`` with ``overrides`` laid over it.
 
     Raises:
         UserError: the file cannot be read.
         ConfigError: no run of it is valid.
     """
-    reading = read_plan(path, overrides, experiments)
-    expansion = _Expansion(experiments, reading)
+    expansion = _Expansion(experiments, read_plan(path, overrides or {}, experiments))
     if not expansion.runs:
         raise ConfigError(path.name, expansion.placed(expansion.problems))
-    return expansion.folder(path.stem), reading.effective
+    runs = []
+    for run in expansion.runs:
+        with asking(run.experiment, "identity()"):
+            identity = run.config.identity()
+        runs.append({"stage": run.stage, "repetition": run.repetition,
+                     "experiment": run.experiment, "config": identity})  # fmt: skip
+    return Outline(expansion.folder(path.stem), runs)
 
 
 def _figure_problems(document: PlanDocument, check_figure: FigureCheck) -> list[Problem]:
@@ -168,7 +182,7 @@ class _Expansion:
             message = f"names a {type(spec).__name__}; it must name an Experiment"
         except UserError as error:
             message = str(error)
-        where = entry.where if entry.configuration.experiment else ""
+        where = entry.experiment_at if entry.configuration.experiment else ""
         self.problems.append(Problem(message, "experiment", entry.experiment, where))
         return None
 

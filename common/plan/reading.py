@@ -154,6 +154,7 @@ def _read_entries(
             position=position,
             configuration=configuration,
             experiment=configuration.experiment or default_experiment,
+            experiment_at=f"configurations[{position}]",
             is_whole=not wrong,
             below=of_plan,
             own=_layers(bases, position, BASE),

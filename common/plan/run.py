@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from common.config.run import RunConfig
+from common.custom.sources import SourceFile
 from common.experiment import Experiment, Reference
 from common.plan.document import PlanDocument
 from common.plan.layers import Layer
@@ -34,6 +35,10 @@ class Run:
     """Number of processes that share the run."""
     references: list[Reference] = field(default_factory=list)
     fingerprint: str = ""
+    config_fingerprint: str = ""
+    """Fingerprint without source files of the user's, of earlier stages too."""
+    sources: dict[str, SourceFile] = field(default_factory=dict)
+    """Source files of the user's parts by name, of earlier stages too."""
     folder: Path = Path()
 
     @property
@@ -46,10 +51,24 @@ class Run:
         """Name of its configuration in messages."""
         return f"configurations[{self.configuration}]"
 
-    def tag(self, digits: int = 8) -> str:
-        """Return the end of the folder's name: digits of the fingerprint, and any repetition."""
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Fingerprints and hashes of the user's source files, as in the folder's status."""
+        if not self.sources:
+            return {"fingerprint": self.fingerprint}
+        return {
+            "fingerprint": self.fingerprint,
+            "config_fingerprint": self.config_fingerprint,
+            "sources": {name: file.sha256 for name, file in self.sources.items()},
+        }
+
+    def tag(self, digits: int = 8, fingerprint: str | None = None) -> str:
+        """The end of a folder's name: so many digits of the fingerprint, and any repetition.
+
+        ``fingerprint`` is another one than the run's own.
+        """
         repetition = f"-rep{self.repetition}" if self.repetition else ""
-        return f"{self.fingerprint[:digits]}{repetition}"
+        return f"{(fingerprint or self.fingerprint)[:digits]}{repetition}"
 
 
 @dataclass(frozen=True)

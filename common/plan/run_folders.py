@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.run.folder import RunFolder
+from common.run.status import first_begun
 
 if TYPE_CHECKING:
     from common.plan.run import Run
@@ -33,7 +34,7 @@ def place(runs: Iterable[Run], plan_name: str) -> None:
         run.folder = next(
             folder
             for digits in _DIGITS
-            for folder in _of_tag(run, parent, run.tag(digits), known[parent])
+            for folder in _of_digits(run, parent, digits, known[parent])
             if folder not in taken
         )
         taken.add(run.folder)
@@ -49,22 +50,35 @@ def of_same_name(run: Run) -> Iterator[Path]:
             yield path
 
 
-def _of_tag(run: Run, parent: Path, tag: str, known: Mapping[str, Path]) -> Iterator[Path]:
-    """Yield the folder that the run may have with this tag; none if it holds another run."""
-    own, earlier = parent / f"{run.name}-{tag}", known.get(tag)
+def _of_digits(run: Run, parent: Path, digits: int, known: Mapping[str, Path]) -> Iterator[Path]:
+    """Yield the folders that the run may have; none where its own holds another run."""
+    tag, former_tag = run.tag(digits), run.tag(digits, run.config_fingerprint)
+    own = parent / f"{run.name}-{tag}"
     if own.exists():
-        if _holder(own) in (None, run.fingerprint):
+        if RunFolder(own).read_status().get("fingerprint") in (None, run.fingerprint):
             yield own
-    elif earlier is not None and _holder(earlier) == run.fingerprint:
-        yield earlier
-    else:
-        yield own
+        return
+    for earlier in dict.fromkeys((known.get(tag), known.get(former_tag))):
+        if earlier is not None and _holds(RunFolder(earlier), run):
+            yield earlier
+    yield own
 
 
-def _holder(folder: Path) -> str | None:
-    """Return the fingerprint of the run in a folder; None if the folder does not record it."""
-    found: str | None = RunFolder(folder).read_status().get("fingerprint")
-    return found
+def _holds(folder: RunFolder, run: Run) -> bool:
+    """Return whether a folder is the run's.
+
+    A folder from before source files counted is, where they are older than it.
+    """
+    found = folder.read_status()
+    if "sources" in found or found.get("fingerprint") == run.fingerprint:
+        return found.get("fingerprint") == run.fingerprint
+    return found.get("fingerprint") == run.config_fingerprint and not _has_newer(run, folder)
+
+
+def _has_newer(run: Run, folder: RunFolder) -> bool:
+    """Return whether a source file of the run is newer than its first attempt."""
+    begun = first_begun(folder)
+    return any(file.is_newer(begun) for file in run.sources.values())
 
 
 def _tagged(parent: Path) -> dict[str, Path]:

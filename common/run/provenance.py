@@ -21,7 +21,10 @@ from common.run.status import now
 log = logging.getLogger(__name__)
 
 _PROJECT = Path(__file__).resolve().parents[2]
-_PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "pandas", "pydantic")
+_PACKAGES = (
+    "torch", "torchvision", "numpy", "scikit-learn", "pandas", "pydantic",
+    "transformers", "datasets", "tokenizers", "peft", "accelerate", "huggingface-hub",
+)  # fmt: skip
 _LARGEST_DIFF = 1_000_000  # characters
 
 
@@ -87,6 +90,20 @@ def record(
             whole["later_attempts"] = [*whole.get("later_attempts", []), attempt]
     write_json(folder.provenance, whole)
     return whole
+
+
+def record_hub(folder: RunFolder, commits: Mapping[str, str]) -> None:
+    """Write down, with the last attempt, which commits of the hub it has read, by hub id.
+
+    A record that is damaged is left as it is.
+    """
+    try:
+        whole = read_record(folder.provenance, PROVENANCE) if commits else None
+    except UserError:
+        whole = None
+    if whole is not None:
+        [whole, *whole.get("later_attempts", [])][-1]["hub"] = dict(commits)
+        write_json(folder.provenance, whole)
 
 
 def _with_root(seeds: Mapping[str, int | None]) -> dict[str, int | None]:

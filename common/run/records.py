@@ -35,6 +35,8 @@ class Status(TypedDict, total=False):
 
     status: str
     fingerprint: str
+    config_fingerprint: str
+    sources: dict[str, str]
     attempt: NonNegativeInt
     pid: Annotated[int, Field(ge=0, le=_LARGEST_PID)]
     pid_started: FiniteFloat

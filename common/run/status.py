@@ -7,15 +7,18 @@ import json
 import os
 import socket
 import traceback
+from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from common.errors import UserError
 from common.files.durable import sync_folder, sync_tree
 from common.files.no_space import NoSpace
-from common.run.folder import RunFolder, write_json
+from common.run.folder import RunFolder, read_record, write_json
+from common.run.records import PROVENANCE
 
 WAITING = "waiting"
 RUNNING = "running"
@@ -34,13 +37,16 @@ def now() -> str:
 
 
 def begin(
-    folder: RunFolder, fingerprint: str, device: str, threads: int, *, num_together: int
+    folder: RunFolder, identity: Mapping[str, Any], device: str, threads: int, *, num_together: int
 ) -> dict[str, Any]:
-    """Record that this process begins an attempt at the run; return the record."""
+    """Writes that this process makes an attempt at the run; gives what it wrote.
+
+    ``identity`` is what the run is, see `common.plan.load.Run.identity`.
+    """
     before = folder.read_status()
     status = {
         "status": RUNNING,
-        "fingerprint": fingerprint,
+        **identity,
         "attempt": before.get("attempt", 0) + 1,
         "pid": os.getpid(),
         "pid_started": psutil.Process().create_time(),
@@ -95,6 +101,15 @@ def current(status: dict[str, Any]) -> str:
     if state not in STATES:  # somebody has written into the file
         return WAITING
     return INTERRUPTED if state == RUNNING and not _is_alive(status) else state
+
+
+def first_begun(folder: RunFolder) -> float | None:
+    """Return when the first attempt began, in seconds since 1970; None where nothing says it."""
+    try:
+        found = read_record(folder.provenance, PROVENANCE) or {}
+        return datetime.datetime.fromisoformat(found["started"]).timestamp()
+    except (UserError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _is_alive(status: dict[str, Any]) -> bool:

@@ -35,6 +35,7 @@ from common.runner.scheduling.executor import Executor
 from common.runner.scheduling.in_process import InProcess
 from common.runner.scheduling.local_workers import LocalWorkers
 from common.runner.selection import Selection, put_aside, select, wait_for_leftover_workers
+from common.runner.source_changes import changes_told, source_changes
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +85,8 @@ def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
     if plan.document.vectorize:
         for notice in grouping.notices(waiting):
             log.warning("%s", notice)
+    for change in changes_told(source_changes(waiting).values()):
+        log.warning("%s", change)
     stop = StopFlag()
     with _lock(plan.folder), stop.listening():
         try:

@@ -18,6 +18,7 @@ from common.runner.changed_keys import changed_runs
 from common.runner.distinguishing import distinguishing
 from common.runner.run_state import RunState
 from common.runner.selection import Selection
+from common.runner.source_changes import changes_told, source_changes
 from common.runner.text_table import as_text
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ def say(text: str) -> None:
 def dry_run(plan: Plan, selection: Selection) -> str:
     """Return the table of all runs, with what each waits for and what would be done."""
     to_make = set(selection.to_make)
+    changes = source_changes(selection.to_make)
     rows = []
     keys, values = _what_varies(plan.runs)
     for run, varied in zip(plan.runs, values, strict=True):
@@ -42,17 +44,24 @@ def dry_run(plan: Plan, selection: Selection) -> str:
             for reference in run.references
         )
         intention = _intention(run, selection) if run in to_make else "left out (not selected)"
+        if run in changes:
+            intention = "made again"
         rows.append(
             [run.name, *varied, run.fingerprint[:8], run.stage, ", ".join(waits_for) or None,
              intention]
         )  # fmt: skip
     table = as_text(["name", *keys, "fingerprint", "stage", "waits for", "would be"], rows)
-    return "\n".join([table, f"{len(rows)} runs in {plan.folder.path}", *_changes(plan, selection)])
+    begun = [
+        run
+        for run in selection.to_make
+        if run not in changes and _intention(run, selection) == _BEGIN
+    ]
+    lines = [table, f"{len(rows)} runs in {plan.folder.path}", *changes_told(changes.values())]
+    return "\n".join([*lines, *_changes(plan, begun)])
 
 
-def _changes(plan: Plan, selection: Selection) -> Iterator[str]:
+def _changes(plan: Plan, begun: Sequence[Run]) -> Iterator[str]:
     """Yield the changed keys of runs that would be made in place of done ones."""
-    begun = [run for run in selection.to_make if _intention(run, selection) == _BEGIN]
     found = list(itertools.islice(changed_runs(begun, plan.runs), _MOST_ROWS + 1))
     if found:
         yield "changed since a run of this name was done, whose folder stays:"

@@ -22,8 +22,10 @@ class RunState:
 
 
 def read_state(run: Run) -> RunState:
-    """Return the state of the run in its folder."""
+    """How the run stands, as its folder tells; it waits where the folder tells of another one."""
     found = RunFolder(run.folder).read_status()
+    if found.get("fingerprint") not in (run.fingerprint, run.config_fingerprint):
+        return RunState(status.WAITING)
     return RunState(
         status.current(found),
         found.get("reason") or "",

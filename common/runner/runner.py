@@ -76,9 +76,9 @@ class PlanRunner:
         strangers = self.index.num_foreign_rows()
         if strangers:
             log.warning(
-                "%s listed %d runs that this plan does not make (another --set, or another plan "
-                "file of this name): their folders stay, but index.csv and figures now tell of "
-                "this plan's runs", self.plan.folder.path, strangers,
+                "%s listed %d runs that this plan does not make (another --set, an edited part, "
+                "or another plan file of this name): their folders stay, but index.csv and "
+                "figures now tell of this plan's runs", self.plan.folder.path, strangers,
             )  # fmt: skip
         stop_passed_on = False
         try:
@@ -181,7 +181,7 @@ class PlanRunner:
 
     def _skip(self, run: Run, because_of: Run) -> None:
         reason = f"refers to {because_of.name}, which is {self.states[because_of].state}"
-        status.end(RunFolder(run.folder), SKIPPED, reason=reason, fingerprint=run.fingerprint)
+        status.end(RunFolder(run.folder), SKIPPED, reason=reason, **run.identity)
         self._note(run, RunState(SKIPPED, reason))
 
     def _ended(self, run: Run) -> None:
@@ -214,7 +214,7 @@ class PlanRunner:
         model = type(run.config)
         return Task(
             name=run.name,
-            fingerprint=run.fingerprint,
+            identity=run.identity,
             folder=str(run.folder.absolute()),  # user code may go elsewhere
             run=run.spec.run,
             run_together=run.spec.run_together,

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from common.errors import UserError
+from common.experiment import EXPERIMENTS
+from common.plan.load import Outline, outline
 from common.run import status
-from common.run.folder import PlanFolder, RunFolder, read_json, read_last_json_line
+from common.run.folder import PlanFolder, RunFolder, read_last_json_line
 from common.run.status import STATES
 from common.run.summary import score_name
 from common.runner.distinguishing import distinguishing
 from common.runner.index import FIXED_COLUMNS, read_index
 from common.runner.report import advice
 from common.runner.selection import matcher
+from common.runner.source_changes import changes_in, changes_told
 from common.runner.text_table import as_text
-
-_OF_RUNS = ("experiment", "seeds", "repetitions", "base_config", "configurations", "set")
-"""Keys of a plan that decide which runs it makes."""
-_PLACE = "outputs_dir"
 
 
 @dataclass(frozen=True)
@@ -31,11 +30,12 @@ class _Row:
     """Values that its plan varies, and its repetition."""
 
 
-def status_report(folder: PlanFolder, plan: Mapping[str, Any], only: str | None = None) -> str:
-    """Return the table of the plan's runs, or of those whose name or stage matches ``only``.
+def status_report(plan: Outline, only: str | None = None) -> str:
+    """Table of the plan's runs; of those alone in whose name or stage ``only`` is found.
 
-    ``plan`` is the plan to report on: the folder may hold the runs of another variant of it.
+    The plan's folder may hold the runs of another variant of it, which the text says then.
     """
+    folder = plan.folder
     is_meant = matcher(only)
     rows = [row for row in _rows(folder) if is_meant(row.name, row.stage)]
     if not rows:
@@ -56,7 +56,8 @@ def status_report(folder: PlanFolder, plan: Mapping[str, Any], only: str | None 
     counts = ", ".join(f"{states.count(state)} {state}" for state in STATES if state in states)
     lines = [as_text(columns, cells), f"{counts} in {folder.path}", *advice(states)]
     lines += [f"{damage}; the run counts as waiting" for damage in damages if damage is not None]
-    if not _makes_the_same_runs(plan, folder):
+    lines += changes_told(changes_in(row.folder for row in rows))
+    if not _is_last_run(plan):
         lines.append(
             f"these are the runs of another variant of the plan, {folder.plan} (an edited file, "
             "another --set, or another file of this name); --dry_run shows yours"
@@ -64,27 +65,16 @@ def status_report(folder: PlanFolder, plan: Mapping[str, Any], only: str | None 
     return "\n".join(lines)
 
 
-def _makes_the_same_runs(plan: Mapping[str, Any], folder: PlanFolder) -> bool:
-    """Return whether the plan that was last run in the folder makes the runs of ``plan``."""
-    try:
-        last = read_json(folder.plan)
-    except ValueError:
-        last = None
-    if not isinstance(last, dict):
-        return True  # nothing is known of another
-    return all(_elsewhere(plan.get(key)) == _elsewhere(last.get(key)) for key in _OF_RUNS)
+def _is_last_run(plan: Outline) -> bool:
+    """Whether the plan that was run last in the folder makes the runs of ``plan``.
 
-
-def _elsewhere(value: Any) -> Any:
-    """Return a part of a plan without its output folder, because the folder may have been moved.
-
-    An object with no other key counts as missing.
+    So it does, too, where nothing is known of it.
     """
-    if isinstance(value, list):
-        return [_elsewhere(entry) for entry in value]
-    if isinstance(value, Mapping):
-        return {key: _elsewhere(one) for key, one in value.items() if key != _PLACE} or None
-    return value
+    try:
+        last = outline(plan.folder.plan, EXPERIMENTS)
+    except UserError:
+        return True
+    return last.runs == plan.runs
 
 
 def _rows(folder: PlanFolder) -> Iterator[_Row]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from grue.algorithms.args import A2cArgs
-from grue.algorithms.optimizers import Means
 from grue.algorithms.policy_gradient import PolicyGradient
+from grue.algorithms.running_means import RunningMeans
 from grue.rl.losses import policy_gradient_loss, value_loss
 from grue.rollouts.batch import Rollout
 
@@ -40,11 +40,11 @@ class A2c(PolicyGradient[A2cArgs]):
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
         """Make one step; the losses are means over all tokens used for training."""
-        args, sums, num_tokens = self.args, Means(), rollout.num_tokens
+        args, sums, num_tokens = self.args, RunningMeans(), rollout.num_tokens
         if args.normalize_advantage:
             rollout, _ = rollout.standardized()
         first = True
-        for whole in rollout.in_order(OUTPUTS_IN_PASS):
+        for whole in rollout.sequential_batches(OUTPUTS_IN_PASS):
             batch = whole.of_this_rank()
             policy, log_probs, values = self.evaluate(batch)
             policy_loss = policy_gradient_loss(log_probs, batch.advantages)
@@ -57,7 +57,7 @@ class A2c(PolicyGradient[A2cArgs]):
             kl_loss, kl = self.kl_terms(batch, policy.logits, kl_coefficient)
             penalty = penalty + kl_loss
             if first:
-                share = self.share_of_penalties(batch, policy.logits, log_probs, penalty)
+                share = self.regularizer_gradient_share(batch, policy.logits, log_probs, penalty)
                 first = False
             # The mean over the rollout is a sum of means, over passes and ranks.
             weight = batch.weight * len(whole) / num_tokens
@@ -67,4 +67,4 @@ class A2c(PolicyGradient[A2cArgs]):
             sums.add(weight, **{f"a2c/{name}": each for name, each in measured.items()})
         sums.add(**{"a2c/grad_norm": self.step(args.max_grad_norm),
                     "update_share/kl_and_entropy": share})  # fmt: skip
-        return sums.read(mean=False)
+        return sums.compute(mean=False)

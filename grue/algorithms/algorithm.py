@@ -32,7 +32,7 @@ class Algorithm(ABC, Generic[ArgsT]):
         self.alg = alg
         self.args: ArgsT = alg.args  # type: ignore[assignment]  # as its id says
         self.optimizer = self.make_optimizer()
-        self.descent = MixedPrecisionStepper(alg.policy.mixed_precision, self.policy.device)
+        self.stepper = MixedPrecisionStepper(alg.policy.mixed_precision, self.policy.device)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """Return AdamW with the policy's settings."""
@@ -52,12 +52,12 @@ class Algorithm(ABC, Generic[ArgsT]):
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """Improve policy and critic on a rollout; return metrics by name.
+        """Improve policy and critic on a rollout; gives what was measured, by name.
 
         Args:
-            rollout: sampled by the present policy.
-            kl_coefficient: coefficient of the rollout's penalty, in reward per nat.
-            generator: CPU generator, the only source of random numbers.
+            rollout: drawn by the policy as it is now.
+            kl_coefficient: the one of the rollout's penalty, in reward per nat.
+            generator: on the CPU; the only source of random numbers.
         """
 
     def backward(self, loss: torch.Tensor) -> None:
@@ -65,17 +65,17 @@ class Algorithm(ABC, Generic[ArgsT]):
 
         Each rank passes its part of the loss.
         """
-        self.descent.backward(loss)
+        self.stepper.backward(loss)
 
     def step(self, max_grad_norm: float | None) -> torch.Tensor:
         """Step by the gradients, clipped to a norm; return the norm before clipping."""
-        return self.descent.step(self.optimizer, self.actor_critic.parameters(), max_grad_norm)
+        return self.stepper.step(self.optimizer, self.actor_critic.parameters(), max_grad_norm)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state for checkpoints, without the weights."""
-        return {"optimizer": self.optimizer.state_dict(), "descent": self.descent.state_dict()}
+        return {"optimizer": self.optimizer.state_dict(), "descent": self.stepper.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the state of a checkpoint."""
+        """Go on from a checkpoint."""
         self.optimizer.load_state_dict(state["optimizer"])
-        self.descent.load_state_dict(state.get("descent", {}))
+        self.stepper.load_state_dict(state.get("descent", {}))

@@ -55,7 +55,7 @@ class KlDivConfig(Config):
     where rewards do not deviate."""
 
     def problems(self) -> Iterator[Problem]:
-        """Yield the problem of two targets."""
+        """Yield two targets."""
         yield from super().problems()
         if self.target_kl is not None and self.adaptive_kl is not None:
             yield Problem("contradicts 'adaptive_kl'; give one of them", "target_kl",
@@ -166,7 +166,7 @@ class ReinforcementAlg(Config):
         """Architecture of the model: causal, or encoder-decoder."""
         return self.policy.model_type
 
-    def behaves_as_published(self, name: Compatibility) -> bool:
+    def reproduces_rl4lms(self, name: Compatibility) -> bool:
         """Return whether a behaviour of RL4LMs is to be reproduced."""
         return name in self.compatibility or "rl4lms" in self.compatibility
 

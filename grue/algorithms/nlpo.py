@@ -36,19 +36,19 @@ class Nlpo(Ppo):
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """Improve policy and critic on a rollout; return the metrics."""
+        """Improve policy and critic on a rollout; returns the metrics."""
         # 1. The mask of later rollouts; this one's is part of it.
         self.iteration += 1
         settings = self.alg.policy.args
         assert isinstance(settings, MaskablePolicyArgs), "checked with the keys"
         due = self.iteration % settings.target_update_iterations == 0
-        if due and not self.alg.behaves_as_published("frozen_mask"):
+        if due and not self.alg.reproduces_rl4lms("frozen_mask"):
             self.mask.refresh(self.policy.model)
         # 2. PPO within the rollout's mask.
         return super().update(rollout, kl_coefficient, generator)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state, including the mask."""
+        """Restore the state, including the mask."""
         return super().state_dict() | {"iteration": self.iteration, "mask": self.mask.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from common import distributed
 from grue.algorithms.algorithm import Algorithm, ArgsT
 from grue.policies.distribution import TokenDistribution
-from grue.rl.kl import exact_kl
+from grue.rl.kl import kl_full
 from grue.rl.losses import policy_gradient_loss
 from grue.rollouts.batch import Minibatch, Unit
 
@@ -21,7 +21,7 @@ class PolicyGradient(Algorithm[ArgsT]):
     @property
     def unit(self) -> Unit:
         """Unit of minibatches."""
-        by_tokens = self.alg.behaves_as_published("minibatches_of_tokens")
+        by_tokens = self.alg.reproduces_rl4lms("minibatches_of_tokens")
         return "tokens" if by_tokens else "outputs"
 
     @classmethod
@@ -33,10 +33,10 @@ class PolicyGradient(Algorithm[ArgsT]):
         return None
 
     def evaluate(self, batch: Minibatch) -> tuple[TokenDistribution, Tensor, Tensor]:
-        """Return [M] distributions, log-probabilities and values of the trained tokens."""
+        """Return [M] the policy, its log-probabilities and values of the tokens that count."""
         evaluation = self.actor_critic.evaluate(batch.sequences)
         logits = batch.counted(evaluation.logits)
-        policy = self.actor_critic.distribution(logits, batch.allowed)
+        policy = self.actor_critic.distribution(logits, batch.vocab_mask_bits)
         return policy, policy.log_prob(batch.tokens), batch.counted(evaluation.values)
 
     def entropy_loss(
@@ -59,10 +59,7 @@ class PolicyGradient(Algorithm[ArgsT]):
     def kl_loss(
         self, batch: Minibatch, logits: Tensor, coefficient: float, scale: Tensor | float = 1.0
     ) -> Tensor:
-        """Return [] the mean penalty for the distance from the reference, if it is a loss.
-
-        Otherwise zero.
-        """
+        """Return [] mean penalty for leaving the reference, where it is a loss; otherwise zero."""
         return self.kl_terms(batch, logits, coefficient, scale)[0]
 
     def kl_terms(
@@ -74,27 +71,26 @@ class PolicyGradient(Algorithm[ArgsT]):
         by it too. An independent penalty is not, because it would outweigh everything where rewards
         do not deviate. Nothing is recorded if the KL is no loss.
         """
-        in_advantages = self.alg.rollout_spec.own_kl_in_advantages
+        in_advantages = self.alg.rollout_spec.pg_kl_in_advantages
         if self.alg.kl_div.placement != "loss" and in_advantages:
             return logits.new_zeros(()), {}
         ref_logits = batch.counted(self.actor_critic.reference_logits(batch.sequences))
-        kl = exact_kl(logits, ref_logits).mean()
+        kl = kl_full(logits, ref_logits).mean()
         weighted = coefficient * kl if in_advantages else coefficient / scale * kl
         return weighted, {"kl_loss": kl}
 
-    def share_of_penalties(
+    def regularizer_gradient_share(
         self, batch: Minibatch, logits: Tensor, log_probs: Tensor, penalties: Tensor
     ) -> Tensor:
-        """Return [] the share of KL and entropy in an update, between 0 and 1.
+        """Return [] how much of an update comes from KL and entropy, between 0 and 1.
 
-        The share is ||g_p|| / (||g_t|| + ||g_p||). Here g_t is the gradient in the logits of the
-        task's part of the policy gradient. The rest, g_p, is the part of KL rewards and of
-        ``penalties``, the loss terms of KL and entropy. The task's part is computed without the
-        critic, whose errors are no signal, so that only g_p is left on inputs whose reward does not
-        deviate.
+        ||g_p|| / (||g_t|| + ||g_p||), with g the gradients in the logits of the task's part of the
+        policy gradient and of the rest: the part that KL rewards make, and ``penalties``, the loss
+        terms of KL and entropy. On inputs whose reward does not deviate, only the second is left:
+        the task's part is measured without the critic, whose errors push without a reason.
         """
         of_task = policy_gradient_loss(log_probs, batch.task_advantages)
-        of_penalties = policy_gradient_loss(log_probs, batch.penalty_advantages) + penalties
+        of_penalties = policy_gradient_loss(log_probs, batch.kl_advantages) + penalties
         parts = [
             torch.autograd.grad(batch.weight * loss, logits, retain_graph=True)[0].square().sum()
             for loss in (of_task, of_penalties)

@@ -8,8 +8,8 @@ import torch
 
 from common import distributed
 from grue.algorithms.args import PpoArgs
-from grue.algorithms.optimizers import Means
 from grue.algorithms.policy_gradient import PolicyGradient
+from grue.algorithms.running_means import RunningMeans
 from grue.rl.gradient_noise import gradient_moments
 from grue.rl.losses import (
     approximate_kl,
@@ -35,13 +35,13 @@ class Ppo(PolicyGradient[PpoArgs]):
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
         """Improve policy and critic on a rollout; return the metrics."""
-        means = Means()
+        means = RunningMeans()
         if self.args.measure_gradient_noise:
             means.add(**self._gradient_noise(rollout, kl_coefficient, generator))
         self._passes(rollout, kl_coefficient, generator, means)
         explained = explained_variance(*map(rollout.counted, (rollout.values, rollout.returns)))
         means.add(explained_variance=explained)
-        found = means.read()
+        found = means.compute()
         shares = {name: found.pop(name) for name in list(found) if "/" in name}
         return {f"{self.metric_prefix}{name}": value for name, value in found.items()} | shares
 
@@ -70,11 +70,15 @@ class Ppo(PolicyGradient[PpoArgs]):
         return batch.weight * (of_rewards + self.kl_loss(batch, policy.logits, kl_coefficient))
 
     def _passes(
-        self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator, means: Means
+        self,
+        rollout: Rollout,
+        kl_coefficient: float,
+        generator: torch.Generator,
+        means: RunningMeans,
     ) -> None:
         args, first = self.args, True
         for _ in range(args.n_epochs):
-            means.forget("approx_kl")  # the last pass alone counts
+            means.reset("approx_kl")  # the last pass alone counts
             for batch in rollout.minibatches(args.batch_size, generator, self.unit):
                 scale: torch.Tensor | float = 1.0
                 if args.normalize_advantage:
@@ -100,7 +104,9 @@ class Ppo(PolicyGradient[PpoArgs]):
                 kl_loss, kl = self.kl_terms(batch, policy.logits, kl_coefficient, scale)
                 penalty = penalty + kl_loss
                 if first:  # here the surrogate is the plain policy gradient
-                    share = self.share_of_penalties(batch, policy.logits, log_probs, penalty)
+                    share = self.regularizer_gradient_share(
+                        batch, policy.logits, log_probs, penalty
+                    )
                     means.add(**{"update_share/kl_and_entropy": share})
                     first = False
                 # 4. The step.

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from grue.algorithms.args import HumanPreferencesPpoArgs
-from grue.algorithms.optimizers import Means
 from grue.algorithms.policy_gradient import PolicyGradient
-from grue.rl.losses import clipped_policy_loss, clipped_share, pessimistic_value_loss, returns_vary
+from grue.algorithms.running_means import RunningMeans
+from grue.rl.losses import clip_fraction, clipped_policy_loss, clipped_value_loss, returns_vary
 from grue.rl.whitening import whitened_estimates
 from grue.rollouts.batch import Minibatch, Rollout
 
@@ -30,7 +30,7 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
         """Improve policy and critic on a rollout; return means over all minibatches."""
-        args, means = self.args, Means()
+        args, means = self.args, RunningMeans()
         for _ in range(args.n_epochs):
             order = torch.randperm(len(rollout), generator=generator)
             for rows in order.tensor_split(args.nminibatches):
@@ -38,7 +38,7 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
                     loss = self._loss(self._batch(rollout, part), means)
                     self.backward(loss / args.gradient_accumulation_steps)
                 means.add(**{"ppo/grad_norm": self.step(args.max_grad_norm)})
-        found = means.read()
+        found = means.compute()
         variance = found["ppo/returns/var"]
         explained = 1 - found["ppo/val/error"] / variance if variance else float("nan")
         return found | {
@@ -49,7 +49,7 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
     def _batch(self, rollout: Rollout, rows: Tensor) -> Minibatch:
         """Return the outputs at ``rows``, with advantages estimated among them alone."""
         batch = rollout.minibatch(rows)
-        width = batch.select.shape[1]
+        width = batch.loss_mask.shape[1]
         rewards, task_rewards, values = (
             of[batch.rows, :width] for of in (rollout.rewards, rollout.task_rewards, rollout.values)
         )
@@ -57,7 +57,7 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
             task_rewards,
             rewards - task_rewards,
             values,
-            batch.select,
+            batch.loss_mask,
             gamma=self.args.gamma,
             gae_lambda=self.args.gae_lambda,
             whiten_rewards=self.args.whiten_rewards,
@@ -65,12 +65,12 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
         return replace(
             batch,
             advantages=batch.counted(found.advantages),
-            penalty_advantages=batch.counted(found.penalty_advantages),
+            kl_advantages=batch.counted(found.kl_advantages),
             task_advantages=batch.counted(found.task_advantages),
             returns=batch.counted(found.returns),
         )
 
-    def _loss(self, whole: Minibatch, means: Means) -> Tensor:
+    def _loss(self, whole: Minibatch, means: RunningMeans) -> Tensor:
         """Return [] L_policy + vf_coef L_value + ent_coef L_entropy, and record its terms.
 
         Each rank computes its part of the minibatch and of the loss.
@@ -79,7 +79,7 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
         policy, log_probs, values = self.evaluate(batch)
         surrogate = log_probs, batch.log_probs, batch.advantages, args.clip_range
         policy_loss = clipped_policy_loss(*surrogate)
-        critic_loss, clipped_values = pessimistic_value_loss(
+        critic_loss, clipped_values = clipped_value_loss(
             values, batch.returns, batch.values, args.clip_range_vf
         )
         entropy_loss = self.entropy_loss(
@@ -88,7 +88,7 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
         )  # fmt: skip
         loss = policy_loss + args.vf_coef * critic_loss + args.ent_coef * entropy_loss
         if not means:  # at the first minibatch the surrogate is the plain policy gradient
-            share = self.share_of_penalties(
+            share = self.regularizer_gradient_share(
                 batch, policy.logits, log_probs, args.ent_coef * entropy_loss
             )
             means.add(**{"update_share/kl_and_entropy": share})
@@ -98,7 +98,7 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
             "ppo/loss/value": critic_loss,
             "ppo/loss/total": loss,
             "ppo/policy/entropy": -entropy_loss,
-            "ppo/policy/clipfrac": clipped_share(*surrogate),
+            "ppo/policy/clipfrac": clip_fraction(*surrogate),
             "ppo/policy/approxkl": (log_probs - batch.log_probs).square().mean() / 2,
             "ppo/val/clipfrac": clipped_values,
             "ppo/val/vpred": values.mean(),

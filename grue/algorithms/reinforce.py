@@ -14,9 +14,14 @@ import torch
 from torch import Tensor
 
 from grue.algorithms.args import ReinforceArgs
-from grue.algorithms.optimizers import Means
 from grue.algorithms.policy_gradient import PolicyGradient
-from grue.rl.advantages import cumulative_means, group_standardized, leave_one_out, shrunk_by_std
+from grue.algorithms.running_means import RunningMeans
+from grue.rl.advantages import (
+    cumulative_means,
+    group_standardized,
+    leave_one_out,
+    uncertainty_weighted,
+)
 from grue.rl.equality import centred, less
 from grue.rl.losses import policy_gradient_loss
 from grue.rollouts.batch import Rollout
@@ -38,7 +43,7 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
         """Make one step per minibatch of the rollout; return metrics."""
-        args, means, first = self.args, Means(), True
+        args, means, first = self.args, RunningMeans(), True
         rollout = self._with_baseline(rollout)
         for _ in range(args.n_epochs):
             for whole in rollout.minibatches(args.batch_size, generator):
@@ -49,10 +54,13 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
                 kl_loss, kl = self.kl_terms(batch, policy.logits, kl_coefficient)
                 penalty = penalty + kl_loss
                 if first:
-                    share = self.share_of_penalties(batch, policy.logits, log_probs, penalty)
+                    share = self.regularizer_gradient_share(
+                        batch, policy.logits, log_probs, penalty
+                    )
                     means.add(**{"update_share/kl_and_entropy": share})
                     first = False
-                per_output = len(whole) / len(whole.select)  # sums over tokens, means over outputs
+                # Sums over tokens, means over outputs.
+                per_output = len(whole) / len(whole.loss_mask)
                 policy_loss = per_output * policy_gradient_loss(log_probs, batch.advantages)
                 self.backward(batch.weight * (policy_loss + per_output * penalty))
                 norm = self.step(args.max_grad_norm)
@@ -61,24 +69,28 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
                     batch.weight, **{f"reinforce/{name}": each for name, each in measured.items()}
                 )
                 means.add(**{"reinforce/grad_norm": norm})
-        return means.read()
+        return means.compute()
 
     def _with_baseline(self, rollout: Rollout) -> Rollout:
         """Return the rollout with each output's reward minus the baseline as advantages."""
         task = (
-            (rollout.task_rewards * rollout.mask).sum(1).view(-1, self.args.num_samples_per_input)
+            (rollout.task_rewards * rollout.response_mask)
+            .sum(1)
+            .view(-1, self.args.num_samples_per_input)
         )
         # What a first token's advantage has of the penalties, without discount: all of them.
-        penalties = rollout.penalty_advantages[:, 0].view_as(task)
+        penalties = rollout.kl_advantages[:, 0].view_as(task)
         of_task, of_penalties = (part.reshape(-1) for part in self._less_baseline(task, penalties))
         if self.args.advantage_regularization == "one_over_one_plus_std":
             assert rollout.reward_stds is not None, "asked for in the settings of rollouts"
             of_task, of_penalties = (
-                shrunk_by_std(part, rollout.reward_stds) for part in (of_task, of_penalties)
+                uncertainty_weighted(part, rollout.reward_stds) for part in (of_task, of_penalties)
             )
         if self.args.log_prob_of == "sequence":
             rollout = rollout.of_whole_sequences()
-        of_task, of_penalties = (part[:, None] * rollout.mask for part in (of_task, of_penalties))
+        of_task, of_penalties = (
+            part[:, None] * rollout.response_mask for part in (of_task, of_penalties)
+        )
         return rollout.with_advantages(of_task + of_penalties, of_penalties)
 
     def _less_baseline(self, task: Tensor, penalties: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,7 +114,7 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
     def _moved_means(self, parts: Tensor) -> Tensor:
         """Return [2, B, K] the means of earlier rollouts' parts.
 
-        This rollout is included from the next one on.
+        This one counts from the next on.
         """
         new = parts.double().mean((1, 2))
         old = new if self.running_means is None else self.running_means.to(new)
@@ -111,7 +123,7 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
         return old.to(parts)[:, None, None].expand_as(parts)
 
     def _means_so_far(self, parts: Tensor) -> Tensor:
-        """Return [2, B, K] each output's baselines, with the outputs in order."""
+        """Return [2, B, K] each output's baselines, the outputs in their order."""
         flat = parts.flatten(1)
         totals = self.totals.to(flat.device)
         means = [
@@ -123,7 +135,7 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
         return torch.stack(means).view_as(parts)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state, including the means."""
+        """Restore the state, including the means."""
         means = None if self.running_means is None else self.running_means.tolist()
         own = {"running_means": means, "totals": self.totals.tolist(), "count": self.count}
         return super().state_dict() | own

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from grue.algorithms.args import TrpoArgs
 from grue.algorithms.fisher import Fisher, TokenLogits, gradient, split
-from grue.algorithms.optimizers import Means, adamw
+from grue.algorithms.optimizers import adamw
 from grue.algorithms.policy_gradient import PolicyGradient
+from grue.algorithms.running_means import RunningMeans
 from grue.policies.distribution import TokenDistribution
 from grue.rl.conjugate_gradient import conjugate_gradient
-from grue.rl.kl import exact_kl, probability_ratio
+from grue.rl.kl import kl_full, probability_ratio
 from grue.rl.losses import explained_variance, policy_gradient_loss, value_loss
 from grue.rollouts.batch import Minibatch, Rollout
 
@@ -53,18 +54,18 @@ class Trpo(PolicyGradient[TrpoArgs]):
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """Improve policy and critic on a rollout; return metrics."""
+        """Improve policy and critic on a rollout; gives what was measured."""
         args = self.args
         explained = explained_variance(*map(rollout.counted, (rollout.values, rollout.returns)))
         if args.normalize_advantage:
             rollout, _ = rollout.standardized()
-        outputs_in_pass = self.outputs_in_pass(rollout.mask.shape[1])
-        batches = list(rollout.in_order(outputs_in_pass))
+        outputs_in_pass = self.outputs_in_pass(rollout.response_mask.shape[1])
+        batches = list(rollout.sequential_batches(outputs_in_pass))
         # 1. Where the objective rises.
         ascent, objective, share = self._ascent(batches, kl_coefficient)
         # 2. The natural gradient: H x = g, with H the Hessian of the mean KL.
-        part = rollout.every(args.sub_sampling_factor)
-        states = list(part.in_order(outputs_in_pass))
+        part = rollout.subsample(args.sub_sampling_factor)
+        states = list(part.sequential_batches(outputs_in_pass))
         fisher = Fisher(self.logits, states, args.cg_damping)
         direction = conjugate_gradient(fisher, ascent, max_steps=args.cg_max_steps)
         # 3. The longest step along it within the trust region, as its quadratic model has it.
@@ -103,7 +104,7 @@ class Trpo(PolicyGradient[TrpoArgs]):
             log_probs = TokenDistribution(logits).log_prob(batch.tokens)
             penalty = self.kl_loss(batch, logits, coefficient)
             if share is None:
-                share = self.share_of_penalties(batch, logits, log_probs, penalty)
+                share = self.regularizer_gradient_share(batch, logits, log_probs, penalty)
             # Here, where the ratio is 1, the surrogate has the gradient of the policy gradient.
             loss = policy_gradient_loss(log_probs, batch.advantages) + penalty
             share_of_batch = len(batch) / num_tokens
@@ -118,7 +119,7 @@ class Trpo(PolicyGradient[TrpoArgs]):
         self, batches: Sequence[Minibatch], full_step: Tensor, objective: float,
         coefficient: float,
     ) -> dict[str, float]:  # fmt: skip
-        """Move the policy by the first accepted fraction of the step, or not at all."""
+        """Move the policy by the first accepted share of the step, or not at all."""
         args, weights = self.args, self.weights
         old = TokenLogits(copy.deepcopy(self.policy.model), self.actor_critic.temperature)
         start = [weight for weight in old.parameters() if weight.requires_grad]
@@ -138,7 +139,7 @@ class Trpo(PolicyGradient[TrpoArgs]):
         self, batches: Sequence[Minibatch], old: TokenLogits, coefficient: float
     ) -> tuple[float, float]:
         """Return the surrogate objective mean(A rho) minus penalties, and mean KL(new || old)."""
-        num_tokens, sums = sum(map(len, batches)), Means()
+        num_tokens, sums = sum(map(len, batches)), RunningMeans()
         for batch in batches:
             logits, old_logits = self.logits(batch), old(batch)
             new_log_probs, old_log_probs = (
@@ -149,13 +150,13 @@ class Trpo(PolicyGradient[TrpoArgs]):
             penalty = self.kl_loss(batch, logits, coefficient)
             weight = len(batch) / num_tokens
             sums.add(objective=weight * (surrogate - penalty),
-                     kl=weight * exact_kl(logits, old_logits).mean())  # fmt: skip
-        found = sums.read(mean=False)
+                     kl=weight * kl_full(logits, old_logits).mean())  # fmt: skip
+        found = sums.compute(mean=False)
         return found["objective"], found["kl"]
 
     def _fit_critic(self, rollout: Rollout, generator: torch.Generator) -> float:
         """Make several passes over the returns; return their mean loss."""
-        args, means = self.args, Means()
+        args, means = self.args, RunningMeans()
         for _ in range(args.n_critic_updates):
             for batch in rollout.minibatches(args.batch_size, generator, self.unit):
                 values = batch.counted(self.actor_critic.values(batch.sequences))
@@ -164,4 +165,4 @@ class Trpo(PolicyGradient[TrpoArgs]):
                 self.optimizer.step()
                 self.optimizer.zero_grad(set_to_none=True)
                 means.add(loss=loss)
-        return means.read()["loss"]
+        return means.compute()["loss"]

@@ -9,6 +9,7 @@ from pydantic import Strict
 
 from common.config.base import INPUT_FILE_OR_ID, Config
 from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
+from common.config.hub import FromHub
 from common.errors import Problem
 from common.packages import lacking
 
@@ -38,7 +39,7 @@ def unnamed(name: str, key: str, *, below: str = "") -> Iterator[Problem]:
         )
 
 
-class TokenizerConfig(Config):
+class TokenizerConfig(FromHub):
     """Keys of the tokenizer, and the truncation and padding of prompts."""
 
     model_name: ModelName

@@ -22,7 +22,10 @@ def load_tokenizer(config: TokenizerConfig) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     tokenizer: PreTrainedTokenizerBase = loaded(
-        AutoTokenizer.from_pretrained, config.model_name, "tokenizer.model_name"
+        AutoTokenizer.from_pretrained,
+        config.model_name,
+        "tokenizer.model_name",
+        revision=config.revision,
     )
     tokenizer.padding_side = config.padding_side
     tokenizer.truncation_side = config.truncation_side
@@ -32,7 +35,13 @@ def load_tokenizer(config: TokenizerConfig) -> PreTrainedTokenizerBase:
 
 
 def load_model(
-    name: str, model_type: ModelType, options: ModelOptions, *, seed: int, dropout: bool = True
+    name: str,
+    model_type: ModelType,
+    options: ModelOptions,
+    *,
+    seed: int,
+    dropout: bool = True,
+    revision: str | None = None,
 ) -> PreTrainedModel:
     """Return the language model on the CPU, in evaluation mode.
 
@@ -40,9 +49,10 @@ def load_model(
         name: hub id or folder.
         model_type: causal or encoder-decoder.
         options: initial weights, their type, and adapters.
-        seed: seed of random weights, the model's own and the adapters'.
-        dropout: if true, the model drops activations in training mode, as its configuration says.
-            The configuration that is saved with the model does not change.
+        seed: of random weights, the model's own and the adapters'.
+        dropout: whether the model drops activations in training mode, as its configuration says.
+            Its own configuration, which is saved with it, does not change.
+        revision: branch, tag or commit of a hub id; None for the default.
 
     Raises:
         UserError: there is no such model, it writes no text or is of the other type, or its folder
@@ -55,7 +65,7 @@ def load_model(
 
     kind: Any = AutoModelForCausalLM if model_type == "causal" else AutoModelForSeq2SeqLM
     dtype = getattr(torch, options.dtype)
-    config = loaded(AutoConfig.from_pretrained, name, "model_name")
+    config = loaded(AutoConfig.from_pretrained, name, "model_name", revision=revision)
     judging = [kind for kind in config.architectures or () if kind.endswith("Classification")]
     if judging and options.init == "pretrained":
         raise UserError(
@@ -76,7 +86,9 @@ def load_model(
             model = kind.from_config(config).to(dtype)
         else:
             check_weights(name, "model_name", "alg.policy.init")
-            model = pretrained(kind, name, "model_name", config=config, dtype=dtype)
+            model = pretrained(
+                kind, name, "model_name", revision=revision, config=config, dtype=dtype
+            )
         model.config = copy.deepcopy(model.config)  # the layers keep theirs
         model.config.update(dropped)
         if model.loss_type is None:  # a class name that the library cannot read it from

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from common.errors import UserError
-from common.machine.hub import go_offline_if_unreachable
+from common.machine.hub import go_offline_if_unreachable, note_model, revision_option
 
 if TYPE_CHECKING:
     import torch
@@ -52,22 +52,36 @@ _OF_DAMAGED_FILES = (SafetensorError, RecursionError, TypeError, AttributeError)
 """Exceptions that the library raises for damaged files."""
 
 
-def loaded(load: Any, name: str, key: str, **options: Any) -> Any:
-    """Return the result of ``load`` for ``name``; its errors become a message of one line."""
-    if not Path(name).is_dir():
+def loaded(load: Any, name: str, key: str, *, revision: str | None = None, **options: Any) -> Any:
+    """What ``load`` finds under ``name``; its errors told in one line.
+
+    Of a hub id ``revision`` is the branch, tag or commit; None for the default.
+    """
+    is_here = Path(name).is_dir()
+    if not is_here:
         go_offline_if_unreachable()
+    asked = name if revision is None else f"{name}@{revision}"
     try:
-        return load(name, **options)
+        found = load(name, **options, **revision_option(revision))
     except (*_OF_DAMAGED_FILES, OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise UserError(
-            f"'{key}' = '{name}': cannot be loaded ({reason}); give a folder in Hugging Face "
+            f"'{key}' = '{asked}': cannot be loaded ({reason}); give a folder in Hugging Face "
             "layout, or a hub id where there is a network"
         ) from error
+    if not is_here:
+        note_model(name, revision)
+    return found
 
 
 def pretrained(
-    kind: Any, name: str, key: str, *, new_head: bool = False, **options: Any
+    kind: Any,
+    name: str,
+    key: str,
+    *,
+    revision: str | None = None,
+    new_head: bool = False,
+    **options: Any,
 ) -> PreTrainedModel:
     """Return the model called ``name`` with every weight from its files.
 
@@ -76,10 +90,10 @@ def pretrained(
     Args:
         kind: the library's class, whose ``from_pretrained`` loads.
         name: hub id or folder, the value of ``key``.
-        key: key of the name in the configuration.
-        new_head: if true, the files may lack the last layers or have other ones: these are made
-            new.
-        options: arguments of ``from_pretrained``.
+        key: where the configuration says it.
+        revision: branch, tag or commit of a hub id; None for the default.
+        new_head: whether the files may lack the last layers, or have others: these are made anew.
+        options: of ``from_pretrained``.
 
     Raises:
         UserError: there is no such model; weights are missing, of another shape or not finite.
@@ -89,12 +103,14 @@ def pretrained(
     )
     with _without_warnings():
         model: PreTrainedModel
-        model, report = loaded(load, name, key)
+        model, report = loaded(load, name, key, revision=revision)
         prefix = ""
         while wrapper := _wrapper(report, prefix):
             prefix += wrapper
             mapping = {f"^{re.escape(prefix)}": ""}
-            model, report = loaded(functools.partial(load, key_mapping=mapping), name, key)
+            model, report = loaded(
+                functools.partial(load, key_mapping=mapping), name, key, revision=revision
+            )
     if prefix:
         log.warning(
             "'%s' = '%s': all names of weights begin with '%s', which is taken off",

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny
 
-from common.config.base import COUNTS_AS_DEFAULT, IGNORED, INPUT_FILE_OR_ID, Config
+from common.config.base import COUNTS_AS_DEFAULT, IGNORED, INPUT_FILE_OR_ID
 from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
+from common.config.hub import FromHub, Revision, misplaced_revision
 from common.errors import Problem
 from grue import policies
 from grue.models.config import ModelName, ModelType, Optimizer, Side, TrainedModelOptions
@@ -19,7 +20,7 @@ CRITICS = ("copy", "shared")
 """Critics that are not the name of a model."""
 
 
-class PolicyArgs(Config):
+class PolicyArgs(FromHub):
     """The policy's own keys."""
 
     model_name: ModelName
@@ -80,11 +81,20 @@ class PolicyConfig(TrainedModelOptions):
     critic: Annotated[str, INPUT_FILE_OR_ID] = "copy"
     """Trunk of the critic: ``copy`` for a second copy of the model, ``shared`` for a head on the
     policy itself, otherwise the folder or hub id of another model, for example a smaller one."""
+    critic_revision: Revision = None
+    """Branch, tag or commit of the critic's hub id; None (or the empty string) for its default
+    branch."""
     critic_head: Literal["random", "zero"] = "random"
     """Initial last layer of the critic: random weights without bias, or weights and bias of zero,
     so that all values are zero at first."""
     gradient_checkpointing: bool = False
     """If true, updates recompute activations instead of keeping them: less memory, more time."""
+
+    def problems(self) -> Iterator[Problem]:
+        """A revision of a critic that does not come from the hub."""
+        yield from super().problems()
+        name = None if self.critic in CRITICS else self.critic
+        yield from misplaced_revision(self.critic_revision, name, "critic", "critic_revision")
 
     @property
     def model_type(self) -> ModelType:

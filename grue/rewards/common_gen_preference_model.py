@@ -10,6 +10,7 @@ import numpy as np
 
 from common.config.base import INPUT_FILE_OR_ID, NO_EFFECT, Published
 from common.config.fit import NonNegativeFloat, PositiveInt
+from common.config.hub import FromHub
 from common.errors import Problem, UserError
 from grue.metrics.meteor import missing_wordnet
 from grue.rewards.reward import REWARDS, Reward, Rewards
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _SHOWN = 60
 
 
-class PreferenceArgs(ScorerArgs):
+class PreferenceArgs(FromHub, ScorerArgs):
     """Keys of the preference model."""
 
     model_name: Annotated[str | None, Published(""), INPUT_FILE_OR_ID] = None
@@ -91,7 +92,9 @@ class CommonGenPreferenceModel(Reward[PreferenceArgs]):
         if args.model_name is None:
             load = preference.load_published_preference
             return load(args.model_type, "model_type", args, answers=answers)
-        return preference.load_preference(args.model_name, "model_name", args, answers=answers)
+        return preference.load_preference(
+            args.model_name, "model_name", args, answers=answers, revision=args.revision
+        )
 
 
 def _missing(texts: Texts) -> Iterator[int]:

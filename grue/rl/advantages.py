@@ -102,7 +102,7 @@ def cumulative_means(
     return (sums / numbers).to(scores)
 
 
-def shrunk_by_std(advantages: Tensor, stds: Tensor) -> Tensor:
+def uncertainty_weighted(advantages: Tensor, stds: Tensor) -> Tensor:
     """Return [N] advantages times 1 / (1 + sigma): small where the reward is uncertain.
 
     ``stds`` [N] are the standard deviations sigma of the rewards, in their units.
@@ -115,9 +115,9 @@ def shrunk_by_std(advantages: Tensor, stds: Tensor) -> Tensor:
 def group_standardized(scores: Tensor) -> Tensor:
     """Return [B, K] rewards standardized within each input (the GRPO advantage, Shao et al. 2024).
 
-    Each score's distance from its input's mean is divided by the input's standard deviation. Equal
-    scores of an input give zeros. The published epsilon in the denominator is left out: it would
-    shrink the advantages of tiny rewards.
+    Each score less its input's mean, over its input's standard deviation. Equal scores of an input
+    give zeros. The published epsilon in the denominator is left out: it would shrink the advantages
+    of tiny rewards.
 
     Raises:
         ValueError: there is one score per input.
@@ -128,25 +128,25 @@ def group_standardized(scores: Tensor) -> Tensor:
     return centred(scores) / scale_of(scores)
 
 
-def value_after(values: Tensor, mask: Tensor, used: Tensor) -> Tensor:
+def value_after(values: Tensor, response_mask: Tensor, train_mask: Tensor) -> Tensor:
     """Return [N] the value of the state after the last trained token, 0 for outputs that end there.
 
     0 where the output ends there.
     """
     check_axes("values", values, "NT")
-    check_shapes(values.shape, mask=mask, used=used)
-    after = used.sum(1)
-    goes_on = after < mask.sum(1)
+    check_shapes(values.shape, response_mask=response_mask, train_mask=train_mask)
+    after = train_mask.sum(1)
+    goes_on = after < response_mask.sum(1)
     column = after.clamp(max=values.shape[1] - 1)
     return torch.where(goes_on, values.gather(1, column[:, None]).squeeze(1), 0.0)
 
 
 @dataclass(frozen=True)
-class Credit:
+class AdvantageEstimates:
     """Advantage estimates and value targets of rewards that include a penalty, all [N, T]."""
 
     advantages: Tensor
-    penalty_advantages: Tensor
+    kl_advantages: Tensor
     """Advantages from the penalties alone."""
     task_advantages: Tensor
     """Advantages from the task's rewards alone, minus the mean reward over outputs. The critic is
@@ -155,30 +155,32 @@ class Credit:
     """Targets of the critic."""
 
 
-def credited(
+def estimate_advantages(
     rewards: Tensor,
     task: Tensor,
     penalty: Tensor,
-    own_penalty: Tensor,
+    pg_kl_penalty: Tensor,
     values: Tensor,
-    mask: Tensor,
-    used: Tensor,
+    response_mask: Tensor,
+    train_mask: Tensor,
     *,
     gamma: float,
     gae_lambda: float,
-) -> Credit:
-    """Return GAE on penalised rewards; each token's own penalty is replaced by ``own_penalty``.
+) -> AdvantageEstimates:
+    """Return the GAE advantages and returns of KL-penalised rewards.
+
+    Each token's own KL term is replaced by ``pg_kl_penalty``.
 
     Args:
-        rewards: [N, T] task rewards with the penalty added.
-        task: [N, T] the part of ``rewards`` that the task gave.
-        penalty: [N, T] the part of ``rewards`` that is penalty.
-        own_penalty: [N, T] the term that replaces a token's own penalty in its advantage.
-        values: [N, T] the critic's values.
-        mask: [N, T] true at an output's tokens.
-        used: [N, T] true at the tokens used for training, which are the first ones of each output.
+        rewards: [N, T] with the penalty.
+        task: [N, T] the task's, as they stand in the rewards.
+        penalty: [N, T] as it stands in the rewards.
+        pg_kl_penalty: [N, T] the KL term inside the policy gradient, of each token alone.
+        values: [N, T] the critic's.
+        response_mask: [N, T] the tokens.
+        train_mask: [N, T] those that updates use, the first ones of each output.
         gamma: discount per token.
-        gae_lambda: exponential weight of longer estimates.
+        gae_lambda: exponential weight of the estimates.
 
     Raises:
         ValueError: shapes do not fit.
@@ -188,30 +190,32 @@ def credited(
         rewards.shape,
         task=task,
         penalty=penalty,
-        own_penalty=own_penalty,
+        pg_kl_penalty=pg_kl_penalty,
         values=values,
-        mask=mask,
-        used=used,
+        response_mask=response_mask,
+        train_mask=train_mask,
     )
     options = {"gamma": gamma, "gae_lambda": gae_lambda}
-    bootstrap = value_after(values, mask, used)
-    advantages = generalized_advantages(rewards, values, used, bootstrap, **options)
+    bootstrap = value_after(values, response_mask, train_mask)
+    advantages = generalized_advantages(rewards, values, train_mask, bootstrap, **options)
     of_penalties, of_task = (
         generalized_advantages(
-            part, torch.zeros_like(values), used, torch.zeros_like(bootstrap), **options
+            part, torch.zeros_like(values), train_mask, torch.zeros_like(bootstrap), **options
         )
-        for part in (penalty, less_mean_output(task, mask))
+        for part in (penalty, less_mean_output(task, response_mask))
     )
-    instead = (own_penalty - penalty) * used
-    return Credit(advantages + instead, of_penalties + instead, of_task, advantages + values)
+    instead = (pg_kl_penalty - penalty) * train_mask
+    return AdvantageEstimates(
+        advantages + instead, of_penalties + instead, of_task, advantages + values
+    )
 
 
-def less_mean_output(task: Tensor, mask: Tensor) -> Tensor:
+def less_mean_output(task: Tensor, response_mask: Tensor) -> Tensor:
     """Return [N, T] rewards; the mean reward of an output is subtracted at each last token."""
     check_axes("task", task, "NT")
-    check_shape("mask", mask, task.shape)
+    check_shape("response_mask", response_mask, task.shape)
     scores = task.sum(1)
-    last = (mask.sum(1, keepdim=True) - 1).clamp(min=0)
+    last = (response_mask.sum(1, keepdim=True) - 1).clamp(min=0)
     others = task.scatter(1, last, 0.0).sum(1)
     # What is left at the last token brings each output's sum to its deviation from the mean.
     return task.scatter(1, last, (centred(scores) - others)[:, None])

@@ -11,13 +11,13 @@ _GAIN = 0.1
 _LARGEST_LOG_RATIO = 20.0
 
 
-def sampled_kl(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
+def kl_k1(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
     """Return [...] log pi(a) - log ref(a) of sampled tokens; its mean under pi is KL(pi || ref)."""
     check_shape("ref_log_probs", ref_log_probs, log_probs.shape)
     return log_probs - ref_log_probs
 
 
-def exact_kl(logits: Tensor, ref_logits: Tensor) -> Tensor:
+def kl_full(logits: Tensor, ref_logits: Tensor) -> Tensor:
     """Return [...] KL(pi || ref) in nats, of distributions over the whole vocabulary.
 
     Its gradient in the policy's logits z is pi_a (log pi_a / ref_a - KL).
@@ -38,8 +38,8 @@ def exact_kl(logits: Tensor, ref_logits: Tensor) -> Tensor:
     return divergence + (divergence.clamp(min=0) - divergence).detach()
 
 
-def positive_kl(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
-    """Return [...] (r - 1) - log r with r = ref / pi, which is never negative.
+def kl_k3(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
+    """[...] (r - 1) - log r with r = ref / pi: of the same mean as `kl_k1`, never negative.
 
     Its mean under pi is KL(pi || ref), as that of `sampled_kl`. Schulman's note on approximating KL
     divergence (2020) calls it k3.

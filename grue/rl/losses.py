@@ -60,7 +60,7 @@ def value_loss(
     return (returns - values).square().mean()
 
 
-def pessimistic_value_loss(
+def clipped_value_loss(
     values: Tensor, returns: Tensor, old_values: Tensor, clip_range: float
 ) -> tuple[Tensor, Tensor]:
     """Return the clipped value loss 1/2 mean(max((V - R)^2, (V_clip - R)^2)).
@@ -86,7 +86,7 @@ def pessimistic_value_loss(
     return torch.maximum(errors, of_clipped).mean() / 2, is_larger.float().mean()
 
 
-def clipped_share(
+def clip_fraction(
     log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_range: float
 ) -> Tensor:
     """Return [] the share of tokens whose surrogate `clipped_policy_loss` lowers by clipping."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from common.machine.devices import sent
 from common.training.shapes import check_axes, check_shape, check_shapes
-from grue.rl.advantages import Credit, credited
+from grue.rl.advantages import AdvantageEstimates, estimate_advantages
 from grue.rl.equality import are_equal, centred
 from grue.rl.token_positions import chosen, put_back
 
@@ -51,8 +51,8 @@ def whitened_estimates(
     gamma: float,
     gae_lambda: float,
     whiten_rewards: bool,
-) -> Credit:
-    """Return the whitened advantages of finished outputs, and the returns before whitening.
+) -> AdvantageEstimates:
+    """Whitened advantages of finished outputs; returns are those before that.
 
     Args:
         task: [n, T] rewards per token of the task alone.
@@ -71,13 +71,13 @@ def whitened_estimates(
     if whiten_rewards:
         rewards, scale = whitened(rewards, mask, keep_mean=True)
         task, penalties = task / scale, penalties / scale
-    credit = credited(
+    estimates = estimate_advantages(
         rewards, task, penalties, penalties, values, on_device, on_device,
         gamma=gamma, gae_lambda=gae_lambda,
     )  # fmt: skip
-    advantages, scale = whitened(credit.advantages, mask)
+    advantages, scale = whitened(estimates.advantages, mask)
     of_penalties, of_task = (
         put_back(centred(chosen(part, mask)) / scale, mask)
-        for part in (credit.penalty_advantages, credit.task_advantages)
+        for part in (estimates.kl_advantages, estimates.task_advantages)
     )
-    return Credit(advantages, of_penalties, of_task, credit.returns)
+    return AdvantageEstimates(advantages, of_penalties, of_task, estimates.returns)

@@ -1,7 +1,7 @@
 """A batch of rollouts and its minibatches.
 
-The host knows the lengths of prompts and outputs, and so the tokens of a minibatch, while their
-values stay on the device. Minibatches are therefore made without waiting for the device.
+The host knows how long prompts and outputs are, and so which tokens are in a minibatch; what is
+known of them stays on the device. So minibatches are made without a wait for it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from grue.policies.sequences import Sequences
 from grue.rl.equality import centred, scale_of
 from grue.rl.token_positions import chosen, first_tokens, places, put_back, taken
 
-_ADVANTAGES = ("advantages", "penalty_advantages", "task_advantages")
-"""Name of an advantage field: the whole, or one of its parts."""
+_ADVANTAGES = ("advantages", "kl_advantages", "task_advantages")
+"""Each token's advantage, and the parts that KL penalties and the task's rewards make of it."""
 
 Unit = Literal["outputs", "tokens"]
 """Unit of minibatches: whole outputs, or single tokens of any output."""
@@ -30,10 +30,10 @@ Unit = Literal["outputs", "tokens"]
 
 @dataclass(frozen=True)
 class Rollout:
-    """N outputs of at most T tokens; outputs of one input are next to each other.
+    """N outputs of at most T tokens; outputs of one input stand beside each other.
 
-    Values [N, T] belong to the state before each token, or to its choice; outside `mask` they have
-    no meaning.
+    Everything [N, T] is of the state before, or the choice of, each token; nothing outside
+    `response_mask` has a meaning.
     """
 
     prompts: Sequence[Tokens]
@@ -43,7 +43,7 @@ class Rollout:
     ones."""
     sequences: Sequences
     """Prompts and outputs as tensors."""
-    mask: Tensor
+    response_mask: Tensor
     """[N, T] true at an output's tokens."""
     log_probs: Tensor
     """[N, T] log-probabilities by the policy that sampled the tokens, at its temperature and within
@@ -60,14 +60,13 @@ class Rollout:
     """[N, T] rewards with the penalty for the distance from the reference."""
     advantages: Tensor
     """[N, T] advantages."""
-    penalty_advantages: Tensor
+    kl_advantages: Tensor
     """[N, T] part of the advantages from the penalty alone."""
     task_advantages: Tensor
-    """[N, T] part of the advantages from the task's rewards alone, see
-    `grue.rl.advantages.Credit`."""
+    """[N, T] what the task's rewards alone make, see `grue.rl.advantages.AdvantageEstimates`."""
     returns: Tensor
     """[N, T] targets of the critic."""
-    allowed: Tensor | None = None
+    vocab_mask_bits: Tensor | None = None
     """[N, T, ceil(V / 8)] packed vocabulary masks; None without a mask."""
     reward_stds: Tensor | None = None
     """[N] standard deviations of the task's rewards by the reward itself; None if not
@@ -82,46 +81,42 @@ class Rollout:
         return int(self.num_used.sum())
 
     @functools.cached_property
-    def used(self) -> Tensor:
-        """[N, T] mask of the tokens used for training.
-
-        Tokens past the configured number are dropped.
-        """
-        return sent(self._select, self.mask.device)
+    def train_mask(self) -> Tensor:
+        """[N, T] tokens used for training; tokens past the rollout's size are dropped."""
+        return sent(self._host_train_mask, self.response_mask.device)
 
     @functools.cached_property
-    def _select(self) -> Tensor:
-        """`used` on the CPU."""
-        return first_tokens(self.num_used, self.mask.shape[1])
+    def _host_train_mask(self) -> Tensor:
+        """`train_mask` on the CPU."""
+        return first_tokens(self.num_used, self.response_mask.shape[1])
 
     def counted(self, values: Tensor) -> Tensor:
         """Return [M, ...] the values [N, T, ...] of the tokens used for training."""
-        return chosen(values, self._select)
+        return chosen(values, self._host_train_mask)
 
-    def minibatch(self, rows: Tensor, select: Tensor | None = None) -> Minibatch:
-        """Return a minibatch of some outputs.
+    def minibatch(self, rows: Tensor, loss_mask: Tensor | None = None) -> Minibatch:
+        """Some outputs.
 
         Args:
-            rows: [n] indices of the outputs, on the CPU.
-            select: [n, T] CPU mask of their tokens to train on; None for all tokens used for
-                training.
+            rows: [n] their numbers, on the CPU.
+            loss_mask: [n, T] on the CPU, which of their tokens count; None for all that are used.
         """
         # 1. On the host: as many columns as the longest of them need, and where their tokens are.
         numbers = rows.tolist()
         prompt_width = max(len(self.prompts[row]) for row in numbers)
         width = max(len(self.outputs[row]) for row in numbers)
-        select = (self._select[rows] if select is None else select)[:, :width]
-        inside = places(select)
+        loss_mask = (self._host_train_mask[rows] if loss_mask is None else loss_mask)[:, :width]
+        inside = places(loss_mask)
         row, column = inside // width, inside % width
-        outside = rows[row] * self.mask.shape[1] + column
+        outside = rows[row] * self.response_mask.shape[1] + column
         # 2. On the device, in one transfer: what is known of them.
-        index = sent(torch.cat([rows, inside, outside]), self.mask.device)
+        index = sent(torch.cat([rows, inside, outside]), self.response_mask.device)
         rows, inside, outside = index.split([len(rows), len(inside), len(outside)])
         sequences = self.sequences.narrowed(prompt_width, width).rows(rows)
         return Minibatch(
             sequences=sequences,
             rows=rows,
-            select=select,
+            loss_mask=loss_mask,
             places=inside,
             tokens=taken(sequences.outputs.ids, inside),
             log_probs=taken(self.log_probs, outside),
@@ -129,9 +124,11 @@ class Rollout:
             values=taken(self.values, outside),
             returns=taken(self.returns, outside),
             advantages=taken(self.advantages, outside),
-            penalty_advantages=taken(self.penalty_advantages, outside),
+            kl_advantages=taken(self.kl_advantages, outside),
             task_advantages=taken(self.task_advantages, outside),
-            allowed=None if self.allowed is None else taken(self.allowed, outside),
+            vocab_mask_bits=None
+            if self.vocab_mask_bits is None
+            else taken(self.vocab_mask_bits, outside),
         )
 
     def minibatches(
@@ -150,42 +147,42 @@ class Rollout:
             for number in group.unique_consecutive().tolist():
                 yield self.minibatch(order[group == number])
             return
-        flat = places(self._select)
+        flat = places(self._host_train_mask)
         for part in flat[torch.randperm(len(flat), generator=generator)].split(size):
-            select = torch.zeros_like(self._select)
-            select.view(-1)[part] = True
-            rows = places(select.any(-1))
-            yield self.minibatch(rows, select[rows])
+            loss_mask = torch.zeros_like(self._host_train_mask)
+            loss_mask.view(-1)[part] = True
+            rows = places(loss_mask.any(-1))
+            yield self.minibatch(rows, loss_mask[rows])
 
-    def in_order(self, size: int) -> Iterator[Minibatch]:
+    def sequential_batches(self, size: int) -> Iterator[Minibatch]:
         """Yield minibatches of ``size`` outputs with all used tokens, in the rollout's order."""
         for rows in places(self.num_used > 0).split(size):
             yield self.minibatch(rows)
 
-    def every(self, factor: int) -> Rollout:
+    def subsample(self, factor: int) -> Rollout:
         """Return the same rollout with only every ``factor``-th output used for training."""
         is_left = torch.arange(len(self)) % factor == 0
         return replace(self, num_used=self.num_used * is_left)
 
-    def with_advantages(self, advantages: Tensor, penalty_advantages: Tensor) -> Rollout:
+    def with_advantages(self, advantages: Tensor, kl_advantages: Tensor) -> Rollout:
         """Return the same rollout with other advantages [N, T] and their part from penalties."""
         return replace(
             self,
             advantages=advantages,
-            penalty_advantages=penalty_advantages,
-            task_advantages=advantages - penalty_advantages,
+            kl_advantages=kl_advantages,
+            task_advantages=advantages - kl_advantages,
         )
 
     def of_whole_sequences(self) -> Rollout:
-        """Return the same rollout with all but the first token of each padded row as output.
+        """Return the same as if all but the first token of each padded row were output.
 
-        Prompts and the padding on both sides are then tokens of outputs, and nothing is hidden from
-        attention. Values [N, T] of these tokens are zero.
+        So prompts and the padding on both sides are tokens of outputs, and nothing is hidden from
+        attention. What is [N, T] is zero where it is not known.
         """
         sequences = self.sequences.all_output()
         before = self.sequences.prompts.ids.shape[1] - 1
         names = ("log_probs", "ref_log_probs", "kl", "values", "task_rewards", "rewards",
-                 "advantages", "penalty_advantages", "task_advantages", "returns")  # fmt: skip
+                 "advantages", "kl_advantages", "task_advantages", "returns")  # fmt: skip
         known: dict[str, Any] = {
             name: nn.functional.pad(getattr(self, name), (before, 0)) for name in names
         }
@@ -196,22 +193,24 @@ class Rollout:
             outputs=[row[1:] for row in rows],
             num_used=torch.full_like(self.num_used, len(rows[0]) - 1),
             sequences=sequences,
-            mask=sequences.outputs.mask.bool(),
+            response_mask=sequences.outputs.mask.bool(),
             **known,
         )
 
     def standardized(self) -> tuple[Rollout, Tensor]:
-        """Return the same rollout with advantages of mean 0 and std 1, and [] their divisor.
+        """Return the same with advantages of mean 0 and std 1, and [] what they were divided by.
 
-        Equal advantages become 0, with the divisor 1.
+        Equal advantages become 0, and are divided by 1.
         """
         parts = [self.counted(getattr(self, name)) for name in _ADVANTAGES]
         found, scale = _standardized(parts)
-        advantages, of_penalties, of_task = (put_back(part, self._select) for part in found)
+        advantages, of_penalties, of_task = (
+            put_back(part, self._host_train_mask) for part in found
+        )
         return replace(
             self,
             advantages=advantages,
-            penalty_advantages=of_penalties,
+            kl_advantages=of_penalties,
             task_advantages=of_task,
         ), scale
 
@@ -224,28 +223,28 @@ class Minibatch:
     """[n, T] prompts and outputs."""
     rows: Tensor
     """[n] indices of the outputs in the rollout."""
-    select: Tensor
+    loss_mask: Tensor
     """[n, T] CPU mask of the tokens used for training; in row-major order they are the M of all
     fields below."""
     places: Tensor
-    """[M] flat positions where `select` is true: row times T plus column."""
+    """[M] where `loss_mask` is true: row times T plus column."""
     tokens: Tensor
-    """[M] ids of the tokens."""
+    """[M] targets of the critic."""
     log_probs: Tensor
-    """[M] log-probabilities at the time of the rollout."""
+    """[M] values at the time of the rollout."""
     ref_log_probs: Tensor
-    """[M] log-probabilities by the reference."""
+    """[M] targets of the critic."""
     values: Tensor
     """[M] values at the time of the rollout."""
     returns: Tensor
-    """[M] advantages."""
+    """[M] targets of the critic."""
     advantages: Tensor
-    """[M] part of the advantages from the penalty."""
-    penalty_advantages: Tensor
-    """[M] part of the advantages from the task's rewards."""
+    """[M] targets of the critic."""
+    kl_advantages: Tensor
+    """[M] targets of the critic."""
     task_advantages: Tensor
     """[M] targets of the critic."""
-    allowed: Tensor | None
+    vocab_mask_bits: Tensor | None
     """[M, ceil(V / 8)] packed vocabulary masks; None without a mask."""
     weight: float = 1.0
     """Share of the tokens of the whole minibatch that this part has; the shares of all ranks sum to
@@ -256,23 +255,23 @@ class Minibatch:
 
     def counted(self, values: Tensor) -> Tensor:
         """Return [M, ...] the values [n, T, ...] of the trained tokens; no copy if all are."""
-        if len(self) == self.select.numel():
+        if len(self) == self.loss_mask.numel():
             return values.flatten(0, 1)
         return taken(values, self.places)
 
     def of_this_rank(self) -> Minibatch:
-        """Return this rank's part of the outputs.
+        """Return the outputs that fall to this rank.
 
-        Means over them, times `weight`, sum up over ranks. A rank without outputs gets the first
-        one with weight 0, so that all ranks make the same calls.
+        Means over them, times `weight`, add up over ranks. A rank to which none falls gets the
+        first one and the weight 0, so that all ranks do alike.
         """
         if distributed.world_size() == 1:
             return self
-        rows = distributed.shard_slice(len(self.select))
+        rows = distributed.shard_slice(len(self.loss_mask))
         is_idle = rows.start == rows.stop
         if is_idle:
             rows = slice(0, 1)
-        before, own = int(self.select[: rows.start].sum()), int(self.select[rows].sum())
+        before, own = int(self.loss_mask[: rows.start].sum()), int(self.loss_mask[rows].sum())
         mine = slice(before, before + own)
         names = ("tokens", "log_probs", "ref_log_probs", "values", "returns",
                  *_ADVANTAGES)  # fmt: skip
@@ -281,31 +280,31 @@ class Minibatch:
             **{name: getattr(self, name)[mine] for name in names},
             sequences=self.sequences.rows(rows),
             rows=self.rows[rows],
-            select=self.select[rows],
-            places=self.places[mine] - rows.start * self.select.shape[1],
-            allowed=None if self.allowed is None else self.allowed[mine],
+            loss_mask=self.loss_mask[rows],
+            places=self.places[mine] - rows.start * self.loss_mask.shape[1],
+            vocab_mask_bits=None if self.vocab_mask_bits is None else self.vocab_mask_bits[mine],
             weight=0.0 if is_idle else own / len(self),
         )
 
     def standardized(self) -> tuple[Minibatch, Tensor]:
-        """Return the same minibatch with advantages of mean 0 and std 1, and [] their divisor.
+        """Return the same with advantages of mean 0 and std 1, and [] what they were divided by.
 
-        Equal advantages become 0, with the divisor 1.
+        Equal advantages become 0, and are divided by 1.
         """
         found, scale = _standardized([getattr(self, name) for name in _ADVANTAGES])
         advantages, of_penalties, of_task = found
         return replace(
             self,
             advantages=advantages,
-            penalty_advantages=of_penalties,
+            kl_advantages=of_penalties,
             task_advantages=of_task,
         ), scale
 
 
 def _standardized(parts: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-    """Return [M] each the centred advantages and their parts, over the std of the advantages.
+    """Return [M] each the advantages and their parts, centred, over the std of the first.
 
-    The std [] is returned too.
+    And [] that.
     """
     scale = scale_of(parts[0]) if len(parts[0]) > 1 else torch.ones_like(parts[0][:1])
     return [centred(part) / scale for part in parts], scale.squeeze()

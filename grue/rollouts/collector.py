@@ -24,12 +24,12 @@ from grue.policies.distribution import TokenDistribution
 from grue.policies.prompts import Tokens
 from grue.policies.sequences import Sequences
 from grue.random_streams import Occasion, generator, seed_of, uniforms
-from grue.rl.advantages import credited
+from grue.rl.advantages import estimate_advantages
 from grue.rl.equality import centred, scale_of
-from grue.rl.kl import exact_kl, sampled_kl
+from grue.rl.kl import kl_full, kl_k1
 from grue.rl.token_positions import chosen, first_tokens, put_back
 from grue.rollouts.batch import Rollout
-from grue.rollouts.pending import Collected, FailedRollout, check_lengths, stacked
+from grue.rollouts.pending import FailedRollout, PendingRollout, check_lengths, pad_stack
 from grue.rollouts.settings import RolloutSettings
 from grue.rollouts.statistics import rollout_statistics
 from grue.tasks.inputs import Inputs
@@ -69,10 +69,10 @@ class Rollouts:
         Equal weights, seed and iteration give the same rollout, whatever was collected before.
 
         Raises:
-            FailedRollout: the reward fails, or returns numbers that are not finite.
+            FailedRollout: the reward fails, or gives numbers that are not finite.
         """
         # 1. Outputs, batch by batch, until there are enough tokens.
-        found = Collected()
+        found = PendingRollout()
         draw = generator(Occasion.INPUTS_OF_ROLLOUT, self.seed, iteration)
         number = 0
         while found.num_tokens() < self.settings.num_tokens:
@@ -80,22 +80,28 @@ class Rollouts:
             number += 1
         # 2. What policy, reference and critic say of them.
         sequences = self.policy.sequences(found.prompts, found.outputs)
-        mask = sequences.outputs.mask.bool()
-        allowed = torch.cat(found.allowed)[:, : mask.shape[1]] if found.allowed else None
-        log_probs, ref_log_probs, kl, own_kl, values = self._evaluate(found, sequences, allowed)
+        response_mask = sequences.outputs.mask.bool()
+        vocab_mask_bits = (
+            torch.cat(found.vocab_mask_bits)[:, : response_mask.shape[1]]
+            if found.vocab_mask_bits
+            else None
+        )
+        log_probs, ref_log_probs, kl, pg_kl, values = self._evaluate(
+            found, sequences, vocab_mask_bits
+        )
         # 3. Rewards per token, and advantages of the tokens that are used.
-        task = self._task_rewards(found, mask.shape[1])
+        task = self._task_rewards(found, response_mask.shape[1])
         in_rewards = kl_coefficient if self.settings.kl_in_reward else 0.0
-        penalty = -in_rewards * kl * mask
+        penalty = -in_rewards * kl * response_mask
         most = None if self.settings.whole_outputs else self.settings.num_tokens
         num_used = found.first(most)
-        select = first_tokens(num_used, mask.shape[1])
-        used = sent(select, mask.device)
-        standardized = self._standardized(task, select)
-        own_penalty = -in_rewards * own_kl * mask
+        host_train_mask = first_tokens(num_used, response_mask.shape[1])
+        train_mask = sent(host_train_mask, response_mask.device)
+        standardized = self._standardized(task, host_train_mask)
+        pg_kl_penalty = -in_rewards * pg_kl * response_mask
         rewards = standardized + penalty
-        credit = credited(
-            rewards, standardized, penalty, own_penalty, values, mask, used,
+        estimates = estimate_advantages(
+            rewards, standardized, penalty, pg_kl_penalty, values, response_mask, train_mask,
             gamma=self.settings.gamma, gae_lambda=self.settings.gae_lambda,
         )  # fmt: skip
         rollout = Rollout(
@@ -103,18 +109,18 @@ class Rollouts:
             outputs=found.outputs,
             num_used=num_used,
             sequences=sequences,
-            mask=mask,
+            response_mask=response_mask,
             log_probs=log_probs,
             ref_log_probs=ref_log_probs,
             kl=kl,
             values=values,
             task_rewards=task,
             rewards=rewards,
-            advantages=credit.advantages,
-            returns=credit.returns,
-            penalty_advantages=credit.penalty_advantages,
-            task_advantages=credit.task_advantages,
-            allowed=allowed,
+            advantages=estimates.advantages,
+            returns=estimates.returns,
+            kl_advantages=estimates.kl_advantages,
+            task_advantages=estimates.task_advantages,
+            vocab_mask_bits=vocab_mask_bits,
             reward_stds=self._of_host(np.concatenate(found.stds)) if found.stds else None,
         )
         statistics = rollout_statistics(
@@ -123,26 +129,26 @@ class Rollouts:
         return rollout, statistics
 
     def _rows(self, iteration: int, draw: np.random.Generator) -> list[int]:
-        """Return the positions of the inputs of a batch."""
+        """Return inputs of a batch."""
         size, count = self.settings.num_envs, len(self.inputs)
         if self.settings.inputs_in_order:
             return [row % count for row in range(iteration * size, (iteration + 1) * size)]
         rows: list[int] = draw.integers(count, size=size).tolist()
         return rows
 
-    def _sample(self, found: Collected, rows: Sequence[int], stream: Sequence[int]) -> None:
+    def _sample(self, found: PendingRollout, rows: Sequence[int], stream: Sequence[int]) -> None:
         """Sample and score outputs for the inputs at ``rows``."""
         settings, num_samples = self.settings, self.settings.samples_per_input
         prompts = [self._prompts[row] for row in rows]
         own = distributed.shard_slice(len(rows))
-        outputs, allowed = self._draw(prompts[own], range(len(rows))[own], stream)
+        outputs, vocab_mask_bits = self._draw(prompts[own], range(len(rows))[own], stream)
         texts = self.inputs.texts(
             self.policy.scored_texts(outputs, settings.generation),
             [row for row in rows for _ in range(num_samples)],
         )
         found.prompts += [prompt for prompt in prompts for _ in range(num_samples)]
         found.outputs += outputs
-        found.allowed += allowed
+        found.vocab_mask_bits += vocab_mask_bits
         found.texts.append(texts)
         mine = slice(own.start * num_samples, own.stop * num_samples)
         # A reward that draws random numbers moves nothing that training draws.
@@ -153,13 +159,13 @@ class Rollouts:
     def _draw(
         self, prompts: Sequence[Tokens], numbers: range, stream: Sequence[int]
     ) -> tuple[list[Tokens], list[Tensor]]:
-        """Return all ranks' outputs and their vocabulary masks; this rank samples for ``prompts``.
+        """Return all ranks' outputs, and what their mask allowed; this one draws for ``prompts``.
 
-        ``numbers`` are the positions of the prompts in the batch, which fix their random numbers.
+        ``numbers`` are the places of the prompts in the batch, which fix what is drawn for them.
         """
         settings = self.settings
         outputs: list[Tokens] = []
-        allowed: list[Tensor] = []
+        vocab_mask_bits: list[Tensor] = []
         if prompts:
             most = self.policy.lengths(settings.generation).most
             draws = uniforms(
@@ -168,11 +174,11 @@ class Rollouts:
             )  # fmt: skip
             samples = self.policy.masked_sample(prompts, draws, settings.generation)
             outputs = [output for of_input in samples.outputs for output in of_input]
-            allowed = [] if samples.allowed is None else [samples.allowed]
-        of_all = distributed.all_gather_tensors(allowed, self.policy.device)
+            vocab_mask_bits = [] if samples.allowed is None else [samples.allowed]
+        of_all = distributed.all_gather_tensors(vocab_mask_bits, self.policy.device)
         return distributed.all_gather(outputs), of_all
 
-    def _score(self, found: Collected, own: Texts, outputs: Sequence[Tokens]) -> None:
+    def _score(self, found: PendingRollout, own: Texts, outputs: Sequence[Tokens]) -> None:
         """Add the rewards of a batch to the pending rollout and, if configured, their stds.
 
         ``own`` are the texts of the batch that this rank scores, and ``outputs`` their tokens.
@@ -195,19 +201,19 @@ class Rollouts:
             cause = error.__cause__
         for failure in distributed.all_gather(failures):
             raise FailedRollout(failure, found) from cause
-        of_batch = stacked(distributed.all_gather(list(scores)))
+        of_batch = pad_stack(distributed.all_gather(list(scores)))
         if with_stds:
             of_batch, stds = of_batch.T
             found.stds.append(stds)
         found.scores.append(of_batch)
 
     def _mean_and_std(self, texts: Texts) -> list[tuple[Any, Any]]:
-        """Return [N, 2] rewards next to their standard deviations, given in any numeric form."""
+        """Return [N, 2] rewards beside their standard deviations, in whatever form of numbers."""
         return list(zip(*self.reward.mean_and_std(texts), strict=True))
 
     @torch.no_grad()
     def _evaluate(
-        self, found: Collected, sequences: Sequences, allowed: Tensor | None
+        self, found: PendingRollout, sequences: Sequences, vocab_mask_bits: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Return [N, T] log-probabilities, the reference's, KL, the KL in advantages, and values.
 
@@ -225,47 +231,44 @@ class Rollouts:
             longest = (max(map(len, of[part])) for of in (found.prompts, found.outputs))
             of_part = sequences.narrowed(*longest).rows(part)
             ids, mask = of_part.outputs.ids, of_part.outputs.mask
-            could = None if allowed is None else allowed[part, : ids.shape[1]]
-            log_probs, unmasked, values, logits = self._of_policy(of_part, could)
+            bits = None if vocab_mask_bits is None else vocab_mask_bits[part, : ids.shape[1]]
+            log_probs, unmasked, values, logits = self._of_policy(of_part, bits)
             ref_logits = self.actor_critic.reference_logits(of_part)
             ref_log_probs = TokenDistribution(ref_logits).log_prob(ids)
-            kl = own_kl = sampled_kl(unmasked, ref_log_probs)
+            kl = pg_kl = kl_k1(unmasked, ref_log_probs)
             if logits is not None:
-                kl = exact_kl(logits, ref_logits)
-            known = (log_probs, ref_log_probs, kl, self._own_kl(own_kl), values)
+                kl = kl_full(logits, ref_logits)
+            known = (log_probs, ref_log_probs, kl, self._pg_kl(pg_kl), values)
             columns = [_widened(each.masked_fill(mask == 0, 0.0), width) for each in known]
             parts.append(torch.stack(columns, -1))
         rows = torch.cat(distributed.all_gather_tensors(parts, self.policy.device))
-        log_probs, ref_log_probs, kl, own_kl, values = rows.unbind(-1)
-        return log_probs, ref_log_probs, kl, own_kl, values
+        log_probs, ref_log_probs, kl, pg_kl, values = rows.unbind(-1)
+        return log_probs, ref_log_probs, kl, pg_kl, values
 
     def _of_policy(
-        self, sequences: Sequences, could: Tensor | None
+        self, sequences: Sequences, bits: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Return [n, T] log-probabilities, those without a mask, and values.
-
-        Logits for an exact KL.
-        """
+        """Return [n, T] log-probabilities, those without a mask, values; logits for an exact KL."""
         evaluation, ids = self.actor_critic.evaluate(sequences), sequences.outputs.ids
         logits = evaluation.logits
         log_probs = unmasked = TokenDistribution(logits).log_prob(ids)
-        if could is not None:
-            log_probs = self.actor_critic.distribution(logits, could).log_prob(ids)
+        if bits is not None:
+            log_probs = self.actor_critic.distribution(logits, bits).log_prob(ids)
         kept = logits if self.settings.analytic_kl else None
         return log_probs, unmasked, evaluation.values, kept
 
-    def _own_kl(self, sampled: Tensor) -> Tensor:
+    def _pg_kl(self, sampled: Tensor) -> Tensor:
         """Return [N, T] the estimate of a token's own KL that its advantage contains.
 
         An exact KL is the same for every sampled token, so that in the advantage it would be a
         baseline without effect. The estimate is therefore always the sampled token's, unless a loss
         replaces it.
         """
-        if not self.settings.own_kl_in_advantages:
+        if not self.settings.pg_kl_in_advantages:
             return torch.zeros_like(sampled)
         return sampled
 
-    def _task_rewards(self, found: Collected, width: int) -> Tensor:
+    def _task_rewards(self, found: PendingRollout, width: int) -> Tensor:
         """Return [N, T] the task's rewards."""
         rewards = found.rewards(width)
         truncation, penalty = self._truncation, self.settings.penalty_reward_value
@@ -286,29 +289,28 @@ class Rollouts:
         """Return numbers on the policy's device, in float32."""
         return sent(torch.from_numpy(values).float(), self.policy.device)
 
-    def _standardized(self, task: Tensor, select: Tensor) -> Tensor:
-        """Return [N, T] the task's rewards, standardised if configured.
+    def _standardized(self, task: Tensor, train_mask: Tensor) -> Tensor:
+        """[N, T] the task's rewards as they are used; ``train_mask`` [N, T] is on the CPU.
 
-        ``select`` [N, T] is on the CPU. Penalties are not standardised with them: where rewards do
-        not deviate, they would dominate, whatever their coefficient.
+        Penalties are not divided with them: where rewards do not deviate they would be all there
+        is, whatever their coefficient.
         """
         if not self.settings.standardize_rewards:
             return task
-        used = chosen(task, select)
-        return put_back(centred(used) / scale_of(used), select)
+        used = chosen(task, train_mask)
+        return put_back(centred(used) / scale_of(used), train_mask)
 
 
 def _widened(values: Tensor, width: int) -> Tensor:
-    """Return [n, T] padded with zeros to ``width`` columns."""
+    """Return [n, T] filled up with zeros to ``width`` columns."""
     return torch.nn.functional.pad(values, (0, width - values.shape[1]))
 
 
 def _checked(function: Callable[[Texts], Any], texts: Texts, name: str) -> np.ndarray[Any, Any]:
-    """Return [N] or [N, T] the results of a function of the reward called ``name``.
+    """Return [N] or [N, T] what a function of the reward called ``name`` finds for the texts.
 
     Raises:
-        UserError: the function fails, the number of results is wrong, or one is not finite; the
-            message names an output.
+        UserError: it fails, their number is wrong, or one is not finite; an output is named.
     """
 
     def of_columns(*columns: Any) -> Any:
@@ -318,5 +320,5 @@ def _checked(function: Callable[[Texts], Any], texts: Texts, name: str) -> np.nd
 
 
 def _name_of(reward: Reward[Any]) -> str:
-    """Return the name of the reward's class, as a plan would give it."""
+    """Return the reward's class, as a plan would name it."""
     return f"{type(reward).__module__}:{type(reward).__qualname__}"

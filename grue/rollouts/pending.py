@@ -20,7 +20,7 @@ from grue.texts import Texts
 
 
 @dataclass
-class Collected:
+class PendingRollout:
     """Outputs collected so far, input by input."""
 
     prompts: list[Tokens] = field(default_factory=list)
@@ -31,17 +31,17 @@ class Collected:
     """Task rewards of each batch, [N] or [N, T]."""
     stds: list[NDArray[np.float64]] = field(default_factory=list)
     """Standard deviations [N] of the rewards of each batch, if configured."""
-    allowed: list[Tensor] = field(default_factory=list)
+    vocab_mask_bits: list[Tensor] = field(default_factory=list)
     """Packed vocabulary masks [N, T, ceil(V / 8)] of each batch, if there is a mask."""
 
     def num_tokens(self) -> int:
-        """Return the number of tokens so far."""
+        """Return tokens so far."""
         return sum(map(len, self.outputs))
 
     def first(self, most: int | None) -> Tensor:
-        """Return [N] the number of each output's tokens among the first ``most`` of all.
+        """Return [N] how many tokens of each output are among the first ``most`` of all.
 
-        With None, all tokens count.
+        None for all.
         """
         lengths = torch.tensor([len(output) for output in self.outputs])
         if most is None:
@@ -50,7 +50,7 @@ class Collected:
         return torch.minimum((most - before).clamp(min=0), lengths)
 
     def rewards(self, width: int) -> NDArray[np.float64]:
-        """Return [N, T] the task's rewards; a reward per output is placed at its last token."""
+        """Return [N, T] the task's rewards; one number per output stands at its last token."""
         found = np.zeros((len(self.outputs), width))
         scores = itertools.chain.from_iterable(self.scores)
         for row, (output, score) in enumerate(zip(self.outputs, scores, strict=True)):
@@ -64,7 +64,7 @@ class Collected:
 class FailedRollout(PartError):
     """Error of a failed reward, with the outputs sampled until then."""
 
-    def __init__(self, message: str, found: Collected) -> None:
+    def __init__(self, message: str, found: PendingRollout) -> None:
         super().__init__(message)
         self.found = found
 
@@ -85,7 +85,7 @@ def check_lengths(
     """Check that rewards per token, [n, T], are those of the outputs' tokens.
 
     Raises:
-        UserError: an output has more tokens, or is rewarded after its end; the message names it.
+        UserError: an output has more tokens, or is rewarded after its end; it is named.
     """
     if scores.ndim < 2:
         return
@@ -101,7 +101,7 @@ def check_lengths(
             )
 
 
-def stacked(scores: Sequence[Any]) -> NDArray[np.float64]:
+def pad_stack(scores: Sequence[Any]) -> NDArray[np.float64]:
     """Return [N] or [N, T] of N numbers or rows; shorter rows are padded."""
     rows = [np.asarray(score) for score in scores]
     width = max((row.size for row in rows if row.ndim), default=0)
@@ -109,5 +109,5 @@ def stacked(scores: Sequence[Any]) -> NDArray[np.float64]:
 
 
 def _plain(reward: Any) -> Any:
-    """Return a number, or one per token, as in JSON."""
+    """Return a number, or one per token, as JSON has them."""
     return None if reward is None else np.asarray(reward).tolist()

@@ -36,7 +36,7 @@ class RolloutSettings:
     """If true, each token's KL is that of the whole vocabulary, not of the sampled token only."""
     kl_in_reward: bool = True
     """If true, the penalty is part of the rewards; otherwise the algorithm's loss has it."""
-    own_kl_in_advantages: bool = True
+    pg_kl_in_advantages: bool = True
     """If true, a token's advantage has its own penalty; otherwise the algorithm's loss has it."""
     standardize_rewards: bool = False
     """If true, all rewards of a rollout are standardised to mean 0 and standard deviation 1."""

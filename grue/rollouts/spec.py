@@ -33,7 +33,7 @@ class RolloutSpec:
     ``minibatch_tokens``."""
     needs_values: bool = True
     """If true, there is a critic."""
-    own_kl_in_advantages: bool = True
+    pg_kl_in_advantages: bool = True
     """If true, a token's advantage contains its own KL penalty; otherwise the algorithm's loss
     does."""
     needs_reward_stds: bool = False

@@ -59,7 +59,7 @@ def rollout_statistics(
 def _token_statistics(rollout: Rollout, penalty: Tensor) -> dict[str, Tensor]:
     of_outputs = {
         "ep_rew": rollout.task_rewards.sum(1),
-        "ep_lens": rollout.mask.sum(1).float(),
+        "ep_lens": rollout.response_mask.sum(1).float(),
         "ep_kl_rew": penalty.sum(1),
     }
     of_tokens = {
@@ -69,8 +69,10 @@ def _token_statistics(rollout: Rollout, penalty: Tensor) -> dict[str, Tensor]:
         "values": rollout.values,
     }
     lengths = torch.tensor([len(output) for output in rollout.outputs])
-    select = first_tokens(lengths, rollout.mask.shape[1])
-    all_values = of_outputs | {name: chosen(values, select) for name, values in of_tokens.items()}
+    response_mask = first_tokens(lengths, rollout.response_mask.shape[1])
+    all_values = of_outputs | {
+        name: chosen(values, response_mask) for name, values in of_tokens.items()
+    }
     found: dict[str, Tensor] = {}
     for name, values in all_values.items():
         found[f"rollout_info/{name}"] = values.mean()
@@ -98,7 +100,7 @@ def objective_statistics(rollout: Rollout, kl_coefficient: float) -> dict[str, T
     scores in units of the reward. ``objective/score_total`` is the score minus coefficient times
     KL.
     """
-    mask = rollout.mask
+    mask = rollout.response_mask
     kl, log_probs, score = (
         (values * mask).sum(1).mean()
         for values in (rollout.kl, rollout.log_probs, rollout.task_rewards)

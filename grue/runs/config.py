@@ -37,6 +37,7 @@ class TextConfig(RunConfig):
         """Yield the problems that the parts find in their own keys."""
         yield from super().problems()
         yield from unnamed(self.tokenizer.model_name, "tokenizer.model_name")
+        yield from (problem.below("tokenizer") for problem in self.tokenizer.problems())
         yield from (problem.below("datapool") for problem in self.datapool.problems())
 
 

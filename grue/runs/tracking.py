@@ -33,9 +33,10 @@ class Tracker:
         """Tables to send to Weights & Biases with the next row."""
 
     def begin(self, step: int) -> None:
-        """Resume after ``step``: later rows belong to steps that will be repeated, and are dropped.
+        """Go on after ``step``: rows behind it are of steps that will be made again.
 
-        So is the evaluation at the end of a run. Only the first rank writes.
+        So is the evaluation that is the last thing of a run. Of several ranks, the first one alone
+        writes.
         """
         if not distributed.is_main():
             return
@@ -57,11 +58,11 @@ class Tracker:
         return any(row["step"] == 0 for row in self.rows())
 
     def forgets_run(self, steps: Iterable[int]) -> bool:
-        """Return whether a row of ``steps`` before the last checkpoint is lost.
+        """Return whether a row is lost of ``steps`` that the last checkpoint has seen.
 
-        Step 0 is the start. If so, the checkpoints are removed and the run starts anew, because
-        lost measurements cannot be repeated with weights that were trained further. All ranks call
-        it.
+        0 is the start. The checkpoints are removed then, and the run starts again from the beginning: what was measured
+        there cannot be measured of weights that have been trained further. Called by all ranks
+        alike.
         """
         lost = sorted(set(steps) - {row["step"] for row in self.rows()})
         forgets = distributed.broadcast(bool(lost))
@@ -74,7 +75,7 @@ class Tracker:
         return forgets
 
     def add(self, step: int, epoch: float, values: dict[str, float]) -> None:
-        """Append a row; numbers that are not finite are dropped."""
+        """Append a row; numbers that are not finite are left out."""
         if not distributed.is_main():
             return
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
@@ -101,7 +102,7 @@ class Tracker:
         self._wandb.log_artifact(artifact)
 
     def close(self) -> None:
-        """Close the connection, if there is one."""
+        """End the connection, if there is one."""
         if self._wandb is not None:
             self._wandb.finish()
 

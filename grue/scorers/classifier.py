@@ -148,13 +148,15 @@ def load_classifier(
     key: str,
     options: ScorerArgs,
     *,
+    revision: str | None = None,
     max_length: int | None = None,
     truncation_side: Side = "left",
 ) -> Classifier:
     """Return the sequence classifier called ``name`` (the value of ``key``), in evaluation mode.
 
-    Inputs have at most ``max_length`` tokens, None for as many as the model can read. Longer texts
-    are truncated on ``truncation_side``.
+    Of a hub id ``revision`` is the branch, tag or commit; None for the default.
+    ``max_length`` is the most tokens of an input, None for as many as the model can read; long
+    texts are cut on ``truncation_side``.
 
     Raises:
         UserError: there is no such classifier, or it has no trained head.
@@ -166,9 +168,9 @@ def load_classifier(
 
     check_folder(name, key)
     disable_progress_bar()  # it would break through the plan's
-    tokenizer = loaded(AutoTokenizer.from_pretrained, name, key)
+    tokenizer = loaded(AutoTokenizer.from_pretrained, name, key, revision=revision)
     kind = AutoModelForSequenceClassification
-    model = pretrained(kind, name, key, dtype=scorer_dtype(options))
+    model = pretrained(kind, name, key, revision=revision, dtype=scorer_dtype(options))
     return Classifier(
         placed(model, scorer_device(options)),
         tokenizer,

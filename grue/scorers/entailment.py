@@ -77,13 +77,23 @@ def label_order(name: str, labels: Mapping[int, str]) -> list[int]:
 class Entailment:
     """Natural-language-inference classifier, applied to all pairs of pieces."""
 
-    def __init__(self, name: str, key: str, options: ScorerArgs, granularity: str) -> None:
-        """Set the pieces of both texts, or of document and summary by ``a-b``."""
+    def __init__(
+        self,
+        name: str,
+        key: str,
+        options: ScorerArgs,
+        granularity: str,
+        revision: str | None = None,
+    ) -> None:
+        """``granularity`` names the pieces of both texts, or of document and summary: ``a-b``.
+
+        Of a hub id ``revision`` is the branch, tag or commit; None for the default.
+        """
         of_document, _, of_summary = granularity.partition("-")
         self._split_document = SPLITS[of_document]
         self._split_summary = SPLITS[of_summary or of_document]
         self._classifier: Classifier = load_classifier(
-            hub_id(name), key, options, max_length=_LONGEST_PAIR
+            hub_id(name), key, options, revision=revision, max_length=_LONGEST_PAIR
         )
         self._order = label_order(name, self._classifier.model.config.id2label)
 

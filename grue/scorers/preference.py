@@ -99,9 +99,16 @@ class Preference:
 
 
 def load_preference(
-    name: str, key: str, options: ScorerArgs, *, answers: tuple[str, str]
+    name: str,
+    key: str,
+    options: ScorerArgs,
+    *,
+    answers: tuple[str, str],
+    revision: str | None = None,
 ) -> Preference:
     """Return the model called ``name`` (the value of ``key``), in evaluation mode.
+
+    Of a hub id ``revision`` is the branch, tag or commit; None for the default.
 
     Raises:
         UserError: there is no such model, it lacks weights, or its tokenizer cannot tell the
@@ -112,8 +119,9 @@ def load_preference(
 
     check_folder(name, key)
     disable_progress_bar()  # it would break through the plan's
-    tokenizer = loaded(AutoTokenizer.from_pretrained, name, key)
-    model = pretrained(AutoModelForSeq2SeqLM, name, key, dtype=scorer_dtype(options))
+    tokenizer = loaded(AutoTokenizer.from_pretrained, name, key, revision=revision)
+    kind = AutoModelForSeq2SeqLM
+    model = pretrained(kind, name, key, revision=revision, dtype=scorer_dtype(options))
     return _judging(model, tokenizer, options, answers)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from common.errors import UserError
 from common.files.documents import json_object
+from common.machine.hub import revision_option
 from grue.scorers.classifier import Classifier, load_classifier
 from grue.scorers.loading import check_folder, num_labels
 
@@ -89,21 +90,28 @@ def load_reward_model(
     options: ScorerArgs,
     output: Output | None = None,
     *,
+    revision: str | None = None,
     max_length: int | None = None,
     truncation_side: Side = "left",
 ) -> RewardModel:
     """Return the reward model called ``name`` (the value of ``key``), in evaluation mode.
 
-    ``output`` is the kind of output of a model without `FILE`, see `read_spec`. Texts of more than
-    ``max_length`` tokens (None for the model's own maximum) are truncated on ``truncation_side``.
+    Of a hub id ``revision`` is the branch, tag or commit; None for the default.
+    ``output`` is what a model without `FILE` gives, see `read_spec`. Texts of more than
+    ``max_length`` tokens (None for what the model says of itself) are cut on ``truncation_side``.
 
     Raises:
         UserError: there is no such model, or it is no reward model.
     """
-    spec = read_spec(name, key, output)
+    spec = read_spec(name, key, output, revision)
     limit = max_length or spec.max_length
     classifier = load_classifier(
-        name, key, options, max_length=limit, truncation_side=truncation_side
+        name,
+        key,
+        options,
+        revision=revision,
+        max_length=limit,
+        truncation_side=truncation_side,
     )
     check_outputs(spec, classifier.num_labels, name, key)
     return RewardModel(classifier, spec)
@@ -120,8 +128,10 @@ def check_reward_folder(name: str, key: str, output: Output | None) -> None:
         check_outputs(read_spec(name, key, output), num_labels(config), name, key)
 
 
-def read_spec(name: str, key: str, output: Output | None) -> RewardSpec:
-    """Return the specification in the file of the folder or hub id.
+def read_spec(
+    name: str, key: str, output: Output | None, revision: str | None = None
+) -> RewardSpec:
+    """What the folder or hub id, at ``revision``, says of itself.
 
     A sequence classifier from elsewhere has no such file; ``output`` is then the meaning of its
     logits.
@@ -129,7 +139,7 @@ def read_spec(name: str, key: str, output: Output | None) -> RewardSpec:
     Raises:
         UserError: there is no file and ``output`` is None, or the file is invalid.
     """
-    text = _spec_text(name)
+    text = _spec_text(name, revision)
     if text is None:
         if output is not None:
             return RewardSpec(output)
@@ -154,7 +164,7 @@ def check_outputs(spec: RewardSpec, count: int, name: str, key: str) -> None:
         )
 
 
-def _spec_text(name: str) -> str | None:
+def _spec_text(name: str, revision: str | None) -> str | None:
     folder = Path(name).expanduser()
     if folder.is_dir():
         file = folder / FILE
@@ -163,7 +173,7 @@ def _spec_text(name: str) -> str | None:
 
     find = functools.partial(cached_file, _raise_exceptions_for_missing_entries=False)
     try:
-        found = find(name, FILE)
+        found = find(name, FILE, **revision_option(revision))
     except OSError:
         return None
     return None if found is None else Path(found).read_text(encoding="utf-8")

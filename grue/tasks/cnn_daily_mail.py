@@ -47,7 +47,9 @@ class CnnDailyMail(Task[CnnDailyMailArgs]):
 
     def samples(self, split: Split) -> list[Sample]:
         """Return the article between prefix and suffix; the highlights are the only reference."""
-        rows = load_rows(_Article, self.args.path, split, _HUB)[: self.args.max_size]
+        rows = load_rows(_Article, self.args.path, split, _HUB.at(self.args.revision))[
+            : self.args.max_size
+        ]
         return [
             Sample(
                 f"{split}_{i}", self.args.prompt(self._shortened(row.article)), (row.highlights,)

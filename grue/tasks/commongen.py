@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from grue.tasks.sources.hub import Hub
 from grue.tasks.sources.rows import Nested, Number, Row, load_rows
-from grue.tasks.task import TASKS, Sample, Split, Task, TaskArgs
+from grue.tasks.task import TASKS, HubTaskArgs, Sample, Split, Task
 
 _HUB = Hub("allenai/common_gen")
 
 
-class CommonGenArgs(TaskArgs):
+class CommonGenArgs(HubTaskArgs):
     """Keys of the CommonGen task."""
 
     prefix: str = "summarize: "
@@ -43,7 +43,7 @@ class CommonGen(Task[CommonGenArgs]):
 
     def samples(self, split: Split) -> list[Sample]:
         """Return the concepts between prefix and end; the metadata contain them as a list."""
-        rows = load_rows(_Sentence, self.args.path, split, _HUB)
+        rows = load_rows(_Sentence, self.args.path, split, _HUB.at(self.args.revision))
         groups = [[row] for row in rows] if split == "train" else _by_concept_set(rows)
         return [self._sample(f"{split}_{i}", group) for i, group in enumerate(groups)]
 

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from grue.tasks.sources.hub import Hub
 from grue.tasks.sources.rows import Nested, Row, load_rows
-from grue.tasks.task import TASKS, Sample, Split, Task, TaskArgs
+from grue.tasks.task import TASKS, HubTaskArgs, Sample, Split, Task
 
 EOU = "<EOU>"
 """End-of-turn mark; ordinary text for the model, not a token of its own."""
@@ -17,7 +17,7 @@ EOU = "<EOU>"
 _HUB = Hub("OpenRL/daily_dialog")
 
 
-class DailyDialogArgs(TaskArgs):
+class DailyDialogArgs(HubTaskArgs):
     """Keys of the DailyDialog task."""
 
     context_size: Annotated[int, Field(gt=0)]
@@ -51,7 +51,7 @@ class DailyDialog(Task[DailyDialogArgs]):
         """
         first = 0
         samples: list[Sample] = []
-        for row in load_rows(_Dialogue, self.args.path, split, _HUB):
+        for row in load_rows(_Dialogue, self.args.path, split, _HUB.at(self.args.revision)):
             samples += _samples(row, first, self.args.context_size)
             first += len(row.dialog)
         return samples

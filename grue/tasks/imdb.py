@@ -18,7 +18,7 @@ from common.config.base import Config, Seed
 from grue.tasks.sources.hub import Hub
 from grue.tasks.sources.local_files import has_split
 from grue.tasks.sources.rows import Number, Row, load_rows
-from grue.tasks.task import TASKS, Sample, Split, Task, TaskArgs
+from grue.tasks.task import TASKS, HubTaskArgs, Sample, Split, Task
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _USUAL_SEED = 42
 _POSITIVE = 1
 
 
-class ReviewArgs(TaskArgs):
+class ReviewArgs(HubTaskArgs):
     """Keys of both tasks."""
 
     seed: Seed = None
@@ -118,14 +118,14 @@ class ImdbSeq2Seq(Task[ImdbSeq2SeqArgs]):
 
 def _reviews(args: ReviewArgs, split: Split) -> Sequence[_Review]:
     """Return the reviews of a split, in the order in which the seed shuffles them."""
-    seed = _USUAL_SEED if args.seed is None else args.seed
+    seed, hub = _USUAL_SEED if args.seed is None else args.seed, _HUB.at(args.revision)
     if args.seed is None and split == "train":
         log.warning("'datapool.args.seed' is not given: %d shuffles the reviews", seed)
     if split == "test":
-        return _shuffled(load_rows(_Review, args.path, "test", _HUB), seed)[:_TEST_SIZE]
+        return _shuffled(load_rows(_Review, args.path, "test", hub), seed)[:_TEST_SIZE]
     if args.path is not None and has_split(args.path, "val"):
-        return _shuffled(load_rows(_Review, args.path, split, _HUB), seed)
-    reviews = _shuffled(load_rows(_Review, args.path, "train", _HUB), seed)
+        return _shuffled(load_rows(_Review, args.path, split, hub), seed)
+    reviews = _shuffled(load_rows(_Review, args.path, "train", hub), seed)
     end = int(len(reviews) * _TRAIN_SHARE)
     return reviews[:end] if split == "train" else reviews[end:]
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from common.errors import Problem
 from grue.tasks.sources.hub import Hub
 from grue.tasks.sources.local_files import (
     TABLES,
@@ -25,7 +26,7 @@ from grue.tasks.sources.local_files import (
 )
 from grue.tasks.sources.raw_rows import PlacedRow, RawRow
 from grue.tasks.sources.rows import Nested, Row, checked_rows
-from grue.tasks.task import TASKS, Sample, Split, Task, TaskArgs
+from grue.tasks.task import TASKS, HubTaskArgs, Sample, Split, Task
 
 _UNIFIED_QA = "https://storage.googleapis.com/unifiedqa/data/narrativeqa"
 _FILES = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
@@ -47,12 +48,19 @@ _HUBS = {
 }
 
 
-class NarrativeQaArgs(TaskArgs):
+class NarrativeQaArgs(HubTaskArgs):
     """Keys of the NarrativeQA task."""
 
     source: Literal["unifiedqa", "deepmind/narrativeqa"] = "unifiedqa"
     """Source of the data without a local path: UnifiedQA's files, as published, or the original
     data set of the hub, whose download includes the full stories."""
+
+    def problems(self) -> Iterator[Problem]:
+        """A revision of files that are not on the hub."""
+        yield from super().problems()
+        if self.revision is not None and self.source == "unifiedqa":
+            yield Problem("is of a data set of the hub; set 'source' to 'deepmind/narrativeqa', or "
+                          "take it out", "revision", self.revision)  # fmt: skip
 
 
 class _Text(BaseModel):
@@ -110,7 +118,7 @@ class NarrativeQa(Task[NarrativeQaArgs]):
         if self.args.path is not None:
             file = split_file(self.args.path, split, (".tsv", *TABLES))
             return _tsv(file) if file.suffix == ".tsv" else read_rows(file), at_path(file)
-        hub = _HUBS[self.args.source]
+        hub = _HUBS[self.args.source].at(self.args.revision)
         dataset = hub.load(split)
         where = f"the split '{split}' of {hub}"
         if self.args.source == "unifiedqa":

@@ -14,6 +14,7 @@ from pydantic import Field, Strict
 
 from common.config.base import OptionalText, Seed
 from common.config.fit import PositiveInt
+from common.config.hub import Revision, misplaced_revision
 from common.errors import Problem, UserError
 from grue.models.config import ModelName
 from grue.tasks.preference_choice import Choice, Decode, Row, choices_of_rows
@@ -53,12 +54,18 @@ class PreferencesArgs(PromptedArgs):
     keeps all."""
     token_ids_of: ModelName = _IDS_OF
     """Tokenizer of rows whose texts are token ids; ids beyond its vocabulary are padding."""
+    token_ids_revision: Revision = None
+    """Branch, tag or commit of that tokenizer on the hub; None (or the empty string) for its
+    default branch."""
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of two sources or none, and of two ways to hold rows out."""
         yield from super().problems()
         if (self.path is None) == (self.hub_id is None):
             yield Problem("give either this key or 'hub_id'", "path", self.path)
+        yield from misplaced_revision(
+            self.token_ids_revision, self.token_ids_of, "token_ids_of", "token_ids_revision"
+        )
         if self.num_train is not None and (self.held_out or self.shuffle_seed is not None):
             yield Problem("contradicts 'held_out' or 'shuffle_seed'; give one way to hold rows "
                           "out", "num_train", self.num_train)  # fmt: skip
@@ -114,14 +121,17 @@ class Preferences(Task[PreferencesArgs]):
     def _hub_rows(self) -> Iterable[Row]:
         args = self.args
         options = {} if args.hub_file is None else {"data_files": args.hub_file}
-        rows: Iterable[Row] = Hub(args.hub_id or "", options).load_named(args.hub_split)
+        rows: Iterable[Row] = (
+            Hub(args.hub_id or "", options).at(args.revision).load_named(args.hub_split)
+        )
         return rows
 
     @functools.cached_property
     def _decode(self) -> Decode:
         """Decoder of token ids; the tokenizer is loaded at the first row that has them."""
         advice = ", and the rows hold token ids; name the tokenizer that made them"
-        load = functools.partial(load_tokenizer, self.args.token_ids_of, _KEY, advice)
+        name, revision = self.args.token_ids_of, self.args.token_ids_revision
+        load = functools.partial(load_tokenizer, name, _KEY, advice, revision)
         tokenizer = functools.cache(load)
 
         def decode(ids: Sequence[int]) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from grue.tasks.task import TaskArgs
+from grue.tasks.task import HubTaskArgs
 
 
-class PromptedArgs(TaskArgs):
+class PromptedArgs(HubTaskArgs):
     """Keys of a task whose prompt is an instruction around a text."""
 
     prompt_prefix: str = ""

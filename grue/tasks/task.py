@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 from common.config.base import INPUT_FILE, Config, OptionalText
+from common.config.hub import Revision
+from common.errors import Problem
 from common.registry import Registry
 
 Split = Literal["train", "val", "test"]
@@ -34,6 +36,26 @@ class TaskArgs(Config):
     path: Annotated[OptionalText, INPUT_FILE] = None
     """Local data in the hub's schema: a file, or a folder with one file per split (JSONL, CSV or
     parquet); None loads from the hub."""
+
+
+class HubTaskArgs(TaskArgs):
+    """The keys of a task whose data may come from the hub."""
+
+    revision: Revision = None
+    """Branch, tag or commit of the data set on the hub; None (or the empty string) for the one that
+    the task reads."""
+
+    def problems(self) -> Iterator[Problem]:
+        """A revision of local data."""
+        yield from super().problems()
+        yield from self.revision_of_local("revision")
+
+    def revision_of_local(self, key: str) -> Iterator[Problem]:
+        """Yield what is wrong with a revision, the value of ``key``, where ``path`` is given."""
+        revision = getattr(self, key)
+        if revision is not None and self.path is not None:
+            yield Problem("is of a data set of the hub, and 'path' gives local data; take one of "
+                          "them out", key, revision)  # fmt: skip
 
 
 ArgsT = TypeVar("ArgsT", bound=Config)

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 from grue.tasks.sources.hub import parquet_branch
 from grue.tasks.sources.rows import Nested, Row, load_rows
 from grue.tasks.table_text import Cell, TableText, titles
-from grue.tasks.task import TASKS, Sample, Split, Task, TaskArgs
+from grue.tasks.task import TASKS, HubTaskArgs, Sample, Split, Task
 
 _HUB = parquet_branch("GEM/gem", "totto")
 _ANNOTATIONS = (
@@ -22,7 +22,7 @@ _ANNOTATIONS = (
 Annotation = dict[str, str]
 
 
-class TottoArgs(TaskArgs):
+class TottoArgs(HubTaskArgs):
     """Keys of the ToTTo task."""
 
     representation: Literal["subtable", "fulltable"] = "subtable"
@@ -80,7 +80,7 @@ class Totto(Task[TottoArgs]):
         as ``raw_table``, with ``sentence_annotations`` as a list of dicts and ``overlap_subset`` as
         a bool.
         """
-        rows = load_rows(_Example, self.args.path, split, _HUB)
+        rows = load_rows(_Example, self.args.path, split, _HUB.at(self.args.revision))
         return [self._sample(f"{split}_{i}", row) for i, row in enumerate(rows)]
 
     def _sample(self, name: str, row: _Example) -> Sample:

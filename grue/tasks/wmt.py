@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from common.config.hub import Revision
+from common.errors import Problem
 from grue.tasks.prompted import PromptedArgs
 from grue.tasks.sources.hub import Hub, HubError, parquet_branch
 from grue.tasks.task import TASKS, Sample, Split, Task
@@ -47,21 +51,38 @@ class Wmt(Task[WmtArgs]):
         args = self.args
         name = args.wmt_id if "/" in args.wmt_id else f"wmt/{args.wmt_id}"
         return translation_samples(
-            args, split, Hub(name, {"name": pair}),
+            args, split, Hub(name, {"name": pair}).at(args.revision),
             source=args.source_language, target=args.target_language,
         )  # fmt: skip
 
 
+class Wmt16NewsOnlyArgs(PromptedArgs):
+    """The keys of the WMT task with two data sets; ``revision`` is that of ``wmt/wmt16``."""
+
+    train_revision: Revision = None
+    """Branch, tag or commit of ``Helsinki-NLP/news_commentary``, which training reads; None (or the
+    empty string) for its default branch."""
+
+    def problems(self) -> Iterator[Problem]:
+        """A revision of local data."""
+        yield from super().problems()
+        yield from self.revision_of_local("train_revision")
+
+
 @TASKS.register("wmt16newsonly")
-class Wmt16NewsOnly(Task[PromptedArgs]):
+class Wmt16NewsOnly(Task[Wmt16NewsOnlyArgs]):
     """English to German, trained on News Commentary alone and evaluated on WMT 2016."""
 
-    Args = PromptedArgs
+    Args = Wmt16NewsOnlyArgs
 
     def samples(self, split: Split) -> list[Sample]:
         """Return the English between prefix and suffix; the German is the only reference."""
         return translation_samples(
-            self.args, split, _NEWS_COMMENTARY if split == "train" else _WMT16
+            self.args,
+            split,
+            _NEWS_COMMENTARY.at(self.args.train_revision)
+            if split == "train"
+            else _WMT16.at(self.args.revision),
         )
 
 
@@ -73,4 +94,4 @@ class Wmt14Processed(Task[PromptedArgs]):
 
     def samples(self, split: Split) -> list[Sample]:
         """Return the English between prefix and suffix; the German is the only reference."""
-        return translation_samples(self.args, split, _WMT14_PREPROCESSED)
+        return translation_samples(self.args, split, _WMT14_PREPROCESSED.at(self.args.revision))

@@ -46,7 +46,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print samples; return 0, also when interrupted, or 2 after an error."""
+    """Print samples; 0, also when interrupted, or 2 after a message."""
     try:
         args = _parser().parse_args(arguments)
         for query, response in _samples(args):
@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
                         help="divisor of the logits; 0 takes the most probable tokens "
                         "(default: 1.0, whatever the run's is)")  # fmt: skip
     parser.add_argument("--max_new_tokens", type=_at_least(int, 1),
-                        help="most tokens of an output; by default the run's")  # fmt: skip
+                        help="largest number of tokens of an output; by default the run's")  # fmt: skip
     parser.add_argument("--seed", type=_at_least(int, 0), default=0,
                         help="seed of queries and outputs (default: 0)")  # fmt: skip
     parser.add_argument("--gpu_id", type=_at_least(int, 0),
@@ -132,11 +132,11 @@ def _samples(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
 
 
 def _settings(trained: TrainedPolicy, args: argparse.Namespace) -> GenerationConfig:
-    """Return the run's generation settings, if any, overridden by the command line's."""
+    """Return the run's settings, as far as there are, with those of the command line."""
     most = args.max_new_tokens or trained.generation.max_new_tokens
     if most is None:
         raise UserError(
-            "--max_new_tokens: needed for a model folder without --plan, which does not give it"
+            "--max_new_tokens: needed for a model folder without --plan, which has no setting for it"
         )
     changes = {
         "do_sample": args.temperature > 0,

@@ -23,7 +23,12 @@ def load_pool(config: ControlledConfig) -> Pool:
     if config.dataset == "stsb":
         from sft_vs_rft.data.sentence_pairs import stsb_pool
 
-        return stsb_pool(config.data_path, config.model_type)
+        return stsb_pool(
+            config.data_path,
+            config.model_type,
+            data_revision=config.data_revision,
+            model_revision=config.model_revision,
+        )
     from sft_vs_rft.data.images import IMAGES
 
     return IMAGES[config.dataset](config.data_dir)

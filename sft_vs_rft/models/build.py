@@ -34,7 +34,7 @@ def build_model(
     if config.is_bert:
         from sft_vs_rft.models.bert import bert
 
-        return bert(config.model_type, num_classes)
+        return bert(config.model_type, num_classes, config.model_revision)
     return vision_model(config.model_type, input_shape, num_classes)
 
 

@@ -112,7 +112,7 @@ def _in_rollout(findings: Findings, name: str, on_cpu: Rollout, here: Rollout) -
     """What both found of the outputs that are equal."""
     rows = [row for row, (one, other) in enumerate(zip(*_outputs(on_cpu, here), strict=True))
             if one == other]  # fmt: skip
-    width = min(on_cpu.mask.shape[1], here.mask.shape[1])
+    width = min(on_cpu.response_mask.shape[1], here.response_mask.shape[1])
     for field in ("log_probs", "ref_log_probs", "values", "task_rewards"):
         expected, found = (getattr(of, field)[rows, :width].cpu().double() for of in (on_cpu, here))
         findings.at_most(f"{name}: {field} of the rollout, largest deviation from the CPU",

@@ -107,7 +107,7 @@ def test_language_model(
         with _products_in(kind):
             rollout, statistics = run.rollouts.collect(0, text.COEFFICIENT)
         exact, _ = _in_float32(run, rollout)
-        errors[offset] = _rms(rollout.log_probs[rollout.mask] - exact)
+        errors[offset] = _rms(rollout.log_probs[rollout.response_mask] - exact)
     findings.at_most(f"{kind}: deviation of log-probabilities from float32, rms in nats",
                      errors[0.0], _ERRORS[kind])  # fmt: skip
     if kind != "tf32" or device.type == "cuda":

@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from grue.algorithms import trpo as trpo_module
 from grue.algorithms.fisher import Fisher, TokenLogits
 from grue.experiments.finetune.reinforcement import ReinforcementRun
-from grue.rl.kl import exact_kl
+from grue.rl.kl import kl_full
 from grue.rollouts.batch import Minibatch, Rollout
 from tests.gpu import text
 from tests.gpu.findings import Findings
@@ -83,7 +83,7 @@ def _search_of(
 
 def _logits(model: Any, batch: Minibatch) -> Tensor:
     """[M, V] in the type of the model's weights."""
-    found: Tensor = batch.sequences.logits(model)[batch.select]
+    found: Tensor = batch.sequences.logits(model)[batch.loss_mask]
     return found / _TEMPERATURE
 
 
@@ -95,7 +95,7 @@ def _exact_product(model: Any, batches: Sequence[Minibatch], vector: Tensor) -> 
     for batch in batches:
         with sdpa_kernel(SDPBackend.MATH):  # the only kernel that knows gradients of gradients
             logits = _logits(model, batch)
-            kl = exact_kl(logits, logits.detach()).sum() / num_states
+            kl = kl_full(logits, logits.detach()).sum() / num_states
             first = torch.autograd.grad(
                 kl, weights, create_graph=True, allow_unused=True, materialize_grads=True
             )
@@ -169,5 +169,5 @@ def _residual(search: Search, batches: Sequence[Minibatch]) -> float:
 @torch.no_grad()
 def _kl(new: Any, old: Any, batches: Sequence[Minibatch]) -> float:
     """Mean KL(new || old) over all states, in float64."""
-    found = torch.cat([exact_kl(_logits(new, batch), _logits(old, batch)) for batch in batches])
+    found = torch.cat([kl_full(_logits(new, batch), _logits(old, batch)) for batch in batches])
     return float(found.mean())

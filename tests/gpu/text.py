@@ -156,7 +156,7 @@ def update(run: ReinforcementRun, rollout: Rollout, coefficient: float = COEFFIC
     with run.actor_critic.updating():
         generator = torch.Generator().manual_seed(seed_of(_SEED, 0))
         metrics = algorithm.update(rollout, coefficient, generator)
-    metrics |= algorithm.descent.report()
+    metrics |= algorithm.stepper.report()
     return Update(metrics, ratios[0] if ratios else None, before, weights_of(run))
 
 

@@ -21,7 +21,7 @@ from grue.policies.actor_critic import ActorCritic
 from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy
 from grue.rl.advantages import generalized_advantages, value_after
-from grue.rl.kl import exact_kl
+from grue.rl.kl import kl_full
 from grue.rl.losses import policy_gradient_loss
 from grue.rollouts.collector import Rollouts
 from grue.rollouts.settings import RolloutSettings
@@ -64,7 +64,7 @@ def rollouts(actor_critic: ActorCritic, grad: bool, reward: bool, seed: int = 0)
     settings = RolloutSettings(
         GenerationConfig(do_sample=True, top_k=0, max_new_tokens=4),
         num_envs=32, num_tokens=1, whole_outputs=True, gamma=1.0, gae_lambda=1.0,
-        analytic_kl=reward, own_kl_in_advantages=not grad,
+        analytic_kl=reward, pg_kl_in_advantages=not grad,
     )  # fmt: skip
     inputs = Inputs([Sample("0", "the cat", ()), Sample("1", "a dog", ())], [0, 1])
     return Rollouts(actor_critic, inputs, Letters(NoArgs()), settings, seed=seed)
@@ -77,7 +77,7 @@ def gradients(actor_critic: ActorCritic, mode: str, number: int) -> Tensor:
     found = []
     for iteration in range(number):
         rollout, _ = drawing.collect(iteration, BETA)
-        (batch,) = rollout.in_order(len(rollout))
+        (batch,) = rollout.sequential_batches(len(rollout))
         policy, log_probs, _ = ppo.evaluate(batch)
         loss = policy_gradient_loss(log_probs, batch.advantages)
         loss = loss + ppo.kl_loss(batch, policy.logits, BETA)
@@ -104,20 +104,25 @@ def test_all_modes_have_one_expected_gradient_and_exact_ones_less_noise(
 def test_without_a_switch_advantages_are_those_of_plain_rewards(actor_critic: ActorCritic) -> None:
     plain, _ = rollouts(actor_critic, grad=False, reward=False).collect(0, BETA)
     remaining = plain.rewards.flip(1).cumsum(1).flip(1)  # of the whole output: gamma and lambda 1
-    torch.testing.assert_close(plain.advantages[plain.mask], remaining[plain.mask])
+    torch.testing.assert_close(
+        plain.advantages[plain.response_mask], remaining[plain.response_mask]
+    )
 
 
 def test_value_targets_hold_a_tokens_own_penalty_in_every_mode(actor_critic: ActorCritic) -> None:
     for grad, reward in MODES.values():
         rollout, _ = rollouts(actor_critic, grad, reward).collect(0, BETA)
         remaining = rollout.rewards.flip(1).cumsum(1).flip(1)
-        torch.testing.assert_close(rollout.returns[rollout.mask], remaining[rollout.mask])
+        torch.testing.assert_close(
+            rollout.returns[rollout.response_mask], remaining[rollout.response_mask]
+        )
         own = BETA * rollout.kl if grad else BETA * (rollout.kl - rollout.log_probs
                                                      + rollout.ref_log_probs)  # fmt: skip
         torch.testing.assert_close(
-            (rollout.advantages - rollout.returns)[rollout.mask], own[rollout.mask]
+            (rollout.advantages - rollout.returns)[rollout.response_mask],
+            own[rollout.response_mask],
         )
-        assert np.isfinite(rollout.penalty_advantages[rollout.mask].numpy()).all()
+        assert np.isfinite(rollout.kl_advantages[rollout.response_mask].numpy()).all()
 
 
 def test_reward_and_penalty_keep_their_weights_where_advantages_are_standardised(
@@ -128,9 +133,7 @@ def test_reward_and_penalty_keep_their_weights_where_advantages_are_standardised
     moved = []
     for unit in (1.0, 8.0):  # in another unit of the reward, the update is the same
         own = copy.deepcopy(actor_critic)
-        scaled = rollout.with_advantages(
-            unit * rollout.advantages, unit * rollout.penalty_advantages
-        )
+        scaled = rollout.with_advantages(unit * rollout.advantages, unit * rollout.kl_advantages)
         ppo = algorithm(own, True, True, **args)
         ppo.update(scaled, unit * BETA, torch.Generator().manual_seed(0))
         parts = zip(own.parameters(), actor_critic.parameters(), strict=True)
@@ -141,16 +144,18 @@ def test_reward_and_penalty_keep_their_weights_where_advantages_are_standardised
 
 def test_with_a_mask_the_penalty_is_that_of_the_policy_without_it(causal_policy: Policy) -> None:
     algorithm = nlpo(causal_policy, TOP_P, analytic_kl_grad=True)
-    settings = replace(SETTINGS, analytic_kl=True, own_kl_in_advantages=False)
+    settings = replace(SETTINGS, analytic_kl=True, pg_kl_in_advantages=False)
     rollout, _ = masked_rollouts(algorithm, settings).collect(0, BETA)
-    (batch,) = rollout.in_order(len(rollout))
+    (batch,) = rollout.sequential_batches(len(rollout))
     within, log_probs, _ = algorithm.evaluate(batch)
     logits = within.logits
     assert (log_probs > logits.log_softmax(-1).gather(-1, batch.tokens[:, None])[:, 0]).all()
-    exact = exact_kl(logits, algorithm.actor_critic.reference_logits(batch.sequences)[batch.select])
-    torch.testing.assert_close(rollout.kl[rollout.used], exact.detach())
+    exact = kl_full(
+        logits, algorithm.actor_critic.reference_logits(batch.sequences)[batch.loss_mask]
+    )
+    torch.testing.assert_close(rollout.kl[rollout.train_mask], exact.detach())
     own = rollout.advantages - (rollout.returns - rollout.values)
-    torch.testing.assert_close(own[rollout.used], BETA * exact.detach())
+    torch.testing.assert_close(own[rollout.train_mask], BETA * exact.detach())
     torch.testing.assert_close(algorithm.kl_loss(batch, logits, BETA), BETA * exact.mean())
 
 
@@ -169,11 +174,12 @@ def test_a_run_with_both_switches_off_is_one_of_plain_ppo(
 
     def collect(self: Rollouts, iteration: int, coefficient: float) -> Any:
         rollout, found = published(self, iteration, coefficient)
-        log_ratio = (rollout.log_probs - rollout.ref_log_probs) * rollout.mask
+        log_ratio = (rollout.log_probs - rollout.ref_log_probs) * rollout.response_mask
         rewards = rollout.task_rewards - coefficient * log_ratio
         advantages = generalized_advantages(
-            rewards, rollout.values, rollout.used,
-            value_after(rollout.values, rollout.mask, rollout.used), gamma=0.99, gae_lambda=0.95,
+            rewards, rollout.values, rollout.train_mask,
+            value_after(rollout.values, rollout.response_mask, rollout.train_mask),
+            gamma=0.99, gae_lambda=0.95,
         )  # fmt: skip
         return replace(rollout, advantages=advantages, returns=advantages + rollout.values), found
 

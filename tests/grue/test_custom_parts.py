@@ -53,7 +53,7 @@ class BestOf(Reinforce):
     def _with_baseline(self, rollout: Rollout) -> Rollout:
         scores = rollout.task_rewards.sum(1).view(-1, self.args.num_samples_per_input)
         best = scores.argsort(1, descending=True).argsort(1) < self.args.keep
-        advantages = best.float().reshape(-1, 1) * rollout.mask
+        advantages = best.float().reshape(-1, 1) * rollout.response_mask
         return rollout.with_advantages(advantages, torch.zeros_like(advantages))
 
 

@@ -7,13 +7,13 @@ import math
 import pytest
 import torch
 
-from grue.rl.kl import positive_kl
+from grue.rl.kl import kl_k3
 from grue.rl.losses import (
     approximate_kl,
+    clip_fraction,
     clipped_policy_loss,
-    clipped_share,
+    clipped_value_loss,
     explained_variance,
-    pessimistic_value_loss,
     policy_gradient_loss,
     value_loss,
 )
@@ -78,7 +78,7 @@ def test_of_two_value_errors_the_larger_one_counts() -> None:
     old = torch.zeros(3, **FLOAT64)
     values = torch.tensor([0.5, -0.5, 0.1], requires_grad=True, **FLOAT64)
     returns = torch.tensor([1.0, 1.0, 1.0], **FLOAT64)
-    loss, share = pessimistic_value_loss(values, returns, old, 0.2)
+    loss, share = clipped_value_loss(values, returns, old, 0.2)
     loss.backward()
     assert float(loss.detach()) == pytest.approx((0.8**2 + 1.5**2 + 0.9**2) / 6)
     assert float(share) == pytest.approx(1 / 3)
@@ -89,14 +89,14 @@ def test_of_two_value_errors_the_larger_one_counts() -> None:
 def test_the_share_of_clipped_tokens() -> None:
     log_probs = torch.tensor([0.5, -0.5, 0.5, -0.5, 0.1], **FLOAT64)
     advantages = torch.tensor([1.0, 1.0, -1.0, -1.0, 1.0], **FLOAT64)
-    found = clipped_share(log_probs, torch.zeros(5, **FLOAT64), advantages, 0.2)
+    found = clip_fraction(log_probs, torch.zeros(5, **FLOAT64), advantages, 0.2)
     assert float(found) == pytest.approx(2 / 5)
 
 
 def test_values_within_the_range_are_not_counted_as_clipped() -> None:
     old, values = torch.linspace(0, 0.05, 1001), torch.linspace(-0.1, 0.1, 1001).flip(0)
     for returns in (values + 1e-3, values - 1e-3):
-        _, share = pessimistic_value_loss(values, returns, old, 0.2)
+        _, share = clipped_value_loss(values, returns, old, 0.2)
         assert share == 0
 
 
@@ -108,4 +108,4 @@ def test_far_policies_have_finite_losses_and_gradients(far: float) -> None:
     distance = approximate_kl(log_probs, old_log_probs)
     (gradient,) = torch.autograd.grad(loss + distance, log_probs)
     assert torch.isfinite(torch.stack([loss, distance])).all() and torch.isfinite(gradient).all()
-    assert torch.isfinite(positive_kl(log_probs, old_log_probs)).all()
+    assert torch.isfinite(kl_k3(log_probs, old_log_probs)).all()

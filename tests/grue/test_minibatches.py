@@ -16,7 +16,7 @@ from grue.rollouts.batch import Minibatch, Rollout, Unit
 from tests.grue.test_rollouts import PROMPTS
 
 KNOWN = ("log_probs", "ref_log_probs", "values", "returns", "advantages",
-         "penalty_advantages", "task_advantages")  # fmt: skip
+         "kl_advantages", "task_advantages")  # fmt: skip
 UNITS: list[Unit] = ["outputs", "tokens"]
 
 
@@ -31,7 +31,7 @@ def rollout(policy: Policy) -> Rollout:
     mask = sequences.outputs.mask.bool()
     known = {field.name: torch.rand(mask.shape) for field in dataclasses.fields(Rollout)
              if field.name in (*KNOWN, "kl", "task_rewards", "rewards")}  # fmt: skip
-    return Rollout(prompts=prompts, outputs=outputs, sequences=sequences, mask=mask,
+    return Rollout(prompts=prompts, outputs=outputs, sequences=sequences, response_mask=mask,
                    num_used=torch.tensor([*lengths[:14], 3, 0]), **known)  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def passed(rollout: Rollout, unit: Unit) -> list[Minibatch]:
 
 def where(batch: Minibatch) -> tuple[Tensor, Tensor]:
     """[M] rows of the rollout and columns of a minibatch's tokens."""
-    row, column = batch.select.nonzero(as_tuple=True)
+    row, column = batch.loss_mask.nonzero(as_tuple=True)
     return batch.rows[row], column
 
 
@@ -52,7 +52,7 @@ def where(batch: Minibatch) -> tuple[Tensor, Tensor]:
 def test_a_pass_has_every_used_token_once_with_what_is_known_of_it(
     rollout: Rollout, unit: Unit
 ) -> None:
-    times = torch.zeros(rollout.mask.shape)
+    times = torch.zeros(rollout.response_mask.shape)
     for batch in passed(rollout, unit):
         place = where(batch)
         times[place] += 1
@@ -60,11 +60,11 @@ def test_a_pass_has_every_used_token_once_with_what_is_known_of_it(
             assert torch.equal(getattr(batch, name), getattr(rollout, name)[place]), name
         tokens = [rollout.outputs[row][column] for row, column in zip(*place, strict=True)]
         assert batch.tokens.tolist() == tokens
-        grid = torch.arange(batch.select.numel()).view(batch.select.shape)
-        assert torch.equal(batch.counted(grid), grid[batch.select])
-    assert torch.equal(times.bool(), rollout.used)
+        grid = torch.arange(batch.loss_mask.numel()).view(batch.loss_mask.shape)
+        assert torch.equal(batch.counted(grid), grid[batch.loss_mask])
+    assert torch.equal(times.bool(), rollout.train_mask)
     assert times.max() == 1
-    assert rollout.num_tokens == int(rollout.used.sum())
+    assert rollout.num_tokens == int(rollout.train_mask.sum())
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -80,7 +80,7 @@ def test_columns_are_those_of_the_longest_alone(
         for of, expected in ((batch.sequences.prompts, alone.prompts),
                              (batch.sequences.outputs, alone.outputs)):  # fmt: skip
             assert torch.equal(of.ids, expected.ids) and torch.equal(of.mask, expected.mask)
-        assert batch.select.shape == alone.outputs.ids.shape
+        assert batch.loss_mask.shape == alone.outputs.ids.shape
         widths.add((alone.prompts.ids.shape[1], alone.outputs.ids.shape[1]))
     assert len(widths) > 1
 

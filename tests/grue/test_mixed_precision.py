@@ -71,22 +71,22 @@ def test_log_probabilities_are_near_those_in_float32(
 def test_a_step_that_overflows_is_left_out_and_the_scale_halved() -> None:
     weight = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
     optimizer = torch.optim.AdamW([weight], lr=0.1, fused=True)
-    descent = MixedPrecisionStepper("fp16", torch.device("cpu"))
+    stepper = MixedPrecisionStepper("fp16", torch.device("cpu"))
     scale = 2.0**16
-    descent.backward((weight * torch.tensor([1e38, 1.0])).sum())
-    norm = descent.step(optimizer, [weight], 1.0)
+    stepper.backward((weight * torch.tensor([1e38, 1.0])).sum())
+    norm = stepper.step(optimizer, [weight], 1.0)
     assert not norm.isfinite()
     assert weight.tolist() == [1.0, 2.0]
     report = {"mixed_precision/loss_scale": scale / 2, "mixed_precision/skipped_steps": 1.0}
-    assert descent.report() == report
-    descent.backward(3 * weight[0] + 4 * weight[1])
-    assert descent.step(optimizer, [weight], 1.0) == pytest.approx(5.0)  # not of scaled gradients
+    assert stepper.report() == report
+    stepper.backward(3 * weight[0] + 4 * weight[1])
+    assert stepper.step(optimizer, [weight], 1.0) == pytest.approx(5.0)  # not of scaled gradients
     assert weight.tolist() == pytest.approx([0.9, 1.9], abs=0.01)
-    assert descent.report()["mixed_precision/skipped_steps"] == 0
+    assert stepper.report()["mixed_precision/skipped_steps"] == 0
 
     other = MixedPrecisionStepper("fp16", torch.device("cpu"))
-    other.load_state_dict(descent.state_dict())
-    assert other.state_dict() == descent.state_dict()
+    other.load_state_dict(stepper.state_dict())
+    assert other.state_dict() == stepper.state_dict()
     assert other.report()["mixed_precision/loss_scale"] == scale / 2
 
 

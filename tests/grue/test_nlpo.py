@@ -83,9 +83,11 @@ def test_what_was_drawn_and_what_is_updated_have_one_distribution(
     of_generation = torch.cat(drawn, -1)
     assert of_generation.shape == (16, 6)  # no output ends early
     torch.testing.assert_close(rollout.log_probs, of_generation, rtol=0, atol=1e-4)
-    (batch,) = rollout.in_order(16)
+    (batch,) = rollout.sequential_batches(16)
     _, log_probs, _ = algorithm.evaluate(batch)
-    torch.testing.assert_close(log_probs.detach(), of_generation[rollout.used], rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        log_probs.detach(), of_generation[rollout.train_mask], rtol=0, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize(("top_k", "top_p"), [(3, 1.0), (0, 0.3), (4, 0.3)])
@@ -124,8 +126,8 @@ def test_tokens_that_could_come_are_those_of_the_mask_model(
     kept = (top_p_mask(flat, 0.6, 2) if mask is TOP_P else top_k_mask(flat, 5)).view_as(scores)
     kept[..., own.tokenizer.all_special_ids] = True
     kept[:, :fewest, own.ids.end] = False
-    assert rollout.allowed is not None
-    found = unpacked(rollout.allowed, scores.shape[-1])
+    assert rollout.vocab_mask_bits is not None
+    found = unpacked(rollout.vocab_mask_bits, scores.shape[-1])
     differ = (found != kept).any(-1)
     assert differ.float().mean() < 0.05  # sums at the limit, within rounding
     assert kept.sum(-1).float().mean() < 0.3 * kept.shape[-1]

@@ -174,7 +174,7 @@ def test_rewards_and_scores_are_those_of_the_sheet(tokenizer: PreTrainedTokenize
     """The score of the truncated text at the last place, or the penalty; KL at every place."""
     algorithm, rollouts = subject(tokenizer)
     rollout, _ = rollouts.collect(0, BETA)
-    assert rollout.mask.all()  # all outputs have the full length
+    assert rollout.response_mask.all()  # all outputs have the full length
     assert float(rollout.values.abs().max()) == 0  # the critic begins at zero
     algorithm.update(rollout, BETA, torch.Generator())  # so that policy and reference differ
     rollout, found = rollouts.collect(1, BETA)

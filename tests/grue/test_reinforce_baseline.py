@@ -20,7 +20,7 @@ from grue.metrics.metric import NoArgs
 from grue.policies.policy import Policy
 from grue.rewards.config import RewardConfig
 from grue.rewards.reward import Rewards
-from grue.rl.advantages import cumulative_means, shrunk_by_std
+from grue.rl.advantages import cumulative_means, uncertainty_weighted
 from grue.rollouts.batch import Rollout
 from grue.scorers.classifier import Classifier
 from grue.scorers.reward_model import rating_moments
@@ -75,8 +75,10 @@ def test_a_baseline_of_earlier_rewards_does_not_depend_on_the_output() -> None:
 def test_golden_factor_of_an_even_distribution_of_ratings() -> None:
     mean, std = rating_moments(torch.zeros(1, 10, **FLOAT64))
     assert float(mean) == pytest.approx(5.5)
-    assert float(shrunk_by_std(torch.ones(1, **FLOAT64), std)) == pytest.approx(0.258246, abs=1e-6)
-    assert shrunk_by_std(mean, torch.zeros(1)) == mean  # a sure reward counts in full
+    assert float(uncertainty_weighted(torch.ones(1, **FLOAT64), std)) == pytest.approx(
+        0.258246, abs=1e-6
+    )
+    assert uncertainty_weighted(mean, torch.zeros(1)) == mean  # a sure reward counts in full
 
 
 class Unsure(Worth):

@@ -54,9 +54,9 @@ def test_log_probabilities_are_those_of_the_draw(
 
     monkeypatch.setattr(decoding, "draw", recorded)
     rollout, _ = rollouts(policy, SETTINGS).collect(2, 0.1)
-    lengths = rollout.mask.sum(1)
+    lengths = rollout.response_mask.sum(1)
     assert len(lengths.unique()) > 2  # some end early
-    found = rollout.log_probs.T[rollout.mask.T]  # token by token, as they were drawn
+    found = rollout.log_probs.T[rollout.response_mask.T]  # token by token, as they were drawn
     torch.testing.assert_close(found, torch.cat(drawn), rtol=0, atol=1e-4)
     assert rollout.kl.abs().max() < 1e-6  # the reference is the policy still
 
@@ -112,7 +112,7 @@ def test_advantages_are_those_of_the_published_flat_buffer(causal_policy: Policy
     next state, or nothing where the output had ended.
     """
     whole, _ = rollouts(causal_policy, SETTINGS).collect(0, 0.1)
-    ends = whole.mask.sum(1).cumsum(0)
+    ends = whole.response_mask.sum(1).cumsum(0)
     for size in (int(ends[9]) + 1, int(ends[9]), int(ends[8]) + 1, 1):
         settings = RolloutSettings(
             SETTINGS.generation, num_envs=32, samples_per_input=2, num_tokens=size
@@ -121,17 +121,17 @@ def test_advantages_are_those_of_the_published_flat_buffer(causal_policy: Policy
         assert statistics["rollout_info/num_used_tokens"] == size == rollout.num_tokens
         assert statistics["rollout_info/num_tokens"] == int(ends[-1])
         expected = _flat_buffer(rollout, size, settings.gamma, settings.gae_lambda)
-        torch.testing.assert_close(rollout.advantages[rollout.used], expected)
-        returns = expected + rollout.values[rollout.used]
-        torch.testing.assert_close(rollout.returns[rollout.used], returns)
+        torch.testing.assert_close(rollout.advantages[rollout.train_mask], expected)
+        returns = expected + rollout.values[rollout.train_mask]
+        torch.testing.assert_close(rollout.returns[rollout.train_mask], returns)
 
 
 def _flat_buffer(rollout: Rollout, size: int, gamma: float, gae_lambda: float) -> Tensor:
     """[size] advantages, by the published recursion."""
-    starts = torch.zeros_like(rollout.mask)
+    starts = torch.zeros_like(rollout.response_mask)
     starts[:, 0] = True
     rewards, values, begins = (
-        found[rollout.mask].tolist() for found in (rollout.rewards, rollout.values, starts)
+        found[rollout.response_mask].tolist() for found in (rollout.rewards, rollout.values, starts)
     )
     begins.append(True)
     values.append(0.0)

@@ -18,7 +18,7 @@ from grue.metrics.metric import NoArgs
 from grue.policies.actor_critic import ActorCritic, make_critic
 from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy
-from grue.rl.kl import exact_kl
+from grue.rl.kl import kl_full
 from grue.rollouts.batch import Minibatch, Rollout
 from grue.rollouts.collector import Rollouts
 from grue.rollouts.settings import RolloutSettings
@@ -60,14 +60,14 @@ def updated(algorithm: Trpo, rollout: Rollout) -> dict[str, float]:
 
 def test_the_fisher_matrix_of_a_softmax_is_the_hessian_of_the_kl() -> None:
     logits, tangent = torch.randn(2, 7, dtype=torch.float64)
-    hessian = torch.autograd.functional.hessian(lambda z: exact_kl(z, logits), logits)
+    hessian = torch.autograd.functional.hessian(lambda z: kl_full(z, logits), logits)
     assert isinstance(hessian, Tensor)
     torch.testing.assert_close(softmax_fisher(logits, tangent), hessian @ tangent)
 
 
 def test_products_are_finite_differences_of_the_kls_gradient(policy: Policy) -> None:
     algorithm, damping, distance = trpo(policy), 0.1, 3e-5
-    batches = list(rollout_of(algorithm).in_order(5))
+    batches = list(rollout_of(algorithm).sequential_batches(5))
     assert len(batches) > 1
     fisher = Fisher(algorithm.logits, batches, damping)
     torch.manual_seed(0)
@@ -79,15 +79,13 @@ def test_products_are_finite_differences_of_the_kls_gradient(policy: Policy) -> 
     start = torch.nn.utils.parameters_to_vector(weights).detach()
 
     def logits(batch: Minibatch) -> Tensor:
-        return batch.sequences.logits(model)[batch.select] / TEMPERATURE
+        return batch.sequences.logits(model)[batch.loss_mask] / TEMPERATURE
 
     old = [logits(batch).detach() for batch in batches]
 
     def gradient_at(point: Tensor) -> Tensor:
         torch.nn.utils.vector_to_parameters(point, weights)
-        kl = torch.cat(
-            [exact_kl(logits(b), before) for b, before in zip(batches, old, strict=True)]
-        )
+        kl = torch.cat([kl_full(logits(b), before) for b, before in zip(batches, old, strict=True)])
         parts = torch.autograd.grad(kl.mean(), weights, allow_unused=True, materialize_grads=True)
         return torch.cat([part.flatten() for part in parts])
 
@@ -107,11 +105,11 @@ def test_a_step_raises_the_objective_within_the_trust_region(
     algorithm = trpo(policy, critic)
     rollout = rollout_of(algorithm)
     old = TokenLogits(copy.deepcopy(algorithm.policy.model), TEMPERATURE)
-    (batch,) = rollout.in_order(len(rollout))
+    (batch,) = rollout.sequential_batches(len(rollout))
     found = updated(algorithm, rollout)
     with torch.no_grad():
         new_logits, old_logits = algorithm.logits(batch), old(batch)
-        kl = float(exact_kl(new_logits, old_logits).mean())
+        kl = float(kl_full(new_logits, old_logits).mean())
         ratio = (new_logits.log_softmax(-1) - old_logits.log_softmax(-1)).exp()
         ratio = ratio.gather(-1, batch.tokens[:, None]).squeeze(-1)
         objective = float((batch.standardized()[0].advantages * ratio).mean())
@@ -158,6 +156,6 @@ def test_equal_advantages_move_the_critic_alone(causal_policy: Policy) -> None:
 def test_a_part_of_the_outputs_can_make_the_fisher_matrix(causal_policy: Policy) -> None:
     algorithm = trpo(causal_policy, sub_sampling_factor=3)
     rollout = rollout_of(algorithm)
-    rows = rollout.every(3).used.any(-1).nonzero().squeeze(-1).tolist()
-    assert rows == [row for row in range(0, len(rollout), 3) if rollout.used[row].any()]
+    rows = rollout.subsample(3).train_mask.any(-1).nonzero().squeeze(-1).tolist()
+    assert rows == [row for row in range(0, len(rollout), 3) if rollout.train_mask[row].any()]
     assert updated(algorithm, rollout)["trpo/kl_divergence"] < LIMIT

@@ -67,4 +67,4 @@ def test_the_part_of_penalties_is_what_they_add() -> None:
     without = generalized_advantages(rewards - penalties / of_rewards, values, mask, end, **OPTIONS)
     scale = (raw.var(correction=0) + 1e-8).sqrt()
     added = raw - without
-    torch.testing.assert_close(found.penalty_advantages, (added - added.mean()) / scale)
+    torch.testing.assert_close(found.kl_advantages, (added - added.mean()) / scale)

@@ -7,17 +7,19 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from common.config.run import RunConfig
+from common.custom.sources import unread_changes
 from common.custom.user_code import told
 from common.errors import Interrupted, UserError, text_of
 from common.experiment import Context
 from common.files.durable import make_folder
 from common.files.leftovers import remove_leftovers
 from common.files.no_space import no_space
+from common.machine import hub
 from common.process.state import end_copy_of, put_back
 from common.process.stopping import StoppedAtOnce
 from common.registry import import_part
@@ -87,13 +89,17 @@ class Attempt:
         """Record what is known of the run before it starts, and make its context."""
         task = self.task
         remove_leftovers(self.folder.path, below=True)
+        changed = unread_changes(task.identity.get("sources", {}))
+        if changed:
+            raise UserError(f"changed since the plan was read: {', '.join(changed)}; the same "
+                            "command makes the run with what stands there now")  # fmt: skip
         config = task.run_config()
         seeds = {key: getattr(config, key) for key in config.seed_keys}
         record = provenance.record(self.folder, task.command, seeds, task.threads)
         device = f"cuda:{','.join(map(str, config.gpu_ids))}" if task.gpu_ids else "cpu"
         device += f" ({task.num_ranks} processes)" if task.num_ranks > 1 else ""
         self._begun = begun = status.begin(
-            self.folder, task.fingerprint, device, record["threads"],
+            self.folder, task.identity, device, record["threads"],
             num_together=self._num_together,
         )  # fmt: skip
         write_json(self.folder.config, config.model_dump(mode="json"))
@@ -156,8 +162,11 @@ class Attempt:
                 self.folder.path.unlink(missing_ok=True)
             make_folder(self.folder.path)
             write_json(self.folder.status, before)
+        with nullcontext() if state == status.DONE else suppress(OSError):
+            provenance.record_hub(self.folder, hub.commits())
         seconds = before.get("seconds", 0.0) + time.monotonic() - self._started
-        status.end(self.folder, state, seconds=round(seconds, 3), **values)
+        status.end(self.folder, state, seconds=round(seconds, 3), **self.task.identity,
+                   **values)  # fmt: skip
         self.is_over = True
 
     def close(self) -> None:
@@ -201,6 +210,7 @@ def _attempt(
     stop_requested: Callable[[], bool],
     progress: Callable[[int, int], None],
 ) -> None:
+    hub.forget_commits()
     attempts = [Attempt(task, num_together=len(tasks)) for task in tasks]
     try:
         for one in attempts:

@@ -17,7 +17,8 @@ class Task:
     """One run, with its references resolved, ready to be attempted by any process."""
 
     name: str
-    fingerprint: str
+    identity: dict[str, Any]
+    """What the folder's status says of what the run is, see `common.plan.load.Run.identity`."""
     folder: str
     run: str
     """Import path of the experiment's function."""

@@ -129,7 +129,7 @@ class PpoArgs(ActorCriticArgs):
         return replace(
             self.rollouts_of(self.n_steps),
             minibatch_tokens=self.batch_size,
-            own_kl_in_advantages=not self.analytic_kl_grad,
+            pg_kl_in_advantages=not self.analytic_kl_grad,
         )
 
     def problems_of_alg(self, alg: ReinforcementAlg) -> Iterator[Problem]:

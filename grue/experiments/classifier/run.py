@@ -90,7 +90,7 @@ class ClassifierRun:
             self.classifier.tell_of_cut(data.texts, split)
 
     def run(self) -> float:
-        """Make the remaining part of the run."""
+        """Make what is left of the run."""
         from grue.supervised import checkpoints as trainer_checkpoints
 
         seed_everything(self.context.seed)
@@ -160,10 +160,10 @@ def load_model(
 ) -> PreTrainedModel:
     """Return the model with one logit per label, on the CPU.
 
-    Random weights are drawn from ``seed``.
+    What is random of its weights is drawn from ``seed``.
 
     Raises:
-        UserError: there is no such model, or it does not know a size.
+        UserError: there is no such model, or it knows no such size.
     """
     from transformers import AutoModelForSequenceClassification
     from transformers.utils.logging import disable_progress_bar
@@ -188,7 +188,9 @@ def load_model(
             model = kind.from_config(architecture(alg, {**ids, **options}))
         else:
             name = alg.model_name
-            model = pretrained(kind, name, "alg.model_name", new_head=True, **options)
+            model = pretrained(
+                kind, name, "alg.model_name", revision=alg.revision, new_head=True, **options
+            )
     found: PreTrainedModel = model.to(torch.float32)
     return found
 
@@ -197,12 +199,12 @@ def architecture(alg: ClassifierAlg, options: Mapping[str, Any]) -> Any:
     """Return the model's configuration with other sizes and ``options``.
 
     Raises:
-        UserError: there is no configuration, or it does not know a size.
+        UserError: there is none, or it knows no such size.
     """
     from transformers import AutoConfig
 
     key = "alg.model_name"
-    own = loaded(AutoConfig.from_pretrained, alg.model_name, key)
+    own = loaded(AutoConfig.from_pretrained, alg.model_name, key, revision=alg.revision)
     unknown = [name for name in alg.architecture if not hasattr(own, name)]
     if unknown:
         sizes = [name for name, value in own.to_dict().items() if type(value) is int]
@@ -211,7 +213,11 @@ def architecture(alg: ClassifierAlg, options: Mapping[str, Any]) -> Any:
             f"{', '.join(sorted(sizes))}"
         )
     return loaded(
-        AutoConfig.from_pretrained, alg.model_name, key, **{**options, **alg.architecture}
+        AutoConfig.from_pretrained,
+        alg.model_name,
+        key,
+        revision=alg.revision,
+        **{**options, **alg.architecture},
     )
 
 

@@ -13,6 +13,7 @@ from common.config.base import (
     OptionalText,
 )
 from common.config.fit import NonNegativeFloat, PositiveInt
+from common.config.hub import FromHub
 from common.errors import Problem
 from grue.experiments import memory_hints
 from grue.models.config import ModelName, ModelOptions, ModelType, unnamed
@@ -23,7 +24,7 @@ from grue.runs.config import Metrics, TextConfig, problems_of_metrics, renamed
 GroupSizes = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Strict(False)]
 
 
-class ExtractAlg(Config):
+class ExtractAlg(FromHub):
     """Model whose outputs are sampled."""
 
     model_type: ModelType
@@ -37,7 +38,7 @@ class ExtractAlg(Config):
 
 
 class Evaluation(Config):
-    """Samples and metrics of an extraction."""
+    """Samples and metrics of the extraction."""
 
     eval_batch_size: PositiveInt
     """Number of inputs whose outputs are sampled together."""
@@ -91,6 +92,7 @@ class ExtractConfig(TextConfig):
         """Yield the problems of the parts' keys, and of settings that sample nothing."""
         yield from super().problems()
         yield from unnamed(self.alg.model_name, "alg.model_name")
+        yield from (problem.below("alg") for problem in self.alg.problems())
         settings = self.alg.generation_kwargs
         yield from generation_problems(settings, self.alg.model_type, "alg.generation_kwargs")
         if not settings.do_sample:
@@ -99,7 +101,7 @@ class ExtractConfig(TextConfig):
         yield from problems_of_metrics(self.evaluation.metrics, "evaluation.metrics")
 
     def ways_to_save_memory(self) -> Iterator[str]:
-        """Yield advice against a lack of memory: smaller batches, and narrower weights."""
+        """Yield fewer inputs or samples at a time, and narrower weights."""
         evaluation = self.evaluation
         yield memory_hints.smaller("evaluation.eval_batch_size", evaluation.eval_batch_size)
         if self.alg.policy.dtype == "float32":

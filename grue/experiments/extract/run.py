@@ -36,7 +36,7 @@ _TEXT_COLUMNS = ("input_id", "index", "sample_id", "prompt", "output", "num_toke
 
 
 def run(config: ExtractConfig, context: Context) -> float:
-    """Sample and score the outputs; the score is the mean of the first metric."""
+    """Draw and scores the samples; the score is the mean of the first metric."""
     return Extraction(config, context).run()
 
 
@@ -56,11 +56,17 @@ class Extraction:
     def _load_policy(self) -> Policy:
         alg = self.config.alg
         tokenizer = load_tokenizer(self.config.tokenizer)
-        model = load_model(alg.model_name, alg.model_type, alg.policy, seed=self.context.seed)
+        model = load_model(
+            alg.model_name,
+            alg.model_type,
+            alg.policy,
+            seed=self.context.seed,
+            revision=alg.revision,
+        )
         return Policy(model, tokenizer, run_device(self.context.gpu_ids))
 
     def run(self) -> float:
-        """Make the remaining part of the run."""
+        """Make what is left of the run."""
         seed_everything(self.context.seed)
         settings, evaluation = self.config.alg.generation_kwargs, self.config.evaluation
         longest, side = self.config.tokenizer.max_length, self.config.tokenizer.truncation_side
@@ -138,7 +144,7 @@ class Extraction:
         batches: Sequence[Sequence[int]],
         lengths: Sequence[int],
     ) -> float:
-        """Write the tables of all samples, and return the mean of the first metric."""
+        """Write the tables of all samples, and gives the mean of the first metric."""
         import pandas as pd
 
         samples = pd.concat(parts, ignore_index=True)
@@ -213,7 +219,7 @@ class _Progress:
         self._context.progress(self.done, self._total)
 
     def made(self, count: int) -> None:
-        """Count inputs, and log at intervals how many are left."""
+        """Count inputs, and says now and then how many are left."""
         self._made += count
         self.found(count)
         now = time.monotonic()

@@ -28,7 +28,14 @@ def make_actor_critic(
             options.critic,
             seed=seed,
             zero_head=options.critic_head == "zero",
-            load=lambda name: load_model(name, alg.model_type, options, seed=seed, dropout=False),
+            load=lambda name: load_model(
+                name,
+                alg.model_type,
+                options,
+                seed=seed,
+                dropout=False,
+                revision=options.critic_revision,
+            ),
         )
     if options.gradient_checkpointing:
         for model in [policy.model, *([critic.trunk] if critic and critic.trunk else [])]:
@@ -38,10 +45,10 @@ def make_actor_critic(
             policy.model,
             options.args,
             policy.tokenizer.all_special_ids,
-            normalized=not alg.behaves_as_published("masks_not_normalized"),
+            normalized=not alg.reproduces_rl4lms("masks_not_normalized"),
         )
     temperature = options.args.generation_kwargs.temperature
-    published = alg.behaves_as_published("reference_without_temperature")
+    published = alg.reproduces_rl4lms("reference_without_temperature")
     return ActorCritic(
         policy,
         critic,

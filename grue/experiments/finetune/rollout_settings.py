@@ -15,7 +15,7 @@ def rollout_settings(env: EnvConfig, alg: ReinforcementAlg) -> RolloutSettings:
         generation.most_new_tokens(is_encoder_decoder=is_encoder_decoder),
         env.args.max_episode_length,
     )
-    cut = alg.behaves_as_published("no_reward_when_cut")
+    cut = alg.reproduces_rl4lms("no_reward_when_cut")
     return RolloutSettings(
         generation=generation.model_copy(update={"max_new_tokens": most}),
         num_envs=env.n_envs,
@@ -28,7 +28,7 @@ def rollout_settings(env: EnvConfig, alg: ReinforcementAlg) -> RolloutSettings:
         gamma=spec.gamma,
         gae_lambda=spec.gae_lambda,
         analytic_kl=alg.kl_div.analytic_kl_reward,
-        own_kl_in_advantages=spec.own_kl_in_advantages,
+        pg_kl_in_advantages=spec.pg_kl_in_advantages,
         kl_in_reward=alg.kl_div.placement == "reward",
         standardize_rewards=alg.kl_div.norm_reward,
         with_reward_stds=spec.needs_reward_stds,

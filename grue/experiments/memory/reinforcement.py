@@ -27,7 +27,7 @@ from grue.policies.actor_critic import ActorCritic
 from grue.policies.config import CRITICS
 from grue.policies.distribution import TokenDistribution
 from grue.policies.policy import Policy
-from grue.rl.kl import exact_kl
+from grue.rl.kl import kl_full
 from grue.rl.losses import policy_gradient_loss
 from grue.rollouts.batch import Minibatch
 from grue.rollouts.settings import RolloutSettings
@@ -36,7 +36,7 @@ _VECTORS = 7
 """Number of vectors of all weights that TRPO holds at a time: the ascent, four of the conjugate
 gradient, a product and its parts."""
 _PER_TOKEN = ("log_probs", "ref_log_probs", "values", "returns", "advantages",
-              "penalty_advantages", "task_advantages")  # fmt: skip
+              "kl_advantages", "task_advantages")  # fmt: skip
 """Number of float32 values per token of a minibatch."""
 
 
@@ -56,7 +56,9 @@ def of_reinforcement(config: ReinforcementConfig, num_ranks: int) -> tuple[Polic
     args, kind = own.policy.args, find(own.id)
     if not issubclass(kind, PolicyGradient):
         raise NotImplementedError(f"'{own.id}' is no PolicyGradient")
-    model = load_model(args.model_name, own.model_type, own.policy, seed=0, dropout=False)
+    model = load_model(
+        args.model_name, own.model_type, own.policy, seed=0, dropout=False, revision=args.revision
+    )
     policy: Policy = policies.find(own.policy.id)(model, load_tokenizer(config.tokenizer), "meta")
     actor_critic = make_actor_critic(policy, own, seed=0, with_critic=own.rollout_spec.needs_values)
     algorithm: PolicyGradient[Any] = kind(actor_critic, own)
@@ -147,9 +149,9 @@ def _rows(algorithm: PolicyGradient[Any], tokens: int, most: int) -> int:
 
 
 def _fewest(settings: RolloutSettings) -> int:
-    """Return the number of tokens that every output has.
+    """Return tokens that any output has.
 
-    For encoder-decoder models the smallest length includes the start token.
+    Of encoder-decoder models the least length counts the start.
     """
     generation = settings.generation
     most = generation.max_new_tokens or 1
@@ -157,7 +159,7 @@ def _fewest(settings: RolloutSettings) -> int:
 
 
 def _minibatch(policy: Policy, sizes: _Sizes) -> Minibatch:
-    """Return outputs of the largest length, whose tokens are all trained."""
+    """Return outputs of the greatest length, of which all tokens count."""
     sequences = _sequences(policy, sizes.rows, sizes)
     ids = sequences.outputs.ids
     width = math.ceil(int(policy.model.config.vocab_size) / 8)
@@ -165,11 +167,11 @@ def _minibatch(policy: Policy, sizes: _Sizes) -> Minibatch:
     return Minibatch(
         sequences=sequences,
         rows=torch.arange(sizes.rows),
-        select=torch.ones(ids.shape, dtype=torch.bool, device="cpu"),
+        loss_mask=torch.ones(ids.shape, dtype=torch.bool, device="cpu"),
         places=torch.arange(ids.numel()),
         tokens=ids.flatten(),
         **known,
-        allowed=torch.zeros(ids.numel(), width, dtype=torch.uint8) if policy.mask else None,
+        vocab_mask_bits=torch.zeros(ids.numel(), width, dtype=torch.uint8) if policy.mask else None,
     )
 
 
@@ -192,7 +194,7 @@ def _pass(algorithm: PolicyGradient[Any], sizes: _Sizes) -> None:
                 policy, log_probs, weight=args.ent_coef, estimated=estimated
             )
             penalty = penalty + args.ent_coef * entropy_loss
-        algorithm.share_of_penalties(batch, policy.logits, log_probs, penalty)
+        algorithm.regularizer_gradient_share(batch, policy.logits, log_probs, penalty)
         loss = policy_gradient_loss(log_probs, batch.advantages)
         (loss + penalty + values.mean()).backward()
 
@@ -201,7 +203,7 @@ def _pass(algorithm: PolicyGradient[Any], sizes: _Sizes) -> None:
 def _said_of_rollout(
     actor_critic: ActorCritic, settings: RolloutSettings, rows: int, sizes: _Sizes
 ) -> int:
-    """Return the peak bytes while policy and reference compute the outputs' log-probabilities."""
+    """Return the most bytes while policy and reference give log-probabilities of the outputs."""
     with as_on_a_gpu() as trace:
         sequences = _sequences(actor_critic.policy, rows, sizes)
         ids = sequences.outputs.ids
@@ -212,7 +214,7 @@ def _said_of_rollout(
         ref_logits = actor_critic.reference_logits(sequences)
         TokenDistribution(ref_logits).log_prob(ids)
         if settings.analytic_kl:
-            exact_kl(logits, ref_logits)
+            kl_full(logits, ref_logits)
     return trace.peak
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from common.config.base import Config
 from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
+from common.config.hub import FromHub
 from common.errors import Problem
 from grue.experiments import memory_hints
 from grue.models.config import ModelName, ModelType, Optimizer, TrainedModelOptions, unnamed
@@ -70,7 +71,7 @@ AnyLoss = Annotated[
 ]
 
 
-class RewardModelAlg(TrainedModelOptions):
+class RewardModelAlg(FromHub, TrainedModelOptions):
     """Reward model, and the settings of its training."""
 
     id: Literal["reward_model"] = "reward_model"
@@ -92,7 +93,7 @@ class RewardModelAlg(TrainedModelOptions):
     correction of the second moment and so starts with smaller steps."""
 
     def problems(self) -> Iterator[Problem]:
-        """Yield the problems of a model that is not named, and of two optimizers."""
+        """Yield a model that is not named, and two optimizers."""
         yield from super().problems()
         if self.optimizer != "adamw" and "optim" in self.training_args:
             yield Problem("contradicts 'training_args.optim'; give one of them", "optimizer",
@@ -104,7 +105,7 @@ class RewardModelAlg(TrainedModelOptions):
                           "of them", f"training_args.{given[0]}", True)  # fmt: skip
 
 
-class NormalizeConfig(Config):
+class NormalizeConfig(FromHub):
     """Normalisation of the rewards of a reference policy's outputs to mean 0 and std 1.
 
     Its outputs for training prompts are sampled once, complete and unfiltered.
@@ -137,7 +138,7 @@ class NormalizeConfig(Config):
     """If true, rewards are normalised after training."""
 
     def problems(self) -> Iterator[Problem]:
-        """Yield the problems of a missing model, and of impossible generation settings."""
+        """Yield a model that is not named, and generation that cannot be."""
         yield from super().problems()
         yield from unnamed(self.model_name, "model_name", below="normalize.")
         yield from generation_problems(self.generation_kwargs, self.model_type, "generation_kwargs")
@@ -188,7 +189,7 @@ class RewardModelConfig(TrackedConfig):
         return bool(self.alg.training_args.get("tf32"))
 
     def problems_of_ranks(self, num_ranks: int) -> Iterator[Problem]:
-        """Yield why ranks cannot share the run: too small batches, or a loss that couples them."""
+        """Yield batches too small for all ranks, and a loss that couples their parts."""
         yield from of_batches(self.alg.training_args, num_ranks)
         loss = self.alg.loss
         if isinstance(loss, PairwiseLoss) and loss.margin == "broadcast":

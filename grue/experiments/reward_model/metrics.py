@@ -13,13 +13,13 @@ Floats = NDArray[np.float64]
 
 
 def accuracy(differences: Floats) -> float:
-    """Return the share of pairs whose preferred response has the higher score; ties do not count.
+    """Return the share of pairs whose preferred response scores higher; ties do not count.
 
     Args:
-        differences: [M] score of the preferred response minus that of the other one.
+        differences: [M] score of the preferred response less that of the other one.
 
     Returns:
-        From 0 to 1; NaN if all scores are equal.
+        From 0 to 1; NaN where all scores are equal.
     """
     decided = np.count_nonzero(differences)
     return float(np.count_nonzero(differences > 0) / decided) if decided else math.nan
@@ -64,7 +64,7 @@ def calibration_slope(predictions: Floats, labels: Floats) -> float:
 
 
 def _centred(values: Floats) -> Floats:
-    """Return [M] values minus their mean; zeros if they differ by rounding alone."""
+    """Return [M] less their mean; zeros where rounding alone tells them apart."""
     above = values.astype(np.float64) - values.min(initial=np.inf)
     are_equal = above.max(initial=0) <= TOLERANCE * np.abs(values).max(initial=0)
     return np.zeros_like(above) if are_equal else above - above.mean()

@@ -60,8 +60,12 @@ def reference_outputs(
 
     A prompt is drawn again only if there are fewer than N. Ranks share the batches.
     """
-    tokenizer = load_tokenizer(TokenizerConfig(model_name=config.model_name))
-    model = load_model(config.model_name, config.model_type, ModelOptions(), seed=seed)
+    tokenizer = load_tokenizer(
+        TokenizerConfig(model_name=config.model_name, revision=config.revision)
+    )
+    model = load_model(
+        config.model_name, config.model_type, ModelOptions(), seed=seed, revision=config.revision
+    )
     policy = Policy(model, tokenizer, device)
     policy.prefix, policy.suffix = config.prompt_prefix, config.prompt_suffix
     settings = config.generation_kwargs

@@ -10,7 +10,9 @@ import numpy as np
 from pydantic import Field
 
 from common.config.base import INPUT_FILE_OR_ID, OptionalText
+from common.config.hub import FromHub
 from common.errors import Problem, UserError
+from common.machine.hub import note_model
 from common.packages import lacking
 from grue.metrics.best_reference import best_over_references
 from grue.metrics.metric import METRICS, Metric, Scores
@@ -21,8 +23,14 @@ if TYPE_CHECKING:
     from bert_score import BERTScorer
 
 
-class BertScoreArgs(ScorerArgs):
+_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model*.bin"]
+"""What is read of a model's folder on the hub."""
+
+
+class BertScoreArgs(FromHub, ScorerArgs):
     """Keys of BERTScore."""
+
+    hub_id_key = "model_type"
 
     language: str = "en"
     """Language of the texts, which chooses model and layer if ``model_type`` is None."""
@@ -72,7 +80,7 @@ class BertScore(Metric[BertScoreArgs]):
         return found
 
     def _layer(self) -> int | None:
-        """Return the layer to compare; None if the package chooses it.
+        """The layer to compare, None for that of the language's model.
 
         Raises:
             UserError: neither the package nor the configuration names one.
@@ -81,15 +89,18 @@ class BertScore(Metric[BertScoreArgs]):
 
         name, layer = self.args.model_type, self.args.num_layers
         known: Mapping[str, int] = model2layers
-        if name is not None and layer is None and name not in known:
+        if name is None or layer is not None:
+            return layer
+        if name not in known:
             raise UserError(
                 f"'model_type' = '{name}': no layer was tuned for this model; set 'num_layers'"
             )
-        return layer
+        return known[name]
 
     @functools.cached_property
     def _scorer(self) -> BERTScorer:
         from bert_score import BERTScorer
+        from huggingface_hub import snapshot_download
 
         from grue.models.weights import loaded
         from grue.scorers.inputs import longest_input
@@ -102,11 +113,22 @@ class BertScore(Metric[BertScoreArgs]):
             "device": str(scorer_device(args)),
             "batch_size": args.batch_size,
         }
+        by_language = args.model_type is None
+
+        def load(name: str, revision: str | None = None) -> BERTScorer:
+            known = args.model_type
+            if revision is not None:  # the package takes none, but the folder of one
+                known = snapshot_download(name, revision=revision, allow_patterns=_FILES)
+            return BERTScorer(model_type=known, **options)
+
         scorer = loaded(
-            lambda name: BERTScorer(model_type=args.model_type, **options),
+            load,
             args.model_type or args.language,
-            "language" if args.model_type is None else "model_type",
+            "language" if by_language else "model_type",
+            revision=args.revision,
         )
+        if by_language:
+            note_model(scorer.model_type)
         tokenizer, model = scorer._tokenizer, scorer._model
         # Tokenizers saved without a maximum would not cut what is too long for the model.
         tokenizer.model_max_length = longest_input(model, tokenizer)

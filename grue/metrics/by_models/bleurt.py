@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 from common.config.base import INPUT_FILE_OR_ID
+from common.config.hub import FromHub
 from common.errors import UserError
 from grue.metrics.best_reference import best_over_references
 from grue.metrics.metric import METRICS, Metric, Scores
@@ -22,8 +23,10 @@ _PUBLISHED = tuple(f"bleurt-{name}" for name in ("tiny-128", "tiny-512", "base-1
                                                  "large-128", "large-512"))  # fmt: skip
 
 
-class BleurtArgs(ScorerArgs):
+class BleurtArgs(FromHub, ScorerArgs):
     """Keys of BLEURT."""
+
+    hub_id_key = "config_name"
 
     config_name: Annotated[str, INPUT_FILE_OR_ID] = "bleurt-base-128"
     """Name of a published checkpoint (``bleurt-tiny-128``, ``bleurt-tiny-512``, and the same with
@@ -72,7 +75,7 @@ class Bleurt(Metric[BleurtArgs]):
     def _classifier(self) -> Classifier:
         from grue.scorers.classifier import load_classifier
 
-        found = load_classifier(self._name(), "config_name", self.args)
+        found = load_classifier(self._name(), "config_name", self.args, revision=self.args.revision)
         self._check(found.num_labels)
         return found
 

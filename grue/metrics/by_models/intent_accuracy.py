@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.config.hub import FromHub
 from common.errors import UserError
 from grue.metrics.metric import METRICS, Metric, Scores
 from grue.models.config import ModelName
@@ -22,7 +23,7 @@ _END = "<EOU>"
 _SHOWN = 60
 
 
-class IntentArgs(ScorerArgs):
+class IntentArgs(FromHub, ScorerArgs):
     """Keys of the intent accuracy."""
 
     model_name: ModelName = "rajkumarrrk/roberta-daily-dialog-intent-classifier"
@@ -60,7 +61,9 @@ class IntentAccuracy(Metric[IntentArgs]):
     def _classifier(self) -> Classifier:
         from grue.scorers.classifier import load_classifier
 
-        return load_classifier(self.args.model_name, "model_name", self.args)
+        return load_classifier(
+            self.args.model_name, "model_name", self.args, revision=self.args.revision
+        )
 
 
 def last_utterance(prompt: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from common.config.fit import PositiveInt
+from common.config.hub import FromHub
 from common.errors import UserError
 from grue.metrics.metric import METRICS, Metric, Scores
 from grue.models.config import ModelName, Side
@@ -22,7 +23,7 @@ REWARD = "semantic/learned_preference"
 STD = "semantic/learned_preference_std"
 
 
-class LearnedPreferenceArgs(ScorerArgs):
+class LearnedPreferenceArgs(FromHub, ScorerArgs):
     """Keys of a learned preference."""
 
     model_name: ModelName
@@ -89,6 +90,7 @@ class LearnedPreference(Metric[LearnedPreferenceArgs]):
             "model_name",
             args,
             args.output,
+            revision=args.revision,
             max_length=args.max_length,
             truncation_side=args.truncation_side,
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
+from common.config.hub import FromHub
 from common.errors import UserError
 from grue.metrics.metric import METRICS, Metric, Scores
 from grue.models.config import ModelName
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from grue.scorers.classifier import Classifier
 
 
-class LearnedRewardArgs(ScorerArgs):
+class LearnedRewardArgs(FromHub, ScorerArgs):
     """Keys of a learned reward."""
 
     model_name: ModelName
@@ -61,7 +62,9 @@ class LearnedReward(Metric[LearnedRewardArgs]):
     def _classifier(self) -> Classifier:
         from grue.scorers.classifier import load_classifier
 
-        found = load_classifier(self.args.model_name, "model_name", self.args)
+        found = load_classifier(
+            self.args.model_name, "model_name", self.args, revision=self.args.revision
+        )
         self._check_label(found.num_labels)
         return found
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import AfterValidator, Field, Strict
 
-from common.config.base import INPUT_FILE, INPUT_FILE_OR_ID, NO_EFFECT, OptionalText
+from common.config.base import INPUT_FILE, INPUT_FILE_OR_ID, LATER, NO_EFFECT, OptionalText
+from common.config.hub import FromHub, misplaced_revision
 from common.errors import Problem, UserError
 from grue.metrics.metric import METRICS, Metric, Scores
 from grue.nltk_data import SENTENCE_ENDS, why_missing
@@ -63,7 +64,7 @@ class SummacArgs(ScorerArgs):
             yield Problem(why, "granularity", self.granularity)
 
 
-class SummacZSArgs(SummacArgs):
+class SummacZSArgs(FromHub, SummacArgs):
     """Keys of the zero-shot score."""
 
     model_name: Annotated[str, INPUT_FILE_OR_ID] = "mnli"
@@ -113,7 +114,8 @@ class SummacZS(Metric[SummacZSArgs]):
     def _entailment(self) -> Entailment:
         from grue.scorers.entailment import Entailment
 
-        return Entailment(self.args.model_name, "model_name", self.args, self.args.granularity)
+        args = self.args
+        return Entailment(args.model_name, "model_name", args, args.granularity, args.revision)
 
 
 class SummacConvArgs(SummacArgs):
@@ -124,6 +126,8 @@ class SummacConvArgs(SummacArgs):
     trained with ``models`` vitc, ``bins`` percentile and ``granularity`` sentence."""
     models: Classifiers = ("mnli", "anli", "vitc")
     """Classifiers of pairs, as for the zero-shot score."""
+    revisions: Annotated[dict[str, str], LATER] = Field(default_factory=dict)
+    """Branches, tags or commits by name in ``models``; others have their default branch."""
     bins: Bins = "even50"
     """Bins of the histograms: ``even<n>`` or ``percentile``."""
     granularity: Granularity = "sentence"
@@ -142,6 +146,9 @@ class SummacConvArgs(SummacArgs):
                 "summac_conv_vitc_sent_perc_e.bin",
                 "start_file",
             )
+        for name, revision in self.revisions.items():
+            given = name if name in self.models else None
+            yield from misplaced_revision(revision, given, "models", f"revisions.{name}")
 
 
 @METRICS.register("summaCConv")
@@ -170,7 +177,10 @@ class SummacConv(Metric[SummacConvArgs]):
         from grue.scorers.entailment import Entailment
 
         args = self.args
-        return [Entailment(name, "models", args, args.granularity) for name in args.models]
+        return [
+            Entailment(name, "models", args, args.granularity, args.revisions.get(name))
+            for name in args.models
+        ]
 
     @functools.cached_property
     def _convolution(self) -> Convolution:

@@ -14,7 +14,8 @@ import numpy as np
 
 from common.config.base import OptionalText, Seed
 from common.config.fit import NonNegativeInt, PositiveInt
-from common.errors import UserError
+from common.config.hub import Revision, misplaced_revision
+from common.errors import Problem, UserError
 from grue.models.config import ModelName
 from grue.tasks.prompted import PromptedArgs
 from grue.tasks.queries.tokens import cut_query
@@ -45,6 +46,9 @@ class QueryArgs(PromptedArgs):
     tokenizer: ModelName = "gpt2"
     """Tokenizer that counts and truncates tokens: the policy's. A policy with it reads these very
     tokens."""
+    tokenizer_revision: Revision = None
+    """Branch, tag or commit of the tokenizer on the hub; None (or the empty string) for its default
+    branch."""
     query_length: PositiveInt
     """Largest number of tokens of a query."""
     start_text: OptionalText = None
@@ -77,6 +81,13 @@ class QueryArgs(PromptedArgs):
     hub_streaming: bool = False
     """If true, rows are read over the network as far as they are needed, each time; otherwise the
     data set is downloaded once."""
+
+    def problems(self) -> Iterator[Problem]:
+        """A revision of a local tokenizer."""
+        yield from super().problems()
+        yield from misplaced_revision(
+            self.tokenizer_revision, self.tokenizer, "tokenizer", "tokenizer_revision"
+        )
 
 
 ArgsT = TypeVar("ArgsT", bound=QueryArgs)
@@ -120,7 +131,7 @@ class Queries(Task[ArgsT], Generic[ArgsT]):
     @functools.cached_property
     def _source(self) -> TextSource:
         args = self.args
-        hub = self.hub if args.hub_id is None else Hub(args.hub_id)
+        hub = (self.hub if args.hub_id is None else Hub(args.hub_id)).at(args.revision)
         if args.hub_streaming:
             hub = Hub(hub.id, {**hub.options, "streaming": True})
         return TextSource(
@@ -178,7 +189,9 @@ class _Tokens:
 
     def __init__(self, args: QueryArgs) -> None:
         key = "datapool.args.tokenizer"
-        self.tokenizer = load_tokenizer(args.tokenizer, key, "; name the policy's tokenizer")
+        self.tokenizer = load_tokenizer(
+            args.tokenizer, key, "; name the policy's tokenizer", args.tokenizer_revision
+        )
         self.args = args
         self._start = self._mark("start_text", args.start_text)
         self._end = self._mark("end_text", args.end_text)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
-from common.machine.hub import go_offline_if_unreachable
+from common.machine.hub import go_offline_if_unreachable, note_data_set, revision_option
 from grue.tasks.task import Split
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ class Hub:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of ``datasets.load_dataset``."""
 
+    def at(self, revision: str | None) -> Hub:
+        """Return the data set at a branch, tag or commit; itself for None."""
+        return replace(self, options={**self.options, **revision_option(revision)})
+
     def load(self, split: Split) -> Dataset:
         """Return the rows of a split, downloaded or from the library's cache.
 
@@ -43,9 +47,11 @@ class Hub:
 
         go_offline_if_unreachable()
         try:
-            return datasets.load_dataset(self.id, **self.options, split=split)
+            found = datasets.load_dataset(self.id, **self.options, split=split)
         except Exception as error:  # the library raises many kinds, network errors among them
             raise self._error(error) from error
+        note_data_set(self.id, found, self.options.get("revision"))
+        return found
 
     def stream(self, split: Split) -> Iterator[Mapping[str, Any]]:
         """Yield the rows of a split one after the other, holding few of them at a time.
