@@ -52,12 +52,12 @@ class Algorithm(ABC, Generic[ArgsT]):
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """Improve policy and critic on a rollout; gives what was measured, by name.
+        """Improve policy and critic on a rollout; return metrics by name.
 
         Args:
-            rollout: drawn by the policy as it is now.
-            kl_coefficient: the one of the rollout's penalty, in reward per nat.
-            generator: on the CPU; the only source of random numbers.
+            rollout: sampled by the present policy.
+            kl_coefficient: coefficient of the rollout's penalty, in reward per nat.
+            generator: CPU generator, the only source of random numbers.
         """
 
     def backward(self, loss: torch.Tensor) -> None:
@@ -76,6 +76,6 @@ class Algorithm(ABC, Generic[ArgsT]):
         return {"optimizer": self.optimizer.state_dict(), "descent": self.stepper.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Restore the state of a checkpoint."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.stepper.load_state_dict(state.get("descent", {}))

@@ -55,7 +55,7 @@ class KlDivConfig(Config):
     where rewards do not deviate."""
 
     def problems(self) -> Iterator[Problem]:
-        """Yield two targets."""
+        """Yield the problem of two targets."""
         yield from super().problems()
         if self.target_kl is not None and self.adaptive_kl is not None:
             yield Problem("contradicts 'adaptive_kl'; give one of them", "target_kl",

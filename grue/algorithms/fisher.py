@@ -47,7 +47,7 @@ class TokenLogits(nn.Module):
         self.temperature = temperature
 
     def forward(self, batch: Minibatch) -> Tensor:
-        """Return [M, V] in float32, divided by the temperature."""
+        """Return [M, V] logits in float32, divided by the temperature."""
         return divided(batch.counted(batch.sequences.logits(self.model)), self.temperature)
 
     def tangent(self, batch: Minibatch, direction: Mapping[str, Tensor]) -> Tensor:

@@ -33,7 +33,7 @@ class PolicyGradient(Algorithm[ArgsT]):
         return None
 
     def evaluate(self, batch: Minibatch) -> tuple[TokenDistribution, Tensor, Tensor]:
-        """Return [M] the policy, its log-probabilities and values of the tokens that count."""
+        """Return [M] distributions, log-probabilities and values of the trained tokens."""
         evaluation = self.actor_critic.evaluate(batch.sequences)
         logits = batch.counted(evaluation.logits)
         policy = self.actor_critic.distribution(logits, batch.vocab_mask_bits)
@@ -59,7 +59,10 @@ class PolicyGradient(Algorithm[ArgsT]):
     def kl_loss(
         self, batch: Minibatch, logits: Tensor, coefficient: float, scale: Tensor | float = 1.0
     ) -> Tensor:
-        """Return [] mean penalty for leaving the reference, where it is a loss; otherwise zero."""
+        """Return [] the mean penalty for the distance from the reference, if it is a loss.
+
+        Otherwise zero.
+        """
         return self.kl_terms(batch, logits, coefficient, scale)[0]
 
     def kl_terms(
@@ -82,12 +85,13 @@ class PolicyGradient(Algorithm[ArgsT]):
     def regularizer_gradient_share(
         self, batch: Minibatch, logits: Tensor, log_probs: Tensor, penalties: Tensor
     ) -> Tensor:
-        """Return [] how much of an update comes from KL and entropy, between 0 and 1.
+        """Return [] the share of KL and entropy in an update, between 0 and 1.
 
-        ||g_p|| / (||g_t|| + ||g_p||), with g the gradients in the logits of the task's part of the
-        policy gradient and of the rest: the part that KL rewards make, and ``penalties``, the loss
-        terms of KL and entropy. On inputs whose reward does not deviate, only the second is left:
-        the task's part is measured without the critic, whose errors push without a reason.
+        The share is ||g_p|| / (||g_t|| + ||g_p||). Here g_t is the gradient in the logits of the
+        task's part of the policy gradient. The rest, g_p, is the part of KL rewards and of
+        ``penalties``, the loss terms of KL and entropy. The task's part is computed without the
+        critic, whose errors are no signal, so that only g_p is left on inputs whose reward does not
+        deviate.
         """
         of_task = policy_gradient_loss(log_probs, batch.task_advantages)
         of_penalties = policy_gradient_loss(log_probs, batch.kl_advantages) + penalties

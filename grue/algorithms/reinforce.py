@@ -114,7 +114,7 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
     def _moved_means(self, parts: Tensor) -> Tensor:
         """Return [2, B, K] the means of earlier rollouts' parts.
 
-        This one counts from the next on.
+        This rollout is included from the next one on.
         """
         new = parts.double().mean((1, 2))
         old = new if self.running_means is None else self.running_means.to(new)
@@ -123,7 +123,7 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
         return old.to(parts)[:, None, None].expand_as(parts)
 
     def _means_so_far(self, parts: Tensor) -> Tensor:
-        """Return [2, B, K] each output's baselines, the outputs in their order."""
+        """Return [2, B, K] each output's baselines, with the outputs in order."""
         flat = parts.flatten(1)
         totals = self.totals.to(flat.device)
         means = [

@@ -54,7 +54,7 @@ class Trpo(PolicyGradient[TrpoArgs]):
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """Improve policy and critic on a rollout; gives what was measured."""
+        """Improve policy and critic on a rollout; return metrics."""
         args = self.args
         explained = explained_variance(*map(rollout.counted, (rollout.values, rollout.returns)))
         if args.normalize_advantage:
@@ -119,7 +119,7 @@ class Trpo(PolicyGradient[TrpoArgs]):
         self, batches: Sequence[Minibatch], full_step: Tensor, objective: float,
         coefficient: float,
     ) -> dict[str, float]:  # fmt: skip
-        """Move the policy by the first accepted share of the step, or not at all."""
+        """Move the policy by the first accepted fraction of the step, or not at all."""
         args, weights = self.args, self.weights
         old = TokenLogits(copy.deepcopy(self.policy.model), self.actor_critic.temperature)
         start = [weight for weight in old.parameters() if weight.requires_grad]

@@ -115,9 +115,9 @@ def uncertainty_weighted(advantages: Tensor, stds: Tensor) -> Tensor:
 def group_standardized(scores: Tensor) -> Tensor:
     """Return [B, K] rewards standardized within each input (the GRPO advantage, Shao et al. 2024).
 
-    Each score less its input's mean, over its input's standard deviation. Equal scores of an input
-    give zeros. The published epsilon in the denominator is left out: it would shrink the advantages
-    of tiny rewards.
+    Each score's distance from its input's mean is divided by the input's standard deviation. Equal
+    scores of an input give zeros. The published epsilon in the denominator is left out: it would
+    shrink the advantages of tiny rewards.
 
     Raises:
         ValueError: there is one score per input.

@@ -174,10 +174,10 @@ class Rollout:
         )
 
     def of_whole_sequences(self) -> Rollout:
-        """Return the same as if all but the first token of each padded row were output.
+        """Return the same rollout with all but the first token of each padded row as output.
 
-        So prompts and the padding on both sides are tokens of outputs, and nothing is hidden from
-        attention. What is [N, T] is zero where it is not known.
+        Prompts and the padding on both sides are then tokens of outputs, and nothing is hidden from
+        attention. Values [N, T] of these tokens are zero.
         """
         sequences = self.sequences.all_output()
         before = self.sequences.prompts.ids.shape[1] - 1
@@ -198,9 +198,9 @@ class Rollout:
         )
 
     def standardized(self) -> tuple[Rollout, Tensor]:
-        """Return the same with advantages of mean 0 and std 1, and [] what they were divided by.
+        """Return the same minibatch with advantages of mean 0 and std 1, and [] their divisor.
 
-        Equal advantages become 0, and are divided by 1.
+        Equal advantages become 0, with the divisor 1.
         """
         parts = [self.counted(getattr(self, name)) for name in _ADVANTAGES]
         found, scale = _standardized(parts)
@@ -260,10 +260,10 @@ class Minibatch:
         return taken(values, self.places)
 
     def of_this_rank(self) -> Minibatch:
-        """Return the outputs that fall to this rank.
+        """Return this rank's part of the outputs.
 
-        Means over them, times `weight`, add up over ranks. A rank to which none falls gets the
-        first one and the weight 0, so that all ranks do alike.
+        Means over them, times `weight`, sum up over ranks. A rank without outputs gets the first
+        one with weight 0, so that all ranks make the same calls.
         """
         if distributed.world_size() == 1:
             return self
@@ -287,9 +287,9 @@ class Minibatch:
         )
 
     def standardized(self) -> tuple[Minibatch, Tensor]:
-        """Return the same with advantages of mean 0 and std 1, and [] what they were divided by.
+        """Return the same minibatch with advantages of mean 0 and std 1, and [] their divisor.
 
-        Equal advantages become 0, and are divided by 1.
+        Equal advantages become 0, with the divisor 1.
         """
         found, scale = _standardized([getattr(self, name) for name in _ADVANTAGES])
         advantages, of_penalties, of_task = found
@@ -302,9 +302,9 @@ class Minibatch:
 
 
 def _standardized(parts: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-    """Return [M] each the advantages and their parts, centred, over the std of the first.
+    """Return [M] each the centred advantages and their parts, over the std of the advantages.
 
-    And [] that.
+    The std [] is returned too.
     """
     scale = scale_of(parts[0]) if len(parts[0]) > 1 else torch.ones_like(parts[0][:1])
     return [centred(part) / scale for part in parts], scale.squeeze()

@@ -69,7 +69,7 @@ class Rollouts:
         Equal weights, seed and iteration give the same rollout, whatever was collected before.
 
         Raises:
-            FailedRollout: the reward fails, or gives numbers that are not finite.
+            FailedRollout: the reward fails, or returns numbers that are not finite.
         """
         # 1. Outputs, batch by batch, until there are enough tokens.
         found = PendingRollout()
@@ -129,7 +129,7 @@ class Rollouts:
         return rollout, statistics
 
     def _rows(self, iteration: int, draw: np.random.Generator) -> list[int]:
-        """Return inputs of a batch."""
+        """Return the positions of the inputs of a batch."""
         size, count = self.settings.num_envs, len(self.inputs)
         if self.settings.inputs_in_order:
             return [row % count for row in range(iteration * size, (iteration + 1) * size)]
@@ -159,9 +159,9 @@ class Rollouts:
     def _draw(
         self, prompts: Sequence[Tokens], numbers: range, stream: Sequence[int]
     ) -> tuple[list[Tokens], list[Tensor]]:
-        """Return all ranks' outputs, and what their mask allowed; this one draws for ``prompts``.
+        """Return all ranks' outputs and their vocabulary masks; this rank samples for ``prompts``.
 
-        ``numbers`` are the places of the prompts in the batch, which fix what is drawn for them.
+        ``numbers`` are the positions of the prompts in the batch, which fix their random numbers.
         """
         settings = self.settings
         outputs: list[Tokens] = []
@@ -208,7 +208,7 @@ class Rollouts:
         found.scores.append(of_batch)
 
     def _mean_and_std(self, texts: Texts) -> list[tuple[Any, Any]]:
-        """Return [N, 2] rewards beside their standard deviations, in whatever form of numbers."""
+        """Return [N, 2] rewards next to their standard deviations, given in any numeric form."""
         return list(zip(*self.reward.mean_and_std(texts), strict=True))
 
     @torch.no_grad()
@@ -248,7 +248,10 @@ class Rollouts:
     def _of_policy(
         self, sequences: Sequences, bits: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Return [n, T] log-probabilities, those without a mask, values; logits for an exact KL."""
+        """Return [n, T] log-probabilities, those without a mask, and values.
+
+        Logits for an exact KL.
+        """
         evaluation, ids = self.actor_critic.evaluate(sequences), sequences.outputs.ids
         logits = evaluation.logits
         log_probs = unmasked = TokenDistribution(logits).log_prob(ids)
@@ -302,15 +305,16 @@ class Rollouts:
 
 
 def _widened(values: Tensor, width: int) -> Tensor:
-    """Return [n, T] filled up with zeros to ``width`` columns."""
+    """Return [n, T] padded with zeros to ``width`` columns."""
     return torch.nn.functional.pad(values, (0, width - values.shape[1]))
 
 
 def _checked(function: Callable[[Texts], Any], texts: Texts, name: str) -> np.ndarray[Any, Any]:
-    """Return [N] or [N, T] what a function of the reward called ``name`` finds for the texts.
+    """Return [N] or [N, T] the results of a function of the reward called ``name``.
 
     Raises:
-        UserError: it fails, their number is wrong, or one is not finite; an output is named.
+        UserError: the function fails, the number of results is wrong, or one is not finite; the
+            message names an output.
     """
 
     def of_columns(*columns: Any) -> Any:
@@ -320,5 +324,5 @@ def _checked(function: Callable[[Texts], Any], texts: Texts, name: str) -> np.nd
 
 
 def _name_of(reward: Reward[Any]) -> str:
-    """Return the reward's class, as a plan would name it."""
+    """Return the name of the reward's class, as a plan would give it."""
     return f"{type(reward).__module__}:{type(reward).__qualname__}"

@@ -35,13 +35,13 @@ class PendingRollout:
     """Packed vocabulary masks [N, T, ceil(V / 8)] of each batch, if there is a mask."""
 
     def num_tokens(self) -> int:
-        """Return tokens so far."""
+        """Return the number of tokens so far."""
         return sum(map(len, self.outputs))
 
     def first(self, most: int | None) -> Tensor:
-        """Return [N] how many tokens of each output are among the first ``most`` of all.
+        """Return [N] the number of each output's tokens among the first ``most`` of all.
 
-        None for all.
+        With None, all tokens count.
         """
         lengths = torch.tensor([len(output) for output in self.outputs])
         if most is None:
@@ -50,7 +50,7 @@ class PendingRollout:
         return torch.minimum((most - before).clamp(min=0), lengths)
 
     def rewards(self, width: int) -> NDArray[np.float64]:
-        """Return [N, T] the task's rewards; one number per output stands at its last token."""
+        """Return [N, T] the task's rewards; a reward per output is placed at its last token."""
         found = np.zeros((len(self.outputs), width))
         scores = itertools.chain.from_iterable(self.scores)
         for row, (output, score) in enumerate(zip(self.outputs, scores, strict=True)):
@@ -85,7 +85,7 @@ def check_lengths(
     """Check that rewards per token, [n, T], are those of the outputs' tokens.
 
     Raises:
-        UserError: an output has more tokens, or is rewarded after its end; it is named.
+        UserError: an output has more tokens, or is rewarded after its end; the message names it.
     """
     if scores.ndim < 2:
         return
@@ -109,5 +109,5 @@ def pad_stack(scores: Sequence[Any]) -> NDArray[np.float64]:
 
 
 def _plain(reward: Any) -> Any:
-    """Return a number, or one per token, as JSON has them."""
+    """Return a number, or one per token, as in JSON."""
     return None if reward is None else np.asarray(reward).tolist()

@@ -37,9 +37,9 @@ class EvaluationTimes:
         self._seconds[split] = time.monotonic() - started
 
     def tell_of_rest(self, num_left: Mapping[Split, int]) -> None:
-        """Say how long as many evaluations will take.
+        """Log an estimate of the duration of the coming evaluations.
 
-        Nothing is known of it where a run has gone on and evaluated none itself.
+        There is no estimate for a resumed run that has evaluated none itself.
         """
         splits = [split for split, count in num_left.items() if count]
         if not splits or not self._seconds.keys() >= set(splits):

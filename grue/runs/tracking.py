@@ -33,10 +33,9 @@ class Tracker:
         """Tables to send to Weights & Biases with the next row."""
 
     def begin(self, step: int) -> None:
-        """Go on after ``step``: rows behind it are of steps that will be made again.
+        """Resume after ``step``: later rows belong to steps that will be repeated, and are dropped.
 
-        So is the evaluation that is the last thing of a run. Of several ranks, the first one alone
-        writes.
+        So is the evaluation at the end of a run. Only the first rank writes.
         """
         if not distributed.is_main():
             return
@@ -75,7 +74,7 @@ class Tracker:
         return forgets
 
     def add(self, step: int, epoch: float, values: dict[str, float]) -> None:
-        """Append a row; numbers that are not finite are left out."""
+        """Append a row; numbers that are not finite are dropped."""
         if not distributed.is_main():
             return
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
@@ -102,7 +101,7 @@ class Tracker:
         self._wandb.log_artifact(artifact)
 
     def close(self) -> None:
-        """End the connection, if there is one."""
+        """Close the connection, if there is one."""
         if self._wandb is not None:
             self._wandb.finish()
 

@@ -39,12 +39,12 @@ _ASK_THE_DEVICE = ("torch_compile", "torch_compile_backend", "torch_compile_mode
 def training_arguments(
     given: Mapping[str, Any], output_dir: Path, *, seed: int, device: torch.device
 ) -> TrainingArguments:
-    """Return the Trainer's arguments: the published ones, old names read as the new ones.
+    """Return the Trainer's arguments: the published ones, with old names as the new ones.
 
-    The Trainer computes on ``device`` alone, whatever other GPUs the process sees.
+    The Trainer uses ``device`` alone, whatever other GPUs the process sees.
 
     Raises:
-        UserError: the Trainer knows no such argument, or no such value.
+        UserError: the Trainer does not know an argument, or a value.
     """
     arguments = {RENAMED.get(name, name): value for name, value in given.items()}
     kept = {name: value for name, value in arguments.items() if name not in (*RUNS_OWN, _TF32)}
@@ -102,15 +102,15 @@ def check_arguments(given: Mapping[str, Any], *, on_gpu: bool) -> TrainingArgume
 
 
 def left_out(given: Mapping[str, Any]) -> list[str]:
-    """Return the given arguments that the run decides on itself."""
+    """Return the given arguments that the run itself sets."""
     return [name for name in given if RENAMED.get(name, name) in RUNS_OWN]
 
 
 def check_count(count: int, given: Mapping[str, Any]) -> None:
-    """Check that so many rows make a batch, with these arguments of the Trainer.
+    """Check that the number of rows makes a batch, with these arguments of the Trainer.
 
     Raises:
-        UserError: they are fewer than one, and a batch that is not full is dropped.
+        UserError: there are too few rows for one batch, and incomplete batches are dropped.
     """
     size = given.get("per_device_train_batch_size", TRAINER_BATCH)
     if given.get("dataloader_drop_last") and isinstance(size, int) and count < size:

@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 
 
 def go_on(folder: Path, tracker: Tracker) -> None:
-    """Begin the tracking where the last good checkpoint in ``folder`` stands.
+    """Start the tracking at the last good checkpoint in ``folder``.
 
-    Where there is none, the run begins anew. Called by all ranks alike.
+    Without one, the run starts anew. All ranks call it.
     """
     if distributed.is_main():
         _take_damaged_away(folder)
@@ -36,13 +36,13 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 def steps_done(folder: Path) -> int:
-    """Return the steps of the newest checkpoint in ``folder``; 0 where there is none."""
+    """Return the steps of the newest checkpoint in ``folder``; 0 if there is none."""
     found = last_checkpoint(folder)
     return 0 if found is None else _number(found)
 
 
 def _take_damaged_away(folder: Path) -> None:
-    """Leave whole checkpoints alone, so that no damaged one outlives a good one."""
+    """Remove damaged checkpoints, so that none outlives a good one."""
     damages: list[DamagedError] = []
     for checkpoint in _checkpoints(folder):
         try:
@@ -61,7 +61,7 @@ def _take_damaged_away(folder: Path) -> None:
 
 
 def _steps_measured(folder: Path) -> set[int]:
-    """Return the steps with a row of metrics that the last checkpoint counts on."""
+    """Return the steps with a row of metrics that the last checkpoint relies on."""
     last = last_checkpoint(folder)
     if last is None:
         return set()

@@ -66,5 +66,5 @@ class OwnPart:
 
 
 def items_of(batches: Sequence[Batch]) -> int:
-    """Return the items of several batches, on all ranks."""
+    """Return the number of items of several batches, on all ranks."""
     return sum(batch[WHOLE] for batch in batches)

@@ -114,10 +114,11 @@ class _Watch(TrainerCallback):
 
 
 def _intervals(arguments: TrainingArguments, state: TrainerState) -> tuple[int, int]:
-    """Update between evaluations, which come with log lines, and between further log lines.
+    """Return the number of updates between evaluations, and between further log lines.
 
-    The library's own interval, or one that is longer than the run, would leave a short run without
-    a loss: then there are further lines, `_FEWEST_LINES` in all at least.
+    Evaluations are at log lines. With the library's own interval, or one that is longer than the
+    run, a short run would have no logged loss: then there are further lines, at least
+    `_FEWEST_LINES` in all.
     """
     if arguments.logging_strategy == "no":
         return _NEVER, _NEVER
@@ -142,19 +143,19 @@ def train(
     evaluate: Callable[[str], dict[str, float]],
     tell_of_evaluations: Callable[[int], None] = lambda count: None,
 ) -> TrainerState:
-    """Finetune the policy's model, or goes on from the last checkpoint in the output folder.
+    """Finetune the policy's model, or resume from the last checkpoint in the output folder.
 
     Args:
-        policy: its model is trained in place.
+        policy: policy whose model is trained in place.
         rows: token rows of prompts and references.
-        arguments: of the Trainer; checkpoints go to their ``output_dir``.
+        arguments: arguments of the Trainer; checkpoints are written to their ``output_dir``.
         context: stop requests and progress.
-        tracker: gets a row at every log line.
-        evaluate: gives the metrics of the validation split for a label.
-        tell_of_evaluations: is told how many of them there will be.
+        tracker: tracker that gets a row at every log line.
+        evaluate: returns the metrics of the validation split for a label.
+        tell_of_evaluations: called with the number of evaluations to come.
 
     Raises:
-        Interrupted: a stop was asked for; a checkpoint is written.
+        Interrupted: a stop was requested; a checkpoint is written.
         UserError: the loss, or a weight in the end or for a checkpoint, is not finite.
     """
     collator = functools.partial(collate, pad_token=policy.tokenizer.pad_token_id or 0)
@@ -213,7 +214,7 @@ def fit(
 def _own_optimizer(arguments: TrainingArguments, form: Optimizer) -> tuple[Any, Any] | None:
     """Return the class of another form of Adam with the Trainer's settings.
 
-    None for the Trainer's own.
+    None keeps the Trainer's own.
     """
     if form == "adamw":
         return None

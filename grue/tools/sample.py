@@ -46,7 +46,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print samples; 0, also when interrupted, or 2 after a message."""
+    """Print samples; return 0, also when interrupted, or 2 after an error."""
     try:
         args = _parser().parse_args(arguments)
         for query, response in _samples(args):
@@ -132,7 +132,7 @@ def _samples(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
 
 
 def _settings(trained: TrainedPolicy, args: argparse.Namespace) -> GenerationConfig:
-    """Return the run's settings, as far as there are, with those of the command line."""
+    """Return the run's generation settings, if any, overridden by the command line's."""
     most = args.max_new_tokens or trained.generation.max_new_tokens
     if most is None:
         raise UserError(

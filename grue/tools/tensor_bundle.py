@@ -43,7 +43,7 @@ def read_bundle(prefix: Path) -> dict[str, NDArray[Any]]:
     """Return all variables of the checkpoint whose files' names begin with ``prefix``, by name.
 
     Raises:
-        UserError: a file is missing, or is no such file.
+        UserError: a file is missing, or has another format.
     """
     index = prefix.with_name(f"{prefix.name}.index")
     try:
@@ -60,7 +60,7 @@ def read_bundle(prefix: Path) -> dict[str, NDArray[Any]]:
 
 
 def _shards(prefix: Path, count: int) -> list[NDArray[np.uint8]]:
-    """Return the bytes of the data files, which are read where they are looked at."""
+    """Return the bytes of the data files, which are read on access."""
     names = [f"{prefix.name}.data-{shard:05d}-of-{count:05d}" for shard in range(count)]
     return [np.memmap(prefix.with_name(name), np.uint8, "r") for name in names]
 
@@ -92,7 +92,7 @@ def _table(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 def _block(content: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]:
     """Yield keys and values of a block.
 
-    Of a key only what differs from the one before is written.
+    Only the part of a key that differs from the previous one is written.
     """
     if content[offset + size] != _PLAIN:
         raise ValueError("compressed")
@@ -109,7 +109,7 @@ def _block(content: bytes, offset: int, size: int) -> Iterator[tuple[bytes, byte
 
 
 def _handle(content: bytes, place: int) -> tuple[tuple[int, int], int]:
-    """Return offset and size of a block, and the place behind them."""
+    """Return offset and size of a block, and the position after them."""
     offset, place = _varint(content, place)
     size, place = _varint(content, place)
     return (offset, size), place
@@ -137,7 +137,7 @@ def _message(content: bytes) -> dict[int, list[Any]]:
 
 
 def _varint(content: bytes, place: int) -> tuple[int, int]:
-    """Return a whole number in bytes of seven bits, the lowest first, and the place behind it."""
+    """Return a whole number in bytes of seven bits, the lowest first, and the position after it."""
     value = shift = 0
     while True:
         byte = content[place]

@@ -33,7 +33,7 @@ class ClassifierAlg(FromHub):
     """Arguments of the transformers Trainer."""
 
     def problems(self) -> Iterator[Problem]:
-        """Yield a model that is not named, and sizes that do not fit its weights."""
+        """Yield the problems of a missing model, and of sizes that do not fit its weights."""
         yield from super().problems()
         yield from unnamed(self.model_name, "model_name")
         if self.architecture and self.init == "pretrained":

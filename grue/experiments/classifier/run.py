@@ -90,7 +90,7 @@ class ClassifierRun:
             self.classifier.tell_of_cut(data.texts, split)
 
     def run(self) -> float:
-        """Make what is left of the run."""
+        """Make the remaining part of the run."""
         from grue.supervised import checkpoints as trainer_checkpoints
 
         seed_everything(self.context.seed)
@@ -160,10 +160,10 @@ def load_model(
 ) -> PreTrainedModel:
     """Return the model with one logit per label, on the CPU.
 
-    What is random of its weights is drawn from ``seed``.
+    Random weights are drawn from ``seed``.
 
     Raises:
-        UserError: there is no such model, or it knows no such size.
+        UserError: there is no such model, or it does not know a size.
     """
     from transformers import AutoModelForSequenceClassification
     from transformers.utils.logging import disable_progress_bar
@@ -199,7 +199,7 @@ def architecture(alg: ClassifierAlg, options: Mapping[str, Any]) -> Any:
     """Return the model's configuration with other sizes and ``options``.
 
     Raises:
-        UserError: there is none, or it knows no such size.
+        UserError: there is no configuration, or it does not know a size.
     """
     from transformers import AutoConfig
 

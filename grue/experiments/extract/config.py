@@ -101,7 +101,7 @@ class ExtractConfig(TextConfig):
         yield from problems_of_metrics(self.evaluation.metrics, "evaluation.metrics")
 
     def ways_to_save_memory(self) -> Iterator[str]:
-        """Yield fewer inputs or samples at a time, and narrower weights."""
+        """Yield advice against a lack of memory: smaller batches, and narrower weights."""
         evaluation = self.evaluation
         yield memory_hints.smaller("evaluation.eval_batch_size", evaluation.eval_batch_size)
         if self.alg.policy.dtype == "float32":

@@ -36,7 +36,7 @@ _TEXT_COLUMNS = ("input_id", "index", "sample_id", "prompt", "output", "num_toke
 
 
 def run(config: ExtractConfig, context: Context) -> float:
-    """Draw and scores the samples; the score is the mean of the first metric."""
+    """Sample and score the outputs; the score is the mean of the first metric."""
     return Extraction(config, context).run()
 
 
@@ -66,7 +66,7 @@ class Extraction:
         return Policy(model, tokenizer, run_device(self.context.gpu_ids))
 
     def run(self) -> float:
-        """Make what is left of the run."""
+        """Make the remaining part of the run."""
         seed_everything(self.context.seed)
         settings, evaluation = self.config.alg.generation_kwargs, self.config.evaluation
         longest, side = self.config.tokenizer.max_length, self.config.tokenizer.truncation_side
@@ -144,7 +144,7 @@ class Extraction:
         batches: Sequence[Sequence[int]],
         lengths: Sequence[int],
     ) -> float:
-        """Write the tables of all samples, and gives the mean of the first metric."""
+        """Write the tables of all samples, and return the mean of the first metric."""
         import pandas as pd
 
         samples = pd.concat(parts, ignore_index=True)
@@ -219,7 +219,7 @@ class _Progress:
         self._context.progress(self.done, self._total)
 
     def made(self, count: int) -> None:
-        """Count inputs, and says now and then how many are left."""
+        """Count inputs, and log at intervals how many are left."""
         self._made += count
         self.found(count)
         now = time.monotonic()

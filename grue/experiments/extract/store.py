@@ -26,13 +26,13 @@ class SampleStore:
         self._columns = columns
 
     def write(self, number: int, rows: pd.DataFrame) -> None:
-        """Put part ``number`` in the place of what it was."""
+        """Write part ``number``, or replace it."""
         write_table(self._path(number), rows)
 
     def read(self, number: int, index: Sequence[int]) -> pd.DataFrame | None:
-        """Return the rows of a part, whose inputs are ``index``; None where they are to be drawn.
+        """Return the rows of a part with the inputs ``index``; None if they are to be sampled.
 
-        A damaged part is named in the log.
+        A damaged part is logged.
         """
         path = self._path(number)
         if not path.exists():
@@ -53,7 +53,7 @@ class SampleStore:
             log.warning("%s is no part of this run's samples and is not used", path)
 
     def clear(self) -> None:
-        """Take all parts away."""
+        """Remove all parts."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _path(self, number: int) -> Path:

@@ -56,7 +56,7 @@ class FinetuneRun:
         self.times = EvaluationTimes(sizes)
 
     def _of_training(self) -> dict[Split, Inputs]:
-        """Return the training inputs that are evaluated, unless none are to be."""
+        """Return the training inputs that are evaluated, if any."""
         if self.config.no_eval_on_train_set:
             return {}
         seed = self.context.seed
@@ -70,13 +70,13 @@ class FinetuneRun:
         return found
 
     def tell_of_evaluations(self, num_on_the_way: int, splits: Sequence[Split] = ("val",)) -> None:
-        """Say how long those to come will take: on the way on ``splits``, then on all."""
+        """Log the estimated duration of evaluations: those on ``splits``, then those on all."""
         self.times.tell_of_rest(
             {split: 1 + num_on_the_way * (split in splits) for split in self.evaluated}
         )
 
     def evaluate(self, split: Split, label: str) -> dict[str, float]:
-        """Return the metrics on one split; ``label`` names the moment."""
+        """Return the metrics on one split; ``label`` names the time."""
         config = self.config
         settings = config.training_settings if split == "train" else config.evaluation_settings
         assert settings is not None, "checked with the configuration"
@@ -87,11 +87,11 @@ class FinetuneRun:
             )
 
     def prompt_limits(self, settings: GenerationConfig) -> tuple[int | None, Any]:
-        """Return the most tokens of a prompt in evaluations, and the side where it is cut."""
+        """Return the largest number of prompt tokens in evaluations, and the side of truncation."""
         return self.config.tokenizer.max_length, self.config.tokenizer.truncation_side
 
     def close(self) -> None:
-        """End the tracking, and writes what was tracked in the published programs' files too."""
+        """End the tracking, and write the metrics in the published programs' files too."""
         self.tracker.close()
         if not distributed.is_main():
             return
@@ -99,7 +99,7 @@ class FinetuneRun:
         published_artifacts.write(self.folder, by_iteration=by_iteration)
 
     def finish(self, found: Mapping[str, float]) -> float | None:
-        """Save the model and the summary; gives the score: the first metric on ``val``."""
+        """Save the model and the summary; return the score, the first metric on ``val``."""
         name = next((name for name in found if name.startswith("val/")), None)
         score = None if name is None else found[name]
         if not distributed.is_main():
@@ -115,8 +115,8 @@ class FinetuneRun:
 def load_policy(config: FinetuneConfig, context: Context) -> Policy:
     """Return the model to finetune with its tokenizer, on the run's device.
 
-    For reinforcement it is without dropout, if not asked for: probabilities are those of the policy
-    that drew.
+    For reinforcement it has no dropout unless configured, so that probabilities are those of the
+    policy that sampled.
     """
     from grue.models.loading import load_model, load_tokenizer
 

@@ -110,7 +110,7 @@ class ReinforcementRun(FinetuneRun):
         self._gpu_ids = run_gpus(context.gpu_ids)
 
     def run(self) -> float | None:
-        """Make what is left of the run."""
+        """Make the remaining part of the run."""
         seed_everything(self.context.seed)
         evaluation, num_iterations = self.config.train_evaluation, self._num_iterations
         assert evaluation.eval_every, "checked with the keys"
@@ -137,7 +137,7 @@ class ReinforcementRun(FinetuneRun):
             self.close()
 
     def _iterate(self) -> dict[str, float]:
-        """Return one rollout and one update; gives what was measured."""
+        """Make one rollout and one update; return the metrics."""
         coefficient = self.controller.coefficient
         try:
             with self._dropping_out():
@@ -169,7 +169,7 @@ class ReinforcementRun(FinetuneRun):
         return found
 
     def _tell_of_unused(self, rollout: Rollout) -> None:
-        """Say once that many outputs are drawn and not used."""
+        """Log once that many outputs are sampled and not used."""
         num_drawn = sum(map(len, rollout.outputs))
         unused = int((rollout.num_used == 0).sum())
         if self._has_told or not unused or rollout.num_tokens > (1 - _MUCH) * num_drawn:
@@ -183,10 +183,10 @@ class ReinforcementRun(FinetuneRun):
 
     @torch.no_grad()
     def _check_finite(self, found: dict[str, float], rollout: Rollout) -> None:
-        """Check what the update has measured and made.
+        """Check the measurements and weights after an update.
 
-        Weights may be finite and yet so large that the policy says nothing: it is asked of an
-        output of the rollout.
+        Weights may be finite and yet so large that the policy's outputs are not, so it is evaluated
+        on an output of the rollout.
 
         Raises:
             UserError: a loss, a norm of gradients or a weight is NaN or infinite.
@@ -204,7 +204,7 @@ class ReinforcementRun(FinetuneRun):
         check_tensors(self.actor_critic.state_dict() | totals, when, advice)
 
     def _adapt_coefficient(self, found: dict[str, float], num_outputs: int) -> None:
-        """Move the coefficient by the KL of the rollout's tokens, or of its outputs."""
+        """Adapt the coefficient to the KL of the rollout's tokens, or of its outputs."""
         adaptive = self.alg.kl_div.adaptive_kl
         if adaptive is None:
             self.controller.update(found["rollout_info/kl_div_mean"])
@@ -246,10 +246,10 @@ class ReinforcementRun(FinetuneRun):
             yield
 
     def _save(self) -> None:
-        """Write a checkpoint where one is due, after the last iteration, or before the run stops.
+        """Write a checkpoint if one is due, after the last iteration, or before the run stops.
 
         Raises:
-            Interrupted: a stop was asked for; a checkpoint is written.
+            Interrupted: a stop was requested; a checkpoint is written.
         """
         stop = distributed.any_rank(self.context.stop_requested())
         is_last = self.iteration == self._num_iterations
@@ -271,7 +271,7 @@ class ReinforcementRun(FinetuneRun):
         }
 
     def _restore(self) -> None:
-        """Go on from the last good checkpoint, if there is one."""
+        """Resume from the last good checkpoint, if there is one."""
         state = checkpoint.load_last(self.folder.checkpoints, self._unfit)
         seen = () if state is None else range(state["iteration"] + 1)
         if self.tracker.forgets_run(seen) or state is None:

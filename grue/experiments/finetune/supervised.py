@@ -21,7 +21,7 @@ class SupervisedRun(FinetuneRun):
         self.alg = alg
 
     def run(self) -> float | None:
-        """Make what is left of the run."""
+        """Make the remaining part of the run."""
         seed_everything(self.context.seed)
         rows = self._rows()
         check_count(len(rows), self.alg.training_args)

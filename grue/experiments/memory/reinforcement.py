@@ -149,9 +149,9 @@ def _rows(algorithm: PolicyGradient[Any], tokens: int, most: int) -> int:
 
 
 def _fewest(settings: RolloutSettings) -> int:
-    """Return tokens that any output has.
+    """Return the number of tokens that every output has.
 
-    Of encoder-decoder models the least length counts the start.
+    For encoder-decoder models the smallest length includes the start token.
     """
     generation = settings.generation
     most = generation.max_new_tokens or 1
@@ -159,7 +159,7 @@ def _fewest(settings: RolloutSettings) -> int:
 
 
 def _minibatch(policy: Policy, sizes: _Sizes) -> Minibatch:
-    """Return outputs of the greatest length, of which all tokens count."""
+    """Return outputs of the largest length, whose tokens are all trained."""
     sequences = _sequences(policy, sizes.rows, sizes)
     ids = sequences.outputs.ids
     width = math.ceil(int(policy.model.config.vocab_size) / 8)

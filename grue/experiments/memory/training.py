@@ -150,7 +150,7 @@ def of_reward_model(config: RewardModelConfig, num_ranks: int) -> Moment:
 
 
 def of_classifier(config: ClassifierConfig, num_ranks: int) -> Moment:
-    """Return an update of a classifier; of two labels, for what more of them take is little."""
+    """Return an update of a classifier with two labels; more labels take little more memory."""
     alg, tokenizer = config.alg, load_tokenizer(config.tokenizer)
     own = alg.model_copy(update={"init": "random"})
     model = load_classifier(own, tokenizer, (0, 1), seed=0)
@@ -172,7 +172,7 @@ def _of_trainer(
     logits: Logits | None = None,
     optimizer: Optimizer = "adamw",
 ) -> Moment:
-    """Return an update by the transformers Trainer, of a model that gives its loss of a batch."""
+    """Return an update by the transformers Trainer, of a model that returns its loss of a batch."""
     inner: Any = getattr(model, "model", model) if "targets" in batch else model
     _without_dropout(model)
     if arguments.gradient_checkpointing:
@@ -202,16 +202,16 @@ def _without_dropout(model: nn.Module) -> None:
 
 
 def _arguments(given: Mapping[str, Any]) -> TrainingArguments:
-    """Return the Trainer's, without those at which the library looks for a GPU."""
+    """Return the Trainer's arguments without those that make the library search for a GPU."""
     asked = {name: value for name, value in given.items() if name not in _OF_THE_DEVICE}
     return training_arguments(asked, Path(), seed=0, device=torch.device("cpu"))
 
 
 def _rows(arguments: TrainingArguments, num_ranks: int) -> int:
-    """Return examples of a rank's part of a batch."""
+    """Return the examples of a rank's part of a batch."""
     return math.ceil(arguments.per_device_train_batch_size / num_ranks)
 
 
 def _width(longest: int) -> int:
-    """Return tokens of a row; where nothing limits them, the one that there is at least."""
+    """Return the tokens of a row; without any limit, the one that it has at least."""
     return longest if longest < UNLIMITED else 1

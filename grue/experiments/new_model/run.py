@@ -62,7 +62,7 @@ def texts(config: NewModelConfig, seed: int) -> Iterator[str]:
 
 
 def _padding(model_type: str) -> str:
-    """Return an encoder-decoder model's outputs begin with padding, which is no text's end."""
+    """Return the special tokens; an encoder-decoder model's outputs begin with padding."""
     return END if model_type == "gpt2" else PADDING
 
 
@@ -72,7 +72,7 @@ def architecture(
     """Return the architecture's transformers configuration.
 
     Raises:
-        UserError: it knows no such size, or does not take it.
+        UserError: the architecture does not know a size, or refuses it.
     """
     from transformers import AutoConfig
 

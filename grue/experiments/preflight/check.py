@@ -24,10 +24,10 @@ from grue.supervised.config import SupervisedAlg
 
 
 def check(runs: Sequence[Run]) -> list[Problem]:
-    """Return everything wrong with the data, models and parts that ``runs`` name.
+    """Return the problems of the data, models and parts that ``runs`` name.
 
-    Data of the hub are looked at when a run needs them, and so is what a custom experiment makes.
-    Of what another earlier stage makes, as much is looked at as its keys say.
+    Data of the hub, and files that a custom experiment makes, are checked when a run needs them.
+    Files of other earlier stages are checked as far as the stages' keys determine them.
     """
     answers = Answers()
     return [problem.at(run.where) for run in runs for problem in problems_of(run, answers)]
@@ -66,7 +66,7 @@ def _truncate_tokens(run: Run, answers: Answers) -> Iterator[Problem]:
 
 
 def _values_of_library(config: RunConfig, answers: Answers) -> Iterator[Problem]:
-    """Yield the values that the library's processors of logits refuse, one key at a time."""
+    """Yield the values that the library's logits processors refuse, one key at a time."""
     assert isinstance(config, TextConfig)
     for key, settings in settings_by_key(config).items():
         for name, value in settings.further.items():

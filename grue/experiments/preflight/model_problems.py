@@ -68,7 +68,7 @@ def model_problems(run: Run, answers: Answers) -> Iterator[Problem]:
 
 
 def wanted_models(config: TextConfig) -> Iterator[Wanted]:
-    """Yield the models that a run loads; those of rewards and metrics belong to these."""
+    """Yield the models that a run loads, without those of rewards and metrics."""
     if isinstance(config, ClassifierConfig | RewardModelConfig):
         yield Wanted("alg.model_name", "alg.init", config.alg.init)
         if isinstance(config, RewardModelConfig) and config.normalize is not None:
@@ -88,7 +88,7 @@ def wanted_models(config: TextConfig) -> Iterator[Wanted]:
 
 
 def _of_name(run: Run, key: str, answers: Answers) -> Iterator[Problem]:
-    """Yield a name that is neither a folder here, nor an earlier stage's, nor one of the hub."""
+    """Yield the problem of a name that is no local folder, no stage's file and no hub id."""
     name = named(run.config, key)
     if name.startswith("@") or Path(name).is_dir():
         return
@@ -100,7 +100,7 @@ def _of_name(run: Run, key: str, answers: Answers) -> Iterator[Problem]:
 
 
 def _of_model(model: KnownModel, wanted: Wanted, name: str) -> Iterator[Problem]:
-    """Yield a model without weights, of the other type, or one that does not write."""
+    """Yield the problems of models without weights, of the other architecture, or without text."""
     if wanted.init == "pretrained" and not model.has_weights:
         advice = "give one that does"
         if wanted.init_key is not None:

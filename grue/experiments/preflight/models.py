@@ -57,8 +57,8 @@ class KnownModel:
 def known_model(run: Run, key: str, answers: Answers) -> KnownModel | UserError | None:
     """Return the model that the run's ``key`` names.
 
-    None for one that is not here and not of the plan. A `UserError` says why a folder holds no
-    model.
+    None for one that is neither local nor of the plan. A `UserError` is the reason why a folder
+    holds no model.
     """
     name = named(run.config, key)
     for reference in run.references:
@@ -75,7 +75,7 @@ def _of_folder(name: str) -> KnownModel:
     """Return the model of a local folder.
 
     Raises:
-        UserError: there is none in it.
+        UserError: there is no model in it.
     """
     from transformers import AutoConfig
 
@@ -95,7 +95,7 @@ def _of_folder(name: str) -> KnownModel:
 
 
 def of_stage(name: str, run: Run, answers: Answers) -> KnownModel | UserError | None:
-    """Return the model that a run will make, as far as its keys say."""
+    """Return the model that a run will make, as far as its keys determine it."""
     config = run.config
     if isinstance(config, NewModelConfig):
         try:
@@ -121,7 +121,7 @@ def model_key(config: Any) -> str | None:
 
 
 def named(config: Any, key: str) -> str:
-    """Return the model name that stands at ``key``."""
+    """Return the model name at ``key``."""
     found: str = functools.reduce(getattr, key.split("."), config)
     return found
 

@@ -68,7 +68,7 @@ def _of_judge(
 
 
 def built_of(part: MetricConfig | RewardConfig) -> Any:
-    """Return the part, once it has looked for what it needs.
+    """Return the part after its preflight check.
 
     Raises:
         UserError: something is missing, or the part itself fails.
@@ -94,7 +94,7 @@ def parts(config: TextConfig) -> Iterator[tuple[str, MetricConfig | RewardConfig
 
 
 def _splits_read_by(key: str, config: TextConfig) -> tuple[Split, ...]:
-    """Return the splits whose texts a part is given."""
+    """Return the splits whose texts a part scores."""
     if key == "reward_fn" or isinstance(config, ExtractConfig):
         return ("train",)
     assert isinstance(config, FinetuneConfig)
@@ -105,7 +105,7 @@ def _splits_read_by(key: str, config: TextConfig) -> tuple[Split, ...]:
 def _of_references(
     run: Run, key: str, part: MetricConfig | RewardConfig, split: Split, answers: Answers
 ) -> Iterator[Problem]:
-    """Yield samples without references, which the part would fail for."""
+    """Yield the problem of samples without references, on which the part would fail."""
     found = known_split(run, split, answers)
     if not isinstance(found, KnownSplit) or found.bare is None:
         return

@@ -36,7 +36,8 @@ def known_tokenizer(
 ) -> KnownTokenizer | UserError | None:
     """Return the tokenizer that the run's ``key`` names.
 
-    None for one that is not here and not a stage's. A `UserError` says why a folder holds none.
+    None for one that is neither local nor a stage's. A `UserError` is the reason why a folder holds
+    none.
     """
     name = named(run.config, key)
     for reference in run.references:
@@ -58,7 +59,7 @@ def of_folder(name: str, answers: Answers) -> KnownTokenizer | UserError:
 
 
 def _of_stage(name: str, run: Run, answers: Answers) -> KnownTokenizer | UserError | None:
-    """Return the tokenizer beside the model that a run will make."""
+    """Return the tokenizer of the model that a run will make."""
     if isinstance(run.config, NewModelConfig):
         return KnownTokenizer(name, vocabulary_of(run.config))
     return known_tokenizer(run, answers) if hasattr(run.config, "tokenizer") else None
@@ -89,7 +90,7 @@ def misfit(
 
 
 def _first_other(tokenizer: KnownTokenizer, model: KnownModel, answers: Answers) -> str | None:
-    """Return an id that stands for different tokens, in words; None where there is none."""
+    """Return an id of different tokens, in words; None if there is none."""
     if tokenizer.source == model.source:
         return None
     if not Path(model.source).is_dir():

@@ -93,7 +93,7 @@ class RewardModelAlg(FromHub, TrainedModelOptions):
     correction of the second moment and so starts with smaller steps."""
 
     def problems(self) -> Iterator[Problem]:
-        """Yield a model that is not named, and two optimizers."""
+        """Yield the problems of a model that is not named, and of two optimizers."""
         yield from super().problems()
         if self.optimizer != "adamw" and "optim" in self.training_args:
             yield Problem("contradicts 'training_args.optim'; give one of them", "optimizer",
@@ -138,7 +138,7 @@ class NormalizeConfig(FromHub):
     """If true, rewards are normalised after training."""
 
     def problems(self) -> Iterator[Problem]:
-        """Yield a model that is not named, and generation that cannot be."""
+        """Yield the problems of a missing model, and of impossible generation settings."""
         yield from super().problems()
         yield from unnamed(self.model_name, "model_name", below="normalize.")
         yield from generation_problems(self.generation_kwargs, self.model_type, "generation_kwargs")
@@ -189,7 +189,7 @@ class RewardModelConfig(TrackedConfig):
         return bool(self.alg.training_args.get("tf32"))
 
     def problems_of_ranks(self, num_ranks: int) -> Iterator[Problem]:
-        """Yield batches too small for all ranks, and a loss that couples their parts."""
+        """Yield why ranks cannot share the run: too small batches, or a loss that couples them."""
         yield from of_batches(self.alg.training_args, num_ranks)
         loss = self.alg.loss
         if isinstance(loss, PairwiseLoss) and loss.margin == "broadcast":

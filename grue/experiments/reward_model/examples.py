@@ -40,7 +40,7 @@ class Examples:
         return len(self.texts) // self.num_responses if self.num_responses else 0
 
     def without(self, too_long: NDArray[np.bool_]) -> Examples:
-        """Return those of choices without any text that is too long [N n]."""
+        """Return the examples of choices without any text that is too long [N n]."""
         kept = ~too_long.reshape(-1, self.num_responses).any(1)
         texts = np.repeat(kept, self.num_responses)
         moved = np.cumsum(texts) - 1
@@ -59,8 +59,8 @@ def make_examples(
     """Return the examples of all samples, in their order.
 
     Raises:
-        UserError: a sample says too little for the objective, or has another number of responses
-            than the first one.
+        UserError: a sample lacks labels for the objective, or has another number of responses than
+            the first one.
     """
     texts: list[str] = []
     responses: list[list[int]] = []

@@ -64,7 +64,7 @@ def calibration_slope(predictions: Floats, labels: Floats) -> float:
 
 
 def _centred(values: Floats) -> Floats:
-    """Return [M] less their mean; zeros where rounding alone tells them apart."""
+    """Return [M] values minus their mean; zeros if they differ by rounding alone."""
     above = values.astype(np.float64) - values.min(initial=np.inf)
     are_equal = above.max(initial=0) <= TOLERANCE * np.abs(values).max(initial=0)
     return np.zeros_like(above) if are_equal else above - above.mean()

@@ -50,7 +50,7 @@ class RewardModule(nn.Module):
             return {"loss": self.objective.loss(outputs, targets).mean()}
 
     def outputs(self, logits: Tensor) -> Tensor:
-        """Return scores [B, m] for logits [B, m, 1]; rating logits [B, m, C] as they are."""
+        """Return scores [B, m] for logits [B, m, 1]; rating logits [B, m, C] unchanged."""
         if self.objective.num_outputs > 1:
             return logits
         return self.gain.to(logits) * logits.squeeze(-1) + self.bias.to(logits)
@@ -61,7 +61,7 @@ class RewardModule(nn.Module):
 
     @torch.no_grad()
     def set_scale(self, gain: float, bias: float) -> None:
-        """Make these the gain and the bias."""
+        """Set the gain and the bias."""
         self.gain.fill_(gain)
         self.bias.fill_(bias)
 
@@ -78,10 +78,10 @@ def load_module(
 ) -> RewardModule:
     """Return the model with a new head, on the CPU.
 
-    What is random of its weights is drawn from ``seed``.
+    Random weights are drawn from ``seed``.
 
     Raises:
-        UserError: there is no such model, or it cannot classify.
+        UserError: there is no such model, or it has no classification head.
     """
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
@@ -119,7 +119,7 @@ def load_module(
 def init_head(model: nn.Module, num_outputs: int, std: float | None = None) -> nn.Linear:
     """Draw the weights of the last layer from Normal(0, std), 1 / sqrt(width + 1) by default.
 
-    Its bias, if it has one, becomes 0; gives the layer.
+    Its bias, if it has one, becomes 0. The layer is returned.
 
     Raises:
         UserError: the model has no such layer.

@@ -47,19 +47,19 @@ class Objective(ABC, Generic[LossT]):
         """Return the examples of a choice.
 
         Raises:
-            UserError: what they need to know is missing.
+            UserError: a label that they need is missing.
         """
 
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return [B] for outputs [B, m] (scores) or [B, m, C] (rating logits) and targets [B]."""
+        """Return [B] losses of outputs [B, m] (scores) or [B, m, C] (ratings) and targets [B]."""
 
     @abstractmethod
     def measures(self, outputs: Tensor, targets: Tensor) -> Mapping[str, float]:
-        """Return the numbers by name, for outputs and targets as in `loss`, in double precision."""
+        """Return the metrics by name, for outputs and targets as in `loss`, in double precision."""
 
     def scale(self, targets: Floats) -> tuple[float, float]:
-        """Return mean and std that rewards should have before training, from all targets."""
+        """Return the mean and std of rewards before training, from all targets."""
         return 0.0, 1.0
 
 
@@ -144,8 +144,8 @@ class Probabilistic(OfPairs[config.ProbabilisticLoss]):
     def measures(self, outputs: Tensor, targets: Tensor) -> Mapping[str, float]:
         """Return the share of pairs whose mean ratings are in the right order, and calibration.
 
-        The probability that the preferred response is better is that of a higher rating where
-        both ratings are not equal.
+        The probability that the preferred response is better is that of a higher rating, given that
+        the ratings differ.
         """
         chosen, rejected = outputs.unbind(1)
         means, stds = rating_moments(outputs)
@@ -166,13 +166,13 @@ class ScalarRating(Objective[config.ScalarRatingLoss]):
     score = "correlation"
 
     def examples(self, choice: Choice) -> Iterator[Example]:
-        """Yield one for each response."""
+        """Yield one example for each response."""
         if choice.ratings is None:
             raise UserError("has no ratings, which the loss 'scalar_rating' learns")
         yield from (((place,), rating) for place, rating in enumerate(choice.ratings))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return squared error."""
+        """Return the squared error."""
         return losses.rating_loss(outputs.squeeze(1), targets)
 
     def measures(self, outputs: Tensor, targets: Tensor) -> Mapping[str, float]:
@@ -186,7 +186,7 @@ class ScalarRating(Objective[config.ScalarRatingLoss]):
         }
 
     def scale(self, targets: Floats) -> tuple[float, float]:
-        """Return those of the ratings."""
+        """Return the mean and std of the ratings."""
         return float(targets.mean()), float(targets.std())
 
 
@@ -207,7 +207,7 @@ class ScalarCompare(Objective[config.ScalarCompareLoss]):
         yield (0, 1), difference
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return squared error of the difference."""
+        """Return the squared error of the difference."""
         first, second = outputs.unbind(1)
         return losses.comparison_loss(first, second, targets)
 
@@ -221,7 +221,7 @@ class ScalarCompare(Objective[config.ScalarCompareLoss]):
         }
 
     def scale(self, targets: Floats) -> tuple[float, float]:
-        """Return those of half the differences."""
+        """Return the mean and std of half the differences."""
         return float(targets.mean() / 2), float(targets.std() / 2)
 
 

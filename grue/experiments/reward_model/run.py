@@ -78,7 +78,7 @@ class RewardModelRun:
         self.normalization: dict[str, dict[str, float]] = {}
 
     def run(self) -> float | None:
-        """Make what is left of the run."""
+        """Make the remaining part of the run."""
         from grue.supervised import checkpoints as trainer_checkpoints
 
         seed_everything(self.context.seed)
@@ -197,12 +197,12 @@ class RewardModelRun:
         )
 
     def _reward_model(self, *, scaled: bool = True) -> RewardModel:
-        """Return the model as it is, with its gain and bias or with 1 and 0."""
+        """Return the model as a scorer, with its gain and bias or with 1 and 0."""
         gain, bias = self.module.scale() if scaled else (1.0, 0.0)
         return RewardModel(self.classifier, replace(self.spec, gain=gain, bias=bias))
 
     def _finish(self, found: dict[str, float]) -> float | None:
-        """Save the model and the summary; gives the score, None where it is undefined."""
+        """Save the model and the summary; return the score, None if it is undefined."""
         name = f"val/{self.objective.score}"
         measured = found[name]
         score = measured if math.isfinite(measured) else None
