@@ -73,7 +73,7 @@ def whole_base(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def base_parts(values: Mapping[str, Any], folder: Path, above: tuple[Path, ...] = ()) -> Parts:
-    """Return the keys that ``values`` describe: those of the file it begins with, then its own.
+    """Return the keys that ``values`` describe: those of the named file, then its own.
 
     Objects are merged and everything else is replaced; keys may be dotted paths. The file may hold
     the keys of a run or a plan of one configuration, and name another file itself.

@@ -19,7 +19,7 @@ class Entry:
     experiment: str
     """Experiment of its runs; empty if it, or the file of its base, cannot be read."""
     experiment_at: str
-    """Where that is said: here, or in what it extends."""
+    """Place of the experiment: here, or in the configuration that it extends."""
     is_whole: bool
     """True if its keys have no problems."""
     below: tuple[Layer, ...] = ()

@@ -24,7 +24,7 @@ class Draft:
     point: dict[str, Any]
     """Part of ``values`` that the axes assign."""
     layers: tuple[Layer, ...]
-    """Layers of which ``values`` are merged."""
+    """Layers that are merged to ``values``."""
     unknown: tuple[Key, ...] = ()
     """Keys of lower layers that are dropped from ``values`` because the run does not know them."""
     laid: Mapping[str, Any] = field(default_factory=dict)

@@ -82,18 +82,18 @@ def load_plan(
 
 @dataclass(frozen=True)
 class Outline:
-    """What a plan file says of its runs, without a look at any file that they read."""
+    """Outline of a plan file's runs, made without reading the files that they use."""
 
     folder: PlanFolder
-    """Where the plan's own files stand."""
+    """Folder of the plan."""
     runs: list[dict[str, Any]]
-    """What can change each run's results, with its stage and repetition."""
+    """All that can change each run's results, with its stage and repetition."""
 
 
 def outline(
     path: Path, experiments: Registry[Experiment], overrides: Mapping[str, Any] | None = None
 ) -> Outline:
-    """Return the outline of the plan in ``path`` with ``overrides`` laid over it.
+    """Return the outline of the plan in ``path`` with ``overrides``.
 
     Raises:
         UserError: the file cannot be read.

@@ -93,9 +93,9 @@ def record(
 
 
 def record_hub(folder: RunFolder, commits: Mapping[str, str]) -> None:
-    """Write down, with the last attempt, which commits of the hub it has read, by hub id.
+    """Record the commits of the hub, by hub id, that the last attempt has read.
 
-    A record that is damaged is left as it is.
+    A damaged record is not changed.
     """
     try:
         whole = read_record(folder.provenance, PROVENANCE) if commits else None

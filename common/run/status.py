@@ -39,9 +39,9 @@ def now() -> str:
 def begin(
     folder: RunFolder, identity: Mapping[str, Any], device: str, threads: int, *, num_together: int
 ) -> dict[str, Any]:
-    """Writes that this process makes an attempt at the run; gives what it wrote.
+    """Record that this process begins an attempt at the run; return the record.
 
-    ``identity`` is what the run is, see `common.plan.load.Run.identity`.
+    ``identity`` is the run's, see `common.plan.run.Run.identity`.
     """
     before = folder.read_status()
     status = {
@@ -104,7 +104,7 @@ def current(status: dict[str, Any]) -> str:
 
 
 def first_begun(folder: RunFolder) -> float | None:
-    """Return when the first attempt began, in seconds since 1970; None where nothing says it."""
+    """Return the start of the first attempt, in seconds since 1970; None if it is not recorded."""
     try:
         found = read_record(folder.provenance, PROVENANCE) or {}
         return datetime.datetime.fromisoformat(found["started"]).timestamp()

@@ -1,4 +1,4 @@
-"""The optimisers of updates."""
+"""Optimizers of updates."""
 
 from __future__ import annotations
 

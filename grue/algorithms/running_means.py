@@ -1,4 +1,4 @@
-"""Means of what an update measures, over its minibatches and all ranks."""
+"""Running means of an update's metrics, over its minibatches and all ranks."""
 
 from __future__ import annotations
 

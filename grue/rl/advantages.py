@@ -172,15 +172,15 @@ def estimate_advantages(
     Each token's own KL term is replaced by ``pg_kl_penalty``.
 
     Args:
-        rewards: [N, T] with the penalty.
-        task: [N, T] the task's, as they stand in the rewards.
-        penalty: [N, T] as it stands in the rewards.
-        pg_kl_penalty: [N, T] the KL term inside the policy gradient, of each token alone.
-        values: [N, T] the critic's.
-        response_mask: [N, T] the tokens.
-        train_mask: [N, T] those that updates use, the first ones of each output.
+        rewards: [N, T] task rewards with the penalty added.
+        task: [N, T] the part of ``rewards`` that the task gave.
+        penalty: [N, T] the part of ``rewards`` that is penalty.
+        pg_kl_penalty: [N, T] each token's own KL term inside the policy gradient.
+        values: [N, T] the critic's values.
+        response_mask: [N, T] true at an output's tokens.
+        train_mask: [N, T] true at the tokens used for training, the first ones of each output.
         gamma: discount per token.
-        gae_lambda: exponential weight of the estimates.
+        gae_lambda: exponential weight of longer estimates.
 
     Raises:
         ValueError: shapes do not fit.

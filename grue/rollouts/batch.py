@@ -1,7 +1,7 @@
 """A batch of rollouts and its minibatches.
 
-The host knows how long prompts and outputs are, and so which tokens are in a minibatch; what is
-known of them stays on the device. So minibatches are made without a wait for it.
+The host knows the lengths of prompts and outputs, and so the tokens of a minibatch, while their
+values stay on the device. Minibatches are therefore made without waiting for the device.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from grue.rl.equality import centred, scale_of
 from grue.rl.token_positions import chosen, first_tokens, places, put_back, taken
 
 _ADVANTAGES = ("advantages", "kl_advantages", "task_advantages")
-"""Each token's advantage, and the parts that KL penalties and the task's rewards make of it."""
+"""Names of the advantages, and of their parts from KL penalties and from the task's rewards."""
 
 Unit = Literal["outputs", "tokens"]
 """Unit of minibatches: whole outputs, or single tokens of any output."""
@@ -30,10 +30,10 @@ Unit = Literal["outputs", "tokens"]
 
 @dataclass(frozen=True)
 class Rollout:
-    """N outputs of at most T tokens; outputs of one input stand beside each other.
+    """N outputs of at most T tokens; outputs of one input are next to each other.
 
-    Everything [N, T] is of the state before, or the choice of, each token; nothing outside
-    `response_mask` has a meaning.
+    Values [N, T] belong to the state before each token, or to its choice; outside `response_mask`
+    they have no meaning.
     """
 
     prompts: Sequence[Tokens]
@@ -63,7 +63,7 @@ class Rollout:
     kl_advantages: Tensor
     """[N, T] part of the advantages from the penalty alone."""
     task_advantages: Tensor
-    """[N, T] what the task's rewards alone make, see `grue.rl.advantages.AdvantageEstimates`."""
+    """[N, T] part from the task's rewards alone, see `grue.rl.advantages.AdvantageEstimates`."""
     returns: Tensor
     """[N, T] targets of the critic."""
     vocab_mask_bits: Tensor | None = None
@@ -82,7 +82,10 @@ class Rollout:
 
     @functools.cached_property
     def train_mask(self) -> Tensor:
-        """[N, T] tokens used for training; tokens past the rollout's size are dropped."""
+        """[N, T] mask of the tokens used for training.
+
+        Tokens past the rollout's size are dropped.
+        """
         return sent(self._host_train_mask, self.response_mask.device)
 
     @functools.cached_property
@@ -95,11 +98,12 @@ class Rollout:
         return chosen(values, self._host_train_mask)
 
     def minibatch(self, rows: Tensor, loss_mask: Tensor | None = None) -> Minibatch:
-        """Some outputs.
+        """Return a minibatch of some outputs.
 
         Args:
-            rows: [n] their numbers, on the CPU.
-            loss_mask: [n, T] on the CPU, which of their tokens count; None for all that are used.
+            rows: [n] indices of the outputs, on the CPU.
+            loss_mask: [n, T] CPU mask of their tokens to train on; None for all tokens used for
+                training.
         """
         # 1. On the host: as many columns as the longest of them need, and where their tokens are.
         numbers = rows.tolist()
@@ -227,7 +231,7 @@ class Minibatch:
     """[n, T] CPU mask of the tokens used for training; in row-major order they are the M of all
     fields below."""
     places: Tensor
-    """[M] where `loss_mask` is true: row times T plus column."""
+    """[M] flat positions where `loss_mask` is true: row times T plus column."""
     tokens: Tensor
     """[M] targets of the critic."""
     log_probs: Tensor

@@ -293,10 +293,10 @@ class Rollouts:
         return sent(torch.from_numpy(values).float(), self.policy.device)
 
     def _standardized(self, task: Tensor, train_mask: Tensor) -> Tensor:
-        """[N, T] the task's rewards as they are used; ``train_mask`` [N, T] is on the CPU.
+        """Return [N, T] the task's rewards, standardised if configured.
 
-        Penalties are not divided with them: where rewards do not deviate they would be all there
-        is, whatever their coefficient.
+        ``train_mask`` [N, T] is on the CPU. Penalties are not standardised with them: where rewards
+        do not deviate, they would dominate, whatever their coefficient.
         """
         if not self.settings.standardize_rewards:
             return task

@@ -57,11 +57,11 @@ class Tracker:
         return any(row["step"] == 0 for row in self.rows())
 
     def forgets_run(self, steps: Iterable[int]) -> bool:
-        """Return whether a row is lost of ``steps`` that the last checkpoint has seen.
+        """Return whether a row of ``steps`` before the last checkpoint is lost.
 
-        0 is the start. The checkpoints are removed then, and the run starts again from the beginning: what was measured
-        there cannot be measured of weights that have been trained further. Called by all ranks
-        alike.
+        Step 0 is the start. If so, the checkpoints are removed and the run starts again from the
+        beginning, because lost measurements cannot be repeated with weights that were trained
+        further. All ranks call it.
         """
         lost = sorted(set(steps) - {row["step"] for row in self.rows()})
         forgets = distributed.broadcast(bool(lost))

@@ -51,8 +51,8 @@ def make_rows(
 ) -> Rows:
     """Return the rows of all samples, in their order.
 
-    A causal model reads prompt and reference as one text, all of which it learns unless
-    ``mask_prompt``; an encoder-decoder model reads the prompt and learns the reference.
+    A causal model reads prompt and reference as one text, and learns all of it unless
+    ``mask_prompt`` is true. An encoder-decoder model reads the prompt and learns the reference.
 
     Args:
         samples: samples with references; those without are skipped.

@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
                         help="divisor of the logits; 0 takes the most probable tokens "
                         "(default: 1.0, whatever the run's is)")  # fmt: skip
     parser.add_argument("--max_new_tokens", type=_at_least(int, 1),
-                        help="largest number of tokens of an output; by default the run's")  # fmt: skip
+                        help="most tokens of an output; by default the run's")  # fmt: skip
     parser.add_argument("--seed", type=_at_least(int, 0), default=0,
                         help="seed of queries and outputs (default: 0)")  # fmt: skip
     parser.add_argument("--gpu_id", type=_at_least(int, 0),
@@ -136,7 +136,7 @@ def _settings(trained: TrainedPolicy, args: argparse.Namespace) -> GenerationCon
     most = args.max_new_tokens or trained.generation.max_new_tokens
     if most is None:
         raise UserError(
-            "--max_new_tokens: needed for a model folder without --plan, which has no setting for it"
+            "--max_new_tokens: needed for a model folder without --plan, which does not give it"
         )
     changes = {
         "do_sample": args.temperature > 0,

@@ -80,7 +80,7 @@ def _need(config: RunConfig, num_ranks: int) -> Need | None:
 
 
 def _names(config: TextConfig) -> Iterator[tuple[str, str | None]]:
-    """Hub ids or folders of tokenizer and models, and their revisions."""
+    """Yield hub ids or folders of tokenizer and models, and their revisions."""
     yield config.tokenizer.model_name, config.tokenizer.revision
     if isinstance(config, ReinforcementConfig):
         policy = config.alg.policy

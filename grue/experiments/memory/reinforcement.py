@@ -203,7 +203,7 @@ def _pass(algorithm: PolicyGradient[Any], sizes: _Sizes) -> None:
 def _said_of_rollout(
     actor_critic: ActorCritic, settings: RolloutSettings, rows: int, sizes: _Sizes
 ) -> int:
-    """Return the most bytes while policy and reference give log-probabilities of the outputs."""
+    """Return the peak bytes while policy and reference compute log-probabilities of the outputs."""
     with as_on_a_gpu() as trace:
         sequences = _sequences(actor_critic.policy, rows, sizes)
         ids = sequences.outputs.ids

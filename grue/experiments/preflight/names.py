@@ -8,7 +8,7 @@ from common.machine.hub import cached_commit, go_offline_if_unreachable
 
 
 def why_not_here(name: str, revision: str | None = None) -> str | None:
-    """Why no folder and no model of the hub is called ``name``; None where there may be one.
+    """Return why no local folder and no model of the hub has the name; None if one may have it.
 
     ``revision`` is the branch, tag or commit of a hub id; None for the default branch.
     """

@@ -13,13 +13,13 @@ Floats = NDArray[np.float64]
 
 
 def accuracy(differences: Floats) -> float:
-    """Return the share of pairs whose preferred response scores higher; ties do not count.
+    """Return the share of pairs whose preferred response has the higher score; ties do not count.
 
     Args:
-        differences: [M] score of the preferred response less that of the other one.
+        differences: [M] score of the preferred response minus that of the other one.
 
     Returns:
-        From 0 to 1; NaN where all scores are equal.
+        From 0 to 1; NaN if all scores are equal.
     """
     decided = np.count_nonzero(differences)
     return float(np.count_nonzero(differences > 0) / decided) if decided else math.nan

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 _FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model*.bin"]
-"""What is read of a model's folder on the hub."""
+"""Files that are read of a model's folder on the hub."""
 
 
 class BertScoreArgs(FromHub, ScorerArgs):
@@ -80,7 +80,7 @@ class BertScore(Metric[BertScoreArgs]):
         return found
 
     def _layer(self) -> int | None:
-        """The layer to compare, None for that of the language's model.
+        """Return the layer to compare; None for the default of the language's model.
 
         Raises:
             UserError: neither the package nor the configuration names one.
