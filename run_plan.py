@@ -1,4 +1,4 @@
-"""Runs a plan: ``python run_plan.py --plan_config_path plan.json``."""
+"""Command line of the program: ``python run_plan.py --plan_config_path plan.json``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ import sft_vs_rft  # noqa: F401  registers its experiments
 from common.errors import UserError
 from common.experiment import EXPERIMENTS
 from common.plan.assignments import Parser, overrides_of, refuse, separate
-from common.plan.load import load_plan, plan_folder
+from common.plan.load import load_plan, outline
 from common.plan.schema import SCHEMA_PATH, write_schema
 from common.process.children import leave_after
 from common.runner import report
@@ -57,7 +57,7 @@ again, the same command alone does not); 2 the plan was refused;
 
 
 def _number_from(least: int) -> Callable[[str], int]:
-    """Reads a whole number of at least ``least``."""
+    """Return a parser of whole numbers of at least ``least``."""
 
     def read(text: str) -> int:
         with suppress(ValueError):
@@ -172,7 +172,7 @@ _FLAGS: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
         ),
     ],
 }
-"""All flags by topic: name, what follows it in its example, help, and how argparse reads it."""
+"""Return all flags by topic: name, example value, help, and arguments for argparse."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -192,10 +192,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
-    """The flags, with the bare ``key=value`` among the assignments.
+    """Return the flags, with the bare ``key=value`` among the assignments.
 
     Raises:
-        UserError: there is something else on the command line.
+        UserError: the command line has other words.
     """
     flags = {name: how for topic in _FLAGS.values() for name, _, _, how in topic}
     takes_one = {name for name, how in flags.items() if how.get("metavar") and name != "--gpu_ids"}
@@ -207,14 +207,14 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _is_shown(record: logging.LogRecord) -> bool:
-    """Whether the user hears of it: plan-level lines and all warnings."""
+    """Return whether a record is for the user: lines about the plan, and all warnings."""
     if record.name == ATTEMPT_LOG:
         return False
     return record.levelno >= logging.WARNING or record.name in (report.__name__, *_PLAN_LEVEL)
 
 
 class _Console(logging.Handler):
-    """Shows lines without breaking progress bars."""
+    """Log handler whose lines do not break progress bars."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.name == report.__name__:
@@ -240,7 +240,7 @@ def _log_file(args: argparse.Namespace) -> logging.Handler:
 
 @contextmanager
 def _logging(args: argparse.Namespace) -> Iterator[None]:
-    """Inside the block, what is logged goes to the console, and to a file if that is asked for."""
+    """Log to the console inside the block, and to a file if one is given."""
     handlers: list[logging.Handler] = [_Console()]
     if args.save_logs:
         handlers.append(_log_file(args))
@@ -272,8 +272,8 @@ def _run(args: argparse.Namespace) -> int:
     if args.verbose and not args.dry_run:
         raise UserError("--verbose: belongs to --dry_run; add that, or take it out")
     if args.status:
-        folder, plan_as_asked = plan_folder(_plan_path(args), EXPERIMENTS, overrides_of(args))
-        report.say(status_report(folder, plan_as_asked, args.only))
+        plan_as_asked = outline(_plan_path(args), EXPERIMENTS, overrides_of(args))
+        report.say(status_report(plan_as_asked, args.only))
         return 0
     plan = load_plan(
         _plan_path(args),
@@ -295,7 +295,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Does what the command line says; gives the exit status."""
+    """Run the program; return the exit status."""
     try:
         args = _parsed(sys.argv[1:] if arguments is None else arguments)
         with _logging(args):

@@ -1,6 +1,6 @@
 """Plans, runs and their folders, the runner, and the template of a run that trains.
 
-What experiments outside the project need is imported from here.
+Users' own experiments import from here.
 """
 
 from typing import TYPE_CHECKING

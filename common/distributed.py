@@ -1,7 +1,7 @@
-"""The ranks of a run: processes that share its work, each of which holds the run's whole state.
+"""Ranks: processes that share a run, each with the run's whole state.
 
-Without ranks, which is how nearly all runs are made, everything here is the identity. What sends
-anything is called by all ranks alike, in the same order.
+Nearly all runs have a single rank, for which everything here is the identity. All ranks call the
+collective functions in the same order.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from torch import Tensor, nn
 T = TypeVar("T")
 
 _PATIENCE = datetime.timedelta(days=7)
-"""How long a rank waits for the others: the run's parent ends all when one is gone."""
+"""Timeout of a rank's wait for the others; the run's parent ends all ranks when one has died."""
 _BUCKET = 2**25
-"""Elements of gradients that travel together."""
+"""Number of gradient elements that are sent together."""
 
 
 def init(rank: int, num_ranks: int, rendezvous: Path, device: torch.device) -> None:
@@ -49,33 +49,36 @@ def init(rank: int, num_ranks: int, rendezvous: Path, device: torch.device) -> N
 
 
 def rank() -> int:
-    """Number of this process among the ranks; 0 for the only one."""
+    """Return the index of this process among the ranks; 0 for the only one."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world_size() -> int:
-    """How many ranks make the run."""
+    """Return the number of ranks of the run."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def is_main() -> bool:
-    """Whether this rank is the one that writes files."""
+    """Return whether this rank is the one that writes files."""
     return rank() == 0
 
 
 def shard_slice(size: int) -> slice:
-    """Part of ``size`` things in their order that is this rank's; parts differ by at most one."""
+    """Return the slice of ``size`` things that is this rank's.
+
+    Slices differ by at most one thing.
+    """
     number, count = rank(), world_size()
     return slice(number * size // count, (number + 1) * size // count)
 
 
 def round_robin(items: Sequence[T]) -> Sequence[T]:
-    """Those of the things that are this rank's where they are dealt out one by one."""
+    """Return this rank's things, where things are assigned to the ranks one by one in turn."""
     return items[rank() :: world_size()]
 
 
 def all_gather(own: Sequence[T]) -> list[T]:
-    """The parts of all ranks, one behind the other."""
+    """Return the parts of all ranks, concatenated."""
     if world_size() == 1:
         return list(own)
     parts: list[Any] = [None] * world_size()
@@ -91,7 +94,7 @@ def all_gather_tensors(own: Sequence[Tensor], device: torch.device) -> list[Tens
 
 
 def broadcast(value: T) -> T:
-    """What the first rank gives."""
+    """Return the first rank's value."""
     if world_size() == 1:
         return value
     held = [value]
@@ -100,12 +103,12 @@ def broadcast(value: T) -> T:
 
 
 def any_rank(flag: bool) -> bool:
-    """Whether the flag is set on one of the ranks."""
+    """Return whether the flag is set on one of the ranks."""
     return bool(all_reduce_sum(torch.tensor(float(flag))) > 0)
 
 
 def all_reduce_sum(values: Tensor) -> Tensor:
-    """The sum over ranks, equal to the bit on all of them; no gradient flows through it."""
+    """Return the sum over ranks, bit-identical on all of them; no gradient flows through it."""
     if world_size() == 1:
         return values
     found = values.detach().clone()
@@ -114,14 +117,14 @@ def all_reduce_sum(values: Tensor) -> Tensor:
 
 
 def all_reduce_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Gives each rank the sum of all ranks' gradients, in place of its own."""
+    """Replace each parameter's gradient by the sum of all ranks' gradients."""
     if world_size() == 1:
         return
     all_reduce_([parameter.grad for parameter in parameters if parameter.grad is not None])
 
 
 def all_reduce_(tensors: Sequence[Tensor]) -> None:
-    """Puts the sum over ranks in the place of each tensor; many travel as one."""
+    """Replace each tensor by its sum over ranks; small ones are sent together."""
     if world_size() == 1:
         return
     bucket: list[Tensor] = []

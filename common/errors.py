@@ -1,4 +1,4 @@
-"""What can go wrong, told so that the user can mend it."""
+"""Errors with messages that tell the user how to fix them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _LONGEST_VALUE = 80
 
 
 class UserError(Exception):
-    """Something the user can mend; shown as its message alone, without a traceback."""
+    """Error that the user can fix; shown as its message alone, without a traceback."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a plan: where, which key, its value, and what to do about it."""
+    """One problem of a plan: place, key, value, and how to fix it."""
 
     message: str
     key: str | None = None
@@ -27,11 +27,11 @@ class Problem:
     where: str = ""
 
     def at(self, where: str) -> Problem:
-        """The same problem, placed at ``where`` (for example ``configurations[0]``)."""
+        """Return the same problem, placed at ``where`` (for example ``configurations[0]``)."""
         return Problem(self.message, self.key, self.value, where)
 
     def below(self, key: str) -> Problem:
-        """The same problem of a configuration that stands at ``key`` of another."""
+        """Return the same problem of a configuration that is the value of ``key`` of another."""
         inner = key if self.key is None else f"{key}.{self.key}"
         return Problem(self.message, inner, self.value, self.where)
 
@@ -47,7 +47,7 @@ class Problem:
 
 
 def _shown(value: Any) -> str:
-    """A value much as JSON has it, with texts in single quotes and their own quotes as written."""
+    """Return a value nearly as in JSON, with texts in single quotes and quotes inside unchanged."""
     if isinstance(value, str):
         return "'" + json.dumps(value, ensure_ascii=False)[1:-1].replace('\\"', '"') + "'"
     if isinstance(value, dict):
@@ -58,7 +58,7 @@ def _shown(value: Any) -> str:
 
 
 class ConfigError(UserError):
-    """Everything that is wrong with one plan, in one message."""
+    """All problems of one plan, in one message."""
 
     def __init__(self, source: str, problems: list[Problem]) -> None:
         self.source = source
@@ -79,16 +79,16 @@ class ConfigError(UserError):
 
 
 class Interrupted(Exception):
-    """A run was asked to stop and has written its checkpoint."""
+    """Signal that a run was asked to stop and has written its checkpoint."""
 
 
 def text_of(error: BaseException) -> str:
-    """The text of an error, whatever its class makes of that."""
+    """Return the text of an error, even if its class fails to give one."""
     return _printed(str, error, "(its text cannot be printed)")
 
 
 def repr_of(value: Any) -> str:
-    """How a value shows itself, whatever its class makes of that."""
+    """Return the representation of a value, even if its class fails to give one."""
     return _printed(repr, value, "what cannot be printed")
 
 
@@ -102,5 +102,5 @@ def _printed(how: Callable[[Any], str], value: Any, otherwise: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with the escapes of what is no character, such as half of a pair."""
+    """Return the text with escapes for what is no character, such as half of a surrogate pair."""
     return text.encode(errors="backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""What a plan and a scheduler know of an experiment, and what a run is given."""
+"""Experiments as plans and schedulers see them, and the context of a run."""
 
 from __future__ import annotations
 
@@ -26,28 +26,32 @@ class Experiment:
     """
 
     config: type[RunConfig]
-    """The model of the run's keys."""
+    """Model of the run's keys."""
     run: str
-    """``"package.module:function"``, called as ``function(config, context)`` in the run's process;
-    returns the run's score, or None."""
+    """Import path ``"package.module:function"`` of the function that makes a run, called as
+    ``function(config, context)`` in the run's process; it returns the run's score, or None."""
     preflight: str
-    """``"package.module:function"``, called once before the first run with all runs (see
-    `common.plan.run.Run`) that have something to look at; gives a list of `Problem`s."""
+    """Import path of the preflight check, called once before the first run with all runs (see
+    `common.plan.run.Run`) whose `needs_preflight` is true; it returns a list of `Problem`s."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """What a later stage may refer to as ``"@<id>.<name>"``: paths inside the run folder."""
+    """Files of a run for references ``"@<id>.<name>"`` of later stages: paths inside the run
+    folder."""
     unit: str = "epoch"
-    """What a run's progress counts."""
+    """Unit of a run's progress."""
     recognises: Callable[[Mapping[str, Any]], bool] = lambda keys: False
-    """Whether the keys in a file, with no plan around them, mean a run of this kind."""
+    """Function that returns whether the keys in a file without a plan are those of this kind of
+    run."""
     mend: Callable[[Mapping[str, Any]], tuple[Mapping[str, Any], list[str]]] = _as_written
-    """Gives a run's keys without known slips of published files, and what was mended."""
+    """Function that fixes known errors of published files in a run's keys; it returns the fixed
+    keys, and warnings about the fixes."""
     run_together: str | None = None
-    """``"package.module:function"``, called as ``function(members)`` with a list of `Member` whose
-    configurations have equal ``vectorize_key()``; needed where ``why_alone()`` may give None."""
+    """Import path of the function that makes several runs together, called as ``function(members)``
+    with a list of `Member` whose configurations have equal ``vectorize_key()``; required if
+    ``why_alone()`` may return None."""
     memory: str | None = None
-    """``"package.module:function"``, called before the first run with the runs that will use GPUs;
-    gives for each what it needs of their memory (see `common.machine.memory.Need`), None where that
-    is not known. None where it is never."""
+    """Import path of the function that estimates GPU memory, called before the first run with the
+    runs that will use GPUs; it returns the need of each (see `common.machine.memory.Need`), None if
+    it is unknown. None if it is never known."""
 
 
 EXPERIMENTS: Registry[Experiment] = Registry("experiment")
@@ -55,46 +59,48 @@ EXPERIMENTS: Registry[Experiment] = Registry("experiment")
 
 @dataclass(frozen=True)
 class Context:
-    """What a run is given beside its configuration."""
+    """Context of a run: what it is given in addition to its configuration."""
 
     folder: RunFolder
-    """Where the run leaves everything."""
+    """Folder of all the run's files."""
     seed: int
-    """The root seed: the configuration's, or the one drawn for this run."""
+    """Root seed: the configuration's, or the one drawn for this run."""
     gpu_ids: tuple[int, ...] = ()
     """Devices as torch counts them in this process; empty for the CPU."""
     stop_requested: Callable[[], bool] = lambda: False
-    """True once the run should write its checkpoint and raise `Interrupted`."""
+    """Function that returns true once the run should write its checkpoint and raise
+    `Interrupted`."""
     progress: Callable[[int, int], None] = lambda done, total: None
-    """Told how many of how many units are done."""
+    """Function that reports the number of finished units and of all units."""
     once_done: Callable[[Callable[[], None]], None] = lambda action: None
-    """Given what is to be done once the run's end is recorded, such as removing unfinished work."""
+    """Function that takes work for after the run's end is recorded, such as removing temporary
+    files."""
 
 
 class Member(Protocol):
-    """One of several runs that are made together, each of which ends for itself."""
+    """One of several runs that are made together, each of which ends separately."""
 
     @property
     def config(self) -> Any:
-        """The run's configuration."""
+        """Configuration of the run."""
 
     @property
     def context(self) -> Context:
-        """What the run is given beside it."""
+        """Context of the run."""
 
     @property
     def is_over(self) -> bool:
-        """Whether the run has ended, well or not."""
+        """True if the run has ended, successfully or not."""
 
     def on_its_own(self) -> AbstractContextManager[None]:
-        """A block that concerns this run alone.
+        """Return a block that concerns this run alone.
 
-        What is logged inside goes to the run's ``log.txt``. An error ends this run, with what its
-        folder says of it, and is not raised further.
+        Log lines inside the block are written to the run's ``log.txt``. An error ends this run, is
+        recorded in its folder, and is not raised further.
         """
 
     def done(self, score: float | None) -> None:
-        """Ends the run well."""
+        """End the run successfully, with its score."""
 
 
 @dataclass(frozen=True)
@@ -102,16 +108,16 @@ class Reference:
     """A file of an earlier stage's run that this run reads."""
 
     key: tuple[str | int, ...]
-    """Where the configuration names it."""
+    """Path of the key in the configuration that names it."""
     file: str
     """Name of the file, one of the earlier experiment's ``files``."""
     path: str
-    """The file's path inside the run folder."""
+    """Path of the file inside the run folder."""
     run: Any
-    """The run that makes it (a `common.plan.run.Run`)."""
+    """Run that makes it (a `common.plan.run.Run`)."""
 
     @property
     def target(self) -> Path:
-        """Where the file stands once the run is done."""
+        """Path of the file once the run is done."""
         folder: Path = self.run.folder
         return folder / self.path

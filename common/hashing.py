@@ -1,4 +1,4 @@
-"""A run's identity is its content: fingerprints of configurations and of files."""
+"""Content hashes: fingerprints of configurations and of files."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 
 def fingerprint(content: Any) -> str:
-    """Hash of a JSON value that does not depend on the order of keys; 64 hex digits."""
+    """Return the hash of a JSON value, independent of the order of keys; 64 hex digits."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def content_hash(path: Path) -> str:
-    """Hash of a file's bytes, or of the names and bytes of all files in a folder.
+    """Return the hash of a file's bytes, or of the names and bytes of all files in a folder.
 
     Raises:
-        FileNotFoundError: nothing stands at ``path``.
+        FileNotFoundError: ``path`` does not exist.
     """
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())

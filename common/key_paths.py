@@ -1,4 +1,4 @@
-"""Values in nested objects and lists, and the paths that lead to them."""
+"""Dotted paths of values in nested objects and lists."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 Key = tuple[str | int, ...]
-"""The path to a value: names in objects, positions in lists."""
+"""Path of a value: names in objects, positions in lists."""
 
 
 def key_path(key: Key) -> str:
-    """A path in the form ``a.b[0]``."""
+    """Return a path in the form ``a.b[0]``."""
     path = ""
     for part in key:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
@@ -37,14 +37,14 @@ def leaves(value: Any, key: Key = ()) -> Iterator[tuple[Key, Any]]:
 
 
 def assign(values: Any, key: Key, value: Any) -> None:
-    """Puts ``value`` where ``key`` leads to in ``values``."""
+    """Set the value at ``key`` in ``values``."""
     for part in key[:-1]:
         values = values[part]
     values[key[-1]] = value
 
 
 def value_at(values: Any, key: str, default: Any = None) -> Any:
-    """What the dotted path ``key`` leads to in ``values``; ``default`` where it leads nowhere."""
+    """Return the value at the dotted path ``key`` in ``values``; ``default`` if there is none."""
     for part in key.split("."):
         if not isinstance(values, Mapping) or part not in values:
             return default
@@ -53,7 +53,7 @@ def value_at(values: Any, key: str, default: Any = None) -> Any:
 
 
 def with_value(values: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """A copy of ``values`` in which the dotted path ``key`` leads to ``value``."""
+    """Return a copy of ``values`` with ``value`` at the dotted path ``key``."""
     first, _, rest = key.partition(".")
     if not rest:
         return {**values, first: value}
@@ -62,7 +62,7 @@ def with_value(values: Mapping[str, Any], key: str, value: Any) -> dict[str, Any
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of ``values`` with ``changes`` laid over it: objects merged, everything else replaced.
+    """Return a copy of ``values`` with ``changes``: objects merged, everything else replaced.
 
     Keys of ``changes`` may be dotted paths.
     """
@@ -78,9 +78,9 @@ def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
 
 
 def without(value: Any, keys: Collection[Key]) -> Any:
-    """A copy of ``value`` without what stands at ``keys``.
+    """Return a copy of ``value`` without the values at ``keys``.
 
-    A path that leads further than there are objects and lists takes out what it comes to last.
+    A path that is longer than the nesting removes the last value on it.
     """
     if isinstance(value, dict):
         return dict(_kept(value.items(), keys))

@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first used."""
+"""Lazy public names of a package, imported when they are first used."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 
 
 def public_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return the ``__getattr__`` of a package whose public names stand in other modules.
+    """Return the ``__getattr__`` of a package whose public names belong to other modules.
 
-    The package stays quick to import and free of torch: only a name that is used loads its module.
+    The package stays quick to import and free of torch: a module is loaded when one of its names is
+    first used.
 
     Args:
         package: name of the package.

@@ -1,4 +1,4 @@
-"""Packages that only some runs need, looked for before any starts."""
+"""Packages that only some runs need, looked up before any run starts."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from common.errors import Problem
 
 
 def is_installed(module: str) -> bool:
-    """Whether a top-level module can be imported."""
+    """Return whether a top-level module can be imported."""
     return importlib.util.find_spec(module) is not None
 
 
 def lacking(
     package: str, key: str, value: Any, *, module: str | None = None, otherwise: str = ""
 ) -> Iterator[Problem]:
-    """What is wrong with ``key`` = ``value`` where the package that it needs is not installed.
+    """Yield the problem of ``key`` = ``value`` if the package that it needs is not installed.
 
-    ``module`` is what the package is imported as, None for its own name; ``otherwise`` is what
-    could be done in its place.
+    ``module`` is the package's import name, None for its own name. ``otherwise`` is an alternative
+    to installing it.
     """
     if not is_installed(module or package):
         instead = f"; {otherwise}" if otherwise else ""

@@ -1,4 +1,4 @@
-"""Names a plan may use, and the parts they stand for."""
+"""Registries: names that a plan may use, and their parts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MISSING: Any = object()
 
 
 def suggestion(name: str, known: list[str]) -> str:
-    """``"; did you mean 'x'?"`` for a name close to a known one, otherwise nothing."""
+    """Return ``"; did you mean 'x'?"`` for a name close to a known one, otherwise ""."""
     close = difflib.get_close_matches(name, known, n=1)
     return _did_you_mean(close[0]) if close else ""
 
@@ -26,7 +26,7 @@ def _did_you_mean(name: str) -> str:
 
 
 def import_part(path: str) -> Any:
-    """The object that ``"package.module:name"`` stands for.
+    """Return the object with the import path ``"package.module:name"``.
 
     Raises:
         UserError: the path has another form, the module fails when it is imported, or there is no
@@ -65,9 +65,9 @@ def _not_found(module: str) -> str:
 
 
 class Registry(Generic[T]):
-    """Parts of one kind that a plan may name.
+    """Registry of the parts of one kind that a plan may name.
 
-    ``"custom:package.module:name"`` names a part outside the project.
+    ``"custom:package.module:name"`` names a user's own part.
     """
 
     def __init__(self, kind: str) -> None:
@@ -75,10 +75,10 @@ class Registry(Generic[T]):
         self._parts: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator that makes a part known under ``name``.
+        """Return a decorator that registers a part as ``name``.
 
         Raises:
-            ValueError: the name is taken; both owners are named.
+            ValueError: the name is taken; the message has both owners.
         """
 
         def add(part: T) -> T:
@@ -92,21 +92,21 @@ class Registry(Generic[T]):
         return add
 
     def names(self) -> list[str]:
-        """The registered names, sorted."""
+        """Return the registered names, sorted."""
         return sorted(self._parts)
 
     def _suggestion(self, name: str) -> str:
-        """Like `suggestion`, but first the only one whose words are all in ``name``, or hold it."""
+        """Return `suggestion`, but first the only name with, or in, all words of ``name``."""
         words = set(name.split("_"))
         others = {known: set(known.split("_")) for known in self.names()}
         alike = [known for known, own in others.items() if own <= words or words <= own]
         return suggestion(name, list(others)) if len(alike) != 1 else _did_you_mean(alike[0])
 
     def get(self, name: str) -> T:
-        """The part registered as ``name``.
+        """Return the part registered as ``name``.
 
         Raises:
-            UserError: nothing has this name; the known names are listed.
+            UserError: no part has this name; the message lists the known names.
         """
         if name.startswith(CUSTOM):
             part: T = import_part(name.removeprefix(CUSTOM))

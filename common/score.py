@@ -1,4 +1,4 @@
-"""A run's score: which metric, and which of two values is better."""
+"""Score of a run: its metric, and the direction of better values."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 _SMALLER_IS_BETTER = ("loss", "error", "kl", "perplexity", "distance")
-"""Words in the names of metrics that are costs."""
+"""Words in the names of metrics for which smaller is better."""
 
 
 def larger_is_better(metric: str | None) -> bool:
-    """Whether a metric of this name is a gain, such as an accuracy or a reward, and not a cost.
+    """Return whether a larger value of a metric of this name is better.
 
-    True for one whose name tells nothing, and where there is none.
+    It is true for a name without a known word, and for none.
     """
     words = (metric or "").replace("/", " ").replace("_", " ").lower().split()
     return not any(word in _SMALLER_IS_BETTER for word in words)
@@ -27,26 +27,26 @@ class Score:
     largest: bool
 
     def of(self, metrics: Mapping[str, Any]) -> float | None:
-        """The score of an epoch; None where the metric was not measured."""
+        """Return the score of an epoch; None if the metric was not measured."""
         return metrics.get(self.name)
 
     def rank(self, metrics: Mapping[str, Any]) -> float | None:
-        """A number that grows with the quality of an epoch; None where there is no score."""
+        """Return a number that grows with the quality of an epoch; None without a score."""
         value = self.of(metrics)
         return None if value is None else value if self.largest else -value
 
     def improves(self, value: float, best: float, min_delta: float = 0.0) -> bool:
-        """Whether ``value`` is better than ``best`` by more than ``min_delta``."""
+        """Return whether ``value`` is better than ``best`` by more than ``min_delta``."""
         return (value - best if self.largest else best - value) > min_delta
 
 
 def last_values(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """The last measured value of every metric."""
+    """Return the last measured value of every metric."""
     return {name: value for row in rows for name, value in row.items()}
 
 
 def best_values(rows: Sequence[Mapping[str, Any]], score: Score) -> dict[str, float]:
-    """The metrics of the epoch with the best score; empty where there is none."""
+    """Return the metrics of the epoch with the best score; empty without one."""
     scored = [row for row in rows if score.of(row) is not None]
     if not scored:
         return {}

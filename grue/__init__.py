@@ -1,7 +1,7 @@
 """Language models: sampling, supervised finetuning and reinforcement finetuning on text.
 
-What tasks, rewards, metrics, policies and algorithms outside the project need is imported from
-here. The experiments of this package are registered here too.
+Users' own tasks, rewards, metrics, policies and algorithms import from here. The experiments of
+this package are registered here too.
 """
 
 from typing import TYPE_CHECKING
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from grue.policies.config import PolicyArgs as PolicyArgs
     from grue.policies.policy import Policy as Policy
     from grue.rewards.reward import Reward as Reward
-    from grue.rollouts.batch import Minibatch as Minibatch
     from grue.rollouts.batch import Rollout as Rollout
+    from grue.rollouts.minibatch import Minibatch as Minibatch
     from grue.rollouts.spec import RolloutSpec as RolloutSpec
     from grue.tasks.task import Sample as Sample
     from grue.tasks.task import Split as Split
@@ -47,7 +47,7 @@ __getattr__ = public_names(
         "AlgorithmArgs": "grue.algorithms.config",
         "MaskablePolicyArgs": "grue.policies.config",
         "Metric": "grue.metrics.metric",
-        "Minibatch": "grue.rollouts.batch",
+        "Minibatch": "grue.rollouts.minibatch",
         "NoArgs": "grue.metrics.metric",
         "Policy": "grue.policies.policy",
         "PolicyArgs": "grue.policies.config",

@@ -7,7 +7,7 @@ SENTENCE_ENDS = "tokenizers/punkt_tab"
 
 
 def is_there(path: str) -> bool:
-    """Whether NLTK finds something at ``path`` in its data."""
+    """Return whether NLTK finds something at ``path`` in its data."""
     import nltk
 
     try:

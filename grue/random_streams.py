@@ -1,6 +1,6 @@
-"""Streams of random numbers that never meet, each from a run's seed, an occasion and its numbers.
+"""Streams of random numbers that never overlap, each from a run's seed, a purpose and numbers.
 
-An input's samples have a stream of their own, so that they depend on nothing else.
+An input's samples have a stream of their own, so that they do not depend on the batch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class Occasion(enum.IntEnum):
-    """What random numbers are drawn for; never 0."""
+    """Purposes of random numbers, each with an id that is never 0."""
 
     EVALUATION = 1
     EXTRACTION = 2
@@ -29,12 +29,12 @@ class Occasion(enum.IntEnum):
 
 
 def generator(occasion: Occasion, seed: int, *numbers: int) -> np.random.Generator:
-    """A generator of its own for an occasion and its non-negative numbers."""
+    """Return the generator of a purpose and its non-negative numbers."""
     return np.random.default_rng(_root(occasion, seed, *numbers))
 
 
 def seed_of(occasion: Occasion, seed: int, *numbers: int) -> int:
-    """A seed for torch's generators, like `generator`."""
+    """Return a seed for torch's generators, as `generator` does for NumPy's."""
     return int(_root(occasion, seed, *numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
@@ -47,15 +47,15 @@ def uniforms(
     *,
     numbers: Sequence[int] = (),
 ) -> Tensor:
-    """[B, K, T] float64 in [0, 1): one number per token of K samples of each input.
+    """Return [B, K, T] float64 in [0, 1): one number per token of K samples of each input.
 
     Args:
-        occasion: what they are drawn for.
+        occasion: purpose of the numbers.
         seed: root of all streams.
-        inputs: B numbers that stand for the inputs, wherever they come in a batch.
-        num_samples: K.
-        num_tokens: T, the greatest length of an output.
-        numbers: which of several such occasions it is.
+        inputs: B numbers of the inputs, independent of their place in a batch.
+        num_samples: K samples of each input.
+        num_tokens: T, the largest length of an output.
+        numbers: further numbers that distinguish draws of the same purpose.
     """
     shape = num_samples, num_tokens
     roots = [generator(occasion, seed, *numbers, number) for number in inputs]
@@ -63,11 +63,10 @@ def uniforms(
 
 
 def _root(occasion: Occasion, seed: int, *numbers: int) -> np.random.SeedSequence:
-    """The same for equal arguments alone.
+    """Return entropy words that differ for all different arguments.
 
-    NumPy takes numbers apart into words of 32 bits and fills up with zeros, so that [1] is [1, 0],
-    and [2**32] is [0, 1]. Here the occasion and the count come first, and each number has two
-    words.
+    NumPy splits numbers into words of 32 bits and pads with zeros, so that [1] equals [1, 0], and
+    [2**32] equals [0, 1]. Here the purpose and the count come first, and each number has two words.
     """
     words = [word for number in (seed, *numbers) for word in divmod(number, 2**32)]
     return np.random.SeedSequence([occasion, len(numbers), *words])

@@ -1,4 +1,4 @@
-"""What a model wrote, and what it wrote it for: the input of every reward and metric."""
+"""Texts that rewards and metrics score: prompts, outputs, references, metadata."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class Texts:
     """N outputs, each with its prompt, references and metadata."""
 
     prompts: Sequence[str]
-    """[N] the prompts, whole: not as truncated for the model."""
+    """[N] prompts, not truncated."""
     outputs: Sequence[str]
-    """[N] what the model wrote, without special tokens; may be empty."""
+    """[N] outputs without special tokens; may be empty."""
     references: Sequence[Sequence[str]]
-    """[N] the texts that would have been right; none where the task has none."""
+    """[N] reference texts; an empty list where the task has none."""
     metadata: Sequence[Mapping[str, Any]]
-    """[N] what else the task knows of the input."""
+    """[N] further values that the task knows of the input."""
 
     def __post_init__(self) -> None:
-        """Raises `ValueError` where the lengths differ."""
+        """Raise `ValueError` where the lengths differ."""
         lengths = {
             name: len(getattr(self, name))
             for name in ("prompts", "outputs", "references", "metadata")
@@ -42,11 +42,11 @@ class Texts:
         )
 
     def have_references(self) -> bool:
-        """Whether an input has a reference that is not blank."""
+        """Return whether an input has a reference that is not blank."""
         return any(text.strip() for references in self.references for text in references)
 
     def check_references(self, part: str) -> None:
-        """Raises `UserError` where an input has no reference, which the part of this id needs."""
+        """Raise `UserError` if an input lacks the reference that the part of this id needs."""
         for prompt, references in zip(self.prompts, self.references, strict=True):
             if not references:
                 raise UserError(

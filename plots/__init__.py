@@ -1,4 +1,4 @@
-"""Figures from run folders: what there is to draw, and drawing it.
+"""Figures from run folders: catalogue, options check and drawing.
 
 Importing this package, and checking options with it, loads neither matplotlib nor pandas.
 """
@@ -31,22 +31,22 @@ FIGURES.register("reward_std_vs_gradient")("plots.reward_std_vs_gradient:draw")
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure that can be drawn."""
+    """A figure of the catalogue."""
 
     draw: Callable[[list[Path], Path, Any], list[Path]]
-    """Called as ``draw(runs, stem, options)``; writes ``stem`` with several suffixes and returns
-    the paths."""
+    """Function ``draw(runs, stem, options)``, which writes ``stem`` with several suffixes and
+    returns the paths."""
     options: type[FigureOptions]
-    """The model of its options: the type that ``draw`` gives its parameter ``options``."""
+    """Model of its options: the type that ``draw`` gives its parameter ``options``."""
     summary: str
-    """What it shows, in one line: the first line of its module's docstring."""
+    """Summary in one line: the first line of its module's docstring."""
 
 
 def find(name: str) -> Figure:
-    """The figure called ``name`` (or ``"custom:package.module:function"``).
+    """Return the figure called ``name`` (or ``"custom:package.module:function"``).
 
     Raises:
-        UserError: there is none, it cannot be imported, or its ``options`` have no model.
+        UserError: there is no such figure, it cannot be imported, or its ``options`` have no model.
     """
     part = FIGURES.get(name)
     draw = import_part(part) if isinstance(part, str) else part
@@ -64,7 +64,7 @@ def find(name: str) -> Figure:
 
 
 def check_options(name: str, options: dict[str, Any]) -> list[str]:
-    """Everything wrong with a figure's name and options; empty when it can be drawn."""
+    """Return the problems of a figure's name and options; empty if it can be drawn."""
     try:
         figure = find(name)
     except UserError as error:
@@ -73,7 +73,7 @@ def check_options(name: str, options: dict[str, Any]) -> list[str]:
 
 
 def draw(name: str, runs: list[Path], output: Path | None = None, **options: Any) -> list[Path]:
-    """Draws a figure and returns the paths written: PNG, PDF, and the plotted numbers as CSV.
+    """Draw a figure and return the written paths: PNG, PDF, and the plotted numbers as CSV.
 
     Args:
         name: one of `FIGURES`.

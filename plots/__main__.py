@@ -1,4 +1,4 @@
-"""The command line: ``python -m plots FIGURE --runs FOLDER [FOLDER ...]``."""
+"""Command line of the figures: ``python -m plots FIGURE --runs FOLDER [FOLDER ...]``."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ USAGE = f"{PROGRAM} FIGURE --runs FOLDER [FOLDER ...] [--output DIR] [options of
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints are `UserError`."""
+    """Argument parser whose errors are `UserError`."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; '{self.prog} --help' lists what can be given")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Draws what the arguments ask for and prints the paths; 0, or 2 after a message."""
+    """Draw the figure of the arguments and print the paths; return 0, or 2 after an error."""
     logging.basicConfig(format="%(levelname)s: %(message)s")
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -61,7 +61,7 @@ def _draw(given: list[str]) -> list[Path]:
 
 
 def _overview() -> argparse.ArgumentParser:
-    """A parser that only helps: with every figure, its options and an example."""
+    """Return a parser for ``--help`` alone: with every figure, its options and an example."""
     figures = {name: find(name) for name in FIGURES.names()}
     width = max(map(len, figures))
     lines = ["figures:"]
@@ -83,7 +83,7 @@ def _overview() -> argparse.ArgumentParser:
 
 
 def _figure_parser(name: str, figure: Figure) -> argparse.ArgumentParser:
-    """The parser of one figure; options that are not given stay out of its result."""
+    """Return the parser of one figure; options that are not given are missing in its result."""
     parser = _Parser(
         prog=f"{PROGRAM} {name}",
         description=figure.summary,
@@ -119,7 +119,7 @@ def _figure_parser(name: str, figure: Figure) -> argparse.ArgumentParser:
 
 
 def _option_help(figure: Figure) -> dict[str, str]:
-    """What each option means, the values it knows, and its default."""
+    """Return help texts: each option's meaning, known values and default."""
     texts = {}
     for key, field in figure.options.model_fields.items():
         kind: Any = _without_none(field.annotation)
@@ -134,7 +134,7 @@ def _option_help(figure: Figure) -> dict[str, str]:
 
 
 def _without_none(annotation: Any) -> Any:
-    """The type of an option's values when it is given: of ``float | None``, ``float``."""
+    """Return the type of an option's values if it is given: ``float`` for ``float | None``."""
     if get_origin(annotation) not in (Union, UnionType):
         return annotation
     return next(kind for kind in get_args(annotation) if kind is not NoneType)

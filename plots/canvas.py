@@ -1,4 +1,4 @@
-"""How figures look and how they reach the disk: style sheet, legend and `save`."""
+"""Canvas of figures: style sheet, panels, legend, and `save`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TITLE_WIDTH = 52  # letters; longer lines would push the second column of panel
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """The project's style for figures made and saved in the block, whatever a user has set."""
+    """Use the project's style for figures made and saved in the block, whatever the user's own."""
     with matplotlib.style.context(STYLE, after_reset=True):
         yield
 
@@ -33,10 +33,10 @@ def styled() -> Iterator[None]:
 def panels(
     titles: Sequence[str], columns: int, panel: tuple[float, float], *, lines: int = 1
 ) -> tuple[Figure, list[list[Axes]]]:
-    """A figure with one row of panels (width and height in inches) per title, and its axes.
+    """Return a figure with one row of panels (width and height in inches) per title, and its axes.
 
-    Each title, where there is one, stands above its row, higher than the panels' own titles,
-    which may have as many ``lines``.
+    A title that is not empty is above its row and above the panels' own titles, which may have as
+    many ``lines``.
     """
     width, height = panel
     wrapped = [textwrap.fill(title, _TITLE_WIDTH) for title in titles]
@@ -55,10 +55,10 @@ def panels(
 def wrapped(
     count: int, columns: int, panel: tuple[float, float], *, lines: int = 2, **sharing: Any
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with ``count`` panels (width and height in inches), and their axes.
+    """Return a figure with ``count`` panels (width and height in inches), and their axes.
 
     Rows hold at most as many ``columns``, and the legend has as many ``lines``. ``sharing`` goes to
-    `Figure.subplots`; every panel with none below it has the ticks of its horizontal axis.
+    `Figure.subplots`; every lowest panel of a column has the ticks of its horizontal axis.
     """
     columns = min(count, columns)
     rows = math.ceil(count / columns)
@@ -75,7 +75,7 @@ def wrapped(
 def legend(
     figure: Figure, columns: Sequence[Sequence[Mapping[str, Any]]], *, caption: str | None = None
 ) -> None:
-    """One legend for all panels, below them, where it covers no data; the caption stands on it.
+    """Draw one legend for all panels, below them, where it covers no data.
 
     Each entry of a column holds the properties of a line, its ``label`` among them.
     """
@@ -87,12 +87,13 @@ def legend(
 
 
 def save(figure: Figure, points: pd.DataFrame, stem: Path) -> list[Path]:
-    """Writes the figure as PNG and PDF and ``points`` as CSV, each whole or not at all.
+    """Write the figure as PNG and PDF and ``points`` as CSV, each completely or not at all.
 
-    The bytes depend on what is drawn alone: no date is written. Returns the paths.
+    The bytes depend only on the drawing, because no date is written. The written paths are
+    returned.
 
     Raises:
-        UserError: the folder cannot be made or written to.
+        UserError: the folder cannot be created or written to.
     """
     picture, document, table = (
         stem.with_name(f"{stem.name}.{suffix}") for suffix in ("png", "pdf", "csv")

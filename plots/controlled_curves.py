@@ -38,12 +38,13 @@ class Options(FigureOptions):
     metrics: list[Metric] = COLUMNS
     """Columns, from left to right."""
     log_epochs: bool = False
-    """Whether the axis of epochs is logarithmic; it then shows epoch + 1."""
+    """If true, the axis of epochs is logarithmic; it then shows epoch + 1."""
     smooth: int = 1
-    """Measured epochs in the centred running mean that is drawn; the CSV keeps raw numbers."""
+    """Number of measured epochs in the centred running mean that is drawn; the CSV has raw
+    numbers."""
 
     def problems(self) -> Iterator[Problem]:
-        """No column, a column twice, no epoch to take the mean over."""
+        """Yield the problems of no column, a repeated column, or no epoch to average."""
         if not self.metrics or len(set(self.metrics)) < len(self.metrics):
             yield Problem("needs at least one metric, and each once", "metrics", self.metrics)
         if self.smooth < 1:
@@ -52,7 +53,7 @@ class Options(FigureOptions):
 
 @dataclass(frozen=True)
 class _Scale:
-    """The vertical axis of a metric: from and to ``limits`` at least, or logarithmic."""
+    """Vertical axis of a metric: linear over ``limits`` at least, or logarithmic."""
 
     label: str
     limits: tuple[float, float] | None = None
@@ -66,7 +67,7 @@ _SCALES = {
     "avg reward std": _Scale("reward std", (0.0, 1.0)),
 }
 _DECADES = 6
-"""How far below its largest value a logarithmic axis reaches at most."""
+"""Largest number of decades of a logarithmic axis."""
 _LINES: dict[str, Any] = {
     CHANGED: {"linestyle": "solid", "linewidth": 1.8},
     OTHERS: {"linestyle": (0, (4, 1.5)), "linewidth": 1.3, "markerfacecolor": "white"},
@@ -75,14 +76,14 @@ _PARTS_IN_WORDS = {CHANGED: f"changed inputs ({CHANGED})", OTHERS: f"other input
 
 
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
-    """Draws one row per variant and one column per metric, and returns the paths written.
+    """Draw one row per variant and one column per metric, and return the written paths.
 
     A line is the mean over the runs of one method, its band one standard deviation to each side.
 
     Args:
         runs: plan folders and run folders.
         stem: path of the files without their suffixes.
-        options: what is drawn.
+        options: options of the figure.
 
     Raises:
         UserError: no run measured anything on changed inputs, or the files cannot be written.
@@ -108,9 +109,10 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
 
 
 def statistics(rows: Sequence[Variant], metrics: Sequence[str]) -> pd.DataFrame:
-    """The plotted numbers: mean, std (ddof 1; NaN for one run) and n over the runs of a line.
+    """Return the plotted numbers: mean, std (ddof 1.
 
-    One row per point, with the columns variant, method, part, metric, epoch, mean, std, n.
+    NaN for one run) and n over the runs of a line. One row per point, with the columns variant,
+    method, part, metric, epoch, mean, std, n.
 
     Raises:
         UserError: no run has any of ``metrics``.
@@ -133,7 +135,7 @@ def statistics(rows: Sequence[Variant], metrics: Sequence[str]) -> pd.DataFrame:
 
 
 def _scale(axes: Axes, points: pd.DataFrame, metric: str, *, log_epochs: bool) -> None:
-    """Sets the axes that all panels of a column share."""
+    """Set the axes that all panels of a column share."""
     if log_epochs:
         axes.set_xscale("log")
     else:
@@ -153,7 +155,7 @@ def _scale(axes: Axes, points: pd.DataFrame, metric: str, *, log_epochs: bool) -
 
 
 def _panel(axes: Axes, points: pd.DataFrame, options: Options) -> None:
-    """Draws the lines of one variant and metric, with their bands."""
+    """Draw the lines of one variant and metric, with their bands."""
     lines = points.groupby(["method", "part"], sort=False)
     for position, (_, line) in enumerate(lines):
         name, part = line[["method", "part"]].iloc[0]
@@ -172,7 +174,7 @@ def _panel(axes: Axes, points: pd.DataFrame, options: Options) -> None:
 
 
 def _evenly_spaced(x: np.ndarray[Any, Any], count: int, *, shift: float) -> list[int]:
-    """Positions of about ``count`` points of rising ``x`` at even distances.
+    """Return the positions of about ``count`` points of rising ``x`` at even distances.
 
     ``shift``, in distances, moves them, so that the markers of several lines stand apart.
     """
@@ -181,7 +183,10 @@ def _evenly_spaced(x: np.ndarray[Any, Any], count: int, *, shift: float) -> list
 
 
 def _legend(rows: Sequence[Variant]) -> list[list[dict[str, Any]]]:
-    """Entries by column: methods with their number of runs; parts, and bands if there are any."""
+    """Return the legend's entries by column: methods with their number of runs.
+
+    Parts, and bands.
+    """
     methods = []
     for name in in_order([name for variant in rows for name in variant.methods]):
         counts = {len(variant.methods[name]) for variant in rows if name in variant.methods}

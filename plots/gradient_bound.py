@@ -51,21 +51,22 @@ class Options(FigureOptions):
     example: ClassVar[str] = "--columns 5"
 
     columns: int = 4
-    """Panels in a row: measured epochs at even distances, the first and the last among them."""
+    """Number of panels in a row: measured epochs at even distances, including the first and the
+    last."""
 
     def problems(self) -> Iterator[Problem]:
-        """Too few panels for both ends."""
+        """Yield the problem of too few panels for both ends."""
         if self.columns < 2:
             yield Problem("must be at least 2", "columns", self.columns)
 
 
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
-    """Draws one row per variant and method, with panels from start to end; the paths written.
+    """Draw one row per variant and method, with panels from start to end, and return the paths.
 
     Args:
         runs: plan folders and run folders.
         stem: path of the files without their suffixes.
-        options: what is drawn.
+        options: options of the figure.
 
     Raises:
         UserError: no run measured the bound, or the files cannot be written.
@@ -96,7 +97,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
 
 
 def _rows(groups: Sequence[Variant]) -> dict[str, list[Run]]:
-    """The runs of each row by its title: variant, method and number of runs."""
+    """Return the runs of each row by its title: variant, method and number of runs."""
     rows = {}
     for variant in groups:
         for name, runs in variant.methods.items():
@@ -106,10 +107,10 @@ def _rows(groups: Sequence[Variant]) -> dict[str, list[Run]]:
 
 
 def points(rows: dict[str, list[Run]], columns: int) -> pd.DataFrame:
-    """The plotted numbers, one row per input of each panel.
+    """Return the plotted numbers, one row per input of each panel.
 
-    A panel shows each run as it was last measured up to the panel's epoch, so that runs which
-    ended early stand in the panels that follow too.
+    A panel shows each run's last measurement up to the panel's epoch. Runs that ended early
+    therefore appear in all later panels.
     """
     import pandas as pd
 
@@ -128,7 +129,7 @@ def points(rows: dict[str, list[Run]], columns: int) -> pd.DataFrame:
 
 
 def _panel(axes: Axes, table: pd.DataFrame, floors: tuple[float, float]) -> None:
-    """Draws the inputs of one state with their bounds, and notes how close they come."""
+    """Draw the inputs of one state with their bounds, and note how close they come."""
     if table.empty:
         axes.set_title("not measured")
         return
@@ -149,7 +150,7 @@ def _panel(axes: Axes, table: pd.DataFrame, floors: tuple[float, float]) -> None
 
 
 def _bounds(axes: Axes, table: pd.DataFrame) -> None:
-    """Draws the bounds as functions of the std: of the median input, and from least to largest."""
+    """Draw the bounds as functions of the std: the median input's, and the range of all."""
     x = np.geomspace(*axes.get_xlim())
     factors = table["bound"] / table["reward_std"] ** (2 / 3)
     lines = [factor * x ** (2 / 3) for factor in factors.quantile([0, 0.5, 1])]
@@ -160,7 +161,7 @@ def _bounds(axes: Axes, table: pd.DataFrame) -> None:
 
 
 def _scale(axes: Axes, floors: tuple[float, float], tops: tuple[float, float]) -> None:
-    """Gives all panels the same logarithmic axes."""
+    """Set the same logarithmic axes for all panels."""
     axes.set(xscale="log", yscale="log")
     axes.set_xlim(floors[0] / 1.5, max(floors[0], tops[0]))
     axes.set_ylim(floors[1] / 1.5, max(floors[1], tops[1]))

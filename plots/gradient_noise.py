@@ -1,4 +1,4 @@
-"""How far gradients deviate over minibatches, by strength and estimate of the KL penalty."""
+"""Variance of gradients over minibatches, by strength and estimate of the KL penalty."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FIX = "fix: set 'alg.args.measure_gradient_noise' to true in the plan"
 WANTED = Wanted(read_steps, "metrics by step and epoch ('step' in metrics.jsonl)", _FIX)
 _PANEL = (4.6, 3.2)
 _APART = 0.05
-"""How far the modes stand from each other, in distances of two strengths."""
+"""Distance between the modes, in distances of two strengths."""
 
 
 class Options(FigureOptions):
@@ -30,22 +30,22 @@ class Options(FigureOptions):
     example: ClassVar[str] = "--metric ppo/grad_variance"
 
     metric: str = "ppo/grad_variance"
-    """What is drawn: a number of every iteration, above zero."""
+    """Quantity to draw: a number of every iteration, above zero."""
 
 
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
-    """Draws one panel per setting, and returns the paths written.
+    """Draw one panel per setting, and return the written paths.
 
-    A run counts by the median over its iterations, since single ones can be far off; a point is the
-    mean over seeds, its bar one standard deviation to each side.
+    A run's value is the median over its iterations, since single ones can be far off. A point is
+    the mean over seeds, and its bar is one standard deviation to each side.
 
     Args:
         runs: plan folders and run folders.
         stem: path of the files without their suffixes.
-        options: what is drawn.
+        options: options of the figure.
 
     Raises:
-        UserError: no run measured it, or the files cannot be written.
+        UserError: no run measured the quantity, or the files cannot be written.
     """
     from plots import canvas  # matplotlib, which checking options does not need
 
@@ -66,7 +66,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
 
 
 def statistics(of: Sequence[Group], metric: str) -> pd.DataFrame:
-    """The plotted numbers: mean, std (ddof 1; NaN for one run) and n over the runs of a group.
+    """Return the plotted numbers: mean, std (ddof 1; NaN for one run) and n over each group's runs.
 
     Columns: setting, mode, strength, mean, std, n.
 
@@ -93,7 +93,7 @@ def statistics(of: Sequence[Group], metric: str) -> pd.DataFrame:
 
 
 def _panel(axes: Axes, points: pd.DataFrame) -> None:
-    """Draws the modes side by side at each strength, which stand at even distances."""
+    """Draw the modes side by side at each strength; strengths are at even distances."""
     strengths = sorted(points["strength"].unique())
     for number, mode in enumerate(MODES.values()):
         line = points[points["mode"] == mode.label]
@@ -105,7 +105,7 @@ def _panel(axes: Axes, points: pd.DataFrame) -> None:
 
 
 def _legend(points: pd.DataFrame) -> list[list[dict[str, Any]]]:
-    """The modes, and what bars are if there are any."""
+    """Return the legend's entries: the modes, and the meaning of bars if there are any."""
     present = [mode for mode in MODES.values() if mode.label in set(points["mode"])]
     entries = [{"label": mode.label, **mode.look} for mode in present]
     if points["n"].max() > 1:

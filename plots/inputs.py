@@ -1,4 +1,4 @@
-"""How single inputs are shown: dots by part, and those too small for a logarithmic axis."""
+"""Drawing of single inputs as dots; the smallest ones are at the end of a logarithmic axis."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LOWEST = 1e-12
-"""Where a logarithmic axis ends at the latest: rewards near 1 in float32 resolve no less."""
+"""Smallest lower end of a logarithmic axis: float32 rewards near 1 resolve no less."""
 LOOKS: dict[str, dict[str, Any]] = {
     OTHERS: {"label": "other inputs", "color": "#56B4E9", "marker": "o", "linestyle": "none"},
     CHANGED: {"label": "changed inputs", "color": "#000000", "marker": "^", "linestyle": "none"},
@@ -20,13 +20,19 @@ LOOKS: dict[str, dict[str, Any]] = {
 
 
 def floor_of(numbers: pd.Series) -> float:
-    """Lower end of a logarithmic axis: the decade below the smallest number from `LOWEST` on."""
+    """Return the lower end of a logarithmic axis: the decade below the smallest number.
+
+    Numbers below `LOWEST` do not count.
+    """
     smallest = numbers[numbers >= LOWEST].min()
     return float(10.0 ** math.floor(math.log10(smallest if smallest > 0 else 1.0)))
 
 
 def scatter(axes: Axes, table: pd.DataFrame, x: str, y: str, floors: tuple[float, float]) -> int:
-    """Draws one dot per row; those below the ``floors`` stand on them. Gives their number."""
+    """Draw one dot per row.
+
+    Dots below the ``floors`` are drawn at them, and their number is returned.
+    """
     size, alpha = dot(len(table))
     below = (table[x] < floors[0]) | (table[y] < floors[1])
     for part, look in LOOKS.items():
@@ -46,5 +52,5 @@ def scatter(axes: Axes, table: pd.DataFrame, x: str, y: str, floors: tuple[float
 
 
 def dot(count: int) -> tuple[float, float]:
-    """Area (points squared) and opacity of one of ``count`` dots: small and faint in a crowd."""
+    """Return area (points squared) and opacity of one of ``count`` dots, smaller for more dots."""
     return min(30.0, max(3.0, 30 * math.sqrt(100 / count))), min(0.9, max(0.2, 4 * count**-0.3))

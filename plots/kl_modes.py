@@ -1,4 +1,4 @@
-"""Runs grouped by how their KL penalty is estimated: sampled or exact, in gradient and reward."""
+"""Groups of runs by the estimate of their KL penalty: sampled or exact, in gradient and reward."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ GRADIENT = "alg.args.analytic_kl_grad"
 REWARD = "alg.kl_div.analytic_kl_reward"
 _PENALTY = "alg.kl_div"
 STRENGTHS = ("alg.kl_div.target_kl", "alg.kl_div.coeff")
-"""What says how strong the penalty is, in the order in which they are looked for."""
+"""Keys of the penalty's strength, in the order of lookup."""
 _ASIDE = frozenset(key.rpartition(".")[2] for key in (GRADIENT, REWARD, *STRENGTHS))
 
 
 @dataclass(frozen=True)
 class Mode:
-    """How the runs of one pair of switches are shown."""
+    """Label and colour of the runs with one pair of switches."""
 
     label: str
     look: dict[str, Any]
@@ -33,7 +33,7 @@ MODES = {
     (True, False): Mode("exact KL in the gradient", {"color": "#009E73", "marker": "^"}),
     (True, True): Mode("exact KL in both", {"color": "#D55E00", "marker": "D"}),
 }
-"""By ``analytic_kl_grad`` and ``analytic_kl_reward``, in the order of legends."""
+"""Modes by ``analytic_kl_grad`` and ``analytic_kl_reward``, in the order of legends."""
 LABELS = [mode.label for mode in MODES.values()]
 
 
@@ -42,20 +42,20 @@ class Group:
     """Runs that differ in seeds alone."""
 
     setting: str
-    """What sets it apart but for mode and strength; empty where nothing does."""
+    """Keys that distinguish the group, except mode and strength; empty if there are none."""
     mode: str
     """Label of the mode."""
     strength: float
-    """The KL target or, where there is none, the coefficient."""
+    """KL target or, without one, the coefficient."""
     runs: Sequence[Run]
 
     def keys(self) -> dict[str, Any]:
-        """What names the group in a table."""
+        """Return the columns that name the group in a table."""
         return {"setting": self.setting, "mode": self.mode, "strength": self.strength}
 
 
 def groups(runs: Sequence[Run]) -> Iterator[Group]:
-    """The runs that have a KL penalty, by setting, mode and strength."""
+    """Yield the runs that have a KL penalty, by setting, mode and strength."""
     penalised = [run for run in runs if value_at(run.config, _PENALTY, None) is not None]
     for variant in variants(penalised, _ASIDE):
         members = itertools.chain(*variant.methods.values())
@@ -69,13 +69,13 @@ def groups(runs: Sequence[Run]) -> Iterator[Group]:
 
 
 def strength(run: Run) -> float:
-    """The run's KL target or, where it has none, its coefficient."""
+    """Return the run's KL target or, without one, its coefficient."""
     given = (value_at(run.config, key, None) for key in STRENGTHS)
     return next((float(value) for value in given if value is not None), 0.0)
 
 
 def strength_in_words(runs: Sequence[Run]) -> str:
-    """What the strengths of these runs are."""
+    """Return the name of the strength of these runs."""
     with_target = {value_at(run.config, STRENGTHS[0], None) is not None for run in runs}
     names = {True: "target of the KL per token (nats)", False: "KL coefficient (reward per nat)"}
     return " or ".join(names[key] for key in sorted(with_target, reverse=True))

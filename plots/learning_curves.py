@@ -32,7 +32,7 @@ _MARKERS_OF_LINE = 8
 _PANEL = (3.2, 2.5)
 _TITLE_WIDTH = 40
 _LABEL_WIDTH = 50
-"""Letters in a line of the legend, as many as fit into the narrowest figure."""
+"""Number of letters in a line of the legend that fit into the narrowest figure."""
 
 
 class Options(FigureOptions):
@@ -41,26 +41,27 @@ class Options(FigureOptions):
     example: ClassVar[str] = "--metrics loss val/lexical/meteor --x step"
 
     metrics: list[str] | None = None
-    """Panels, in reading order; None for the loss and all metrics of the validation split."""
+    """Metrics to draw, one panel each, in reading order; None for the loss and all validation
+    metrics."""
     x: Literal["epoch", "step"] = "epoch"
-    """What the horizontal axis counts; an iteration of reinforcement finetuning is both."""
+    """Unit of the horizontal axis; an iteration of reinforcement finetuning is both."""
 
     def problems(self) -> Iterator[Problem]:
-        """No panel, or a panel twice."""
+        """Yield the problem of no panel, or of a repeated one."""
         if self.metrics is not None and (not self.metrics or _repeats(self.metrics)):
             yield Problem("needs at least one metric, and each once", "metrics", self.metrics)
 
 
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
-    """Draws one panel per metric, and returns the paths written.
+    """Draw one panel per metric, and return the written paths.
 
-    A line is the mean over runs that differ in seeds alone, its band one standard deviation to each
-    side.
+    A line is the mean over runs that differ in seeds alone, and its band is one standard deviation
+    to each side.
 
     Args:
         runs: plan folders and run folders; of a plan, the runs that finetune on text.
         stem: path of the files without their suffixes.
-        options: what is drawn.
+        options: options of the figure.
 
     Raises:
         UserError: no run measured any of the metrics, or the files cannot be written.
@@ -105,10 +106,10 @@ def _repeats(names: Sequence[str]) -> bool:
 
 
 def _metrics(runs: Sequence[Run], chosen: Sequence[str] | None) -> list[str]:
-    """The metrics to draw: those asked for, or the loss and what is measured in validation.
+    """Return the metrics to draw: the configured ones, or the loss and all validation metrics.
 
     Raises:
-        UserError: one of them is measured by no run.
+        UserError: no run measured one of them.
     """
     measured = list(dict.fromkeys(name for run in runs for name in run.metrics))
     for name in chosen or ():
@@ -127,10 +128,10 @@ def _metrics(runs: Sequence[Run], chosen: Sequence[str] | None) -> list[str]:
 
 
 def statistics(groups: Sequence[tuple[str, Sequence[Run]]], metrics: Sequence[str]) -> pd.DataFrame:
-    """The plotted numbers: mean, std (ddof 1; NaN for one run) and n over the runs of a line.
+    """Return the plotted numbers: mean, std (ddof 1.
 
-    One row per point, with the columns line, metric, step, epoch, mean, std, n. A line has points
-    at the steps where its metric was measured.
+    NaN for one run) and n over the runs of a line. One row per point, with the columns line,
+    metric, step, epoch, mean, std, n. A line has points at the steps where its metric was measured.
     """
     import pandas as pd
 
@@ -153,14 +154,14 @@ def _points(run: Run, metric: str) -> pd.DataFrame:
 
 
 def _looks() -> Iterator[dict[str, Any]]:
-    """Colour, marker and dashes of one line after the other, each different."""
+    """Yield colour, marker and dashes of lines, each combination different."""
     for dashes in itertools.cycle(("solid", "dashed", "dotted")):
         for color, marker in zip(_COLORS, _MARKERS, strict=True):
             yield {"color": color, "marker": marker, "linestyle": dashes}
 
 
 def _draw_line(axes: Axes, line: pd.DataFrame, x: str, look: dict[str, Any]) -> None:
-    """Draws a line with its band; of many points, some have a marker."""
+    """Draw a line with its band; if there are many points, only some have a marker."""
     every = max(1, round(len(line) / _MARKERS_OF_LINE))
     axes.plot(line[x], line["mean"], markevery=every, **look)
     low, high = line["mean"] - line["std"], line["mean"] + line["std"]
@@ -170,7 +171,7 @@ def _draw_line(axes: Axes, line: pd.DataFrame, x: str, look: dict[str, Any]) -> 
 def _legend(
     groups: Sequence[tuple[str, Sequence[Run]]], points: pd.DataFrame, *, width: float
 ) -> list[list[dict[str, Any]]]:
-    """Entries by column: the lines, and the bands and numbers of runs if there are several.
+    """Return the legend's entries by column: the lines, and bands with numbers of runs.
 
     There are two columns if that many inches hold them.
     """

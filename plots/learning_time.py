@@ -1,4 +1,4 @@
-"""Time until a linear model has learned an input against the reward std at its start."""
+"""Time until a linear model has learned an input, against the reward std at its start."""
 
 from __future__ import annotations
 
@@ -26,14 +26,17 @@ logger = logging.getLogger(__name__)
 
 NUMBERS = ["time", "closed_form_time", "steps_times_lr"]
 LOGARITHMIC = "supervised"
-"""The method whose time is proportional to log(1 / epsilon), not to a power of 1 / epsilon."""
+"""Method whose time is proportional to log(1 / epsilon), not to a power of 1 / epsilon."""
 _STEPS: dict[str, Any] = {
     "marker": "o", "markersize": 9, "markerfacecolor": "none", "linestyle": "none",
 }  # fmt: skip
 
 
 def read_times(folder: RunFolder) -> pd.DataFrame | None:
-    """What a run of the experiment linear_theory found, in one row; None for other runs."""
+    """Return the result of a run of the experiment linear_theory as one row.
+
+    None for other runs.
+    """
     import pandas as pd
 
     try:
@@ -60,21 +63,21 @@ class Options(FigureOptions):
     example: ClassVar[str] = "--fit_below 0.01"
 
     fit_below: float = 0.1
-    """Largest epsilon of the runs that slopes are fitted to: both laws hold where it is small."""
+    """Largest epsilon of the runs in the fits of slopes: both laws hold for small epsilon."""
 
     def problems(self) -> Iterator[Problem]:
-        """No run has such an epsilon."""
+        """Yield the problem of a bound that no epsilon can be below."""
         if self.fit_below <= 0:
             yield Problem("must be greater than 0", "fit_below", self.fit_below)
 
 
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
-    """Draws one row per variant: all methods on doubly logarithmic axes, SFT on a linear time.
+    """Draw one row per variant: all methods on logarithmic axes, and SFT on a linear time axis.
 
     Args:
         runs: plan folders and run folders.
         stem: path of the files without their suffixes.
-        options: what is drawn.
+        options: options of the figure.
 
     Raises:
         UserError: there are no times, or the files cannot be written.
@@ -102,10 +105,10 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
 
 
 def points(rows: Sequence[Variant], fit_below: float) -> pd.DataFrame:
-    """The plotted numbers, one row per run, with the fitted slope of its line.
+    """Return the plotted numbers, one row per run, with the fitted slope of its line.
 
     The slope of `LOGARITHMIC` is that of its time over log(1 / epsilon); of other methods, that of
-    the time's logarithm. NaN where fewer than two runs have an epsilon of at most ``fit_below``.
+    the time's logarithm. It is NaN if fewer than two runs have an epsilon of at most ``fit_below``.
     """
     import pandas as pd
 
@@ -129,7 +132,7 @@ def _slope(line: pd.DataFrame, name: str, fit_below: float) -> float:
 
 
 def _panel(axes: Axes, table: pd.DataFrame) -> None:
-    """Draws each method's times, closed form and gradient steps, and writes its law."""
+    """Draw each method's times, by closed form and by gradient steps, and write its law."""
     for place, name in enumerate(in_order(table["method"].tolist())):
         line, look = table[table["method"] == name], method(name)
         x = 1 / line["epsilon"]
@@ -144,7 +147,7 @@ def _panel(axes: Axes, table: pd.DataFrame) -> None:
 
 
 def _law(name: str, slope: float) -> str:
-    """How a method's time grows, in one formula."""
+    """Return the growth of a method's time, as one formula."""
     label = method(name).label
     if math.isnan(slope):
         return f"{label}: too few runs for a slope"
@@ -154,7 +157,7 @@ def _law(name: str, slope: float) -> str:
 
 
 def _legend(table: pd.DataFrame) -> list[list[dict[str, Any]]]:
-    """Entries by column: methods; the closed form and the counted steps."""
+    """Return the legend's entries by column: methods; the closed form and the counted steps."""
     looks = [method(name) for name in in_order(table["method"].tolist())]
     methods = [
         {"label": f"{look.label}, flow integrated", "color": look.color, "marker": look.marker}

@@ -1,4 +1,4 @@
-"""One panel of reward means and stds: a dot per input, and the shares of inputs along both axes."""
+"""Panel of reward means and stds: a dot per input, and histograms of inputs along both axes."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ LOOKS: dict[bool, dict[str, Any]] = {
     True: {"color": "#D55E00", "marker": "o", "linestyle": "none"},
     False: {"color": "#0072B2", "marker": "o", "linestyle": "none"},
 }
-"""By whether an input's std is low."""
+"""Colours by whether an input's std is low."""
 THRESHOLD: dict[str, Any] = {"color": "#D55E00", "linestyle": (0, (4, 2)), "linewidth": 1.0}
 _PLACES = 300
-"""Places along an axis: inputs at the same place are drawn as one dot."""
+"""Number of places along an axis: inputs at the same place are drawn as one dot."""
 _LARGEST_DOT = 110.0
 _TITLE_WIDTH = 44
 
 
 def draw_panel(axes: Axes, inputs: pd.DataFrame, low_std: float) -> None:
-    """Draws the inputs of one run, the threshold and the histograms, and says the shares."""
+    """Draw the inputs of one run, the threshold and the histograms, and write the shares."""
     axes.axhline(low_std, **THRESHOLD)
     _dots(axes, inputs)
     above = axes.inset_axes((0, 1.03, 1, 0.2), sharex=axes)
@@ -48,9 +48,9 @@ def _histogram(
     limits: tuple[float, float],
     orientation: Literal["vertical", "horizontal"],
 ) -> None:
-    """Draws the shares of inputs along one axis of a panel, and says the largest one.
+    """Draw the histogram of inputs along one axis of a panel, and write its largest share.
 
-    Where that is far above all others, its bar is cut off, and an arrow says so.
+    If it is far above all others, its bar is cut off and marked by an arrow.
     """
     low = inputs["low_std"]
     num_bins = min(30, 10 + math.isqrt(len(inputs)))
@@ -85,7 +85,7 @@ def _percent(share: float) -> str:
 
 
 def _dots(axes: Axes, inputs: pd.DataFrame) -> None:
-    """Draws a dot per input; those at the same place are one, larger and darker with each."""
+    """Draw a dot per input; inputs at the same place share one larger and darker dot."""
     rounded = inputs[["mean", "std"]].copy()
     for column, limits in (("mean", axes.get_xlim()), ("std", axes.get_ylim())):
         step = (limits[1] - limits[0]) / _PLACES

@@ -1,4 +1,4 @@
-"""How runs are named and coloured by what they optimised."""
+"""Names and colours of runs by their optimisation method."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Method:
-    """How the runs of one ``opt_method`` are shown."""
+    """Label and colour of the runs of one ``opt_method``."""
 
     label: str
     color: str
@@ -19,14 +19,17 @@ METHODS = {
     "expected_reinforce": Method("RFT expected", "#D55E00", "s"),
     "reinforce": Method("RFT sampled", "#009E73", "^"),
 }
-"""In the order of legends; colours of Okabe and Ito."""
+"""Methods in the order of legends, with the colours of Okabe and Ito."""
 
 
 def method(name: str) -> Method:
-    """How the runs with this ``opt_method`` are shown."""
+    """Return the label and colour of the runs with this ``opt_method``."""
     return METHODS.get(name) or Method(name, "#000000", "D")
 
 
 def in_order(names: list[str]) -> list[str]:
-    """The names in the order of `METHODS`, each once; others follow as they came."""
+    """Return the names in the order of `METHODS`, each once.
+
+    Other names follow in their own order.
+    """
     return [name for name in dict.fromkeys([*METHODS, *names]) if name in names]

@@ -1,4 +1,4 @@
-"""The base of all figures' options, which a plan's ``figures`` and the command line share."""
+"""Base of all figures' options, shared by a plan's ``figures`` and the command line."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class FigureOptions(Config):
     """Options of a typical call, as a shell takes them."""
 
     only: Annotated[str, AfterValidator(_pattern)] = ""
-    """Regular expression; drawn are the runs in whose folder's name it is found."""
+    """Regular expression; only runs with a match in their folder's name are drawn."""
 
     def changes(self) -> Iterator[str]:
-        """The options that differ from their defaults, in words for a file name."""
+        """Yield the options that differ from their defaults, in words for a file name."""
         for key, field in type(self).model_fields.items():
             value = getattr(self, key)
             if value == field.get_default(call_default_factory=True):

@@ -28,7 +28,7 @@ WANTED = Wanted(
     'fix: give runs of the experiment "grue_finetune"',
 )
 CHOSEN_ON: Split = "val"
-"""The split whose means say which points are on a front."""
+"""Split whose means decide which points are on a front."""
 _POINT = ["setting", "mode", "strength", "step"]
 _BAND: dict[str, Any] = {"alpha": 0.15, "linewidth": 0}
 _PANEL = (4.6, 3.4)
@@ -40,18 +40,18 @@ class Options(FigureOptions):
     example: ClassVar[str] = "--drift rollout_info/kl_div_mean --reward rollout_info/ep_rew"
 
     reward: str = "semantic/learned_automodel_metric"
-    """What should be high: a metric without its split, or one that has none."""
+    """Metric to be high: a metric without its split, or one that has none."""
     drift: str = "fluency_metrics/perplexity"
-    """What should be low: perplexity or KL, named as the reward is."""
+    """Metric to be low: perplexity or KL, named as the reward is."""
     splits: list[Split] = ["val"]  # noqa: RUF012  pydantic copies defaults
-    """Panels; a front is always chosen by the validation split's means."""
+    """Splits to draw, one panel each; a front is always chosen by the validation split's means."""
     largest_drift: Annotated[float, Field(gt=0)] | None = None
-    """Points that drift as far or farther, in any of the splits, are left out."""
+    """Largest drift of a point, exclusive; points with more drift in any split are dropped."""
     log_drift: bool = False
-    """Whether the axis of drift is logarithmic."""
+    """If true, the axis of drift is logarithmic."""
 
     def problems(self) -> Iterator[Problem]:
-        """No panel, a panel twice, or one metric against itself."""
+        """Yield the problems of no panel, a repeated panel, or one metric against itself."""
         if not self.splits or len(set(self.splits)) < len(self.splits):
             yield Problem("needs at least one split, and each once", "splits", self.splits)
         if self.reward == self.drift:
@@ -59,7 +59,7 @@ class Options(FigureOptions):
 
 
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
-    """Draws one row per setting and one column per split, and returns the paths written.
+    """Draw one row per setting and one column per split, and return the written paths.
 
     A point is the mean over seeds at one step of one strength of the penalty (its target or
     coefficient). A line joins the points of a mode that are on its front; its band is one standard
@@ -68,7 +68,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     Args:
         runs: plan folders and run folders.
         stem: path of the files without their suffixes.
-        options: what is drawn.
+        options: options of the figure.
 
     Raises:
         UserError: no run measured reward and drift, or the files cannot be written.
@@ -95,7 +95,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
 
 
 def statistics(of: Sequence[Group], options: Options) -> pd.DataFrame:
-    """The plotted numbers, one row per point and split, and whether it is on its mode's front.
+    """Return the plotted numbers, one row per point and split, with whether it is on its front.
 
     Columns: setting, mode, strength, split, step, reward mean and std, drift mean and std (ddof 1;
     NaN for one run), n and on_front. Only steps that all runs of a group measured count.
@@ -124,14 +124,14 @@ def statistics(of: Sequence[Group], options: Options) -> pd.DataFrame:
 
 
 def front(reward: Numbers, drift: Numbers) -> NDArray[np.bool]:
-    """[N] whether no other point is better in both: of higher reward and of lower drift."""
+    """Return [N] whether no other point has both higher reward and lower drift."""
     better = (reward[None, :] > reward[:, None]) & (drift[None, :] < drift[:, None])
     beaten: NDArray[np.bool] = np.any(better, axis=1)
     return ~beaten
 
 
 def _of_group(group: Group, splits: Sequence[str], options: Options) -> pd.DataFrame | None:
-    """The points of a group; None where a run lacks one of the metrics."""
+    """Return the points of a group; None if a run lacks one of the metrics."""
     import pandas as pd
 
     tables = []
@@ -159,7 +159,7 @@ def _of_group(group: Group, splits: Sequence[str], options: Options) -> pd.DataF
 
 
 def _column(run: Run, metric: str, split: str) -> str | None:
-    """The name of the metric's column: of the split, or as it stands where no split has it."""
+    """Return the column of the metric in the split, or without a split if none has it."""
     names = f"{split}/{metric}", run.column(metric)
     return next((name for name in names if name in run.table), None)
 
@@ -177,7 +177,7 @@ def _nothing(runs: Sequence[Run], splits: Sequence[str], options: Options) -> st
 
 
 def _panel(axes: Axes, points: pd.DataFrame) -> None:
-    """Draws each mode's front with its band, and its other points faintly."""
+    """Draw each mode's front with its band, and its other points faintly."""
     for mode in MODES.values():
         of_mode = points[points["mode"] == mode.label]
         if of_mode.empty:
@@ -193,7 +193,7 @@ def _panel(axes: Axes, points: pd.DataFrame) -> None:
 
 
 def _legend(points: pd.DataFrame) -> list[list[dict[str, Any]]]:
-    """Entries by column: the modes; the points, and bands if there are several seeds."""
+    """Return the legend's entries by column: the modes; the points, and bands of several seeds."""
     present = [mode for mode in MODES.values() if mode.label in set(points["mode"])]
     modes = [{"label": mode.label, **mode.look} for mode in present]
     notes: list[dict[str, Any]] = [

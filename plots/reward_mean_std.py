@@ -34,7 +34,7 @@ _LARGEST: dict[str, Any] = {
 
 
 def read_stats(folder: RunFolder) -> pd.DataFrame | None:
-    """The statistics of each input's rewards, as a run that samples left them; None elsewhere."""
+    """Return the reward statistics per input of a run that samples; None for other runs."""
     import pandas as pd
 
     path = folder.table("reward_stats")
@@ -55,7 +55,7 @@ def read_stats(folder: RunFolder) -> pd.DataFrame | None:
 
 
 def _samples(folder: RunFolder) -> bool:
-    """Whether the run is one that samples, whatever it has left so far."""
+    """Return whether the run samples, even if it has no results yet."""
     try:
         config = read_json(folder.config)
     except (OSError, ValueError):
@@ -76,24 +76,24 @@ class Options(FigureOptions):
     example: ClassVar[str] = "--metric lexical/meteor --low_std 0.001"
 
     metric: str | None = None
-    """The reward; None for the first metric of the runs."""
+    """Reward to draw; None for the first metric of the runs."""
     low_std: float | None = None
     """Reward std below which an input counts as low; None for the runs' own
     ``evaluation.low_std``."""
 
     def problems(self) -> Iterator[Problem]:
-        """A threshold that no std is below."""
+        """Yield the problem of a threshold that is not above zero."""
         if self.low_std is not None and self.low_std <= 0:
             yield Problem("must be greater than 0", "low_std", self.low_std)
 
 
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
-    """Draws one panel per run, all with the same axes, and returns the paths written.
+    """Draw one panel per run, all with the same axes, and return the written paths.
 
     Args:
         runs: plan folders and run folders; of a plan, the runs that sample.
         stem: path of the files without their suffixes.
-        options: what is drawn.
+        options: options of the figure.
 
     Raises:
         UserError: no run has sampled rewards, the runs have different metrics or thresholds, or
@@ -129,10 +129,10 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
 
 
 def _metric(runs: Sequence[Run], options: Options) -> str:
-    """The metric that all runs have: the one asked for, or the first of each.
+    """Return the metric that all runs have: the configured one, or the first of each.
 
     Raises:
-        UserError: a run has not the one asked for, or the runs begin with different ones.
+        UserError: a run lacks the configured one, or the first ones differ.
     """
     metrics = {run.path.name: run.table["metric"].unique().tolist() for run in runs}
     if options.metric is not None:
@@ -153,10 +153,10 @@ def _metric(runs: Sequence[Run], options: Options) -> str:
 
 
 def _low_std(runs: Sequence[Run], options: Options) -> float:
-    """The threshold: the one asked for, or that of all runs.
+    """Return the threshold: the configured one, or that of all runs.
 
     Raises:
-        UserError: the runs have different ones.
+        UserError: the runs' thresholds differ.
     """
     if options.low_std is not None:
         return options.low_std
@@ -175,9 +175,9 @@ def _ddof(run: Run) -> int:
 
 
 def points(runs: Sequence[Run], metric: str, low_std: float) -> pd.DataFrame:
-    """The plotted numbers, one row per run and input, as the runs have them.
+    """Return the plotted numbers, one row per run and input, as the runs have them.
 
-    Beside their columns: panel (the run's title), run (its folder) and low_std.
+    Added columns are panel (the run's title), run (its folder) and low_std.
     """
     import pandas as pd
 
@@ -190,7 +190,7 @@ def points(runs: Sequence[Run], metric: str, low_std: float) -> pd.DataFrame:
 
 
 def _limits(table: pd.DataFrame, low_std: float) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The ends of both axes, with room for dots on the ends of what was measured."""
+    """Return the ends of both axes, with room for dots at the extreme values."""
     low, high = table["mean"].min(), table["mean"].max()
     if low == high:
         low, high = low - 0.5, high + 0.5
@@ -200,10 +200,10 @@ def _limits(table: pd.DataFrame, low_std: float) -> tuple[tuple[float, float], t
 
 
 def _largest(axes: Axes, inputs: pd.DataFrame, table: pd.DataFrame, *, ddof: int) -> None:
-    """Draws the largest std that a mean allows where no reward is beyond those of all runs.
+    """Draw the largest std that each mean allows if no reward is outside the runs' range.
 
-    Rewards from a to b have variance (mean - a)(b - mean) at most (Bhatia and Davis, 2000): when
-    each is a or b.
+    Rewards from a to b have at most the variance (mean - a)(b - mean), reached if each is a or b
+    (Bhatia and Davis, 2000).
     """
     low, high, num_samples = table["min"].min(), table["max"].max(), inputs["n"].max()
     mean = np.linspace(low, high, 400)
@@ -221,7 +221,7 @@ def _legend(table: pd.DataFrame, low_std: float) -> list[dict[str, Any]]:
 
 
 def _caption(runs: Sequence[Run], by_panel: Sequence[pd.DataFrame]) -> str:
-    """How many inputs and samples there are, panel by panel where that differs."""
+    """Return the numbers of inputs and samples, panel by panel if they differ."""
     num_inputs = _each([f"{len(inputs):,}" for inputs in by_panel])
     num_samples = _each([f"{inputs['n'].max():,}" for inputs in by_panel])
     ddof = _each([str(_ddof(run)) for run in runs])

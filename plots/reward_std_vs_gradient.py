@@ -26,7 +26,7 @@ WANTED = Wanted(
     "fix: set 'frac_samples_to_modify_labels' above 0, and leave 'diagnostics' on, in the plan",
 )
 BEFORE = ""
-"""In the place of a method: the state before the training, which the methods share."""
+"""Name, in the place of a method, of the state before training, which all methods share."""
 
 _BOUND: dict[str, Any] = {
     "label": "bound: norm \u2264 std",
@@ -42,12 +42,12 @@ class Options(FigureOptions):
     example: ClassVar[str] = "--no-log_axes"
 
     log_axes: bool = True
-    """Whether both axes are logarithmic; zeros, and what is below 1e-12, then stand at the lower
-    end, and are counted."""
+    """If true, both axes are logarithmic; values of zero or below 1e-12 are then drawn at the lower
+    end, and counted."""
 
 
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
-    """Draws one row per variant, with panels before and after training; the paths written.
+    """Draw one row per variant, with panels before and after training, and return the paths.
 
     In the logits, the expected gradient pi_y (r_y - V) has at most the norm of the reward's
     standard deviation: no point lies above the line.
@@ -55,7 +55,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     Args:
         runs: plan folders and run folders.
         stem: path of the files without their suffixes.
-        options: what is drawn.
+        options: options of the figure.
 
     Raises:
         UserError: no run measured single inputs, or the files cannot be written.
@@ -84,9 +84,9 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
 
 
 def points(rows: Sequence[Variant]) -> pd.DataFrame:
-    """The plotted numbers, one row per input and state of a run.
+    """Return the plotted numbers, one row per input and state of a run.
 
-    The state before the training, which has no method, stands once for all runs that share it.
+    The state before training, which has no method, is included once for all runs that share it.
     """
     import pandas as pd
 
@@ -108,7 +108,7 @@ def points(rows: Sequence[Variant]) -> pd.DataFrame:
 
 
 def _same(start: pd.DataFrame, other: pd.DataFrame) -> bool:
-    """Whether two runs started from the same state, up to what devices round differently."""
+    """Return whether two runs have the same initial state, up to rounding of different devices."""
     labels = ["input", "changed"]
     return np.array_equal(start[labels], other[labels]) and np.allclose(
         start[NUMBERS], other[NUMBERS], rtol=1e-3, atol=1e-9
@@ -116,7 +116,10 @@ def _same(start: pd.DataFrame, other: pd.DataFrame) -> bool:
 
 
 def _limits(table: pd.DataFrame, *, log: bool) -> tuple[float, float]:
-    """The ends of both axes: the decade below the smallest positive number, or 0; and the top."""
+    """Return the common ends of both axes.
+
+    The lower one is the decade below the smallest positive number, or 0.
+    """
     numbers = table[NUMBERS].to_numpy()
     high = float(numbers.max()) or 1.0
     if not log:
@@ -126,7 +129,7 @@ def _limits(table: pd.DataFrame, *, log: bool) -> tuple[float, float]:
 
 
 def _scale(axes: Axes, low: float, high: float, *, log: bool) -> None:
-    """Sets both axes alike, and draws the bound."""
+    """Set equal limits for both axes, and draw the bound."""
     margin = (low / 1.5, high) if log else (-0.03 * high, high)
     axes.set(xlim=margin, ylim=margin)
     if log:
@@ -136,7 +139,10 @@ def _scale(axes: Axes, low: float, high: float, *, log: bool) -> None:
 
 
 def _panel(axes: Axes, table: pd.DataFrame, floor: float) -> None:
-    """Draws the inputs of one state; those below ``floor`` stand on it, and a note counts them."""
+    """Draw the inputs of one state.
+
+    Those below ``floor`` are drawn at it, and a note counts them.
+    """
     axes.set_box_aspect(1)
     if table.empty:
         axes.set_title("not measured")
@@ -151,7 +157,7 @@ def _panel(axes: Axes, table: pd.DataFrame, floor: float) -> None:
 
 
 def _state_in_words(table: pd.DataFrame) -> str:
-    """What a panel shows: ``"SFT (3 runs), after 500 epochs"``."""
+    """Return the panel's title, such as ``"SFT (3 runs), after 500 epochs"``."""
     name, n = table["method"].iloc[0], table["run"].nunique()
     runs = f" ({n} runs)" if n > 1 else ""
     if name == BEFORE:

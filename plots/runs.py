@@ -1,4 +1,4 @@
-"""Reading plan folders and run folders: which runs there are, and what they measured."""
+"""Readers of plan folders and run folders: their runs, and the runs' measurements."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ logger = logging.getLogger(__name__)
 CHANGED = "small reward std"
 OTHERS = "large reward std"
 PARTS = (CHANGED, OTHERS)
-"""The parts of the training inputs as metrics name them: with a changed label, and the others."""
+"""Parts of the training inputs in metric names: with a changed label, and the others."""
 
 NUMBERS = ["reward_std", "logit_grad_norm"]
-"""What is measured of each input: the reward's std, and the norm of the expected gradient."""
+"""Measurements of each input: the reward's std, and the norm of the expected gradient."""
 
 BOUND_NUMBERS = ["reward_std", "grad_norm", "jacobian_norm", "bound"]
-"""What the theory's table has of each input: both sides of the bound on the expected gradient."""
+"""Columns of the theory's table per input: both sides of the bound on the expected gradient."""
 
 
 _ONCE_PPO = ("a2c", "nlpo")
@@ -44,11 +44,11 @@ class Run:
     path: Path
     config: dict[str, Any] = field(repr=False)
     table: pd.DataFrame = field(repr=False)
-    """What a figure draws of it."""
+    """Table of the run that a figure draws."""
 
     @property
     def method(self) -> str:
-        """What the run optimised: its ``opt_method``, or the ``id`` of its algorithm."""
+        """Method of the run: its ``opt_method``, or the ``id`` of its algorithm."""
         if self.config.get("opt_method"):
             return str(self.config["opt_method"])
         algorithm = str(value_at(self.config, "alg.id", "unknown method"))
@@ -63,7 +63,7 @@ class Run:
 
     @property
     def unit(self) -> str:
-        """What the run counts as an epoch: a pass over its inputs, or an iteration."""
+        """Unit of the run's epochs: a pass over its inputs, or an iteration."""
         is_rl = value_at(self.config, "train_evaluation.n_iters", None) is not None
         return "iteration" if is_rl and self.method != "supervised" else "epoch"
 
@@ -74,20 +74,20 @@ class Run:
 
     @property
     def name(self) -> str:
-        """What its plan calls it: its ``experiment_name``."""
+        """Name of the run in its plan: its ``experiment_name``."""
         return str(self.config.get("experiment_name") or self.path.name)
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a figure draws of a run."""
+    """Kind of table that a figure draws of a run."""
 
     read: Callable[[RunFolder], pd.DataFrame | None]
-    """Gives the table of a run; None where the run has nothing to draw."""
+    """Function that returns the table of a run; None if the run has nothing to draw."""
     description: str
-    """What it is and where it stands, to complete "no run has ..."."""
+    """Description of the table and its file, to complete "no run has ..."."""
     fix: str
-    """How to get runs that have it."""
+    """Advice on how to get runs that have it."""
 
 
 @dataclass(frozen=True)
@@ -97,14 +97,14 @@ class _Entry:
 
 
 def load_runs(paths: Sequence[Path], wanted: Wanted, only: str = "") -> list[Run]:
-    """The runs in plan folders and run folders that have what is wanted, each once, in order.
+    """Return the runs in plan folders and run folders that have the table, each once, in order.
 
-    Runs that are not done and have it all the same are named in a warning. Runs whose folder's
-    name, which begins with the run's, does not have the regular expression ``only`` are left out.
+    A warning names runs that have it but are not done. Only runs whose folder's name, which begins
+    with the run's name, matches the regular expression ``only`` are returned.
 
     Raises:
-        UserError: one of ``paths`` is missing or holds no runs, ``only`` fits none of them, or no
-            run has what is wanted.
+        UserError: one of ``paths`` is missing or holds no runs, ``only`` matches none of them, or
+            no run has the table.
     """
     found = {entry.path.resolve(): entry for path in paths for entry in _entries(path)}
     entries = {place: entry for place, entry in found.items() if re.search(only, place.name)}
@@ -158,7 +158,7 @@ def _with_own_names(table: pd.DataFrame, method: str) -> pd.DataFrame:
 
 
 def _entries(path: Path) -> Iterator[_Entry]:
-    """The runs of a plan folder, or the one run of a run folder."""
+    """Yield the runs of a plan folder, or the single run of a run folder."""
     plan, run = PlanFolder(path), RunFolder(path)
     if not path.is_dir():
         raise UserError(f"{path}: no such folder; give a plan's folder or a run's folder")
@@ -203,7 +203,7 @@ def _nothing_to_draw(paths: Sequence[Path], entries: Sequence[_Entry], wanted: W
 
 
 def _json_object(path: Path) -> dict[str, Any]:
-    """The JSON object in ``path``; empty where there is none that can be read."""
+    """Return the JSON object in ``path``; empty if there is none, or if it cannot be read."""
     try:
         value = read_json(path)
     except (OSError, ValueError):
@@ -212,10 +212,10 @@ def _json_object(path: Path) -> dict[str, Any]:
 
 
 def read_curves(folder: RunFolder) -> pd.DataFrame | None:
-    """The run's metrics of the two parts of its inputs, by epoch (index, from 0).
+    """Return the run's metrics of the two parts of its inputs, by epoch (index, from 0).
 
-    Numbers that are not finite are left out, as NaN. None where nothing was measured on the
-    changed inputs, as in a pretraining run.
+    Numbers that are not finite are NaN. The result is None if nothing was measured on changed
+    inputs, as in a pretraining run.
     """
     import pandas as pd
 
@@ -238,10 +238,10 @@ def read_curves(folder: RunFolder) -> pd.DataFrame | None:
 
 
 def read_steps(folder: RunFolder) -> pd.DataFrame | None:
-    """All metrics of a run whose lines have a step and an epoch, by step (index).
+    """Return all metrics of a run whose lines have a step and an epoch, by step (index).
 
-    Numbers that are not finite, and metrics that a line lacks, are NaN; of several lines of a step,
-    the last one with a number counts. None where there are no such lines.
+    Numbers that are not finite, and metrics that a line lacks, are NaN. If several lines have the
+    same step, the last one with a number counts. The result is None if there are no such lines.
     """
     import pandas as pd
 
@@ -266,15 +266,15 @@ def _finite(value: Any) -> float:
 
 
 def read_inputs(folder: RunFolder) -> pd.DataFrame | None:
-    """The run's measurements of single inputs, one row per input and measured epoch.
+    """Return the run's measurements of single inputs, one row per input and measured epoch.
 
-    None where there are none, or where no input has a changed label.
+    The result is None if there are none, or if no input has a changed label.
     """
     return _read_table(folder.table("per_input"), NUMBERS)
 
 
 def read_bounds(folder: RunFolder) -> pd.DataFrame | None:
-    """The norms of single inputs' expected gradients and their bounds, like `read_inputs`."""
+    """Return the norms of single inputs' expected gradients and their bounds, as `read_inputs`."""
     return _read_table(folder.table("theory"), BOUND_NUMBERS)
 
 

@@ -1,4 +1,4 @@
-"""Grouping runs: what is one variant, what sets variants apart, and how that is said."""
+"""Groups of runs: variants, the keys that distinguish them, and their labels."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NAMES_AND_PATHS = {
     "upload_model_to_wandb",
 }
 WITHIN_VARIANT = SEEDS | NAMES_AND_PATHS | {"opt_method"}
-"""The keys in which the runs of one variant may differ; of a nested key, its last part."""
+"""Keys in which the runs of one variant may differ; for a nested key, its last part."""
 
 _SPELLED = {
     "mnist": "MNIST",
@@ -51,7 +51,7 @@ _SPELLED = {
 }
 _VALUE_SAYS_IT_ALL = {"dataset", "model_type", "optimizer", "reward_type", "id", "model_name"}
 _FILE_OF_RUN = re.compile(r"(?:.*/)?(?P<name>[^/]+)-[0-9a-f]{8}(?:-rep\d+)?/[^/]+")
-"""The path of a file in the folder of a run."""
+"""Pattern of the path of a file in a run folder."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,16 @@ class Variant:
     """Runs that differ in seed and method alone."""
 
     title: str
-    """What sets it apart from the other variants; empty when it is the only one."""
+    """Label of the keys that distinguish it from the other variants; empty if it is the only
+    one."""
     methods: dict[str, list[Run]]
-    """The runs by ``opt_method``, in the order of `METHODS`."""
+    """Runs by ``opt_method``, in the order of `METHODS`."""
 
 
 def variants(runs: Sequence[Run], aside: frozenset[str] = frozenset()) -> list[Variant]:
-    """The runs in groups, in order of first appearance.
+    """Return the runs in groups, in order of first appearance.
 
-    ``aside`` are keys in which the runs of one group may differ too.
+    The runs of one group may also differ in the keys ``aside``.
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
@@ -80,10 +81,10 @@ def variants(runs: Sequence[Run], aside: frozenset[str] = frozenset()) -> list[V
 
 
 def named_groups(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
-    """Runs that differ in seeds alone, with what they are called.
+    """Return runs that differ in seeds alone, with their labels.
 
-    That is their name (``experiment_name``) where they share one that no other group has; otherwise
-    their method, and what sets them apart from other runs of that method.
+    A label is the runs' name (``experiment_name``) if they share one that no other group has;
+    otherwise it is their method and the keys that distinguish them from other runs of that method.
     """
     found = []
     for name in in_order([run.method for run in runs]):
@@ -99,9 +100,9 @@ def named_groups(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
 
 
 def names(runs: Sequence[Run]) -> list[str]:
-    """What each run is called: its name; where others share that, with what sets it apart.
+    """Return the label of each run: its name; if others share it, with distinguishing keys.
 
-    Runs that nothing sets apart (repetitions) are called by their folders.
+    Repetitions, which no key distinguishes, are labelled by their folders.
     """
     found = [""] * len(runs)
     for name in {run.name for run in runs}:
@@ -117,14 +118,14 @@ def names(runs: Sequence[Run]) -> list[str]:
 
 
 def _differences(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """For each of several settings, in words, the values of the keys that are not equal in all."""
+    """Return, for each of several settings, the values of the keys that differ, in words."""
     keys = dict.fromkeys(key for values in settings for key in values)
     varying = [key for key in keys if any(s.get(key) != settings[0].get(key) for s in settings)]
     return [", ".join(in_words(key, values.get(key)) for key in varying) for values in settings]
 
 
 def subject(runs: Sequence[Run]) -> str:
-    """Data and model, as far as all runs share them: ``"MNIST, MLP"``."""
+    """Return data and model, if all runs share them: ``"MNIST, MLP"``."""
     shared = []
     for key in ("dataset", "datapool.id", "model_type"):
         values = {str(value_at(run.config, key, "")) for run in runs}
@@ -133,9 +134,9 @@ def subject(runs: Sequence[Run]) -> str:
 
 
 def in_words(key: str, value: Any) -> str:
-    """A key's value as a title says it: ``"lr 1e-4"``, ``"high initial reward"``.
+    """Return a key's value as in titles: ``"lr 1e-4"``, ``"high initial reward"``.
 
-    Of a nested key (``alg.args.clip_range``), the last part says what it is.
+    A nested key (``alg.args.clip_range``) is named by its last part.
     """
     key = key.rpartition(".")[2]
     words = key.replace("_", " ")
@@ -159,15 +160,15 @@ def _shown(value: Any) -> str:
 
 
 def _settings(run: Run, aside: frozenset[str]) -> dict[str, Any]:
-    """What the runs of a variant agree on; a key that is not given counts as None."""
+    """Return the keys that the runs of a variant agree on; a missing key counts as None."""
     return _flat(run.config, WITHIN_VARIANT | aside)
 
 
 def _flat(config: Mapping[str, Any], left_out: set[str]) -> dict[str, Any]:
-    """All values by the dotted paths to them, but those that are None and the keys left out.
+    """Return all values by their dotted paths, without None and the ignored keys.
 
-    The file of another run counts as that run's name, without the digits of its content, so that a
-    model which was made once per seed is one.
+    The path of another run's file counts as that run's name without its hash, so that models made
+    once per seed count as equal.
     """
     return {
         path: _FILE_OF_RUN.sub(r"\g<name>", value) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""The keys of a controlled experiment; names and defaults as published (arXiv 2310.20703)."""
+"""Keys of a controlled experiment; names and defaults as published (arXiv 2310.20703)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, Strict
 
 from common.config.base import IGNORED, INPUT_FILE, NO_EFFECT, Interval, OptionalText, Seed
 from common.config.fit import FitConfig, NonNegativeFloat, PositiveFloat, PositiveInt
+from common.config.hub import Revision, misplaced_revision
 from common.errors import Problem
 from common.hashing import content_hash
 from sft_vs_rft import grouping
@@ -20,7 +21,7 @@ from sft_vs_rft.subsets import undrawable
 CHANGED = "small reward std"
 OTHERS = "large reward std"
 PARTS = (CHANGED, OTHERS)
-"""The published names of the inputs whose label was changed, and of all others."""
+"""Published names of the two parts: inputs with a changed label, and all others."""
 
 NUM_CLASSES = {
     "digits": 10,
@@ -32,10 +33,10 @@ NUM_CLASSES = {
     "svhn": 10,
     "stsb": 6,
 }
-"""Classes of each named data set; those of npz files are counted."""
+"""Number of classes of each named data set; those of npz files are counted."""
 
 DIGITS_SIZES = {"train": 1297, "test": 500}
-"""Inputs of the bundled data set, the only one whose sizes no folder can change."""
+"""Number of inputs of the bundled data set, the only one whose sizes no folder can change."""
 
 _PLACEHOLDER = "ADD PATH TO CHECKPOINT"
 
@@ -51,12 +52,15 @@ class ControlledConfig(FitConfig):
     dataset: Literal[
         "digits", "mnist", "fmnist", "cifar10", "cifar100", "cifar100coarse", "svhn", "stsb", "npz"
     ] = "cifar10"
-    """Where inputs come from; digits is bundled with scikit-learn, npz reads ``data_path``."""
+    """Data set of the inputs; digits is bundled with scikit-learn, npz reads ``data_path``."""
     data_dir: Annotated[str, NO_EFFECT] = "./data"
-    """Folder of downloaded data sets; what is absent is downloaded to it."""
+    """Folder of downloaded data sets; missing ones are downloaded to it."""
     data_path: Annotated[OptionalText, INPUT_FILE] = None
     """For npz, a file with x_train, y_train, x_test, y_test and, optionally, changed_train; for
     stsb, a folder with train.* and validation.* as JSONL, CSV or parquet."""
+    data_revision: Revision = None
+    """Branch, tag or commit of the data set stsb on the hub; None (or the empty string) for its
+    default branch."""
     num_train_samples: int = 1000
     """Size of the stratified random training subset; 0 or less for all."""
     num_test_samples: int = 1000
@@ -64,9 +68,9 @@ class ControlledConfig(FitConfig):
     samples_rnd_seed: Seed = None
     """Seed of subsets, label sets and label changes; None (or -1) draws from the root stream."""
     num_labels_per_sample: PositiveInt = 1
-    """Labels per input, k; the first is the true one."""
+    """Number of labels per input, k; the first is the true one."""
     use_multiple_labels_per_sample: bool = False
-    """Whether the loss is the mean over the k labels (pretraining)."""
+    """If true, the loss is the mean over the k labels (pretraining)."""
     frac_samples_to_modify_labels: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of training inputs whose label is changed to one outside its k labels."""
     change_label_per_class: Annotated[Any, IGNORED, NO_EFFECT] = None
@@ -79,52 +83,58 @@ class ControlledConfig(FitConfig):
     ] = "resnet18"
     """Architecture: mlp, one of torchvision's classifiers, or a BERT with random weights; its
     sizes and vocabulary may come from ``bert:<hub id or folder>``."""
+    model_revision: Revision = None
+    """Branch, tag or commit of a BERT's sizes and vocabulary on the hub; None (or the empty string)
+    for the default branch."""
     mlp_hidden_layer_sizes: Annotated[tuple[PositiveInt, ...], Strict(False)] = (250, 100)
     """Widths of the MLP's hidden layers."""
     init_rnd_seed: Seed = None
     """Seed of the initial weights; None (or -1) draws from the root stream."""
     load_model_from_checkpoint: Annotated[OptionalText, INPUT_FILE] = None
-    """Weights to start from: a path, or a reference such as ``"@pretrain.checkpoint"``."""
+    """Checkpoint of the initial weights: a path, or a reference such as
+    ``"@pretrain.checkpoint"``."""
 
     opt_method: Literal["supervised", "reinforce", "expected_reinforce"] = "supervised"
-    """Cross-entropy, one sampled label per input, or the exact expected reward."""
+    """Objective: cross-entropy, REINFORCE with one sampled label per input, or the exact expected
+    reward."""
     reward_type: Literal["labels", "labels_with_custom"] = "labels"
-    """+1 for the label and ``min_reward`` otherwise; with_custom: +0.5 for a wrong answer on an
-    input whose label was changed."""
+    """Reward: +1 for the label and ``min_reward`` otherwise; with_custom gives +0.5 to a wrong
+    answer on an input whose label was changed."""
     min_reward: float = -1.0
     """Reward of a wrong answer."""
     optimizer: Literal["sgd", "adam"] = "sgd"
-    """SGD without momentum, or Adam."""
+    """Optimizer: SGD without momentum, or Adam."""
     lr: PositiveFloat = 1e-3
-    """Step size."""
+    """Learning rate of the optimizer."""
     weight_decay: NonNegativeFloat = 0.0
-    """L2 penalty, added to the gradient."""
+    """Weight decay: L2 penalty, added to the gradient."""
     kl_regularization_coeff: NonNegativeFloat = 0.0
-    """KL(policy || reference) penalty, in reward per nat; 0 loads no reference."""
+    """Coefficient of the KL(policy || reference) penalty, in reward per nat; 0 loads no
+    reference."""
     kl_reg_ref_unif: bool = False
-    """Whether the reference is the uniform distribution instead of the initial model."""
+    """If true, the reference is the uniform distribution instead of the initial model."""
     logits_temperature: PositiveFloat = 1.0
-    """Logits are divided by it before the softmax."""
+    """Divisor of the logits before the softmax."""
     batch_size: PositiveInt = 128
-    """Inputs per update."""
+    """Number of inputs per update."""
     precision: Literal["float32", "tf32", "bf16"] = "float32"
-    """Of the passes through the model: exact, TensorFloat-32 products on GPUs that have them, or
-    bfloat16 autocast; weights, losses and measurements stay in float32."""
+    """Precision of passes through the model: exact, TensorFloat-32 products on GPUs that have them,
+    or bfloat16 autocast. Weights, losses and measurements stay in float32."""
     channels_last: Annotated[bool, NO_EFFECT] = False
-    """Whether a convolutional model keeps the channels of a pixel side by side, which GPUs convolve
-    faster in tf32 and bf16; results are equal but for rounding."""
+    """If true, a convolutional model stores the channels of a pixel next to each other, which is
+    faster on GPUs in tf32 and bf16; results are equal up to rounding."""
     diagnostics: bool = True
-    """Whether gradients, rewards and their deviation are measured; never changes training."""
+    """If true, gradients, rewards and their deviation are measured; this never changes training."""
     theory_every: Interval = None
-    """Epochs from one measurement of single inputs' expected gradients and of their bound (arXiv
-    2310.20703, theorem 1) to the next, beside those before the first and after the last epoch;
-    None (or -1) for none at all. Never changes training."""
+    """Number of epochs between measurements of single inputs' expected gradients and of their bound
+    (arXiv 2310.20703, theorem 1), in addition to those before the first and after the last epoch;
+    None (or -1) for none at all. It never changes training."""
     theory_inputs: int = 200
-    """Training inputs that ``theory_every`` measures: those with a changed label, at most half,
-    and others to fill up; 0 or less for all."""
+    """Number of training inputs that ``theory_every`` measures: those with a changed label, at most
+    half, and others to fill up; 0 or less for all."""
 
     def identity(self) -> dict[str, Any]:
-        """The keys that can change results; folders of data and vocabularies by content."""
+        """Return the keys that can change results; folders of data and vocabularies by content."""
         found = super().identity() | {"data_edition": data_edition(self.dataset, self.data_dir)}
         vocabulary = Path(self.model_type.removeprefix(BERT_PREFIX))
         if self.is_bert and vocabulary.is_dir():
@@ -133,30 +143,31 @@ class ControlledConfig(FitConfig):
 
     @property
     def tf32(self) -> bool:
-        """Whether products may be rounded: matrix products and convolutions."""
+        """True if products may be rounded: matrix products and convolutions."""
         return self.precision == "tf32"
 
     @property
     def is_bert(self) -> bool:
-        """Whether the model reads texts."""
+        """True if the model reads texts."""
         return self.model_type.startswith("bert")
 
     @property
     def data_source(self) -> tuple[str | None, ...]:
-        """What the pool of inputs depends on."""
+        """Keys that the pool of inputs depends on."""
         vocabulary = self.model_type if self.dataset == "stsb" else None
-        return self.dataset, self.data_dir, self.data_path, vocabulary
+        revisions = self.data_revision, self.model_revision
+        return self.dataset, self.data_dir, self.data_path, vocabulary, *revisions
 
     def needs_preflight(self) -> bool:
-        """Whether files, stages, or a model that takes some sizes only, have to be looked at.
+        """True if files, stages, or a model that takes only some sizes need a preflight check.
 
-        Digits, bundled and of one size, and an MLP need no look, and so no torch yet.
+        The digits, which are bundled and of one size, and an MLP need none, and so no torch yet.
         """
         known = self.dataset == "digits" and self.model_type == "mlp"
         return not known or bool(self.input_files())
 
     def why_alone(self) -> str | None:
-        """Return why this run cannot be trained together with others; None where it can be."""
+        """Return why this run cannot be trained together with others; None if it can be."""
         if self.model_type != "mlp":
             return f"'model_type' = '{self.model_type}', and only 'mlp' can be batched"
         if self.precision != "float32":
@@ -168,7 +179,7 @@ class ControlledConfig(FitConfig):
         return None
 
     def ways_to_save_memory(self) -> Iterator[str]:
-        """Fewer inputs in a pass, narrower activations, no second graph for measurements."""
+        """Yield keys that save memory: smaller passes, narrower activations, no measurements."""
         yield f"lower 'batch_size' ({self.batch_size})"
         if self.precision != "bf16":
             yield "set 'precision' to 'bf16'"
@@ -176,23 +187,23 @@ class ControlledConfig(FitConfig):
             yield "set 'diagnostics' to false"
 
     def vectorize_key(self) -> str:
-        """What runs have in common that are trained together."""
+        """Return the key that runs share which are trained together."""
         return grouping.key(self.identity(), self.data_dir, self.gpu_ids, self.deterministic)
 
     @property
     def multi_label(self) -> bool:
-        """Whether the loss is the mean over several labels."""
+        """True if the loss is the mean over several labels."""
         return self.use_multiple_labels_per_sample
 
     @property
     def may_have_changed_inputs(self) -> bool:
-        """Whether some training labels are, or may be, changed."""
+        """True if some training labels are, or may be, changed."""
         share, size = self.frac_samples_to_modify_labels, self.num_train_samples
         rounds_to_none = size > 0 and int(size * share) == 0
         return (share > 0 and not rounds_to_none) or self.dataset == "npz"
 
     def metric_names(self) -> list[str]:
-        """The metrics that this run writes."""
+        """Return the metrics that this run writes."""
         names = ["train loss", "test loss"]
         names += [] if self.multi_label else ["train accuracy", "test accuracy"]
         if not self.diagnostics:
@@ -212,7 +223,7 @@ class ControlledConfig(FitConfig):
         return names
 
     def notices(self) -> Iterator[str]:
-        """What the user should know of the keys given, though nothing is wrong."""
+        """Yield notices on valid keys that the user should know."""
         yield from super().notices()
         if self.opt_method == "reinforce" and self.kl_regularization_coeff > 0:
             yield (
@@ -222,7 +233,7 @@ class ControlledConfig(FitConfig):
             )
 
     def problems(self) -> Iterator[Problem]:
-        """Keys that do not fit together."""
+        """Yield the problems of keys that do not fit together."""
         yield from super().problems()
         if (self.load_model_from_checkpoint or "").startswith(_PLACEHOLDER):
             yield Problem(
@@ -247,6 +258,13 @@ class ControlledConfig(FitConfig):
                 "model_type",
                 self.model_type,
             )
+        vocabulary = self.model_type.removeprefix(BERT_PREFIX) if self.is_bert else None
+        yield from misplaced_revision(
+            self.model_revision, vocabulary, "model_type", "model_revision"
+        )
+        if self.data_revision is not None and (self.dataset != "stsb" or self.data_path):
+            yield Problem("is of the data set stsb on the hub; take it out", "data_revision",
+                          self.data_revision)  # fmt: skip
         yield from self._label_problems()
         if self.dataset == "digits":  # whose sizes are known without a look
             for part, total in DIGITS_SIZES.items():

@@ -1,4 +1,4 @@
-"""What is measured beside the update: norms of parts of the gradient, means over parts."""
+"""Measurements of an update: gradient norms of parts of a batch, and means over these parts."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _CHUNK = 4096
 
 
 def couples_inputs(model: nn.Module) -> bool:
-    """Whether an input's output depends on the others, or on a draw, in training mode.
+    """Return whether a training-mode output depends on other inputs or on a random draw.
 
-    Such a model sees a batch in one pass: a second one would move its state or draw again.
+    Such a model reads a batch in one pass: a second one would change its state or draw again.
     """
     normalises = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
     return normalises or any(
@@ -26,10 +26,10 @@ def couples_inputs(model: nn.Module) -> bool:
 
 
 def norm(tensors: Iterable[Tensor | None]) -> Tensor:
-    """L2 norm of all numbers in ``tensors``, exact to rounding; None stands for zeros. A scalar.
+    """Return the L2 norm, a scalar, of all numbers in ``tensors``; None counts as zeros.
 
-    They are of one device. What costs time on a GPU is the number of operations, and on a CPU
-    copying large tensors to float64.
+    It is exact up to rounding. All tensors are on one device. The cost is the number of operations
+    on a GPU, and copies of large tensors to float64 on a CPU.
     """
     given = [tensor for tensor in tensors if tensor is not None]
     if given[0].device.type != "cpu":
@@ -40,22 +40,22 @@ def norm(tensors: Iterable[Tensor | None]) -> Tensor:
 
 
 def _norm_in_few_operations(tensors: list[Tensor]) -> Tensor:
-    """`norm` in float64, however many tensors there are."""
+    """Return `norm` in float64, for any number of tensors."""
     of_each = torch._foreach_norm(tensors, 2, torch.float64)
     of_all: Tensor = torch.linalg.vector_norm(torch.stack(of_each))
     return of_all.to(tensors[0].dtype)
 
 
 def norms(vectors: Tensor) -> Tensor:
-    """[...] L2 norms of the vectors [..., P], each exact to rounding."""
+    """Return [...] the L2 norms of the vectors [..., P], each exact up to rounding."""
     lengths: Tensor = torch.linalg.vector_norm(_shortened(vectors), dim=-1)
     return lengths
 
 
 def _shortened(vectors: Tensor) -> Tensor:
-    """Vectors [..., n] of the norms of ``vectors`` [..., P]: chunks are replaced by their norms.
+    """Return [..., n] the norms of chunks of ``vectors`` [..., P].
 
-    One float32 sum over millions of squares loses digits; a norm of chunks' norms does not.
+    One float32 sum over millions of squares loses digits; the norm of the chunks' norms does not.
     """
     whole = vectors.shape[-1] // _CHUNK * _CHUNK
     if not whole:
@@ -67,7 +67,7 @@ def _shortened(vectors: Tensor) -> Tensor:
 def gradient_norms(
     params: Tensor, update: Tensor, added: Mapping[str, tuple[Tensor, Tensor | float]]
 ) -> dict[str, Tensor]:
-    """Norms of the gradients of the objective's mean over all inputs, and over those of each part.
+    """Return the gradient norms of the objective's mean over all inputs, and over each part.
 
     For an objective that is a mean over inputs, the parts' gradients, weighted by their share of
     the batch, add up to the update's. Tensors are scalars, or [R] for R runs.
@@ -75,7 +75,7 @@ def gradient_norms(
     Args:
         params: norm of the weights before the update.
         update: norm of the gradient of the mean over all inputs.
-        added: for each part that has inputs, the norm of what it adds to that gradient, and its
+        added: for each part that has inputs, the norm of its contribution to that gradient, and its
             share of the inputs.
 
     Returns:
@@ -91,13 +91,13 @@ def gradient_norms(
 def measured_per_input(
     given: Predictions, objective: Tensor, kl: Tensor, config: ControlledConfig
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """What is measured of predictions, [b] by name: of all inputs, and of each part of them.
+    """Return the measurements [b] of predictions, by name: of all inputs, and of each part.
 
     Args:
         given: the predictions, made before the update.
         objective: [b] with its penalty.
         kl: [b] KL from the reference.
-        config: says whether more than losses and accuracies are measured.
+        config: its keys choose whether more than losses and accuracies is measured.
     """
     whole = {"train loss": objectives.cross_entropy(given.logits, given.labels)}
     if config.diagnostics:
@@ -119,14 +119,14 @@ def measured_per_input(
 
 
 def part_means(values: dict[str, Tensor], num_changed: int) -> dict[str, Tensor]:
-    """Means of per-input values over the changed inputs and over the others.
+    """Return the means of per-input values over the changed inputs and over the others.
 
     Args:
         values: [B] by name; the changed inputs come first.
-        num_changed: m.
+        num_changed: number of changed inputs.
 
     Returns:
-        Scalars by ``"<name> <part>"``; a part without inputs is left out.
+        Scalars by ``"<name> <part>"``; a part without inputs has none.
     """
     table = torch.stack(list(values.values()))  # [names, B]
     means: dict[str, Tensor] = {}

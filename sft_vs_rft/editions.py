@@ -1,4 +1,4 @@
-"""Which edition of a published data set a folder holds: the published one, or another."""
+"""Edition of a data set in a folder: the published files, or others with their hash."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ _PUBLISHED: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "cifar100": _CIFAR100,
     "cifar100coarse": _CIFAR100,
 }
-"""Folder and files of each data set, with the MD5 of the published files."""
+"""Folder and files of each data set, with the MD5 sums of the published files."""
 
 
 def data_edition(dataset: str, data_dir: str) -> str | None:
-    """A hash of the files that are read where they are not the published ones.
+    """Return a hash of a data set's files if they are not the published ones.
 
-    None where they are, where nothing is there yet (the published ones are then downloaded), and
-    for data sets that are checked as they are read.
+    None for the published files, for a missing data set (which will be downloaded), and for data
+    sets that are checked as they are read.
     """
     folder, published = _PUBLISHED.get(dataset, ("", {}))
     paths = {name: Path(data_dir) / folder / name for name in published}
@@ -66,6 +66,6 @@ def data_edition(dataset: str, data_dir: str) -> str | None:
 
 @functools.cache
 def _md5(path: Path, changed_at: int) -> str:
-    """A plan asks for each of its runs; the time of the last change tells whether to read again."""
+    """Return the hash of a file, cached until its modification time changes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()

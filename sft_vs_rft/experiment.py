@@ -1,4 +1,4 @@
-"""A controlled run: data, model, trainer, and the table of what the policy does per input."""
+"""Controlled run: data, model, trainer, and the table of the policy's behaviour per input."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PER_INPUT = "per_input"
 
 
 def run(config: ControlledConfig, context: Context) -> float | None:
-    """Makes one controlled run in the context's folder; gives its score."""
+    """Run one controlled run in the context's folder and return its score."""
     return ControlledExperiment(config, context).run()
 
 
@@ -33,13 +33,13 @@ class ControlledExperiment(FitExperiment[ControlledConfig, Data]):
     """Pretraining or finetuning of a classifier."""
 
     def make_data(self) -> Data:
-        """Draws subsets, label sets and label changes, and records them in ``data.json``."""
+        """Draw subsets, label sets and label changes, and record them in ``data.json``."""
         data = make_data(self.config, self.device)
         write_json(self.folder.path / "data.json", data.record)
         return data
 
     def make_model(self, data: Data) -> nn.Module:
-        """The classifier with its seeded or loaded initial weights."""
+        """Return the classifier with its seeded or loaded initial weights."""
         with seeded(self.config.init_rnd_seed):
             model = build_model(self.config, data.input_shape, data.num_classes)
         path = self.config.load_model_from_checkpoint
@@ -50,13 +50,13 @@ class ControlledExperiment(FitExperiment[ControlledConfig, Data]):
         return model.to(self.device)
 
     def make_trainer(self, data: Data, model: nn.Module) -> Trainer[Batch]:
-        """The trainer of the configured method."""
+        """Return the trainer of the configured method."""
         trainer = ControlledTrainer(self.config, data, model, gpu_ids=self.gpu_ids)
         trainer.facts = self._facts()
         return trainer
 
     def callbacks(self) -> list[Callback]:
-        """What watches every fit, and the theory's table where it is asked for."""
+        """Return the callbacks of every fit, and the theory's table if it is configured."""
         config = self.config
         *found, checkpoints = super().callbacks()
         if config.theory_every is not None:
@@ -71,7 +71,10 @@ class ControlledExperiment(FitExperiment[ControlledConfig, Data]):
         return [*found, checkpoints]
 
     def lost_record(self, epoch: int) -> str | None:
-        """Also the tables of single inputs: a damaged one is taken away."""
+        """Return what a resumed run has lost, including damaged tables of single inputs.
+
+        Such a table is removed.
+        """
         names = [PER_INPUT] + [theory_table.NAME] * (self.config.theory_every is not None)
         damages = []
         for path in map(self.folder.table, names):
@@ -83,7 +86,7 @@ class ControlledExperiment(FitExperiment[ControlledConfig, Data]):
         return "; ".join(damages) or super().lost_record(epoch)
 
     def _facts(self) -> dict[str, str | int]:
-        """What says which inputs and labels a model has seen."""
+        """Return the record of the inputs and labels that a model was trained on."""
         config = self.config
         drawn = config.samples_rnd_seed is None
         facts: dict[str, str | int] = {
@@ -99,7 +102,7 @@ class ControlledExperiment(FitExperiment[ControlledConfig, Data]):
         return facts
 
     def measure(self, data: Data, trainer: Trainer[Batch]) -> None:
-        """Adds each training input's reward and expected-gradient norm to ``per_input.parquet``."""
+        """Add each training input's reward and expected-gradient norm to ``per_input.parquet``."""
         import pandas as pd
 
         assert isinstance(trainer, ControlledTrainer)

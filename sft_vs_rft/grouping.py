@@ -1,4 +1,4 @@
-"""Which controlled runs can be trained together as one batched model."""
+"""Grouping of controlled runs that can be trained together as one batched model."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _MAY_DIFFER = frozenset(
         "logits_temperature",
     }
 )
-"""Keys in which runs of a group may differ, beside those without effect."""
+"""Keys in which runs of a group may differ, in addition to those without effect."""
 
 
 def key(identity: Mapping[str, Any], *alike: Any) -> str:
-    """Return what the runs of a group have in common: architecture, data sizes, epochs, method.
+    """Return the key of a group: architecture, data sizes, epochs, method.
 
     Args:
         identity: the keys of a run that can change its results.
-        alike: further values that the runs must share.
+        alike: further values that the runs of a group share.
     """
     shared = {name: value for name, value in identity.items() if name not in _MAY_DIFFER}
     return json.dumps([shared, *alike], sort_keys=True)

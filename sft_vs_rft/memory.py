@@ -1,8 +1,8 @@
-"""GPU memory that controlled runs need, known before they start.
+"""GPU memory needs of controlled runs, estimated before they start.
 
-A step is made on the meta device, where tensors have shapes alone, by the run's own trainer. Not
-counted are what CUDA itself takes (about half a GiB per process), work space of convolutions, and
-the measurements of ``theory_every``. With bfloat16 activations count as float32, which is too much.
+The run's own trainer makes a step on the meta device, where tensors have shapes alone. Not counted
+are CUDA's own memory (about half a GiB per process), work space of convolutions, and the
+measurements of ``theory_every``. With bfloat16, activations count as float32, which is too much.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _SIZES = {
     "optimizer", "diagnostics", "opt_method", "num_labels_per_sample", "kl_regularization_coeff",
     "use_multiple_labels_per_sample", "frac_samples_to_modify_labels", "kl_reg_ref_unif",
 }  # fmt: skip
-"""Keys that memory depends on, beside those that say where the data come from."""
+"""Keys that memory depends on, in addition to those of the data's source."""
 
 
 def needs(runs: Sequence[Run]) -> list[Need | None]:
-    """What each run needs; None where its data or model cannot be had, or cannot be asked so."""
+    """Return the needs of each run; None if its data or model cannot be loaded or measured so."""
     pools: dict[Hashable, Pool] = {}
     known: dict[str, Need | None] = {}
     found = []
@@ -60,7 +60,7 @@ def needs(runs: Sequence[Run]) -> list[Need | None]:
 
 
 def _need(config: ControlledConfig, pool: Pool) -> Need:
-    """By a step and an evaluation of the run's own trainer."""
+    """Return the memory of a step and of an evaluation of the run's own trainer."""
     config = config.model_copy(update={"precision": "float32"})
     longest = _longest_text(pool) if config.is_bert else None
     with torch.device("meta"):
@@ -102,9 +102,9 @@ def _need(config: ControlledConfig, pool: Pool) -> Need:
 
 
 def _data(config: ControlledConfig, pool: Pool, longest: int | None) -> Data:
-    """As much as the run has, without numbers.
+    """Return data of the run's sizes, without numbers.
 
-    Of changed labels there is one if there are any: then most of a batch is passed together.
+    If labels are changed, one is: then a pass has the largest number of inputs.
     """
     num_train = drawn_size(config.num_train_samples, len(pool.train_labels))
     num_test = len(pool.test_labels)
@@ -129,7 +129,7 @@ def _data(config: ControlledConfig, pool: Pool, longest: int | None) -> Data:
 
 
 def _inputs(pool: Pool, count: int, longest: int | None) -> Inputs:
-    """Inputs of the pool's shape, or texts that are all as long as the longest one."""
+    """Return inputs of the pool's shape; texts are all as long as the longest one."""
     if longest is None:
         return DenseInputs(torch.zeros(count, *pool.input_shape))
     ids = torch.zeros(count, longest, dtype=torch.long)
@@ -137,14 +137,14 @@ def _inputs(pool: Pool, count: int, longest: int | None) -> Inputs:
 
 
 def _longest_text(pool: Pool) -> int:
-    """Tokens of the longest training text."""
+    """Return the number of tokens of the longest training text."""
     inputs = pool.take_train(torch.arange(len(pool.train_labels)), torch.device("cpu"))
     assert isinstance(inputs, TextInputs), "BERT reads texts"
     return inputs.ids.shape[1]
 
 
 def _tensors(data: Data) -> Iterator[Tensor]:
-    """What stands on the device."""
+    """Yield the bytes of the tensors on the device."""
     for part in (data.train_inputs, data.test_inputs, data):
         yield from (value for value in vars(part).values() if _is_on_device(value))
 

@@ -1,4 +1,4 @@
-"""The optimisation methods of the controlled experiments: supervised, reinforce, expected."""
+"""Optimisation methods of the controlled experiments: supervised, reinforce, expected_reinforce."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sft_vs_rft import objectives
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the policy says of some inputs, and what is asked of it. b inputs, C classes."""
+    """Predictions of the policy for b inputs and C classes, with labels and rewards."""
 
     logits: Tensor  # [b, C]
     labels: Tensor  # [b] int64, or [b, k] where the loss is the mean over k labels
@@ -22,7 +22,7 @@ class Predictions:
     drawn: Tensor | None = None  # [b] int64, one label per input drawn from the policy
 
     def reward_and_std(self) -> tuple[Tensor, Tensor]:
-        """[b] reward, of the drawn labels or else expected, and [b] its std under the policy."""
+        """Return [b] the reward of the drawn labels, or else its expectation, and [b] its std."""
         value, std = objectives.reward_mean_std(self.logits, self.rewards)
         if self.drawn is not None:
             value = self.rewards.gather(1, self.drawn[:, None]).squeeze(1)
@@ -30,21 +30,22 @@ class Predictions:
 
 
 def label_noise(num_inputs: int, num_classes: int, device: torch.device) -> Tensor:
-    """[b, C] exponential numbers for `drawn_labels`, drawn from the device's global generator."""
+    """Draw [b, C] exponential numbers for `drawn_labels` from the device's global generator."""
     return torch.empty(num_inputs, num_classes, device=device).exponential_()
 
 
 def drawn_labels(logits: Tensor, noise: Tensor) -> Tensor:
-    """[...] one label per input drawn from softmax(logits [..., C]) with `label_noise` [..., C].
+    """Draw [...] one label per input from softmax(logits [..., C]) with `label_noise` [..., C].
 
-    Of exponential numbers with rates pi_y the first is that of y with probability pi_y; so
-    `torch.multinomial` draws, whose labels these are. Here the noise can come before the logits.
+    The smallest of exponential numbers with rates pi_y is that of y with probability pi_y. The
+    labels equal those of `torch.multinomial`, which uses the same method, but the noise can be
+    drawn before the logits are known.
     """
     return (logits.detach().softmax(-1) / noise).argmax(-1)
 
 
 def joined(parts: Sequence[Predictions]) -> Predictions:
-    """The predictions of all parts, one after the other, without their graphs."""
+    """Return the predictions of all parts as one, without their graphs."""
     references = [part.reference for part in parts if part.reference is not None]
     drawn = [part.drawn for part in parts if part.drawn is not None]
     return Predictions(
@@ -58,18 +59,21 @@ def joined(parts: Sequence[Predictions]) -> Predictions:
 
 @dataclass(frozen=True)
 class Method:
-    """What is optimised. Means over inputs are the caller's."""
+    """Objective of a method, per input; the caller takes means."""
 
     objective: Callable[[Predictions], Tensor]
-    """[b]."""
+    """Return [b] the objective without penalty."""
     kl: Callable[[Predictions], Tensor]
-    """[b] KL(policy || reference), or its estimate, in nats."""
+    """Return [b] KL(policy || reference), or its estimate, in nats."""
     maximised: bool
     sampled: bool = False
-    """Whether it needs drawn labels."""
+    """If true, the method needs drawn labels."""
 
     def penalised(self, predictions: Predictions, kl_coef: float | Tensor) -> tuple[Tensor, Tensor]:
-        """The objective with its KL penalty, and the KL; each [b]. ``kl_coef`` is one or [b]."""
+        """Return the objective with its KL penalty, and the KL, each [b].
+
+        ``kl_coef`` is a number or [b].
+        """
         objective = self.objective(predictions)
         if predictions.reference is None:
             return objective, torch.zeros_like(objective)

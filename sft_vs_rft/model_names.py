@@ -1,4 +1,4 @@
-"""The architectures that a configuration may name."""
+"""Names of the architectures that a configuration may use."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ VISION_MODELS = {
     "googlenet": "googlenet",
     "inception_v3": "inception_v3",
 }
-"""torchvision's names of the published ones."""
+"""torchvision's names of the published architectures."""
 BERT_SIZES = ("bert-tiny", "bert-mini", "bert-small", "bert-medium")
 MODEL_TYPES = ("mlp", *VISION_MODELS, *BERT_SIZES)
 
 
 class ModelError(UserError):
-    """A model that cannot be made as it is named, or for the data at hand."""
+    """Error of a model that cannot be made by its name, or for the given data."""
 
     def __init__(self, model_type: str, why: str) -> None:
         super().__init__(f"'model_type' = '{model_type}': {why}")
 
 
 def known_model(name: str) -> str:
-    """``name``, as it is.
+    """Return ``name`` unchanged if it is a known architecture.
 
     Raises:
-        ValueError: there is no such architecture.
+        ValueError: it is not.
     """
     if name in MODEL_TYPES or (name.startswith(BERT_PREFIX) and name != BERT_PREFIX):
         return name

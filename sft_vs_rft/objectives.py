@@ -1,4 +1,4 @@
-"""What the methods optimise, as pure functions of logits (arXiv 2310.20703, sections 2 and 4).
+"""Objectives of the methods, as pure functions of logits (arXiv 2310.20703, sections 2 and 4).
 
 Axis letters: B inputs, C classes, k labels per input. The policy is pi(.|x) = softmax(logits).
 """
@@ -14,7 +14,7 @@ from common.training.shapes import check_shape
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """-log pi(y|x), averaged over the k labels of an input where there are several.
+    """Return the cross-entropy -log pi(y|x), averaged over the k labels of an input if there are k.
 
     Args:
         logits: [B, C].
@@ -29,7 +29,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def expected_reward(logits: Tensor, rewards: Tensor) -> Tensor:
-    """Value of the policy, V(x) = sum_y pi(y|x) r(x, y).
+    """Return the value of the policy, V(x) = sum_y pi(y|x) r(x, y).
 
     Its gradient in the logits is pi_y (r_y - V), of norm at most the reward's standard deviation
     under pi: without deviation there is no signal.
@@ -49,7 +49,7 @@ def expected_reward(logits: Tensor, rewards: Tensor) -> Tensor:
 
 
 def reward_mean_std(logits: Tensor, rewards: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of the reward under the policy, V and sqrt(sum_y pi (r - V)^2).
+    """Return mean and std of the reward under the policy, V and sqrt(sum_y pi (r - V)^2).
 
     Args:
         logits: [B, C].
@@ -66,9 +66,9 @@ def reward_mean_std(logits: Tensor, rewards: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def expected_gradient_norm(logits: Tensor, rewards: Tensor) -> Tensor:
-    """Norm of each input's expected policy gradient in the logits, ||pi (r - V)||.
+    """Return the norm of each input's expected policy gradient in the logits, ||pi (r - V)||.
 
-    At most the reward's standard deviation, since pi^2 <= pi.
+    It is at most the reward's standard deviation, since pi^2 <= pi.
 
     Args:
         logits: [B, C].
@@ -85,7 +85,7 @@ def expected_gradient_norm(logits: Tensor, rewards: Tensor) -> Tensor:
 
 
 def reinforce(logits: Tensor, rewards: Tensor, drawn: Tensor) -> Tensor:
-    """r(x, y) log pi(y|x) of one drawn label; its mean gradient over draws is that of V(x).
+    """Return r(x, y) log pi(y|x) of one drawn label, the REINFORCE objective.
 
     Args:
         logits: [B, C].
@@ -100,7 +100,7 @@ def reinforce(logits: Tensor, rewards: Tensor, drawn: Tensor) -> Tensor:
 
 
 def kl_divergence(logits: Tensor, reference: Tensor) -> Tensor:
-    """Exact KL(pi || reference) = sum_y pi log(pi / reference); never negative.
+    """Return the exact KL(pi || reference) = sum_y pi log(pi / reference), never negative.
 
     Args:
         logits: [B, C].
@@ -117,7 +117,7 @@ def kl_divergence(logits: Tensor, reference: Tensor) -> Tensor:
 
 
 def sampled_kl(logits: Tensor, reference: Tensor, drawn: Tensor) -> Tensor:
-    """log(pi(y) / reference(y)) of the drawn labels, an estimate of `kl_divergence`.
+    """Return log(pi(y) / reference(y)) of the drawn labels, an estimate of `kl_divergence`.
 
     Args:
         logits: [B, C].
@@ -132,11 +132,11 @@ def sampled_kl(logits: Tensor, reference: Tensor, drawn: Tensor) -> Tensor:
 
 
 def uniform_log_probs(like: Tensor) -> Tensor:
-    """Log-probabilities of the uniform distribution, shaped like ``like`` [B, C]."""
+    """Return the log-probabilities of the uniform distribution, shaped like ``like`` [B, C]."""
     return torch.full_like(like, -math.log(like.shape[-1]))
 
 
 def _taken(values: Tensor, labels: Tensor) -> Tensor:
-    """values[b, labels[b]], [B]."""
+    """Return [B] the entries values[b, labels[b]]."""
     check_shape("drawn", labels, values.shape[:1])
     return values.gather(1, labels[:, None]).squeeze(1)

@@ -1,4 +1,4 @@
-"""What can be known of the runs' files before the first of them starts."""
+"""Preflight check of data, models and checkpoints, before the first run starts."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _MOST_SHOWN = 6
 
 
 def check(runs: Sequence[Run]) -> list[Problem]:
-    """Everything wrong with the data, models and checkpoints that ``runs`` name.
+    """Return the problems of the data, models and checkpoints that ``runs`` name.
 
-    Each file is read once. Of a checkpoint that an earlier stage of the plan is still to make, the
-    model is compared, as its keys describe it.
+    Each file is read once. A checkpoint that an earlier stage has yet to write is compared as the
+    model that its keys describe.
     """
     files = _Files()
     problems: list[Problem] = []
@@ -46,7 +46,7 @@ def check(runs: Sequence[Run]) -> list[Problem]:
 
 
 class _Files:
-    """What the runs' files hold; a file that cannot be used stands as the error it raised."""
+    """Contents of the runs' files, cached; a file that cannot be used is kept as its error."""
 
     def __init__(self) -> None:
         self._pools: dict[Hashable, Pool | UserError] = {}
@@ -54,7 +54,7 @@ class _Files:
         self._states: dict[str, dict[str, Any] | UserError] = {}
 
     def pool(self, config: ControlledConfig) -> Pool | UserError:
-        """The data."""
+        """Return the pool of the data."""
         key = config.data_source
         if key not in self._pools:
             try:
@@ -65,7 +65,7 @@ class _Files:
         return self._pools[key]
 
     def model(self, config: ControlledConfig, pool: Pool) -> nn.Module | UserError:
-        """The model without numbers in its weights."""
+        """Return the model without numbers in its weights."""
         key = config.model_type, config.mlp_hidden_layer_sizes, config.data_source
         if key not in self._models:
             try:
@@ -78,7 +78,7 @@ class _Files:
         return self._models[key]
 
     def state(self, path: str) -> dict[str, Any] | UserError:
-        """What a checkpoint holds: weights, at least."""
+        """Return the content of a checkpoint, which has at least weights."""
         if path not in self._states:
             try:
                 self._states[path] = state = checkpoint.load(Path(path))
@@ -89,7 +89,7 @@ class _Files:
 
 
 def _warn_of_empty_classes(config: ControlledConfig, pool: Pool) -> None:
-    """Labels that are counted from 1, say, leave a class that no input has."""
+    """Return the problem of labels that leave a class empty, for example if they count from 1."""
     counts = pool.train_labels.bincount(minlength=pool.num_classes)
     empty = (counts == 0).nonzero()[:, 0].tolist()
     if empty:
@@ -100,7 +100,7 @@ def _warn_of_empty_classes(config: ControlledConfig, pool: Pool) -> None:
 
 
 def _warn_of_channels_at_the_end(config: ControlledConfig, pool: Pool) -> None:
-    """Images may be stored the other way round, and a model would take them so."""
+    """Return the problem of images whose channels come last, which a model would misread."""
     shape = list(pool.input_shape)
     if config.model_type in VISION_MODELS and shape[-1] in (1, 3) and shape[0] > shape[-1]:
         log.warning(
@@ -118,7 +118,7 @@ def _shortened(numbers: list[int]) -> str:
 def _run_problems(
     config: ControlledConfig, sources: Mapping[str | int, RunConfig], files: _Files
 ) -> Iterator[Problem]:
-    """``sources`` are the configurations of the runs that are still to make the files of a key."""
+    """Yield the problems of checkpoints; ``sources`` are runs that have yet to write them."""
     pool = files.pool(config)
     model: nn.Module | None = None
     if isinstance(pool, ModelError):
@@ -147,7 +147,7 @@ def _run_problems(
 
 
 def _misfit_of_stage(source: RunConfig, model: nn.Module | None, files: _Files) -> str | None:
-    """Why the weights that a run will make do not fit; None where they do, or cannot be told."""
+    """Return why weights of a future run do not fit; None if they do or if it is unknown."""
     if model is None or not isinstance(source, ControlledConfig):
         return None
     pool = files.pool(source)
@@ -163,7 +163,7 @@ def _checkpoint_problem(
     state: dict[str, Any] | UserError,
     model: nn.Module | None,
 ) -> str | None:
-    """Why a checkpoint is of no use to a run; without a ``model``, its shapes are not looked at."""
+    """Return why a checkpoint does not fit a run; without a ``model``, shapes are not compared."""
     if isinstance(state, UserError):
         return str(state)
     if key == "trainer_checkpoint":
@@ -175,7 +175,7 @@ def _checkpoint_problem(
 
 
 def _data_problems(config: ControlledConfig, pool: Pool) -> Iterator[Problem]:
-    """Subsets, label sets, changes and scores that the data do not admit."""
+    """Yield the problems of subsets, label sets, changes and scores that the data do not allow."""
     sizes = {"num_train_samples": pool.train_labels}
     sizes |= {} if pool.test_is_whole else {"num_test_samples": pool.test_labels}
     for key, labels in sizes.items():
@@ -197,7 +197,7 @@ def _data_problems(config: ControlledConfig, pool: Pool) -> Iterator[Problem]:
 
 
 def _batch_problems(config: ControlledConfig, pool: Pool, model: nn.Module) -> Iterator[Problem]:
-    """A last batch of one input, where the model normalises over the batch."""
+    """Yield the problem of a last batch of one input, if the model normalises over the batch."""
     num_train = drawn_size(config.num_train_samples, len(pool.train_labels))
     in_last_batch = (num_train - 1) % config.batch_size + 1
     if in_last_batch > 1 or not couples_inputs(model) or _takes_one(model, pool.input_shape):
@@ -211,7 +211,7 @@ def _batch_problems(config: ControlledConfig, pool: Pool, model: nn.Module) -> I
 
 
 def _takes_one(model: nn.Module, input_shape: tuple[int, ...]) -> bool:
-    """Whether a model on the meta device can be trained on a single input."""
+    """Return whether a model on the meta device can be trained on a single input."""
     try:
         model(torch.empty(1, *input_shape, device="meta"))
     except ValueError:  # BatchNorm, where a channel has a single number
@@ -220,7 +220,7 @@ def _takes_one(model: nn.Module, input_shape: tuple[int, ...]) -> bool:
 
 
 def _label_problems(config: ControlledConfig, pool: Pool) -> Iterator[Problem]:
-    """Label sets and subsets that the classes of the data do not admit."""
+    """Yield the problems of label sets and subsets that the classes of the data do not allow."""
     k, share = config.num_labels_per_sample, config.frac_samples_to_modify_labels
     if k > pool.num_classes:
         yield Problem(f"the data has {pool.num_classes} classes", "num_labels_per_sample", k)

@@ -1,4 +1,4 @@
-"""Reward of every label for every input."""
+"""Rewards of every label for every input."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 CORRECT = 1.0
 WRONG_ON_CHANGED = 0.5
-"""The published high initial reward of wrong answers on inputs whose label was changed."""
+"""Published high initial reward of wrong answers on inputs whose label was changed."""
 
 
 def reward_table(
@@ -17,13 +17,13 @@ def reward_table(
     min_reward: float,
     high_initial_reward_on: Tensor | None = None,
 ) -> Tensor:
-    """r(x, y): +1 for the label, ``min_reward`` otherwise.
+    """Return the rewards r(x, y): +1 for the label, ``min_reward`` otherwise.
 
     Args:
         labels: [N] int64.
-        num_classes: C.
+        num_classes: number of classes, C.
         min_reward: reward of a wrong answer.
-        high_initial_reward_on: [N] bool; inputs whose wrong answers earn +0.5 instead.
+        high_initial_reward_on: [N] bool, true for inputs whose wrong answers earn +0.5.
 
     Returns:
         [N, C] float32.

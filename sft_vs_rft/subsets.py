@@ -4,18 +4,18 @@ from __future__ import annotations
 
 
 def drawn_size(size: int, total: int) -> int:
-    """How many of ``total`` inputs a run takes that asks for ``size``: all where 0 or too many."""
+    """Return the number of inputs that a run of subset ``size`` takes; ``total`` is the limit."""
     return size if 0 < size < total else total
 
 
 def undrawable(size: int, total: int, num_classes: int, smallest_class: int) -> str | None:
-    """Why no stratified subset can be drawn; None where it can, or where all inputs are taken.
+    """Return why no stratified subset can be drawn; None if it can, or if all inputs are used.
 
     Args:
-        size: the inputs asked for; 0 or less for all.
-        total: the inputs there are.
-        num_classes: how many classes they have.
-        smallest_class: the inputs of the smallest class.
+        size: number of inputs of the subset; 0 or less for all.
+        total: number of all inputs.
+        num_classes: number of classes.
+        smallest_class: number of inputs of the smallest class.
     """
     if drawn_size(size, total) == total:
         return None

@@ -1,4 +1,4 @@
-"""One update of a classifier by a method, with all that is measured of it."""
+"""Trainer of a classifier: one update by a method, with all its measurements."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
 LARGEST_PASS = 512  # inputs of a pass without gradients, unless a batch is larger
 
 Added = dict[str, tuple[Tensor, float]]
-"""Norm of what a part of a batch adds to the update's gradient, and its share of the inputs."""
+"""Norm of the contribution of a part of a batch to the gradient, and its share of the inputs."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class Batch:
 
     @property
     def num_inputs(self) -> int:
-        """B."""
+        """Number of inputs, B."""
         return len(self.changed) + len(self.others)
 
 
 @dataclass(frozen=True)
 class Pass:
-    """A forward and backward pass: predictions and objective, [b] with its penalty and [b] KL."""
+    """Function of a forward and backward pass: predictions, penalised objective [b] and KL [b]."""
 
     predictions: Predictions
     objective: Tensor
@@ -57,7 +57,7 @@ class Pass:
 def make_optimizer(
     config: ControlledConfig, params: Iterable[Tensor]
 ) -> torch.optim.SGD | torch.optim.Adam:
-    """What the configuration names, for ``params``; its fused form, but on the meta device."""
+    """Return the configured optimizer for ``params``; its fused form, except on the meta device."""
     given = list(params)
     optimizer: type[torch.optim.SGD | torch.optim.Adam] = _OPTIMIZERS[config.optimizer]
     return optimizer(
@@ -69,12 +69,12 @@ def make_optimizer(
 
 
 class ControlledTrainer(Trainer[Batch]):
-    """Trains on the exact or sampled policy gradient, or on cross-entropy.
+    """Trainer on the exact or sampled policy gradient, or on cross-entropy.
 
     The changed inputs of a batch are passed through the model first, then the others, and their
-    gradients add up. So what the changed inputs contribute is known half-way, at no cost. A model
-    that couples inputs (BatchNorm) sees the batch in one pass; there the contribution takes one
-    more backward pass through the same graph.
+    gradients are summed. The contribution of the changed inputs is therefore known half-way, at no
+    cost. A model that couples inputs (BatchNorm) reads the batch in one pass; there the
+    contribution needs another backward pass through the same graph.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class ControlledTrainer(Trainer[Batch]):
         *,
         gpu_ids: Sequence[int] = (),
     ) -> None:
-        """``gpu_ids``: more than one share each pass among them."""
+        """Set up the trainer; several ``gpu_ids`` share each pass."""
         optimizer = make_optimizer(config, model.parameters())
         super().__init__(model, optimizer, validate_every=config.validate_every)
         self.config = config
@@ -98,7 +98,7 @@ class ControlledTrainer(Trainer[Batch]):
         self.measures_parts = (
             config.diagnostics and not config.multi_label and bool(data.changed.any())
         )
-        """Whether the two parts of a batch are measured, each wherever it has inputs."""
+        """True if the two parts of a batch are measured, each if it has inputs."""
         self.rewards = reward_table(
             data.train_labels,
             data.num_classes,
@@ -114,7 +114,7 @@ class ControlledTrainer(Trainer[Batch]):
         self.reference = self._reference()
 
     def policy_logits(self, given: ModelInputs) -> Tensor:
-        """Logits of the policy at its temperature, [b, C]."""
+        """Return [b, C] logits of the policy at its temperature."""
         with self._autocast():
             logits: Tensor = self.network(given)
         return logits.float() / self.config.logits_temperature
@@ -125,7 +125,7 @@ class ControlledTrainer(Trainer[Batch]):
         return torch.autocast(self.rewards.device.type, torch.bfloat16)
 
     def logits_without_grad(self, inputs: Inputs) -> Tensor:
-        """The policy's logits for all inputs, [N, C], in evaluation mode."""
+        """Return [N, C] the policy's logits for all inputs, in evaluation mode."""
         logits = torch.empty(len(inputs), self.data.num_classes, device=inputs.device)
         largest = max(self.config.batch_size, LARGEST_PASS)
         training = self.network.training
@@ -137,7 +137,7 @@ class ControlledTrainer(Trainer[Batch]):
         return logits
 
     def _reference(self) -> Tensor | None:
-        """[N, C] log-probabilities of the KL penalty's reference; None where there is none."""
+        """Return [N, C] log-probabilities of the KL penalty's reference; None if there is none."""
         if self.config.kl_regularization_coeff == 0:
             return None
         if self.config.kl_reg_ref_unif:
@@ -145,13 +145,13 @@ class ControlledTrainer(Trainer[Batch]):
         return self.logits_without_grad(self.data.train_inputs).log_softmax(-1)
 
     def batches(self) -> Iterator[Batch]:
-        """The training inputs in random order."""
+        """Yield batches of the training inputs in random order."""
         for chosen in shuffled(len(self.data.changed)).split(self.config.batch_size):
             changed = self.data.changed[chosen]
             yield Batch(chosen[changed], chosen[~changed])
 
     def train_step(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """One step of descent on the mean loss, or of ascent on the mean penalised reward."""
+        """Make one step of descent on the mean loss, or of ascent on the mean penalised reward."""
         self.model.zero_grad(set_to_none=True)
         step = self._step_in_one_pass if self.couples_inputs else self._step_in_parts
         passes, added = step(batch)
@@ -164,7 +164,7 @@ class ControlledTrainer(Trainer[Batch]):
         return report, {"train loss": size, "train accuracy": size}
 
     def _step_in_parts(self, batch: Batch) -> tuple[list[Pass], Added]:
-        """The batch's gradient, its parts' taken one after the other; what each adds to it."""
+        """Compute the gradient of the batch part by part; return the contribution of each."""
         passes, added, taken = [], {}, []
         for name, part in ((CHANGED, batch.changed), (OTHERS, batch.others)):
             if not len(part):
@@ -184,7 +184,7 @@ class ControlledTrainer(Trainer[Batch]):
         return passes, added
 
     def _step_in_one_pass(self, batch: Batch) -> tuple[list[Pass], Added]:
-        """The same, the whole batch in one forward pass."""
+        """Compute the same, with the whole batch in one forward pass."""
         made = self._forward(torch.cat([batch.changed, batch.others]))
         loss = self._loss(made.objective, batch.num_inputs)
         added: Added = {}
@@ -228,12 +228,12 @@ class ControlledTrainer(Trainer[Batch]):
         )
 
     def _loss(self, objective: Tensor, num_inputs: int) -> Tensor:
-        """What the objective [b] of some inputs adds to the mean loss over the batch."""
+        """Return the contribution of some inputs' objective [b] to the mean loss over the batch."""
         total = objective.sum() / num_inputs
         return -total if self.method.maximised else total
 
     def _measure_predictions(self, passes: list[Pass], num_changed: int) -> dict[str, Tensor]:
-        """Losses, accuracies and rewards of the predictions made before the update."""
+        """Return losses, accuracies and rewards of the predictions made before the update."""
         given = joined([made.predictions for made in passes])
         objective = torch.cat([made.objective for made in passes]).detach()
         kl = torch.cat([made.kl for made in passes]).detach()
@@ -244,7 +244,7 @@ class ControlledTrainer(Trainer[Batch]):
         return report
 
     def validate(self) -> dict[str, float]:
-        """Loss, and accuracy where there is one label per input, on the test inputs."""
+        """Return the loss on the test inputs, and the accuracy if there is one label per input."""
         pass_over_loader()
         logits = self.logits_without_grad(self.data.test_inputs)
         loss = objectives.cross_entropy(logits, self.test_targets).mean()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -170,3 +171,15 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         monkeypatch.setattr(f"torch.cuda.{name}", opening(name))
     yield opened
     assert opened == []
+
+
+def cache_as_hub(cache: Path, hub_id: str, folders: dict[str, Path]) -> dict[str, str]:
+    """Lays folders into a cache of the hub, each as a revision of ``hub_id``; gives the commits."""
+    place = cache / f"models--{hub_id.replace('/', '--')}"
+    (place / "refs").mkdir(parents=True)
+    commits = {}
+    for number, (revision, folder) in enumerate(folders.items(), start=10):
+        commits[revision] = str(number) * 20
+        shutil.copytree(folder, place / "snapshots" / commits[revision])
+        (place / "refs" / revision).write_text(commits[revision])
+    return commits

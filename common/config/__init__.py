@@ -1,1 +1,1 @@
-"""Configuration models: typed keys, their rules, and what does not fit them."""
+"""Configuration models: typed keys, their rules, and messages about values that do not fit."""

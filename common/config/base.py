@@ -1,8 +1,8 @@
-"""The base of all configuration models, and the messages of what does not fit them.
+"""Base of all configuration models, and the markers of their keys.
 
 A configuration is a frozen pydantic model whose field docstrings are the reference of its keys.
-Markers, written into a field's ``Annotated`` type, say what a key means for a run's identity;
-`Published` adds a value by which published plans say "not given".
+Markers in a field's ``Annotated`` type define a key's role in a run's identity. `Published` adds a
+value that means "not given" in published plans.
 """
 
 from __future__ import annotations
@@ -39,23 +39,22 @@ class Marker:
 
 
 NO_EFFECT = Marker("NO_EFFECT")
-"""The key cannot change results: where outputs go, logging, devices, names."""
+"""Marker of a key that cannot change results: output places, logging, devices, names."""
 
 LATER = Marker("LATER")
-"""The key came after runs had been made without it: its default, which does as was done before, is
-left out of a run's identity, so that those runs stay done."""
+"""Marker of a key that was added after runs had been made without it. Its default reproduces the
+earlier behaviour and is left out of a run's identity, so that those runs stay done."""
 
 IGNORED = Marker("IGNORED")
-"""The key is there for published files alone: where it is given, the user is told that it has no
-effect."""
+"""Marker of a key that exists for published files alone; a notice says that it has no effect."""
 
 COUNTS_AS_DEFAULT = Marker("COUNTS_AS_DEFAULT")
-"""The key cannot change results; in a run's identity it stands as if it were not given, so that
-runs made before it was marked are known again."""
+"""Marker of a key that cannot change results. A run's identity has its default, so that runs made
+before the key was marked are recognised."""
 
 
 class FileMarker(Marker):
-    """Marks keys that name files; such a path may begin with an environment variable."""
+    """Marker of keys that name files; such a path may begin with an environment variable."""
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -64,7 +63,7 @@ class FileMarker(Marker):
 
 
 def _expanded(path: Any) -> Any:
-    """``path``, or each of several, with the variable's value for a beginning ``$NAME``."""
+    """Return ``path``, or each of several, with a leading ``$NAME`` replaced by its value."""
     if isinstance(path, list | tuple):
         return [_expanded(item) for item in path]
     found = re.match(r"\$(\w+)", path) if isinstance(path, str) else None
@@ -78,18 +77,18 @@ def _expanded(path: Any) -> Any:
 
 
 INPUT_FILE = FileMarker("INPUT_FILE")
-"""The key names a file or folder that feeds the result; its content counts, not its path. The path
-may begin with an environment variable, as in ``"$DATA_DIR/imdb"``."""
+"""Marker of a key that names a file or folder with input of the run; its content counts, not its
+path. The path may begin with an environment variable, as in ``"$DATA_DIR/imdb"``."""
 
 INPUT_FILE_OR_ID = FileMarker("INPUT_FILE_OR_ID")
-"""Like `INPUT_FILE` where such a file or folder exists; otherwise the value is an id, known
-elsewhere, and counts itself."""
+"""Marker as `INPUT_FILE`, if such a file or folder exists; otherwise the value is an id, such as a
+hub id, and counts itself."""
 
 
 class Published:
-    """Lets a key be written the published way too: ``written`` means ``meaning``.
+    """Second notation of a key's value in published plans: ``written`` means ``meaning``.
 
-    Stands in an ``Annotated`` type, where the program and the JSON Schema both read it.
+    It is part of an ``Annotated`` type, where the program and the JSON Schema both read it.
     """
 
     def __init__(self, written: int | str, meaning: Any = None) -> None:
@@ -113,11 +112,11 @@ class Published:
 
 SeedNumber = Annotated[int, Field(ge=0, lt=2**32)]
 Seed = Annotated[SeedNumber | None, Published(-1)]
-"""A seed; None (or -1) where none is given."""
+"""A seed; None (or -1) if none is given."""
 Interval = Annotated[Annotated[int, Field(gt=0)] | None, Published(-1)]
-"""Every how many steps or epochs; None (or -1) for never."""
+"""An interval in steps or epochs; None (or -1) for never."""
 OptionalText = Annotated[str | None, Published("")]
-"""Text; None (or the empty string) where none is given."""
+"""A text; None (or the empty string) if none is given."""
 
 
 class Config(BaseModel):
@@ -133,16 +132,16 @@ class Config(BaseModel):
     )
 
     seed_keys: ClassVar[tuple[str, ...]] = ()
-    """Keys that one entry of a plan's ``seeds`` moves together."""
+    """Keys that an entry of a plan's ``seeds`` sets together."""
 
     def problems(self) -> Iterator[Problem]:
-        """What does not fit together, beyond what single fields can check."""
+        """Yield the problems of keys that do not fit together."""
         yield from ()
 
     def missing(self) -> Iterator[Problem]:
-        """What the keys need, and of which this machine lacks the package or its data.
+        """Yield the problems of keys whose package or data this machine lacks.
 
-        Nested configurations are asked too.
+        Nested configurations are included.
         """
         for name in type(self).model_fields:
             for key, inner in _configs_at(getattr(self, name), (name,)):
@@ -155,18 +154,18 @@ class Config(BaseModel):
                 yield from ((*key, *rest) for rest in inner.unknown_in_parts())
 
     def notices(self) -> Iterator[str]:
-        """What the user should know of the keys given, though nothing is wrong."""
+        """Yield notices on valid keys that the user should know."""
         yield from ()
 
     @classmethod
     def key_names(cls) -> list[str]:
-        """The keys as a plan writes them."""
+        """Return the keys as a plan writes them."""
         return [field.alias or name for name, field in cls.model_fields.items()]
 
     @classmethod
     @functools.cache
     def marked(cls, marker: Marker) -> frozenset[str]:
-        """Names of the keys that carry ``marker``."""
+        """Return the names of the keys that have ``marker``."""
         return frozenset(
             name for name, field in cls.model_fields.items() if marker in field.metadata
         )
@@ -174,7 +173,7 @@ class Config(BaseModel):
     @classmethod
     @functools.cache
     def _may_hold(cls, marker: Marker) -> tuple[str, ...]:
-        """Names of the keys that carry ``marker``, or in whose value one may that does."""
+        """Return the names of the keys that have ``marker``, or whose values may contain one."""
         return tuple(
             name
             for name, field in cls.model_fields.items()
@@ -182,9 +181,9 @@ class Config(BaseModel):
         )
 
     def marked_values(self, marker: Marker) -> Iterator[tuple[Key, Any]]:
-        """What is given for the keys that carry ``marker``, in nested configurations too.
+        """Yield the given values of the keys that have ``marker``, in nested configurations too.
 
-        Lists and objects are taken apart, so that each value is a single one.
+        Lists and objects are split into single values.
         """
         for name in self._may_hold(marker):
             if marker is IGNORED and name not in self.model_fields_set:
@@ -192,7 +191,7 @@ class Config(BaseModel):
             yield from _leaves(getattr(self, name), (name,), marker, name in self.marked(marker))
 
     def identity(self) -> dict[str, Any]:
-        """The keys that can change results, as plain values."""
+        """Return the keys that can change results, as plain values."""
         left_out = {*self.marked(NO_EFFECT), *self._later_as_before()}
         plain = self.model_dump(mode="json", exclude=left_out)
         fields = type(self).model_fields
@@ -200,19 +199,19 @@ class Config(BaseModel):
         return {name: _identity(getattr(self, name), value) for name, value in plain.items()}
 
     def _later_as_before(self) -> Iterator[str]:
-        """The keys that came later and have their defaults."""
+        """Yield the names of keys that were added later and have their defaults."""
         for name in self.marked(LATER):
             default = type(self).model_fields[name].get_default(call_default_factory=True)
             if getattr(self, name) == default:
                 yield name
 
     def ignored(self) -> Iterator[str]:
-        """The dotted keys that are given and have no effect, in nested configurations too."""
+        """Yield the dotted keys that are given without effect, in nested configurations too."""
         for key, _ in self.marked_values(IGNORED):
             yield key_path(key)
 
     def inputs(self) -> Iterator[tuple[Key, str]]:
-        """The given files and folders that feed the result, and references to such, by key."""
+        """Yield the given input files and folders, and references to such, by key."""
         for key, value in self.marked_values(INPUT_FILE):
             yield key, str(value)
         for key, value in self.marked_values(INPUT_FILE_OR_ID):
@@ -220,12 +219,12 @@ class Config(BaseModel):
                 yield key, str(value)
 
     def input_files(self) -> dict[str, Path]:
-        """The given files and folders that feed the result, by key."""
+        """Return the given input files and folders by key."""
         return {key_path(key): Path(value) for key, value in self.inputs()}
 
 
 def _identity(value: Any, plain: Any) -> Any:
-    """``plain``, the plain form of ``value``, without what cannot change results in it."""
+    """Return ``plain``, the plain form of ``value``, without what cannot change results."""
     if isinstance(value, Config):
         return value.identity()
     if isinstance(value, list | tuple):
@@ -243,7 +242,7 @@ def _configs_at(value: Any, key: Key) -> Iterator[tuple[Key, Config]]:
 
 
 def _leaves(value: Any, key: Key, marker: Marker, is_marked: bool) -> Iterator[tuple[Key, Any]]:
-    """The single values that stand beneath a marked key, each with its path."""
+    """Yield the single values below a marked key, each with its path."""
     if isinstance(value, Config):
         yield from (((*key, *inner), leaf) for inner, leaf in value.marked_values(marker))
     elif isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Numbers that a plan may write and no JSON file can hold: infinities, and what is no number."""
+"""Numbers of a plan that no JSON file can hold: infinities and NaN."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from common.key_paths import Key, key_path
 
 
 def not_finite(values: Any, told: Collection[str | None]) -> Iterator[Problem]:
-    """The numbers in ``values`` that are not finite, but for those at the paths ``told``."""
+    """Yield the problems of infinities and NaN in ``values``, except at the paths ``told``."""
     for key, number in _leaves(values, ()):
         path = key_path(key)
         if isinstance(number, float) and not math.isfinite(number) and path not in told:

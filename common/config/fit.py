@@ -1,4 +1,4 @@
-"""The keys of a run that fits a model."""
+"""Keys of a run that fits a model."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ _WRITERS = {"use_tensorboard": "tensorboard", "use_wandb": "wandb"}
 
 
 class FitConfig(RunConfig):
-    """Keys that every fitting experiment knows."""
+    """Keys of every fitting experiment."""
 
     trainer_checkpoint: Annotated[OptionalText, INPUT_FILE] = None
-    """Training state (a ``checkpoints/last.pt``) to go on from; None to begin anew."""
+    """Training state (a ``checkpoints/last.pt``) to continue from; None starts anew."""
     epochs: PositiveInt = 100
-    """Passes over the training inputs."""
+    """Number of passes over the training inputs."""
     validate_every: PositiveInt = 1
-    """Epochs from one validation to the next; the last epoch always ends with one."""
+    """Number of epochs between validations; the last epoch always ends with one."""
     train_batch_log_interval: Annotated[Interval, NO_EFFECT] = 50
-    """Batches from one log line inside an epoch to the next; None (or -1) for none."""
+    """Number of batches between log lines inside an epoch; None (or -1) for none."""
     epoch_log_interval: Annotated[Interval, NO_EFFECT] = 1
-    """Epochs from one log line to the next; None (or -1) for none."""
+    """Number of epochs between log lines; None (or -1) for none."""
     save_metric_plots: Annotated[bool, NO_EFFECT] = False
-    """Whether one picture per metric is drawn in the run's folder."""
+    """If true, one picture per metric is drawn in the run's folder."""
     save_every_num_val: PerValidations = 1
-    """Validations from one set of kept checkpoints and metric plots to the next."""
+    """Number of validations between kept checkpoints and metric plots."""
     use_tensorboard: Annotated[bool, NO_EFFECT] = False
-    """Whether metrics also go to TensorBoard event files in the run's folder."""
+    """If true, metrics are also written as TensorBoard event files in the run's folder."""
     use_wandb: Annotated[bool, NO_EFFECT] = False
-    """Whether metrics also go to Weights & Biases."""
+    """If true, metrics are also sent to Weights & Biases."""
     wandb_project_name: Annotated[OptionalText, NO_EFFECT] = "default"
-    """Weights & Biases project."""
+    """Project of Weights & Biases."""
     wandb_entity_name: Annotated[OptionalText, NO_EFFECT] = None
-    """Weights & Biases user or team."""
+    """User or team of Weights & Biases."""
     wandb_resume_id: Annotated[OptionalText, NO_EFFECT] = None
-    """Weights & Biases run to append to."""
+    """Id of a run of Weights & Biases to append to."""
     wandb_track_model: Annotated[str | bool | None, NO_EFFECT] = None
-    """What Weights & Biases watches of the model: gradients, parameters, all, or None."""
+    """Model values that Weights & Biases records: gradients, parameters, all, or None."""
     wandb_exclude_files: Annotated[
         tuple[str, ...], Strict(False), Published("", meaning=()), NO_EFFECT
     ] = ()
@@ -59,37 +59,39 @@ class FitConfig(RunConfig):
     score_metric_name: OptionalText = None
     """Metric that is the run's score; None for no score."""
     is_train_metric: Annotated[bool, NO_EFFECT] = False
-    """Accepted for published plans: the metric's name says whether it is a training metric."""
+    """Accepted from published plans and ignored: the metric's name says whether it is a training
+    metric."""
     score_largest: bool = Field(
         default_factory=lambda given: larger_is_better(given.get("score_metric_name"))
     )
-    """Whether a larger score is better; where it is not given, the metric's name says it: smaller
+    """If true, a larger score is better. If it is not given, the metric's name decides: smaller
     losses, errors, KL, perplexities and distances are better, and larger values of all others."""
     return_best_score: bool = False
-    """Whether the score is the metric's best value instead of its last."""
+    """If true, the score is the metric's best value instead of its last."""
     save_checkpoints: bool = False
-    """Whether checkpoints are kept beside the last one."""
+    """If true, further checkpoints are kept in addition to the last one."""
     num_checkpoints: PositiveInt = 1
-    """How many are kept."""
+    """Number of checkpoints to keep."""
     save_checkpoints_by_score: bool = False
-    """Whether the best by score are kept instead of the newest."""
+    """If true, the checkpoints with the best scores are kept instead of the newest."""
     early_stop: bool = False
-    """Whether training ends once the score has stopped to improve."""
+    """If true, training ends once the score stops improving."""
     early_stop_min_delta: NonNegativeFloat = 0.0
-    """Improvement, in units of the score, that counts as one."""
+    """Smallest improvement, in units of the score, that counts."""
     early_stop_patience: NonNegativeInt = 0
-    """Checks, one per validation, without an improvement that are waited for; one more ends it."""
+    """Number of checks without improvement before training ends at the next one; there is one check
+    per validation."""
     early_stop_cooldown: NonNegativeInt = 0
-    """Epochs at the beginning without checks."""
+    """Number of epochs at the beginning without checks."""
     early_stop_restore_best_weights: bool = False
-    """Whether a run ends with the weights of its best check instead of the last."""
+    """If true, a run ends with the weights of its best check instead of the last."""
 
     def metric_names(self) -> list[str]:
-        """The metrics that this run writes."""
+        """Return the metrics that this run writes."""
         return []
 
     def notices(self) -> Iterator[str]:
-        """The direction of a score, where its metric is given and the direction is not."""
+        """Yield the score's direction by the metric's name, if it is not given."""
         yield from super().notices()
         given, name = self.model_fields_set, self.score_metric_name
         if name is not None and "score_metric_name" in given and "score_largest" not in given:
@@ -97,14 +99,14 @@ class FitConfig(RunConfig):
             yield f"score '{name}': {kind} is better; 'score_largest' would say otherwise"
 
     def missing(self) -> Iterator[Problem]:
-        """The packages of the writers asked for."""
+        """Yield the packages of the configured writers."""
         yield from super().missing()
         for key, package in _WRITERS.items():
             if getattr(self, key):
                 yield from lacking(package, key, True)
 
     def problems(self) -> Iterator[Problem]:
-        """Scores that name no metric."""
+        """Yield the problems of scores that name no metric."""
         yield from super().problems()
         name, known = self.score_metric_name, self.metric_names()
         if name is not None and name not in known:

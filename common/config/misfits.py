@@ -1,4 +1,4 @@
-"""What is wrong with a value that does not fit its configuration model, in words."""
+"""Messages about values that do not fit their configuration model, and advice."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ Model = type[BaseModel]
 
 
 class Chooser(Protocol):
-    """A note on a field that knows of models which the field's type does not name."""
+    """A note on a field that finds models which the field's type does not name."""
 
     def chosen(self, value: Any) -> Model | None:
-        """The model that ``value``, which may be wrong in any way, is to fit."""
+        """Return the model for ``value``, which may be wrong in any way."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """A whole configuration: its model, and the values that are to fit."""
+    """A whole configuration: its model, and the values to validate."""
 
     model: Model
     values: Any
     elsewhere: Mapping[str, str]
-    """Where keys belong that the model does not know, such as ``"beside 'args'"``."""
+    """Location of keys that the model does not know, such as ``"beside 'args'"``."""
 
     def value_at(self, place: Key) -> Any:
-        """What stands at ``place``."""
+        """Return the value at ``place``."""
         found = self.values
         for part in place:
             found = found[part]
@@ -52,10 +52,10 @@ class Form:
 
 
 def misfits(wrong: Mapping[Key, Sequence[ErrorDetails]], form: Form) -> list[Problem]:
-    """What is wrong with ``form``, where pydantic found the errors ``wrong``, and how to mend it.
+    """Return the problems of ``form`` with fixes, from the errors ``wrong`` that pydantic found.
 
-    There are several errors at a place whose value fits none of a union's members. A list of known
-    keys is given once.
+    A value that fits no member of a union has several errors at one place. A list of known keys is
+    given once.
     """
     problems: list[Problem] = []
     told: set[str] = set()
@@ -87,7 +87,7 @@ def _misfit(errors: Sequence[ErrorDetails], place: Key, form: Form) -> Problem:
 
 
 def models_in(annotation: Any) -> Iterator[Model]:
-    """The configuration models that a type is, or names among its arguments."""
+    """Yield the configuration models that a type is, or has among its arguments."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for argument in get_args(annotation):
@@ -95,9 +95,9 @@ def models_in(annotation: Any) -> Iterator[Model]:
 
 
 def _unknown_key(loc: Key, value: Any, form: Form) -> str:
-    """Where the key belongs, the known one that is close, or all that are known.
+    """Return the place of an unknown key, a similar known key, or all known keys.
 
-    An object belongs where its own keys are known, which its name does not tell.
+    An object belongs where its own keys are known, whatever its name.
     """
     name = str(loc[-1])
     is_object = isinstance(value, Mapping)
@@ -115,7 +115,10 @@ def _unknown_key(loc: Key, value: Any, form: Form) -> str:
 
 
 def _models_at(form: Form, loc: Key) -> list[Model]:
-    """The models in which the last part of ``loc`` is a key: one, unless a union's tag is wrong."""
+    """Return the models in which the last part of ``loc`` is a key.
+
+    Several if a union's tag is wrong.
+    """
     here: list[Model] = [form.model]
     annotation: Any = form.model
     values = form.values
@@ -133,13 +136,13 @@ def _models_at(form: Form, loc: Key) -> list[Model]:
 
 
 def _chosen(fields: Iterable[FieldInfo], value: Any) -> list[Model]:
-    """What the choosers on the fields say of the value."""
+    """Return the problems that the choosers on the fields find in the value."""
     choosers = [note for field in fields for note in field.metadata if hasattr(note, "chosen")]
     return [model for chooser in choosers if (model := chooser.chosen(value)) is not None]
 
 
 def _homes(model: Model, values: Any, name: str, above: str = "") -> Iterator[str]:
-    """The dotted paths of the keys called ``name``, of unions in the member that is meant alone."""
+    """Yield the dotted paths of the keys called ``name``, of unions in the chosen member alone."""
     for key, field in _fields(model):
         path = f"{above}{key}"
         if key == name:
@@ -152,7 +155,7 @@ def _homes(model: Model, values: Any, name: str, above: str = "") -> Iterator[st
 
 
 def _meant(annotation: Any, value: Any) -> list[Model]:
-    """The model that ``value`` is to fit; none where a union does not tell."""
+    """Return the model for ``value``; none if a union is ambiguous."""
     members = list(models_in(annotation))
     tag = value.get("id") if isinstance(value, Mapping) else None
     return members if len(members) == 1 else _tagged(annotation, tag)
@@ -172,13 +175,13 @@ def _key_names(model: Model) -> list[str]:
 
 
 def _tagged(annotation: Any, tag: Any) -> list[Model]:
-    """The members of a union that have this tag, which stands beside them or in their ``id``."""
+    """Return the members of a union with this tag, as a neighbouring key or as their ``id``."""
     members = _members(annotation)
     return [model for model, own in members if tag in (*own, *_tags_of(model))]
 
 
 def _members(annotation: Any) -> Iterator[tuple[Model, list[str]]]:
-    """The members of a union, or of the unions in it, with the tags beside them."""
+    """Yield the members of a union, or of nested unions, with the tags beside them."""
     if get_origin(annotation) is Annotated:
         inner, *notes = get_args(annotation)
         tags = [note.tag for note in notes if isinstance(note, Tag)]
@@ -204,7 +207,7 @@ def _is_list(annotation: Any) -> bool:
 
 
 def _unknown_member(details: ErrorDetails, key: str) -> Problem:
-    """A value whose ``id`` names none of the configurations that may stand at ``key``."""
+    """Return the problem of a value whose ``id`` names no configuration allowed at ``key``."""
     name = details["input"].get("id", "")
     known = re.findall(r"'([^']+)'", details["ctx"].get("expected_tags", ""))
     if not known:
@@ -214,7 +217,7 @@ def _unknown_member(details: ErrorDetails, key: str) -> Problem:
 
 
 def _example(details: ErrorDetails, form: Form) -> str:
-    """An object whose name has the text that stands in its place."""
+    """Return an example of an object with the text as its name; "" if the object has no name."""
     value = details["input"]
     known = {key for here in _models_at(form, (*details["loc"], "")) for key in _key_names(here)}
     name = next((key for key in _NAMES if key in known), None)
@@ -224,7 +227,7 @@ def _example(details: ErrorDetails, form: Form) -> str:
 
 
 def _explanation(details: ErrorDetails) -> str:
-    """What is wrong with one value, and how to mend it."""
+    """Return the problem of one value, with its fix."""
     kind, value, context = details["type"], details["input"], details.get("ctx", {})
     if kind == "literal_error":
         known = str(context["expected"]).replace(" or ", ", ").replace("'", "")
@@ -251,7 +254,7 @@ def _explanation(details: ErrorDetails) -> str:
 
 
 def _as_number(value: Any, kind: type[int] | type[float]) -> str:
-    """How to write a text that means a number of this kind."""
+    """Return advice on how to write a text that means a number of this kind."""
     if isinstance(value, float) and value.is_integer():
         return f"; write {int(value)}"
     if not isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Values that a plan writes as a configuration, or everything that is wrong with them."""
+"""Values of a plan resolved to a configuration, or to the problems that prevent it."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from common.errors import Problem
 from common.key_paths import Key, without
 
 _NOT_ASKED = "default_factory_not_called"
-"""Pydantic's word for a default that waits for other keys, which have errors of their own."""
+"""Type of pydantic's error for a default that waits for other, erroneous keys."""
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 
 
 _OF_KEYS = ("missing", "extra_forbidden")
-"""Errors of keys, not of values."""
+"""Types of errors about keys, not about values."""
 
 
 def resolve(
     model: type[ConfigT], values: Mapping[str, Any], elsewhere: Mapping[str, str] | None = None
 ) -> tuple[ConfigT | None, list[Problem]]:
-    """The configuration that ``values`` describe, or None with everything that is wrong."""
+    """Return the configuration that ``values`` describe, or None with all problems."""
     config, problems = resolve_valid_keys(model, values, elsewhere)
     if config is not None and not problems:
         problems = list(config.problems())
@@ -39,11 +39,10 @@ def resolve(
 def resolve_valid_keys(
     model: type[ConfigT], values: Mapping[str, Any], elsewhere: Mapping[str, str] | None = None
 ) -> tuple[ConfigT | None, list[Problem]]:
-    """The configuration that ``values`` describe without what is wrong, and what is wrong.
+    """Return the configuration of all valid keys in ``values``, and the problems of the others.
 
-    Keys are looked at one by one. The configuration is None where a key that it needs is missing.
-    ``elsewhere`` says of keys that the model does not know where they belong, for example
-    ``"beside 'args'"``.
+    Keys are validated one by one. The configuration is None if a required key is missing.
+    ``elsewhere`` is the place of unknown keys by name, for example ``"beside 'args'"``.
     """
     problems: list[Problem] = []
     while True:
@@ -78,7 +77,10 @@ def unknown_keys(model: type[Config], values: Mapping[str, Any]) -> list[Key]:
 
 
 def _by_place(errors: Sequence[ErrorDetails], values: Any) -> dict[Key, list[ErrorDetails]]:
-    """The errors by where their values stand; one for each member of a union that could be."""
+    """Return the errors by the place of their values.
+
+    A place has one error for each possible member of a union.
+    """
     found: dict[Key, list[ErrorDetails]] = {}
     for details in errors:
         found.setdefault(_place(details, values), []).append(details)
@@ -86,7 +88,7 @@ def _by_place(errors: Sequence[ErrorDetails], values: Any) -> dict[Key, list[Err
 
 
 def _place(details: ErrorDetails, values: Any) -> Key:
-    """Where the error's value stands: its ``loc`` without the tags of unions."""
+    """Return the path of an error's value: its ``loc`` without the tags of unions."""
     key: list[str | int] = []
     way = details["loc"]
     for part in way[:-1]:
@@ -98,11 +100,11 @@ def _place(details: ErrorDetails, values: Any) -> Key:
 
 
 def _leads_into(part: str | int, values: Any) -> bool:
-    """Whether ``part`` is a key or position in ``values``, not the tag of a union's member."""
+    """Return whether ``part`` is a key or position in ``values``, not the tag of a union."""
     return part in values if isinstance(values, Mapping) else isinstance(part, int)
 
 
 def _innermost(wrong: Mapping[Key, list[ErrorDetails]]) -> dict[Key, list[ErrorDetails]]:
-    """The errors without those of lists whose entries have their own."""
+    """Return the errors without those of lists whose entries have their own."""
     outer = {place[:length] for place in wrong for length in range(len(place))}
     return {place: found for place, found in wrong.items() if place not in outer}

@@ -1,4 +1,4 @@
-"""The keys of every run, whatever its experiment."""
+"""Keys of every run, whatever its experiment."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ GpuIds = Annotated[tuple[GpuId, ...], Strict(False)]
 
 
 class RunConfig(Config):
-    """Keys that every experiment knows."""
+    """Keys of every experiment."""
 
     seed_keys: ClassVar[tuple[str, ...]] = ("random_seed",)
 
     experiment_name: Annotated[str, NO_EFFECT] = "exp"
-    """Name of the run; a template such as ``"{dataset}_lr_{lr}"``. Its folder begins with it."""
+    """Name of the run, with which its folder begins; a template such as ``"{dataset}_lr_{lr}"``."""
     outputs_dir: Annotated[str, NO_EFFECT] = "outputs/exps"
-    """Folder below which the plan's folder stands."""
+    """Parent of the plan's folder."""
     random_seed: Seed = None
     """Root seed of Python, NumPy and torch; None (or -1) draws one and records it."""
     gpu_ids: Annotated[GpuIds, NO_EFFECT] = ()
-    """GPU of the run, or as many as its plan's ``gpus_per_run``; empty for the CPU. Counted as
-    ``CUDA_VISIBLE_DEVICES`` shows them. A plan's ``gpu_ids_pool`` fills it in."""
+    """GPU of the run, or as many as its plan's ``gpus_per_run``; empty for the CPU. Numbers count
+    the GPUs in ``CUDA_VISIBLE_DEVICES``. A plan's ``gpu_ids_pool`` fills it in."""
     deterministic: Annotated[bool, NO_EFFECT] = False
-    """Whether GPUs use deterministic algorithms alone, which are slower. Equal runs on equal GPUs
-    with equal packages then agree bit for bit, also when one was stopped and went on; an operation
-    without such an algorithm is named and fails the run. Otherwise they agree to rounding, which
+    """If true, GPUs use deterministic algorithms alone, which are slower. Equal runs on equal GPUs
+    with equal packages then agree bit for bit, also after a stop and a resume; an operation without
+    such an algorithm is named and fails the run. Otherwise they agree up to rounding, which
     training magnifies. On a CPU equal runs agree bit for bit either way."""
     disable_console_log: Annotated[bool, NO_EFFECT] = False
-    """Whether the console hears of the run only if it fails; its ``log.txt`` is always written."""
+    """If true, the console reports the run only if it fails; its ``log.txt`` is always written."""
     tags: Annotated[tuple[str, ...], Strict(False), NO_EFFECT] = ()
-    """Words by which Weights & Biases finds the run, where it is told of runs."""
+    """Tags of the run in Weights & Biases, if it is used."""
     save_logs: Annotated[bool, NO_EFFECT] = False
-    """Accepted for published plans: ``log.txt`` is always written."""
+    """Accepted from published plans and ignored: ``log.txt`` is always written."""
 
     @property
     def tf32(self) -> bool:
-        """Whether GPUs may multiply float32 numbers as TensorFloat-32, with 10 bits of mantissa."""
+        """True if GPUs may multiply float32 numbers as TensorFloat-32, with 10 bits of mantissa."""
         return False
 
     def notices(self) -> Iterator[str]:
-        """Also the keys that have no effect."""
+        """Yield the notices on the keys, including those on keys without effect."""
         yield from super().notices()
         ignored = list(self.ignored())
         if ignored:
@@ -54,32 +54,32 @@ class RunConfig(Config):
             yield f"without effect, and known for published files alone: {names}"
 
     def needs_preflight(self) -> bool:
-        """Whether there is anything that a preflight could find missing or unfit."""
+        """True if the preflight check has anything to check of this run."""
         return True
 
     def why_alone(self) -> str | None:
-        """Why this run cannot be trained together with others; None where it can be."""
+        """Return why this run cannot be trained together with others; None if it can be."""
         return "its experiment makes runs one by one"
 
     def vectorize_key(self) -> Hashable:
-        """What runs have in common that are trained together, unless `why_alone` forbids it."""
+        """Return the key that runs trained together share, unless `why_alone` forbids it."""
         return None
 
     def ways_to_save_memory(self) -> Iterator[str]:
-        """What to change in a run that does not fit into a GPU's memory, the best way first.
+        """Yield changes to a run that does not fit into a GPU's memory, the best first.
 
-        Phrases with key and value, such as ``"lower 'batch_size' (64)"``.
+        They are phrases with key and value, such as ``"lower 'batch_size' (64)"``.
         """
         yield from ()
 
     def problems(self) -> Iterator[Problem]:
-        """A GPU that cannot be seen twice."""
+        """Yield the problem of a GPU that is given twice."""
         yield from super().problems()
         if len(set(self.gpu_ids)) < len(self.gpu_ids):
             yield Problem("names a GPU twice; drop the repetition", "gpu_ids", list(self.gpu_ids))
 
     def problems_of_ranks(self, num_ranks: int) -> Iterator[Problem]:
-        """Why several processes cannot share this run."""
+        """Yield the reasons why several processes cannot share this run."""
         yield Problem(
             "runs of this experiment are made by one process; give 'gpus_per_run' in those "
             "configurations alone that train text models",

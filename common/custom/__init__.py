@@ -1,1 +1,1 @@
-"""Code outside the project that a plan names: found, checked and called with care."""
+"""Users' own code that a plan names: import, checks and guarded calls."""

@@ -1,4 +1,4 @@
-"""What the hooks of an experiment answer, which may be anybody's code."""
+"""Calls of an experiment's hooks, with checks of what they return."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _LONGEST = 100
 
 @contextmanager
 def asking(experiment: str, hook: str) -> Iterator[None]:
-    """A block that asks ``hook`` of ``experiment``, names for people; the directory is kept.
+    """Guard calls of ``hook`` of ``experiment``, and keep the working directory.
 
     Raises:
-        UserError: the hook raises another error, or ends the program.
+        UserError: the hook raises an error or ends the program; it is named with its experiment.
     """
     try:
         with directory_kept():
@@ -34,10 +34,10 @@ def asking(experiment: str, hook: str) -> Iterator[None]:
 def answers(
     kind: type[AnswerT], experiment: str, hook: str, ask: Callable[[], Any]
 ) -> list[AnswerT]:
-    """The list that a hook gives, each entry of it of this kind.
+    """Return the list that a hook returned, after checking the kind of each entry.
 
     Raises:
-        UserError: it gives something else, or raises an error.
+        UserError: it is no list of this kind, or iterating over it raises an error.
     """
     with asking(experiment, hook):
         given = ask()
@@ -52,5 +52,5 @@ def answers(
 
 
 def shown(value: Any) -> str:
-    """A value and its type, for people."""
+    """Return a value and its type, as text for people."""
     return f"{repr_of(value)[:_LONGEST]} (of type {type(value).__name__})"

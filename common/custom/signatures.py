@@ -1,4 +1,4 @@
-"""Functions and classes of the user's, compared with how they will be called."""
+"""Signatures of users' functions and classes, compared with the calls to come."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from common.errors import UserError
 
 
 def check_function(function: Callable[..., Any], name: str, *parameters: str) -> None:
-    """Does nothing where ``function`` takes a value for each of ``parameters``, in this order.
+    """Check that ``function`` takes a value for each of ``parameters``, in this order.
 
-    A function that does not tell what it takes, as some built-in ones, is not looked at. ``name``
-    is what the message calls it.
+    A function without a signature, as some built-in ones, is not checked. ``name`` is its name in
+    messages.
 
     Raises:
-        UserError: it is no function, or takes something else; the right first line is shown.
+        UserError: it is no function, or takes other arguments; the message shows the right first
+            line.
     """
     if not callable(function):
         raise UserError(f"'{name}' is no function")
@@ -30,12 +31,12 @@ def check_function(function: Callable[..., Any], name: str, *parameters: str) ->
 
 
 def check_part(found: Any, base: Any, advice: str = "") -> None:
-    """Does nothing where ``found`` is a class derived from ``base`` that can be used as such.
+    """Check that ``found`` is a usable class derived from ``base``.
 
-    ``advice`` is what to do about one that is not; "" for no more than deriving it.
+    ``advice`` says how to fix a class that is not; "" for no more than deriving it.
 
     Raises:
-        UserError: it is something else, or `check_class` finds it wrong.
+        UserError: it is no such class, or `check_class` refuses it.
     """
     right = f"{base.__module__}.{base.__qualname__}"
     if not (isinstance(found, type) and issubclass(found, base)):
@@ -46,10 +47,11 @@ def check_part(found: Any, base: Any, advice: str = "") -> None:
 
 @functools.cache
 def check_class(found: type[Any], base: type[Any]) -> None:
-    """Does nothing where a class derived from ``base`` can be made and called as ``base`` is.
+    """Check that a class derived from ``base`` can be made and called as ``base`` is.
 
     Raises:
-        UserError: it lacks methods, or some take something else; their right first lines are shown.
+        UserError: it lacks methods, or some take other arguments; the message shows the right first
+            lines.
     """
     lacks = [f"lacks {_right(base, name)}" for name in sorted(_abstract(found))]
     others = [
@@ -66,7 +68,7 @@ def _abstract(found: type[Any]) -> frozenset[str]:
 
 
 def _own_methods(found: type[Any], base: type[Any]) -> Iterator[tuple[str, inspect.Signature]]:
-    """The signatures of the class's methods in the place of those of ``base``."""
+    """Yield the signatures of the class's methods that override those of ``base``."""
     for name, method in vars(base).items():
         own = inspect.getattr_static(found, name)
         if inspect.isfunction(method) and inspect.isfunction(own) and own is not method:
@@ -74,7 +76,7 @@ def _own_methods(found: type[Any], base: type[Any]) -> Iterator[tuple[str, inspe
 
 
 def _fits(own: inspect.Signature, wanted: inspect.Signature) -> bool:
-    """Whether what ``wanted`` takes, by place and by keyword, can be given to ``own``."""
+    """Return whether ``own`` accepts all positional and keyword arguments of ``wanted``."""
     parameters = wanted.parameters.values()
     by_place = [one.name for one in parameters if one.kind in _BY_PLACE]
     by_keyword = {one.name: None for one in parameters if one.kind is one.KEYWORD_ONLY}
@@ -93,7 +95,7 @@ def _takes(signature: inspect.Signature, places: Any, keywords: dict[str, Any]) 
 
 
 def _takes_elsewhere(signature: inspect.Signature, places: Sequence[str]) -> bool:
-    """Whether something called like one of ``places`` stands where another one is handed over."""
+    """Return whether arguments named as ``places`` are in other positions than expected."""
     own = [one.name for one in signature.parameters.values() if one.kind in _BY_PLACE]
     return any(name in places and name != place for name, place in zip(own, places, strict=False))
 
@@ -110,7 +112,7 @@ def _right(base: type[Any], name: str) -> str:
 
 
 def _plain(signature: inspect.Signature) -> str:
-    """The signature without the types."""
+    """Return the signature without the types."""
     empty = inspect.Parameter.empty
     bare = [one.replace(annotation=empty) for one in signature.parameters.values()]
     return str(signature.replace(parameters=bare, return_annotation=empty))

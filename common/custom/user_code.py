@@ -1,4 +1,4 @@
-"""Code outside the project that a plan names: where it is looked for, and where it fails."""
+"""Search path and errors of users' own code."""
 
 from __future__ import annotations
 
@@ -12,25 +12,28 @@ from pathlib import Path
 from common.errors import Interrupted, UserError, printable
 
 CUSTOM = "custom:"
-"""How the name of a part outside the project begins, ``"custom:package.module:name"``."""
+"""Beginning of the name of a user's part, ``"custom:package.module:name"``."""
 
 _PROJECT = Path(__file__).resolve().parents[2]
-_OF_THE_PROJECT = [str(_PROJECT / name) for name in ("common", "grue", "plots", "sft_vs_rft")]
+_OF_THE_PROJECT = [
+    str(_PROJECT / name) for name in ("common", "grue", "plots", "sft_vs_rft", "run_plan.py")
+]
+_SITES = {"site-packages", "dist-packages"}
 _INSTALLED = [sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
 
 
 class PartError(UserError):
-    """What a part outside the project did wrong; the traceback of its cause is worth keeping."""
+    """Error of a user's part, whose cause has a traceback worth keeping."""
 
 
 def look_in(folder: Path) -> None:
-    """Has modules looked for in ``folder`` too, behind all other places."""
+    """Search modules in ``folder`` too, after all other places."""
     if str(folder.absolute()) not in sys.path:
         sys.path.append(str(folder.absolute()))
 
 
 def places() -> str:
-    """Where modules are looked for, for people."""
+    """Return the places where modules are searched, as text for people."""
     folders = [Path(path).absolute() for path in sys.path if Path(path).is_dir()]
     own = [str(folder) for folder in folders if not _is_below(folder, _INSTALLED)]
     return ", ".join([*dict.fromkeys(own), "the installed packages"])
@@ -38,10 +41,10 @@ def places() -> str:
 
 @contextmanager
 def naming(part: str) -> Iterator[None]:
-    """Inside the block an error of ``part``, which a plan names, is told with its name and place.
+    """Report errors inside the block as those of ``part``, with its name and line.
 
     Raises:
-        PartError: it is a part outside the project, and raised an error that says nothing of it.
+        PartError: ``part`` is a user's own and raised an error other than a `UserError`.
     """
     try:
         yield
@@ -54,7 +57,7 @@ def naming(part: str) -> Iterator[None]:
 
 
 def told(error: BaseException) -> str:
-    """Kind and text of an error, and the line of the user's code that it comes from."""
+    """Return kind and text of an error, and the line of the user's code that raised it."""
     where = _place(error)
     if isinstance(error, SyntaxError):
         text = error.msg
@@ -65,14 +68,25 @@ def told(error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str | None:
-    """The innermost line in a file that is neither the project's nor an installed package's."""
+    """Return the innermost line in a file that belongs neither to the project nor to a package."""
     frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError) and error.filename:
         frames.append((error.filename, error.lineno))
     for name, line in reversed(frames):
-        if Path(name).is_file() and not _is_below(Path(name), [*_OF_THE_PROJECT, *_INSTALLED]):
+        path = Path(name)
+        if path.is_file() and not (is_of_the_project(path) or is_installed(path)):
             return f"{name}, line {line}"
     return None
+
+
+def is_of_the_project(path: Path) -> bool:
+    """Return whether a file is the project's own."""
+    return _is_below(path.resolve(), _OF_THE_PROJECT)
+
+
+def is_installed(path: Path) -> bool:
+    """Return whether a file is Python's or of an installed package."""
+    return _is_below(path, _INSTALLED) or not _SITES.isdisjoint(path.parts)
 
 
 def _is_below(path: Path, folders: list[str]) -> bool:

@@ -1,1 +1,1 @@
-"""Files that are read strictly and written whole."""
+"""Files that are read strictly and written completely or not at all."""

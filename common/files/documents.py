@@ -1,4 +1,4 @@
-"""Files that hold one object of keys: JSON, or YAML where the suffix says so."""
+"""Documents: files that contain one object of keys, as JSON, or as YAML by the suffix."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ _DEEPEST = 100  # levels of objects and lists; Python's stack holds some hundred
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The object in ``path``.
+    """Return the object in ``path``.
 
     Raises:
-        UserError: the file cannot be read, it is neither JSON nor YAML (line and column are
-            named), a key stands twice, it is nested too deeply, a string is no text, or it is not
-            an object.
+        UserError: the file cannot be read, it is neither JSON nor YAML (with line and column), a
+            key is repeated, it is nested too deeply, a string is no text, or it is not an object.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -40,17 +39,19 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def parse_json(text: str) -> Any:
-    """The JSON value in ``text``, which a person has written.
+    """Return the JSON value in ``text``, written by a person.
 
     Raises:
-        ValueError: it is no JSON, a key stands twice, it is nested too deeply, or a string is no
+        ValueError: it is no JSON, a key is repeated, it is nested too deeply, or a string is no
             text.
     """
     return _all_text(json_value(text, object_pairs_hook=_no_duplicates))
 
 
 def json_value(text: str | bytes, **options: Any) -> Any:
-    """The JSON value in ``text``, which a program has written; ``options`` are of `json.loads`.
+    """Return the JSON value in ``text``, written by a program.
+
+    ``options`` are arguments of `json.loads`.
 
     Raises:
         ValueError: it is no JSON, or it is nested too deeply.
@@ -62,7 +63,7 @@ def json_value(text: str | bytes, **options: Any) -> Any:
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """The object in ``text``, like `json_value`.
+    """Return the object in ``text``, parsed as by `json_value`.
 
     Raises:
         ValueError: it is no JSON, it is nested too deeply, or it is no object.

@@ -1,8 +1,8 @@
-"""Files and folders that are on the disk, and would be there after a power cut.
+"""Durable files and folders: written to the disk, so that they survive a power cut.
 
-What is written stands in memory for some seconds before it reaches the disk, the names in a folder
-just as the bytes of a file. Syncing waits for that: what is not synced can be lost, or be there
-empty, although something that was written later is there.
+Written data stay in memory for some seconds before they reach the disk, both the bytes of files and
+the names in folders. Syncing waits until they do. A file that is not synced can be lost or empty,
+even if files written later are there.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _synced: dict[tuple[int, int], tuple[int, int]] = {}
-"""When the files that this process has synced were last changed before, and their sizes then."""
+"""Modification times and sizes of the files that this process has synced."""
 
 
 def make_folder(path: Path) -> None:
-    """Makes the folder, and those above it that are missing, on the disk too."""
+    """Create the folder and missing parents, on the disk too."""
     if path.is_dir():
         return
     make_folder(path.parent)
@@ -28,14 +28,17 @@ def make_folder(path: Path) -> None:
 
 
 def sync(descriptor: int) -> None:
-    """Waits until the content of an open file is on the disk."""
+    """Wait until the content of an open file is on the disk."""
     found = os.fstat(descriptor)
     os.fsync(descriptor)
     _synced[found.st_dev, found.st_ino] = found.st_mtime_ns, found.st_size
 
 
 def sync_folder(path: Path) -> None:
-    """Waits until the names in the folder are on the disk; their files are another matter."""
+    """Wait until the names in the folder are on the disk.
+
+    The content of its files is not included.
+    """
     try:
         with _opened(path) as descriptor:
             os.fsync(descriptor)
@@ -45,10 +48,10 @@ def sync_folder(path: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Waits until everything below the folder is on the disk, and the folder itself.
+    """Wait until the folder and everything below it are on the disk.
 
-    Files that this process has synced and that are as they were are not synced again. What vanishes
-    meanwhile, or may not be read, is left out.
+    Files that this process has synced and that have not changed since are not synced again. Files
+    that vanish meanwhile, or that may not be read, are skipped.
     """
     for place, _, names in os.walk(folder, topdown=False):
         for path in (Path(place, name) for name in names):

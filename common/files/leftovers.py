@@ -1,4 +1,4 @@
-"""What writers that were killed have left half written, see `common.run.folder.replacing`."""
+"""Leftovers: files that killed writers left half written, see `common.run.folder.replacing`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from pathlib import Path
 import psutil
 
 _BESIDE = re.compile(r"\..+\.(?P<pid>\d{1,9})\.tmp")
-"""Names of files and folders that are being written."""
+"""Pattern of names of files and folders that are being written."""
 
 
 def remove_leftovers(folder: Path, *, below: bool = False) -> None:
-    """Removes what writers that were killed have left in ``folder``, half written.
+    """Remove half-written files that killed writers have left in ``folder``.
 
-    With ``below``, what they have left in the folders in it too. What another process that lives
-    has begun stays.
+    With ``below``, those in its subfolders too. Files of a living process stay.
     """
     for path in list(folder.glob("**/.*.tmp" if below else ".*.tmp")):
         writer = _BESIDE.fullmatch(path.name)

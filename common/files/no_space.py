@@ -1,4 +1,4 @@
-"""Files that find no room: which, what they need, and what can be done about it."""
+"""Lack of disk space: the file, the space that it needs, and advice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from common.errors import text_of
 
 _UNSAID = 0
-"""The number of an error that torch keeps to itself."""
+"""Error number of a full disk, which torch does not pass on."""
 _ADVICE = {
     errno.ENOSPC: ("no space is left on the disk", "free some"),
     errno.EDQUOT: ("your quota of the disk is used up", "free some of it"),
@@ -23,33 +23,36 @@ _ADVICE_UNSAID = (
     "the disk, your quota or the limit on file sizes (ulimit -f) is at its end", "make room"
 )  # fmt: skip
 _OF_RUST = re.compile(r"\(os error (\d+)\)")
-"""How safetensors and tokenizers tell the number of a system's error."""
+"""Pattern of a system error's number in messages of safetensors and tokenizers."""
 _OF_TORCH = re.compile(
     r"inline_container\.cc.*(unexpected pos|PytorchStreamWriter|write failed)|iostream error",
     re.DOTALL,
 )
-"""What torch says of a file that it could not write, whatever the reason."""
+"""Beginning of torch's message about a file that it could not write, whatever the reason."""
 _UNITS = ("bytes", "kB", "MB", "GB")
 
 
 class NoSpace(OSError):
-    """A file does not fit: the disk, a quota or the limit on the size of files is at its end."""
+    """Error of a file that does not fit: disk, quota or limit of file size is reached."""
 
     def __init__(self, path: Path, cause: int, need: int | None = None) -> None:
-        """``cause`` is the system's error, ``need`` the bytes that are to be written, if known."""
+        """Make the error.
+
+        ``cause`` is the system's error, ``need`` the bytes to be written, if known.
+        """
         super().__init__(cause, _message(path, cause, need), str(path))
 
     def __str__(self) -> str:
-        """What does not fit, why, and what to do."""
+        """Return the message: what does not fit, why, and how to fix it."""
         return str(self.strerror)
 
 
 @contextmanager
 def explaining_no_space(path: Path, need: int | None = None) -> Iterator[None]:
-    """Around the writing of ``path``, which needs as many bytes.
+    """Guard the writing of ``path``, which needs ``need`` bytes.
 
     Raises:
-        NoSpace: what was raised inside comes of a lack of room, in whatever words.
+        NoSpace: an error inside the block was caused by a lack of space.
     """
     try:
         yield
@@ -61,9 +64,9 @@ def explaining_no_space(path: Path, need: int | None = None) -> Iterator[None]:
 
 
 def no_space(error: BaseException, folder: Path) -> NoSpace | None:
-    """The lack of room that ``error`` comes of; None where it comes of something else.
+    """Return the lack of space that caused ``error``; None if it has another cause.
 
-    ``folder`` is where the file was to be written, if the error does not name it.
+    ``folder`` is the folder of the file, if the error does not name it.
     """
     links = list(_chain(error))
     for link in links:
@@ -77,14 +80,14 @@ def no_space(error: BaseException, folder: Path) -> NoSpace | None:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and those that it came of."""
+    """Yield the error and its causes."""
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def _cause(error: BaseException) -> int | None:
-    """The system's error behind ``error``, if it is one for want of room."""
+    """Return the system's error behind ``error``, if it is a lack of space."""
     links = list(_chain(error))
     for link in links:
         number = _number(link)
@@ -116,12 +119,12 @@ def _message(path: Path, cause: int, need: int | None) -> str:
 
 
 def _free(path: Path) -> int:
-    """Bytes that are free where ``path`` is, or would be."""
+    """Return the free bytes at ``path``, which need not exist."""
     here = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     return shutil.disk_usage(here).free
 
 
 def _shown(num_bytes: int) -> str:
-    """A size for people, with three digits."""
+    """Return a size for people, with three digits."""
     exponent = min((len(str(num_bytes)) - 1) // 3, len(_UNITS) - 1)
     return f"{num_bytes / 1000**exponent:.3g} {_UNITS[exponent]}"

@@ -1,4 +1,4 @@
-"""Strings that are no text: halves of characters, which JSON can write and no file can hold."""
+"""Strings that are no text: lone surrogates, which JSON can write and no file can hold."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ _WHY = "holds half of a character (a lone surrogate), which is no text; write th
 
 
 def why_no_text(value: Any) -> str | None:
-    """Where in ``value`` a string is no text, and what to do; None where all of them are."""
+    """Return the place of a string in ``value`` that is no text, and a fix.
+
+    None if all are text.
+    """
     for key in _broken(value, ()):
         shown = key_path(key).encode(errors="backslashreplace").decode()
         return f"'{shown}' {_WHY}" if key else _WHY
@@ -20,7 +23,7 @@ def why_no_text(value: Any) -> str | None:
 
 
 def why_not_utf8(file: Path) -> str:
-    """Which line of a file is not UTF-8, and what to do."""
+    """Return the line of a file that is not UTF-8, and a fix."""
     with file.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
@@ -32,7 +35,7 @@ def why_not_utf8(file: Path) -> str:
 
 
 def _broken(value: Any, key: Key) -> Iterator[Key]:
-    """The places of strings with lone surrogates, in values and in the names of keys."""
+    """Yield the places of strings with lone surrogates, in values and in the names of keys."""
     if isinstance(value, str):
         if not _is_text(value):
             yield key

@@ -1,4 +1,4 @@
-"""YAML as published files mean it: the safe types, and two slips of theirs read with a warning."""
+"""YAML of published files: safe types, and two of their errors read with a warning."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _BOOL_AND_COMMA = re.compile(r"(true|True|TRUE|false|False|FALSE),$")
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """The value in ``text``; ``source`` names its file in messages.
+    """Return the value in ``text``; ``source`` names its file in messages.
 
     Raises:
-        UserError: it is no YAML, or a key stands twice or is no text; line and column are named.
+        UserError: it is no YAML, or a key is repeated or is no text; with line and column.
     """
     try:
         return _Loader(text, source).get_single_data()
@@ -32,7 +32,7 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """Keys are text and stand once; dates stay text, since no key is one."""
+    """Loader with unique text keys; dates stay text, since no key is a date."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012  a name of the base class
         first: [(tag, pattern) for tag, pattern in resolvers if tag != _DATE]
@@ -44,7 +44,7 @@ class _Loader(yaml.SafeLoader):
         super().__init__(text)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """The object at ``node``."""
+        """Return the object at ``node``."""
         seen = set()
         for key, _ in node.value:
             if key.tag == _MERGE:
@@ -57,12 +57,12 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def exponent(self, node: Any) -> float:
-        """A number such as ``1e-6``, which YAML 1.1 takes for text because it lacks a point."""
+        """Return a number such as ``1e-6``, which YAML 1.1 reads as text for lack of a point."""
         self._warn(node, f"the number {float(node.value)}")
         return float(node.value)
 
     def bool_and_comma(self, node: Any) -> bool:
-        """A boolean with a comma behind it, which YAML takes for text."""
+        """Return a boolean followed by a comma, which YAML reads as text."""
         value = node.value[:-1].lower()
         self._warn(node, value)
         return bool(value == "true")
@@ -79,7 +79,7 @@ _Loader.add_constructor("!bool_and_comma", _Loader.bool_and_comma)
 
 
 class _Refused(yaml.MarkedYAMLError):
-    """YAML that says something a file of keys cannot mean."""
+    """Error of YAML that is valid but has no meaning in a file of keys."""
 
     def __init__(self, problem: str, mark: Any) -> None:
         super().__init__(problem=problem, problem_mark=mark)
@@ -93,5 +93,5 @@ def _reason(error: yaml.MarkedYAMLError) -> str:
 
 
 def _place(source: str, mark: Any) -> str:
-    """Line and column, counted from 1."""
+    """Return line and column, counted from 1."""
     return f"{source}, line {mark.line + 1}, column {mark.column + 1}"

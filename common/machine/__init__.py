@@ -1,1 +1,1 @@
-"""The machine: devices, memory, and the way to the hub."""
+"""The machine: devices, memory, and access to the hub."""

@@ -1,4 +1,4 @@
-"""Which GPUs runs get, whether this machine has them, which a process sees, and the way there."""
+"""GPUs of runs: availability, visibility in a process, and transfers to them."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ _COUNTS_WITHOUT_CUDA = "PYTORCH_NVML_BASED_CUDA_CHECK"
 
 
 def gpus_are_usable(ids: Iterable[int]) -> bool:
-    """Whether the GPUs can be used; without any GPU here, says so once: the CPU computes.
+    """Return whether the GPUs can be used.
 
-    They are counted as ``CUDA_VISIBLE_DEVICES`` shows them, through the driver's management
-    library, so that this process opens none.
+    On a machine without any, log once that the CPU computes. GPUs are counted among those in
+    ``CUDA_VISIBLE_DEVICES``. The driver's management library is asked, so that this process opens
+    none.
 
     Raises:
-        UserError: the machine has GPUs, but not these.
+        UserError: the machine has GPUs, but not these ones.
     """
     wanted = sorted(set(ids))
     if not wanted:
@@ -54,15 +55,16 @@ def gpus_are_usable(ids: Iterable[int]) -> bool:
 
 
 def names_of(gpu_ids: Iterable[int]) -> str:
-    """The ``CUDA_VISIBLE_DEVICES`` of a process that sees these GPUs alone, counted as here."""
+    """Return ``CUDA_VISIBLE_DEVICES`` for a process that sees these GPUs alone, counted as here."""
     names = _visible_names()
     return ",".join(str(gpu) if names is None else names[gpu] for gpu in gpu_ids)
 
 
 def _visible_names() -> list[str] | None:
-    """What the user's ``CUDA_VISIBLE_DEVICES`` shows, up to the first name of none, as CUDA does.
+    """Return the names in the user's ``CUDA_VISIBLE_DEVICES`` up to the first invalid one.
 
-    Names are numbers or ids of GPUs and of their MIG parts. None where the variable is not set.
+    Names are numbers or ids of GPUs and of their MIG parts. The result is None if the variable is
+    not set.
     """
     value = os.environ.get(VISIBLE)
     if value is None:
@@ -73,10 +75,10 @@ def _visible_names() -> list[str] | None:
 
 @contextmanager
 def gpus_hidden() -> Iterator[None]:
-    """Inside the block libraries that look for GPUs see none.
+    """Hide all GPUs from libraries inside the block.
 
-    They would take the first one uncalled for: the Trainer of transformers, for example, asks every
-    GPU that it sees for its random state, which opens it.
+    They would use the first one without being asked: the Trainer of transformers, for example,
+    reads the random state of every visible GPU, which opens it.
     """
     with _seeing([]):
         yield
@@ -84,7 +86,7 @@ def gpus_hidden() -> Iterator[None]:
 
 @contextmanager
 def _seeing(names: Sequence[str] | None) -> Iterator[None]:
-    """Inside the block this process sees the GPUs of these names, or of None as it did."""
+    """Make the GPUs of these names visible inside the block; None changes nothing."""
     changed = {_COUNTS_WITHOUT_CUDA: "1"} | ({} if names is None else {VISIBLE: ",".join(names)})
     before = {name: os.environ.get(name) for name in changed}
     os.environ.update(changed)
@@ -99,7 +101,7 @@ def _seeing(names: Sequence[str] | None) -> Iterator[None]:
 
 
 def run_gpus(gpu_ids: Iterable[int]) -> tuple[int, ...]:
-    """The GPUs with which a run computes that was given these; none where the CPU does."""
+    """Return the GPUs that a run with these ``gpu_ids`` uses; none if the CPU computes."""
     import torch
 
     ids = tuple(gpu_ids)
@@ -107,7 +109,7 @@ def run_gpus(gpu_ids: Iterable[int]) -> tuple[int, ...]:
 
 
 def run_device(gpu_ids: Iterable[int]) -> torch.device:
-    """The device of a run that was given these GPUs: the first of them, or without any the CPU.
+    """Return the device of a run with these GPUs: the first one, or the CPU without any.
 
     Raises:
         UserError: torch cannot use the GPU.
@@ -126,12 +128,12 @@ def run_device(gpu_ids: Iterable[int]) -> torch.device:
 
 
 def gpus_of_device(device: torch.device) -> tuple[int, ...]:
-    """The GPU that a device is, as torch counts them in this process; none for the CPU."""
+    """Return the GPU number of a device, as torch counts in this process; none for the CPU."""
     return (device.index or 0,) if device.type == "cuda" else ()
 
 
 def free_memory() -> None:
-    """Gives back the memory of a GPU that ended runs of this process have left reserved."""
+    """Release the GPU memory that ended runs of this process have left reserved."""
     import torch
 
     if torch.cuda.is_initialized():
@@ -141,10 +143,10 @@ def free_memory() -> None:
 
 
 def sent(values: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the CPU on a device; the host does not wait for what the device is doing.
+    """Return a CPU tensor on a device, without waiting for the device.
 
-    A GPU reads pinned memory while the host goes on; before it reads any other, all earlier work
-    must be done.
+    A GPU copies pinned memory while the host continues. Before it copies other memory, all earlier
+    work must be done.
     """
     if device.type == "cuda":
         values = values.pin_memory()

@@ -1,4 +1,4 @@
-"""How much memory the GPUs have, asked of ``nvidia-smi``: torch would open a context on them."""
+"""Memory of GPUs by ``nvidia-smi``, because torch would open a context on them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Gpu:
 
 
 def total_memory(gpu_ids: Iterable[int]) -> dict[int, int]:
-    """Bytes of memory of the GPUs, by id, of those that it can be told of.
+    """Return the bytes of memory of the GPUs, by id, if known.
 
     Ids are counted among the GPUs that this process sees (``CUDA_VISIBLE_DEVICES``). A slice of a
     GPU (MIG) has no entry. Nor has a GPU that is named by a number on a machine with GPUs of
@@ -40,7 +40,7 @@ def total_memory(gpu_ids: Iterable[int]) -> dict[int, int]:
 
 
 def _visible(environment: Mapping[str, str]) -> list[str] | None:
-    """``CUDA_VISIBLE_DEVICES`` up to the first name of no GPU; None where it is not set."""
+    """Return ``CUDA_VISIBLE_DEVICES`` up to the first invalid name; None if it is not set."""
     given = environment.get("CUDA_VISIBLE_DEVICES")
     if given is None:
         return None
@@ -49,7 +49,7 @@ def _visible(environment: Mapping[str, str]) -> list[str] | None:
 
 
 def _memory(name: str, gpus: list[_Gpu]) -> int | None:
-    """Of the GPU that is called so: by its number, or by the beginning of its UUID."""
+    """Return the GPU of this name: a number, or the beginning of a UUID."""
     if name.isdigit():
         same_order = os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
         if not same_order and len({gpu.memory for gpu in gpus}) > 1:
@@ -61,7 +61,10 @@ def _memory(name: str, gpus: list[_Gpu]) -> int | None:
 
 
 def _gpus() -> list[_Gpu]:
-    """All of the machine's; none where the command is missing, fails, or says something else."""
+    """Return all GPUs of the machine.
+
+    The result is None if the command is missing, fails, or prints something else.
+    """
     try:
         said = subprocess.run(
             _COMMAND, capture_output=True, text=True, timeout=_SECONDS, check=True

@@ -1,18 +1,23 @@
-"""Hugging Face's hub, where it can be reached."""
+"""Hugging Face's hub, where it can be reached, and what has been read from it."""
 
 from __future__ import annotations
 
 import functools
+import re
+from pathlib import Path
+from typing import Any
 
 _SECONDS = 10.0
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+_used: dict[str, str] = {}
 
 
 @functools.cache
 def go_offline_if_unreachable() -> None:
-    """Has the Hugging Face libraries look at their caches alone where the hub does not answer.
+    """Make the Hugging Face libraries use their caches alone if the hub does not answer.
 
-    By themselves they ask for each file again and again, which takes a minute. The hub is asked
-    once per process.
+    Otherwise they retry for each file, which takes a minute. The hub is asked once per process.
     """
     from huggingface_hub import constants, get_session
 
@@ -23,3 +28,69 @@ def go_offline_if_unreachable() -> None:
     except Exception:  # of whatever HTTP client the library has
         # The variable of this name is read when the library is imported, this at each request.
         constants.HF_HUB_OFFLINE = True
+
+
+def revision_option(revision: str | None) -> dict[str, str]:
+    """Return the libraries' argument for a branch, tag or commit; none for None, the default."""
+    return {} if revision is None else {"revision": revision}
+
+
+def note_model(hub_id: str, revision: str | None = None) -> None:
+    """Note the commit of a model or tokenizer that has just been loaded from the hub.
+
+    ``revision`` is the branch, tag or commit that was asked for; None for the default.
+    """
+    _note(hub_id, revision, cached_commit(hub_id, revision))
+
+
+def note_data_set(hub_id: str, rows: Any, revision: str | None = None) -> None:
+    """Note the commit of a data set, likewise; ``rows`` is what ``datasets`` has loaded."""
+    commit = _commit_of(rows) or cached_commit(hub_id, revision, kind="dataset")
+    _note(f"datasets/{hub_id}", revision, commit)
+
+
+def forget_commits() -> None:
+    """Begin a new list of what is loaded."""
+    _used.clear()
+
+
+def commits() -> dict[str, str]:
+    """Return what has been loaded since `forget_commits`: commits by hub id.
+
+    Data sets are ``datasets/<id>``; where a revision was asked for, it follows an ``@``.
+    """
+    return dict(_used)
+
+
+def cached_commit(hub_id: str, revision: str | None = None, *, kind: str = "model") -> str | None:
+    """Return the commit that the hub's cache holds for a revision; None where it holds none.
+
+    Args:
+        hub_id: of a model or data set.
+        revision: branch, tag or commit; None for the default branch.
+        kind: ``"model"`` or ``"dataset"``.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    try:
+        name = repo_folder_name(repo_id=hub_id, repo_type=kind)
+    except ValueError:
+        return None  # a folder's path, or the name of a reader
+    folder = Path(constants.HF_HUB_CACHE) / name
+    try:
+        return (folder / "refs" / (revision or "main")).read_text(encoding="utf-8").strip()
+    except OSError:
+        return revision if revision and (folder / "snapshots" / revision).is_dir() else None
+
+
+def _note(name: str, revision: str | None, commit: str | None) -> None:
+    if commit is not None:
+        _used[name if revision is None else f"{name}@{revision}"] = commit
+
+
+def _commit_of(rows: Any) -> str | None:
+    """The commit in the path of the rows' cache, where the library writes it; None without."""
+    files = getattr(rows, "cache_files", None) or []  # rows read over the network have none
+    names = (Path(file["filename"]).parent.name for file in files[:1])
+    return next((name for name in names if _COMMIT.fullmatch(name)), None)

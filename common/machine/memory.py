@@ -1,4 +1,4 @@
-"""Whether a plan's runs fit into the memory of the GPUs that they will use, before they start."""
+"""Memory needs of runs, as terms that add up at each moment of a run."""
 
 from __future__ import annotations
 
@@ -10,50 +10,50 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Term:
-    """One thing in memory."""
+    """One term of the memory in use."""
 
     name: str
     size: int
-    """Bytes that it is expected to take."""
+    """Expected bytes."""
     least: int = 0
-    """Bytes that it takes whatever the data are."""
+    """Bytes that it takes at least, whatever the data are."""
     key: str = ""
-    """The (dotted) configuration key that it depends on most."""
+    """(Dotted) configuration key that it depends on most."""
     advice: str = ""
-    """What to do about it, such as ``lower 'batch_size'``."""
+    """Advice to lower it, such as ``lower 'batch_size'``."""
 
 
 @dataclass(frozen=True)
 class Moment:
-    """What is in memory together at a moment of a run."""
+    """Terms that are in memory together at a moment of a run."""
 
     name: str
     terms: tuple[Term, ...]
 
     @property
     def size(self) -> int:
-        """Bytes expected."""
+        """Expected bytes."""
         return sum(term.size for term in self.terms)
 
     @property
     def least(self) -> int:
-        """Bytes needed whatever the data are."""
+        """Bytes needed at least, whatever the data are."""
         return sum(term.least for term in self.terms)
 
     def times(self, count: int) -> Moment:
-        """The same of ``count`` runs in one process."""
+        """Return the same of ``count`` runs in one process."""
         terms = (replace(t, size=count * t.size, least=count * t.least) for t in self.terms)
         return replace(self, terms=tuple(terms))
 
 
 Need = Sequence[Moment]
-"""The moments at which a run may need the most memory."""
+"""Moments at which a run may need the most memory."""
 
 
 def by_counts(values: Any) -> str:
-    """A key of a configuration's ``values``, equal for those that need equal memory.
+    """Return a key of a configuration's ``values`` that is equal for equal memory needs.
 
-    Of numbers that are not whole only whether they are zero counts: they are no sizes.
+    Numbers that are not whole are no sizes; only whether they are zero counts.
     """
 
     def plain(value: Any) -> Any:

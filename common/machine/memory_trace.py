@@ -1,8 +1,8 @@
-"""How much memory a computation needs, found by making it with tensors that hold no numbers.
+"""Memory trace of a computation, made with tensors that have no numbers.
 
-On the meta device every operation gives a tensor of the right shape and type at once, autograd
-included. What lives at each moment is what would live on a GPU, but for what kernels need inside
-them and for gaps between blocks of memory.
+On the meta device every operation, autograd included, returns a tensor of the right shape and type
+at once. The living tensors are those that would live on a GPU. Workspaces of kernels and gaps
+between memory blocks are not counted.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
 _BLOCK = 512
-"""Bytes: torch's allocator of GPU memory gives whole blocks."""
+"""Bytes of a block: torch's allocator of GPU memory gives whole blocks."""
 
 
 class MemoryTrace(TorchDispatchMode):
-    """Inside the block, counts the bytes of tensors that were made there and are still used.
+    """Counter of the bytes of tensors that were made inside the block and are still used.
 
-    What a tensor of the meta device is asked for by the host, such as whether a mask hides
-    anything, is answered with no, or zero.
+    Values that the host reads from meta tensors, such as whether a mask hides anything, are false,
+    or zero.
     """
 
     def __init__(self, block: int = 1) -> None:
-        """Each tensor counts as a multiple of ``block`` bytes."""
+        """Count each tensor as a multiple of ``block`` bytes."""
         super().__init__()  # type: ignore[no-untyped-call]  # torch's has no types
         self._block = block
         self.peak = 0
-        """Most bytes at a time so far."""
+        """Largest number of bytes so far."""
         self._bytes = 0
         self._made: dict[int, tuple[StorageWeakRef, int]] = {}
         self._given: dict[int, torch.UntypedStorage] = {}
@@ -50,7 +50,7 @@ class MemoryTrace(TorchDispatchMode):
         return found
 
     def live(self) -> int:
-        """Bytes that are used now."""
+        """Return the bytes in use now."""
         gone = [key for key, (made, _) in self._made.items() if made.expired()]
         for key in gone:
             self._bytes -= self._made.pop(key)[1]
@@ -69,10 +69,10 @@ class MemoryTrace(TorchDispatchMode):
 
 @contextlib.contextmanager
 def gpu_attention() -> Iterator[None]:
-    """Inside the block, attention of meta tensors keeps no matrix of probabilities, as on GPUs.
+    """Compute attention of meta tensors inside the block without a matrix of probabilities.
 
-    It is computed by the kernel that ``scaled_dot_product_attention`` takes there where a mask is
-    given; on the CPU and on the meta device it takes others.
+    GPUs compute it so: with a mask, ``scaled_dot_product_attention`` uses this kernel there, and
+    others on the CPU and on the meta device.
     """
     functions: Any = nn.functional
     usual = functions.scaled_dot_product_attention
@@ -113,13 +113,13 @@ def _memory_efficient(
 
 @contextlib.contextmanager
 def as_on_a_gpu() -> Iterator[MemoryTrace]:
-    """Inside the block, counts what meta tensors would take on a GPU."""
+    """Count, inside the block, the bytes that meta tensors would take on a GPU."""
     with gpu_attention(), MemoryTrace(_BLOCK) as trace:
         yield trace
 
 
 def held(*modules: nn.Module) -> int:
-    """Bytes of the modules' weights and buffers, those that they share counted once."""
+    """Return the bytes of the modules' weights and buffers; shared ones are counted once."""
     storages = {
         tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes()
         for module in modules
@@ -129,7 +129,7 @@ def held(*modules: nn.Module) -> int:
 
 
 def state_of(optimizer: torch.optim.Optimizer) -> int:
-    """Bytes of what an optimiser keeps, once it has made a step."""
+    """Return the bytes of an optimiser's state after a step."""
     return sum(
         value.untyped_storage().nbytes()
         for state in optimizer.state.values()

@@ -1,1 +1,1 @@
-"""From a plan file to checked runs; nothing here loads torch."""
+"""From a plan file to checked runs, without torch."""

@@ -1,4 +1,4 @@
-"""The words of a command line: keys that it changes, and what is no flag or key."""
+"""Arguments of the command line: assignments ``key=value``, and advice on unknown words."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ _PUBLISHED = {
     "--tags": "--set 'tags=[\"{}\"]'",
     "--seed": "--set seeds=[{}]",
 }
-"""What to write in the place of flags of the published programs, with their values."""
+"""Replacements of the published programs' flags, with their values."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong."""
+    """Argument parser that reports errors in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Refuses the command line."""
+        """Refuse the command line."""
         raise UserError(f"{message}; --help explains the flags")
 
 
 def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
-    """What the command line changes in the plan, by key.
+    """Return the command line's changes to the plan, by key.
 
     Raises:
-        UserError: an assignment cannot be read, changes what a flag or another one changes, or is
-            no text.
+        UserError: an assignment cannot be read, is no text, or repeats the key of a flag or of
+            another assignment.
     """
     flags = {key: getattr(args, flag) for key, flag in _FLAGS_OF_KEYS.items()}
     overrides = parse_assignments(args.assignments)
@@ -71,9 +71,9 @@ def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def separate(words: Sequence[str], takes_one: Collection[str]) -> tuple[list[str], list[str]]:
-    """The bare ``key=value`` of a command line, and its other words.
+    """Return the bare ``key=value`` of a command line, and its other words.
 
-    What follows one of the flags ``takes_one`` is that flag's value.
+    A word after one of the flags ``takes_one`` is that flag's value.
     """
     bare: list[str] = []
     others: list[str] = []
@@ -84,10 +84,10 @@ def separate(words: Sequence[str], takes_one: Collection[str]) -> tuple[list[str
 
 
 def parse_assignments(texts: Iterable[str]) -> dict[str, Any]:
-    """Values by key of several ``key=value``.
+    """Return the values by key of several ``key=value``.
 
     Raises:
-        UserError: one cannot be read, or a key is given twice.
+        UserError: an assignment cannot be read, or a key is given twice.
     """
     found: dict[str, Any] = {}
     for text in texts:
@@ -99,13 +99,13 @@ def parse_assignments(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
-    """Key and value of a ``key=value``; the value is JSON where it can be, else text.
+    """Return key and value of a ``key=value``; the value is JSON if it can be parsed, else text.
 
-    ``True`` and ``False`` are read as published programs write them on their command lines.
+    ``True`` and ``False``, as on the command lines of published programs, are read too.
 
     Raises:
-        UserError: there is no ``=``, a key of the value stands twice, it is nested too deeply, or
-            a string in it is no text.
+        UserError: there is no ``=``, a key of the value is repeated, it is nested too deeply, or a
+            string in it is no text.
     """
     key, equals, value = text.partition("=")
     if not equals or not key:
@@ -119,14 +119,14 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 
 
 def refuse(words: Sequence[str], flags: Sequence[str]) -> None:
-    """Does nothing where there are no ``words``, those of the command line that mean nothing.
+    """Refuse the unknown ``words`` of a command line, if there are any.
 
     Args:
-        words: unknown flags with what follows them, and words behind no flag.
+        words: unknown flags with the words after them, and words after no flag.
         flags: the known flags.
 
     Raises:
-        UserError: says of each what to write instead.
+        UserError: the message says for each what to write instead.
     """
     messages = []
     rest = list(words)

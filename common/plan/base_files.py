@@ -1,4 +1,4 @@
-"""``base_config`` that begins with another file: ``{"from": "file.yml", ...overrides}``."""
+"""``base_config`` read from a file: ``{"from": "file.yml", ...overrides}``."""
 
 from __future__ import annotations
 
@@ -75,11 +75,11 @@ def whole_base(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def base_parts(values: Mapping[str, Any], folder: Path, above: tuple[Path, ...] = ()) -> Parts:
     """Return the keys that ``values`` describe: those of the file it begins with, then its own.
 
-    Objects are merged and everything else is replaced; own keys may be dotted paths. The file may
-    hold the keys of a run or a plan of one configuration, and begin with another file itself.
+    Objects are merged and everything else is replaced; keys may be dotted paths. The file may hold
+    the keys of a run or a plan of one configuration, and name another file itself.
 
     Raises:
-        UserError: a file on the way cannot be read, describes no single run, or begins with itself.
+        UserError: one of the files cannot be read, describes no single run, or refers to itself.
     """
     own = ("", merged({}, {key: value for key, value in values.items() if key != FROM}))
     if FROM not in values:

@@ -1,4 +1,4 @@
-"""The functions of experiments outside the project, looked at before the first run."""
+"""Check of users' own experiments, whose functions are imported before the first run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from common.registry import import_part
 
 
 def wrong_functions(runs: Sequence[Run]) -> list[Problem]:
-    """The functions that cannot be imported, or not be called as they will be."""
+    """Return the problems of functions that cannot be imported, or not be called as needed."""
     own = {run.experiment: run for run in reversed(runs) if run.experiment.startswith(CUSTOM)}
     return [
         Problem(message, "experiment", name, run.where)

@@ -1,4 +1,4 @@
-"""The keys of a plan file."""
+"""Keys of a plan file."""
 
 from __future__ import annotations
 
@@ -40,75 +40,77 @@ class Configuration(Config):
     id: Id | None = None
     """Name of this stage, for references ``"@<id>.<file>"`` of later ones."""
     extends: Id | None = None
-    """``id`` of the configuration that this one begins with: its experiment, seeds, processes,
-    ``base_config`` and ``options``. Own keys win: objects in ``base_config`` are merged, everything
-    else is replaced, and an inherited option leaves the product where a key here gives the same
-    key, what holds it, or something in it. Keys that the runs here do not know, such as settings of
-    another algorithm, are left out. Files are those of this configuration: ``"@<id>.<file>"`` means
-    what it means there, and ``set`` for the other ``id`` does not reach the runs here."""
+    """``id`` of the configuration whose experiment, seeds, ``gpus_per_run``, ``base_config`` and
+    ``options`` this one begins with. Its own keys win. Objects in ``base_config`` are merged,
+    everything else is replaced. An inherited option leaves the product where this configuration
+    gives its key, an object that holds it, or a key in its objects. Inherited keys that the runs
+    here do not know, such as settings of another algorithm, are left out. References such as
+    ``"@sft.model"`` stay as they are written. ``set`` and ``--set`` for the other ``id`` alone
+    (``"first.lr"``) do not reach the runs here."""
     experiment: str | None = None
-    """What the runs are; by default the plan's."""
+    """Experiment of the runs; by default the plan's."""
     seeds: Seeds | None = None
-    """One run per seed s, with every seed key of the experiment set to s."""
+    """Seeds of the runs: one run per seed s, with every seed key of the experiment set to s."""
     gpus_per_run: GpusPerRun | None = None
-    """Processes that share each of the runs; by default the plan's."""
+    """Number of processes that share each run; by default the plan's."""
     base_config: dict[str, Any] = Field(default_factory=dict)
     """Keys that all runs share; ``"from"`` names a file whose keys come first."""
     options: dict[str, OptionValues] = Field(default_factory=dict)
-    """Lists of values by key; the runs are their product, the last key varying fastest."""
+    """Lists of values by key; the runs are their product, and the last key varies fastest."""
 
 
 class PlanDocument(Config):
-    """A plan file: which runs to make, how to schedule them, what to draw from them."""
+    """A plan file: runs, their scheduling, and figures."""
 
     schema_: str | None = Field(default=None, alias="$schema")
-    """Where the JSON Schema stands, for editors."""
+    """Path of the JSON Schema, for editors."""
     name: str = ""
     """Name of the plan, for people; its folder is named after its file."""
     description: str = ""
-    """What the plan is for."""
+    """Purpose of the plan."""
     experiment: str = "sft_vs_rft"
-    """What the runs are, where a configuration does not say."""
+    """Experiment of the runs, if a configuration names none."""
     skip: Annotated[int, Field(ge=0)] = 0
-    """Number of leading runs (of the whole product, repetitions not counted) to leave out."""
+    """Number of leading runs (of the whole product, repetitions not counted) to skip."""
     repetitions: Annotated[int, Field(gt=0)] = 1
-    """How often each run is made; repetition k adds k to ``random_seed``."""
+    """Number of repetitions of each run; repetition k adds k to ``random_seed``."""
     largest: bool = True
-    """Whether a larger score is better; where it is not written, the runs' ``score_largest``."""
+    """If true, a larger score is better; if it is not given, the runs' ``score_largest``
+    decides."""
     multiprocess: bool = False
-    """Whether runs get worker processes of their own, as runs on GPUs do either way."""
+    """If true, runs on the CPU get worker processes of their own, as runs on GPUs always do."""
     num_parallel: Annotated[int, Field(gt=0)] = 1
-    """How many runs are made at a time, with ``multiprocess``."""
+    """Number of runs that are made at the same time, with ``multiprocess``."""
     num_threads: Annotated[int, Field(gt=0)] | None = None
-    """Threads that each process computes with; None for what ``OMP_NUM_THREADS`` says, without it
-    for an equal share of the cores. A run that goes on keeps the number that it began with."""
+    """Number of threads of each process; None for ``OMP_NUM_THREADS``, or without it for an equal
+    share of the cores. A resumed run keeps the number of its first attempt."""
     vectorize: bool = False
-    """Whether runs that differ only in numbers and seeds are trained together, as one batched model
-    in one slot. Each keeps its own folder; results are equal within float tolerance."""
+    """If true, runs that differ only in numbers and seeds are trained together, as one batched
+    model in one slot. Each keeps its own folder; results are equal within float tolerance."""
     gpu_ids_pool: GpuIds = ()
     """GPUs to share among the slots; empty for the CPU."""
     gpus_per_run: GpusPerRun = 1
-    """Processes that share each run, with equal results: one for each of its GPUs, or on the CPU.
-    For text runs that train; a slot has as many GPUs of ``gpu_ids_pool`` to itself."""
+    """Number of processes that share each run, with equal results: one for each of its GPUs, or on
+    the CPU. It is for text runs that train; a slot gets as many GPUs of ``gpu_ids_pool``."""
     seeds: Seeds | None = None
     """Seeds of every configuration that has none of its own."""
     figures: Annotated[tuple[Figure, ...], Strict(False)] = ()
     """Figures drawn when the plan ends: names, or objects ``{"figure": name, option: value}``."""
     base_config: dict[str, Any] = Field(default_factory=dict)
-    """Keys that lie under ``base_config`` of every configuration that knows them; what that says
-    wins, and objects are merged. Which keys a configuration knows follows from its experiment and
-    from the parts that it names: where ``alg.id`` is ``trpo``, the keys in ``alg.args`` that TRPO
+    """Keys of every configuration that knows them, laid under its own ``base_config``: what that
+    says wins, and objects are merged. Which keys are known follows from the experiment and from
+    the parts that a run names: where ``alg.id`` is ``trpo``, the keys in ``alg.args`` that TRPO
     lacks are left out. A key that no configuration knows is refused. Dotted paths and ``"from"``
     work as in a configuration."""
     set_: dict[str, Any] = Field(default_factory=dict, alias="set")
-    """Values by (dotted) key that win over ``base_config`` and ``options`` of every configuration
-    that knows the key, or of the one whose ``id`` the key begins with (``"sft.lr"``); the command
-    line's ``--set`` adds to them."""
+    """Overrides by (dotted) key, which replace values in ``base_config`` and ``options`` of every
+    configuration that knows the key, or of the one whose ``id`` is the key's first part
+    (``"sft.lr"``); the command line's ``--set`` adds to them."""
     configurations: Annotated[tuple[dict[str, Any], ...], Strict(False), Field(min_length=1)]
-    """The sets of runs."""
+    """Configurations: the sets of runs."""
 
     def figure_requests(self) -> list[tuple[str, dict[str, Any]]]:
-        """Name and options of each figure."""
+        """Return name and options of each figure."""
         entries = [
             entry if isinstance(entry, dict) else {"figure": entry} for entry in self.figures
         ]

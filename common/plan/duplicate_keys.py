@@ -1,4 +1,4 @@
-"""Keys of one object that say the same thing twice: ``"a.b"`` beside ``"a": {"b": ...}``."""
+"""Duplicate keys of one object: ``"a.b"`` beside ``"a": {"b": ...}``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Path = tuple[str, ...]
 
 
 def twins_in_plan(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """What is said twice in a plan's ``set`` or in a configuration; ill-formed parts are let be."""
+    """Yield the problems of duplicate keys in a plan's ``set`` or in a configuration."""
     yield from twins_in_set(values.get("set"))
     yield from (problem.at("base_config") for problem in twins_in_keys(values.get("base_config")))
     entries = values.get("configurations")
@@ -23,13 +23,13 @@ def twins_in_plan(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def twins_in_set(values: Any) -> Iterator[Problem]:
-    """What is said twice among keys that replace each other in their order."""
+    """Yield the problems of duplicates among keys that replace each other in order."""
     if isinstance(values, Mapping):
         yield from _covered([(key, [value]) for key, value in values.items()])
 
 
 def twins_in_keys(values: Any) -> Iterator[Problem]:
-    """What is said twice in an object whose dotted and nested keys are merged."""
+    """Yield the problems of duplicates in an object whose dotted and nested keys are merged."""
     seen: dict[Path, str] = {}
     for key in values if isinstance(values, Mapping) else ():
         for path in _leaves(key, values[key]):
@@ -41,7 +41,7 @@ def twins_in_keys(values: Any) -> Iterator[Problem]:
 
 
 def _covered(entries: Sequence[tuple[str, Sequence[Any]]], where: str = "") -> Iterator[Problem]:
-    """Keys lost in, or changed behind, one that holds the object they stand in."""
+    """Yield the problems of keys that are lost in, or changed by, a later key with their object."""
     for outer_position, (outer, values) in enumerate(entries):
         for position, (inner, _) in enumerate(entries):
             if not inner.startswith(f"{outer}."):
@@ -57,7 +57,7 @@ def _lists(options: Any) -> list[tuple[str, Sequence[Any]]]:
 
 
 def _leaves(key: str, value: Any) -> Iterator[Path]:
-    """The paths of the single values at a dotted key."""
+    """Yield the paths of the single values at a dotted key."""
     path = tuple(key.split("."))
     if not isinstance(value, Mapping):
         yield path
@@ -67,7 +67,7 @@ def _leaves(key: str, value: Any) -> Iterator[Path]:
 
 
 def _holds(value: Any, path: Iterable[str]) -> bool:
-    """Whether something stands at the path, or in its way."""
+    """Return whether there is a value at the path, or on the way to it."""
     for name in path:
         if not isinstance(value, Mapping):
             return True

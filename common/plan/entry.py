@@ -18,6 +18,8 @@ class Entry:
     """Its keys, with those of what it extends."""
     experiment: str
     """What its runs are; empty where that, or the file its keys begin with, cannot be read."""
+    experiment_at: str
+    """Where that is said: here, or in what it extends."""
     is_whole: bool
     """Whether nothing is wrong with its keys."""
     below: tuple[Layer, ...] = ()

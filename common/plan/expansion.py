@@ -13,12 +13,12 @@ from common.key_paths import Key, with_value, without
 from common.plan.layers import Layer, laid, source_of
 
 Axis = list[dict[str, Any]]
-"""The points of one direction of a product; each assigns values to one or more keys."""
+"""A sweep axis; each of its points assigns values to one or more keys."""
 
 
 @dataclass(frozen=True)
 class Draft:
-    """The values of one run as the plan writes them, before templates and checks."""
+    """Values of one run as the plan writes them, before templates and checks."""
 
     values: dict[str, Any]
     point: dict[str, Any]
@@ -37,10 +37,10 @@ def axes(
     seed_keys: tuple[str, ...],
     overridden: Collection[str],
 ) -> list[Axis]:
-    """The directions of the product, slowest first: seeds, then options in file order.
+    """Return the sweep axes, slowest first: seeds, then options in file order.
 
-    Seed s moves all ``seed_keys`` together. A key that an override fixes, itself or with the object
-    it stands in, leaves the product.
+    Seed s sets all ``seed_keys`` together. A key that an override sets, directly or by its object,
+    is dropped from the axes.
     """
 
     def _is_fixed(key: str) -> bool:
@@ -97,9 +97,9 @@ def without_unknown(draft: Draft, unknown: Iterable[Key]) -> Draft:
 
 
 def template_values(model: type[RunConfig], values: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run's templates may name: its keys as the plan writes them, defaults for the others.
+    """Return the values that a run's templates may use: written keys, and defaults of the others.
 
-    A seed that is not given is -1, the published way to write it, whether the plan does so or not.
+    A seed that is not given is -1, as published plans write it.
     """
     known = {**_defaults(model), **values}
     for name, default in _dependent(model):
@@ -120,9 +120,9 @@ def _defaults(model: type[RunConfig]) -> Mapping[str, Any]:
 
 @functools.cache
 def _dependent(model: type[RunConfig]) -> list[tuple[str, Callable[..., Any]]]:
-    """The keys whose defaults depend on other keys, with what makes these of the others' values.
+    """Return the functions of defaults that depend on other keys, by key.
 
-    Pydantic would look at each function's signature again for every run.
+    Pydantic would inspect each function's signature again for every run.
     """
     return [
         (name, key.default_factory)
@@ -132,7 +132,7 @@ def _dependent(model: type[RunConfig]) -> list[tuple[str, Callable[..., Any]]]:
 
 
 def repeated(values: Mapping[str, Any], repetition: int) -> Mapping[str, Any]:
-    """The values of repetition k: a given ``random_seed`` moves on by k."""
+    """Return the values of repetition k: a given ``random_seed`` is increased by k."""
     seed = values.get("random_seed")
     if repetition and isinstance(seed, int) and seed >= 0:
         return {**values, "random_seed": seed + repetition}

@@ -80,6 +80,7 @@ def _over(source: Entry, entry: Entry, default_experiment: str) -> Entry:
             }
         ),
         experiment=(experiment or default_experiment) if is_readable else "",
+        experiment_at=entry.where if own.experiment else source.experiment_at,
         is_whole=entry.is_whole and source.is_whole,
         below=(*source.below, *_as_extended(source)),
         inherited_options={

@@ -1,4 +1,4 @@
-"""A plan that does not say what its runs are, though its keys do."""
+"""Detection of plans that do not name their experiment, by their keys."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _MOST_KEYS = 6
 
 
 def forgotten_experiment(entry: Entry, experiments: Registry[Experiment]) -> Problem | None:
-    """The problem of a configuration most of whose keys belong to another kind of run.
+    """Return the problem of a configuration most of whose keys belong to another experiment.
 
-    So has one that names its experiment inside its base. ``entry.experiment`` is the one that was
-    taken because none is written.
+    A configuration that names its experiment inside its base has it too. ``entry.experiment`` is
+    the default, used because none is written.
     """
     for layer in entry.own:
         if "experiment" in layer.values:
@@ -51,7 +51,7 @@ def _names(experiment: Experiment) -> set[str]:
 
 
 def _listed(keys: Iterable[str]) -> str:
-    """The first of the keys, in quotes."""
+    """Return the first of the keys, in quotes."""
     first, *rest = (f"'{key}'" for key in keys)
     shown = [first, *rest][:_MOST_KEYS]
     return ", ".join(shown) + (", ..." if len(rest) >= _MOST_KEYS else "")

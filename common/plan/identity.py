@@ -1,14 +1,16 @@
-"""Fingerprints of a plan's runs, and the runs that would be one."""
+"""Fingerprints of a plan's runs, and runs that are equal."""
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.custom.hooks import asking
+from common.custom.sources import modules_named, source_files
+from common.custom.user_code import CUSTOM
 from common.errors import Problem
 from common.hashing import content_hash, fingerprint
 from common.key_paths import Key, assign, key_path
@@ -22,7 +24,10 @@ FileHashes = Mapping[str, str]
 
 
 def hash_files(runs: Iterable[Run]) -> tuple[FileHashes, list[Problem]]:
-    """The hashes of all input files but those that earlier stages make; and what is missing."""
+    """Return the hashes of all input files except those that earlier stages make.
+
+    The problems of missing files are returned too.
+    """
     hashed = functools.cache(content_hash)
     hashes: dict[str, str] = {}
     problems = []
@@ -36,7 +41,7 @@ def hash_files(runs: Iterable[Run]) -> tuple[FileHashes, list[Problem]]:
 
 
 def _unreadable(path: str, error: OSError) -> str:
-    """Why an input file, or one in an input folder, has no hash."""
+    """Return why an input file, or one in an input folder, has no hash."""
     if os.path.lexists(path):
         return f"cannot be read: {error.filename}: {error.strerror}"
     hint = "; a reference has the form '@<id>.<file>'" if path.startswith("@") else ""
@@ -44,16 +49,30 @@ def _unreadable(path: str, error: OSError) -> str:
 
 
 def identify(runs: Iterable[Run], hashes: FileHashes) -> list[Problem]:
-    """Sets the fingerprint of each of ``runs``, earlier stages first; gives runs that are equal.
+    """Set the fingerprint of each of ``runs``, earlier stages first; return the equal ones.
+
+    Source files of the user's parts count by content. A run without such parts has the fingerprint
+    of its configuration alone.
 
     The repetition tells repetitions apart which draw their seeds. Where seeds are given it must not
     hide that two of them are one, so each is compared as if it were a first run.
     """
     seen: dict[str, Run] = {}
     problems: dict[Any, Problem] = {}
+    files_of = functools.cache(source_files)
     for run in runs:
-        content = {"experiment": run.experiment, "config": _identity(run, hashes)}
+        identity = _identity(run, hashes)
+        own = {file.name: file for module in _modules(run, identity) for file in files_of(module)}
+        content = {"experiment": run.experiment, "config": identity}
+        _refer(run, identity, lambda source: source.config_fingerprint)
+        run.config_fingerprint = fingerprint({**content, "repetition": run.repetition})
+        _refer(run, identity, lambda source: source.fingerprint)
+        if own:
+            content["sources"] = {name: file.sha256 for name, file in own.items()}
         run.fingerprint = fingerprint({**content, "repetition": run.repetition})
+        run.sources = own | {
+            name: file for one in run.references for name, file in one.run.sources.items()
+        }
         as_first = run.fingerprint
         if run.repetition and run.config.random_seed is not None:
             as_first = fingerprint({**content, "repetition": 0})
@@ -66,23 +85,35 @@ def identify(runs: Iterable[Run], hashes: FileHashes) -> list[Problem]:
 
 
 def _own_files(run: Run) -> Iterator[tuple[Key, str]]:
-    """The input files that no earlier stage makes, with the paths to their keys."""
+    """Yield the input files that no earlier stage makes, with the paths of their keys."""
     for key, value in inputs_of(run):
         if not is_reference(value):
             yield key, value
 
 
 def _identity(run: Run, hashes: FileHashes) -> dict[str, Any]:
-    """What can change the run's results, files by content and references by what they mean."""
+    """Return what can change the run's results, with files by content."""
     with asking(run.experiment, "identity()"):
         identity = dict(run.config.identity())
     for key, path in _own_files(run):
         if path in hashes:
             assign(identity, key, {"sha256": hashes[path]})
-    for reference in run.references:
-        source = {"run": reference.run.fingerprint, "file": reference.file}
-        assign(identity, reference.key, source)
     return identity
+
+
+def _refer(run: Run, identity: dict[str, Any], meaning: Callable[[Run], str]) -> None:
+    """Replace references in the run's identity by the fingerprints of what they refer to."""
+    for reference in run.references:
+        assign(identity, reference.key, {"run": meaning(reference.run), "file": reference.file})
+
+
+def _modules(run: Run, identity: Mapping[str, Any]) -> list[str]:
+    """Return the modules of the user's parts that make the run."""
+    named = [*modules_named(run.experiment), *modules_named(identity)]
+    if run.experiment.startswith(CUSTOM):
+        functions = (run.spec.run, run.spec.run_together)
+        named += [path.partition(":")[0] for path in functions if path is not None]
+    return list(dict.fromkeys(named))
 
 
 def _equal(first: Run, run: Run) -> Problem:

@@ -1,9 +1,10 @@
-"""From a plan file to its runs: everything is expanded, linked and checked before any starts."""
+"""Loading of a plan: all runs are expanded, linked and checked before any starts."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from common.run.folder import PlanFolder
 log = logging.getLogger(__name__)
 
 FigureCheck = Callable[[str, dict[str, Any]], list[str]]
-"""Gives what is wrong with a figure's name and options."""
+"""Function that returns the problems of a figure's name and options."""
 
 
 def load_plan(
@@ -44,18 +45,18 @@ def load_plan(
     overrides: Mapping[str, Any] | None = None,
     check_figure: FigureCheck = lambda name, options: [],
 ) -> Plan:
-    """The plan in ``path``, with every run expanded, linked and checked.
+    """Return the plan in ``path``, with every run expanded, linked and checked.
 
     Args:
         path: the plan file.
-        experiments: what a plan may name.
-        overrides: values by (dotted) key that win over ``base_config`` and ``options``; keys of
-            the plan itself are overridden likewise.
-        check_figure: gives what is wrong with an entry of ``figures``.
+        experiments: registered experiments that a plan may name.
+        overrides: values by (dotted) key that replace those of ``base_config`` and ``options``, or
+            keys of the plan itself.
+        check_figure: returns the problems of an entry of ``figures``.
 
     Raises:
         UserError: the file cannot be read.
-        ConfigError: with everything that is wrong.
+        ConfigError: the plan has problems; the message has all of them.
     """
     reading = read_plan(path, overrides or {}, experiments)
     expansion = _Expansion(experiments, reading)
@@ -79,22 +80,35 @@ def load_plan(
     )
 
 
-def plan_folder(
-    path: Path, experiments: Registry[Experiment], overrides: Mapping[str, Any]
-) -> tuple[PlanFolder, dict[str, Any]]:
-    """Where the plan's own files stand, found without looking at any file its runs read.
+@dataclass(frozen=True)
+class Outline:
+    """What a plan file says of its runs, without a look at any file that they read."""
 
-    Gives also the plan with the overrides in it.
+    folder: PlanFolder
+    """Where the plan's own files stand."""
+    runs: list[dict[str, Any]]
+    """What can change each run's results, with its stage and repetition."""
+
+
+def outline(
+    path: Path, experiments: Registry[Experiment], overrides: Mapping[str, Any] | None = None
+) -> Outline:
+    """Return the outline of the plan in ``path`` with ``overrides`` laid over it.
 
     Raises:
         UserError: the file cannot be read.
-        ConfigError: no run of it is well described.
+        ConfigError: no run of it is valid.
     """
-    reading = read_plan(path, overrides, experiments)
-    expansion = _Expansion(experiments, reading)
+    expansion = _Expansion(experiments, read_plan(path, overrides or {}, experiments))
     if not expansion.runs:
         raise ConfigError(path.name, expansion.placed(expansion.problems))
-    return expansion.folder(path.stem), reading.effective
+    runs = []
+    for run in expansion.runs:
+        with asking(run.experiment, "identity()"):
+            identity = run.config.identity()
+        runs.append({"stage": run.stage, "repetition": run.repetition,
+                     "experiment": run.experiment, "config": identity})  # fmt: skip
+    return Outline(expansion.folder(path.stem), runs)
 
 
 def _figure_problems(document: PlanDocument, check_figure: FigureCheck) -> list[Problem]:
@@ -106,7 +120,7 @@ def _figure_problems(document: PlanDocument, check_figure: FigureCheck) -> list[
 
 
 class _Expansion:
-    """The runs of all configurations with their own keys checked, but nothing between them."""
+    """Expansion of all configurations into runs, each with its own keys checked."""
 
     def __init__(self, experiments: Registry[Experiment], reading: Reading) -> None:
         self.experiments = experiments
@@ -129,20 +143,20 @@ class _Expansion:
 
     @property
     def runs(self) -> list[Run]:
-        """The runs with which nothing is wrong."""
+        """Runs without problems."""
         return [run for stage in self.stages for run in stage.runs]
 
     @property
     def broken(self) -> list[Run]:
-        """The other runs, as far as they are described."""
+        """Other runs, with the keys that are valid."""
         return [run for stage in self.stages for run in stage.broken]
 
     def folder(self, name: str) -> PlanFolder:
-        """Where the plan's own files stand: under the first run's ``outputs_dir``."""
+        """Return the plan's folder, which is below the first run's ``outputs_dir``."""
         return PlanFolder(Path(self.runs[0].config.outputs_dir) / name)
 
     def _add(self, entry: Entry, spec: Experiment | None) -> None:
-        """Expands one configuration into the runs of one stage."""
+        """Expand one configuration into the runs of one stage."""
         stage = Stage(entry.configuration.id, is_whole=entry.is_whole)
         self.stages.append(stage)
         if spec is None:
@@ -155,7 +169,10 @@ class _Expansion:
                 self._add_run(stage, entry, spec, draft, repetition)
 
     def _experiment(self, entry: Entry) -> Experiment | None:
-        """What the configuration's runs are; None, and a problem, where nothing has the name."""
+        """Return the experiment of the configuration's runs.
+
+        None, and a problem, if it is unknown.
+        """
         if not entry.experiment:
             return None
         try:
@@ -165,12 +182,15 @@ class _Expansion:
             message = f"names a {type(spec).__name__}; it must name an Experiment"
         except UserError as error:
             message = str(error)
-        where = entry.where if entry.configuration.experiment else ""
+        where = entry.experiment_at if entry.configuration.experiment else ""
         self.problems.append(Problem(message, "experiment", entry.experiment, where))
         return None
 
     def _forgotten(self, entry: Entry) -> bool:
-        """Whether the plan does not say what the runs are, though their keys do: a problem."""
+        """Return whether the plan omits its experiment though the keys show it.
+
+        Record the problem.
+        """
         if self.reading.names_experiment(entry):
             return False
         problem = forgotten_experiment(entry, self.experiments)
@@ -180,7 +200,7 @@ class _Expansion:
     def _add_run(
         self, stage: Stage, entry: Entry, spec: Experiment, draft: Draft, repetition: int
     ) -> None:
-        """Checks the keys of one run; puts it with the stage's runs, or with the broken ones."""
+        """Check the keys of one run; add it to the stage's runs, or to the broken ones."""
         with asking(entry.experiment, "mend"):
             meant, slips = spec.mend(draft.values)
             values = repeated(meant, repetition)
@@ -230,7 +250,7 @@ class _Expansion:
         return at_sources(placed, self.reading.entries)
 
     def _too_much_skipped(self) -> list[Problem]:
-        """A ``skip`` that leaves no run."""
+        """Return the problem of a ``skip`` that leaves no run."""
         document = self.reading.document
         count = len(self.runs) // document.repetitions
         if document.skip < count or not all(stage.is_whole for stage in self.stages):

@@ -1,4 +1,4 @@
-"""Keys that a plan's ``set`` or the command line changes, in all configurations or in one stage."""
+"""Overrides: keys that a plan's ``set`` or the command line changes, in all stages or in one."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Overrides:
-    """Values by (dotted) key, which may begin with the id of the stage that they are for."""
+    """Values by (dotted) key, which may begin with the id of a stage."""
 
     values: Mapping[str, Any]
     stages: frozenset[str]
-    """The ids of the plan's stages that are no key of a run, which would be meant."""
+    """Ids of the plan's stages, without those that are also keys of runs."""
 
     @classmethod
     def of(
         cls, values: Mapping[str, Any], ids: Iterable[str | None], keys: Collection[str]
     ) -> Overrides:
-        """The overrides of a plan with stages of these ids, whose runs know these keys."""
+        """Return the overrides of a plan with stages of these ids, whose runs know these keys."""
         return cls(values, frozenset(name for name in ids if name and name not in keys))
 
     def for_all(self) -> dict[str, Any]:
-        """Those that are for every configuration which knows the key."""
+        """Return the overrides for every configuration that knows the key."""
         return {key: value for key, value in self.values.items() if not self._stage(key)}
 
     def for_stage(self, stage: str | None) -> dict[str, Any]:
-        """Those that are for this stage alone, by key of its runs."""
+        """Return the overrides for this stage alone, by key of its runs."""
         return {key.partition(".")[2]: self.values[key] for key in self._of_stage(stage)}
 
     def sources(self, key: str, stage: str | None) -> Iterator[tuple[str, bool]]:
-        """The overrides that a key of a stage's run may come from, and whether of the stage alone.
+        """Yield the overrides that may set a key of a stage's run, and whether each is its own.
 
-        Those of the stage come first, for they win.
+        Those of the stage come first, because they take precedence.
         """
         for name in [*self._of_stage(stage), *self.for_all()]:
             is_of_stage = self._stage(name) is not None
@@ -46,6 +46,6 @@ class Overrides:
         return [key for key in self.values if stage is not None and self._stage(key) == stage]
 
     def _stage(self, key: str) -> str | None:
-        """The stage that the key names; None for a key of every run."""
+        """Return the stage that the key names; None for a key of every run."""
         stage, dot, _ = key.partition(".")
         return stage if dot and stage in self.stages else None

@@ -1,4 +1,4 @@
-"""Reading a plan file, and laying over it what the command line changes."""
+"""Reading of a plan file, with the command line's changes applied."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ from common.registry import Registry
 
 _OF_PLAN = dict.fromkeys(PlanDocument.key_names(), "beside 'configurations'")
 OUTSIDE_RUNS = _OF_PLAN | dict.fromkeys(Configuration.key_names(), "beside 'base_config'")
-"""Where keys belong that are none of a run."""
+"""Place of keys that are no keys of a run."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A plan file with what the command line changes in it, as far as it can be read."""
+    """A plan file with the command line's changes, as far as it can be read."""
 
     document: PlanDocument
     entries: list[Entry]
     base: tuple[Layer, ...]
     """The plan's own ``base_config``, which lies under those of the entries."""
     problems: list[Problem]
-    """What is wrong with the keys of the plan and of its configurations."""
+    """Problems of the keys of the plan and of its configurations."""
     effective: dict[str, Any]
-    """The file's content with the changes in it: a plan that makes the same runs."""
+    """Content of the file with the changes in it: a plan that makes the same runs."""
     overrides: dict[str, Any]
-    """Values by (dotted) key of runs, or of those of one stage, whose id the key begins with."""
+    """Overrides by (dotted) key of runs, or of one stage, whose id is the key's first part."""
     from_command_line: frozenset[str]
-    """The keys that the command line gives."""
+    """Keys that the command line gives."""
 
     def source(self, key: str) -> str:
-        """Where an overridden key is given."""
+        """Return the place where an overridden key is given."""
         return "--set" if key in self.from_command_line else "set"
 
     def names_experiment(self, entry: Entry) -> bool:
-        """Whether the plan says what the runs of a configuration are."""
+        """Return whether the plan names the experiment of a configuration."""
         return entry.configuration.experiment is not None or "experiment" in self.effective
 
     def placed(self, problem: Problem, overrides: Overrides) -> Problem:
-        """The problem, at ``set`` or ``--set`` where its value, or part of it, comes from there."""
+        """Return the problem, placed at ``set`` or ``--set`` if its value comes from there."""
         ids = {entry.where: entry.configuration.id for entry in self.entries}
         if problem.where not in ids:
             overrides = Overrides(dict.fromkeys(self.from_command_line), frozenset())
@@ -65,11 +65,10 @@ class Reading:
 def read_plan(
     path: Path, overrides: Mapping[str, Any], experiments: Registry[Experiment]
 ) -> Reading:
-    """What stands in ``path``; ``overrides``, by key of the plan or of its runs, are laid over.
+    """Return the plan in ``path`` with ``overrides``, by key of the plan or of its runs, applied.
 
-    From then on modules of the user's are looked for beside it, too.
-    A file with the keys of one run, and no plan around them, is read as the plan of that run where
-    one of ``experiments`` recognises it.
+    From then on, users' modules are searched in its folder too. A file with the keys of one run,
+    without a plan, is read as the plan of that run if one of ``experiments`` recognises it.
 
     Raises:
         UserError: the file cannot be read.
@@ -107,7 +106,7 @@ def read_plan(
 
 
 def _plan_in(path: Path, experiments: Registry[Experiment]) -> dict[str, Any]:
-    """The plan in ``path``, made of the file where that holds the keys of one run alone."""
+    """Return the plan in ``path``, wrapped around the keys of a single run if it has only these."""
     if not path.exists():
         raise UserError(f"{path}: no such file; give a plan with --plan_config_path")
     content = read_object(path)
@@ -119,7 +118,10 @@ def _plan_in(path: Path, experiments: Registry[Experiment]) -> dict[str, Any]:
 
 
 def _overridden(values: dict[str, Any], of_plan: dict[str, Any]) -> dict[str, Any]:
-    """The plan with keys of its own replaced; seeds given here are those of all configurations."""
+    """Return the plan with keys of its own replaced.
+
+    Seeds given here replace those of all configurations.
+    """
     entries = values.get("configurations")
     if "seeds" in of_plan and isinstance(entries, list):
         values = {**values, "configurations": [_without_seeds(entry) for entry in entries]}
@@ -152,6 +154,7 @@ def _read_entries(
             position=position,
             configuration=configuration,
             experiment=configuration.experiment or default_experiment,
+            experiment_at=f"configurations[{position}]",
             is_whole=not wrong,
             below=of_plan,
             own=_layers(bases, position, BASE),

@@ -1,4 +1,4 @@
-"""Whether the runs of a plan can have as many processes, and GPUs, as it says."""
+"""Resources of a plan's runs: whether they can have the configured processes and GPUs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def problems_of_ranks(document: PlanDocument, runs: Iterable[Run]) -> Iterator[Problem]:
-    """What is wrong with ``gpus_per_run``, of the plan or of its configurations."""
+    """Yield the problems of ``gpus_per_run``, of the plan or of its configurations."""
     shared = [run for run in runs if run.num_ranks > 1]
     if not shared:
         return
@@ -38,7 +38,7 @@ def problems_of_ranks(document: PlanDocument, runs: Iterable[Run]) -> Iterator[P
 
 
 def _too_few(run: Run) -> Iterator[Problem]:
-    """The run names GPUs itself, but not one for each of its processes."""
+    """Yield the problem of a run that names GPUs, but not one for each of its processes."""
     count = len(run.config.gpu_ids)
     if 0 < count < run.num_ranks:
         yield Problem(
@@ -54,5 +54,5 @@ def _number(gpus: int) -> str:
 
 
 def gpus_of(run: Run, pool: Sequence[int]) -> tuple[int, ...]:
-    """The GPUs that a run names; a plan's pool fills in the first of its own instead."""
+    """Return the GPUs that a run names; a plan's pool fills in the first of its own instead."""
     return tuple(pool[: run.num_ranks]) if pool else run.config.gpu_ids

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from common.config.run import RunConfig
+from common.custom.sources import SourceFile
 from common.experiment import Experiment, Reference
 from common.plan.document import PlanDocument
 from common.plan.layers import Layer
@@ -16,7 +17,7 @@ from common.run.folder import PlanFolder
 
 @dataclass(eq=False)
 class Run:
-    """One run of a plan; ``fingerprint`` and ``folder`` are set once its references are."""
+    """One run of a plan; ``fingerprint`` and ``folder`` are set after its references."""
 
     experiment: str
     spec: Experiment
@@ -24,32 +25,50 @@ class Run:
     configuration: int
     repetition: int
     written: dict[str, Any]
-    """The keys that the plan writes, templates filled."""
+    """Keys that the plan writes, with templates filled."""
     point: dict[str, Any]
-    """The part of ``written`` that options and seeds assign."""
+    """Part of ``written`` that options and seeds assign."""
     config: RunConfig
     layers: tuple[Layer, ...] = ()
     """What ``written`` is made of, the lowest first."""
     num_ranks: int = 1
-    """Processes that share it."""
+    """Number of processes that share the run."""
     references: list[Reference] = field(default_factory=list)
     fingerprint: str = ""
+    config_fingerprint: str = ""
+    """Fingerprint without source files of the user's, of earlier stages too."""
+    sources: dict[str, SourceFile] = field(default_factory=dict)
+    """Source files of the user's parts by name, of earlier stages too."""
     folder: Path = Path()
 
     @property
     def name(self) -> str:
-        """The formatted experiment name."""
+        """Experiment name, with its template filled."""
         return file_name(self.config.experiment_name)
 
     @property
     def where(self) -> str:
-        """The configuration it comes from, as messages name it."""
+        """Name of its configuration in messages."""
         return f"configurations[{self.configuration}]"
 
-    def tag(self, digits: int = 8) -> str:
-        """The end of the folder's name: so many digits of the fingerprint, and any repetition."""
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Fingerprints and hashes of the user's source files, as in the folder's status."""
+        if not self.sources:
+            return {"fingerprint": self.fingerprint}
+        return {
+            "fingerprint": self.fingerprint,
+            "config_fingerprint": self.config_fingerprint,
+            "sources": {name: file.sha256 for name, file in self.sources.items()},
+        }
+
+    def tag(self, digits: int = 8, fingerprint: str | None = None) -> str:
+        """The end of a folder's name: so many digits of the fingerprint, and any repetition.
+
+        ``fingerprint`` is another one than the run's own.
+        """
         repetition = f"-rep{self.repetition}" if self.repetition else ""
-        return f"{self.fingerprint[:digits]}{repetition}"
+        return f"{(fingerprint or self.fingerprint)[:digits]}{repetition}"
 
 
 @dataclass(frozen=True)
@@ -59,6 +78,6 @@ class Plan:
     source: Path
     document: PlanDocument
     effective: dict[str, Any]
-    """The plan file's content with what the command line changed in it; a plan itself."""
+    """Content of the plan file with the command line's changes, itself a plan."""
     runs: list[Run]
     folder: PlanFolder

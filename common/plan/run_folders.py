@@ -1,4 +1,4 @@
-"""Where the runs of a plan stand: a run keeps its folder when it is given another name."""
+"""Folders of a plan's runs; a run keeps its folder when it is renamed."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.run.folder import RunFolder
+from common.run.status import first_begun
 
 if TYPE_CHECKING:
     from common.plan.run import Run
 
 _DIGITS = (8, 16, 32, 64)
-"""Of a fingerprint in a folder's name; the later ones where the earlier do not tell runs apart."""
+"""Numbers of a fingerprint's digits in a folder's name; longer ones are used for ambiguous
+names."""
 _TAG = re.compile(r"[0-9a-f]{8,64}(-rep\d+)?$")
 
 
 def place(runs: Iterable[Run], plan_name: str) -> None:
-    """Sets the folder of each run, below its ``outputs_dir`` and the plan's name.
+    """Set the folder of each run, below its ``outputs_dir`` and the plan's name.
 
-    That is ``<name>-<tag>``, or, where there is none, the folder of another name that holds the
-    run already. Where a tag is another run's, it gets more digits.
+    It is ``<name>-<tag>`` or, if that does not exist, a folder of another name that holds the run
+    already. A tag that another run has gets more digits.
     """
     known: dict[Path, dict[str, Path]] = {}
     taken: set[Path] = set()
@@ -32,7 +34,7 @@ def place(runs: Iterable[Run], plan_name: str) -> None:
         run.folder = next(
             folder
             for digits in _DIGITS
-            for folder in _of_tag(run, parent, run.tag(digits), known[parent])
+            for folder in _of_digits(run, parent, digits, known[parent])
             if folder not in taken
         )
         taken.add(run.folder)
@@ -48,26 +50,39 @@ def of_same_name(run: Run) -> Iterator[Path]:
             yield path
 
 
-def _of_tag(run: Run, parent: Path, tag: str, known: Mapping[str, Path]) -> Iterator[Path]:
-    """The folder that the run may have with this tag; none where it holds another run."""
-    own, earlier = parent / f"{run.name}-{tag}", known.get(tag)
+def _of_digits(run: Run, parent: Path, digits: int, known: Mapping[str, Path]) -> Iterator[Path]:
+    """Yield the folders that the run may have; none where its own holds another run."""
+    tag, former_tag = run.tag(digits), run.tag(digits, run.config_fingerprint)
+    own = parent / f"{run.name}-{tag}"
     if own.exists():
-        if _holder(own) in (None, run.fingerprint):
+        if RunFolder(own).read_status().get("fingerprint") in (None, run.fingerprint):
             yield own
-    elif earlier is not None and _holder(earlier) == run.fingerprint:
-        yield earlier
-    else:
-        yield own
+        return
+    for earlier in dict.fromkeys((known.get(tag), known.get(former_tag))):
+        if earlier is not None and _holds(RunFolder(earlier), run):
+            yield earlier
+    yield own
 
 
-def _holder(folder: Path) -> str | None:
-    """The fingerprint of the run that a folder holds, None where it does not say."""
-    found: str | None = RunFolder(folder).read_status().get("fingerprint")
-    return found
+def _holds(folder: RunFolder, run: Run) -> bool:
+    """Return whether a folder is the run's.
+
+    A folder from before source files counted is, where they are older than it.
+    """
+    found = folder.read_status()
+    if "sources" in found or found.get("fingerprint") == run.fingerprint:
+        return found.get("fingerprint") == run.fingerprint
+    return found.get("fingerprint") == run.config_fingerprint and not _has_newer(run, folder)
+
+
+def _has_newer(run: Run, folder: RunFolder) -> bool:
+    """Return whether a source file of the run is newer than its first attempt."""
+    begun = first_begun(folder)
+    return any(file.is_newer(begun) for file in run.sources.values())
 
 
 def _tagged(parent: Path) -> dict[str, Path]:
-    """The folders in ``parent`` by the tags that end their names."""
+    """Return the folders in ``parent`` by the tags that end their names."""
     names = sorted(path.name for path in parent.iterdir()) if parent.is_dir() else []
     found = ((name, _TAG.search(name)) for name in names)
     return {match[0]: parent / name for name, match in found if match}

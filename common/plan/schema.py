@@ -1,4 +1,4 @@
-"""The JSON Schema of plans: editors complete keys, show their meaning and mark what is wrong."""
+"""JSON Schema of plans, with which editors complete, explain and check keys."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SCHEMA_PATH = Path(__file__).resolve().parents[2] / "experiment_plans/plan.schem
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _FROM_MEANS = "File, beside this one, whose keys come first; the keys here are laid over them."
 _DOTTED = {"pattern": r"\."}
-"""Names that are paths into nested objects; those are checked when the plan is read."""
+"""Pattern of dotted names, which are checked when the plan is read."""
 
 
 def plan_schema(experiments: Registry[Experiment]) -> dict[str, Any]:
-    """The schema of plan files, with the keys of every registered experiment."""
+    """Return the schema of plan files, with the keys of every registered experiment."""
     configs = {name: experiments.get(name).config for name in experiments.names()}
     models: list[type[BaseModel]] = [PlanDocument, Configuration, *configs.values()]
     # No two models share a name, so each stands under its own among the definitions.
@@ -153,10 +153,10 @@ def _of_each(condition: dict[str, Any], definition: str) -> dict[str, Any]:
 
 
 def write_schema(path: Path, experiments: Registry[Experiment]) -> None:
-    """Writes the schema to ``path``.
+    """Write the schema to ``path``.
 
     Raises:
-        UserError: there is no such folder.
+        UserError: the folder of ``path`` does not exist.
     """
     if not path.parent.is_dir():
         raise UserError(f"--write_schema {path}: no such folder; make it, or give another file")

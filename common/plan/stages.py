@@ -1,4 +1,4 @@
-"""References between the stages of a plan: ``"@<id>.<file>"`` finds the one run that is meant."""
+"""References between stages: ``"@<id>.<file>"`` finds the single run that it refers to."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _NOWHERE = object()
 
 @dataclass
 class Stage:
-    """What one configuration of a plan makes."""
+    """Runs of one configuration of a plan."""
 
     id: str | None
     files: Mapping[str, str] | None = None
-    """What its runs leave, see `Experiment.files`; None where its experiment is unknown."""
+    """Files of its runs, see `Experiment.files`; None if its experiment is unknown."""
     runs: list[Run] = field(default_factory=list)
     broken: list[Run] = field(default_factory=list)
-    """Runs with wrong keys, whose configurations hold the right ones alone."""
+    """Runs with wrong keys, whose configurations hold the valid keys alone."""
     is_whole: bool = True
-    """Whether nothing is wrong with it, so that ``runs`` are all that is meant."""
+    """True if it has no problems, so that ``runs`` are complete."""
 
 
 class Stages:
-    """Links runs to those whose files they read."""
+    """Linker of runs to the runs whose files they read."""
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         self.stages = stages
@@ -49,10 +49,9 @@ class Stages:
         self._open: set[Run] = set()
 
     def link(self) -> list[Problem]:
-        """Sets the references of every run; gives what does not fit exactly one run.
+        """Set the references of every run; return those that do not match exactly one run.
 
-        Which run is meant stays open where something else is wrong with its stage, or with the
-        run that refers to it.
+        A reference is not resolved if its stage, or the run that refers to it, has other problems.
         """
         problems = [
             Problem("two configurations have this id; rename one", "id", stage)
@@ -70,7 +69,10 @@ class Stages:
         return problems + self._cycles()
 
     def in_order(self) -> Iterator[Run]:
-        """The runs, each after those that it refers to; none that waits for what is not found."""
+        """Yield the runs, each after those that it refers to.
+
+        Runs with unresolved references are left out.
+        """
         graph = {
             run: {reference.run for reference in run.references}
             for stage in self.stages
@@ -85,7 +87,10 @@ class Stages:
             sorter.done(*ready)
 
     def _link(self, run: Run, name: _Name) -> Iterator[Problem]:
-        """Finds the run that ``name`` means and refers to it; gives why it cannot."""
+        """Find the run that ``name`` refers to and link it.
+
+        Return why that is impossible, if so.
+        """
         problems = list(self._misnamed(run, name))
         stage = self._by_id.get(name.stage)
         if problems or stage is None or not stage.is_whole or self._id_counts[name.stage] > 1:
@@ -100,7 +105,7 @@ class Stages:
         run.references.append(Reference(name.key, name.file, path, candidates[0]))
 
     def _misnamed(self, run: Run, name: _Name) -> Iterator[Problem]:
-        """A stage, or a file of it, that does not exist."""
+        """Yield the problem of a stage, or a file of it, that does not exist."""
         if name.stage not in self._by_id:
             known = sorted(self._by_id)
             hint = suggestion(name.stage, known) or f"; known: {', '.join(known) or 'none'}"
@@ -113,7 +118,7 @@ class Stages:
             yield name.problem(run, message)
 
     def _candidates(self, run: Run, stage: Stage) -> list[Run]:
-        """The stage's runs that agree with ``run`` on all its axes which ``run`` also sets."""
+        """Return the stage's runs that agree with ``run`` on all axes that both set."""
         shared = tuple(key for key in stage.runs[0].point if _sets(run, key))
         if (stage.id, shared) not in self._matches:
             groups = self._matches[stage.id, shared] = defaultdict(list)
@@ -144,23 +149,26 @@ class _Name:
     file: str
 
     def problem(self, run: Run, message: str) -> Problem:
-        """What is wrong with it in ``run``."""
+        """Return its problem in ``run``."""
         return Problem(message, key_path(self.key), f"@{self.stage}.{self.file}", run.where)
 
 
 def is_reference(value: str) -> bool:
-    """Whether the value of an input file has the form of a reference."""
+    """Return whether the value of an input file has the form of a reference."""
     return _REFERENCE.fullmatch(value) is not None
 
 
 def inputs_of(run: Run) -> list[tuple[Key, str]]:
-    """The input files that the run names, and references to such, with the paths to their keys."""
+    """Return the input files of the run, and references to such, with the paths of their keys."""
     with asking(run.experiment, "inputs()"):
         return list(run.config.inputs())
 
 
 def _names(run: Run) -> Iterator[_Name]:
-    """The references among the run's input files; other keys may hold what looks like one."""
+    """Yield the references among the run's input files.
+
+    Values of other keys may look like references.
+    """
     for key, value in inputs_of(run):
         match = _REFERENCE.fullmatch(value)
         if match:
@@ -172,7 +180,7 @@ def _agreement(run: Run, keys: tuple[str, ...]) -> tuple[Any, ...]:
 
 
 def _sets(run: Run, key: str) -> bool:
-    """Whether the plan writes a value for the (dotted) key of ``run``."""
+    """Return whether the plan writes a value for the (dotted) key of ``run``."""
     return value_at(run.written, key, _NOWHERE) is not _NOWHERE
 
 
@@ -185,12 +193,12 @@ def _hashable(value: Any) -> Any:
 
 
 def _undecided(run: Run, stage: Stage) -> list[str]:
-    """The stage's axes that ``run`` does not set."""
+    """Return the stage's axes that ``run`` does not set."""
     return [key for key in stage.runs[0].point if not _sets(run, key)]
 
 
 def _not_one(run: Run, stage: Stage, candidates: list[Run]) -> str:
-    """Why a reference does not mean exactly one run, with the candidates."""
+    """Return why a reference does not match exactly one run, with the candidates."""
     shown = ", ".join(
         f"{member.name} ({', '.join(f'{k}={v}' for k, v in member.point.items()) or 'no options'})"
         for member in (candidates or stage.runs)[:_MOST_CANDIDATES]

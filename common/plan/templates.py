@@ -1,4 +1,4 @@
-"""Templates in a plan's strings, and names that are safe as file names."""
+"""Templates in a plan's strings, and safe file names."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _WIDEST_FORMAT = 150  # characters; Python would pad to as many as memory holds
 
 
 def fill(text: str, values: Mapping[str, Any]) -> str:
-    """``text`` with each ``{key}`` or ``{key:format}`` replaced by the run's own value.
+    """Return ``text`` with each ``{key}`` or ``{key:format}`` replaced by the run's own value.
 
-    Only names of keys, and dotted paths to what is given inside them, are admitted: no attribute,
-    no index, no conversion. A value that is a template itself is not.
+    Only names of keys, and dotted paths to given values inside them, are allowed: no attribute,
+    index or conversion, and no value that is a template itself.
 
     Raises:
-        ValueError: the template is malformed, or names a key that it may not name.
+        ValueError: the template is malformed, or names a key that is not allowed.
     """
     if "{" not in text and "}" not in text:
         return text
@@ -59,23 +59,23 @@ def _value(name: str, spec: str, conversion: str | None, values: Mapping[str, An
 
 
 def _as_lists(value: Any) -> Any:
-    """Tuples, which defaults hold, as the lists that a plan writes."""
+    """Return a default's tuples as the lists that a plan writes."""
     return [_as_lists(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def fill_keys(
     values: Mapping[str, Any], known: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[Problem]]:
-    """``values`` with every string in them, at any depth, filled from ``known``.
+    """Return ``values`` with every string in them, at any depth, filled from ``known``.
 
-    Those that cannot be filled stay, with what is wrong with each.
+    Strings that cannot be filled stay, and their problems are returned too.
     """
     problems: list[Problem] = []
     return {key: _filled(value, known, (key,), problems) for key, value in values.items()}, problems
 
 
 def _filled(value: Any, known: Mapping[str, Any], key: Key, problems: list[Problem]) -> Any:
-    """``value``, which stands at ``key``, filled; what cannot be is added to ``problems``."""
+    """Return the filled ``value`` of ``key``; problems are appended to ``problems``."""
     if isinstance(value, list):
         return [_filled(item, known, (*key, i), problems) for i, item in enumerate(value)]
     if isinstance(value, dict):
@@ -90,9 +90,9 @@ def _filled(value: Any, known: Mapping[str, Any], key: Key, problems: list[Probl
 
 
 def file_name(text: str) -> str:
-    """``text`` as a file name: the published replacements, then ``-`` for all that is unsafe.
+    """Return ``text`` as a file name: the published replacements, ``-`` for unsafe characters.
 
-    What opens a reference (``@``) or an absolute path stands for nothing.
+    The beginning of a reference (``@``) or of an absolute path is dropped.
     """
     named = re.sub(r"@(?=\w)|(?<![a-zA-Z0-9.])/", "", text)
     published = re.sub(r"[\[\] ]", "", re.sub(r"[.,]", "-", named))

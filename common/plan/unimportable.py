@@ -1,4 +1,4 @@
-"""Parts outside the project that a configuration names and that cannot be imported."""
+"""Check of users' own parts: those that a configuration names and that cannot be imported."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from common.key_paths import Key, key_path
 from common.registry import import_part
 
 _NAMES = "id"
-"""The key of a part's name, wherever it stands."""
+"""Key of a part's name, at any depth."""
 
 
 def unimportable(values: Mapping[str, Any], told: Collection[str | None]) -> Iterator[Problem]:
-    """Those named in ``values``, whatever else is wrong there; not those at the keys ``told``."""
+    """Yield the problems of parts in ``values`` that cannot be imported.
+
+    Those at the keys ``told`` are skipped.
+    """
     for key, name in _parts(values, ()):
         path = key_path(key)
         if path in told:

@@ -1,4 +1,4 @@
-"""What the user is told of runs that a plan wants trained together and that are made alone."""
+"""Notices on runs that the plan wants trained together and that are made alone."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from common.plan.run import Run
 
 
 def why_alone(run: Run) -> str | None:
-    """Why a run is made alone; None where others may be made with it."""
+    """Return why a run is made alone; None if others may be made with it."""
     with asking(run.experiment, "why_alone()"):
         return run.config.why_alone()
 
 
 def vectorize_key(run: Run) -> Hashable:
-    """What a run has in common with those that may be made with it."""
+    """Return the key that a run shares with those that may be made with it."""
     with asking(run.experiment, "vectorize_key()"):
         key = run.config.vectorize_key()
         hash(key)
@@ -24,7 +24,7 @@ def vectorize_key(run: Run) -> Hashable:
 
 
 def notices(runs: Sequence[Run]) -> Iterator[str]:
-    """One line per reason why some of the ``runs`` are made alone."""
+    """Yield one line per reason why some of the ``runs`` are made alone."""
     reasons = {run: why_alone(run) for run in runs}
     keys = {run: vectorize_key(run) for run in runs if reasons[run] is None}
     alike = Counter(keys.values())

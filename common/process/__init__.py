@@ -1,1 +1,1 @@
-"""The process itself: signals, child processes, the console, threads."""
+"""The process: signals, child processes, the console, threads."""

@@ -1,4 +1,4 @@
-"""What runs leave behind in the machine: threads and processes that outlive them."""
+"""Threads and child processes of runs that outlive them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ log = logging.getLogger(__name__)
 
 _SECONDS_TO_END = 1.0
 _ENDS_BY_ITSELF = "multiprocessing.resource_tracker"
-"""A helper of Python's that goes when its process goes, and has to see the end of it."""
+"""Command of a helper process of Python, which ends after its parent."""
 
 
 def children_of(pid: int) -> list[psutil.Process]:
-    """The processes that ``pid`` has started, and those that they have."""
+    """Return the processes that ``pid`` has started, and their own."""
     with suppress(psutil.Error):
         found = psutil.Process(pid).children(recursive=True)
         return [child for child in found if not _goes_with_its_parent(child)]
@@ -36,7 +36,7 @@ def _goes_with_its_parent(process: psutil.Process) -> bool:
 
 
 def end(processes: Iterable[psutil.Process]) -> None:
-    """Asks processes to end, and then ends them."""
+    """Ask processes to end, and then kill them."""
     asked = list(processes)
     for process in asked:
         with suppress(psutil.Error):
@@ -47,9 +47,10 @@ def end(processes: Iterable[psutil.Process]) -> None:
 
 
 def leave_after(main: Callable[[], int]) -> NoReturn:
-    """Ends this process with the exit status that ``main`` gives, and with it what runs have left.
+    """End this process with the exit status of ``main``, and with it all processes that runs left.
 
-    Python would wait for threads and processes that are not daemons, for ever if they do not end.
+    Otherwise Python would wait for threads and processes that are not daemons, for ever if they do
+    not end.
     """
     atexit.register(_end_own_children)  # after the libraries that ``main`` loads have ended theirs
     status = main()
@@ -69,7 +70,7 @@ def _end_own_children() -> None:
 
 
 def _left_behind() -> Sequence[str]:
-    """What Python would wait for at the end, for people."""
+    """Return the threads and processes that Python would wait for at the end, for people."""
     threads = [thread for thread in threading.enumerate() if not thread.daemon]
     own = [thread.name for thread in threads if thread is not threading.main_thread()]
     children = [child for child in multiprocessing.active_children() if not child.daemon]

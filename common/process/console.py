@@ -1,4 +1,4 @@
-"""Standard output and error that outlive whoever reads them."""
+"""Standard output and error that keep working when their reader is gone."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any, TextIO
 
 
 def outlive_readers() -> None:
-    """Keeps what becomes of the console from changing what this process does, from now on.
+    """Keep failures of the console from changing what this process does, from now on.
 
-    What nobody takes any more (the reader has gone, the disk is full, the terminal was closed) is
-    dropped. A stream that was closed before the start leads nowhere, so that no file of the
-    program's is opened in its place.
+    Output that cannot be written (the reader is gone, the disk is full, the terminal was closed) is
+    dropped. A stream that was closed before the start is replaced by one that drops everything, so
+    that no file of the program's takes its number.
     """
     _open_closed((0, 1, 2))
     sys.stdout = lasting(1, sys.stdout)
@@ -23,7 +23,10 @@ def outlive_readers() -> None:
 
 
 def lasting(descriptor: int, before: TextIO | None = None) -> TextIO:
-    """A text stream to ``descriptor`` that never raises; encoded and flushed as ``before`` was."""
+    """Return a text stream to ``descriptor`` that never raises.
+
+    It is encoded and flushed as ``before`` was.
+    """
     raw: Any = _Lasting(descriptor, "wb", closefd=False)
     at_once = getattr(before, "line_buffering", False) or getattr(before, "write_through", False)
     return io.TextIOWrapper(
@@ -35,10 +38,10 @@ def lasting(descriptor: int, before: TextIO | None = None) -> TextIO:
 
 
 class _Lasting(io.FileIO):
-    """A descriptor that leads nowhere once it cannot be written to."""
+    """Raw stream to a descriptor that drops everything once it cannot be written to."""
 
     def write(self, data: Any, /) -> int:
-        """Writes what it can; gives the number of bytes that need no other try."""
+        """Write as much as possible; return the number of bytes that need no other attempt."""
         try:
             written = super().write(data)
             while written is None:  # it is full, and some program has made it non-blocking
@@ -59,7 +62,7 @@ def _open_closed(descriptors: Iterable[int]) -> None:
 
 
 def _lead_nowhere(descriptor: int) -> None:
-    """Has libraries, too, and processes started later, write to where everything is taken."""
+    """Redirect libraries, and processes started later, to the streams that never fail."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     if nowhere == descriptor:
         os.set_inheritable(descriptor, True)

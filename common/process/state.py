@@ -1,4 +1,4 @@
-"""What a run finds around it in its process, put back after it: runs follow one another there."""
+"""Process state that runs may change, restored after each: runs follow one another in a process."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _STREAMS = (1, 2)
 
 @contextmanager
 def put_back() -> Iterator[None]:
-    """A block after which user code has moved nothing that others go by.
+    """Restore the state of the process after a block with user code.
 
-    The working directory, the environment, where modules are looked for, the console, what is
-    logged and where to, and what Ctrl-C and its like do are as they were.
+    It restores the working directory, the environment, the module search path, the console, the
+    logging configuration and the signal handlers.
     """
     pid = os.getpid()
     with directory_kept(), _environment(), _module_path(), _logging(), _signals(), _console():
@@ -31,7 +31,7 @@ def put_back() -> Iterator[None]:
 
 @contextmanager
 def directory_kept() -> Iterator[None]:
-    """A block after which the working directory is what it was; cheap where it stays."""
+    """Restore the working directory after the block; cheap if it has not changed."""
     before = os.getcwd()  # noqa: PTH109  a path object would cost a plan of 10,000 runs half a second
     try:
         yield
@@ -41,14 +41,14 @@ def directory_kept() -> Iterator[None]:
 
 
 def end_copy_of(pid: int) -> None:
-    """Ends this process if it is not ``pid`` but a copy of it, made by user code with os.fork."""
+    """End this process if it is a copy of ``pid`` that user code made by ``os.fork``."""
     if os.getpid() != pid:
         os._exit(1)
 
 
 @contextmanager
 def _environment() -> Iterator[None]:
-    """What is new in it stays: libraries note there what they have begun."""
+    """Restore the environment, but keep new variables, where libraries note what they started."""
     before = dict(os.environ)
     try:
         yield
@@ -90,7 +90,7 @@ def _signals() -> Iterator[None]:
 
 @contextmanager
 def _console() -> Iterator[None]:
-    """Also where a file of another has taken the number of a stream that user code has closed."""
+    """Restore streams, even if another file has the number of one that user code closed."""
     streams = sys.stdout, sys.stderr
     copies = {number: os.dup(number) for number in _STREAMS}
     try:

@@ -1,4 +1,4 @@
-"""Asking a program to stop: at once while nothing is made, and first gently while runs are."""
+"""Stop requests: immediate while no run is under way, and first a gentle one while runs are."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _STDERR = 2
 _MESSAGE = b"\nstopping after the next checkpoint; once more (Ctrl-C) stops at once\n"
 _AT_ONCE = b"\nstopped\n"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Ctrl-C and its like: they ask to stop."""
+"""Signals that ask to stop: Ctrl-C and similar ones."""
 
 
 def _asked_by() -> tuple[signal.Signals, ...]:
-    """Those of `SIGNALS` that ask here; the end of the terminal does not under nohup."""
+    """Return the signals of `SIGNALS` that ask to stop here; under nohup, SIGHUP does not."""
     is_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     return tuple(number for number in SIGNALS if number != signal.SIGHUP or not is_ignored)
 
 
 def end_at_once() -> None:
-    """Has Ctrl-C and its like end this process with one line, from now on, outside of `StopFlag`.
+    """Make Ctrl-C and similar signals end this process with one line, outside of `StopFlag`.
 
-    Also while modules are imported, and whatever catches a KeyboardInterrupt: nothing is made yet,
-    and files appear whole or not at all.
+    This works while modules are imported and where KeyboardInterrupt is caught. No run is under way
+    then, and files are written completely or not at all.
     """
     for number in _asked_by():
         signal.signal(number, _end)
@@ -38,28 +38,28 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def _status(number: int) -> int:
-    """What a shell expects of a program that a signal ended."""
+    """Return the exit status that a shell expects of a program ended by a signal."""
     return 128 + number
 
 
 class StoppedAtOnce(KeyboardInterrupt):
-    """The user has asked twice; user code may raise a KeyboardInterrupt of its own."""
+    """Exception for a second stop request; user code may raise KeyboardInterrupt itself."""
 
 
 class StopFlag:
-    """True once a stop has been asked for."""
+    """Flag that is true after a stop request."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        """The signal that asked, if one did."""
+        """Signal of the stop request, if it was one."""
         self._requested = False
 
     def __call__(self) -> bool:
-        """Whether a stop has been asked for."""
+        """Return whether a stop has been requested."""
         return self._requested
 
     def request(self) -> None:
-        """Asks for a stop."""
+        """Request a stop."""
         self._requested = True
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -74,7 +74,7 @@ class StopFlag:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Inside the block the first Ctrl-C, SIGTERM or end of the terminal sets the flag.
+        """Set the flag at the first Ctrl-C, SIGTERM or end of the terminal inside the block.
 
         Raises:
             StoppedAtOnce: at the second one.
@@ -88,5 +88,5 @@ class StopFlag:
 
     @property
     def exit_status(self) -> int:
-        """That of a program which the signal ended, or Ctrl-C."""
+        """Exit status of a program that the signal, or Ctrl-C, ended."""
         return _status(self.signal or signal.SIGINT)

@@ -1,1 +1,1 @@
-"""A run's folder and the records in it."""
+"""The folder of a run, and its records."""

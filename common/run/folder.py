@@ -1,8 +1,8 @@
-"""Every path inside a run's and a plan's folder, and how files get there whole.
+"""Paths inside a run's and a plan's folder, and writing of complete files.
 
-A file is written beside its target, synced and renamed, so that a reader, or a run that continues
-after a kill or a power cut, finds the old file or the new one and never a half. Folders likewise.
-Line files are appended to; a half last line is recognised and left out.
+A file is written next to its target, synced and renamed. A reader, or a run that is resumed after a
+kill or a power cut, therefore finds the old file or the new one and never a part. Folders are
+written likewise. Line files are appended to; an incomplete last line is recognised and ignored.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 @contextmanager
 def replacing(path: Path, need: int | None = None) -> Iterator[IO[bytes]]:
-    """A binary file that takes the place of ``path`` when the block ends without an error.
+    """Open a binary file that replaces ``path`` when the block ends without an error.
 
-    Its bytes are on the disk then, and its name once the folder is synced. ``need`` are the bytes
-    that will be written, if that is known.
+    Its bytes are on the disk then, and its name once the folder is synced. ``need`` is the number
+    of bytes that will be written, if known.
 
     Raises:
-        NoSpace: it does not fit; what was there is still there.
+        NoSpace: it does not fit; the old file is unchanged.
     """
     beside = _beside(path)
     with explaining_no_space(path, need):
@@ -52,9 +52,9 @@ def replacing(path: Path, need: int | None = None) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def replacing_folder(path: Path, need: int | None = None) -> Iterator[Path]:
-    """An empty folder of the same name that takes the place of ``path``, like `replacing`.
+    """Make an empty folder that replaces ``path`` when the block ends, as `replacing` does.
 
-    Its name is on the disk then, too.
+    Its name is on the disk then as well.
     """
     beside = _beside(path)
     made = beside / path.name
@@ -76,14 +76,14 @@ def _beside(path: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Puts ``text`` into ``path``, whole or not at all."""
+    """Write ``text`` to ``path``, completely or not at all."""
     content = text.encode()
     with replacing(path, len(content)) as file:
         file.write(content)
 
 
 def append_text(path: Path, text: str) -> None:
-    """Puts ``text`` behind what stands in ``path``; it is on the disk then."""
+    """Append ``text`` to ``path`` and sync it."""
     with explaining_no_space(path, len(text.encode())), path.open("a", encoding="utf-8") as file:
         file.write(text)
         file.flush()
@@ -91,13 +91,13 @@ def append_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Puts ``value`` into ``path`` as indented JSON, whole or not at all."""
+    """Write ``value`` to ``path`` as indented JSON, completely or not at all."""
     # What is no character stands there as JSON's own escape for it.
     write_text(path, printable(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Puts ``table`` into ``path`` as CSV or parquet, as its suffix says, whole or not at all."""
+    """Write ``table`` to ``path`` as CSV or parquet, by its suffix, completely or not at all."""
     options: dict[str, Any] = {} if path.suffix == ".csv" else {"write_page_checksum": True}
     save: Callable[..., None] = table.to_csv if path.suffix == ".csv" else table.to_parquet
     with replacing(path) as file:
@@ -105,11 +105,11 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """The table that `write_table` has put into a parquet file.
+    """Return a table that `write_table` has written to a parquet file.
 
     Raises:
-        DamagedError: there is none, it is not whole, or it does not begin with ``columns``.
-        OSError: the disk does not give it.
+        DamagedError: the file is missing or incomplete, or its first columns are not ``columns``.
+        OSError: the disk cannot read it.
     """
     import pyarrow.parquet
 
@@ -128,7 +128,7 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in ``path``; None where there is no such file.
+    """Return the JSON value in ``path``; None if there is no such file.
 
     Raises:
         ValueError: it is no JSON, or it is nested too deeply.
@@ -140,11 +140,11 @@ def read_json(path: Path) -> Any:
 
 
 def read_record(path: Path, schema: TypeAdapter[Any]) -> dict[str, Any] | None:
-    """The record in ``path``; None where there is no such file.
+    """Return the record in ``path``; None if there is no such file.
 
     Raises:
         DamagedError: it does not fit its schema.
-        UserError: the disk does not give it.
+        UserError: the disk cannot read it.
     """
     try:
         found = read_json(path)
@@ -160,10 +160,10 @@ def read_record(path: Path, schema: TypeAdapter[Any]) -> dict[str, Any] | None:
 
 
 def read_json_lines(path: Path, schema: TypeAdapter[Any] | None = None) -> list[dict[str, Any]]:
-    """The whole lines of ``path``, in order; none where there is no such file.
+    """Return the complete lines of ``path``, in order; none if there is no such file.
 
-    Reading ends at the first line that is not whole, which is what a kill while writing leaves, and
-    at the first that does not fit the schema, if there is one.
+    Reading ends at the first incomplete line, which a kill while writing leaves, and at the first
+    line that does not fit a given schema.
     """
     rows: list[dict[str, Any]] = []
     if not path.exists():
@@ -181,11 +181,14 @@ def read_json_lines(path: Path, schema: TypeAdapter[Any] | None = None) -> list[
 
 
 _LONGEST_END = 2**20
-"""Bytes at the end of a file of lines that hold at least one of them."""
+"""Number of bytes at a file's end that contain at least one whole line."""
 
 
 def read_last_json_line(path: Path) -> dict[str, Any] | None:
-    """The last whole line of ``path``; None where there is none. Only the file's end is read."""
+    """Return the last complete line of ``path``; None if there is none.
+
+    Only the file's end is read.
+    """
     try:
         with path.open("rb") as file:
             start = max(0, file.seek(0, os.SEEK_END) - _LONGEST_END)
@@ -203,63 +206,66 @@ def read_last_json_line(path: Path) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where one run keeps everything it leaves."""
+    """Paths of all files of one run."""
 
     path: Path
 
     @property
     def config(self) -> Path:
-        """The run's configuration, defaults filled in."""
+        """Path of the run's configuration, with defaults filled in."""
         return self.path / "config.json"
 
     @property
     def status(self) -> Path:
-        """Status, attempt, process, host, device, times and the end of a traceback."""
+        """Path of status, attempt, process, host, device, times and the end of a traceback."""
         return self.path / "status.json"
 
     @property
     def provenance(self) -> Path:
-        """Commit, uncommitted changes, package versions, seeds, threads and command."""
+        """Path of commit, uncommitted changes, package versions, seeds, threads and command."""
         return self.path / "provenance.json"
 
     @property
     def metrics(self) -> Path:
-        """One JSON object per epoch, appended as it happens."""
+        """Path of one JSON object per epoch, appended as it happens."""
         return self.path / "metrics.jsonl"
 
     @property
     def summary(self) -> Path:
-        """Score, epochs the weights have seen, why the fit ended early, last and best metrics."""
+        """Path of the score, the weights' epochs, reason of an early end, last and best metrics."""
         return self.path / "summary.json"
 
     @property
     def log(self) -> Path:
-        """What the run said."""
+        """Path of the run's log."""
         return self.path / "log.txt"
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of model and training states."""
+        """Folder of model and training states."""
         return self.path / "checkpoints"
 
     @property
     def plots(self) -> Path:
-        """The folder of one picture per metric."""
+        """Folder of one picture per metric."""
         return self.path / "plots"
 
     def table(self, name: str) -> Path:
-        """A table of the run, ``<name>.parquet``."""
+        """Return the path of a table of the run, ``<name>.parquet``."""
         return self.path / f"{name}.parquet"
 
     def read_status(self) -> dict[str, Any]:
-        """The content of ``status.json``; empty before the first attempt, and where damaged."""
+        """Return the content of ``status.json``.
+
+        It is empty before the first attempt, and if the file is damaged.
+        """
         try:
             return read_record(self.status, STATUS) or {}
         except UserError:
             return {}
 
     def status_damage(self) -> str | None:
-        """What is wrong with ``status.json``; None where nothing is."""
+        """Return the damage of ``status.json``; None if there is none."""
         try:
             read_record(self.status, STATUS)
         except UserError as error:
@@ -269,31 +275,31 @@ class RunFolder:
 
 @dataclass(frozen=True)
 class PlanFolder:
-    """Where the runs of one plan stand."""
+    """Paths of all files of one plan."""
 
     path: Path
 
     @property
     def plan(self) -> Path:
-        """The plan as it was run, with what the command line changed."""
+        """Path of the plan as it was run, with the command line's changes."""
         return self.path / "plan.json"
 
     @property
     def index(self) -> Path:
-        """One row per run of the plan."""
+        """Path of the index, one row per run of the plan."""
         return self.path / "index.csv"
 
     @property
     def figures(self) -> Path:
-        """The folder of the plan's figures."""
+        """Folder of the plan's figures."""
         return self.path / "figures"
 
     @property
     def replaced(self) -> Path:
-        """The folder of runs that ``--fresh`` put aside."""
+        """Folder of runs that ``--fresh`` moved away."""
         return self.path / "replaced"
 
     @property
     def lock(self) -> Path:
-        """Held by the process that runs the plan."""
+        """Path of the lock of the process that runs the plan."""
         return self.path / ".lock"

@@ -1,4 +1,4 @@
-"""Where a result comes from: commit, uncommitted changes, versions, seeds, threads, command."""
+"""Provenance of a result: commit, uncommitted changes, versions, seeds, threads, command."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from common.run.status import now
 log = logging.getLogger(__name__)
 
 _PROJECT = Path(__file__).resolve().parents[2]
-_PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "pandas", "pydantic")
+_PACKAGES = (
+    "torch", "torchvision", "numpy", "scikit-learn", "pandas", "pydantic",
+    "transformers", "datasets", "tokenizers", "peft", "accelerate", "huggingface-hub",
+)  # fmt: skip
 _LARGEST_DIFF = 1_000_000  # characters
 
 
@@ -44,7 +47,10 @@ def _version(package: str) -> str | None:
 
 @functools.cache
 def of_this_program() -> dict[str, Any]:
-    """Commit, uncommitted changes, files git does not know, versions; None for what is not had."""
+    """Return commit, uncommitted changes, untracked files and versions.
+
+    None for what is unknown.
+    """
     commit, diff = _git("rev-parse", "HEAD"), _git("diff", "HEAD")
     untracked = _git("ls-files", "--others", "--exclude-standard")
     return {
@@ -60,12 +66,12 @@ def of_this_program() -> dict[str, Any]:
 def record(
     folder: RunFolder, command: str, seeds: Mapping[str, int | None], threads: int
 ) -> dict[str, Any]:
-    """Writes down an attempt at a run; gives the whole record.
+    """Write an attempt at a run to its provenance; return the whole record.
 
-    A run goes on with the seeds and threads of its first attempt, whatever is given here. The
+    A run is resumed with the seeds and threads of its first attempt, whatever is given here. The
     first attempt's record is the file's top level; others follow under ``"later_attempts"``.
 
-    A damaged record is made again where its seeds and threads stand elsewhere too.
+    A damaged record is written anew if its seeds and threads are also recorded elsewhere.
 
     Raises:
         UserError: there is a record, but it is damaged and cannot be made again.
@@ -86,17 +92,31 @@ def record(
     return whole
 
 
+def record_hub(folder: RunFolder, commits: Mapping[str, str]) -> None:
+    """Write down, with the last attempt, which commits of the hub it has read, by hub id.
+
+    A record that is damaged is left as it is.
+    """
+    try:
+        whole = read_record(folder.provenance, PROVENANCE) if commits else None
+    except UserError:
+        whole = None
+    if whole is not None:
+        [whole, *whole.get("later_attempts", [])][-1]["hub"] = dict(commits)
+        write_json(folder.provenance, whole)
+
+
 def _with_root(seeds: Mapping[str, int | None]) -> dict[str, int | None]:
-    """The seeds, where the root is drawn if none is given."""
+    """Return the seeds; the root is drawn if none is given."""
     root = seeds["random_seed"]
     return {**seeds, "random_seed": draw_seed() if root is None else root}
 
 
 def _threads_told(folder: RunFolder, seeds: Mapping[str, int | None], damage: DamagedError) -> int:
-    """The threads of the earlier attempts, as their status tells.
+    """Return the threads of the earlier attempts, from their status.
 
     Raises:
-        UserError: it does not, or the seed was drawn, so that it stood in the record alone.
+        UserError: the status has none, or the seed was drawn, so that only the record had it.
     """
     threads = folder.read_status().get("threads")
     if seeds["random_seed"] is not None and threads is not None:
@@ -106,7 +126,7 @@ def _threads_told(folder: RunFolder, seeds: Mapping[str, int | None], damage: Da
 
 
 def threads_of(folder: RunFolder) -> int | None:
-    """The threads that the run computes with; None where no attempt has settled that."""
+    """Return the threads that the run computes with; None if no attempt has fixed them."""
     try:
         found = read_record(folder.provenance, PROVENANCE)
     except UserError:
@@ -115,5 +135,5 @@ def threads_of(folder: RunFolder) -> int | None:
 
 
 def draw_seed() -> int:
-    """A fresh seed from the system's entropy."""
+    """Return a fresh seed from the system's entropy."""
     return secrets.randbelow(2**31)

@@ -1,6 +1,6 @@
-"""What the records of a run hold: schemas that say whether a file is still what was written.
+"""Schemas of a run's records, which detect damaged files.
 
-A record that does not fit is damaged. It is named, and nothing in it is used.
+A record that does not fit is damaged. A message names it, and nothing in it is used.
 """
 
 from __future__ import annotations
@@ -26,15 +26,17 @@ _LARGEST_PID = 2**31 - 1
 
 
 class DamagedError(UserError):
-    """A file does not hold what this program writes there."""
+    """Error of a file that does not contain what this program wrote."""
 
 
 @with_config(_STRICT)
 class Status(TypedDict, total=False):
-    """The entries of a ``status.json`` that are computed with or shown."""
+    """Entries of a ``status.json`` that are used or shown."""
 
     status: str
     fingerprint: str
+    config_fingerprint: str
+    sources: dict[str, str]
     attempt: NonNegativeInt
     pid: Annotated[int, Field(ge=0, le=_LARGEST_PID)]
     pid_started: FiniteFloat
@@ -53,7 +55,7 @@ class _Seeds(TypedDict):
 
 @with_config(_STRICT)
 class Provenance(TypedDict, total=False):
-    """The entries of a ``provenance.json`` that a later attempt goes by."""
+    """Entries of a ``provenance.json`` that a later attempt uses."""
 
     seeds: Required[_Seeds]
     threads: Required[PositiveInt]
@@ -62,14 +64,14 @@ class Provenance(TypedDict, total=False):
 
 @with_config(_STRICT)
 class EpochRow(TypedDict):
-    """A row of a fit's ``metrics.jsonl``."""
+    """Row of a fit's ``metrics.jsonl``."""
 
     epoch: NonNegativeInt
 
 
 @with_config(_STRICT)
 class StepRow(TypedDict):
-    """A row of a text run's ``metrics.jsonl``."""
+    """Row of a text run's ``metrics.jsonl``."""
 
     epoch: FiniteFloat
     step: NonNegativeInt
@@ -82,7 +84,7 @@ STEP_ROW = TypeAdapter(StepRow)
 
 
 def why_unfit(value: Any, schema: TypeAdapter[Any]) -> str | None:
-    """What keeps ``value`` from being a record of this kind; None where nothing does."""
+    """Return why ``value`` is no record of this kind; None if it is one."""
     try:
         schema.validate_python(value)
     except ValidationError as error:

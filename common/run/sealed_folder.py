@@ -1,4 +1,4 @@
-"""Folders that can tell whether they still hold what was written: a list of files and hashes."""
+"""Sealed folders: a list of files and hashes shows whether their content is unchanged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SCHEMA = TypeAdapter(dict[str, str])
 
 
 def seal(folder: Path) -> None:
-    """Writes down what ``folder`` holds; the last thing that is written into it."""
+    """Write the list of ``folder``'s files, as the last file of the folder."""
     (folder / SEAL).unlink(missing_ok=True)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     hashes = {str(path.relative_to(folder)): content_hash(path) for path in files}
@@ -23,10 +23,10 @@ def seal(folder: Path) -> None:
 
 
 def check_seal(folder: Path) -> None:
-    """Compares ``folder`` with what was written down.
+    """Compare ``folder`` with its list.
 
     Raises:
-        DamagedError: a file is missing or changed, or nothing was written down.
+        DamagedError: a file is missing or changed, or there is no list.
     """
     hashes = read_record(folder / SEAL, _SCHEMA)
     if hashes is None:

@@ -1,4 +1,4 @@
-"""The states of a run, and what its folder says of them."""
+"""States of a run, and their record in its folder."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import json
 import os
 import socket
 import traceback
+from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from common.errors import UserError
 from common.files.durable import sync_folder, sync_tree
 from common.files.no_space import NoSpace
-from common.run.folder import RunFolder, write_json
+from common.run.folder import RunFolder, read_record, write_json
+from common.run.records import PROVENANCE
 
 WAITING = "waiting"
 RUNNING = "running"
@@ -29,18 +32,21 @@ _TRACEBACK_LINES = 30
 
 
 def now() -> str:
-    """The time in UTC, to the millisecond."""
+    """Return the time in UTC, to the millisecond."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
 def begin(
-    folder: RunFolder, fingerprint: str, device: str, threads: int, *, num_together: int
+    folder: RunFolder, identity: Mapping[str, Any], device: str, threads: int, *, num_together: int
 ) -> dict[str, Any]:
-    """Writes that this process makes an attempt at the run; gives what it wrote."""
+    """Writes that this process makes an attempt at the run; gives what it wrote.
+
+    ``identity`` is what the run is, see `common.plan.load.Run.identity`.
+    """
     before = folder.read_status()
     status = {
         "status": RUNNING,
-        "fingerprint": fingerprint,
+        **identity,
         "attempt": before.get("attempt", 0) + 1,
         "pid": os.getpid(),
         "pid_started": psutil.Process().create_time(),
@@ -56,12 +62,12 @@ def begin(
 
 
 def end(folder: RunFolder, status: str, *, reason: str | None = None, **values: Any) -> None:
-    """Writes how the attempt ended, beside what its beginning wrote.
+    """Record the end of an attempt, in addition to its beginning.
 
-    A run that is done is so on the disk before: a power cut leaves what its status speaks of.
+    The files of a done run are on the disk before its status, so that a power cut cannot lose them.
 
     Raises:
-        OSError: there is no room for what was made, or for the status.
+        OSError: there is no space for the run's files, or for the status.
     """
     with nullcontext() if status == DONE else suppress(OSError):
         sync_tree(folder.path)
@@ -77,28 +83,40 @@ def end(folder: RunFolder, status: str, *, reason: str | None = None, **values: 
 
 
 def _write_over(path: Path, value: Any) -> None:
-    """Puts ``value`` into the room that the file has already, where the disk has no other left."""
+    """Overwrite the file in place, if the disk has no other space left."""
     with path.open("r+b") as file:
         file.write(json.dumps(value).encode())
         file.truncate()
 
 
 def end_of_traceback(error: BaseException) -> str:
-    """The last lines of a traceback, for ``status.json``."""
+    """Return the last lines of a traceback, for ``status.json``."""
     lines = "".join(traceback.format_exception(error)).splitlines()
     return "\n".join(lines[-_TRACEBACK_LINES:])
 
 
 def current(status: dict[str, Any]) -> str:
-    """The state that ``status.json`` tells of, knowing that a dead process runs nothing."""
+    """Return the state in ``status.json``; that of a dead process is not running."""
     state: str = status.get("status", WAITING)
     if state not in STATES:  # somebody has written into the file
         return WAITING
     return INTERRUPTED if state == RUNNING and not _is_alive(status) else state
 
 
+def first_begun(folder: RunFolder) -> float | None:
+    """Return when the first attempt began, in seconds since 1970; None where nothing says it."""
+    try:
+        found = read_record(folder.provenance, PROVENANCE) or {}
+        return datetime.datetime.fromisoformat(found["started"]).timestamp()
+    except (UserError, KeyError, TypeError, ValueError):
+        return None
+
+
 def _is_alive(status: dict[str, Any]) -> bool:
-    """Whether the process that wrote ``status`` lives; assumed of processes on other hosts."""
+    """Return whether the process that wrote ``status`` is alive.
+
+    Processes on other hosts are assumed to be.
+    """
     if not {"host", "pid", "pid_started"} <= status.keys():
         return False
     if status["host"] != socket.gethostname():

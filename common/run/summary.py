@@ -1,4 +1,4 @@
-"""A run's ``summary.json``: its score with the score's name, and what else was found."""
+"""Summary of a run, ``summary.json``: its score with the metric's name, and other results."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _NAME = "score_metric_name"
 def write_summary(
     folder: RunFolder, score: float | None, score_metric_name: str | None, **found: Any
 ) -> None:
-    """Writes the summary; a score is a number only with the name of what it measures."""
+    """Write the summary; a score is written only with the name of its metric."""
     write_json(folder.summary, {"score": score, _NAME: score_metric_name, **found})
 
 
 def score_name(folder: RunFolder) -> str | None:
-    """What the run's score measures; None where the summary does not say it."""
+    """Return the metric of the run's score; None if the summary does not name it."""
     try:
         found = read_json(folder.summary)
     except (OSError, ValueError):

@@ -1,1 +1,1 @@
-"""Makes the runs of a plan and tells how they stand."""
+"""Execution of a plan's runs, and reports about them."""

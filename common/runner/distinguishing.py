@@ -1,4 +1,4 @@
-"""What tells the rows of a table apart that have the same name."""
+"""Keys that distinguish the rows of a table with equal names."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 
 def distinguishing(names: Sequence[Hashable], values: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The keys in which rows of an equal name differ, in their order.
+    """Return the keys in which rows of an equal name differ, in their order.
 
     Of several keys with the same values in every row, such as seeds, the first one is enough.
 
     Args:
-        names: the name of each row.
-        values: what is known of each row, by key.
+        names: name of each row.
+        values: values of each row, by key.
     """
     alike: dict[Hashable, list[Mapping[str, Any]]] = defaultdict(list)
     for name, row in zip(names, values, strict=True):

@@ -1,4 +1,4 @@
-"""A plan's ``index.csv``: one row per run."""
+"""Index of a plan, ``index.csv``: one row per run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SECONDS_BETWEEN_WRITES = 2.0
 
 
 def read_index(folder: PlanFolder) -> list[dict[str, str]]:
-    """The rows of a plan's index; none where there is no such file, or a broken one."""
+    """Return the rows of a plan's index; none if it is missing or damaged."""
     if not folder.index.exists():
         return []
     try:
@@ -36,7 +36,7 @@ def read_index(folder: PlanFolder) -> list[dict[str, str]]:
 
 
 class IndexFile:
-    """Writes the index; every option that varies in the plan has a column."""
+    """Writer of the index; every option that varies in the plan has a column."""
 
     def __init__(self, plan: Plan, states: Mapping[Run, RunState]) -> None:
         self.plan = plan
@@ -45,17 +45,17 @@ class IndexFile:
         self._written_at = 0.0
 
     def num_foreign_rows(self) -> int:
-        """How many runs the index on disk lists that are not the plan's."""
+        """Return the number of runs in the index on disk that are not the plan's."""
         own = {run.fingerprint for run in self.plan.runs}
         return sum(row["fingerprint"] not in own for row in read_index(self.plan.folder))
 
     def write_now_and_then(self) -> None:
-        """Writes unless that was done a moment ago."""
+        """Write, unless the last time was a moment ago."""
         if time.monotonic() - self._written_at >= _SECONDS_BETWEEN_WRITES:
             self.write()
 
     def write(self) -> None:
-        """Writes how all runs stand."""
+        """Write the state of all runs."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*FIXED_COLUMNS, *self.options])

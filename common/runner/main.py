@@ -1,4 +1,4 @@
-"""Running a plan from its file to its figures."""
+"""Execution of a plan, from its file to its figures."""
 
 from __future__ import annotations
 
@@ -35,18 +35,19 @@ from common.runner.scheduling.executor import Executor
 from common.runner.scheduling.in_process import InProcess
 from common.runner.scheduling.local_workers import LocalWorkers
 from common.runner.selection import Selection, put_aside, select, wait_for_leftover_workers
+from common.runner.source_changes import changes_told, source_changes
 
 log = logging.getLogger(__name__)
 
 Draw = Callable[..., list[Path]]
-"""Draws a figure: ``draw(name, [plan folder], **options)`` gives the paths written."""
+"""Function ``draw(name, [plan folder], **options)``, which draws a figure and returns its paths."""
 
 EXIT_FAILED = 1
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line says beyond the plan."""
+    """Options of the command line in addition to the plan."""
 
     only: str | None = None
     retry_failed: bool = False
@@ -55,12 +56,12 @@ class Request:
     quiet: bool = False
 
     def select(self, plan: Plan) -> Selection:
-        """The runs to make."""
+        """Return the runs to make."""
         return select(plan, only=self.only, retry_failed=self.retry_failed, fresh=self.fresh)
 
 
 def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
-    """Makes the plan's runs and draws its figures; gives the exit status.
+    """Make the plan's runs and draw its figures; return the exit status.
 
     Raises:
         UserError: a file that a run needs is missing or unfit, a GPU does not exist or is too
@@ -84,6 +85,8 @@ def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
     if plan.document.vectorize:
         for notice in grouping.notices(waiting):
             log.warning("%s", notice)
+    for change in changes_told(source_changes(waiting).values()):
+        log.warning("%s", change)
     stop = StopFlag()
     with _lock(plan.folder), stop.listening():
         try:
@@ -136,10 +139,10 @@ def _run_locked(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, dr
 
 
 def _draw_figures(plan: Plan, draw: Draw, *, may_lack_runs: bool) -> bool:
-    """Draws what the plan asks for and prints the paths; False where a figure failed.
+    """Draw the plan's figures and print their paths; return false if a figure failed.
 
-    With ``may_lack_runs``, when runs were left out on purpose, a figure that finds nothing to draw
-    is no failure.
+    With ``may_lack_runs``, for runs that were skipped on purpose, a figure without data is no
+    failure.
     """
     all_drawn = True
     for name, options in plan.document.figure_requests():
@@ -157,21 +160,21 @@ def _draw_figures(plan: Plan, draw: Draw, *, may_lack_runs: bool) -> bool:
 
 
 def look_for_packages(plan: Plan, selection: Selection) -> None:
-    """Looks for the packages, and their data, that the runs to make need.
+    """Check for the packages, and their data, that the runs to make need.
 
     Raises:
-        ConfigError: with all that are missing.
+        ConfigError: some are missing; the message has all of them.
     """
     waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
     _refuse(plan, packages_missing(waiting))
 
 
 def _preflight(plan: Plan, runs: list[Run]) -> None:
-    """Looks at the functions that make the runs, and at the packages and files that these need.
+    """Check the functions that make the runs, and their packages and files.
 
     Raises:
-        ConfigError: with everything that is wrong; the files of runs that lack packages are not
-            looked at.
+        ConfigError: there are problems; the message has all of them. Files of runs that lack
+            packages are not checked.
     """
     _refuse(plan, wrong_functions(runs))
     missing = packages_missing(runs)
@@ -191,15 +194,15 @@ def _preflight(plan: Plan, runs: list[Run]) -> None:
 
 
 def _refuse(plan: Plan, problems: list[Problem]) -> None:
-    """Ends the plan before its first run if there is anything wrong."""
+    """End the plan before its first run if there are problems."""
     if problems:
         raise ConfigError(plan.source.name, problems)
 
 
 def _as_made(run: Run, selection: Selection, pool: Sequence[int] | None) -> Run:
-    """The run with the GPUs that it will have, and with the files of stages that are done.
+    """Return the run with its GPUs and with the files of stages that are done.
 
-    Its references are those that are left. ``pool`` is None for no GPUs.
+    It keeps the other references. ``pool`` is None without GPUs.
     """
     done = [source for source in run.references if selection.states[source.run].state == DONE]
     config = run.config
@@ -215,7 +218,7 @@ def _as_made(run: Run, selection: Selection, pool: Sequence[int] | None) -> Run:
 
 @contextmanager
 def _lock(folder: PlanFolder) -> Iterator[None]:
-    """Inside the block no other process runs the plan.
+    """Hold the plan's lock inside the block, so that no other process runs the plan.
 
     Raises:
         UserError: another process does.

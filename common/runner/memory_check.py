@@ -1,4 +1,4 @@
-"""Whether a plan's runs fit into the memory of the GPUs that they will use, before they start."""
+"""Preflight check that a plan's runs fit into the memory of their GPUs."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _GIBI = 2**30
 
 
 _MOST_TERMS = 4
-"""Terms that a message names, the largest first."""
+"""Number of terms in a message, the largest first."""
 
 
 def check(plan: Plan, runs: Iterable[Run]) -> list[Problem]:
-    """The runs that no GPU of theirs can hold; warns of those that may be too large.
+    """Return the problems of runs that fit no GPU of theirs; warn of those that may be too large.
 
-    Only runs are looked at whose GPUs tell their memory, and whose experiment knows what it needs.
+    Only runs are checked whose GPUs' memory is known, and whose experiment has an estimate.
     """
     pool = plan.document.gpu_ids_pool
     on_gpus = [run for run in runs if pool or run.config.gpu_ids]
@@ -58,7 +58,7 @@ def check(plan: Plan, runs: Iterable[Run]) -> list[Problem]:
 
 
 def _needs(plan: Plan, runs: Sequence[Run]) -> dict[Run, Need]:
-    """What the runs need, as far as it is known; those trained together all that they need."""
+    """Return the needs of the runs, if known; runs trained together have their joint need."""
     by_function: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         if run.spec.memory is not None:
@@ -74,7 +74,7 @@ def _needs(plan: Plan, runs: Sequence[Run]) -> dict[Run, Need]:
 
 
 def _group_sizes(plan: Plan, runs: Iterable[Run]) -> dict[Run, int]:
-    """How many runs will be trained in one process, of those that are not made alone."""
+    """Return the number of runs trained in one process, for runs that are not made alone."""
     if not plan.document.vectorize:
         return {}
     keys: dict[Run, Hashable] = {
@@ -89,7 +89,7 @@ def _slots(plan: Plan) -> int:
 
 
 def _too_large(run: Run, moment: Moment, gpus: Mapping[int, int]) -> Problem:
-    """A lower bound above the memory of the largest GPU."""
+    """Return the problem of a lower bound above the memory of the largest GPU."""
     terms = sorted(moment.terms, key=lambda term: -term.least)
     gpu = max(gpus, key=gpus.__getitem__)
     key = terms[0].key
@@ -104,7 +104,7 @@ def _too_large(run: Run, moment: Moment, gpus: Mapping[int, int]) -> Problem:
 
 
 def _may_be_too_large(run: Run, moment: Moment, gpus: Mapping[int, int]) -> str:
-    """An estimate above the memory of the smallest GPU."""
+    """Return the warning of an estimate above the memory of the smallest GPU."""
     terms = sorted(moment.terms, key=lambda term: -term.size)
     gpu = min(gpus, key=gpus.__getitem__)
     return (
@@ -115,7 +115,7 @@ def _may_be_too_large(run: Run, moment: Moment, gpus: Mapping[int, int]) -> str:
 
 
 def _warn_of_sharing(plan: Plan, needs: Mapping[Run, Need], memory: Mapping[int, int]) -> None:
-    """Slots on one GPU that may need more than it has together."""
+    """Return the warning of slots on one GPU that may together need more than it has."""
     pool, slots = plan.document.gpu_ids_pool, _slots(plan)
     if not needs or slots <= len(pool):
         return
@@ -145,5 +145,5 @@ def _listed(sizes: Mapping[str, int]) -> str:
 
 
 def _gib(size: int) -> str:
-    """Bytes in units of 2^30, whole ones from ten on."""
+    """Return bytes in units of 2^30, as whole numbers from ten up."""
     return f"{size / _GIBI:.0f}" if size >= 10 * _GIBI else f"{size / _GIBI:.1f}"

@@ -1,4 +1,4 @@
-"""What runs need of this machine's packages, told once for all of them."""
+"""Packages and data of runs that this machine lacks, reported once for all runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from common.plan.run import Run
 
 
 def packages_missing(runs: Iterable[Run]) -> list[Problem]:
-    """What the runs lack, each thing once, at the first place that needs it."""
+    """Return the problems of packages and data that the runs lack, each at its first key."""
     places: dict[str, dict[str, Problem]] = defaultdict(dict)
     for run in runs:
         for problem in answers(Problem, run.experiment, "missing()", run.config.missing):

@@ -1,4 +1,4 @@
-"""A plan's progress: bars on a terminal, plain lines in a log file."""
+"""Progress of a plan: bars on a terminal, plain lines in a log file."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ _SECONDS_BETWEEN_LINES = 15.0
 
 
 class Display:
-    """Runs done, failed and left of a plan, and how far those under way are."""
+    """Display of the runs done, failed and left of a plan, and of the runs under way."""
 
     def __init__(self, name: str, states: list[str], *, quiet: bool = False) -> None:
-        """``states`` are those of all runs to be made; ``quiet`` is silent on runs that go well."""
+        """Start the display.
+
+        ``states`` are those of all runs, ``quiet`` reports failed runs only.
+        """
         self._bars_shown = sys.stderr.isatty() and not quiet
         self._quiet = quiet
         self._runs = tqdm(
@@ -38,7 +41,7 @@ class Display:
         self._said_at = time.monotonic()
 
     def progress(self, tasks: Sequence[Task], done: int, total: int) -> None:
-        """Shows how far a slot's runs are."""
+        """Show the progress of a slot's runs."""
         first, name = tasks[0], names(tasks)
         if first.config["disable_console_log"]:
             return
@@ -54,7 +57,7 @@ class Display:
             log.info("%s: %s %d of %d", name, first.unit, done, total)
 
     def ended(self, run: Run, state: RunState, states: list[str]) -> None:
-        """Shows that a run has ended; ``states`` are those of all runs to be made."""
+        """Show that a run has ended; ``states`` are those of all runs to be made."""
         bar = self._bars.pop(str(run.folder), None)
         if bar is not None:
             bar.close()
@@ -74,6 +77,6 @@ class Display:
                 done, failed, left)  # fmt: skip
 
     def close(self) -> None:
-        """Takes the bars away."""
+        """Remove the bars."""
         for bar in [*self._bars.values(), self._runs]:
             bar.close()

@@ -1,4 +1,4 @@
-"""What a plan says of itself in a terminal: what it would do, and how it ended."""
+"""Reports of a plan on a terminal: the dry run, and the results at the end."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from common.runner.changed_keys import changed_runs
 from common.runner.distinguishing import distinguishing
 from common.runner.run_state import RunState
 from common.runner.selection import Selection
+from common.runner.source_changes import changes_told, source_changes
 from common.runner.text_table import as_text
 
 log = logging.getLogger(__name__)
@@ -27,13 +28,14 @@ _BEGIN = "run"
 
 
 def say(text: str) -> None:
-    """Puts what was asked for on standard output, and into the log file if there is one."""
+    """Print text on standard output, and into the log file if there is one."""
     log.info("%s", text)
 
 
 def dry_run(plan: Plan, selection: Selection) -> str:
-    """Table of all runs: what each waits for, and what would be done with it."""
+    """Return the table of all runs, with what each waits for and what would be done."""
     to_make = set(selection.to_make)
+    changes = source_changes(selection.to_make)
     rows = []
     keys, values = _what_varies(plan.runs)
     for run, varied in zip(plan.runs, values, strict=True):
@@ -42,17 +44,24 @@ def dry_run(plan: Plan, selection: Selection) -> str:
             for reference in run.references
         )
         intention = _intention(run, selection) if run in to_make else "left out (not selected)"
+        if run in changes:
+            intention = "made again"
         rows.append(
             [run.name, *varied, run.fingerprint[:8], run.stage, ", ".join(waits_for) or None,
              intention]
         )  # fmt: skip
     table = as_text(["name", *keys, "fingerprint", "stage", "waits for", "would be"], rows)
-    return "\n".join([table, f"{len(rows)} runs in {plan.folder.path}", *_changes(plan, selection)])
+    begun = [
+        run
+        for run in selection.to_make
+        if run not in changes and _intention(run, selection) == _BEGIN
+    ]
+    lines = [table, f"{len(rows)} runs in {plan.folder.path}", *changes_told(changes.values())]
+    return "\n".join([*lines, *_changes(plan, begun)])
 
 
-def _changes(plan: Plan, selection: Selection) -> Iterator[str]:
+def _changes(plan: Plan, begun: Sequence[Run]) -> Iterator[str]:
     """Yield what tells runs that would begin from the done ones that they take the place of."""
-    begun = [run for run in selection.to_make if _intention(run, selection) == _BEGIN]
     found = list(itertools.islice(changed_runs(begun, plan.runs), _MOST_ROWS + 1))
     if found:
         yield "changed since a run of this name was done, whose folder stays:"
@@ -63,7 +72,7 @@ def _changes(plan: Plan, selection: Selection) -> Iterator[str]:
 
 
 def _what_varies(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
-    """The keys that tell runs of the same name apart, and their values in each run."""
+    """Return the keys that distinguish runs of the same name, and their values in each run."""
     known = [
         {**{key: json.dumps(value) for key, value in run.point.items()},
          "repetition": str(run.repetition)}
@@ -87,7 +96,7 @@ def _intention(run: Run, selection: Selection) -> str:
 
 
 def outcome(plan: Plan, selection: Selection, states: Mapping[Run, RunState]) -> str:
-    """Table of how the runs ended, and the best configuration by score."""
+    """Return the table of the runs' results, and the best configuration by score."""
     first = set(sorted(selection.to_make, key=lambda run: states[run].state == DONE)[:_MOST_ROWS])
     shown = [run for run in selection.to_make if run in first]
     keys, values = _what_varies(shown)
@@ -105,7 +114,7 @@ def outcome(plan: Plan, selection: Selection, states: Mapping[Run, RunState]) ->
 
 
 def advice(states: Sequence[str]) -> list[str]:
-    """What can be done about runs that the same command leaves as they are."""
+    """Return advice on runs that the same command would not make."""
     failed = states.count(FAILED)
     if not failed:
         return []
@@ -113,10 +122,10 @@ def advice(states: Sequence[str]) -> list[str]:
 
 
 def _best(plan: Plan, states: Mapping[Run, RunState]) -> Iterator[str]:
-    """Of runs of each kind the configuration with the best mean score over repetitions and seeds.
+    """Return, for runs of each kind, the configuration with the best mean score over seeds.
 
-    Runs are of one kind whose experiment and score are the same. Stages that others start from do
-    not compete.
+    The mean is also over repetitions. Runs are of one kind if their experiment and score are the
+    same. Stages that others start from do not compete.
     """
     sources = {reference.run for run in plan.runs for reference in run.references}
     kinds: dict[tuple[str, str | None], list[Run]] = defaultdict(list)
@@ -130,7 +139,7 @@ def _best(plan: Plan, states: Mapping[Run, RunState]) -> Iterator[str]:
 def _best_of(
     plan: Plan, states: Mapping[Run, RunState], runs: Sequence[Run], score: str
 ) -> Iterator[str]:
-    """The best configuration of runs of one kind, if there are several."""
+    """Yield the best configuration of runs of one kind, if there are several."""
     groups: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         groups[_configuration(run)].append(run)
@@ -150,12 +159,12 @@ def _best_of(
 
 
 def _configuration(run: Run) -> str:
-    """What tells the run's configuration from others, its seeds left out."""
+    """Return the key of the run's configuration, without its seeds."""
     point = {key: value for key, value in run.point.items() if key not in run.config.seed_keys}
     options = [f"{key}={json.dumps(value)}" for key, value in point.items()]
     return ", ".join([run.stage or run.where, *options])
 
 
 def paths(found: list[Path]) -> str:
-    """One path a line."""
+    """Return one path per line."""
     return "\n".join(str(path) for path in found)

@@ -1,4 +1,4 @@
-"""How a run of a plan stands."""
+"""State of a run of a plan."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from common.run.folder import RunFolder
 
 @dataclass(frozen=True)
 class RunState:
-    """What a run's folder and this program know of it."""
+    """State of a run, by its folder and this program."""
 
     state: str
     reason: str = ""
     score: float | None = None
     seconds: float | None = None
     no_space: bool = False
-    """Whether the run ended because a file did not fit."""
+    """True if the run ended because a file did not fit on the disk."""
 
 
 def read_state(run: Run) -> RunState:
-    """How the run stands, as its folder tells."""
+    """How the run stands, as its folder tells; it waits where the folder tells of another one."""
     found = RunFolder(run.folder).read_status()
+    if found.get("fingerprint") not in (run.fingerprint, run.config_fingerprint):
+        return RunState(status.WAITING)
     return RunState(
         status.current(found),
         found.get("reason") or "",

@@ -1,4 +1,4 @@
-"""Makes the runs of a plan: what is missing, in the order of its stages, whatever fails."""
+"""Runner: makes the missing runs of a plan, in the order of its stages, whatever fails."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ log = logging.getLogger(__name__)
 
 _AUTOMATIC_CONTINUATIONS = 1
 LARGEST_GROUP = 64
-"""Runs that are trained together at most: the memory of a group grows with their number."""
+"""Largest number of runs trained together, because the memory of a group grows with it."""
 
 
 class PlanRunner:
-    """Schedules the selected runs of one plan."""
+    """Scheduler of the selected runs of one plan."""
 
     def __init__(
         self,
@@ -64,21 +64,21 @@ class PlanRunner:
         self._lost_workers: Counter[Run] = Counter()
         self._has_failed = False
         self.no_space = ""
-        """What does not fit onto the disk, and what to do; nothing is begun after that."""
+        """Return the message about a full disk; no run starts after it."""
         self._group_key = functools.cache(self._find_group_key)
 
     def run(self) -> None:
-        """Makes what is to be made; afterwards `states` tell how all runs stand.
+        """Make the selected runs; afterwards `states` has the state of all runs.
 
         Raises:
-            StoppedAtOnce: a second Ctrl-C; running work is marked as interrupted.
+            StoppedAtOnce: a second Ctrl-C; unfinished runs are marked as interrupted.
         """
         strangers = self.index.num_foreign_rows()
         if strangers:
             log.warning(
-                "%s listed %d runs that this plan does not make (another --set, or another plan "
-                "file of this name): their folders stay, but index.csv and figures now tell of "
-                "this plan's runs", self.plan.folder.path, strangers,
+                "%s listed %d runs that this plan does not make (another --set, an edited part, "
+                "or another plan file of this name): their folders stay, but index.csv and "
+                "figures now tell of this plan's runs", self.plan.folder.path, strangers,
             )  # fmt: skip
         stop_passed_on = False
         try:
@@ -109,14 +109,20 @@ class PlanRunner:
             self._write_index(self.index.write)
 
     def _write_index(self, write: Callable[[], None]) -> None:
-        """Writes the index; where it does not fit, what runs goes on and nothing else begins."""
+        """Write the index.
+
+        If it does not fit on the disk, started runs continue and no new one starts.
+        """
         try:
             write()
         except NoSpace as error:
             self.no_space = str(error)
 
     def _may_start(self) -> bool:
-        """Whether runs may begin; what waits when a stop is asked for is gone on with later."""
+        """Return whether new runs may start.
+
+        After a stop request no new run starts.
+        """
         return not (self.stop() or self.no_space or (self._has_failed and self.fail_fast))
 
     def _start_what_is_ready(self) -> None:
@@ -141,7 +147,7 @@ class PlanRunner:
         self.executor.start([self._task(run) for run in group])
 
     def _group_of(self, run: Run) -> list[Run]:
-        """The run and those that can be made together with it, shared among the free slots."""
+        """Return the run and those that can be made with it, shared among the free slots."""
         key = self._group_key(run)
         if key is None or self._lost_workers[run]:
             return [run]  # what ended its worker takes no others with it
@@ -156,7 +162,7 @@ class PlanRunner:
         return alike[: min(share, LARGEST_GROUP)]
 
     def _find_group_key(self, run: Run) -> Hashable | None:
-        """What runs that can be made together have in common; None for a run made alone."""
+        """Return the key of runs that can be made together; None for a run made alone."""
         if not self.plan.document.vectorize or why_alone(run) is not None:
             return None
         threads = provenance.threads_of(RunFolder(run.folder)) or self.threads
@@ -166,7 +172,7 @@ class PlanRunner:
         return all(self.states[reference.run].state == DONE for reference in run.references)
 
     def _blocked_by(self, run: Run) -> Run | None:
-        """A run that this one refers to and that will not be done."""
+        """Return a run that this one refers to and that will not be done."""
         for reference in run.references:
             source: Run = reference.run
             if self.states[source].state in (FAILED, SKIPPED, INTERRUPTED):
@@ -175,7 +181,7 @@ class PlanRunner:
 
     def _skip(self, run: Run, because_of: Run) -> None:
         reason = f"refers to {because_of.name}, which is {self.states[because_of].state}"
-        status.end(RunFolder(run.folder), SKIPPED, reason=reason, fingerprint=run.fingerprint)
+        status.end(RunFolder(run.folder), SKIPPED, reason=reason, **run.identity)
         self._note(run, RunState(SKIPPED, reason))
 
     def _ended(self, run: Run) -> None:
@@ -208,7 +214,7 @@ class PlanRunner:
         model = type(run.config)
         return Task(
             name=run.name,
-            fingerprint=run.fingerprint,
+            identity=run.identity,
             folder=str(run.folder.absolute()),  # user code may go elsewhere
             run=run.spec.run,
             run_together=run.spec.run_together,

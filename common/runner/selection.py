@@ -1,4 +1,4 @@
-"""Which runs of a plan are made, and how all of them stand before that."""
+"""Selection of the runs to make, and the states of all runs before that."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ _LONGEST_WAIT = 5.0  # seconds that a worker whose parent was killed may take to
 
 @dataclass(frozen=True)
 class Selection:
-    """The runs to make, in plan order, and the state of every run of the plan."""
+    """Runs to make, in plan order, and the state of every run of the plan."""
 
     to_make: list[Run]
     states: dict[Run, RunState]
     fresh: bool = False
-    """Whether what is made is made anew, whatever stands in its folder."""
+    """True if the selected runs are made anew, whatever is in their folders."""
 
 
 def select(
     plan: Plan, *, only: str | None = None, retry_failed: bool = False, fresh: bool = False
 ) -> Selection:
-    """What is to be made, and how it stands.
+    """Return the runs to make, and the state of every run.
 
     Args:
-        plan: the plan; its ``skip`` leaves out the leading runs.
-        only: a regular expression; runs are left out where it is not found in name or stage.
-        retry_failed: whether failed runs are tried again.
-        fresh: whether the selected runs, and those that refer to them, are made anew.
+        plan: the plan; its ``skip`` is the number of leading runs to leave out.
+        only: a regular expression; only runs with a match in name or stage are selected.
+        retry_failed: if true, failed runs are tried again.
+        fresh: if true, the selected runs and those that refer to them are made anew.
 
-    What a selected run refers to is selected too, unless it is done.
+    Runs that a selected run refers to are selected too, unless they are done.
 
     Raises:
-        UserError: ``only`` is no regular expression, or fits no run.
+        UserError: ``only`` is no regular expression, or matches no run.
     """
     is_meant = matcher(only)
     unskipped = plan.runs[plan.document.skip * plan.document.repetitions :]
@@ -63,7 +63,7 @@ def select(
 
 
 def matcher(only: str | None) -> Callable[[str, str | None], bool]:
-    """Tells whether ``only`` is found in a run's name or stage; None is found everywhere.
+    """Return a test whether ``only`` matches a run's name or stage; None matches every run.
 
     Raises:
         UserError: ``only`` is no regular expression.
@@ -76,7 +76,7 @@ def matcher(only: str | None) -> Callable[[str, str | None], bool]:
 
 
 def _dependents(runs: Iterable[Run], sources: set[Run]) -> set[Run]:
-    """All runs that refer, directly or not, to one of ``sources``."""
+    """Return all runs that refer, directly or not, to one of ``sources``."""
     found = set(sources)
     grown = True
     while grown:
@@ -91,7 +91,7 @@ def _dependents(runs: Iterable[Run], sources: set[Run]) -> set[Run]:
 
 
 def _missing_sources(wanted: set[Run], states: dict[Run, RunState]) -> set[Run]:
-    """All runs that ``wanted`` refer to, directly or not, and that are not done."""
+    """Return all runs that ``wanted`` refer to, directly or not, and that are not done."""
     found: set[Run] = set()
     open_runs = list(wanted)
     while open_runs:
@@ -109,7 +109,7 @@ def _missing_sources(wanted: set[Run], states: dict[Run, RunState]) -> set[Run]:
 
 
 def put_aside(plan: Plan, runs: Iterable[Run]) -> None:
-    """Moves the folders of ``runs``, where they exist, below the plan's ``replaced`` folder."""
+    """Move existing folders of ``runs`` to the plan's ``replaced`` folder."""
     for run in runs:
         if run.folder.exists():
             target = plan.folder.replaced / f"{run.folder.name}-{time.time_ns()}"
@@ -120,9 +120,9 @@ def put_aside(plan: Plan, runs: Iterable[Run]) -> None:
 
 
 def wait_for_leftover_workers(selection: Selection) -> Selection:
-    """The selection once no other process makes one of its runs.
+    """Return the selection once no other process makes one of its runs.
 
-    A worker whose parent was killed ends by itself within a moment.
+    A worker whose parent was killed ends within a moment.
 
     Raises:
         UserError: a process still makes one of the runs.

@@ -1,24 +1,23 @@
-"""How the runs of a plan stand, read from its folder alone: while it runs, and after a crash."""
+"""Status report of a plan from its folder alone: while it runs, and after a crash."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from common.errors import UserError
+from common.experiment import EXPERIMENTS
+from common.plan.load import Outline, outline
 from common.run import status
-from common.run.folder import PlanFolder, RunFolder, read_json, read_last_json_line
+from common.run.folder import PlanFolder, RunFolder, read_last_json_line
 from common.run.status import STATES
 from common.run.summary import score_name
 from common.runner.distinguishing import distinguishing
 from common.runner.index import FIXED_COLUMNS, read_index
 from common.runner.report import advice
 from common.runner.selection import matcher
+from common.runner.source_changes import changes_in, changes_told
 from common.runner.text_table import as_text
-
-_OF_RUNS = ("experiment", "seeds", "repetitions", "base_config", "configurations", "set")
-"""What in a plan says which runs it makes."""
-_PLACE = "outputs_dir"
 
 
 @dataclass(frozen=True)
@@ -28,14 +27,15 @@ class _Row:
     stage: str | None
     folder: RunFolder
     options: Mapping[str, str]
-    """What its plan varies, and its repetition."""
+    """Values that its plan varies, and its repetition."""
 
 
-def status_report(folder: PlanFolder, plan: Mapping[str, Any], only: str | None = None) -> str:
+def status_report(plan: Outline, only: str | None = None) -> str:
     """Table of the plan's runs; of those alone in whose name or stage ``only`` is found.
 
-    ``plan`` is the one asked about: the folder may hold the runs of another variant of it.
+    The plan's folder may hold the runs of another variant of it, which the text says then.
     """
+    folder = plan.folder
     is_meant = matcher(only)
     rows = [row for row in _rows(folder) if is_meant(row.name, row.stage)]
     if not rows:
@@ -56,7 +56,8 @@ def status_report(folder: PlanFolder, plan: Mapping[str, Any], only: str | None 
     counts = ", ".join(f"{states.count(state)} {state}" for state in STATES if state in states)
     lines = [as_text(columns, cells), f"{counts} in {folder.path}", *advice(states)]
     lines += [f"{damage}; the run counts as waiting" for damage in damages if damage is not None]
-    if not _makes_the_same_runs(plan, folder):
+    lines += changes_told(changes_in(row.folder for row in rows))
+    if not _is_last_run(plan):
         lines.append(
             f"these are the runs of another variant of the plan, {folder.plan} (an edited file, "
             "another --set, or another file of this name); --dry_run shows yours"
@@ -64,31 +65,20 @@ def status_report(folder: PlanFolder, plan: Mapping[str, Any], only: str | None 
     return "\n".join(lines)
 
 
-def _makes_the_same_runs(plan: Mapping[str, Any], folder: PlanFolder) -> bool:
-    """Whether the plan that was run last in the folder makes the runs of ``plan``."""
-    try:
-        last = read_json(folder.plan)
-    except ValueError:
-        last = None
-    if not isinstance(last, dict):
-        return True  # nothing is known of another
-    return all(_elsewhere(plan.get(key)) == _elsewhere(last.get(key)) for key in _OF_RUNS)
+def _is_last_run(plan: Outline) -> bool:
+    """Whether the plan that was run last in the folder makes the runs of ``plan``.
 
-
-def _elsewhere(value: Any) -> Any:
-    """A part of a plan without the place of its outputs: the folder may have been moved.
-
-    An object in which nothing else stands is like none.
+    So it does, too, where nothing is known of it.
     """
-    if isinstance(value, list):
-        return [_elsewhere(entry) for entry in value]
-    if isinstance(value, Mapping):
-        return {key: _elsewhere(one) for key, one in value.items() if key != _PLACE} or None
-    return value
+    try:
+        last = outline(plan.folder.plan, EXPERIMENTS)
+    except UserError:
+        return True
+    return last.runs == plan.runs
 
 
 def _rows(folder: PlanFolder) -> Iterator[_Row]:
-    """The runs that the index lists; without one, those that have left a folder."""
+    """Yield the runs in the index; without an index, those that have left a folder."""
     listed = read_index(folder)
     for row in listed:
         run = RunFolder(folder.path / row["folder"])
@@ -102,9 +92,9 @@ def _rows(folder: PlanFolder) -> Iterator[_Row]:
 
 
 def _progress(folder: RunFolder) -> str | None:
-    """How far the run is by its last whole row of metrics: in steps where it counts them.
+    """Return the run's progress by its last whole row of metrics: in steps if it counts them.
 
-    Rows are of moments, of which a step or epoch may have several; epochs count from 0.
+    A step or epoch may have several rows; epochs count from 0.
     """
     row = read_last_json_line(folder.metrics)
     if row is None:

@@ -1,4 +1,4 @@
-"""Tables for a terminal."""
+"""Text tables for a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _WIDEST = 60
 
 
 def as_text(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """The rows below their headings, columns aligned; None is shown as ``-``."""
+    """Return the rows below their headings, with aligned columns; None is shown as ``-``."""
     cells = [[_cell(value) for value in row] for row in [columns, *rows]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in cells]

@@ -1,1 +1,1 @@
-"""The template of a run that trains: seeds, loop, callbacks, checkpoints."""
+"""Template of a run that trains: seeds, loop, callbacks, checkpoints."""

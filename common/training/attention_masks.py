@@ -1,4 +1,4 @@
-"""The masks of transformers' models, made without a wait of the host for the device."""
+"""Attention masks of transformers' models, made without a wait of the host for the device."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import torch
 
 @contextlib.contextmanager
 def masks_without_waits() -> Iterator[None]:
-    """Has models make every mask, without a look at whether it hides anything; for functions too.
+    """Make models create every attention mask, without checks whether it hides anything.
 
-    The library leaves out a mask that hides nothing, for which the host waits for the device at
-    each pass. On a CPU, where asking is free, this stays as it is.
+    It can also decorate a function. The library drops a mask that hides nothing, and for that check
+    the host waits for the device at each pass. On a CPU, where the check is free, nothing changes.
     """
     from transformers import masking_utils
 
@@ -27,20 +27,20 @@ def masks_without_waits() -> Iterator[None]:
 
 
 _KEEP = {"allow_is_causal_skip": False, "allow_is_bidirectional_skip": False}
-"""The library's words for not leaving out a mask."""
+"""Arguments of the library for not dropping a mask."""
 
 
 def _boolean(make: Callable[..., Any], **options: Any) -> Any:
-    """A mask as ``make`` makes it, true where there is something to see."""
+    """Return a mask as ``make`` makes it, true at visible positions."""
     return make(**options) if _is_on_cpu(options) else make(**options | _KEEP)
 
 
 def _additive(
     make: Callable[..., Any], boolean: Callable[..., Any], *, dtype: torch.dtype, **options: Any
 ) -> Any:
-    """A mask as ``make`` makes it, zero where there is something to see.
+    """Return a mask as ``make`` makes it, zero at visible positions.
 
-    Some versions of the library bring that zero from the host at each pass.
+    Some versions of the library copy that zero from the host at each pass.
     """
     if _is_on_cpu(options):
         return make(dtype=dtype, **options)
@@ -56,7 +56,7 @@ def _is_on_cpu(options: Mapping[str, Any]) -> bool:
 def replaced(
     known: MutableMapping[str, Any], functions: Mapping[str, Callable[..., Any]]
 ) -> Iterator[None]:
-    """A block in which the library knows other functions by these names."""
+    """Replace functions of the library inside the block by others."""
     before = {name: known[name] for name in functions}
     known.update(functions)
     try:

@@ -1,8 +1,8 @@
-"""What watches a fit: files of metrics and checkpoints, early stopping.
+"""Callbacks of a fit: files of metrics, checkpoints, early stopping.
 
-A callback may write files or ask for a stop; it does not touch weights (but for early stopping's
-restoring of the best ones) nor generators. The order of callbacks matters: `Checkpoints` comes
-last, so that what it saves includes what the others did with the epoch.
+A callback may write files or request a stop. It does not change generators or weights, except that
+early stopping restores the best ones. The order of callbacks matters: `Checkpoints` is last, so
+that its state includes the other callbacks' work of the epoch.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class MetricsFile(Callback):
-    """Appends one JSON object per epoch; a resumed fit first drops the epochs it will repeat."""
+    """Writer of one JSON object per epoch; a resumed fit first drops the epochs that it repeats."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -39,7 +39,7 @@ class MetricsFile(Callback):
         self._is_synced = True
 
     def on_fit_start(self, trainer: Trainer[Any]) -> None:
-        """Keeps the whole lines of finished epochs and opens the file."""
+        """Keep the complete lines of finished epochs and open the file."""
         rows = read_json_lines(self.path, EPOCH_ROW)
         kept = [row for row in rows if row["epoch"] < trainer.epoch]
         if self.path.exists():
@@ -47,7 +47,7 @@ class MetricsFile(Callback):
         self._file = self.path.open("a", encoding="utf-8")
 
     def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
-        """Appends the epoch's line."""
+        """Append the epoch's line."""
         assert self._file is not None
         line = json.dumps(metrics) + "\n"
         with explaining_no_space(self.path, len(line)):
@@ -56,7 +56,7 @@ class MetricsFile(Callback):
         self._is_synced = False
 
     def sync(self) -> None:
-        """Puts the lines so far onto the disk."""
+        """Sync the lines to the disk."""
         assert self._file is not None
         if not self._is_synced:
             with explaining_no_space(self.path):
@@ -65,33 +65,33 @@ class MetricsFile(Callback):
             self._is_synced = True
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         if self._file is not None:
             with suppress(OSError):  # of a line that did not fit, which has been told
                 self._file.close()
 
 
 class Progress(Callback):
-    """Tells how many epochs are done."""
+    """Callback that reports the number of finished epochs."""
 
     def __init__(self, tell: Callable[[int, int], None], epochs: int) -> None:
         self.tell = tell
         self.epochs = epochs
 
     def on_fit_start(self, trainer: Trainer[Any]) -> None:
-        """Tells where a resumed fit stands."""
+        """Report the number of epochs at the start or after a resume."""
         self.tell(trainer.epoch, self.epochs)
 
     def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
-        """Tells of one more."""
+        """Report another epoch."""
         self.tell(trainer.epoch, self.epochs)
 
 
 class EarlyStopping(Callback):
-    """Ends the fit once the score has not improved for more than ``patience`` checks.
+    """Early stopping: ends the fit after ``patience`` checks without a better score, at the next.
 
-    A check is an epoch with a score, after ``cooldown`` epochs; one in ``every`` epochs, so that a
-    fit that is ended here has just been validated.
+    A check is an epoch with a score, after ``cooldown`` epochs. There is one in ``every`` epochs,
+    so that a fit that ends here has just been validated.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class EarlyStopping(Callback):
         self.best_weights: dict[str, Tensor] | None = None
 
     def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
-        """Makes a check and asks for a stop when patience is at its end."""
+        """Make a check and request a stop when patience is exhausted."""
         value = self.score.of(metrics)
         is_due = trainer.epoch > self.cooldown and trainer.epoch % self.every == 0
         if value is None or not is_due:
@@ -134,13 +134,13 @@ class EarlyStopping(Callback):
             )
 
     def on_fit_end(self, trainer: Trainer[Any]) -> None:
-        """Puts the best weights back, if that was asked for."""
+        """Restore the best weights, if that is configured."""
         if self.best_weights is not None:
             trainer.model.load_state_dict(self.best_weights)
             trainer.restored_epoch = self.best_epoch
 
     def state(self) -> dict[str, Any]:
-        """Best score so far and when it was, checks waited since, and the best weights."""
+        """Return the best score and its epoch, checks without improvement, and the best weights."""
         return {
             "best": self.best,
             "best_epoch": self.best_epoch,
@@ -149,7 +149,7 @@ class EarlyStopping(Callback):
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Takes back what `state` gave."""
+        """Restore the result of `state`."""
         self.best = state.get("best")
         self.best_epoch = state.get("best_epoch", 0)
         self.waited = state.get("waited", 0)
@@ -157,10 +157,10 @@ class EarlyStopping(Callback):
 
 
 class Checkpoints(Callback):
-    """Keeps a state to go on from, and more of them where asked for.
+    """Callback that saves the training state, and further checkpoints if configured.
 
-    ``last.pt`` is written at the start, at the `Pace` of all runs, when the run is asked to stop
-    (the fit is then interrupted), and at the end.
+    ``last.pt`` is written at the start, at the `Pace` of all runs, at a stop request (which then
+    interrupts the fit), and at the end.
     """
 
     def __init__(
@@ -181,11 +181,11 @@ class Checkpoints(Callback):
         self._pace = Pace()
 
     def on_fit_start(self, trainer: Trainer[Any]) -> None:
-        """Makes sure that there is a finite state from the beginning."""
+        """Write a finite state at the start, if there is none."""
         self._save_last(trainer)
 
     def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
-        """Saves what is due.
+        """Save the checkpoints that are due.
 
         Raises:
             Interrupted: the run was asked to stop; its state is saved.
@@ -199,7 +199,7 @@ class Checkpoints(Callback):
             self._save_last(trainer)
 
     def on_fit_end(self, trainer: Trainer[Any]) -> None:
-        """Saves the final state."""
+        """Save the final state."""
         self._save_last(trainer)
 
     def _save_last(self, trainer: Trainer[Any]) -> None:
@@ -210,7 +210,7 @@ class Checkpoints(Callback):
         trainer.saved_epoch = trainer.epoch
 
     def _keep_one_more(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
-        """Adds a checkpoint and removes the oldest, or the worst by score, beyond ``keep``."""
+        """Add a checkpoint and remove the oldest, or the worst by score, beyond ``keep``."""
         rank = float(trainer.epoch) if self.by_score is None else self.by_score.rank(metrics)
         if rank is None:
             return
@@ -224,9 +224,9 @@ class Checkpoints(Callback):
             (self.folder / old).unlink(missing_ok=True)
 
     def state(self) -> dict[str, Any]:
-        """The kept checkpoints with their ranks."""
+        """Return the kept checkpoints with their ranks."""
         return {"kept": self.kept}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Takes back what `state` gave."""
+        """Restore the result of `state`."""
         self.kept = [(rank, name) for rank, name in state.get("kept", [])]

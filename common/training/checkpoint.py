@@ -1,4 +1,4 @@
-"""Checkpoints: plain tensors, numbers and containers, written whole, read without running code."""
+"""Checkpoints: plain tensors, numbers and containers, read without running code."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ LAST = "last.pt"
 _BEFORE_LAST = "previous.pt"
 
 _NO_MEMORY = "DefaultCPUAllocator"
-"""Stands in torch's message where the memory does not do, which is no damage."""
+"""Part of torch's message about a lack of memory, which is no damage."""
 
 State = dict[str, Any]
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Puts ``state`` into ``path``, whole or not at all."""
+    """Write ``state`` to ``path``, completely or not at all."""
     with replacing(path, num_bytes(state)) as file:
         torch.save(_without_shared_storage(state), file)
 
 
 def num_bytes(state: Any) -> int:
-    """What the tensors in ``state`` take on the disk, where tied ones stand but once."""
+    """Return the bytes of the tensors in ``state`` on the disk; tied ones are counted once."""
     return sum({tensor.data_ptr(): tensor.nbytes for tensor in _tensors(state)}.values())
 
 
@@ -53,7 +53,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _without_shared_storage(value: Any) -> Any:
-    """``value`` with a copy of each tensor that is a part of a larger one.
+    """Return ``value`` with a copy of each tensor that is a part of a larger one.
 
     torch would save the larger one whole.
     """
@@ -67,10 +67,10 @@ def _without_shared_storage(value: Any) -> Any:
 
 
 def save_last(folder: Path, state: State) -> None:
-    """Puts ``state`` into the folder's last checkpoint and keeps the one before it.
+    """Write ``state`` as the folder's last checkpoint and keep the one before it.
 
-    At every moment a whole state stands in the folder. One that has been damaged since does not
-    take the place of the one before it.
+    At every moment the folder has a complete state. A damaged checkpoint never replaces the one
+    before it.
     """
     last = folder / LAST
     with replacing(last, num_bytes(state)) as file:
@@ -80,11 +80,11 @@ def save_last(folder: Path, state: State) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint, on the CPU.
+    """Return the content of a checkpoint, on the CPU.
 
     Raises:
-        UserError: no such file, a folder, not whole, or with objects other than plain weights,
-            which are refused and never executed.
+        UserError: the file is missing, a folder or incomplete, or contains objects other than plain
+            weights, which are refused and never executed.
     """
     try:
         damage = _damage(path) if zipfile.is_zipfile(path) else None
@@ -115,9 +115,9 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def _damage(path: Path) -> str | None:
-    """Which part of a file that torch has written is not as it was written; None where none is.
+    """Return the first part of torch's file whose checksum is wrong; None if there is none.
 
-    torch itself does not look at the sums that it writes.
+    torch itself does not check the sums that it writes.
     """
     try:
         with zipfile.ZipFile(path) as file:
@@ -130,10 +130,10 @@ def _damage(path: Path) -> str | None:
 def load_last(
     folder: Path, why_unfit: Callable[[State], str | None] = lambda state: None
 ) -> State | None:
-    """The folder's last state that is whole and that ``why_unfit`` says nothing against.
+    """Return the folder's last complete state that ``why_unfit`` accepts.
 
-    None where there is none. What is damaged is named in the log and taken away, so that it takes
-    no good one's place. Called by all ranks alike.
+    None if there is none. Damaged files are logged and removed, so that they replace no good one.
+    All ranks call it.
     """
     state = _settled(folder, why_unfit) if distributed.is_main() else None
     distributed.broadcast(None)  # the others read what the first has settled
@@ -142,7 +142,7 @@ def load_last(
 
 
 def _settled(folder: Path, why_unfit: Callable[[State], str | None]) -> State | None:
-    """The last good state, which then stands in ``last.pt``."""
+    """Return the last good state, which is then in ``last.pt``."""
     last, before = folder / LAST, folder / _BEFORE_LAST
     if not (last.exists() or before.exists()):
         return None
@@ -178,17 +178,17 @@ def _fitting(path: Path, why_unfit: Callable[[State], str | None]) -> State:
 
 
 class HasState(Protocol):
-    """A model, or what has weights as one."""
+    """A model, or another object with weights."""
 
     def state_dict(self) -> dict[str, Any]:
-        """The weights by name."""
+        """Return the weights by name."""
 
 
 def weights(state: dict[str, Any]) -> dict[str, Tensor]:
-    """The model's weights in a checkpoint of this project, or in a bare state_dict.
+    """Return the model's weights in a checkpoint of this project, or in a bare state_dict.
 
     Raises:
-        UserError: there are none.
+        UserError: it has no weights.
     """
     found = state.get("model", state)
     if not isinstance(found, dict) or not all(isinstance(t, Tensor) for t in found.values()):
@@ -197,7 +197,7 @@ def weights(state: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def misfit(model: HasState, given: dict[str, Tensor]) -> str | None:
-    """What keeps ``given`` from being the weights of ``model``, layer by layer; None if nothing."""
+    """Return why ``given`` are not the weights of ``model``, layer by layer; None if they are."""
     expected = model.state_dict()
     wrong = [f"'{name}' is missing" for name in expected if name not in given]
     wrong += [f"'{name}' is not in the model" for name in given if name not in expected]

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class EpochLog(Callback):
-    """Logs the metrics of every ``epochs``-th epoch, and of every ``batches``-th batch.
+    """Logger of the metrics of every ``epochs``-th epoch, and of every ``batches``-th batch.
 
-    Nobody waits for a GPU: a batch's line comes once its numbers are there, which is some batches
-    later, or at the end of the epoch.
+    The host does not wait for a GPU: a batch's line is logged once its numbers have arrived, some
+    batches later or at the end of the epoch.
     """
 
     def __init__(self, log: logging.Logger, epochs: int | None, batches: int | None) -> None:
@@ -30,14 +30,14 @@ class EpochLog(Callback):
         self._waiting: deque[tuple[int, Readout]] = deque()
 
     def on_step_end(self, trainer: Trainer[Any], step: int, report: Mapping[str, Tensor]) -> None:
-        """Takes up the batch's scalars when it is time; logs what has arrived."""
+        """Take the batch's scalars if they are due, and log those that have arrived."""
         if self.batches and (step + 1) % self.batches == 0:
             self._waiting.append((step, Readout(report)))
         while self._waiting and self._waiting[0][1].has_arrived:
             self._log_batch(trainer.epoch)
 
     def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
-        """Logs the batches that are left, and the epoch's metrics."""
+        """Log the remaining batches, and the epoch's metrics."""
         while self._waiting:
             self._log_batch(metrics["epoch"])
         if self.epochs and trainer.epoch % self.epochs == 0 and self.log.isEnabledFor(logging.INFO):
@@ -61,11 +61,11 @@ class Readout:
 
     @property
     def has_arrived(self) -> bool:
-        """Whether `values` need not wait."""
+        """True if `values` need not wait."""
         return self._arrival is None or bool(self._arrival.query())
 
     def values(self) -> dict[str, float]:
-        """The scalars by name."""
+        """Return the scalars by name."""
         if self._arrival is not None:
             self._arrival.synchronize()
         return dict(zip(self._names, self._values.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Means of per-batch scalars over an epoch, without a host synchronisation inside it."""
+"""Epoch means of per-batch scalars, without a host synchronisation within the epoch."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 
 
 class NonFiniteError(RuntimeError):
-    """A measured scalar, or a weight, is NaN or infinite."""
+    """Error of a measured scalar, or a weight, that is NaN or infinite."""
 
 
 def check_finite(values: dict[str, float], when: str) -> dict[str, float]:
-    """``values``, as they are.
+    """Return ``values`` unchanged if all are finite.
 
     Raises:
-        NonFiniteError: one is NaN or infinite; it is named with ``when``.
+        NonFiniteError: one is NaN or infinite; the message has its name and ``when``.
     """
     for name, value in values.items():
         if not math.isfinite(value):
@@ -27,14 +27,17 @@ def check_finite(values: dict[str, float], when: str) -> dict[str, float]:
 
 
 def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
-    """The first name whose tensor holds NaN or an infinity; one transfer tells of all of them."""
+    """Return the first name whose tensor holds NaN or an infinity.
+
+    It takes one transfer from the device.
+    """
     are_finite = torch.stack([tensor.isfinite().all() for tensor in tensors.values()]).tolist()
     named = zip(tensors, are_finite, strict=True)
     return next((name for name, is_finite in named if not is_finite), None)
 
 
 class EpochMeans:
-    """Collects scalars of each batch on the device; one transfer gives their weighted means."""
+    """Weighted means of the scalars of each batch, collected on the device."""
 
     def __init__(self) -> None:
         self._values: list[Tensor] = []
@@ -42,21 +45,22 @@ class EpochMeans:
         self._weights: list[Mapping[str, float]] = []
 
     def add(self, report: Mapping[str, Tensor], weights: Mapping[str, float]) -> None:
-        """Adds one batch.
+        """Add one batch.
 
         Args:
             report: scalar tensors by name; a name may be absent in some batches.
-            weights: the batch's weight in the mean of a name, where it is not 1.
+            weights: the batch's weight in the mean of a name, if it is not 1.
         """
         self._values.append(torch.stack(list(report.values())))
         self._names.append(list(report))
         self._weights.append(weights)
 
     def result(self) -> dict[str, float]:
-        """The mean of each name over the batches that had it.
+        """Return the mean of each name over the batches that had it.
 
         Raises:
-            NonFiniteError: some value is NaN or infinite; the first one is named with its step.
+            NonFiniteError: some value is NaN or infinite; the message has the first one and its
+                step.
         """
         sums: dict[str, float] = defaultdict(float)
         totals: dict[str, float] = defaultdict(float)

@@ -1,4 +1,4 @@
-"""The template of a run that fits a model: seeds, data, model, trainer, resume, fit, score."""
+"""Template of a run that fits a model: seeds, data, model, trainer, resume, fit, score."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DataT = TypeVar("DataT")
 
 
 class FitExperiment(ABC, Generic[ConfigT, DataT]):
-    """Subclasses say what the data, the model and the trainer are."""
+    """Run that fits a model; subclasses define data, model and trainer."""
 
     def __init__(self, config: ConfigT, context: Context) -> None:
         self.config = config
@@ -43,30 +43,30 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
 
     @abstractmethod
     def make_data(self) -> DataT:
-        """The data, as tensors on the run's device."""
+        """Return the data, as tensors on the run's device."""
 
     @abstractmethod
     def make_model(self, data: DataT) -> nn.Module:
-        """The model with its initial weights, on the run's device."""
+        """Return the model with its initial weights, on the run's device."""
 
     @abstractmethod
     def make_trainer(self, data: DataT, model: nn.Module) -> Trainer[Any]:
-        """The trainer of ``model`` on ``data``."""
+        """Return the trainer of ``model`` on ``data``."""
 
     def measure(self, data: DataT, trainer: Trainer[Any]) -> None:
-        """Writes tables about the model as it stands; before the first and after the last epoch.
+        """Write tables about the present model, before the first and after the last epoch.
 
-        ``trainer.weights_epoch`` says how many epochs it has seen.
+        ``trainer.weights_epoch`` is the number of epochs that it was trained for.
         """
 
     def run(self) -> float | None:
-        """Makes the run, or what is left of it; gives its score."""
+        """Make the run, or its remaining part; return its score."""
         data, trainer = self.prepare()
         trainer.fit(self.config.epochs)
         return self.conclude(data, trainer)
 
     def prepare(self) -> tuple[DataT, Trainer[Any]]:
-        """Seeds the generators; gives the data and a trainer that stands where the run goes on."""
+        """Seed the generators; return the data, and the trainer after a possible resume."""
         seed_everything(self.context.seed)
         data = self.make_data()
         model = self.make_model(data)
@@ -78,15 +78,15 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
         return data, trainer
 
     def conclude(self, data: DataT, trainer: Trainer[Any]) -> float | None:
-        """Writes what follows the last epoch; gives the score."""
+        """Write the files after the last epoch; return the score."""
         self.measure(data, trainer)
         return self._summarise(trainer)
 
     def load_weights(self, model: nn.Module, path: str, facts: Mapping[str, Any]) -> None:
-        """Puts the weights of a checkpoint into ``model``; warns where it was made with other data.
+        """Load a checkpoint's weights into ``model``; warn if it was made with other data.
 
         Raises:
-            UserError: the checkpoint cannot be read or does not fit; layers are named.
+            UserError: the checkpoint cannot be read or does not fit; the message names layers.
         """
         try:
             state = checkpoint.load(Path(path))
@@ -107,12 +107,12 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
 
     @property
     def score(self) -> Score | None:
-        """What ranks this run."""
+        """Return the score that ranks this run."""
         name = self.config.score_metric_name
         return None if name is None else Score(name, self.config.score_largest)
 
     def callbacks(self) -> list[Callback]:
-        """What watches the fit, `Checkpoints` last."""
+        """Return the callbacks of the fit, `Checkpoints` last."""
         config = self.config
         found: list[Callback] = [
             MetricsFile(self.folder.metrics),
@@ -141,9 +141,9 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
         return [*found, checkpoints]
 
     def _go_on(self, trainer: Trainer[Any]) -> bool:
-        """Loads the run's own last state, else the one that ``trainer_checkpoint`` names.
+        """Load the run's own last state, else the one that ``trainer_checkpoint`` names.
 
-        Gives whether this run has been under way before.
+        Return whether this run had started before.
         """
         own = checkpoint.load_last(self.folder.checkpoints, lambda state: _unfit(state, trainer))
         lost = None if own is None else self.lost_record(own["epoch"])
@@ -159,10 +159,10 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
         return own is not None
 
     def _go_on_from(self, path: str, trainer: Trainer[Any]) -> None:
-        """Takes over the training state of another run.
+        """Load the training state of another run.
 
         Raises:
-            UserError: it cannot be read, does not fit, or leaves nothing to do.
+            UserError: the state cannot be read, does not fit, or leaves nothing to train.
         """
         try:
             state = checkpoint.load(Path(path))
@@ -176,20 +176,20 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
         trainer.load_state({**state, "stop_reason": None, "callbacks": {}})
 
     def lost_record(self, epoch: int) -> str | None:
-        """Which file lacks what was measured before ``epoch`` and cannot be measured any more."""
+        """Return the file that lacks measurements before ``epoch`` which cannot be repeated."""
         if self._metrics_reach(epoch):
             return None
         return f"{self.folder.metrics} lacks epochs that its checkpoint has seen"
 
     def _metrics_reach(self, epoch: int) -> bool:
-        """Whether the metrics file holds every epoch before ``epoch`` that this run has made."""
+        """Return whether the metrics file has all of this run's epochs before ``epoch``."""
         found = [row["epoch"] for row in read_json_lines(self.folder.metrics, EPOCH_ROW)]
         made = [number for number in found if number < epoch]
         started_at = 0 if self.config.trainer_checkpoint is None else min(made, default=epoch)
         return made == list(range(started_at, epoch))
 
     def _summarise(self, trainer: Trainer[Any]) -> float | None:
-        """Writes ``summary.json`` and gives the score."""
+        """Write ``summary.json`` and return the score."""
         rows = read_json_lines(self.folder.metrics, EPOCH_ROW)
         last = last_values([row for row in rows if row["epoch"] < trainer.weights_epoch])
         best = best_values(rows, self.score) if self.score else {}
@@ -208,6 +208,6 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
 
 
 def _unfit(state: dict[str, Any], trainer: Trainer[Any]) -> str | None:
-    """What keeps a trainer from going on from ``state``; None where nothing does."""
+    """Return why a trainer cannot continue from ``state``; None if it can."""
     problem = training_state.why_no_training_state(state, trainer.optimizer)
     return problem or checkpoint.misfit(trainer.model, checkpoint.weights(state))

@@ -1,4 +1,4 @@
-"""How exactly, and how repeatably, torch computes: set anew for each attempt at a run."""
+"""Numerics of torch: precision and determinism, set anew for each attempt at a run."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _WORKSPACES = "CUBLAS_WORKSPACE_CONFIG"
 _REPEATABLE = (":4096:8", ":16:8")
 """Workspaces with which cuBLAS adds in the same order every time."""
 _REFUSAL = " does not have a deterministic implementation"
-"""What torch says, after the name of an operation, where algorithms must be deterministic."""
+"""End of torch's message about an operation without a deterministic algorithm."""
 
 
 def set_numerics(config: RunConfig) -> None:
-    """Has torch compute as the run's keys say, whatever an earlier run of the process has set.
+    """Set torch's numerics by the run's keys, whatever an earlier run of the process has set.
 
-    It comes before CUDA starts, since cuBLAS looks up its workspaces but once per process.
+    It must be called before CUDA starts, because cuBLAS reads its workspaces once per process.
 
     Raises:
         UserError: the environment asks cuBLAS for workspaces that are not deterministic.
@@ -45,11 +45,11 @@ def _use_defaults() -> None:
 
 
 def _use_tf32(tf32: bool) -> None:
-    """Has GPUs multiply float32 numbers as TensorFloat-32, or exactly.
+    """Make GPUs multiply float32 numbers as TensorFloat-32, or exactly.
 
-    torch keeps a general setting, one per kind of operation, and older flags beside them, and
-    raises where it is asked for an older flag that says another thing. So all say the same. Those
-    per operation count, which a library that moves the general one then leaves as they are.
+    torch has a general setting, one per kind of operation, and older flags, and raises an error if
+    an older flag is read that contradicts them. Therefore all are set to the same. Those per
+    operation take effect, so that a library which changes the general one does not change them.
     """
     import torch
 
@@ -72,9 +72,9 @@ def _use_deterministic_algorithms(deterministic: bool) -> None:
 
 
 def explained(error: BaseException) -> BaseException:
-    """A refusal of torch to compute without a deterministic algorithm, as the user's matter.
+    """Return torch's refusal of a non-deterministic algorithm as a `UserError`.
 
-    Other errors are given back as they are.
+    Other errors are returned unchanged.
     """
     operation, is_refusal, _ = text_of(error).partition(_REFUSAL)
     if not isinstance(error, RuntimeError) or not is_refusal:

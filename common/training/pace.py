@@ -1,4 +1,4 @@
-"""How often a run writes the state that it would go on from."""
+"""Pace of checkpoints: times at which a run writes its state."""
 
 from __future__ import annotations
 
@@ -8,30 +8,33 @@ from contextlib import contextmanager
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 LEAST_MULTIPLE = 20.0
-"""Times as long as the last checkpoint took to write, the run computes before the next one."""
+"""Smallest ratio of the computing time between two checkpoints to the writing time of the first."""
 
 
 class Pace:
-    """Says when a run's next checkpoint is due, or another file that takes time to write.
+    """Timer of a run's checkpoints, or of other files that take time to write.
 
-    A run that is killed loses a minute of work. Where writing takes long it loses more, since all
-    checkpoints together take at most one part in `LEAST_MULTIPLE` of the time of the rest.
+    A run that is killed loses at most a minute of work, or more if writing is slow: all checkpoints
+    together take at most one part in `LEAST_MULTIPLE` of the remaining time.
     """
 
     def __init__(self) -> None:
-        """Begins now, as if something had just been written, and at no cost."""
+        """Start the timer, as if something had just been written at no cost."""
         self._written_at = time.monotonic()
         self._seconds = 0.0
 
     def is_due(self, *, soon: bool = False) -> bool:
-        """Whether to write now; with ``soon`` before the minute is over, too, but not too often."""
+        """Return whether a checkpoint is due.
+
+        With ``soon``, it may be due before the minute is over, but not too often.
+        """
         passed = time.monotonic() - self._written_at
         least = LEAST_MULTIPLE * self._seconds
         return passed >= (least if soon else max(least, SECONDS_BETWEEN_CHECKPOINTS))
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Around the writing of a checkpoint."""
+        """Measure the writing of a checkpoint in the block."""
         started = time.monotonic()
         yield
         self._written_at = time.monotonic()

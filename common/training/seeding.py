@@ -1,4 +1,4 @@
-"""Random generators: seeding, their states as plain data, and streams set apart."""
+"""Random generators: seeding, their states as plain data, and separate streams."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 
 def seed_everything(seed: int) -> None:
-    """Seeds the global generators of Python, NumPy and torch (all devices)."""
+    """Seed the global generators of Python, NumPy and torch (all devices)."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -20,9 +20,9 @@ def seed_everything(seed: int) -> None:
 
 @contextmanager
 def seeded(seed: int | None) -> Iterator[None]:
-    """Inside the block the global generators of Python, NumPy and torch's CPU start from ``seed``.
+    """Start the global generators of Python, NumPy and torch's CPU from ``seed`` inside the block.
 
-    Their states are restored afterwards. None leaves both alone: the block draws from them.
+    Their states are restored afterwards. With None, neither is done.
     """
     if seed is None:
         yield
@@ -35,19 +35,19 @@ def seeded(seed: int | None) -> Iterator[None]:
 
 
 class RngStream:
-    """The global generators as one of several fits in this process knows them.
+    """Random stream of one of several fits in this process.
 
-    Only torch's generators move: fits draw from no others.
+    It consists of torch's generators alone, because fits use no others.
     """
 
     def __init__(self, gpu_ids: Sequence[int] = ()) -> None:
-        """Begins where the generators stand; the fit computes with the GPUs ``gpu_ids``."""
+        """Start from the present states of the generators; the fit uses the GPUs ``gpu_ids``."""
         self._gpu_ids = gpu_ids
         self._state = random_state(gpu_ids)
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Inside the block torch's generators go on from where the last block left them."""
+        """Continue, inside the block, torch's generators from the end of the last block."""
         _restore_torch(self._state, self._gpu_ids)
         try:
             yield
@@ -55,15 +55,15 @@ class RngStream:
             self._state |= _torch_state(self._gpu_ids)
 
     def state(self) -> dict[str, Any]:
-        """What `random_state` would give if the fit were alone."""
+        """Return what `random_state` would return if the fit were alone."""
         return self._state
 
 
 @contextmanager
 def undisturbed(gpu_ids: Sequence[int] = ()) -> Iterator[None]:
-    """Around code that is none of training's: whatever it draws, training draws too.
+    """Keep random draws of other code inside the block from changing those of training.
 
-    ``gpu_ids`` are the GPUs that training computes with; what others draw is no concern of its.
+    ``gpu_ids`` are the GPUs of the training; generators of others are ignored.
     """
     state = random_state(gpu_ids)
     try:
@@ -73,10 +73,10 @@ def undisturbed(gpu_ids: Sequence[int] = ()) -> Iterator[None]:
 
 
 def random_state(gpu_ids: Sequence[int] = ()) -> dict[str, Any]:
-    """The states of all global generators, as tensors, numbers and lists.
+    """Return the states of all global generators, as tensors, numbers and lists.
 
-    ``gpu_ids`` are the GPUs that the run computes with, as torch counts them in this process.
-    Others are left alone: a run on the CPU does not so much as wake them.
+    ``gpu_ids`` are the GPUs of the run, as torch counts them in this process. Other GPUs are not
+    touched: a run on the CPU does not even open them.
     """
     numpy_state = np.random.get_state(legacy=False)
     keys = numpy_state["state"]["key"].astype(np.int64)
@@ -95,12 +95,12 @@ def _torch_state(gpu_ids: Sequence[int]) -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any], gpu_ids: Sequence[int] = ()) -> None:
-    """Puts all global generators where `random_state` found them.
+    """Restore all global generators to a result of `random_state`.
 
-    The run's first GPU takes the state of the first one that the run had then, whatever number
-    either has, and so on. A GPU beyond those, as where the run was on the CPU before, keeps the
-    stream of its seed: what is drawn there is as random, but not what it would have been. The same
-    holds of a run that goes on with fewer GPUs, or on the CPU.
+    The run's first GPU gets the state of the run's earlier first GPU, whatever their numbers, and
+    so on. A further GPU, for example if the run was on the CPU before, keeps the stream of its
+    seed: its draws are as random, but differ from those of an uninterrupted run. The same holds for
+    a run that is resumed with fewer GPUs, or on the CPU.
     """
     version, keys, gauss = state["python"]
     random.setstate((version, tuple(keys), gauss))

@@ -1,4 +1,7 @@
-"""Small checks of shapes, with messages that name what does not fit; no device is waited for."""
+"""Checks of shapes, with messages that name the tensor that does not fit.
+
+No device is waited for.
+"""
 
 from __future__ import annotations
 
@@ -11,34 +14,34 @@ class Shaped(Protocol):
 
     @property
     def shape(self) -> Sequence[int]:
-        """How long it is along each axis."""
+        """Return the length along each axis."""
 
 
 def check_shape(name: str, tensor: Shaped, expected: Sequence[int]) -> None:
-    """Does nothing where ``tensor`` is shaped as ``expected``.
+    """Check that ``tensor`` has the shape ``expected``.
 
     Raises:
-        ValueError: it has another shape; both are named.
+        ValueError: it has another shape; the message has both.
     """
     if tuple(tensor.shape) != tuple(expected):
         raise ValueError(f"'{name}' has shape {list(tensor.shape)}, expected {list(expected)}")
 
 
 def check_shapes(expected: Sequence[int], **tensors: Shaped) -> None:
-    """`check_shape` of several tensors by name, which would otherwise be stretched to each other.
+    """Check the shapes of several tensors by name, which would otherwise be broadcast.
 
     Raises:
-        ValueError: one has another shape; both are named.
+        ValueError: one has another shape; the message has both.
     """
     for name, tensor in tensors.items():
         check_shape(name, tensor, expected)
 
 
 def check_axes(name: str, tensor: Shaped, axes: str) -> None:
-    """Does nothing where ``tensor`` has one axis for each letter of ``axes``, such as ``"NT"``.
+    """Check that ``tensor`` has one axis for each letter of ``axes``, such as ``"NT"``.
 
     Raises:
-        ValueError: it has fewer or more.
+        ValueError: it has fewer or more axes.
     """
     if len(tensor.shape) != len(axes):
         raise ValueError(f"'{name}' has shape {list(tensor.shape)}, expected [{', '.join(axes)}]")

@@ -1,4 +1,4 @@
-"""The order of inputs in an epoch, as torch's ``DataLoader(shuffle=True)`` draws it."""
+"""Random order of inputs in an epoch, as torch's ``DataLoader(shuffle=True)`` draws it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from torch import Tensor
 
 
 def pass_over_loader() -> None:
-    """Draws what a ``DataLoader`` draws from the global generator each time it starts."""
+    """Draw the number that a ``DataLoader`` draws from the global generator each time it starts."""
     torch.empty((), dtype=torch.int64).random_()
 
 
 def shuffled(num_inputs: int) -> Tensor:
-    """A random order of the inputs, the one that a shuffling ``DataLoader`` would take.
+    """Return a random order of the inputs, the same as that of a shuffling ``DataLoader``.
 
-    The loader starts, and its sampler draws the seed of a generator of its own.
+    As the loader starts, its sampler draws the seed of a generator of its own.
 
     Returns:
         [num_inputs] int64, on the CPU.

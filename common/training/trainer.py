@@ -1,4 +1,4 @@
-"""The loop of a fit: epochs of steps, validation, callbacks, and a state to go on from."""
+"""Loop of a fit: epochs of steps, validation, callbacks, and a state to resume from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BatchT = TypeVar("BatchT")
 
 
 class Trainer(ABC, Generic[BatchT]):
-    """Fits a model epoch by epoch; subclasses say what a batch, a step and a validation are."""
+    """Trainer of a model, epoch by epoch; subclasses define batches, steps and validation."""
 
     def __init__(
         self,
@@ -32,40 +32,41 @@ class Trainer(ABC, Generic[BatchT]):
         self.optimizer = optimizer
         self.validate_every = validate_every
         self.facts = dict(facts or {})
-        """Plain values about the data, kept in each checkpoint."""
+        """Plain values about the data, saved in each checkpoint."""
         self.callbacks: Sequence[Callback] = ()
         self.epoch = 0
         """Number of finished epochs."""
         self.saved_epoch: int | None = None
-        """Number of epochs after which the last state was saved; set by what saves it."""
+        """Number of finished epochs in the last saved state; set by the callback that saves it."""
         self.gpu_ids: Sequence[int] = ()
-        """GPUs that the fit computes with; set by what makes the run."""
+        """GPUs of the fit; set by the code that makes the run."""
         self.random_state: Callable[[], dict[str, Any]] = lambda: random_state(self.gpu_ids)
-        """Gives the generators' states; fits that share a process have their own `Stream`."""
+        """Function that returns the generators' states; fits that share a process use their own
+        `Stream`."""
         self.stop_reason: str | None = None
-        """Why the fit ends before its last epoch; set by a callback."""
+        """Reason of an end before the last epoch; set by a callback."""
         self.restored_epoch: int | None = None
-        """Number of epochs after which the weights were taken that a callback has put back."""
+        """Number of epochs of the weights that a callback has restored."""
 
     @property
     def weights_epoch(self) -> int:
-        """Number of epochs that the present weights have seen."""
+        """Number of epochs that the present weights were trained for."""
         return self.epoch if self.restored_epoch is None else self.restored_epoch
 
     @abstractmethod
     def batches(self) -> Iterable[BatchT]:
-        """The batches of one epoch."""
+        """Yield the batches of one epoch."""
 
     @abstractmethod
     def train_step(self, batch: BatchT) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """One update; gives scalars by name, and the batch's weight in means where not 1."""
+        """Make one update; return scalars by name, and the batch's weights in means if not 1."""
 
     @abstractmethod
     def validate(self) -> dict[str, float]:
-        """Metrics on the test inputs."""
+        """Return metrics on the test inputs."""
 
     def fit(self, epochs: int) -> None:
-        """Trains until ``epochs`` epochs are finished or a callback stops it.
+        """Train until ``epochs`` epochs are finished or a callback stops it.
 
         Raises:
             NonFiniteError: a loss or another scalar became NaN or infinite.
@@ -79,12 +80,12 @@ class Trainer(ABC, Generic[BatchT]):
             self.close()
 
     def begin(self) -> None:
-        """Tells the callbacks that the fit starts, or goes on."""
+        """Notify the callbacks that the fit starts or is resumed."""
         for callback in self.callbacks:
             callback.on_fit_start(self)
 
     def goes_on(self, epochs: int) -> bool:
-        """Whether a fit of ``epochs`` epochs has another one before it."""
+        """Return whether a fit of ``epochs`` epochs has another epoch to train."""
         return self.epoch < epochs and self.stop_reason is None
 
     def _fit_epoch(self, epochs: int) -> None:
@@ -96,19 +97,19 @@ class Trainer(ABC, Generic[BatchT]):
         self.end_epoch(metrics, time.perf_counter() - started)
 
     def validates(self, epochs: int) -> bool:
-        """Whether the present epoch of a fit of ``epochs`` epochs ends with a validation."""
+        """Return whether the present epoch of a fit of ``epochs`` epochs ends with a validation."""
         return (self.epoch + 1) % self.validate_every == 0 or self.epoch + 1 == epochs
 
     @contextmanager
     def naming_the_epoch(self) -> Iterator[None]:
-        """Inside the block a `NonFiniteError` is told the epoch, and what can be done about it."""
+        """Add the epoch, and advice, to a `NonFiniteError` inside the block."""
         try:
             yield
         except NonFiniteError as error:
             raise NonFiniteError(f"epoch {self.epoch}, {error}; {self._advice()}") from None
 
     def _advice(self) -> str:
-        """What can be done where numbers are not finite."""
+        """Return advice against numbers that are not finite."""
         if self.saved_epoch is None:
             return "lower 'lr'"
         return (
@@ -117,19 +118,19 @@ class Trainer(ABC, Generic[BatchT]):
         )
 
     def end_epoch(self, metrics: Mapping[str, float], seconds: float) -> None:
-        """Counts the epoch and tells the callbacks of its ``metrics``."""
+        """Count the epoch and notify the callbacks of its ``metrics``."""
         whole = {"epoch": self.epoch, **metrics, "seconds": seconds}
         self.epoch += 1
         for callback in self.callbacks:
             callback.on_epoch_end(self, whole)
 
     def end(self) -> None:
-        """Tells the callbacks that the last epoch is over."""
+        """Notify the callbacks that the last epoch is over."""
         for callback in self.callbacks:
             callback.on_fit_end(self)
 
     def close(self) -> None:
-        """Lets go of the callbacks' files, however the fit ended."""
+        """Close the callbacks' files, however the fit ended."""
         for callback in self.callbacks:
             callback.close()
 
@@ -143,7 +144,7 @@ class Trainer(ABC, Generic[BatchT]):
         return means.result()
 
     def state(self) -> dict[str, Any]:
-        """Everything that going on with equal results needs, as plain values and tensors.
+        """Return the state from which a resume gives equal results, as plain values and tensors.
 
         Raises:
             NonFiniteError: a weight is NaN or infinite, so that the state is not worth keeping.
@@ -165,7 +166,7 @@ class Trainer(ABC, Generic[BatchT]):
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Puts the fit where `state` found it."""
+        """Restore a result of `state`."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch = state["epoch"]
@@ -176,29 +177,32 @@ class Trainer(ABC, Generic[BatchT]):
 
 
 class Callback:
-    """Hooks into a fit; each does nothing unless overridden."""
+    """Base of callbacks, whose hooks into a fit do nothing unless overridden."""
 
     def on_fit_start(self, trainer: Trainer[Any]) -> None:
-        """Before the first epoch, or before the first after a resume."""
+        """Run before the first epoch, or before the first one after a resume."""
 
     def on_step_end(self, trainer: Trainer[Any], step: int, report: Mapping[str, Tensor]) -> None:
-        """After an update; ``step`` counts from 0 in each epoch, ``report`` is on the device."""
+        """Run after an update.
+
+        ``step`` counts from 0 in each epoch, ``report`` is on the device.
+        """
 
     def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
-        """After an epoch and its validation; ``metrics["epoch"]`` counts from 0."""
+        """Run after an epoch and its validation; ``metrics["epoch"]`` counts from 0."""
 
     def on_fit_end(self, trainer: Trainer[Any]) -> None:
-        """After the last epoch; not called when the fit is interrupted or fails."""
+        """Run after the last epoch, unless the fit is interrupted or fails."""
 
     def sync(self) -> None:
-        """Puts what it has written onto the disk: a checkpoint is about to count on it."""
+        """Sync written files to the disk, because a checkpoint will rely on them."""
 
     def close(self) -> None:
-        """Lets go of files and connections, however the fit ends."""
+        """Close files and connections, however the fit ends."""
 
     def state(self) -> dict[str, Any]:
-        """What a resumed fit needs of this callback."""
+        """Return the state of this callback that a resumed fit needs."""
         return {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Takes back what `state` gave; empty where the checkpoint knows nothing of it."""
+        """Restore a result of `state`; empty if the checkpoint has none of this callback."""

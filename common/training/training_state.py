@@ -1,4 +1,4 @@
-"""What a run goes on from: what must stand in it, and what keeps a run from taking it."""
+"""Training states: their content, and the check that a run can resume from one."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from common.training.checkpoint import State
 
 @contextmanager
 def taking(path: Path) -> Iterator[None]:
-    """A block in which a run takes up the state in ``path``.
+    """Report errors of loading the state in ``path`` inside the block as the user's.
 
     Raises:
-        UserError: something in the state does not fit the run.
+        UserError: the state does not fit the run.
     """
     try:
         yield
@@ -33,7 +33,7 @@ def taking(path: Path) -> Iterator[None]:
 
 
 class OptimizerState(TypedDict):
-    """What torch writes of an optimiser."""
+    """State of a torch optimiser."""
 
     state: dict[Any, Any]
     param_groups: Annotated[list[dict[str, Any]], Field(min_length=1)]
@@ -41,7 +41,7 @@ class OptimizerState(TypedDict):
 
 @with_config(ConfigDict(strict=True))
 class _TrainingState(TypedDict, total=False):
-    """What a fit goes on from."""
+    """State of a fit."""
 
     model: Required[dict[str, Any]]
     optimizer: Required[OptimizerState]
@@ -55,11 +55,11 @@ _TRAINING_STATE = TypeAdapter(_TrainingState)
 
 
 def why_not_to_go_on(state: State, epochs: int, optimizer: torch.optim.Optimizer) -> str | None:
-    """What keeps a fit of ``epochs`` epochs from going on from ``state``; None where nothing does.
+    """Return why a fit of ``epochs`` epochs cannot continue from ``state``; None if it can.
 
     ``optimizer`` is the fit's, or one of the same kind.
 
-    The weights' shapes are another matter, see `misfit`.
+    The weights' shapes are checked by `misfit`.
     """
     problem = why_no_training_state(state, optimizer)
     if problem is None and state["epoch"] >= epochs:
@@ -68,7 +68,7 @@ def why_not_to_go_on(state: State, epochs: int, optimizer: torch.optim.Optimizer
 
 
 def why_no_training_state(state: State, optimizer: torch.optim.Optimizer) -> str | None:
-    """What is wrong with ``state`` as that of a fit with such an optimizer; None if nothing."""
+    """Return why ``state`` is not that of a fit with such an optimizer; None if it is."""
     missing = sorted(_TrainingState.__required_keys__ - state.keys())
     if missing:
         return (

@@ -1,4 +1,4 @@
-"""Other places that metrics go to: pictures, TensorBoard, Weights & Biases."""
+"""Writers of metrics to pictures, TensorBoard, and Weights & Biases."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _FEW_POINTS = 30  # each of which is marked
 
 
 class MetricPlots(Callback):
-    """Draws one picture per metric over the epochs, at the end of the fit.
+    """Writer of one picture per metric over the epochs, at the end of the fit.
 
-    And every ``every`` epochs of a long one, at the `Pace` of its checkpoints.
+    A long fit is also drawn every ``every`` epochs, at the `Pace` of its checkpoints.
     """
 
     def __init__(self, folder: RunFolder, every: int) -> None:
@@ -34,12 +34,12 @@ class MetricPlots(Callback):
         self._pace = Pace()
 
     def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
-        """Draws when it is due."""
+        """Draw if it is due."""
         if trainer.epoch % self.every == 0 and self._pace.is_due():
             self._draw()
 
     def on_fit_end(self, trainer: Trainer[Any]) -> None:
-        """Draws the whole fit."""
+        """Draw the whole fit."""
         self._draw()
 
     def _draw(self) -> None:
@@ -53,9 +53,10 @@ class MetricPlots(Callback):
 
 
 class _Picture:
-    """A canvas for one metric after the other: a new one for each would take three times as long.
+    """Reusable canvas, because a new one for each metric would take three times as long.
 
-    So would a layout that measures each anew; the margins have room for numbers of eight letters.
+    A layout computed anew for each would too, so the margins are fixed, with room for numbers of
+    eight letters.
     """
 
     def __init__(self) -> None:
@@ -69,7 +70,7 @@ class _Picture:
         (self._line,) = self._axes.plot([], [])
 
     def save(self, path: Path, name: str, points: Sequence[tuple[int, float]]) -> None:
-        """Puts the curve through ``points``, pairs of an epoch and a value, into ``path``."""
+        """Draw the curve through ``points``, pairs of an epoch and a value, into ``path``."""
         self._line.set_data(*zip(*points, strict=True))
         self._line.set_marker("." if len(points) < _FEW_POINTS else "")
         self._axes.set_title(name, fontsize="medium", parse_math=False)
@@ -80,31 +81,31 @@ class _Picture:
 
 
 class TensorBoardWriter(Callback):
-    """Writes metrics as TensorBoard scalars below the run's folder."""
+    """Writer of metrics as TensorBoard scalars below the run's folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._writer: Any = None
 
     def on_fit_start(self, trainer: Trainer[Any]) -> None:
-        """Opens an event file; what a resumed fit repeats is purged."""
+        """Open an event file; epochs that a resumed fit repeats are purged."""
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(self.folder), purge_step=trainer.epoch)
 
     def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
-        """Adds the epoch's scalars."""
+        """Add the epoch's scalars."""
         for name in metrics.keys() - _NOT_METRICS:
             self._writer.add_scalar(name, metrics[name], metrics["epoch"])
 
     def close(self) -> None:
-        """Closes the event file."""
+        """Close the event file."""
         if self._writer is not None:
             self._writer.close()
 
 
 class WandbWriter(Callback):
-    """Sends metrics to Weights & Biases, and the run's files at the end."""
+    """Writer of metrics to Weights & Biases, and of the run's files at the end."""
 
     def __init__(self, config: FitConfig, folder: RunFolder) -> None:
         self.config = config
@@ -113,7 +114,7 @@ class WandbWriter(Callback):
         self._run: Any = None
 
     def on_fit_start(self, trainer: Trainer[Any]) -> None:
-        """Opens the run, or goes on with the one of an interrupted fit."""
+        """Open the run, or resume the one of an interrupted fit."""
         import wandb
 
         with undisturbed():
@@ -133,32 +134,32 @@ class WandbWriter(Callback):
             self._run.watch(trainer.model, log="all" if track is True else track)
 
     def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
-        """Sends the epoch's metrics."""
+        """Send the epoch's metrics."""
         self._run.log(metrics, step=metrics["epoch"])
 
     def on_fit_end(self, trainer: Trainer[Any]) -> None:
-        """Uploads the run's own files but for the excluded ones."""
+        """Upload the run's own files except the excluded ones."""
         for path in sorted(self.folder.path.iterdir()):
             excluded = any(fnmatch(path.name, p) for p in self.config.wandb_exclude_files)
             if path.is_file() and not path.name.startswith(".") and not excluded:
                 self._run.save(str(path), base_path=str(self.folder.path), policy="now")
 
     def close(self) -> None:
-        """Ends the connection; an interrupted run can be gone on with."""
+        """End the connection; an interrupted run can be resumed."""
         if self._run is not None:
             self._run.finish()
 
     def state(self) -> dict[str, Any]:
-        """The run's id, so that a resumed fit goes on with the same one."""
+        """Return the run's id, so that a resumed fit uses the same one."""
         return {"run_id": self.run_id}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Takes back what `state` gave."""
+        """Restore a result of `state`."""
         self.run_id = state.get("run_id", self.run_id)
 
 
 def writers(config: FitConfig, folder: RunFolder) -> list[Callback]:
-    """The writers that the configuration asks for."""
+    """Return the configured writers."""
     every = config.validate_every * config.save_every_num_val
     found: list[Callback] = []
     found += [MetricPlots(folder, every)] if config.save_metric_plots else []

@@ -50,7 +50,7 @@ _MOVED = {
 
 
 def find(name: str) -> Any:
-    """The class of the algorithm called ``name``.
+    """Return the class of the algorithm called ``name``.
 
     Raises:
         UserError: there is none, or one of the user's is no algorithm, lacks a method, or has

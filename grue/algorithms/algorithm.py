@@ -52,7 +52,7 @@ class Algorithm(ABC, Generic[ArgsT]):
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """Improves policy and critic on a rollout; gives what was measured, by name.
+        """Improve policy and critic on a rollout; gives what was measured, by name.
 
         Args:
             rollout: drawn by the policy as it is now.
@@ -61,11 +61,11 @@ class Algorithm(ABC, Generic[ArgsT]):
         """
 
     def backward(self, loss: torch.Tensor) -> None:
-        """Adds the gradients of a loss to those that are there; of ranks, each its part of it."""
+        """Add the gradients of a loss to those that are there; of ranks, each its part of it."""
         self.stepper.backward(loss)
 
     def step(self, max_grad_norm: float | None) -> torch.Tensor:
-        """Moves policy and critic by the gradients, clipped to a norm; gives it before clipping."""
+        """Move policy and critic by the gradients, clipped to a norm; gives it before clipping."""
         return self.stepper.step(self.optimizer, self.actor_critic.parameters(), max_grad_norm)
 
     def state_dict(self) -> dict[str, Any]:
@@ -73,6 +73,6 @@ class Algorithm(ABC, Generic[ArgsT]):
         return {"optimizer": self.optimizer.state_dict(), "descent": self.stepper.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from a checkpoint."""
+        """Go on from a checkpoint."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.stepper.load_state_dict(state.get("descent", {}))

@@ -54,7 +54,7 @@ class KlDivConfig(Config):
     so that where rewards do not deviate the penalty is blown up."""
 
     def problems(self) -> Iterator[Problem]:
-        """Two targets."""
+        """Yield two targets."""
         yield from super().problems()
         if self.target_kl is not None and self.adaptive_kl is not None:
             yield Problem("stands beside 'adaptive_kl'; give one of them", "target_kl",
@@ -161,11 +161,11 @@ class ReinforcementAlg(Config):
 
     @property
     def model_type(self) -> ModelType:
-        """Whether the model continues its prompt or reads it through an encoder."""
+        """Architecture of the model: causal, or encoder-decoder."""
         return self.policy.model_type
 
     def reproduces_rl4lms(self, name: Compatibility) -> bool:
-        """Whether a behaviour of RL4LMs is asked for."""
+        """Return whether a behaviour of RL4LMs is asked for."""
         return name in self.compatibility or "rl4lms" in self.compatibility
 
     def problems(self) -> Iterator[Problem]:

@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from common.training.shapes import check_shape
 from grue.policies.distribution import divided
-from grue.rollouts.batch import Minibatch
+from grue.rollouts.minibatch import Minibatch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -47,7 +47,7 @@ class TokenLogits(nn.Module):
         self.temperature = temperature
 
     def forward(self, batch: Minibatch) -> Tensor:
-        """[M, V] in float32, divided by the temperature."""
+        """Return [M, V] in float32, divided by the temperature."""
         return divided(batch.counted(batch.sequences.logits(self.model)), self.temperature)
 
     def tangent(self, batch: Minibatch, direction: Mapping[str, Tensor]) -> Tensor:
@@ -92,7 +92,7 @@ class Fisher:
 
 
 def gradient(output: Tensor, weights: Sequence[Tensor], image: Tensor | None = None) -> Tensor:
-    """[P] float32 gradient of ``output``, or of its inner product with ``image``."""
+    """Return [P] float32 gradient of ``output``, or of its inner product with ``image``."""
     parts = torch.autograd.grad(output, weights, image, allow_unused=True, materialize_grads=True)
     return torch.cat([part.flatten().float() for part in parts])
 

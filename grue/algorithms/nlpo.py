@@ -36,7 +36,7 @@ class Nlpo(Ppo):
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """Improves policy and critic on a rollout; returns the metrics."""
+        """Improve policy and critic on a rollout; returns the metrics."""
         # 1. The mask of later rollouts; this one's is part of it.
         self.iteration += 1
         settings = self.alg.policy.args

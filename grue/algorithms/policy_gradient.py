@@ -10,7 +10,8 @@ from grue.algorithms.algorithm import Algorithm, ArgsT
 from grue.policies.distribution import TokenDistribution
 from grue.rl.kl import kl_full
 from grue.rl.losses import policy_gradient_loss
-from grue.rollouts.batch import Minibatch, Unit
+from grue.rollouts.batch import Unit
+from grue.rollouts.minibatch import Minibatch
 
 
 class PolicyGradient(Algorithm[ArgsT]):
@@ -30,7 +31,7 @@ class PolicyGradient(Algorithm[ArgsT]):
         return None
 
     def evaluate(self, batch: Minibatch) -> tuple[TokenDistribution, Tensor, Tensor]:
-        """[M] the policy, its log-probabilities and values of the tokens that count."""
+        """Return [M] the policy, its log-probabilities and values of the tokens that count."""
         evaluation = self.actor_critic.evaluate(batch.sequences)
         logits = batch.counted(evaluation.logits)
         policy = self.actor_critic.distribution(logits, batch.vocab_mask_bits)
@@ -56,7 +57,7 @@ class PolicyGradient(Algorithm[ArgsT]):
     def kl_loss(
         self, batch: Minibatch, logits: Tensor, coefficient: float, scale: Tensor | float = 1.0
     ) -> Tensor:
-        """[] mean penalty for leaving the reference, where it is a loss; otherwise zero."""
+        """Return [] mean penalty for leaving the reference, where it is a loss; otherwise zero."""
         return self.kl_terms(batch, logits, coefficient, scale)[0]
 
     def kl_terms(
@@ -79,7 +80,7 @@ class PolicyGradient(Algorithm[ArgsT]):
     def regularizer_gradient_share(
         self, batch: Minibatch, logits: Tensor, log_probs: Tensor, penalties: Tensor
     ) -> Tensor:
-        """[] how much of an update comes from KL and entropy, between 0 and 1.
+        """Return [] how much of an update comes from KL and entropy, between 0 and 1.
 
         ||g_p|| / (||g_t|| + ||g_p||), with g the gradients in the logits of the task's part of the
         policy gradient and of the rest: the part that KL rewards make, and ``penalties``, the loss

@@ -42,7 +42,7 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """One step per minibatch of the rollout; gives what was measured."""
+        """Return one step per minibatch of the rollout; gives what was measured."""
         args, means, first = self.args, RunningMeans(), True
         rollout = self._with_baseline(rollout)
         for _ in range(args.n_epochs):
@@ -112,7 +112,10 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
                 return task, penalties
 
     def _moved_means(self, parts: Tensor) -> Tensor:
-        """[2, B, K] the means of earlier rollouts' parts; this one counts from the next on."""
+        """Return [2, B, K] the means of earlier rollouts' parts.
+
+        This one counts from the next on.
+        """
         new = parts.double().mean((1, 2))
         old = new if self.running_means is None else self.running_means.to(new)
         decay = self.args.running_mean_decay
@@ -120,7 +123,7 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
         return old.to(parts)[:, None, None].expand_as(parts)
 
     def _means_so_far(self, parts: Tensor) -> Tensor:
-        """[2, B, K] each output's baselines, the outputs in their order."""
+        """Return [2, B, K] each output's baselines, the outputs in their order."""
         flat = parts.flatten(1)
         totals = self.totals.to(flat.device)
         means = [

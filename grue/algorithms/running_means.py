@@ -19,7 +19,7 @@ class RunningMeans:
         return len(self._sums)
 
     def add(self, weight: float | None = None, /, **values: Tensor) -> None:
-        """Counts one value of each.
+        """Count one value of each.
 
         Where ranks have different values, their ``weight``s add up to 1; None for equal ones.
         """
@@ -29,13 +29,13 @@ class RunningMeans:
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def reset(self, *names: str) -> None:
-        """Begins these anew."""
+        """Begin these anew."""
         for name in names:
             self._sums.pop(name, None)
             self._counts.pop(name, None)
 
     def compute(self, *, mean: bool = True) -> dict[str, float]:
-        """The means, or else the sums, in one transfer from the device."""
+        """Return the means, or else the sums, in one transfer from the device."""
         if not self._sums:
             return {}
         values = torch.stack(

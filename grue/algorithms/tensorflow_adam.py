@@ -29,7 +29,7 @@ class TensorFlowAdam(torch.optim.AdamW):
 
     # torch has one form with a closure and one without.
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step; the count of steps is part of the state that checkpoints hold."""
+        """Return one step; the count of steps is part of the state that checkpoints hold."""
         for group in self.param_groups:
             group["num_steps"] += 1
             correction = 1 - group["betas"][1] ** group["num_steps"]

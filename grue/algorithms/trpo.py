@@ -21,7 +21,8 @@ from grue.policies.distribution import TokenDistribution
 from grue.rl.conjugate_gradient import conjugate_gradient
 from grue.rl.kl import kl_full, probability_ratio
 from grue.rl.losses import explained_variance, policy_gradient_loss, value_loss
-from grue.rollouts.batch import Minibatch, Rollout
+from grue.rollouts.batch import Rollout
+from grue.rollouts.minibatch import Minibatch
 
 TOKENS_IN_PASS = 256
 """Tokens in one pass; sums over passes make the whole, so that memory stays that of one."""
@@ -50,7 +51,7 @@ class Trpo(PolicyGradient[TrpoArgs]):
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """Improves policy and critic on a rollout; gives what was measured."""
+        """Improve policy and critic on a rollout; gives what was measured."""
         args = self.args
         explained = explained_variance(*map(rollout.counted, (rollout.values, rollout.returns)))
         if args.normalize_advantage:
@@ -115,7 +116,7 @@ class Trpo(PolicyGradient[TrpoArgs]):
         self, batches: Sequence[Minibatch], full_step: Tensor, objective: float,
         coefficient: float,
     ) -> dict[str, float]:  # fmt: skip
-        """Moves the policy by the first accepted share of the step, or not at all."""
+        """Move the policy by the first accepted share of the step, or not at all."""
         args, weights = self.args, self.weights
         old = TokenLogits(copy.deepcopy(self.policy.model), self.actor_critic.temperature)
         start = [weight for weight in old.parameters() if weight.requires_grad]

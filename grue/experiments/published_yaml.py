@@ -10,18 +10,18 @@ from grue import tasks
 
 
 def means_finetuning(keys: Mapping[str, Any]) -> bool:
-    """Whether a file with these keys is one of the published training program."""
+    """Return whether a file with these keys is one of the published training program."""
     return "train_evaluation" in keys
 
 
 def means_extraction(keys: Mapping[str, Any]) -> bool:
-    """Whether a file with these keys is one of the published extraction program."""
+    """Return whether a file with these keys is one of the published extraction program."""
     evaluation = keys.get("evaluation")
     return isinstance(evaluation, Mapping) and "num_samples_per_input" in evaluation
 
 
 def mended(keys: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
-    """The keys without a slip of published files, and what was mended.
+    """Return the keys without a slip of published files, and what was mended.
 
     The published programs left ``split`` behind in a task's args.
     """
@@ -37,7 +37,7 @@ def mended(keys: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
 
 
 def _knows_split(task: Any) -> bool:
-    """Whether ``split`` is a key of the task itself."""
+    """Return whether ``split`` is a key of the task itself."""
     try:
         return isinstance(task, str) and "split" in tasks.find(task).Args.model_fields
     except UserError:

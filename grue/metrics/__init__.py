@@ -1,4 +1,4 @@
-"""The metrics that a configuration may name."""
+"""Metrics that a configuration may name."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from grue.metrics.totto import parent as parent_totto
 
 
 def find(name: str) -> type[Metric[Any]]:
-    """The metric called ``name``.
+    """Return the metric called ``name``.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no metric of this name.
     """
     return as_metric(METRICS.get(name))

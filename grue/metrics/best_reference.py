@@ -1,4 +1,4 @@
-"""Scores of single pairs, taken as the best over an input's references."""
+"""Best score over an input's references, of a function that scores pairs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from grue.texts import Texts
 
 
 def best_over_references(texts: Texts, score: Callable[[list[str], list[str]], Scores]) -> Scores:
-    """[N] the largest score that each output reaches with one of its references.
+    """Return [N] the best score of each output over its references.
 
-    ``score`` gives [M] for M outputs and as many references; it is called once, for all pairs.
-    Every input has a reference at least (`Texts.check_references`).
+    ``score`` returns [M] scores of M outputs and M references; it is called once, for all pairs.
+    Every input has at least one reference (`Texts.check_references`).
     """
     if not len(texts):
         return np.zeros(0)

@@ -1,7 +1,7 @@
-"""BLEU: the n-grams that outputs share with references (Papineni et al., 2002).
+"""BLEU: n-gram precision of outputs against references (Papineni et al., 2002).
 
-They are counted for each output, in the tokens of sacreBLEU; the score of one follows from its own
-counts, that of many from their sums, by sacreBLEU's formula.
+N-grams are counted for each output, in the tokens of sacreBLEU. The score of one output follows
+from its own counts and that of a corpus from their sums, by sacreBLEU's formula.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from grue.policies.policy import Policy
 
 Counts = NDArray[np.float64]
-"""[2 + 2 * 4] tokens of the output, tokens of the reference, n-grams shared by length (1 to 4),
-n-grams of the output by length."""
+"""[2 + 2 * 4] numbers of tokens of the output, tokens of the reference, shared n-grams by length (1
+to 4), and n-grams of the output by length."""
 
 _ORDERS = 4
 _TEXTS_KEPT = 256  # the samples of an input stand together
@@ -38,50 +38,50 @@ ArgsT = TypeVar("ArgsT", bound=PairwiseArgs)
 
 
 class CountedBleu(PairwiseMetric[ArgsT]):
-    """A BLEU score that follows from counts."""
+    """BLEU score computed from n-gram counts."""
 
     fix: ClassVar[str]
-    """What a user can do whose texts have too few tokens, as an imperative."""
+    """Advice, as an imperative, for texts with too few tokens."""
 
     @abstractmethod
     def library(self) -> Any:
-        """The BLEU of sacreBLEU, which splits texts."""
+        """Return sacreBLEU's BLEU, which tokenizes texts."""
 
     def make_sight(self) -> Sight:
-        """What warns of references too short for n-grams of each length."""
+        """Return the warning of references that are too short for n-grams of each length."""
         tokenizer = self.library().tokenizer
         return Sight(self.id, lambda text: tokenizer(text).split(), self.fix, needed=_ORDERS)
 
     @abstractmethod
     def of_counts(self, counts: Counts) -> float:
-        """The score, from 0 to 1."""
+        """Return the score, from 0 to 1."""
 
     def scores(self, texts: Texts) -> dict[str, Scores]:
-        """[N] the BLEU score of each output alone."""
+        """Return [N] the BLEU score of each output alone."""
         return {self.keys[0]: np.array([self.of_counts(row) for row in self.rows(texts)])}
 
     def corpus(
         self, texts: Texts, policy: Policy | None = None, split: str = "val"
     ) -> dict[str, float]:
-        """The BLEU score of the sums of all counts."""
+        """Return the BLEU score of the sums of all counts."""
         return {self.keys[0]: self.of_counts(self.rows(texts).sum(0))}
 
 
 def closest(lengths: Sequence[int], length: int) -> int:
-    """The one of ``lengths`` closest to ``length``, the shorter one of two."""
+    """Return the one of ``lengths`` closest to ``length``, the shorter one of two."""
     return min(lengths, key=lambda other: (abs(other - length), other))
 
 
 def shortest(lengths: Sequence[int], length: int) -> int:
-    """The shortest of ``lengths``."""
+    """Return the shortest of ``lengths``, whatever the output's."""
     return min(lengths)
 
 
 def counting(library: Any, reference_length: Callable[[Sequence[int], int], int]) -> Scorer:
-    """What counts the n-grams of a pair, remembering references that come again.
+    """Return the function that counts the n-grams of a pair; it caches references.
 
-    ``library`` is sacreBLEU's BLEU, which splits texts; ``reference_length`` chooses among the
-    lengths of several references, given that of the output.
+    ``library`` is sacreBLEU's BLEU, which tokenizes texts. ``reference_length`` chooses one of the
+    references' lengths, given that of the output.
     """
 
     def grams(text: str) -> tuple[Counter[tuple[str, ...]], int]:
@@ -115,7 +115,7 @@ def counting(library: Any, reference_length: Callable[[Sequence[int], int], int]
 
 
 def _bleu(counts: Counts, **smoothing: Any) -> float:
-    """The formula of sacreBLEU on counts, from 0 to 1."""
+    """Return sacreBLEU's score of counts, from 0 to 1."""
     from sacrebleu.metrics.bleu import BLEU
 
     found = BLEU.compute_bleu(
@@ -129,19 +129,19 @@ def _bleu(counts: Counts, **smoothing: Any) -> float:
 
 
 class BleuArgs(PairwiseArgs):
-    """The key of BLEU."""
+    """Key of BLEU."""
 
     tokenize: Literal["none", "char"] = "none"
-    """How texts become tokens: ``none`` takes what stands between blanks, as published; ``char``
-    takes characters, for scripts without blanks between words."""
+    """Tokenizer: ``none`` splits at blanks, as published; ``char`` splits into characters, for
+    scripts without blanks between words."""
 
 
 @METRICS.register("bleu")
 class Bleu(CountedBleu[BleuArgs]):
-    """BLEU on words between blanks, without smoothing; an output's shortest reference counts.
+    """BLEU on words between blanks, without smoothing, against the shortest reference's length.
 
-    As in the TensorFlow translation tutorial, whose code the published results used. Outputs
-    without a shared n-gram of each length, and thus most short ones, score 0.
+    It follows the TensorFlow translation tutorial, whose code the published results used. Outputs
+    that do not share an n-gram of each length score 0, as most short outputs do.
     """
 
     Args = BleuArgs
@@ -150,45 +150,45 @@ class Bleu(CountedBleu[BleuArgs]):
     fix: ClassVar[str] = "set 'tokenize' to 'char'"
 
     def library(self) -> Any:
-        """The BLEU of sacreBLEU, which splits texts."""
+        """Return sacreBLEU's BLEU, which tokenizes texts."""
         from sacrebleu.metrics.bleu import BLEU
 
         return BLEU(tokenize=self.args.tokenize)
 
     def make_scorer(self) -> Scorer:
-        """The counts of a pair."""
+        """Return the n-gram counts of a pair."""
         return counting(self.library(), shortest)
 
     def of_counts(self, counts: Counts) -> float:
-        """The score, from 0 to 1."""
+        """Return the score, from 0 to 1."""
         return _bleu(counts, smooth_method="none")
 
 
 class SacreBleuArgs(PairwiseArgs):
-    """The keys of sacreBLEU."""
+    """Keys of sacreBLEU."""
 
     tokenize: Literal[
         "13a", "intl", "char", "zh", "ja-mecab", "ko-mecab", "spm", "flores101", "flores200",
         "spBLEU-1K", "none",
     ] | None = None  # fmt: skip
-    """How texts become tokens; None for "13a", which is for scripts with blanks between words. Some
-    need packages or files beside sacreBLEU."""
+    """Tokenizer; None for "13a", which is for scripts with blanks between words. Some need packages
+    or files beyond sacreBLEU."""
     lowercase: bool = False
-    """Whether capital letters count as small ones."""
+    """If true, texts are lower-cased."""
     smooth_method: Literal["exp", "floor", "add-k", "none"] = "exp"
-    """What takes the place of lengths without a shared n-gram."""
+    """Smoothing of n-gram lengths without a match."""
     smooth_value: PositiveFloat | None = None
-    """The number that "floor" and "add-k" take; None for sacreBLEU's own."""
+    """Number used by the smoothing "floor" or "add-k"; None for sacreBLEU's own."""
     use_effective_order: bool = False
-    """Whether n-grams longer than the output are left out; otherwise an output of fewer than four
-    tokens scores 0, whatever it says."""
+    """If true, n-grams longer than the output are ignored; otherwise every output of fewer than
+    four tokens scores 0."""
     force: bool = False
-    """Without effect: silences a warning that is never given here."""
+    """Accepted and ignored: it silences a warning that is never given here."""
 
 
 @METRICS.register("sacre_bleu")
 class SacreBleu(CountedBleu[SacreBleuArgs]):
-    """sacreBLEU from 0 to 1; an output's reference of the closest length counts."""
+    """sacreBLEU from 0 to 1, against the closest reference length."""
 
     Args = SacreBleuArgs
     id: ClassVar[str] = "sacre_bleu"
@@ -196,11 +196,11 @@ class SacreBleu(CountedBleu[SacreBleuArgs]):
     fix: ClassVar[str] = "set 'tokenize' to 'char', or to 'zh' for Chinese"
 
     def prepare(self) -> None:
-        """Looks for what the tokenizer needs."""
+        """Check the tokenizer's packages and files."""
         self.library()
 
     def library(self) -> Any:
-        """The BLEU of sacreBLEU, which splits texts.
+        """Return sacreBLEU's BLEU, which tokenizes texts.
 
         Raises:
             UserError: sacreBLEU lacks what the tokenizer needs.
@@ -216,7 +216,7 @@ class SacreBleu(CountedBleu[SacreBleuArgs]):
             ) from error
 
     def make_scorer(self) -> Scorer:
-        """The counts of a pair.
+        """Return the n-gram counts of a pair.
 
         Raises:
             UserError: sacreBLEU lacks what the tokenizer needs.
@@ -224,7 +224,7 @@ class SacreBleu(CountedBleu[SacreBleuArgs]):
         return counting(self.library(), closest)
 
     def of_counts(self, counts: Counts) -> float:
-        """The score, from 0 to 1."""
+        """Return the score, from 0 to 1."""
         args = self.args
         return _bleu(
             counts,
@@ -236,7 +236,7 @@ class SacreBleu(CountedBleu[SacreBleuArgs]):
     def corpus(
         self, texts: Texts, policy: Policy | None = None, split: str = "val"
     ) -> dict[str, float]:
-        """The mean of the scores of groups of inputs with as many references, by their size."""
+        """Return the mean score of groups of inputs with equally many references, by group size."""
         counts = self.rows(texts)
         num_references = np.array([len(references) for references in texts.references])
         groups = [num_references == number for number in np.unique(num_references)]

@@ -1,4 +1,4 @@
-"""chrF: the character n-grams that outputs share with references (Popović, 2015)."""
+"""chrF: character n-gram F score of outputs against references (Popović, 2015)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Chrf(PairwiseMetric[PairwiseArgs]):
     keys: Sequence[str] = ("lexical/chrf",)
 
     def make_scorer(self) -> Scorer:
-        """The chrF of a pair."""
+        """Return the chrF of a pair."""
         from sacrebleu.metrics.chrf import CHRF
 
         library = CHRF()
@@ -36,7 +36,7 @@ class Chrf(PairwiseMetric[PairwiseArgs]):
     def corpus(
         self, texts: Texts, policy: Policy | None = None, split: str = "val"
     ) -> dict[str, float]:
-        """The chrF of the n-grams of all outputs together."""
+        """Return the corpus chrF: that of the n-grams of all outputs together."""
         from sacrebleu.metrics.chrf import CHRF
 
         texts.check_references(self.id)

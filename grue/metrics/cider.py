@@ -1,4 +1,4 @@
-"""CIDEr-D: how much the n-grams of an output are those on which its references agree.
+"""CIDEr-D: similarity of an output to its references by n-grams weighted by rarity (TF-IDF).
 
 Vedantam, Zitnick, Parikh: CIDEr: Consensus-based Image Description Evaluation, CVPR 2015,
 equations 2 to 4, and the variant CIDEr-D of its section 7.
@@ -28,13 +28,13 @@ _SCALE = 10.0
 
 @METRICS.register("cider")
 class Cider(Metric[NoArgs]):
-    """CIDEr-D, from 0 to 10, of words in their own case with punctuation marks.
+    """CIDEr-D, from 0 to 10; case and punctuation marks count.
 
-    Case and marks count as in the published programs for CommonGen; their words are spaCy's,
-    these are NLTK's, so that scores of all outputs differ by some thousandths (by 0.006 on outputs
-    for CommonGen). A text of a script without blanks between words is one word. How rare an n-gram
-    is, is counted over the references of one call, each input's references being one document:
-    scores of different calls are not comparable, and a call with one input gives 0.
+    The published programs for CommonGen also count them. Their words are spaCy's and these are
+    NLTK's, so that corpus scores differ by some thousandths (by 0.006 on outputs for CommonGen). A
+    text of a script without blanks between words is one word. Document frequencies are those of the
+    references of one call, where each input's references are one document. Scores of different
+    calls are therefore not comparable, and a call with one input gives 0.
     """
 
     key: ClassVar[str] = "lexical/cider"
@@ -45,7 +45,7 @@ class Cider(Metric[NoArgs]):
         self._sight = Sight("cider", words, SPLITS_AT_BLANKS)
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
-        """[N] scores of outputs among those of this call."""
+        """Return [N] scores of outputs, with the document frequencies of this call."""
         texts.check_references("cider")
         self._sight.look(texts)
         counts: dict[str, Counter[Ngram]] = {}
@@ -58,7 +58,7 @@ class Cider(Metric[NoArgs]):
 
 
 def ngrams(tokens: Sequence[str]) -> Counter[Ngram]:
-    """How often each n-gram of one to four words occurs."""
+    """Return the number of occurrences of each n-gram of one to four words."""
     return Counter(
         tuple(tokens[start : start + order])
         for order in _ORDERS
@@ -68,7 +68,7 @@ def ngrams(tokens: Sequence[str]) -> Counter[Ngram]:
 
 def cider_d(outputs: Sequence[Counter[Ngram]], references: Sequence[Sequence[Counter[Ngram]]]
             ) -> Scores:  # fmt: skip
-    """CIDEr-D of outputs, from 0 to 10.
+    """Return the CIDEr-D of outputs, from 0 to 10.
 
     Args:
         outputs: [N] n-gram counts.
@@ -100,17 +100,17 @@ def cider_d(outputs: Sequence[Counter[Ngram]], references: Sequence[Sequence[Cou
 
 @dataclass(frozen=True)
 class _Vector:
-    """A text as a vector for each order: term frequency times inverse document frequency."""
+    """Vector of a text for each n-gram order: term frequency times inverse document frequency."""
 
     values: dict[Ngram, float]
     norms: tuple[float, ...]
-    """Euclidean length of the vector of each order."""
+    """Euclidean norm of the vector of each order."""
     length: int
-    """Pairs of neighbouring words, as the published program counts a text's length."""
+    """Number of bigrams, the published program's length of a text."""
 
     @classmethod
     def of(cls, counts: Counter[Ngram], weights: Mapping[Ngram, float], unseen: float) -> _Vector:
-        """The vector of n-gram counts; ``unseen`` weighs n-grams that no reference has."""
+        """Return the vector of n-gram counts; ``unseen`` weighs n-grams that no reference has."""
         values = {ngram: count * weights.get(ngram, unseen) for ngram, count in counts.items()}
         squares = dict.fromkeys(_ORDERS, 0.0)
         for ngram, value in values.items():
@@ -120,7 +120,7 @@ class _Vector:
 
 
 def _similarity(output: _Vector, reference: _Vector) -> float:
-    """Mean over orders of the clipped cosine, damped by the difference in length, times 10."""
+    """Return the clipped cosine, averaged over orders, damped by length difference, times 10."""
     products = dict.fromkeys(_ORDERS, 0.0)
     for ngram, value in output.values.items():
         wanted = reference.values.get(ngram, 0.0)

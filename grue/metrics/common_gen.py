@@ -1,4 +1,4 @@
-"""METEOR for outputs that should say something new of their prompt's concepts, not repeat it."""
+"""METEOR with a penalty for outputs that repeat their prompt (CommonGen)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from grue.metrics.metric import METRICS, Scores
 from grue.texts import Texts
 
 PREFIX = "generate a sentence with: "
-"""What the prompts of the published CommonGen runs begin with."""
+"""Beginning of the prompts of the published CommonGen runs."""
 _WORDS_OF_PROMPT = ("generate", "sentence")
 
 
 def repeats_prompt(prompt: str, output: str) -> bool:
-    """Whether ``output`` holds the prompt's list of concepts, or a word of its instruction.
+    """Return whether ``output`` has the prompt's concepts, or a word of its instruction.
 
-    The concepts are what follows `PREFIX`, or the whole prompt where it does not begin so, without
-    the character that ends it. Capital letters count as small ones.
+    The concepts are the text after `PREFIX`, or the whole prompt if it does not start with it,
+    without the last character. Case is ignored.
     """
     concepts = prompt.removeprefix(PREFIX)[:-1].lower()
     found = output.lower()
@@ -28,18 +28,18 @@ def repeats_prompt(prompt: str, output: str) -> bool:
 
 
 def repeats(texts: Texts) -> Scores:
-    """[N] 1 for each output that repeats its prompt, otherwise 0."""
+    """Return [N] 1 for each output that repeats its prompt, otherwise 0."""
     pairs = zip(texts.prompts, texts.outputs, strict=True)
     return np.array([repeats_prompt(*pair) for pair in pairs], float)
 
 
 @METRICS.register("meteor_common_gen_repeat_penalty")
 class MeteorWithRepeatPenalty(Meteor):
-    """METEOR less 1 for each output that repeats its prompt; of all outputs, the mean."""
+    """METEOR, minus 1 for each output that repeats its prompt; their mean over all outputs."""
 
     id: ClassVar[str] = "meteor_common_gen_repeat_penalty"
     keys: Sequence[str] = ("lexical/meteor_common_gen_repeat_penalty",)
 
     def scores(self, texts: Texts) -> dict[str, Scores]:
-        """[N] METEOR, less 1 where the prompt is repeated."""
+        """Return [N] METEOR, minus 1 for outputs that repeat their prompt."""
         return {key: values - repeats(texts) for key, values in super().scores(texts).items()}

@@ -1,4 +1,4 @@
-"""The keys of a metric."""
+"""Keys of a metric."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from grue.parts.config import PartConfig
 
 
 class MetricConfig(PartConfig[Metric[Any]]):
-    """What is measured of outputs."""
+    """A metric: its id and its own keys."""
 
     @classmethod
     def find(cls, name: str) -> type[Metric[Any]]:
-        """The class of the metric called ``name``."""
+        """Return the class of the metric called ``name``."""
         return metrics.find(name)

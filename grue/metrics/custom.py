@@ -1,4 +1,4 @@
-"""Metrics outside the project: a class like those in it, or a plain function."""
+"""Users' own metrics: a class like the built-in ones, or a plain function."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from grue.texts import Texts
 
 
 class FunctionMetric(Metric[NoArgs]):
-    """What a user's function says of outputs, under ``custom/<name of the function>``."""
+    """A user's function that scores outputs, under ``custom/<name of the function>``."""
 
     function: UserFunction
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
-        """[N] the function's numbers."""
+        """Return [N] the function's numbers."""
         name = getattr(self.function, "__name__", type(self.function).__name__)
         return {f"custom/{name}": scores_of(self.function, texts, per_token=False)}
 
 
 def as_metric(part: Any) -> type[Metric[Any]]:
-    """The class of what a plan names: itself, or one around a function.
+    """Return the metric class of a user's object: the class itself, or one around a function.
 
     Raises:
-        UserError: it is neither, or cannot be called as such.
+        UserError: it is neither, or does not take the arguments of one.
     """
     if isinstance(part, type):
         check_part(part, Metric, what_to_change(part))

@@ -1,4 +1,4 @@
-"""Whether a text has a date: a synthetic objective."""
+"""Dates in texts, a synthetic objective."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 @METRICS.register("dates")
 class Dates(Metric[NoArgs]):
-    """1 for a text with four digits, two and two, joined by hyphens; 0 for another."""
+    """1 for a text with a date, as four, two and two digits joined by hyphens; otherwise 0."""
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
-        """[N] zeros and ones."""
+        """Return [N] zeros and ones."""
         found = [_DATE.search(text) is not None for text in texts.outputs]
         return {"synthetic/dates_in_text": np.array(found, np.float64)}

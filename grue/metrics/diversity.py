@@ -1,6 +1,7 @@
-"""How varied outputs are: type/token ratios, n-gram counts, entropies and lengths.
+"""Diversity of outputs: type/token ratios, n-gram counts, entropies and lengths.
 
-The statistics of the GEM benchmark (Gehrmann et al., The GEM Benchmark, 2021, section 4.2).
+These are the statistics of the GEM benchmark (Gehrmann et al., The GEM Benchmark, 2021, section
+4.2).
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ _PUNCTUATION = frozenset(string.punctuation)
 
 
 class DiversityArgs(Config):
-    """The key of diversity."""
+    """Key of diversity."""
 
     window_size: PositiveInt = 100
-    """Words of a window over which types are counted."""
+    """Number of words of a window over which types are counted."""
 
 
 @METRICS.register("diversity")
@@ -42,15 +43,15 @@ class Diversity(Metric[DiversityArgs]):
     """Statistics of lower-cased words, with punctuation marks and without them.
 
     The names begin with ``diversity_metrics/``. A text of a script without blanks between words is
-    one word. The mean type/token ratio is left out where the
-    outputs do not fill one window, for there it is not defined.
+    one word. The mean type/token ratio is missing where the outputs do not fill one window, because
+    it is undefined there.
     """
 
     Args = DiversityArgs
     has_scores: ClassVar[bool] = False
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
-        """[N] the statistics of each output alone, except for the ratio over windows."""
+        """Return [N] the statistics of each output alone, without the ratio over windows."""
         each = [
             dict(_statistics([tokens])) | dict(_statistics([marked], "-nopunct"))
             for tokens, marked in _both(texts.outputs)
@@ -61,7 +62,7 @@ class Diversity(Metric[DiversityArgs]):
     def corpus(
         self, texts: Texts, policy: Policy | None = None, split: str = "val"
     ) -> Mapping[str, float]:
-        """The statistics of all outputs together."""
+        """Return the statistics of all outputs together."""
         found: dict[str, float] = {}
         pairs = list(_both(texts.outputs))
         size = self.args.window_size
@@ -79,14 +80,14 @@ def _name(key: str) -> str:
 
 
 def _both(outputs: Sequence[str]) -> Iterator[tuple[Tokens, Tokens]]:
-    """The words of each output, with and without single punctuation marks."""
+    """Yield the words of each output, with and without single punctuation marks."""
     for output in outputs:
         tokens = words(output.lower())
         yield tokens, [token for token in tokens if token not in _PUNCTUATION]
 
 
 def _statistics(outputs: Sequence[Tokens], suffix: str = "") -> Iterator[tuple[str, float]]:
-    """What is known of outputs but their type/token ratio, each name with ``suffix``."""
+    """Yield the statistics of outputs but their type/token ratio; names end with ``suffix``."""
     lengths = [len(tokens) for tokens in outputs]
     yield f"total_length{suffix}", float(sum(lengths))
     yield f"mean_pred_length{suffix}", statistics.fmean(lengths)
@@ -109,7 +110,7 @@ def _statistics(outputs: Sequence[Tokens], suffix: str = "") -> Iterator[tuple[s
 
 
 def ngrams(outputs: Sequence[Tokens], order: int) -> Counts:
-    """How often each n-gram occurs; none reaches from one output into the next."""
+    """Return the number of occurrences of each n-gram; none crosses outputs."""
     return Counter(
         tuple(tokens[start : start + order])
         for tokens in outputs
@@ -118,17 +119,17 @@ def ngrams(outputs: Sequence[Tokens], order: int) -> Counts:
 
 
 def entropy(counts: Counts) -> float:
-    """Entropy in bits of the distribution that the counts give; 0 of nothing."""
+    """Return the entropy in bits of the distribution that the counts give; 0 without counts."""
     total = counts.total()
     return math.fsum(count / total * math.log2(total / count) for count in counts.values())
 
 
 def conditional_entropy(joint: Counts, context: Counts) -> float:
-    """Bits per n-gram that are not known from its first words; 0 of nothing.
+    """Return the conditional entropy of an n-gram's last word, in bits; 0 without n-grams.
 
-    The sum over n-grams xy of -p(xy) log2(p(xy) / p(x)), where p(x) is the share of x among all
-    shorter n-grams, those at the end of an output included; so the sum may fall below 0 where
-    outputs are short.
+    It is the sum over n-grams xy of -p(xy) log2(p(xy) / p(x)). The share p(x) is among all shorter
+    n-grams, including those at the end of an output, so that the sum may be negative for short
+    outputs.
     """
     total, shorter = joint.total(), context.total()
     return math.fsum(
@@ -138,9 +139,10 @@ def conditional_entropy(joint: Counts, context: Counts) -> float:
 
 
 def msttr(tokens: Sequence[str], window_size: int) -> float:
-    """Mean segmental type/token ratio: over full windows side by side, rounded to five digits.
+    """Return the mean segmental type/token ratio, rounded to five digits.
 
-    The rest that fills no window is left out; one window at least must be full.
+    Segments are adjacent full windows. Words after the last full window are dropped; at least one
+    window must be full.
     """
     starts = range(0, len(tokens) - window_size + 1, window_size)
     ratios = [len(set(tokens[start : start + window_size])) / window_size for start in starts]

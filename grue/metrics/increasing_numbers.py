@@ -1,4 +1,4 @@
-"""How much of a text is numbers that grow: a synthetic objective."""
+"""Share of increasing numbers in a text, a synthetic objective."""
 
 from __future__ import annotations
 
@@ -13,29 +13,31 @@ from grue.texts import Texts
 
 
 class IncreasingNumbersArgs(Config):
-    """The key of the increasing numbers."""
+    """Key of the increasing numbers."""
 
     min_tokens: NonNegativeInt
-    """Twice the pieces that a shorter text is taken to have, so that one number is not enough."""
+    """Twice the smallest number of pieces that the share is taken of, so that a short text with one
+    number does not score 1."""
 
 
 @METRICS.register("increasing_numbers")
 class IncreasingNumbers(Metric[IncreasingNumbersArgs]):
-    """The share of growing numbers, from 0 to 1."""
+    """Share of increasing numbers, from 0 to 1."""
 
     Args = IncreasingNumbersArgs
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
-        """[N] shares."""
+        """Return [N] shares."""
         found = [growing_share(text, self.args.min_tokens) for text in texts.outputs]
         return {"synthetic/increasing_numbers_in_text": np.array(found, np.float64)}
 
 
 def growing_share(text: str, min_tokens: int) -> float:
-    """Numbers of the strictly growing run with which a text's numbers begin, per piece.
+    """Return the length of the initial increasing run of a text's numbers, per piece.
 
-    Pieces are what blanks separate, ``min_tokens`` / 2 at the least. A number is what ``float``
-    reads, among it "nan" and "1e3", but not "1,". Pieces between numbers do not end the run.
+    Pieces are separated by blanks, and count as at least ``min_tokens`` / 2. A number is a piece
+    that ``float`` parses, such as "nan" and "1e3" but not "1,". Other pieces do not end the run,
+    which is strictly increasing.
     """
     pieces = text.split()
     numbers = [number for number in map(_number, pieces) if number is not None]

@@ -1,4 +1,4 @@
-"""How long outputs are."""
+"""Length of outputs in words."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from grue.texts import Texts
 
 @METRICS.register("length")
 class Length(Metric[NoArgs]):
-    """Number of words between blanks; needs no references.
+    """Number of words, separated by blanks; needs no references.
 
-    A text of a script without blanks between words counts as one.
+    A text of a script without blanks between words counts as one word.
     """
 
     def scores(self, texts: Texts) -> dict[str, Scores]:
-        """[N] words of each output."""
+        """Return [N] the number of words of each output."""
         return {"lexical/length": np.array([len(text.split()) for text in texts.outputs], float)}

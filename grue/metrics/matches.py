@@ -1,4 +1,4 @@
-"""How often a pattern occurs in outputs: a scoring rule that everybody can look up."""
+"""Number of matches of a pattern in outputs, a score that is easy to verify by eye."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from grue.texts import Texts
 
 
 class MatchesArgs(Config):
-    """The key of the counted matches."""
+    """Key of the counted matches."""
 
     pattern: str
     """Regular expression, such as ``"\\\\b(good|great)\\\\b"``."""
 
     def problems(self) -> Iterator[Problem]:
-        """What is no regular expression."""
+        """Yield the problem of a pattern that is no regular expression."""
         yield from super().problems()
         try:
             re.compile(self.pattern)
@@ -31,12 +31,12 @@ class MatchesArgs(Config):
 
 @METRICS.register("matches")
 class Matches(Metric[MatchesArgs]):
-    """Number of matches that do not overlap; needs no references."""
+    """Number of non-overlapping matches; needs no references."""
 
     Args = MatchesArgs
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
-        """[N] matches in each output."""
+        """Return [N] the number of matches in each output."""
         counts = [len(self._pattern.findall(output)) for output in texts.outputs]
         return {"lexical/matches": np.array(counts, np.float64)}
 

@@ -1,4 +1,4 @@
-"""METEOR: words aligned by form, stem and synonym (Lavie and Agarwal, 2007)."""
+"""METEOR: alignment of words by form, stem and synonym (Lavie and Agarwal, 2007)."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ _TEXTS_KEPT = 256  # the samples of an input stand together
 
 
 class MeteorArgs(PairwiseArgs):
-    """The keys of METEOR."""
+    """Keys of METEOR."""
 
     stringify_references: bool = False
-    """Whether the list of references is written as one text and split into words as NLTK 3.7 did,
-    as in published results; otherwise the best reference counts, which gives far higher numbers
-    that are not comparable with published ones. The run's ``compatibility`` sets it for all parts
-    at once."""
+    """If true, the list of references is written as one text and tokenized as NLTK 3.7 did, as in
+    published results. Otherwise the best reference counts, which gives far higher numbers that are
+    not comparable with published ones. The run's ``compatibility`` sets it for all parts at
+    once."""
 
     def missing(self) -> Iterator[Problem]:
-        """WordNet."""
+        """Yield WordNet as a need."""
         yield from super().missing()
         yield from missing_wordnet()
 
 
 def missing_wordnet() -> Iterator[Problem]:
-    """WordNet, which METEOR's synonyms come from, where NLTK does not find it."""
+    """Yield WordNet, the source of METEOR's synonyms, if NLTK does not find it."""
     why = why_missing(WORDNET)
     if why is not None:
         yield Problem(f"METEOR {why}")
 
 
 class _Synonyms:
-    """WordNet, remembering words."""
+    """WordNet with a cache of words."""
 
     def __init__(self) -> None:
         from nltk.corpus import wordnet
@@ -54,8 +54,8 @@ class _Synonyms:
 class Meteor(PairwiseMetric[MeteorArgs]):
     """METEOR with alpha 0.9, beta 3 and gamma 0.5, from 0 to 1; of all outputs, the mean.
 
-    Words stand between blanks, so it is not for scripts without them; stems and synonyms are
-    English, so that words of other languages are compared by their form alone.
+    Words are separated by blanks, so it does not suit scripts without them. Stems and synonyms are
+    English; words of other languages are compared by their form alone.
     """
 
     Args = MeteorArgs
@@ -63,11 +63,11 @@ class Meteor(PairwiseMetric[MeteorArgs]):
     keys: Sequence[str] = ("lexical/meteor",)
 
     def make_sight(self) -> Sight:
-        """What warns of references that are one word."""
+        """Return the warning of references that are one word."""
         return Sight(self.id, words, SPLITS_AT_BLANKS)
 
     def make_scorer(self) -> Scorer:
-        """The score against the best reference.
+        """Return the score against the best reference.
 
         Raises:
             UserError: NLTK does not find WordNet.

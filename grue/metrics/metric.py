@@ -1,4 +1,4 @@
-"""What a metric is: numbers for outputs one by one, and for all of them together."""
+"""Base class of metrics: numbers for single outputs, and for all outputs together."""
 
 from __future__ import annotations
 
@@ -21,28 +21,30 @@ Scores = NDArray[np.float64]
 
 
 class NoArgs(Config):
-    """The keys of a part that has none."""
+    """Keys of a metric that has none."""
 
 
 ArgsT = TypeVar("ArgsT", bound=Config)
 
 
 class Metric(ABC, Generic[ArgsT]):
-    """Built once per run from its args; what is costly to load is loaded at the first use."""
+    """Metric of outputs.
+
+    Built once per run from its args, with costly things loaded at first use.
+    """
 
     Args: ClassVar[type[Config]] = NoArgs
-    """The model of the metric's keys (its ``args``)."""
+    """Model of the metric's keys (its ``args``)."""
     has_scores: ClassVar[bool] = True
-    """Whether an evaluation writes the scores of single outputs beside its predictions."""
+    """If true, an evaluation writes the scores of single outputs next to its predictions."""
     needs_references: bool = False
-    """Whether nothing can be said without references; evaluations of splits that have none leave
-    such a metric out."""
+    """If true, the metric needs references; evaluations of splits without references skip it."""
 
     def __init__(self, args: ArgsT) -> None:
         self.args = args
 
     def prepare(self) -> None:
-        """Looks, before any run starts, for what the metric needs beside Python packages' code.
+        """Check, before any run starts, that data, models and programs of the metric are there.
 
         Raises:
             UserError: something is missing.
@@ -50,7 +52,7 @@ class Metric(ABC, Generic[ArgsT]):
 
     @abstractmethod
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
-        """[N] by metric key: the value of each output as if it were the only one.
+        """Return [N] by metric key: the value of each output alone.
 
         Raises:
             UserError: what the metric needs is missing (a package, data, a reference).
@@ -59,10 +61,10 @@ class Metric(ABC, Generic[ArgsT]):
     def corpus(
         self, texts: Texts, policy: Policy | None = None, split: str = "val"
     ) -> Mapping[str, float]:
-        """The value of all outputs together, by metric key: the mean unless defined otherwise.
+        """Return the value of all outputs together, by metric key: by default, the mean.
 
-        ``policy`` is the model that wrote them, for metrics that measure it. A metric that is
-        not defined for ``split`` gives nothing.
+        ``policy`` is the model that wrote them, for metrics that measure it. A metric that is not
+        defined for ``split`` returns no values.
         """
         return {key: float(np.mean(values)) for key, values in self.scores(texts).items()}
 

@@ -21,7 +21,7 @@ _EPSILON = 1e-8
 
 
 class Parent(NamedTuple):
-    """Numbers from 0 to 1."""
+    """Precision, recall and F score, from 0 to 1."""
 
     precision: float
     recall: float
@@ -32,13 +32,13 @@ def parent(
     output: Tokens, references: Sequence[Tokens], vocabulary: Collection[str],
     entries: Sequence[Tokens],
 ) -> Parent:  # fmt: skip
-    """PARENT of an output for the reference that gives it the largest F score.
+    """Return the PARENT of an output for the reference with the largest F score.
 
     Args:
         output: words of the output.
-        references: words of each reference, one at least.
-        vocabulary: the words that stand in the table.
-        entries: words of each value that the output should tell, without empty ones.
+        references: words of each reference, at least one.
+        vocabulary: words in the table.
+        entries: words of each value that the output should mention, without empty ones.
     """
     table_recall = _mentioned(entries, output) or _SMOOTHING
     found = []
@@ -55,7 +55,7 @@ def parent(
 
 def _against(output: Tokens, reference: Tokens, vocabulary: Collection[str]
              ) -> tuple[float, float]:  # fmt: skip
-    """Entailed precision, and recall of the reference, over n-grams of one to four words."""
+    """Return entailed precision, and recall of the reference, over n-grams of up to four words."""
     precisions, recalls = [], []
     for order in _ORDERS:
         own, wanted = _ngrams(output, order), _ngrams(reference, order)
@@ -65,7 +65,7 @@ def _against(output: Tokens, reference: Tokens, vocabulary: Collection[str]
 
 
 def _precision(own: Counts, wanted: Counts, vocabulary: Collection[str]) -> float:
-    """Share of the output's n-grams that the reference, or else the table, speaks for."""
+    """Return the share of the output's n-grams that the reference or the table supports."""
     if not own:
         return 0.0
     total = 0.0
@@ -76,7 +76,7 @@ def _precision(own: Counts, wanted: Counts, vocabulary: Collection[str]) -> floa
 
 
 def _recall(own: Counts, wanted: Counts, vocabulary: Collection[str]) -> float:
-    """Share of the reference's n-grams, weighted by the table, that the output has."""
+    """Return the share of the reference's n-grams, weighted by the table, that the output has."""
     total = found = 0.0
     for ngram, count in wanted.items():
         weight = count * _entailed(ngram, vocabulary)
@@ -86,7 +86,7 @@ def _recall(own: Counts, wanted: Counts, vocabulary: Collection[str]) -> float:
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Geometric mean over orders; zeros of all but single words count as 1e-5."""
+    """Return the geometric mean over orders; zeros of all but single words count as 1e-5."""
     first, *others = values
     if first == 0:
         return 0.0
@@ -103,14 +103,14 @@ def _ngrams(tokens: Tokens, order: int) -> Counts:
 
 
 def _mentioned(entries: Sequence[Tokens], text: Tokens) -> float:
-    """Mean share of an entry that the text has in the same order; 1 where there is no entry."""
+    """Return the mean share of an entry that the text has in order; 1 without entries."""
     if not entries:
         return 1.0
     return sum(_common(entry, text) / len(entry) for entry in entries) / len(entries)
 
 
 def _common(first: Tokens, second: Tokens) -> int:
-    """Length of the longest common subsequence; only words of both can be part of it."""
+    """Return the length of the longest common subsequence, computed on the common words."""
     known = set(first)
     second = [token for token in second if token in known]
     if not second:

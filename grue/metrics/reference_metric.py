@@ -1,4 +1,4 @@
-"""Metrics whose score of an output hangs on the output and its references alone."""
+"""Base class of metrics that depend on an output and its references alone."""
 
 from __future__ import annotations
 
@@ -20,35 +20,36 @@ from grue.metrics.workers.pair import Pair, Row, Scorer
 from grue.texts import Texts
 
 _PATIENCE = 2.0
-"""Seconds that a metric scores in this process before others are started, which takes as long."""
+"""Seconds that a metric scores in this process before it starts worker processes, whose start takes
+as long."""
 _SLICE = 64
-"""Pairs between two looks at the clock, and the fewest that are worth handing over."""
+"""Number of pairs between checks of the clock, and smallest number worth sending to workers."""
 
 
 class PairwiseArgs(Config):
-    """The key of metrics that can be computed in several processes."""
+    """Key of metrics that can be computed in several processes."""
 
     num_workers: Annotated[Annotated[int, Field(ge=0)] | None, NO_EFFECT] = None
-    """Most processes that score large batches; 0 or 1 for none but the run's own; None for as many
-    as the run has threads, up to eight."""
+    """Largest number of processes that score large batches; 0 or 1 for the run's own process only;
+    None for as many as the run has threads, up to eight."""
 
 
 ArgsT = TypeVar("ArgsT", bound=PairwiseArgs)
 
 
 class PairwiseMetric(Metric[ArgsT]):
-    """Scores each distinct pair of an output and its references once.
+    """Metric that scores each distinct pair of an output and its references once.
 
-    Where this process has spent some seconds on scoring, the rest is scored by worker processes,
-    with the same result.
+    After some seconds of scoring in this process, worker processes score the rest, with the same
+    result.
     """
 
     Args: ClassVar[type[Config]] = PairwiseArgs
     needs_references = True
     id: ClassVar[str]
-    """The name by which the metric is registered."""
+    """Name under which the metric is registered."""
     keys: Sequence[str]
-    """The metric's keys, in the order of the numbers that the scorer gives."""
+    """Keys of the metric, in the order of the scorer's numbers."""
 
     def __init__(self, args: ArgsT) -> None:
         super().__init__(args)
@@ -58,10 +59,10 @@ class PairwiseMetric(Metric[ArgsT]):
 
     @abstractmethod
     def make_scorer(self) -> Scorer:
-        """What scores a pair; made once per process. Libraries are loaded here."""
+        """Return the scorer of pairs, made once per process; libraries are loaded here."""
 
     def make_sight(self) -> Sight | None:
-        """What warns of references in which the metric finds no tokens; None where it reads all."""
+        """Return the warning of references without tokens; None if the metric reads all texts."""
         return None
 
     @functools.cached_property
@@ -69,7 +70,7 @@ class PairwiseMetric(Metric[ArgsT]):
         return self.make_sight()
 
     def scores(self, texts: Texts) -> dict[str, Scores]:
-        """[N] by metric key.
+        """Return [N] by metric key.
 
         Raises:
             UserError: an input has no reference.
@@ -77,7 +78,7 @@ class PairwiseMetric(Metric[ArgsT]):
         return dict(zip(self.keys, self.rows(texts).T, strict=True))
 
     def rows(self, texts: Texts) -> NDArray[np.float64]:
-        """[N, F] the numbers of each pair; those of the last texts are kept.
+        """Return [N, F] the numbers of each pair; those of the last texts are cached.
 
         Raises:
             UserError: an input has no reference.
@@ -93,7 +94,7 @@ class PairwiseMetric(Metric[ArgsT]):
         return self._last[1]
 
     def _score(self, pairs: Sequence[Pair]) -> list[Row]:
-        """One row per pair, from this process as long as its patience lasts."""
+        """Return one row per pair, by this process at first and by workers after some seconds."""
         rows: list[Row] = []
         while len(rows) < len(pairs):
             rest = pairs[len(rows) :]

@@ -1,4 +1,4 @@
-"""Which references a text is compared with."""
+"""References in the form of published results: one text that is written as a list."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 
 def as_one_text(references: Sequence[str]) -> list[str]:
-    """The one reference ``"['first', 'second']"``, brackets, quotes and all.
+    """Return the single reference ``"['first', 'second']"``, with brackets and quotes.
 
-    Published results with METEOR and with ROUGE over several references were computed so: the
-    library's list of texts met a field declared as one text.
+    Published results with METEOR, and with ROUGE over several references, were computed with it: a
+    list of texts was passed to a library field that is declared as one text.
     """
     return [str(list(references))]

@@ -1,4 +1,4 @@
-"""ROUGE: overlap with the references in words, pairs of words and subsequences (Lin, 2004)."""
+"""ROUGE: overlap with references in words, bigrams and subsequences (Lin, 2004), by rouge-score."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _ENGLISH_WORD = re.compile("[a-z0-9]+")
 
 
 class TokenizerArgs(PairwiseArgs):
-    """The key of both forms of ROUGE."""
+    """Key of both forms of ROUGE."""
 
     tokenizer: Tokenizer = "english"
-    """How texts become tokens: ``english`` sees the letters a to z and digits alone, and nothing of
-    other scripts; ``words`` are runs of letters, combining marks and digits of any script, in small
-    letters and without stemming; ``characters`` are for scripts without blanks between words."""
+    """Tokenizer: ``english`` keeps only the letters a to z and digits, and nothing of other
+    scripts; ``words`` are runs of letters, combining marks and digits of any script, lower-cased
+    and without stemming; ``characters`` are for scripts without blanks between words."""
 
     def sight(self, metric: str) -> Sight:
-        """What warns of references without tokens; ``metric`` is the id."""
+        """Return the warning of references without tokens; ``metric`` is the id."""
         tokens = OF_ANY_SCRIPT.get(self.tokenizer, _english_words)
         fix = (
             "set 'tokenizer' to 'words', or to 'characters' for scripts without blanks between "
@@ -50,50 +50,50 @@ def _english_words(text: str) -> list[str]:
 
 
 class RougeArgs(TokenizerArgs):
-    """The keys of ROUGE."""
+    """Keys of ROUGE."""
 
     use_single_ref: bool = True
-    """Whether the first reference alone counts; otherwise the best one, for each kind of ROUGE."""
+    """If true, only the first reference counts; otherwise the best one, for each kind of ROUGE."""
     stringify_references: bool = False
-    """Whether, with ``use_single_ref`` off, the list of references is written as one text, as in
-    published results. Their numbers are far lower than those of the best reference (of four on
-    CommonGen, by about half), and not comparable with them. The run's ``compatibility`` sets it for
+    """If true, and ``use_single_ref`` is false, the list of references is written as one text, as
+    in published results. Their numbers are far lower than those of the best reference (about half,
+    with CommonGen's four), and not comparable with them. The run's ``compatibility`` sets it for
     all parts at once."""
 
     @property
     def types(self) -> Sequence[RougeType]:
-        """The kinds of ROUGE that are computed."""
+        """Kinds of ROUGE that are computed."""
         return "rouge1", "rouge2", "rougeL", "rougeLsum"
 
     def chosen(self, references: Sequence[str]) -> Sequence[str]:
-        """The references to compare with."""
+        """Return the references to compare with."""
         if self.use_single_ref:
             return references[:1]
         return as_one_text(references) if self.stringify_references else references
 
 
 class _Tokenizer:
-    """What splits texts for rouge-score, remembering texts that come again."""
+    """Return the tokenizer for rouge-score, with a cache of texts."""
 
     def __init__(self, name: Tokenizer) -> None:
         self.tokenize = lru_cache(_TEXTS_KEPT)(OF_ANY_SCRIPT.get(name) or _english_stems())
 
 
 def _english_stems() -> Callable[[str], list[str]]:
-    """rouge-score's words with Porter's stems."""
+    """rouge-score's words with Porter stems."""
     from rouge_score.tokenize import tokenize
 
     return partial(tokenize, stemmer=Stems())
 
 
 def rouge_key(rouge_type: RougeType) -> str:
-    """The metric key of a kind of ROUGE."""
+    """Return the metric key of a kind of ROUGE."""
     return f"lexical/rouge_{rouge_type}"
 
 
 @METRICS.register("rouge")
 class Rouge(PairwiseMetric[RougeArgs]):
-    """F1 of each kind of ROUGE, from 0 to 1; of all outputs together, the mean."""
+    """F1 of each kind of ROUGE, from 0 to 1; their mean over all outputs."""
 
     Args = RougeArgs
     id: ClassVar[str] = "rouge"
@@ -103,11 +103,11 @@ class Rouge(PairwiseMetric[RougeArgs]):
         self.keys = [rouge_key(rouge_type) for rouge_type in args.types]
 
     def make_sight(self) -> Sight:
-        """What warns of references without tokens."""
+        """Return the warning of references without tokens."""
         return self.args.sight(self.id)
 
     def make_scorer(self) -> Scorer:
-        """F1 by kind."""
+        """Return the F1 by kind."""
         from rouge_score.rouge_scorer import RougeScorer
 
         args, types = self.args, self.args.types

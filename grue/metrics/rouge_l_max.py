@@ -1,4 +1,4 @@
-"""ROUGE-L against the best reference, as py-rouge 1.1 computes it."""
+"""ROUGE-L against the best reference, by py-rouge 1.1; `rouge` follows rouge-score."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from grue.metrics.tokens.scripts import Sight
 from grue.metrics.workers.pair import Row, Scorer
 
 Sentences = list[list[str]]
-"""The tokens of each sentence."""
+"""Tokens of each sentence."""
 
 _WORDS_KEPT = 100_000
 _TEXTS_KEPT = 256  # the samples of an input stand together
@@ -28,32 +28,34 @@ _LONGEST_UNSTEMMED = 3
 
 
 class RougeLMaxArgs(TokenizerArgs):
-    """The keys of py-rouge, with its defaults."""
+    """Keys of py-rouge, with its defaults."""
 
     max_n: Annotated[PositiveInt | None, IGNORED, COUNTS_AS_DEFAULT] = None
-    """Without effect: of ROUGE-N, which is not computed."""
+    """Accepted and ignored: it belongs to ROUGE-N, which is not computed."""
     limit_length: bool = True
-    """Whether long texts are cut."""
+    """If true, long texts are truncated."""
     length_limit: PositiveInt = 665
-    """Where they are cut."""
+    """Largest length of a text, in the unit ``length_limit_type``."""
     length_limit_type: Literal["words", "bytes"] = "bytes"
-    """The unit of ``length_limit``; "bytes" are characters."""
+    """Unit of ``length_limit``; "bytes" are characters."""
     apply_avg: Annotated[bool, IGNORED, COUNTS_AS_DEFAULT] = True
-    """Without effect: how several references of one call would be joined."""
+    """Accepted and ignored: it would join several references of one call."""
     apply_best: Annotated[bool, IGNORED, COUNTS_AS_DEFAULT] = False
-    """Without effect, like ``apply_avg``."""
+    """Accepted and ignored, as ``apply_avg`` is."""
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Weight of precision against recall in F: 1 is precision alone."""
     weight_factor: PositiveFloat = 1.0
-    """Precision and recall are raised to the power of 1 / ``weight_factor``."""
+    """Root that is taken of precision and recall: both get the exponent 1 / ``weight_factor``."""
     stemming: bool = True
-    """Whether words of more than three letters are reduced to their stems, by Porter's algorithm of
+    """If true, words of more than three letters are reduced to their stems, by Porter's algorithm
+    of 1980. py-rouge first looks up irregular forms (went: go), which is not done here. Only
+    ``english`` tokens have stems.
     1980. py-rouge first looks irregular forms up (went: go), which is left out here. Only
     ``english`` tokens have stems."""
 
 
 class _Sentences:
-    """Texts as sentences of tokens."""
+    """Splitter of texts into sentences of tokens."""
 
     def __init__(self, args: RougeLMaxArgs) -> None:
         from nltk.stem.porter import PorterStemmer
@@ -64,7 +66,7 @@ class _Sentences:
         self._stem = lru_cache(_WORDS_KEPT)(PorterStemmer(PorterStemmer.ORIGINAL_ALGORITHM).stem)
 
     def __call__(self, text: str) -> Sentences:
-        """The tokens of each line of ``text``, which is cut if it is long."""
+        """Return the tokens of each line of ``text``; a long text is truncated."""
         args = self._args
         lines = text.split("\n")
         if args.limit_length:
@@ -84,7 +86,7 @@ class _Sentences:
 
 
 def cut_words(lines: Sequence[str], limit: int) -> list[str]:
-    """The first ``limit`` words of all lines together."""
+    """Return the first ``limit`` words, counted over all lines."""
     kept, left = [], limit
     for line in lines:
         words = line.split()[:left]
@@ -96,7 +98,7 @@ def cut_words(lines: Sequence[str], limit: int) -> list[str]:
 
 
 def cut_characters(lines: Sequence[str], limit: int) -> list[str]:
-    """The first ``limit`` characters of all lines together, without blanks around lines."""
+    """Return the first ``limit`` characters, counted over all stripped lines."""
     kept, left = [], limit
     for line in lines:
         kept.append(line.strip()[:left])
@@ -107,7 +109,7 @@ def cut_characters(lines: Sequence[str], limit: int) -> list[str]:
 
 
 def common_positions(reference: Sequence[str], output: Sequence[str]) -> list[int]:
-    """Positions in ``reference`` of one longest common subsequence with ``output``."""
+    """Return the positions in ``reference`` of one longest common subsequence with ``output``."""
     width = len(output) + 1
     table = [[0] * width]  # of the lengths for the first i and j tokens
     for token in reference:
@@ -129,9 +131,10 @@ def common_positions(reference: Sequence[str], output: Sequence[str]) -> list[in
 
 
 def overlap(reference: Sentences, output: Sentences) -> int:
-    """Tokens of the reference in the union of its sentences' common subsequences with the output's.
+    """Return the number of hits: tokens in the union of the sentences' common subsequences.
 
-    A token counts at most as often as it stands in the output (Lin, 2004, section 3.2).
+    A token of the reference counts at most as often as it occurs in the output (Lin, 2004, section
+    3.2).
     """
     left = Counter(token for sentence in output for token in sentence)
     hits = 0
@@ -145,7 +148,7 @@ def overlap(reference: Sentences, output: Sentences) -> int:
 
 
 def f_score(hits: int, num_output: int, num_reference: int, args: RougeLMaxArgs) -> float:
-    """F of precision and recall, each to the power of 1 / ``weight_factor``; 0 without a hit."""
+    """Return F of precision and recall, each to the power 1 / ``weight_factor``; 0 without hits."""
     if not hits:
         return 0.0
     power = 1 / args.weight_factor
@@ -156,18 +159,18 @@ def f_score(hits: int, num_output: int, num_reference: int, args: RougeLMaxArgs)
 
 @METRICS.register("rouge_l_max")
 class RougeLMax(PairwiseMetric[RougeLMaxArgs]):
-    """F of ROUGE-L against the best reference, from 0 to 1; of all outputs together, the mean."""
+    """ROUGE-L F score against the best reference, from 0 to 1; its mean over all outputs."""
 
     Args = RougeLMaxArgs
     id: ClassVar[str] = "rouge_l_max"
     keys: Sequence[str] = ("lexical/rouge_l_max",)
 
     def make_sight(self) -> Sight:
-        """What warns of references without tokens."""
+        """Return the warning of references without tokens."""
         return self.args.sight(self.id)
 
     def make_scorer(self) -> Scorer:
-        """F against the best reference."""
+        """Return the F score against the best reference."""
         args = self.args
         sentences = lru_cache(_TEXTS_KEPT)(_Sentences(args))
 

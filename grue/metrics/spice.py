@@ -1,4 +1,4 @@
-"""SPICE: how well the propositions of an output agree with those of its references.
+"""SPICE: F score over propositions of an output and its references.
 
 Anderson, Fernando, Johnson, Gould: SPICE: Semantic Propositional Image Caption Evaluation, ECCV
 2016. The authors' Java program computes it.
@@ -25,7 +25,7 @@ from grue.metrics.metric import METRICS, Metric, Scores
 from grue.texts import Texts
 
 JAR_VARIABLE = "SPICE_JAR"
-"""The environment variable that names the program where no key does."""
+"""Environment variable with the program's path, used if no key gives it."""
 WHICH_JAR = (
     "SPICE-1.0.jar, with CoreNLP 3.6.0 and its models in the folder 'lib' beside it: from "
     "https://panderson.me/spice, or as the Python package 'pycocoevalcap' holds it"
@@ -35,7 +35,7 @@ _SHOWN = 300
 
 
 def of_environment(values: Any, key: str) -> Any:
-    """The keys of a part, with what the environment names where ``key`` names no program."""
+    """Return the keys of a part, with the path of the environment if ``key`` gives none."""
     named = os.environ.get(JAR_VARIABLE)
     if not named or not isinstance(values, dict) or values.get(key):
         return values
@@ -43,7 +43,7 @@ def of_environment(values: Any, key: str) -> Any:
 
 
 def no_program(key: str, instead: str) -> Problem:
-    """That ``key`` names no program, and which it could name, or what to do ``instead``."""
+    """Return the problem that ``key`` gives no program, with the fix, or ``instead`` of it."""
     return Problem(
         f"not given, and the environment variable {JAR_VARIABLE} is not set; set it to the path of "
         f"{WHICH_JAR}; or {instead}",
@@ -52,13 +52,13 @@ def no_program(key: str, instead: str) -> Problem:
 
 
 class SpiceArgs(Config):
-    """The keys of SPICE."""
+    """Keys of SPICE."""
 
     jar: Annotated[OptionalText, INPUT_FILE] = None
-    """The program, SPICE-1.0.jar, with a folder ``lib`` beside it that holds the jars of CoreNLP
-    3.6.0 and its models; None for what the environment variable ``SPICE_JAR`` names."""
+    """Path of the program, SPICE-1.0.jar, next to a folder ``lib`` with the jars of CoreNLP 3.6.0
+    and its models; None for the path in the environment variable ``SPICE_JAR``."""
     heap_gib: PositiveInt = 8
-    """Memory that Java may use, in GiB."""
+    """Memory for Java, in GiB."""
 
     @model_validator(mode="before")
     @classmethod
@@ -66,7 +66,7 @@ class SpiceArgs(Config):
         return of_environment(values, "jar")
 
     def problems(self) -> Iterator[Problem]:
-        """No program."""
+        """Yield the problem of a missing program."""
         yield from super().problems()
         if self.jar is None:
             yield no_program("jar", "take the metric out of the list")
@@ -74,7 +74,7 @@ class SpiceArgs(Config):
 
 @METRICS.register("spice")
 class Spice(Metric[SpiceArgs]):
-    """SPICE's F score, from 0 to 1; 0 for an empty output, and where there is no proposition."""
+    """SPICE's F score, from 0 to 1; 0 for an empty output, and without propositions."""
 
     Args = SpiceArgs
     needs_references = True
@@ -86,11 +86,11 @@ class Spice(Metric[SpiceArgs]):
         return Path(self.args.jar)
 
     def prepare(self) -> None:
-        """Looks for Java, the jar and CoreNLP."""
+        """Check Java, the jar and CoreNLP."""
         check_program(self._jar)
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
-        """[N] F scores."""
+        """Return [N] F scores."""
         texts.check_references("spice")
         self.prepare()
         inputs = [
@@ -107,10 +107,10 @@ class Spice(Metric[SpiceArgs]):
 
 
 def check_program(jar: Path) -> None:
-    """Looks for what SPICE needs.
+    """Check that Java, the program and CoreNLP are there.
 
     Raises:
-        UserError: Java, the jar or what belongs beside it is missing.
+        UserError: Java, the jar or a file of CoreNLP is missing.
     """
     if shutil.which("java") is None:
         raise UserError("SPICE needs Java: no 'java' on the PATH; install a Java runtime")
@@ -129,18 +129,18 @@ def check_program(jar: Path) -> None:
 def run_program(
     jar: Path, inputs: Sequence[Mapping[str, Any]], *, heap_gib: int
 ) -> list[dict[str, Any]]:
-    """What SPICE says of each input.
+    """Return SPICE's scores of each input.
 
     Args:
-        jar: the program.
+        jar: path of the program.
         inputs: objects with ``image_id``, ``test`` (the output) and ``refs``.
-        heap_gib: memory that Java may use.
+        heap_gib: memory for Java, in GiB.
 
     Returns:
         Objects with ``image_id`` and ``scores``, one per input.
 
     Raises:
-        UserError: the program fails, or leaves inputs out.
+        UserError: the program fails, or skips inputs.
     """
     if not inputs:
         return []
@@ -163,6 +163,6 @@ def run_program(
 
 
 def _f_score(item: Mapping[str, Any]) -> float:
-    """The F score of all propositions; the program writes null, or NaN, where there are none."""
+    """Return the F score of all propositions; the program writes null or NaN if there are none."""
     value = item["scores"]["All"]["f"]
     return 0.0 if value is None or np.isnan(float(value)) else float(value)

@@ -1,4 +1,4 @@
-"""TER: the edits that turn an output into a reference (Snover et al., 2006)."""
+"""TER: translation edit rate of an output against a reference (Snover et al., 2006)."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 @METRICS.register("ter")
 class Ter(PairwiseMetric[PairwiseArgs]):
-    """Edits per word of the references, by sacreBLEU: 0 is a copy; capital letters do not count.
+    """Edits per word of the references, by sacreBLEU; 0 for a copy. Case is ignored.
 
-    Words stand between blanks: a text of a script without them is one word.
+    Words are separated by blanks: a text of a script without them is one word.
     """
 
     id: ClassVar[str] = "ter"
     keys: Sequence[str] = ("lexical/ter",)
 
     def make_sight(self) -> Sight:
-        """What warns of references that are one word."""
+        """Return the warning of references that are one word."""
         return Sight(self.id, str.split, SPLITS_AT_BLANKS)
 
     def make_scorer(self) -> Scorer:
-        """The fewest edits, and the mean length of the references in words."""
+        """Return the smallest number of edits, and the mean length of the references in words."""
         from sacrebleu.metrics.ter import TER
 
         library = TER()
@@ -45,18 +45,18 @@ class Ter(PairwiseMetric[PairwiseArgs]):
         return score
 
     def scores(self, texts: Texts) -> dict[str, Scores]:
-        """[N] edits per word of each output alone."""
+        """Return [N] edits per word of each output alone."""
         return {self.keys[0]: np.array([edit_rate(*row) for row in self.rows(texts)])}
 
     def corpus(
         self, texts: Texts, policy: Policy | None = None, split: str = "val"
     ) -> dict[str, float]:
-        """The edits of all outputs per word of all references."""
+        """Return the edits of all outputs per word of all references."""
         return {self.keys[0]: edit_rate(*self.rows(texts).sum(0))}
 
 
 def edit_rate(num_edits: float, length: float) -> float:
-    """Edits per word; against no word at all 1, or 0 where there is nothing to edit."""
+    """Return edits per word; for references without words 1, or 0 without edits."""
     if length == 0:
         return float(num_edits > 0)
     return float(num_edits / length)

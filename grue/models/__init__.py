@@ -1,1 +1,1 @@
-"""Language models and tokenizers from the hub or a folder, and how they are held."""
+"""Language models and tokenizers from the hub or a folder: loading, precision, adapters."""

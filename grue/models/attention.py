@@ -1,4 +1,4 @@
-"""The library's attention without copies of what the samples of a prompt share."""
+"""Attention of decoders whose samples share one copy of their prompt's keys and values."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from common.training.attention_masks import replaced
 
 @contextlib.contextmanager
 def shared_by_samples(places: Tensor, num_samples: int) -> Iterator[None]:
-    """Has the rows of a decoder that belong to one prompt read one copy of its keys and values.
+    """Share one copy of a prompt's keys and values among the decoder rows of that prompt.
 
     Args:
-        places: [N] of each row in the grid of M prompts by K samples, b K + k. The rows' queries
-            have one position; keys, values and mask of cross-attention have M rows.
-        num_samples: K.
+        places: [N] index b K + k of each row in the grid of M prompts by K samples. The rows'
+            queries have one position; keys, values and mask of cross-attention have M rows.
+        num_samples: K samples of each prompt.
     """
     from transformers import modeling_utils
 
@@ -40,10 +40,10 @@ def _shared(
     attention_mask: Tensor | None,
     **options: Any,
 ) -> Any:
-    """Attention of queries [N, heads, 1, d] to keys [M, heads, P, d] of their prompts.
+    """Return attention of queries [N, heads, 1, d] to keys [M, heads, P, d] of their prompts.
 
-    The K samples of a prompt are K positions of its query: in cross-attention no position knows of
-    another. Those of samples that have ended are zero. Where N is M each row has its own.
+    The K samples of a prompt become K positions of one query, because positions of cross-attention
+    are independent. Positions of ended samples are zero. If N is M, each row has keys of its own.
     """
     if len(key) == len(query):
         return attend(module, query, key, value, attention_mask, **options)

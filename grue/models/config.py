@@ -1,4 +1,4 @@
-"""Which tokenizer and which language model, and how the model is held."""
+"""Keys of the tokenizer and of the language model, its initial weights, type and adapters."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from pydantic import Strict
 
 from common.config.base import INPUT_FILE_OR_ID, Config
 from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
+from common.config.hub import FromHub
 from common.errors import Problem
 from common.packages import lacking
 
 PLACEHOLDER = "_"
-"""What published files give for a model that is still to be named."""
+"""Placeholder of published files for a model that is still to be named."""
 
 ModelName = Annotated[str, INPUT_FILE_OR_ID]
-"""Id on the hub, a folder in Hugging Face layout, or a reference such as ``"@sft.model"``."""
+"""Model: id on the hub, folder in Hugging Face layout, or a reference such as ``"@sft.model"``."""
 ModelType = Literal["causal", "seq2seq"]
 Side = Literal["left", "right"]
 Optimizer = Literal["adamw", "adam_tensorflow"]
@@ -25,9 +26,9 @@ MixedPrecision = Literal["no", "bf16", "fp16"]
 
 
 def unnamed(name: str, key: str, *, below: str = "") -> Iterator[Problem]:
-    """What is wrong with a model's name: it is the placeholder of published files.
+    """Yield the problem of a model's name that is still the placeholder of published files.
 
-    ``below`` is the key, with a point, of the object that ``key`` stands in.
+    ``below`` is the path, with a final point, of the object that holds ``key``.
     """
     if name == PLACEHOLDER:
         yield Problem(
@@ -38,61 +39,62 @@ def unnamed(name: str, key: str, *, below: str = "") -> Iterator[Problem]:
         )
 
 
-class TokenizerConfig(Config):
+class TokenizerConfig(FromHub):
     """The tokenizer, and how prompts are fitted to their length."""
 
     model_name: ModelName
     """Hub id or folder of the tokenizer."""
     padding_side: Side = "left"
-    """Where short prompts are filled up."""
+    """Side on which short prompts are padded."""
     truncation_side: Side = "left"
-    """Where long prompts are cut, in sampling and evaluation."""
+    """Side on which long prompts are truncated, in sampling and evaluation."""
     pad_token_as_eos_token: bool = True
-    """Whether a tokenizer without a padding token pads with end-of-sequence."""
+    """If true, a tokenizer without a padding token pads with end-of-sequence."""
     max_length: PositiveInt | None = None
-    """Most tokens of a prompt in sampling and evaluation; None for the tokenizer's own maximum."""
+    """Largest number of tokens of a prompt in sampling and evaluation; None for the tokenizer's own
+    maximum."""
 
 
 class LoraConfig(Config):
     """Low-rank adapters that are trained instead of the model's own weights (peft)."""
 
     r: PositiveInt = 16
-    """Rank."""
+    """Rank of the adapters."""
     alpha: PositiveFloat = 32.0
-    """The adapters' output is scaled by ``alpha / r``."""
+    """Numerator of the scale ``alpha / r`` of the adapters' output."""
     dropout: NonNegativeFloat = 0.0
-    """Dropout before the adapters."""
+    """Dropout probability before the adapters."""
     target_modules: Annotated[tuple[str, ...], Strict(False)] | None = None
-    """Names of the layers that get one; None for peft's choice for the architecture."""
+    """Names of the layers that get an adapter; None for peft's choice for the architecture."""
 
     def missing(self) -> Iterator[Problem]:
-        """The package that makes adapters."""
+        """Yield the package that makes adapters."""
         yield from super().missing()
         yield from lacking("peft", "r", self.r)
 
 
 class ModelOptions(Config):
-    """How a language model is held; the same for every algorithm."""
+    """Initial weights, type and adapters of a language model; the same for every algorithm."""
 
     init: Literal["pretrained", "random"] = "pretrained"
-    """Weights of the folder or hub id, or random ones drawn from ``random_seed``. A folder with
-    configuration and tokenizer alone needs ``random``."""
+    """Initial weights: those of the folder or hub id, or random ones drawn from ``random_seed``. A
+    folder with only configuration and tokenizer needs ``random``."""
     dtype: Dtype = "float32"
-    """Type of the weights. In reinforcement finetuning logits are in float32 whatever it is."""
+    """Type of the weights. In reinforcement finetuning logits are always in float32."""
     lora: LoraConfig | None = None
     """Adapters to train; None trains the model itself."""
 
 
 class TrainedModelOptions(ModelOptions):
-    """How a language model is held and trained."""
+    """Options of a language model that is trained."""
 
     mixed_precision: MixedPrecision = "no"
     """Type of the model's matrix products, in updates, sampling and evaluations: float32 (``no``),
     bfloat16, or float16 with scaled losses. Weights, optimiser, logits and losses stay in float32:
-    the last layer, too, computes in it."""
+    the last layer also computes in it."""
 
     def problems(self) -> Iterator[Problem]:
-        """Weights that are held in half the width already."""
+        """Yield the problem of ``precision`` for weights that have half the width already."""
         yield from super().problems()
         if self.mixed_precision != "no" and self.dtype != "float32":
             yield Problem("needs 'dtype' = 'float32': only products get narrower; drop one of "

@@ -1,7 +1,7 @@
-"""Last layers in float32, whatever the type of the products before them.
+"""Output layers in float32, whatever the type of the products before them.
 
-A log-probability is a difference of logits. Where these lie around -100, as GPT-2's do, bfloat16
-has them in steps of 0.5: log-probabilities err by 0.14 nats, and ratios and KL are noise.
+A log-probability is a difference of logits. GPT-2's logits lie around -100, where bfloat16 has
+steps of 0.5: log-probabilities err by 0.14 nats, and ratios and KL are noise.
 """
 
 from __future__ import annotations
@@ -17,23 +17,22 @@ if TYPE_CHECKING:
 
 
 class Float32Linear(nn.Linear):
-    """A linear layer whose product is in float32, under autocast and with weights of half width.
+    """A linear layer whose product is in float32, under autocast and with half-width weights too.
 
-    Such weights are widened for each pass, which takes the memory of a copy in float32.
+    Half-width weights are widened for each pass, which takes the memory of a float32 copy.
     """
 
     def forward(self, states: Tensor) -> Tensor:
-        """[..., V] in float32, of states [..., H] of any width."""
+        """Return [..., V] the product in float32, of states [..., H] of any width."""
         bias = None if self.bias is None else self.bias.float()
         with exactly(states.device):
             return nn.functional.linear(states.float(), self.weight.float(), bias)
 
 
 def in_float32(head: nn.Module) -> None:
-    """Makes a last layer, with the adapters that it may have, compute in float32.
+    """Make an output layer and its adapters compute in float32.
 
-    It stays the module that it is, with the weights that it has or shares, and copies do as it
-    does.
+    The module, its weights and their sharing stay as they are; copies of it behave the same.
     """
     for module in head.modules():
         if type(module) is nn.Linear:
@@ -41,9 +40,9 @@ def in_float32(head: nn.Module) -> None:
 
 
 def head_in_float32(model: PreTrainedModel) -> None:
-    """Makes a language model say its logits in float32, if a linear layer makes them.
+    """Make a language model compute its logits in float32, if a linear layer makes them.
 
-    What a model does to states before its head, or to logits behind it, it does as ever.
+    Scaling of states before the layer, or of logits after it, is kept.
     """
     head = model.get_output_embeddings()
     if head is not None:

@@ -1,4 +1,4 @@
-"""Tokenizers and language models from the hub or a folder."""
+"""Loading of tokenizers and language models by name; `weights` loads and checks the files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def load_tokenizer(config: TokenizerConfig) -> PreTrainedTokenizerBase:
-    """The tokenizer, with the configured sides and a padding token where it may have one.
+    """Return the tokenizer, with the configured sides and a padding token where it may have one.
 
     Raises:
         UserError: there is none of this name.
@@ -22,7 +22,10 @@ def load_tokenizer(config: TokenizerConfig) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     tokenizer: PreTrainedTokenizerBase = loaded(
-        AutoTokenizer.from_pretrained, config.model_name, "tokenizer.model_name"
+        AutoTokenizer.from_pretrained,
+        config.model_name,
+        "tokenizer.model_name",
+        revision=config.revision,
     )
     tokenizer.padding_side = config.padding_side
     tokenizer.truncation_side = config.truncation_side
@@ -32,9 +35,15 @@ def load_tokenizer(config: TokenizerConfig) -> PreTrainedTokenizerBase:
 
 
 def load_model(
-    name: str, model_type: ModelType, options: ModelOptions, *, seed: int, dropout: bool = True
+    name: str,
+    model_type: ModelType,
+    options: ModelOptions,
+    *,
+    seed: int,
+    dropout: bool = True,
+    revision: str | None = None,
 ) -> PreTrainedModel:
-    """The language model on the CPU, in evaluation mode.
+    """Return the language model on the CPU, in evaluation mode.
 
     Args:
         name: hub id or folder.
@@ -43,6 +52,7 @@ def load_model(
         seed: of random weights, the model's own and the adapters'.
         dropout: whether the model drops activations in training mode, as its configuration says.
             Its own configuration, which is saved with it, does not change.
+        revision: branch, tag or commit of a hub id; None for the default.
 
     Raises:
         UserError: there is no such model, it writes no text or is of the other type, or its folder
@@ -55,7 +65,7 @@ def load_model(
 
     kind: Any = AutoModelForCausalLM if model_type == "causal" else AutoModelForSeq2SeqLM
     dtype = getattr(torch, options.dtype)
-    config = loaded(AutoConfig.from_pretrained, name, "model_name")
+    config = loaded(AutoConfig.from_pretrained, name, "model_name", revision=revision)
     judging = [kind for kind in config.architectures or () if kind.endswith("Classification")]
     if judging and options.init == "pretrained":
         raise UserError(
@@ -76,7 +86,9 @@ def load_model(
             model = kind.from_config(config).to(dtype)
         else:
             check_weights(name, "model_name", "alg.policy.init")
-            model = pretrained(kind, name, "model_name", config=config, dtype=dtype)
+            model = pretrained(
+                kind, name, "model_name", revision=revision, config=config, dtype=dtype
+            )
         model.config = copy.deepcopy(model.config)  # the layers keep theirs
         model.config.update(dropped)
         if model.loss_type is None:  # a class name that the library cannot read it from
@@ -89,7 +101,7 @@ def load_model(
 
 
 def dropouts(config: Any) -> dict[str, float]:
-    """An architecture's probabilities of dropout, by name."""
+    """Names of an architecture's dropout probabilities."""
     return {
         name: value
         for name, value in vars(config).items()
@@ -98,7 +110,7 @@ def dropouts(config: Any) -> dict[str, float]:
 
 
 def merged(model: Any) -> PreTrainedModel:
-    """The model with its adapters, if it has any, added to its own weights."""
+    """Return the model with its adapters, if it has any, merged into its weights."""
     found: PreTrainedModel = (
         model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
     )
@@ -106,9 +118,9 @@ def merged(model: Any) -> PreTrainedModel:
 
 
 def recompute_activations(model: PreTrainedModel) -> None:
-    """Has the model compute activations again in backward passes, in training mode, and keep few.
+    """Enable activation checkpointing: backward passes in training mode recompute activations.
 
-    Whatever precedes them, weights that are trained get their gradients.
+    Trained weights get their gradients even if all weights before them are frozen.
     """
     name = "activation_checkpointing_enable"  # the earlier releases of version 5 have another
     enable: Any = getattr(model, name, None) or model.gradient_checkpointing_enable
@@ -118,17 +130,17 @@ def recompute_activations(model: PreTrainedModel) -> None:
 def with_adapters(
     model: PreTrainedModel, lora: LoraConfig, task_type: str, *, dropout: bool, key: str
 ) -> Any:
-    """The model with adapters, which are trained alone but for a new head.
+    """Return the model with adapters; only they and a new head are trained.
 
     Args:
         model: changed in place.
-        lora: what the adapters are like.
-        task_type: peft's name of what the model does, such as ``CAUSAL_LM``.
-        dropout: whether the adapters drop activations as ``lora`` says.
-        key: where ``lora`` stands in the configuration.
+        lora: keys of the adapters.
+        task_type: peft's name of the model's task, such as ``CAUSAL_LM``.
+        dropout: if true, the adapters drop activations as ``lora`` says.
+        key: key of ``lora`` in the configuration.
 
     Raises:
-        UserError: the model has no such layers.
+        UserError: the model has no layers of the names in ``lora``.
     """
     import peft
     from transformers.pytorch_utils import Conv1D

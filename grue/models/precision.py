@@ -17,24 +17,25 @@ _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def autocast(kind: MixedPrecision, device: torch.device) -> AbstractContextManager[object]:
-    """A block in which models compute in the type; losses belong outside."""
+    """Return a context in which models compute in the type; losses belong outside."""
     if kind == "no":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=_TYPES[kind])
 
 
 def exactly(device: torch.device) -> AbstractContextManager[object]:
-    """A block within `autocast` that computes in the type of its tensors."""
+    """Return a context within `autocast` that computes in the type of its tensors."""
     if not torch.amp.is_autocast_available(device.type):  # such as the meta device
         return contextlib.nullcontext()
     return torch.autocast(device.type, enabled=False)
 
 
 class MixedPrecisionStepper:
-    """Backward passes and steps of an optimiser, on all ranks alike.
+    """Backward passes and steps of an optimiser, the same on all ranks.
 
     In float16 small gradients vanish, so losses are multiplied by a scale that grows while
-    gradients stay finite; a step whose gradients are not is left out, and the scale halved.
+    gradients are finite. A step with gradients that are not finite is skipped, and the scale is
+    halved.
     """
 
     def __init__(self, kind: MixedPrecision, device: torch.device) -> None:
@@ -42,7 +43,7 @@ class MixedPrecisionStepper:
         self._left_out: Tensor | None = None
 
     def backward(self, loss: Tensor) -> None:
-        """Adds the loss's gradients to those that are there."""
+        """Add the loss's gradients to the accumulated ones."""
         (loss if self._scaler is None else self._scaler.scale(loss)).backward()
 
     def step(
@@ -51,9 +52,9 @@ class MixedPrecisionStepper:
         parameters: Sequence[nn.Parameter],
         max_grad_norm: float | None,
     ) -> Tensor:
-        """Moves by the sum of all ranks' gradients, clipped to a joint norm; gives it unclipped.
+        """Step by the sum of all ranks' gradients, clipped; return the unclipped norm.
 
-        A step that is left out has a norm that is not finite.
+        The norm of a skipped step is not finite.
         """
         distributed.all_reduce_gradients(parameters)
         if self._scaler is not None:
@@ -71,7 +72,7 @@ class MixedPrecisionStepper:
         return norm
 
     def report(self) -> dict[str, float]:
-        """The scale, and how many steps have been left out since the last report."""
+        """Return the scale, and the number of steps skipped since the last report."""
         if self._scaler is None:
             return {}
         left_out = 0 if self._left_out is None else int(self._left_out)
@@ -82,10 +83,10 @@ class MixedPrecisionStepper:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """The scale and what its growth depends on; empty where there is none."""
+        """Return the scale and the state of its growth; empty without a scale."""
         return {} if self._scaler is None else self._scaler.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on with a saved scale."""
+        """Restore a saved scale."""
         if self._scaler is not None and state:
             self._scaler.load_state_dict(state)

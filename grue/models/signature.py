@@ -1,4 +1,4 @@
-"""What the forward pass of a model takes, which differs between architectures."""
+"""Arguments of a model's forward pass, which differ between architectures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def accepts(model: PreTrainedModel, name: str) -> bool:
-    """Whether the model's forward pass takes an argument of this name."""
+    """Return whether the model's forward pass takes an argument of this name."""
     base = getattr(model, "get_base_model", None)  # of a model with adapters
     forward = model.forward if base is None else base().forward
     return name in inspect.signature(forward).parameters

@@ -1,4 +1,4 @@
-"""Whether a model knows all ids of a tokenizer."""
+"""Check that a model knows all ids of a tokenizer."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Looks whether the model's embedding has a row for every id of the tokenizer.
+    """Check that the model's embedding has a row for every id of the tokenizer.
 
     Raises:
-        UserError: it has not, so that the ids would be looked up behind its end.
+        UserError: the tokenizer has ids beyond the end of the embedding.
     """
     embedding: Any = model.get_input_embeddings()
     rows = int(embedding.weight.shape[0])
@@ -25,7 +25,7 @@ def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
 
 
 def too_few_rows(tokenizer: str, largest: int, model: str, rows: int) -> str:
-    """What is wrong with a tokenizer whose ids end at ``largest``, and a model with fewer rows."""
+    """Return the problem of a tokenizer with ids up to ``largest``, and a model with fewer rows."""
     return (
         f"the tokenizer '{tokenizer}' has the ids 0 to {largest}, but the model '{model}' knows "
         f"0 to {rows - 1} alone; take the tokenizer that the model was made with "

@@ -1,4 +1,4 @@
-"""Models and their weights from the hub or a folder: all weights, and those of the model."""
+"""Model weights from the hub or a folder: complete, of the right shapes, finite."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from common.errors import UserError
-from common.machine.hub import go_offline_if_unreachable
+from common.machine.hub import go_offline_if_unreachable, note_model, revision_option
 
 if TYPE_CHECKING:
     import torch
@@ -24,20 +24,21 @@ log = logging.getLogger(__name__)
 
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin", "*.safetensors.index.json")
 _WRAPPERS = ("module.", "_orig_mod.", "base_model.model.", "pretrained_model.")
-"""What data parallelism, torch.compile, peft and TRL put before the names of a model's weights."""
+"""Prefixes that data parallelism, torch.compile, peft and TRL put before the names of a model's
+weights."""
 _SHOWN = 3
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether a model's folder holds weights, or adapters that stand for them."""
+    """Return whether a model's folder holds weights, or adapters that stand for them."""
     return any(any(folder.glob(pattern)) for pattern in WEIGHT_FILES)
 
 
 def check_weights(name: str, key: str, init_key: str | None = None) -> None:
-    """Looks for the weights of a local model, the value of ``key``.
+    """Look for the weights of a local model, the value of ``key``.
 
     Raises:
-        UserError: it has none; ``init_key`` is the key that asks for random ones.
+        UserError: the folder has none; ``init_key`` is the key that asks for random ones.
     """
     folder = Path(name)
     if folder.is_dir() and not has_weights(folder):
@@ -48,34 +49,49 @@ def check_weights(name: str, key: str, init_key: str | None = None) -> None:
 
 
 _OF_DAMAGED_FILES = (SafetensorError, RecursionError, TypeError, AttributeError)
-"""What the library makes of files that do not hold what it expects."""
+"""Exceptions that the library raises for damaged files."""
 
 
-def loaded(load: Any, name: str, key: str, **options: Any) -> Any:
-    """What ``load`` finds under ``name``; its errors told in one line."""
-    if not Path(name).is_dir():
+def loaded(load: Any, name: str, key: str, *, revision: str | None = None, **options: Any) -> Any:
+    """What ``load`` finds under ``name``; its errors told in one line.
+
+    Of a hub id ``revision`` is the branch, tag or commit; None for the default.
+    """
+    is_here = Path(name).is_dir()
+    if not is_here:
         go_offline_if_unreachable()
+    asked = name if revision is None else f"{name}@{revision}"
     try:
-        return load(name, **options)
+        found = load(name, **options, **revision_option(revision))
     except (*_OF_DAMAGED_FILES, OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise UserError(
-            f"'{key}' = '{name}': cannot be loaded ({reason}); give a folder in Hugging Face "
+            f"'{key}' = '{asked}': cannot be loaded ({reason}); give a folder in Hugging Face "
             "layout, or a hub id where there is a network"
         ) from error
+    if not is_here:
+        note_model(name, revision)
+    return found
 
 
 def pretrained(
-    kind: Any, name: str, key: str, *, new_head: bool = False, **options: Any
+    kind: Any,
+    name: str,
+    key: str,
+    *,
+    revision: str | None = None,
+    new_head: bool = False,
+    **options: Any,
 ) -> PreTrainedModel:
-    """The model called ``name`` with every weight from its files.
+    """Return the model called ``name`` with every weight from its files.
 
-    Prefixes that wrappers put before all names are taken off, and said.
+    Prefixes that wrappers put before all names are removed and logged.
 
     Args:
         kind: the library's class, whose ``from_pretrained`` loads.
         name: hub id or folder, the value of ``key``.
         key: where the configuration says it.
+        revision: branch, tag or commit of a hub id; None for the default.
         new_head: whether the files may lack the last layers, or have others: these are made anew.
         options: of ``from_pretrained``.
 
@@ -87,12 +103,14 @@ def pretrained(
     )
     with _without_warnings():
         model: PreTrainedModel
-        model, report = loaded(load, name, key)
+        model, report = loaded(load, name, key, revision=revision)
         prefix = ""
         while wrapper := _wrapper(report, prefix):
             prefix += wrapper
             mapping = {f"^{re.escape(prefix)}": ""}
-            model, report = loaded(functools.partial(load, key_mapping=mapping), name, key)
+            model, report = loaded(
+                functools.partial(load, key_mapping=mapping), name, key, revision=revision
+            )
     if prefix:
         log.warning(
             "'%s' = '%s': all names of weights begin with '%s', which is taken off",
@@ -110,7 +128,7 @@ def placed(model: PreTrainedModel, device: torch.device | str) -> PreTrainedMode
 
 
 def _wrapper(report: Mapping[str, Any], taken_off: str) -> str | None:
-    """A prefix that all names in the files still have, where the model's are not found."""
+    """Return the wrapper's prefix that all names in the files share; None without one."""
     names = [name.removeprefix(taken_off) for name in report["unexpected_keys"]]
     if not (names and report["missing_keys"]):
         return None
@@ -120,7 +138,7 @@ def _wrapper(report: Mapping[str, Any], taken_off: str) -> str | None:
 def check_report(
     model: PreTrainedModel, report: Mapping[str, Any], where: str, *, new_head: bool
 ) -> None:
-    """Refuses a model whose weights are not those of its files; says what is left out of these."""
+    """Refuse a model whose weights are not in its files; log the files' other weights."""
     import torch
 
     def counts(name: str) -> bool:
@@ -153,7 +171,7 @@ def check_report(
 
 
 def _is_body(name: str, prefix: str) -> bool:
-    """Whether a weight is none of a head's, nor of the pooling before it."""
+    """Return whether a weight belongs neither to a head nor to the pooling before it."""
     return name.startswith(f"{prefix}.") and "pooler" not in name
 
 
@@ -164,7 +182,7 @@ def _some(names: Collection[str]) -> str:
 
 @contextlib.contextmanager
 def _without_warnings() -> Iterator[None]:
-    """The library says errors alone: what it would warn of is refused, or said here."""
+    """Silence the library's warnings: this module refuses or logs what they would say."""
     from transformers.utils import logging as library
 
     library.disable_progress_bar()  # it would break through the plan's

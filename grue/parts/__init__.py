@@ -1,1 +1,1 @@
-"""Parts that a configuration names by id: built in, or the user's own."""
+"""Parts that a configuration names by id, built in or the user's own."""

@@ -1,4 +1,4 @@
-"""Tasks, rewards and metrics as a configuration names them: an id, and the part's own args."""
+"""Configuration of a task, reward or metric: its id, and its own args."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ PartT = TypeVar("PartT", bound=_Part)
 
 
 class PartConfig(Config, Generic[PartT]):
-    """A part by its id, with its args; those that are not given are filled in."""
+    """A part by its id, with its args; args that are not given get their defaults."""
 
     id: str
-    """Name of the part, or ``"custom:package.module:name"``."""
+    """Id of the part, or ``"custom:package.module:name"``."""
     args: dict[str, Any] = Field(default_factory=dict, validate_default=True)
-    """The part's own keys."""
+    """Keys of the part."""
 
     @classmethod
     def find(cls, name: str) -> type[PartT]:
-        """The class of the part called ``name``.
+        """Return the class of the part called ``name``.
 
         Raises:
-            UserError: there is none.
+            UserError: there is no such part.
         """
         raise NotImplementedError
 
@@ -55,7 +55,7 @@ class PartConfig(Config, Generic[PartT]):
         return args if known is None or problems else known.model_dump(mode="json")
 
     def problems(self) -> Iterator[Problem]:
-        """An unknown id, and what does not fit the part's own keys."""
+        """Yield the problems of an unknown id, and of the part's own keys."""
         yield from super().problems()
         try:
             own = self.find(self.id).Args
@@ -66,7 +66,7 @@ class PartConfig(Config, Generic[PartT]):
         yield from (problem.below("args") for problem in wrong)
 
     def missing(self) -> Iterator[Problem]:
-        """What this machine lacks for the part with these args."""
+        """Yield the problems of needs that this machine lacks for the part with these args."""
         yield from super().missing()
         try:
             known, _ = resolve_valid_keys(self.find(self.id).Args, self.args)
@@ -86,7 +86,7 @@ class PartConfig(Config, Generic[PartT]):
         yield from (("args", *key) for key in unknown_keys(kind, self.args))
 
     def identity(self) -> dict[str, Any]:
-        """The keys that can change results, of the part's own ones too."""
+        """Return the keys that can change results, including the part's own."""
         try:
             known, _ = resolve_valid_keys(self.find(self.id).Args, self.args)
         except UserError:
@@ -95,7 +95,7 @@ class PartConfig(Config, Generic[PartT]):
         return {**super().identity(), **own}
 
     def marked_values(self, marker: Marker) -> Iterator[tuple[Key, Any]]:
-        """Also those among the part's own keys."""
+        """Yield the marked keys and their values, including the part's own."""
         yield from super().marked_values(marker)
         try:
             kind = self.find(self.id).Args
@@ -107,17 +107,17 @@ class PartConfig(Config, Generic[PartT]):
             yield from ((("args", *key), value) for key, value in known.marked_values(marker))
 
     def build(self) -> PartT:
-        """The part, made from its args."""
+        """Return the part, made from its args."""
         with naming(self.id):
             return self.find(self.id)(self.own_keys())
 
     def own_keys(self) -> Config:
-        """The part's args as the part takes them."""
+        """Return the part's args as an instance of its own model."""
         return self.find(self.id).Args.model_validate(self.args)
 
 
 def _given(kind: type[Config], args: dict[str, Any]) -> dict[str, Any]:
-    """The args that were given, as far as that can be told: those that are not the defaults."""
+    """Return the args that differ from the defaults."""
     fields = kind.model_fields
     return {
         name: value

@@ -1,4 +1,4 @@
-"""Algorithms and policies outside the project: configurations made of what their classes take."""
+"""Configurations of users' own algorithms and policies, made from the `Args` of their classes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from common.errors import UserError
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 Find = Callable[[str], Any]
-"""Gives the class that ``"custom:package.module:name"`` stands for, or raises `UserError`."""
+"""Return the class that ``"custom:package.module:name"`` names, or raise `UserError`."""
 
 
 @dataclass(frozen=True)
 class OrCustom:
-    """Lets a union of configurations take one whose ``id`` names a class outside the project too.
+    """Let a union of configurations accept one whose ``id`` names a user's class too.
 
-    That one is ``base`` with the class's own keys, its ``Args``, as ``args``.
+    Its configuration is ``base`` with the class's ``Args`` as ``args``.
     """
 
     base: type[Config]
@@ -49,7 +49,7 @@ class OrCustom:
         return {"anyOf": [handler(schema), custom]}
 
     def chosen(self, value: Any) -> type[Config] | None:
-        """The model of a class's keys where ``value`` names one outside the project."""
+        """Return the configuration model of a user's class, if ``value`` names one."""
         name = _custom_name(value)
         try:
             return None if name is None else _keys(self.base, name, self.find)
@@ -70,7 +70,7 @@ class OrCustom:
 
 
 def _custom_name(value: Any) -> str | None:
-    """The ``id`` of a part outside the project; None where ``value`` names none."""
+    """Return the ``id`` of a user's part; None if ``value`` names none."""
     name = value.get("id") if isinstance(value, Mapping) else getattr(value, "id", None)
     return name if isinstance(name, str) and name.startswith(CUSTOM) else None
 

@@ -1,4 +1,4 @@
-"""Keys that are a library's, not the project's: checked against what the library says of them."""
+"""Keys that belong to a library, checked against the library's own types."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _PLAIN = (bool, int, float, str)
 
 
 def keys_of(hints: Mapping[str, Any], at_least: Mapping[str, float] | None = None) -> type[Config]:
-    """A configuration model of a library's keys, all of which may be left out.
+    """Return a configuration model of a library's keys, all of them optional.
 
     Args:
-        hints: the library's types by name; those that are not simple say nothing of a value.
+        hints: the library's types by name; types that are not simple accept every value.
         at_least: lowest values by name.
     """
     bounds = at_least or {}
@@ -30,7 +30,7 @@ def keys_of(hints: Mapping[str, Any], at_least: Mapping[str, float] | None = Non
 
 
 def _plain(hint: Any) -> Any:
-    """A hint that values of a plan can be checked by; Any for one that they cannot."""
+    """Return a type that can check values of a plan; Any for other types."""
     if hint in _PLAIN:
         return hint
     origin, inner = get_origin(hint), get_args(hint)

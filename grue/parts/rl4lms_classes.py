@@ -1,4 +1,4 @@
-"""Classes written for RL4LMs, which has other interfaces: what to change in them."""
+"""Advice for classes written for RL4LMs, which has other interfaces."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TASK = (
 
 
 def what_to_change(part: Any) -> str:
-    """How a class of RL4LMs becomes a part here, to be put behind a message; "" for any other."""
+    """Return advice, as the end of a message, for an RL4LMs class; "" for any other class."""
     if not isinstance(part, type):
         return ""
     if hasattr(part, "compute"):
@@ -34,6 +34,6 @@ def what_to_change(part: Any) -> str:
 
 
 def _parameters_of_call(part: type) -> list[str]:
-    """The names of what an object of the class is called with."""
+    """Return the names of the arguments that an object of the class is called with."""
     call = vars(part).get("__call__")
     return [] if call is None else list(inspect.signature(call).parameters)

@@ -1,4 +1,4 @@
-"""Functions of the user's that score texts: called in batches, and what goes wrong is named."""
+"""Users' functions that score texts: calls in batches, and messages that name the failing text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from common.errors import UserError
 from grue.texts import Texts
 
 UserFunction = Callable[[list[str], list[str], list[list[str]], list[dict[str, Any]]], Any]
-"""``f(prompts, outputs, references, metadata)``, each with N entries, gives N numbers."""
+"""Function ``f(prompts, outputs, references, metadata)``, each with N entries, that returns N
+numbers."""
 
 PARAMETERS = ("prompts", "outputs", "references", "metadata")
 
@@ -22,25 +23,25 @@ _ONE_EACH = "return a list with one number for each"
 
 
 class _Wrong(Exception):
-    """What is wrong with the function's answer for some texts."""
+    """Error of the function's answer for some texts."""
 
 
 class _Miscounted(_Wrong):
-    """It has not the right number of numbers."""
+    """Error of an answer with the wrong number of numbers."""
 
 
 def scores_of(
     function: UserFunction, texts: Texts, *, per_token: bool, name: str | None = None
 ) -> NDArray[np.float64]:
-    """[N] what the function says of the texts; [N, T] too where ``per_token`` allows it.
+    """Return [N] the function's scores of the texts; [N, T] too if ``per_token`` allows it.
 
-    One column [N, 1], the usual output of a model's head, means [N]. Numbers may be torch's,
-    wherever they are. ``name`` is what messages call it; None for its own name.
+    One column [N, 1], the usual output of a model's head, means [N]. Scores may be torch tensors on
+    any device. ``name`` is the function's name in messages; None for its own.
 
     Raises:
-        PartError: it raises an error, or does not give finite numbers (in float32 too) of that
-            shape. Halves of the texts are tried until a single one is found that it fails for. A
-            `UserError` of its own says enough and is passed on.
+        PartError: the function raises an error, or does not return finite numbers (in float32 too)
+            of that shape. Halves of the texts are tried until a single failing one is found. A
+            `UserError` of the function is raised unchanged.
     """
     if not len(texts):
         return np.zeros(0)
@@ -56,7 +57,7 @@ def scores_of(
 
 
 def _answer(function: UserFunction, texts: Texts, per_token: bool) -> NDArray[np.float64]:
-    """What the function says, checked."""
+    """Return the function's scores, checked."""
     try:
         found = function(
             list(texts.prompts),
@@ -93,7 +94,7 @@ def _answer(function: UserFunction, texts: Texts, per_token: bool) -> NDArray[np
 
 
 def _miscounted(shape: tuple[int, ...], num_texts: int, per_token: bool) -> str | None:
-    """What is wrong with the number of numbers."""
+    """Return the problem of the number of scores."""
     if not shape:
         return f"returned a single number for {_outputs(num_texts)}; {_ONE_EACH}"
     if shape[0] != num_texts:
@@ -110,7 +111,7 @@ def _outputs(count: int) -> str:
 
 
 def _plain(found: Any) -> Any:
-    """The answer without tensors of torch's, which NumPy cannot read on a device or in bfloat16."""
+    """Return the answer without torch tensors, which NumPy cannot always read."""
     if hasattr(found, "detach"):
         return found.detach().double().cpu().numpy()
     if isinstance(found, (list, tuple)):
@@ -121,7 +122,7 @@ def _plain(found: Any) -> Any:
 def _smallest(
     function: UserFunction, texts: Texts, wrong: _Wrong, per_token: bool
 ) -> tuple[Texts, _Wrong]:
-    """As few of the texts as the function fails for, and how."""
+    """Return as few texts as the function fails for, and its error."""
     while len(texts) > 1:
         middle = len(texts) // 2
         for half in (texts[:middle], texts[middle:]):
@@ -136,17 +137,17 @@ def _smallest(
 
 
 def _place(texts: Texts) -> str:
-    """Which texts they are, by the first one."""
+    """Return a description of the texts, by the first one."""
     where = f"for prompt {shown(texts.prompts[0])}, output {shown(texts.outputs[0])}"
     return where if len(texts) == 1 else f"for {len(texts)} outputs together, the first one {where}"
 
 
 def shown(text: str) -> str:
-    """As much of a text as a message holds, in quotes."""
+    """Return a text in quotes, shortened to the length of a message."""
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
 
 
 def name_of(function: UserFunction) -> str:
-    """The function as a plan names it."""
+    """Return the function's name in the plan."""
     name = getattr(function, "__qualname__", type(function).__name__)
     return f"{getattr(function, '__module__', '')}:{name}"

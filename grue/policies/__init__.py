@@ -22,7 +22,7 @@ for _name in ("causal_lm_actor_critic_policy", "seq2seq_lm_actor_critic_policy",
 
 
 def find(name: str) -> Any:
-    """The class of the policy called ``name``.
+    """Return the class of the policy called ``name``.
 
     Raises:
         UserError: there is none, or one of the user's is no policy or lacks a method.

@@ -1,4 +1,4 @@
-"""A policy with what reinforcement finetuning adds to it: a critic and a frozen reference."""
+"""Actor and critic: a policy with a critic and a frozen reference model."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What actor and critic say before each output token."""
+    """Outputs of actor and critic before each output token."""
 
     logits: Tensor
-    """[N, T, V] in float32, divided by the temperature."""
+    """[N, T, V] logits in float32, divided by the temperature."""
     values: Tensor
-    """[N, T] in units of the reward."""
+    """[N, T] values in units of the reward."""
 
 
 class Critic(nn.Module):
-    """Values of states: a linear head on the last hidden states of a trunk."""
+    """Critic: a linear head on the last hidden states of a trunk."""
 
     def __init__(
         self, trunk: PreTrainedModel | None, hidden_size: int, *, zero: bool = False
     ) -> None:
-        """``trunk`` is a language model of the critic's own; None shares the policy's.
+        """Make the head. ``trunk`` is the critic's own language model; None shares the policy's.
 
-        With ``zero`` the head has a bias and begins at zero, as in arXiv 1909.08593.
+        If ``zero`` is true, the head has a bias and starts at zero, as in arXiv 1909.08593.
         """
         super().__init__()
         self.trunk = trunk
@@ -51,7 +51,7 @@ class Critic(nn.Module):
             nn.init.zeros_(self.head.bias)
 
     def forward(self, sequences: Sequences, policy_states: Tensor | None) -> Tensor:
-        """[N, T] values; ``policy_states`` [N, T, H] are given where the trunk is shared."""
+        """Return [N, T] values; a shared trunk needs ``policy_states`` [N, T, H]."""
         if self.trunk is not None:
             states = sequences.states(self.trunk)
         else:
@@ -65,8 +65,8 @@ class Critic(nn.Module):
 class ActorCritic:
     """Policy, critic and reference of one run, all without dropout.
 
-    The reference is a frozen copy of the policy as it is now or, where the policy trains adapters
-    (LoRA), the policy without them, which costs no memory.
+    The reference is a frozen copy of the policy. If the policy trains adapters (LoRA), it is the
+    policy without them, which costs no memory.
     """
 
     def __init__(
@@ -77,9 +77,9 @@ class ActorCritic:
         temperature: float = 1.0,
         ref_temperature: float = 1.0,
     ) -> None:
-        """Logits of policy and reference are divided by these temperatures: those of sampling.
+        """Set the temperatures that divide the logits of policy and reference: those of sampling.
 
-        They and the mask's are in float32 from now on. Without a critic all values are zero.
+        Logits of policy, reference and mask are in float32. Without a critic all values are zero.
         """
         head_in_float32(policy.model)
         if policy.mask is not None and policy.mask.model is not None:
@@ -98,7 +98,7 @@ class ActorCritic:
 
     @contextlib.contextmanager
     def updating(self) -> Iterator[None]:
-        """Around updates: the library checkpoints activations in training mode alone.
+        """Switch to training mode for updates, where activations are checkpointed.
 
         Models are loaded without dropout, so that the mode changes nothing else.
         """
@@ -111,7 +111,7 @@ class ActorCritic:
                 module.eval()
 
     def evaluate(self, sequences: Sequences) -> Evaluation:
-        """What actor and critic say of the sequences; gradients flow."""
+        """Return logits and values of the sequences; gradients flow."""
         shared = self.critic is not None and self.critic.trunk is None
         with self.policy.autocast():
             logits, states = sequences.logits_and_states(self.policy.model, with_states=shared)
@@ -122,7 +122,7 @@ class ActorCritic:
         return Evaluation(divided(logits, self.temperature), values)
 
     def values(self, sequences: Sequences) -> Tensor:
-        """[N, T] the critic's alone; gradients flow to its own weights."""
+        """Return [N, T] the critic's values alone; gradients flow to its own weights."""
         assert self.critic is not None, "there is one"
         states = None
         with self.policy.autocast():
@@ -133,9 +133,9 @@ class ActorCritic:
         return values
 
     def distribution(self, logits: Tensor, allowed: Tensor | None) -> TokenDistribution:
-        """The policy's, of its logits [..., V].
+        """Return the policy's distribution from its logits [..., V].
 
-        ``allowed`` [..., ceil(V / 8)] are the tokens that could come, packed; None for all.
+        ``allowed`` [..., ceil(V / 8)] is the packed vocabulary mask; None allows all tokens.
         """
         if allowed is None:
             return TokenDistribution(logits)
@@ -144,7 +144,7 @@ class ActorCritic:
 
     @torch.no_grad()
     def reference_logits(self, sequences: Sequences) -> Tensor:
-        """[N, T, V] of the reference, in float32, divided by the temperature."""
+        """Return [N, T, V] logits of the reference, in float32, divided by the temperature."""
         with self.policy.autocast():
             if self._reference is not None:
                 logits = sequences.logits(self._reference)
@@ -155,22 +155,22 @@ class ActorCritic:
         return divided(logits, self.ref_temperature)
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """What is trained: the policy's weights or adapters, and the critic's."""
+        """Trained modules: the policy's weights or adapters, and the critic's."""
         for prefix, module in zip(("policy", "critic"), self._modules, strict=False):
             for name, parameter in module.named_parameters():
                 if parameter.requires_grad:
                     yield f"{prefix}.{name}", parameter
 
     def parameters(self) -> list[nn.Parameter]:
-        """What is trained."""
+        """Trained parameters."""
         return [parameter for _, parameter in self.named_parameters()]
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The trained weights, by name."""
+        """Return the trained weights, by name."""
         return {name: parameter.detach() for name, parameter in self.named_parameters()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Takes up saved weights, in place.
+        """Load saved weights in place.
 
         Raises:
             KeyError: one is missing.
@@ -188,7 +188,7 @@ def make_critic(
     load: Callable[[str], PreTrainedModel] | None = None,
     zero_head: bool = False,
 ) -> Critic:
-    """The critic of a policy.
+    """Return the critic of a policy.
 
     Args:
         policy: before it is trained.
@@ -196,7 +196,7 @@ def make_critic(
             the policy's trunk, otherwise the name of another language model.
         seed: of the head's weights.
         load: ``load(name)`` gives that language model.
-        zero_head: whether the head begins at zero, with a bias.
+        zero_head: if true, the head has a bias and starts at zero.
     """
     trunk: PreTrainedModel | None = None
     if kind == "copy":
@@ -215,12 +215,12 @@ def make_critic(
 
 
 def _hidden_size(config: Any) -> int:
-    """Width of the last hidden states."""
+    """Return the width of the last hidden states."""
     return int(getattr(config, "hidden_size", None) or config.d_model)
 
 
 def _freeze_unused_head(trunk: PreTrainedModel) -> None:
-    """A critic reads hidden states: a language-model head with weights of its own rests."""
+    """Remove the output layer of a critic's language model: a critic reads hidden states only."""
     head = trunk.get_output_embeddings()
     tied = trunk.get_input_embeddings().weight
     if head is not None and head.weight is not tied:

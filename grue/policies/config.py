@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny
 
-from common.config.base import COUNTS_AS_DEFAULT, IGNORED, INPUT_FILE_OR_ID, Config
+from common.config.base import COUNTS_AS_DEFAULT, IGNORED, INPUT_FILE_OR_ID
 from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
+from common.config.hub import FromHub, Revision, misplaced_revision
 from common.errors import Problem
 from grue import policies
 from grue.models.config import ModelName, ModelType, Optimizer, Side, TrainedModelOptions
@@ -16,48 +17,48 @@ from grue.parts.custom import OrCustom
 from grue.policies.generation_config import GenerationConfig
 
 CRITICS = ("copy", "shared")
-"""Critics that need no model of their own name."""
+"""Critics that are not the name of a model."""
 
 
-class PolicyArgs(Config):
+class PolicyArgs(FromHub):
     """The policy's own keys."""
 
     model_name: ModelName
     """The model to finetune."""
     apply_model_parallel: Annotated[bool, IGNORED, COUNTS_AS_DEFAULT] = True
-    """Accepted for published files: a run has one device."""
+    """Accepted from published files and ignored: a run has one device."""
     optimizer_kwargs: dict[str, Any] = Field(default_factory=dict)
-    """Arguments of the optimizer beside the learning rate."""
+    """Arguments of the optimizer other than the learning rate."""
     optimizer: Optimizer = "adamw"
-    """Adam as PyTorch has it, or as TensorFlow does, which adds ``eps`` before the second moment's
-    bias is corrected and so begins with smaller steps."""
+    """Form of Adam: PyTorch's, or TensorFlow's, which adds ``eps`` before the bias correction of
+    the second moment and so starts with smaller steps."""
     weight_decay: NonNegativeFloat = 1e-6
     """Weight decay of all weights but biases and layer norms."""
     prompt_truncation_side: Side = "left"
-    """Where long prompts are cut in evaluations."""
+    """Side on which long prompts are truncated in evaluations."""
     generation_kwargs: GenerationConfig = Field(default_factory=GenerationConfig)
-    """How rollouts are generated."""
+    """Generation settings of rollouts."""
     query_prefix: str = ""
-    """Text before each prompt that a causal policy reads and rewards and metrics do not; its tokens
-    are found by themselves, whatever the prompt begins with."""
+    """Text before each prompt that a causal policy reads and rewards and metrics do not. It is
+    tokenized separately from the prompt."""
     query_suffix: str = ""
-    """Text behind each prompt, likewise, such as ``"\\n\\nTL;DR:"``."""
+    """Text after each prompt, likewise, such as ``"\\n\\nTL;DR:"``."""
 
 
 class MaskablePolicyArgs(PolicyArgs):
     """A policy that samples from a masked vocabulary (NLPO)."""
 
     top_mask: PositiveFloat | None = None
-    """The mask's p for ``learned_top_p``, its k otherwise."""
+    """Size of the mask: p for ``learned_top_p``, k otherwise."""
     mask_type: Literal["learned_top_k", "learned_top_p", "topk"] = "learned_top_k"
-    """What the mask keeps: the mask model's best k or best p, or the policy's own best k."""
+    """Tokens kept by the mask: the mask model's top k or top p, or the policy's own top k."""
     target_update_iterations: PositiveInt = 1000
-    """Iterations from one refresh of the mask model to the next."""
+    """Iterations between refreshes of the mask model."""
     min_tokens_to_keep: PositiveInt = 100
-    """Fewest tokens that ``learned_top_p`` keeps."""
+    """Smallest number of tokens that ``learned_top_p`` keeps."""
 
     def problems(self) -> Iterator[Problem]:
-        """A mask without its size, or with one of the wrong kind."""
+        """Yield the problems of a mask that lacks its size or has one of the wrong kind."""
         yield from super().problems()
         size, by_share = self.top_mask, self.mask_type == "learned_top_p"
         if size is None:
@@ -78,26 +79,35 @@ class PolicyConfig(TrainedModelOptions):
         args: Any
 
     critic: Annotated[str, INPUT_FILE_OR_ID] = "copy"
-    """The critic's trunk: ``copy`` for a second copy of the model, ``shared`` for a head on the
+    """Trunk of the critic: ``copy`` for a second copy of the model, ``shared`` for a head on the
     policy itself, otherwise the folder or hub id of another model, for example a smaller one."""
+    critic_revision: Revision = None
+    """Branch, tag or commit of the critic's hub id; None (or the empty string) for its default
+    branch."""
     critic_head: Literal["random", "zero"] = "random"
-    """How the critic's last layer begins: with random weights and without bias, or with weights and
-    bias of zero, so that all values are zero at first."""
+    """Initial last layer of the critic: random weights without bias, or weights and bias of zero,
+    so that all values are zero at first."""
     gradient_checkpointing: bool = False
-    """Whether updates recompute activations instead of keeping them: less memory, more time."""
+    """If true, updates recompute activations instead of keeping them: less memory, more time."""
+
+    def problems(self) -> Iterator[Problem]:
+        """A revision of a critic that does not come from the hub."""
+        yield from super().problems()
+        name = None if self.critic in CRITICS else self.critic
+        yield from misplaced_revision(self.critic_revision, name, "critic", "critic_revision")
 
     @property
     def model_type(self) -> ModelType:
-        """Whether the model continues its prompt or reads it through an encoder."""
+        """Architecture of the model: causal, or encoder-decoder."""
         return "seq2seq" if "seq2seq" in self.id else "causal"
 
 
 class CustomPolicy(PolicyConfig):
-    """A policy outside the project, see `grue.parts.custom`."""
+    """A user's own policy, see `grue.parts.custom`."""
 
     @property
     def model_type(self) -> ModelType:
-        """As its class says."""
+        """Keys of the policy's `Args` class."""
         found: ModelType = policies.find(self.id).model_type
         return found
 
@@ -106,36 +116,36 @@ class CausalPolicy(PolicyConfig):
     """A causal language model with a critic."""
 
     id: Literal["causal_lm_actor_critic_policy"]
-    """Which policy."""
+    """Id of the policy."""
     args: PolicyArgs
-    """Its own keys."""
+    """Keys of the policy."""
 
 
 class Seq2SeqPolicy(PolicyConfig):
     """An encoder-decoder language model with a critic."""
 
     id: Literal["seq2seq_lm_actor_critic_policy"]
-    """Which policy."""
+    """Id of the policy."""
     args: PolicyArgs
-    """Its own keys."""
+    """Keys of the policy."""
 
 
 class MaskableCausalPolicy(PolicyConfig):
-    """A causal language model with a critic and a mask."""
+    """A causal language model with a critic and a vocabulary mask."""
 
     id: Literal["maskable_causal_lm_actor_critic_policy"]
-    """Which policy."""
+    """Id of the policy."""
     args: MaskablePolicyArgs
-    """Its own keys."""
+    """Keys of the policy."""
 
 
 class MaskableSeq2SeqPolicy(PolicyConfig):
-    """An encoder-decoder language model with a critic and a mask."""
+    """An encoder-decoder language model with a critic and a vocabulary mask."""
 
     id: Literal["maskable_seq2seq_lm_actor_critic_policy"]
-    """Which policy."""
+    """Id of the policy."""
     args: MaskablePolicyArgs
-    """Its own keys."""
+    """Keys of the policy."""
 
 
 AnyPolicy = Annotated[

@@ -1,4 +1,4 @@
-"""How text is generated: every setting explicit, nothing inherited from a checkpoint."""
+"""Generation settings, all explicit: nothing is inherited from a checkpoint."""
 
 from __future__ import annotations
 
@@ -23,71 +23,71 @@ def _of_library(name: str) -> str:
 
 
 class PostProcessing(Config):
-    """What is done to a generated text before it is scored."""
+    """Post-processing of a generated text before it is scored."""
 
     id: Literal["three_sentence_summary"]
-    """The first three sentences, one per line."""
+    """Return the first three sentences, one per line."""
 
 
 class GenerationConfig(Config):
     """Settings of one kind of generation; the defaults are those of published runs.
 
-    Further keys are those of the installed library's own configuration, such as
-    ``repetition_penalty``, and count where they are given. Rollouts take those that change the
-    distribution of a token alone.
+    Further keys are those of the installed library's generation configuration, such as
+    ``repetition_penalty``. Rollouts accept only those that change the distribution of a token.
     """
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[Annotated[str, AfterValidator(_of_library)], Any]
 
     do_sample: bool = False
-    """Whether tokens are sampled; otherwise the most probable ones are taken."""
+    """If true, tokens are sampled; otherwise the most probable ones are taken."""
     temperature: PositiveFloat = 1.0
-    """Logits are divided by it before sampling."""
+    """Divisor of the logits before sampling."""
     top_k: NonNegativeInt = 50
-    """Sampling is from this many most probable tokens; 0 samples from all."""
+    """Number of most probable tokens to sample from; 0 samples from all."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Sampling is from the most probable tokens that together have this probability."""
+    """Probability of the set of most probable tokens to sample from."""
     num_beams: PositiveInt = 1
     """Width of beam search; 1 for none."""
     length_penalty: float = 1.0
     """Exponent of the length by which a beam's log-probability is divided."""
     min_length: NonNegativeInt = 0
-    """End-of-sequence is not generated before this length. It counts new tokens; for
+    """Smallest length at which end-of-sequence may be generated. It counts new tokens; for
     encoder-decoder models also the decoder's start token."""
     max_new_tokens: PositiveInt | None = None
-    """Most tokens generated; None is allowed for encoder-decoder models, see ``max_length``."""
+    """Largest number of new tokens; None is allowed for encoder-decoder models, see
+    ``max_length``."""
     max_length: PositiveInt = 20
-    """Length, with the decoder's start token, at which encoder-decoder models stop where
+    """Largest length of an encoder-decoder model's output, with the decoder's start token, if
     ``max_new_tokens`` is not given."""
     ignore_eos: bool = False
-    """Whether every output has the greatest length: end-of-sequence is a token like others."""
+    """If true, every output has the largest length: end-of-sequence is a token like others."""
     truncate_token: NonNegativeInt | OptionalText = None
-    """Token, as id or text, at which an output ends for rewards and metrics: at the first at an
-    index of ``truncate_after`` or more. What follows is generated and trained on, but not judged.
-    None for no such end."""
+    """Token, as id or text, at which an output ends for rewards and metrics: its first occurrence
+    at an index of ``truncate_after`` or more. Later tokens are generated and trained on, but not
+    scored. None for no truncation."""
     truncate_after: NonNegativeInt = 0
-    """Index, from 0, from which ``truncate_token`` counts."""
+    """Index, from 0, at which the search for ``truncate_token`` starts."""
     post_processing_fn: PostProcessing | None = None
-    """What is done to generated text before it is scored."""
+    """Post-processing of generated text before it is scored."""
 
     @classmethod
     def further_names(cls) -> list[str]:
-        """The keys that the library knows."""
+        """Return the keys that the library knows."""
         return sorted(library_keys())
 
     @property
     def further(self) -> dict[str, Any]:
-        """The given keys of the library, but those that are null."""
+        """Keys of the library that are given and not null."""
         return {name: value for name, value in self.__pydantic_extra__.items() if value is not None}
 
     @property
     def needs_library(self) -> bool:
-        """Whether the library's ``generate`` must make the outputs, which needs no scores then."""
+        """True if the library's ``generate`` must generate the outputs. It needs no scores then."""
         return self.num_beams > 1 or bool(self.further.keys() - PROCESSORS - WARPERS)
 
     def problems(self) -> Iterator[Problem]:
-        """Lengths that contradict each other, and what the library finds wrong."""
+        """Yield the problems of contradicting lengths, and those that the library finds."""
         yield from super().problems()
         usual = {"do_sample": self.do_sample, "num_beams": self.num_beams, "top_k": self.top_k}
         yield from problems_of_library(self.further, usual)
@@ -106,7 +106,7 @@ class GenerationConfig(Config):
                           self.min_length)  # fmt: skip
 
     def most_new_tokens(self, *, is_encoder_decoder: bool) -> int:
-        """Most tokens that an output has.
+        """Return the largest number of tokens of an output.
 
         Raises:
             ValueError: the model is causal and ``max_new_tokens`` is not given.
@@ -118,11 +118,11 @@ class GenerationConfig(Config):
         return self.max_length - 1
 
     def fewest_new_tokens(self, *, is_encoder_decoder: bool) -> int:
-        """Fewest tokens before end-of-sequence may come."""
+        """Return the number of tokens before end-of-sequence may be generated."""
         return max(self.min_length - 1, 0) if is_encoder_decoder else self.min_length
 
     def processed(self, text: str) -> str:
-        """A generated text as it is scored."""
+        """Return a generated text as it is scored."""
         return text if self.post_processing_fn is None else three_sentences(text)
 
 

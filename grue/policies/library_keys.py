@@ -1,6 +1,7 @@
-"""Keys of generation that the installed transformers knows beside those of `GenerationConfig`.
+"""Generation keys of the installed transformers beyond those of `GenerationConfig`.
 
-Only the names and the library's own checks, without torch: `grue.policies` makes use of them.
+It holds names and the library's own checks and imports no torch; `grue.policies.decoding` applies
+the keys.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ _REFUSED = {
     **dict.fromkeys(("compile_config", "continuous_batching_config"), _NO_JSON),
 }  # fmt: skip
 _MODES = ("greedy_search", "sample", "beam_search", "beam_sample")
-"""What the library does by itself, for any number of prompts at once."""
+"""Generation modes that the library supports without user code, for batches of prompts."""
 
 
 @functools.cache
 def library_keys() -> frozenset[str]:
-    """Names of all keys of the library's generation configuration."""
+    """Return the names of all keys of the library's generation configuration."""
     from transformers.generation.configuration_utils import GenerationConfig
 
     found = {name for name in vars(GenerationConfig()) if not name.startswith("_")}
@@ -46,7 +47,7 @@ def library_keys() -> frozenset[str]:
 
 
 def problems_of_library(keys: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterator[Problem]:
-    """What the library finds wrong with the further ``keys``, beside the ``usual`` ones."""
+    """Yield the problems that the library finds in ``keys``, given the ``usual`` ones."""
     refused = [name for name in keys if name in _REFUSED]
     for name in refused:
         yield Problem(_REFUSED[name], name, keys[name])
@@ -68,7 +69,7 @@ def problems_of_library(keys: Mapping[str, Any], usual: Mapping[str, Any]) -> It
 
 
 def _blamed(keys: Mapping[str, Any], reason: str) -> tuple[str, Any]:
-    """The key that a message names, or the first of those that choose how tokens are searched."""
+    """Return the key that a message names, or the first of those that choose the search method."""
     searched = ("num_beam_groups", "penalty_alpha", "constraints", "force_words_ids", "dola_layers",
                 "prompt_lookup_num_tokens", "use_mtp", "assistant_early_exit")  # fmt: skip
     names = [name for name in keys if name in reason] + [name for name in searched if name in keys]

@@ -1,6 +1,7 @@
-"""Masks of the vocabulary: which tokens may come next (NLPO).
+"""Operations on vocabulary masks (NLPO): pure functions, used by `vocabulary_mask`.
 
-From Ramamurthy et al. 2023, arXiv 2210.01241, section 4. A mask is true where a token may come.
+From Ramamurthy et al. 2023, arXiv 2210.01241, section 4. A mask is true at the tokens that may be
+generated.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ from torch import Tensor
 _BITS = 8
 _BUCKETS = 1024
 _FARTHEST = 32.0
-"""Difference of logits, in nats, beyond which one bucket holds all; it is seldom looked into."""
+"""Difference of logits, in nats, beyond which all tokens share one bucket, which is seldom
+sorted."""
 
 
 def top_p_mask(logits: Tensor, top_p: float, fewest: int = 1) -> Tensor:
-    """[N, V] the most probable tokens, up to the first with which they exceed ``top_p``.
+    """Return the mask [N, V] of the most probable tokens, up to the first that exceeds ``top_p``.
 
-    A token may come unless the more probable ones together exceed ``top_p``; ``fewest`` may in any
-    case, and what is as probable as they are.
+    A token is kept unless the more probable ones together exceed ``top_p``. The ``fewest`` most
+    probable tokens and their ties are always kept.
 
     Args:
-        logits: [N, V]; -inf for tokens that cannot come.
+        logits: [N, V]; -inf for forbidden tokens.
         top_p: probability, in (0, 1].
         fewest: number of tokens, at least 1.
     """
@@ -40,7 +42,7 @@ def top_p_mask(logits: Tensor, top_p: float, fewest: int = 1) -> Tensor:
 
 
 def _last_of_sorted(logits: Tensor, probabilities: Tensor, top_p: float) -> Tensor:
-    """[N, 1] the least logit before which the more probable tokens do not exceed ``top_p``."""
+    """Return [N, 1] the smallest logit that ``top_p`` keeps."""
     descending = probabilities.sort(descending=True)
     # In float32 thousands of rare tokens would come too early or too late.
     total = descending.values.cumsum(-1, dtype=torch.float64)
@@ -50,9 +52,9 @@ def _last_of_sorted(logits: Tensor, probabilities: Tensor, top_p: float) -> Tens
 
 
 def _last_of_buckets(logits: Tensor, probabilities: Tensor, top_p: float) -> Tensor:
-    """`_last_of_sorted` by the masses of buckets of near logits, of which one is then sorted.
+    """Return the same as `_last_of_sorted`, by buckets of near logits, one of which is then sorted.
 
-    On a CPU this needs a fraction of the time that sorting the vocabulary does.
+    On a CPU this takes a fraction of the time of sorting the vocabulary.
     """
     # 1. Each token's bucket, the most probable ones' first, and the buckets' shares of the mass.
     below = logits.amax(-1, keepdim=True) - logits
@@ -74,12 +76,12 @@ def _last_of_buckets(logits: Tensor, probabilities: Tensor, top_p: float) -> Ten
 
 
 def top_k_mask(logits: Tensor, top_k: int) -> Tensor:
-    """[N, V] the ``top_k`` most probable tokens of ``logits`` [N, V], and what is as probable."""
+    """Return the mask [N, V] of the ``top_k`` most probable tokens and their ties."""
     return logits >= logits.topk(min(top_k, logits.shape[-1])).values[:, -1:]
 
 
 def packed(mask: Tensor) -> Tensor:
-    """[..., ceil(V / 8)] the mask [..., V], eight tokens to a byte."""
+    """Return [..., ceil(V / 8)] the mask [..., V] packed as eight tokens per byte."""
     missing = -mask.shape[-1] % _BITS
     bits: Tensor = torch.nn.functional.pad(mask, (0, missing)).unflatten(-1, (-1, _BITS))
     places = torch.arange(_BITS, dtype=torch.uint8, device=mask.device)
@@ -87,6 +89,6 @@ def packed(mask: Tensor) -> Tensor:
 
 
 def unpacked(bits: Tensor, num_tokens: int) -> Tensor:
-    """[..., V] the mask that was packed, of ``num_tokens`` tokens."""
+    """Return [..., V] the mask that was packed, of ``num_tokens`` tokens."""
     values = 1 << torch.arange(_BITS, dtype=torch.uint8, device=bits.device)
     return (bits[..., None] & values).bool().flatten(-2)[..., :num_tokens]

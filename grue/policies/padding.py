@@ -1,4 +1,4 @@
-"""Prompts of different lengths as one padded batch."""
+"""Padding: prompts of different lengths as one batch."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from common.machine.devices import sent
 
 @dataclass(frozen=True)
 class Prompts:
-    """B prompts as tensors."""
+    """B padded prompts as tensors."""
 
     ids: Tensor
-    """[B, P], padded: on the left for causal models, on the right for encoders."""
+    """[B, P] ids, padded on the left for causal models and on the right for encoders."""
     mask: Tensor
-    """[B, P] 1 where there is a token."""
+    """[B, P] attention mask: 1 at tokens, 0 at padding."""
 
 
 def positions(mask: Tensor) -> Tensor:
-    """[B, P] position of each token among the tokens of its row; 0 for padding."""
+    """Return [B, P] position of each token among the tokens of its row; 0 for padding."""
     return (mask.cumsum(-1) - 1).clamp(min=0)
 
 
 def pad(sequences: Sequence[Sequence[int]], *, fill: int, left: bool, device: Any) -> Prompts:
-    """Sequences of ids, filled up to the longest of them."""
+    """Return the sequences of ids, padded to the longest of them."""
     width = max(map(len, sequences))
     both = torch.zeros(2, len(sequences), width, dtype=torch.long)
     ids, mask = both

@@ -40,16 +40,16 @@ log = logging.getLogger(__name__)
 class Policy(PromptReader):
     """A model with its tokenizer, on one device.
 
-    A class outside the project that a plan names derives from it, gives its own keys as `Args`, and
-    finds them in `args`.
+    A user's own policy derives from this class, declares its keys as `Args`, and reads them from
+    `args`.
     """
 
     Args: ClassVar[type[PolicyArgs]] = PolicyArgs
-    """The model of the policy's keys."""
+    """Return the model that the policy's keys name."""
     model_type: ClassVar[ModelType] = "causal"
-    """Which models a policy outside the project takes; those of the project take both."""
+    """Architectures that a user's policy accepts; built-in policies accept both."""
     args: Any = None
-    """The policy's own keys, of a policy outside the project."""
+    """Keys of a user's own policy."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Policy(PromptReader):
         tokenizer: PreTrainedTokenizerBase,
         device: torch.device | str = "cpu",
     ) -> None:
-        """Puts the model on the device.
+        """Put the model on the device.
 
         Raises:
             UserError: the tokenizer has ids that the model does not know.
@@ -67,26 +67,26 @@ class Policy(PromptReader):
         self.model = placed(model, device)
         self.device = torch.device(device)
         self.mask: Mask | None = None
-        """Which tokens may come, wherever outputs are drawn; None for all."""
+        """Vocabulary mask of all sampled outputs; None allows all tokens."""
         self.mixed_precision: MixedPrecision = "no"
-        """Type of the model's products, see `TrainedModelOptions`."""
+        """Type of the model's matrix products, see `TrainedModelOptions`."""
         self._passes = Passes(self.device)
         self.searches = Passes(self.device)
         """Passes of the library's ``generate``, whose outputs need more memory."""
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Around every pass of the policy's models."""
+        """Return the context of every forward pass of the policy's models."""
         return autocast(self.mixed_precision, self.device)
 
     def scored_texts(self, outputs: Sequence[Tokens], settings: GenerationConfig) -> list[str]:
-        """The outputs as the texts that rewards and metrics see: truncated, then post-processed."""
+        """Return the outputs as rewards and metrics read them: truncated, then post-processed."""
         truncation = self.truncation(settings)
         if truncation is not None:
             outputs = [truncation(output) for output in outputs]
         return [settings.processed(text) for text in self.decode(outputs)]
 
     def truncation(self, settings: GenerationConfig) -> Truncation | None:
-        """Where outputs end for rewards and metrics; None where nothing is cut.
+        """Return where outputs end for rewards and metrics; None where nothing is truncated.
 
         Raises:
             UserError: the tokenizer has no such token.
@@ -100,24 +100,25 @@ class Policy(PromptReader):
             raise UserError(f"'generation_kwargs.truncate_token' = {token!r}: {error}") from error
 
     def pad(self, prompts: Sequence[Tokens]) -> Prompts:
-        """The prompts as tensors on the policy's device."""
+        """Return the prompts as tensors on the policy's device."""
         fill = self.tokenizer.pad_token_id or 0
         return pad(prompts, fill=fill, left=not self.is_encoder_decoder, device=self.device)
 
     def sample(
         self, prompts: Sequence[Tokens], draws: Tensor, settings: GenerationConfig
     ) -> list[list[Tokens]]:
-        """K outputs of each prompt, from the uniforms ``draws`` [B, K, T].
+        """Return K outputs of each prompt, from the uniforms ``draws`` [B, K, T].
 
         An output ends with its end-of-sequence token, if it has one. With ``do_sample`` false the
-        most probable tokens are taken. What needs the library is for `generate`.
+        most probable tokens are taken. Settings that need the library's ``generate`` belong to
+        `generate`.
         """
         return self.masked_sample(prompts, draws, settings).outputs
 
     def masked_sample(
         self, prompts: Sequence[Tokens], draws: Tensor, settings: GenerationConfig
     ) -> Samples:
-        """Like `sample`; also what the policy's mask allowed at each step."""
+        """Sample as `sample` does, and return the vocabulary mask of each step too."""
         num_prompts, num_samples, _ = draws.shape
         ids = replace(self.ids, end=None) if settings.ignore_eos else self.ids
         filters, lengths = filters_of(settings), self.lengths(settings)
@@ -143,13 +144,13 @@ class Policy(PromptReader):
     def generate(
         self, prompts: Sequence[Tokens], num_samples: int, settings: GenerationConfig
     ) -> list[list[Tokens]]:
-        """Like `sample`, by the library's ``generate``, which draws from torch's generator."""
+        """Sample by the library's ``generate``, which draws from torch's generator."""
         return generated(self, prompts, num_samples, settings)
 
     def bytes_each(
         self, prompts: Sequence[Tokens], num_samples: int, settings: GenerationConfig
     ) -> float:
-        """About what one of K outputs of each prompt needs in memory while it is made."""
+        """Return the approximate bytes of one of K outputs of each prompt during generation."""
         longest = max(map(len, prompts), default=0)
         extent = Extent(longest, self.lengths(settings).most, num_samples)
         of_mask = None if self.mask is None else self.mask.model
@@ -164,9 +165,9 @@ class Policy(PromptReader):
         inputs: Sequence[int],
         seed: int,
     ) -> list[Tokens]:
-        """One output per prompt, as an evaluation wants it: beams, samples or most probable tokens.
+        """Return one output per prompt for an evaluation: by beams, sampling or greedy decoding.
 
-        ``inputs`` are numbers that stand for the prompts; with ``seed`` they fix what is drawn.
+        ``inputs`` are the prompts' numbers; with ``seed`` they fix the random numbers.
         """
         occasion = Occasion.EVALUATION
         found = self.drawn(prompts, 1, settings, inputs=inputs, occasion=occasion, seed=seed)
@@ -183,10 +184,10 @@ class Policy(PromptReader):
         seed: int,
         by_library: bool = False,
     ) -> list[list[Tokens]]:
-        """K outputs of each prompt, by the library where it is asked for or the settings need it.
+        """Return K outputs of each prompt, by the library if the settings ask for it.
 
-        ``inputs``, ``occasion`` and ``seed`` fix what is drawn; by the library, also which prompts
-        come together.
+        ``inputs``, ``occasion`` and ``seed`` fix the random numbers. With the library, samples also
+        depend on the batch of prompts.
         """
         if by_library or settings.needs_library:
             with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
@@ -198,7 +199,7 @@ class Policy(PromptReader):
     def log_probs(
         self, prompts: Sequence[Tokens], outputs: Sequence[Tokens], temperature: float = 1.0
     ) -> Tensor:
-        """[B, T] log pi(token | prompt, earlier tokens) in nats; zero after an output's end.
+        """Return [B, T] log pi(token | prompt, earlier tokens) in nats; zero after an output's end.
 
         The distribution is that of the model at ``temperature``, without filters. Gradients flow.
         """
@@ -210,17 +211,17 @@ class Policy(PromptReader):
         return log_probs * of_outputs.mask
 
     def sequences(self, prompts: Sequence[Tokens], outputs: Sequence[Tokens]) -> Sequences:
-        """Prompts with their outputs, on the policy's device."""
+        """Return prompts with their outputs, on the policy's device."""
         return Sequences(self.pad(prompts), self.padded(outputs), self.ids.start)
 
     def padded(self, outputs: Sequence[Tokens]) -> Prompts:
-        """Outputs as tensors [N, T], padded on the right."""
+        """Return outputs as tensors [N, T], padded on the right."""
         fill = self.tokenizer.pad_token_id or 0
         return pad(outputs, fill=fill, left=False, device=self.device)
 
 
 def by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    """Positions in batches of near lengths, longest first: a lack of memory shows at once."""
+    """Yield positions in batches of similar lengths, longest first to show lacks of memory."""
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]

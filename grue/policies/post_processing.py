@@ -1,4 +1,4 @@
-"""What may be done to a generated text before it is scored."""
+"""Post-processing of generated texts before they are scored."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ _END = re.compile(r"(?<=[.!?])[\"')\]]*\s+")
 
 
 def three_sentences(text: str) -> str:
-    """The first three sentences, one per line."""
+    """Return the first three sentences, one per line."""
     return "\n".join(_END.split(text.strip())[:3])

@@ -1,4 +1,4 @@
-"""Prompts that tasks hand over as tokens."""
+"""Pretokenized prompts: samples that tasks deliver as tokens."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _LOOKED_AT = 100
 
 
 def check_tokenizer_match(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase) -> None:
-    """Looks whether the samples' tokens are the tokenizer's: whether they give their prompts.
+    """Check that the samples' tokens are the tokenizer's: decoded, they are their prompts.
 
-    Of those that carry tokens the first are looked at; all come from one tokenizer.
+    Only the first pretokenized samples are checked, because all come from one tokenizer.
 
     Raises:
-        UserError: they are not.
+        UserError: the tokens come from another tokenizer.
     """
     carrying = [sample for sample in samples if sample.token_ids is not None]
     for sample in carrying[:_LOOKED_AT]:

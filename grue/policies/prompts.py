@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 Tokens = list[int]
 _UNLIMITED = 2**31 - 1
-"""More tokens than any prompt has."""
+"""Limit that no prompt reaches."""
 
 
 class PromptReader:
@@ -35,21 +35,21 @@ class PromptReader:
         self.is_encoder_decoder = bool(model.config.is_encoder_decoder)
         self.ids = Ids(end, _start(model) if self.is_encoder_decoder else None)
         self.prefix, self.suffix = "", ""
-        """Texts around each prompt, whose tokens are found apart from its own."""
+        """Texts around each prompt, tokenized separately from it."""
         self._model_config = model.config
         self._told: set[str] = set()
-        """What has been said of limits and cut prompts."""
+        """Messages about limits and truncated prompts that have been logged."""
 
     @property
     def longest(self) -> int | None:
-        """Positions that the model has, where its architecture limits them."""
+        """Number of positions of the model; None if its architecture has no limit."""
         config = self._model_config
         names = ("max_position_embeddings", "n_positions")
         found = [getattr(config, name, None) for name in names]
         return next((number for number in found if number), None)
 
     def lengths(self, settings: GenerationConfig) -> Lengths:
-        """Least and greatest length of an output."""
+        """Return the smallest and largest length of an output."""
         kind = {"is_encoder_decoder": self.is_encoder_decoder}
         return Lengths(settings.fewest_new_tokens(**kind), settings.most_new_tokens(**kind))
 
@@ -62,9 +62,9 @@ class PromptReader:
         *,
         level: int = logging.INFO,
     ) -> list[Tokens]:
-        """Ids of the samples' prompts, cut as generation with the settings needs it.
+        """Return the ids of the samples' prompts, truncated to leave room for outputs.
 
-        Says once, at a ``level`` of the log, how many are cut, and where that is shorter than
+        Logs once, at ``level``, how many prompts are truncated, and a limit that is below
         ``max_length``, see `prompt_limit`.
         """
         most = self.lengths(settings).most
@@ -91,14 +91,14 @@ class PromptReader:
             log.log(level, "%s", message)
 
     def _num_cut(self, samples: Sequence[Sample], prompts: Sequence[Tokens], limit: int) -> int:
-        """How many prompts are cut; whole, those alone are read again that have all they may."""
+        """Return the number of truncated prompts; only those of full length are tokenized again."""
         full = [
             sample for sample, prompt in zip(samples, prompts, strict=True) if len(prompt) >= limit
         ]
         return sum(len(prompt) > limit for prompt in self.encode_samples(full, _UNLIMITED))
 
     def prompt_limit(self, max_length: int | None, most_new_tokens: int) -> int:
-        """Most tokens of a prompt: as configured, and so that a causal model's output fits in too.
+        """Return the largest number of prompt tokens that ``max_length`` and the model allow.
 
         Raises:
             UserError: nothing is left for the prompt.
@@ -115,11 +115,11 @@ class PromptReader:
         return limit
 
     def encode(self, prompts: Sequence[str], limit: int, side: Side = "left") -> list[Tokens]:
-        """Ids of the prompts, cut on ``side`` to ``limit`` tokens.
+        """Return the ids of the prompts, truncated on ``side`` to ``limit`` tokens.
 
-        The texts around a prompt stay whole; with them, what the tokenizer puts before every text
-        comes first. A prompt without tokens becomes the beginning-of-sequence token, or else the
-        end-of-sequence token: a model needs something to go on from.
+        The texts around a prompt are kept whole; if there are any, the tokenizer's own first tokens
+        come before them. An empty prompt becomes the beginning-of-sequence token, or else the
+        end-of-sequence token, because a model needs at least one token.
 
         Raises:
             UserError: the texts around it leave no room for a prompt.
@@ -136,7 +136,7 @@ class PromptReader:
     def encode_samples(
         self, samples: Sequence[Sample], limit: int, side: Side = "left"
     ) -> list[Tokens]:
-        """Like `encode`, of samples; those that carry tokens are read as these, cut likewise.
+        """Return the ids of samples as `encode` does; pretokenized samples are truncated likewise.
 
         Raises:
             UserError: the tokens are another tokenizer's.
@@ -154,7 +154,7 @@ class PromptReader:
         ]
 
     def _around(self, limit: int) -> tuple[Tokens, Tokens, int]:
-        """What stands before and behind every prompt, and how much room it leaves for one."""
+        """Return the tokens around every prompt, and the number of tokens left for one."""
         opening = self.tokenizer("")["input_ids"]
         before, behind = (
             self.tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -171,7 +171,7 @@ class PromptReader:
     def _encoded(
         self, prompts: Sequence[str], limit: int, side: Side, **options: Any
     ) -> list[Tokens]:
-        """Ids of the prompts alone, cut on ``side`` to ``limit`` tokens."""
+        """Return the ids of the prompts alone, truncated on ``side`` to ``limit`` tokens."""
         usual, self.tokenizer.truncation_side = self.tokenizer.truncation_side, side
         try:
             found: Any = self.tokenizer(list(prompts), truncation=True, max_length=limit, **options)
@@ -181,7 +181,7 @@ class PromptReader:
         return ids
 
     def decode(self, outputs: Sequence[Tokens]) -> list[str]:
-        """The outputs as texts, without special tokens."""
+        """Return the outputs as texts, without special tokens."""
         texts: list[str] = self.tokenizer.batch_decode(
             list(outputs), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
@@ -196,7 +196,7 @@ class PromptReader:
 
 
 def _start(model: PreTrainedModel) -> int:
-    """The decoder's first token."""
+    """Return the decoder's first token."""
     for config in (model.config, model.generation_config):
         found = getattr(config, "decoder_start_token_id", None)
         if found is not None:

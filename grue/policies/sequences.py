@@ -1,4 +1,4 @@
-"""Prompts with their outputs as one input of a model, and what it says before each token."""
+"""Prompts with their outputs as one batch of a model."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sequences:
-    """N prompts with their outputs; everything a model says before each output token is [N, T]."""
+    """N prompts with their outputs. Results for each output token have the shape [N, T]."""
 
     prompts: Prompts
-    """[N, P], padded on the left for causal models, so that all outputs begin at one column."""
+    """[N, P] prompts, padded on the left for causal models, so that all outputs start at one
+    column."""
     outputs: Prompts
-    """[N, T], padded on the right."""
+    """[N, T] outputs, padded on the right."""
     start: int | None
     """First token of an encoder-decoder model's decoder; None for causal models."""
 
     def narrowed(self, prompt_width: int, width: int) -> Sequences:
-        """Without columns of padding: the longest prompt and output have these lengths."""
+        """Return the sequences without columns of padding."""
         missing = self.prompts.ids.shape[1] - prompt_width
         columns = slice(missing, None) if self.start is None else slice(prompt_width)
         prompts = Prompts(self.prompts.ids[:, columns], self.prompts.mask[:, columns])
@@ -36,14 +37,14 @@ class Sequences:
         return Sequences(prompts, outputs, self.start)
 
     def rows(self, rows: slice | Tensor) -> Sequences:
-        """Some of the N: a slice of them, or [n] numbers on their device."""
+        """Return some of the N sequences: a slice of them, or [n] indices on their device."""
         prompts, outputs = (
             Prompts(of.ids[rows], of.mask[rows]) for of in (self.prompts, self.outputs)
         )
         return Sequences(prompts, outputs, self.start)
 
     def all_output(self) -> Sequences:
-        """As if all but the first token of each padded row were output, and nothing padding."""
+        """Return the same rows; all tokens but the first, padding included, become outputs."""
         ids = torch.cat([self.prompts.ids, self.outputs.ids], -1)
         seen = torch.ones_like(ids)
         prompts, outputs = (
@@ -52,14 +53,14 @@ class Sequences:
         return Sequences(prompts, outputs, self.start)
 
     def logits(self, model: PreTrainedModel) -> Tensor:
-        """[N, T, V] the model's logits before each output token."""
+        """Return [N, T, V] the model's logits before each output token."""
         return self.logits_and_states(model)[0]
 
     @masks_without_waits()
     def logits_and_states(
         self, model: PreTrainedModel, *, with_states: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """[N, T, V] logits and, if asked for, the last hidden states [N, T, H] they are made of."""
+        """Return [N, T, V] logits and, if asked for, [N, T, H] last hidden states."""
         num_tokens = self.outputs.ids.shape[1]
         inputs = self._inputs(model)
         if self.start is None and accepts(model, "logits_to_keep"):
@@ -75,7 +76,7 @@ class Sequences:
 
     @masks_without_waits()
     def states(self, trunk: PreTrainedModel) -> Tensor:
-        """[N, T, H] last hidden states of a language model's trunk before each output token."""
+        """Return [N, T, H] the trunk's last hidden states before each output token."""
         num_tokens = self.outputs.ids.shape[1]
         if self.start is None:
             found = trunk.base_model(**self._inputs(trunk.base_model), use_cache=False)

@@ -1,6 +1,6 @@
-"""Where an output ends for those who judge it: truncation of its token ids (arXiv 1909.08593).
+"""Truncation of outputs for rewards and metrics, at a token (arXiv 1909.08593).
 
-The tokens behind that place are still the policy's choice, and are trained on.
+Later tokens are still sampled by the policy and trained on.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Truncation:
-    """The first ``token`` at an index of ``after`` or more is the last that is judged."""
+    """Truncation after the first ``token`` at an index of ``after`` or more."""
 
     token: int
     after: int = 0
 
     def is_met(self, tokens: Sequence[int]) -> bool:
-        """Whether the output has such a token."""
+        """Return whether the output has such a token."""
         return self.token in tokens[self.after :]
 
     def __call__(self, tokens: Sequence[int]) -> list[int]:
-        """The tokens up to and with that one; all of them where there is none."""
+        """Return the tokens up to and including that token; all of them if there is none."""
         if not self.is_met(tokens):
             return list(tokens)
         return list(tokens[: tokens.index(self.token, self.after) + 1])
 
 
 def token_id(tokenizer: PreTrainedTokenizerBase, token: int | str) -> int:
-    """The id of a token that is given as id or as text.
+    """Return the id of a token that is given as id or as text.
 
     Raises:
         ValueError: the text is not a single token, or the id is outside the vocabulary.

@@ -1,4 +1,4 @@
-"""The mask of a policy: a copy of it, refreshed now and then, says which tokens may come (NLPO)."""
+"""Vocabulary mask of a policy (NLPO), made by a copy of it that is refreshed at intervals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Mask:
-    """Which tokens a policy may draw, and its distribution within them."""
+    """Vocabulary mask of a policy, and the policy's distribution within it."""
 
     def __init__(
         self,
@@ -29,26 +29,26 @@ class Mask:
         *,
         normalized: bool = True,
     ) -> None:
-        """The mask model begins as the policy is now.
+        """Copy the policy as the first mask model.
 
         Args:
             policy: before it is trained.
-            args: what the mask keeps.
-            always: ids of special tokens, which may always come.
-            normalized: whether probabilities within the mask sum to one.
+            args: kind and size of the mask.
+            always: ids of special tokens, which are always allowed.
+            normalized: if true, probabilities within the mask sum to one.
         """
         self._args = args
         self._normalized = normalized
         self._always = torch.tensor(sorted(always), dtype=torch.long, device=policy.device)
         self._trained = [name for name, p in policy.named_parameters() if p.requires_grad]
         self.model: PreTrainedModel | None = None
-        """The mask model; None where the policy's own scores make the mask."""
+        """Mask model; None if the policy's own logits make the mask."""
         if args.mask_type != "topk":
             self.model = copy.deepcopy(policy)
             self.model.requires_grad_(False).eval()
 
     def allowed(self, scores: Tensor) -> Tensor:
-        """[N, V] the tokens that may come, from the logits [N, V] of the mask model.
+        """Return the mask [N, V] of the allowed tokens, from the logits [N, V] of the mask model.
 
         Without a mask model the logits are the policy's own.
         """
@@ -61,24 +61,24 @@ class Mask:
         return mask.index_fill(-1, self._always, True)
 
     def distribution(self, logits: Tensor, allowed: Tensor) -> TokenDistribution:
-        """Of logits [..., V] within masks ``allowed`` [..., ceil(V / 8)], which are packed."""
+        """Return the distribution of logits [..., V] within packed masks [..., ceil(V / 8)]."""
         mask = unpacked(allowed, logits.shape[-1])
         return (TokenDistribution if self._normalized else NotNormalized)(logits, mask)
 
     @torch.no_grad()
     def refresh(self, policy: PreTrainedModel) -> None:
-        """The mask model becomes the policy as it is now."""
+        """Refresh the mask model: copy the policy's present weights."""
         new = dict(policy.named_parameters())
         for name, parameter in self._own().items():
             parameter.copy_(new[name])
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The mask model's weights, as far as training moves them."""
+        """Return the mask model's weights that training changes."""
         return self._own()
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Takes up saved weights."""
+        """Load saved weights."""
         for name, parameter in self._own().items():
             parameter.copy_(state[name])
 

@@ -1,4 +1,4 @@
-"""The rewards that a configuration may name."""
+"""Rewards that a configuration may name."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from grue.rewards.reward import REWARDS, Reward
 
 
 def find(name: str) -> type[Reward[Any]]:
-    """The reward called ``name``.
+    """Return the reward called ``name``.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no reward of this name.
     """
     return as_reward(REWARDS.get(name))

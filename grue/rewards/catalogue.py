@@ -1,4 +1,4 @@
-"""The rewards that are a metric of each output; one class each says which of its keys."""
+"""Rewards that are one metric of each output; each class names the metric's key."""
 
 from __future__ import annotations
 
@@ -44,31 +44,31 @@ class Chrf(OfMetric[PairwiseArgs]):
 
 @REWARDS.register("ter")
 class Ter(OfMetric[PairwiseArgs]):
-    """1 - TER: 1 for a copy, below 0 where there are more edits than words."""
+    """1 - TER: 1 for a copy, negative for more edits than words."""
 
     metric_class = ter.Ter
     key = "lexical/ter"
 
     def value(self, scores: Mapping[str, Scores]) -> Rewards:
-        """[N] 1 less the edits per word."""
+        """Return [N] 1 minus the edits per word."""
         return 1 - super().value(scores)
 
 
 @REWARDS.register("rouge_l_max")
 class RougeLMax(OfMetric[rouge_l_max.RougeLMaxArgs]):
-    """F of ROUGE-L, from 0 to 1."""
+    """ROUGE-L F score, from 0 to 1."""
 
     metric_class = rouge_l_max.RougeLMax
     key = "lexical/rouge_l_max"
 
 
 class MeteorArgs(meteor.MeteorArgs, ShapedArgs):
-    """The keys of METEOR, and ``shaping_fn``."""
+    """Keys of METEOR, and ``shaping_fn``."""
 
 
 @REWARDS.register("meteor")
 class Meteor(Shaped[MeteorArgs], OfMetric[MeteorArgs]):
-    """METEOR, from 0 to 1, and the reward of ``shaping_fn``."""
+    """METEOR, from 0 to 1, plus the reward of ``shaping_fn``."""
 
     Args = MeteorArgs
     metric_class = meteor.Meteor
@@ -85,7 +85,7 @@ class Parent(OfMetric[NoArgs]):
 
 @REWARDS.register("length")
 class Length(OfMetric[NoArgs]):
-    """Number of words between blanks."""
+    """Number of words, separated by blanks."""
 
     metric_class = length.Length
     key = "lexical/length"
@@ -101,7 +101,7 @@ class Matches(OfMetric[matches.MatchesArgs]):
 
 @REWARDS.register("increasing_numbers")
 class IncreasingNumbers(OfMetric[IncreasingNumbersArgs]):
-    """The share of growing numbers, from 0 to 1."""
+    """Share of increasing numbers, from 0 to 1."""
 
     metric_class = increasing_numbers.IncreasingNumbers
     key = "synthetic/increasing_numbers_in_text"
@@ -124,15 +124,16 @@ class BertScore(OfMetric[bert_score.BertScoreArgs]):
 
 
 class BleurtArgs(bleurt.BleurtArgs):
-    """The keys of the BLEURT reward."""
+    """Keys of the BLEURT reward."""
 
     checkpoint: Annotated[OptionalText, IGNORED, NO_EFFECT] = None
-    """Accepted for published files, which had no effect either: ``config_name`` chooses."""
+    """Accepted from published files and ignored, as it was there: ``config_name`` chooses the
+    model."""
 
 
 @REWARDS.register("bleurt")
 class Bleurt(OfMetric[BleurtArgs]):
-    """BLEURT's rating, best over the references."""
+    """BLEURT rating, best over the references."""
 
     Args = BleurtArgs
     metric_class = bleurt.Bleurt

@@ -11,8 +11,8 @@ from grue.texts import Texts
 @REWARDS.register("common_gen_repeat_penalty_batched")
 @REWARDS.register("common_gen_repeat_penalty")
 class RepeatPenalty(Reward[NoArgs]):
-    """-1 for outputs that hold their prompt's concepts or words of its instruction, otherwise 0."""
+    """-1 for outputs with their prompt's concepts or words of its instruction, otherwise 0."""
 
     def __call__(self, texts: Texts) -> Rewards:
-        """[N] -1 or 0."""
+        """Return [N] -1 or 0."""
         return 0.0 - repeats(texts)

@@ -1,4 +1,4 @@
-"""What a model of human preferences thinks of a sentence: CommonGen's learned reward."""
+"""CommonGen's learned reward: a sentence's rating by a model of human preferences."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from common.config.base import INPUT_FILE_OR_ID, NO_EFFECT, Published
 from common.config.fit import NonNegativeFloat, PositiveInt
+from common.config.hub import FromHub
 from common.errors import Problem, UserError
 from grue.metrics.meteor import missing_wordnet
 from grue.rewards.reward import REWARDS, Reward, Rewards
@@ -22,24 +23,24 @@ if TYPE_CHECKING:
 _SHOWN = 60
 
 
-class PreferenceArgs(ScorerArgs):
+class PreferenceArgs(FromHub, ScorerArgs):
     """The keys of the preference model."""
 
     model_name: Annotated[str | None, Published(""), INPUT_FILE_OR_ID] = None
     """Encoder-decoder model that answers a sentence with "good" or "bad": a folder in Hugging Face
     layout, or a hub id. None for the published model of the size ``model_type``."""
     model_type: Literal["11b"] = "11b"
-    """Size of the published model, a T5 of 11 billion parameters, 44 GB in float32, which is
-    downloaded; where ``model_name`` is given, that decides."""
+    """Size of the published model, a T5 of 11 billion parameters (44 GB in float32) that is
+    downloaded. Ignored if ``model_name`` is given."""
     batch_size: Annotated[PositiveInt, NO_EFFECT] = 1
-    """Outputs that the model reads together."""
+    """Number of outputs per batch."""
     concept_penalty_coeff: NonNegativeFloat = 0.0
-    """How much a missing concept lowers the reward; 0 needs no concepts."""
+    """Reduction of the reward per missing concept; 0 needs no concepts."""
     meteor_coeff: NonNegativeFloat = 0.0
-    """Weight of METEOR, which is added; 0 needs no references."""
+    """Weight of METEOR in the sum; 0 needs no references."""
 
     def missing(self) -> Iterator[Problem]:
-        """WordNet, if METEOR is added."""
+        """Yield WordNet, if METEOR is added."""
         yield from super().missing()
         if self.meteor_coeff > 0:
             yield from missing_wordnet()
@@ -49,9 +50,9 @@ class PreferenceArgs(ScorerArgs):
 class CommonGenPreferenceModel(Reward[PreferenceArgs]):
     """``meteor_coeff`` METEOR + P(good) / (1 + ``concept_penalty_coeff`` missing concepts).
 
-    P(good) is the softmax over the logits of "good" and "bad" at the first token of the answer.
-    The model reads the output alone. A concept is missing where the output in lower case does not
-    contain it.
+    P(good) is the softmax over the logits of "good" and "bad" at the first token of the answer. The
+    model reads the output alone. A concept is missing if the lower-cased output does not contain
+    it.
     """
 
     Args = PreferenceArgs
@@ -65,7 +66,7 @@ class CommonGenPreferenceModel(Reward[PreferenceArgs]):
             self.needs_references = True
 
     def prepare(self) -> None:
-        """Looks at a local model's files, and for what METEOR needs."""
+        """Check a local model's files, and METEOR's data."""
         from grue.scorers.loading import check_folder
 
         if self.args.model_name is not None:
@@ -74,7 +75,7 @@ class CommonGenPreferenceModel(Reward[PreferenceArgs]):
             self.meteor.prepare()
 
     def __call__(self, texts: Texts) -> Rewards:
-        """[N] rewards, from 0 to 1 + ``meteor_coeff``."""
+        """Return [N] rewards, from 0 to 1 + ``meteor_coeff``."""
         rewards = self._model.probabilities(texts.outputs)
         weight = self.args.concept_penalty_coeff
         if weight > 0:
@@ -91,11 +92,13 @@ class CommonGenPreferenceModel(Reward[PreferenceArgs]):
         if args.model_name is None:
             load = preference.load_published_preference
             return load(args.model_type, "model_type", args, answers=answers)
-        return preference.load_preference(args.model_name, "model_name", args, answers=answers)
+        return preference.load_preference(
+            args.model_name, "model_name", args, answers=answers, revision=args.revision
+        )
 
 
 def _missing(texts: Texts) -> Iterator[int]:
-    """How many concepts each output lacks."""
+    """Yield the number of missing concepts of each output."""
     for prompt, output, metadata in zip(texts.prompts, texts.outputs, texts.metadata, strict=True):
         if "concepts" not in metadata:
             raise UserError(

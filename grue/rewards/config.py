@@ -1,4 +1,4 @@
-"""The keys of a reward."""
+"""Keys of a reward."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from grue.rewards.reward import Reward
 
 
 class RewardConfig(PartConfig[Reward[Any]]):
-    """What an output is worth."""
+    """A reward: its id and its own keys."""
 
     @classmethod
     def find(cls, name: str) -> type[Reward[Any]]:
-        """The class of the reward called ``name``."""
+        """Return the class of the reward called ``name``."""
         return rewards.find(name)

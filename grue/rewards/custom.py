@@ -1,4 +1,4 @@
-"""Rewards outside the project: a class like those in it, or a plain function."""
+"""Users' own rewards: a class like the built-in ones, or a plain function."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from grue.texts import Texts
 
 
 class FunctionReward(Reward[NoArgs]):
-    """What a user's function says of outputs, or of their tokens."""
+    """A user's function that scores outputs, or their tokens."""
 
     function: UserFunction
 
     def __call__(self, texts: Texts) -> Rewards:
-        """[N] or [N, T] the function's numbers."""
+        """Return [N] or [N, T] the function's numbers."""
         return scores_of(self.function, texts, per_token=True)
 
 
 def as_reward(part: Any) -> type[Reward[Any]]:
-    """The class of what a plan names: itself, or one around a function.
+    """Return the reward class of a user's object: the class itself, or one around a function.
 
     Raises:
-        UserError: it is neither, or cannot be called as such.
+        UserError: it is neither, or does not take the arguments of one.
     """
     if isinstance(part, type):
         check_part(part, Reward, what_to_change(part))
@@ -41,7 +41,7 @@ def as_reward(part: Any) -> type[Reward[Any]]:
 
 @functools.cache
 def _around(function: UserFunction) -> type[FunctionReward]:
-    """A class that messages call as the plan calls the function."""
+    """Return a class whose name in messages is the function's name in the plan."""
     module, _, name = name_of(function).partition(":")
     members = {"function": staticmethod(function), "__module__": module, "__qualname__": name}
     return type(name, (FunctionReward,), members)

@@ -1,4 +1,4 @@
-"""The intent of an answer as reward, with METEOR against sparseness."""
+"""Intent reward: 1 for the right intent of an answer, plus METEOR to make it less sparse."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from grue.texts import Texts
 
 
 class IntentRewardArgs(metric.IntentArgs):
-    """The keys of the intent reward."""
+    """Keys of the intent reward."""
 
     shape: bool = True
-    """Whether METEOR is added."""
+    """If true, METEOR is added."""
     intent_coeff: NonNegativeFloat = 1.0
     """Reward of the right intent."""
     auto_coeff: NonNegativeFloat = 1.0
     """Weight of METEOR."""
     running_mean_meteor: bool = False
-    """Whether METEOR is not the output's own but, as published, the mean over it and all outputs
-    before it in the same call."""
+    """If true, an output's METEOR is the running mean over it and all earlier outputs of the same
+    call, as published; otherwise it is the output's own."""
 
     def missing(self) -> Iterator[Problem]:
-        """WordNet, if METEOR is added."""
+        """Yield WordNet, if METEOR is added."""
         yield from super().missing()
         if self.shape:
             yield from missing_wordnet()
@@ -49,13 +49,13 @@ class IntentAccuracy(Reward[IntentRewardArgs]):
         self.needs_references = args.shape
 
     def prepare(self) -> None:
-        """Looks for what the classifier and METEOR need."""
+        """Check the classifier and METEOR's data."""
         self._intent.prepare()
         if self._meteor is not None:
             self._meteor.prepare()
 
     def __call__(self, texts: Texts) -> Rewards:
-        """[N] rewards, at most the sum of both coefficients."""
+        """Return [N] rewards, at most the sum of both coefficients."""
         rewards = self.args.intent_coeff * self._intent.scores(texts)["intent/accuracy"]
         if self._meteor is None:
             return rewards

@@ -1,4 +1,4 @@
-"""What a trained reward model says of an output, as reward."""
+"""Reward of a trained reward model: its score, or its expected rating."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from grue.texts import Texts
 
 @REWARDS.register("learned_preference")
 class LearnedPreference(OfMetric[metric.LearnedPreferenceArgs]):
-    """Score, or expected rating, by a model that the experiment ``reward_model`` trained."""
+    """Score or expected rating by a model of the experiment ``reward_model``."""
 
     metric_class = metric.LearnedPreference
     key = metric.REWARD
 
     def mean_and_std(self, texts: Texts) -> tuple[Scores, Scores]:
-        """[N] expected rewards and [N] their standard deviations, in the same units.
+        """Return [N] expected rewards and [N] their standard deviations, in the same units.
 
         Raises:
-            UserError: the model gives one score, of which there is no std.
+            UserError: the model gives one score, which has no std.
         """
         found = self.metric.scores(texts)
         if metric.STD not in found:

@@ -1,4 +1,4 @@
-"""Rewards that are what a metric says of each output."""
+"""Base of the rewards that are a metric of each output."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ ArgsT = TypeVar("ArgsT", bound=Config)
 
 
 class OfMetric(Reward[ArgsT]):
-    """The score that a metric gives each output as if it were the only one.
+    """Score that a metric gives to each output alone.
 
-    A subclass names the metric and its key. Its args are the metric's, or a subclass of them with
-    keys of its own; `value` is the place for a reward that is not the score itself.
+    A subclass names the metric and its key. Its args are those of the metric, or a subclass with
+    further keys. A subclass whose reward is not the score itself overrides `value`.
     """
 
     metric_class: ClassVar[type[Metric[Any]]]
-    """The metric; it is built from the reward's args."""
+    """Class of the metric, which is built from the reward's args."""
     key: str
-    """Which of the metric's keys."""
+    """Key of the metric that is the reward."""
 
     def __init_subclass__(cls) -> None:
-        """Takes the metric's args where the reward has none of its own."""
+        """Use the metric's args if the reward declares none of its own."""
         if hasattr(cls, "metric_class") and "Args" not in vars(cls):
             cls.Args = cls.metric_class.Args
 
@@ -36,13 +36,13 @@ class OfMetric(Reward[ArgsT]):
         self.needs_references = self.metric.needs_references
 
     def prepare(self) -> None:
-        """Looks for what the metric needs."""
+        """Check the metric's needs."""
         self.metric.prepare()
 
     def __call__(self, texts: Texts) -> Rewards:
-        """[N] rewards, in the units of the metric unless `value` says otherwise."""
+        """Return [N] rewards, in the units of the metric unless `value` changes them."""
         return self.value(self.metric.scores(texts))
 
     def value(self, scores: Mapping[str, Scores]) -> Rewards:
-        """[N] the reward that follows from the metric's scores, by metric key."""
+        """Return [N] the reward computed from the metric's scores, by metric key."""
         return scores[self.key]

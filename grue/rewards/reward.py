@@ -1,4 +1,4 @@
-"""What a reward is: numbers for outputs, whole or token by token."""
+"""Base class of rewards: one number per output, or one per token."""
 
 from __future__ import annotations
 
@@ -21,23 +21,26 @@ ArgsT = TypeVar("ArgsT", bound=Config)
 
 
 class Reward(ABC, Generic[ArgsT]):
-    """Built once per run from its args; what is costly to load is loaded at the first use."""
+    """Reward of outputs.
+
+    Built once per run from its args, with costly things loaded at first use.
+    """
 
     Args: ClassVar[type[Config]] = NoArgs
-    """The model of the reward's keys (its ``args``)."""
+    """Model of the reward's keys (its ``args``)."""
     needs_references: bool = False
-    """Whether every input needs a reference."""
+    """If true, every input needs a reference."""
 
     def __init__(self, args: ArgsT) -> None:
         self.args = args
 
     @classmethod
     def gives_std(cls) -> bool:
-        """Whether the reward knows how sure it is."""
+        """True if the reward has a standard deviation per output, see `moments`."""
         return cls.mean_and_std is not Reward.mean_and_std
 
     def prepare(self) -> None:
-        """Looks, before any run starts, for what the reward needs beside Python packages' code.
+        """Check, before any run starts, that data, models and programs of the reward are there.
 
         Raises:
             UserError: something is missing.
@@ -45,17 +48,17 @@ class Reward(ABC, Generic[ArgsT]):
 
     @abstractmethod
     def __call__(self, texts: Texts) -> Rewards:
-        """[N] or [N, T], in the reward's own units.
+        """Return [N] or [N, T] rewards, in the reward's own units.
 
         Raises:
             UserError: what the reward needs is missing (a package, data, a reference).
         """
 
     def mean_and_std(self, texts: Texts) -> tuple[Rewards, Rewards]:
-        """[N] expected rewards and [N] their standard deviations, in the same units.
+        """Return [N] expected rewards and [N] their standard deviations, in the same units.
 
         Raises:
-            UserError: the reward does not know how sure it is.
+            UserError: the reward has no standard deviations.
         """
         raise UserError(
             "the reward has no standard deviation of its own; take 'learned_preference' with a "

@@ -1,4 +1,4 @@
-"""ROUGE of each output."""
+"""ROUGE rewards: one kind of ROUGE, or the mean of three."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from grue.rewards.shaping import Shaped, ShapedArgs
 
 
 class RougeArgs(rouge.RougeArgs, ShapedArgs):
-    """The keys of ROUGE, the one that is rewarded, and ``shaping_fn``."""
+    """Keys of ROUGE, the kind to reward, and ``shaping_fn``."""
 
     rouge_type: RougeType
-    """What is rewarded: shared words, pairs of words, or the longest common subsequence ("rougeL"
+    """Kind of ROUGE: overlap in words, pairs of words, or the longest common subsequence ("rougeL"
     of the whole text, "rougeLsum" line by line)."""
 
     @property
     def types(self) -> Sequence[RougeType]:
-        """The one that is rewarded."""
+        """Kind to reward."""
         return (self.rouge_type,)
 
 
 @REWARDS.register("rouge")
 class Rouge(Shaped[RougeArgs], OfMetric[RougeArgs]):
-    """F1 of one kind of ROUGE, from 0 to 1, and the reward of ``shaping_fn``."""
+    """F1 of one kind of ROUGE, from 0 to 1, plus the reward of ``shaping_fn``."""
 
     Args = RougeArgs
     metric_class = rouge.Rouge
@@ -40,22 +40,22 @@ class Rouge(Shaped[RougeArgs], OfMetric[RougeArgs]):
 
 
 class CombinedArgs(rouge.RougeArgs, ShapedArgs):
-    """The keys of ROUGE, and ``shaping_fn``."""
+    """Keys of ROUGE, and ``shaping_fn``."""
 
     @property
     def types(self) -> Sequence[RougeType]:
-        """Those whose mean is rewarded."""
+        """Kinds to average."""
         return "rouge1", "rouge2", "rougeL"
 
 
 @REWARDS.register("rouge_combined")
 class RougeCombined(Shaped[CombinedArgs], OfMetric[CombinedArgs]):
-    """Mean F1 of ROUGE-1, ROUGE-2 and ROUGE-L, from 0 to 1, and the reward of ``shaping_fn``."""
+    """Mean F1 of ROUGE-1, ROUGE-2 and ROUGE-L, from 0 to 1, plus the reward of ``shaping_fn``."""
 
     Args = CombinedArgs
     metric_class = rouge.Rouge
 
     def value(self, scores: Mapping[str, Scores]) -> Rewards:
-        """[N] means over the kinds."""
+        """Return [N] means over the kinds."""
         means: Rewards = np.mean(list(scores.values()), axis=0)
         return means

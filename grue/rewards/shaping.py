@@ -1,4 +1,4 @@
-"""Rewards to which a second one is added: ``shaping_fn``."""
+"""Reward shaping: a second reward that ``shaping_fn`` names is added."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from grue.texts import Texts
 
 
 class ShapedArgs(Config):
-    """The key of a reward that can be shaped."""
+    """Key of a reward that can be shaped."""
 
     shaping_fn: OptionalText = None
-    """Id of a reward, taken with its default keys, that is added; None adds nothing."""
+    """Id of the reward to add, with its default keys; None adds nothing."""
 
     def missing(self) -> Iterator[Problem]:
-        """Also what the added reward needs."""
+        """Yield the needs of both rewards."""
         yield from super().missing()
         with contextlib.suppress(UserError, ValueError):  # which are told of the key
             added = REWARDS.get(self.shaping_fn).Args() if self.shaping_fn else None
             yield from () if added is None else added.missing()
 
     def problems(self) -> Iterator[Problem]:
-        """An unknown reward, or one that cannot do without keys."""
+        """Yield the problems of an unknown reward, or of one that needs keys."""
         yield from super().problems()
         if self.shaping_fn is not None:
             try:
@@ -43,9 +43,10 @@ ArgsT = TypeVar("ArgsT", bound=ShapedArgs)
 
 
 class Shaped(Reward[ArgsT]):
-    """Adds the reward that ``shaping_fn`` names to that of the class named after this one.
+    """Sum of a reward and the one that ``shaping_fn`` names.
 
-    ``class Meteor(Shaped[MeteorArgs], OfMetric[MeteorArgs])`` is a METEOR that can be shaped.
+    The first reward is the next base class: ``class Meteor(Shaped[MeteorArgs],
+    OfMetric[MeteorArgs])`` is a METEOR that can be shaped.
     """
 
     def __init__(self, args: ArgsT) -> None:
@@ -57,16 +58,16 @@ class Shaped(Reward[ArgsT]):
             self.needs_references |= self.shaping.needs_references
 
     def prepare(self) -> None:
-        """Looks for what both rewards need."""
+        """Check the needs of both rewards."""
         super().prepare()
         if self.shaping is not None:
             self.shaping.prepare()
 
     def __call__(self, texts: Texts) -> Rewards:
-        """[N] the sum of both.
+        """Return [N] the sum of both.
 
         Raises:
-            UserError: one is a number per output and the other one per token.
+            UserError: one is per output and the other one per token.
         """
         rewards = super().__call__(texts)  # type: ignore[safe-super]  # of the class named after this
         if self.shaping is None:

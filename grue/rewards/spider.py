@@ -1,4 +1,4 @@
-"""SPIDEr: a weighted sum of SPICE and CIDEr-D.
+"""SPIDEr: weighted sum of SPICE and CIDEr-D.
 
 Liu, Zhu, Ye, Guadarrama, Murphy: Improved Image Captioning via Policy Gradient Optimization of
 SPIDEr, ICCV 2017.
@@ -24,17 +24,17 @@ from grue.texts import Texts
 
 
 class SpiderArgs(ShapedArgs):
-    """The keys of SPIDEr."""
+    """Keys of SPIDEr."""
 
     spice_coeff: float
-    """Weight of SPICE, which lies in [0, 1]; 0 leaves it out, and needs no Java."""
+    """Weight of SPICE, which lies in [0, 1]; 0 drops it and needs no Java."""
     cider_coeff: float
     """Weight of CIDEr-D, which lies in [0, 10]."""
     spice_jar: Annotated[OptionalText, INPUT_FILE] = None
-    """The program that computes SPICE, as in the metric ``spice``; unless its weight is 0, without
-    it what the environment variable ``SPICE_JAR`` names."""
+    """Path of the program that computes SPICE, as in the metric ``spice``. None for the path in the
+    environment variable ``SPICE_JAR``; not needed if SPICE's weight is 0."""
     spice_heap_gib: PositiveInt = 8
-    """Memory that Java may use, in GiB."""
+    """Memory for Java, in GiB."""
 
     @model_validator(mode="before")
     @classmethod
@@ -43,14 +43,14 @@ class SpiderArgs(ShapedArgs):
         return of_environment(values, "spice_jar") if is_used else values
 
     def problems(self) -> Iterator[Problem]:
-        """SPICE without its program."""
+        """Yield the problem of SPICE without its program."""
         yield from super().problems()
         if self.spice_coeff != 0 and self.spice_jar is None:
             yield no_program("spice_jar", "leave SPICE out by 'spice_coeff' = 0")
 
 
 class _Sum(Reward[SpiderArgs]):
-    """The weighted sum of both metrics, without shaping."""
+    """Weighted sum of both metrics, without shaping."""
 
     needs_references = True
 
@@ -62,12 +62,15 @@ class _Sum(Reward[SpiderArgs]):
             self.spice = Spice(SpiceArgs(jar=args.spice_jar, heap_gib=args.spice_heap_gib))
 
     def prepare(self) -> None:
-        """Looks for the program of SPICE, if it is asked for."""
+        """Check the program of SPICE, if its weight is not 0."""
         if self.spice is not None:
             self.spice.prepare()
 
     def __call__(self, texts: Texts) -> Rewards:
-        """[N] sums; how rare words are, is counted over the references of this call."""
+        """Return [N] sums.
+
+        Inverse document frequencies are those of the references of this call.
+        """
         texts.check_references("spider")
         rewards = np.zeros(len(texts))
         if self.args.cider_coeff != 0:
@@ -79,6 +82,6 @@ class _Sum(Reward[SpiderArgs]):
 
 @REWARDS.register("spider")
 class Spider(Shaped[SpiderArgs], _Sum):
-    """Weighted SPICE and CIDEr-D, and the reward of ``shaping_fn``."""
+    """Weighted SPICE and CIDEr-D, plus the reward of ``shaping_fn``."""
 
     Args = SpiderArgs

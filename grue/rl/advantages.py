@@ -1,4 +1,4 @@
-"""Advantages: how much better an output's tokens were than expected.
+"""Advantage estimates: GAE, leave-one-out, running-mean and group baselines.
 
 Axis letters: N outputs, T tokens, B inputs, K samples per input.
 """
@@ -58,7 +58,7 @@ def generalized_advantages(
 
 
 def leave_one_out(scores: Tensor) -> Tensor:
-    """[B, K] each score less the mean of its input's other scores (RLOO, Kool et al. 2019).
+    """Return [B, K] scores minus the mean of their input's other scores (RLOO, Kool et al. 2019).
 
     Equal scores of an input give zeros.
 
@@ -76,16 +76,16 @@ def leave_one_out(scores: Tensor) -> Tensor:
 def cumulative_means(
     scores: Tensor, total: Tensor | float = 0.0, count: int = 0, *, includes_own: bool = False
 ) -> Tensor:
-    """The mean of all scores before each one: b_n = (R_1 + ... + R_{n-1}) / (n - 1).
+    """Return the mean of all scores before each one: b_n = (R_1 + ... + R_{n-1}) / (n - 1).
 
-    A score that nothing precedes is compared with itself.
+    The first score of all is its own baseline.
 
     Args:
         scores: [N] in the order in which they came.
         total: sum of still earlier scores.
-        count: their number.
-        includes_own: whether a score counts in its own mean, b_n = (R_1 + ... + R_n) / n; as a
-            baseline that is biased, for it depends on the output it judges.
+        count: number of those earlier scores.
+        includes_own: if true, a score counts in its own mean, b_n = (R_1 + ... + R_n) / n. This
+            baseline is biased, because it depends on the output it is compared with.
 
     Returns:
         [N]
@@ -103,7 +103,7 @@ def cumulative_means(
 
 
 def uncertainty_weighted(advantages: Tensor, stds: Tensor) -> Tensor:
-    """[N] advantages times 1 / (1 + sigma): steps are small where the reward is uncertain.
+    """Return [N] advantages times 1 / (1 + sigma): small where the reward is uncertain.
 
     ``stds`` [N] are the standard deviations sigma of the rewards, in their units.
     """
@@ -113,10 +113,11 @@ def uncertainty_weighted(advantages: Tensor, stds: Tensor) -> Tensor:
 
 
 def group_standardized(scores: Tensor) -> Tensor:
-    """[B, K] scores less their input's mean, over its standard deviation (GRPO, Shao et al. 2024).
+    """Return [B, K] rewards standardized within each input (the GRPO advantage, Shao et al. 2024).
 
-    Equal scores of an input give zeros. The published epsilon beside the deviation is left out: it
-    would shrink the advantages of tiny rewards.
+    Each score less its input's mean, over its input's standard deviation. Equal scores of an input
+    give zeros. The published epsilon in the denominator is left out: it would shrink the advantages
+    of tiny rewards.
 
     Raises:
         ValueError: there is one score per input.
@@ -128,7 +129,10 @@ def group_standardized(scores: Tensor) -> Tensor:
 
 
 def value_after(values: Tensor, response_mask: Tensor, train_mask: Tensor) -> Tensor:
-    """[N] value of the state after an output's last used token: 0 where the output ends there."""
+    """Return [N] the value of the state after the last trained token.
+
+    0 where the output ends there.
+    """
     check_axes("values", values, "NT")
     check_shapes(values.shape, response_mask=response_mask, train_mask=train_mask)
     after = train_mask.sum(1)
@@ -139,16 +143,16 @@ def value_after(values: Tensor, response_mask: Tensor, train_mask: Tensor) -> Te
 
 @dataclass(frozen=True)
 class AdvantageEstimates:
-    """What each token has done for the rewards, all [N, T]."""
+    """Advantage estimates and value targets of rewards that include a penalty, all [N, T]."""
 
     advantages: Tensor
     kl_advantages: Tensor
-    """The part of the advantages that penalties alone make."""
+    """Advantages from the penalties alone."""
     task_advantages: Tensor
-    """What the task's rewards alone make, each output's less the mean of all; without the critic,
-    whose errors are neither the task's nor the penalties'."""
+    """Advantages from the task's rewards alone, minus the mean reward over outputs. The critic is
+    left out, because its errors belong neither to the task nor to the penalties."""
     returns: Tensor
-    """What the critic should have said."""
+    """Targets of the critic."""
 
 
 def estimate_advantages(
@@ -207,7 +211,7 @@ def estimate_advantages(
 
 
 def less_mean_output(task: Tensor, response_mask: Tensor) -> Tensor:
-    """[N, T] rewards, less at each output's last token the mean over outputs of their sums."""
+    """Return [N, T] rewards; the mean reward of an output is subtracted at each last token."""
     check_axes("task", task, "NT")
     check_shape("response_mask", response_mask, task.shape)
     scores = task.sum(1)

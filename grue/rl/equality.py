@@ -1,7 +1,7 @@
-"""One meaning of "equal": values that rounding alone tells apart are equal, and treated so.
+"""Comparison of rewards up to rounding: values that differ by rounding alone count as equal.
 
-Rewards of an input that are all the same carry no signal. What rounding leaves of their differences
-must not be divided by itself, nor reach an optimiser that makes a whole step of any gradient.
+Equal rewards of an input carry no signal. Their rounding errors must not be standardized into
+advantages, nor reach an optimiser such as Adam, which makes a full step of any gradient.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from grue.rl.tolerance import TOLERANCE
 
 
 def are_equal(values: Tensor, dim: int = -1) -> Tensor:
-    """[..., 1] whether the values along a dimension are all equal: within `TOLERANCE`."""
+    """Return [..., 1] whether all values along a dimension are equal within `TOLERANCE`."""
     least, most = values.amin(dim, keepdim=True), values.amax(dim, keepdim=True)
     return most - least <= TOLERANCE * torch.maximum(least.abs(), most.abs())
 
 
 def centred(values: Tensor, dim: int = -1) -> Tensor:
-    """[...] the values less their mean along a dimension; zeros where they are equal."""
+    """Return [...] the values minus their mean along a dimension; zeros where they are equal."""
     above = values - values.amin(dim, keepdim=True)  # so that no digits of a large mean are lost
     return torch.where(are_equal(values, dim), 0.0, above - above.mean(dim, keepdim=True))
 
 
 def scale_of(values: Tensor, dim: int = -1, *, correction: int = 1) -> Tensor:
-    """[..., 1] the standard deviation along a dimension; 1 where the values are equal.
+    """Return [..., 1] the standard deviation along a dimension; 1 where the values are equal.
 
     ``correction`` 1 divides squared deviations by their number less one, 0 by their number.
     """
@@ -39,7 +39,7 @@ def scale_of(values: Tensor, dim: int = -1, *, correction: int = 1) -> Tensor:
 
 
 def less(values: Tensor, baseline: Tensor) -> Tensor:
-    """[...] values less a baseline of their shape; zeros where they equal it."""
+    """Return [...] values minus a baseline of their shape; zeros where they equal it."""
     check_shape("baseline", baseline, values.shape)
     largest = torch.maximum(values.abs(), baseline.abs())
     difference = values - baseline

@@ -1,4 +1,4 @@
-"""What must be finite after an update, so that a run neither goes on nor ends well without it."""
+"""Checks for NaN and infinite numbers after an update, which stop the run with a clear message."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from common.training.epoch_means import NonFiniteError, check_finite, first_not_
 
 
 def check_tensors(named: Mapping[str, Tensor], when: str, advice: str) -> None:
-    """Looks at weights, and at what a model says, with one transfer from the device.
+    """Check weights and model outputs, with one transfer from the device.
 
     Raises:
-        UserError: a number of them is NaN or infinite; it is named with ``when`` and ``advice``.
+        UserError: a number is NaN or infinite; the message names it, ``when`` and ``advice``.
     """
     name = first_not_finite(named)
     if name is not None:
@@ -22,12 +22,12 @@ def check_tensors(named: Mapping[str, Tensor], when: str, advice: str) -> None:
 
 
 def check_measured(measured: Mapping[str, float], when: str, advice: str) -> None:
-    """Looks at losses and norms of gradients; other measurements may be undefined.
+    """Check losses and gradient norms; other measurements may be undefined.
 
-    Where float16's scaling has left out steps, so have been their norms.
+    Steps that float16 loss scaling skipped have no gradient norm here.
 
     Raises:
-        UserError: one is NaN or infinite; it is named with ``when`` and ``advice``.
+        UserError: one is NaN or infinite; the message names it, ``when`` and ``advice``.
     """
     has_skipped = measured.get("mixed_precision/skipped_steps", 0.0) > 0
     kinds = ("loss",) if has_skipped else ("loss", "grad_norm")

@@ -1,4 +1,4 @@
-"""How much gradients deviate from minibatch to minibatch, and how large their mean is."""
+"""Gradient noise: variance of minibatch gradients and squared norm of their mean."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from common.training.shapes import check_shape
 def gradient_moments(
     losses: Iterable[Tensor], parameters: Sequence[nn.Parameter]
 ) -> dict[str, Tensor]:
-    """Variance and squared mean of the losses' gradients, by the names of their metrics.
+    """Return the variance and squared mean of the losses' gradients, by metric name.
 
-    Unbiased for n independent losses with gradients g_i of mean g: the trace of their covariance,
-    (sum |g_i|^2 - n |g|^2) / (n - 1), and |g|^2 less an n-th of it, which may be negative. Their
-    ratio is the noise scale of McCandlish et al. (2018, arXiv 1812.06162) for these minibatches.
-    No ``.grad`` is written, and one gradient at a time is held beside their sum. Where ranks share
-    the work, each gives its parts of the losses.
+    For n independent losses with gradients g_i of mean g, the unbiased estimates are the trace of
+    their covariance, (sum |g_i|^2 - n |g|^2) / (n - 1), and |g|^2 minus an n-th of it, which may be
+    negative. Their ratio is the noise scale of McCandlish et al. (2018, arXiv 1812.06162) for these
+    minibatches. No ``.grad`` is written. Memory holds one gradient at a time and the sum. With
+    several ranks, each rank passes its shares of the losses.
 
     Args:
         losses: scalars, each with its own graph, of fixed parameters.
-        parameters: what gradients are taken in.
+        parameters: gradients are taken with respect to them.
 
     Returns:
         ``grad_variance`` and ``grad_squared_mean``; nothing for fewer than two losses.

@@ -12,7 +12,7 @@ _LARGEST_LOG_RATIO = 20.0
 
 
 def kl_k1(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
-    """[...] log pi(a) - log ref(a) of sampled tokens: its mean under pi is KL(pi || ref)."""
+    """Return [...] log pi(a) - log ref(a) of sampled tokens; its mean under pi is KL(pi || ref)."""
     check_shape("ref_log_probs", ref_log_probs, log_probs.shape)
     return log_probs - ref_log_probs
 
@@ -39,9 +39,10 @@ def kl_full(logits: Tensor, ref_logits: Tensor) -> Tensor:
 
 
 def kl_k3(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
-    """[...] (r - 1) - log r with r = ref / pi: of the same mean as `kl_k1`, never negative.
+    """Return [...] (r - 1) - log r with r = ref / pi, which is never negative.
 
-    From Schulman's note on approximating KL divergence (2020), there called k3.
+    Its mean under pi is KL(pi || ref), as that of `sampled_kl`. Schulman's note on approximating KL
+    divergence (2020) calls it k3.
     """
     check_shape("ref_log_probs", ref_log_probs, log_probs.shape)
     log_ratio = ref_log_probs - log_probs
@@ -49,7 +50,7 @@ def kl_k3(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
 
 
 def probability_ratio(log_probs: Tensor, other_log_probs: Tensor) -> Tensor:
-    """[...] pi(a) / other(a), between e^-20 and e^20: beyond that it would overflow."""
+    """Return [...] pi(a) / other(a), clamped to [e^-20, e^20] so that it cannot overflow."""
     check_shape("other_log_probs", other_log_probs, log_probs.shape)
     difference = log_probs - other_log_probs
     return difference.clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO).exp()
@@ -64,12 +65,12 @@ class KlController:
         self.target = target
 
     def update(self, measured: float, gain: float = _GAIN) -> None:
-        """Moves the coefficient towards the target, by at most a fifth of ``gain``.
+        """Move the coefficient towards the target, by at most a fifth of ``gain``.
 
         beta <- beta (1 + gain e) with e = clip((measured - target) / target, -0.2, 0.2). The
-        published code of arXiv 1909.08593 has n / horizon for ``gain``, with n the outputs that
-        were measured and the mean KL of a whole output for ``measured``; by default it is that of
-        RL4LMs, with the mean KL of a token.
+        published code of arXiv 1909.08593 has n / horizon for ``gain``, where n is the number of
+        measured outputs, and ``measured`` is the mean KL per output. The default follows RL4LMs,
+        where ``measured`` is the mean KL per token.
         """
         if self.target is None:
             return
@@ -77,9 +78,9 @@ class KlController:
         self.coefficient *= 1 + gain * max(-_LARGEST_ERROR, min(_LARGEST_ERROR, error))
 
     def state_dict(self) -> dict[str, float]:
-        """What `load_state_dict` reads."""
+        """Return the state that `load_state_dict` restores."""
         return {"coefficient": self.coefficient}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Goes on from a saved coefficient."""
+        """Restore a saved coefficient."""
         self.coefficient = state["coefficient"]

@@ -15,10 +15,10 @@ from grue.rl.tolerance import TOLERANCE
 
 
 def policy_gradient_loss(log_probs: Tensor, advantages: Tensor) -> Tensor:
-    """-mean(A log pi(a)): its gradient is that of the expected return (Williams 1992).
+    """Return the policy-gradient loss -mean(A log pi(a)) (REINFORCE, Williams 1992).
 
     Args:
-        log_probs: [M] of the tokens taken.
+        log_probs: [M] of the sampled tokens.
         advantages: [M] constants.
     """
     check_shape("advantages", advantages, log_probs.shape)
@@ -28,13 +28,13 @@ def policy_gradient_loss(log_probs: Tensor, advantages: Tensor) -> Tensor:
 def clipped_policy_loss(
     log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_range: float
 ) -> Tensor:
-    """PPO's clipped surrogate (Schulman et al. 2017, equation 7), negated.
+    """Return PPO's clipped surrogate (Schulman et al. 2017, equation 7), negated.
 
     Args:
-        log_probs: [M] of the tokens taken, under the policy.
-        old_log_probs: [M] under the policy that took them.
+        log_probs: [M] of the sampled tokens, under the policy.
+        old_log_probs: [M] under the policy that sampled them.
         advantages: [M] constants.
-        clip_range: largest deviation of the ratio from 1 that still counts.
+        clip_range: largest deviation of the probability ratio from 1.
     """
     check_shapes(log_probs.shape, old_log_probs=old_log_probs, advantages=advantages)
     ratio = probability_ratio(log_probs, old_log_probs)
@@ -45,13 +45,13 @@ def clipped_policy_loss(
 def value_loss(
     values: Tensor, returns: Tensor, old_values: Tensor, clip_range: float | None = None
 ) -> Tensor:
-    """Mean squared error of the critic.
+    """Return the mean squared error of the critic.
 
     Args:
-        values: [M] the critic's.
+        values: [M] the critic's values.
         returns: [M] its targets.
-        old_values: [M] the critic's at the time of the rollout.
-        clip_range: values count as moved from the old ones by at most this; None for no limit.
+        old_values: [M] the critic's values at the time of the rollout.
+        clip_range: largest change from the old values, in units of the reward; None does not clip.
     """
     check_shapes(values.shape, returns=returns, old_values=old_values)
     if clip_range is not None:
@@ -62,15 +62,16 @@ def value_loss(
 def clipped_value_loss(
     values: Tensor, returns: Tensor, old_values: Tensor, clip_range: float
 ) -> tuple[Tensor, Tensor]:
-    """1/2 mean(max((V - R)^2, (V_clip - R)^2)) of the critic (Ziegler et al. 2019).
+    """Return the clipped value loss 1/2 mean(max((V - R)^2, (V_clip - R)^2)).
 
-    V_clip moves from the old value by at most ``clip_range``, so that moving further gains nothing.
+    It is that of Ziegler et al. (2019). V_clip is V clipped to within ``clip_range`` of the old
+    value: a larger change earns nothing.
 
     Args:
-        values: [M] the critic's.
+        values: [M] the critic's values.
         returns: [M] its targets.
-        old_values: [M] the critic's at the time of the rollout.
-        clip_range: in units of the reward.
+        old_values: [M] the critic's values at the time of the rollout.
+        clip_range: largest change from the old values, in units of the reward.
 
     Returns:
         [] the loss, and [] the share of values whose clipped error is the larger one.
@@ -87,7 +88,7 @@ def clipped_value_loss(
 def clip_fraction(
     log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_range: float
 ) -> Tensor:
-    """[] share of tokens whose surrogate the clipping of `clipped_policy_loss` makes worse."""
+    """Return [] the share of tokens whose surrogate `clipped_policy_loss` lowers by clipping."""
     check_shapes(log_probs.shape, old_log_probs=old_log_probs, advantages=advantages)
     ratio = probability_ratio(log_probs, old_log_probs)
     clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
@@ -95,21 +96,21 @@ def clip_fraction(
 
 
 def approximate_kl(log_probs: Tensor, old_log_probs: Tensor) -> Tensor:
-    """KL(old || new) estimated from the old policy's tokens: mean((rho - 1) - log rho)."""
+    """Return KL(old || new) as mean((rho - 1) - log rho) of the old policy's tokens."""
     check_shape("old_log_probs", old_log_probs, log_probs.shape)
     log_ratio = log_probs - old_log_probs
     return (probability_ratio(log_probs, old_log_probs) - 1 - log_ratio).mean()
 
 
 def explained_variance(values: Tensor, returns: Tensor) -> Tensor:
-    """1 - Var(returns - values) / Var(returns); NaN where returns do not vary."""
+    """Return 1 - Var(returns - values) / Var(returns); NaN where returns do not vary."""
     check_shape("returns", returns, values.shape)
     unexplained = (returns - values).var()
     return torch.where(returns_vary(values, returns), 1 - unexplained / returns.var(), torch.nan)
 
 
 def returns_vary(values: Tensor, returns: Tensor) -> Tensor:
-    """[] whether returns differ by more than rounding; they are sums with values among them."""
+    """Return [] whether returns differ by more than the rounding of rewards and values."""
     check_shape("returns", returns, values.shape)
     largest = torch.maximum(values.abs().amax(), returns.abs().amax())
     return returns.amax() - returns.amin() > TOLERANCE * largest

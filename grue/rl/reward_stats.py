@@ -1,4 +1,4 @@
-"""How far rewards deviate: exact statistics of K sampled rewards for each of N inputs.
+"""Reward statistics: exact means and standard deviations of K sampled rewards of each of N inputs.
 
 Everything is a function of an array [N, K]. The std of fewer than two numbers is undefined,
 whatever ``ddof``: NaN in arrays and tables, None in summaries.
@@ -31,12 +31,12 @@ def tables(
     low_std: float,
     group_sizes: Sequence[int],
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The statistics of each input, one row per metric and input; and those of all inputs.
+    """Return the statistics of all inputs, and of each input as one row per metric.
 
     Args:
         ids: [N] the inputs.
-        rewards: [N, K] by metric.
-        ddof: squared deviations are divided by their number less this one.
+        rewards: by metric, [N, K] scores.
+        ddof: squared deviations are divided by their number minus this.
         zero_tol: see `zero_std`.
         low_std: std below which an input counts as low, in units of the reward.
         group_sizes: see `summary`.
@@ -60,7 +60,7 @@ def tables(
 
 
 def per_input(rewards: Floats, *, ddof: int, zero_tol: float | None) -> dict[str, NDArray[Any]]:
-    """[N] by name: n (samples), mean, std, min, max, num_distinct, zero_std."""
+    """Return [N] statistics by name: n (samples), mean, std, min, max, num_distinct, zero_std."""
     check_axes("rewards", rewards, "NK")
     ordered = np.sort(rewards, axis=1)
     return {
@@ -82,7 +82,7 @@ def summary(
     low_std: float,
     group_sizes: Sequence[int],
 ) -> dict[str, Any]:
-    """Statistics over all inputs, by name; None where a std is undefined.
+    """Return statistics over all inputs, by name; None where a std is undefined.
 
     ``per_input_mean`` and ``per_input_rms`` are the mean and the root mean square of the inputs'
     stds; with ddof 1 the first is biased low, and the square of the second is not biased.
@@ -119,11 +119,10 @@ def summary(
 
 
 def reward_std(rewards: Floats, ddof: int) -> Floats:
-    """[N] std of each row of [N, K]; NaN where K is 1.
+    """Return [N] the std of each row of [N, K]; NaN where K is 1.
 
-    Rewards that are equal but for rounding have exactly 0, and others lose no digits: deviations
-    are taken from the smallest one before the mean is, which in floating point need not be equal to
-    the numbers it is the mean of.
+    Rewards that are equal up to rounding give exactly 0. Deviations are taken from the smallest
+    reward first, because the floating-point mean of equal numbers may differ from them.
     """
     check_axes("rewards", rewards, "NK")
     if rewards.shape[1] < 2:
@@ -133,10 +132,11 @@ def reward_std(rewards: Floats, ddof: int) -> Floats:
 
 
 def zero_std(rewards: Floats, tol: float | None) -> NDArray[np.bool_]:
-    """[N] whether the largest and the smallest reward of an input differ by at most ``tol``.
+    """Return [N] whether the largest and the smallest reward of an input differ by at most ``tol``.
 
-    None stands for `TOLERANCE` of the input's largest |reward|. The test does not look at the std,
-    which rounding moves. With one sample nothing is known of the deviation, and the answer is no.
+    If ``tol`` is None, it is `TOLERANCE` times the input's largest |reward|. The std is not
+    compared, because it carries rounding errors. With one sample the deviation is unknown, and the
+    result is false.
     """
     check_axes("rewards", rewards, "NK")
     found: NDArray[np.bool_] = np.ptp(rewards, axis=1) <= _tolerances(rewards, tol)[:, 0]
@@ -144,11 +144,12 @@ def zero_std(rewards: Floats, tol: float | None) -> NDArray[np.bool_]:
 
 
 def prob_zero_std(rewards: Floats, group_size: int, tol: float | None) -> Floats:
-    """[N] unbiased estimate of the probability that a group of new samples passes `zero_std`.
+    """Return [N] the unbiased estimate of P(a group of G new samples passes `zero_std`).
 
-    The share of the groups of G among the K samples that do: sum(comb(c, G)) / comb(K, G) with
-    counts c of the values, where ``tol`` is 0. In general, each group is counted at its smallest
-    reward, with the G - 1 others drawn from the m larger ones that ``tol`` allows: comb(m, G - 1).
+    It is the share of the groups of G among the K samples that pass. With ``tol`` 0 and counts c of
+    equal values it is sum(comb(c, G)) / comb(K, G). In general, each group is counted at its
+    smallest reward: the G - 1 others are chosen from the m larger rewards within ``tol``, in
+    comb(m, G - 1) ways.
 
     Args:
         rewards: [N, K].
@@ -172,7 +173,7 @@ def prob_zero_std(rewards: Floats, group_size: int, tol: float | None) -> Floats
 
 
 def _tolerances(rewards: Floats, tol: float | None) -> Floats:
-    """[N, 1] how far rewards of each input may be apart that count as equal."""
+    """Return [N, 1] the largest difference between rewards of an input that count as equal."""
     if tol is not None:
         return np.full((len(rewards), 1), tol)
     largest: Floats = np.abs(rewards).max(1, keepdims=True)
@@ -180,7 +181,7 @@ def _tolerances(rewards: Floats, tol: float | None) -> Floats:
 
 
 def _mean(rewards: Floats) -> Floats:
-    """[N] mean of each row; of equal rewards, the reward itself."""
+    """Return [N] the mean of each row; for equal rewards, the reward itself."""
     lowest = rewards.min(1, keepdims=True)
     mean: Floats = lowest[:, 0] + (rewards - lowest).mean(1)
     return mean

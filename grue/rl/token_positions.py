@@ -1,7 +1,7 @@
-"""Which tokens count, known on the host, so that taking what is known of them is no wait.
+"""Selection of masked tokens by positions known on the host, which waits for no device.
 
-A device that is indexed by a mask has to say how many places the mask has before the host can go
-on; one that is given the places has not.
+Indexing a device tensor by a mask makes the host wait for the number of selected tokens. Indexing
+by positions does not.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from common.training.shapes import check_axes, check_shape
 
 
 def first_tokens(counts: Tensor, width: int) -> Tensor:
-    """[N, T] on the CPU, true at the first tokens of each row: ``counts`` [N] of ``width``."""
+    """Return the CPU mask [N, width] that is true at the first ``counts`` [N] tokens."""
     check_axes("counts", counts, "N")
     return torch.arange(width) < counts[:, None]
 
 
 def places(mask: Tensor) -> Tensor:
-    """[M] where a mask [n, T] on the CPU is true, in row-major order: row times T plus column."""
+    """Return [M] the flat positions, row times T plus column, where a CPU mask [n, T] is true."""
     return mask.flatten().nonzero().squeeze(-1)
 
 
 def taken(values: Tensor, where: Tensor) -> Tensor:
-    """[M, ...] of values [n, T, ...] those at the places ``where`` [M], on the same device."""
+    """Return [M, ...] the values [n, T, ...] at flat positions ``where`` [M] on their device."""
     return values.flatten(0, 1).index_select(0, where)
 
 
 def chosen(values: Tensor, mask: Tensor) -> Tensor:
-    """[M, ...] of values [n, T, ...] on any device those where a mask [n, T] on the CPU is true."""
+    """Return [M, ...] the values [n, T, ...], on any device, where a CPU mask [n, T] is true."""
     check_shape("mask", mask, values.shape[:2])
     return taken(values, sent(places(mask), values.device))
 
 
 def put_back(counted: Tensor, mask: Tensor) -> Tensor:
-    """[n, T] values [M] where a mask [n, T] on the CPU is true, and zeros elsewhere."""
+    """Return [n, T] the values [M] where a CPU mask [n, T] is true, and zeros elsewhere."""
     check_axes("mask", mask, "nT")
     where = sent(places(mask), counted.device)
     check_shape("counted", counted, where.shape)

@@ -1,4 +1,5 @@
-"""How far numbers may be apart that count as equal."""
+"""Tolerance within which numbers count as equal."""
 
 TOLERANCE = 1e-6
-"""Share of the largest |value|. Nothing is absolute, for rewards may be tiny."""
+"""Largest difference, as a share of the largest |value|. It is relative, because rewards may be
+tiny."""

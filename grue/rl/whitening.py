@@ -1,4 +1,4 @@
-"""Advantages whose rewards and estimates are whitened within a minibatch.
+"""Whitening of rewards and advantages within a minibatch.
 
 As in Ziegler et al. 2019 (arXiv 1909.08593), "Fine-Tuning Language Models from Human Preferences":
 rewards keep their mean, advantages lose it. Axis letters: n outputs, T tokens.
@@ -20,18 +20,18 @@ _EPSILON = 1e-8
 
 
 def whitened(values: Tensor, mask: Tensor, *, keep_mean: bool = False) -> tuple[Tensor, Tensor]:
-    """(x - mean) / sqrt(var + 1e-8), plus the mean again if it is kept; and that root.
+    """Return (x - mean) / sqrt(var + 1e-8), plus the mean if it is kept, and the divisor.
 
-    Equal values become 0, or their mean, and are divided by 1. Mean and variance (divided by the
-    count) are those of all values that count.
+    Equal values become 0, or their mean, and the divisor is 1. Mean and (biased) variance are over
+    the values inside the mask.
 
     Args:
         values: [n, T]
-        mask: [n, T] on the CPU, true where a value counts.
-        keep_mean: whether only the deviation changes.
+        mask: [n, T] on the CPU, true at the values to whiten.
+        keep_mean: if true, the mean is added back.
 
     Returns:
-        [n, T] values, zero outside the mask, and [] what they were divided by.
+        [n, T] values, zero outside the mask, and [] their divisor.
     """
     check_axes("values", values, "nT")
     check_shape("mask", mask, values.shape)
@@ -52,17 +52,17 @@ def whitened_estimates(
     gae_lambda: float,
     whiten_rewards: bool,
 ) -> AdvantageEstimates:
-    """Whitened advantages of finished outputs; returns are those before that.
+    """Return the whitened advantages of finished outputs, and the returns before whitening.
 
     Args:
-        task: [n, T] per token, rewards of the task alone.
-        penalties: [n, T] the KL's, which are added to them.
-        values: [n, T] the critic's at the time of the rollout.
+        task: [n, T] rewards per token of the task alone.
+        penalties: [n, T] KL penalties, which are added to the task's rewards.
+        values: [n, T] the critic's values at the time of the rollout.
         mask: [n, T] on the CPU, true at an output's tokens.
         gamma: discount per token.
         gae_lambda: weight of longer estimates.
-        whiten_rewards: whether rewards are whitened first, penalties included, as published, with
-            their mean kept.
+        whiten_rewards: if true, rewards with penalties are whitened first and keep their mean, as
+            published.
     """
     check_axes("task", task, "nT")
     check_shapes(task.shape, penalties=penalties, values=values, mask=mask)

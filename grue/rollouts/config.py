@@ -17,7 +17,7 @@ class EnvArgs(Config):
     """Limits of an episode, which is one output."""
 
     max_episode_length: PositiveInt = 512
-    """Most tokens of an output."""
+    """Largest number of tokens of an output."""
     max_prompt_length: PositiveInt
     """Most tokens of a prompt."""
     terminate_on_eos: Annotated[bool, IGNORED] = False

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common.custom.user_code import PartError
-from common.errors import UserError
-from grue.parts.user_function import shown
 from grue.policies.prompts import Tokens
 from grue.texts import Texts
 
@@ -35,11 +33,14 @@ class PendingRollout:
     """Per batch [N, T, ceil(V / 8)] the tokens that could come, if there is a mask."""
 
     def num_tokens(self) -> int:
-        """Tokens so far."""
+        """Return tokens so far."""
         return sum(map(len, self.outputs))
 
     def first(self, most: int | None) -> Tensor:
-        """[N] how many tokens of each output are among the first ``most`` of all; None for all."""
+        """Return [N] how many tokens of each output are among the first ``most`` of all.
+
+        None for all.
+        """
         lengths = torch.tensor([len(output) for output in self.outputs])
         if most is None:
             return lengths
@@ -47,7 +48,7 @@ class PendingRollout:
         return torch.minimum((most - before).clamp(min=0), lengths)
 
     def rewards(self, width: int) -> NDArray[np.float64]:
-        """[N, T] the task's rewards; one number per output stands at its last token."""
+        """Return [N, T] the task's rewards; one number per output stands at its last token."""
         found = np.zeros((len(self.outputs), width))
         scores = itertools.chain.from_iterable(self.scores)
         for row, (output, score) in enumerate(zip(self.outputs, scores, strict=True)):
@@ -76,35 +77,13 @@ class FailedRollout(PartError):
         ]
 
 
-def check_lengths(
-    scores: NDArray[np.float64], outputs: Sequence[Tokens], texts: Texts, name: str
-) -> None:
-    """Looks whether rewards per token, [n, T], are those of the outputs' tokens.
-
-    Raises:
-        UserError: an output has more tokens, or is rewarded after its end; it is named.
-    """
-    if scores.ndim < 2:
-        return
-    for row, output in enumerate(outputs):
-        needed, width = len(output), scores.shape[1]
-        if width < needed or scores[row, needed:].any():
-            found = f"{width}" if width < needed else f"{width}, not all zero after its end,"
-            raise UserError(
-                f"'{name}' gave {found} numbers for prompt {shown(texts.prompts[row])}, output "
-                f"{shown(texts.outputs[row])}, which has {needed} tokens (its end-of-sequence "
-                f"counts): return {len(outputs)} numbers, one per output, or one for each token "
-                "and zeros after them"
-            )
-
-
 def pad_stack(scores: Sequence[Any]) -> NDArray[np.float64]:
-    """[N] or [N, T] of N numbers or rows, which are filled up where their lengths differ."""
+    """Return [N] or [N, T] of N numbers or rows, which are filled up where their lengths differ."""
     rows = [np.asarray(score) for score in scores]
     width = max((row.size for row in rows if row.ndim), default=0)
     return np.array([row if not row.ndim else np.pad(row, (0, width - row.size)) for row in rows])
 
 
 def _plain(reward: Any) -> Any:
-    """A number, or one per token, as JSON has them."""
+    """Return a number, or one per token, as JSON has them."""
     return None if reward is None else np.asarray(reward).tolist()

@@ -61,7 +61,7 @@ def references_as_published(
 
 
 def _stringifying(part: Any, kind: type[PartConfig[Any]]) -> Any:
-    """The keys of a metric or reward; what is wrong with them is told elsewhere."""
+    """Return the keys of a metric or reward; what is wrong with them is told elsewhere."""
     if not isinstance(part, dict) or not isinstance(part.get("id"), str):
         return part
     args = part.get("args") or {}

@@ -26,9 +26,9 @@ class TextConfig(RunConfig):
     """What all text runs share."""
 
     tokenizer: TokenizerConfig
-    """The tokenizer, and how prompts are fitted to their length."""
+    """Keys of the tokenizer, and the truncation and padding of prompts."""
     datapool: DatapoolConfig
-    """The task, and which of its inputs are used."""
+    """A task, and the subsets of its splits."""
 
     splits: ClassVar[tuple[Split, ...]] = ("train",)
     """The splits of the task that the run reads."""
@@ -37,6 +37,7 @@ class TextConfig(RunConfig):
         """What the parts find wrong with their own keys."""
         yield from super().problems()
         yield from unnamed(self.tokenizer.model_name, "tokenizer.model_name")
+        yield from (problem.below("tokenizer") for problem in self.tokenizer.problems())
         yield from (problem.below("datapool") for problem in self.datapool.problems())
 
 
@@ -44,11 +45,11 @@ class TrackedConfig(TextConfig):
     """What text runs share that measure a model while it is trained."""
 
     project_name: Annotated[str, NO_EFFECT] = "rl4lm_exps"
-    """Weights & Biases project."""
+    """Project of Weights & Biases."""
     entity_name: Annotated[OptionalText, NO_EFFECT] = None
-    """Weights & Biases user or team."""
+    """User or team of Weights & Biases."""
     log_to_wandb: Annotated[bool, NO_EFFECT] = False
-    """Whether metrics also go to Weights & Biases."""
+    """If true, metrics are also sent to Weights & Biases."""
 
     def missing(self) -> Iterator[Problem]:
         """Weights & Biases, if it is asked for."""

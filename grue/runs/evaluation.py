@@ -69,7 +69,7 @@ class Evaluator:
         max_length: int | None,
         side: Side,
     ) -> dict[str, float]:
-        """The metrics of all outputs together, each with the split before its name.
+        """Return the metrics of all outputs together, each with the split before its name.
 
         The same inputs, weights and seed give the same outputs. Whatever a metric draws, training
         does not notice. Metrics that need references are left out where the split has none, which
@@ -100,7 +100,7 @@ class Evaluator:
         return {f"{split}/{name}": value for name, value in found.items()}
 
     def _measurable(self, texts: Texts, split: Split) -> list[Metric[Any]]:
-        """The metrics that can be computed of the texts of a split."""
+        """Return the metrics that can be computed of the texts of a split."""
         if texts.have_references():
             return [metric for _, metric in self.metrics]
         left_out = [name for name, metric in self.metrics if metric.needs_references]
@@ -115,7 +115,7 @@ class Evaluator:
     def outputs(
         self, inputs: Inputs, settings: GenerationConfig, max_length: int | None, side: Side
     ) -> list[str]:
-        """One output per input, in their order; see `evaluate`. Ranks share the batches."""
+        """Return one output per input, in their order; see `evaluate`. Ranks share the batches."""
         prompts = self.policy.read(inputs.samples, settings, max_length, side)
         found = [""] * len(prompts)
         batches = list(by_length([len(prompt) for prompt in prompts], self.batch_size))
@@ -164,7 +164,7 @@ class Evaluator:
 def _scores_of_each(
     metrics: Sequence[Metric[Any]], measured: Sequence[str], texts: Texts
 ) -> Iterator[Record]:
-    """The scores of each output.
+    """Yield the scores of each output.
 
     ``measured`` are the keys of ``metrics``; one that has no scores of single outputs is ``n/a``,
     as published.
@@ -179,7 +179,7 @@ def _scores_of_each(
 
 
 def _numbered(references: Sequence[str]) -> str:
-    """The published way to write several references as one text."""
+    """Return the published way to write several references as one text."""
     return "".join(
         f"<START-{number}>{text}<END-{number}>" for number, text in enumerate(references, 1)
     )

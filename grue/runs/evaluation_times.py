@@ -36,7 +36,7 @@ class EvaluationTimes:
         self._seconds[split] = time.monotonic() - started
 
     def tell_of_rest(self, num_left: Mapping[Split, int]) -> None:
-        """Says how long as many evaluations will take.
+        """Say how long as many evaluations will take.
 
         Nothing is known of it where a run has gone on and evaluated none itself.
         """

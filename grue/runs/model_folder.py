@@ -22,7 +22,7 @@ def save_model(
     card: str,
     files: Mapping[str, str] | None = None,
 ) -> None:
-    """Puts the model, its tokenizer and its card into the run's folder, whole or not at all.
+    """Put the model, its tokenizer and its card into the run's folder, whole or not at all.
 
     ``files`` are texts that stand beside them, by name.
     """

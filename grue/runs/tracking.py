@@ -33,7 +33,7 @@ class Tracker:
         """What goes with the next row to Weights & Biases."""
 
     def begin(self, step: int) -> None:
-        """Goes on after ``step``: rows behind it are of steps that will be made again.
+        """Go on after ``step``: rows behind it are of steps that will be made again.
 
         So is the evaluation that is the last thing of a run. Of several ranks, the first one alone
         writes.
@@ -47,21 +47,22 @@ class Tracker:
             self._wandb = self._open()
 
     def rows(self) -> list[dict[str, Any]]:
-        """The rows so far."""
+        """Return the rows so far."""
         return read_json_lines(self._folder.metrics, STEP_ROW)
 
     def has_start(self) -> bool:
-        """Whether there is a row of the evaluation before training."""
+        """Return whether there is a row of the evaluation before training."""
         return distributed.broadcast(self._has_start())
 
     def _has_start(self) -> bool:
         return any(row["step"] == 0 for row in self.rows())
 
     def forgets_run(self, steps: Iterable[int]) -> bool:
-        """Whether a row is lost of ``steps`` that the last checkpoint has seen; 0 is the start.
+        """Return whether a row is lost of ``steps`` that the last checkpoint has seen.
 
-        The checkpoints are removed then, and the run begins anew: what was measured there cannot
-        be measured of weights that have been trained further. Called by all ranks alike.
+        0 is the start. The checkpoints are removed then, and the run begins anew: what was measured
+        there cannot be measured of weights that have been trained further. Called by all ranks
+        alike.
         """
         lost = sorted(set(steps) - {row["step"] for row in self.rows()})
         forgets = distributed.broadcast(bool(lost))
@@ -74,7 +75,7 @@ class Tracker:
         return forgets
 
     def add(self, step: int, epoch: float, values: dict[str, float]) -> None:
-        """Appends a row; numbers that are not finite are left out."""
+        """Append a row; numbers that are not finite are left out."""
         if not distributed.is_main():
             return
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
@@ -85,7 +86,7 @@ class Tracker:
             self._tables = {}
 
     def add_table(self, name: str, records: Sequence[Mapping[str, Any]]) -> None:
-        """Sends records of equal keys to Weights & Biases as a table, with the next row."""
+        """Send records of equal keys to Weights & Biases as a table, with the next row."""
         if self._wandb is not None and records:
             import wandb
 
@@ -93,7 +94,7 @@ class Tracker:
             self._tables[name] = wandb.Table(columns=list(records[0]), data=data)
 
     def upload(self, model: Path) -> None:
-        """Sends the model to Weights & Biases."""
+        """Send the model to Weights & Biases."""
         import wandb
 
         artifact = wandb.Artifact(name=self._folder.path.name, type="model")
@@ -101,7 +102,7 @@ class Tracker:
         self._wandb.log_artifact(artifact)
 
     def close(self) -> None:
-        """Ends the connection, if there is one."""
+        """End the connection, if there is one."""
         if self._wandb is not None:
             self._wandb.finish()
 

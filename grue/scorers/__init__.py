@@ -1,1 +1,1 @@
-"""Models that score texts; metrics and rewards load them at their first use."""
+"""Models that score texts; metrics and rewards load them at first use."""

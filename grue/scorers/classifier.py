@@ -1,4 +1,4 @@
-"""A sequence classifier with its tokenizer: texts in, logits out."""
+"""Sequence classifier with its tokenizer: texts in, logits out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class Classifier:
-    """Inputs are padded on the right: models that read the last token find it by the padding."""
+    """Sequence classifier; inputs are padded on the right, where padding marks the last token."""
 
     def __init__(
         self,
@@ -39,9 +39,9 @@ class Classifier:
         max_length: int | None = None,
         truncation_side: Side = "left",
     ) -> None:
-        """Of a text with more tokens than ``max_length``, those on ``truncation_side`` are cut off.
+        """Truncate texts of more than ``max_length`` tokens on ``truncation_side``.
 
-        None reads as many tokens as the model can.
+        With None, as many tokens are read as the model can.
 
         Raises:
             UserError: the tokenizer has ids that the model does not know.
@@ -55,36 +55,39 @@ class Classifier:
         longest = longest_input(model, tokenizer)
         self.max_length = longest if max_length is None else min(max_length, longest)
         self.mixed_precision: MixedPrecision = "no"
-        """Type of the model's products, see `TrainedModelOptions`."""
+        """Type of the model's matrix products, see `TrainedModelOptions`."""
 
     @property
     def num_labels(self) -> int:
-        """C, the number of logits."""
+        """Number of logits, C."""
         return int(self.model.config.num_labels)
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """[N, C] for each text, of which a long one is cut."""
+        """Return [N, C] the logits of each text; long texts are truncated."""
         return self._logits(self.encode(texts))
 
     def logits_of_pairs(self, first: Sequence[str], second: Sequence[str]) -> NDArray[np.float64]:
-        """[N, C] for each pair; the longer text of a long one loses its end."""
+        """Return [N, C] the logits of each pair.
+
+        The longer text of a long pair is truncated at its end.
+        """
         return self._logits(self._encoded("right", list(first), list(second)))
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """[N, C] softmax of the logits; of a single logit its sigmoid."""
+        """Return [N, C] the softmax of the logits; for a single logit its sigmoid."""
         return probabilities(self.logits(texts))
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
-        """Ids of each text, of which a long one is cut; one token at least."""
+        """Return the ids of each text, at least one; long texts are truncated."""
         return self._encoded(self.truncation_side, list(texts))
 
     def are_too_long(self, texts: Sequence[str]) -> list[bool]:
-        """[N] whether a text has more tokens than are read."""
+        """Return [N] whether a text has more tokens than the model reads."""
         found: Any = self.tokenizer(list(texts), verbose=False)["input_ids"]
         return [len(ids) > self.max_length for ids in found]
 
     def tell_of_cut(self, texts: Sequence[str], split: str) -> None:
-        """Warns of a split's texts that are cut."""
+        """Warn of a split's texts that are truncated."""
         num_cut = sum(self.are_too_long(texts)) if texts else 0
         if num_cut:
             log.warning(
@@ -102,14 +105,14 @@ class Classifier:
         return [row if row["input_ids"] else self._nothing(names) for row in rows]
 
     def _nothing(self, names: Sequence[str]) -> Encoded:
-        """A text without tokens, for a tokenizer that adds none: the padding token, once."""
+        """Return the input of a text without tokens, which is at least one padding token."""
         empty = self.tokenizer.pad_token_id or 0
         return {name: [empty if name == "input_ids" else 0] for name in names}
 
     @torch.no_grad()
     @masks_without_waits()
     def _logits(self, rows: Sequence[Encoded]) -> NDArray[np.float64]:
-        """[N, C], in the order of the rows; those of near lengths are read together.
+        """Return [N, C] the logits, in the order of the rows; rows of similar length share a batch.
 
         The host waits for the device once, at the end.
         """
@@ -131,7 +134,7 @@ class Classifier:
 
 
 def probabilities(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[N, C] softmax of logits [N, C]; of a single logit its sigmoid."""
+    """Return [N, C] the softmax of logits [N, C]; for a single logit its sigmoid."""
     if logits.shape[-1] == 1:
         logits = np.concatenate([logits, np.zeros_like(logits)], -1)
         return probabilities(logits)[:, :1]
@@ -145,16 +148,18 @@ def load_classifier(
     key: str,
     options: ScorerArgs,
     *,
+    revision: str | None = None,
     max_length: int | None = None,
     truncation_side: Side = "left",
 ) -> Classifier:
-    """The sequence classifier called ``name`` (the value of ``key``), ready to judge.
+    """Return the sequence classifier called ``name`` (the value of ``key``), in evaluation mode.
 
+    Of a hub id ``revision`` is the branch, tag or commit; None for the default.
     ``max_length`` is the most tokens of an input, None for as many as the model can read; long
     texts are cut on ``truncation_side``.
 
     Raises:
-        UserError: there is none, or it has no trained head.
+        UserError: there is no such classifier, or it has no trained head.
     """
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
@@ -163,9 +168,9 @@ def load_classifier(
 
     check_folder(name, key)
     disable_progress_bar()  # it would break through the plan's
-    tokenizer = loaded(AutoTokenizer.from_pretrained, name, key)
+    tokenizer = loaded(AutoTokenizer.from_pretrained, name, key, revision=revision)
     kind = AutoModelForSequenceClassification
-    model = pretrained(kind, name, key, dtype=scorer_dtype(options))
+    model = pretrained(kind, name, key, revision=revision, dtype=scorer_dtype(options))
     return Classifier(
         placed(model, scorer_device(options)),
         tokenizer,

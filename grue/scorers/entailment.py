@@ -1,4 +1,4 @@
-"""How far the pieces of a document entail the pieces of its summary (SummaC's NLI matrices).
+"""Entailment between pieces of a document and pieces of its summary (SummaC's NLI matrices).
 
 Laban et al. 2022 (arXiv 2111.09525).
 """
@@ -16,19 +16,19 @@ from grue.scorers.classifier import Classifier, load_classifier, probabilities
 from grue.scorers.options import ScorerArgs
 
 Matrix = NDArray[np.float64]
-"""[3, D, S] probability of entailment, contradiction and neither, for D document pieces and S
+"""[3, D, S] probabilities of entailment, contradiction and neutral, for D document pieces and S
 summary pieces."""
 
 _SHORTEST = 11
-"""Characters below which a piece is left out."""
+"""Smallest number of characters of a piece; shorter ones are dropped."""
 _MOST_DOCUMENT_PIECES = 100
 _LONGEST_PAIR = 500
-"""Tokens that the classifier reads of a pair."""
+"""Number of tokens that the classifier reads of a pair."""
 
 
 @dataclass(frozen=True)
 class _Known:
-    """A published classifier, and where its labels stand."""
+    """A published classifier, and the positions of its labels."""
 
     hub_id: str
     entailment: int
@@ -48,15 +48,15 @@ _KNOWN = {
 
 
 def hub_id(name: str) -> str:
-    """The hub id of a classifier that SummaC has a name for; any other name itself."""
+    """Return the hub id behind a SummaC name of a classifier; any other name unchanged."""
     return _KNOWN[name].hub_id if name in _KNOWN else name
 
 
 def label_order(name: str, labels: Mapping[int, str]) -> list[int]:
-    """Where entailment, contradiction and neither stand among a classifier's labels.
+    """Return the positions of entailment, contradiction and neutral among a classifier's labels.
 
     Raises:
-        UserError: its labels have other names, or are not three.
+        UserError: its labels have other names, or there are not three of them.
     """
     if name in _KNOWN:
         found = [_KNOWN[name].entailment, _KNOWN[name].contradiction]
@@ -75,20 +75,33 @@ def label_order(name: str, labels: Mapping[int, str]) -> list[int]:
 
 
 class Entailment:
-    """A natural-language-inference classifier, applied to all pairs of pieces."""
+    """Natural-language-inference classifier, applied to all pairs of pieces."""
 
-    def __init__(self, name: str, key: str, options: ScorerArgs, granularity: str) -> None:
-        """``granularity`` names the pieces of both texts, or of document and summary: ``a-b``."""
+    def __init__(
+        self,
+        name: str,
+        key: str,
+        options: ScorerArgs,
+        granularity: str,
+        revision: str | None = None,
+    ) -> None:
+        """``granularity`` names the pieces of both texts, or of document and summary: ``a-b``.
+
+        Of a hub id ``revision`` is the branch, tag or commit; None for the default.
+        """
         of_document, _, of_summary = granularity.partition("-")
         self._split_document = SPLITS[of_document]
         self._split_summary = SPLITS[of_summary or of_document]
         self._classifier: Classifier = load_classifier(
-            hub_id(name), key, options, max_length=_LONGEST_PAIR
+            hub_id(name), key, options, revision=revision, max_length=_LONGEST_PAIR
         )
         self._order = label_order(name, self._classifier.model.config.id2label)
 
     def matrices(self, documents: Sequence[str], summaries: Sequence[str]) -> list[Matrix]:
-        """One matrix per document and its summary; zeros [3, 1, 1] where a text has no pieces."""
+        """Return one matrix per document and its summary.
+
+        Zeros [3, 1, 1] where a text has no pieces.
+        """
         pieces = [
             (self._split_document(document)[:_MOST_DOCUMENT_PIECES], self._split_summary(summary))
             for document, summary in zip(documents, summaries, strict=True)
@@ -120,7 +133,7 @@ def _sentences(text: str) -> list[str]:
 
 
 def _two_sentences(text: str) -> list[str]:
-    """Each sentence with the one after it."""
+    """Return each sentence joined with the next one."""
     found = _sentences(text)
     return [" ".join(found[i : i + 2]) for i in range(len(found))]
 

@@ -1,4 +1,4 @@
-"""Inputs of models that score texts: how long they may be, and how they are padded."""
+"""Inputs of models that score texts: maximum length, encoding and padding."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 Encoded = Mapping[str, list[int]]
-"""``input_ids`` of one input, and what else the tokenizer says of each token."""
+"""Encoded input: ``input_ids``, and the tokenizer's other values per token."""
 
 
 _UNLIMITED = 10**9
-"""Tokenizers without a maximum give a number beyond this one."""
+"""Number above which a tokenizer's maximum length means that it has none."""
 
 
 def longest_input(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Most tokens that both can deal with."""
+    """Return the largest number of tokens that both model and tokenizer accept."""
     config = model.config
     names = ("max_position_embeddings", "n_positions")
     limits = [getattr(config, name, None) for name in names]
@@ -34,7 +34,7 @@ def longest_input(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) ->
 
 
 def usable_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Makes sure that model and tokenizer know how to fill up short inputs."""
+    """Set a padding token that model and tokenizer agree on."""
     tokenizer.padding_side = "right"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
@@ -43,10 +43,7 @@ def usable_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
 
 
 def pad_right(rows: Sequence[Encoded], fill: int) -> dict[str, Tensor]:
-    """Rows as tensors [B, P] with their ``attention_mask``, filled up to the longest of them.
-
-    They are on the CPU.
-    """
+    """Return rows as CPU tensors [B, P] with ``attention_mask``, padded to the longest of them."""
     width = max(len(row["input_ids"]) for row in rows)
 
     def padded(sequences: Sequence[list[int]], value: int) -> Tensor:

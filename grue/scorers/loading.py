@@ -1,4 +1,4 @@
-"""Loading models that judge texts, and what they can read."""
+"""Preflight checks, device and type of scoring models, shared by all kinds of them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from grue.scorers.options import ScorerArgs
 
 
 def check_folder(name: str, key: str) -> Mapping[str, Any]:
-    """Looks at a local model without loading it; gives its configuration, {} for a hub id.
+    """Check a local model without loading it; return its configuration, {} for a hub id.
 
     Raises:
-        UserError: the folder is not there, or has no configuration or no weights.
+        UserError: the folder does not exist, or has no configuration or no weights.
     """
     folder = Path(name).expanduser()
     if not folder.is_dir():
@@ -38,14 +38,14 @@ def check_folder(name: str, key: str) -> Mapping[str, Any]:
 
 
 def num_labels(config: Mapping[str, Any]) -> int:
-    """The labels of a classifier's configuration; two where it does not say."""
+    """Return the labels of a classifier's configuration; two if it does not list them."""
     return len(config["id2label"]) if "id2label" in config else int(config.get("num_labels", 2))
 
 
 def scorer_device(options: ScorerArgs) -> torch.device:
-    """The configured device, or else where this process computes.
+    """Return the configured device, or else the device on which this process computes.
 
-    That is the GPU with most of its tensors, and the CPU while no GPU is in use.
+    That is the GPU that holds most of its tensors, and the CPU while no GPU is in use.
     """
     if options.device is not None:
         try:
@@ -62,7 +62,7 @@ def scorer_device(options: ScorerArgs) -> torch.device:
 
 
 def scorer_dtype(options: ScorerArgs) -> torch.dtype:
-    """The configured type of weights."""
+    """Return the configured type of weights."""
     found: torch.dtype = getattr(torch, options.dtype)
     return found
 

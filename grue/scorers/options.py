@@ -1,4 +1,4 @@
-"""The keys of parts that judge texts by a model."""
+"""Keys of metrics and rewards that score texts by a model."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from grue.models.config import Dtype
 
 
 class ScorerArgs(Config):
-    """How a judging model is held."""
+    """Batch size, type and device of a scoring model."""
 
     batch_size: Annotated[PositiveInt, NO_EFFECT] = 32
-    """Texts that the model reads together."""
+    """Number of texts per batch."""
     dtype: Dtype = "float32"
-    """Type of its weights."""
+    """Type of the model's weights."""
     device: Annotated[OptionalText, NO_EFFECT] = None
-    """Device such as ``"cpu"`` or ``"cuda:1"``, the second of the run's ``gpu_ids``; None for where
-    the run computes."""
+    """Device of the model, such as ``"cpu"`` or ``"cuda:1"``, the second of the run's ``gpu_ids``;
+    None for the run's own."""

@@ -1,4 +1,4 @@
-"""Perplexity of a text under a causal model, by a sliding window."""
+"""Perplexity of a text under a causal model, with a sliding window."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _TOKENS = 1024
-"""How many the model reads in one pass, where one window is not longer."""
+"""Tokens of one batch, unless a single window is longer."""
 
 
 def windows(length: int, window: int, stride: int) -> Iterator[tuple[int, int, int]]:
-    """Begin and end of each window over ``length`` tokens, and how many are new to it.
+    """Yield begin, end and number of new tokens of each window over ``length`` tokens.
 
     Raises:
-        ValueError: the stride is longer than the window, so that tokens would be left out.
+        ValueError: the stride is longer than the window, so that tokens would be skipped.
     """
     if not 0 < stride <= window:
         raise ValueError(f"stride {stride} is not between 1 and the window {window}")
@@ -32,19 +32,19 @@ def windows(length: int, window: int, stride: int) -> Iterator[tuple[int, int, i
 
 @torch.no_grad()
 def perplexity(model: PreTrainedModel, ids: Sequence[int], window: int, stride: int) -> float:
-    """The exponential of the mean negative log-likelihood of tokens, each given those before it.
+    """Return exp of the mean negative log-likelihood of tokens, each given the ones before it.
 
-    Each window scores the tokens that are new to it; its mean counts as often as it has new tokens.
-    The first token of a window that begins with a new one has no prediction.
+    Each window scores its new tokens, and its mean is weighted by their number. A new token at the
+    start of a window has no prediction.
 
     Args:
         model: causal, in evaluation mode.
         ids: [L] tokens.
-        window: most tokens that the model reads at once.
+        window: number of tokens that the model reads at once.
         stride: tokens from one window to the next.
 
     Returns:
-        The perplexity; NaN where no token has one before it.
+        The perplexity; NaN if there are fewer than two tokens.
     """
     tokens = torch.tensor(ids, device=model.device)
     total, count = 0.0, 0
@@ -64,14 +64,14 @@ def perplexity(model: PreTrainedModel, ids: Sequence[int], window: int, stride: 
 def _batches(
     spans: Iterable[tuple[int, int, int]], size: int
 ) -> Iterator[list[tuple[int, int, int]]]:
-    """Windows that follow each other and are alike, at most ``size`` of them together."""
+    """Yield groups of at most ``size`` consecutive windows of the same shape."""
     for _, alike in itertools.groupby(spans, key=lambda span: (span[1] - span[0], span[2])):
         while batch := list(itertools.islice(alike, size)):
             yield batch
 
 
 def _losses(model: PreTrainedModel, rows: Tensor) -> Tensor:
-    """[n, L - 1] negative log-likelihood of each token but the first, in nats."""
+    """Return [n, L - 1] the negative log-likelihood of each token but the first, in nats."""
     found: Any = model(input_ids=rows)
     logits = found.logits[:, :-1].float()
     return torch.nn.functional.cross_entropy(logits.mT, rows[:, 1:], reduction="none")

@@ -1,4 +1,4 @@
-"""An encoder-decoder model that answers a text with one of two words."""
+"""Preference model: an encoder-decoder model that answers a text with one of two words."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A model that was published as weights alone."""
+    """A published model that consists of weights alone."""
 
     architecture: str
     """Hub id of its configuration and tokenizer."""
     url: str
-    """Where its weights are, a file that torch has saved."""
+    """URL of its weights, a file saved by torch."""
 
 
 PUBLISHED = {
@@ -41,13 +41,13 @@ PUBLISHED = {
         "t5-11b~commongen_prefs.pt",
     )
 }
-"""The published models of CommonGen's preferences, by ``model_type``."""
+"""Published models of CommonGen's preferences, by ``model_type``."""
 _LONGEST = 512
-"""Tokens of a text that are read, as many as T5 was trained on."""
+"""Number of tokens that are read of a text, the input length of T5's training."""
 
 
 class Preference:
-    """Asks the model what it would answer."""
+    """Preference model with its tokenizer and its two answers."""
 
     def __init__(
         self,
@@ -58,10 +58,10 @@ class Preference:
         device: torch.device | str = "cpu",
         batch_size: int = 1,
     ) -> None:
-        """``answers`` are known by their first tokens.
+        """Set the ``answers``, which are compared by their first tokens.
 
         Raises:
-            UserError: these are the same.
+            UserError: both have the same first token.
         """
         self.policy = Policy(model.eval(), tokenizer, device)
         self.batch_size = batch_size
@@ -75,9 +75,9 @@ class Preference:
     @torch.no_grad()
     @masks_without_waits()
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """[N] probability of the first answer where it is one of the two; a text's end is cut.
+        """Return [N] the probability of the first answer, given that it is one of the two.
 
-        The host waits for the device once, at the end.
+        Long texts are truncated at their end. The host waits for the device once, at the end.
         """
         policy = self.policy
         rows = policy.encode(texts, _LONGEST, "right")
@@ -99,30 +99,39 @@ class Preference:
 
 
 def load_preference(
-    name: str, key: str, options: ScorerArgs, *, answers: tuple[str, str]
+    name: str,
+    key: str,
+    options: ScorerArgs,
+    *,
+    answers: tuple[str, str],
+    revision: str | None = None,
 ) -> Preference:
-    """The model called ``name`` (the value of ``key``), ready to judge.
+    """Return the model called ``name`` (the value of ``key``), in evaluation mode.
+
+    Of a hub id ``revision`` is the branch, tag or commit; None for the default.
 
     Raises:
-        UserError: there is none, it lacks weights, or its tokenizer cannot tell the answers apart.
+        UserError: there is no such model, it lacks weights, or its tokenizer cannot tell the
+            answers apart.
     """
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
 
     check_folder(name, key)
     disable_progress_bar()  # it would break through the plan's
-    tokenizer = loaded(AutoTokenizer.from_pretrained, name, key)
-    model = pretrained(AutoModelForSeq2SeqLM, name, key, dtype=scorer_dtype(options))
+    tokenizer = loaded(AutoTokenizer.from_pretrained, name, key, revision=revision)
+    kind = AutoModelForSeq2SeqLM
+    model = pretrained(kind, name, key, revision=revision, dtype=scorer_dtype(options))
     return _judging(model, tokenizer, options, answers)
 
 
 def load_published_preference(
     name: str, key: str, options: ScorerArgs, *, answers: tuple[str, str]
 ) -> Preference:
-    """The published model called ``name`` (the value of ``key``); downloaded once, and kept.
+    """Return the published model called ``name`` (the value of ``key``). It is downloaded once.
 
     Raises:
-        UserError: it cannot be reached, or is not what was published.
+        UserError: it cannot be downloaded, or differs from the published file.
     """
     from transformers import AutoConfig, AutoTokenizer, T5ForConditionalGeneration
 
@@ -150,7 +159,7 @@ def load_published_preference(
 
 
 def _downloaded(url: str) -> Any:
-    """The weights by name, from torch's cache where they are there."""
+    """Return the weights by name, from torch's cache if they are there."""
     found = torch.hub.load_state_dict_from_url(
         url, map_location="cpu", progress=False, weights_only=True
     )

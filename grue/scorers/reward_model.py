@@ -1,4 +1,4 @@
-"""Models that say what a response to a prompt is worth, and the folder of a trained one."""
+"""Reward models, which rate a response to a prompt, and the folder of a trained one."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from common.errors import UserError
 from common.files.documents import json_object
+from common.machine.hub import revision_option
 from grue.scorers.classifier import Classifier, load_classifier
 from grue.scorers.loading import check_folder, num_labels
 
@@ -32,46 +33,49 @@ FILE = "reward_model.json"
 
 @dataclass(frozen=True)
 class RewardSpec:
-    """How a reward model is asked, and how its reward follows from its logits.
+    """Inputs of a reward model, and the formula of its reward.
 
-    The reward is ``gain * x + bias``, where x is the one logit (``score``) or the mean of the
-    rating 1 ... k whose distribution the k logits are (``ratings``).
+    The reward is ``gain * x + bias``. For ``score``, x is the only logit. For ``ratings``, the k
+    logits are the distribution of a rating 1 ... k, and x is its mean.
     """
 
     output: Output = "score"
     separator: str = " "
-    """Stands between prompt and response where neither has white space there."""
+    """Separator between prompt and response, if neither has white space there."""
     max_length: int | None = None
-    """Most tokens that are read; None for as many as the model can."""
+    """Largest number of tokens that are read; None for as many as the model can."""
     gain: float = 1.0
     bias: float = 0.0
 
     def text(self, prompt: str, response: str) -> str:
-        """What the model reads."""
+        """Return the text that the model reads."""
         touching = prompt and response and not (prompt[-1].isspace() or response[0].isspace())
         return f"{prompt}{self.separator if touching else ''}{response}"
 
     def as_json(self) -> str:
-        """The content of the folder's `FILE`."""
+        """Return the content of the folder's file `FILE`."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
 
 class RewardModel:
-    """Prompts and responses in, rewards out; they are read as text by the model's own tokenizer."""
+    """Reward model: prompts and responses in, rewards out, with its own tokenizer."""
 
     def __init__(self, classifier: Classifier, spec: RewardSpec) -> None:
         self.classifier = classifier
         self.spec = spec
 
     def moments(self, prompts: Sequence[str], responses: Sequence[str]) -> tuple[Floats, Floats]:
-        """[N] mean and [N] standard deviation of the reward; that of a score is 0."""
+        """Return [N] mean and [N] standard deviation of the reward.
+
+        The deviation of a score is 0.
+        """
         pairs = zip(prompts, responses, strict=True)
         return self.moments_of_logits(
             self.classifier.logits([self.spec.text(*pair) for pair in pairs])
         )
 
     def moments_of_logits(self, logits: Floats) -> tuple[Floats, Floats]:
-        """Like `moments`, for logits [..., C]."""
+        """Return the mean and standard deviation of the reward, for logits [..., C]."""
         gain, bias = self.spec.gain, self.spec.bias
         if self.spec.output == "score":
             means: Floats = gain * logits[..., 0] + bias
@@ -86,47 +90,56 @@ def load_reward_model(
     options: ScorerArgs,
     output: Output | None = None,
     *,
+    revision: str | None = None,
     max_length: int | None = None,
     truncation_side: Side = "left",
 ) -> RewardModel:
-    """The reward model called ``name`` (the value of ``key``), ready to judge.
+    """Return the reward model called ``name`` (the value of ``key``), in evaluation mode.
 
+    Of a hub id ``revision`` is the branch, tag or commit; None for the default.
     ``output`` is what a model without `FILE` gives, see `read_spec`. Texts of more than
     ``max_length`` tokens (None for what the model says of itself) are cut on ``truncation_side``.
 
     Raises:
-        UserError: there is none, or it is no reward model.
+        UserError: there is no such model, or it is no reward model.
     """
-    spec = read_spec(name, key, output)
+    spec = read_spec(name, key, output, revision)
     limit = max_length or spec.max_length
     classifier = load_classifier(
-        name, key, options, max_length=limit, truncation_side=truncation_side
+        name,
+        key,
+        options,
+        revision=revision,
+        max_length=limit,
+        truncation_side=truncation_side,
     )
     check_outputs(spec, classifier.num_labels, name, key)
     return RewardModel(classifier, spec)
 
 
 def check_reward_folder(name: str, key: str, output: Output | None) -> None:
-    """Looks at a local reward model without loading it.
+    """Check a local reward model without loading it.
 
     Raises:
-        UserError: the folder is not there, lacks weights, or is no reward model.
+        UserError: the folder does not exist, lacks weights, or is no reward model.
     """
     config: Mapping[str, Any] = check_folder(name, key)
     if config:
         check_outputs(read_spec(name, key, output), num_labels(config), name, key)
 
 
-def read_spec(name: str, key: str, output: Output | None) -> RewardSpec:
-    """What the folder or hub id says of itself.
+def read_spec(
+    name: str, key: str, output: Output | None, revision: str | None = None
+) -> RewardSpec:
+    """What the folder or hub id, at ``revision``, says of itself.
 
-    Of a sequence classifier that was made elsewhere and says nothing, ``output`` tells what its
-    logits are.
+    A sequence classifier from elsewhere has no such file; ``output`` is then the meaning of its
+    logits.
 
     Raises:
-        UserError: it says nothing and ``output`` is None, or what it says cannot be read.
+        UserError: there is no file and ``output`` is None, or the file is invalid.
     """
-    text = _spec_text(name)
+    text = _spec_text(name, revision)
     if text is None:
         if output is not None:
             return RewardSpec(output)
@@ -142,7 +155,7 @@ def read_spec(name: str, key: str, output: Output | None) -> RewardSpec:
 
 
 def check_outputs(spec: RewardSpec, count: int, name: str, key: str) -> None:
-    """Raises `UserError` where a model has another number of logits than its kind of output."""
+    """Raise `UserError` if the number of a model's logits does not fit its kind of output."""
     if (spec.output == "score") != (count == 1):
         wanted = "one" if spec.output == "score" else "one per rating, two at least"
         raise UserError(
@@ -151,7 +164,7 @@ def check_outputs(spec: RewardSpec, count: int, name: str, key: str) -> None:
         )
 
 
-def _spec_text(name: str) -> str | None:
+def _spec_text(name: str, revision: str | None) -> str | None:
     folder = Path(name).expanduser()
     if folder.is_dir():
         file = folder / FILE
@@ -160,14 +173,14 @@ def _spec_text(name: str) -> str | None:
 
     find = functools.partial(cached_file, _raise_exceptions_for_missing_entries=False)
     try:
-        found = find(name, FILE)
+        found = find(name, FILE, **revision_option(revision))
     except OSError:
         return None
     return None if found is None else Path(found).read_text(encoding="utf-8")
 
 
 def rating_moments(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation [...] of the rating 1 ... k with logits [..., k]."""
+    """Return mean and standard deviation [...] of the rating 1 ... k with logits [..., k]."""
     probs = logits.softmax(-1)
     ratings = torch.arange(1, logits.shape[-1] + 1, device=logits.device, dtype=logits.dtype)
     means = (probs * ratings).sum(-1)

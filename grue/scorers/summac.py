@@ -1,4 +1,4 @@
-"""SummaC's two ways from NLI matrices to the consistency of a summary: zero-shot and convolution.
+"""SummaC's consistency scores from NLI matrices: zero-shot (ZS) and convolution (Conv).
 
 Laban et al. 2022 (arXiv 2111.09525), sections 3.2 and 3.3.
 """
@@ -18,16 +18,16 @@ from grue.scorers.entailment import Matrix
 
 _AGGREGATES: Mapping[str, Callable[..., Any]] = {"max": np.max, "mean": np.mean, "min": np.min}
 _ROWS = 10
-"""Summary pieces that the convolution sees."""
+"""Number of summary pieces that the convolution reads."""
 _PERCENTILES = (0, 0.01, 0.02, 0.03, 0.04, 0.07, 0.13, 0.37, 0.90, 0.91, 0.92, 0.93, 0.94, 0.95,
                 0.955, 0.96, 0.965, 0.97, 0.975, 0.98, 0.985, 0.99, 0.995, 1)  # fmt: skip
 
 
 def zero_shot(matrix: Matrix, *, op1: str, op2: str, use_ent: bool, use_con: bool) -> float:
-    """Entailment less contradiction of a summary; 1 less contradiction without entailment.
+    """Return entailment minus contradiction of a summary.
 
-    ``op1`` (max, mean or min) goes over the document's pieces for both probabilities, ``op2`` over
-    the summary's.
+    Without entailment, 1 minus contradiction. ``op1`` (max, mean or min) reduces both probabilities
+    over the document's pieces, ``op2`` over the summary's.
     """
     entailment, contradiction = (_AGGREGATES[op1](part, axis=0) for part in matrix[:2])
     if use_ent and use_con:
@@ -38,19 +38,19 @@ def zero_shot(matrix: Matrix, *, op1: str, op2: str, use_ent: bool, use_con: boo
 
 
 def bin_edges(bins: str) -> NDArray[np.float64]:
-    """The edges of ``even<n>`` (n bins from 0 to 1) or of ``percentile``."""
+    """Return the bin edges of ``even<n>`` (n bins from 0 to 1) or of ``percentile``."""
     if bins == "percentile":
         return np.array(_PERCENTILES, dtype=np.float64)
     return np.append(np.arange(0, 1, 1 / int(bins.removeprefix("even"))), 1.0)
 
 
 def histograms(matrix: Matrix, edges: NDArray[np.float64], labels: str) -> NDArray[np.float64]:
-    """[S, F] for each summary piece the histograms over the document's pieces, one after another.
+    """Return [S, F] concatenated histograms over the document's pieces, for each summary piece.
 
     Args:
         matrix: [3 M, D, S] of M classifiers.
         edges: [E + 1] of the bins.
-        labels: which probabilities are used: some of the letters e, c and n.
+        labels: probabilities to use, some of the letters e, c and n.
 
     Returns:
         F = M * len(labels) * E counts; at most ten summary pieces are used.
@@ -66,17 +66,17 @@ def histograms(matrix: Matrix, edges: NDArray[np.float64], labels: str) -> NDArr
 
 
 class Convolution:
-    """The published network's weights: a filter over histograms, and a layer after it."""
+    """The published network: a filter over histograms, followed by a linear layer."""
 
     NAMES = ("mlp.weight", "mlp.bias", "layer_final.weight", "layer_final.bias")
 
     def __init__(self, path: str, *, size: int, agg: str) -> None:
-        """Reads the weights file.
+        """Read the weights file.
 
         Args:
             path: of a ``torch.save``d dictionary with the `NAMES`.
             size: numbers in a histogram row.
-            agg: max, mean, min or all: how the filter's outputs become three features.
+            agg: max, mean, min or all: reduction of the filter's outputs to three features.
 
         Raises:
             UserError: the file cannot be read, or fits other histograms.
@@ -98,7 +98,7 @@ class Convolution:
         self._agg = ("min", "mean", "max") if agg == "all" else (agg,) * 3
 
     def scores(self, rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-        """[N] probability of consistency from histograms [S, F] of each summary."""
+        """Return [N] the probability of consistency from histograms [S, F] of each summary."""
         features = np.array([self._features(found) for found in rows]).reshape(-1, 3)
         logits = features @ self._final.T + self._final_bias
         found: NDArray[np.float64] = probabilities(logits)[:, 1]

@@ -39,7 +39,7 @@ _ASK_THE_DEVICE = ("torch_compile", "torch_compile_backend", "torch_compile_mode
 def training_arguments(
     given: Mapping[str, Any], output_dir: Path, *, seed: int, device: torch.device
 ) -> TrainingArguments:
-    """The Trainer's arguments: the published ones, old names read as the new ones.
+    """Return the Trainer's arguments: the published ones, old names read as the new ones.
 
     The Trainer computes on ``device`` alone, whatever other GPUs the process sees.
 
@@ -102,12 +102,12 @@ def check_arguments(given: Mapping[str, Any], *, on_gpu: bool) -> TrainingArgume
 
 
 def left_out(given: Mapping[str, Any]) -> list[str]:
-    """The given arguments that the run decides on itself."""
+    """Return the given arguments that the run decides on itself."""
     return [name for name in given if RENAMED.get(name, name) in RUNS_OWN]
 
 
 def check_count(count: int, given: Mapping[str, Any]) -> None:
-    """Looks whether so many rows make a batch, with these arguments of the Trainer.
+    """Check that so many rows make a batch, with these arguments of the Trainer.
 
     Raises:
         UserError: they are fewer than one, and a batch that is not full is dropped.

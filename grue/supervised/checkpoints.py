@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def go_on(folder: Path, tracker: Tracker) -> None:
-    """Begins the tracking where the last good checkpoint in ``folder`` stands.
+    """Begin the tracking where the last good checkpoint in ``folder`` stands.
 
     Where there is none, the run begins anew. Called by all ranks alike.
     """
@@ -31,18 +31,18 @@ def go_on(folder: Path, tracker: Tracker) -> None:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint in ``folder``."""
+    """Return the newest checkpoint in ``folder``."""
     return max(_checkpoints(folder), key=_number, default=None)
 
 
 def steps_done(folder: Path) -> int:
-    """The steps of the newest checkpoint in ``folder``; 0 where there is none."""
+    """Return the steps of the newest checkpoint in ``folder``; 0 where there is none."""
     found = last_checkpoint(folder)
     return 0 if found is None else _number(found)
 
 
 def _take_damaged_away(folder: Path) -> None:
-    """Leaves whole checkpoints alone, so that no damaged one outlives a good one."""
+    """Leave whole checkpoints alone, so that no damaged one outlives a good one."""
     damages: list[DamagedError] = []
     for checkpoint in _checkpoints(folder):
         try:
@@ -57,7 +57,7 @@ def _take_damaged_away(folder: Path) -> None:
 
 
 def _steps_measured(folder: Path) -> set[int]:
-    """The steps with a row of metrics that the last checkpoint counts on."""
+    """Return the steps with a row of metrics that the last checkpoint counts on."""
     last = last_checkpoint(folder)
     if last is None:
         return set()

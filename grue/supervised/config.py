@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from common.config.base import Config
+from common.config.hub import FromHub
 from common.errors import Problem
 from grue.models.config import ModelName, ModelOptions, ModelType, unnamed
 from grue.policies.generation_config import GenerationConfig, generation_problems
@@ -17,7 +17,7 @@ TRAINER_BATCH = 8
 """Examples in a batch of the Trainer where nothing is said."""
 
 
-class SupervisedAlg(Config):
+class SupervisedAlg(FromHub):
     """Maximum likelihood of the references."""
 
     id: Annotated[str, Field(pattern="supervised")] = "supervised"

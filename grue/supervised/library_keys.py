@@ -79,7 +79,7 @@ def _why_refused(given: Mapping[str, Any], *, on_gpu: bool) -> str | None:
 
 
 def _behind_key(message: str) -> str:
-    """A message about the Trainer's arguments without the key that it begins with."""
+    """Return a message about the Trainer's arguments without the key that it begins with."""
     return re.sub(rf"^'{re.escape(TRAINING_ARGS)}[^']*'( = \S+)?: ", "", message)
 
 
@@ -108,7 +108,7 @@ def _current(name: str) -> str:
 
 @functools.cache
 def _of_trainer() -> type[Config]:
-    """The Trainer's arguments, by their names and the published ones."""
+    """Return the Trainer's arguments, by their names and the published ones."""
     hints = get_type_hints(TrainingArguments)
     known = {name: hints[name] for name in TrainingArguments.__dataclass_fields__}
     old = {name: known[now] for name, now in RENAMED.items() if now in known}
@@ -117,7 +117,7 @@ def _of_trainer() -> type[Config]:
 
 @functools.cache
 def _of_optimizer() -> type[Config]:
-    """The optimizer's arguments, but for those with a key elsewhere."""
+    """Return the optimizer's arguments, but for those with a key elsewhere."""
     hints = get_type_hints(torch.optim.AdamW.__init__)
     left_out = {"params", "return", *_ELSEWHERE}
     return keys_of({name: hint for name, hint in hints.items() if name not in left_out})

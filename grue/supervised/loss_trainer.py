@@ -39,17 +39,17 @@ class _Losses(TrainerCallback, ExportableState):
         self._count = count
 
     def add(self, loss: torch.Tensor) -> None:
-        """Counts the loss of a step (or of a part of it, already divided by their number)."""
+        """Count the loss of a step (or of a part of it, already divided by their number)."""
         self._total = self._total + loss.detach()
 
     def on_step_end(
         self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Counts the step."""
+        """Count the step."""
         self._count += 1
 
     def mean(self) -> float:
-        """The mean; begins anew."""
+        """Return the mean; begins anew."""
         found = float(self._total) / max(self._count, 1)
         self._total, self._count = 0.0, 0
         return found
@@ -79,7 +79,7 @@ class LossTrainer(Trainer):
 
     @masks_without_waits()
     def training_step(self, *args: Any, **options: Any) -> torch.Tensor:
-        """One forward and backward pass; before an update, ranks add their gradients up."""
+        """Return one forward and backward pass; before an update, ranks add their gradients up."""
         loss: torch.Tensor = super().training_step(*args, **options)
         if self.accelerator.sync_gradients:
             assert self.model is not None, "it is trained"
@@ -92,7 +92,7 @@ class LossTrainer(Trainer):
         self, model: Any, inputs: Any, return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:  # fmt: skip
-        """The part of an update's mean loss that a batch, or a rank's part of it, makes."""
+        """Return the part of an update's mean loss that a batch, or a rank's part of it, makes."""
         own = inputs.pop(OWN)
         del inputs[WHOLE]
         assert num_items_in_batch, "an update has something to learn"
@@ -102,12 +102,12 @@ class LossTrainer(Trainer):
     def get_batch_samples(
         self, epoch_iterator: Any, num_batches: int, device: torch.device
     ) -> tuple[list[Any], Any]:
-        """The batches of an update, and how many items their loss is a mean over."""
+        """Return the batches of an update, and how many items their loss is a mean over."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         return batches, items_of(batches)
 
     def _save_checkpoint(self, *args: Any, **options: Any) -> None:
-        """Writes a checkpoint, whole or not at all; older ones go once it is on the disk."""
+        """Write a checkpoint, whole or not at all; older ones go once it is on the disk."""
         check_weights(self.model, self.state)
         if not distributed.is_main():
             return
@@ -128,13 +128,13 @@ class LossTrainer(Trainer):
         return str(self._place)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Writes what was measured, with the mean of all losses since the last time."""
+        """Write what was measured, with the mean of all losses since the last time."""
         if "loss" in logs:
             logs["loss"] = self._own_losses().mean()
         super().log(logs, start_time)
 
     def _own_losses(self) -> _Losses:
-        """The callback in use: a checkpoint puts its own in the place of the first one."""
+        """Return the callback in use: a checkpoint puts its own in the place of the first one."""
         for callback in self.callback_handler.callbacks:
             if isinstance(callback, _Losses):
                 return callback
@@ -142,7 +142,7 @@ class LossTrainer(Trainer):
 
 
 def check_weights(model: Any, state: TrainerState) -> None:
-    """Refuses weights that are not finite: they are neither kept nor the end of a run."""
+    """Refuse weights that are not finite: they are neither kept nor the end of a run."""
     advice = f"lower '{LEARNING_RATE}'"
     check_tensors(model.state_dict(), f"step {state.global_step}", advice)
 

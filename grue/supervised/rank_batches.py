@@ -49,7 +49,7 @@ class OwnPart:
     shifted: bool
 
     def __call__(self, rows: Sequence[Any]) -> Batch:
-        """The part, as `collate` makes it, with the numbers of items."""
+        """Return the part, as `collate` makes it, with the numbers of items."""
         batch = self.collate(rows)
         own = whole = count_items(batch, shifted=self.shifted)
         if distributed.world_size() > 1:
@@ -65,5 +65,5 @@ class OwnPart:
 
 
 def items_of(batches: Sequence[Batch]) -> int:
-    """The items of several batches, on all ranks."""
+    """Return the items of several batches, on all ranks."""
     return sum(batch[WHOLE] for batch in batches)

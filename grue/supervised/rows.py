@@ -49,7 +49,7 @@ def make_rows(
     append_eos: bool = False,
     mask_prompt: bool = False,
 ) -> Rows:
-    """The rows of all samples, in their order.
+    """Return the rows of all samples, in their order.
 
     A causal model reads prompt and reference as one text, all of which it learns unless
     ``mask_prompt``; an encoder-decoder model reads the prompt and learns the reference.
@@ -79,7 +79,7 @@ def make_rows(
 
 
 def check_references(num_samples: int, num_references: int) -> None:
-    """Looks whether training samples have references, each of which makes a row.
+    """Check that training samples have references, each of which makes a row.
 
     Raises:
         UserError: they have none.
@@ -170,7 +170,7 @@ def _num_shared(some: Sequence[int], others: Sequence[int]) -> int:
 
 
 def collate(rows: Sequence[Row], *, pad_token: int) -> dict[str, Tensor]:
-    """Rows as tensors [B, P], filled up on the right to the longest of them."""
+    """Return rows as tensors [B, P], filled up on the right to the longest of them."""
     return {
         "input_ids": _filled([row["input_ids"] for row in rows], pad_token),
         "attention_mask": _filled([[1] * len(row["input_ids"]) for row in rows], 0),

@@ -114,7 +114,7 @@ class _Watch(TrainerCallback):
 
 
 def _intervals(arguments: TrainingArguments, state: TrainerState) -> tuple[int, int]:
-    """Updates between evaluations, which come with log lines, and between further log lines.
+    """Update between evaluations, which come with log lines, and between further log lines.
 
     The library's own interval, or one that is longer than the run, would leave a short run without
     a loss: then there are further lines, `_FEWEST_LINES` in all at least.
@@ -142,7 +142,7 @@ def train(
     evaluate: Callable[[str], dict[str, float]],
     tell_of_evaluations: Callable[[int], None] = lambda count: None,
 ) -> TrainerState:
-    """Finetunes the policy's model, or goes on from the last checkpoint in the output folder.
+    """Finetune the policy's model, or goes on from the last checkpoint in the output folder.
 
     Args:
         policy: its model is trained in place.
@@ -211,7 +211,10 @@ def fit(
 
 
 def _own_optimizer(arguments: TrainingArguments, form: Optimizer) -> tuple[Any, Any] | None:
-    """The class of another form of Adam with the Trainer's settings; None for the Trainer's own."""
+    """Return the class of another form of Adam with the Trainer's settings.
+
+    None for the Trainer's own.
+    """
     if form == "adamw":
         return None
     _, settings = Trainer.get_optimizer_cls_and_kwargs(arguments)

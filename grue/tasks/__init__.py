@@ -1,4 +1,4 @@
-"""The tasks that a configuration may name."""
+"""Tasks that a configuration may name."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from grue.tasks.task import TASKS, Task
 
 
 def find(name: str) -> type[Task[Any]]:
-    """The task called ``name``.
+    """Return the task called ``name``.
 
     Raises:
-        UserError: there is none, or one of the user's is no task or lacks a method.
+        UserError: there is no such task, or a user's class is no task or lacks a method.
     """
     found: type[Task[Any]] = TASKS.get(name)
     check_part(found, Task, what_to_change(found))

@@ -18,15 +18,16 @@ _HUB = Hub("abisee/cnn_dailymail", {"name": "3.0.0"})
 
 
 class CnnDailyMailArgs(PromptedArgs):
-    """The keys of the CNN/Daily Mail task."""
+    """Keys of the CNN/Daily Mail task."""
 
     truncate_article: Annotated[int, Field(gt=0)] | None = None
-    """Tokens of the article that are kept, joined by blanks; None keeps the article as it is."""
+    """Number of tokens of the article that are kept, joined by blanks; None keeps the article
+    unchanged."""
     max_size: Annotated[int, Field(gt=0)] | None = None
-    """Samples of a split that are kept, the first ones; None keeps all."""
+    """Number of samples of a split that are kept, the first ones; None keeps all."""
 
     def missing(self) -> Iterator[Problem]:
-        """What articles are cut with."""
+        """Tokenizer that truncates articles."""
         yield from super().missing()
         if self.truncate_article is not None and (why := why_missing(SENTENCE_ENDS)):
             yield Problem(f"{why}, or leave the key out", "truncate_article",
@@ -40,13 +41,15 @@ class _Article(Row):
 
 @TASKS.register("cnn_daily_mail")
 class CnnDailyMail(Task[CnnDailyMailArgs]):
-    """Summaries of news: columns ``article`` and ``highlights``."""
+    """News articles with summaries: columns ``article`` and ``highlights``."""
 
     Args = CnnDailyMailArgs
 
     def samples(self, split: Split) -> list[Sample]:
         """The article between prefix and suffix; the highlights are the one reference."""
-        rows = load_rows(_Article, self.args.path, split, _HUB)[: self.args.max_size]
+        rows = load_rows(_Article, self.args.path, split, _HUB.at(self.args.revision))[
+            : self.args.max_size
+        ]
         return [
             Sample(
                 f"{split}_{i}", self.args.prompt(self._shortened(row.article)), (row.highlights,)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from grue.tasks.sources.hub import Hub
 from grue.tasks.sources.rows import Nested, Number, Row, load_rows
-from grue.tasks.task import TASKS, Sample, Split, Task, TaskArgs
+from grue.tasks.task import TASKS, HubTaskArgs, Sample, Split, Task
 
 _HUB = Hub("allenai/common_gen")
 
 
-class CommonGenArgs(TaskArgs):
+class CommonGenArgs(HubTaskArgs):
     """The keys of the CommonGen task."""
 
     prefix: str = "summarize: "
@@ -19,7 +19,7 @@ class CommonGenArgs(TaskArgs):
     concept_end_token: str = " "
     """Text after the last concept."""
     single_reference: bool = False
-    """Whether samples of the validation and test splits have the first sentence of their concept
+    """If true, samples of the validation and test splits have the first sentence of their concept
     set as their only reference, as published; otherwise they have all."""
 
 
@@ -33,17 +33,17 @@ class _Sentence(Row):
 class CommonGen(Task[CommonGenArgs]):
     """Sentences with given concepts: columns ``concept_set_idx``, ``concepts`` and ``target``.
 
-    The data have a row for each sentence. The training split makes a sample of every row; the
-    others make one sample of all rows with the same ``concept_set_idx``. Where no sentence is
-    known, as in the test split, there is no reference; the published program compares with the text
-    "empty reference" there.
+    The data have a row for each sentence. In the training split each row is a sample; in the others
+    all rows with the same ``concept_set_idx`` are one sample. Samples without a sentence, as in the
+    test split, have no reference; the published program compares with the text "empty reference"
+    there.
     """
 
     Args = CommonGenArgs
 
     def samples(self, split: Split) -> list[Sample]:
         """The concepts between prefix and end; the metadata have them as a list."""
-        rows = load_rows(_Sentence, self.args.path, split, _HUB)
+        rows = load_rows(_Sentence, self.args.path, split, _HUB.at(self.args.revision))
         groups = [[row] for row in rows] if split == "train" else _by_concept_set(rows)
         return [self._sample(f"{split}_{i}", group) for i, group in enumerate(groups)]
 

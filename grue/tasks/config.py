@@ -1,4 +1,4 @@
-"""The keys of a task, and which of its inputs are used."""
+"""Keys of a task, and of the subsets of its splits."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from grue.tasks.task import Split, Task
 
 
 class TaskConfig(PartConfig[Task[Any]]):
-    """Where inputs come from."""
+    """A task: its id and its own keys."""
 
     @classmethod
     def find(cls, name: str) -> type[Task[Any]]:
-        """The class of the task called ``name``."""
+        """Return the class of the task called ``name``."""
         return tasks.find(name)
 
 
@@ -34,29 +34,29 @@ LaterCount = Annotated[PositiveInt | None, Published(-1), LATER]
 
 
 class DatapoolConfig(TaskConfig):
-    """The task, and which of its inputs are used."""
+    """A task, and the subsets of its splits."""
 
     frac_train_samples: Fraction = None
-    """Share of the training inputs, drawn at random; None (or -1) for all."""
+    """Share of the training inputs to draw at random; None (or -1) for all."""
     num_train_samples: OptionalCount = None
-    """Number of training inputs, drawn at random; None (or -1) for all."""
+    """Number of training inputs to draw at random; None (or -1) for all."""
     num_evaluated_train_samples: LaterCount = None
-    """Number of these on which a finetuning run is evaluated, drawn at random; None (or -1) for all
-    of them. ``no_eval_on_train_set`` leaves the training split out."""
+    """Number of these to evaluate a finetuning run on, drawn at random; None (or -1) for all of
+    them. ``no_eval_on_train_set`` skips the training split."""
     num_val_samples: LaterCount = None
-    """Number of validation inputs, drawn at random; None (or -1) for all."""
+    """Number of validation inputs to draw at random; None (or -1) for all."""
     num_test_samples: LaterCount = None
-    """Number of test inputs, drawn at random; None (or -1) for all."""
+    """Number of test inputs to draw at random; None (or -1) for all."""
     train_samples_rnd_seed: Seed = None
-    """Seed of all these draws; None (or -1) follows ``random_seed``."""
+    """Seed of all these draws; None (or -1) uses ``random_seed``."""
 
     def num_samples(self, split: Split) -> int | None:
-        """The number of a split's inputs that is asked for; None for all."""
+        """Return the configured number of a split's inputs; None for all."""
         count: int | None = getattr(self, f"num_{split}_samples")
         return count
 
     def problems(self) -> Iterator[Problem]:
-        """Two sizes of one subset."""
+        """Yield the problem of two sizes of one subset."""
         yield from super().problems()
         if self.frac_train_samples is not None and self.num_train_samples is not None:
             yield Problem("stands beside 'frac_train_samples'; give one of them",

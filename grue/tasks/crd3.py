@@ -20,10 +20,10 @@ _FEWEST_EARLIER_TURNS = 2
 
 
 class Crd3Args(TaskArgs):
-    """The keys of the CRD3 task; the path may be the unpacked repository of the data set."""
+    """Keys of the CRD3 task; the path may be the unpacked repository of the data set."""
 
     max_context_size: Annotated[int, Field(gt=0)]
-    """Most turns before the one that is asked for that the prompt has, the last ones."""
+    """Largest number of earlier turns in the prompt, the last ones before the target turn."""
 
 
 class _Turn(BaseModel):
@@ -52,9 +52,9 @@ class Crd3(Task[Crd3Args]):
     Args = Crd3Args
 
     def samples(self, split: Split) -> list[Sample]:
-        """One sample for each turn with at least two turns before it in its episode.
+        """Return one sample for each turn with at least two turns before it in its episode.
 
-        The prompt has a line for each earlier turn, and the (first) speaker of the one asked for.
+        The prompt has a line for each earlier turn, and the (first) speaker of the target turn.
         """
         return [
             sample
@@ -79,7 +79,7 @@ def _samples(turns: list[_Turn], name: str, args: Crd3Args) -> Iterator[Sample]:
 
 
 def _episode_files(repository: Path, split: Split) -> Iterator[Path]:
-    """The episodes that the data set's own list gives to a split."""
+    """Return the episodes that the data set's own list gives to a split."""
     names = read_text(repository / _LISTS / f"{split}_files").split()
     if not names:
         raise path_error(repository, f"{_LISTS}/{split}_files names no episode")
@@ -91,7 +91,7 @@ def _episode(file: Path) -> _Episode:
 
 
 def _download() -> str:
-    """The folder of the unpacked repository."""
+    """Return the folder of the unpacked repository."""
     import datasets
 
     try:

@@ -9,19 +9,19 @@ from pydantic import Field, model_validator
 
 from grue.tasks.sources.hub import Hub
 from grue.tasks.sources.rows import Nested, Row, load_rows
-from grue.tasks.task import TASKS, Sample, Split, Task, TaskArgs
+from grue.tasks.task import TASKS, HubTaskArgs, Sample, Split, Task
 
 EOU = "<EOU>"
-"""Ends a turn; ordinary text for the model, not a token of its own."""
+"""End-of-turn mark; ordinary text for the model, not a token of its own."""
 
 _HUB = Hub("OpenRL/daily_dialog")
 
 
-class DailyDialogArgs(TaskArgs):
+class DailyDialogArgs(HubTaskArgs):
     """The keys of the DailyDialog task."""
 
     context_size: Annotated[int, Field(gt=0)]
-    """Turns before the one that is asked for; turns with fewer before them make no sample."""
+    """Number of turns before the target turn; turns with fewer before them are no targets."""
 
 
 class _Dialogue(Row):
@@ -44,21 +44,21 @@ class DailyDialog(Task[DailyDialogArgs]):
     Args = DailyDialogArgs
 
     def samples(self, split: Split) -> list[Sample]:
-        """One sample for each turn with enough turns before it.
+        """Return one sample for each turn with enough turns before it.
 
         Its id is the turn's number among all of the split. The metadata are ``intent`` (1 inform,
         2 question, 3 directive, 4 commissive) and ``emotion``, each a list of one number.
         """
         first = 0
         samples: list[Sample] = []
-        for row in load_rows(_Dialogue, self.args.path, split, _HUB):
+        for row in load_rows(_Dialogue, self.args.path, split, _HUB.at(self.args.revision)):
             samples += _samples(row, first, self.args.context_size)
             first += len(row.dialog)
         return samples
 
 
 def _samples(row: _Dialogue, first: int, context_size: int) -> Iterator[Sample]:
-    """The samples of one conversation, whose turns are numbered from ``first`` on."""
+    """Yield the samples of one conversation; turn numbers start at ``first``."""
     for turn in range(context_size, len(row.dialog)):
         context = EOU.join(row.dialog[turn - context_size : turn])
         yield Sample(

@@ -1,4 +1,4 @@
-"""IMDB: film reviews, of which a model continues the first half (Maas et al., 2011).
+"""IMDB: film reviews, whose first half a model continues (Maas et al., 2011).
 
 Published splits: the hub's training reviews, shuffled by the seed, are training (the first 80 %)
 and validation (the rest); its test reviews, shuffled by the same seed, are cut to the first 5,000.
@@ -18,7 +18,7 @@ from common.config.base import Config, Seed
 from grue.tasks.sources.hub import Hub
 from grue.tasks.sources.local_files import has_split
 from grue.tasks.sources.rows import Number, Row, load_rows
-from grue.tasks.task import TASKS, Sample, Split, Task, TaskArgs
+from grue.tasks.task import TASKS, HubTaskArgs, Sample, Split, Task
 
 log = logging.getLogger(__name__)
 
@@ -29,29 +29,29 @@ _USUAL_SEED = 42
 _POSITIVE = 1
 
 
-class ReviewArgs(TaskArgs):
+class ReviewArgs(HubTaskArgs):
     """The keys of both tasks."""
 
     seed: Seed = None
-    """Shuffles the reviews before they are split; None (or -1) is 42, with a warning."""
+    """Seed that shuffles the reviews before they are split; None (or -1) is 42, with a warning."""
 
 
 class ImdbArgs(ReviewArgs):
-    """The keys of the task of continuing a review."""
+    """Keys of the task of continuing a review."""
 
     only_positive_samples: bool = False
-    """Whether the training split has positive reviews only; the others have all."""
+    """If true, the training split has positive reviews only; the others have all."""
 
 
 class ImdbFixedArgs(ImdbArgs):
-    """The keys of the same task with a seed of its own."""
+    """Keys of the same task with a seed of its own."""
 
     seed: Annotated[int, Field(ge=0)] = 0
-    """Shuffles the reviews before they are split."""
+    """Seed that shuffles the reviews before they are split."""
 
 
 class ImdbSeq2SeqArgs(ReviewArgs):
-    """The keys of the task with second halves as references."""
+    """Keys of the task with second halves as references."""
 
     positive_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of the training split's positive reviews that are kept, the first ones."""
@@ -62,7 +62,7 @@ class _Review(Row):
     label: Number
 
     def halves(self) -> tuple[str, str]:
-        """The review cut in two between words, which single blanks part."""
+        """Return the two halves of a review, split between words, which single blanks separate."""
         words = self.text.split(" ")
         middle = len(words) // 2
         return " ".join(words[:middle]), " ".join(words[middle:])
@@ -75,9 +75,9 @@ class Imdb(Task[ImdbArgs]):
     Args: ClassVar[type[Config]] = ImdbArgs
 
     def samples(self, split: Split) -> list[Sample]:
-        """The first half of each review; the reference is the whole review.
+        """Return the first half of each review; the reference is the whole review.
 
-        The number in an id is the review's place before negative ones are left out.
+        The number in an id is the review's position before negative ones are dropped.
         """
         positive_only = self.args.only_positive_samples and split == "train"
         return [
@@ -89,7 +89,7 @@ class Imdb(Task[ImdbArgs]):
 
 @TASKS.register("imdb_fixed")
 class ImdbFixed(Imdb):
-    """The same, by the name under which a published program repaired overlapping splits."""
+    """The same task, by the name under which a published program repaired overlapping splits."""
 
     Args = ImdbFixedArgs
 
@@ -101,9 +101,9 @@ class ImdbSeq2Seq(Task[ImdbSeq2SeqArgs]):
     Args = ImdbSeq2SeqArgs
 
     def samples(self, split: Split) -> list[Sample]:
-        """The first half of each review; the reference is the second, the metadata the whole.
+        """Return the first half of each review; the reference is the second half.
 
-        The training split has positive reviews only.
+        The metadata have the whole review. The training split has positive reviews only.
         """
         samples = [
             Sample(f"{split}_{i}", first, (second,), {"reference": review.text})
@@ -118,18 +118,18 @@ class ImdbSeq2Seq(Task[ImdbSeq2SeqArgs]):
 
 def _reviews(args: ReviewArgs, split: Split) -> Sequence[_Review]:
     """The reviews of a split, in the order in which the seed shuffles them."""
-    seed = _USUAL_SEED if args.seed is None else args.seed
+    seed, hub = _USUAL_SEED if args.seed is None else args.seed, _HUB.at(args.revision)
     if args.seed is None and split == "train":
         log.warning("'datapool.args.seed' is not given: %d shuffles the reviews", seed)
     if split == "test":
-        return _shuffled(load_rows(_Review, args.path, "test", _HUB), seed)[:_TEST_SIZE]
+        return _shuffled(load_rows(_Review, args.path, "test", hub), seed)[:_TEST_SIZE]
     if args.path is not None and has_split(args.path, "val"):
-        return _shuffled(load_rows(_Review, args.path, split, _HUB), seed)
-    reviews = _shuffled(load_rows(_Review, args.path, "train", _HUB), seed)
+        return _shuffled(load_rows(_Review, args.path, split, hub), seed)
+    reviews = _shuffled(load_rows(_Review, args.path, "train", hub), seed)
     end = int(len(reviews) * _TRAIN_SHARE)
     return reviews[:end] if split == "train" else reviews[end:]
 
 
 def _shuffled(reviews: Sequence[_Review], seed: int) -> list[_Review]:
-    """In the order of ``datasets.Dataset.shuffle``."""
+    """Return ``count`` positions in the order of ``datasets.Dataset.shuffle``."""
     return [reviews[row] for row in np.random.default_rng(seed).permutation(len(reviews))]

@@ -1,4 +1,4 @@
-"""The inputs of a run: samples of its task, and which of them are used."""
+"""Inputs of a run: the samples of its task, and the subsets that are used."""
 
 from __future__ import annotations
 
@@ -24,17 +24,20 @@ class Inputs:
 
     samples: Sequence[Sample]
     index: Sequence[int]
-    """Position of each in the whole split, in the order of its source."""
+    """[N] positions in the whole split, in the order of its source."""
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def prompts(self) -> list[str]:
-        """The prompts, whole."""
+        """Return the prompts, not truncated."""
         return [sample.prompt for sample in self.samples]
 
     def texts(self, outputs: Sequence[str], rows: Sequence[int] | None = None) -> Texts:
-        """What rewards and metrics are given for outputs of the inputs at ``rows`` (or of all)."""
+        """Return the texts that rewards and metrics read for outputs of the inputs at ``rows``.
+
+        By default, these are all inputs.
+        """
         rows = range(len(self)) if rows is None else rows
         chosen = [self.samples[row] for row in rows]
         return Texts(
@@ -46,11 +49,11 @@ class Inputs:
 
 
 def read_samples(config: TaskConfig, split: Split, *, seed: int) -> list[Sample]:
-    """All samples of a split, in the order of their source.
+    """Return all samples of a split, in the order of their source.
 
-    A task that draws them from global generators draws the same ones for the same ``seed``, in
-    every run and attempt, and leaves the generators as they were. What it draws while it is built
-    is the same for all splits, which may be parts of one shuffled whole.
+    A task that uses global random generators gives the same samples for the same ``seed``, in every
+    run and attempt, and the generators' states are restored. Its draws in the constructor are the
+    same for all splits, which may be parts of one shuffled whole.
 
     Raises:
         UserError: the task's data cannot be loaded.
@@ -65,9 +68,9 @@ def read_samples(config: TaskConfig, split: Split, *, seed: int) -> list[Sample]
 
 
 def load_inputs(config: DatapoolConfig, split: Split, *, seed: int) -> Inputs:
-    """The samples of a split that the configuration chooses.
+    """Return the samples of a split that the configuration chooses.
 
-    ``seed`` draws them where the configuration gives no seed of its own.
+    ``seed`` draws them if the configuration gives no seed of its own.
 
     Raises:
         UserError: the task's data cannot be loaded, the split has no samples, or none are chosen.
@@ -95,14 +98,14 @@ def load_inputs(config: DatapoolConfig, split: Split, *, seed: int) -> Inputs:
 
 
 def evaluated_of_training(config: DatapoolConfig, inputs: Inputs, *, seed: int) -> Inputs:
-    """Those of a run's training inputs on which it is evaluated."""
+    """Return the training inputs on which a run is evaluated."""
     count, own_seed = config.num_evaluated_train_samples, _seed_of_draw(config, seed)
     rows = subset(len(inputs), fraction=None, count=count, seed=own_seed)
     return Inputs([inputs.samples[row] for row in rows], [inputs.index[row] for row in rows])
 
 
 def tell_of_fewer(config: DatapoolConfig, found: Mapping[Split, int]) -> None:
-    """Warns where a run has ``found`` fewer samples of a split than are asked for."""
+    """Warn if a run has ``found`` fewer samples of a split than configured."""
     wanted = {f"num_{split}_samples": (config.num_samples(split), found[split]) for split in found}
     if "train" in found:
         wanted["num_evaluated_train_samples"] = config.num_evaluated_train_samples, found["train"]

@@ -18,4 +18,4 @@ class Iwslt2017(Task[PromptedArgs]):
 
     def samples(self, split: Split) -> list[Sample]:
         """English between prefix and suffix; German is the one reference."""
-        return translation_samples(self.args, split, _HUB)
+        return translation_samples(self.args, split, _HUB.at(self.args.revision))

@@ -1,4 +1,4 @@
-"""Any table of prompts and references."""
+"""Rows of a user's table as samples: prompts with references."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from grue.tasks.task import TASKS, Sample, Split, Task
 
 
 class JsonlArgs(LocalArgs):
-    """The keys of the task of a table's rows."""
+    """Keys of the task of a table's rows."""
 
     prompt_column: str = "prompt"
-    """Column with the prompts."""
+    """Column of the prompts."""
     references_column: OptionalText = "references"
-    """Column with the references of each prompt, a text or a list of texts (in a CSV file, a text
-    or a JSON list); None (or the empty string) for none."""
+    """Column of the references of each prompt, a text or a list of texts (in a CSV file, a text or
+    a JSON list); None (or the empty string) for none."""
 
 
 @TASKS.register("jsonl")
 class Jsonl(Task[JsonlArgs]):
-    """The rows of a JSONL, JSON, CSV or parquet file; further columns become metadata."""
+    """Rows of a JSONL, JSON, CSV or parquet file; further columns become metadata."""
 
     Args = JsonlArgs
 
     def samples(self, split: Split) -> list[Sample]:
-        """One sample for each row."""
+        """Return one sample for each row."""
         rows = self._rows(split)
         return [Sample(f"{split}_{i}", *parts) for i, parts in enumerate(rows)]
 
     def _rows(self, split: Split) -> Sequence[tuple[str, tuple[str, ...], RawRow]]:
-        """Prompt, references and metadata of the split's rows."""
+        """Return prompt, references and metadata of the split's rows."""
         single = self.args.is_single_file()
         file = split_file(self.args.path, "train" if single else split)
         rows = read_rows(file)
@@ -80,7 +80,7 @@ def _from_value(value: Any) -> Any:
 
 
 def _from_cell(text: str) -> list[str]:
-    """The JSON list of texts in a cell, or the whole cell as one text."""
+    """Return the JSON list of texts in a cell, or the whole cell as one text."""
     try:
         value = json.loads(text)
     except json.JSONDecodeError:

@@ -2,8 +2,8 @@ r"""NarrativeQA: questions about a summary of a story (Kočiský et al., 2018).
 
 The published prompts are UnifiedQA's: the question, a blank, a backslash and the letter n, a blank,
 the summary, all in lower case. UnifiedQA distributes them in two columns, prompt and answer, with a
-line for each answer. Of the original data set, which has questions, summaries and answers apart,
-prompts of the same form are made; each run of white space becomes one blank.
+line for each answer. The original data set has questions, summaries and answers in separate
+columns; prompts of the same form are made from it. Each run of white space becomes one blank.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from common.errors import Problem
 from grue.tasks.sources.hub import Hub
 from grue.tasks.sources.local_files import (
     TABLES,
@@ -25,7 +26,7 @@ from grue.tasks.sources.local_files import (
 )
 from grue.tasks.sources.raw_rows import PlacedRow, RawRow
 from grue.tasks.sources.rows import Nested, Row, checked_rows
-from grue.tasks.task import TASKS, Sample, Split, Task, TaskArgs
+from grue.tasks.task import TASKS, HubTaskArgs, Sample, Split, Task
 
 _UNIFIED_QA = "https://storage.googleapis.com/unifiedqa/data/narrativeqa"
 _FILES = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
@@ -47,12 +48,19 @@ _HUBS = {
 }
 
 
-class NarrativeQaArgs(TaskArgs):
+class NarrativeQaArgs(HubTaskArgs):
     """The keys of the NarrativeQA task."""
 
     source: Literal["unifiedqa", "deepmind/narrativeqa"] = "unifiedqa"
-    """Where the data come from without a local path: UnifiedQA's files, as published, or the
-    original data set of the hub, whose download has the full stories too."""
+    """Source of the data without a local path: UnifiedQA's files, as published, or the original
+    data set of the hub, whose download includes the full stories."""
+
+    def problems(self) -> Iterator[Problem]:
+        """A revision of files that are not on the hub."""
+        yield from super().problems()
+        if self.revision is not None and self.source == "unifiedqa":
+            yield Problem("is of a data set of the hub; set 'source' to 'deepmind/narrativeqa', or "
+                          "take it out", "revision", self.revision)  # fmt: skip
 
 
 class _Text(BaseModel):
@@ -90,7 +98,7 @@ class NarrativeQa(Task[NarrativeQaArgs]):
     Args = NarrativeQaArgs
 
     def samples(self, split: Split) -> list[Sample]:
-        """One sample for each prompt, in the order of their first lines; references its answers."""
+        """Return one sample for each prompt, in order of first occurrence, with all its answers."""
         answers: dict[str, list[str]] = {}
         for prompt, answer in self._lines(split):
             answers.setdefault(prompt, []).append(answer.lower().strip())
@@ -106,11 +114,11 @@ class NarrativeQa(Task[NarrativeQaArgs]):
         return _as_lines(checked_rows(_Question, rows, where))
 
     def _rows(self, split: Split) -> tuple[list[RawRow], str]:
-        """The rows, and how a message about them begins."""
+        """Return the rows, and the beginning of messages about them."""
         if self.args.path is not None:
             file = split_file(self.args.path, split, (".tsv", *TABLES))
             return _tsv(file) if file.suffix == ".tsv" else read_rows(file), at_path(file)
-        hub = _HUBS[self.args.source]
+        hub = _HUBS[self.args.source].at(self.args.revision)
         dataset = hub.load(split)
         where = f"the split '{split}' of {hub}"
         if self.args.source == "unifiedqa":
@@ -141,7 +149,7 @@ def _tsv(file: Path) -> list[RawRow]:
 
 
 def _without_stories(dataset: Any) -> list[RawRow]:
-    """The rows without the full stories, which would fill the memory."""
+    """Return the rows without the full stories, which would fill the memory."""
     summary, question = "document.summary.text", "question.text"
     slim = dataset.flatten().select_columns([summary, question, "answers"])
     return [

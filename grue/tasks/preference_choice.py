@@ -1,7 +1,7 @@
-"""Responses to a prompt with what people, or a rule, say of them: how rows of data tell it.
+"""Responses to a prompt with a preference, ranking or score, and the forms of rows that hold them.
 
-Rows may have one of these forms; ``query`` may stand for ``prompt`` and a text may be a text, a
-list of token ids, or a list of messages with ``content``:
+Rows may have one of these forms; ``prompt`` may be called ``query``. A text may be a text, a list
+of token ids, or a list of messages with ``content``:
 
 * ``prompt``, ``chosen``, ``rejected``, perhaps with ``chosen_rating`` and ``rejected_rating``;
 * ``prompt``, ``samples`` (a list) or ``sample0``, ``sample1`` ..., and ``best``, the position of
@@ -35,19 +35,19 @@ _NUMBERED = re.compile(r"sample(\d+)")
 
 @dataclass(frozen=True)
 class Choice:
-    """n responses to one prompt, and what is known of them."""
+    """n responses to one prompt, with a preference, ratings or a difference."""
 
     prompt: str
     responses: tuple[str, ...]
     best: int | None = None
     """Position of the preferred response."""
     ratings: tuple[float, ...] | None = None
-    """[n] what each is worth."""
+    """[n] rating of each response."""
     difference: float | None = None
-    """How much more the second of two responses is worth than the first."""
+    """Rating of the second of two responses minus that of the first."""
 
     def __post_init__(self) -> None:
-        """Raises `UserError` where the parts contradict each other."""
+        """Raise `UserError` if the parts contradict each other."""
         count = len(self.responses)
         if self.best is not None and not (_is_whole(self.best) and 0 <= self.best < count):
             raise UserError(f"'best' = {self.best!r}: must be one of 0 to {count - 1}, the "
@@ -64,14 +64,14 @@ class Choice:
             yield "difference", self.difference
 
     def check_scale(self, scale: Scale) -> None:
-        """Raises `UserError` where a rating is outside the scale (smallest, largest)."""
+        """Raise `UserError` if a rating is outside the scale (smallest, largest)."""
         for rating in self.ratings or ():
             if not scale[0] <= rating <= scale[1]:
                 raise UserError(f"the rating {rating:g} is outside 'rating_scale' = "
                                 f"[{scale[0]:g}, {scale[1]:g}]")  # fmt: skip
 
     def as_sample(self, name: str) -> Sample:
-        """A task's sample: the preferred response is its reference, the rest is metadata."""
+        """Return a sample: the preferred response as its reference, the others as metadata."""
         references = () if self.best is None else (self.responses[self.best],)
         known = {"best": self.best, "ratings": self.ratings, "difference": self.difference}
         given = {key: value for key, value in known.items() if value is not None}
@@ -79,10 +79,10 @@ class Choice:
 
 
 def choice_of(sample: Sample) -> Choice:
-    """What a sample's metadata say, see `Choice.as_sample`.
+    """Return the choice in a sample's metadata, see `Choice.as_sample`.
 
     Raises:
-        UserError: they name no responses.
+        UserError: the metadata contain no responses.
     """
     known = sample.metadata
     if not known.get("responses"):
@@ -103,12 +103,12 @@ def choice_of(sample: Sample) -> Choice:
 def choices_of_rows(
     rows: Iterable[Row], where: str, *, decode: Decode, scale: Scale | None = None
 ) -> list[Choice]:
-    """What the rows say, in their order.
+    """Return the choices of the rows, in their order.
 
     Args:
-        rows: of one form.
-        where: beginning of the message of an error.
-        decode: gives the text of token ids.
+        rows: rows of one form.
+        where: beginning of error messages.
+        decode: returns the text of token ids.
         scale: smallest and largest rating.
 
     Raises:
@@ -145,7 +145,7 @@ def _choice(row: Row, decode: Decode) -> Choice:
 
 
 def _pair(row: Row, decode: Decode) -> Choice:
-    """Turns before a response's last one, where it has any, are the prompt."""
+    """Return two rated responses; the turns before the last one are the prompt."""
     rated = [row[name] for name in ("chosen_rating", "rejected_rating") if name in row]
     sides = [row["chosen"], row["rejected"]]
     before = sides[0][:-1] if _is_messages(sides[0]) else []
@@ -162,7 +162,7 @@ def _prompt(row: Row, decode: Decode) -> str:
 
 
 def _samples(row: Row, decode: Decode, count: int | None = None) -> tuple[str, ...]:
-    """The responses of a row; ``count`` is how many there must be, None for two or more."""
+    """Return the responses of a row; ``count`` is their required number, None for two or more."""
     if "samples" in row:
         given = _list(row, "samples")
     else:
@@ -185,7 +185,7 @@ def _list(row: Row, name: str) -> Sequence[Any]:
 
 
 def _text(value: Any, decode: Decode) -> str:
-    """A text, the text of token ids, or the contents of messages with blanks between them."""
+    """Return a text, the text of token ids, or the contents of messages joined by blanks."""
     if isinstance(value, str):
         return value
     if _is_messages(value):

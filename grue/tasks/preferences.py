@@ -14,6 +14,7 @@ from pydantic import Field, Strict
 
 from common.config.base import OptionalText, Seed
 from common.config.fit import PositiveInt
+from common.config.hub import Revision, misplaced_revision
 from common.errors import Problem, UserError
 from grue.models.config import ModelName
 from grue.tasks.preference_choice import Choice, Decode, Row, choices_of_rows
@@ -29,35 +30,42 @@ _KEY = "datapool.args.token_ids_of"
 
 
 class PreferencesArgs(PromptedArgs):
-    """The keys of the task of preferences."""
+    """Keys of the task of preferences."""
 
     hub_id: OptionalText = None
-    """Data set of the hub, such as ``esfrankel17/HelpSteer2_binarized``; None for ``path``."""
+    """Data set of the hub, such as ``esfrankel17/HelpSteer2_binarized``; None uses ``path``."""
     hub_split: str = "train"
-    """Its split, such as ``average_rating_split``."""
+    """Split of the hub's data set, such as ``average_rating_split``."""
     hub_file: OptionalText = None
-    """One file of it, for data sets that are plain files: ``sentiment/offline_5k.json`` of
-    ``vwxyzjn/lm-human-preferences``."""
+    """One file of the hub's data set, for data sets of plain files: ``sentiment/offline_5k.json``
+    of ``vwxyzjn/lm-human-preferences``."""
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the rows of a single file or hub split that are held out: they are the validation
-    and the test split."""
+    """Share of the rows of a single file or hub split that are held out as the validation and the
+    test split."""
     shuffle_seed: Seed = None
-    """Draws the rows that are held out, as ``datasets`` does; None (or -1) takes the last ones."""
+    """Seed that draws the held-out rows, as ``datasets`` does; None (or -1) takes the last ones."""
     num_train: PositiveInt | None = None
-    """The first rows, as many as this, are for training and all others are held out; None leaves
-    it to ``held_out``."""
+    """Number of rows for training, the first ones; all others are held out. None uses
+    ``held_out``."""
     rating_scale: Annotated[tuple[float, float], Strict(False)] | None = None
     """Smallest and largest rating; others are refused. None for no limits."""
     prompt_shorter_than: PositiveInt | None = None
-    """Only rows whose prompt has fewer characters are kept; None keeps all."""
+    """Largest number of characters of a prompt, exclusive; rows with longer ones are dropped. None
+    keeps all."""
     token_ids_of: ModelName = _IDS_OF
     """Tokenizer of rows whose texts are token ids; ids beyond its vocabulary are padding."""
+    token_ids_revision: Revision = None
+    """Branch, tag or commit of that tokenizer on the hub; None (or the empty string) for its
+    default branch."""
 
     def problems(self) -> Iterator[Problem]:
-        """Two sources or none, and two ways to hold rows out."""
+        """Yield the problems of two sources or none, and of two ways to hold rows out."""
         yield from super().problems()
         if (self.path is None) == (self.hub_id is None):
             yield Problem("give either this key or 'hub_id'", "path", self.path)
+        yield from misplaced_revision(
+            self.token_ids_revision, self.token_ids_of, "token_ids_of", "token_ids_revision"
+        )
         if self.num_train is not None and (self.held_out or self.shuffle_seed is not None):
             yield Problem("stands beside 'held_out' or 'shuffle_seed'; give one way to hold rows "
                           "out", "num_train", self.num_train)  # fmt: skip
@@ -75,7 +83,7 @@ class Preferences(Task[PreferencesArgs]):
     Args = PreferencesArgs
 
     def samples(self, split: Split) -> list[Sample]:
-        """One sample per row; an id has the row's place in its source, from 0."""
+        """Return one sample per row; an id has the row's position in its source, from 0."""
         path = self.args.path
         if path is not None and has_split(path, "val"):
             own: Split = "val" if split == "test" and not has_split(path, "test") else split
@@ -86,7 +94,7 @@ class Preferences(Task[PreferencesArgs]):
         return _samples([choices[row] for row in (train if split == "train" else held_out)], split)
 
     def _choices(self, file: Path | None) -> tuple[list[tuple[int, Choice]], str]:
-        """The choices of a file or of the hub with their places, and the name of the source."""
+        """Return the choices of a file or the hub with their positions, and the source's name."""
         args = self.args
         where = f"'datapool.args.hub_id' = '{args.hub_id}'" if file is None else at_path(file)
         rows = told(self._hub_rows() if file is None else stream_rows(file), f"rows of {where}")
@@ -96,7 +104,7 @@ class Preferences(Task[PreferencesArgs]):
         return [(row, replace(it, prompt=args.prompt(it.prompt))) for row, it in kept], where
 
     def _parts(self, count: int, where: str) -> tuple[Sequence[int], Sequence[int]]:
-        """The rows for training, and those that are held out."""
+        """Return the rows for training, and the held-out rows."""
         args = self.args
         if args.num_train is not None:
             if count < args.num_train:
@@ -113,14 +121,17 @@ class Preferences(Task[PreferencesArgs]):
     def _hub_rows(self) -> Iterable[Row]:
         args = self.args
         options = {} if args.hub_file is None else {"data_files": args.hub_file}
-        rows: Iterable[Row] = Hub(args.hub_id or "", options).load_named(args.hub_split)
+        rows: Iterable[Row] = (
+            Hub(args.hub_id or "", options).at(args.revision).load_named(args.hub_split)
+        )
         return rows
 
     @functools.cached_property
     def _decode(self) -> Decode:
-        """Loads the tokenizer at the first row of token ids."""
+        """Decoder of token ids; the tokenizer is loaded at the first row that has them."""
         advice = ", and the rows hold token ids; name the tokenizer that made them"
-        load = functools.partial(load_tokenizer, self.args.token_ids_of, _KEY, advice)
+        name, revision = self.args.token_ids_of, self.args.token_ids_revision
+        load = functools.partial(load_tokenizer, name, _KEY, advice, revision)
         tokenizer = functools.cache(load)
 
         def decode(ids: Sequence[int]) -> str:

@@ -1,11 +1,11 @@
-"""The keys of tasks that put text around their input."""
+"""Keys of tasks that put text around their input."""
 
 from __future__ import annotations
 
-from grue.tasks.task import TaskArgs
+from grue.tasks.task import HubTaskArgs
 
 
-class PromptedArgs(TaskArgs):
+class PromptedArgs(HubTaskArgs):
     """The keys of a task whose prompt is an instruction around a text."""
 
     prompt_prefix: str = ""
@@ -14,5 +14,5 @@ class PromptedArgs(TaskArgs):
     """Text after the input."""
 
     def prompt(self, text: str) -> str:
-        """The input with the texts around it."""
+        """Return the input with the texts around it."""
         return f"{self.prompt_prefix}{text}{self.prompt_suffix}"

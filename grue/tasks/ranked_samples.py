@@ -1,4 +1,4 @@
-"""Samples of an extraction as preferences: of each input's samples, the best by a metric wins."""
+"""Preferences from an extraction: among each input's samples, the best by a metric is preferred."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ _NEEDED = ("index", "sample_id", "prompt", "output")
 
 
 class RankedSamplesArgs(LocalArgs):
-    """The keys of the task of ranked samples; ``path`` is a table such as ``"@before.samples"``."""
+    """Keys of the task of ranked samples; ``path`` is a table such as ``"@before.samples"``."""
 
     metric: str
-    """The column that ranks an input's samples, such as ``lexical/length``; its values are their
+    """Column that ranks an input's samples, such as ``lexical/length``; its values are their
     ratings."""
     num_samples: PositiveInt | None = None
-    """How many samples of each input are compared, the first ones; None for all."""
+    """Number of samples of each input that are compared, the first ones; None for all."""
 
 
 @TASKS.register("ranked_samples")
 class RankedSamples(Task[RankedSamplesArgs]):
-    """Sets of an extraction's samples with known ratings.
+    """Groups of an extraction's samples with known ratings.
 
-    Sets in which several samples share the best rating are left out: they tell no preference.
+    Groups in which several samples share the best rating are dropped, because they give no
+    preference.
     """
 
     Args = RankedSamplesArgs
 
     def samples(self, split: Split) -> list[Sample]:
-        """One sample per input with a single best output."""
+        """Return one sample per input with a single best output."""
         found = [choice.as_sample(f"{split}_{index}") for index, choice in self._choices()]
         if not found:
             raise path_error(

@@ -1,8 +1,8 @@
 """Tables as text, with the headers that belong to each cell (Parikh et al., 2020).
 
-Every tag is followed by one blank but the last. Headers are guessed as published: the row headers
-of a cell are the header cells left of it; its column headers are those above it that share a column
-with it. Cells may span columns; that they may span rows too is not looked at.
+One blank follows every tag but the last. Headers are guessed as published: the row headers of a
+cell are the header cells left of it; its column headers are the header cells above it that share a
+column with it. Cells may span columns; spans over rows are ignored.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 
 
 class Cell(TypedDict):
-    """What is known of a cell."""
+    """A cell's text and span, and whether it is a header."""
 
     value: str
     is_header: bool
@@ -24,7 +24,7 @@ class Cell(TypedDict):
 
 Table = Sequence[Sequence[Cell]]
 Place = tuple[int, int]
-"""Row and position in the row."""
+"""Row of a cell, and its position in the row."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class _Header:
 
 
 class TableText:
-    """Writes the cells of one table."""
+    """Text form of the cells of one table."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
@@ -51,12 +51,12 @@ class TableText:
         ]
 
     def subtable(self, highlighted: Iterable[Place]) -> str:
-        """The highlighted cells, in the given order."""
+        """Return the highlighted cells, in the given order."""
         cells = "".join(self._cell(place, "cell") for place in highlighted)
         return f"<table> {cells}</table>"
 
     def full_table(self, highlighted: Iterable[Place]) -> str:
-        """All cells, row by row; the highlighted ones have a tag of their own."""
+        """Return all cells, row by row; the highlighted ones have a tag of their own."""
         marked = set(highlighted)
         rows = "".join(
             "<row> "
@@ -78,7 +78,7 @@ class TableText:
         return f"<{tag}> {self.table[r][c]['value']} {columns}{rows}</{tag}> "
 
     def _above(self, r: int, c: int) -> Iterable[str]:
-        """Values of the column headers of a cell, top to bottom."""
+        """Yield the values of the column headers of a cell, top to bottom."""
         start = self._starts[r][c]
         end = start + self.table[r][c]["column_span"]
         for header in self._headers:
@@ -89,7 +89,7 @@ class TableText:
 
 
 def titles(page: str, section: str) -> str:
-    """What stands before a table that is given with its titles; empty ones are left out."""
+    """Return the text before a table: its titles; empty ones are dropped."""
     tags = (("page_title", page), ("section_title", section))
     return "".join(_tagged(tag, text) for tag, text in tags if text)
 
@@ -99,7 +99,7 @@ def _tagged(tag: str, text: str) -> str:
 
 
 def _starts(row: Sequence[Cell]) -> list[int]:
-    """The first column that each cell covers."""
+    """Return the first column that each cell covers."""
     starts, column = [], 0
     for cell in row:
         starts.append(column)

@@ -1,13 +1,15 @@
-"""What a task is: where its inputs and references come from."""
+"""Base class of tasks: sources of inputs and references."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 from common.config.base import INPUT_FILE, Config, OptionalText
+from common.config.hub import Revision
+from common.errors import Problem
 from common.registry import Registry
 
 Split = Literal["train", "val", "test"]
@@ -20,44 +22,64 @@ class Sample:
     id: str
     prompt: str
     references: tuple[str, ...]
-    """The texts that would be right; none where the task has none."""
+    """Reference texts; empty where the task has none."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """What else rewards and metrics of the task need to know."""
+    """Further values that rewards and metrics of the task need."""
     token_ids: Sequence[int] | None = None
-    """The prompt as tokens, which a policy with the tokenizer that made them reads instead of the
-    text; None where the text is tokenized."""
+    """Prompt as tokens, which a policy with the same tokenizer reads instead of the text; None if
+    the text is to be tokenized."""
 
 
 class TaskArgs(Config):
-    """The keys of ``datapool.args`` that every task has."""
+    """Keys of ``datapool.args`` that every task has."""
 
     path: Annotated[OptionalText, INPUT_FILE] = None
     """Local data in the hub's schema: a file, or a folder with one file per split (JSONL, CSV or
     parquet); None loads from the hub."""
 
 
+class HubTaskArgs(TaskArgs):
+    """The keys of a task whose data may come from the hub."""
+
+    revision: Revision = None
+    """Branch, tag or commit of the data set on the hub; None (or the empty string) for the one that
+    the task reads."""
+
+    def problems(self) -> Iterator[Problem]:
+        """A revision of local data."""
+        yield from super().problems()
+        yield from self.revision_of_local("revision")
+
+    def revision_of_local(self, key: str) -> Iterator[Problem]:
+        """Yield what is wrong with a revision, the value of ``key``, where ``path`` is given."""
+        revision = getattr(self, key)
+        if revision is not None and self.path is not None:
+            yield Problem("is of a data set of the hub, and 'path' gives local data; take one of "
+                          "them out", key, revision)  # fmt: skip
+
+
 ArgsT = TypeVar("ArgsT", bound=Config)
 
 
 class Task(ABC, Generic[ArgsT]):
-    """A source of samples; built once per run from its args."""
+    """Source of samples; built once per run from its args."""
 
     Args: ClassVar[type[Config]] = TaskArgs
-    """The model of the task's keys."""
+    """Model of the task's keys."""
 
     def __init__(self, args: ArgsT) -> None:
         self.args = args
 
     def is_at_hand(self) -> bool:
-        """Whether the samples are read or made without the hub, so that they are looked at early.
+        """True if the samples need no hub, so that they can be read in the preflight check.
 
-        A task with a key ``path`` reads its files where one is given, and the hub's otherwise.
+        A task with a key ``path`` reads that path if it is given, and the hub otherwise.
         """
         return getattr(self.args, "path", "made") is not None
 
     @abstractmethod
     def samples(self, split: Split) -> list[Sample]:
-        """The samples of a split, in the order of the source.
+        """Return the samples of a split, in the order of the source.
 
         Raises:
             UserError: the data cannot be loaded, or lacks columns (those needed and those found

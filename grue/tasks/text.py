@@ -1,4 +1,4 @@
-"""Plain text, cut into samples on which a small model is pretrained."""
+"""Plain text, split into samples to pretrain a small model on."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ _UNITS: dict[Unit, re.Pattern[str]] = {
     "lines": re.compile(r"[^\n]*\S[^\n]*\n?(?:[^\S\n]*\n)*"),
     "paragraphs": re.compile(r"\S(?:.*?)(?:\n\s*\n|\Z)", re.DOTALL),
 }
-"""What one unit is, with the white space behind it."""
+"""Pattern of one unit, with the white space after it."""
 
 
 class TextArgs(LocalArgs):
-    """The keys of the plain text task.
+    """Keys of the plain text task.
 
     The path is a file of any name, or a folder with train.txt, validation.txt and test.txt.
     """
 
     unit: Unit = "words"
-    """Where samples may begin: at words, at lines that are not blank, or after blank lines."""
+    """Unit of the text: words, lines that are not blank, or paragraphs between blank lines."""
     size: PositiveInt = 100
-    """Words, lines or paragraphs of a sample; the last sample may have fewer."""
+    """Number of units of a sample; the last sample may have fewer."""
 
 
 @TASKS.register("text")
 class Text(Task[TextArgs]):
-    """Pieces of a text, in its order."""
+    """Consecutive pieces of a text."""
 
     Args = TextArgs
 
     def samples(self, split: Split) -> list[Sample]:
-        """One sample for each piece: no prompt, and the piece as the one reference."""
+        """Return one sample for each piece: an empty prompt, and the piece as only reference."""
         args = self.args
         if args.is_single_file():
             pieces = args.part(self._pieces(Path(args.path)), split)

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 from grue.tasks.sources.hub import parquet_branch
 from grue.tasks.sources.rows import Nested, Row, load_rows
 from grue.tasks.table_text import Cell, TableText, titles
-from grue.tasks.task import TASKS, Sample, Split, Task, TaskArgs
+from grue.tasks.task import TASKS, HubTaskArgs, Sample, Split, Task
 
 _HUB = parquet_branch("GEM/gem", "totto")
 _ANNOTATIONS = (
@@ -22,11 +22,11 @@ _ANNOTATIONS = (
 Annotation = dict[str, str]
 
 
-class TottoArgs(TaskArgs):
+class TottoArgs(HubTaskArgs):
     """The keys of the ToTTo task."""
 
     representation: Literal["subtable", "fulltable"] = "subtable"
-    """Whether the prompt has the highlighted cells alone or the whole table."""
+    """Part of the table in the prompt: the highlighted cells alone, or the whole table."""
 
 
 class _Example(Row):
@@ -51,7 +51,7 @@ class _Example(Row):
         return self
 
     def annotations(self) -> list[Annotation]:
-        """The versions of each annotator's sentence."""
+        """Return the versions of each annotator's sentence."""
         given = self.sentence_annotations
         if isinstance(given, list):
             return given
@@ -59,7 +59,7 @@ class _Example(Row):
         return [dict(zip(_ANNOTATIONS, texts, strict=True)) for texts in zip(*columns, strict=True)]
 
     def raw_table(self) -> dict[str, Any]:
-        """The whole row as the official evaluation reads it."""
+        """Return the whole row as the official evaluation reads it."""
         return {
             **dict(self),
             "sentence_annotations": self.annotations(),
@@ -74,13 +74,13 @@ class Totto(Task[TottoArgs]):
     Args = TottoArgs
 
     def samples(self, split: Split) -> list[Sample]:
-        """The table as text, without titles and at once again with them.
+        """Return the table as text, first without titles and then again with them.
 
-        References are the final sentences, of which the test split has none. The metadata have the
-        whole row as ``raw_table``, with ``sentence_annotations`` as a list of dicts and
-        ``overlap_subset`` as a bool.
+        References are the final sentences; the test split has none. The metadata have the whole row
+        as ``raw_table``, with ``sentence_annotations`` as a list of dicts and ``overlap_subset`` as
+        a bool.
         """
-        rows = load_rows(_Example, self.args.path, split, _HUB)
+        rows = load_rows(_Example, self.args.path, split, _HUB.at(self.args.revision))
         return [self._sample(f"{split}_{i}", row) for i, row in enumerate(rows)]
 
     def _sample(self, name: str, row: _Example) -> Sample:

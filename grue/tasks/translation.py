@@ -1,4 +1,4 @@
-"""Translation: a sentence in one language, asked for in another."""
+"""Translation: a sentence in one language as prompt, in another as reference."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class Pair(Row):
     """A sentence in two languages."""
 
     translation: Nested[dict[str, str]]
-    """The text by language code."""
+    """Text by language code."""
 
 
 def translation_samples(
     args: PromptedArgs, split: Split, hub: Hub, *, source: str = "en", target: str = "de"
 ) -> list[Sample]:
-    """The source text between prefix and suffix; the target text is the one reference.
+    """Return the source text between prefix and suffix; the target text is the only reference.
 
     Raises:
         UserError: the data cannot be loaded, or a row lacks one of the languages.
@@ -33,7 +33,7 @@ def translation_samples(
 
 
 def _pair_of(*languages: str) -> type[Pair]:
-    """A pair that has these languages."""
+    """Return the row model of a pair that has these languages."""
 
     class PairOf(Pair):
         @field_validator("translation")

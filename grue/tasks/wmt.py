@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from common.config.hub import Revision
+from common.errors import Problem
 from grue.tasks.prompted import PromptedArgs
 from grue.tasks.sources.hub import Hub, HubError, parquet_branch
 from grue.tasks.task import TASKS, Sample, Split, Task
@@ -13,14 +17,14 @@ _WMT14_PREPROCESSED = parquet_branch("stas/wmt14-en-de-pre-processed")
 
 
 class WmtArgs(PromptedArgs):
-    """The keys of a WMT task with any pair of languages."""
+    """Keys of a WMT task with any pair of languages."""
 
     wmt_id: str
-    """Data set on the hub; a name without owner, such as wmt16, is one of the owner wmt."""
+    """Data set on the hub; a name without owner, such as wmt16, belongs to the owner wmt."""
     source_language: str
-    """Code of the language of the prompts."""
+    """Language code of the prompts."""
     target_language: str
-    """Code of the language of the references."""
+    """Language code of the references."""
 
 
 @TASKS.register("wmt16")
@@ -30,7 +34,7 @@ class Wmt(Task[WmtArgs]):
     Args = WmtArgs
 
     def samples(self, split: Split) -> list[Sample]:
-        """The source language between prefix and suffix; the target language as reference.
+        """Return the source language between prefix and suffix; the target language as reference.
 
         The hub names a pair in one order; the other is tried too.
         """
@@ -47,21 +51,38 @@ class Wmt(Task[WmtArgs]):
         args = self.args
         name = args.wmt_id if "/" in args.wmt_id else f"wmt/{args.wmt_id}"
         return translation_samples(
-            args, split, Hub(name, {"name": pair}),
+            args, split, Hub(name, {"name": pair}).at(args.revision),
             source=args.source_language, target=args.target_language,
         )  # fmt: skip
 
 
+class Wmt16NewsOnlyArgs(PromptedArgs):
+    """The keys of the WMT task with two data sets; ``revision`` is that of ``wmt/wmt16``."""
+
+    train_revision: Revision = None
+    """Branch, tag or commit of ``Helsinki-NLP/news_commentary``, which training reads; None (or the
+    empty string) for its default branch."""
+
+    def problems(self) -> Iterator[Problem]:
+        """A revision of local data."""
+        yield from super().problems()
+        yield from self.revision_of_local("train_revision")
+
+
 @TASKS.register("wmt16newsonly")
-class Wmt16NewsOnly(Task[PromptedArgs]):
+class Wmt16NewsOnly(Task[Wmt16NewsOnlyArgs]):
     """English to German, trained on News Commentary alone and evaluated on WMT 2016."""
 
-    Args = PromptedArgs
+    Args = Wmt16NewsOnlyArgs
 
     def samples(self, split: Split) -> list[Sample]:
-        """English between prefix and suffix; German is the one reference."""
+        """Return the English between prefix and suffix; the German is the only reference."""
         return translation_samples(
-            self.args, split, _NEWS_COMMENTARY if split == "train" else _WMT16
+            self.args,
+            split,
+            _NEWS_COMMENTARY.at(self.args.train_revision)
+            if split == "train"
+            else _WMT16.at(self.args.revision),
         )
 
 
@@ -73,4 +94,4 @@ class Wmt14Processed(Task[PromptedArgs]):
 
     def samples(self, split: Split) -> list[Sample]:
         """English between prefix and suffix; German is the one reference."""
-        return translation_samples(self.args, split, _WMT14_PREPROCESSED)
+        return translation_samples(self.args, split, _WMT14_PREPROCESSED.at(self.args.revision))

@@ -35,7 +35,7 @@ _END = "<|endoftext|>"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Converts a folder; the exit status is 0, or 2 with a message where it cannot be."""
+    """Convert a folder; the exit status is 0, or 2 with a message where it cannot be."""
     description, _, usage = (__doc__ or "").partition("\n")
     parser = argparse.ArgumentParser(
         prog="python -m grue.tools.convert_gpt2",
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def convert(folder: Path, output: Path) -> None:
-    """Makes ``output``, whole or not at all.
+    """Make ``output``, whole or not at all.
 
     Raises:
         UserError: there is something at ``output``, a file is missing or broken, or the checkpoint
@@ -73,7 +73,7 @@ def convert(folder: Path, output: Path) -> None:
 
 
 def save_tokenizer(folder: Path, sizes: Sizes, output: Path) -> int:
-    """Puts GPT-2's tokenizer with the folder's vocabulary and merges into ``output``.
+    """Put GPT-2's tokenizer with the folder's vocabulary and merges into ``output``.
 
     Returns:
         The token that ends a text.
@@ -104,7 +104,7 @@ def save_tokenizer(folder: Path, sizes: Sizes, output: Path) -> int:
 def make_model(
     variables: Mapping[str, NDArray[Any]], sizes: Sizes, end_token: int
 ) -> GPT2LMHeadModel:
-    """The model with the checkpoint's variables.
+    """Return the model with the checkpoint's variables.
 
     Raises:
         UserError: see `grue.tools.gpt2_checkpoint.weights`.

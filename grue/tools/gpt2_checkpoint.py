@@ -37,7 +37,7 @@ class Sizes:
 
     @classmethod
     def of(cls, values: Any) -> Sizes:
-        """The sizes among the values of a ``hparams.json``.
+        """Return the sizes among the values of a ``hparams.json``.
 
         Raises:
             UserError: one is missing or no whole number above 0, or the heads differ in width.
@@ -55,7 +55,7 @@ class Sizes:
 
 
 def weights(variables: Mapping[str, NDArray[Any]], sizes: Sizes) -> dict[str, Floats]:
-    """The weights of ``GPT2LMHeadModel`` by name; its head is the token embedding.
+    """Return the weights of ``GPT2LMHeadModel`` by name; its head is the token embedding.
 
     Args:
         variables: a checkpoint's, by name: ``model/wte``, ``model/h0/attn/c_attn/w``, ...

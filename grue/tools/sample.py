@@ -39,14 +39,14 @@ examples:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints are `UserError`."""
+    """Argument parser whose errors are `UserError`."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; '{self.prog} --help' shows what can be given")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints samples; 0, also when interrupted, or 2 after a message."""
+    """Print samples; 0, also when interrupted, or 2 after a message."""
     try:
         args = _parser().parse_args(arguments)
         for query, response in _samples(args):
@@ -132,7 +132,7 @@ def _samples(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
 
 
 def _settings(trained: TrainedPolicy, args: argparse.Namespace) -> GenerationConfig:
-    """The run's settings, as far as there are, with those of the command line."""
+    """Return the run's settings, as far as there are, with those of the command line."""
     most = args.max_new_tokens or trained.generation.max_new_tokens
     if most is None:
         raise UserError(

@@ -40,7 +40,7 @@ class _Entry:
 
 
 def read_bundle(prefix: Path) -> dict[str, NDArray[Any]]:
-    """All variables of the checkpoint whose files' names begin with ``prefix``, by name.
+    """Return all variables of the checkpoint whose files' names begin with ``prefix``, by name.
 
     Raises:
         UserError: a file is missing, or is no such file.
@@ -60,7 +60,7 @@ def read_bundle(prefix: Path) -> dict[str, NDArray[Any]]:
 
 
 def _shards(prefix: Path, count: int) -> list[NDArray[np.uint8]]:
-    """The bytes of the data files, which are read where they are looked at."""
+    """Return the bytes of the data files, which are read where they are looked at."""
     names = [f"{prefix.name}.data-{shard:05d}-of-{count:05d}" for shard in range(count)]
     return [np.memmap(prefix.with_name(name), np.uint8, "r") for name in names]
 
@@ -79,7 +79,7 @@ def _entry(message: dict[int, list[Any]]) -> _Entry:
 
 
 def _table(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values of a sorted table."""
+    """Yield keys and values of a sorted table."""
     footer = content[-_FOOTER:]
     if struct.unpack("<Q", footer[-8:])[0] != _MAGIC:
         raise ValueError("no table")
@@ -90,7 +90,10 @@ def _table(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _block(content: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values of a block; of a key only what differs from the one before is written."""
+    """Yield keys and values of a block.
+
+    Of a key only what differs from the one before is written.
+    """
     if content[offset + size] != _PLAIN:
         raise ValueError("compressed")
     block = content[offset : offset + size]
@@ -106,14 +109,14 @@ def _block(content: bytes, offset: int, size: int) -> Iterator[tuple[bytes, byte
 
 
 def _handle(content: bytes, place: int) -> tuple[tuple[int, int], int]:
-    """Offset and size of a block, and the place behind them."""
+    """Return offset and size of a block, and the place behind them."""
     offset, place = _varint(content, place)
     size, place = _varint(content, place)
     return (offset, size), place
 
 
 def _message(content: bytes) -> dict[int, list[Any]]:
-    """The fields of a protocol buffer by number: whole numbers, or bytes."""
+    """Return the fields of a protocol buffer by number: whole numbers, or bytes."""
     fields: dict[int, list[Any]] = {}
     place = 0
     while place < len(content):
@@ -134,7 +137,7 @@ def _message(content: bytes) -> dict[int, list[Any]]:
 
 
 def _varint(content: bytes, place: int) -> tuple[int, int]:
-    """A whole number in bytes of seven bits, the lowest first, and the place behind it."""
+    """Return a whole number in bytes of seven bits, the lowest first, and the place behind it."""
     value = shift = 0
     while True:
         byte = content[place]

@@ -48,7 +48,7 @@ class TrainedPolicy:
 def load_trained_policy(
     name: str, plan: Path | None = None, gpu_id: int | None = None
 ) -> TrainedPolicy:
-    """The policy called ``name``: a run's folder, a model's folder, or a hub id.
+    """Return the policy called ``name``: a run's folder, a model's folder, or a hub id.
 
     It is used as its run used it, or as the last run of finetuning in ``plan`` would, and computes
     on a GPU, if one is given, or on the CPU.
@@ -74,7 +74,7 @@ def load_trained_policy(
 
 
 def _last_of(path: Path) -> FinetuneConfig:
-    """The configuration of a plan's last run of finetuning."""
+    """Return the configuration of a plan's last run of finetuning."""
     if not path.is_file():
         raise UserError(f"--plan {path}: no such file")
     runs = load_plan(path, EXPERIMENTS).runs
@@ -90,7 +90,7 @@ def _refuse_reward_model(folder: Path) -> None:
 
 
 def _of_run(folder: RunFolder) -> FinetuneConfig:
-    """The configuration of a run of finetuning."""
+    """Return the configuration of a run of finetuning."""
     values = read_record(folder.config, TypeAdapter(dict[str, Any])) or {}
     config, problems = resolve_valid_keys(FinetuneConfig, values)
     if config is None or problems:
@@ -102,7 +102,7 @@ def _of_run(folder: RunFolder) -> FinetuneConfig:
 
 
 def _as_configured(model: str, config: FinetuneConfig, device: torch.device) -> TrainedPolicy:
-    """The model as runs of this configuration use it in training."""
+    """Return the model as runs of this configuration use it in training."""
     datapool = config.datapool
     if isinstance(config, SupervisedConfig):
         assert config.evaluation_settings is not None, "checked with the run's keys"

@@ -22,7 +22,7 @@ CIFAR10_FOLDER, CIFAR100_FOLDER = "cifar-10-batches-py", "cifar-100-python"
 
 
 def _digits(data_dir: str) -> Pool:
-    """scikit-learn's bundled 8 x 8 digits; ``data_dir`` is not needed."""
+    """Load scikit-learn's bundled 8 x 8 digits; ``data_dir`` is not needed."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
@@ -40,13 +40,13 @@ def _digits(data_dir: str) -> Pool:
 
 
 def _normaliser(mean: Sequence[float], std: Sequence[float]) -> Callable[[Tensor], Tensor]:
-    """From bytes [n, C, H, W] to normalised float32."""
+    """Return bytes [n, C, H, W] as normalised float32."""
     means, stds = (torch.tensor(values).view(-1, 1, 1) for values in (mean, std))
     return lambda x: (x.float() / 255 - means) / stds
 
 
 def _idx(name: str, mean: float, std: float) -> Callable[[str], Pool]:
-    """A loader of one of torchvision's data sets in MNIST's format."""
+    """Return a loader of one of torchvision's data sets in MNIST's format."""
 
     def load(data_dir: str) -> Pool:
         train, test = _from_torchvision(name, data_dir, {"train": True}, {"train": False})
@@ -75,7 +75,7 @@ def _svhn(data_dir: str) -> Pool:
 
 
 def _from_torchvision(name: str, data_dir: str, *parts: dict[str, Any]) -> list[Any]:
-    """The parts of a torchvision data set, downloaded where absent."""
+    """Return the parts of a torchvision data set; a missing one is downloaded."""
     import torchvision.datasets
 
     dataset = getattr(torchvision.datasets, name)
@@ -92,7 +92,7 @@ def _from_torchvision(name: str, data_dir: str, *parts: dict[str, Any]) -> list[
 
 
 def _remove_empty(*folders: Path) -> None:
-    """Removes folders that a failed download has left empty."""
+    """Remove empty folders that a failed download has left."""
     for folder in folders:
         with contextlib.suppress(OSError):
             folder.rmdir()
@@ -106,10 +106,10 @@ def _cifar(
     num_classes: int,
     normalise: Callable[[Tensor], Tensor],
 ) -> Callable[[str], Pool]:
-    """A loader of CIFAR's pickles.
+    """Return a loader of CIFAR's pickles.
 
-    A folder that is there is taken as it is, so that smaller or recompressed copies work too; it
-    is read without running code. An absent one is downloaded and checked by torchvision.
+    An existing folder is used unchanged, so that smaller or recompressed copies work too; it is
+    read without running code. A missing one is downloaded and checked by torchvision.
     """
 
     def load(data_dir: str) -> Pool:
@@ -127,7 +127,7 @@ def _cifar(
 
 
 def _read_batches(paths: list[Path], labels: bytes) -> tuple[Tensor, Tensor]:
-    """The images [n, 3, 32, 32] and labels [n] of some of CIFAR's files, one after the other."""
+    """Return images [n, 3, 32, 32] and labels [n] of some of CIFAR's files, in their order."""
     images, targets = [], []
     for path in paths:
         batch = plain_pickle.read(path)

@@ -1,4 +1,4 @@
-"""Inputs of a model, resident on the run's device and taken by position."""
+"""Inputs of a model, held on the run's device and selected by position."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ ModelInputs = Tensor | Mapping[str, Tensor]
 
 
 class Inputs(Protocol):
-    """N inputs."""
+    """N inputs of a model."""
 
     def __len__(self) -> int:
-        """N."""
+        """Number of texts, N."""
 
     @property
     def device(self) -> torch.device:
-        """Where the inputs are."""
+        """Device of the token ids."""
 
     def chunks(self, positions: Tensor, largest: int) -> list[Tensor]:
-        """The positions [n], on the CPU, in groups that are best passed through a model together.
+        """Return the positions [n], on the CPU, in chunks of similar inputs.
 
         A chunk has at most ``largest`` inputs; the order may change.
         """
 
     def gather(self, positions: Tensor) -> ModelInputs:
-        """What the model takes for the inputs at ``positions`` [n]."""
+        """Return the model's argument for the inputs at ``positions`` [n]."""
 
     def single_examples(self, positions: Tensor) -> Tensor | list[ModelInputs]:
-        """The inputs at ``positions`` [n] for measuring each alone: [n, ...], or n batches of one.
+        """Return the inputs at ``positions`` [n] one by one: [n, ...], or n batches of one.
 
-        The latter where their lengths differ.
+        Batches of one are for inputs of different lengths.
         """
 
     def batches(self, largest: int) -> Iterator[tuple[Tensor | slice, ModelInputs]]:
-        """All inputs once: where each group stands among the N, and what the model takes for it."""
+        """Yield all inputs once, in groups: their slice or positions, and the model's argument."""
 
 
 @dataclass(frozen=True)
@@ -50,29 +50,29 @@ class DenseInputs:
     values: Tensor  # [N, ...] float32
 
     def __len__(self) -> int:
-        """N."""
+        """Number of texts, N."""
         return len(self.values)
 
     @property
     def device(self) -> torch.device:
-        """Where the inputs are."""
+        """Device of the token ids."""
         return self.values.device
 
     def chunks(self, positions: Tensor, largest: int) -> list[Tensor]:
-        """Runs of ``largest`` positions, in order."""
+        """Return ``largest`` positions at a time, in order."""
         return list(positions.split(largest))
 
     def gather(self, positions: Tensor) -> Tensor:
-        """[n, ...]."""
+        """Return [n, ...] the inputs."""
         # On the CPU faster than indexing: an epoch of a small MLP gains 3 %.
         return self.values.index_select(0, positions.to(self.device, non_blocking=True))
 
     def single_examples(self, positions: Tensor) -> Tensor:
-        """[n, ...]."""
+        """Return [n, ...] the inputs."""
         return self.gather(positions)
 
     def batches(self, largest: int) -> Iterator[tuple[slice, Tensor]]:
-        """The inputs in order, without a copy."""
+        """Yield the inputs in order, without a copy."""
         for start in range(0, len(self), largest):
             group = slice(start, start + largest)
             yield group, self.values[group]
@@ -87,21 +87,21 @@ class TextInputs:
     lengths: Tensor  # [N] int64, on the CPU: chunks are laid out there
 
     def __len__(self) -> int:
-        """N."""
+        """Number of texts, N."""
         return len(self.ids)
 
     @property
     def device(self) -> torch.device:
-        """Where the inputs are."""
+        """Device of the token ids."""
         return self.ids.device
 
     def chunks(self, positions: Tensor, largest: int) -> list[Tensor]:
-        """Texts of like length together."""
+        """Return positions of texts of similar length together."""
         by_length = positions[self.lengths[positions].argsort(stable=True)]
         return list(by_length.split(min(largest, _TEXTS_PER_CHUNK)))
 
     def gather(self, positions: Tensor) -> dict[str, Tensor]:
-        """Keyword arguments of a transformers model."""
+        """Return the texts as keyword arguments of a transformers model."""
         longest = int(self.lengths[positions].max())
         index = positions.to(self.device, non_blocking=True)
         lengths = self.lengths[positions].to(self.device, non_blocking=True)
@@ -112,10 +112,10 @@ class TextInputs:
         }
 
     def single_examples(self, positions: Tensor) -> list[ModelInputs]:
-        """Each text without padding."""
+        """Return each text without padding."""
         return [self.gather(position) for position in positions.split(1)]
 
     def batches(self, largest: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """The inputs by length."""
+        """Yield the texts by length."""
         for positions in self.chunks(torch.arange(len(self)), largest):
             yield positions.to(self.device, non_blocking=True), self.gather(positions)

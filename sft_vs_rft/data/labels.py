@@ -7,13 +7,13 @@ from torch import Tensor
 
 
 def draw_label_sets(num_classes: int, k: int) -> Tensor:
-    """For every class c a set of k labels: c itself and k - 1 others at random.
+    """Draw a set of k labels for every class c: c itself and k - 1 others.
 
-    Draws ``torch.rand(C, C - 1)`` from the global generator; row c orders the other classes,
-    taken in ascending order, by its argsort. Nothing is drawn for k = 1.
+    It draws ``torch.rand(C, C - 1)`` from the global generator. The argsort of row c orders the
+    other classes, taken in ascending order. Nothing is drawn for k = 1.
 
     Args:
-        num_classes: C.
+        num_classes: number of classes, C.
         k: labels per set, at most C.
 
     Returns:
@@ -27,9 +27,9 @@ def draw_label_sets(num_classes: int, k: int) -> Tensor:
 
 
 def draw_changed(num_inputs: int, share: float) -> Tensor:
-    """Positions of the inputs whose label is changed.
+    """Draw the positions of the inputs whose label is changed.
 
-    Draws ``torch.randperm(n)`` from the global generator; nothing is drawn for a share of 0.
+    It draws ``torch.randperm(n)`` from the global generator; nothing is drawn for a share of 0.
 
     Returns:
         [int(n * share)] int64, in the order drawn.
@@ -40,9 +40,9 @@ def draw_changed(num_inputs: int, share: float) -> Tensor:
 
 
 def draw_labels_outside(labels: Tensor, label_sets: Tensor) -> Tensor:
-    """For every label a new one, uniform over the classes outside the label's set.
+    """Draw a new label for every label, uniform over the classes outside the label's set.
 
-    Draws ``torch.randint(0, C - k, (m,))`` from the global generator, an index into the
+    It draws ``torch.randint(0, C - k, (m,))`` from the global generator, indices into the
     candidates in ascending order.
 
     Args:

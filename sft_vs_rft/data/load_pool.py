@@ -1,4 +1,4 @@
-"""The pool of inputs of a configured data set."""
+"""Loading of a configured data set as a pool of inputs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from sft_vs_rft.data.pools import Pool
 
 
 def load_pool(config: ControlledConfig) -> Pool:
-    """The pool of the configured data set; what is absent is downloaded to ``data_dir``.
+    """Return the pool of the configured data set; a missing one is downloaded to ``data_dir``.
 
     Raises:
-        UserError: it is neither there nor to be had, or a file does not hold what it should.
+        UserError: the data set is neither there nor can be downloaded, or a file is invalid.
     """
     # Imported here because each kind of data needs packages that the others do not.
     if config.dataset == "npz":
@@ -23,7 +23,12 @@ def load_pool(config: ControlledConfig) -> Pool:
     if config.dataset == "stsb":
         from sft_vs_rft.data.sentence_pairs import stsb_pool
 
-        return stsb_pool(config.data_path, config.model_type)
+        return stsb_pool(
+            config.data_path,
+            config.model_type,
+            data_revision=config.data_revision,
+            model_revision=config.model_revision,
+        )
     from sft_vs_rft.data.images import IMAGES
 
     return IMAGES[config.dataset](config.data_dir)

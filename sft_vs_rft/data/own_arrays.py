@@ -1,4 +1,4 @@
-"""The user's own arrays, in a file that NumPy saved."""
+"""Users' own arrays, in a file saved by NumPy."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _MOST_CLASSES = 10_000  # label sets are drawn from a table of classes times cla
 
 
 def npz_pool(path: Path) -> Pool:
-    """The pool in ``path``: bytes are scaled to [0, 1], other numbers are taken as they are.
+    """Return the pool in ``path``; bytes are scaled to [0, 1], other numbers stay unchanged.
 
     Raises:
-        UserError: the file does not hold what it should.
+        UserError: the file lacks arrays, or they have wrong shapes, types or values.
     """
     arrays = _read(path)
     train_labels, test_labels = (_labels(arrays, f"y_{part}") for part in ("train", "test"))
@@ -71,7 +71,7 @@ def _finite_in_float32(array: np.ndarray) -> bool:
 
 
 def _as_torch_has_it(array: np.ndarray) -> np.ndarray:
-    """The numbers in this machine's byte order, in a type that torch computes with."""
+    """Return the numbers in this machine's byte order and a type that torch supports."""
     if array.dtype.kind == "u" and array.dtype.itemsize > 1:
         return array.astype(np.int64)
     if array.dtype.itemsize > 8:

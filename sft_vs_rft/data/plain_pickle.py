@@ -13,10 +13,10 @@ from common.errors import UserError
 
 
 def read(path: Path) -> dict[Any, Any]:
-    """The dictionary in a pickle of Python 2 or 3; what Python 2 calls strings are bytes.
+    """Return the dictionary in a pickle of Python 2 or 3; Python 2 strings become bytes.
 
     Raises:
-        UserError: no such file, damaged, or with an object other than an array or container.
+        UserError: the file is missing or damaged, or has an object that is no array or container.
     """
     try:
         with path.open("rb") as file:
@@ -31,7 +31,7 @@ def read(path: Path) -> dict[Any, Any]:
 
 
 class _Dtype:
-    """In the place of `numpy.dtype`, whose own reading of a damaged state may end the process."""
+    """Stand-in for `numpy.dtype`, whose own reading of a damaged state may end the process."""
 
     def __init__(self, kind: str | bytes, *_: object) -> None:
         self.dtype = np.dtype(kind.decode() if isinstance(kind, bytes) else kind)
@@ -46,7 +46,7 @@ class _Dtype:
 
 
 class _Array:
-    """In the place of an array, for the same reason."""
+    """Stand-in for an array, for the same reason."""
 
     values: np.ndarray
 
@@ -57,7 +57,7 @@ class _Array:
 
 
 def _unwrapped(value: Any) -> Any:
-    """``value`` with the arrays themselves."""
+    """Return ``value`` with real arrays instead of stand-ins."""
     if isinstance(value, _Array):
         return value.values
     if isinstance(value, dict):
@@ -75,10 +75,10 @@ _ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Refuses every object that is not admitted."""
+    """Unpickler that refuses every object that is not on its list."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """What stands for the object of this name."""
+        """Return the stand-in for the object of this name."""
         if (module, name) not in _ADMITTED:
             raise pickle.UnpicklingError(f"it holds a {module}.{name}")
         return _ADMITTED[module, name]

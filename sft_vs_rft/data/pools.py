@@ -1,4 +1,4 @@
-"""The pools of inputs that runs draw their subsets from."""
+"""Pools of inputs, from which runs draw their subsets."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from common.errors import UserError
 from sft_vs_rft.data.inputs import DenseInputs, Inputs
 
 Take = Callable[[Tensor, torch.device], Inputs]
-"""Gives the inputs at some indices [n], ready for a model, on a device."""
+"""Function that returns the inputs at indices [n], ready for a model, on a device."""
 
 
 @dataclass(frozen=True)
 class Pool:
-    """All inputs of a data set. N training, M test inputs."""
+    """All inputs of a data set: N training, M test inputs."""
 
     take_train: Take
     train_labels: Tensor  # [N] int64
@@ -25,11 +25,11 @@ class Pool:
     test_labels: Tensor  # [M] int64
     num_classes: int
     input_shape: tuple[int, ...]
-    """Of one input; empty for texts."""
+    """Shape of one input; empty for texts."""
     changed_train: Tensor | None = None  # [N] bool
-    """Which training labels the data set itself declares as changed."""
+    """[N] mask of the training labels that the data set itself declares as changed."""
     test_is_whole: bool = False
-    """Whether the test inputs are always taken whole, as published for STS-B."""
+    """If true, all test inputs are used, as published for STS-B."""
 
 
 def dense_pool(
@@ -42,19 +42,19 @@ def dense_pool(
     normalise: Callable[[Tensor], Tensor],
     changed_train: Tensor | None = None,
 ) -> Pool:
-    """A pool of inputs of one shape.
+    """Return a pool of inputs of one shape.
 
     Args:
-        train_inputs: [N, ...], not yet normalised, so that only what is drawn takes float32.
+        train_inputs: [N, ...], not yet normalised, so that only drawn inputs become float32.
         train_labels: [N] int64.
         test_inputs: [M, ...].
         test_labels: [M] int64.
-        num_classes: C.
-        normalise: from [n, ...] as stored to [n, ...] float32 as the models take it.
-        changed_train: [N] bool, where the data set declares changed labels.
+        num_classes: number of classes, C.
+        normalise: function from [n, ...] as stored to [n, ...] float32 inputs of models.
+        changed_train: [N] bool, for data sets that declare changed labels.
 
     Raises:
-        UserError: inputs and labels do not belong together.
+        UserError: inputs and labels do not fit together.
     """
     _check_labels("training", train_inputs, train_labels, num_classes)
     _check_labels("test", test_inputs, test_labels, num_classes)

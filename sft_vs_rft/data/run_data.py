@@ -1,4 +1,4 @@
-"""The data of one run: subsets, label sets and label changes, as tensors on the run's device."""
+"""Data of one run: subsets, label sets and label changes, as tensors on the run's device."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Data:
-    """Training and test inputs with their labels. N training, M test inputs, C classes."""
+    """Training and test inputs with their labels: N training, M test inputs, C classes."""
 
     train_inputs: Inputs  # N
     train_labels: Tensor  # [N] int64, after the changes
@@ -36,16 +36,16 @@ class Data:
     changed: Tensor  # [N] bool, on the CPU: batches are laid out there
     num_classes: int
     input_shape: tuple[int, ...]
-    """Of one input; empty for texts."""
+    """Shape of one input; empty for texts."""
     record: dict[str, Any]
-    """What was drawn, as plain values: indices, label sets, changed positions."""
+    """Record of the draws, as plain values: indices, label sets, changed positions."""
 
 
 def make_data(config: ControlledConfig, device: torch.device) -> Data:
-    """Draws the run's data in the published order.
+    """Draw the run's data in the published order.
 
     Raises:
-        UserError: the data cannot be had, or too little of it to draw the subset.
+        UserError: the data cannot be loaded, or are too few for the subset.
     """
     pool = load_pool(config)
     with seeded(config.samples_rnd_seed):
@@ -87,7 +87,10 @@ def _changed_mask(pool: Pool, train_indices: Tensor, positions: Tensor) -> Tenso
 
 
 def _subset(labels: Tensor, size: int, key: str) -> Tensor:
-    """Indices of a stratified random subset; all of them, in order, where it is not smaller."""
+    """Return the indices of a stratified random subset.
+
+    All of them, in order, if it is not smaller.
+    """
     if size > len(labels):
         is_default = size == ControlledConfig.model_fields[key].default  # nobody asked for it
         log.log(logging.INFO if is_default else logging.WARNING,
@@ -102,7 +105,10 @@ def _subset(labels: Tensor, size: int, key: str) -> Tensor:
 
 
 def undrawable_from(labels: Tensor, size: int) -> str | None:
-    """Why no stratified subset of ``size`` can be drawn from ``labels`` [N]; None where it can."""
+    """Return why no stratified subset of ``size`` can be drawn from ``labels`` [N].
+
+    None if it can.
+    """
     classes = labels.bincount()
     present = classes[classes > 0]
     return undrawable(size, len(labels), len(present), int(present.min()))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from common.errors import UserError
 from common.files.plain_text import why_not_utf8
-from common.machine.hub import go_offline_if_unreachable
+from common.machine.hub import go_offline_if_unreachable, note_data_set, revision_option
 from sft_vs_rft.data.inputs import Inputs, TextInputs
 from sft_vs_rft.data.pools import Pool, Take
 from sft_vs_rft.models.bert import load_tokenizer
@@ -35,16 +35,23 @@ _READERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def stsb_pool(data_path: str | None, model_type: str) -> Pool:
+def stsb_pool(
+    data_path: str | None,
+    model_type: str,
+    *,
+    data_revision: str | None = None,
+    model_revision: str | None = None,
+) -> Pool:
     """The pool in a folder with ``train.*`` and ``validation.*``, or the hub's where none is given.
 
+    Revisions are those of what comes from the hub.
     The validation part is the test part, always taken whole, as published.
 
     Raises:
         UserError: a file, column or vocabulary is missing.
     """
-    tokenizer = load_tokenizer(model_type)
-    parts = {name: _read(data_path, name) for name in ("train", "validation")}
+    tokenizer = load_tokenizer(model_type, model_revision)
+    parts = {name: _read(data_path, name, data_revision) for name in ("train", "validation")}
     labels = {name: _classes(rows["label"]) for name, rows in parts.items()}
     takes = {name: _taking(rows, tokenizer) for name, rows in parts.items()}
     return Pool(
@@ -59,7 +66,7 @@ def stsb_pool(data_path: str | None, model_type: str) -> Pool:
 
 
 def _classes(scores: list[Any]) -> Tensor:
-    """[n] scores rounded half to even, as published."""
+    """Return [n] scores rounded half to even, as published."""
     return torch.tensor([round(score) for score in scores])
 
 
@@ -82,7 +89,7 @@ def _taking(rows: dict[str, list[Any]], tokenizer: Any) -> Take:
     return take
 
 
-def _read(data_path: str | None, part: str) -> dict[str, list[Any]]:
+def _read(data_path: str | None, part: str, revision: str | None) -> dict[str, list[Any]]:
     """The needed columns of one part."""
     from datasets import disable_progress_bars, load_dataset
 
@@ -91,7 +98,7 @@ def _read(data_path: str | None, part: str) -> dict[str, list[Any]]:
     if data_path is None:
         go_offline_if_unreachable()
         source: str | Path = _HUB_ID
-        kind, options = _HUB_ID, _HUB_OPTIONS
+        kind, options = _HUB_ID, _HUB_OPTIONS | revision_option(revision)
     else:
         source = _file(Path(data_path), part)
         kind, options = _READERS[source.suffix]
@@ -104,6 +111,8 @@ def _read(data_path: str | None, part: str) -> dict[str, list[Any]]:
             f"{source} cannot be read ({_reason(error, source)}); set 'data_path' to a folder with "
             "train.* and validation.* as JSONL, CSV or parquet"
         ) from error
+    if data_path is None:
+        note_data_set(_HUB_ID, table, revision)
     missing = [name for name in _COLUMNS if name not in found]
     if missing:
         raise UserError(
@@ -115,7 +124,7 @@ def _read(data_path: str | None, part: str) -> dict[str, list[Any]]:
 
 
 def _reason(error: BaseException, source: str | Path) -> str:
-    """What was wrong at first."""
+    """First problem of a part."""
     while error.__cause__ is not None:
         error = error.__cause__
     if isinstance(error, UnicodeDecodeError) and isinstance(source, Path):
@@ -124,7 +133,7 @@ def _reason(error: BaseException, source: str | Path) -> str:
 
 
 def _check(rows: dict[str, list[Any]], part: str) -> None:
-    """Refuses a part without rows, and the first cell that does not hold what it should."""
+    """Refuse a part without rows, and report its first invalid cell."""
     if not rows["label"]:
         raise UserError(f"{part} holds no rows")
     for name, cells in rows.items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from torch import Tensor, nn
 
-from common.machine.hub import go_offline_if_unreachable
+from common.machine.hub import go_offline_if_unreachable, note_model, revision_option
 from common.training.attention_masks import masks_without_waits
 from sft_vs_rft.model_names import BERT_PREFIX, ModelError
 
@@ -38,7 +38,7 @@ _NO_DROPOUT = {
 
 
 class BertClassifier(nn.Module):
-    """Tokens in, logits out."""
+    """BERT classifier: tokens in, logits out."""
 
     def __init__(self, config: BertConfig) -> None:
         from transformers import BertForSequenceClassification
@@ -48,20 +48,21 @@ class BertClassifier(nn.Module):
 
     @masks_without_waits()
     def forward(self, tokens: Mapping[str, Tensor]) -> Tensor:
-        """[b, C] logits of input_ids, token_type_ids and attention_mask, each [b, T]."""
+        """Return [b, C] logits of input_ids, token_type_ids and attention_mask, each [b, T]."""
         logits: Tensor = self.bert(**tokens).logits
         return logits
 
 
-def bert(model_type: str, num_classes: int) -> nn.Module:
+def bert(model_type: str, num_classes: int, revision: str | None = None) -> nn.Module:
     """A BERT of the named size, or of the configuration at ``bert:<id or path>``.
 
+    Of a hub id ``revision`` is the branch, tag or commit; None for the default.
     Weights are random, by Hugging Face's own initialisation; there is no dropout.
 
     Raises:
         ModelError: there is no such configuration, or no model of it.
     """
-    config = _configuration(model_type)
+    config = _configuration(model_type, revision)
     config.update(_NO_DROPOUT)
     config.num_labels = num_classes
     try:
@@ -70,16 +71,18 @@ def bert(model_type: str, num_classes: int) -> nn.Module:
         raise ModelError(model_type, f"no model can be made of its sizes ({_why(error)})") from None
 
 
-def load_tokenizer(model_type: str) -> Any:
+def load_tokenizer(model_type: str, revision: str | None = None) -> Any:
     """The tokenizer that belongs to ``model_type``, for pairs as long as the model takes them.
 
+    On the hub it is that of ``revision``.
+
     Raises:
-        ModelError: it is neither in a folder nor to be had, or does not fit the model.
+        ModelError: it is neither in a folder nor can be downloaded, or does not fit the model.
     """
     from transformers import AutoTokenizer
 
-    config = _configuration(model_type)
-    tokenizer = _from_hub_or_folder(AutoTokenizer, model_type)
+    config = _configuration(model_type, revision)
+    tokenizer = _from_hub_or_folder(AutoTokenizer, model_type, revision)
     vocabulary = tokenizer.get_vocab()
     if not vocabulary.keys() - set(tokenizer.all_special_tokens):
         raise ModelError(model_type, "has no vocabulary; add its vocab.txt or tokenizer.json")
@@ -99,34 +102,38 @@ def load_tokenizer(model_type: str) -> Any:
     return tokenizer
 
 
-def _configuration(model_type: str) -> BertConfig:
+def _configuration(model_type: str, revision: str | None) -> BertConfig:
     from transformers import AutoConfig, BertConfig
 
     if model_type in _SIZES:
         sizes = _SIZES[model_type]
         return BertConfig(**sizes, intermediate_size=4 * sizes["hidden_size"])
-    config = _from_hub_or_folder(AutoConfig, model_type)
+    config = _from_hub_or_folder(AutoConfig, model_type, revision)
     if not isinstance(config, BertConfig):
         raise ModelError(model_type, f"is a {config.model_type}, and only a bert can be made")
     return config
 
 
-def _from_hub_or_folder(kind: Any, model_type: str) -> Any:
+def _from_hub_or_folder(kind: Any, model_type: str, revision: str | None) -> Any:
     source = model_type.removeprefix(BERT_PREFIX)
     if model_type in _SIZES:
         sizes = _SIZES[model_type]
         source = "google/bert_uncased_L-{num_hidden_layers}_H-{hidden_size}_A-{num_attention_heads}"
         source = source.format(**sizes)
-    if not Path(source).is_dir():
+    is_here = Path(source).is_dir()
+    if not is_here:
         go_offline_if_unreachable()
     try:
-        return kind.from_pretrained(source)
+        found = kind.from_pretrained(source, **revision_option(revision))
     except Exception as error:  # the hub raises all sorts
         raise ModelError(
             model_type,
             f"{source} cannot be loaded ({_why(error)}); name a folder with config.json and "
             "vocab.txt as 'bert:<path>'",
         ) from error
+    if not is_here:
+        note_model(source, revision)
+    return found
 
 
 def _why(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Classifiers: inputs in, logits out."""
+"""Construction of classifiers by name: inputs in, logits out."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _SMALLEST_SIDE = {"vgg": 32, "densenet": 29, "googlenet": 15, "inception": 75}
 def build_model(
     config: ControlledConfig, input_shape: tuple[int, ...], num_classes: int
 ) -> nn.Module:
-    """The classifier that the configuration names, with fresh weights.
+    """Return the classifier that the configuration names, with fresh weights.
 
     Args:
         config: names the architecture.
-        input_shape: of one input; empty for texts.
-        num_classes: C.
+        input_shape: shape of one input; empty for texts.
+        num_classes: number of classes, C.
 
     Raises:
         ModelError: the architecture does not take inputs of this shape.
@@ -34,14 +34,14 @@ def build_model(
     if config.is_bert:
         from sft_vs_rft.models.bert import bert
 
-        return bert(config.model_type, num_classes)
+        return bert(config.model_type, num_classes, config.model_revision)
     return vision_model(config.model_type, input_shape, num_classes)
 
 
 def mlp(
     input_shape: Sequence[int], hidden_layer_sizes: Sequence[int], num_classes: int
 ) -> nn.Module:
-    """A multilayer perceptron with ReLU and biases.
+    """Return a multilayer perceptron with ReLU and biases.
 
     Layers are created from input to output with torch's default initialisation, so that a seeded
     generator gives the published weights.
@@ -57,10 +57,10 @@ def mlp(
 
 
 def vision_model(model_type: str, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-    """One of torchvision's classifiers, its last layer new, its first fitted to the channels.
+    """Return a torchvision classifier whose first and last layer fit channels and classes.
 
-    Random draws come in the published order: torchvision's own 1000-class model, then the last
-    layer, then the first where the input is not RGB.
+    Random draws are in the published order: torchvision's own 1000-class model, then the last
+    layer, then the first layer if the input is not RGB.
 
     Raises:
         ModelError: inputs are no images, or smaller than the architecture takes.
@@ -102,7 +102,7 @@ def _replace_last_layer(model: nn.Module, name: str, num_classes: int) -> None:
 
 
 def _replace_first_layer(model: nn.Module, channels: int) -> None:
-    """Puts a convolution of the same form over ``channels`` in the place of the first one."""
+    """Replace the first convolution by one of the same form over ``channels``."""
     path, old = next((n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d))
     parent, _, name = path.rpartition(".")
     new = nn.Conv2d(

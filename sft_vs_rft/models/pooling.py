@@ -1,4 +1,4 @@
-"""Averages over the parts of an image."""
+"""Average pooling of images with a deterministic gradient."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 
 class AveragePool(nn.AdaptiveAvgPool2d):
-    """Adaptive average pooling that has a deterministic gradient on GPUs, where one is asked for.
+    """Adaptive average pooling with a deterministic gradient on GPUs, if determinism is configured.
 
-    Without weights, like the module whose place it takes.
+    It has no weights, like the module that it replaces.
     """
 
     output_size: tuple[int, int]
@@ -19,7 +19,7 @@ class AveragePool(nn.AdaptiveAvgPool2d):
         super().__init__(output_size)
 
     def forward(self, images: Tensor) -> Tensor:
-        """[..., height, width] images as [..., *output_size] averages."""
+        """Return images [..., height, width] as averages [..., *output_size]."""
         if not torch.are_deterministic_algorithms_enabled():
             return super().forward(images)
         rows, columns = (
@@ -30,7 +30,7 @@ class AveragePool(nn.AdaptiveAvgPool2d):
 
 
 def _averages(size: int, count: int, like: Tensor) -> Tensor:
-    """[count, size] weights of ``count`` averages over stretches of ``size`` numbers.
+    """Return [count, size] weights of ``count`` averages over stretches of ``size`` numbers.
 
     Stretch i goes from floor(i size / count) to ceil((i + 1) size / count), as in torch. The
     weights are of the type and on the device of ``like``.

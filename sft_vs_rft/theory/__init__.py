@@ -1,1 +1,1 @@
-"""The theory of arXiv 2310.20703, measured: the gradient bound, and the linear model."""
+"""Measured theory of arXiv 2310.20703: the gradient bound, and the linear model."""

@@ -40,12 +40,12 @@ Inputs = Tensor | Sequence[ModelInputs]
 
 _L_OUT = 1
 _NUMBERS_AT_A_TIME = 2**22
-"""Inputs share a pass as long as their gradients together hold at most so many numbers."""
+"""Largest number of gradient entries that inputs of one pass have together."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What the theorem relates, for each of B inputs; float64."""
+    """Terms of the theorem's inequality for each of B inputs, in float64."""
 
     reward_std: Tensor  # [B], in units of the reward
     grad_norm: Tensor  # [B] exact ||grad V||, in units of the reward per unit of the parameters
@@ -54,11 +54,11 @@ class Bounds:
 
 
 def measure(network: Network, params: Params, inputs: Inputs, rewards: Tensor) -> Bounds:
-    """The norm of each input's expected gradient and its bound.
+    """Return the norm of each input's expected gradient and its bound.
 
     Args:
         network: see the module.
-        params: tensors by name, [P] numbers in all; those that the gradient is taken in.
+        params: tensors by name, [P] numbers in all; gradients are taken with respect to them.
         inputs: [B, ...], or a list of B.
         rewards: [B, C] reward of each label.
     """
@@ -79,14 +79,14 @@ def measure(network: Network, params: Params, inputs: Inputs, rewards: Tensor) -
 def gradient_bound(
     jacobian_norm: Tensor, reward_std: Tensor, *, largest_reward: float = 1.0
 ) -> Tensor:
-    """The theorem's bound on the norm of the expected gradient, 6 L_out gamma STD^(2/3).
+    """Return the theorem's bound on the norm of the expected gradient, 6 L_out gamma STD^(2/3).
 
-    The theorem is about rewards in [-1, 1]. Others are R times such rewards; so are then gradient
-    and std, and 6 gamma R (STD / R)^(2/3) is the bound.
+    The theorem is about rewards in [-1, 1]. Other rewards are R times such rewards, which scales
+    gradient and std by R: the bound is then 6 gamma R (STD / R)^(2/3).
 
     Args:
         jacobian_norm: [B] gamma.
-        reward_std: [B].
+        reward_std: [B] standard deviation of the reward.
         largest_reward: R, the largest absolute reward; below 1 it counts as 1.
 
     Returns:
@@ -100,13 +100,13 @@ def gradient_bound(
 def value_gradient_norm(
     network: Network, params: Params, inputs: Inputs, logits: Tensor, rewards: Tensor
 ) -> Tensor:
-    """Norm of the gradient of V(x) in all parameters, ||J^T pi (r - V)||.
+    """Return the norm of the gradient of V(x) in all parameters, ||J^T pi (r - V)||.
 
     Args:
         network: see the module.
         params: tensors by name.
         inputs: [B, ...], or a list of B.
-        logits: [B, C] what the network gives for them, float64.
+        logits: [B, C] the network's outputs for them, float64.
         rewards: [B, C].
 
     Returns:
@@ -138,18 +138,19 @@ def jacobian_norm(
     num_classes: int,
     tolerance: float = 1e-4,
 ) -> Tensor:
-    """Spectral norm of the Jacobian of the logits in the parameters, gamma.
+    """Return the spectral norm of the Jacobian of the logits in the parameters, gamma.
 
-    Power iteration v -> J (J^T v) with vectors of C numbers. The largest eigenvalues of J J^T lie
-    close together, where the last iterate alone takes hundreds of products. So all iterates are
-    kept, and the estimate is the largest eigenvalue of J J^T on their span (Rayleigh and Ritz;
-    this is Lanczos' method): after C products the span is everything and the estimate exact.
+    It uses power iteration v -> J (J^T v) with vectors of C numbers. The largest eigenvalues of J
+    J^T are close together, where the last iterate alone would need hundreds of products. Therefore
+    all iterates are kept, and the estimate is the largest eigenvalue of J J^T on their span
+    (Rayleigh and Ritz; this is Lanczos' method). After C products the span is the whole space and
+    the estimate is exact.
 
     Args:
         network: see the module.
         params: tensors by name.
         inputs: [B, ...], or a list of B.
-        num_classes: C.
+        num_classes: number of classes, C.
         tolerance: an estimate of lambda = gamma^2 with the unit vector v is good enough once
             ||J J^T v - lambda v|| <= tolerance lambda. An eigenvalue is then at most that far
             away, so that gamma's relative error is at most half of it, and mostly its square.
@@ -176,7 +177,7 @@ def jacobian_norm(
 
 @contextmanager
 def as_network(model: nn.Module, temperature: float) -> Iterator[tuple[Network, Params]]:
-    """Inside the block, a model in evaluation mode as a network, and its trained parameters.
+    """Provide, inside the block, a model in evaluation mode as a network, and its parameters.
 
     The parameters are the model's own tensors, without a graph. Each layer is back in its own
     mode afterwards, and nothing else of the model is touched.
@@ -201,7 +202,7 @@ def as_network(model: nn.Module, temperature: float) -> Iterator[tuple[Network, 
 def _largest_eigenvalue(
     product: Callable[[Tensor], Tensor], vector: Tensor, tolerance: float
 ) -> Tensor:
-    """Of each input's symmetric matrix, [B], from products with unit vectors [B, C]."""
+    """Return [B] the largest eigenvalue of each symmetric matrix, given by products."""
     num_inputs, size = vector.shape
     span = images = vector.new_empty(num_inputs, 0, size)  # [B, iterates, C]
     while True:
@@ -220,7 +221,7 @@ def _largest_eigenvalue(
 
 
 def _pull(network: Network, params: Params, x: ModelInputs, vector: Tensor) -> Params:
-    """J^T vector for one input: x a batch of one, vector [C]."""
+    """Return J^T vector for one input: x a batch of one, vector [C]."""
     logits, pull, *_ = vjp(lambda p: network(p, x)[0], params)
     gradient: Params = pull(vector.to(logits.dtype))[0]
     return gradient
@@ -232,10 +233,10 @@ def _over_inputs(
     vectors: Tensor,
     inputs: Inputs,
 ) -> Tensor:
-    """``function`` of each vector and input (a batch of one), stacked.
+    """Return ``function`` of each vector and input (a batch of one), stacked.
 
-    Several at a time while memory is small; never those that come one by one, whose networks may
-    branch on values, as BERT's masks do.
+    Small inputs are computed several at a time. Inputs in a list are computed one by one, because
+    their networks may branch on values, as BERT's masks do.
     """
     size = _NUMBERS_AT_A_TIME // max(1, sum(p.numel() for p in params.values()))
     if isinstance(inputs, Tensor):
@@ -248,17 +249,17 @@ def _over_inputs(
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    """Vectors of length 1; zero stays zero."""
+    """Return vectors scaled to length 1; zero stays zero."""
     length: Tensor = vectors.norm(dim=-1, keepdim=True)
     return vectors / length.where(length > 0, 1.0)
 
 
 def _outside(vectors: Tensor, span: Tensor) -> Tensor:
-    """What of [B, C] is orthogonal to the orthonormal rows of [B, iterates, C]."""
+    """Return the part of [B, C] orthogonal to the orthonormal rows of [B, iterates, C]."""
     inside: Tensor = (span @ vectors[..., None]).mT @ span  # [B, 1, C]
     return vectors - inside.squeeze(1)
 
 
 def _symmetric(matrices: Tensor) -> Tensor:
-    """Matrices without the asymmetry that rounding leaves."""
+    """Return matrices without the asymmetry of rounding."""
     return (matrices + matrices.mT) / 2

@@ -1,4 +1,4 @@
-"""The keys of the linear two-label analysis (arXiv 2310.20703, section 4.3)."""
+"""Keys of the linear two-label analysis (arXiv 2310.20703, section 4.3)."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ _LEAST_EPSILON = 1e-50  # below it, times squared leave float64
 
 
 class LinearConfig(RunConfig):
-    """How long a linear model takes to learn one input whose reward starts with a given std."""
+    """Time that a linear model takes to learn one input whose reward starts with a given std."""
 
     opt_method: Literal["supervised", "expected_reinforce"] = "supervised"
-    """Cross-entropy, or the exact expected reward."""
+    """Objective: cross-entropy, or the exact expected reward."""
     epsilon: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Standard deviation of the reward (+1 for the right label, -1 for the other) at the start,
-    where the right label is the less probable one; 1 is a coin toss, 1e-50 the least."""
+    where the right label is the less probable one. 1 means equal probabilities; 1e-50 is the
+    smallest value."""
     target_probability: Annotated[float, Field(gt=0, le=0.999999)] = 0.9
     """Probability of the right label at which the input counts as learned."""
     feature_norm: Annotated[float, Field(ge=1e-6, le=1e6)] = 1.0
     """Norm of the input's features; time is proportional to its inverse square."""
     lr: PositiveFloat = 0.1
-    """Step size of the gradient steps that are counted beside the flow."""
+    """Step size of the gradient steps that are counted in addition to the flow."""
     max_steps: NonNegativeInt = 200_000
-    """Gradient steps after which counting gives up; 0 counts none."""
+    """Largest number of gradient steps to count; 0 counts none."""
 
     @property
     def start_logit(self) -> float:
@@ -40,15 +41,15 @@ class LinearConfig(RunConfig):
 
     @property
     def target_logit(self) -> float:
-        """Log-odds of the right label where it counts as learned."""
+        """Log-odds of the right label at which it counts as learned."""
         return math.log(self.target_probability) - math.log1p(-self.target_probability)
 
     def needs_preflight(self) -> bool:
-        """No: everything is in the keys."""
+        """Return false: everything is in the keys, and there are no files to check."""
         return False
 
     def problems(self) -> Iterator[Problem]:
-        """A start that cannot be computed, or a target that is reached before it."""
+        """Yield the problem of a start that cannot be computed, or of an earlier target."""
         yield from super().problems()
         if self.epsilon < _LEAST_EPSILON:
             yield Problem(f"must be at least {_LEAST_EPSILON}", "epsilon", self.epsilon)

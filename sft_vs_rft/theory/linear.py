@@ -1,4 +1,4 @@
-"""How long gradients take to learn one input of a linear model (arXiv 2310.20703, section 4.3).
+"""Learning time of one input of a linear model (arXiv 2310.20703, section 4.3).
 
 Two labels, logits W phi(x) with W [2, D], reward +1 for the right label and -1 for the other. With
 z the difference of the logits, p = sigmoid(z) is the probability of the right label and
@@ -35,9 +35,9 @@ from sft_vs_rft import objectives
 from sft_vs_rft.theory.config import LinearConfig
 
 _RIGHT = 0
-"""The right label: row 0 of W."""
+"""Index of the right label: row 0 of W."""
 _DIRECTION = torch.tensor([0.6, 0.8], dtype=torch.float64)
-"""Of phi; any other gives the same times."""
+"""Number of features of phi; any other gives the same times."""
 
 Objective = Callable[[Tensor], Tensor]
 
@@ -49,12 +49,12 @@ OBJECTIVES: dict[str, Objective] = {
         logits, torch.tensor([[2.0, 0.0]], dtype=torch.float64)
     ),
 }
-"""What is maximised, [1] from logits [1, 2], by ``opt_method``."""
+"""Objectives to maximise, [1] from logits [1, 2], by ``opt_method``."""
 
 
 @dataclass(frozen=True)
 class Flow:
-    """Gradient flow from the start to the target, at the integrator's steps."""
+    """Gradient flow from start to target, at the integrator's steps."""
 
     times: Sequence[float]
     logits: Sequence[float]
@@ -62,7 +62,7 @@ class Flow:
 
 
 def run(config: LinearConfig, context: Context) -> float:
-    """Follows the flow and counts gradient steps; the score is the flow's time."""
+    """Follow the flow and count gradient steps; the score is the flow's time."""
     flow = integrate(config)
     steps = count_steps(config)
     rows = [
@@ -89,12 +89,12 @@ def run(config: LinearConfig, context: Context) -> float:
 
 
 def check(runs: Sequence[object]) -> list[Problem]:
-    """Nothing: a run reads no files."""
+    """Return no problems: a run reads no files."""
     return []
 
 
 def closed_form_time(config: LinearConfig) -> float:
-    """The flow's time from start to target; n gradient steps of size lr last about n lr."""
+    """Return the flow's time from start to target; n gradient steps of size lr last about n lr."""
     start, end = config.start_logit, config.target_logit
     growth = math.exp(end) - math.exp(start)
     if config.opt_method == "supervised":
@@ -104,7 +104,7 @@ def closed_form_time(config: LinearConfig) -> float:
 
 
 def slope(method: str, logit: float) -> float:
-    """f'(z), the derivative of what is maximised in the log-odds z of the right label."""
+    """Return f'(z), the derivative of the objective in the log-odds z of the right label."""
     wrong = 1 / (1 + math.exp(logit))  # 1 - p, without the cancellation
     if method == "supervised":
         return wrong
@@ -112,9 +112,9 @@ def slope(method: str, logit: float) -> float:
 
 
 def count_steps(config: LinearConfig) -> int | None:
-    """Steps of gradient ascent with step size ``lr`` on W until the target.
+    """Return the number of gradient ascent steps of size ``lr`` on W until the target.
 
-    Logits are linear in W, so that a step on W is one on z. None where ``max_steps`` do not do.
+    Logits are linear in W, so that a step on W is one on z. None if ``max_steps`` are not enough.
     """
     logit, factor = config.start_logit, 2 * config.feature_norm**2 * config.lr
     for step in range(config.max_steps):
@@ -125,7 +125,7 @@ def count_steps(config: LinearConfig) -> int | None:
 
 
 def weights_gradient(method: str, weights: Tensor, features: Tensor) -> Tensor:
-    """Gradient in W of what is maximised, by autograd on the objective.
+    """Return the gradient of the objective in W, by autograd.
 
     Args:
         method: a key of `OBJECTIVES`.
@@ -141,10 +141,10 @@ def weights_gradient(method: str, weights: Tensor, features: Tensor) -> Tensor:
 
 
 def integrate(config: LinearConfig) -> Flow:
-    """Gradient flow on W, dW/dt = gradient, integrated until the right label has the target.
+    """Return the gradient flow dW/dt = gradient on W until the right label has the target.
 
-    Times reach from 1 to epsilon^-2, and the fast end comes last: in steps of t it would be lost
-    below the spacing of numbers near epsilon^-2. So t is a function of the path's length s,
+    Times range from 1 to epsilon^-2, and the fast part comes last: in steps of t it would be lost
+    below the spacing of numbers near epsilon^-2. Therefore t is a function of the path's length s,
     dW/ds = gradient / ||gradient|| and dt/ds = 1 / ||gradient||.
     """
     from scipy.integrate import solve_ivp
@@ -178,6 +178,6 @@ def integrate(config: LinearConfig) -> Flow:
 
 
 def _log_odds(state: np.ndarray, features: Tensor) -> float:
-    """Log-odds z of a state, which holds W and then t."""
+    """Return the log-odds z of a state, which holds W and then t."""
     right, other = torch.from_numpy(state[:-1]).view(2, -1) @ features
     return float(right - other)

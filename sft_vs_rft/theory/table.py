@@ -1,4 +1,4 @@
-"""The theorem's two sides for single inputs over training: the run's ``theory.parquet``."""
+"""Table of both sides of the theorem for single inputs over training: ``theory.parquet``."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ NAME = "theory"
 
 
 class TheoryTable(Callback):
-    """Measures before the first epoch, every ``every`` epochs and after the last.
+    """Callback that measures before the first epoch, every ``every`` epochs and after the last.
 
-    Rows of the same epoch and of later ones, which a resumed fit makes again, are replaced. Stands
-    after early stopping, whose restored weights are the last that are measured, and before
-    `Checkpoints`: an epoch that is saved has been measured.
+    Rows of the same and later epochs, which a resumed fit repeats, are replaced. Its order is after
+    early stopping, whose restored weights are measured last, and before `Checkpoints`, so that
+    every saved epoch has been measured.
     """
 
     def __init__(self, path: Path, *, every: int, epochs: int, num_inputs: int) -> None:
@@ -35,24 +35,24 @@ class TheoryTable(Callback):
         self._rows: pd.DataFrame | None = None
 
     def on_fit_start(self, trainer: Trainer[Any]) -> None:
-        """Takes up the table of an earlier attempt; measures where there is none."""
+        """Load the table of an earlier attempt; measure if there is none."""
         if self.path.exists():
             self._rows = read_table(self.path, ["epochs_trained"])
         else:
             self._measure(trainer)
 
     def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
-        """Measures when it is time, the last epoch excepted."""
+        """Measure at the configured epochs, except the last one."""
         is_last = trainer.epoch >= self.epochs or trainer.stop_reason is not None
         if trainer.epoch % self.every == 0 and not is_last:
             self._measure(trainer)
 
     def on_fit_end(self, trainer: Trainer[Any]) -> None:
-        """Measures the final weights."""
+        """Measure the final weights."""
         self._measure(trainer)
 
     def _measure(self, trainer: Trainer[Any]) -> None:
-        """Writes the table: what holds now, after the rows of earlier epochs."""
+        """Write the table: present measurements, after the rows of earlier epochs."""
         import pandas as pd
 
         assert isinstance(trainer, ControlledTrainer)
@@ -67,7 +67,7 @@ class TheoryTable(Callback):
 
 
 def table(trainer: ControlledTrainer, inputs: Tensor) -> pd.DataFrame:
-    """One row per input for the model as it stands; ``inputs`` [B] are positions."""
+    """Return one row per input for the present model; ``inputs`` [B] are positions."""
     import pandas as pd
 
     data = trainer.data
@@ -89,13 +89,13 @@ def table(trainer: ControlledTrainer, inputs: Tensor) -> pd.DataFrame:
 
 
 def chosen_inputs(changed: Tensor, limit: int) -> Tensor:
-    """Positions of the inputs to measure: the changed ones, at most half, and others to fill up.
+    """Return the positions of the inputs to measure: changed ones, at most half, and others.
 
-    Each part is taken at even distances, and without any random draw.
+    Each part is taken at even distances, without any random draw.
 
     Args:
         changed: [N] bool.
-        limit: how many in all; 0 or less for all.
+        limit: number of positions; 0 or less for all.
 
     Returns:
         [min(limit, N)] int64, the changed ones first.
@@ -107,5 +107,5 @@ def chosen_inputs(changed: Tensor, limit: int) -> Tensor:
 
 
 def _spread(positions: Tensor, count: int) -> Tensor:
-    """``count`` of the positions, at even distances."""
+    """Return ``count`` of the positions, at even distances."""
     return positions[torch.arange(count) * len(positions) // max(1, count)]

@@ -1,4 +1,4 @@
-"""Means over an epoch of what R runs measure per batch, with one transfer from the device."""
+"""Epoch means of the measurements of R runs, with one transfer from the device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from common.training.epoch_means import NonFiniteError
 
 
 class StackedReport:
-    """What R runs have measured of one batch: [R] by name, where a run may lack a name."""
+    """Measurements of R runs on one batch: [R] by name; a run may lack a name."""
 
     def __init__(
         self,
@@ -20,24 +20,24 @@ class StackedReport:
         weights: Mapping[str, float],
         present: Mapping[str, Tensor],
     ) -> None:
-        """Puts it together.
+        """Collect the measurements of a batch.
 
         Args:
             values: [R] by name.
-            weights: the batch's weight in the mean of a name, where it is not 1.
-            present: [R] bool on the CPU, by those names that some runs may lack.
+            weights: the batch's weight in the mean of a name, if it is not 1.
+            present: [R] bool on the CPU, by name, for names that some runs may lack.
         """
         self.values = values
         self.weights = weights
         self.present = present
 
     def of_run(self, row: int) -> Mapping[str, Tensor]:
-        """What one run has measured."""
+        """Return the measurements of one run."""
         return _RunReport(self, row)
 
 
 class _RunReport(Mapping[str, Tensor]):
-    """A run's part of a report, taken only when it is looked at: hardly any batch is logged."""
+    """A run's part of a report, computed at first access, because few batches are logged."""
 
     def __init__(self, whole: StackedReport, row: int) -> None:
         self._whole = whole
@@ -60,7 +60,7 @@ class _RunReport(Mapping[str, Tensor]):
 
 
 class StackedMeans:
-    """Collects the reports of an epoch; the means of each run are those of `EpochMeans`."""
+    """Epoch means of R runs; each run's are those of `EpochMeans`."""
 
     def __init__(self, num_runs: int) -> None:
         self._num_runs = num_runs
@@ -68,12 +68,12 @@ class StackedMeans:
         self._values: list[Tensor] = []
 
     def add(self, report: StackedReport) -> None:
-        """Adds one batch."""
+        """Add one batch."""
         self._reports.append(report)
         self._values.append(torch.stack(list(report.values.values())))
 
     def result(self) -> list[dict[str, float] | NonFiniteError]:
-        """For each run the mean of each name over the batches that had it, or what is bad."""
+        """Return each run's mean of each name over its batches, or its bad number."""
         rows = [(step, name) for step, r in enumerate(self._reports) for name in r.values]
         values = torch.cat(self._values).cpu().double().numpy()  # [L, R], L names of all batches
         always = torch.ones(self._num_runs, dtype=torch.bool)
@@ -98,7 +98,7 @@ class StackedMeans:
 
 
 def _non_finite(rows: list[tuple[int, str]], values: np.ndarray, bad: np.ndarray) -> NonFiniteError:
-    """The first bad one of a run's ``values`` [L]."""
+    """Return the first number of a run's ``values`` [L] that is not finite."""
     first = int(bad.argmax())
     step, name = rows[first]
     return NonFiniteError(f"step {step}: '{name}' = {values[first]}")

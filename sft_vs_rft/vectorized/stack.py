@@ -1,4 +1,4 @@
-"""R models of one architecture as one batched model, and R optimisers as one."""
+"""Stacks: R models of one architecture as one batched model, and R optimisers as one."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch.nn.utils import parameters_to_vector
 
 
 class StackedModel:
-    """The weights of R models in one tensor, of which the models' own become views.
+    """Weights of R models as one tensor; the models' own weights become views of it.
 
-    So each model can be used, saved and loaded by itself, whatever happens to the stack.
+    Each model can still be used, saved and loaded alone.
     """
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
-        """``models`` are those of `sft_vs_rft.models.build.mlp`."""
+        """Stack ``models``, which are those of `sft_vs_rft.models.build.mlp`."""
         named = dict(models[0].named_parameters())
         self._names = list(named)
         self._shapes = [param.shape for param in named.values()]
@@ -32,19 +32,19 @@ class StackedModel:
         self.weights.requires_grad_()  # [R, P]
 
     def views(self, row: Tensor) -> list[Tensor]:
-        """The parts of ``row`` [P], or of rows [R, P], in the shapes of the parameters."""
+        """Return the parts of ``row`` [P], or of rows [R, P], in the shapes of the parameters."""
         parts = row.split([shape.numel() for shape in self._shapes], dim=-1)
         return [part.unflatten(-1, shape) for part, shape in zip(parts, self._shapes, strict=True)]
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Each model's logits for its own inputs [R, b, ...]; [R, b, C]."""
+        """Return [R, b, C] each model's logits for its own inputs [R, b, ...]."""
         parameters = dict(zip(self._names, self.views(self.weights), strict=True))
         logits: Tensor = functional_call(self._architecture, parameters, (inputs,))
         return logits
 
 
 class _StackedLinear(nn.Module):
-    """R linear layers, whose weights `functional_call` puts in the place of these."""
+    """R linear layers; `functional_call` replaces their weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,15 +52,15 @@ class _StackedLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(0, device="meta"))  # [R, out]
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """From [R, b, in] to [R, b, out]."""
+        """Return [R, b, out] the outputs of [R, b, in]."""
         return torch.baddbmm(self.bias[:, None], inputs, self.weight.mT)
 
 
 def _stacked(layer: nn.Module) -> nn.Module:
-    """The layer for inputs [R, b, ...].
+    """Return the layer for inputs [R, b, ...].
 
-    `torch.func.vmap` would do it for any layer, but takes a linear one apart into four operations,
-    and the forward and backward pass of a small MLP then last half as long again.
+    `torch.func.vmap` would work for any layer, but splits a linear one into four operations, which
+    makes the forward and backward pass of a small MLP 50 % slower.
     """
     if isinstance(layer, nn.Linear):
         return _StackedLinear()
@@ -69,14 +69,14 @@ def _stacked(layer: nn.Module) -> nn.Module:
 
 
 class StackedOptimizer(Protocol):
-    """Updates all R models at once, each by its own step size and weight decay."""
+    """Optimizer of R models at once, each with its own step size and weight decay."""
 
     def step(self, gradient: Tensor) -> None:
-        """One update by ``gradient`` [R, P] of what is minimised."""
+        """Make one update by the gradient [R, P] of the loss."""
 
 
 class StackedSgd:
-    """`torch.optim.SGD` without momentum."""
+    """`torch.optim.SGD` without momentum, for R models."""
 
     def __init__(self, model: StackedModel, optimizers: Sequence[torch.optim.Optimizer]) -> None:
         self._weights = model.weights
@@ -85,12 +85,12 @@ class StackedSgd:
 
     @torch.no_grad()
     def step(self, gradient: Tensor) -> None:
-        """W <- w - lr (g + wd w)."""
+        """Update W <- w - lr (g + wd w)."""
         self._weights.sub_(self._lr * (gradient + self._weight_decay * self._weights))
 
 
 class StackedAdam:
-    """`torch.optim.Adam`. The optimisers' own states become views of the stacked ones."""
+    """`torch.optim.Adam` for R models; the optimisers' own states become views of the stack."""
 
     def __init__(self, model: StackedModel, optimizers: Sequence[torch.optim.Optimizer]) -> None:
         self._weights = model.weights
@@ -114,7 +114,7 @@ class StackedAdam:
 
     @torch.no_grad()
     def step(self, gradient: Tensor) -> None:
-        """Adam (arXiv 1412.6980, algorithm 1) on g + wd w."""
+        """Update by Adam (arXiv 1412.6980, algorithm 1) on g + wd w."""
         self._steps += 1
         gradient = torch.addcmul(gradient, self._weight_decay, self._weights)
         self._mean.lerp_(gradient, 1 - self._beta1)
@@ -132,5 +132,5 @@ STACKED_OPTIMIZERS: dict[
 
 
 def _column(optimizers: Sequence[torch.optim.Optimizer], key: str, like: Tensor) -> Tensor:
-    """[R, 1] setting ``key`` of each optimiser."""
+    """Return [R, 1] the setting ``key`` of each optimiser."""
     return like.new_tensor([[optimizer.param_groups[0][key]] for optimizer in optimizers])

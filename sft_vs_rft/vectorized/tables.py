@@ -1,4 +1,4 @@
-"""What R runs train on, in tables that one index serves."""
+"""Training data of R runs, in tables that one index serves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sft_vs_rft.trainer import ControlledTrainer
 
 
 class StackedInputs:
-    """The inputs of R runs, n each; runs with the same inputs share their rows."""
+    """Inputs of R runs, n each; runs with the same inputs share their rows."""
 
     def __init__(self, inputs: Sequence[Inputs]) -> None:
         tables = [own.values for own in inputs if isinstance(own, DenseInputs)]
@@ -29,7 +29,7 @@ class StackedInputs:
         )  # [R, 1]
 
     def gather(self, positions: Tensor) -> Tensor:
-        """Each run's inputs at its ``positions`` [R, b]; [R, b, ...]."""
+        """Return [R, b, ...] each run's inputs at its ``positions`` [R, b]."""
         rows = self._table.index_select(0, (positions + self._starts).flatten())
         inputs: Tensor = rows.unflatten(0, positions.shape)
         return inputs
@@ -52,7 +52,7 @@ class StackedTargets:
         self._starts = runs[:, None] * num_inputs  # [R, 1]
 
     def of(self, logits: Tensor, positions: Tensor, drawn: Tensor | None) -> Predictions:
-        """The runs' predictions, one run after the other, R * b in all.
+        """Return R * b predictions, one run after the other.
 
         Args:
             logits: [R, b, C].

@@ -1,4 +1,4 @@
-"""Makes several controlled runs together, each with its own folder, data, seeds and end."""
+"""Several controlled runs made together, each with its own folder, data, seeds and end."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from sft_vs_rft.vectorized.trainer import StackedTrainer
 
 
 def run_together(members: Sequence[Member]) -> None:
-    """Makes controlled runs with equal ``vectorize_key()`` in their folders; ends each of them.
+    """Make controlled runs with equal ``vectorize_key()`` in their folders, and end each of them.
 
-    They need not stand at the same epoch: after a kill the last checkpoints may differ in that.
+    They need not be at the same epoch: after a kill, their last checkpoints may differ.
     """
     fits: list[Fit] = []
     try:
@@ -48,7 +48,7 @@ def run_together(members: Sequence[Member]) -> None:
 
 
 def _still_going(fits: Sequence[Fit]) -> list[Fit]:
-    """The fits that have another epoch before them; the others end."""
+    """Return the fits that have another epoch to train; the others end."""
     for fit in fits:
         if not fit.goes_on:
             fit.conclude()
@@ -56,7 +56,7 @@ def _still_going(fits: Sequence[Fit]) -> list[Fit]:
 
 
 def train_epoch(fits: Sequence[Fit], stacked: StackedTrainer) -> None:
-    """One epoch of fits whose trainers are ``stacked``."""
+    """Train one epoch of fits whose trainers are ``stacked``."""
     started = time.perf_counter()
     drawn = [fit.draw_epoch() for fit in fits]
     orders = torch.stack([order for order, _ in drawn])  # [R, N]
@@ -75,13 +75,13 @@ def train_epoch(fits: Sequence[Fit], stacked: StackedTrainer) -> None:
 
 
 class Fit:
-    """One run of several: its data and its trainer, and its own stream of random numbers."""
+    """One run of several: its data, its trainer, and its own stream of random numbers."""
 
     data: Data
     trainer: ControlledTrainer
 
     def __init__(self, member: Member, *, sharing_inputs_with: Sequence[Fit] = ()) -> None:
-        """Prepares the run; inputs that another run has drawn too are kept once."""
+        """Prepare the run; inputs that another run has drawn too are stored once."""
         self._member = member
         self._experiment = ControlledExperiment(member.config, member.context)
         data, trainer = self._experiment.prepare()
@@ -100,25 +100,25 @@ class Fit:
 
     @property
     def goes_on(self) -> bool:
-        """Whether the run is not over and has another epoch before it."""
+        """True if the run is not over and has another epoch to train."""
         return not self._member.is_over and self.trainer.goes_on(self._member.config.epochs)
 
     @property
     def validates(self) -> bool:
-        """Whether the present epoch ends with a validation."""
+        """True if the present epoch ends with a validation."""
         return self.trainer.validates(self._member.config.epochs)
 
     def begin(self) -> None:
-        """Tells the callbacks that the fit starts."""
+        """Notify the callbacks that the fit starts."""
         with self._member.on_its_own():
             self.trainer.begin()
 
     def tell_progress(self) -> None:
-        """Tells how many epochs of this run are done."""
+        """Notify the callbacks of the number of finished epochs of this run."""
         self._member.context.progress(self.trainer.epoch, self._member.config.epochs)
 
     def draw_epoch(self) -> tuple[Tensor, Tensor | None]:
-        """Draws what the run alone would draw in the present epoch, and in that order.
+        """Draw the random numbers that the run alone would draw in this epoch, in the same order.
 
         Returns:
             [N] order of the inputs, on the CPU, where in each batch the changed ones come first,
@@ -137,7 +137,7 @@ class Fit:
         return order, noise
 
     def end_step(self, step: int, report: StackedReport, row: int) -> None:
-        """Tells the callbacks of a batch; the run's part of ``report`` is its ``row``."""
+        """Notify the callbacks of a batch; the run's part of ``report`` is its ``row``."""
         if self._member.is_over:
             return
         with self._member.on_its_own():
@@ -147,7 +147,7 @@ class Fit:
     def end_epoch(
         self, results: Iterable[dict[str, float] | NonFiniteError], seconds: float
     ) -> None:
-        """Tells the callbacks of an epoch; ends the run where a number is not finite."""
+        """Notify the callbacks of an epoch; end the run if a number is not finite."""
         if self._member.is_over:
             return
         with self._member.on_its_own():
@@ -160,7 +160,7 @@ class Fit:
             self.trainer.end_epoch(metrics, seconds)
 
     def conclude(self) -> None:
-        """Ends the run well, unless it is over."""
+        """End the run successfully, unless it is over."""
         if self._member.is_over:
             return
         with self._member.on_its_own():
@@ -169,7 +169,7 @@ class Fit:
 
 
 def _sharing(data: Data, others: Sequence[Data]) -> Data:
-    """The data, with the inputs of the first of ``others`` that has drawn the same ones."""
+    """Return the data, with the inputs of the first of ``others`` that drew the same ones."""
     for part in ("train", "test"):
         for other in others:
             if data.record[f"{part}_indices"] == other.record[f"{part}_indices"]:

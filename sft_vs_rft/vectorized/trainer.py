@@ -1,4 +1,4 @@
-"""One update of R classifiers at once, with all that is measured of each."""
+"""Vectorized trainer: one update of R classifiers at once, with the measurements of each."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ OnStep = Callable[[int, StackedReport], None]
 
 
 class StackedTrainer:
-    """Does for R trainers what each of them does in an epoch, and gives what each would measure.
+    """Trainer of R runs that does in an epoch what each run's own trainer would do.
 
-    Their weights and optimiser states become views of stacked ones, so that what is known of each
-    trainer stays true. A batch passes through the model whole; where gradients are measured, its
+    The runs' weights and optimiser states become views of stacked ones, so that each trainer's own
+    state stays valid. A batch passes through the model whole. If gradients are measured, its
     changed inputs pass once more, padded to the largest number of them in a run.
     """
 
@@ -51,16 +51,16 @@ class StackedTrainer:
     def train_epoch(
         self, orders: Tensor, noise: Tensor | None, on_step: OnStep
     ) -> list[dict[str, float] | NonFiniteError]:
-        """One epoch of all runs.
+        """Train one epoch of all runs.
 
         Args:
             orders: [R, N] int64 on the CPU, the order of each run's inputs; in each batch the
                 changed ones come first.
             noise: [R, N, C] in that order, for `drawn_labels`; None where no labels are drawn.
-            on_step: told the number of each batch and its report.
+            on_step: called with the number of each batch and its report.
 
         Returns:
-            The metrics of each run, or what became not finite.
+            The metrics of each run, or the number that is not finite.
         """
         means = StackedMeans(len(self._trainers))
         num_inputs, size = orders.shape[1], self._config.batch_size
@@ -72,7 +72,7 @@ class StackedTrainer:
         return means.result()
 
     def _train_step(self, positions: Tensor, noise: Tensor | None) -> StackedReport:
-        """One update; ``positions`` [R, B] on the CPU, ``noise`` [R, B, C]."""
+        """Make one update; ``positions`` [R, B] on the CPU, ``noise`` [R, B, C]."""
         changed = self._changed.gather(1, positions)
         counts = _Counts(changed, self._measures_parts, self._model.weights.device)
         index = positions.to(counts.mask.device, non_blocking=True)
@@ -95,28 +95,28 @@ class StackedTrainer:
         )  # fmt: skip
 
     def _logits(self, index: Tensor) -> Tensor:
-        """[R, b, C] of the policies at their temperatures, for the inputs at ``index`` [R, b]."""
+        """Return [R, b, C] logits at the temperatures, for the inputs at ``index`` [R, b]."""
         return self._model(self._inputs.gather(index)) / self._temperature[..., None]
 
     def _objective(
         self, logits: Tensor, index: Tensor, drawn: Tensor | None
     ) -> tuple[Predictions, Tensor, Tensor]:
-        """Predictions [R * b, ...], penalised objective [R, b] and KL [R, b]."""
+        """Return predictions [R * b, ...], penalised objective [R, b] and KL [R, b]."""
         predictions = self._targets.of(logits, index, drawn)
         coefficients = self._kl_coef.expand(index.shape).flatten()
         objective, kl = self._method.penalised(predictions, coefficients)
         return predictions, objective.view(index.shape), kl.view(index.shape)
 
     def _loss(self, of_runs: Tensor) -> Tensor:
-        """The sum of what the runs minimise; their weights being apart, so are its gradients."""
+        """Return the sum of the runs' losses; each run's gradient is that of its own loss."""
         return -of_runs.sum() if self._method.maximised else of_runs.sum()
 
     def _changed_gradient(
         self, index: Tensor, drawn: Tensor | None, counts: _Counts
     ) -> Tensor | None:
-        """[R, P] what the changed inputs add to the gradient of the batch's mean loss.
+        """Return [R, P] the changed inputs' contribution to the gradient of the batch's mean loss.
 
-        None where no run has any, or none measures them.
+        None if no run has changed inputs, or no run measures them.
         """
         if not (counts.most_changed and counts.measured):
             return None
@@ -130,7 +130,7 @@ class StackedTrainer:
     def _measure_predictions(
         self, given: Predictions, objective: Tensor, kl: Tensor, counts: _Counts
     ) -> dict[str, Tensor]:
-        """Losses, accuracies and rewards of the predictions made before the update, [R] each."""
+        """Return losses, accuracies and rewards [R] of the predictions made before the update."""
         kl = torch.where(self._kl_coef > 0, kl, 0.0)  # the others have no penalty
         whole, parts = measured_per_input(given, objective.flatten(), kl.flatten(), self._config)
         shape = objective.shape
@@ -142,7 +142,7 @@ class StackedTrainer:
     def _measure_gradients(
         self, gradient: Tensor, changed: Tensor | None, counts: _Counts
     ) -> dict[str, Tensor]:
-        """Norms of the gradients before the update, absolute and relative to the weights', [R]."""
+        """Return gradient norms [R] before the update, absolute and relative to the weights'."""
         vectors = {"": self._model.weights, "update": gradient}
         if changed is not None:
             vectors |= {CHANGED: changed, OTHERS: gradient - changed}
@@ -157,7 +157,7 @@ class StackedTrainer:
 
     @torch.no_grad()
     def validate(self) -> list[dict[str, float] | NonFiniteError]:
-        """Loss, and accuracy where there is one label per input, on each run's test inputs."""
+        """Return each run's loss on its test inputs, and the accuracy with one label per input."""
         num_runs, num_inputs = self._test_targets.shape[:2]
         parts = []
         for positions in torch.arange(num_inputs, device=self._test_targets.device).split(
@@ -176,10 +176,10 @@ class StackedTrainer:
 
 
 class _Counts:
-    """Which inputs of a batch are changed and which are not, in each of R runs, and how many."""
+    """Masks of the changed and other inputs of a batch, in each of R runs, and their numbers."""
 
     def __init__(self, changed: Tensor, measures_parts: Tensor, device: torch.device) -> None:
-        """``changed`` [R, B] and ``measures_parts`` [R], which says what runs do, on the CPU."""
+        """Set ``changed`` [R, B], and ``measures_parts`` [R] of the runs, both on the CPU."""
         num_changed, self.num_inputs = changed.sum(1), changed.shape[1]
         self.most_changed = int(num_changed.max())
         self.mask = changed.to(device, non_blocking=True)
@@ -187,18 +187,19 @@ class _Counts:
         on_device = of_parts.to(device, non_blocking=True)
         self.of = dict(zip((CHANGED, OTHERS), on_device.unbind(), strict=True))
         self.measured = bool(measures_parts.any())
-        """Whether some run measures parts."""
+        """True if some run measures parts."""
         self.present = {
             CHANGED: measures_parts & (num_changed > 0),
             OTHERS: measures_parts & (num_changed < self.num_inputs),
         }
-        """Which runs measure the part: those that measure parts and have such inputs here."""
+        """Return the mask [R] of the runs that measure the part and have such inputs in this
+        batch."""
 
 
 def _part_means(values: dict[str, Tensor], counts: _Counts) -> dict[str, Tensor]:
-    """Means [R] of per-input values [R, B] over the changed inputs and over the others.
+    """Return means [R] of per-input values [R, B] over the changed inputs and over the others.
 
-    They are not finite where a run has no such inputs.
+    A mean is not finite if the run has no such inputs.
     """
     table = torch.stack(list(values.values()))  # [names, R, B]
     means: dict[str, Tensor] = {}

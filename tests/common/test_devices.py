@@ -146,7 +146,7 @@ def test_nothing_of_an_ended_run_stays(workplace: Workplace, fails: str) -> None
 
 
 def task_of(config: dict[str, Any], gpu_ids: tuple[int, ...] = (3,)) -> Task:
-    return Task("run", "", "", "", None, "tests.toy:ToyConfig", config, "step", 1, gpu_ids)
+    return Task("run", {}, "", "", None, "tests.toy:ToyConfig", config, "step", 1, gpu_ids)
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,7 @@ A_EXTENDS = {"id": "a", "extends": "b"}
         ([FIRST, {"extends": "frist"}], "no configuration has this id; did you mean 'first'?"),
         ([A_EXTENDS | {"extends": "a"}], "extend each other: a -> a; break the ring"),
         ([A_EXTENDS, {"id": "b", "extends": "a"}, {"extends": "a"}], "a -> b -> a; break the ring"),
+        ([{"id": "a", "experiment": "x"}, {"extends": "a"}], "configurations[0]:\n  'experiment'"),
         ([{"extends": 3}], "'extends' = 3: expected text in quotes"),
     ],
 )  # fmt: skip

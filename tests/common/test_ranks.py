@@ -75,7 +75,7 @@ def test_every_rank_sees_one_gpu(
             pass
 
     monkeypatch.setattr("common.runner.scheduling.worker_group.WorkerProcess", Worker)
-    task = Task("run", "", "", "", None, "", {"gpu_ids": list(named)}, "step", 1, named,
+    task = Task("run", {}, "", "", None, "", {"gpu_ids": list(named)}, "step", 1, named,
                 num_ranks=2)  # fmt: skip
     team = WorkerGroup(task, of_slot, 1)
     team.start([task])

@@ -117,6 +117,19 @@ def test_status_of_another_base_of_the_plan_says_so(workplace: Workplace) -> Non
     assert "another variant" in workplace.run_plan(plan(2), "--status").out
 
 
+def test_a_plan_that_says_the_same_in_other_words_is_no_other_variant(
+    workplace: Workplace,
+) -> None:
+    entries = [toy(lr=1), toy(lr=2)]
+    workplace.run_plan(workplace.write_plan(experiment=TOY, configurations=entries))
+    plan = workplace.write_plan(
+        experiment=TOY,
+        base_config=toy(lr=1)["base_config"],
+        configurations=[{}, {"base_config": {"lr": 2}}],
+    )
+    assert "another variant" not in workplace.run_plan(plan, "--status").out
+
+
 def test_a_moved_folder_holds_the_same_plan(workplace: Workplace) -> None:
     plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
     workplace.run_plan(plan)

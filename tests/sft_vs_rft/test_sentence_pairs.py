@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from common.errors import UserError
-from common.machine.hub import go_offline_if_unreachable
+from common.machine.hub import commits, forget_commits, go_offline_if_unreachable
+from common.run.folder import read_json_lines
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.data.inputs import TextInputs
 from sft_vs_rft.data.run_data import Data, make_data
 from sft_vs_rft.models.build import build_model
-from tests.conftest import Workplace
+from tests.conftest import Workplace, cache_as_hub
 from tests.sft_vs_rft.conftest import stsb
 
 
@@ -192,3 +193,34 @@ def test_an_absent_hub_is_asked_once(
             data_of(stsb(f"bert:{name}", pairs))
     go_offline_if_unreachable.cache_clear()
     assert len(asked) == 1
+
+
+def test_revisions_of_vocabulary_and_data_are_read(
+    bert: str, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cache has no default branch of the vocabulary."""
+    import datasets
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    commit = cache_as_hub(tmp_path / "hub", "lab/bert", {"v1": Path(bert.removeprefix("bert:"))})
+    expected, asked = data_of(stsb(bert, pairs)), []
+
+    def load(kind: str, name: str, revision: str, split: str) -> datasets.Dataset:
+        asked.append((kind, name, revision))
+        return datasets.Dataset.from_list(read_json_lines(pairs / f"{split}.jsonl"))
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    forget_commits()
+    config = stsb("bert:lab/bert", pairs, model_revision="v1", data_revision="v2")
+    config = config.model_copy(update={"data_path": None})
+    assert list(config.problems()) == []
+    assert torch.equal(data_of(config).train_labels, expected.train_labels)
+    build_model(config, (), 6)
+    assert asked == [("nyu-mll/glue", "stsb", "v2")] * 2
+    assert commits() == {"lab/bert@v1": commit["v1"]}
+
+
+def test_revisions_of_local_files_are_refused(bert: str, pairs: Path) -> None:
+    config = stsb(bert, pairs, model_revision="v1", data_revision="v2")
+    assert [problem.key for problem in config.problems()] == ["model_revision", "data_revision"]

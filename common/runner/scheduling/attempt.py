@@ -1,4 +1,4 @@
-"""Attempts at runs, in this process: whatever happens, their folders tell of it."""
+"""Attempts at runs, in this process: whatever happens, their folders record it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from common.config.run import RunConfig
+from common.custom.sources import unread_changes
 from common.custom.user_code import told
 from common.errors import Interrupted, UserError, text_of
 from common.experiment import Context
 from common.files.durable import make_folder
 from common.files.leftovers import remove_leftovers
 from common.files.no_space import no_space
+from common.machine import hub
 from common.process.state import end_copy_of, put_back
 from common.process.stopping import StoppedAtOnce
 from common.registry import import_part
@@ -30,7 +32,7 @@ from common.runner.scheduling.task import Task
 from common.training.numerics import explained, set_numerics
 
 LOG_NAME = __name__
-"""Logger of how attempts end, which a run's ``log.txt`` tells in full and a console in one line."""
+"""Logger of the ends of attempts: in full in a run's ``log.txt``, and as one line on a console."""
 
 log = logging.getLogger(LOG_NAME)
 
@@ -42,7 +44,7 @@ class Attempt:
     context: Context
 
     def __init__(self, task: Task, *, num_together: int = 1) -> None:
-        """``num_together`` runs share the attempt."""
+        """Prepare the attempt, which ``num_together`` runs share."""
         self.task = task
         self._num_together = num_together
         self.folder = RunFolder(Path(task.folder))
@@ -57,7 +59,7 @@ class Attempt:
 
     @contextmanager
     def on_its_own(self) -> Iterator[None]:
-        """A block that concerns this run alone; see `common.experiment.Member`.
+        """Enter a block that concerns this run alone; see `common.experiment.Member`.
 
         Raises:
             StoppedAtOnce: a second Ctrl-C; the run is marked as interrupted.
@@ -84,16 +86,20 @@ class Attempt:
         stop_requested: Callable[[], bool],
         progress: Callable[[int, int], None],
     ) -> None:
-        """Writes what is known of the run before it starts, and puts its context together."""
+        """Record what is known of the run before it starts, and make its context."""
         task = self.task
         remove_leftovers(self.folder.path, below=True)
+        changed = unread_changes(task.identity.get("sources", {}))
+        if changed:
+            raise UserError(f"changed since the plan was read: {', '.join(changed)}; the same "
+                            "command makes the run with what stands there now")  # fmt: skip
         config = task.run_config()
         seeds = {key: getattr(config, key) for key in config.seed_keys}
         record = provenance.record(self.folder, task.command, seeds, task.threads)
         device = f"cuda:{','.join(map(str, config.gpu_ids))}" if task.gpu_ids else "cpu"
         device += f" ({task.num_ranks} processes)" if task.num_ranks > 1 else ""
         self._begun = begun = status.begin(
-            self.folder, task.fingerprint, device, record["threads"],
+            self.folder, task.identity, device, record["threads"],
             num_together=self._num_together,
         )  # fmt: skip
         write_json(self.folder.config, config.model_dump(mode="json"))
@@ -115,10 +121,10 @@ class Attempt:
         )
 
     def done(self, score: float | None) -> None:
-        """Ends the run well; what only an unfinished run needs is taken away after that.
+        """End the run successfully; temporary files of an unfinished run are removed afterwards.
 
         Raises:
-            UserError: the score is no finite number, or the run has removed its own records.
+            UserError: the score is no finite number, or the run has deleted its own records.
         """
         score = checked_score(score)
         for path in (self.folder.config, self.folder.provenance):
@@ -156,21 +162,27 @@ class Attempt:
                 self.folder.path.unlink(missing_ok=True)
             make_folder(self.folder.path)
             write_json(self.folder.status, before)
+        with nullcontext() if state == status.DONE else suppress(OSError):
+            provenance.record_hub(self.folder, hub.commits())
         seconds = before.get("seconds", 0.0) + time.monotonic() - self._started
-        status.end(self.folder, state, seconds=round(seconds, 3), **values)
+        status.end(self.folder, state, seconds=round(seconds, 3), **self.task.identity,
+                   **values)  # fmt: skip
         self.is_over = True
 
     def close(self) -> None:
-        """Closes the log file."""
+        """Close the log file."""
         with suppress(OSError):  # of lines that did not fit
             self._log_file.close()
 
 
 class _LogFile(logging.FileHandler):
-    """A log that goes without the lines that do not fit: what the run makes next tells of that."""
+    """Log handler that drops lines which do not fit on the disk.
+
+    The run's next file reports that.
+    """
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Prints other errors, as usual."""
+        """Print other errors, as usual."""
         error = sys.exc_info()[1]
         if error is None or no_space(error, Path(self.baseFilename)) is None:
             super().handleError(record)
@@ -182,7 +194,7 @@ def attempt(
     stop_requested: Callable[[], bool],
     progress: Callable[[int, int], None],
 ) -> None:
-    """Makes one run, or several together, or what is left of them.
+    """Make one run, or several together, or their remaining parts.
 
     The results are in the folders' ``status.json``.
 
@@ -198,6 +210,7 @@ def _attempt(
     stop_requested: Callable[[], bool],
     progress: Callable[[int, int], None],
 ) -> None:
+    hub.forget_commits()
     attempts = [Attempt(task, num_together=len(tasks)) for task in tasks]
     try:
         for one in attempts:

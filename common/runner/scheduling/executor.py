@@ -1,4 +1,4 @@
-"""What the plan runner asks of whatever makes its runs."""
+"""Interface of executors, which make a plan's runs for the runner."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Protocol
 from common.runner.scheduling.task import Task
 
 ProgressOf = Callable[[Sequence[Task], int, int], None]
-"""Told how many of how many epochs (or other units) the tasks of a slot have done."""
+"""Function that reports how many of how many epochs (or other units) a slot's tasks have done."""
 
 
 class Executor(Protocol):
-    """Makes tasks in one or more slots; several tasks may share a slot, and then end together.
+    """Executor of tasks in one or more slots.
 
-    The result of each is in its folder.
+    Several tasks may share a slot, and then end together. The result of each task is in its folder.
     """
 
     @property
     def free_slots(self) -> int:
-        """How many slots nothing runs in."""
+        """Number of free slots."""
 
     def start(self, tasks: Sequence[Task]) -> None:
-        """Begins tasks that share a slot; may return when they have ended."""
+        """Start tasks that share a slot; may return when they have ended."""
 
     def wait(self) -> list[Task]:
-        """The tasks that have ended since the last call; waits a moment for one."""
+        """Return the tasks that have ended since the last call; wait a moment for one."""
 
     def request_stop(self) -> None:
-        """Asks all running tasks to write their checkpoints and end."""
+        """Ask all running tasks to write their checkpoints and end."""
 
     def close(self) -> None:
-        """Ends at once whatever still runs."""
+        """Kill all tasks that still run."""

@@ -1,4 +1,4 @@
-"""Why a run has failed, as its folder and the console tell it."""
+"""Failures of runs, as their folders and the console report them."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from common.runner.scheduling.task import Task
 
 @dataclass(frozen=True)
 class Failure:
-    """What ended a run."""
+    """Cause of a run's end."""
 
     reason: str
-    """For people."""
+    """Message for people."""
     error: BaseException | None
-    """What has a traceback to show; None where the reason says all that the user needs."""
+    """Exception with a traceback to show; None if the reason is enough for the user."""
 
     @property
     def traceback(self) -> str | None:
-        """Its last lines."""
+        """Last lines of the traceback."""
         return None if self.error is None else end_of_traceback(self.error)
 
 
 def failure_of(error: BaseException, task: Task, *, num_together: int = 1) -> Failure:
-    """What ``error`` means for the run, or a rank of it, that it has ended.
+    """Return the failure that ``error`` means for the run, or a rank of it, that it has ended.
 
     ``num_together`` runs were made together.
     """

@@ -1,4 +1,4 @@
-"""Makes runs one after the other in this process, on the CPU."""
+"""Executor that makes runs one after the other in this process, on the CPU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from common.runner.scheduling.task import Task
 
 
 class InProcess:
-    """An executor with one slot; `start` returns when its runs have ended."""
+    """Executor with one slot; `start` returns when its runs have ended."""
 
     def __init__(self, stop_requested: Callable[[], bool], progress: ProgressOf) -> None:
         self._stop_requested = stop_requested
@@ -20,11 +20,11 @@ class InProcess:
 
     @property
     def free_slots(self) -> int:
-        """One, unless the last tasks' end has not been asked for yet."""
+        """One, unless the last tasks' end has not been collected yet."""
         return 0 if self._ended else 1
 
     def start(self, tasks: Sequence[Task]) -> None:
-        """Makes the runs."""
+        """Make the runs."""
         with gpus_hidden():
             attempt(
                 tasks,
@@ -34,12 +34,12 @@ class InProcess:
         self._ended += tasks
 
     def wait(self) -> list[Task]:
-        """The runs just made."""
+        """Return the runs just made."""
         ended, self._ended = self._ended, []
         return ended
 
     def request_stop(self) -> None:
-        """Nothing to do: the run itself asks whether it should stop."""
+        """Do nothing: the run itself checks for a stop request."""
 
     def close(self) -> None:
-        """Nothing to do: nothing runs."""
+        """Do nothing: no run is under way."""

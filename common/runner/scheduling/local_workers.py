@@ -1,4 +1,4 @@
-"""Makes runs in worker processes of this machine, in one or more slots, each with GPUs if any."""
+"""Executor with worker processes of this machine, in one or more slots, with or without GPUs."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _LONGEST_WAIT = 0.5  # seconds
 
 
 class LocalWorkers:
-    """An executor with one slot per worker process, or per group of them that shares a run.
+    """Executor with one slot per worker process, or per group of workers that shares a run.
 
-    A worker that dies leaves its runs interrupted, with the signal named, and is replaced.
+    A worker that dies is replaced; its runs are marked as interrupted, with the signal.
     """
 
     def __init__(
@@ -34,22 +34,25 @@ class LocalWorkers:
         *,
         most_ranks: int = 1,
     ) -> None:
-        """``threads`` are those of a process, ``most_ranks`` the processes of the largest run."""
+        """Set up the slots.
+
+        ``threads`` is per process, ``most_ranks`` the ranks of the largest run.
+        """
         self._threads = threads
         self._progress = progress
         self._empty = gpus_of_slots(slots, gpu_ids, most_ranks)
-        """The GPUs of the slots in which no process has been started."""
+        """GPUs of the slots in which no process has been started."""
         self._idle: list[WorkerGroup] = []
         self._busy: list[WorkerGroup] = []
         self._selector = selectors.DefaultSelector()
 
     @property
     def free_slots(self) -> int:
-        """Slots with an idle worker, and slots whose worker has not been started yet."""
+        """Number of slots with an idle worker, or without a started one."""
         return len(self._idle) + len(self._empty)
 
     def start(self, tasks: Sequence[Task]) -> None:
-        """Gives the tasks to an idle worker, or to new ones."""
+        """Send the tasks to an idle worker, or to new ones."""
         fitting = [group for group in self._idle if group.fits(tasks[0])]
         group = fitting[-1] if fitting else self._new_group(tasks[0])
         self._idle = [other for other in self._idle if other is not group]
@@ -65,7 +68,7 @@ class LocalWorkers:
         return group
 
     def wait(self) -> list[Task]:
-        """The tasks that have ended, of themselves or with their workers."""
+        """Return the tasks that have ended, by themselves or with their workers."""
         self._close_idle_gpus()
         ended: list[Task] = []
         for key, _ in self._selector.select(_LONGEST_WAIT):
@@ -77,17 +80,17 @@ class LocalWorkers:
         return ended
 
     def _close_idle_gpus(self) -> None:
-        """Ends idle workers with GPUs: no run was ready for them when their last one had ended.
+        """End idle workers with GPUs: no run was ready for them when their last one ended.
 
-        An empty CUDA context alone holds hundreds of MB, of a GPU that others may share. A run that
-        is ready later waits some seconds for a new worker, which is the lesser evil.
+        An empty CUDA context holds hundreds of MB of a GPU that others may share. A later run has
+        to wait some seconds for a new worker.
         """
         for group in [group for group in self._idle if group.gpu_ids]:
             self._idle.remove(group)
             self._discard(group)
 
     def _handle_message(self, group: WorkerGroup, worker: WorkerProcess) -> Sequence[Task]:
-        """Takes up what a worker says; gives the tasks that have ended."""
+        """Handle a worker's message; return the tasks that have ended."""
         messages = worker.messages()
         if messages is None:
             return self._reap(group, worker)
@@ -137,13 +140,13 @@ class LocalWorkers:
         self._empty.append(group.gpus_of_slot)
 
     def request_stop(self) -> None:
-        """Asks every busy worker to checkpoint and end its runs."""
+        """Ask every busy worker to checkpoint and end its runs."""
         for group in self._busy:
             for worker in group.workers:
                 worker.say(STOP)
 
     def close(self) -> None:
-        """Ends all workers at once; runs still under way are marked as interrupted."""
+        """Kill all workers; unfinished runs are marked as interrupted."""
         for group in [*self._busy, *self._idle]:
             group.close()
             with suppress(NoSpace):  # a run whose process is gone counts as interrupted anyway

@@ -1,4 +1,4 @@
-"""What is said of a run that does not fit into the memory of its GPU."""
+"""Messages about runs that do not fit into the memory of their GPU."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _SIZE = r"([\d.]+ \w+)"
 _OF_LIBRARIES = re.compile(
     r"CUDA error: out of memory|Cuda failure.{0,9}out of memory|_ALLOC(ATION)?_FAILED"
 )
-"""How CUDA, NCCL, cuBLAS and cuDNN say it, where they allocate without torch."""
+"""Patterns of messages by CUDA, NCCL, cuBLAS and cuDNN, which allocate without torch."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a GPU's memory did not suffice."""
+    """Return whether an error is a lack of GPU memory."""
     import torch
 
     if isinstance(error, torch.OutOfMemoryError):
@@ -25,7 +25,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def memory_message(error: BaseException, task: Task, *, num_together: int = 1) -> str:
-    """How much was asked for, what the GPU has, what held it, and what the user can change."""
+    """Return the message: requested bytes, size and users of the GPU's memory, and advice."""
     said = text_of(error)
     needed = re.search(f"Tried to allocate {_SIZE}", said)
     space = re.search(f"GPU (\\d+) has a total capacity of {_SIZE} of which {_SIZE} is free", said)
@@ -46,7 +46,7 @@ def memory_message(error: BaseException, task: Task, *, num_together: int = 1) -
 
 
 def _holders(said: str) -> Iterator[str]:
-    """Who held the GPU's memory, as torch's message counts it."""
+    """Yield the users of the GPU's memory, by torch's message."""
     own = re.search(f"this process has {_SIZE} memory in use", said)
     tensors = re.search(f"{_SIZE} is allocated by PyTorch", said)
     reserved = re.search(f"{_SIZE} is reserved by PyTorch but unallocated", said)

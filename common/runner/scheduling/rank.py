@@ -1,4 +1,4 @@
-"""What a worker process does for a run that several processes share."""
+"""Part of a worker process in a run that several processes share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from common.training.numerics import set_numerics
 
 
 def meet(task: Task, *, seed: int = 0, threads: int = 1) -> tuple[int, int]:
-    """Waits for the other ranks of the task; gives the first one's seed and threads."""
+    """Wait for the other ranks of the task; return the first one's seed and threads."""
     import torch
 
     from common import distributed
@@ -29,10 +29,10 @@ def meet(task: Task, *, seed: int = 0, threads: int = 1) -> tuple[int, int]:
 
 
 def take_part(task: Task, *, stop_requested: Callable[[], bool]) -> None:
-    """Makes the part of a run that falls to a later rank: it computes, and writes nothing.
+    """Make a later rank's part of a run: it computes, and writes nothing.
 
     Raises:
-        Exception: whatever ends the run.
+        Exception: any error that ends the run.
     """
     config = task.run_config()
     set_numerics(config)
@@ -48,9 +48,9 @@ def take_part(task: Task, *, stop_requested: Callable[[], bool]) -> None:
 
 
 def begin_computing(seed: int, threads: int) -> None:
-    """Has torch compute with as many threads, and all global generators begin at the seed.
+    """Set torch's threads, and seed all global generators.
 
-    So whatever a run's parts draw while they are made, they draw in each of its attempts.
+    Random draws while a run's parts are made are therefore the same in each attempt.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""What a run may return."""
+"""Check of a run's return value, which is its score."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from common.errors import UserError
 
 
 def checked_score(returned: Any) -> float | None:
-    """The score of a run, or None for a run without one.
+    """Return the score of a run, or None for a run without one.
 
     Raises:
-        UserError: it is neither None nor a finite number.
+        UserError: the value is neither None nor a finite number.
     """
     if returned is None:
         return None

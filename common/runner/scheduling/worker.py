@@ -39,7 +39,7 @@ _SECONDS_BETWEEN_REPORTS = 0.2
 
 
 class _Parent:
-    """The other end of the pipes."""
+    """Pipes to the parent process."""
 
     def __init__(self) -> None:
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -68,7 +68,7 @@ class _Parent:
 
 
 class _Warnings(logging.Handler):
-    """Passes on what runs warn of; what ends them is told by their folders."""
+    """Log handler that sends runs' warnings to the parent; errors are in their folders."""
 
     def __init__(self, parent: _Parent) -> None:
         super().__init__(logging.WARNING)
@@ -80,7 +80,7 @@ class _Warnings(logging.Handler):
 
 
 def _print_to(path: Path) -> None:
-    """Sends what this process prints, in whatever language, to the end of ``path``."""
+    """Redirect all output of this process, in whatever language, to the end of ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     sys.stdout.flush()
@@ -91,7 +91,7 @@ def _print_to(path: Path) -> None:
 
 
 def _take_part(task: Task, parent: _Parent) -> None:
-    """Makes a later rank's part of a run; the parent hears why it failed, if it did."""
+    """Make a later rank's part of a run; report its failure to the parent."""
     try:
         with put_back():
             take_part(task, stop_requested=parent.stop)
@@ -104,7 +104,7 @@ def _take_part(task: Task, parent: _Parent) -> None:
 
 
 def main() -> int:
-    """Makes tasks until the parent ends, or until it is asked to stop; gives the exit status."""
+    """Make tasks until the parent ends, or until a stop request; return the exit status."""
     parent = _Parent()
     outlive_readers()
     logging.getLogger().setLevel(logging.INFO)

@@ -1,4 +1,4 @@
-"""The worker processes that make what a slot is given: one, or the ranks of a run."""
+"""Worker group: the worker processes of a slot, one per rank of its run."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from common.runner.scheduling.task import Task
 from common.runner.scheduling.worker_process import WorkerProcess
 
 _GRACE = 3.0
-"""Seconds in which the first rank can tell in its own words what has made another one fail."""
+"""Seconds in which the first rank can report the failure of another one itself."""
 _MOMENT = 0.5
-"""Seconds in which a process is gone whose end others have noticed."""
+"""Seconds in which a process ends after others have noticed its failure."""
 
 
 class WorkerGroup:
-    """Workers, one per rank, which are used for run after run as long as none fails."""
+    """Workers, one per rank, which are reused for run after run as long as none fails."""
 
     def __init__(self, task: Task, gpus_of_slot: Sequence[int], threads: int) -> None:
-        """For the task and those like it.
+        """Start the workers for the task and similar ones.
 
-        Its GPUs are those of the slot or, where a slot has none, those that the task names.
+        They use the GPUs of the slot or, if it has none, those that the task names.
         """
         self.gpus_of_slot = gpus_of_slot
         self._gpus_of_workers = _gpus_of_workers(task, gpus_of_slot)
@@ -39,27 +39,30 @@ class WorkerGroup:
 
     @property
     def gpu_ids(self) -> list[int]:
-        """The GPUs of all its processes, as the plan counts them."""
+        """GPUs of all its processes, as the plan counts them."""
         return [gpu for gpu_ids in self._gpus_of_workers for gpu in gpu_ids]
 
     def fits(self, task: Task) -> bool:
-        """Whether there are as many processes as the task needs, which see its GPUs alone."""
+        """Return whether it has as many processes as the task needs, which see its GPUs alone."""
         return self._gpus_of_workers == _gpus_of_workers(task, self.gpus_of_slot)
 
     @property
     def first(self) -> WorkerProcess:
-        """The worker that writes the run's folder and speaks for all."""
+        """Worker that writes the run's folder and reports for all."""
         return self.workers[0]
 
     def start(self, tasks: Sequence[Task]) -> None:
-        """Has each worker make its part of the tasks."""
+        """Make each worker make its part of the tasks."""
         self.tasks = tasks
         self._num_started += 1
         for rank, worker in enumerate(self.workers):
             worker.give([self._part(task, rank) for task in tasks])
 
     def _part(self, task: Task, rank: int) -> Task:
-        """The task for one rank, with the GPUs that it sees; its keys name those of all."""
+        """Return the task for one rank, with its visible GPUs.
+
+        The task's keys name those of all.
+        """
         if self._meeting is not None:
             task = replace(task, rank=rank, rendezvous=self._rendezvous())
         if self.gpu_ids:
@@ -68,29 +71,29 @@ class WorkerGroup:
         return task
 
     def _rendezvous(self) -> str:
-        """A file for the ranks of the run under way."""
+        """Return the meeting point of the ranks of the present run, the path of a file."""
         assert self._meeting is not None
         return str(Path(self._meeting.name) / str(self._num_started))
 
     def record_failure(self, worker: WorkerProcess, message: dict[str, Any]) -> None:
-        """A rank has failed, so that the others wait for it in vain: they end soon."""
+        """Note that a rank has failed; the others wait for it in vain and end soon."""
         if self._failure is None and message["rendezvous"] == self._rendezvous():
             self._failure = time.monotonic() + _GRACE, self._called(worker), message
 
     @property
     def has_failed(self) -> bool:
-        """Whether a rank has failed, and the first one had time to say so itself."""
+        """True if a rank has failed, and the first one had time to report it itself."""
         return self._failure is not None and time.monotonic() > self._failure[0]
 
     def lost(self) -> WorkerProcess | None:
-        """A worker that is gone, where the first rank's failure may come from that."""
+        """Return a dead worker that may have caused the first rank's failure."""
         for worker in self.workers[1:]:
             if worker.is_gone_within(_MOMENT / len(self.workers)):
                 return worker
         return None
 
     def mark_failed(self) -> None:
-        """Says in the tasks' folders why a rank has failed; the team is closed."""
+        """Record in the tasks' folders why a rank has failed, and close the group."""
         assert self._failure is not None
         _, name, message = self._failure
         reason = f"{name}{message['failed']}"
@@ -98,9 +101,9 @@ class WorkerGroup:
             status.end(folder, status.FAILED, reason=reason, traceback=message["traceback"])
 
     def mark_interrupted(self, reason: str, worker: WorkerProcess | None = None) -> None:
-        """Says so in the folders of those tasks that had not ended yet.
+        """Mark the tasks that have not ended as interrupted, in their folders.
 
-        ``worker`` is the one because of which; what other ranks say of its loss does not count.
+        ``worker`` caused it; messages of other ranks about its loss are ignored.
         """
         kept = {status.RUNNING} if len(self.workers) == 1 else {status.RUNNING, status.FAILED}
         for folder in self._folders():
@@ -111,7 +114,7 @@ class WorkerGroup:
                 status.end(folder, status.INTERRUPTED, reason=f"{name}{reason}")
 
     def failed_by_itself(self) -> bool:
-        """Whether one of its tasks has failed."""
+        """Return whether one of its tasks has failed."""
         return any(f.read_status().get("status") == status.FAILED for f in self._folders())
 
     def _folders(self) -> list[RunFolder]:
@@ -122,7 +125,7 @@ class WorkerGroup:
         return f"rank {self.workers.index(worker)}: " if several else ""
 
     def close(self) -> None:
-        """Ends all its processes at once."""
+        """Kill all its processes."""
         self.is_closed = True
         for worker in self.workers:
             worker.close()
@@ -131,9 +134,9 @@ class WorkerGroup:
 
 
 def _gpus_of_workers(task: Task, gpus_of_slot: Sequence[int]) -> list[tuple[int, ...]]:
-    """The GPUs that each process of a task sees.
+    """Return the GPUs that each process of a task sees.
 
-    Of a slot's, each has one; of those that a task names, the only process has all.
+    Each process gets one of the slot's GPUs; the only process of a task gets all that it names.
     """
     found = tuple(gpus_of_slot) or task.gpu_ids
     if task.num_ranks == 1 and not gpus_of_slot:
@@ -142,7 +145,10 @@ def _gpus_of_workers(task: Task, gpus_of_slot: Sequence[int]) -> list[tuple[int,
 
 
 def gpus_of_slots(slots: int, gpu_ids: Sequence[int], most_ranks: int) -> list[Sequence[int]]:
-    """The GPUs of each slot: as many as a run has ranks; slots share them if they are few."""
+    """Return the GPUs of each slot: as many as a run has ranks.
+
+    Slots share GPUs if there are too few.
+    """
     if not gpu_ids:
         return [()] * slots
     groups = [

@@ -1,4 +1,4 @@
-"""A worker process as its parent sees it."""
+"""Worker process as its parent sees it: start, messages, end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PROJECT = Path(__file__).resolve().parents[3]
 
 
 class WorkerProcess:
-    """A process of `common.runner.scheduling.worker`, which sees its own GPUs alone, or none."""
+    """Process of `common.runner.scheduling.worker` that sees its own GPUs alone, or none."""
 
     def __init__(self, gpu_ids: Sequence[int], threads: int) -> None:
         self.process = subprocess.Popen(
@@ -36,11 +36,11 @@ class WorkerProcess:
         self._rest = b""
 
     def give(self, tasks: Sequence[Task]) -> None:
-        """Has it make the tasks."""
+        """Send the tasks to the process."""
         self.say(to_line(tasks))
 
     def say(self, line: str) -> None:
-        """Sends one line; a worker that is gone is noticed when its output ends."""
+        """Send one line; the end of a worker is noticed at its output."""
         try:
             self.input.write(line.encode() + b"\n")
             self.input.flush()
@@ -48,7 +48,7 @@ class WorkerProcess:
             pass
 
     def messages(self) -> list[dict[str, Any]] | None:
-        """What the worker has said; None when it is gone."""
+        """Return the worker's new messages; None if it has ended."""
         chunk = os.read(self.output.fileno(), 65536)
         if not chunk:
             return None
@@ -56,7 +56,7 @@ class WorkerProcess:
         return [json.loads(line) for line in lines]
 
     def is_gone_within(self, seconds: float) -> bool:
-        """Whether the process ends by itself."""
+        """Wait a moment; return whether the process has ended."""
         try:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -64,7 +64,7 @@ class WorkerProcess:
         return True
 
     def how_it_ended(self) -> str:
-        """Why the process is gone, for people."""
+        """Return why the process has ended, for people."""
         code = self.process.wait()
         if code >= 0:
             return f"its worker process ended with exit status {code}"
@@ -73,7 +73,7 @@ class WorkerProcess:
         return f"its worker process was ended by {name}{hint}"
 
     def close(self) -> None:
-        """Ends the process at once, with those that its runs have started."""
+        """Kill the process and those that its runs have started."""
         started = children_of(self.process.pid)
         with suppress(ProcessLookupError):  # the group outlives a worker that has died
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -84,7 +84,7 @@ class WorkerProcess:
 
 
 def _environment(gpu_ids: Sequence[int], threads: int) -> dict[str, str]:
-    """The worker's environment: its GPUs, its threads, and threads that sleep while they wait."""
+    """Return the worker's environment: its GPUs and threads; idle threads sleep."""
     return {
         "OMP_WAIT_POLICY": "passive",  # spinning threads stall every neighbour on a busy machine
         **os.environ,

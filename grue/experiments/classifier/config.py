@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from common.config.base import Config
 from common.config.fit import PositiveInt
+from common.config.hub import FromHub
 from common.errors import Problem
 from grue.experiments import memory_hints
 from grue.models.config import ModelName, unnamed
@@ -16,7 +16,7 @@ from grue.runs.config import TrackedConfig
 from grue.tasks.task import Split
 
 
-class ClassifierAlg(Config):
+class ClassifierAlg(FromHub):
     """Which model learns to classify, and how."""
 
     id: Literal["classifier"] = "classifier"
@@ -33,7 +33,7 @@ class ClassifierAlg(Config):
     """Arguments of the transformers Trainer."""
 
     def problems(self) -> Iterator[Problem]:
-        """A model that is not named, and sizes that do not fit its weights."""
+        """Yield a model that is not named, and sizes that do not fit its weights."""
         yield from super().problems()
         yield from unnamed(self.model_name, "model_name")
         if self.architecture and self.init == "pretrained":

@@ -20,7 +20,7 @@ class LabelledTexts:
 
 
 def labels_of(samples: Sequence[Sample], key: str) -> list[Label]:
-    """The label of each sample, from the metadata called ``key``.
+    """Return the label of each sample, from the metadata called ``key``.
 
     Raises:
         UserError: a sample has none, or one that is neither a number from 0 nor a name.
@@ -39,7 +39,7 @@ def labels_of(samples: Sequence[Sample], key: str) -> list[Label]:
 
 
 def label_names(labels: Sequence[Label]) -> list[Label]:
-    """The labels by their numbers: names in their order, or the numbers up to the largest.
+    """Return the labels by their numbers: names in their order, or the numbers up to the largest.
 
     Raises:
         UserError: there is only one, or some are numbers and some names.
@@ -57,7 +57,7 @@ def label_names(labels: Sequence[Label]) -> list[Label]:
 def labelled_texts(
     samples: Sequence[Sample], text: str, key: str, names: Sequence[Label]
 ) -> LabelledTexts:
-    """The samples as texts with numbers of labels.
+    """Return the samples as texts with numbers of labels.
 
     Raises:
         UserError: a sample has no reference, or a label that is not among ``names``.

@@ -47,7 +47,7 @@ SCORE = "val/accuracy"
 def load_labelled(
     config: ClassifierConfig, *, seed: int
 ) -> tuple[dict[Split, LabelledTexts], Sequence[Label]]:
-    """The texts of both splits, and the labels' names."""
+    """Return the texts of both splits, and the labels' names."""
     samples = {
         split: load_inputs(config.datapool, split, seed=seed).samples for split in config.splits
     }
@@ -90,7 +90,7 @@ class ClassifierRun:
             self.classifier.tell_of_cut(data.texts, split)
 
     def run(self) -> float:
-        """Makes what is left of the run."""
+        """Make what is left of the run."""
         from grue.supervised import checkpoints as trainer_checkpoints
 
         seed_everything(self.context.seed)
@@ -136,7 +136,7 @@ class ClassifierRun:
         )
 
     def _evaluate(self) -> dict[str, float]:
-        """Accuracy and mean loss, in nats, on the validation split."""
+        """Return accuracy and mean loss, in nats, on the validation split."""
         data = self.data["val"]
         with self.times.measured("val"), undisturbed(run_gpus(self.context.gpu_ids)):
             logits = self.classifier.logits(data.texts)
@@ -158,7 +158,7 @@ def collate(rows: Sequence[Row], *, pad_token: int) -> dict[str, Tensor]:
 def load_model(
     alg: ClassifierAlg, tokenizer: PreTrainedTokenizerBase, names: Sequence[Label], *, seed: int
 ) -> PreTrainedModel:
-    """The model with one logit per label, on the CPU.
+    """Return the model with one logit per label, on the CPU.
 
     What is random of its weights is drawn from ``seed``.
 
@@ -188,13 +188,15 @@ def load_model(
             model = kind.from_config(architecture(alg, {**ids, **options}))
         else:
             name = alg.model_name
-            model = pretrained(kind, name, "alg.model_name", new_head=True, **options)
+            model = pretrained(
+                kind, name, "alg.model_name", revision=alg.revision, new_head=True, **options
+            )
     found: PreTrainedModel = model.to(torch.float32)
     return found
 
 
 def architecture(alg: ClassifierAlg, options: Mapping[str, Any]) -> Any:
-    """The model's configuration with other sizes and ``options``.
+    """Return the model's configuration with other sizes and ``options``.
 
     Raises:
         UserError: there is none, or it knows no such size.
@@ -202,7 +204,7 @@ def architecture(alg: ClassifierAlg, options: Mapping[str, Any]) -> Any:
     from transformers import AutoConfig
 
     key = "alg.model_name"
-    own = loaded(AutoConfig.from_pretrained, alg.model_name, key)
+    own = loaded(AutoConfig.from_pretrained, alg.model_name, key, revision=alg.revision)
     unknown = [name for name in alg.architecture if not hasattr(own, name)]
     if unknown:
         sizes = [name for name, value in own.to_dict().items() if type(value) is int]
@@ -211,7 +213,11 @@ def architecture(alg: ClassifierAlg, options: Mapping[str, Any]) -> Any:
             f"{', '.join(sorted(sizes))}"
         )
     return loaded(
-        AutoConfig.from_pretrained, alg.model_name, key, **{**options, **alg.architecture}
+        AutoConfig.from_pretrained,
+        alg.model_name,
+        key,
+        revision=alg.revision,
+        **{**options, **alg.architecture},
     )
 
 

@@ -13,6 +13,7 @@ from common.config.base import (
     OptionalText,
 )
 from common.config.fit import NonNegativeFloat, PositiveInt
+from common.config.hub import FromHub
 from common.errors import Problem
 from grue.experiments import memory_hints
 from grue.models.config import ModelName, ModelOptions, ModelType, unnamed
@@ -23,11 +24,11 @@ from grue.runs.config import Metrics, TextConfig, problems_of_metrics, renamed
 GroupSizes = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Strict(False)]
 
 
-class ExtractAlg(Config):
+class ExtractAlg(FromHub):
     """The model whose outputs are sampled."""
 
     model_type: ModelType
-    """Whether the model continues its prompt or reads it through an encoder."""
+    """Architecture of the model: causal, or encoder-decoder."""
     model_name: ModelName
     """The model."""
     generation_kwargs: GenerationConfig
@@ -90,6 +91,7 @@ class ExtractConfig(TextConfig):
         """What the parts find wrong with their own keys, and settings that sample nothing."""
         yield from super().problems()
         yield from unnamed(self.alg.model_name, "alg.model_name")
+        yield from (problem.below("alg") for problem in self.alg.problems())
         settings = self.alg.generation_kwargs
         yield from generation_problems(settings, self.alg.model_type, "alg.generation_kwargs")
         if not settings.do_sample:
@@ -98,7 +100,7 @@ class ExtractConfig(TextConfig):
         yield from problems_of_metrics(self.evaluation.metrics, "evaluation.metrics")
 
     def ways_to_save_memory(self) -> Iterator[str]:
-        """Fewer inputs or samples at a time, and narrower weights."""
+        """Yield fewer inputs or samples at a time, and narrower weights."""
         evaluation = self.evaluation
         yield memory_hints.smaller("evaluation.eval_batch_size", evaluation.eval_batch_size)
         if self.alg.policy.dtype == "float32":

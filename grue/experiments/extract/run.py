@@ -36,7 +36,7 @@ _TEXT_COLUMNS = ("input_id", "index", "sample_id", "prompt", "output", "num_toke
 
 
 def run(config: ExtractConfig, context: Context) -> float:
-    """Draws and scores the samples; the score is the mean of the first metric."""
+    """Draw and scores the samples; the score is the mean of the first metric."""
     return Extraction(config, context).run()
 
 
@@ -56,11 +56,17 @@ class Extraction:
     def _load_policy(self) -> Policy:
         alg = self.config.alg
         tokenizer = load_tokenizer(self.config.tokenizer)
-        model = load_model(alg.model_name, alg.model_type, alg.policy, seed=self.context.seed)
+        model = load_model(
+            alg.model_name,
+            alg.model_type,
+            alg.policy,
+            seed=self.context.seed,
+            revision=alg.revision,
+        )
         return Policy(model, tokenizer, run_device(self.context.gpu_ids))
 
     def run(self) -> float:
-        """Makes what is left of the run."""
+        """Make what is left of the run."""
         seed_everything(self.context.seed)
         settings, evaluation = self.config.alg.generation_kwargs, self.config.evaluation
         longest, side = self.config.tokenizer.max_length, self.config.tokenizer.truncation_side
@@ -97,7 +103,7 @@ class Extraction:
         return list(np.repeat(index, self.config.evaluation.num_samples_per_input))
 
     def _sample(self, rows: Sequence[int], prompts: Sequence[list[int]]) -> pd.DataFrame:
-        """K outputs for each of a batch of inputs, one row each."""
+        """Return K outputs for each of a batch of inputs, one row each."""
         import pandas as pd
 
         num_samples = self.config.evaluation.num_samples_per_input
@@ -121,7 +127,7 @@ class Extraction:
         )
 
     def _scored(self, part: pd.DataFrame, rows: Sequence[int]) -> pd.DataFrame:
-        """The samples of a batch with one column per metric."""
+        """Return the samples of a batch with one column per metric."""
         num_samples = self.config.evaluation.num_samples_per_input
         repeated = [row for row in rows for _ in range(num_samples)]
         texts = self.inputs.texts(part["output"].tolist(), repeated)
@@ -138,7 +144,7 @@ class Extraction:
         batches: Sequence[Sequence[int]],
         lengths: Sequence[int],
     ) -> float:
-        """Writes the tables of all samples, and gives the mean of the first metric."""
+        """Write the tables of all samples, and gives the mean of the first metric."""
         import pandas as pd
 
         samples = pd.concat(parts, ignore_index=True)
@@ -176,13 +182,13 @@ class Extraction:
 
 
 def padding(batches: Sequence[Sequence[int]], lengths: Sequence[int]) -> float:
-    """Share of prompt positions that are padding."""
+    """Return the share of prompt positions that are padding."""
     positions = sum(len(rows) * max(lengths[row] for row in rows) for rows in batches)
     return 1 - sum(lengths) / positions
 
 
 def _check(found: Mapping[str, Scores], part: pd.DataFrame, earlier: Mapping[str, Scores]) -> None:
-    """Refuses numbers that are not finite, and a second metric of the same name."""
+    """Refuse numbers that are not finite, and a second metric of the same name."""
     for name, values in found.items():
         if name in earlier:
             raise UserError(f"'evaluation.metrics': two of them give '{name}'; take one out")
@@ -208,12 +214,12 @@ class _Progress:
         self._started = self._said_at = time.monotonic()
 
     def found(self, count: int) -> None:
-        """Counts inputs that an earlier attempt has made."""
+        """Count inputs that an earlier attempt has made."""
         self.done += count
         self._context.progress(self.done, self._total)
 
     def made(self, count: int) -> None:
-        """Counts inputs, and says now and then how many are left."""
+        """Count inputs, and says now and then how many are left."""
         self._made += count
         self.found(count)
         now = time.monotonic()

@@ -26,11 +26,11 @@ class SampleStore:
         self._columns = columns
 
     def write(self, number: int, rows: pd.DataFrame) -> None:
-        """Puts part ``number`` in the place of what it was."""
+        """Put part ``number`` in the place of what it was."""
         write_table(self._path(number), rows)
 
     def read(self, number: int, index: Sequence[int]) -> pd.DataFrame | None:
-        """The rows of a part, whose inputs are ``index``; None where they are to be drawn.
+        """Return the rows of a part, whose inputs are ``index``; None where they are to be drawn.
 
         A damaged part is named in the log.
         """
@@ -53,7 +53,7 @@ class SampleStore:
             log.warning("%s is no part of this run's samples and is not used", path)
 
     def clear(self) -> None:
-        """Takes all parts away."""
+        """Take all parts away."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _path(self, number: int) -> Path:

@@ -13,7 +13,7 @@ from grue.policies.vocabulary_mask import Mask
 def make_actor_critic(
     policy: Policy, alg: ReinforcementAlg, *, seed: int, with_critic: bool
 ) -> ActorCritic:
-    """The policy with critic, reference and, for a maskable policy, its mask.
+    """Return the policy with critic, reference and, for a maskable policy, its mask.
 
     Args:
         policy: before it is trained; it is given the mask.
@@ -28,7 +28,14 @@ def make_actor_critic(
             options.critic,
             seed=seed,
             zero_head=options.critic_head == "zero",
-            load=lambda name: load_model(name, alg.model_type, options, seed=seed, dropout=False),
+            load=lambda name: load_model(
+                name,
+                alg.model_type,
+                options,
+                seed=seed,
+                dropout=False,
+                revision=options.critic_revision,
+            ),
         )
     if options.gradient_checkpointing:
         for model in [policy.model, *([critic.trunk] if critic and critic.trunk else [])]:

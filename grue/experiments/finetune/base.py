@@ -56,27 +56,27 @@ class FinetuneRun:
         self.times = EvaluationTimes(sizes)
 
     def _of_training(self) -> dict[Split, Inputs]:
-        """The training inputs that are evaluated, unless none are to be."""
+        """Return the training inputs that are evaluated, unless none are to be."""
         if self.config.no_eval_on_train_set:
             return {}
         seed = self.context.seed
         return {"train": evaluated_of_training(self.config.datapool, self.train_inputs, seed=seed)}
 
     def evaluate_everywhere(self, label: str) -> dict[str, float]:
-        """The metrics on all splits that are evaluated before and after."""
+        """Return the metrics on all splits that are evaluated before and after."""
         found: dict[str, float] = {}
         for split in self.evaluated:
             found |= self.evaluate(split, label)
         return found
 
     def tell_of_evaluations(self, num_on_the_way: int, splits: Sequence[Split] = ("val",)) -> None:
-        """Says how long those to come will take: on the way on ``splits``, then on all."""
+        """Say how long those to come will take: on the way on ``splits``, then on all."""
         self.times.tell_of_rest(
             {split: 1 + num_on_the_way * (split in splits) for split in self.evaluated}
         )
 
     def evaluate(self, split: Split, label: str) -> dict[str, float]:
-        """The metrics on one split; ``label`` names the moment."""
+        """Return the metrics on one split; ``label`` names the moment."""
         config = self.config
         settings = config.training_settings if split == "train" else config.evaluation_settings
         assert settings is not None, "checked with the configuration"
@@ -87,11 +87,11 @@ class FinetuneRun:
             )
 
     def prompt_limits(self, settings: GenerationConfig) -> tuple[int | None, Any]:
-        """Most tokens of a prompt in evaluations, and the side where it is cut."""
+        """Return the most tokens of a prompt in evaluations, and the side where it is cut."""
         return self.config.tokenizer.max_length, self.config.tokenizer.truncation_side
 
     def close(self) -> None:
-        """Ends the tracking, and writes what was tracked in the published programs' files too."""
+        """End the tracking, and writes what was tracked in the published programs' files too."""
         self.tracker.close()
         if not distributed.is_main():
             return
@@ -99,7 +99,7 @@ class FinetuneRun:
         published_artifacts.write(self.folder, by_iteration=by_iteration)
 
     def finish(self, found: Mapping[str, float]) -> float | None:
-        """Saves the model and the summary; gives the score: the first metric on ``val``."""
+        """Save the model and the summary; gives the score: the first metric on ``val``."""
         name = next((name for name in found if name.startswith("val/")), None)
         score = None if name is None else found[name]
         if not distributed.is_main():
@@ -112,8 +112,8 @@ class FinetuneRun:
         return score
 
 
-def load_policy(config: FinetuneConfig, context: Context, model_name: str) -> Policy:
-    """The model to finetune with its tokenizer, on the run's device.
+def load_policy(config: FinetuneConfig, context: Context) -> Policy:
+    """Return the model to finetune with its tokenizer, on the run's device.
 
     For reinforcement it is without dropout, if not asked for: probabilities are those of the policy
     that drew.
@@ -123,7 +123,15 @@ def load_policy(config: FinetuneConfig, context: Context, model_name: str) -> Po
     alg = config.alg
     tokenizer = load_tokenizer(config.tokenizer)
     dropout = isinstance(alg, SupervisedAlg) or alg.rollout_spec.dropout
-    model = load_model(model_name, alg.model_type, alg.policy, seed=context.seed, dropout=dropout)
+    source = alg if isinstance(alg, SupervisedAlg) else alg.policy.args
+    model = load_model(
+        source.model_name,
+        alg.model_type,
+        alg.policy,
+        seed=context.seed,
+        dropout=dropout,
+        revision=source.revision,
+    )
     policy_class = Policy if isinstance(alg, SupervisedAlg) else policies.find(alg.policy.id)
     policy: Policy = policy_class(model, tokenizer, run_device(context.gpu_ids))
     if not isinstance(alg, SupervisedAlg):

@@ -52,7 +52,7 @@ class TrainEvaluation(Config):
     comes sooner where a minute has passed, and later where writing would take more than a twentieth
     of the time. One is written before a run stops and after the last iteration, too."""
     metrics: Metrics = ()
-    """What is measured of outputs."""
+    """A metric: its id and its own keys."""
     generation_kwargs: GenerationConfig | None = None
     """How outputs are generated in evaluations; None for the algorithm's settings."""
 
@@ -124,7 +124,7 @@ class FinetuneConfig(TrackedConfig):
 
     @property
     def model_type(self) -> ModelType:
-        """Whether the model continues its prompt or reads it through an encoder."""
+        """Architecture of the model: causal, or encoder-decoder."""
         return self.alg.model_type
 
     @property

@@ -28,7 +28,7 @@ Row = Mapping[str, Any]
 
 
 def write(folder: RunFolder, *, by_iteration: bool) -> None:
-    """Writes the files of all rows so far; what there is nothing for is left out.
+    """Write the files of all rows so far; what there is nothing for is left out.
 
     ``by_iteration`` says that evaluations are labelled as in reinforcement finetuning, see `lines`.
     """
@@ -40,7 +40,7 @@ def write(folder: RunFolder, *, by_iteration: bool) -> None:
 
 
 def lines(rows: Iterable[Row], *, by_iteration: bool) -> dict[str, list[Row]]:
-    """The lines of each file.
+    """Return the lines of each file.
 
     A line of rollouts or training is one iteration's. A line of a split is one evaluation's, with
     its ``epoch``: in supervised finetuning the one of the row; otherwise, with ``by_iteration``,
@@ -72,7 +72,7 @@ def lines(rows: Iterable[Row], *, by_iteration: bool) -> dict[str, list[Row]]:
 
 
 def _published(name: str) -> str:
-    """A measurement's name in the published files."""
+    """Return a measurement's name in the published files."""
     for own, published in _PUBLISHED_PREFIXES.items():
         if name.startswith(own):
             return published + name.removeprefix(own)

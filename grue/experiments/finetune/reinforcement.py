@@ -85,7 +85,7 @@ class ReinforcementRun(FinetuneRun):
         self, config: ReinforcementConfig, alg: ReinforcementAlg, context: Context
     ) -> None:
         name = alg.policy.args.model_name
-        super().__init__(config, context, load_policy(config, context, name), name)
+        super().__init__(config, context, load_policy(config, context), name)
         self.alg = alg
         self.env = config.env
         algorithm_class = find(alg.id)
@@ -110,7 +110,7 @@ class ReinforcementRun(FinetuneRun):
         self._gpu_ids = run_gpus(context.gpu_ids)
 
     def run(self) -> float | None:
-        """Makes what is left of the run."""
+        """Make what is left of the run."""
         seed_everything(self.context.seed)
         evaluation, num_iterations = self.config.train_evaluation, self._num_iterations
         assert evaluation.eval_every, "checked with the keys"
@@ -137,7 +137,7 @@ class ReinforcementRun(FinetuneRun):
             self.close()
 
     def _iterate(self) -> dict[str, float]:
-        """One rollout and one update; gives what was measured."""
+        """Return one rollout and one update; gives what was measured."""
         coefficient = self.controller.coefficient
         try:
             with self._dropping_out():
@@ -169,7 +169,7 @@ class ReinforcementRun(FinetuneRun):
         return found
 
     def _tell_of_unused(self, rollout: Rollout) -> None:
-        """Says once that many outputs are drawn and not used."""
+        """Say once that many outputs are drawn and not used."""
         num_drawn = sum(map(len, rollout.outputs))
         unused = int((rollout.num_used == 0).sum())
         if self._has_told or not unused or rollout.num_tokens > (1 - _MUCH) * num_drawn:
@@ -183,7 +183,7 @@ class ReinforcementRun(FinetuneRun):
 
     @torch.no_grad()
     def _check_finite(self, found: dict[str, float], rollout: Rollout) -> None:
-        """Looks at what the update has measured and made.
+        """Check what the update has measured and made.
 
         Weights may be finite and yet so large that the policy says nothing: it is asked of an
         output of the rollout.
@@ -204,7 +204,7 @@ class ReinforcementRun(FinetuneRun):
         check_tensors(self.actor_critic.state_dict() | totals, when, advice)
 
     def _adapt_coefficient(self, found: dict[str, float], num_outputs: int) -> None:
-        """Moves the coefficient by the KL of the rollout's tokens, or of its outputs."""
+        """Move the coefficient by the KL of the rollout's tokens, or of its outputs."""
         adaptive = self.alg.kl_div.adaptive_kl
         if adaptive is None:
             self.controller.update(found["rollout_info/kl_div_mean"])
@@ -246,7 +246,7 @@ class ReinforcementRun(FinetuneRun):
             yield
 
     def _save(self) -> None:
-        """Writes a checkpoint where one is due, after the last iteration, or before the run stops.
+        """Write a checkpoint where one is due, after the last iteration, or before the run stops.
 
         Raises:
             Interrupted: a stop was asked for; a checkpoint is written.
@@ -271,7 +271,7 @@ class ReinforcementRun(FinetuneRun):
         }
 
     def _restore(self) -> None:
-        """Goes on from the last good checkpoint, if there is one."""
+        """Go on from the last good checkpoint, if there is one."""
         state = checkpoint.load_last(self.folder.checkpoints, self._unfit)
         seen = () if state is None else range(state["iteration"] + 1)
         if self.tracker.forgets_run(seen) or state is None:

@@ -17,13 +17,11 @@ class SupervisedRun(FinetuneRun):
     """Evaluates, trains with the Trainer, evaluates again."""
 
     def __init__(self, config: SupervisedConfig, alg: SupervisedAlg, context: Context) -> None:
-        super().__init__(
-            config, context, load_policy(config, context, alg.model_name), alg.model_name
-        )
+        super().__init__(config, context, load_policy(config, context), alg.model_name)
         self.alg = alg
 
     def run(self) -> float | None:
-        """Makes what is left of the run."""
+        """Make what is left of the run."""
         seed_everything(self.context.seed)
         rows = self._rows()
         check_count(len(rows), self.alg.training_args)

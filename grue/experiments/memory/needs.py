@@ -62,14 +62,14 @@ def needs(runs: Sequence[Run]) -> list[Need | None]:
 
 
 def _sizes(config: RunConfig) -> dict[str, object]:
-    """The keys that memory may depend on."""
+    """Return the keys that memory may depend on."""
     names = {"tokenizer", "env", "alg", "evaluation", "train_evaluation", "eval_batch_size"}
     return config.model_dump(mode="json", include=names)
 
 
 def _need(config: RunConfig, num_ranks: int) -> Need | None:
     assert isinstance(config, TextConfig)
-    if not all(_is_at_hand(name) for name in _names(config)):
+    if not all(_is_at_hand(name, revision) for name, revision in _names(config)):
         return None
     try:
         with torch.device("meta"):
@@ -79,18 +79,20 @@ def _need(config: RunConfig, num_ranks: int) -> Need | None:
         return None
 
 
-def _names(config: TextConfig) -> Iterator[str]:
-    """Hub ids or folders of tokenizer and models."""
-    yield config.tokenizer.model_name
+def _names(config: TextConfig) -> Iterator[tuple[str, str | None]]:
+    """Hub ids or folders of tokenizer and models, and their revisions."""
+    yield config.tokenizer.model_name, config.tokenizer.revision
     if isinstance(config, ReinforcementConfig):
-        yield config.alg.policy.args.model_name
+        policy = config.alg.policy
+        yield policy.args.model_name, policy.args.revision
         if has_named_critic(config.alg):
-            yield config.alg.policy.critic
+            yield policy.critic, policy.critic_revision
     else:
-        yield config.alg.model_name  # type: ignore[attr-defined]  # all that train have it
+        alg = config.alg  # type: ignore[attr-defined]  # all that train have it
+        yield alg.model_name, alg.revision
 
 
-def _is_at_hand(name: str) -> bool:
+def _is_at_hand(name: str, revision: str | None) -> bool:
     """Whether a model's configuration is here: in its folder, or in the hub's cache."""
     from huggingface_hub import try_to_load_from_cache
 
@@ -98,7 +100,7 @@ def _is_at_hand(name: str) -> bool:
         return False
     if Path(name).is_dir():
         return (Path(name) / "config.json").is_file()
-    return isinstance(try_to_load_from_cache(name, "config.json"), str)
+    return isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str)
 
 
 def _moments(config: TextConfig, num_ranks: int) -> Iterator[Moment]:
@@ -115,7 +117,7 @@ def _moments(config: TextConfig, num_ranks: int) -> Iterator[Moment]:
 def _of_extraction(config: ExtractConfig) -> Moment:
     alg, evaluation = config.alg, config.evaluation
     options = alg.policy.model_copy(update={"init": "random"})
-    model = load_model(alg.model_name, alg.model_type, options, seed=0)
+    model = load_model(alg.model_name, alg.model_type, options, seed=0, revision=alg.revision)
     policy = Policy(model, load_tokenizer(config.tokenizer), "meta")
     weights = Term("weights", held(model), held(model), "alg.model_name",
                    "take a smaller 'alg.model_name'")  # fmt: skip

@@ -29,7 +29,7 @@ from grue.policies.distribution import TokenDistribution
 from grue.policies.policy import Policy
 from grue.rl.kl import kl_full
 from grue.rl.losses import policy_gradient_loss
-from grue.rollouts.batch import Minibatch
+from grue.rollouts.minibatch import Minibatch
 from grue.rollouts.settings import RolloutSettings
 
 _VECTORS = 7
@@ -56,7 +56,9 @@ def of_reinforcement(config: ReinforcementConfig, num_ranks: int) -> tuple[Polic
     args, kind = own.policy.args, find(own.id)
     if not issubclass(kind, PolicyGradient):
         raise NotImplementedError(f"'{own.id}' is no PolicyGradient")
-    model = load_model(args.model_name, own.model_type, own.policy, seed=0, dropout=False)
+    model = load_model(
+        args.model_name, own.model_type, own.policy, seed=0, dropout=False, revision=args.revision
+    )
     policy: Policy = policies.find(own.policy.id)(model, load_tokenizer(config.tokenizer), "meta")
     actor_critic = make_actor_critic(policy, own, seed=0, with_critic=own.rollout_spec.needs_values)
     algorithm: PolicyGradient[Any] = kind(actor_critic, own)
@@ -147,14 +149,17 @@ def _rows(algorithm: PolicyGradient[Any], tokens: int, most: int) -> int:
 
 
 def _fewest(settings: RolloutSettings) -> int:
-    """Tokens that any output has; of encoder-decoder models the least length counts the start."""
+    """Return tokens that any output has.
+
+    Of encoder-decoder models the least length counts the start.
+    """
     generation = settings.generation
     most = generation.max_new_tokens or 1
     return most if generation.ignore_eos else max(1, min(generation.min_length - 1, most))
 
 
 def _minibatch(policy: Policy, sizes: _Sizes) -> Minibatch:
-    """Outputs of the greatest length, of which all tokens count."""
+    """Return outputs of the greatest length, of which all tokens count."""
     sequences = _sequences(policy, sizes.rows, sizes)
     ids = sequences.outputs.ids
     width = math.ceil(int(policy.model.config.vocab_size) / 8)
@@ -198,7 +203,7 @@ def _pass(algorithm: PolicyGradient[Any], sizes: _Sizes) -> None:
 def _said_of_rollout(
     actor_critic: ActorCritic, settings: RolloutSettings, rows: int, sizes: _Sizes
 ) -> int:
-    """Most bytes while policy and reference are asked for the outputs' log-probabilities."""
+    """Return the most bytes while policy and reference give log-probabilities of the outputs."""
     with as_on_a_gpu() as trace:
         sequences = _sequences(actor_critic.policy, rows, sizes)
         ids = sequences.outputs.ids
@@ -219,7 +224,7 @@ def _critic(actor_critic: ActorCritic) -> Iterator[nn.Module]:
 
 
 def _weights(policy: Policy, actor_critic: ActorCritic) -> int:
-    """Bytes of policy, critic, reference, and mask model."""
+    """Return the bytes of policy, critic, reference, and mask model."""
     has_adapters = hasattr(policy.model, "disable_adapter")
     masks = [policy.mask.model] if policy.mask and policy.mask.model is not None else []
     reference = 0 if has_adapters else held(policy.model)

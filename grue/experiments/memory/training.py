@@ -117,7 +117,9 @@ def of_supervised(config: SupervisedConfig, num_ranks: int) -> tuple[Policy, Mom
     """The policy, and an update of supervised finetuning."""
     alg, tokenizer = config.alg, load_tokenizer(config.tokenizer)
     options = alg.policy.model_copy(update={"init": "random"})
-    model = load_model(alg.model_name, alg.model_type, options, seed=0, dropout=False)
+    model = load_model(
+        alg.model_name, alg.model_type, options, seed=0, dropout=False, revision=alg.revision
+    )
     policy = Policy(model, tokenizer, "meta")
     arguments = _arguments(alg.training_args)
     rows = _rows(arguments, num_ranks)
@@ -130,7 +132,7 @@ def of_supervised(config: SupervisedConfig, num_ranks: int) -> tuple[Policy, Mom
 
 
 def of_reward_model(config: RewardModelConfig, num_ranks: int) -> Moment:
-    """An update of a reward model."""
+    """Return an update of a reward model."""
     alg, tokenizer = config.alg, load_tokenizer(config.tokenizer)
     own = alg.model_copy(update={"init": "random", "dropout": False})
     module = load_module(own, tokenizer, make_objective(alg.loss), seed=0)
@@ -146,7 +148,7 @@ def of_reward_model(config: RewardModelConfig, num_ranks: int) -> Moment:
 
 
 def of_classifier(config: ClassifierConfig, num_ranks: int) -> Moment:
-    """An update of a classifier; of two labels, for what more of them take is little."""
+    """Return an update of a classifier; of two labels, for what more of them take is little."""
     alg, tokenizer = config.alg, load_tokenizer(config.tokenizer)
     own = alg.model_copy(update={"init": "random"})
     model = load_classifier(own, tokenizer, (0, 1), seed=0)
@@ -168,7 +170,7 @@ def _of_trainer(
     logits: Logits | None = None,
     optimizer: Optimizer = "adamw",
 ) -> Moment:
-    """An update by the transformers Trainer, of a model that gives its loss of a batch."""
+    """Return an update by the transformers Trainer, of a model that gives its loss of a batch."""
     inner: Any = getattr(model, "model", model) if "targets" in batch else model
     _without_dropout(model)
     if arguments.gradient_checkpointing:
@@ -198,16 +200,16 @@ def _without_dropout(model: nn.Module) -> None:
 
 
 def _arguments(given: Mapping[str, Any]) -> TrainingArguments:
-    """The Trainer's, without those at which the library looks for a GPU."""
+    """Return the Trainer's, without those at which the library looks for a GPU."""
     asked = {name: value for name, value in given.items() if name not in _OF_THE_DEVICE}
     return training_arguments(asked, Path(), seed=0, device=torch.device("cpu"))
 
 
 def _rows(arguments: TrainingArguments, num_ranks: int) -> int:
-    """Examples of a rank's part of a batch."""
+    """Return examples of a rank's part of a batch."""
     return math.ceil(arguments.per_device_train_batch_size / num_ranks)
 
 
 def _width(longest: int) -> int:
-    """Tokens of a row; where nothing limits them, the one that there is at least."""
+    """Return tokens of a row; where nothing limits them, the one that there is at least."""
     return longest if longest < UNLIMITED else 1

@@ -38,7 +38,7 @@ def refused(config: NewModelConfig, error: Exception) -> UserError:
 
 
 def run(config: NewModelConfig, context: Context) -> float:
-    """Makes the folder; the score is the size of the vocabulary."""
+    """Make the folder; the score is the size of the vocabulary."""
     make = words if config.vocabulary == "words" else byte_pairs
     tokenizer = make(
         texts(config, context.seed),
@@ -54,7 +54,7 @@ def run(config: NewModelConfig, context: Context) -> float:
 
 
 def texts(config: NewModelConfig, seed: int) -> Iterator[str]:
-    """Prompts and references of all training samples."""
+    """Yield prompts and references of all training samples."""
     for task in config.datapools:
         for sample in read_samples(task, "train", seed=seed):
             for reference in sample.references or ("",):
@@ -62,14 +62,14 @@ def texts(config: NewModelConfig, seed: int) -> Iterator[str]:
 
 
 def _padding(model_type: str) -> str:
-    """An encoder-decoder model's outputs begin with padding, which is no text's end."""
+    """Return an encoder-decoder model's outputs begin with padding, which is no text's end."""
     return END if model_type == "gpt2" else PADDING
 
 
 def architecture(
     config: NewModelConfig, vocab_size: int, tokenizer: PreTrainedTokenizerFast | None = None
 ) -> PretrainedConfig:
-    """The architecture's transformers configuration.
+    """Return the architecture's transformers configuration.
 
     Raises:
         UserError: it knows no such size, or does not take it.

@@ -16,7 +16,7 @@ PADDING = "<pad>"
 def byte_pairs(
     texts: Iterator[str], vocab_size: int, max_length: int, *, padding: str = END
 ) -> PreTrainedTokenizerFast:
-    """A byte-level byte-pair tokenizer, as GPT-2's; any text comes back as it was."""
+    """Return a byte-level byte-pair tokenizer, as GPT-2's; any text comes back as it was."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -35,7 +35,10 @@ def byte_pairs(
 def words(
     texts: Iterator[str], vocab_size: int, max_length: int, *, padding: str = END
 ) -> PreTrainedTokenizerFast:
-    """A tokenizer of the words between blanks, the most frequent first; others become ``END``."""
+    """Return a tokenizer of the words between blanks, the most frequent first.
+
+    Others become ``END``.
+    """
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.WordLevel(unk_token=END))

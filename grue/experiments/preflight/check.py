@@ -24,7 +24,7 @@ from grue.supervised.config import SupervisedAlg
 
 
 def check(runs: Sequence[Run]) -> list[Problem]:
-    """Everything wrong with the data, models and parts that ``runs`` name.
+    """Return everything wrong with the data, models and parts that ``runs`` name.
 
     Data of the hub are looked at when a run needs them, and so is what a custom experiment makes.
     Of what another earlier stage makes, as much is looked at as its keys say.
@@ -66,7 +66,7 @@ def _truncate_tokens(run: Run, answers: Answers) -> Iterator[Problem]:
 
 
 def _values_of_library(config: RunConfig, answers: Answers) -> Iterator[Problem]:
-    """Values that the library's processors of logits refuse, one key at a time."""
+    """Yield the values that the library's processors of logits refuse, one key at a time."""
     assert isinstance(config, TextConfig)
     for key, settings in settings_by_key(config).items():
         for name, value in settings.further.items():

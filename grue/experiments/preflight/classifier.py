@@ -42,7 +42,7 @@ _OF_DATA = {"datapool", "text", "label_key", "alg"}
 
 
 def _look_at_data(config: ClassifierConfig) -> None:
-    """Reads the labels of both splits, and whether the training texts make a batch."""
+    """Read the labels of both splits, and whether the training texts make a batch."""
     from grue.supervised.arguments import check_count
 
     data, _ = load_labelled(config, seed=0)

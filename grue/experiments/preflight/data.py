@@ -35,7 +35,7 @@ class KnownSplit:
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> KnownSplit:
-        """Counts them."""
+        """Count them."""
         bare = next((sample.prompt for sample in samples if not sample.references), None)
         texts = [text for sample in samples for text in sample.references]
         return cls(len(samples), len(texts), bare, any(text.strip() for text in texts))
@@ -107,7 +107,7 @@ def made_later(run: Run, key: str) -> bool:
 
 
 def _of_one_file(run: Run, config: TextConfig) -> Iterator[Problem]:
-    """A file that an earlier stage will make, and of which no part is held out."""
+    """Yield a file that an earlier stage will make, and of which no part is held out."""
     args = config.datapool.own_keys()
     paths = [r.path for r in run.references if key_path(r.key) == "datapool.args.path"]
     if not (paths and isinstance(args, LocalArgs)):

@@ -27,15 +27,15 @@ class Generation:
     """The key that limits outputs."""
     value: int
     most: int
-    """Most tokens of an output."""
+    """Largest number of tokens of an output."""
 
     def of_model(self, key: str) -> bool:
-        """Whether the model that ``key`` names writes so."""
+        """Return whether the model that ``key`` names writes so."""
         return self.key.startswith("normalize.") == (key == _NORMALIZE)
 
 
 def generations(config: TextConfig, model_type: ModelType) -> Iterator[Generation]:
-    """The ways in which a run's models generate, without those that do not say how long."""
+    """Yield the ways in which a run's models generate, without those that do not say how long."""
     for at, settings in settings_by_key(config).items():
         is_encoder_decoder = model_type == "seq2seq"
         if settings.max_new_tokens is None and not is_encoder_decoder:
@@ -70,7 +70,7 @@ def settings_by_key(config: TextConfig) -> dict[str, GenerationConfig]:
 
 
 def _is_evaluated_with(config: TextConfig, settings: GenerationConfig) -> bool:
-    """Whether evaluations generate so too, whose outputs no episode ends."""
+    """Return whether evaluations generate so too, whose outputs no episode ends."""
     assert isinstance(config, FinetuneConfig)
     of_training = not config.no_eval_on_train_set and config.training_settings is settings
     return of_training or config.evaluation_settings is settings

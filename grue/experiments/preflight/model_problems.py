@@ -68,7 +68,7 @@ def model_problems(run: Run, answers: Answers) -> Iterator[Problem]:
 
 
 def wanted_models(config: TextConfig) -> Iterator[Wanted]:
-    """The models that a run loads; those of rewards and metrics belong to these."""
+    """Yield the models that a run loads; those of rewards and metrics belong to these."""
     if isinstance(config, ClassifierConfig | RewardModelConfig):
         yield Wanted("alg.model_name", "alg.init", config.alg.init)
         if isinstance(config, RewardModelConfig) and config.normalize is not None:
@@ -88,17 +88,19 @@ def wanted_models(config: TextConfig) -> Iterator[Wanted]:
 
 
 def _of_name(run: Run, key: str, answers: Answers) -> Iterator[Problem]:
-    """A name that is neither a folder here, nor an earlier stage's, nor one of the hub."""
+    """Yield a name that is neither a folder here, nor an earlier stage's, nor one of the hub."""
     name = named(run.config, key)
     if name.startswith("@") or Path(name).is_dir():
         return
-    wrong = answers.once(("name", name), lambda: why_not_here(name))
+    at = f"{key}_revision" if key.endswith("critic") else key.replace("model_name", "revision")
+    revision = named(run.config, at)
+    wrong = answers.once(("name", name, revision), lambda: why_not_here(name, revision))
     if wrong is not None:
         yield Problem(str(wrong), key, name)
 
 
 def _of_model(model: KnownModel, wanted: Wanted, name: str) -> Iterator[Problem]:
-    """A model without weights, of the other type, or one that does not write."""
+    """Yield a model without weights, of the other type, or one that does not write."""
     if wanted.init == "pretrained" and not model.has_weights:
         advice = "give one that does"
         if wanted.init_key is not None:

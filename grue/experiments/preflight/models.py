@@ -55,9 +55,10 @@ class KnownModel:
 
 
 def known_model(run: Run, key: str, answers: Answers) -> KnownModel | UserError | None:
-    """The model that the run's ``key`` names; None for one that is not here and not of the plan.
+    """Return the model that the run's ``key`` names.
 
-    A `UserError` says why a folder holds no model.
+    None for one that is not here and not of the plan. A `UserError` says why a folder holds no
+    model.
     """
     name = named(run.config, key)
     for reference in run.references:
@@ -71,7 +72,7 @@ def known_model(run: Run, key: str, answers: Answers) -> KnownModel | UserError 
 
 
 def _of_folder(name: str) -> KnownModel:
-    """The model of a local folder.
+    """Return the model of a local folder.
 
     Raises:
         UserError: there is none in it.
@@ -94,7 +95,7 @@ def _of_folder(name: str) -> KnownModel:
 
 
 def of_stage(name: str, run: Run, answers: Answers) -> KnownModel | UserError | None:
-    """The model that a run will make, as far as its keys say."""
+    """Return the model that a run will make, as far as its keys say."""
     config = run.config
     if isinstance(config, NewModelConfig):
         try:
@@ -120,7 +121,7 @@ def model_key(config: Any) -> str | None:
 
 
 def named(config: Any, key: str) -> str:
-    """The model name that stands at ``key``."""
+    """Return the model name that stands at ``key``."""
     found: str = functools.reduce(getattr, key.split("."), config)
     return found
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common.machine.hub import go_offline_if_unreachable
+from common.machine.hub import cached_commit, go_offline_if_unreachable
 
 
-def why_not_here(name: str) -> str | None:
-    """Why no folder and no model of the hub is called ``name``; None where there may be one."""
+def why_not_here(name: str, revision: str | None = None) -> str | None:
+    """Why no folder and no model of the hub is called ``name``; None where there may be one.
+
+    ``revision`` is the branch, tag or commit of a hub id; None for the default branch.
+    """
     from huggingface_hub import constants
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.file_download import repo_folder_name
@@ -22,12 +25,13 @@ def why_not_here(name: str) -> str | None:
             "mend the path, or name a stage ('@<id>.model')"
         )
     cached = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model")
-    if cached.is_dir():
+    if cached.is_dir() and (revision is None or cached_commit(name, revision)):
         return None
     go_offline_if_unreachable()
     if not constants.is_offline_mode():
         return None
+    what = "it" if revision is None else f"its revision '{revision}'"
     return (
-        "there is no such folder, it is not in the hub's cache, and the hub cannot be reached "
+        f"there is no such folder, {what} is not in the hub's cache, and the hub cannot be reached "
         "from here (or HF_HUB_OFFLINE is set); mend the path, or fetch the model beforehand"
     )

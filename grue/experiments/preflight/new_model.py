@@ -13,7 +13,7 @@ from grue.experiments.preflight.data import made_later, of_task
 
 
 def check(runs: Sequence[Run]) -> list[Problem]:
-    """Sizes that the architecture does not know, and texts that cannot be read."""
+    """Return the sizes that the architecture does not know, and texts that cannot be read."""
     answers = Answers()
     return [problem.at(run.where) for run in runs for problem in _problems_of(run, answers)]
 
@@ -34,7 +34,7 @@ def _problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
 
 
 def _check_sizes(config: NewModelConfig) -> None:
-    """Builds the model without memory for its weights.
+    """Build the model without memory for its weights.
 
     Raises:
         UserError: the architecture does not take the sizes.

@@ -68,7 +68,7 @@ def _of_judge(
 
 
 def built_of(part: MetricConfig | RewardConfig) -> Any:
-    """The part, once it has looked for what it needs.
+    """Return the part, once it has looked for what it needs.
 
     Raises:
         UserError: something is missing, or the part itself fails.
@@ -80,7 +80,7 @@ def built_of(part: MetricConfig | RewardConfig) -> Any:
 
 
 def parts(config: TextConfig) -> Iterator[tuple[str, MetricConfig | RewardConfig]]:
-    """The run's metrics and its reward, with their keys."""
+    """Yield the run's metrics and its reward, with their keys."""
     if isinstance(config, ExtractConfig):
         metrics, key = config.evaluation.metrics, "evaluation.metrics"
     elif isinstance(config, FinetuneConfig):
@@ -94,7 +94,7 @@ def parts(config: TextConfig) -> Iterator[tuple[str, MetricConfig | RewardConfig
 
 
 def _splits_read_by(key: str, config: TextConfig) -> tuple[Split, ...]:
-    """The splits whose texts a part is given."""
+    """Return the splits whose texts a part is given."""
     if key == "reward_fn" or isinstance(config, ExtractConfig):
         return ("train",)
     assert isinstance(config, FinetuneConfig)
@@ -105,7 +105,7 @@ def _splits_read_by(key: str, config: TextConfig) -> tuple[Split, ...]:
 def _of_references(
     run: Run, key: str, part: MetricConfig | RewardConfig, split: Split, answers: Answers
 ) -> Iterator[Problem]:
-    """Samples without references, which the part would fail for."""
+    """Yield samples without references, which the part would fail for."""
     found = known_split(run, split, answers)
     if not isinstance(found, KnownSplit) or found.bare is None:
         return

@@ -51,7 +51,7 @@ def _told(run: Run, answers: Answers) -> set[str]:
 
 
 def _look_at_examples(config: RewardModelConfig) -> None:
-    """Reads the examples of both splits, of which those of training must make a batch."""
+    """Read the examples of both splits, of which those of training must make a batch."""
     from grue.supervised.arguments import check_count
 
     found = {split: load_examples(config, split, seed=0) for split in config.splits}

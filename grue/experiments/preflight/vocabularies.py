@@ -34,9 +34,9 @@ class KnownTokenizer:
 def known_tokenizer(
     run: Run, answers: Answers, key: str = KEY
 ) -> KnownTokenizer | UserError | None:
-    """The tokenizer that the run's ``key`` names; None for one that is not here and not a stage's.
+    """Return the tokenizer that the run's ``key`` names.
 
-    A `UserError` says why a folder holds none.
+    None for one that is not here and not a stage's. A `UserError` says why a folder holds none.
     """
     name = named(run.config, key)
     for reference in run.references:
@@ -48,7 +48,7 @@ def known_tokenizer(
 
 
 def of_folder(name: str, answers: Answers) -> KnownTokenizer | UserError:
-    """The tokenizer of a local folder, or why there is none."""
+    """Return the tokenizer of a local folder, or why there is none."""
 
     def look() -> KnownTokenizer:
         tokenizer = load_tokenizer(TokenizerConfig(model_name=name))
@@ -58,7 +58,7 @@ def of_folder(name: str, answers: Answers) -> KnownTokenizer | UserError:
 
 
 def _of_stage(name: str, run: Run, answers: Answers) -> KnownTokenizer | UserError | None:
-    """The tokenizer beside the model that a run will make."""
+    """Return the tokenizer beside the model that a run will make."""
     if isinstance(run.config, NewModelConfig):
         return KnownTokenizer(name, vocabulary_of(run.config))
     return known_tokenizer(run, answers) if hasattr(run.config, "tokenizer") else None
@@ -89,7 +89,7 @@ def misfit(
 
 
 def _first_other(tokenizer: KnownTokenizer, model: KnownModel, answers: Answers) -> str | None:
-    """An id that stands for different tokens, in words; None where there is none."""
+    """Return an id that stands for different tokens, in words; None where there is none."""
     if tokenizer.source == model.source:
         return None
     if not Path(model.source).is_dir():

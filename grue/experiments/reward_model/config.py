@@ -9,6 +9,7 @@ from pydantic import Field
 
 from common.config.base import Config
 from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
+from common.config.hub import FromHub
 from common.errors import Problem
 from grue.experiments import memory_hints
 from grue.models.config import ModelName, ModelType, Optimizer, TrainedModelOptions, unnamed
@@ -70,7 +71,7 @@ AnyLoss = Annotated[
 ]
 
 
-class RewardModelAlg(TrainedModelOptions):
+class RewardModelAlg(FromHub, TrainedModelOptions):
     """Which model learns to judge, and how."""
 
     id: Literal["reward_model"] = "reward_model"
@@ -92,7 +93,7 @@ class RewardModelAlg(TrainedModelOptions):
     moment's bias is corrected and so begins with smaller steps."""
 
     def problems(self) -> Iterator[Problem]:
-        """A model that is not named, and two optimizers."""
+        """Yield a model that is not named, and two optimizers."""
         yield from super().problems()
         if self.optimizer != "adamw" and "optim" in self.training_args:
             yield Problem("stands beside 'training_args.optim'; give one of them", "optimizer",
@@ -104,7 +105,7 @@ class RewardModelAlg(TrainedModelOptions):
                           "of them", f"training_args.{given[0]}", True)  # fmt: skip
 
 
-class NormalizeConfig(Config):
+class NormalizeConfig(FromHub):
     """Bringing rewards of a reference policy's outputs to mean 0 and standard deviation 1.
 
     Its outputs for training prompts are drawn once, whole and unfiltered.
@@ -137,7 +138,7 @@ class NormalizeConfig(Config):
     """Whether this is done after training."""
 
     def problems(self) -> Iterator[Problem]:
-        """A model that is not named, and generation that cannot be."""
+        """Yield a model that is not named, and generation that cannot be."""
         yield from super().problems()
         yield from unnamed(self.model_name, "model_name", below="normalize.")
         yield from generation_problems(self.generation_kwargs, self.model_type, "generation_kwargs")
@@ -163,7 +164,7 @@ class RewardModelConfig(TrackedConfig):
     alg: RewardModelAlg
     """Which model learns to judge, and how."""
     separator: str = " "
-    """Stands between prompt and response where neither has white space there."""
+    """Separator between prompt and response, if neither has white space there."""
     too_long: Literal["cut", "drop"] = "cut"
     """Whether of texts with more tokens the last ones are read, or training and validation leave
     out all responses to a prompt of which one is too long."""
@@ -188,7 +189,7 @@ class RewardModelConfig(TrackedConfig):
         return bool(self.alg.training_args.get("tf32"))
 
     def problems_of_ranks(self, num_ranks: int) -> Iterator[Problem]:
-        """Batches too small for all ranks, and a loss that couples their parts."""
+        """Yield batches too small for all ranks, and a loss that couples their parts."""
         yield from of_batches(self.alg.training_args, num_ranks)
         loss = self.alg.loss
         if isinstance(loss, PairwiseLoss) and loss.margin == "broadcast":

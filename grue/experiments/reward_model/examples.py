@@ -40,7 +40,7 @@ class Examples:
         return len(self.texts) // self.num_responses if self.num_responses else 0
 
     def without(self, too_long: NDArray[np.bool_]) -> Examples:
-        """Those of choices without any text that is too long [N n]."""
+        """Return those of choices without any text that is too long [N n]."""
         kept = ~too_long.reshape(-1, self.num_responses).any(1)
         texts = np.repeat(kept, self.num_responses)
         moved = np.cumsum(texts) - 1
@@ -56,7 +56,7 @@ class Examples:
 def make_examples(
     samples: Sequence[Sample], objective: Objective[Any], spec: RewardSpec
 ) -> Examples:
-    """The examples of all samples, in their order.
+    """Return the examples of all samples, in their order.
 
     Raises:
         UserError: a sample says too little for the objective, or has another number of responses

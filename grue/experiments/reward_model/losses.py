@@ -59,13 +59,13 @@ def pairwise_loss(
 
 
 def rating_loss(scores: Tensor, ratings: Tensor) -> Tensor:
-    """[B] squared error of scores [B] as predictions of ratings [B]."""
+    """Return [B] squared error of scores [B] as predictions of ratings [B]."""
     check_shape("ratings", ratings, scores.shape)
     return (scores - ratings).square()
 
 
 def comparison_loss(first: Tensor, second: Tensor, differences: Tensor) -> Tensor:
-    """[B] squared error of ``second - first`` [B] as predictions of ``differences`` [B]."""
+    """Return [B] squared error of ``second - first`` [B] as predictions of ``differences`` [B]."""
     return rating_loss(second - first, differences)
 
 
@@ -83,7 +83,7 @@ def probability_rated_higher(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _log_probability_rated_higher(first: Tensor, second: Tensor) -> Tensor:
-    """[...] in nats, also where the probability is too small for a number."""
+    """Return [...] in nats, also where the probability is too small for a number."""
     check_shape("second", second, first.shape)
     pairs = first.log_softmax(-1)[..., :, None] + second.log_softmax(-1)[..., None, :]
     k = first.shape[-1]
@@ -92,7 +92,7 @@ def _log_probability_rated_higher(first: Tensor, second: Tensor) -> Tensor:
 
 
 def probabilistic_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
-    """[B] -log P(chosen is rated higher), for rating logits [B, k] of both.
+    """Return [B] -log P(chosen is rated higher), for rating logits [B, k] of both.
 
     Equal uniform distributions over ten ratings give 0.798508. Equal distributions are at best on
     a par with that: P = (1 - sum p^2) / 2. The published code adds 1e-8 to P, which leaves pairs

@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 
 def accuracy(differences: Floats) -> float:
-    """Share of pairs whose preferred response is scored higher; equal scores do not count.
+    """Return the share of pairs whose preferred response scores higher; ties do not count.
 
     Args:
         differences: [M] score of the preferred response less that of the other one.
@@ -64,7 +64,7 @@ def calibration_slope(predictions: Floats, labels: Floats) -> float:
 
 
 def _centred(values: Floats) -> Floats:
-    """[M] less their mean; zeros where rounding alone tells them apart."""
+    """Return [M] less their mean; zeros where rounding alone tells them apart."""
     above = values.astype(np.float64) - values.min(initial=np.inf)
     are_equal = above.max(initial=0) <= TOLERANCE * np.abs(values).max(initial=0)
     return np.zeros_like(above) if are_equal else above - above.mean()

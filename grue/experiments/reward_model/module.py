@@ -50,7 +50,7 @@ class RewardModule(nn.Module):
             return {"loss": self.objective.loss(outputs, targets).mean()}
 
     def outputs(self, logits: Tensor) -> Tensor:
-        """Scores [B, m] for logits [B, m, 1]; rating logits [B, m, C] as they are."""
+        """Return scores [B, m] for logits [B, m, 1]; rating logits [B, m, C] as they are."""
         if self.objective.num_outputs > 1:
             return logits
         return self.gain.to(logits) * logits.squeeze(-1) + self.bias.to(logits)
@@ -61,7 +61,7 @@ class RewardModule(nn.Module):
 
     @torch.no_grad()
     def set_scale(self, gain: float, bias: float) -> None:
-        """Makes these the gain and the bias."""
+        """Make these the gain and the bias."""
         self.gain.fill_(gain)
         self.bias.fill_(bias)
 
@@ -76,7 +76,9 @@ def collate(rows: Sequence[Row], *, pad_token: int) -> dict[str, Tensor]:
 def load_module(
     alg: RewardModelAlg, tokenizer: PreTrainedTokenizerBase, objective: Objective[Any], *, seed: int
 ) -> RewardModule:
-    """The model with a new head, on the CPU; what is random of its weights is drawn from ``seed``.
+    """Return the model with a new head, on the CPU.
+
+    What is random of its weights is drawn from ``seed``.
 
     Raises:
         UserError: there is no such model, or it cannot classify.
@@ -89,6 +91,7 @@ def load_module(
         AutoConfig.from_pretrained,
         alg.model_name,
         key,
+        revision=alg.revision,
         id2label={number: f"LABEL_{number}" for number in range(objective.num_outputs)},
         pad_token_id=tokenizer.pad_token_id,
     )
@@ -101,7 +104,9 @@ def load_module(
         else:
             check_weights(alg.model_name, key, "alg.init")
             options = {"config": config, "dtype": dtype}
-            model = pretrained(kind, alg.model_name, key, new_head=True, **options)
+            model = pretrained(
+                kind, alg.model_name, key, revision=alg.revision, new_head=True, **options
+            )
         model.config = copy.deepcopy(model.config)  # the layers keep theirs
         model.config.update(dropped)
         in_float32(init_head(model, objective.num_outputs, alg.head_std))
@@ -112,7 +117,7 @@ def load_module(
 
 @torch.no_grad()
 def init_head(model: nn.Module, num_outputs: int, std: float | None = None) -> nn.Linear:
-    """Draws the weights of the last layer from Normal(0, std), 1 / sqrt(width + 1) by default.
+    """Draw the weights of the last layer from Normal(0, std), 1 / sqrt(width + 1) by default.
 
     Its bias, if it has one, becomes 0; gives the layer.
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def gain_and_bias(
     rewards: NDArray[np.float64], mean: float = 0.0, std: float = 1.0
 ) -> tuple[float, float]:
-    """The g and b for which ``g rewards + b`` have this mean and std (ddof 0).
+    """Return the g and b for which ``g rewards + b`` have this mean and std (ddof 0).
 
     Args:
         rewards: [N] with gain 1 and bias 0.
@@ -59,8 +59,12 @@ def reference_outputs(
 
     A prompt is drawn again only where there are fewer than N. Ranks share the batches.
     """
-    tokenizer = load_tokenizer(TokenizerConfig(model_name=config.model_name))
-    model = load_model(config.model_name, config.model_type, ModelOptions(), seed=seed)
+    tokenizer = load_tokenizer(
+        TokenizerConfig(model_name=config.model_name, revision=config.revision)
+    )
+    model = load_model(
+        config.model_name, config.model_type, ModelOptions(), seed=seed, revision=config.revision
+    )
     policy = Policy(model, tokenizer, device)
     policy.prefix, policy.suffix = config.prompt_prefix, config.prompt_suffix
     settings = config.generation_kwargs

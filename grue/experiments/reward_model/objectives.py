@@ -44,7 +44,7 @@ class Objective(ABC, Generic[LossT]):
 
     @abstractmethod
     def examples(self, choice: Choice) -> Iterator[Example]:
-        """The examples of a choice.
+        """Return the examples of a choice.
 
         Raises:
             UserError: what they need to know is missing.
@@ -52,14 +52,14 @@ class Objective(ABC, Generic[LossT]):
 
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """[B] for outputs [B, m] (scores) or [B, m, C] (rating logits) and targets [B]."""
+        """Return [B] for outputs [B, m] (scores) or [B, m, C] (rating logits) and targets [B]."""
 
     @abstractmethod
     def measures(self, outputs: Tensor, targets: Tensor) -> Mapping[str, float]:
-        """Numbers by name, for outputs and targets as in `loss`, in double precision."""
+        """Return the numbers by name, for outputs and targets as in `loss`, in double precision."""
 
     def scale(self, targets: Floats) -> tuple[float, float]:
-        """Mean and std that rewards should have before training, from all targets."""
+        """Return mean and std that rewards should have before training, from all targets."""
         return 0.0, 1.0
 
 
@@ -88,7 +88,7 @@ class OfPairs(Objective[LossT]):
     """The first response of an example is the preferred one."""
 
     def examples(self, choice: Choice) -> Iterator[Example]:
-        """The preferred response with each other one."""
+        """Yield the preferred response with each other one."""
         best = _best(choice)
         for other in range(len(choice.responses)):
             if other != best:
@@ -142,7 +142,7 @@ class Probabilistic(OfPairs[config.ProbabilisticLoss]):
         return losses.probabilistic_loss(chosen, rejected)
 
     def measures(self, outputs: Tensor, targets: Tensor) -> Mapping[str, float]:
-        """Share of pairs whose mean ratings are in the right order, and calibration.
+        """Return the share of pairs whose mean ratings are in the right order, and calibration.
 
         The probability that the preferred response is better is that of a higher rating where
         both ratings are not equal.
@@ -166,13 +166,13 @@ class ScalarRating(Objective[config.ScalarRatingLoss]):
     score = "correlation"
 
     def examples(self, choice: Choice) -> Iterator[Example]:
-        """One for each response."""
+        """Yield one for each response."""
         if choice.ratings is None:
             raise UserError("has no ratings, which the loss 'scalar_rating' learns")
         yield from (((place,), rating) for place, rating in enumerate(choice.ratings))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Squared error."""
+        """Return squared error."""
         return losses.rating_loss(outputs.squeeze(1), targets)
 
     def measures(self, outputs: Tensor, targets: Tensor) -> Mapping[str, float]:
@@ -186,7 +186,7 @@ class ScalarRating(Objective[config.ScalarRatingLoss]):
         }
 
     def scale(self, targets: Floats) -> tuple[float, float]:
-        """Those of the ratings."""
+        """Return those of the ratings."""
         return float(targets.mean()), float(targets.std())
 
 
@@ -207,7 +207,7 @@ class ScalarCompare(Objective[config.ScalarCompareLoss]):
         yield (0, 1), difference
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Squared error of the difference."""
+        """Return squared error of the difference."""
         first, second = outputs.unbind(1)
         return losses.comparison_loss(first, second, targets)
 
@@ -221,7 +221,7 @@ class ScalarCompare(Objective[config.ScalarCompareLoss]):
         }
 
     def scale(self, targets: Floats) -> tuple[float, float]:
-        """Those of half the differences."""
+        """Return those of half the differences."""
         return float(targets.mean() / 2), float(targets.std() / 2)
 
 
@@ -235,12 +235,12 @@ _OBJECTIVES: Mapping[str, type[Objective[Any]]] = {
 
 
 def make_objective(keys: config.AnyLoss) -> Objective[Any]:
-    """The objective that the keys of ``alg.loss`` describe."""
+    """Return the objective that the keys of ``alg.loss`` describe."""
     return _OBJECTIVES[keys.id](keys)
 
 
 def _best(choice: Choice) -> int:
-    """The position of the preferred response."""
+    """Return the position of the preferred response."""
     if choice.best is None:
         raise UserError("names no preferred response ('best', or 'chosen' and 'rejected'), which "
                         "the loss needs")  # fmt: skip

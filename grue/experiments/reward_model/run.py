@@ -78,7 +78,7 @@ class RewardModelRun:
         self.normalization: dict[str, dict[str, float]] = {}
 
     def run(self) -> float | None:
-        """Makes what is left of the run."""
+        """Make what is left of the run."""
         from grue.supervised import checkpoints as trainer_checkpoints
 
         seed_everything(self.context.seed)
@@ -102,7 +102,7 @@ class RewardModelRun:
         return self._finish(found)
 
     def _load(self, split: Split) -> Examples:
-        """The split's examples, without those that are too long if so configured."""
+        """Return the split's examples, without those that are too long if so configured."""
         found = load_examples(self.config, split, seed=self.context.seed)
         tell_of_fewer(self.config.datapool, {split: found.num_choices})
         if self.config.too_long == "drop":
@@ -174,7 +174,7 @@ class RewardModelRun:
         return {name: found[name] for name in names if found[name] is not None}
 
     def _normalize(self, moment: str, mean: float, std: float) -> None:
-        """Sets gain and bias by the reference policy's outputs."""
+        """Set gain and bias by the reference policy's outputs."""
         prompts, outputs = self._reference_outputs
         own = distributed.shard_slice(len(prompts))
         rewards = self._reward_model(scaled=False).moments(prompts[own], outputs[own])[0]
@@ -197,12 +197,12 @@ class RewardModelRun:
         )
 
     def _reward_model(self, *, scaled: bool = True) -> RewardModel:
-        """The model as it is, with its gain and bias or with 1 and 0."""
+        """Return the model as it is, with its gain and bias or with 1 and 0."""
         gain, bias = self.module.scale() if scaled else (1.0, 0.0)
         return RewardModel(self.classifier, replace(self.spec, gain=gain, bias=bias))
 
     def _finish(self, found: dict[str, float]) -> float | None:
-        """Saves the model and the summary; gives the score, None where it is undefined."""
+        """Save the model and the summary; gives the score, None where it is undefined."""
         name = f"val/{self.objective.score}"
         measured = found[name]
         score = measured if math.isfinite(measured) else None

@@ -1,1 +1,1 @@
-"""Metrics that ask a model."""
+"""Metrics that are computed by a model."""

@@ -1,4 +1,4 @@
-"""BERTScore: how well the tokens of output and reference match in a model's embedding space."""
+"""BERTScore: greedy matching of output and reference tokens in a model's embedding space."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import numpy as np
 from pydantic import Field
 
 from common.config.base import INPUT_FILE_OR_ID, OptionalText
+from common.config.hub import FromHub
 from common.errors import Problem, UserError
+from common.machine.hub import note_model
 from common.packages import lacking
 from grue.metrics.best_reference import best_over_references
 from grue.metrics.metric import METRICS, Metric, Scores
@@ -21,25 +23,31 @@ if TYPE_CHECKING:
     from bert_score import BERTScorer
 
 
-class BertScoreArgs(ScorerArgs):
+_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model*.bin"]
+"""What is read of a model's folder on the hub."""
+
+
+class BertScoreArgs(FromHub, ScorerArgs):
     """The keys of BERTScore."""
 
+    hub_id_key = "model_type"
+
     language: str = "en"
-    """Language of the texts, which chooses model and layer where ``model_type`` is None."""
+    """Language of the texts, which chooses model and layer if ``model_type`` is None."""
     model_type: Annotated[OptionalText, INPUT_FILE_OR_ID] = None
-    """Model whose embeddings are compared: hub id or folder; None for the language's."""
+    """Model whose embeddings are compared: hub id or folder; None for the language's default."""
     num_layers: Annotated[int, Field(ge=0)] | None = None
-    """Layer whose output is compared; None for the one tuned for the model, where there is one."""
+    """Layer whose output is compared; None for the one tuned for the model, if there is one."""
 
     def missing(self) -> Iterator[Problem]:
-        """The package that computes it."""
+        """Yield the package that computes it."""
         yield from super().missing()
         yield from lacking("bert-score", "model_type", self.model_type, module="bert_score")
 
 
 @METRICS.register("bert_score")
 class BertScore(Metric[BertScoreArgs]):
-    """F1 of greedy matches by cosine, best over the references; 0 for an empty output.
+    """F1 of greedy cosine matches, best over the references; 0 for an empty output.
 
     Zhang et al. 2020 (arXiv 1904.09675), without idf weights and without rescaling.
     """
@@ -48,7 +56,7 @@ class BertScore(Metric[BertScoreArgs]):
     needs_references = True
 
     def prepare(self) -> None:
-        """Looks at a local model's files."""
+        """Check a local model's files."""
         from grue.scorers.loading import check_folder
 
         if self.args.model_type is not None:
@@ -56,12 +64,12 @@ class BertScore(Metric[BertScoreArgs]):
         self._layer()
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
-        """[N] F1."""
+        """Return [N] F1."""
         texts.check_references("bert_score")
         return {"semantic/bert_score": best_over_references(texts, self._f1)}
 
     def _f1(self, outputs: list[str], references: list[str]) -> Scores:
-        """[M] F1 of pairs; those with an empty side are 0 and are not shown to the package."""
+        """Return [M] the F1 of pairs; a pair with an empty text has 0."""
         pairs = [i for i, pair in enumerate(zip(outputs, references, strict=True))
                  if all(text.strip() for text in pair)]  # fmt: skip
         found = np.zeros(len(outputs))
@@ -72,24 +80,27 @@ class BertScore(Metric[BertScoreArgs]):
         return found
 
     def _layer(self) -> int | None:
-        """The layer to compare, None where the package knows which.
+        """The layer to compare, None for that of the language's model.
 
         Raises:
-            UserError: neither it nor the configuration says.
+            UserError: neither the package nor the configuration names one.
         """
         from bert_score.utils import model2layers
 
         name, layer = self.args.model_type, self.args.num_layers
         known: Mapping[str, int] = model2layers
-        if name is not None and layer is None and name not in known:
+        if name is None or layer is not None:
+            return layer
+        if name not in known:
             raise UserError(
                 f"'model_type' = '{name}': no layer was tuned for this model; set 'num_layers'"
             )
-        return layer
+        return known[name]
 
     @functools.cached_property
     def _scorer(self) -> BERTScorer:
         from bert_score import BERTScorer
+        from huggingface_hub import snapshot_download
 
         from grue.models.weights import loaded
         from grue.scorers.inputs import longest_input
@@ -102,11 +113,22 @@ class BertScore(Metric[BertScoreArgs]):
             "device": str(scorer_device(args)),
             "batch_size": args.batch_size,
         }
+        by_language = args.model_type is None
+
+        def load(name: str, revision: str | None = None) -> BERTScorer:
+            known = args.model_type
+            if revision is not None:  # the package takes none, but the folder of one
+                known = snapshot_download(name, revision=revision, allow_patterns=_FILES)
+            return BERTScorer(model_type=known, **options)
+
         scorer = loaded(
-            lambda name: BERTScorer(model_type=args.model_type, **options),
+            load,
             args.model_type or args.language,
-            "language" if args.model_type is None else "model_type",
+            "language" if by_language else "model_type",
+            revision=args.revision,
         )
+        if by_language:
+            note_model(scorer.model_type)
         tokenizer, model = scorer._tokenizer, scorer._model
         # Tokenizers saved without a maximum would not cut what is too long for the model.
         tokenizer.model_max_length = longest_input(model, tokenizer)

@@ -1,4 +1,4 @@
-"""BLEURT: a model's rating of an output beside its reference."""
+"""BLEURT: a model's rating of an output given its reference."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 from common.config.base import INPUT_FILE_OR_ID
+from common.config.hub import FromHub
 from common.errors import UserError
 from grue.metrics.best_reference import best_over_references
 from grue.metrics.metric import METRICS, Metric, Scores
@@ -17,24 +18,26 @@ if TYPE_CHECKING:
     from grue.scorers.classifier import Classifier
 
 _CONVERTED = "Elron/{}"
-"""Where the hub has the published checkpoints in transformers' format."""
+"""Hub organisation of the published checkpoints in transformers' format."""
 _PUBLISHED = tuple(f"bleurt-{name}" for name in ("tiny-128", "tiny-512", "base-128", "base-512",
                                                  "large-128", "large-512"))  # fmt: skip
 
 
-class BleurtArgs(ScorerArgs):
+class BleurtArgs(FromHub, ScorerArgs):
     """The keys of BLEURT."""
 
+    hub_id_key = "config_name"
+
     config_name: Annotated[str, INPUT_FILE_OR_ID] = "bleurt-base-128"
-    """A published checkpoint (``bleurt-tiny-128``, ``bleurt-tiny-512``, and the same with ``base``
-    and ``large``), taken from the hub as converted for transformers; or a hub id or folder of a
-    BERT with one output, in Hugging Face layout. The checkpoints called BLEURT-20 need an
-    architecture that transformers lacks."""
+    """Name of a published checkpoint (``bleurt-tiny-128``, ``bleurt-tiny-512``, and the same with
+    ``base`` and ``large``), which is loaded from the hub in transformers' format; or a hub id or
+    folder of a BERT with one output, in Hugging Face layout. The checkpoints called BLEURT-20 need
+    an architecture that transformers lacks."""
 
 
 @METRICS.register("bleurt")
 class Bleurt(Metric[BleurtArgs]):
-    """Rating of the output beside the reference, best over the references; around 0 to 1.
+    """Rating of the output given the reference, best over the references; around 0 to 1.
 
     Sellam et al. 2020 (arXiv 2004.04696). An empty output is rated like any other one.
     """
@@ -43,7 +46,7 @@ class Bleurt(Metric[BleurtArgs]):
     needs_references = True
 
     def prepare(self) -> None:
-        """Looks at the name, and at a local checkpoint."""
+        """Check the checkpoint's name, or its local folder."""
         from grue.scorers.loading import check_folder, num_labels
 
         config = check_folder(self._name(), "config_name")
@@ -51,12 +54,12 @@ class Bleurt(Metric[BleurtArgs]):
             self._check(num_labels(config))
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
-        """[N] ratings."""
+        """Return [N] ratings."""
         texts.check_references("bleurt")
         return {"semantic/bleurt": best_over_references(texts, self._ratings)}
 
     def _ratings(self, outputs: list[str], references: list[str]) -> Scores:
-        """[M] ratings of pairs; the model reads the reference first."""
+        """Return [M] ratings of pairs; the model reads the reference first."""
         return self._classifier.logits_of_pairs(references, outputs)[:, 0]
 
     def _name(self) -> str:
@@ -72,7 +75,7 @@ class Bleurt(Metric[BleurtArgs]):
     def _classifier(self) -> Classifier:
         from grue.scorers.classifier import load_classifier
 
-        found = load_classifier(self._name(), "config_name", self.args)
+        found = load_classifier(self._name(), "config_name", self.args, revision=self.args.revision)
         self._check(found.num_labels)
         return found
 

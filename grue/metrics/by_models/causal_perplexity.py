@@ -1,4 +1,4 @@
-"""How well the current model predicts the references."""
+"""Perplexity of the references under the policy that is being trained."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ if TYPE_CHECKING:
 
 
 class CausalPerplexityArgs(Config):
-    """The keys of the perplexity."""
+    """Keys of the perplexity."""
 
     stride: PositiveInt
-    """Tokens from one window to the next; at most the window's length counts."""
+    """Number of tokens from one window to the next; limited to the window's length."""
     max_length: PositiveInt | None = None
-    """Tokens of a window; None for all positions of the model."""
+    """Number of tokens of a window; None for all positions of the model."""
     use_text_from_meta_data: bool = False
-    """Whether the text is the metadata's ``reference`` instead of the references."""
+    """If true, the text is the metadata's ``reference`` instead of the references."""
     tokenizer_id: Annotated[OptionalText, IGNORED, NO_EFFECT] = None
-    """Accepted for published files: the policy's own tokenizer reads the text."""
+    """Accepted from published files and ignored: the policy's own tokenizer is used."""
     model_type: Annotated[Literal["causal"], NO_EFFECT] = "causal"
-    """The kind of model that is measured."""
+    """Architecture of the model, which must be causal."""
 
 
 @METRICS.register("causal_perplexity")
 class CausalPerplexity(Metric[CausalPerplexityArgs]):
-    """Perplexity of the policy on all references, joined by blank lines; nothing for training data.
+    """Perplexity of the policy on all references, joined by blank lines.
 
-    It measures the model and not its outputs, so an output has no score of its own.
+    Undefined for training data. It measures the model and not its outputs, so single outputs have
+    no score.
     """
 
     Args = CausalPerplexityArgs
@@ -46,7 +47,7 @@ class CausalPerplexity(Metric[CausalPerplexityArgs]):
         self.needs_references = not args.use_text_from_meta_data
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
-        """Single outputs have none.
+        """Refuse: single outputs have no perplexity here.
 
         Raises:
             UserError: always.
@@ -59,11 +60,11 @@ class CausalPerplexity(Metric[CausalPerplexityArgs]):
     def corpus(
         self, texts: Texts, policy: Policy | None = None, split: str = "val"
     ) -> Mapping[str, float]:
-        """The perplexity of ``policy``.
+        """Return the perplexity of ``policy``.
 
         Raises:
-            UserError: the policy is an encoder-decoder, has no end of its window, or there is not
-                enough text.
+            UserError: the policy is an encoder-decoder model, its window has no limit, or there is
+                not enough text.
         """
         if split == "train":
             return {}

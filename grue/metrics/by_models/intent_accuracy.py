@@ -1,4 +1,4 @@
-"""Whether an answer in a dialogue has the intent that the real one has."""
+"""Intent accuracy: the share of answers in a dialogue with the intent of the real answer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.config.hub import FromHub
 from common.errors import UserError
 from grue.metrics.metric import METRICS, Metric, Scores
 from grue.models.config import ModelName
@@ -18,35 +19,35 @@ if TYPE_CHECKING:
     from grue.scorers.classifier import Classifier
 
 _END = "<EOU>"
-"""What ends an utterance in the task's prompts."""
+"""End-of-utterance mark in the task's prompts."""
 _SHOWN = 60
 
 
-class IntentArgs(ScorerArgs):
+class IntentArgs(FromHub, ScorerArgs):
     """The keys of the intent accuracy."""
 
     model_name: ModelName = "rajkumarrrk/roberta-daily-dialog-intent-classifier"
     """Classifier of the acts inform, question, directive and commissive: hub id, folder or
     reference."""
     separator: str = _END
-    """What stands between the last utterance of the prompt and the output when the classifier
-    reads them: ``<EOU>``, with which it was trained; empty for the published scores."""
+    """Separator between the prompt's last utterance and the output in the classifier's input:
+    ``<EOU>``, with which it was trained; empty for the published scores."""
 
 
 @METRICS.register("intent_accuracy")
 class IntentAccuracy(Metric[IntentArgs]):
-    """1 where the predicted intent is the one in the metadata (``intent``, from 1), otherwise 0."""
+    """1 if the predicted intent is the one in the metadata (``intent``, from 1), otherwise 0."""
 
     Args = IntentArgs
 
     def prepare(self) -> None:
-        """Looks at a local classifier's configuration and weights."""
+        """Check a local classifier's configuration and weights."""
         from grue.scorers.loading import check_folder
 
         check_folder(self.args.model_name, "model_name")
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
-        """[N] of 0 and 1."""
+        """Return [N] of 0 and 1."""
         targets = np.array([_intent(*pair) for pair in zip(texts.prompts, texts.metadata,
                                                             strict=True)], dtype=int)  # fmt: skip
         read = [
@@ -60,20 +61,22 @@ class IntentAccuracy(Metric[IntentArgs]):
     def _classifier(self) -> Classifier:
         from grue.scorers.classifier import load_classifier
 
-        return load_classifier(self.args.model_name, "model_name", self.args)
+        return load_classifier(
+            self.args.model_name, "model_name", self.args, revision=self.args.revision
+        )
 
 
 def last_utterance(prompt: str) -> str:
-    """The last piece of a prompt between end-of-utterance marks that is not empty."""
+    """Return the last utterance of a prompt that is not empty."""
     pieces = (piece.strip() for piece in reversed(prompt.split(_END)))
     return next((piece for piece in pieces if piece), "")
 
 
 def _intent(prompt: str, metadata: Mapping[str, Any]) -> int:
-    """The act in the metadata: a number, or a list of one.
+    """Return the act in the metadata: a number, or a list of one number.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no act.
     """
     found = metadata.get("intent")
     if isinstance(found, Sequence) and not isinstance(found, str) and len(found) == 1:

@@ -1,4 +1,4 @@
-"""What a trained reward model says of an output."""
+"""Score of a trained reward model, which reads prompt and output."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from common.config.fit import PositiveInt
+from common.config.hub import FromHub
 from common.errors import UserError
 from grue.metrics.metric import METRICS, Metric, Scores
 from grue.models.config import ModelName, Side
@@ -22,49 +23,49 @@ REWARD = "semantic/learned_preference"
 STD = "semantic/learned_preference_std"
 
 
-class LearnedPreferenceArgs(ScorerArgs):
+class LearnedPreferenceArgs(FromHub, ScorerArgs):
     """The keys of a learned preference."""
 
     model_name: ModelName
-    """Reward model: a reference such as ``"@rm.model"``, a folder, or a hub id. A metric of a run
-    whose reward is this too takes the reward's keys where it names no model."""
+    """Reward model: a reference such as ``"@rm.model"``, a folder, or a hub id. If a metric names
+    no model and the run's reward is this one too, it uses the reward's keys."""
     output: Literal["score", "ratings"] | None = None
-    """What the logits of a sequence classifier from elsewhere are: one score, or the distribution
-    of a rating from 1 on. None for models of the experiment ``reward_model``, which know it."""
+    """Meaning of the logits of a sequence classifier from elsewhere: one score, or the distribution
+    of a rating from 1 up. None for models of the experiment ``reward_model``, which record it."""
     prompt_prefix: str = ""
-    """Text that the policy's prompts begin with and the reward model does not read."""
+    """Text at the start of the policy's prompts that the reward model does not read."""
     prompt_suffix: str = ""
-    """Text that the policy's prompts end with, likewise."""
+    """Text at the end of the policy's prompts that the reward model does not read."""
     max_length: PositiveInt | None = None
-    """Most tokens that the reward model reads; None for as many as in its training, or else as it
-    can."""
+    """Largest number of tokens that the reward model reads; None for as many as in its training, or
+    else as it can."""
     truncation_side: Side = "left"
-    """Where longer texts are cut."""
+    """Side on which longer texts are truncated."""
     repeat_prompt: bool = False
-    """Whether the reward model reads the prompt, a line break, and the prompt with the output, as
-    in published runs of REINFORCE; otherwise prompt and output once."""
+    """If true, the reward model reads the prompt, a line break, and the prompt with the output, as
+    in published runs of REINFORCE; otherwise the prompt and the output once."""
     sigmoid: bool = False
-    """Whether the reward is the sigmoid of the score, from 0 to 1."""
+    """If true, the reward is the sigmoid of the score, from 0 to 1."""
 
 
 @METRICS.register("learned_preference")
 class LearnedPreference(Metric[LearnedPreferenceArgs]):
-    """The reward of an output, and its std by a model that gives a distribution of ratings.
+    """Reward of an output, and its std if the model gives a distribution of ratings.
 
     The reward model reads prompt and output as text with its own tokenizer, joined as in its
-    training. The prompt is whole, whatever the policy saw of it.
+    training. The prompt is not truncated as it may be for the policy.
     """
 
     Args = LearnedPreferenceArgs
 
     def prepare(self) -> None:
-        """Looks at a local model's files."""
+        """Check a local model's files."""
         from grue.scorers.reward_model import check_reward_folder
 
         check_reward_folder(self.args.model_name, "model_name", self.args.output)
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
-        """[N] rewards, and [N] stds where the model gives them."""
+        """Return [N] rewards, and [N] stds if the model gives them."""
         args = self.args
         prompts = [
             prompt.removeprefix(args.prompt_prefix).removesuffix(args.prompt_suffix)
@@ -89,6 +90,7 @@ class LearnedPreference(Metric[LearnedPreferenceArgs]):
             "model_name",
             args,
             args.output,
+            revision=args.revision,
             max_length=args.max_length,
             truncation_side=args.truncation_side,
         )

@@ -1,4 +1,4 @@
-"""What a sequence classifier says of an output: the probability of one label."""
+"""Probability of one label by a sequence classifier of the output, or of prompt and output."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
+from common.config.hub import FromHub
 from common.errors import UserError
 from grue.metrics.metric import METRICS, Metric, Scores
 from grue.models.config import ModelName
@@ -19,30 +20,30 @@ if TYPE_CHECKING:
     from grue.scorers.classifier import Classifier
 
 
-class LearnedRewardArgs(ScorerArgs):
+class LearnedRewardArgs(FromHub, ScorerArgs):
     """The keys of a learned reward."""
 
     model_name: ModelName
     """Sequence classifier: hub id, folder, or a reference such as ``"@classifier.model"``."""
     label_ix: Annotated[int, Field(ge=0)]
-    """Label whose probability is the score, by softmax over all labels. A model with one logit
-    has label 0 alone, whose probability is the logit's sigmoid."""
+    """Label whose softmax probability is the score. A model with one logit has label 0 alone, whose
+    probability is the logit's sigmoid."""
     include_prompt_for_eval: bool = True
-    """Whether the classifier reads prompt and output as one text, or the output alone."""
+    """If true, the classifier reads prompt and output as one text; otherwise the output alone."""
 
 
 @METRICS.register("learned_reward")
 class LearnedReward(Metric[LearnedRewardArgs]):
     """Probability of a label, from 0 to 1.
 
-    The classifier's own tokenizer reads the text. The prompt is whole, whatever the policy saw of
-    it; a text longer than the classifier loses its beginning.
+    The classifier's own tokenizer reads the text. The prompt is not truncated as it may be for the
+    policy. A text that is too long for the classifier is truncated at its beginning.
     """
 
     Args = LearnedRewardArgs
 
     def prepare(self) -> None:
-        """Looks at a local classifier's configuration and weights."""
+        """Check a local classifier's configuration and weights."""
         from grue.scorers.loading import check_folder, num_labels
 
         config = check_folder(self.args.model_name, "model_name")
@@ -50,7 +51,7 @@ class LearnedReward(Metric[LearnedRewardArgs]):
             self._check_label(num_labels(config))
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
-        """[N] probabilities."""
+        """Return [N] probabilities."""
         read = list(texts.outputs)
         if self.args.include_prompt_for_eval:
             read = [prompt + output for prompt, output in zip(texts.prompts, read, strict=True)]
@@ -61,7 +62,9 @@ class LearnedReward(Metric[LearnedRewardArgs]):
     def _classifier(self) -> Classifier:
         from grue.scorers.classifier import load_classifier
 
-        found = load_classifier(self.args.model_name, "model_name", self.args)
+        found = load_classifier(
+            self.args.model_name, "model_name", self.args, revision=self.args.revision
+        )
         self._check_label(found.num_labels)
         return found
 

@@ -1,4 +1,4 @@
-"""SummaC: whether a document entails its summary, sentence by sentence.
+"""SummaC: consistency of a summary with its document, sentence by sentence.
 
 The document is the prompt, the summary the output.
 """
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import AfterValidator, Field, Strict
 
-from common.config.base import INPUT_FILE, INPUT_FILE_OR_ID, NO_EFFECT, OptionalText
+from common.config.base import INPUT_FILE, INPUT_FILE_OR_ID, LATER, NO_EFFECT, OptionalText
+from common.config.hub import FromHub, misplaced_revision
 from common.errors import Problem, UserError
 from grue.metrics.metric import METRICS, Metric, Scores
 from grue.nltk_data import SENTENCE_ENDS, why_missing
@@ -48,38 +49,38 @@ Aggregate = Literal["max", "mean", "min"]
 
 
 class SummacArgs(ScorerArgs):
-    """The keys that both scores have."""
+    """Keys of both scores."""
 
     imager_load_cache: Annotated[bool, NO_EFFECT] = True
-    """Accepted for published files: nothing is cached."""
+    """Accepted from published files and ignored: nothing is cached."""
     granularity: Granularity = "paragraph"
     """Pieces of both texts, or of document and summary, such as ``paragraph-sentence``."""
 
     def missing(self) -> Iterator[Problem]:
-        """What sentences are split with."""
+        """Sentence splitter."""
         yield from super().missing()
         splits_sentences = set(self.granularity.split("-")) & set(_OF_SENTENCES)
         if splits_sentences and (why := why_missing(SENTENCE_ENDS)):
             yield Problem(why, "granularity", self.granularity)
 
 
-class SummacZSArgs(SummacArgs):
+class SummacZSArgs(FromHub, SummacArgs):
     """The keys of the zero-shot score."""
 
     model_name: Annotated[str, INPUT_FILE_OR_ID] = "mnli"
-    """Classifier of pairs: a name of SummaC's (``mnli``, ``anli``, ``vitc``, ``mnli-base``,
+    """Classifier of pairs: a SummaC name (``mnli``, ``anli``, ``vitc``, ``mnli-base``,
     ``snli-base``, ``snli-large``, ``vitc-base``, ``vitc-only``), a hub id, or a folder."""
     op1: Aggregate = "max"
-    """What is taken over the document's pieces."""
+    """Reduction over the document's pieces."""
     op2: Aggregate = "mean"
-    """What is taken over the summary's pieces."""
+    """Reduction over the summary's pieces."""
     use_ent: bool = True
-    """Whether entailment counts."""
+    """If true, entailment is added."""
     use_con: bool = True
-    """Whether contradiction counts against it."""
+    """If true, contradiction is subtracted."""
 
     def problems(self) -> Iterator[Problem]:
-        """Nothing to count."""
+        """Yield the problem of a score with neither entailment nor contradiction."""
         yield from super().problems()
         if not self.use_ent and not self.use_con:
             yield Problem("must be true where 'use_con' is false", "use_ent", False)
@@ -87,16 +88,16 @@ class SummacZSArgs(SummacArgs):
 
 @METRICS.register("summaCZS")
 class SummacZS(Metric[SummacZSArgs]):
-    """Entailment less contradiction, from -1 to 1; 0 for an output without sentences."""
+    """Entailment minus contradiction, from -1 to 1; 0 for an output without sentences."""
 
     Args = SummacZSArgs
 
     def prepare(self) -> None:
-        """Looks for the sentence splitter and a local classifier."""
+        """Check the sentence splitter and a local classifier."""
         _prepare([self.args.model_name], "model_name", self.args.granularity)
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
-        """[N] scores."""
+        """Return [N] scores."""
         from grue.scorers.summac import zero_shot
 
         args = self.args
@@ -113,29 +114,31 @@ class SummacZS(Metric[SummacZSArgs]):
     def _entailment(self) -> Entailment:
         from grue.scorers.entailment import Entailment
 
-        return Entailment(self.args.model_name, "model_name", self.args, self.args.granularity)
+        args = self.args
+        return Entailment(args.model_name, "model_name", args, args.granularity, args.revision)
 
 
 class SummacConvArgs(SummacArgs):
-    """The keys of the convolution's score."""
+    """Keys of the convolution's score."""
 
     start_file: Annotated[OptionalText, INPUT_FILE] = None
-    """The trained weights, a file such as ``summac_conv_vitc_sent_perc_e.bin``, which was trained
-    with ``models`` vitc, ``bins`` percentile and ``granularity`` sentence. Required: layers that
-    nothing trained say nothing."""
+    """Trained weights, required: a file such as ``summac_conv_vitc_sent_perc_e.bin``, which was
+    trained with ``models`` vitc, ``bins`` percentile and ``granularity`` sentence."""
     models: Classifiers = ("mnli", "anli", "vitc")
     """Classifiers of pairs, as for the zero-shot score."""
+    revisions: Annotated[dict[str, str], LATER] = Field(default_factory=dict)
+    """Branches, tags or commits by name in ``models``; others have their default branch."""
     bins: Bins = "even50"
     """Bins of the histograms: ``even<n>`` or ``percentile``."""
     granularity: Granularity = "sentence"
     """Pieces of both texts, or of document and summary."""
     nli_labels: Literal["e", "c", "n", "ec", "en", "cn", "ecn"] = "e"
-    """Which probabilities are used: entailment, contradiction, neutral."""
+    """Probabilities to use: entailment (e), contradiction (c), neutral (n)."""
     agg: Literal["mean", "min", "max", "all"] = "mean"
-    """How the values of the summary's pieces become one."""
+    """Reduction over the summary's pieces."""
 
     def problems(self) -> Iterator[Problem]:
-        """No weights."""
+        """Yield the problem of missing weights."""
         yield from super().problems()
         if self.start_file is None:
             yield Problem(
@@ -143,6 +146,9 @@ class SummacConvArgs(SummacArgs):
                 "summac_conv_vitc_sent_perc_e.bin",
                 "start_file",
             )
+        for name, revision in self.revisions.items():
+            given = name if name in self.models else None
+            yield from misplaced_revision(revision, given, "models", f"revisions.{name}")
 
 
 @METRICS.register("summaCConv")
@@ -152,12 +158,12 @@ class SummacConv(Metric[SummacConvArgs]):
     Args = SummacConvArgs
 
     def prepare(self) -> None:
-        """Looks for the sentence splitter, local classifiers, and weights that fit."""
+        """Check the sentence splitter, local classifiers, and that the weights fit."""
         _prepare(self.args.models, "models", self.args.granularity)
         self._read_weights()
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
-        """[N] probabilities."""
+        """Return [N] probabilities."""
         from grue.scorers.summac import bin_edges, histograms
 
         found = [model.matrices(texts.prompts, texts.outputs) for model in self._entailments]
@@ -171,7 +177,10 @@ class SummacConv(Metric[SummacConvArgs]):
         from grue.scorers.entailment import Entailment
 
         args = self.args
-        return [Entailment(name, "models", args, args.granularity) for name in args.models]
+        return [
+            Entailment(name, "models", args, args.granularity, args.revisions.get(name))
+            for name in args.models
+        ]
 
     @functools.cached_property
     def _convolution(self) -> Convolution:

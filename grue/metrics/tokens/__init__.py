@@ -1,1 +1,1 @@
-"""Texts as tokens, for metrics that compare or count them."""
+"""Tokenizers of metrics that compare or count tokens."""

@@ -1,7 +1,7 @@
-"""English text put together again after it was tokenised, by the rules of Moses' detokenizer.
+"""Detokenizer of English text, by the rules of Moses.
 
-Koehn et al.: Moses: Open Source Toolkit for Statistical Machine Translation, ACL 2007. Left out is
-what joins Chinese, Japanese and Korean words.
+Koehn et al.: Moses: Open Source Toolkit for Statistical Machine Translation, ACL 2007. The rules
+for Chinese, Japanese and Korean words are left out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _QUOTES = re.compile("['\"„“`]+")
 
 
 def detokenized(text: str) -> str:
-    """The text without the blanks that a tokenizer puts around marks; one line."""
+    """Return the text as one line, without the blanks that a tokenizer puts around marks."""
     if _TAG.fullmatch(text) or not text.strip():
         return text
     text = f" {text} ".replace(" @-@ ", "-")
@@ -52,7 +52,7 @@ def detokenized(text: str) -> str:
 
 
 def _opens(character: str) -> bool:
-    """Whether it belongs to what follows: brackets, currencies."""
+    """Return whether a token joins the next one: an opening bracket or a currency sign."""
     return character in "([{¿¡" or unicodedata.category(character) == "Sc"
 
 

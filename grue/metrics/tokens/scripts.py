@@ -1,4 +1,4 @@
-"""Texts in any script as tokens, and the warning of a metric that sees none in them."""
+"""Tokens of texts in any script, and the warning of a metric that finds none in them."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _SHOWN = 40
 
 
 def unicode_words(text: str) -> list[str]:
-    """The runs of letters, combining marks and digits of a text in small letters."""
+    """Return the runs of letters, combining marks and digits of a text, lower-cased."""
     found: list[str] = _compiled(_WORD).findall(text.lower())
     return found
 
 
 def characters(text: str) -> list[str]:
-    """The characters of a text (its code points) that are not blank."""
+    """Return the characters (code points) of a text that are not blank."""
     return [character for character in text if not character.isspace()]
 
 
 def is_written_without_blanks(text: str) -> bool:
-    """Whether a text has characters of a script that puts no blanks between words."""
+    """Return whether a text has characters of a script without blanks between words."""
     return _compiled(_WITHOUT_BLANKS).search(text) is not None
 
 
@@ -43,17 +43,17 @@ def _compiled(pattern: str) -> regex.Pattern[str]:
 
 
 class Sight:
-    """Warns, once, of references in which a metric finds too few tokens to tell outputs apart.
+    """Warning, given once, of references with too few tokens to distinguish outputs.
 
-    These are texts without any token, and texts written without blanks that have fewer tokens than
-    the metric needs. A text whose characters are too few as well is not told of: no tokenizer mends
-    it.
+    It concerns texts without any token, and texts written without blanks that have fewer tokens
+    than the metric needs. There is no warning of a text with too few characters, because no
+    tokenizer would help.
     """
 
     def __init__(
         self, metric: str, tokens: Callable[[str], Sequence[str]], fix: str, *, needed: int = 2
     ) -> None:
-        """``fix`` is what the user can do, as an imperative; ``needed`` counts tokens."""
+        """Set the advice ``fix``, as an imperative, and the number of tokens ``needed``."""
         self._metric = metric
         self._tokens = tokens
         self._fix = fix
@@ -61,7 +61,7 @@ class Sight:
         self._has_warned = False
 
     def look(self, texts: Texts) -> None:
-        """Warns if all references of an input are such texts, unless it has warned before."""
+        """Warn if no reference of an input has enough tokens, unless it has warned before."""
         if self._has_warned:
             return
         inputs = dict.fromkeys(zip(texts.prompts, map(tuple, texts.references), strict=True))

@@ -1,4 +1,4 @@
-"""Texts as words, for metrics that compare or count them."""
+"""English words of texts by NLTK, for metrics that compare or count them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ SPLITS_AT_BLANKS = (
     "it is not for scripts without blanks between words: take 'chrf', or 'rouge' with "
     "'tokenizer' = 'characters'"
 )
-"""What to do where a metric of these words is given texts that it cannot split."""
+"""Advice for texts that this tokenizer cannot split."""
 
 
 def words(text: str, *, old_quotes: bool = False) -> list[str]:
-    """The words and punctuation marks of a text, as NLTK's word tokenizer finds them.
+    """Return the words and punctuation marks of a text, as NLTK's word tokenizer finds them.
 
-    Sentences are told apart by NLTK's Punkt without learnt abbreviations, so that no data are
-    needed: the full stop of "Mr." is a word of its own where a trained Punkt keeps it.
+    Sentences are split by NLTK's Punkt without learnt abbreviations, which needs no data. The full
+    stop of "Mr." is then a word of its own, unlike with a trained Punkt.
 
-    ``old_quotes`` is what NLTK 3.7 made of opening single quotes: they stay with words of two
-    letters and more that begin like a contraction, as in ``'the``.
+    With ``old_quotes``, opening single quotes are treated as in NLTK 3.7: they stay with words of
+    two or more letters that begin like a contraction, as in ``'the``.
     """
     sentences, tokenizer = _tokenizers(old_quotes)
     return [word for sentence in sentences.tokenize(text) for word in tokenizer.tokenize(sentence)]
@@ -40,7 +40,7 @@ def _tokenizers(old_quotes: bool) -> tuple[Any, Any]:
 
 
 class Stems:
-    """NLTK's default stemmer, Porter's, remembering words."""
+    """NLTK's default Porter stemmer, with a cache of words."""
 
     def __init__(self) -> None:
         from nltk.stem.porter import PorterStemmer

@@ -1,1 +1,1 @@
-"""The metrics of ToTTo's own evaluation."""
+"""Metrics of ToTTo's own evaluation."""

@@ -1,4 +1,4 @@
-"""ToTTo's BLEU of all outputs, and of two subsets: table headers seen in training, and others."""
+"""ToTTo's BLEU of all outputs and of two subsets: table headers seen in training, and others."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @METRICS.register("bleu_totto")
 class BleuTotto(Metric[NoArgs]):
-    """BLEU against three references, from 0 to 1; of a subset without members, 0."""
+    """BLEU against three references, from 0 to 1; 0 for an empty subset."""
 
     has_scores: ClassVar[bool] = False
     needs_references = True
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
-        """[N] BLEU of each output as a corpus of one; 0 below four words."""
+        """Return [N] the BLEU of each output as a corpus of one; 0 below four words."""
         outputs, references = _prepared(texts)
         found = [_bleu([own], [wanted]) for own, wanted in zip(outputs, references, strict=True)]
         return {_name("overall"): np.array(found, np.float64)}
@@ -31,7 +31,7 @@ class BleuTotto(Metric[NoArgs]):
     def corpus(
         self, texts: Texts, policy: Policy | None = None, split: str = "val"
     ) -> Mapping[str, float]:
-        """BLEU of all outputs, and of each subset."""
+        """Return the BLEU of all outputs, and of each subset."""
         outputs, references = _prepared(texts)
         found = {}
         for name, members in totto.subsets(totto.rows(texts, "bleu_totto")).items():
@@ -46,14 +46,14 @@ def _name(subset: str) -> str:
 
 
 def _prepared(texts: Texts) -> tuple[list[str], list[list[str]]]:
-    """[N] outputs, and three references of each."""
+    """Return [N] prepared outputs, and three references of each."""
     texts.check_references("bleu_totto")
     outputs = [totto.prepared(output) for output in texts.outputs]
     return outputs, [totto.prepared_references(each) for each in texts.references]
 
 
 def _bleu(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """Corpus BLEU by sacreBLEU with its own settings, from 0 to 1."""
+    """Return the corpus BLEU by sacreBLEU's default settings, from 0 to 1."""
     from sacrebleu import corpus_bleu
 
     streams = [list(stream) for stream in zip(*references, strict=True)]

@@ -1,4 +1,4 @@
-"""ToTTo's PARENT of all outputs, and of two subsets: table headers seen in training, and others."""
+"""ToTTo's PARENT of all outputs and of two subsets: table headers seen in training, and others."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @METRICS.register("parent_totto")
 class ParentTotto(Metric[NoArgs]):
-    """Precision, recall and F score, from 0 to 1; of a subset without members, 0."""
+    """Precision, recall and F score, from 0 to 1; 0 for an empty subset."""
 
     needs_references = True
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
-        """[N] the three numbers of each output."""
+        """Return [N] the three numbers of each output."""
         texts.check_references("parent_totto")
         parents = _parents(texts, totto.rows(texts, "parent_totto"))
         return _by_key("overall", np.array(parents, np.float64).reshape(-1, 3))
@@ -31,7 +31,7 @@ class ParentTotto(Metric[NoArgs]):
     def corpus(
         self, texts: Texts, policy: Policy | None = None, split: str = "val"
     ) -> Mapping[str, float]:
-        """Means over all outputs, and over those of each subset."""
+        """Return the means over all outputs, and over each subset."""
         values = np.stack(list(self.scores(texts).values()), axis=1)
         found: dict[str, float] = {}
         for name, members in totto.subsets(totto.rows(texts, "parent_totto")).items():
@@ -41,14 +41,14 @@ class ParentTotto(Metric[NoArgs]):
 
 
 def _by_key(subset: str, values: Scores) -> dict[str, Scores]:
-    """``values`` [..., 3] by the names of precision, recall and F score."""
+    """Return ``values`` [..., 3] by the names of precision, recall and F score."""
     name = f"table_to_text/parent_{subset}"
     keys = f"{name}/precision", f"{name}/recall", f"{name}_f_score"
     return {key: values[..., column] for column, key in enumerate(keys)}
 
 
 def _parents(texts: Texts, rows: Sequence[Mapping[str, Any]]) -> list[Parent]:
-    """PARENT of each output; a table is read once, not for each output of its input."""
+    """PARENT of each output; each input's table is read once."""
     tables: dict[int, tuple[frozenset[str], list[list[str]]]] = {}
     found = []
     for output, references, row in zip(texts.outputs, texts.references, rows, strict=True):

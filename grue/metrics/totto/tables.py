@@ -1,4 +1,4 @@
-"""What ToTTo's evaluation reads: outputs, references and tables, made ready for comparison."""
+"""Prepared outputs, references and tables of ToTTo's evaluation."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _SHOWN = 60
 
 
 def rows(texts: Texts, part: str) -> list[Mapping[str, Any]]:
-    """[N] rows of the data set, from ``metadata["raw_table"]``.
+    """Return [N] rows of the data set, from ``metadata["raw_table"]``.
 
     Raises:
-        UserError: an input has none; ``part`` is the id of what needs it.
+        UserError: an input has no table; ``part`` is the id of the metric.
     """
     for prompt, metadata in zip(texts.prompts, texts.metadata, strict=True):
         if "raw_table" not in metadata:
@@ -34,24 +34,24 @@ def rows(texts: Texts, part: str) -> list[Mapping[str, Any]]:
 
 
 def subsets(raw_tables: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[np.bool_]]:
-    """[N] members, by name: all, those whose header is in the training data, the others."""
+    """Return [N] subset masks, by name: all, headers in the training data, other headers."""
     overlap = np.array([row["overlap_subset"] is True for row in raw_tables], np.bool_)
     return {"overall": np.ones_like(overlap), "overlap": overlap, "non_overlap": ~overlap}
 
 
 def prepared(text: str) -> str:
-    """A text in lower case and detokenised; ``<null>`` in the place of an empty one."""
+    """Return a text lower-cased and detokenized; ``<null>`` for an empty one."""
     return detokenized(" ".join(text.lower().split()) or _NULL)
 
 
 def prepared_references(references: Sequence[str]) -> list[str]:
-    """The first three references; ``<null>`` in the place of those that are missing."""
+    """Return the first three references; ``<null>`` for missing ones."""
     first = references[:NUM_REFERENCES]
     return [prepared(text) for text in (*first, *[""] * (NUM_REFERENCES - len(first)))]
 
 
 def tokens(text: str) -> list[str]:
-    """The words of a prepared text, as sacreBLEU's tokenizer 13a separates them."""
+    """Return the words of a prepared text, as sacreBLEU's tokenizer 13a separates them."""
     separated: str = _tokenizer()(text)
     return separated.split()
 
@@ -64,14 +64,14 @@ def _tokenizer() -> Any:
 
 
 def whole_table(row: Mapping[str, Any]) -> Iterator[list[str]]:
-    """The words of each cell, of both titles and of the section's text; none is empty."""
+    """Return the words of each cell, of both titles and of the section's text; none is empty."""
     cells = (cell["value"] for line in row["table"] for cell in line)
     titles = row["table_page_title"], row["table_section_title"]
     return _entries((*cells, *titles, row["table_section_text"]))
 
 
 def highlighted(row: Mapping[str, Any]) -> Iterator[list[str]]:
-    """The words of each highlighted cell and of both titles; none is empty."""
+    """Return the words of each highlighted cell and of both titles; none is empty."""
     cells = (row["table"][line][cell]["value"] for line, cell in row["highlighted_cells"])
     return _entries((*cells, row["table_page_title"], row["table_section_title"]))
 

@@ -1,1 +1,1 @@
-"""Processes that score pairs of outputs and references beside this one."""
+"""Worker processes that score pairs of outputs and references."""

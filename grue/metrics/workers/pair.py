@@ -1,4 +1,4 @@
-"""Pairs of an output and its references, and what scores them."""
+"""Pairs of an output and its references, and their scorer."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ Pair = tuple[str, tuple[str, ...]]
 
 
 Row = Sequence[float]
-"""The numbers that one pair gives."""
+"""Numbers of one pair."""
 
 
 Scorer = Callable[[str, Sequence[str]], Row]
 
 
 class MakesScorer(Protocol):
-    """A metric's class, as a worker process needs it."""
+    """Scorer factory: the part of a metric's class that a worker process needs."""
 
     def __init__(self, args: Any) -> None: ...
 
     def make_scorer(self) -> Scorer:
-        """Return what scores a pair."""
+        """Return the scorer of pairs."""

@@ -1,7 +1,7 @@
-"""A pool of processes that score pairs of outputs and references beside this one.
+"""Pool of worker processes: starts them, hands out chunks of pairs, collects scores.
 
-They are started when first needed, serve all metrics of this process, and end when it ends,
-however that happens: each reads its standard input to the end.
+The workers are started when first needed and serve all metrics of this process. They end when it
+ends, however that happens, because their standard input ends.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _LEAST = 16  # pairs of a chunk
 _MOST_UNASKED = 8  # workers, each of which holds the libraries and WordNet
 
 Chunk = tuple[int, "Sequence[Pair]"]
-"""A number, and the pairs to score."""
+"""Number of a chunk, and its pairs."""
 
 
 def num_threads() -> int:
-    """The threads that this process computes with."""
+    """Return the number of threads that this process computes with."""
     import torch
 
     return torch.get_num_threads()
@@ -43,9 +43,10 @@ def num_threads() -> int:
 def score(
     metric: type[MakesScorer], args: Config, pairs: Sequence[Pair], most: int | None
 ) -> list[Row] | None:
-    """One row per pair, from at most ``most`` processes; None for one per thread, up to eight.
+    """Return one row per pair, from at most ``most`` processes.
 
-    None where fewer than two are allowed, or where one has failed; then none is started again.
+    None for one per thread, up to eight. The result is None if fewer than two are allowed, or if
+    one has failed; workers are not started again after a failure.
     """
     size = min(num_threads(), _MOST_UNASKED) if most is None else most
     if size < 2 or _WorkerPool.has_failed:
@@ -60,7 +61,7 @@ def score(
 
 
 class _Worker:
-    """A process of `grue.metrics.workers.worker`."""
+    """Worker process, which runs `grue.metrics.workers.worker`."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
@@ -79,17 +80,17 @@ class _Worker:
         self.output = self.process.stdout
 
     def ask(self, job: bytes, chunk: Chunk) -> None:
-        """Hands over a chunk; an idle worker reads it at once."""
+        """Send a chunk; an idle worker reads it at once."""
         pickle.dump((job, *chunk), self.input)
         self.input.flush()
 
     def answer(self) -> tuple[int, list[Row]]:
-        """The number of the chunk, and its rows."""
+        """Return the number of the chunk, and its rows."""
         answer: tuple[int, list[Row]] = pickle.load(self.output)
         return answer
 
     def close(self) -> None:
-        """Ends the process, which has nothing to lose."""
+        """End the process."""
         self.process.kill()
         self.process.wait()
         for stream in (self.input, self.output):
@@ -98,7 +99,7 @@ class _Worker:
 
 
 class _WorkerPool:
-    """The workers of this process."""
+    """Workers of this process."""
 
     has_failed: ClassVar[bool] = False
 
@@ -106,7 +107,7 @@ class _WorkerPool:
         self._workers: list[_Worker] = []
 
     def score(self, job: bytes, pairs: Sequence[Pair], size: int) -> list[Row]:
-        """One row per pair; a worker that has ended its chunk is given the next one."""
+        """Return one row per pair; a worker that finishes a chunk gets the next one."""
         while len(self._workers) < size:
             self._workers.append(_Worker())
         waiting = _chunks(pairs, size)
@@ -125,13 +126,13 @@ class _WorkerPool:
         return [row for number in range(count) for row in rows[number]]
 
     def close(self) -> None:
-        """Ends all workers."""
+        """End all workers."""
         while self._workers:
             self._workers.pop().close()
 
 
 def _chunks(pairs: Sequence[Pair], size: int) -> list[Chunk]:
-    """Numbered parts of equal length, some for each of ``size`` workers."""
+    """Return numbered chunks of equal length, several for each of ``size`` workers."""
     length = max(_LEAST, -(-len(pairs) // (size * _CHUNKS_PER_WORKER)))
     starts = range(0, len(pairs), length)
     return [(number, pairs[start : start + length]) for number, start in enumerate(starts)]

@@ -1,7 +1,7 @@
-"""A process that scores chunks of pairs, read from standard input, for the one that started it.
+"""Worker process: scores chunks of pairs from standard input for the process that started it.
 
-It takes ``(job, number, pairs)`` and answers ``(number, rows)``, both pickled; a job is the pickled
-class and args of a metric. It ends where its input ends, and where anything goes wrong.
+It reads ``(job, number, pairs)`` and writes ``(number, rows)``, both pickled; a job is the pickled
+class and args of a metric. It ends with its input, or at any error.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _scorer(job: bytes) -> Scorer:
 
 
 def serve(source: BinaryIO, answers: BinaryIO) -> None:
-    """Answers chunk after chunk until ``source`` ends."""
+    """Answer chunk after chunk until ``source`` ends."""
     while True:
         try:
             job, number, pairs = pickle.load(source)
@@ -35,7 +35,7 @@ def serve(source: BinaryIO, answers: BinaryIO) -> None:
 
 
 def main() -> None:
-    """Serves with standard input and output; what libraries print goes to standard error."""
+    """Serve on standard input and output; libraries' prints go to standard error."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     serve(sys.stdin.buffer, answers)

@@ -1,4 +1,4 @@
-"""How many outputs are made at once: as many as the device's memory holds."""
+"""Batch size of generation: as many outputs at once as the device's memory holds."""
 
 from __future__ import annotations
 
@@ -18,34 +18,33 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _SHARE = 0.7
-"""Part of the free memory that a pass is meant to fill: the rest is for what is not counted, such
-as pieces between tensors that grow."""
+"""Share of the free memory that a pass is estimated to fill. The rest is for tensors that the
+estimate leaves out."""
 _LOGITS_COPIES = 14
-"""Numbers of four bytes for each entry of the vocabulary: logits, scaled and as probabilities,
-their sums, which are twice as wide, and where the vocabulary is sorted the places of the sorted and
-room for the sort."""
+"""Number of four-byte values per entry of the vocabulary: logits, scaled logits, probabilities,
+their cumulative sums in twice the width, and the indices and workspace of a sort."""
 _STATES_COPIES = 16
-"""Numbers for each entry of a prompt token's hidden state within a layer, which is four times as
-wide inside."""
+"""Number of values per entry of a prompt token's hidden state within a layer, whose inner width is
+four times as large."""
 
 
 @dataclass(frozen=True)
 class Extent:
-    """How long prompts and outputs are, and how many outputs share a prompt."""
+    """Lengths of prompts and outputs, and number of outputs per prompt."""
 
     prompt: int
     """Tokens of the longest prompt."""
     output: int
-    """Most tokens of an output."""
+    """Largest number of tokens of an output."""
     num_samples: int
     """K, the outputs of each prompt."""
 
 
 def bytes_per_output(model: PreTrainedModel, extent: Extent) -> float:
-    """About what a model needs for one output while it is made, beside its weights.
+    """Return the approximate bytes that a model needs to generate one output, beside its weights.
 
-    Where its configuration does not say how large it is, this is zero: too large a pass then shows
-    when it fails.
+    If the model's configuration does not give its size, the estimate is zero, and a pass that is
+    too large is halved after it fails.
     """
     config = model.config.get_text_config()
     layers = _first(config, "num_decoder_layers", "decoder_layers", "num_hidden_layers")
@@ -69,13 +68,13 @@ def bytes_per_output(model: PreTrainedModel, extent: Extent) -> float:
 
 
 def _first(config: Any, *names: str) -> int | None:
-    """The first of the names that the configuration has a number for."""
+    """Return the first of the configuration's entries ``names`` that is a number."""
     found = (getattr(config, name, None) for name in names)
     return next((number for number in found if isinstance(number, int)), None)
 
 
 def free_bytes(device: torch.device) -> float:
-    """What can still be had of the device's memory; without limit elsewhere than on a CUDA GPU."""
+    """Return the free bytes of a CUDA GPU; infinity on other devices."""
     if device.type != "cuda":
         return math.inf
     free, _ = torch.cuda.mem_get_info(device)
@@ -84,15 +83,15 @@ def free_bytes(device: torch.device) -> float:
 
 
 class Passes:
-    """Work on a grid of outputs, in as few passes as the device's memory allows.
+    """Generation in passes: a grid of outputs in as few batches as the device's memory allows.
 
-    A pass that does not fit in spite of the estimate is halved, and so are all that follow.
+    A pass that runs out of memory in spite of the estimate is halved, and so are all later ones.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._most = math.inf
-        """Outputs of a pass, as far as a lack of memory has shown."""
+        """Largest number of outputs of a pass, lowered after a lack of memory."""
 
     def run(
         self,
@@ -102,13 +101,13 @@ class Passes:
         *,
         bytes_each: float,
     ) -> list[T]:
-        """What ``work`` gives for parts of the grid, prompt by prompt.
+        """Return the results of ``work`` for parts of the grid, prompt by prompt.
 
         Args:
             num_prompts: B.
-            num_samples: K, of each prompt; they part only where a single prompt's are too many.
-            work: makes the outputs of some prompts, and of these some samples.
-            bytes_each: about what an output needs.
+            num_samples: K of each prompt; they are split only if one prompt's samples do not fit.
+            work: function of a slice of prompts and a slice of their samples.
+            bytes_each: approximate bytes that an output needs.
 
         Raises:
             torch.OutOfMemoryError: not even a single output fits.

@@ -1,4 +1,4 @@
-"""A policy's mask within the library's ``generate``: for beam search."""
+"""Vocabulary mask of a policy within the library's ``generate``, for beam search."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 
 class MaskProcessor(LogitsProcessor):
-    """Forbids what the mask forbids.
+    """Logits processor that applies the vocabulary mask.
 
-    Beams change places from step to step, so the mask model reads them anew each time.
+    Beams are reordered at each step, so the mask model reads the whole sequences each time.
     """
 
     def __init__(self, mask: Mask, prompts: Prompts, start: int | None) -> None:
-        """``start`` is the first token of an encoder-decoder model's decoder."""
+        """Set the decoder's first token ``start``, for encoder-decoder models."""
         self._mask = mask
         self._prompts = prompts
         self._start = start
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
-        """[N, V] the scores, -inf where the mask forbids a token.
+        """Return [N, V] the scores, -inf for tokens that the mask forbids.
 
         Args:
-            input_ids: [N, ...] prompts with what was generated, or what the decoder was given.
-            scores: [N, V] of the policy; -inf for what cannot come.
+            input_ids: [N, ...] prompts and generated tokens, or the decoder's tokens.
+            scores: [N, V] of the policy; -inf for forbidden tokens.
         """
         found = scores
         if self._mask.model is not None:
@@ -44,7 +44,7 @@ class MaskProcessor(LogitsProcessor):
         return scores.masked_fill(~self._mask.allowed(found), -torch.inf)
 
     def _logits(self, model: PreTrainedModel, input_ids: Tensor) -> Tensor:
-        """[N, V] of the mask model, of the next token."""
+        """Return [N, V] the mask model's logits of the next token."""
         times = len(input_ids) // len(self._prompts.ids)
         prompts = Prompts(*(part.repeat_interleave(times, 0)
                             for part in (self._prompts.ids, self._prompts.mask)))  # fmt: skip

@@ -1,4 +1,4 @@
-"""The library's ``generate``, with settings that inherit nothing from a checkpoint."""
+"""Generation by the library's ``generate``; no setting is inherited from a checkpoint."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ class Generator(Protocol):
     def bytes_each(
         self, prompts: Sequence[list[int]], num_samples: int, settings: GenerationConfig
     ) -> float:
-        """Return the memory that the outputs of one prompt need."""
+        """Return the bytes that the outputs of one prompt need."""
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Return the block in which the model computes."""
+        """Return the context in which the model computes."""
 
 
 @torch.no_grad()
 def generated(
     policy: Generator, prompts: Sequence[list[int]], num_samples: int, settings: GenerationConfig
 ) -> list[list[list[int]]]:
-    """K outputs of each prompt.
+    """Return K outputs of each prompt.
 
-    Without sampling they are made in passes that fit the device's memory. What is drawn depends on
-    the batch, so that there it is one pass, whether it fits or not.
+    Without sampling, outputs are generated in passes that fit the device's memory. Sampled outputs
+    depend on the batch, so they are generated in one pass, whether it fits or not.
     """
     settings_of_library = library_settings(policy, num_samples, settings)
     ends = _ends(settings_of_library.eos_token_id)
@@ -79,7 +79,7 @@ def generated(
 
 
 def _processors(policy: Generator, prompts: Prompts) -> dict[str, Any]:
-    """The policy's mask, if it has one, as an argument of the library's ``generate``."""
+    """Return the vocabulary mask, if any, as an argument of the library's ``generate``."""
     if policy.mask is None:
         return {}
     from grue.policies.decoding.beam_mask import MaskProcessor
@@ -88,18 +88,18 @@ def _processors(policy: Generator, prompts: Prompts) -> dict[str, Any]:
 
 
 def _ends(given: Any) -> frozenset[int]:
-    """The end-of-sequence tokens: none, one or several."""
+    """Return the end-of-sequence tokens: none, one or several."""
     return frozenset(given) if isinstance(given, list) else frozenset({given} - {None})
 
 
 def _up_to(tokens: list[int], ends: Collection[int]) -> list[int]:
-    """The tokens up to and with the first end-of-sequence."""
+    """Return the tokens up to and including the first end-of-sequence."""
     length = next((place for place, token in enumerate(tokens, 1) if token in ends), len(tokens))
     return tokens[:length]
 
 
 def library_settings(policy: Generator, num_samples: int, settings: GenerationConfig) -> Any:
-    """The library's own form of ``settings``, for K outputs of each prompt."""
+    """Return the library's configuration for ``settings``, with K outputs of each prompt."""
     from transformers import GenerationConfig as LibrarySettings
 
     lengths = policy.lengths(settings)
@@ -126,7 +126,7 @@ def library_settings(policy: Generator, num_samples: int, settings: GenerationCo
 
 @contextlib.contextmanager
 def only_these(model: PreTrainedModel, settings: Any) -> Iterator[None]:
-    """The library fills in what settings leave open from the model's own: here there are none."""
+    """Clear the model's own settings, which the library would use for everything left open."""
     own = model.generation_config
     model.generation_config = settings
     try:

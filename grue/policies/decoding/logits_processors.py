@@ -1,4 +1,4 @@
-"""The library's processors and filters of logits, for the project's own decoding loop."""
+"""The library's logits processors and filters, for the project's own decoding loop."""
 
 from __future__ import annotations
 
@@ -19,31 +19,32 @@ if TYPE_CHECKING:
     from grue.policies.generation_config import GenerationConfig
 
 Process = Callable[[Tensor, Tensor], Tensor]
-"""Scores [N, V] of the next token, of the ids before it [N, T] and its logits [N, V]."""
+"""Function of the ids before the next token [N, T] and its logits [N, V] that returns scores [N,
+V]."""
 
 
 @dataclass(frozen=True)
 class Shaping:
-    """What further keys of generation do to the logits before a token is drawn."""
+    """Logits processors that further generation keys ask for."""
 
     keys: dict[str, Any]
-    """Those of the library's processors."""
+    """Further keys of the library's generation configuration."""
     most: int
-    """Most tokens of an output."""
+    """Largest number of tokens of an output."""
     end: int | None
-    """End-of-sequence."""
+    """Id of end-of-sequence."""
 
     def process(self, length: int, device: torch.device | None = None) -> Process:
-        """The library's processors on a device, for outputs with ``length`` tokens before them."""
+        """Return the library's processors for outputs after ``length`` prompt tokens."""
         return _of_library(self.keys, length=length, most=self.most, end=self.end, device=device)
 
 
 def shaping(settings: GenerationConfig, most: int, end: int | None) -> Shaping | None:
-    """The processors of the settings; None where there are none.
+    """Return the processors of the settings; None where there are none.
 
     Raises:
         ValueError: the library refuses a value.
-        TypeError: likewise.
+        TypeError: the library refuses a value.
     """
     keys = {name: value for name, value in settings.further.items() if name in PROCESSORS}
     found = Shaping(keys, most, end)
@@ -53,11 +54,11 @@ def shaping(settings: GenerationConfig, most: int, end: int | None) -> Shaping |
 
 
 def filters_of(settings: GenerationConfig) -> Filters | None:
-    """How tokens are drawn; None takes the most probable one.
+    """Return the filters of sampling; None for greedy decoding.
 
     Raises:
         ValueError: the library refuses a value.
-        TypeError: likewise.
+        TypeError: the library refuses a value.
     """
     if not settings.do_sample:
         return None
@@ -73,12 +74,12 @@ def filters_of(settings: GenerationConfig) -> Filters | None:
 class Shaped:
     """Processes the logits of a batch of outputs.
 
-    Each output's ids are its own prompt's with what was drawn, without padding, so that what is
-    drawn does not depend on the batch. Outputs of prompts with equal lengths go together.
+    Each output is processed with the ids of its own prompt and tokens, without padding, so that
+    samples do not depend on the batch. Outputs of prompts of equal length are processed together.
     """
 
     def __init__(self, shaping: Shaping, prompts: Prompts, ids: Ids, num_samples: int) -> None:
-        """For K outputs of each of B prompts."""
+        """Make the processors for K outputs of each of B prompts."""
         self._num_samples = num_samples
         self._before = prompts.ids
         lengths = prompts.mask.sum(-1)
@@ -93,7 +94,7 @@ class Shaped:
         self._places: dict[int, Tensor] = {}
 
     def __call__(self, logits: Tensor, rows: Rows, drawn: Tensor) -> Tensor:
-        """[N, V] scores of the outputs at ``rows``; ``drawn`` [B * K, T] are all tokens so far."""
+        """Return [N, V] scores of the outputs at ``rows`` from all ``drawn`` tokens [B * K, T]."""
         shaped = logits.to(torch.float32, copy=True)
         prompt = rows.outputs // self._num_samples
         if rows is not self._rows:  # finding them is a wait for the device
@@ -120,12 +121,12 @@ def _of_library(
     end: int | None = None,
     device: torch.device | None = None,
 ) -> Process:
-    """The library's processors for its own ``keys``, in its own order."""
+    """Return the library's processors for its own ``keys``, in its own order."""
     from transformers import GenerationConfig as LibrarySettings
     from transformers import GenerationMixin
 
     class OfNoModel(GenerationMixin):
-        """The library asks a model for them, of which it needs this alone."""
+        """Minimal stand-in for a model: the library asks it for the processors."""
 
         config = SimpleNamespace(is_encoder_decoder=True)
 

@@ -1,4 +1,4 @@
-"""Own decoding loop: K outputs per prompt, the prompt read once, a cache from then on."""
+"""Decoding loop: K outputs per prompt; each prompt is read once and then served from a cache."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from grue.policies.vocabulary_mask import Mask
 
 _TOKENS_BETWEEN_LOOKS = 16
-"""After as many the host asks the device which outputs have ended, and waits for the answer. Until
-then those that have draw on, in vain. On a CPU asking is free: there it is each token."""
+"""Tokens between checks of which outputs have ended. Each check makes the host wait for the device;
+ended outputs are decoded in vain until then. On a CPU the check is free and made at each token."""
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """When an output may end, and when it must."""
+    """Smallest and largest length of an output."""
 
     fewest: int
-    """Tokens before end-of-sequence may come."""
+    """Number of tokens before end-of-sequence may be drawn."""
     most: int
-    """Tokens after which an output ends without it."""
+    """Number of tokens after which an output ends without it."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,9 @@ class Samples:
     """K outputs for each of B prompts."""
 
     outputs: list[list[list[int]]]
-    """By prompt, by sample, the ids up to and with end-of-sequence."""
+    """Token ids by prompt and sample, up to and including end-of-sequence."""
     allowed: Tensor | None
-    """[B * K, T, ceil(V / 8)] the tokens that could come at each step, packed; None without a
-    mask."""
+    """[B * K, T, ceil(V / 8)] packed vocabulary masks of each step; None without a mask."""
 
 
 @torch.no_grad()
@@ -61,17 +60,17 @@ def sample(
     mask: Mask | None = None,
     shaping: Shaping | None = None,
 ) -> Samples:
-    """K outputs for each prompt, without end-of-sequence tokens' successors.
+    """Return K outputs for each prompt, cut after end-of-sequence.
 
     Args:
         model: causal or encoder-decoder.
-        prompts: B of them.
+        prompts: B padded prompts.
         uniforms: [B, K, T] in [0, 1), one per token; T is at least ``lengths.most``.
-        lengths: least and greatest length of an output.
-        filters: how tokens are drawn; None takes the most probable one.
+        lengths: smallest and largest length of an output.
+        filters: filters of sampling; None for greedy decoding.
         ids: special tokens.
-        mask: which tokens may come; None for all.
-        shaping: what else is done to logits; None for nothing.
+        mask: vocabulary mask; None allows all tokens.
+        shaping: further logits processors; None for none.
     """
     decoding = _Decoding(model, prompts, uniforms, lengths, ids, mask, shaping)
     for step in range(lengths.most):
@@ -171,7 +170,7 @@ def _tokens_between_looks(device: torch.device) -> int:
 
 
 def joined(parts: Sequence[Samples], num_samples: int) -> Samples:
-    """Samples that were drawn in parts, prompt by prompt, as K of each prompt."""
+    """Return samples that were drawn in parts as K of each prompt, prompt by prompt."""
     outputs = [output for part in parts for samples in part.outputs for output in samples]
     records = [part.allowed for part in parts if part.allowed is not None]
     return Samples(_by_prompt(outputs, num_samples), torch.cat(records) if records else None)
@@ -183,7 +182,7 @@ def _by_prompt(outputs: list[list[int]], num_samples: int) -> list[list[list[int
 
 
 def _forget_after(end: int, tokens: Tensor, record: Tensor | None) -> None:
-    """Clears what was drawn after an output's end and before the next look, in place."""
+    """Clear, in place, the tokens drawn between an output's end and the next check."""
     ends = (tokens == end).long()
     tokens.masked_fill_(ends.cumsum(-1) > ends, -1)
     if record is not None:
@@ -191,6 +190,6 @@ def _forget_after(end: int, tokens: Tensor, record: Tensor | None) -> None:
 
 
 def _empty_record(tokens: Tensor, logits: Tensor) -> Tensor:
-    """[N, T, ceil(V / 8)] zeros, for tokens [N, T] and logits [N, V]."""
+    """Return [N, T, ceil(V / 8)] zeros, for tokens [N, T] and logits [N, V]."""
     width = packed(logits[:1] > 0).shape[-1]
     return torch.zeros(*tokens.shape, width, dtype=torch.uint8, device=tokens.device)

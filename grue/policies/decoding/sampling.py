@@ -1,9 +1,9 @@
-"""Drawing tokens from logits, by inverse CDF, after the published order of filters.
+"""Token sampling from logits, by inverse CDF, after the published order of filters.
 
-The order is: end-of-sequence forbidden before the least length, temperature, top-k, top-p. A token
-is the first whose cumulative probability exceeds a uniform number, so that a stream of uniforms
-fixes an output. Probabilities are added up in blocks, which gives rare tokens their exact share at
-a tenth of the cost of ``torch.multinomial`` on a CPU.
+The order is: end-of-sequence forbidden before the smallest length, temperature, top-k, top-p. The
+sampled token is the first whose cumulative probability exceeds a uniform number, so that a stream
+of uniforms fixes an output. Probabilities are summed in blocks, which gives rare tokens their exact
+share at a tenth of the cost of ``torch.multinomial`` on a CPU.
 """
 
 from __future__ import annotations
@@ -16,41 +16,43 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 _FIRST_GUESS = 1024
-"""Tokens among which top-p looks for its set before it sorts the whole vocabulary."""
+"""Number of most probable tokens in which top-p looks for its set before it sorts the
+vocabulary."""
 _BLOCK = 256
-"""Tokens whose probabilities are added up in float32, about the root of a large vocabulary."""
+"""Number of tokens whose probabilities are summed in float32, about the root of a large
+vocabulary."""
 
 
 @dataclass(frozen=True)
 class Filters:
-    """Which tokens may be drawn, and how sharply."""
+    """Sampling filters: temperature, top-k and top-p, or the library's own."""
 
     temperature: float = 1.0
     top_k: int = 0
-    """0 keeps all."""
+    """Number of most probable tokens to keep; 0 keeps all."""
     top_p: float = 1.0
     of_library: Callable[[Tensor], Tensor] | None = None
-    """The library's own filters, of logits [N, V], where others are asked for too; they stand for
-    all of the above."""
+    """The library's filters of logits [N, V], used if further keys ask for them. They replace all
+    of the above."""
 
     @property
     def restrict(self) -> bool:
-        """Whether some tokens may not be drawn."""
+        """True if some tokens cannot be drawn."""
         return self.top_k > 0 or self.top_p < 1 or self.of_library is not None
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """The tokens that may be drawn, C of them per row, with their probabilities."""
+    """Candidate tokens, C per row, with their probabilities."""
 
     probabilities: Tensor
-    """[N, C], not normalised: a row's sum is its last cumulative sum."""
+    """[N, C] probabilities, not normalised: a row's sum is its last cumulative sum."""
     tokens: Tensor | None
-    """[N, C] ids; None where they are the whole vocabulary in its order."""
+    """[N, C] ids; None if they are the whole vocabulary in its order."""
 
 
 def candidates(logits: Tensor, filters: Filters) -> Candidates:
-    """What remains of ``logits`` [N, V] after temperature, top-k and top-p, or the library's."""
+    """Return the candidate tokens of ``logits`` [N, V] after all filters."""
     if filters.of_library is not None:
         return Candidates(filters.of_library(logits.float()).softmax(-1), None)
     scaled = logits.float() / filters.temperature
@@ -63,7 +65,7 @@ def candidates(logits: Tensor, filters: Filters) -> Candidates:
 
 
 def remaining(logits: Tensor, filters: Filters) -> Tensor:
-    """[N, V] the tokens of ``logits`` [N, V] that may be drawn."""
+    """Return the mask [N, V] of the tokens that can be drawn from ``logits`` [N, V]."""
     kept = candidates(logits, filters)
     if kept.tokens is None:
         return kept.probabilities > 0
@@ -72,10 +74,10 @@ def remaining(logits: Tensor, filters: Filters) -> Tensor:
 
 
 def _top_k(scaled: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
-    """The best ``top_k`` tokens of each row, and those that are as good as the last of them.
+    """Return the ``top_k`` most probable tokens of each row, with all ties of the last one.
 
-    In descending order, filled up with -inf. Where the host would wait for the number of them, the
-    whole vocabulary is sorted.
+    They are in descending order, padded with -inf. On a device, where the host would have to wait
+    for their number, the whole vocabulary is sorted.
     """
     if not _is_quick_to_ask(scaled):
         best, tokens = scaled.sort(descending=True)
@@ -90,15 +92,15 @@ def _top_k(scaled: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
 
 
 def _is_quick_to_ask(tensor: Tensor) -> bool:
-    """Whether the host can read a number of it without waiting for a device."""
+    """Return whether the host can read a number without waiting for a device."""
     return tensor.device.type == "cpu"
 
 
 def _top_p(scaled: Tensor, top_p: float) -> Candidates:
-    """Top-p alone.
+    """Apply top-p alone.
 
-    On a CPU the vocabulary is sorted only where its best tokens do not reach ``top_p``; elsewhere
-    always, since the host would wait for the answer.
+    On a CPU the vocabulary is sorted only if its most probable tokens do not reach ``top_p``. On a
+    device it is always sorted, because the host would have to wait for the comparison.
     """
     log_total = scaled.logsumexp(-1, keepdim=True)
     num_tokens = scaled.shape[-1]
@@ -112,7 +114,7 @@ def _top_p(scaled: Tensor, top_p: float) -> Candidates:
 
 
 def _nucleus(descending: Tensor, top_p: float) -> Tensor:
-    """Zero from the first token on before which the sum has reached ``top_p``; never all."""
+    """Set probabilities to zero from the first token before which the sum reaches ``top_p``."""
     if top_p >= 1:
         return descending
     before = descending.cumsum(-1, dtype=torch.float64) - descending
@@ -120,12 +122,12 @@ def _nucleus(descending: Tensor, top_p: float) -> Tensor:
 
 
 def draw(logits: Tensor, uniforms: Tensor, filters: Filters) -> Tensor:
-    """One token per row.
+    """Return one token per row.
 
     Args:
         logits: [N, V]; forbidden tokens have -inf.
         uniforms: [N] in [0, 1).
-        filters: what is kept of the distribution.
+        filters: filters of the distribution.
 
     Returns:
         [N] ids.
@@ -140,10 +142,10 @@ def draw(logits: Tensor, uniforms: Tensor, filters: Filters) -> Tensor:
 
 
 def _located(masses: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
-    """Where a share [N, 1] in [0, 1) of the sum of ``masses`` [N, M] falls.
+    """Return the position at which a share [N, 1] in [0, 1) of the sum of ``masses`` [N, M] falls.
 
     Returns:
-        [N, 1] the position, whose mass is above 0, and which share of that mass lies before.
+        [N, 1] the position, whose mass is above 0, and the share of that mass before the point.
     """
     # Near the whole sum float32 is so coarse that rare tokens would have wrong shares, or none.
     cumulative = masses.double().cumsum(-1)

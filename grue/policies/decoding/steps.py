@@ -1,4 +1,4 @@
-"""A model's next-token logits step by step, with a cache; outputs that have ended are dropped."""
+"""Next-token logits of a model step by step, with a cache; ended outputs are dropped."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ class Ids:
     """The special tokens that decoding needs."""
 
     end: int | None
-    """End-of-sequence; None where outputs end at their greatest length alone."""
+    """Id of end-of-sequence; None if outputs end only at their largest length."""
     start: int | None = None
-    """First token of an encoder-decoder model's decoder."""
+    """Id of the first token of an encoder-decoder model's decoder."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The outputs that go on, of K for each of B prompts."""
+    """Unfinished outputs, of K for each of B prompts."""
 
     outputs: Tensor
-    """[N] their numbers b K + k, ascending."""
+    """[N] their indices b K + k, ascending."""
     prompts: Tensor
-    """[M] the numbers of the prompts that they belong to, ascending."""
+    """[M] the indices of their prompts, ascending."""
 
     @classmethod
     def all(cls, num_prompts: int, num_samples: int, device: torch.device) -> Rows:
-        """Every output of B prompts."""
+        """Return all outputs of B prompts as unfinished."""
         outputs = torch.arange(num_prompts * num_samples, device=device)
         return cls(outputs, torch.arange(num_prompts, device=device))
 
 
 def rows_left(goes_on: Tensor, rows: Rows) -> Rows:
-    """Those of the ``rows`` that go on, or ``rows`` themselves where all do.
+    """Return the unfinished ones of ``rows``; ``rows`` itself if none has ended.
 
     The host waits for the device once.
 
     Args:
-        goes_on: [B, K] whether each output goes on.
-        rows: those that went on so far.
+        goes_on: [B, K] true for unfinished outputs.
+        rows: the outputs that were unfinished before.
     """
     of_prompts = goes_on.any(-1)
     num_outputs, num_prompts = torch.stack([goes_on.sum(), of_prompts.sum()]).tolist()
@@ -61,24 +61,24 @@ def rows_left(goes_on: Tensor, rows: Rows) -> Rows:
 
 
 def _true(mask: Tensor, count: int) -> Tensor:
-    """[count] where ``mask`` [N] is true, ascending; unlike ``nonzero`` it asks no number."""
+    """Return [count] the positions where ``mask`` [N] is true, without ``nonzero``'s wait."""
     return mask.byte().argsort(descending=True, stable=True)[:count]
 
 
 def steps_of(model: PreTrainedModel, prompts: Prompts, ids: Ids) -> Causal | Encoded:
-    """The steps of a model of either kind."""
+    """Return the stepper of a model of either architecture."""
     if model.config.is_encoder_decoder:
         return Encoded(model, prompts, ids)
     return Causal(model, prompts)
 
 
 def _cache_name(model: PreTrainedModel) -> str:
-    """What the library's version calls a model's cache, as argument and as output."""
+    """Names of a model's cache in the library's version, as argument and as output."""
     return "cache" if accepts(model, "cache") else "past_key_values"
 
 
 class Causal:
-    """A causal model's steps."""
+    """Stepper of a causal model."""
 
     def __init__(self, model: PreTrainedModel, prompts: Prompts) -> None:
         self._model = model
@@ -90,24 +90,24 @@ class Causal:
         self._last_only = {"logits_to_keep": 1} if accepts(model, "logits_to_keep") else {}
 
     def first(self) -> Tensor:
-        """[B, V] logits after the prompts."""
+        """Return [B, V] logits after the prompts."""
         return self._forward(self._prompts.ids, positions(self._mask))
 
     def repeat(self, times: int) -> None:
-        """Goes on with each prompt as often."""
+        """Repeat the cache of each prompt."""
         self._cache.batch_repeat_interleave(times)
         self._mask = self._mask.repeat_interleave(times, 0)
         self._rows = Rows.all(len(self._prompts.ids), times, self._mask.device)
 
     def keep(self, rows: Rows) -> None:
-        """Goes on with some rows alone."""
+        """Keep some rows of the cache."""
         kept = torch.searchsorted(self._rows.outputs, rows.outputs)
         self._cache.batch_select_indices(kept)
         self._mask = self._mask[kept]
         self._rows = rows
 
     def next(self, token: Tensor) -> Tensor:
-        """[N, V] logits after one more token [N]."""
+        """Return [N, V] logits after one more token [N]."""
         self._mask = torch.cat([self._mask, self._mask.new_ones(len(token), 1)], -1)
         return self._forward(token[:, None], self._mask.sum(-1, keepdim=True) - 1)
 
@@ -126,10 +126,10 @@ class Causal:
 
 
 class Encoded:
-    """An encoder-decoder model's steps; the encoder runs once per prompt.
+    """Stepper of an encoder-decoder model; the encoder runs once per prompt.
 
-    Where the model's attention allows it, all samples of a prompt read one cache of what the
-    encoder says: it is as long as the prompt, and copies of it would be most of the memory.
+    If the model's attention allows it, all samples of a prompt read one cache of the encoder's
+    output. That cache is as long as the prompt, and copies of it would be most of the memory.
     """
 
     def __init__(self, model: PreTrainedModel, prompts: Prompts, ids: Ids) -> None:
@@ -144,12 +144,12 @@ class Encoded:
         self._encoded = encoder(input_ids=prompts.ids, attention_mask=prompts.mask)
 
     def first(self) -> Tensor:
-        """[B, V] logits after the start token."""
+        """Return [B, V] logits after the start token."""
         start = torch.full_like(self._mask[:, 0], self._start)
         return self.next(start)
 
     def repeat(self, times: int, *, shared: bool | None = None) -> None:
-        """Goes on with each prompt as often; ``shared`` None shares where the model lets it."""
+        """Repeat the cache of each prompt; ``shared`` None shares it if the model allows that."""
         self._num_samples = times
         self._rows = Rows.all(len(self._mask), times, self._mask.device)
         if shared is None:
@@ -162,7 +162,7 @@ class Encoded:
             self._select(self._rows.outputs // times)
 
     def keep(self, rows: Rows) -> None:
-        """Goes on with some rows alone."""
+        """Keep some rows of the cache."""
         kept = torch.searchsorted(self._rows.outputs, rows.outputs)
         if self._places is None:
             self._cache.batch_select_indices(kept)
@@ -178,7 +178,7 @@ class Encoded:
         self._rows = rows
 
     def next(self, token: Tensor) -> Tensor:
-        """[N, V] logits after one more token [N]."""
+        """Return [N, V] logits after one more token [N]."""
         sharing: Any = contextlib.nullcontext()
         if self._places is not None:
             sharing = shared_by_samples(self._places, self._num_samples)
@@ -201,15 +201,15 @@ class Encoded:
 
 
 _SHARING: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
-"""What `shares_prompts` has found out."""
+"""Cached results of `shares_prompts`."""
 
 
 @torch.no_grad()
 def shares_prompts(model: PreTrainedModel) -> bool:
-    """Whether an encoder-decoder model's attention lets the samples of a prompt share its cache.
+    """Return whether an encoder-decoder model lets the samples of a prompt share its cache.
 
-    It is tried once, on two prompts with two samples each: a model whose attention is its own, or
-    which joins self-attention and cross-attention, refuses their shapes.
+    It is tried once, on two prompts with two samples each. Models with attention of their own, or
+    with self-attention and cross-attention merged, refuse the shapes.
     """
     if model not in _SHARING:
         ids = torch.zeros(2, 1, dtype=torch.long, device=model.device)

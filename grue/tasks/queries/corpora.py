@@ -1,4 +1,4 @@
-"""The corpora whose texts are queries: books, news articles, Reddit posts (arXiv 1909.08593)."""
+"""Corpora of query tasks: books, news articles, Reddit posts (arXiv 1909.08593)."""
 
 from __future__ import annotations
 
@@ -15,58 +15,57 @@ from grue.tasks.task import TASKS
 
 
 class BooksArgs(QueryArgs):
-    """The keys of the task of continuing books."""
+    """Keys of the task of continuing books."""
 
     query_length: PositiveInt = 64
-    """Most tokens of a query."""
+    """Largest number of tokens of a query."""
     start_text: OptionalText = "."
-    """One token: a query begins behind its first occurrence; None (or the empty string) for the
+    """One token: a query begins after its first occurrence; None (or the empty string) for the
     text's beginning. BookCorpus has sentences that end in ``" ."``: set this and ``end_text`` to
     that, with ``rows_per_text``, or to None."""
     end_text: OptionalText = "."
-    """One token: a query ends with its last occurrence; None (or the empty string) for where it is
-    cut."""
+    """One token: a query ends with its last occurrence; None (or the empty string) for its largest
+    length."""
     text_column: str = "text"
-    """Column with the texts."""
+    """Column of the texts."""
     hub_splits: bool = False
-    """Whether the hub's data set has splits of its own for validation and test."""
+    """If true, the hub's data set has validation and test splits of its own."""
     hub_streaming: bool = True
-    """Whether rows are read over the network as far as they are needed, each time; otherwise the
+    """If true, rows are read over the network as far as they are needed, each time; otherwise the
     data set (BookCorpus: 74 million sentences) is downloaded once."""
 
 
 @TASKS.register("books")
 class Books(Queries[BooksArgs]):
-    """Passages of books, from BookCorpus; the passages of the paper are lost."""
+    """Passages of books, from BookCorpus, because the passages of the paper are lost."""
 
     Args = BooksArgs
     hub = parquet_branch("bookcorpus/bookcorpus", "plain_text")
 
 
 class CleanedArgs(QueryArgs):
-    """The keys of queries whose characters are put right."""
+    """Keys of queries whose characters are fixed."""
 
     query_length: PositiveInt = 500
-    """Most tokens of a query."""
+    """Largest number of tokens of a query."""
     fix_unicode: bool = True
-    """Whether wrongly decoded characters, entities and odd line breaks are put right, by the
-    package ftfy."""
+    """If true, the package ftfy fixes wrongly decoded characters, entities and odd line breaks."""
 
     def missing(self) -> Iterator[Problem]:
-        """The package that puts characters right, if that is asked for."""
+        """Yield the package ftfy, if characters are to be fixed."""
         yield from super().missing()
         if self.fix_unicode:
             yield from lacking("ftfy", "fix_unicode", True, otherwise="or set it to false")
 
 
 class ArticlesArgs(CleanedArgs):
-    """The keys of the task of summing up news articles."""
+    """Keys of the task of summarizing news articles."""
 
     end_text: OptionalText = "\n"
-    """One token: a query ends with its last occurrence; None (or the empty string) for where it is
-    cut. The hub's articles have no line breaks, and so give no queries: set this to None."""
+    """One token: a query ends with its last occurrence; None (or the empty string) for its largest
+    length. The hub's articles have no line breaks and would give no queries: set this to None."""
     text_column: str = "article"
-    """Column with the texts."""
+    """Column of the texts."""
 
 
 @TASKS.register("cnndm_queries")
@@ -77,19 +76,19 @@ class Articles(Queries[ArticlesArgs]):
     hub = Hub("abisee/cnn_dailymail", {"name": "3.0.0"})
 
     def clean(self, text: str) -> str:
-        """See `clean_article`."""
+        """Return the article's body, see `clean_article`."""
         return clean_article(fix_unicode(text) if self.args.fix_unicode else text)
 
 
 class PostsArgs(CleanedArgs):
-    """The keys of the task of summing up Reddit posts."""
+    """Keys of the task of summarizing Reddit posts."""
 
     text_column: str = "content"
-    """Column with the texts."""
+    """Column of the texts."""
     hub_splits: bool = False
-    """Whether the hub's data set has splits of its own for validation and test."""
+    """If true, the hub's data set has validation and test splits of its own."""
     hub_streaming: bool = True
-    """Whether rows are read over the network as far as they are needed, each time; otherwise the
+    """If true, rows are read over the network as far as they are needed, each time; otherwise the
     data set (3.8 million posts) is downloaded once."""
 
 
@@ -101,5 +100,5 @@ class Posts(Queries[PostsArgs]):
     hub = parquet_branch("webis/tldr-17", "default")
 
     def clean(self, text: str) -> str:
-        """See `clean_post`."""
+        """Return the cleaned post, see `clean_post`."""
         return clean_post(fix_unicode(text) if self.args.fix_unicode else text)

@@ -1,4 +1,4 @@
-"""Beginnings of texts that a policy continues or sums up (arXiv 1909.08593)."""
+"""Base class of query tasks: beginnings of texts to continue or summarize (arXiv 1909.08593)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import numpy as np
 
 from common.config.base import OptionalText, Seed
 from common.config.fit import NonNegativeInt, PositiveInt
-from common.errors import UserError
+from common.config.hub import Revision, misplaced_revision
+from common.errors import Problem, UserError
 from grue.models.config import ModelName
 from grue.tasks.prompted import PromptedArgs
 from grue.tasks.queries.tokens import cut_query
@@ -26,79 +27,91 @@ from grue.tasks.task import Sample, Split, Task
 log = logging.getLogger(__name__)
 
 _BATCH = 1000
-"""Texts that are tokenized together."""
+"""Number of texts that are tokenized together."""
 _PATIENCE = 100_000
-"""Texts that are read before it is asked how many of them give queries."""
+"""Number of texts that are read before the share of usable ones is checked."""
 _LEAST_SHARE = 1e-3
 _UNMARKED = "lack the start or the end"
 
 
 class QueryArgs(PromptedArgs):
-    """The keys that all tasks of queries have.
+    """Keys of all query tasks.
 
-    Text around a query that rewards are not to see, such as a question for a summary, is best given
-    to the policy (``alg.policy.args.query_prefix``, ``query_suffix``); ``prompt_prefix`` and
-    ``prompt_suffix`` are part of the prompt. The path may also lead to plain text files, with one
-    text a line.
+    Text around a query that rewards must not see, such as a question for a summary, belongs to the
+    policy (``alg.policy.args.query_prefix``, ``query_suffix``); ``prompt_prefix`` and
+    ``prompt_suffix`` are part of the prompt. The path may also lead to plain text files with one
+    text per line.
     """
 
     tokenizer: ModelName = "gpt2"
     """Whose tokens are counted and cut; the policy's. A policy reads these very tokens."""
+    tokenizer_revision: Revision = None
+    """Branch, tag or commit of the tokenizer on the hub; None (or the empty string) for its default
+    branch."""
     query_length: PositiveInt
-    """Most tokens of a query."""
+    """Largest number of tokens of a query."""
     start_text: OptionalText = None
-    """One token, such as ``"."``: a query begins behind its first occurrence; None (or the empty
+    """One token, such as ``"."``: a query begins after its first occurrence; None (or the empty
     string) for the text's beginning."""
     end_text: OptionalText = None
-    """One token: a query ends with its last occurrence; None (or the empty string) for where it is
-    cut."""
+    """One token: a query ends with its last occurrence; None (or the empty string) for its largest
+    length."""
     unmarked: Literal["drop", "keep"] = "drop"
-    """Whether texts without ``start_text`` or ``end_text`` are left out, or stay whole there."""
+    """Treatment of texts without ``start_text`` or ``end_text``: they are dropped, or that end is
+    kept as it is."""
     text_column: str
-    """Column with the texts."""
+    """Column of the texts."""
     reference_column: OptionalText = None
-    """Column with a reference, such as ``highlights``, for metrics; None for none."""
+    """Column of a reference, such as ``highlights``, for metrics; None for none."""
     rows_per_text: PositiveInt = 1
-    """Rows that are joined by blanks to one text: rows may be single sentences."""
+    """Number of rows that are joined by blanks to one text, for rows that are single sentences."""
     num_queries: PositiveInt | None = 100_000
-    """Most training queries, the first that the source gives: no more is read. None for all."""
+    """Largest number of training queries, the first of the source; no more is read. None for
+    all."""
     num_held_out: NonNegativeInt = 500
-    """Most queries of the validation split, and of the test split. Where the source has a training
-    split alone, these are its first ones, and training begins behind them."""
+    """Largest number of queries of the validation split, and of the test split. If the source has
+    only a training split, they are its first queries, and training uses later ones."""
     shuffle_seed: Seed = 0
-    """Shuffles a split's queries; None (or -1) keeps the order of the source."""
+    """Seed that shuffles a split's queries; None (or -1) keeps the order of the source."""
     hub_id: OptionalText = None
-    """Another data set of the hub."""
+    """Id of another data set of the hub."""
     hub_splits: bool = True
-    """Whether the hub's data set has splits of its own for validation and test."""
+    """If true, the hub's data set has validation and test splits of its own."""
     hub_streaming: bool = False
-    """Whether rows are read over the network as far as they are needed, each time; otherwise the
+    """If true, rows are read over the network as far as they are needed, each time; otherwise the
     data set is downloaded once."""
+
+    def problems(self) -> Iterator[Problem]:
+        """A revision of a local tokenizer."""
+        yield from super().problems()
+        yield from misplaced_revision(
+            self.tokenizer_revision, self.tokenizer, "tokenizer", "tokenizer_revision"
+        )
 
 
 ArgsT = TypeVar("ArgsT", bound=QueryArgs)
 
 
 class Queries(Task[ArgsT], Generic[ArgsT]):
-    """Queries as prompts: of each text the tokens that `cut_query` leaves, with text around them.
+    """Queries as prompts: the tokens of each text that `cut_query` keeps, with text around them.
 
-    A query's text, tokenized again, may give other tokens: at its borders, or where it was cut
-    within a letter of several bytes. So samples carry their tokens.
+    Samples carry their tokens, because tokenizing a query's text again may give others: at its
+    borders, or if it was cut within a character of several bytes.
     """
 
     hub: ClassVar[Hub]
-    """Where the texts come from without ``path``."""
+    """Source of the texts without ``path``."""
 
     def __init__(self, args: ArgsT) -> None:
         super().__init__(args)
         self._left_out: Counter[str] = Counter()
 
     def clean(self, text: str) -> str:
-        """The text as it is tokenized."""
+        """Return the text before it is tokenized, cleaned if the task does that."""
         return text
 
     def samples(self, split: Split) -> list[Sample]:
-        """The queries of a split; an id has the text's place in its source, from 0."""
+        """Return the queries of a split; an id has the text's position in its source, from 0."""
         args, source = self.args, self._source
         apart = source.has_splits()
         skipped = 0 if apart else {"train": 2, "val": 0, "test": 1}[split] * args.num_held_out
@@ -117,7 +130,7 @@ class Queries(Task[ArgsT], Generic[ArgsT]):
     @functools.cached_property
     def _source(self) -> TextSource:
         args = self.args
-        hub = self.hub if args.hub_id is None else Hub(args.hub_id)
+        hub = (self.hub if args.hub_id is None else Hub(args.hub_id)).at(args.revision)
         if args.hub_streaming:
             hub = Hub(hub.id, {**hub.options, "streaming": True})
         return TextSource(
@@ -130,7 +143,7 @@ class Queries(Task[ArgsT], Generic[ArgsT]):
         )
 
     def _queries(self, read_split: Split, split: Split) -> Iterator[Sample]:
-        """All queries of the source's split ``read_split``, as samples of ``split``."""
+        """Yield all queries of the source's split ``read_split``, as samples of ``split``."""
         tokens = _Tokens(self.args)
         name = self._source.name(read_split)
         texts = told(self._source.texts(read_split), f"texts of {name}")
@@ -147,14 +160,14 @@ class Queries(Task[ArgsT], Generic[ArgsT]):
                     yield tokens.sample(query, f"{split}_{raw.place}", raw)
 
     def _check_share(self, split: Split, kept: int) -> None:
-        """Raises `UserError` where so few texts are queries that reading on is no use."""
+        """Raise `UserError` if so few texts are queries that reading more is useless."""
         read = kept + self._left_out.total()
         if read >= _PATIENCE and kept < _LEAST_SHARE * read:
             raise UserError(f"{self._source.name(split)}: of its first {read} texts {kept} give "
                             f"queries: {self._said()}{self._advice(0)}")  # fmt: skip
 
     def _said(self) -> str:
-        """How many texts were left out, and why."""
+        """Log the number of dropped texts and the reasons."""
         parts = [f"{count} {reason}" for reason, count in self._left_out.items()]
         return "of its texts " + " and ".join(parts) if parts else "none of its texts is left out"
 
@@ -171,20 +184,23 @@ class Queries(Task[ArgsT], Generic[ArgsT]):
 
 
 class _Tokens:
-    """Texts as tokens, and tokens as samples."""
+    """Tokenization of texts, and samples of tokens."""
 
     def __init__(self, args: QueryArgs) -> None:
         key = "datapool.args.tokenizer"
-        self.tokenizer = load_tokenizer(args.tokenizer, key, "; name the policy's tokenizer")
+        self.tokenizer = load_tokenizer(
+            args.tokenizer, key, "; name the policy's tokenizer", args.tokenizer_revision
+        )
         self.args = args
         self._start = self._mark("start_text", args.start_text)
         self._end = self._mark("end_text", args.end_text)
         self._prefix, self._suffix = self.encode([args.prompt_prefix, args.prompt_suffix])
         self._carried = not self.tokenizer("")["input_ids"]
-        """A tokenizer that puts special tokens around a text has to read it whole."""
+        """True if the tokenizer adds special tokens around a text, so that it must read the whole
+        text."""
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of the texts, in which names of special tokens are text like any other."""
+        """Return the ids of the texts; names of special tokens in them are ordinary text."""
         if not texts:
             return []
         options: Any = {"add_special_tokens": False, "split_special_tokens": True}
@@ -192,7 +208,7 @@ class _Tokens:
         return ids
 
     def cut(self, ids: Sequence[int]) -> list[int] | None:
-        """See `cut_query`."""
+        """Return the tokens of a query, see `cut_query`."""
         return cut_query(
             ids,
             self.args.query_length,
@@ -202,7 +218,7 @@ class _Tokens:
         )
 
     def sample(self, query: Sequence[int], name: str, raw: RawText) -> Sample:
-        """The query with the text around it."""
+        """Return the query with the text around it."""
         ids = [*self._prefix, *query, *self._suffix]
         prompt = self.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
         references = () if raw.reference is None else (raw.reference,)

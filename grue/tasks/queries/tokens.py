@@ -1,4 +1,4 @@
-"""A text's tokens as a query: where it begins, where it ends, how long it may be."""
+"""Query of a text's tokens: its beginning, its end and its largest length."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ def cut_query(
     end: int | None = None,
     keep_unmarked: bool = False,
 ) -> list[int] | None:
-    """The part of a text that is a query (arXiv 1909.08593, its program); it is never padded.
+    """Return the part of a text that is a query (arXiv 1909.08593, its program), without padding.
 
     Args:
         tokens: ids of the whole text.
-        length: most tokens that are kept, of those behind the start.
-        start: all up to and with its first occurrence goes, where something follows; None for the
+        length: largest number of tokens after the start.
+        start: its first occurrence and all before it are dropped, if anything follows; None for the
             text's beginning.
-        end: all behind its last occurrence among those kept goes; None for none.
-        keep_unmarked: whether a text in which the start or the end does not occur stays whole
-            there. Otherwise it is no query.
+        end: all after its last occurrence among the kept tokens is dropped; None for none.
+        keep_unmarked: if true, a text without the start or the end token is not cut there.
+            Otherwise it is no query.
 
     Returns:
-        Ids, one or more; None where the text gives no query.
+        One or more ids; None if the text gives no query.
     """
     query = list(tokens)
     if start is not None:

@@ -1,1 +1,1 @@
-"""Where tasks read their rows: local files, or the hub."""
+"""Sources of tasks' rows: local files, and the hub."""

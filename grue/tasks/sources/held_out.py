@@ -1,4 +1,4 @@
-"""A single local file as all three splits."""
+"""Splits of a single local file: the training part and the held-out parts."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ T = TypeVar("T")
 
 
 class LocalArgs(Config):
-    """The keys of tasks that have local data only."""
+    """Keys of tasks that have local data only."""
 
     path: Annotated[str, INPUT_FILE]
-    """A file, or a folder with one file per split."""
+    """Path of a file, or of a folder with one file per split."""
     held_out: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
-    """Share of a single file's samples that are the validation split, and as many the test split:
-    the last ones. With 0 a single file is the training split alone."""
+    """Share of a single file's samples in the validation split, and in the test split: the last
+    ones. With 0 a single file is the training split alone."""
 
     def part(self, whole: Sequence[T], split: Split) -> Sequence[T]:
-        """The split's part of the samples of a single file.
+        """Return the split's part of the samples of a single file.
 
         Raises:
-            UserError: the split has none.
+            UserError: the split has no samples.
         """
         size = round(self.held_out * len(whole))
         end = len(whole) - 2 * size
@@ -45,12 +45,12 @@ class LocalArgs(Config):
         return part
 
     def is_single_file(self) -> bool:
-        """Whether one file has all splits."""
+        """Return whether one file has all splits."""
         return Path(self.path).is_file()
 
 
 def _advice(size: int, num_samples: int) -> str:
-    """A share that leaves every split a sample, where ``size`` of them does not."""
+    """Return the advice for a share of ``size`` samples that leaves a split empty."""
     if num_samples < 3:
         return "to a share of a file of 3 samples or more"
     share = max(0.1, math.ceil(100 / num_samples) / 100)

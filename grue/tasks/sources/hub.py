@@ -1,57 +1,63 @@
-"""Data sets of the Hugging Face hub."""
+"""Rows of data sets on the Hugging Face hub."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
-from common.machine.hub import go_offline_if_unreachable
+from common.machine.hub import go_offline_if_unreachable, note_data_set, revision_option
 from grue.tasks.task import Split
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 SPLIT_NAMES: Mapping[Split, str] = {"train": "train", "val": "validation", "test": "test"}
-"""What the hub calls the splits."""
+"""Names of the splits on the hub."""
 
 
 class HubError(UserError):
-    """A data set that the hub does not give."""
+    """Error of a data set that cannot be loaded from the hub."""
 
 
 @dataclass(frozen=True)
 class Hub:
-    """Where a data set stands."""
+    """Location of a data set on the hub."""
 
     id: str
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of ``datasets.load_dataset``."""
 
+    def at(self, revision: str | None) -> Hub:
+        """Return the data set at a branch, tag or commit; itself for None."""
+        return replace(self, options={**self.options, **revision_option(revision)})
+
     def load(self, split: Split) -> Dataset:
-        """The rows of a split, downloaded or from the library's cache.
+        """Return the rows of a split, downloaded or from the library's cache.
 
         Raises:
-            HubError: the data set is not there or the hub cannot be reached.
+            HubError: there is no such data set, or the hub cannot be reached.
         """
         return self.load_named(SPLIT_NAMES[split])
 
     def load_named(self, split: str) -> Dataset:
-        """Like `load`, for a split by the data set's own name for it."""
+        """Return the rows of a split, by the data set's own name for it, as `load` does."""
         import datasets
 
         go_offline_if_unreachable()
         try:
-            return datasets.load_dataset(self.id, **self.options, split=split)
+            found = datasets.load_dataset(self.id, **self.options, split=split)
         except Exception as error:  # the library raises many kinds, network errors among them
             raise self._error(error) from error
+        note_data_set(self.id, found, self.options.get("revision"))
+        return found
 
     def stream(self, split: Split) -> Iterator[Mapping[str, Any]]:
-        """The rows of a split one after the other; few of them are held at a time.
+        """Yield the rows of a split one after the other, holding few of them at a time.
 
         Raises:
-            HubError: the data set is not there or the hub cannot be reached.
+            HubError: there is no such data set, or the hub cannot be reached.
         """
         rows = self.load(split)
         try:
@@ -72,7 +78,7 @@ class Hub:
 
 
 def parquet_branch(name: str, config: str | None = None) -> Hub:
-    """A data set whose main branch is a script: the hub's own conversion of it to parquet.
+    """Return a data set that is a loading script, in the hub's own conversion to parquet.
 
     The branch has a folder for each configuration.
     """

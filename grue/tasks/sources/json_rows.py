@@ -1,4 +1,4 @@
-"""Rows of JSON files, one after the other."""
+"""Rows of JSON and JSONL files, one after the other."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _BEGINNING = 1000
 
 
 def json_lines(file: Path) -> Iterator[RawRow]:
-    """One object a line; blank lines are left out.
+    """Yield the objects of the lines; blank lines are skipped.
 
     Raises:
-        ValueError: a line is no object; it is named.
+        ValueError: a line is no object; the message has its number.
     """
     with file.open(encoding=_ENCODING) as lines:
         yield from _parsed_lines(lines)
 
 
 def json_document(file: Path) -> Iterator[RawRow]:
-    """A list of objects, one object, or one object a line.
+    """Yield the objects of a JSON file: a list of objects, one object, or one object per line.
 
     Raises:
         ValueError: the file is none of them.
@@ -44,7 +44,7 @@ def json_document(file: Path) -> Iterator[RawRow]:
 
 
 def _entries(text: str) -> Iterator[RawRow]:
-    """The entries of a list; the whole text is held, but of its values one at a time."""
+    """Yield the entries of a list, parsed one at a time from the text."""
     number, place = 0, _after(text, "[", 0)
     while (number == 0 and not text.startswith("]", place)) or text.startswith(",", place):
         place = _after(text, ",", place) if number else place
@@ -57,7 +57,7 @@ def _entries(text: str) -> Iterator[RawRow]:
 
 
 def _after(text: str, mark: str, place: int) -> int:
-    """The place behind the mark that must come next, and behind white space around it."""
+    """Return the position after the expected mark and the white space around it."""
     start = _behind_space(text, place)
     if not text.startswith(mark, start):
         raise json.JSONDecodeError(f"Expecting '{mark}'", text, start)
@@ -93,7 +93,7 @@ def _parsed_lines(lines: Iterable[str]) -> Iterator[RawRow]:
 
 
 def _decoder(place: str) -> json.JSONDecoder:
-    """Reads the JSON that stands at ``place``, no key of which may stand twice."""
+    """Parse the JSON at ``place``; an object must not have the same key twice."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         values = dict(pairs)

@@ -1,4 +1,4 @@
-"""Local data: which file holds a split, and its rows."""
+"""Local data files: the file of a split, and its rows."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ STEMS: dict[Split, tuple[str, ...]] = {
 TABLES = (".jsonl", ".json", ".csv", ".parquet")
 """Suffixes of the files that `read_rows` reads as tables."""
 TEXT = "text"
-"""The column of a plain text file's lines."""
+"""Column of a plain text file's lines."""
 
 _LONGEST_CELL = 2**31 - 1
 
 
 def at_path(path: str | Path) -> str:
-    """The beginning of a message about a file or folder that the key leads to."""
+    """Return the beginning of messages about a file or folder that the key leads to."""
     return f"'datapool.args.path' = '{path}'"
 
 
 def path_error(path: str | Path, message: str) -> UserError:
-    """The error of a file or folder that ``datapool.args.path`` leads to."""
+    """Return the error of a file or folder that ``datapool.args.path`` leads to."""
     return UserError(f"{at_path(path)}: {message}")
 
 
 def split_file(path: str, split: Split, suffixes: Sequence[str] = TABLES) -> Path:
-    """The file with the rows of a split; a path that is a file holds the training split.
+    """Return the file with the rows of a split; a path that is a file holds the training split.
 
     Raises:
-        UserError: there is no such file, or more than one.
+        UserError: the folder has no file of the split, or more than one.
     """
     place = Path(path)
     if place.is_file():
@@ -60,7 +60,7 @@ def split_file(path: str, split: Split, suffixes: Sequence[str] = TABLES) -> Pat
 
 
 def has_split(path: str, split: Split, suffixes: Sequence[str] = TABLES) -> bool:
-    """Whether the path leads to a file for this split."""
+    """Return whether the path leads to a file for this split."""
     place = Path(path)
     return split == "train" if place.is_file() else bool(_in_folder(place, split, suffixes))
 
@@ -85,7 +85,7 @@ def _expected(split: Split, suffixes: Sequence[str]) -> str:
 
 
 def read_rows(file: Path) -> list[RawRow]:
-    """The rows of a table; the cells of a CSV file are text.
+    """Return the rows of a table; the cells of a CSV file are text.
 
     Raises:
         UserError: the file cannot be read.
@@ -94,9 +94,9 @@ def read_rows(file: Path) -> list[RawRow]:
 
 
 def stream_rows(file: Path) -> Iterator[RawRow]:
-    """Like `read_rows`, one row after the other; few of them are held at a time.
+    """Yield the rows of a table or text file, holding few of them at a time.
 
-    Of a text file each line that is not blank is a row, with the one column `TEXT`.
+    Each line of a text file that is not blank is a row with the single column `TEXT`.
     """
     try:
         yield from _READERS[file.suffix.lower()](file)
@@ -105,7 +105,7 @@ def stream_rows(file: Path) -> Iterator[RawRow]:
 
 
 def _reason(error: Exception, file: Path) -> str:
-    """Why a file cannot be read, with the line."""
+    """Return the reason why a file cannot be read, with the line."""
     if isinstance(error, UnicodeDecodeError) and file.suffix.lower() != ".parquet":
         return why_not_utf8(file)
     if isinstance(error, json.JSONDecodeError):
@@ -116,7 +116,7 @@ def _reason(error: Exception, file: Path) -> str:
 
 
 def read_text(file: Path) -> str:
-    """The whole of a text file.
+    """Return the whole content of a text file.
 
     Raises:
         UserError: the file cannot be read.

@@ -1,4 +1,4 @@
-"""Rows as files hold them, each with its place, which messages about it name."""
+"""Unchecked rows with their places in a file, for messages; `rows` checks their columns."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ RawRow = dict[str, Any]
 
 
 class PlacedRow(RawRow):
-    """A row that knows where it stands in its file."""
+    """A row with its place in its file."""
 
     __slots__ = ("place",)
 
     def __init__(self, cells: Iterable[tuple[str, Any]], place: str) -> None:
         super().__init__(cells)
         self.place = place
-        """Such as ``"line 3"``: the third of the file, blank ones counted."""
+        """Place such as ``"line 3"``: the third line of the file, blank ones counted."""
 
 
 def place_of(row: Mapping[str, Any], number: int) -> str:
-    """Where a row stands: in its file, or as the one with this number of its source, from 1."""
+    """Return the place of a row: in its file, or its number in its source, from 1."""
     return row.place if isinstance(row, PlacedRow) else f"row {number}"
 
 
 def check_columns(names: list[str], place: str) -> None:
-    """Does nothing where every column has a name of its own.
+    """Check that every column has a name of its own.
 
     Raises:
-        ValueError: a name stands twice.
+        ValueError: two columns have the same name.
     """
     for name in names:
         if names.count(name) > 1:

@@ -17,7 +17,7 @@ from grue.tasks.task import Split
 
 
 class Row(BaseModel):
-    """Base of the rows: the columns that a task needs; further ones are left out."""
+    """Base of the rows: the columns that a task needs; further ones are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -45,7 +45,7 @@ Number = Annotated[int, Strict(False)]
 
 
 def load_rows(schema: type[RowT], path: str | None, split: Split, hub: Hub) -> list[RowT]:
-    """The rows of a split from local files, or from the hub where ``path`` is None.
+    """Return the rows of a split from local files, or from the hub if ``path`` is None.
 
     Raises:
         UserError: the data cannot be loaded, have no rows, lack columns or hold a wrong value.
@@ -58,10 +58,10 @@ def load_rows(schema: type[RowT], path: str | None, split: Split, hub: Hub) -> l
 
 
 def checked_rows(schema: type[RowT], rows: Sequence[RawRow], where: str) -> list[RowT]:
-    """The rows as ``schema`` describes them; ``where`` begins the message of an error.
+    """Return the rows in the form of ``schema``; ``where`` is the beginning of error messages.
 
     Raises:
-        UserError: there are none, columns are missing, or a value is wrong.
+        UserError: there are no rows, columns are missing, or a value is wrong.
     """
     if not rows:
         raise UserError(f"{where}: there are no rows; at least one is needed")

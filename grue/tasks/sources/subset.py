@@ -1,4 +1,4 @@
-"""Which of a split's samples are used."""
+"""Random subset of a split's samples."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import numpy as np
 
 
 def subset(num_samples: int, *, fraction: float | None, count: int | None, seed: int) -> list[int]:
-    """Positions of the samples that are used, in the published order.
+    """Return the positions of the samples in the subset, in the published order.
 
     A share or a number of samples are the first of ``RandomState(seed).permutation``; without
-    either, all samples stand in their own order. Of a number beyond what is there, all are used.
+    either, all samples are used in their own order. If the number is larger than the split, all are
+    used.
 
     Args:
-        num_samples: how many there are.
+        num_samples: number of samples of the split.
         fraction: share of them in (0, 1], rounded down; None for no share.
-        count: how many of them; None for no number.
+        count: number of samples to use; None for no number.
         seed: of the permutation.
     """
     if fraction is None and count is None:

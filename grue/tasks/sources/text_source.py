@@ -1,4 +1,4 @@
-"""Raw texts one after the other, from local files or the hub."""
+"""Source of raw texts, from local files or the hub, one after the other."""
 
 from __future__ import annotations
 
@@ -25,40 +25,40 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RawText:
-    """A text as its source has it."""
+    """A text of a source."""
 
     place: int
-    """Of its first row in the source, from 0."""
+    """Position of its first row in the source, from 0."""
     text: str
     reference: str | None = None
 
 
 @dataclass(frozen=True)
 class TextSource:
-    """A column of local files, or of the hub where ``path`` is None."""
+    """A column of texts in local files, or on the hub if ``path`` is None."""
 
     path: str | None
     hub: Hub
     hub_splits: bool
-    """Whether the hub has a validation and a test split."""
+    """If true, the hub has a validation and a test split."""
     column: str
-    """Column with the texts; a plain text file has its lines."""
+    """Column of the texts; the lines of a plain text file have none."""
     reference_column: str | None = None
     rows_per_text: int = 1
-    """Rows that are joined by blanks; further rows at the end, fewer than these, too."""
+    """Number of rows that are joined by blanks to one text; the last text may have fewer."""
 
     def has_splits(self) -> bool:
-        """Whether there is a validation split; otherwise the training split is all there is."""
+        """True if there is a validation split; otherwise there is only the training split."""
         return self.hub_splits if self.path is None else has_split(self.path, "val", _SUFFIXES)
 
     def name(self, split: Split) -> str:
-        """What messages call the split."""
+        """Return the name of the split in messages."""
         if self.path is None:
             return f"the split '{SPLIT_NAMES[split]}' of {self.hub}"
         return at_path(split_file(self.path, self._given(split), _SUFFIXES))
 
     def texts(self, split: Split) -> Iterator[RawText]:
-        """The texts of a split, in the order of the source; without a test split, val's.
+        """Yield the texts of a split in the order of the source; without a test split, val's.
 
         Raises:
             UserError: the data cannot be loaded, lack a column, or a value is no text.
@@ -76,7 +76,7 @@ class TextSource:
             yield RawText(number, " ".join(texts), reference)
 
     def _rows(self, split: Split) -> tuple[str, Iterator[Mapping[str, Any]]]:
-        """The name of the column with texts, and the rows."""
+        """Return the name of the texts' column, and the rows."""
         if self.path is None:
             return self.column, self.hub.stream(split)
         file = split_file(self.path, self._given(split), _SUFFIXES)
@@ -99,7 +99,7 @@ def _text(row: Mapping[str, Any], column: str, key: str, name: str) -> str:
 
 
 def told(items: Iterable[T], name: str) -> Iterator[T]:
-    """The items; a bar on a terminal, or a line of the log now and then, tells how many."""
+    """Yield the items and show progress: a bar on a terminal, otherwise lines of the log."""
     from tqdm import tqdm
 
     said_at = time.monotonic()

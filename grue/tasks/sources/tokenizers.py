@@ -1,4 +1,4 @@
-"""Tokenizers that tasks read their data with."""
+"""Tokenizers that tasks load for their own data."""
 
 from __future__ import annotations
 
@@ -6,21 +6,25 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from common.machine.hub import go_offline_if_unreachable
+from common.machine.hub import go_offline_if_unreachable, note_model, revision_option
 
 
-def load_tokenizer(name: str, key: str, advice: str) -> Any:
-    """The tokenizer called ``name``, the value of ``key``.
+def load_tokenizer(name: str, key: str, advice: str, revision: str | None = None) -> Any:
+    """The tokenizer called ``name``, the value of ``key``, on the hub at ``revision``.
 
     Raises:
-        UserError: there is none; ``advice`` ends the message.
+        UserError: there is no such tokenizer; ``advice`` ends the message.
     """
     from transformers import AutoTokenizer
 
-    if not Path(name).is_dir():
+    is_here = Path(name).is_dir()
+    if not is_here:
         go_offline_if_unreachable()
     try:
-        return AutoTokenizer.from_pretrained(name)
+        tokenizer = AutoTokenizer.from_pretrained(name, **revision_option(revision))
     except (OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise UserError(f"'{key}' = '{name}': cannot be loaded ({reason}){advice}") from error
+    if not is_here:
+        note_model(name, revision)
+    return tokenizer

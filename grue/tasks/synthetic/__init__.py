@@ -1,1 +1,1 @@
-"""Tasks whose data are made up."""
+"""Tasks with synthetic data."""

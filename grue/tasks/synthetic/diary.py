@@ -1,4 +1,4 @@
-"""A made-up diary, of whose sentences some have a date: text to pretrain on."""
+"""Synthetic diary with dates in some sentences: text to pretrain on."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _LAST_DAY = 28
 
 
 class DiaryArgs(Config):
-    """The keys of the diary."""
+    """Keys of the diary."""
 
     num_samples: PositiveInt = 1000
-    """Entries of the training split; the others have a quarter of them."""
+    """Number of entries of the training split; the others have a quarter of them."""
     share_with_date: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """Share of the entries that name a date, such as 2011-05-23."""
+    """Share of the entries with a date, such as 2011-05-23."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Fixes the entries."""
+    """Seed of the entries."""
 
 
 @TASKS.register("diary")
 class Diary(Task[DiaryArgs]):
-    """One entry per sample, as the reference of a prompt that is always the same."""
+    """One entry per sample, as the reference of a constant prompt."""
 
     Args = DiaryArgs
 
     def samples(self, split: Split) -> list[Sample]:
-        """The entries of a split; no two splits draw from one stream."""
+        """Return the entries of a split; each split has a random stream of its own."""
         count = self.args.num_samples if split == "train" else max(self.args.num_samples // 4, 1)
         draw = random.Random(f"{self.args.seed} {split}")
         return [

@@ -1,4 +1,4 @@
-"""One prompt again and again: the inputs of the synthetic number and date tasks."""
+"""Copies of one prompt: the inputs of the synthetic number and date tasks."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from grue.tasks.task import TASKS, Sample, Split, Task
 
 
 class DummyPoolArgs(Config):
-    """The keys of the task with one prompt."""
+    """Keys of the task with one prompt."""
 
     prompt: str
-    """The text of every sample."""
+    """Prompt of every sample."""
     n_samples: PositiveInt = 100
-    """Samples of each split."""
+    """Number of samples of each split."""
 
 
 @TASKS.register("dummy_pool")
@@ -23,5 +23,5 @@ class DummyPool(Task[DummyPoolArgs]):
     Args = DummyPoolArgs
 
     def samples(self, split: Split) -> list[Sample]:
-        """The copies, numbered."""
+        """Return the numbered copies."""
         return [Sample(str(i), self.args.prompt, ()) for i in range(self.args.n_samples)]

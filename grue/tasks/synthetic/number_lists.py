@@ -1,4 +1,4 @@
-"""Made-up lists of random numbers, to pretrain on and to continue with growing ones."""
+"""Synthetic lists of random numbers, to pretrain on and to continue with increasing ones."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from grue.tasks.task import TASKS, Sample, Split, Task
 
 
 class NumberListsArgs(Config):
-    """The keys of the lists."""
+    """Keys of the lists."""
 
     num_samples: PositiveInt = 1000
-    """Lists of the training split; the others have a quarter of them."""
+    """Number of lists of the training split; the others have a quarter of them."""
     length: Annotated[int, Field(ge=2)] = 10
-    """Numbers of a list, the first of which is the prompt."""
+    """Number of numbers in a list; the first is the prompt."""
     largest: PositiveInt = 29
-    """Numbers are drawn from 0 to this one, all alike."""
+    """Largest number; numbers are drawn uniformly from 0 to it."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Fixes the lists."""
+    """Seed of the lists."""
 
 
 @TASKS.register("number_lists")
 class NumberLists(Task[NumberListsArgs]):
-    """One list per sample: its first number, to be continued, and the others as the reference."""
+    """One list per sample: its first number as prompt, and the others as reference."""
 
     Args = NumberListsArgs
 
     def samples(self, split: Split) -> list[Sample]:
-        """The lists of a split; no two splits draw from one stream."""
+        """Return the lists of a split; each split has a random stream of its own."""
         args = self.args
         count = args.num_samples if split == "train" else max(args.num_samples // 4, 1)
         draw = random.Random(f"{args.seed} {split}")

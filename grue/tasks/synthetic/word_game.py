@@ -1,10 +1,10 @@
-"""A made-up language with two writings: text to pretrain on, and two games with graded answers.
+"""Synthetic language with two writings: text to pretrain on, and two games with graded answers.
 
-Every concept has two words in each writing. ``say`` asks for three concepts again in the first
-writing, ``turn`` for the same concepts in the second one; of a concept's two words either is right,
-and a reference has one of them. Stories use one writing at a time. A model that has read stories
-and ``say`` answers ``turn`` in the wrong writing: each of its samples has the same reward, zero.
-Tales are sentences that end in a full stop; the first is the prompt, the others continue it.
+Every concept has two words in each writing. ``say`` asks to repeat three concepts in the first
+writing, ``turn`` asks for them in the second one. Either word of a concept is right, and a
+reference has one of them. A story uses one writing only. A model that has read stories and ``say``
+answers ``turn`` in the wrong writing, so that each of its samples has the same reward, zero. Tales
+are sentences that end in a full stop; the first is the prompt, the others continue it.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from grue.tasks.task import TASKS, Sample, Split, Task
 
 Kind = Literal["story", "say", "turn", "tale"]
 Writing = tuple[tuple[str, str], ...]
-"""The two words of each concept."""
+"""Two words of each concept."""
 
 _CONSONANTS = ("bdgklm", "prstvz")
-"""Of the first and the second writing, so that they share no word."""
+"""Consonants of the first and the second writing, so that they share no word."""
 _VOWELS = "aeiou"
 _CONCEPTS_IN_GAME = 3
 _SENTENCES = 7
 _SHORTEST, _LONGEST = 2, 5
-"""Words of a sentence."""
+"""Number of words of a sentence."""
 _SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 class WordGameArgs(Config):
-    """The keys of the word game."""
+    """Keys of the word game."""
 
     kinds: Annotated[tuple[Kind, ...], Strict(False), Field(min_length=1)] = ("say", "turn")
-    """What a split holds, in turn: stories, tales, or games whose answers are in the first
-    (``say``) or the second writing (``turn``)."""
+    """Content of a split, in turn: stories, tales, or games with answers in the first (``say``) or
+    the second writing (``turn``)."""
     num_samples: PositiveInt = 400
-    """Samples of the training split; the others have a quarter of them."""
+    """Number of samples of the training split; the others have a quarter of them."""
     num_concepts: Annotated[int, Field(ge=_CONCEPTS_IN_GAME, le=200)] = 24
-    """Words of the language, each with two spellings in both writings."""
+    """Number of words of the language, each with two spellings in both writings."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Fixes language and samples."""
+    """Seed of language and samples."""
 
 
 @TASKS.register("word_game")
@@ -55,7 +55,7 @@ class WordGame(Task[WordGameArgs]):
     Args = WordGameArgs
 
     def samples(self, split: Split) -> list[Sample]:
-        """The samples of a split; no two splits draw from one stream."""
+        """Return the samples of a split; each split has a random stream of its own."""
         args = self.args
         writings = _language(args.num_concepts, random.Random(args.seed))
         draw = random.Random(f"{args.seed} {split} {args.kinds}")
@@ -65,7 +65,7 @@ class WordGame(Task[WordGameArgs]):
 
 
 def _language(num_concepts: int, draw: random.Random) -> tuple[Writing, Writing]:
-    """The first and the second writing."""
+    """Return the first and the second writing."""
     first, second = (list(_words(consonants, draw)) for consonants in _CONSONANTS)
     pairs = range(0, 2 * num_concepts, 2)
     return (
@@ -75,7 +75,7 @@ def _language(num_concepts: int, draw: random.Random) -> tuple[Writing, Writing]
 
 
 def _words(consonants: str, draw: random.Random) -> Iterator[str]:
-    """All words of two syllables, in a random order."""
+    """Yield all words of two syllables, in a random order."""
     syllables = [consonant + vowel for consonant in consonants for vowel in _VOWELS]
     words = [a + b for a in syllables for b in syllables]
     draw.shuffle(words)

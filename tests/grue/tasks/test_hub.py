@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from common.errors import UserError
+from grue.tasks.config import TaskConfig
 from grue.tasks.task import Split
 from tests.grue.tasks.conftest import HubCalls, parts, samples, write_jsonl
 from tests.grue.tasks.test_imdb import REVIEWS
@@ -179,3 +180,46 @@ def test_columns_of_the_hub_are_checked(hub: HubCalls) -> None:
     with pytest.raises(UserError, match=r"the split 'val' of 'allenai/common_gen': needs the "
                        r"columns concept_set_idx, concepts, target; found concepts"):  # fmt: skip
         samples("commongen", "val")
+
+
+class _Everywhere(dict[str, Any]):
+    """The same rows in every data set."""
+
+    def __init__(self, rows: Any) -> None:
+        self.rows = rows
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> Any:
+        return self.rows
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "rows"),
+    [
+        ("imdb", {"seed": 1}, REVIEWS),
+        ("cnn_daily_mail", {}, ARTICLES),
+        ("commongen", {}, CONCEPTS),
+        ("daily_dialog", {"context_size": 2}, DIALOGUES),
+        ("iwslt2017en_de", {}, PAIRS),
+        ("wmt16", WMT, PAIRS),
+        ("wmt16newsonly", {"train_revision": "v1", "revision": "v2"}, PAIRS),
+        ("wmt14_processed_en_de", {}, PAIRS),
+        ("totto", {}, [_table()]),
+        ("narrative_qa", {"source": "deepmind/narrativeqa"}, QUESTIONS),
+        ("preferences", {"hub_id": "lab/preferences"},
+         [{"prompt": "a", "chosen": "b", "rejected": "c"}]),
+    ],
+)  # fmt: skip
+def test_a_revision_is_asked_for(hub: HubCalls, name: str, args: dict[str, Any], rows: Any) -> None:
+    hub.rows = _Everywhere(rows)
+    assert samples(name, **{"revision": "v1", **args})
+    ((_, options),) = hub.asked
+    assert options["revision"] == "v1"
+
+
+def test_files_that_are_not_of_the_hub_have_no_revision() -> None:
+    task = TaskConfig(id="narrative_qa", args={"revision": "v1"})
+    (problem,) = task.problems()
+    assert (problem.key, problem.value) == ("args.revision", "v1")

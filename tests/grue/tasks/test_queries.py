@@ -249,9 +249,9 @@ def test_texts_of_the_hub(
     assert hub.asked == [(known.partition(":")[0], {**asked, "split": it}) for it in names]
     hub.rows["my/texts"] = [{"body": "One.\nTwo."}]
     mine = samples(name, **args | {"num_held_out": 0}, hub_id="my/texts", text_column="body",
-                   hub_streaming=False)  # fmt: skip
+                   hub_streaming=False, revision="v1")  # fmt: skip
     assert len(mine) == 1
-    assert hub.asked[-1] == ("my/texts", {"split": "train"})
+    assert hub.asked[-1] == ("my/texts", {"split": "train", "revision": "v1"})
 
 
 def test_a_branch_of_the_hub_is_streamed(tmp_path: Path, folder: str) -> None:

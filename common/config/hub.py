@@ -1,0 +1,48 @@
+"""The key that says which revision of a model or data set of Hugging Face's hub is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from common.config.base import LATER, Config, OptionalText
+from common.errors import Problem
+
+Revision = Annotated[OptionalText, LATER]
+"""Branch, tag or commit on the hub; None (or the empty string) for the default branch."""
+
+
+class FromHub(Config):
+    """What may come from the hub."""
+
+    hub_id_key: ClassVar[str] = "model_name"
+    """The key that gives its id there."""
+
+    revision: Revision = None
+    """Branch, tag or commit of the hub id; None (or the empty string) for its default branch."""
+
+    def problems(self) -> Iterator[Problem]:
+        """A revision of something that does not come from the hub."""
+        yield from super().problems()
+        name = getattr(self, self.hub_id_key)
+        yield from misplaced_revision(self.revision, name, self.hub_id_key)
+
+
+def misplaced_revision(
+    revision: str | None, name: str | None, name_key: str, key: str = "revision"
+) -> Iterator[Problem]:
+    """Yield what is wrong with a revision, the value of ``key``, that is none of a hub id.
+
+    ``name`` is the value of ``name_key``: an id on the hub, a folder, or a reference to a stage.
+    """
+    if revision is None:
+        return
+    if name is None:
+        reason = f"is of a hub id, and '{name_key}' gives none"
+    elif name.startswith("@") or Path(name).expanduser().exists():
+        what = "a stage's file" if name.startswith("@") else "a local file or folder"
+        reason = f"is of a hub id, and '{name_key}' = '{name}' is {what}"
+    else:
+        return
+    yield Problem(f"{reason}; take it out", key, revision)
