@@ -19,9 +19,9 @@ import sft_vs_rft  # noqa: F401  registers its experiments
 from common.config.run import RunConfig
 from common.experiment import EXPERIMENTS
 from common.plan.document import Configuration, PlanDocument
-from grue.metrics import METRICS
-from grue.rewards import REWARDS
-from grue.tasks import TASKS
+from grue.metrics.metric import METRICS
+from grue.rewards.reward import REWARDS
+from grue.tasks.task import TASKS
 
 PAGE = Path(__file__).with_name("keys.md")
 
@@ -60,7 +60,7 @@ def reference() -> str:
 
 
 def _of_plans() -> Iterator[str]:
-    """The sections of what a plan file and its configurations say."""
+    """Yield the sections of what a plan file and its configurations say."""
     defs = _definitions([PlanDocument, Configuration])
     plan, configuration = (defs[model.__name__] for model in (PlanDocument, Configuration))
     yield f"## The plan\n\n{_text(plan['description'])}\n\n{_table(plan)}"
@@ -68,7 +68,7 @@ def _of_plans() -> Iterator[str]:
 
 
 def _of_experiments() -> Iterator[str]:
-    """The sections of `base_config`, by experiment, and of the objects in it."""
+    """Yield the sections of `base_config`, by experiment, and of the objects in it."""
     configs = {name: EXPERIMENTS.get(name).config for name in EXPERIMENTS.names()}
     defs = _definitions(configs.values())
     models = {name: defs[config.__name__] for name, config in configs.items()}
@@ -89,7 +89,7 @@ def _of_experiments() -> Iterator[str]:
 
 
 def _of_parts(title: str, models: Mapping[str, type[BaseModel]]) -> Iterator[str]:
-    """One section for each set of keys; parts with the same keys share it."""
+    """Yield one section for each set of keys; parts with the same keys share it."""
     by_args: dict[type[BaseModel], list[str]] = {}
     for name, model in models.items():
         by_args.setdefault(model, []).append(name)
@@ -100,8 +100,8 @@ def _of_parts(title: str, models: Mapping[str, type[BaseModel]]) -> Iterator[str
         objects |= {name: defs[name] for name in _references(schema, defs)}
         heading = f"### {title[:-1]} {', '.join(names)}"
         yield f"{heading}\n\n{_table(schema)}"
-    for name, model in objects.items():
-        yield f"### {name}\n\n{_text(model.get('description', ''))}\n\n{_table(model)}"
+    for name, schema in objects.items():
+        yield f"### {name}\n\n{_text(schema.get('description', ''))}\n\n{_table(schema)}"
 
 
 def _definitions(models: Iterable[type[BaseModel]]) -> dict[str, Schema]:
@@ -115,7 +115,7 @@ def _definitions(models: Iterable[type[BaseModel]]) -> dict[str, Schema]:
 
 
 def _references(schema: Any, defs: Mapping[str, Schema]) -> list[str]:
-    """The names of the objects that ``schema`` leads to, in order, each once."""
+    """Return the names of the objects that ``schema`` leads to, in order, each once."""
     found: dict[str, None] = {}
 
     def look(part: Any) -> None:
@@ -135,7 +135,7 @@ def _references(schema: Any, defs: Mapping[str, Schema]) -> list[str]:
 
 
 def _table(schema: Schema) -> str:
-    """The keys of an object as a table of Markdown."""
+    """Return the keys of an object as a table of Markdown."""
     properties: dict[str, Schema] = schema.get("properties", {})
     if not properties:
         return "No keys.\n"
@@ -157,12 +157,12 @@ def _default(schema: Schema, is_required: bool) -> str:
 
 
 def _text(description: str) -> str:
-    """The description in one line, fit for a cell of a table."""
+    """Return the description in one line, fit for a cell of a table."""
     return " ".join(description.split()).replace("``", "`").replace("|", "\\|")
 
 
 def _type(schema: Schema) -> str:
-    """The type that ``schema`` describes, in words."""
+    """Return the type that ``schema`` describes, in words."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](#{name.lower()})"
@@ -172,7 +172,7 @@ def _type(schema: Schema) -> str:
     if "enum" in schema or "const" in schema:
         values = schema.get("enum", [schema.get("const")])
         return " or ".join(f"`{json.dumps(value)}`" for value in values)
-    kind = schema.get("type", "any")
+    kind: str = schema.get("type", "any")
     if kind == "array":
         return _array(schema)
     if kind == "object":

@@ -1,4 +1,4 @@
-"""The key that says which revision of a model or data set of Hugging Face's hub is read."""
+"""Revisions of models and data sets on Hugging Face's hub."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Revision = Annotated[OptionalText, LATER]
 
 
 class FromHub(Config):
-    """What may come from the hub."""
+    """Keys of a model or data set that may be read from the hub."""
 
     hub_id_key: ClassVar[str] = "model_name"
-    """The key that gives its id there."""
+    """Key of its id on the hub."""
 
     revision: Revision = None
     """Branch, tag or commit of the hub id; None (or the empty string) for its default branch."""

@@ -29,7 +29,7 @@ class SourceFile:
     """A file of Python code."""
 
     name: str
-    """The file as its module names it, such as ``package/module.py``, wherever it stands."""
+    """Name of the file by its module, ``package/module.py``, in whatever folder it is."""
     path: Path
     sha256: str
 

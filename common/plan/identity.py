@@ -54,8 +54,8 @@ def identify(runs: Iterable[Run], hashes: FileHashes) -> list[Problem]:
     Source files of the user's parts count by content. A run without such parts has the fingerprint
     of its configuration alone.
 
-    The repetition tells repetitions apart which draw their seeds. Where seeds are given it must not
-    hide that two of them are one, so each is compared as if it were a first run.
+    Repetitions that draw their seeds are distinguished by their number. With given seeds, the
+    number must not hide equal runs, so each is compared as if it were a first repetition.
     """
     seen: dict[str, Run] = {}
     problems: dict[Any, Problem] = {}
@@ -92,7 +92,7 @@ def _own_files(run: Run) -> Iterator[tuple[Key, str]]:
 
 
 def _identity(run: Run, hashes: FileHashes) -> dict[str, Any]:
-    """Return what can change the run's results, with files by content."""
+    """Return all that can change the run's results; files count by content."""
     with asking(run.experiment, "identity()"):
         identity = dict(run.config.identity())
     for key, path in _own_files(run):

@@ -39,9 +39,9 @@ def now() -> str:
 def begin(
     folder: RunFolder, identity: Mapping[str, Any], device: str, threads: int, *, num_together: int
 ) -> dict[str, Any]:
-    """Writes that this process makes an attempt at the run; gives what it wrote.
+    """Record that this process begins an attempt at the run; return the record.
 
-    ``identity`` is what the run is, see `common.plan.load.Run.identity`.
+    ``identity`` is what the run is, see `common.plan.run.Run.identity`.
     """
     before = folder.read_status()
     status = {

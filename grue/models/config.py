@@ -40,7 +40,7 @@ def unnamed(name: str, key: str, *, below: str = "") -> Iterator[Problem]:
 
 
 class TokenizerConfig(FromHub):
-    """The tokenizer, and how prompts are fitted to their length."""
+    """Keys of the tokenizer, and the truncation and padding of prompts."""
 
     model_name: ModelName
     """Hub id or folder of the tokenizer."""

@@ -49,9 +49,9 @@ def load_model(
         name: hub id or folder.
         model_type: causal or encoder-decoder.
         options: initial weights, their type, and adapters.
-        seed: of random weights, the model's own and the adapters'.
-        dropout: whether the model drops activations in training mode, as its configuration says.
-            Its own configuration, which is saved with it, does not change.
+        seed: seed of random weights, the model's own and the adapters'.
+        dropout: if true, the model drops activations in training mode, as its configuration says.
+            The configuration that is saved with the model does not change.
         revision: branch, tag or commit of a hub id; None for the default.
 
     Raises:

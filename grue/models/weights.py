@@ -53,9 +53,9 @@ _OF_DAMAGED_FILES = (SafetensorError, RecursionError, TypeError, AttributeError)
 
 
 def loaded(load: Any, name: str, key: str, *, revision: str | None = None, **options: Any) -> Any:
-    """What ``load`` finds under ``name``; its errors told in one line.
+    """Return the result of ``load`` for ``name``; its errors become a message of one line.
 
-    Of a hub id ``revision`` is the branch, tag or commit; None for the default.
+    ``revision`` is the branch, tag or commit of a hub id; None for the default.
     """
     is_here = Path(name).is_dir()
     if not is_here:
@@ -90,10 +90,11 @@ def pretrained(
     Args:
         kind: the library's class, whose ``from_pretrained`` loads.
         name: hub id or folder, the value of ``key``.
-        key: where the configuration says it.
+        key: key of the name in the configuration.
+        new_head: if true, the files may lack the last layers or have other ones: these are made
+            new.
+        options: arguments of ``from_pretrained``.
         revision: branch, tag or commit of a hub id; None for the default.
-        new_head: whether the files may lack the last layers, or have others: these are made anew.
-        options: of ``from_pretrained``.
 
     Raises:
         UserError: there is no such model; weights are missing, of another shape or not finite.

@@ -24,7 +24,7 @@ _SHOWN = 60
 
 
 class PreferenceArgs(FromHub, ScorerArgs):
-    """The keys of the preference model."""
+    """Keys of the preference model."""
 
     model_name: Annotated[str | None, Published(""), INPUT_FILE_OR_ID] = None
     """Encoder-decoder model that answers a sentence with "good" or "bad": a folder in Hugging Face

@@ -85,9 +85,9 @@ class Entailment:
         granularity: str,
         revision: str | None = None,
     ) -> None:
-        """``granularity`` names the pieces of both texts, or of document and summary: ``a-b``.
+        """Set the pieces of both texts, or of document and summary by ``a-b``.
 
-        Of a hub id ``revision`` is the branch, tag or commit; None for the default.
+        ``revision`` is the branch, tag or commit of a hub id; None for the default.
         """
         of_document, _, of_summary = granularity.partition("-")
         self._split_document = SPLITS[of_document]

@@ -108,7 +108,7 @@ def load_preference(
 ) -> Preference:
     """Return the model called ``name`` (the value of ``key``), in evaluation mode.
 
-    Of a hub id ``revision`` is the branch, tag or commit; None for the default.
+    ``revision`` is the branch, tag or commit of a hub id; None for the default.
 
     Raises:
         UserError: there is no such model, it lacks weights, or its tokenizer cannot tell the

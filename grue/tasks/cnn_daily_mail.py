@@ -46,7 +46,7 @@ class CnnDailyMail(Task[CnnDailyMailArgs]):
     Args = CnnDailyMailArgs
 
     def samples(self, split: Split) -> list[Sample]:
-        """The article between prefix and suffix; the highlights are the one reference."""
+        """Return the article between prefix and suffix; the highlights are the only reference."""
         rows = load_rows(_Article, self.args.path, split, _HUB.at(self.args.revision))[
             : self.args.max_size
         ]

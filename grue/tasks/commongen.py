@@ -10,7 +10,7 @@ _HUB = Hub("allenai/common_gen")
 
 
 class CommonGenArgs(HubTaskArgs):
-    """The keys of the CommonGen task."""
+    """Keys of the CommonGen task."""
 
     prefix: str = "summarize: "
     """Text before the concepts."""
@@ -42,7 +42,7 @@ class CommonGen(Task[CommonGenArgs]):
     Args = CommonGenArgs
 
     def samples(self, split: Split) -> list[Sample]:
-        """The concepts between prefix and end; the metadata have them as a list."""
+        """Return the concepts between prefix and end; the metadata contain them as a list."""
         rows = load_rows(_Sentence, self.args.path, split, _HUB.at(self.args.revision))
         groups = [[row] for row in rows] if split == "train" else _by_concept_set(rows)
         return [self._sample(f"{split}_{i}", group) for i, group in enumerate(groups)]

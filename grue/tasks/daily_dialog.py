@@ -18,7 +18,7 @@ _HUB = Hub("OpenRL/daily_dialog")
 
 
 class DailyDialogArgs(HubTaskArgs):
-    """The keys of the DailyDialog task."""
+    """Keys of the DailyDialog task."""
 
     context_size: Annotated[int, Field(gt=0)]
     """Number of turns before the target turn; turns with fewer before them are no targets."""

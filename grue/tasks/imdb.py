@@ -30,7 +30,7 @@ _POSITIVE = 1
 
 
 class ReviewArgs(HubTaskArgs):
-    """The keys of both tasks."""
+    """Keys of both tasks."""
 
     seed: Seed = None
     """Seed that shuffles the reviews before they are split; None (or -1) is 42, with a warning."""
@@ -117,7 +117,7 @@ class ImdbSeq2Seq(Task[ImdbSeq2SeqArgs]):
 
 
 def _reviews(args: ReviewArgs, split: Split) -> Sequence[_Review]:
-    """The reviews of a split, in the order in which the seed shuffles them."""
+    """Return the reviews of a split, in the order in which the seed shuffles them."""
     seed, hub = _USUAL_SEED if args.seed is None else args.seed, _HUB.at(args.revision)
     if args.seed is None and split == "train":
         log.warning("'datapool.args.seed' is not given: %d shuffles the reviews", seed)

@@ -17,5 +17,5 @@ class Iwslt2017(Task[PromptedArgs]):
     Args = PromptedArgs
 
     def samples(self, split: Split) -> list[Sample]:
-        """English between prefix and suffix; German is the one reference."""
+        """Return the English between prefix and suffix; the German is the only reference."""
         return translation_samples(self.args, split, _HUB.at(self.args.revision))

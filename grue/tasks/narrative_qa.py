@@ -49,7 +49,7 @@ _HUBS = {
 
 
 class NarrativeQaArgs(HubTaskArgs):
-    """The keys of the NarrativeQA task."""
+    """Keys of the NarrativeQA task."""
 
     source: Literal["unifiedqa", "deepmind/narrativeqa"] = "unifiedqa"
     """Source of the data without a local path: UnifiedQA's files, as published, or the original

@@ -6,7 +6,7 @@ from grue.tasks.task import HubTaskArgs
 
 
 class PromptedArgs(HubTaskArgs):
-    """The keys of a task whose prompt is an instruction around a text."""
+    """Keys of a task whose prompt is an instruction around a text."""
 
     prompt_prefix: str = ""
     """Text before the input."""

@@ -23,7 +23,7 @@ Annotation = dict[str, str]
 
 
 class TottoArgs(HubTaskArgs):
-    """The keys of the ToTTo task."""
+    """Keys of the ToTTo task."""
 
     representation: Literal["subtable", "fulltable"] = "subtable"
     """Part of the table in the prompt: the highlighted cells alone, or the whole table."""

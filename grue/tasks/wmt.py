@@ -93,5 +93,5 @@ class Wmt14Processed(Task[PromptedArgs]):
     Args = PromptedArgs
 
     def samples(self, split: Split) -> list[Sample]:
-        """English between prefix and suffix; German is the one reference."""
+        """Return the English between prefix and suffix; the German is the only reference."""
         return translation_samples(self.args, split, _WMT14_PREPROCESSED.at(self.args.revision))

@@ -42,10 +42,10 @@ def stsb_pool(
     data_revision: str | None = None,
     model_revision: str | None = None,
 ) -> Pool:
-    """The pool in a folder with ``train.*`` and ``validation.*``, or the hub's where none is given.
+    """Return the pool in a folder with ``train.*`` and ``validation.*``, or the hub's without one.
 
     Revisions are those of what comes from the hub.
-    The validation part is the test part, always taken whole, as published.
+    The validation part is the test part, which is always used whole, as published.
 
     Raises:
         UserError: a file, column or vocabulary is missing.
@@ -90,7 +90,7 @@ def _taking(rows: dict[str, list[Any]], tokenizer: Any) -> Take:
 
 
 def _read(data_path: str | None, part: str, revision: str | None) -> dict[str, list[Any]]:
-    """The needed columns of one part."""
+    """Return the needed columns of one part."""
     from datasets import disable_progress_bars, load_dataset
 
     disable_progress_bars()

@@ -54,9 +54,9 @@ class BertClassifier(nn.Module):
 
 
 def bert(model_type: str, num_classes: int, revision: str | None = None) -> nn.Module:
-    """A BERT of the named size, or of the configuration at ``bert:<id or path>``.
+    """Return a BERT of the named size, or of the configuration at ``bert:<id or path>``.
 
-    Of a hub id ``revision`` is the branch, tag or commit; None for the default.
+    ``revision`` is the branch, tag or commit of a hub id; None for the default.
     Weights are random, by Hugging Face's own initialisation; there is no dropout.
 
     Raises:
@@ -72,7 +72,7 @@ def bert(model_type: str, num_classes: int, revision: str | None = None) -> nn.M
 
 
 def load_tokenizer(model_type: str, revision: str | None = None) -> Any:
-    """The tokenizer that belongs to ``model_type``, for pairs as long as the model takes them.
+    """Return the tokenizer of ``model_type``, for pairs as long as the model's positions.
 
     On the hub it is that of ``revision``.
 

@@ -138,7 +138,7 @@ def test_own_parts_run(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) ->
     run |= task_and_reward
     run["alg"]["id"] = algorithm["alg"]["id"]
     run["alg"]["policy"]["id"] = algorithm["alg"]["policy"]["id"]
-    run["alg"]["args"] = {"num_samples_per_input": 2, "batch_size": 16}
+    run["alg"]["args"] = {"num_samples_per_input": 2}
     run["env"]["n_envs"] = 8
     run["train_evaluation"] |= {"n_iters": 1, "metrics": [task_and_reward["reward_fn"]]}
     outcome = workplace.run_plan(workplace.write_plan(**plan))

@@ -28,7 +28,7 @@ _FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model*.bin"]
 
 
 class BertScoreArgs(FromHub, ScorerArgs):
-    """The keys of BERTScore."""
+    """Keys of BERTScore."""
 
     hub_id_key = "model_type"
 
@@ -80,7 +80,7 @@ class BertScore(Metric[BertScoreArgs]):
         return found
 
     def _layer(self) -> int | None:
-        """The layer to compare, None for that of the language's model.
+        """Return the layer to compare; None for that of the language's model.
 
         Raises:
             UserError: neither the package nor the configuration names one.

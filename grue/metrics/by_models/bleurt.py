@@ -24,7 +24,7 @@ _PUBLISHED = tuple(f"bleurt-{name}" for name in ("tiny-128", "tiny-512", "base-1
 
 
 class BleurtArgs(FromHub, ScorerArgs):
-    """The keys of BLEURT."""
+    """Keys of BLEURT."""
 
     hub_id_key = "config_name"
 

@@ -24,7 +24,7 @@ _SHOWN = 60
 
 
 class IntentArgs(FromHub, ScorerArgs):
-    """The keys of the intent accuracy."""
+    """Keys of the intent accuracy."""
 
     model_name: ModelName = "rajkumarrrk/roberta-daily-dialog-intent-classifier"
     """Classifier of the acts inform, question, directive and commissive: hub id, folder or

@@ -24,7 +24,7 @@ STD = "semantic/learned_preference_std"
 
 
 class LearnedPreferenceArgs(FromHub, ScorerArgs):
-    """The keys of a learned preference."""
+    """Keys of a learned preference."""
 
     model_name: ModelName
     """Reward model: a reference such as ``"@rm.model"``, a folder, or a hub id. If a metric names

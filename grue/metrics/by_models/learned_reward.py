@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class LearnedRewardArgs(FromHub, ScorerArgs):
-    """The keys of a learned reward."""
+    """Keys of a learned reward."""
 
     model_name: ModelName
     """Sequence classifier: hub id, folder, or a reference such as ``"@classifier.model"``."""

@@ -65,7 +65,7 @@ class SummacArgs(ScorerArgs):
 
 
 class SummacZSArgs(FromHub, SummacArgs):
-    """The keys of the zero-shot score."""
+    """Keys of the zero-shot score."""
 
     model_name: Annotated[str, INPUT_FILE_OR_ID] = "mnli"
     """Classifier of pairs: a SummaC name (``mnli``, ``anli``, ``vitc``, ``mnli-base``,

@@ -44,7 +44,8 @@ class QueryArgs(PromptedArgs):
     """
 
     tokenizer: ModelName = "gpt2"
-    """Whose tokens are counted and cut; the policy's. A policy reads these very tokens."""
+    """Tokenizer that counts and truncates tokens: the policy's. A policy with it reads these very
+    tokens."""
     tokenizer_revision: Revision = None
     """Branch, tag or commit of the tokenizer on the hub; None (or the empty string) for its default
     branch."""

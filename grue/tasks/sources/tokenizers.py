@@ -10,7 +10,7 @@ from common.machine.hub import go_offline_if_unreachable, note_model, revision_o
 
 
 def load_tokenizer(name: str, key: str, advice: str, revision: str | None = None) -> Any:
-    """The tokenizer called ``name``, the value of ``key``, on the hub at ``revision``.
+    """Return the tokenizer called ``name``, the value of ``key``, on the hub at ``revision``.
 
     Raises:
         UserError: there is no such tokenizer; ``advice`` ends the message.
