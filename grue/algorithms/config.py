@@ -165,7 +165,7 @@ class ReinforcementAlg(Config):
         return self.policy.model_type
 
     def reproduces_rl4lms(self, name: Compatibility) -> bool:
-        """Whether a behaviour of RL4LMs is asked for."""
+        """Return whether a behaviour of RL4LMs is asked for."""
         return name in self.compatibility or "rl4lms" in self.compatibility
 
     def problems(self) -> Iterator[Problem]:

@@ -103,7 +103,7 @@ def cumulative_means(
 
 
 def uncertainty_weighted(advantages: Tensor, stds: Tensor) -> Tensor:
-    """[N] advantages times 1 / (1 + sigma): steps are small where the reward is uncertain.
+    """Return [N] advantages times 1 / (1 + sigma): small where the reward is uncertain.
 
     ``stds`` [N] are the standard deviations sigma of the rewards, in their units.
     """
@@ -129,7 +129,10 @@ def group_standardized(scores: Tensor) -> Tensor:
 
 
 def value_after(values: Tensor, response_mask: Tensor, train_mask: Tensor) -> Tensor:
-    """[N] value of the state after an output's last used token: 0 where the output ends there."""
+    """Return [N] the value of the state after the last trained token.
+
+    0 where the output ends there.
+    """
     check_axes("values", values, "NT")
     check_shapes(values.shape, response_mask=response_mask, train_mask=train_mask)
     after = train_mask.sum(1)
@@ -140,11 +143,11 @@ def value_after(values: Tensor, response_mask: Tensor, train_mask: Tensor) -> Te
 
 @dataclass(frozen=True)
 class AdvantageEstimates:
-    """What each token has done for the rewards, all [N, T]."""
+    """Advantage estimates and value targets of rewards that include a penalty, all [N, T]."""
 
     advantages: Tensor
     kl_advantages: Tensor
-    """The part of the advantages that penalties alone make."""
+    """Advantages from the penalties alone."""
     task_advantages: Tensor
     """Advantages from the task's rewards alone, minus the mean reward over outputs. The critic is
     left out, because its errors belong neither to the task nor to the penalties."""
@@ -208,7 +211,7 @@ def estimate_advantages(
 
 
 def less_mean_output(task: Tensor, response_mask: Tensor) -> Tensor:
-    """[N, T] rewards, less at each output's last token the mean over outputs of their sums."""
+    """Return [N, T] rewards; the mean reward of an output is subtracted at each last token."""
     check_axes("task", task, "NT")
     check_shape("response_mask", response_mask, task.shape)
     scores = task.sum(1)

@@ -12,7 +12,7 @@ _LARGEST_LOG_RATIO = 20.0
 
 
 def kl_k1(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
-    """[...] log pi(a) - log ref(a) of sampled tokens: its mean under pi is KL(pi || ref)."""
+    """Return [...] log pi(a) - log ref(a) of sampled tokens; its mean under pi is KL(pi || ref)."""
     check_shape("ref_log_probs", ref_log_probs, log_probs.shape)
     return log_probs - ref_log_probs
 
@@ -39,7 +39,7 @@ def kl_full(logits: Tensor, ref_logits: Tensor) -> Tensor:
 
 
 def kl_k3(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
-    """[...] (r - 1) - log r with r = ref / pi: of the same mean as `kl_k1`, never negative.
+    """Return [...] (r - 1) - log r with r = ref / pi, which is never negative.
 
     Its mean under pi is KL(pi || ref), as that of `sampled_kl`. Schulman's note on approximating KL
     divergence (2020) calls it k3.

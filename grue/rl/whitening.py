@@ -52,7 +52,7 @@ def whitened_estimates(
     gae_lambda: float,
     whiten_rewards: bool,
 ) -> AdvantageEstimates:
-    """Whitened advantages of finished outputs; returns are those before that.
+    """Return the whitened advantages of finished outputs, and the returns before whitening.
 
     Args:
         task: [n, T] rewards per token of the task alone.

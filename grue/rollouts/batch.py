@@ -14,15 +14,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from common import distributed
 from common.machine.devices import sent
 from grue.policies.prompts import Tokens
 from grue.policies.sequences import Sequences
-from grue.rl.equality import centred, scale_of
 from grue.rl.token_positions import chosen, first_tokens, places, put_back, taken
-
-_ADVANTAGES = ("advantages", "kl_advantages", "task_advantages")
-"""Each token's advantage, and the parts that KL penalties and the task's rewards make of it."""
+from grue.rollouts.minibatch import ADVANTAGES, Minibatch, standardize
 
 Unit = Literal["outputs", "tokens"]
 """What minibatches are drawn of: whole outputs, or single tokens of any output."""
@@ -88,11 +84,11 @@ class Rollout:
         return first_tokens(self.num_used, self.response_mask.shape[1])
 
     def counted(self, values: Tensor) -> Tensor:
-        """[M, ...] of [N, T, ...] those of the tokens that updates use."""
+        """Return [M, ...] of [N, T, ...] those of the tokens that updates use."""
         return chosen(values, self._host_train_mask)
 
     def minibatch(self, rows: Tensor, loss_mask: Tensor | None = None) -> Minibatch:
-        """Some outputs.
+        """Return some outputs.
 
         Args:
             rows: [n] their numbers, on the CPU.
@@ -110,6 +106,7 @@ class Rollout:
         index = sent(torch.cat([rows, inside, outside]), self.response_mask.device)
         rows, inside, outside = index.split([len(rows), len(inside), len(outside)])
         sequences = self.sequences.narrowed(prompt_width, width).rows(rows)
+        bits = self.vocab_mask_bits
         return Minibatch(
             sequences=sequences,
             rows=rows,
@@ -123,9 +120,7 @@ class Rollout:
             advantages=taken(self.advantages, outside),
             kl_advantages=taken(self.kl_advantages, outside),
             task_advantages=taken(self.task_advantages, outside),
-            vocab_mask_bits=None
-            if self.vocab_mask_bits is None
-            else taken(self.vocab_mask_bits, outside),
+            vocab_mask_bits=None if bits is None else taken(bits, outside),
         )
 
     def minibatches(
@@ -152,17 +147,17 @@ class Rollout:
             yield self.minibatch(rows, loss_mask[rows])
 
     def sequential_batches(self, size: int) -> Iterator[Minibatch]:
-        """All used tokens in the rollout's order, ``size`` outputs at a time."""
+        """Yield all used tokens in the rollout's order, ``size`` outputs at a time."""
         for rows in places(self.num_used > 0).split(size):
             yield self.minibatch(rows)
 
     def subsample(self, factor: int) -> Rollout:
-        """The same, of which updates use every ``factor``-th output alone."""
+        """Return the same, of which updates use every ``factor``-th output alone."""
         is_left = torch.arange(len(self)) % factor == 0
         return replace(self, num_used=self.num_used * is_left)
 
     def with_advantages(self, advantages: Tensor, kl_advantages: Tensor) -> Rollout:
-        """The same with other advantages [N, T], of which penalties make a part."""
+        """Return the same with other advantages [N, T], of which penalties make a part."""
         return replace(
             self,
             advantages=advantages,
@@ -199,8 +194,8 @@ class Rollout:
 
         Equal advantages become 0, and are divided by 1.
         """
-        parts = [self.counted(getattr(self, name)) for name in _ADVANTAGES]
-        found, scale = _standardized(parts)
+        parts = [self.counted(getattr(self, name)) for name in ADVANTAGES]
+        found, scale = standardize(parts)
         advantages, of_penalties, of_task = (
             put_back(part, self._host_train_mask) for part in found
         )
@@ -210,96 +205,3 @@ class Rollout:
             kl_advantages=of_penalties,
             task_advantages=of_task,
         ), scale
-
-
-@dataclass(frozen=True)
-class Minibatch:
-    """n outputs, of which M tokens count."""
-
-    sequences: Sequences
-    """[n, T]"""
-    rows: Tensor
-    """[n] numbers of the outputs in the rollout."""
-    loss_mask: Tensor
-    """[n, T] on the CPU: the tokens that count, in row-major order the M of everything below."""
-    places: Tensor
-    """[M] where `loss_mask` is true: row times T plus column."""
-    tokens: Tensor
-    """[M]"""
-    log_probs: Tensor
-    """[M] at the time of the rollout."""
-    ref_log_probs: Tensor
-    """[M]"""
-    values: Tensor
-    """[M] at the time of the rollout."""
-    returns: Tensor
-    """[M]"""
-    advantages: Tensor
-    """[M]"""
-    kl_advantages: Tensor
-    """[M]"""
-    task_advantages: Tensor
-    """[M]"""
-    vocab_mask_bits: Tensor | None
-    """[M, ceil(V / 8)] the tokens that could come, packed; None without a mask."""
-    weight: float = 1.0
-    """Share of the tokens of the minibatch that it is a part of: those of all ranks add up to 1."""
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def counted(self, values: Tensor) -> Tensor:
-        """[M, ...] of [n, T, ...] those of the tokens that count, without a copy if all do."""
-        if len(self) == self.loss_mask.numel():
-            return values.flatten(0, 1)
-        return taken(values, self.places)
-
-    def of_this_rank(self) -> Minibatch:
-        """Return the outputs that fall to this rank.
-
-        Means over them, times `weight`, add up over ranks. A rank to which none falls gets the
-        first one and the weight 0, so that all ranks do alike.
-        """
-        if distributed.world_size() == 1:
-            return self
-        rows = distributed.shard_slice(len(self.loss_mask))
-        is_idle = rows.start == rows.stop
-        if is_idle:
-            rows = slice(0, 1)
-        before, own = int(self.loss_mask[: rows.start].sum()), int(self.loss_mask[rows].sum())
-        mine = slice(before, before + own)
-        names = ("tokens", "log_probs", "ref_log_probs", "values", "returns",
-                 *_ADVANTAGES)  # fmt: skip
-        return replace(
-            self,
-            **{name: getattr(self, name)[mine] for name in names},
-            sequences=self.sequences.rows(rows),
-            rows=self.rows[rows],
-            loss_mask=self.loss_mask[rows],
-            places=self.places[mine] - rows.start * self.loss_mask.shape[1],
-            vocab_mask_bits=None if self.vocab_mask_bits is None else self.vocab_mask_bits[mine],
-            weight=0.0 if is_idle else own / len(self),
-        )
-
-    def standardized(self) -> tuple[Minibatch, Tensor]:
-        """Return the same with advantages of mean 0 and std 1, and [] what they were divided by.
-
-        Equal advantages become 0, and are divided by 1.
-        """
-        found, scale = _standardized([getattr(self, name) for name in _ADVANTAGES])
-        advantages, of_penalties, of_task = found
-        return replace(
-            self,
-            advantages=advantages,
-            kl_advantages=of_penalties,
-            task_advantages=of_task,
-        ), scale
-
-
-def _standardized(parts: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-    """Return [M] each the advantages and their parts, centred, over the std of the first.
-
-    And [] that.
-    """
-    scale = scale_of(parts[0]) if len(parts[0]) > 1 else torch.ones_like(parts[0][:1])
-    return [centred(part) / scale for part in parts], scale.squeeze()
