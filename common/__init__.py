@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from common.experiment import Experiment as Experiment
     from common.experiment import Member as Member
     from common.training.fit_experiment import FitExperiment as FitExperiment
+    from common.training.stepwise_run import StepwiseRun as StepwiseRun
     from common.training.trainer import Callback as Callback
     from common.training.trainer import Trainer as Trainer
 
@@ -32,6 +33,7 @@ __getattr__ = public_names(
         "Member": "common.experiment",
         "Problem": "common.errors",
         "RunConfig": "common.config.run",
+        "StepwiseRun": "common.training.stepwise_run",
         "Trainer": "common.training.trainer",
         "UserError": "common.errors",
     },

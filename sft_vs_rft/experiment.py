@@ -11,6 +11,7 @@ from common.experiment import Context
 from common.hashing import content_hash
 from common.run.folder import read_table, write_json, write_table
 from common.run.records import DamagedError
+from common.training.checkpoint import State
 from common.training.fit_experiment import FitExperiment
 from common.training.seeding import seeded
 from common.training.trainer import Callback, Trainer
@@ -70,7 +71,7 @@ class ControlledExperiment(FitExperiment[ControlledConfig, Data]):
             )
         return [*found, checkpoints]
 
-    def lost_record(self, epoch: int) -> str | None:
+    def lost_record(self, state: State) -> str | None:
         """Return what a resumed run has lost, including damaged tables of single inputs.
 
         Such a table is removed.
@@ -83,7 +84,7 @@ class ControlledExperiment(FitExperiment[ControlledConfig, Data]):
             except DamagedError as error:
                 path.unlink(missing_ok=True)
                 damages.append(str(error))
-        return "; ".join(damages) or super().lost_record(epoch)
+        return "; ".join(damages) or super().lost_record(state)
 
     def _facts(self) -> dict[str, str | int]:
         """Return the record of the inputs and labels that a model was trained on."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated
 
-from pydantic import Field, Strict
+from pydantic import Field
 
 from common.config.base import INPUT_FILE, NO_EFFECT, Interval, OptionalText, Published
-from common.config.run import RunConfig
+from common.config.tracking import TrackingConfig
 from common.errors import Problem
-from common.packages import lacking
 from common.registry import suggestion
 from common.score import larger_is_better
 
@@ -20,10 +19,8 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 PerValidations = Annotated[PositiveInt, Published(-1, meaning=1)]
 
-_WRITERS = {"use_tensorboard": "tensorboard", "use_wandb": "wandb"}
 
-
-class FitConfig(RunConfig):
+class FitConfig(TrackingConfig):
     """Keys of every fitting experiment."""
 
     trainer_checkpoint: Annotated[OptionalText, INPUT_FILE] = None
@@ -40,22 +37,6 @@ class FitConfig(RunConfig):
     """If true, one picture per metric is drawn in the run's folder."""
     save_every_num_val: PerValidations = 1
     """Number of validations between kept checkpoints and metric plots."""
-    use_tensorboard: Annotated[bool, NO_EFFECT] = False
-    """If true, metrics are also written as TensorBoard event files in the run's folder."""
-    use_wandb: Annotated[bool, NO_EFFECT] = False
-    """If true, metrics are also sent to Weights & Biases."""
-    wandb_project_name: Annotated[OptionalText, NO_EFFECT] = "default"
-    """Project of Weights & Biases."""
-    wandb_entity_name: Annotated[OptionalText, NO_EFFECT] = None
-    """User or team of Weights & Biases."""
-    wandb_resume_id: Annotated[OptionalText, NO_EFFECT] = None
-    """Id of a run of Weights & Biases to append to."""
-    wandb_track_model: Annotated[str | bool | None, NO_EFFECT] = None
-    """Model values that Weights & Biases records: gradients, parameters, all, or None."""
-    wandb_exclude_files: Annotated[
-        tuple[str, ...], Strict(False), Published("", meaning=()), NO_EFFECT
-    ] = ()
-    """Patterns of files in the run's folder that are not uploaded."""
     score_metric_name: OptionalText = None
     """Metric that is the run's score; None for no score."""
     is_train_metric: Annotated[bool, NO_EFFECT] = False
@@ -97,13 +78,6 @@ class FitConfig(RunConfig):
         if name is not None and "score_metric_name" in given and "score_largest" not in given:
             kind = "larger" if self.score_largest else "smaller"
             yield f"score '{name}': {kind} is better; 'score_largest' would say otherwise"
-
-    def missing(self) -> Iterator[Problem]:
-        """Yield the packages of the configured writers."""
-        yield from super().missing()
-        for key, package in _WRITERS.items():
-            if getattr(self, key):
-                yield from lacking(package, key, True)
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of scores that name no metric."""

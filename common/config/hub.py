@@ -1,4 +1,4 @@
-"""Key of the revision of a model or data set on Hugging Face's hub."""
+"""Revisions of models and data sets on Hugging Face's hub."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Revision = Annotated[OptionalText, LATER]
 
 
 class FromHub(Config):
-    """Base of keys that name a model or data set on the hub."""
+    """Keys of a model or data set that may be read from the hub."""
 
     hub_id_key: ClassVar[str] = "model_name"
-    """Key of the hub id."""
+    """Key of its id on the hub."""
 
     revision: Revision = None
     """Branch, tag or commit of the hub id; None (or the empty string) for its default branch."""

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, Strict
 
 from common.config.base import NO_EFFECT, Config, Seed
+from common.config.tracker_settings import TrackerSettings
 from common.errors import Problem
 
 GpuId = Annotated[int, Field(ge=0)]
@@ -44,6 +45,10 @@ class RunConfig(Config):
     def tf32(self) -> bool:
         """True if GPUs may multiply float32 numbers as TensorFloat-32, with 10 bits of mantissa."""
         return False
+
+    def tracker_settings(self) -> TrackerSettings:
+        """Return where metrics go beside ``metrics.jsonl``: nowhere."""
+        return TrackerSettings()
 
     def notices(self) -> Iterator[str]:
         """Yield the notices on the keys, including those on keys without effect."""

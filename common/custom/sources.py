@@ -29,7 +29,7 @@ class SourceFile:
     """A file of Python code."""
 
     name: str
-    """Name of the file by its module, such as ``package/module.py``, independent of its folder."""
+    """Name of the file by its module, ``package/module.py``, in whatever folder it is."""
     path: Path
     sha256: str
 

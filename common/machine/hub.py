@@ -1,4 +1,4 @@
-"""Hugging Face's hub: offline mode if it cannot be reached, and a record of the commits read."""
+"""Hugging Face's hub: offline mode if it cannot be reached, and the commits read from it."""
 
 from __future__ import annotations
 
@@ -90,10 +90,7 @@ def _note(name: str, revision: str | None, commit: str | None) -> None:
 
 
 def _commit_of(rows: Any) -> str | None:
-    """Return the commit in the path of the rows' cache, which the library writes.
-
-    None without one.
-    """
+    """Return the commit in the path of the rows' cache; None if it holds none."""
     files = getattr(rows, "cache_files", None) or []  # rows read over the network have none
     names = (Path(file["filename"]).parent.name for file in files[:1])
     return next((name for name in names if _COMMIT.fullmatch(name)), None)

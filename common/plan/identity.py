@@ -92,7 +92,7 @@ def _own_files(run: Run) -> Iterator[tuple[Key, str]]:
 
 
 def _identity(run: Run, hashes: FileHashes) -> dict[str, Any]:
-    """Return all that can change the run's results, with files by content."""
+    """Return all that can change the run's results; files count by content."""
     with asking(run.experiment, "identity()"):
         identity = dict(run.config.identity())
     for key, path in _own_files(run):

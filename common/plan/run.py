@@ -63,9 +63,9 @@ class Run:
         }
 
     def tag(self, digits: int = 8, fingerprint: str | None = None) -> str:
-        """Return the end of a folder's name: digits of the fingerprint, and any repetition.
+        """Return the end of the folder's name: digits of the fingerprint, and any repetition.
 
-        ``fingerprint`` replaces the run's own.
+        ``fingerprint`` is used instead of the run's own, if given.
         """
         repetition = f"-rep{self.repetition}" if self.repetition else ""
         return f"{(fingerprint or self.fingerprint)[:digits]}{repetition}"

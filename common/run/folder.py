@@ -82,14 +82,6 @@ def write_text(path: Path, text: str) -> None:
         file.write(content)
 
 
-def append_text(path: Path, text: str) -> None:
-    """Append ``text`` to ``path`` and sync it."""
-    with explaining_no_space(path, len(text.encode())), path.open("a", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        sync(file.fileno())
-
-
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` to ``path`` as indented JSON, completely or not at all."""
     # What is no character stands there as JSON's own escape for it.

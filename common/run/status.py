@@ -41,7 +41,7 @@ def begin(
 ) -> dict[str, Any]:
     """Record that this process begins an attempt at the run; return the record.
 
-    ``identity`` is the run's, see `common.plan.run.Run.identity`.
+    ``identity`` is what the run is, see `common.plan.run.Run.identity`.
     """
     before = folder.read_status()
     status = {

@@ -22,7 +22,7 @@ class RunState:
 
 
 def read_state(run: Run) -> RunState:
-    """Return the state of the run in its folder; a folder with another run means waiting."""
+    """Return the state of the run in its folder; waiting if the folder is another run's."""
     found = RunFolder(run.folder).read_status()
     if found.get("fingerprint") not in (run.fingerprint, run.config_fingerprint):
         return RunState(status.WAITING)

@@ -27,7 +27,7 @@ class SourceChange:
     folder: str
     """Name of the earlier folder."""
     by_time: bool = False
-    """True if the files are only known to be newer, because the folder has no recorded hashes."""
+    """True if the files are only known to be newer: the folder holds no hashes."""
 
 
 def source_changes(runs: Iterable[Run]) -> dict[Run, SourceChange]:

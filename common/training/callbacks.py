@@ -1,90 +1,53 @@
-"""Callbacks of a fit: files of metrics, checkpoints, early stopping.
+"""Callbacks of a fit: rows of metrics, kept checkpoints, early stopping.
 
-A callback may write files or request a stop. It does not change generators or weights, except that
-early stopping restores the best ones. The order of callbacks matters: `Checkpoints` is last, so
-that its state includes the other callbacks' work of the epoch.
+A callback may write files or ask for a stop; it does not touch weights (but for early stopping's
+restoring of the best ones) nor generators. The order of callbacks matters: `Checkpoints` comes
+last, so that what it saves includes what the others did with the epoch. The last checkpoint, which
+a run resumes from, is written by the run itself, see `StepwiseRun`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from operator import itemgetter
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from common.errors import Interrupted
-from common.files.durable import sync, sync_folder
-from common.files.no_space import explaining_no_space
-from common.run.folder import read_json_lines, write_text
-from common.run.records import EPOCH_ROW
 from common.score import Score
 from common.training import checkpoint
-from common.training.pace import Pace
+from common.training.tracker import Tracker
 from common.training.trainer import Callback
 
 if TYPE_CHECKING:
     from common.training.trainer import Trainer
 
 
-class MetricsFile(Callback):
-    """Writer of one JSON object per epoch; a resumed fit first drops the epochs that it repeats."""
+class Tracking(Callback):
+    """Gives each epoch's metrics to the run's `Tracker`."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file: IO[str] | None = None
-        self._is_synced = True
+    saved_as = "WandbWriter"
+    """The name under which checkpoints have always had the run's id at Weights & Biases."""
 
-    def on_fit_start(self, trainer: Trainer[Any]) -> None:
-        """Keep the complete lines of finished epochs and open the file."""
-        rows = read_json_lines(self.path, EPOCH_ROW)
-        kept = [row for row in rows if row["epoch"] < trainer.epoch]
-        if self.path.exists():
-            write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
-        self._file = self.path.open("a", encoding="utf-8")
+    def __init__(self, tracker: Tracker) -> None:
+        self.tracker = tracker
 
     def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
-        """Append the epoch's line."""
-        assert self._file is not None
-        line = json.dumps(metrics) + "\n"
-        with explaining_no_space(self.path, len(line)):
-            self._file.write(line)
-            self._file.flush()
-        self._is_synced = False
-
-    def sync(self) -> None:
-        """Sync the lines to the disk."""
-        assert self._file is not None
-        if not self._is_synced:
-            with explaining_no_space(self.path):
-                sync(self._file.fileno())
-                sync_folder(self.path.parent)
-            self._is_synced = True
+        """Append the epoch's row."""
+        self.tracker.add(metrics)
 
     def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            with suppress(OSError):  # of a line that did not fit, which has been told
-                self._file.close()
+        """Close the tracker's files."""
+        self.tracker.close()
 
+    def state(self) -> dict[str, Any]:
+        """Return the run's id at Weights & Biases, so that a resumed fit appends to it."""
+        return {} if self.tracker.wandb_id is None else {"run_id": self.tracker.wandb_id}
 
-class Progress(Callback):
-    """Callback that reports the number of finished epochs."""
-
-    def __init__(self, tell: Callable[[int, int], None], epochs: int) -> None:
-        self.tell = tell
-        self.epochs = epochs
-
-    def on_fit_start(self, trainer: Trainer[Any]) -> None:
-        """Report the number of epochs at the start or after a resume."""
-        self.tell(trainer.epoch, self.epochs)
-
-    def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
-        """Report another epoch."""
-        self.tell(trainer.epoch, self.epochs)
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` gave."""
+        self.tracker.wandb_id = state.get("run_id", self.tracker.wandb_id)
 
 
 class EarlyStopping(Callback):
@@ -157,57 +120,21 @@ class EarlyStopping(Callback):
 
 
 class Checkpoints(Callback):
-    """Callback that saves the training state, and further checkpoints if configured.
-
-    ``last.pt`` is written at the start, at the `Pace` of all runs, at a stop request (which then
-    interrupts the fit), and at the end.
-    """
+    """Keeps checkpoints beside the last one, the newest or the best by score."""
 
     def __init__(
-        self,
-        folder: Path,
-        stop_requested: Callable[[], bool],
-        *,
-        keep: int = 0,
-        every: int = 1,
-        by_score: Score | None = None,
+        self, folder: Path, *, keep: int = 0, every: int = 1, by_score: Score | None = None
     ) -> None:
         self.folder = folder
-        self.stop_requested = stop_requested
         self.keep = keep
         self.every = every
         self.by_score = by_score
         self.kept: list[tuple[float, str]] = []
-        self._pace = Pace()
-
-    def on_fit_start(self, trainer: Trainer[Any]) -> None:
-        """Write a finite state at the start, if there is none."""
-        self._save_last(trainer)
 
     def on_epoch_end(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
-        """Save the checkpoints that are due.
-
-        Raises:
-            Interrupted: the run was asked to stop; its state is saved.
-        """
+        """Keep one more when it is due."""
         if self.keep and trainer.epoch % self.every == 0:
             self._keep_one_more(trainer, metrics)
-        if self.stop_requested():
-            self._save_last(trainer)
-            raise Interrupted(f"stopped on request after epoch {trainer.epoch - 1}")
-        if self._pace.is_due():
-            self._save_last(trainer)
-
-    def on_fit_end(self, trainer: Trainer[Any]) -> None:
-        """Save the final state."""
-        self._save_last(trainer)
-
-    def _save_last(self, trainer: Trainer[Any]) -> None:
-        with self._pace.writing():
-            for callback in trainer.callbacks:
-                callback.sync()
-            checkpoint.save_last(self.folder, trainer.state())
-        trainer.saved_epoch = trainer.epoch
 
     def _keep_one_more(self, trainer: Trainer[Any], metrics: dict[str, Any]) -> None:
         """Add a checkpoint and remove the oldest, or the worst by score, beyond ``keep``."""
@@ -224,7 +151,7 @@ class Checkpoints(Callback):
             (self.folder / old).unlink(missing_ok=True)
 
     def state(self) -> dict[str, Any]:
-        """Return the kept checkpoints with their ranks."""
+        """The kept checkpoints, each with what it is ordered by."""
         return {"kept": self.kept}
 
     def load_state(self, state: Mapping[str, Any]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from abc import ABC, abstractmethod
+import time
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -12,34 +13,33 @@ from torch import nn
 
 from common.config.fit import FitConfig
 from common.errors import UserError
-from common.experiment import Context
-from common.machine.devices import run_device, run_gpus
 from common.run.folder import read_json_lines
 from common.run.records import EPOCH_ROW
 from common.run.summary import write_summary
 from common.score import Score, best_values, last_values
 from common.training import checkpoint, training_state
-from common.training.callbacks import Checkpoints, EarlyStopping, MetricsFile, Progress
+from common.training.callbacks import Checkpoints, EarlyStopping, Tracking
 from common.training.epoch_log import EpochLog
-from common.training.seeding import seed_everything
+from common.training.external_trackers import Row
+from common.training.metric_plots import MetricPlots
+from common.training.stepwise_run import StepwiseRun
 from common.training.trainer import Callback, Trainer
-from common.training.writers import writers
 
 log = logging.getLogger(__name__)
 
-ConfigT = TypeVar("ConfigT", bound=FitConfig)
+FitConfigT = TypeVar("FitConfigT", bound=FitConfig)
 DataT = TypeVar("DataT")
 
 
-class FitExperiment(ABC, Generic[ConfigT, DataT]):
-    """Run that fits a model; subclasses define data, model and trainer."""
+class FitExperiment(StepwiseRun[FitConfigT, checkpoint.State], Generic[FitConfigT, DataT]):
+    """A run in epochs; subclasses say what the data, the model and the trainer are."""
 
-    def __init__(self, config: ConfigT, context: Context) -> None:
-        self.config = config
-        self.context = context
-        self.folder = context.folder
-        self.gpu_ids = run_gpus(context.gpu_ids)
-        self.device = run_device(context.gpu_ids)
+    unit = "epoch"
+    position = "epoch"
+
+    data: DataT
+    trainer: Trainer[Any]
+    _epoch_started = 0.0
 
     @abstractmethod
     def make_data(self) -> DataT:
@@ -59,28 +59,117 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
         ``trainer.weights_epoch`` is the number of epochs that it was trained for.
         """
 
-    def run(self) -> float | None:
-        """Make the run, or its remaining part; return its score."""
-        data, trainer = self.prepare()
-        trainer.fit(self.config.epochs)
-        return self.conclude(data, trainer)
+    # Data and model, and what an earlier attempt has left.
+
+    def load_data(self) -> None:
+        """Make the data."""
+        self.data = self.make_data()
+
+    def build_model(self) -> None:
+        """Make the model and its trainer."""
+        self.trainer = self.make_trainer(self.data, self.make_model(self.data))
+        self.trainer.gpu_ids = self.gpu_ids
+        self.trainer.callbacks = self.callbacks()
 
     def prepare(self) -> tuple[DataT, Trainer[Any]]:
-        """Seed the generators; return the data, and the trainer after a possible resume."""
-        seed_everything(self.context.seed)
-        data = self.make_data()
-        model = self.make_model(data)
-        trainer = self.make_trainer(data, model)
-        trainer.gpu_ids = self.gpu_ids
-        trainer.callbacks = self.callbacks()
-        if not self._go_on(trainer):
-            self.measure(data, trainer)
-        return data, trainer
+        """Return the data and a trainer that stands where the run begins, or is resumed."""
+        self.set_up()
+        self.restore()
+        return self.data, self.trainer
 
-    def conclude(self, data: DataT, trainer: Trainer[Any]) -> float | None:
-        """Write the files after the last epoch; return the score."""
-        self.measure(data, trainer)
-        return self._summarise(trainer)
+    def restore(self) -> None:
+        """Resume from the run's own last state, else from what ``trainer_checkpoint`` names."""
+        super().restore()
+        if self.saved_step is None and self.config.trainer_checkpoint is not None:
+            self._take_over(self.config.trainer_checkpoint)
+
+    def load_last_state(self) -> checkpoint.State | None:
+        """Return the last good checkpoint."""
+        return checkpoint.load_last(
+            self.folder.checkpoints, lambda state: _unfit(state, self.trainer)
+        )
+
+    def lost_record(self, state: checkpoint.State) -> str | None:
+        """Return which rows are lost of the epochs before ``state`` that this run has made."""
+        epoch: int = state["epoch"]
+        made = [row["epoch"] for row in self.tracker.rows() if row["epoch"] < epoch]
+        started_at = 0 if self.config.trainer_checkpoint is None else min(made, default=epoch)
+        return self.tracker.lost_rows(range(started_at, epoch))
+
+    def load_state(self, state: checkpoint.State) -> None:
+        """Put the trainer where it was saved."""
+        self.trainer.load_state(state)
+        self.steps_done = self.trainer.epoch
+
+    def keeps_row(self, row: Row) -> bool:
+        """Return whether a row is of a finished epoch."""
+        return bool(row["epoch"] < self.steps_done)
+
+    def watched_model(self) -> nn.Module:
+        """Return the model."""
+        return self.trainer.model
+
+    # Epochs.
+
+    @property
+    def num_steps(self) -> int:
+        """Epochs of the whole run."""
+        return self.config.epochs
+
+    def has_steps_left(self) -> bool:
+        """Return whether there is another epoch, which early stopping may deny."""
+        return self.trainer.goes_on(self.config.epochs)
+
+    def measure_start(self) -> None:
+        """Measure before the first epoch, and make sure that there is a finite state."""
+        is_resumed = self.saved_step is not None
+        if not is_resumed:
+            self.measure(self.data, self.trainer)
+        self.trainer.begin()
+        if not is_resumed:
+            self.save()
+
+    def step(self) -> dict[str, float]:
+        """Train for one epoch."""
+        self._epoch_started = time.perf_counter()
+        return self.trainer.train_epoch()
+
+    def evaluate_on_the_way(self) -> dict[str, float]:
+        """Return the metrics on the test inputs, every ``validate_every`` epochs."""
+        return self.trainer.validate_if_due(self.config.epochs)
+
+    def record(self, values: Mapping[str, float]) -> None:
+        """Count the epoch, and give its metrics to the callbacks."""
+        self.end_epoch(values, time.perf_counter() - self._epoch_started)
+
+    def end_epoch(self, metrics: Mapping[str, float], seconds: float) -> None:
+        """Count an epoch that has taken so long, and give its metrics to the callbacks."""
+        self.trainer.end_epoch(metrics, seconds)
+        self.steps_done = self.trainer.epoch
+
+    def save_state(self) -> None:
+        """Write the last checkpoint, and keep the one before it."""
+        for callback in self.trainer.callbacks:
+            callback.sync()
+        checkpoint.save_last(self.folder.checkpoints, self.trainer.state())
+        self.trainer.saved_epoch = self.trainer.epoch
+
+    def end_steps(self) -> None:
+        """Tell the callbacks, which may put other weights back, and write the last checkpoint."""
+        self.trainer.end()
+        self.save()
+
+    def conclude(self) -> float | None:
+        """Measure after the last epoch; write the summary and return the score."""
+        self.measure(self.data, self.trainer)
+        score = self.summarise({})
+        self.tracker.upload_files()
+        return score
+
+    def close(self) -> None:
+        """Close the files of callbacks, and those of metrics."""
+        self.trainer.close()
+        super().close()
 
     def load_weights(self, model: nn.Module, path: str, facts: Mapping[str, Any]) -> None:
         """Load a checkpoint's weights into ``model``; warn if it was made with other data.
@@ -115,11 +204,12 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
         """Return the callbacks of the fit, `Checkpoints` last."""
         config = self.config
         found: list[Callback] = [
-            MetricsFile(self.folder.metrics),
+            Tracking(self.tracker),
             EpochLog(log, config.epoch_log_interval, config.train_batch_log_interval),
-            Progress(self.context.progress, config.epochs),
-            *writers(config, self.folder),
         ]
+        if config.save_metric_plots:
+            every = config.validate_every * config.save_every_num_val
+            found.append(MetricPlots(self.folder, every))
         if config.early_stop and self.score:
             found.append(
                 EarlyStopping(
@@ -133,37 +223,19 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
             )
         checkpoints = Checkpoints(
             self.folder.checkpoints,
-            self.context.stop_requested,
             keep=config.num_checkpoints if config.save_checkpoints else 0,
             every=config.validate_every * config.save_every_num_val,
             by_score=self.score if config.save_checkpoints_by_score else None,
         )
         return [*found, checkpoints]
 
-    def _go_on(self, trainer: Trainer[Any]) -> bool:
-        """Load the run's own last state, else the one that ``trainer_checkpoint`` names.
-
-        Return whether this run had started before.
-        """
-        own = checkpoint.load_last(self.folder.checkpoints, lambda state: _unfit(state, trainer))
-        lost = None if own is None else self.lost_record(own["epoch"])
-        if lost is not None:
-            log.warning("%s; the run starts again from the beginning", lost)
-            own = None
-        if own is not None:
-            with training_state.taking(self.folder.checkpoints / checkpoint.LAST):
-                trainer.load_state(own)
-            log.info("resuming after %d epochs", trainer.epoch)
-        elif self.config.trainer_checkpoint is not None:
-            self._go_on_from(self.config.trainer_checkpoint, trainer)
-        return own is not None
-
-    def _go_on_from(self, path: str, trainer: Trainer[Any]) -> None:
-        """Load the training state of another run.
+    def _take_over(self, path: str) -> None:
+        """Take over the training state of another run.
 
         Raises:
             UserError: the state cannot be read, does not fit, or leaves nothing to train.
         """
+        trainer = self.trainer
         try:
             state = checkpoint.load(Path(path))
             problem = training_state.why_not_to_go_on(state, self.config.epochs, trainer.optimizer)
@@ -174,22 +246,11 @@ class FitExperiment(ABC, Generic[ConfigT, DataT]):
             raise UserError(f"'trainer_checkpoint' = '{path}': {error}") from None
         # Why and how far another run had waited to stop is no concern of this one.
         trainer.load_state({**state, "stop_reason": None, "callbacks": {}})
+        self.steps_done = trainer.epoch
 
-    def lost_record(self, epoch: int) -> str | None:
-        """Return the file that lacks measurements before ``epoch`` which cannot be repeated."""
-        if self._metrics_reach(epoch):
-            return None
-        return f"{self.folder.metrics} lacks epochs that its checkpoint has seen"
-
-    def _metrics_reach(self, epoch: int) -> bool:
-        """Return whether the metrics file has all of this run's epochs before ``epoch``."""
-        found = [row["epoch"] for row in read_json_lines(self.folder.metrics, EPOCH_ROW)]
-        made = [number for number in found if number < epoch]
-        started_at = 0 if self.config.trainer_checkpoint is None else min(made, default=epoch)
-        return made == list(range(started_at, epoch))
-
-    def _summarise(self, trainer: Trainer[Any]) -> float | None:
-        """Write ``summary.json`` and return the score."""
+    def summarise(self, found: Mapping[str, float]) -> float | None:
+        """Write ``summary.json`` from the rows of all epochs; return the score."""
+        trainer = self.trainer
         rows = read_json_lines(self.folder.metrics, EPOCH_ROW)
         last = last_values([row for row in rows if row["epoch"] < trainer.weights_epoch])
         best = best_values(rows, self.score) if self.score else {}

@@ -6,7 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -68,13 +68,17 @@ class Trainer(ABC, Generic[BatchT]):
     def fit(self, epochs: int) -> None:
         """Train until ``epochs`` epochs are finished or a callback stops it.
 
+        A run takes the same steps one by one, see `FitExperiment`.
+
         Raises:
             NonFiniteError: a loss or another scalar became NaN or infinite.
         """
         try:
             self.begin()
             while self.goes_on(epochs):
-                self._fit_epoch(epochs)
+                started = time.perf_counter()
+                metrics = self.train_epoch() | self.validate_if_due(epochs)
+                self.end_epoch(metrics, time.perf_counter() - started)
             self.end()
         finally:
             self.close()
@@ -88,13 +92,23 @@ class Trainer(ABC, Generic[BatchT]):
         """Return whether a fit of ``epochs`` epochs has another epoch to train."""
         return self.epoch < epochs and self.stop_reason is None
 
-    def _fit_epoch(self, epochs: int) -> None:
-        started = time.perf_counter()
+    def train_epoch(self) -> dict[str, float]:
+        """Take the steps of one epoch; return the means of their scalars."""
         with self.naming_the_epoch():
-            metrics = self._train_epoch()
-            if self.validates(epochs):
-                metrics |= check_finite(self.validate(), "validation")
-        self.end_epoch(metrics, time.perf_counter() - started)
+            means = EpochMeans()
+            for step, batch in enumerate(self.batches()):
+                report, weights = self.train_step(batch)
+                means.add(report, weights)
+                for callback in self.callbacks:
+                    callback.on_step_end(self, step, report)
+            return means.result()
+
+    def validate_if_due(self, epochs: int) -> dict[str, float]:
+        """Return the metrics on the test inputs where the present epoch ends with a validation."""
+        if not self.validates(epochs):
+            return {}
+        with self.naming_the_epoch():
+            return check_finite(self.validate(), "validation")
 
     def validates(self, epochs: int) -> bool:
         """Return whether the present epoch of a fit of ``epochs`` epochs ends with a validation."""
@@ -134,15 +148,6 @@ class Trainer(ABC, Generic[BatchT]):
         for callback in self.callbacks:
             callback.close()
 
-    def _train_epoch(self) -> dict[str, float]:
-        means = EpochMeans()
-        for step, batch in enumerate(self.batches()):
-            report, weights = self.train_step(batch)
-            means.add(report, weights)
-            for callback in self.callbacks:
-                callback.on_step_end(self, step, report)
-        return means.result()
-
     def state(self) -> dict[str, Any]:
         """Return the state from which a resume gives equal results, as plain values and tensors.
 
@@ -160,7 +165,7 @@ class Trainer(ABC, Generic[BatchT]):
             "optimizer": self.optimizer.state_dict(),
             "epoch": self.epoch,
             "stop_reason": self.stop_reason,
-            "callbacks": {type(callback).__name__: callback.state() for callback in self.callbacks},
+            "callbacks": {_saved_as(callback): callback.state() for callback in self.callbacks},
             "random": self.random_state(),
             "facts": self.facts,
         }
@@ -172,12 +177,15 @@ class Trainer(ABC, Generic[BatchT]):
         self.epoch = state["epoch"]
         self.stop_reason = state["stop_reason"]
         for callback in self.callbacks:
-            callback.load_state(state["callbacks"].get(type(callback).__name__, {}))
+            callback.load_state(state["callbacks"].get(_saved_as(callback), {}))
         restore_random_state(state["random"], self.gpu_ids)
 
 
 class Callback:
     """Base of callbacks, whose hooks into a fit do nothing unless overridden."""
+
+    saved_as: ClassVar[str | None] = None
+    """The name of its state in checkpoints; None for the name of its class."""
 
     def on_fit_start(self, trainer: Trainer[Any]) -> None:
         """Run before the first epoch, or before the first one after a resume."""
@@ -206,3 +214,7 @@ class Callback:
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restore a result of `state`; empty if the checkpoint has none of this callback."""
+
+
+def _saved_as(callback: Callback) -> str:
+    return callback.saved_as or type(callback).__name__

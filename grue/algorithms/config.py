@@ -167,7 +167,7 @@ class ReinforcementAlg(Config):
         return self.policy.model_type
 
     def reproduces_rl4lms(self, name: Compatibility) -> bool:
-        """Return whether a behaviour of RL4LMs is to be reproduced."""
+        """Return whether a behaviour of RL4LMs is asked for."""
         return name in self.compatibility or "rl4lms" in self.compatibility
 
     def problems(self) -> Iterator[Problem]:

@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from common.training.shapes import check_shape
 from grue.policies.distribution import divided
-from grue.rollouts.batch import Minibatch
+from grue.rollouts.minibatch import Minibatch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

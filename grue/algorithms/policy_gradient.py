@@ -10,7 +10,8 @@ from grue.algorithms.algorithm import Algorithm, ArgsT
 from grue.policies.distribution import TokenDistribution
 from grue.rl.kl import kl_full
 from grue.rl.losses import policy_gradient_loss
-from grue.rollouts.batch import Minibatch, Unit
+from grue.rollouts.batch import Unit
+from grue.rollouts.minibatch import Minibatch
 
 
 class PolicyGradient(Algorithm[ArgsT]):

@@ -18,7 +18,8 @@ from grue.rl.losses import (
     policy_gradient_loss,
     value_loss,
 )
-from grue.rollouts.batch import Minibatch, Rollout
+from grue.rollouts.batch import Rollout
+from grue.rollouts.minibatch import Minibatch
 
 _EARLY_STOP = 1.5
 """Multiple of ``target_kl`` beyond which the approximate KL ends an update."""
@@ -34,7 +35,7 @@ class Ppo(PolicyGradient[PpoArgs]):
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """Improve policy and critic on a rollout; return the metrics."""
+        """Improve policy and critic on a rollout; returns the metrics."""
         means = RunningMeans()
         if self.args.measure_gradient_noise:
             means.add(**self._gradient_noise(rollout, kl_coefficient, generator))

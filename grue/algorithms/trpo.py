@@ -21,7 +21,8 @@ from grue.policies.distribution import TokenDistribution
 from grue.rl.conjugate_gradient import conjugate_gradient
 from grue.rl.kl import kl_full, probability_ratio
 from grue.rl.losses import explained_variance, policy_gradient_loss, value_loss
-from grue.rollouts.batch import Minibatch, Rollout
+from grue.rollouts.batch import Rollout
+from grue.rollouts.minibatch import Minibatch
 
 TOKENS_IN_PASS = 256
 """Number of tokens in one pass; sums over passes give the whole, so that memory is that of one

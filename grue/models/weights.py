@@ -55,7 +55,7 @@ _OF_DAMAGED_FILES = (SafetensorError, RecursionError, TypeError, AttributeError)
 def loaded(load: Any, name: str, key: str, *, revision: str | None = None, **options: Any) -> Any:
     """Return the result of ``load`` for ``name``; its errors become a message of one line.
 
-    Of a hub id ``revision`` is the branch, tag or commit; None for the default.
+    ``revision`` is the branch, tag or commit of a hub id; None for the default.
     """
     is_here = Path(name).is_dir()
     if not is_here:
@@ -91,10 +91,10 @@ def pretrained(
         kind: the library's class, whose ``from_pretrained`` loads.
         name: hub id or folder, the value of ``key``.
         key: key of the name in the configuration.
-        revision: branch, tag or commit of a hub id; None for the default.
         new_head: if true, the files may lack the last layers or have other ones: these are made
             new.
         options: arguments of ``from_pretrained``.
+        revision: branch, tag or commit of a hub id; None for the default.
 
     Raises:
         UserError: there is no such model; weights are missing, of another shape or not finite.

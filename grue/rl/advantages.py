@@ -129,7 +129,7 @@ def group_standardized(scores: Tensor) -> Tensor:
 
 
 def value_after(values: Tensor, response_mask: Tensor, train_mask: Tensor) -> Tensor:
-    """Return [N] the value of the state after the last trained token, 0 for outputs that end there.
+    """Return [N] the value of the state after the last trained token.
 
     0 where the output ends there.
     """

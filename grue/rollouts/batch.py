@@ -14,15 +14,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from common import distributed
 from common.machine.devices import sent
 from grue.policies.prompts import Tokens
 from grue.policies.sequences import Sequences
-from grue.rl.equality import centred, scale_of
 from grue.rl.token_positions import chosen, first_tokens, places, put_back, taken
-
-_ADVANTAGES = ("advantages", "kl_advantages", "task_advantages")
-"""Names of the advantages, and of their parts from KL penalties and from the task's rewards."""
+from grue.rollouts.minibatch import ADVANTAGES, Minibatch, standardize
 
 Unit = Literal["outputs", "tokens"]
 """Unit of minibatches: whole outputs, or single tokens of any output."""
@@ -94,11 +90,11 @@ class Rollout:
         return first_tokens(self.num_used, self.response_mask.shape[1])
 
     def counted(self, values: Tensor) -> Tensor:
-        """Return [M, ...] the values [N, T, ...] of the tokens used for training."""
+        """Return [M, ...] of [N, T, ...] those of the tokens that updates use."""
         return chosen(values, self._host_train_mask)
 
     def minibatch(self, rows: Tensor, loss_mask: Tensor | None = None) -> Minibatch:
-        """Return a minibatch of some outputs.
+        """Return some outputs.
 
         Args:
             rows: [n] indices of the outputs, on the CPU.
@@ -117,6 +113,7 @@ class Rollout:
         index = sent(torch.cat([rows, inside, outside]), self.response_mask.device)
         rows, inside, outside = index.split([len(rows), len(inside), len(outside)])
         sequences = self.sequences.narrowed(prompt_width, width).rows(rows)
+        bits = self.vocab_mask_bits
         return Minibatch(
             sequences=sequences,
             rows=rows,
@@ -130,9 +127,7 @@ class Rollout:
             advantages=taken(self.advantages, outside),
             kl_advantages=taken(self.kl_advantages, outside),
             task_advantages=taken(self.task_advantages, outside),
-            vocab_mask_bits=None
-            if self.vocab_mask_bits is None
-            else taken(self.vocab_mask_bits, outside),
+            vocab_mask_bits=None if bits is None else taken(bits, outside),
         )
 
     def minibatches(
@@ -159,17 +154,17 @@ class Rollout:
             yield self.minibatch(rows, loss_mask[rows])
 
     def sequential_batches(self, size: int) -> Iterator[Minibatch]:
-        """Yield minibatches of ``size`` outputs with all used tokens, in the rollout's order."""
+        """Yield all used tokens in the rollout's order, ``size`` outputs at a time."""
         for rows in places(self.num_used > 0).split(size):
             yield self.minibatch(rows)
 
     def subsample(self, factor: int) -> Rollout:
-        """Return the same rollout with only every ``factor``-th output used for training."""
+        """Return the same, of which updates use every ``factor``-th output alone."""
         is_left = torch.arange(len(self)) % factor == 0
         return replace(self, num_used=self.num_used * is_left)
 
     def with_advantages(self, advantages: Tensor, kl_advantages: Tensor) -> Rollout:
-        """Return the same rollout with other advantages [N, T] and their part from penalties."""
+        """Return the same with other advantages [N, T], of which penalties make a part."""
         return replace(
             self,
             advantages=advantages,
@@ -206,8 +201,8 @@ class Rollout:
 
         Equal advantages become 0, with the divisor 1.
         """
-        parts = [self.counted(getattr(self, name)) for name in _ADVANTAGES]
-        found, scale = _standardized(parts)
+        parts = [self.counted(getattr(self, name)) for name in ADVANTAGES]
+        found, scale = standardize(parts)
         advantages, of_penalties, of_task = (
             put_back(part, self._host_train_mask) for part in found
         )
@@ -217,98 +212,3 @@ class Rollout:
             kl_advantages=of_penalties,
             task_advantages=of_task,
         ), scale
-
-
-@dataclass(frozen=True)
-class Minibatch:
-    """Minibatch of n outputs with M tokens used for training."""
-
-    sequences: Sequences
-    """[n, T] prompts and outputs."""
-    rows: Tensor
-    """[n] indices of the outputs in the rollout."""
-    loss_mask: Tensor
-    """[n, T] CPU mask of the tokens used for training; in row-major order they are the M of all
-    fields below."""
-    places: Tensor
-    """[M] flat positions where `loss_mask` is true: row times T plus column."""
-    tokens: Tensor
-    """[M] targets of the critic."""
-    log_probs: Tensor
-    """[M] values at the time of the rollout."""
-    ref_log_probs: Tensor
-    """[M] targets of the critic."""
-    values: Tensor
-    """[M] values at the time of the rollout."""
-    returns: Tensor
-    """[M] targets of the critic."""
-    advantages: Tensor
-    """[M] targets of the critic."""
-    kl_advantages: Tensor
-    """[M] targets of the critic."""
-    task_advantages: Tensor
-    """[M] targets of the critic."""
-    vocab_mask_bits: Tensor | None
-    """[M, ceil(V / 8)] packed vocabulary masks; None without a mask."""
-    weight: float = 1.0
-    """Share of the tokens of the whole minibatch that this part has; the shares of all ranks sum to
-    1."""
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def counted(self, values: Tensor) -> Tensor:
-        """Return [M, ...] the values [n, T, ...] of the trained tokens; no copy if all are."""
-        if len(self) == self.loss_mask.numel():
-            return values.flatten(0, 1)
-        return taken(values, self.places)
-
-    def of_this_rank(self) -> Minibatch:
-        """Return this rank's part of the outputs.
-
-        Means over them, times `weight`, sum up over ranks. A rank without outputs gets the first
-        one with weight 0, so that all ranks make the same calls.
-        """
-        if distributed.world_size() == 1:
-            return self
-        rows = distributed.shard_slice(len(self.loss_mask))
-        is_idle = rows.start == rows.stop
-        if is_idle:
-            rows = slice(0, 1)
-        before, own = int(self.loss_mask[: rows.start].sum()), int(self.loss_mask[rows].sum())
-        mine = slice(before, before + own)
-        names = ("tokens", "log_probs", "ref_log_probs", "values", "returns",
-                 *_ADVANTAGES)  # fmt: skip
-        return replace(
-            self,
-            **{name: getattr(self, name)[mine] for name in names},
-            sequences=self.sequences.rows(rows),
-            rows=self.rows[rows],
-            loss_mask=self.loss_mask[rows],
-            places=self.places[mine] - rows.start * self.loss_mask.shape[1],
-            vocab_mask_bits=None if self.vocab_mask_bits is None else self.vocab_mask_bits[mine],
-            weight=0.0 if is_idle else own / len(self),
-        )
-
-    def standardized(self) -> tuple[Minibatch, Tensor]:
-        """Return the same minibatch with advantages of mean 0 and std 1, and [] their divisor.
-
-        Equal advantages become 0, with the divisor 1.
-        """
-        found, scale = _standardized([getattr(self, name) for name in _ADVANTAGES])
-        advantages, of_penalties, of_task = found
-        return replace(
-            self,
-            advantages=advantages,
-            kl_advantages=of_penalties,
-            task_advantages=of_task,
-        ), scale
-
-
-def _standardized(parts: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-    """Return [M] each the centred advantages and their parts, over the std of the advantages.
-
-    The std [] is returned too.
-    """
-    scale = scale_of(parts[0]) if len(parts[0]) > 1 else torch.ones_like(parts[0][:1])
-    return [centred(part) / scale for part in parts], scale.squeeze()

@@ -7,7 +7,7 @@ computes all log-probabilities and values.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,6 @@ from common import distributed
 from common.errors import UserError
 from common.machine.devices import gpus_of_device, sent
 from common.training.seeding import seeded, undisturbed
-from grue.parts.user_function import scores_of
 from grue.policies.actor_critic import ActorCritic
 from grue.policies.distribution import TokenDistribution
 from grue.policies.prompts import Tokens
@@ -29,7 +28,8 @@ from grue.rl.equality import centred, scale_of
 from grue.rl.kl import kl_full, kl_k1
 from grue.rl.token_positions import chosen, first_tokens, put_back
 from grue.rollouts.batch import Rollout
-from grue.rollouts.pending import FailedRollout, PendingRollout, check_lengths, pad_stack
+from grue.rollouts.pending import FailedRollout, PendingRollout, pad_stack
+from grue.rollouts.scoring import score_outputs
 from grue.rollouts.settings import RolloutSettings
 from grue.rollouts.statistics import rollout_statistics
 from grue.tasks.inputs import Inputs
@@ -137,7 +137,7 @@ class Rollouts:
         return rows
 
     def _sample(self, found: PendingRollout, rows: Sequence[int], stream: Sequence[int]) -> None:
-        """Sample and score outputs for the inputs at ``rows``."""
+        """Draw and scores outputs for the inputs at ``rows``."""
         settings, num_samples = self.settings, self.settings.samples_per_input
         prompts = [self._prompts[row] for row in rows]
         own = distributed.shard_slice(len(rows))
@@ -191,11 +191,7 @@ class Rollouts:
         scores: np.ndarray[Any, Any] = np.zeros((0, 2) if with_stds else 0)
         try:
             if len(own):
-                function = self._mean_and_std if with_stds else self.reward
-                name = _name_of(self.reward)
-                scores = _checked(function, own, name)
-                if not with_stds:
-                    check_lengths(scores, outputs, own, name)
+                scores = score_outputs(self.reward, own, outputs, with_stds=with_stds)
         except UserError as error:
             failures.append(str(error))
             cause = error.__cause__
@@ -206,10 +202,6 @@ class Rollouts:
             of_batch, stds = of_batch.T
             found.stds.append(stds)
         found.scores.append(of_batch)
-
-    def _mean_and_std(self, texts: Texts) -> list[tuple[Any, Any]]:
-        """Return [N, 2] rewards next to their standard deviations, given in any numeric form."""
-        return list(zip(*self.reward.mean_and_std(texts), strict=True))
 
     @torch.no_grad()
     def _evaluate(
@@ -261,7 +253,7 @@ class Rollouts:
         return log_probs, unmasked, evaluation.values, kept
 
     def _pg_kl(self, sampled: Tensor) -> Tensor:
-        """Return [N, T] the estimate of a token's own KL that its advantage contains.
+        """Return [N, T] the estimate of its own KL that a token's advantage holds.
 
         An exact KL is the same for every sampled token, so that in the advantage it would be a
         baseline without effect. The estimate is therefore always the sampled token's, unless a loss
@@ -293,7 +285,7 @@ class Rollouts:
         return sent(torch.from_numpy(values).float(), self.policy.device)
 
     def _standardized(self, task: Tensor, train_mask: Tensor) -> Tensor:
-        """Return [N, T] the task's rewards, standardised if configured.
+        """Return [N, T] the task's rewards as they are used; ``train_mask`` [N, T] is on the CPU.
 
         ``train_mask`` [N, T] is on the CPU. Penalties are not standardised with them: where rewards
         do not deviate, they would dominate, whatever their coefficient.
@@ -307,22 +299,3 @@ class Rollouts:
 def _widened(values: Tensor, width: int) -> Tensor:
     """Return [n, T] padded with zeros to ``width`` columns."""
     return torch.nn.functional.pad(values, (0, width - values.shape[1]))
-
-
-def _checked(function: Callable[[Texts], Any], texts: Texts, name: str) -> np.ndarray[Any, Any]:
-    """Return [N] or [N, T] the results of a function of the reward called ``name``.
-
-    Raises:
-        UserError: the function fails, the number of results is wrong, or one is not finite; the
-            message names an output.
-    """
-
-    def of_columns(*columns: Any) -> Any:
-        return function(Texts(*columns))
-
-    return scores_of(of_columns, texts, per_token=True, name=name)
-
-
-def _name_of(reward: Reward[Any]) -> str:
-    """Return the name of the reward's class, as a plan would give it."""
-    return f"{type(reward).__module__}:{type(reward).__qualname__}"

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common.custom.user_code import PartError
-from common.errors import UserError
-from grue.parts.user_function import shown
 from grue.policies.prompts import Tokens
 from grue.texts import Texts
 
@@ -79,30 +77,8 @@ class FailedRollout(PartError):
         ]
 
 
-def check_lengths(
-    scores: NDArray[np.float64], outputs: Sequence[Tokens], texts: Texts, name: str
-) -> None:
-    """Check that rewards per token, [n, T], are those of the outputs' tokens.
-
-    Raises:
-        UserError: an output has more tokens, or is rewarded after its end; the message names it.
-    """
-    if scores.ndim < 2:
-        return
-    for row, output in enumerate(outputs):
-        needed, width = len(output), scores.shape[1]
-        if width < needed or scores[row, needed:].any():
-            found = f"{width}" if width < needed else f"{width}, not all zero after its end,"
-            raise UserError(
-                f"'{name}' gave {found} numbers for prompt {shown(texts.prompts[row])}, output "
-                f"{shown(texts.outputs[row])}, which has {needed} tokens (its end-of-sequence "
-                f"counts): return {len(outputs)} numbers, one per output, or one for each token "
-                "and zeros after them"
-            )
-
-
 def pad_stack(scores: Sequence[Any]) -> NDArray[np.float64]:
-    """Return [N] or [N, T] of N numbers or rows; shorter rows are padded."""
+    """Return [N] or [N, T] of N numbers or rows, which are filled up where their lengths differ."""
     rows = [np.asarray(score) for score in scores]
     width = max((row.size for row in rows if row.ndim), default=0)
     return np.array([row if not row.ndim else np.pad(row, (0, width - row.size)) for row in rows])

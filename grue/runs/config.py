@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Strict
@@ -12,6 +13,8 @@ from common.config.base import (
     OptionalText,
 )
 from common.config.run import RunConfig
+from common.config.tracker_settings import TrackerSettings
+from common.config.tracking import TrackingConfig
 from common.errors import Problem
 from common.packages import lacking
 from grue.metrics.config import MetricConfig
@@ -41,18 +44,32 @@ class TextConfig(RunConfig):
         yield from (problem.below("datapool") for problem in self.datapool.problems())
 
 
-class TrackedConfig(TextConfig):
-    """Base of the keys of text runs that evaluate a model during training."""
+class TrackedConfig(TextConfig, TrackingConfig):
+    """Keys of text runs that measure a model while it is trained."""
 
+    wandb_project_name: Annotated[OptionalText, NO_EFFECT] = None
+    """Project of Weights & Biases and of Trackio; None for ``project_name``."""
     project_name: Annotated[str, NO_EFFECT] = "rl4lm_exps"
-    """Project of Weights & Biases."""
+    """Published name of ``wandb_project_name``, which wins where both are given."""
     entity_name: Annotated[OptionalText, NO_EFFECT] = None
-    """User or team of Weights & Biases."""
+    """Published name of ``wandb_entity_name``, which wins where both are given."""
     log_to_wandb: Annotated[bool, NO_EFFECT] = False
-    """If true, metrics are also sent to Weights & Biases."""
+    """If true, metrics and shown outputs are also sent to Weights & Biases, as published.
+    ``use_wandb`` sends the files of the run's folder too."""
+
+    def tracker_settings(self) -> TrackerSettings:
+        """Return where the run's metrics go, the published keys included."""
+        return replace(
+            super().tracker_settings(),
+            wandb=self.use_wandb or self.log_to_wandb,
+            project=self.wandb_project_name or self.project_name,
+            entity=self.wandb_entity_name or self.entity_name,
+            run_name=self.experiment_name,
+            uploads_files=self.use_wandb,
+        )
 
     def missing(self) -> Iterator[Problem]:
-        """Yield Weights & Biases, if it is used."""
+        """Report Weights & Biases, if it is asked for by the published key."""
         yield from super().missing()
         if self.log_to_wandb:
             yield from lacking("wandb", "log_to_wandb", True)

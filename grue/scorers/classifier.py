@@ -154,9 +154,9 @@ def load_classifier(
 ) -> Classifier:
     """Return the sequence classifier called ``name`` (the value of ``key``), in evaluation mode.
 
-    ``revision`` is the branch, tag or commit of a hub id; None for the default. Inputs have at most
-    ``max_length`` tokens, None for as many as the model can read. Longer texts are truncated on
-    ``truncation_side``.
+    ``revision`` is the branch, tag or commit of a hub id; None for the default.
+    Inputs have at most ``max_length`` tokens, None for as many as the model can read. Longer texts
+    are truncated on ``truncation_side``.
 
     Raises:
         UserError: there is no such classifier, or it has no trained head.

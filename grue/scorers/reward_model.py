@@ -96,9 +96,9 @@ def load_reward_model(
 ) -> RewardModel:
     """Return the reward model called ``name`` (the value of ``key``), in evaluation mode.
 
-    ``revision`` is the branch, tag or commit of a hub id; None for the default. ``output`` is the
-    kind of output of a model without `FILE`, see `read_spec`. Texts of more than ``max_length``
-    tokens (None for the model's own maximum) are truncated on ``truncation_side``.
+    ``revision`` is the branch, tag or commit of a hub id; None for the default.
+    ``output`` is the kind of output of a model without `FILE`, see `read_spec`. Texts of more than
+    ``max_length`` tokens (None for the model's own maximum) are truncated on ``truncation_side``.
 
     Raises:
         UserError: there is no such model, or it is no reward model.
@@ -131,7 +131,7 @@ def check_reward_folder(name: str, key: str, output: Output | None) -> None:
 def read_spec(
     name: str, key: str, output: Output | None, revision: str | None = None
 ) -> RewardSpec:
-    """Return the specification in the file of the folder or hub id, at ``revision``.
+    """Return the specification in the file of the folder, or of the hub id at ``revision``.
 
     A sequence classifier from elsewhere has no such file; ``output`` is then the meaning of its
     logits.

@@ -13,32 +13,29 @@ from common import distributed
 from common.run.folder import read_json
 from common.run.records import DamagedError
 from common.run.sealed_folder import check_seal
-from grue.runs.tracking import Tracker
 
 log = logging.getLogger(__name__)
 
 
-def go_on(folder: Path, tracker: Tracker) -> None:
-    """Start the tracking at the last good checkpoint in ``folder``.
+def last_good_checkpoint(folder: Path) -> Path | None:
+    """Return the newest whole checkpoint in ``folder``; damaged ones are named and removed.
 
-    Without one, the run starts anew. All ranks call it.
+    Called by all ranks alike.
     """
     if distributed.is_main():
         _take_damaged_away(folder)
     distributed.broadcast(None)  # the others read what is left
-    tracker.forgets_run(_steps_measured(folder))
-    tracker.begin(steps_done(folder))
+    return last_checkpoint(folder)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
     """Return the newest checkpoint in ``folder``."""
-    return max(_checkpoints(folder), key=_number, default=None)
+    return max(_checkpoints(folder), key=steps_done, default=None)
 
 
-def steps_done(folder: Path) -> int:
-    """Return the steps of the newest checkpoint in ``folder``; 0 if there is none."""
-    found = last_checkpoint(folder)
-    return 0 if found is None else _number(found)
+def steps_done(checkpoint: Path) -> int:
+    """Return the steps after which a checkpoint was written."""
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def _take_damaged_away(folder: Path) -> None:
@@ -60,19 +57,12 @@ def _take_damaged_away(folder: Path) -> None:
         log.warning("%s; %s", damage, so)
 
 
-def _steps_measured(folder: Path) -> set[int]:
-    """Return the steps with a row of metrics that the last checkpoint relies on."""
-    last = last_checkpoint(folder)
-    if last is None:
-        return set()
-    history: list[dict[str, Any]] = read_json(last / "trainer_state.json")["log_history"]
+def steps_measured(checkpoint: Path) -> set[int]:
+    """Return the steps with a row of metrics that a checkpoint counts on."""
+    history: list[dict[str, Any]] = read_json(checkpoint / "trainer_state.json")["log_history"]
     return {0, *(entry["step"] for entry in history if "loss" in entry)}
 
 
 def _checkpoints(folder: Path) -> list[Path]:
     found = folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*")
     return [path for path in found if path.name.rpartition("-")[2].isdecimal()]
-
-
-def _number(checkpoint: Path) -> int:
-    return int(checkpoint.name.rpartition("-")[2])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,6 @@ from common.run.folder import replacing_folder
 from common.run.sealed_folder import seal
 from common.training import checkpoint
 from common.training.attention_masks import masks_without_waits
-from common.training.pace import Pace
 from grue.rl.finite import check_tensors
 from grue.supervised.rank_batches import OWN, WHOLE, items_of
 
@@ -67,13 +68,16 @@ class LossTrainer(Trainer):
     only one.
     """
 
-    def __init__(self, pace: Pace, **options: Any) -> None:
+    def __init__(
+        self, writing_checkpoint: Callable[[], AbstractContextManager[None]], **options: Any
+    ) -> None:
+        """``writing_checkpoint`` gives a block around the writing of each checkpoint."""
         super().__init__(**options)
         # The library asks a model's signature whether its loss is a mean over all batches of an
         # update, and is wrong about those that take any argument. Here it always is.
         self.model_accepts_loss_kwargs = self.loss_is_scaled_for_ga = True
         self._losses = _Losses()
-        self._pace = pace
+        self._writing_checkpoint = writing_checkpoint
         self._place = output_folder(self.args)
         self.add_callback(self._losses)
 
@@ -118,7 +122,7 @@ class LossTrainer(Trainer):
         folder = output_folder(self.args)
         need = checkpoint.num_bytes([self.model.state_dict(), self.optimizer.state_dict()])
         target = folder / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        with self._pace.writing():
+        with self._writing_checkpoint():
             with replacing_folder(target, need) as made:
                 self._place = made.parent
                 super()._save_checkpoint(*args, **options)

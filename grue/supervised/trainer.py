@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 import torch
 from transformers import (
@@ -18,14 +18,9 @@ from transformers import (
     TrainingArguments,
 )
 
-from common import distributed
-from common.errors import Interrupted, UserError
-from common.experiment import Context
-from common.training.pace import Pace
+from common.errors import UserError
 from grue.algorithms.optimizers import OPTIMIZERS
 from grue.models.config import Optimizer
-from grue.policies.policy import Policy
-from grue.runs.tracking import Tracker
 from grue.supervised.checkpoints import last_checkpoint
 from grue.supervised.loss_trainer import (
     LEARNING_RATE,
@@ -34,7 +29,6 @@ from grue.supervised.loss_trainer import (
     output_folder,
 )
 from grue.supervised.rank_batches import OwnPart
-from grue.supervised.rows import Rows, collate
 
 log = logging.getLogger(__name__)
 
@@ -46,22 +40,39 @@ _NEVER = 2**62
 """Number that exceeds the updates of any run."""
 
 
+class FittedRun(Protocol):
+    """The part of a `StepwiseRun` that a fit needs."""
+
+    def begin_steps(self, num_steps: int, num_evaluations: int) -> None:
+        """Take up a fit of so many steps, with so many evaluations on the way still to come."""
+
+    def count_steps(self, done: int, epoch: float) -> None:
+        """Note where the fit stands."""
+
+    def tell_progress(self) -> None:
+        """Tell how many steps are done."""
+
+    def is_stop_requested(self) -> bool:
+        """Return whether the run was asked to stop."""
+
+    def is_save_due(self) -> bool:
+        """Return whether it is time for a checkpoint."""
+
+    def writing_checkpoint(self) -> AbstractContextManager[None]:
+        """Around the writing of a checkpoint."""
+
+    def record(self, values: Mapping[str, float]) -> None:
+        """Append a row of metrics."""
+
+    def evaluate_on_the_way(self) -> dict[str, float]:
+        """Return the metrics of the validation split."""
+
+
 class _Watch(TrainerCallback):
     """Callback for evaluations at log lines, checkpoints in time, and stop requests."""
 
-    def __init__(
-        self,
-        context: Context,
-        tracker: Tracker,
-        evaluate: Callable[[str], dict[str, float]],
-        tell_of_evaluations: Callable[[int], None],
-        pace: Pace,
-    ) -> None:
-        self._context = context
-        self._tracker = tracker
-        self._evaluate = evaluate
-        self._tell_of_evaluations = tell_of_evaluations
-        self._pace = pace
+    def __init__(self, run: FittedRun) -> None:
+        self._run = run
         self._log_every = self._evaluate_every = _NEVER
         self.stopped = False
 
@@ -72,20 +83,20 @@ class _Watch(TrainerCallback):
         self._evaluate_every, self._log_every = _intervals(args, state)
         last = state.max_steps - 1
         num_left = last // self._evaluate_every - state.global_step // self._evaluate_every
-        self._tell_of_evaluations(num_left)
+        self._run.begin_steps(state.max_steps, num_left)
 
     def on_step_end(
         self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Run after every update."""
-        self._context.progress(state.global_step, state.max_steps)
+        """After every update."""
+        self._run.count_steps(state.global_step, float(state.epoch or 0.0))
+        self._run.tell_progress()
         if state.global_step % self._log_every == 0:
             control.should_log = True
-        stop = distributed.any_rank(self._context.stop_requested())
-        if stop and state.global_step < state.max_steps:
+        if self._run.is_stop_requested() and state.global_step < state.max_steps:
             self.stopped = True
             control.should_training_stop = control.should_save = True
-        elif self._pace.is_due():
+        elif self._run.is_save_due():
             control.should_save = True
 
     def on_log(
@@ -103,14 +114,14 @@ class _Watch(TrainerCallback):
         values = {name: value for name, value in (logs or {}).items() if name != "epoch"}
         if "loss" not in values:
             return
-        step, epoch = state.global_step, float(state.epoch or 0.0)
+        step = state.global_step
         if not math.isfinite(values["loss"]):
             raise UserError(f"the loss is {values['loss']} at step {step}; lower '{LEARNING_RATE}'")
         log.info("step %d of %d: loss %.4f", step, state.max_steps, values["loss"])
         is_extra = self._log_every < _NEVER and step % self._evaluate_every
         if step < state.max_steps and not is_extra:
-            values |= self._evaluate(f"epoch_{epoch:g}")
-        self._tracker.add(step, epoch, values)
+            values |= self._run.evaluate_on_the_way()
+        self._run.record(values)
 
 
 def _intervals(arguments: TrainingArguments, state: TrainerState) -> tuple[int, int]:
@@ -133,65 +144,35 @@ def _intervals(arguments: TrainingArguments, state: TrainerState) -> tuple[int, 
     return every, max(steps for steps in range(1, most + 1) if every % steps == 0)
 
 
-def train(
-    policy: Policy,
-    rows: Rows,
-    arguments: TrainingArguments,
-    *,
-    context: Context,
-    tracker: Tracker,
-    evaluate: Callable[[str], dict[str, float]],
-    tell_of_evaluations: Callable[[int], None] = lambda count: None,
-) -> TrainerState:
-    """Finetune the policy's model, or resume from the last checkpoint in the output folder.
-
-    Args:
-        policy: policy whose model is trained in place.
-        rows: token rows of prompts and references.
-        arguments: arguments of the Trainer; checkpoints are written to their ``output_dir``.
-        context: stop requests and progress.
-        tracker: tracker that gets a row at every log line.
-        evaluate: returns the metrics of the validation split for a label.
-        tell_of_evaluations: called with the number of evaluations to come.
-
-    Raises:
-        Interrupted: a stop was requested; a checkpoint is written.
-        UserError: the loss, or a weight in the end or for a checkpoint, is not finite.
-    """
-    collator = functools.partial(collate, pad_token=policy.tokenizer.pad_token_id or 0)
-    return fit(
-        policy.model,
-        rows,
-        collator,
-        arguments,
-        context=context,
-        tracker=tracker,
-        evaluate=evaluate,
-        tell_of_evaluations=tell_of_evaluations,
-    )
-
-
 def fit(
     model: torch.nn.Module,
     rows: torch.utils.data.Dataset[Any] | Sequence[Mapping[str, Any]],
     collator: Callable[[Any], dict[str, torch.Tensor]],
     arguments: TrainingArguments,
+    run: FittedRun,
     *,
-    context: Context,
-    tracker: Tracker,
-    evaluate: Callable[[str], dict[str, float]],
-    tell_of_evaluations: Callable[[int], None] = lambda count: None,
     optimizer: Optimizer = "adamw",
-) -> TrainerState:
-    """Train any model that returns a loss, as `train` does; ``collator`` makes batches of the rows.
+) -> bool:
+    """Finetune a model in place, or resume from the last checkpoint in the output folder.
 
-    ``optimizer`` may replace the Trainer's optimizer by another form of Adam.
+    Args:
+        model: gives a loss for a batch.
+        rows: what ``collator`` makes batches of.
+        collator: makes a batch of rows.
+        arguments: of the Trainer; checkpoints go to their ``output_dir``.
+        run: is told of steps and rows, and asked whether to save and to stop.
+        optimizer: may put another form of Adam in the place of the Trainer's.
+
+    Returns:
+        Whether all steps are done; False where a stop was asked for, and a checkpoint is written.
+
+    Raises:
+        UserError: the loss, or a weight in the end or for a checkpoint, is not finite.
     """
-    pace = Pace()
-    watch = _Watch(context, tracker, evaluate, tell_of_evaluations, pace)
+    watch = _Watch(run)
     collator = OwnPart(collator, shifted=not _is_encoder_decoder(model))
     trainer = LossTrainer(
-        pace,
+        run.writing_checkpoint,
         model=model,
         args=arguments,
         train_dataset=rows,
@@ -203,12 +184,12 @@ def fit(
     found = last_checkpoint(output_folder(arguments))
     model.train()
     trainer.train(resume_from_checkpoint=None if found is None else str(found))
+    run.count_steps(trainer.state.global_step, float(trainer.state.epoch or 0.0))
     if watch.stopped:
-        raise Interrupted(f"step {trainer.state.global_step} of {trainer.state.max_steps}")
+        return False
     model.eval()
-    state: TrainerState = trainer.state
-    check_weights(model, state)
-    return state
+    check_weights(model, trainer.state)
+    return True
 
 
 def _own_optimizer(arguments: TrainingArguments, form: Optimizer) -> tuple[Any, Any] | None:

@@ -44,8 +44,8 @@ def stsb_pool(
 ) -> Pool:
     """Return the pool in a folder with ``train.*`` and ``validation.*``, or the hub's without one.
 
-    Revisions are those of the hub's data and vocabulary. The validation part is the test part,
-    which is always used whole, as published.
+    Revisions are those of what comes from the hub.
+    The validation part is the test part, which is always used whole, as published.
 
     Raises:
         UserError: a file, column or vocabulary is missing.

@@ -56,8 +56,8 @@ class BertClassifier(nn.Module):
 def bert(model_type: str, num_classes: int, revision: str | None = None) -> nn.Module:
     """Return a BERT of the named size, or of the configuration at ``bert:<id or path>``.
 
-    ``revision`` is the branch, tag or commit of a hub id; None for the default. Weights are random,
-    by Hugging Face's own initialisation; there is no dropout.
+    ``revision`` is the branch, tag or commit of a hub id; None for the default.
+    Weights are random, by Hugging Face's own initialisation; there is no dropout.
 
     Raises:
         ModelError: there is no such configuration, or no model of it.

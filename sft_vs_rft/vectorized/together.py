@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from common.experiment import Member
-from common.training.callbacks import Progress
 from common.training.epoch_means import NonFiniteError
 from common.training.seeding import RngStream
 from common.training.shuffle import pass_over_loader
@@ -44,7 +43,7 @@ def run_together(members: Sequence[Member]) -> None:
             min(training, key=lambda fit: fit.trainer.epoch).tell_progress()
     finally:
         for fit in fits:
-            fit.trainer.close()
+            fit.close()
 
 
 def _still_going(fits: Sequence[Fit]) -> list[Fit]:
@@ -87,11 +86,10 @@ class Fit:
         data, trainer = self._experiment.prepare()
         assert isinstance(trainer, ControlledTrainer)
         self.data = trainer.data = _sharing(data, [other.data for other in sharing_inputs_with])
+        self._experiment.data = self.data
         self.trainer = trainer
         self._stream = RngStream(trainer.gpu_ids)
         trainer.random_state = self._stream.state
-        # Several runs share a line of progress.
-        trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, Progress)]
         self._watching_steps = [
             callback
             for callback in trainer.callbacks
@@ -109,9 +107,9 @@ class Fit:
         return self.trainer.validates(self._member.config.epochs)
 
     def begin(self) -> None:
-        """Notify the callbacks that the fit starts."""
+        """Measures before the first epoch, and tells the callbacks that the fit starts."""
         with self._member.on_its_own():
-            self.trainer.begin()
+            self._experiment.measure_start()
 
     def tell_progress(self) -> None:
         """Notify the callbacks of the number of finished epochs of this run."""
@@ -157,15 +155,20 @@ class Fit:
                     if isinstance(result, NonFiniteError):
                         raise result
                     metrics |= result
-            self.trainer.end_epoch(metrics, seconds)
+            self._experiment.end_epoch(metrics, seconds)
+            self._experiment.save_if_due()
 
     def conclude(self) -> None:
         """End the run successfully, unless it is over."""
         if self._member.is_over:
             return
         with self._member.on_its_own():
-            self.trainer.end()
-            self._member.done(self._experiment.conclude(self.data, self.trainer))
+            self._experiment.end_steps()
+            self._member.done(self._experiment.conclude())
+
+    def close(self) -> None:
+        """Closes the run's files, however it ends."""
+        self._experiment.close()
 
 
 def _sharing(data: Data, others: Sequence[Data]) -> Data:

@@ -79,7 +79,7 @@ def made(
     )
     own = folder / "run"
     own.mkdir()
-    return Extraction(config, Context(RunFolder(own), seed=0, gpu_ids=gpu_ids))
+    return Extraction(config, Context(RunFolder(own), seed=0, gpu_ids=gpu_ids)).set_up()
 
 
 def predecessor(extraction: Extraction) -> tuple[float, float]:
@@ -123,7 +123,7 @@ def main() -> None:
         extraction.policy.sample([[1, 2, 3]], torch.rand(1, 1, _TOKENS),
                                  extraction.config.alg.generation_kwargs)  # fmt: skip
         started = time.perf_counter()
-        extraction.run()
+        extraction.proceed()
         own = time.perf_counter() - started
         generating, scoring = predecessor(extraction)
         padding = json.loads(extraction.folder.summary.read_text())["padding"]

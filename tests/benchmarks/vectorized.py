@@ -71,7 +71,7 @@ def _alone(fits: list[Fit], epochs: int) -> None:
 
 def _together(fits: list[Fit], epochs: int) -> None:
     for fit in fits:
-        fit.begin()
+        fit.trainer.begin()
     stacked = StackedTrainer([fit.trainer for fit in fits])
     for _ in range(epochs):
         train_epoch(fits, stacked)

@@ -73,7 +73,7 @@ def test_rows_that_do_not_fit_are_made_again(workplace: Workplace, damage: str) 
     interrupt(folder)
     outcome = workplace.run_plan(plan)
     assert outcome.status == 0
-    assert "metrics.jsonl lacks epochs" in outcome.err
+    assert "metrics.jsonl lacks rows of epochs" in outcome.err
     assert without_seconds(folder) == rows
 
 

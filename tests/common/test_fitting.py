@@ -19,7 +19,7 @@ from common.score import Score
 from common.training import checkpoint
 from common.training.callbacks import EarlyStopping
 from common.training.epoch_means import EpochMeans, NonFiniteError, first_not_finite
-from common.training.writers import MetricPlots
+from common.training.metric_plots import MetricPlots
 from tests.conftest import TINY_DIGITS, TOY, Workplace, without_seconds
 
 

@@ -147,18 +147,17 @@ def test_a_fits_checkpoint_holds_the_states_of_its_own_gpus(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     gpus = GpuGenerators(3, monkeypatch)
-    monkeypatch.setattr("common.training.fit_experiment.run_gpus", lambda ids: tuple(ids))
-    monkeypatch.setattr(
-        "common.training.fit_experiment.run_device", lambda ids: torch.device("cpu")
-    )
+    monkeypatch.setattr("common.training.stepwise_run.run_gpus", lambda ids: tuple(ids))
+    monkeypatch.setattr("common.training.stepwise_run.run_device", lambda ids: torch.device("cpu"))
     config = ToyConfig(epochs=2, random_seed=1)
 
     def made(gpu: int) -> ToyExperiment:
         return ToyExperiment(config, Context(RunFolder(tmp_path), seed=1, gpu_ids=(gpu,)))
 
-    _, trainer = made(2).prepare()
-    trainer.begin()  # writes a checkpoint
-    trainer.close()
+    first = made(2)
+    first.prepare()
+    first.measure_start()  # writes a checkpoint
+    first.close()
     state = checkpoint.load_last(tmp_path / "checkpoints")
     assert state is not None
     (own,) = state["random"]["cuda"]

@@ -77,15 +77,13 @@ class InDouble(OnDevice):
         """Whose losses and logits are in float64."""
         return _DoubleTrainer(self.config, data, model)
 
-    def run(self) -> float | None:
-        """Makes the run; what is drawn before it, is drawn in float32."""
-        data, trainer = self.prepare()
+    def take_steps(self) -> None:
+        """Trains in float64; what is drawn before is drawn in float32."""
         torch.set_default_dtype(torch.float64)
         try:
-            trainer.fit(self.config.epochs)
+            super().take_steps()
         finally:
             torch.set_default_dtype(torch.float32)
-        return self.conclude(data, trainer)
 
 
 def _double(inputs: Inputs) -> Inputs:

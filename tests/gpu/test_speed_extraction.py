@@ -25,7 +25,7 @@ def test_extraction(device: torch.device, full: bool, findings: Findings, tmp_pa
     settings = extraction.config.alg.generation_kwargs
     prompts = extraction.policy.encode(extraction.inputs.prompts(), 32)
     extraction.policy.generate(prompts[:2], 1, settings)  # the first call of anything is slow
-    own = seconds_of(extraction.run, device)
+    own = seconds_of(extraction.proceed, device)
     predecessor = sum(text_extraction.predecessor(extraction))
     generated = seconds_of(lambda: extraction.policy.generate(prompts, 10, settings), device)
     name = f"extraction of {count} x 10 samples, scores and tables included"

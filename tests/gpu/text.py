@@ -119,7 +119,7 @@ def run_on(
     config, problems = resolve(FinetuneConfig, keys)
     assert config is not None and not problems, [str(problem) for problem in problems]
     context = Context(RunFolder(folder), seed=_SEED, gpu_ids=gpu_ids(device))
-    return ReinforcementRun(config, config.alg, context)  # type: ignore[arg-type]
+    return ReinforcementRun(config, context).set_up()  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,9 @@ def test_an_interrupted_run_ends_with_the_weights_and_rows_of_a_whole_one(
 
 def test_pretrained_weights_get_a_new_layer_for_the_labels(tmp_path: Path) -> None:
     model = save_classifier(tmp_path / "three", num_labels=3)
-    made = ClassifierRun(config(model, init="pretrained", architecture={}), context(tmp_path / "r"))
+    made = ClassifierRun(
+        config(model, init="pretrained", architecture={}), context(tmp_path / "r")
+    ).set_up()
     before, after = load_file(model / "model.safetensors"), made.classifier.model.state_dict()
     for name, value in before.items():
         assert after[name].shape == value.shape or name.startswith("classifier."), name

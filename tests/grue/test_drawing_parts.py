@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from common.errors import UserError
 from common.run.folder import RunFolder
 from common.training.seeding import seed_everything, seeded
 from grue.random_streams import Occasion, seed_of
@@ -21,7 +23,7 @@ from grue.tasks.inputs import read_samples
 from tests.conftest import Workplace, without_seconds
 from tests.grue.conftest import save_model, write
 from tests.grue.parts import DRAWING, DRAWN_ANIMALS, NOISY, draw_from_all
-from tests.grue.stopping import assert_equal_models
+from tests.grue.stopping import assert_equal_models, stopped_and_whole
 from tests.grue.test_extract import extraction, samples_of
 from tests.grue.test_finetune import finetuning
 from tests.grue.test_reinforcement import reinforcement
@@ -88,6 +90,40 @@ def test_reinforcement_with_drawn_rewards_is_the_same_twice(
     one, two = made_twice(workplace, reinforcement(model, "reinforce", **short))
     assert without_seconds(one) == without_seconds(two)
     assert_equal_models(one, two)
+
+
+@pytest.mark.parametrize("make", [
+    partial(finetuning, alg__training_args__max_steps=6, alg__training_args__logging_steps=2),
+    partial(reinforcement, algorithm="reinforce", train_evaluation__n_iters=3, reward_fn__id=NOISY),
+])  # fmt: skip
+def test_a_killed_run_of_drawn_data_ends_like_a_whole_one(
+    workplace: Workplace, model: Path, make: Any
+) -> None:
+    draw_from_all()  # whatever was drawn before
+    drawn = partial(make, model, datapool__id=DRAWN_ANIMALS, log_entire_predictions=True)
+    stopped, whole = stopped_and_whole(workplace, drawn, signal="SIGKILL")
+    assert_equal_models(stopped, whole)
+    names = [sorted(path.name for path in folder.path.glob("*predictions.json"))
+             for folder in (stopped, whole)]  # fmt: skip
+    assert names[0] == names[1] != []
+    for name in names[0]:  # equal prompts, too
+        assert (stopped.path / name).read_text() == (whole.path / name).read_text()
+
+
+def test_generators_are_seeded_before_anything_is_read(
+    model: Path, workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = []
+
+    def noted(config: Any, split: str, *, seed: int) -> Any:
+        states.append((random.random(), np.random.rand(), torch.rand(1).item()))
+        raise UserError("enough")
+
+    monkeypatch.setattr("grue.experiments.finetune.base.load_inputs", noted)
+    for _ in range(2):
+        draw_from_all()
+        workplace.run_plan(write(workplace, reinforcement(model)), "--retry_failed")
+    assert len(states) == 2 and states[0] == states[1]
 
 
 @pytest.mark.parametrize("kind", ["supervised", "ppo"])

@@ -17,8 +17,6 @@ from transformers import (
     GPT2ForSequenceClassification,
 )
 
-from common.experiment import Context
-from common.run.folder import RunFolder
 from grue.experiments.classifier import run as classifier
 from grue.experiments.reward_model import module as reward_module
 from grue.experiments.reward_model.config import BestOfNLoss
@@ -27,19 +25,10 @@ from grue.supervised import trainer as supervised
 from grue.supervised.arguments import training_arguments
 from grue.supervised.rows import IGNORED, Rows, collate
 from tests.grue.conftest import causal_model, encoder_decoder
+from tests.grue.fitted import Recorded
 
 SIZES = [(4, 1), (2, 2), (1, 4)]
 """Batch and accumulation of updates of four rows."""
-
-
-class Log:
-    """Keeps the rows that a tracker would write."""
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, float]] = []
-
-    def add(self, step: int, epoch: float, values: dict[str, float]) -> None:
-        self.rows.append(values)
 
 
 def fitted(
@@ -52,10 +41,9 @@ def fitted(
         "max_grad_norm": 0.0, "weight_decay": 0.0,
     }  # fmt: skip
     arguments = training_arguments(given, folder, seed=1, device=torch.device("cpu"))
-    model, log = copy.deepcopy(model), Log()
-    supervised.fit(model, rows, collator, arguments, context=Context(RunFolder(folder), seed=1),
-                   tracker=log, evaluate=lambda label: {})  # fmt: skip
-    return [row["loss"] for row in log.rows], model.state_dict()
+    model, run = copy.deepcopy(model), Recorded()
+    supervised.fit(model, rows, collator, arguments, run)
+    return [row["loss"] for row in run.rows], model.state_dict()
 
 
 def assert_equal_columns(

@@ -10,7 +10,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from common.run.folder import RunFolder
-from grue.runs.tracking import Tracker
+from common.training.tracker import Tracker
 from tests.conftest import Workplace, without_seconds
 from tests.grue import test_classifier as classifier
 from tests.grue.conftest import save_model, write
@@ -87,5 +87,9 @@ def test_a_row_is_on_the_disk_before_anything_counts_on_it(
         synced.append((Path(f"/proc/self/fd/{number}").resolve(), os.fstat(number).st_size))
 
     monkeypatch.setattr("os.fsync", sync)
-    Tracker(config, folder).add(0, 0.0, {"val/accuracy": 0.5})
-    assert synced == [(folder.metrics, folder.metrics.stat().st_size)]
+    tracker = Tracker(config, folder, "step")
+    tracker.add({"epoch": 0.0, "step": 0, "val/accuracy": 0.5})
+    tracker.sync()  # as before each checkpoint
+    assert synced[0] == (folder.metrics, folder.metrics.stat().st_size)
+    assert synced[1][0] == folder.path
+    tracker.close()

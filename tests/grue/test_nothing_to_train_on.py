@@ -96,7 +96,9 @@ def test_classifiers_and_reward_models_need_a_batch_too(
     told = "training rows are less than a batch of 'per_device_train_batch_size' = 600"
     base = classifier.save_classifier(tmp_path / "base")
     with pytest.raises(UserError, match=f"60 {told}"):
-        classifier.ClassifierRun(classifier.config(base, **few), classifier.context(tmp_path / "a"))
+        classifier.ClassifierRun(
+            classifier.config(base, **few), classifier.context(tmp_path / "a")
+        ).set_up()
     model = save_model(tmp_path / "model", tokenizer)
     pairs = reward_model.write_data(tmp_path / "pairs", 2)
     with pytest.raises(UserError, match=f"400 {told}"):

@@ -162,7 +162,7 @@ def test_the_state_of_the_runs_own_gpu_is_saved_and_restored(
 ) -> None:
     gpus = GpuGenerators(3, monkeypatch)
     state = gpus.generators[2].get_state()
-    monkeypatch.setattr("grue.experiments.finetune.reinforcement.run_gpus", lambda ids: (2,))
+    monkeypatch.setattr("common.training.stepwise_run.run_gpus", lambda ids: (2,))
     plan = write(workplace, reinforcement(model, train_evaluation__n_iters=1))
     assert workplace.run_plan(plan).status == 0
     (folder,) = workplace.folders()
@@ -187,7 +187,7 @@ def test_writing_checkpoints_takes_little_of_the_time(
     seconds: float, expected: list[int],
 ) -> None:  # fmt: skip
     now, saved = [0.0], []
-    iterate = ReinforcementRun._iterate
+    iterate = ReinforcementRun.step
 
     def of_ten_seconds(self: ReinforcementRun) -> dict[str, float]:
         now[0] += 10.0
@@ -198,7 +198,7 @@ def test_writing_checkpoints_takes_little_of_the_time(
         now[0] += seconds
 
     monkeypatch.setattr("common.training.pace.time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr(ReinforcementRun, "_iterate", of_ten_seconds)
+    monkeypatch.setattr(ReinforcementRun, "step", of_ten_seconds)
     monkeypatch.setattr(checkpoint, "save_last", save)
     run = reinforcement(model, train_evaluation__n_iters=14, train_evaluation__eval_every=14,
                         train_evaluation__save_every=save_every)  # fmt: skip

@@ -26,6 +26,7 @@ from tests.conftest import Workplace, cache_as_hub
 from tests.grue.conftest import encoder_decoder, nested, save_model, write
 from tests.grue.judging import save_classifier, texts
 from tests.grue.test_extract import extraction
+from tests.grue.test_finetune import finetuning
 from tests.grue.test_reinforcement import reinforcement
 from tests.grue.test_reward_model import GENERATION, write_data
 
@@ -67,6 +68,7 @@ def test_text_runs_read_the_revision(workplace: Workplace, commit: str, tmp_path
     training = {"num_train_epochs": 1, "per_device_train_batch_size": 16}
     runs = [
         extraction(Path(TINY), alg__revision="v1"),
+        finetuning(Path(TINY), alg__revision="v1", alg__training_args={"num_train_epochs": 1}),
         reinforcement(
             Path(TINY), alg__policy__args__revision="v1", alg__policy__critic=TINY,
             alg__policy__critic_revision="v1", **short
@@ -90,7 +92,7 @@ def test_text_runs_read_the_revision(workplace: Workplace, commit: str, tmp_path
     outcome = workplace.run_plan(plan)
     assert outcome.status == 0, outcome.out
     found = [read_json(folder.provenance)["hub"] for folder in workplace.folders()]
-    expected = [{f"{TINY}@v1": commit}] * 3 + [{"lab/judge@v1": judged}]
+    expected = [{f"{TINY}@v1": commit}] * 4 + [{"lab/judge@v1": judged}]
     assert sorted(found, key=str) == sorted(expected, key=str)
 
 

@@ -106,7 +106,7 @@ def run_of(
     config, problems = resolve(RewardModelConfig, keys)
     assert config is not None, [str(problem) for problem in problems]
     path.mkdir(exist_ok=True)
-    return RewardModelRun(config, Context(RunFolder(path), seed=3, stop_requested=stop))
+    return RewardModelRun(config, Context(RunFolder(path), seed=3, stop_requested=stop)).set_up()
 
 
 def reward(model: Path, **args: Any) -> LearnedPreference:
@@ -123,7 +123,7 @@ def trained(base: Path, sets: dict[int, Path], tmp_path_factory: pytest.TempPath
     torch.set_num_threads(1)  # as in the tests, so that sums are the same
     folder = tmp_path_factory.mktemp("trained")
     keys = configuration(base, sets[4], "best_of_n", normalize=reference(base))
-    assert run_of(folder, keys).run() >= 0.9  # type: ignore[operator]
+    assert run_of(folder, keys).proceed() >= 0.9  # type: ignore[operator]
     return folder
 
 
@@ -151,7 +151,7 @@ def test_the_best_of_four_is_learned(trained: Path) -> None:
 def test_every_loss_learns(
     base: Path, sets: dict[int, Path], tmp_path: Path, loss: str, alg: dict[str, Any]
 ) -> None:
-    score = run_of(tmp_path / "run", configuration(base, sets[2], loss, alg=alg)).run()
+    score = run_of(tmp_path / "run", configuration(base, sets[2], loss, alg=alg)).proceed()
     assert score is not None and score >= 0.85
     found = reward(tmp_path / "run/model")
     held_out = [response for choice in choices(60, 2, seed=1) for response in choice.responses]
@@ -245,9 +245,9 @@ def test_an_interrupted_run_ends_as_a_whole_one(
     asked = iter(range(1000))
     keys = configuration(base, sets[4], "best_of_n", normalize=reference(base))
     with pytest.raises(Interrupted, match="step 29 of 100"):
-        run_of(tmp_path, keys, lambda: next(asked) >= 28).run()
+        run_of(tmp_path, keys, lambda: next(asked) >= 28).proceed()
     assert not (tmp_path / "model").exists()
-    run_of(tmp_path, keys).run()
+    run_of(tmp_path, keys).proceed()
     whole, resumed = weights(trained), weights(tmp_path)
     for name, found in whole.items():
         np.testing.assert_array_equal(found, resumed[name], err_msg=name)
@@ -290,7 +290,7 @@ def test_adapters_are_merged_into_the_saved_model(
     trained = {name for name, value in run.module.named_parameters() if value.requires_grad}
     assert {"gain", "bias"} <= trained
     assert all(name in ("gain", "bias") or "lora_" in name or "score" in name for name in trained)
-    run.run()
+    run.proceed()
     logits = run.classifier.logits(["the dog cat cat", "the dog runs"])
     saved = AutoModelForSequenceClassification.from_pretrained(tmp_path / "run/model")
     assert not any("lora" in name for name in saved.state_dict())
@@ -432,7 +432,7 @@ def test_real_pairs_are_learned_from(base: Path, data_dir: Path, tmp_path: Path)
     keys["datapool"] = {"id": "preferences", "num_train_samples": 16,
                         "args": {**keys["datapool"]["args"], "held_out": 0.1}}  # fmt: skip
     keys["tokenizer"]["max_length"] = 32
-    score = run_of(tmp_path, keys).run()
+    score = run_of(tmp_path, keys).proceed()
     assert score is not None and 0 <= score <= 1
 
 

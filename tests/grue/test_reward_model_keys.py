@@ -45,12 +45,12 @@ def test_adam_in_tensorflows_form_goes_on_as_if_never_stopped(
     base: Path, sets: Path, tmp_path: Path
 ) -> None:
     own = keys(base, sets, optimizer="adam_tensorflow")
-    run_of(tmp_path / "whole", own).run()
+    run_of(tmp_path / "whole", own).proceed()
     asked = iter(range(1000))
     with pytest.raises(Interrupted, match="step 8 of 24"):
-        run_of(tmp_path / "stopped", own, lambda: next(asked) >= 7).run()
-    run_of(tmp_path / "stopped", own).run()
-    run_of(tmp_path / "usual", keys(base, sets)).run()
+        run_of(tmp_path / "stopped", own, lambda: next(asked) >= 7).proceed()
+    run_of(tmp_path / "stopped", own).proceed()
+    run_of(tmp_path / "usual", keys(base, sets)).proceed()
     whole, stopped, usual = (weights(tmp_path / name) for name in ("whole", "stopped", "usual"))
     for name, found in whole.items():
         np.testing.assert_array_equal(found, stopped[name], err_msg=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,12 @@ from grue.experiments.reward_model.config import RewardModelConfig
 from grue.experiments.reward_model.run import RewardModelRun
 from grue.models.config import ModelOptions
 from grue.models.loading import load_model
-from grue.policies.policy import Policy
 from grue.supervised import trainer as supervised
 from grue.supervised.arguments import training_arguments
-from grue.supervised.rows import Rows
+from grue.supervised.rows import Rows, collate
 from tests.conftest import Workplace
 from tests.grue.conftest import encoder_decoder, save_model
+from tests.grue.fitted import Recorded
 from tests.grue.judging import save_classifier
 from tests.grue.parts import ANIMALS
 from tests.grue.test_classifier import configuration as classifier
@@ -96,16 +97,9 @@ def test_supervised_finetuning(
     arguments = training_arguments(
         given, workplace.path / "out", seed=0, device=torch.device("cpu")
     )
-    nothing: Any = None
+    collator = functools.partial(collate, pad_token=tokenizer.pad_token_id or 0)
     with MemoryTrace() as trace:
-        supervised.train(
-            Policy(model, tokenizer),
-            Rows(rows),
-            arguments,
-            context=context(workplace.path / "run"),
-            tracker=nothing,
-            evaluate=lambda label: {},
-        )
+        supervised.fit(model, Rows(rows), collator, arguments, Recorded())
     compare(update, held(model), trace.peak)
 
 
@@ -113,9 +107,9 @@ def trained(kind: Any, model: type[Config], keys: dict[str, Any], folder: Path) 
     """A run of these keys after its training, and the peak of memory that this took."""
     config, _ = resolve(model, keys)
     assert config is not None
-    run = kind(config, context(folder))
+    run = kind(config, context(folder)).set_up()
     with MemoryTrace() as trace:
-        run._train()
+        run.take_steps()
     return run, trace.peak
 
 

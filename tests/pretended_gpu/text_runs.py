@@ -95,7 +95,7 @@ def _run(folder: Path, kind: str, algorithm: str, changes: Keys) -> Reinforcemen
     if kind != "gpt2":
         keys["alg.policy.id"] = keys["alg.policy.id"].replace("causal_lm", "seq2seq_lm")
     config = resolved(FinetuneConfig, keys)
-    return ReinforcementRun(config, config.alg, context(folder, DEVICE))
+    return ReinforcementRun(config, context(folder, DEVICE)).set_up()
 
 
 def iteration(gpu: PretendedGpu, folder: Path, *, kind: str, name: str) -> dict[str, Waits]:
@@ -139,8 +139,8 @@ def whole(gpu: PretendedGpu, folder: Path, *, kind: str) -> dict[str, Waits]:
         changes = {**_PPO, "train_evaluation__n_iters": number}
         run = _run(folder / "run", kind, "ppo", changes)
         with gpu.counting() as found[f"to iteration {number}"]:
-            run.run()
-        assert run.iteration == number
+            run.proceed()
+        assert run.steps_done == number
     return found
 
 
@@ -183,9 +183,9 @@ def extracting(gpu: PretendedGpu, folder: Path, *, kind: str, sampler: str) -> d
         keys = extraction(model, evaluation__eval_batch_size=size, evaluation__sampler=sampler)
         keys["alg.model_type"] = "causal" if kind == "gpt2" else "seq2seq"
         config = resolved(ExtractConfig, keys)
-        run = Extraction(config, context(folder / str(batches), DEVICE))
+        run = Extraction(config, context(folder / str(batches), DEVICE)).set_up()
         with gpu.counting() as waits:
-            run.run()
+            run.proceed()
         waits.steps = batches
         found[f"{batches} batches"] = waits
     return found

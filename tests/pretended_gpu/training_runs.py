@@ -38,7 +38,7 @@ def _epochs(gpu: PretendedGpu, make: Callable[[int], Any]) -> dict[str, Waits]:
     for number in (1, 2):
         run = make(number)
         with gpu.counting() as waits:
-            run.run()
+            run.proceed()
         assert waits.copies > 0, "batches go to the device"
         found[f"to epoch {number}"] = waits
     return found
@@ -54,7 +54,7 @@ def supervised(gpu: PretendedGpu, folder: Path, *, kind: str) -> dict[str, Waits
                           train_evaluation__generation_kwargs=SAMPLED)  # fmt: skip
         keys["alg.model_type"] = "causal" if kind == "gpt2" else "seq2seq"
         config = resolved(FinetuneConfig, keys)
-        return SupervisedRun(config, config.alg, context(folder / "run", DEVICE))
+        return SupervisedRun(config, context(folder / "run", DEVICE)).set_up()
 
     return _epochs(gpu, make)
 
@@ -76,7 +76,7 @@ def reward_model(gpu: PretendedGpu, folder: Path, *, loss: str) -> dict[str, Wai
 
     def make(epochs: int) -> RewardModelRun:
         config = resolved(RewardModelConfig, _in_epochs(keys, epochs))
-        return RewardModelRun(config, context(folder / "run", DEVICE))
+        return RewardModelRun(config, context(folder / "run", DEVICE)).set_up()
 
     return _epochs(gpu, make)
 
@@ -87,7 +87,7 @@ def classifying(gpu: PretendedGpu, folder: Path) -> dict[str, Waits]:
 
     def make(epochs: int) -> ClassifierRun:
         config = resolved(ClassifierConfig, _in_epochs(keys, epochs))
-        return ClassifierRun(config, context(folder / "run", DEVICE))
+        return ClassifierRun(config, context(folder / "run", DEVICE)).set_up()
 
     return _epochs(gpu, make)
 

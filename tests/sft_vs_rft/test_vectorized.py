@@ -222,7 +222,7 @@ def test_each_run_keeps_its_own_stream_of_the_gpu(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gpus = GpuGenerators(2, monkeypatch)
-    monkeypatch.setattr("common.training.fit_experiment.run_gpus", lambda ids: (1,))
+    monkeypatch.setattr("common.training.stepwise_run.run_gpus", lambda ids: (1,))
     seeded = torch.manual_seed
 
     def seed(number: int) -> torch.Generator:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from common.errors import UserError
 from common.experiment import Context
-from common.machine.devices import run_device, run_gpus
 from common.run.summary import write_summary
-from common.training.seeding import seed_everything, seeded, undisturbed
+from common.training.seeding import seeded, undisturbed
 from grue.experiments.classifier.config import ClassifierAlg, ClassifierConfig
 from grue.experiments.classifier.data import (
     Label,
@@ -29,15 +27,15 @@ from grue.models.loading import load_tokenizer
 from grue.models.weights import loaded, placed, pretrained
 from grue.runs.evaluation_times import EvaluationTimes
 from grue.runs.model_folder import save_model
-from grue.runs.tracking import Tracker
 from grue.scorers.classifier import Classifier, probabilities
 from grue.scorers.inputs import pad_right
+from grue.supervised.arguments import check_count
+from grue.supervised.run import TrainerRun, Training
 from grue.tasks.inputs import load_inputs, tell_of_fewer
 from grue.tasks.task import Split
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
-    from transformers.trainer_callback import TrainerState
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Row = dict[str, Any]
 
@@ -59,29 +57,33 @@ def load_labelled(
     return data, names
 
 
-def run(config: ClassifierConfig, context: Context) -> float:
-    """Train; the score is the accuracy on the validation split."""
+def run(config: ClassifierConfig, context: Context) -> float | None:
+    """Trains; the score is the accuracy on the validation split."""
     return ClassifierRun(config, context).run()
 
 
-class ClassifierRun:
+class ClassifierRun(TrainerRun[ClassifierConfig]):
     """A run that trains a classifier."""
 
-    def __init__(self, config: ClassifierConfig, context: Context) -> None:
-        from grue.supervised.arguments import check_count
+    def given_arguments(self) -> Mapping[str, Any]:
+        """Return the Trainer's arguments as the configuration gives them."""
+        return self.config.alg.training_args
 
-        self.config = config
-        self.context = context
-        self.folder = context.folder
-        self.tracker = Tracker(config, context.folder)
-        self.data, names = load_labelled(config, seed=context.seed)
+    def load_data(self) -> None:
+        """Read the texts of both splits, and the labels' names."""
+        config = self.config
+        self.data, self.names = load_labelled(config, seed=self.context.seed)
         tell_of_fewer(config.datapool, {split: len(own.texts) for split, own in self.data.items()})
         check_count(len(self.data["train"].texts), config.alg.training_args)
         self.times = EvaluationTimes({"val": len(self.data["val"].texts)})
+
+    def build_model(self) -> None:
+        """Make the classifier with one logit per label."""
+        config = self.config
         tokenizer = load_tokenizer(config.tokenizer)
-        model = load_model(config.alg, tokenizer, names, seed=context.seed)
+        model = load_model(config.alg, tokenizer, self.names, seed=self.context.seed)
         self.classifier = Classifier(
-            placed(model, run_device(context.gpu_ids)),
+            placed(model, self.device),
             tokenizer,
             batch_size=config.eval_batch_size,
             max_length=config.tokenizer.max_length,
@@ -89,56 +91,29 @@ class ClassifierRun:
         for split, data in self.data.items():
             self.classifier.tell_of_cut(data.texts, split)
 
-    def run(self) -> float:
-        """Make the remaining part of the run."""
-        from grue.supervised import checkpoints as trainer_checkpoints
+    def watched_model(self) -> nn.Module:
+        """Return the classifier's model."""
+        model: nn.Module = self.classifier.model
+        return model
 
-        seed_everything(self.context.seed)
-        trainer_checkpoints.go_on(self.folder.checkpoints, self.tracker)
-        try:
-            if not self.tracker.has_start():
-                self.tracker.add(0, 0.0, self._evaluate())
-            state = self._train()
-            found = self._evaluate()
-            self.tracker.add(state.global_step, float(state.epoch or 0.0), found)
-        finally:
-            self.tracker.close()
-        alg = self.config.alg
-        card = model_card(alg.model_name, self.config.datapool.id, alg, found)
-        save_model(self.folder, self.classifier, card)
-        score = found[SCORE]
-        write_summary(self.folder, score, SCORE, last=found)
-        return score
-
-    def _train(self) -> TrainerState:
-        from grue.supervised import trainer as supervised
-
+    def training(self) -> Training:
+        """Return the classifier's model, and the encoded texts with their labels."""
         classifier, data = self.classifier, self.data["train"]
         rows: list[Row] = [
             {**row, "labels": label}
             for row, label in zip(classifier.encode(data.texts), data.labels, strict=True)
         ]
-        arguments = _training_arguments(
-            self.config.alg,
-            self.folder.checkpoints,
-            seed=self.context.seed,
-            device=classifier.model.device,
-        )
-        return supervised.fit(
-            classifier.model,
-            rows,
-            functools.partial(collate, pad_token=classifier.tokenizer.pad_token_id or 0),
-            arguments,
-            context=self.context,
-            tracker=self.tracker,
-            evaluate=lambda label: self._evaluate(),
-            tell_of_evaluations=lambda count: self.times.tell_of_rest({"val": count + 1}),
-        )
+        pad_token = classifier.tokenizer.pad_token_id or 0
+        return Training(classifier.model, rows, functools.partial(collate, pad_token=pad_token))
 
-    def _evaluate(self) -> dict[str, float]:
+    def tell_of_evaluations(self, count: int) -> None:
+        """Tell how long so many evaluations, and the last one, will take."""
+        self.times.tell_of_rest({"val": count + 1})
+
+    def measure(self) -> dict[str, float]:
         """Return accuracy and mean loss, in nats, on the validation split."""
         data = self.data["val"]
-        with self.times.measured("val"), undisturbed(run_gpus(self.context.gpu_ids)):
+        with self.times.measured("val"), undisturbed(self.gpu_ids):
             logits = self.classifier.logits(data.texts)
         labels = np.array(data.labels)
         shares = probabilities(logits)[np.arange(len(labels)), labels]
@@ -146,6 +121,14 @@ class ClassifierRun:
             SCORE: float(np.mean(logits.argmax(-1) == labels)),
             "val/loss": float(-np.log(np.maximum(shares, np.finfo(np.float64).tiny)).mean()),
         }
+
+    def summarise(self, found: Mapping[str, float]) -> float | None:
+        """Save the model and the summary; return the accuracy."""
+        alg, score = self.config.alg, found[SCORE]
+        card = model_card(alg.model_name, self.config.datapool.id, alg, found)
+        save_model(self.folder, self.classifier, card)
+        write_summary(self.folder, score, SCORE, last=dict(found))
+        return score
 
 
 def collate(rows: Sequence[Row], *, pad_token: int) -> dict[str, Tensor]:
@@ -219,11 +202,3 @@ def architecture(alg: ClassifierAlg, options: Mapping[str, Any]) -> Any:
         revision=alg.revision,
         **{**options, **alg.architecture},
     )
-
-
-def _training_arguments(
-    alg: ClassifierAlg, folder: Path, *, seed: int, device: torch.device
-) -> TrainingArguments:
-    from grue.supervised.arguments import training_arguments
-
-    return training_arguments(alg.training_args, folder, seed=seed, device=device)

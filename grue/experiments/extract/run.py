@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from common.errors import Interrupted, UserError
+from common.errors import UserError
 from common.experiment import Context
-from common.machine.devices import run_device
 from common.run.folder import write_json, write_table
 from common.run.summary import write_summary
-from common.training.seeding import seed_everything
+from common.training.stepwise_run import StepwiseRun
 from grue.experiments.extract import published_samples
 from grue.experiments.extract.config import ExtractConfig
 from grue.experiments.extract.store import SampleStore
@@ -35,27 +34,26 @@ _SECONDS_BETWEEN_LINES = 15.0
 _TEXT_COLUMNS = ("input_id", "index", "sample_id", "prompt", "output", "num_tokens")
 
 
-def run(config: ExtractConfig, context: Context) -> float:
-    """Sample and score the outputs; the score is the mean of the first metric."""
+def run(config: ExtractConfig, context: Context) -> float | None:
+    """Draw and scores the samples; the score is the mean of the first metric."""
     return Extraction(config, context).run()
 
 
-class Extraction:
-    """A run that samples."""
+class Extraction(StepwiseRun[ExtractConfig, None]):
+    """A run that samples batch by batch; its state are the parts that stand on the disk."""
 
-    def __init__(self, config: ExtractConfig, context: Context) -> None:
-        self.config = config
-        self.context = context
-        self.folder = context.folder
-        self.store = SampleStore(self.folder.path / "samples", _TEXT_COLUMNS)
-        self.inputs = load_inputs(config.datapool, "train", seed=context.seed)
-        tell_of_fewer(config.datapool, {"train": len(self.inputs)})
+    unit = "batch"
+
+    def load_data(self) -> None:
+        """Read the training inputs."""
+        self.inputs = load_inputs(self.config.datapool, "train", seed=self.context.seed)
+        tell_of_fewer(self.config.datapool, {"train": len(self.inputs)})
+
+    def build_model(self) -> None:
+        """Load the policy and the metrics, and put prompts of like length into batches."""
+        config, alg = self.config, self.config.alg
         self.metrics = [metric.build() for metric in config.evaluation.metrics]
-        self.policy = self._load_policy()
-
-    def _load_policy(self) -> Policy:
-        alg = self.config.alg
-        tokenizer = load_tokenizer(self.config.tokenizer)
+        tokenizer = load_tokenizer(config.tokenizer)
         model = load_model(
             alg.model_name,
             alg.model_type,
@@ -63,39 +61,54 @@ class Extraction:
             seed=self.context.seed,
             revision=alg.revision,
         )
-        return Policy(model, tokenizer, run_device(self.context.gpu_ids))
-
-    def run(self) -> float:
-        """Make the remaining part of the run."""
-        seed_everything(self.context.seed)
-        settings, evaluation = self.config.alg.generation_kwargs, self.config.evaluation
-        longest, side = self.config.tokenizer.max_length, self.config.tokenizer.truncation_side
-        prompts = self.policy.read(
-            self.inputs.samples, settings, longest, side, level=logging.WARNING
+        self.policy = Policy(model, tokenizer, self.device)
+        self.prompts = self.policy.read(
+            self.inputs.samples,
+            alg.generation_kwargs,
+            config.tokenizer.max_length,
+            config.tokenizer.truncation_side,
+            level=logging.WARNING,
         )
-        lengths = [len(prompt) for prompt in prompts]
-        batches = list(by_length(lengths, evaluation.eval_batch_size))
+        self.lengths = [len(prompt) for prompt in self.prompts]
+        self.batches = list(by_length(self.lengths, config.evaluation.eval_batch_size))
 
-        log.info("%d samples of each of %d inputs", evaluation.num_samples_per_input,
+    def measure_start(self) -> None:
+        """Name the files that are no parts of this run; nothing is measured before sampling."""
+        log.info("%d samples of each of %d inputs", self.config.evaluation.num_samples_per_input,
                  len(self.inputs))  # fmt: skip
-        self.store.tell_of_strangers(len(batches))
-        progress = _Progress(self.context, len(self.inputs))
-        parts: list[pd.DataFrame] = []
-        for number, rows in enumerate(batches):
-            if self.context.stop_requested():
-                raise Interrupted(f"{progress.done} of {len(self.inputs)} inputs are sampled")
-            part = self.store.read(number, self._index(rows))
-            if part is None:
-                part = self._sample(rows, [prompts[row] for row in rows])
-                self.store.write(number, part)
-            if list(part.columns) == list(_TEXT_COLUMNS):
-                part = self._scored(part, rows)
-                self.store.write(number, part)
-                progress.made(len(rows))
-            else:
-                progress.found(len(rows))
-            parts.append(part)
-        return self._finish(parts, batches, lengths)
+        self.store = SampleStore(self.folder.path / "samples", _TEXT_COLUMNS)
+        self.store.tell_of_strangers(len(self.batches))
+        self.parts: list[pd.DataFrame] = []
+        self._progress = _Progress(self.context, len(self.inputs))
+
+    @property
+    def num_steps(self) -> int:
+        """Batches of the whole run."""
+        return len(self.batches)
+
+    def step(self) -> dict[str, float]:
+        """Sample and score a batch, as far as no earlier attempt has."""
+        rows = self.batches[self.steps_done]
+        part = self.store.read(self.steps_done, self._index(rows))
+        if part is None:
+            part = self._sample(rows, [self.prompts[row] for row in rows])
+            self.store.write(self.steps_done, part)
+        if list(part.columns) == list(_TEXT_COLUMNS):
+            part = self._scored(part, rows)
+            self.store.write(self.steps_done, part)
+            self._progress.made(len(rows))
+        else:
+            self._progress.found(len(rows))
+        self.parts.append(part)
+        self.steps_done += 1
+        return {}
+
+    def record(self, values: Mapping[str, float]) -> None:
+        """Write no row: what is measured stands in the parts."""
+
+    def tell_progress(self) -> None:
+        """Tell how many inputs are done."""
+        self._progress.tell()
 
     def _index(self, rows: Sequence[int]) -> list[int]:
         """Return the positions of inputs in their split, each K times: a part's ``index``."""
@@ -138,16 +151,11 @@ class Extraction:
             scores |= found
         return part.assign(**scores)
 
-    def _finish(
-        self,
-        parts: Sequence[pd.DataFrame],
-        batches: Sequence[Sequence[int]],
-        lengths: Sequence[int],
-    ) -> float:
-        """Write the tables of all samples, and return the mean of the first metric."""
+    def summarise(self, found: Mapping[str, float]) -> float | None:
+        """Write the tables of all samples; return the mean of the first metric."""
         import pandas as pd
 
-        samples = pd.concat(parts, ignore_index=True)
+        samples = pd.concat(self.parts, ignore_index=True)
         order = {number: row for row, number in enumerate(self.inputs.index)}
         samples = samples.sort_values(
             ["index", "sample_id"], key=lambda c: c.map(order) if c.name == "index" else c
@@ -175,7 +183,7 @@ class Extraction:
             log.info("%s: mean %.4f, std over all samples %.4f", name, values.mean(), values.std())
         score = float(rewards[names[0]].mean())
         write_summary(
-            self.folder, score, names[0], padding=padding(batches, lengths), metrics=names
+            self.folder, score, names[0], padding=padding(self.batches, self.lengths), metrics=names
         )
         self.context.once_done(self.store.clear)
         return score
@@ -213,10 +221,13 @@ class _Progress:
         self._made = 0
         self._started = self._said_at = time.monotonic()
 
+    def tell(self) -> None:
+        """Tells how many inputs are done."""
+        self._context.progress(self.done, self._total)
+
     def found(self, count: int) -> None:
         """Count inputs that an earlier attempt has made."""
         self.done += count
-        self._context.progress(self.done, self._total)
 
     def made(self, count: int) -> None:
         """Count inputs, and log at intervals how many are left."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+from torch import nn
 
 from common import distributed
 from common.experiment import Context
-from common.machine.devices import run_device, run_gpus
+from common.machine.devices import run_device
 from common.run.summary import write_summary
+from common.training.stepwise_run import StateT
 from grue import policies
 from grue.experiments.finetune import published_artifacts
 from grue.experiments.finetune.config import FinetuneConfig, SupervisedConfig
@@ -18,42 +22,56 @@ from grue.policies.policy import Policy
 from grue.runs.evaluation import Evaluator
 from grue.runs.evaluation_times import EvaluationTimes
 from grue.runs.model_folder import MODEL, save_model
-from grue.runs.tracking import Tracker
+from grue.runs.text_run import TextRun
 from grue.supervised.config import SupervisedAlg
 from grue.tasks.inputs import Inputs, evaluated_of_training, load_inputs, tell_of_fewer
 from grue.tasks.task import Split
 
+FinetuneConfigT = TypeVar("FinetuneConfigT", bound=FinetuneConfig)
 
-class FinetuneRun:
-    """Run with a policy that is evaluated on all splits before and after its training."""
 
-    def __init__(
-        self, config: FinetuneConfig, context: Context, policy: Policy, model_name: str
-    ) -> None:
-        """Set up the run; ``policy`` is the model called ``model_name`` before training."""
-        self.config = config
-        self.context = context
-        self.folder = context.folder
-        self.policy = policy
-        self.model_name = model_name
-        self.tracker = Tracker(config, context.folder)
+class FinetuneRun(TextRun[FinetuneConfigT, StateT]):
+    """A run with a policy that is evaluated on all splits before and after it is trained."""
+
+    train_inputs: Inputs
+    evaluated: dict[Split, Inputs]
+    """The inputs of each split that is evaluated."""
+    policy: Policy
+    evaluator: Evaluator
+
+    @property
+    @abstractmethod
+    def model_name(self) -> str:
+        """The model that is finetuned."""
+
+    def load_data(self) -> None:
+        """Read the inputs of all splits."""
+        config, seed = self.config, self.context.seed
         inputs: dict[Split, Inputs] = {
-            split: load_inputs(config.datapool, split, seed=context.seed) for split in config.splits
+            split: load_inputs(config.datapool, split, seed=seed) for split in config.splits
         }
         tell_of_fewer(config.datapool, {split: len(found) for split, found in inputs.items()})
         self.train_inputs = inputs.pop("train")
         self.evaluated = self._of_training() | inputs
+        self.times = EvaluationTimes({split: len(own) for split, own in self.evaluated.items()})
+
+    def build_model(self) -> None:
+        """Load the policy, and make what evaluates it."""
+        config = self.config
+        self.policy = load_policy(config, self.context)
         self.evaluator = Evaluator(
-            policy,
+            self.policy,
             [(metric.id, metric.build()) for metric in config.train_evaluation.metrics],
             batch_size=config.train_evaluation.eval_batch_size,
-            seed=context.seed,
+            seed=self.context.seed,
             predictions=self.folder.path if config.log_entire_predictions else None,
-            gpu_ids=run_gpus(context.gpu_ids),
+            gpu_ids=self.gpu_ids,
             add_table=self.tracker.add_table,
         )
-        sizes = {split: len(found) for split, found in self.evaluated.items()}
-        self.times = EvaluationTimes(sizes)
+
+    def watched_model(self) -> nn.Module:
+        """Return the policy's model."""
+        return self.policy.model
 
     def _of_training(self) -> dict[Split, Inputs]:
         """Return the training inputs that are evaluated, if any."""
@@ -91,23 +109,23 @@ class FinetuneRun:
         return self.config.tokenizer.max_length, self.config.tokenizer.truncation_side
 
     def close(self) -> None:
-        """End the tracking, and write the metrics in the published programs' files too."""
-        self.tracker.close()
+        """End the tracking, and write what was tracked in the published programs' files too."""
+        super().close()
         if not distributed.is_main():
             return
         by_iteration = not isinstance(self.config, SupervisedConfig)
         published_artifacts.write(self.folder, by_iteration=by_iteration)
 
-    def finish(self, found: Mapping[str, float]) -> float | None:
-        """Save the model and the summary; return the score, the first metric on ``val``."""
+    def summarise(self, found: Mapping[str, float]) -> float | None:
+        """Save the model and the summary; return the score: the first metric on ``val``."""
         name = next((name for name in found if name.startswith("val/")), None)
         score = None if name is None else found[name]
         if not distributed.is_main():
             return score
         card = model_card(self.model_name, self.config.datapool.id, self.config.alg, found)
         save_model(self.folder, self.policy, card)
-        if self.config.upload_model_to_wandb and self.config.log_to_wandb:
-            self.tracker.upload(self.folder.path / MODEL)
+        if self.config.upload_model_to_wandb:
+            self.tracker.upload_model(self.folder.path / MODEL)
         write_summary(self.folder, score, name, last=dict(found))
         return score
 

@@ -95,7 +95,8 @@ class FinetuneConfig(TrackedConfig):
     log_entire_predictions: Annotated[bool, NO_EFFECT] = False
     """If true, every evaluation writes all outputs, instead of ten of them to the log."""
     upload_model_to_wandb: Annotated[bool, NO_EFFECT] = False
-    """If true, the finished model is uploaded to Weights & Biases; needs ``log_to_wandb``."""
+    """If true, the finished model is uploaded to Weights & Biases; needs ``log_to_wandb`` or
+    ``use_wandb``."""
     base_path_to_store_results: Annotated[OptionalText, NO_EFFECT] = None
     """Published name of ``outputs_dir``, which takes precedence if both are given."""
 
@@ -143,7 +144,7 @@ class FinetuneConfig(TrackedConfig):
         yield from (problem.below("alg") for problem in self.alg.problems())
         evaluation = self.train_evaluation
         yield from problems_of_metrics(evaluation.metrics, "train_evaluation.metrics")
-        if self.upload_model_to_wandb and not self.log_to_wandb:
+        if self.upload_model_to_wandb and not self.tracker_settings().wandb:
             yield Problem("needs 'log_to_wandb' = true", "upload_model_to_wandb", True)
         if self.reward_fn is not None:
             yield from (problem.below("reward_fn") for problem in self.reward_fn.problems())

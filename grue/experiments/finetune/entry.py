@@ -15,8 +15,8 @@ def run(config: FinetuneConfig, context: Context) -> float | None:
     if isinstance(config, SupervisedConfig):
         from grue.experiments.finetune.supervised import SupervisedRun
 
-        return SupervisedRun(config, config.alg, context).run()
+        return SupervisedRun(config, context).run()
     assert isinstance(config, ReinforcementConfig), "every configuration is of one kind"
     from grue.experiments.finetune.reinforcement import ReinforcementRun
 
-    return ReinforcementRun(config, config.alg, context).run()
+    return ReinforcementRun(config, context).run()

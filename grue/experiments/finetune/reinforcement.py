@@ -9,25 +9,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from pydantic import ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter, with_config
-from typing_extensions import TypedDict
 
 from common import distributed
-from common.errors import Interrupted
 from common.experiment import Context
-from common.machine.devices import run_gpus
 from common.run.folder import write_text
-from common.run.records import why_unfit
 from common.training import checkpoint
-from common.training.pace import Pace
-from common.training.seeding import random_state, restore_random_state, seed_everything
-from common.training.training_state import OptimizerState, taking
+from common.training.seeding import random_state, restore_random_state
 from grue.algorithms import find
 from grue.algorithms.algorithm import Algorithm
-from grue.algorithms.config import ReinforcementAlg
 from grue.experiments.finetune.assembly import make_actor_critic
-from grue.experiments.finetune.base import FinetuneRun, load_policy
+from grue.experiments.finetune.base import FinetuneRun
 from grue.experiments.finetune.config import ReinforcementConfig
+from grue.experiments.finetune.reinforcement_state import why_unfit_state
 from grue.experiments.finetune.rollout_settings import rollout_settings
 from grue.models.config import Side
 from grue.policies.generation_config import GenerationConfig
@@ -49,124 +42,122 @@ _MUCH = 0.1
 """Share of unused tokens of a rollout above which a message is logged."""
 
 
-@with_config(ConfigDict(extra="allow"))
-class _Algorithm(TypedDict):
-    optimizer: OptimizerState
-
-
-class _Controller(TypedDict):
-    coefficient: FiniteFloat
-
-
-@with_config(ConfigDict(strict=True))
-class _State(TypedDict):
-    """State of the run for a resume."""
-
-    iteration: NonNegativeInt
-    weights: dict[str, Any]
-    algorithm: _Algorithm
-    controller: _Controller
-    random: dict[str, Any]
-
-
-_STATE = TypeAdapter(_State)
-_LATER_KEYS = {"descent"}
-"""Keys of an algorithm's state that older checkpoints lack, and that may be missing."""
-
-
-class ReinforcementRun(FinetuneRun):
-    """Run of ``n_iters`` rollouts and updates, with evaluations and checkpoints at intervals.
+class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
+    """Rollout and update, and now and then an evaluation, ``n_iters`` times.
 
     All random numbers of an iteration follow from the run's seed and the iteration's number. Users'
     own parts may use the global generators, whose states are in the checkpoints.
     """
 
-    def __init__(
-        self, config: ReinforcementConfig, alg: ReinforcementAlg, context: Context
-    ) -> None:
-        name = alg.policy.args.model_name
-        super().__init__(config, context, load_policy(config, context), name)
-        self.alg = alg
+    unit = "iteration"
+
+    def __init__(self, config: ReinforcementConfig, context: Context) -> None:
+        super().__init__(config, context)
+        self.alg = alg = config.alg
         self.env = config.env
-        algorithm_class = find(alg.id)
-        self.actor_critic = make_actor_critic(
-            self.policy, alg, seed=context.seed, with_critic=alg.rollout_spec.needs_values
-        )
-        self.algorithm: Algorithm[Any] = algorithm_class(self.actor_critic, alg)
         adaptive = alg.kl_div.adaptive_kl
         target = alg.kl_div.target_kl if adaptive is None else adaptive.target
         self.controller = KlController(alg.kl_div.coeff, target)
+        self._has_told = False
+
+    @property
+    def model_name(self) -> str:
+        """The model that is finetuned."""
+        return self.alg.policy.args.model_name
+
+    def build_model(self) -> None:
+        """Load the policy, and make its critic, the algorithm and what collects rollouts."""
+        super().build_model()
+        alg, seed = self.alg, self.context.seed
+        algorithm_class = find(alg.id)
+        self.actor_critic = make_actor_critic(
+            self.policy, alg, seed=seed, with_critic=alg.rollout_spec.needs_values
+        )
+        self.algorithm: Algorithm[Any] = algorithm_class(self.actor_critic, alg)
         self.rollouts = Rollouts(
             self.actor_critic,
             self.train_inputs,
-            config.reward_fn.build(),
+            self.config.reward_fn.build(),
             rollout_settings(self.env, alg),
-            seed=context.seed,
+            seed=seed,
         )
-        self.iteration = 0
-        self._saved_iteration: int | None = None
-        self._pace = Pace()
-        self._has_told = False
-        self._gpu_ids = run_gpus(context.gpu_ids)
 
-    def run(self) -> float | None:
-        """Make the remaining part of the run."""
-        seed_everything(self.context.seed)
-        evaluation, num_iterations = self.config.train_evaluation, self._num_iterations
-        assert evaluation.eval_every, "checked with the keys"
-        self._restore()
-        self.tracker.begin(self.iteration)
-        try:
-            if not self.tracker.has_start():
-                self.tracker.add(0, 0.0, self.evaluate_everywhere(self._label_of_start))
-            self.tell_of_evaluations(self._num_evaluations_left, evaluation.splits_on_the_way)
-            while self.iteration < num_iterations:
-                found = self._iterate()
-                done = self.iteration
-                is_last = done == num_iterations
-                if done % evaluation.eval_every == 0 and not is_last:
-                    for split in evaluation.splits_on_the_way:
-                        found |= self.evaluate(split, f"epoch_{done - 1}")
-                self.tracker.add(done, done, found)
-                self.context.progress(done, num_iterations)
-                self._save()
-            found = self.evaluate_everywhere(f"epoch_{num_iterations - 1}")
-            self.tracker.add(self.iteration, self.iteration, found)
-            return self.finish(found)
-        finally:
-            self.close()
+    @property
+    def num_steps(self) -> int:
+        """Iterations of the whole run."""
+        return self.config.train_evaluation.n_iters
 
-    def _iterate(self) -> dict[str, float]:
-        """Make one rollout and one update; return the metrics."""
-        coefficient = self.controller.coefficient
-        try:
-            with self._dropping_out():
-                rollout, found = self.rollouts.collect(self.iteration, coefficient)
-        except FailedRollout as error:
-            if distributed.is_main():
-                lines = (json.dumps(row) + "\n" for row in error.rows())
-                write_text(self.folder.path / FAILED_ROLLOUT, "".join(lines))
-            raise
-        if self.iteration % (self.config.train_evaluation.eval_every or 1) == 0:
+    # Evaluations.
+
+    def measure_start(self) -> None:
+        """Evaluate the policy before training, and tell how long later evaluations will take."""
+        super().measure_start()
+        evaluation = self.config.train_evaluation
+        every = evaluation.eval_every
+        num_left = (self.num_steps - 1) // every - self.steps_done // every
+        self.tell_of_evaluations(num_left, evaluation.splits_on_the_way)
+
+    def evaluate_start(self) -> dict[str, float]:
+        """Return the metrics of all splits before training.
+
+        Its label is the published one, unless that of iteration 1 is the same.
+        """
+        is_taken = self.config.train_evaluation.eval_every == 1 or self.num_steps == 1
+        return self.evaluate_everywhere("before_training" if is_taken else "epoch_0")
+
+    def evaluate_on_the_way(self) -> dict[str, float]:
+        """Return the metrics of some splits, every ``eval_every`` iterations but the last."""
+        evaluation, found = self.config.train_evaluation, dict[str, float]()
+        if self.steps_done % evaluation.eval_every == 0 and self.has_steps_left():
+            for split in evaluation.splits_on_the_way:
+                found |= self.evaluate(split, f"epoch_{self.steps_done - 1}")
+        return found
+
+    def evaluate_end(self) -> dict[str, float]:
+        """Return the metrics of all splits after training."""
+        return self.evaluate_everywhere(f"epoch_{self.num_steps - 1}")
+
+    def prompt_limits(self, settings: GenerationConfig) -> tuple[int | None, Side]:
+        """As in rollouts: RL4LMs ignores ``tokenizer.max_length`` here."""
+        return self.env.args.max_prompt_length, self.alg.policy.args.prompt_truncation_side
+
+    # An iteration.
+
+    def step(self) -> dict[str, float]:
+        """Collect a rollout and make an update of it; return what was measured."""
+        coefficient, iteration = self.controller.coefficient, self.steps_done
+        rollout, found = self._collect(coefficient)
+        if iteration % self.config.train_evaluation.eval_every == 0:
             for line in sample_lines(rollout, self.policy, coefficient):
-                log.info("iteration %d, %s", self.iteration + 1, line)
+                log.info("iteration %d, %s", iteration + 1, line)
         self._tell_of_unused(rollout)
         self._adapt_coefficient(found, len(rollout))
-        self.algorithm.set_learning_rate(self.iteration / self._num_iterations)
-        seed = seed_of(Occasion.UPDATE, self.context.seed, self.iteration)
+        self.algorithm.set_learning_rate(iteration / self.num_steps)
+        seed = seed_of(Occasion.UPDATE, self.context.seed, iteration)
         generator = torch.Generator().manual_seed(seed)
         with self.actor_critic.updating():
             found |= self.algorithm.update(rollout, coefficient, generator)
         found |= self.algorithm.stepper.report()
         self._check_finite(found, rollout)
-        self.iteration += 1
+        self.steps_done += 1
         if self.rollouts.settings.whole_outputs:
             longest = self.rollouts.policy.lengths(self.rollouts.settings.generation).most
-            found |= elapsed(self.iteration, len(rollout), longest)
-        log.info("iteration %d of %d: reward %.4f, KL per token %.4f", self.iteration,
-                 self._num_iterations, found["rollout_info/ep_rew"],
+            found |= elapsed(self.steps_done, len(rollout), longest)
+        log.info("iteration %d of %d: reward %.4f, KL per token %.4f", self.steps_done,
+                 self.num_steps, found["rollout_info/ep_rew"],
                  found["rollout_info/kl_div_mean"])  # fmt: skip
         return found
+
+    def _collect(self, coefficient: float) -> tuple[Rollout, dict[str, float]]:
+        """A rollout and what it measures; one whose reward failed is kept in a file."""
+        try:
+            with self._dropping_out():
+                return self.rollouts.collect(self.steps_done, coefficient)
+        except FailedRollout as error:
+            if distributed.is_main():
+                lines = (json.dumps(row) + "\n" for row in error.rows())
+                write_text(self.folder.path / FAILED_ROLLOUT, "".join(lines))
+            raise
 
     def _tell_of_unused(self, rollout: Rollout) -> None:
         """Log once that many outputs are sampled and not used."""
@@ -191,12 +182,12 @@ class ReinforcementRun(FinetuneRun):
         Raises:
             UserError: a loss, a norm of gradients or a weight is NaN or infinite.
         """
-        when = f"iteration {self.iteration + 1}"
+        when = f"iteration {self.steps_done + 1}"
         advice = "lower 'alg.args.learning_rate', or the size of rewards"
-        if self._saved_iteration is not None:
+        if self.saved_step is not None:
             advice += (
                 f"; checkpoints/{checkpoint.LAST} keeps the finite weights after "
-                f"{self._saved_iteration} iterations"
+                f"{self.saved_step} iterations"
             )
         check_measured(found, when, advice)
         said = self.actor_critic.evaluate(rollout.sequences.rows(slice(1)))
@@ -211,25 +202,6 @@ class ReinforcementRun(FinetuneRun):
         else:
             self.controller.update(found["objective/kl"], num_outputs / adaptive.horizon)
 
-    @property
-    def _num_iterations(self) -> int:
-        count = self.config.train_evaluation.n_iters
-        assert count, "checked with the keys"
-        return count
-
-    @property
-    def _label_of_start(self) -> str:
-        """Label of the evaluation before training in published files, unless iteration 1 has it."""
-        taken = self.config.train_evaluation.eval_every == 1 or self._num_iterations == 1
-        return "before_training" if taken else "epoch_0"
-
-    @property
-    def _num_evaluations_left(self) -> int:
-        """Number of evaluations to come during training."""
-        every = self.config.train_evaluation.eval_every
-        assert every, "checked with the keys"
-        return (self._num_iterations - 1) // every - self.iteration // every
-
     @contextlib.contextmanager
     def _dropping_out(self) -> Iterator[None]:
         """Enable the policy's dropout around rollouts and updates, if configured.
@@ -241,58 +213,43 @@ class ReinforcementRun(FinetuneRun):
             yield
             return
         of_rank = () if distributed.is_main() else (distributed.rank(),)
-        torch.manual_seed(seed_of(Occasion.DROPOUT, self.context.seed, self.iteration, *of_rank))
+        torch.manual_seed(seed_of(Occasion.DROPOUT, self.context.seed, self.steps_done, *of_rank))
         with self.actor_critic.updating():
             yield
 
-    def _save(self) -> None:
-        """Write a checkpoint if one is due, after the last iteration, or before the run stops.
+    # The state.
 
-        Raises:
-            Interrupted: a stop was requested; a checkpoint is written.
-        """
-        stop = distributed.any_rank(self.context.stop_requested())
-        is_last = self.iteration == self._num_iterations
-        in_turn = self.iteration % self.config.train_evaluation.save_every == 0
-        if (stop or is_last or self._pace.is_due(soon=in_turn)) and distributed.is_main():
-            with self._pace.writing():
-                checkpoint.save_last(self.folder.checkpoints, self._state())
-            self._saved_iteration = self.iteration
-        if stop and self.iteration < self._num_iterations:
-            raise Interrupted(f"stopped on request after iteration {self.iteration}")
+    @property
+    def may_save_soon(self) -> bool:
+        """True every ``save_every`` iterations."""
+        return self.steps_done % self.config.train_evaluation.save_every == 0
 
-    def _state(self) -> dict[str, Any]:
-        return {
-            "iteration": self.iteration,
+    def save_state(self) -> None:
+        """Write the last checkpoint, and keep the one before it."""
+        state = {
+            "iteration": self.steps_done,
             "weights": self.actor_critic.state_dict(),
             "algorithm": self.algorithm.state_dict(),
             "controller": self.controller.state_dict(),
-            "random": random_state(self._gpu_ids),
+            "random": random_state(self.gpu_ids),
         }
+        checkpoint.save_last(self.folder.checkpoints, state)
 
-    def _restore(self) -> None:
-        """Resume from the last good checkpoint, if there is one."""
-        state = checkpoint.load_last(self.folder.checkpoints, self._unfit)
-        seen = () if state is None else range(state["iteration"] + 1)
-        if self.tracker.forgets_run(seen) or state is None:
-            return
-        with taking(self.folder.checkpoints / checkpoint.LAST):
-            self.iteration = self._saved_iteration = state["iteration"]
-            self.actor_critic.load_state_dict(state["weights"])
-            self.algorithm.load_state_dict(state["algorithm"])
-            self.controller.load_state_dict(state["controller"])
-            restore_random_state(state["random"], self._gpu_ids)
+    def load_last_state(self) -> dict[str, Any] | None:
+        """Return the last good checkpoint."""
+        return checkpoint.load_last(
+            self.folder.checkpoints,
+            lambda state: why_unfit_state(state, self.algorithm, self.actor_critic),
+        )
 
-    def _unfit(self, state: dict[str, Any]) -> str | None:
-        """Return why the run cannot continue from ``state``; None if it can."""
-        problem = why_unfit(state, _STATE)
-        if problem is not None:
-            return problem
-        lost = self.algorithm.state_dict().keys() - state["algorithm"].keys()
-        if lost - _LATER_KEYS:
-            return f"'algorithm' lacks {', '.join(sorted(lost))}"
-        return checkpoint.misfit(self.actor_critic, state["weights"])
+    def lost_record(self, state: dict[str, Any]) -> str | None:
+        """Return which rows are lost of the start and of the iterations before ``state``."""
+        return self.tracker.lost_rows(range(state["iteration"] + 1))
 
-    def prompt_limits(self, settings: GenerationConfig) -> tuple[int | None, Side]:
-        """Return the prompt limits of rollouts: RL4LMs ignores ``tokenizer.max_length`` here."""
-        return self.env.args.max_prompt_length, self.alg.policy.args.prompt_truncation_side
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Put weights, algorithm, KL coefficient and generators where they were saved."""
+        self.steps_done = state["iteration"]
+        self.actor_critic.load_state_dict(state["weights"])
+        self.algorithm.load_state_dict(state["algorithm"])
+        self.controller.load_state_dict(state["controller"])
+        restore_random_state(state["random"], self.gpu_ids)

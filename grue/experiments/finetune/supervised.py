@@ -2,54 +2,53 @@
 
 from __future__ import annotations
 
-from common.experiment import Context
-from common.training.seeding import seed_everything
-from grue.experiments.finetune.base import FinetuneRun, load_policy
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from grue.experiments.finetune.base import FinetuneRun
 from grue.experiments.finetune.config import SupervisedConfig
-from grue.supervised import checkpoints as trainer_checkpoints
-from grue.supervised import trainer as supervised
-from grue.supervised.arguments import check_count, training_arguments
-from grue.supervised.config import SupervisedAlg
-from grue.supervised.rows import Rows, make_rows
+from grue.supervised.arguments import check_count
+from grue.supervised.rows import Rows, collate, make_rows
+from grue.supervised.run import TrainerRun, Training
 
 
-class SupervisedRun(FinetuneRun):
-    """Run that evaluates, trains with the Trainer, and evaluates again."""
+class SupervisedRun(FinetuneRun[SupervisedConfig, Path], TrainerRun[SupervisedConfig]):
+    """Evaluates, trains with the Trainer, evaluates again."""
 
-    def __init__(self, config: SupervisedConfig, alg: SupervisedAlg, context: Context) -> None:
-        super().__init__(config, context, load_policy(config, context), alg.model_name)
-        self.alg = alg
+    @property
+    def model_name(self) -> str:
+        """The model that is finetuned."""
+        return self.config.alg.model_name
 
-    def run(self) -> float | None:
-        """Make the remaining part of the run."""
-        seed_everything(self.context.seed)
-        rows = self._rows()
-        check_count(len(rows), self.alg.training_args)
-        arguments = training_arguments(
-            self.alg.training_args,
-            self.folder.checkpoints,
-            seed=self.context.seed,
-            device=self.policy.device,
-        )
-        trainer_checkpoints.go_on(self.folder.checkpoints, self.tracker)
-        try:
-            if not self.tracker.has_start():
-                self.tracker.add(0, 0.0, self.evaluate_everywhere("epoch_0"))
-            state = supervised.train(
-                self.policy,
-                rows,
-                arguments,
-                context=self.context,
-                tracker=self.tracker,
-                evaluate=lambda label: self.evaluate("val", label),
-                tell_of_evaluations=self.tell_of_evaluations,
-            )
-            epoch = float(state.epoch or 0.0)
-            found = self.evaluate_everywhere(f"epoch_{epoch:g}")
-            self.tracker.add(state.global_step, epoch, found)
-            return self.finish(found)
-        finally:
-            self.close()
+    def given_arguments(self) -> Mapping[str, Any]:
+        """Return the Trainer's arguments as the configuration gives them."""
+        return self.config.alg.training_args
+
+    def build_model(self) -> None:
+        """Load the policy, and encode the rows that it learns."""
+        super().build_model()
+        self.rows = self._rows()
+        check_count(len(self.rows), self.config.alg.training_args)
+
+    def training(self) -> Training:
+        """Return the policy's model and the rows of prompts and references."""
+        pad_token = self.policy.tokenizer.pad_token_id or 0
+        collator = functools.partial(collate, pad_token=pad_token)
+        return Training(self.policy.model, self.rows, collator)
+
+    def evaluate_start(self) -> dict[str, float]:
+        """Return the metrics of all splits before training."""
+        return self.evaluate_everywhere("epoch_0")
+
+    def evaluate_on_the_way(self) -> dict[str, float]:
+        """Return the metrics of the validation split."""
+        return self.evaluate("val", f"epoch_{self.epoch:g}")
+
+    def evaluate_end(self) -> dict[str, float]:
+        """Return the metrics of all splits after training."""
+        return self.evaluate_everywhere(f"epoch_{self.epoch:g}")
 
     def _rows(self) -> Rows:
         tokenizer = self.policy.tokenizer
@@ -57,9 +56,9 @@ class SupervisedRun(FinetuneRun):
         return make_rows(
             self.train_inputs.samples,
             tokenizer,
-            self.alg.model_type,
+            self.config.alg.model_type,
             limit=min(longest, tokenizer.model_max_length),
-            join_with_blank=self.alg.join_with_blank,
-            append_eos=self.alg.append_eos,
-            mask_prompt=self.alg.mask_prompt,
+            join_with_blank=self.config.alg.join_with_blank,
+            append_eos=self.config.alg.append_eos,
+            mask_prompt=self.config.alg.mask_prompt,
         )

@@ -93,7 +93,7 @@ def _names(config: TextConfig) -> Iterator[tuple[str, str | None]]:
 
 
 def _is_at_hand(name: str, revision: str | None) -> bool:
-    """Return whether a model's configuration is local: in its folder, or in the hub's cache."""
+    """Return whether a model's configuration is here: in its folder, or in the hub's cache."""
     from huggingface_hub import try_to_load_from_cache
 
     if name.startswith("@"):

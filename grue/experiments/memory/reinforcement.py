@@ -29,7 +29,7 @@ from grue.policies.distribution import TokenDistribution
 from grue.policies.policy import Policy
 from grue.rl.kl import kl_full
 from grue.rl.losses import policy_gradient_loss
-from grue.rollouts.batch import Minibatch
+from grue.rollouts.minibatch import Minibatch
 from grue.rollouts.settings import RolloutSettings
 
 _VECTORS = 7

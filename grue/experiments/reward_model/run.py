@@ -5,19 +5,19 @@ from __future__ import annotations
 import functools
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from common import distributed
 from common.errors import UserError
 from common.experiment import Context
-from common.machine.devices import run_device, run_gpus
 from common.run.summary import write_summary
-from common.training.seeding import seed_everything, undisturbed
+from common.training.seeding import undisturbed
 from grue.experiments.model_card import model_card
 from grue.experiments.reward_model.config import RewardModelConfig
 from grue.experiments.reward_model.examples import Examples, make_examples
@@ -28,15 +28,12 @@ from grue.models.loading import load_tokenizer
 from grue.rl import reward_stats
 from grue.runs.evaluation_times import EvaluationTimes
 from grue.runs.model_folder import save_model
-from grue.runs.tracking import Tracker
 from grue.scorers.classifier import Classifier
 from grue.scorers.reward_model import FILE, RewardModel, RewardSpec
+from grue.supervised.arguments import check_count
+from grue.supervised.run import TrainerRun, Training
 from grue.tasks.inputs import load_inputs, tell_of_fewer
 from grue.tasks.task import Split
-
-if TYPE_CHECKING:
-    from transformers import TrainingArguments
-    from transformers.trainer_callback import TrainerState
 
 log = logging.getLogger(__name__)
 
@@ -49,20 +46,29 @@ def run(config: RewardModelConfig, context: Context) -> float | None:
     return RewardModelRun(config, context).run()
 
 
-class RewardModelRun:
+class RewardModelRun(TrainerRun[RewardModelConfig]):
     """A run that trains a reward model."""
 
-    def __init__(self, config: RewardModelConfig, context: Context) -> None:
-        from grue.supervised.arguments import check_count
+    def given_arguments(self) -> Mapping[str, Any]:
+        """Return the Trainer's arguments as the configuration gives them."""
+        return given_arguments(self.config)
 
-        self.config = config
-        self.context = context
-        self.folder = context.folder
-        self.tracker = Tracker(config, context.folder)
-        self.device = run_device(context.gpu_ids)
+    def load_data(self) -> None:
+        """Read the examples of both splits."""
+        config = self.config
         self.objective = make_objective(config.alg.loss)
+        self.data = {
+            split: load_examples(config, split, seed=self.context.seed) for split in config.splits
+        }
+        for split, found in self.data.items():
+            tell_of_fewer(config.datapool, {split: found.num_choices})
+        self.normalization: dict[str, dict[str, float]] = {}
+
+    def build_model(self) -> None:
+        """Make the model with a new layer, and leave out the examples that it cannot read."""
+        config = self.config
         tokenizer = load_tokenizer(config.tokenizer)
-        self.module = load_module(config.alg, tokenizer, self.objective, seed=context.seed)
+        self.module = load_module(config.alg, tokenizer, self.objective, seed=self.context.seed)
         self.module.to(self.device)
         self.classifier = Classifier(
             self.module.model,
@@ -72,39 +78,55 @@ class RewardModelRun:
         )
         self.classifier.mixed_precision = config.alg.mixed_precision
         self.spec = replace(spec_of(config), max_length=self.classifier.max_length)
-        self.data = {split: self._load(split) for split in config.splits}
+        self.data = {split: self._readable(split, found) for split, found in self.data.items()}
         check_count(len(self.data["train"]), config.alg.training_args)
         self.times = EvaluationTimes({"val": self.data["val"].num_choices})
-        self.normalization: dict[str, dict[str, float]] = {}
 
-    def run(self) -> float | None:
-        """Make the remaining part of the run."""
-        from grue.supervised import checkpoints as trainer_checkpoints
+    def measure_start(self) -> None:
+        """Normalise before training, if so configured, and evaluate.
 
-        seed_everything(self.context.seed)
-        trainer_checkpoints.go_on(self.folder.checkpoints, self.tracker)
-        try:
-            # 1. Rewards of the reference policy's outputs get the mean and std of the labels.
-            normalize = self.config.normalize
-            if normalize is not None and normalize.before:
-                self._normalize("before", *self.objective.scale(self.data["train"].targets))
-            # 2. Training.
-            if not self.tracker.has_start():
-                self.tracker.add(0, 0.0, self._evaluate())
-            state = self._train()
-            found = self._evaluate()
-            self.tracker.add(state.global_step, float(state.epoch or 0.0), found)
-            # 3. They get mean 0 and std 1.
-            if normalize is not None and normalize.after:
-                self._normalize("after", 0.0, 1.0)
-        finally:
-            self.tracker.close()
-        return self._finish(found)
+        Rewards of the reference policy's outputs get the mean and std of the labels.
+        """
+        normalize = self.config.normalize
+        if normalize is not None and normalize.before:
+            self._normalize("before", *self.objective.scale(self.data["train"].targets))
+        super().measure_start()
 
-    def _load(self, split: Split) -> Examples:
-        """Return the split's examples, without those that are too long if so configured."""
-        found = load_examples(self.config, split, seed=self.context.seed)
-        tell_of_fewer(self.config.datapool, {split: found.num_choices})
+    def summarise(self, found: Mapping[str, float]) -> float | None:
+        """Normalise after training, if so configured; save the model and the summary.
+
+        Rewards of the reference policy's outputs get mean 0 and std 1.
+
+        Returns:
+            The score, None where it is undefined.
+        """
+        normalize = self.config.normalize
+        if normalize is not None and normalize.after:
+            self._normalize("after", 0.0, 1.0)
+        return self._save(found)
+
+    def watched_model(self) -> nn.Module:
+        """Return the model with its loss."""
+        return self.module
+
+    def tell_of_evaluations(self, count: int) -> None:
+        """Tell how long so many evaluations, and the last one, will take."""
+        self.times.tell_of_rest({"val": count + 1})
+
+    def training(self) -> Training:
+        """Return the module, and the encoded texts with their targets."""
+        data = self.data["train"]
+        encoded = self.classifier.encode(data.texts)
+        rows: list[Row] = [
+            {"texts": [encoded[place] for place in places], "target": float(target)}
+            for places, target in zip(data.responses, data.targets, strict=True)
+        ]
+        pad_token = self.classifier.tokenizer.pad_token_id or 0
+        collator = functools.partial(collate, pad_token=pad_token)
+        return Training(self.module, rows, collator, self.config.alg.optimizer)
+
+    def _readable(self, split: Split, found: Examples) -> Examples:
+        """The split's examples, without those that are too long if so configured."""
         if self.config.too_long == "drop":
             whole = len(found)
             found = found.without(np.array(self.classifier.are_too_long(found.texts)))
@@ -119,35 +141,12 @@ class RewardModelRun:
             )
         return found
 
-    def _train(self) -> TrainerState:
-        from grue.supervised import trainer as supervised
-
-        data = self.data["train"]
-        encoded = self.classifier.encode(data.texts)
-        rows: list[Row] = [
-            {"texts": [encoded[place] for place in places], "target": float(target)}
-            for places, target in zip(data.responses, data.targets, strict=True)
-        ]
-        return supervised.fit(
-            self.module,
-            rows,
-            functools.partial(collate, pad_token=self.classifier.tokenizer.pad_token_id or 0),
-            _training_arguments(
-                self.config, self.device, seed=self.context.seed, folder=self.folder.checkpoints
-            ),
-            context=self.context,
-            tracker=self.tracker,
-            evaluate=lambda label: self._evaluate(),
-            tell_of_evaluations=lambda count: self.times.tell_of_rest({"val": count + 1}),
-            optimizer=self.config.alg.optimizer,
-        )
-
     @torch.no_grad()
-    def _evaluate(self) -> dict[str, float]:
-        """Return mean loss, accuracy, calibration and reward std per prompt, in validation."""
+    def measure(self) -> dict[str, float]:
+        """Return loss, accuracy, calibration and reward std per prompt on the validation split."""
         data = self.data["val"]
         own = data.texts[distributed.shard_slice(len(data.texts))]
-        with self.times.measured("val"), undisturbed(run_gpus(self.context.gpu_ids)):
+        with self.times.measured("val"), undisturbed(self.gpu_ids):
             logits = np.array(distributed.all_gather(list(self.classifier.logits(own))))  # [N n, C]
         outputs = self.module.outputs(torch.from_numpy(logits[data.responses]))
         targets = torch.from_numpy(data.targets)
@@ -201,8 +200,7 @@ class RewardModelRun:
         gain, bias = self.module.scale() if scaled else (1.0, 0.0)
         return RewardModel(self.classifier, replace(self.spec, gain=gain, bias=bias))
 
-    def _finish(self, found: dict[str, float]) -> float | None:
-        """Save the model and the summary; return the score, None if it is undefined."""
+    def _save(self, found: Mapping[str, float]) -> float | None:
         name = f"val/{self.objective.score}"
         measured = found[name]
         score = measured if math.isfinite(measured) else None
@@ -212,7 +210,7 @@ class RewardModelRun:
         card = model_card(alg.model_name, self.config.datapool.id, alg, found)
         spec = self._reward_model().spec
         save_model(self.folder, self.classifier, card, {FILE: spec.as_json()})
-        write_summary(self.folder, score, name, last=found, normalization=self.normalization)
+        write_summary(self.folder, score, name, last=dict(found), normalization=self.normalization)
         return score
 
 
@@ -226,14 +224,6 @@ def load_examples(config: RewardModelConfig, split: Split, *, seed: int) -> Exam
     """Return the examples of a split, and log no messages about its inputs."""
     samples = load_inputs(config.datapool, split, seed=seed).samples
     return make_examples(samples, make_objective(config.alg.loss), spec_of(config))
-
-
-def _training_arguments(
-    config: RewardModelConfig, device: torch.device, *, seed: int, folder: Path
-) -> TrainingArguments:
-    from grue.supervised.arguments import training_arguments
-
-    return training_arguments(given_arguments(config), folder, seed=seed, device=device)
 
 
 def given_arguments(config: RewardModelConfig) -> dict[str, Any]:

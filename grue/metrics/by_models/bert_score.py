@@ -80,7 +80,7 @@ class BertScore(Metric[BertScoreArgs]):
         return found
 
     def _layer(self) -> int | None:
-        """Return the layer to compare; None for the default of the language's model.
+        """Return the layer to compare; None for that of the language's model.
 
         Raises:
             UserError: neither the package nor the configuration names one.
