@@ -204,7 +204,7 @@ class StepwiseRun(ABC, Generic[ConfigT, StateT]):
 
     @property
     def may_save_soon(self) -> bool:
-        """True if a checkpoint may come less than a minute after the last one."""
+        """True if a checkpoint may follow the last one within a minute."""
         return False
 
     def is_save_due(self) -> bool:

@@ -1,4 +1,4 @@
-"""Template of text runs that train, whose rows are counted in steps."""
+"""Text runs that train: rows of metrics by step, and evaluations with a known duration."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from grue.supervised.trainer import fit
 
 @dataclass(frozen=True)
 class Training:
-    """A model and the rows that the Trainer trains it on."""
+    """The model that the Trainer trains, and its data."""
 
     model: Any
     """Returns a loss for a batch."""

@@ -15,7 +15,7 @@ from grue.algorithms.algorithm import Algorithm
 
 @with_config(ConfigDict(extra="allow"))
 class AlgorithmState(TypedDict):
-    """Entries that every algorithm's state holds."""
+    """Entries that the state of every algorithm has."""
 
     optimizer: OptimizerState
 
@@ -28,7 +28,7 @@ class ControllerState(TypedDict):
 
 @with_config(ConfigDict(strict=True))
 class ReinforcementState(TypedDict):
-    """Entries of a checkpoint."""
+    """State from which a run resumes."""
 
     iteration: NonNegativeInt
     weights: dict[str, Any]

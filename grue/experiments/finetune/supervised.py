@@ -1,4 +1,4 @@
-"""A run of supervised finetuning."""
+"""Supervised finetuning run."""
 
 from __future__ import annotations
 
