@@ -52,7 +52,7 @@ examples:
 
 exit status: 0 all runs are done; 1 some run or figure failed (--retry_failed tries such runs
 again, the same command alone does not); 2 the plan was refused;
-130 or 143 stopped by Ctrl-C or SIGTERM (the same command goes on).
+130 or 143 stopped by Ctrl-C or SIGTERM (the same command resumes).
 """
 
 
@@ -75,9 +75,9 @@ _FLAGS: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
         (
             "--set",
             "lr=0.01 --set seeds=[0,1]",
-            "overrides a key of every configuration that knows it, or of the plan; wins over "
+            "overrides a key of every configuration that knows it, or of the plan; overrides "
             "base_config and options; repeatable; STAGE.KEY=VALUE is for the configuration with "
-            "this id alone; key=value behind the flags means the same",
+            "this id alone; key=value after the flags means the same",
             {"action": "append", "default": [], "metavar": "KEY=VALUE", "dest": "assignments"},
         ),
         (
@@ -92,7 +92,7 @@ _FLAGS: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
             "--dry_run",
             "",
             "only show the table of runs: name, fingerprint, stage, what each waits for, and what "
-            "would be skipped; and the packages that they need and are not here",
+            "would be skipped; and the missing packages",
             _SWITCH,
         ),
         (
@@ -105,8 +105,8 @@ _FLAGS: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
         (
             "--status",
             "",
-            "only show how the runs stand, from their folders alone; works while the plan runs and "
-            "after a crash",
+            "only show the state of the runs, from their folders alone; works while the plan runs "
+            "and after a crash",
             _SWITCH,
         ),
         (
@@ -128,23 +128,23 @@ _FLAGS: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
         (
             "--fresh",
             "--only pretrain",
-            "make the selected runs, and those that refer to them, anew; the old folders go to the "
-            "plan's 'replaced' folder",
+            "repeat the selected runs, and those that refer to them; the old folders are moved to "
+            "the plan's 'replaced' folder",
             _SWITCH,
         ),
-        ("--fail_fast", "", "after the first failure start nothing more", _SWITCH),
+        ("--fail_fast", "", "start no new run after the first failure", _SWITCH),
     ],
     "where they run": [
         (
             "--num_parallel",
             "2",
-            "make N runs at a time, each in a worker process",
+            "make N runs at the same time, each in a worker process",
             {"type": _number_from(1), "metavar": "N"},
         ),
         (
             "--num_threads",
             "1",
-            "compute with N threads in each process (default: what OMP_NUM_THREADS says, else an "
+            "compute with N threads in each process (default: OMP_NUM_THREADS, else an "
             "equal share of the cores)",
             {"type": _number_from(1), "metavar": "N"},
         ),
@@ -155,19 +155,19 @@ _FLAGS: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
             {"type": _number_from(0), "nargs": "*", "metavar": "ID"},
         ),
     ],
-    "what is said": [
-        ("--disable_console_log", "", "say nothing of single runs that go well", _SWITCH),
+    "output": [
+        ("--disable_console_log", "", "do not report single runs that succeed", _SWITCH),
         ("--save_logs", "", "also write what the console shows to a log file", _SWITCH),
         (
             "--log_dir",
             "logs",
-            "where that log file goes (default: here)",
+            "folder of that log file (default: the current one)",
             {"type": Path, "default": Path(), "metavar": "FOLDER"},
         ),
         (
             "--log_file_name_prefix",
             "mnist",
-            "how its name begins (default: plan)",
+            "beginning of its name (default: plan)",
             {"default": "plan", "metavar": "TEXT"},
         ),
     ],
@@ -304,7 +304,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_REFUSED
     except OSError as error:  # a full disk, a folder that may not be written to
-        print(f"error: {error}; mend that, and the same command goes on", file=sys.stderr)
+        print(f"error: {error}; fix this and run the same command again to resume", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

@@ -24,15 +24,16 @@ _BUCKET = 2**25
 
 
 def init(rank: int, num_ranks: int, rendezvous: Path, device: torch.device) -> None:
-    """Makes this process one of the ranks; returns when all are there.
+    """Make this process one of the ranks; return when all are there.
 
-    It leaves those of an earlier run, which have ended well: others are not asked to meet again.
+    It first leaves the ranks of an earlier run, which have ended.
 
     Args:
-        rank: the process's own, counted from 0.
-        num_ranks: how many there are.
-        rendezvous: a file that is not there yet, the same for all ranks and for nobody else.
-        device: where the rank computes.
+        rank: index of this process, counted from 0.
+        num_ranks: number of ranks.
+        rendezvous: path of a file that does not exist yet, the same for all ranks of this run
+            alone.
+        device: device of this rank.
     """
     on_gpu = device.type == "cuda"
     if dist.is_initialized():
@@ -87,7 +88,7 @@ def all_gather(own: Sequence[T]) -> list[T]:
 
 
 def all_gather_tensors(own: Sequence[Tensor], device: torch.device) -> list[Tensor]:
-    """Like `all_gather`, of tensors of any shapes; all come to this rank's device."""
+    """Return the tensors of all ranks, of any shapes, on this rank's device."""
     if world_size() == 1:
         return list(own)
     return [tensor.to(device) for tensor in all_gather([tensor.cpu() for tensor in own])]

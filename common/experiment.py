@@ -78,7 +78,7 @@ class Context:
 
 
 class Member(Protocol):
-    """One of several runs that are made together, each of which ends separately."""
+    """One of several runs that are made together and end separately."""
 
     @property
     def config(self) -> Any:

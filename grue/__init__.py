@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from grue.policies.config import PolicyArgs as PolicyArgs
     from grue.policies.policy import Policy as Policy
     from grue.rewards.reward import Reward as Reward
-    from grue.rollouts.batch import Minibatch as Minibatch
     from grue.rollouts.batch import Rollout as Rollout
+    from grue.rollouts.minibatch import Minibatch as Minibatch
     from grue.rollouts.spec import RolloutSpec as RolloutSpec
     from grue.tasks.task import Sample as Sample
     from grue.tasks.task import Split as Split
@@ -47,7 +47,7 @@ __getattr__ = public_names(
         "AlgorithmArgs": "grue.algorithms.config",
         "MaskablePolicyArgs": "grue.policies.config",
         "Metric": "grue.metrics.metric",
-        "Minibatch": "grue.rollouts.batch",
+        "Minibatch": "grue.rollouts.minibatch",
         "NoArgs": "grue.metrics.metric",
         "Policy": "grue.policies.policy",
         "PolicyArgs": "grue.policies.config",

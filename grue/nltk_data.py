@@ -18,7 +18,7 @@ def is_there(path: str) -> bool:
 
 
 def why_missing(path: str) -> str | None:
-    """What is missing at ``path`` in NLTK's data, and how to get it; None where it is there."""
+    """Return what is missing at ``path`` in NLTK's data, with a fix; None if it is there."""
     if is_there(path):
         return None
     data = path.rpartition("/")[2]

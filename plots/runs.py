@@ -179,7 +179,7 @@ def _listed(plan: PlanFolder) -> Iterator[_Entry]:
             rows = list(csv.DictReader(file))
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(
-            f"{plan.index}: cannot be read: {error}; run the plan again, which writes it anew"
+            f"{plan.index}: cannot be read: {error}; run the plan again, which writes it again"
         ) from error
     listed = [row for row in rows if row.get("folder")]
     if len(listed) < len(rows):

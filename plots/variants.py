@@ -16,7 +16,20 @@ from plots.methods import in_order, method
 from plots.runs import Run
 
 SEEDS = {"random_seed", "samples_rnd_seed", "init_rnd_seed", "train_samples_rnd_seed", "seed"}
-NAMES_AND_PATHS = {
+TRACKERS = {
+    "use_tensorboard",
+    "use_wandb",
+    "use_trackio",
+    "wandb_project_name",
+    "wandb_entity_name",
+    "wandb_resume_id",
+    "wandb_track_model",
+    "wandb_exclude_files",
+    "project_name",
+    "entity_name",
+    "log_to_wandb",
+}
+NAMES_AND_PATHS = TRACKERS | {
     "experiment_name",
     "outputs_dir",
     "output_path",
@@ -26,9 +39,6 @@ NAMES_AND_PATHS = {
     "gpu_ids",
     "load_model_from_checkpoint",
     "trainer_checkpoint",
-    "project_name",
-    "entity_name",
-    "log_to_wandb",
     "log_entire_predictions",
     "upload_model_to_wandb",
 }

@@ -53,7 +53,7 @@ def needs(runs: Sequence[Run]) -> list[Need | None]:
             except UserError:
                 known[key] = None
             except Exception as error:  # of a model's own code, on a device it was not made for
-                log.info("the memory that a run needs cannot be told: %s", error)
+                log.info("the memory that a run needs is unknown: %s", error)
                 known[key] = None
         found.append(known[key])
     return found

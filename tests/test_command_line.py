@@ -100,7 +100,7 @@ def test_a_file_is_checked_once_and_named_for_each_configuration(workplace: Work
         ("num_parallel=0", "plan.json, --set:\n  'num_parallel' = 0: must be greater than 0"),
         ('figures=["x"]', "plan.json, --set:\n  'figures' = 'x': unknown figure"),
         ("name=" + 5000 * "[", "--set name: more than 100 levels of objects and lists"),
-        ('epochs={"a": 1, "a": 2}', "--set epochs: 'a' stands twice"),
+        ('epochs={"a": 1, "a": 2}', "--set epochs: 'a' is repeated"),
     ],
 )
 def test_overrides_that_do_not_fit(workplace: Workplace, assignment: str, message: str) -> None:
@@ -122,14 +122,14 @@ def test_a_bare_assignment_is_an_override_and_the_value_of_a_flag_is_not(
     [
         (
             ["plan.json"],
-            "error: plan.json: a plan stands behind its flag; write --plan_config_path",
+            "error: plan.json: a plan needs its flag; write --plan_config_path",
         ),
         (["--seed", "3"], "error: --seed: write --set seeds=[3]\n"),
         (["lr=.5"], "'lr' = '.5': expected a number; write 0.5\n"),
         (["lr=1", "--set", "lr=2"], "error: --set lr: given twice; keep one of them\n"),
         (
             ["outputs_dir=a", "--outputs_dir", "b"],
-            "error: --set outputs_dir: --outputs_dir says it",
+            "error: --set outputs_dir: --outputs_dir sets it",
         ),
         (["lr=1", "model_type=\udcff"], "error: the command line: 'model_type' holds half of a "),
         (['model_type="\\ud800"'], "error: --set model_type: holds half of a character"),

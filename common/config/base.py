@@ -233,7 +233,7 @@ def _identity(value: Any, plain: Any) -> Any:
 
 
 def _configs_at(value: Any, key: Key) -> Iterator[tuple[Key, Config]]:
-    """The configurations that a key's value is, or holds in a list, with their paths."""
+    """Yield the configurations that a key's value is, or contains in a list, with their paths."""
     if isinstance(value, Config):
         yield key, value
     elif isinstance(value, list | tuple):

@@ -23,7 +23,7 @@ class FromHub(Config):
     """Branch, tag or commit of the hub id; None (or the empty string) for its default branch."""
 
     def problems(self) -> Iterator[Problem]:
-        """A revision of something that does not come from the hub."""
+        """Yield the problem of a revision of something that is not on the hub."""
         yield from super().problems()
         name = getattr(self, self.hub_id_key)
         yield from misplaced_revision(self.revision, name, self.hub_id_key)
@@ -32,7 +32,7 @@ class FromHub(Config):
 def misplaced_revision(
     revision: str | None, name: str | None, name_key: str, key: str = "revision"
 ) -> Iterator[Problem]:
-    """Yield what is wrong with a revision, the value of ``key``, that is none of a hub id.
+    """Yield the problem of a revision, the value of ``key``, of something that has no hub id.
 
     ``name`` is the value of ``name_key``: an id on the hub, a folder, or a reference to a stage.
     """

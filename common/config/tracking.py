@@ -1,4 +1,4 @@
-"""The keys of where a run's metrics go beside its own files: TensorBoard, W&B, Trackio."""
+"""Keys of the trackers that a run's metrics are sent to."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def answers(
     if found is None or not all(isinstance(entry, kind) for entry in found):
         raise UserError(
             f"experiment '{experiment}': its {hook} gave {shown(given if found is None else found)}"
-            f"; it gives a list of {kind.__name__}, empty where there is nothing to say"
+            f"; it gives a list of {kind.__name__}, empty if there is nothing to report"
         )
     return found
 

@@ -1,9 +1,9 @@
-"""Source files of the user's own parts, which count for a run's identity by content.
+"""Source files of users' own parts, which count for a run's identity by content.
 
-A part's sources are the file of its module and every file of the user's that this imports, directly
-or through others: import statements are read, and nothing is executed. The project itself and
-installed packages are left out, but for the module of a part that stands in one. What `importlib`
-loads by a computed name, and data that the code reads, are not seen.
+A part's sources are the file of its module and all users' files that it imports, directly or
+indirectly. Import statements are read, and nothing is executed. The project itself and installed
+packages are skipped, except for the module of the part itself. Modules that `importlib` loads by a
+computed name, and data that the code reads, are not found.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def source_files(module: str) -> list[SourceFile]:
 
 
 def changed_sources(recorded: Mapping[str, str]) -> list[str]:
-    """Return the names of the files whose content has another hash than ``recorded`` says.
+    """Return the names of the files whose content differs from the hash in ``recorded``.
 
     ``recorded`` holds hashes by `SourceFile.name`.
     """
@@ -74,7 +74,7 @@ def changed_sources(recorded: Mapping[str, str]) -> list[str]:
 
 
 def unread_changes(recorded: Mapping[str, str]) -> list[str]:
-    """Like `changed_sources`, for modules that this process is still to import and can find."""
+    """Return changed files as `changed_sources` does, of modules that are not imported yet."""
     modules = ((name, _module_of(name)) for name in changed_sources(recorded))
     return [name for name, module in modules if module not in sys.modules and _hash_of(module)]
 
@@ -85,24 +85,24 @@ def _module_of(file: str) -> str:
 
 
 def _hash_of(module: str) -> str | None:
-    """Return the hash of a module's file; None where there is none."""
+    """Return the hash of a module's file; None if there is none."""
     found = _find(module)
     return None if found is None or found.path is None else content_hash(found.path)
 
 
 @dataclass(frozen=True)
 class _Module:
-    """A module, where Python would find it."""
+    """A module at the place where Python would find it."""
 
     name: str
     path: Path | None
-    """Its file; None of a built-in one, and of a folder without ``__init__.py``."""
+    """Path of its file; None for a built-in module and for a folder without ``__init__.py``."""
     folders: list[str] | None
-    """Where its own modules stand; None where it is no package."""
+    """Folders of its submodules; None if it is no package."""
 
     @property
     def file(self) -> str:
-        """Name of its file without the place."""
+        """Name of its file without the folder."""
         inside = "/__init__" if self.folders is not None else ""
         return f"{self.name.replace('.', '/')}{inside}{self.path.suffix if self.path else ''}"
 
@@ -117,7 +117,7 @@ def _with_packages(name: str) -> list[_Module]:
 
 
 def _find(name: str) -> _Module | None:
-    """Return the module called ``name`` without executing it; None where there is none."""
+    """Return the module called ``name`` without executing it; None if there is none."""
     package, _, last = name.rpartition(".")
     folders = None
     if package:
@@ -139,7 +139,7 @@ def _find(name: str) -> _Module | None:
 
 
 def _imports(module: _Module, path: Path) -> Iterator[str]:
-    """Yield what a file's import statements name: modules, and what may be modules inside them."""
+    """Yield the names in a file's import statements: modules, and possible modules inside them."""
     if path.suffix != ".py":
         return
     try:

@@ -108,5 +108,5 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     keys = [key for key, _ in pairs]
     twice = sorted({key for key in keys if keys.count(key) > 1})
     if twice:
-        raise ValueError(f"'{twice[0]}' stands twice in one object; keep one of them")
+        raise ValueError(f"'{twice[0]}' is repeated in one object; keep one of them")
     return dict(pairs)

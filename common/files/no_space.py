@@ -115,7 +115,7 @@ def _message(path: Path, cause: int, need: int | None) -> str:
     if cause == errno.EFBIG and limit != resource.RLIM_INFINITY:
         facts.append(f"the limit is {_shown(limit)}")
     shown = f" ({', '.join(facts)})" if facts else ""
-    return f"{path} does not fit: {why}{shown}; {advice}, and the same command goes on"
+    return f"{path} does not fit: {why}{shown}; {advice}, and run the same command again to resume"
 
 
 def _free(path: Path) -> int:

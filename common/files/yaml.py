@@ -52,7 +52,7 @@ class _Loader(yaml.SafeLoader):
             if key.tag != _TEXT:
                 raise _Refused("a key must be text; put it in quotes", key.start_mark)
             if key.value in seen:
-                raise _Refused(f"'{key.value}' stands twice; keep one of them", key.start_mark)
+                raise _Refused(f"'{key.value}' is repeated; keep one of them", key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 

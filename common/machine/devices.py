@@ -122,7 +122,7 @@ def run_device(gpu_ids: Iterable[int]) -> torch.device:
     if not torch.cuda.is_available():
         raise UserError(
             "'gpu_ids': this machine has the GPU, but torch cannot use it, as `python -c 'import "
-            "torch; torch.cuda.init()'` tells; mend the driver or torch, or give no GPU"
+            "torch; torch.cuda.init()'` shows; fix the driver or torch, or give no GPU"
         )
     return torch.device(f"cuda:{first}")
 

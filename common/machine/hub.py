@@ -38,35 +38,35 @@ def revision_option(revision: str | None) -> dict[str, str]:
 def note_model(hub_id: str, revision: str | None = None) -> None:
     """Note the commit of a model or tokenizer that has just been loaded from the hub.
 
-    ``revision`` is the branch, tag or commit that was asked for; None for the default.
+    ``revision`` is the configured branch, tag or commit; None for the default.
     """
     _note(hub_id, revision, cached_commit(hub_id, revision))
 
 
 def note_data_set(hub_id: str, rows: Any, revision: str | None = None) -> None:
-    """Note the commit of a data set, likewise; ``rows`` is what ``datasets`` has loaded."""
+    """Note the commit of a data set, likewise; ``rows`` is the result of ``datasets``."""
     commit = _commit_of(rows) or cached_commit(hub_id, revision, kind="dataset")
     _note(f"datasets/{hub_id}", revision, commit)
 
 
 def forget_commits() -> None:
-    """Begin a new list of what is loaded."""
+    """Start a new list of commits."""
     _used.clear()
 
 
 def commits() -> dict[str, str]:
-    """Return what has been loaded since `forget_commits`: commits by hub id.
+    """Return the commits loaded since `forget_commits`, by hub id.
 
-    Data sets are ``datasets/<id>``; where a revision was asked for, it follows an ``@``.
+    Data sets are ``datasets/<id>``; a configured revision follows an ``@``.
     """
     return dict(_used)
 
 
 def cached_commit(hub_id: str, revision: str | None = None, *, kind: str = "model") -> str | None:
-    """Return the commit that the hub's cache holds for a revision; None where it holds none.
+    """Return the commit that the hub's cache holds for a revision; None if it holds none.
 
     Args:
-        hub_id: of a model or data set.
+        hub_id: id of a model or data set.
         revision: branch, tag or commit; None for the default branch.
         kind: ``"model"`` or ``"dataset"``.
     """

@@ -60,7 +60,7 @@ def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
     overrides = parse_assignments(args.assignments)
     for key in overrides:
         if flags.get(key) is not None:
-            raise UserError(f"--set {key}: --{_FLAGS_OF_KEYS[key]} says it too; keep one of them")
+            raise UserError(f"--set {key}: --{_FLAGS_OF_KEYS[key]} sets it too; keep one of them")
     overrides |= {key: value for key, value in flags.items() if value is not None}
     if (args.num_parallel or 1) > 1:
         overrides["multiprocess"] = True
@@ -140,11 +140,9 @@ def refuse(words: Sequence[str], flags: Sequence[str]) -> None:
                 values.append(rest.pop(0))
             messages.append(f"{flag}: {_instead(flag, values, flags)}")
         elif _PLAN_FILE.fullmatch(word):
-            messages.append(
-                f"{word}: a plan stands behind its flag; write --plan_config_path {word}"
-            )
+            messages.append(f"{word}: a plan needs its flag; write --plan_config_path {word}")
         elif word.strip():
-            messages.append(f"{word}: stands behind no flag; a key is changed by key=value")
+            messages.append(f"{word}: is no flag and follows none; a key is changed by key=value")
     if messages:
         raise UserError("\n  ".join(["the command line:", *messages][len(messages) == 1 :]))
 

@@ -13,9 +13,9 @@ from common.key_paths import merged
 from common.plan.duplicate_keys import twins_in_keys
 
 FROM = "from"
-"""The key that names the file, relative to the one it stands in."""
+"""Key that names the file, relative to the file that holds the key."""
 BASE = "base_config"
-"""The key that holds them, of a configuration and of a plan."""
+"""Key of the base, of a configuration and of a plan."""
 
 Parts = list[tuple[str, dict[str, Any]]]
 """Keys by the file that gives them, the lowest first; the file's name is empty for own keys."""
@@ -23,23 +23,23 @@ Parts = list[tuple[str, dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Bases:
-    """A plan's content with whole base configs, and what these are made of.
+    """Content of a plan with complete base configs, and the parts of each base.
 
-    Those of the configurations stand at their position, the plan's own at None.
+    Parts are listed by the configuration's position, those of the plan's own base at None.
     """
 
     values: dict[str, Any]
     parts: dict[int | None, Parts]
     unread: dict[int | None, Problem]
-    """What cannot be read."""
+    """Problems of bases that cannot be read."""
 
 
 def with_bases(values: dict[str, Any], folder: Path) -> Bases:
-    """Return ``values`` with whole base configs; ill-formed ones are kept.
+    """Return ``values`` with complete base configs; malformed ones are kept.
 
     Args:
-        values: the content of a plan file in ``folder``.
-        folder: where relative paths begin.
+        values: content of a plan file in ``folder``.
+        folder: base of relative paths.
     """
     found = Bases({}, {}, {})
     plan = _with_base(values, None, folder, found)
@@ -52,7 +52,7 @@ def with_bases(values: dict[str, Any], folder: Path) -> Bases:
 
 
 def _with_base(content: Any, position: int | None, folder: Path, found: Bases) -> Any:
-    """Return a plan or configuration with its base whole; notes in ``found`` what that is."""
+    """Return a plan or configuration with its complete base; record its parts in ``found``."""
     base = content.get(BASE) if isinstance(content, dict) else None
     if not isinstance(base, dict):
         return dict(content) if isinstance(content, dict) else content
@@ -68,12 +68,12 @@ def _with_base(content: Any, position: int | None, folder: Path, found: Bases) -
 
 
 def whole_base(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the keys that ``values`` describe, like `base_parts`, in one object."""
+    """Return the keys that ``values`` describe, as `base_parts` does, in one object."""
     return _laid(base_parts(values, folder))
 
 
 def base_parts(values: Mapping[str, Any], folder: Path, above: tuple[Path, ...] = ()) -> Parts:
-    """Return the keys that ``values`` describe: those of the file it begins with, then its own.
+    """Return the keys that ``values`` describe: those of the named file, then its own.
 
     Objects are merged and everything else is replaced; keys may be dotted paths. The file may hold
     the keys of a run or a plan of one configuration, and name another file itself.
@@ -111,7 +111,7 @@ def _laid(parts: Parts) -> dict[str, Any]:
 def _bases_in(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the keys of a run in ``path``: the whole file, or the bases of its one configuration.
 
-    The plan's own base comes first, which lies under that of its configuration.
+    The plan's own base comes first, because its configuration's base overrides it.
     """
     document = read_object(path)
     if "configurations" not in document:

@@ -38,15 +38,15 @@ class Configuration(Config):
     """A set of runs: the product of ``options`` and ``seeds`` over ``base_config``."""
 
     id: Id | None = None
-    """Name of this stage, for references ``"@<id>.<file>"`` of later ones."""
+    """Id of this stage, for references ``"@<id>.<file>"`` of later ones."""
     extends: Id | None = None
-    """``id`` of the configuration whose experiment, seeds, ``gpus_per_run``, ``base_config`` and
-    ``options`` this one begins with. Its own keys win. Objects in ``base_config`` are merged,
-    everything else is replaced. An inherited option leaves the product where this configuration
-    gives its key, an object that holds it, or a key in its objects. Inherited keys that the runs
-    here do not know, such as settings of another algorithm, are left out. References such as
-    ``"@sft.model"`` stay as they are written. ``set`` and ``--set`` for the other ``id`` alone
-    (``"first.lr"``) do not reach the runs here."""
+    """Id of the configuration whose experiment, seeds, ``gpus_per_run``, ``base_config`` and
+    ``options`` this one inherits. Its own keys take precedence: objects in ``base_config`` are
+    merged, and everything else is replaced. An inherited option is dropped from the product if this
+    configuration gives its key, an object that holds it, or a key in its objects. Inherited keys
+    that the runs here do not know, such as settings of another algorithm, are dropped. References
+    such as ``"@sft.model"`` keep their meaning. ``set`` and ``--set`` for the other ``id`` alone
+    (``"first.lr"``) do not apply to the runs here."""
     experiment: str | None = None
     """Experiment of the runs; by default the plan's."""
     seeds: Seeds | None = None
@@ -95,13 +95,14 @@ class PlanDocument(Config):
     seeds: Seeds | None = None
     """Seeds of every configuration that has none of its own."""
     figures: Annotated[tuple[Figure, ...], Strict(False)] = ()
-    """Figures drawn when the plan ends: names, or objects ``{"figure": name, option: value}``."""
+    """Figures that are drawn when the plan ends: names, or objects ``{"figure": name, option:
+    value}``."""
     base_config: dict[str, Any] = Field(default_factory=dict)
-    """Keys of every configuration that knows them, laid under its own ``base_config``: what that
-    says wins, and objects are merged. Which keys are known follows from the experiment and from
-    the parts that a run names: where ``alg.id`` is ``trpo``, the keys in ``alg.args`` that TRPO
-    lacks are left out. A key that no configuration knows is refused. Dotted paths and ``"from"``
-    work as in a configuration."""
+    """Keys under ``base_config`` of every configuration that knows them. The configuration's own
+    keys take precedence, and objects are merged. A configuration's experiment, and the parts that a
+    run names, determine the keys that it knows: if ``alg.id`` is ``trpo``, the keys in ``alg.args``
+    that TRPO lacks are dropped. A key that no configuration knows is refused. Dotted paths and
+    ``"from"`` work as in a configuration."""
     set_: dict[str, Any] = Field(default_factory=dict, alias="set")
     """Overrides by (dotted) key, which replace values in ``base_config`` and ``options`` of every
     configuration that knows the key, or of the one whose ``id`` is the key's first part

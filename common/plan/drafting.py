@@ -1,4 +1,4 @@
-"""The runs of a plan's configurations as their layers, options, seeds and overrides make them."""
+"""Drafts of a plan's runs, made from layers, options, seeds and overrides."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from common.plan.reading import Reading
 
 
 class Drafting:
-    """Makes the values of runs, each of the keys that its experiment knows.
+    """Maker of the runs' values, each with the keys that its experiment knows.
 
-    A key of the plan's base, of a configuration that is extended, or of an override for all stages
-    goes to the runs that know it. An override that none knows is laid over all, so that its problem
-    is found where it is.
+    A key of the plan's base, of an extended configuration, or of an override for all stages applies
+    to the runs that know it. An override that no run knows is applied to all, so that each reports
+    the problem.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Drafting:
     def _known_options(
         self, entry: Entry, spec: Experiment, overrides: Sequence[Layer]
     ) -> dict[str, Sequence[Any]]:
-        """The options, of those of an extended configuration the ones that the runs know."""
+        """Return the options; inherited ones only if the runs know them."""
         options: dict[str, Sequence[Any]] = dict(entry.configuration.options)
         if entry.inherited_options:
             first = next(self._product(entry, spec, options, overrides))
@@ -75,7 +75,7 @@ class Drafting:
         return options
 
     def _known_overrides(self, entry: Entry, spec: Experiment) -> set[str]:
-        """The overrides whose keys the configuration knows; the others are for other ones."""
+        """Return the overrides whose keys the configuration knows; others are for other ones."""
         of_all = self._of_all(spec)
         if not of_all:
             return set()
@@ -84,7 +84,7 @@ class Drafting:
         return {key for layer in of_all for key in layer.values if not _is_in(key, unknown)}
 
     def _of_all(self, spec: Experiment) -> list[Layer]:
-        """The overrides for all stages that begin with a key of the experiment."""
+        """Return the overrides for all stages that begin with a key of the experiment."""
         return [
             self._layer(key, key, value)
             for key, value in self.overrides.for_all().items()
@@ -92,7 +92,7 @@ class Drafting:
         ]
 
     def _of_stage(self, entry: Entry) -> list[Layer]:
-        """The overrides for the configuration alone."""
+        """Return the overrides for this configuration alone."""
         stage = entry.configuration.id
         return [
             self._layer(f"{stage}.{key}", key, value)
@@ -104,12 +104,12 @@ class Drafting:
 
 
 def _unknown(entry: Entry, spec: Experiment, draft: Draft) -> list[Key]:
-    """The keys of a run that its experiment does not know."""
+    """Return the keys of a run that its experiment does not know."""
     with asking(entry.experiment, "mend"):
         meant, _ = spec.mend(draft.values)
     return unknown_keys(spec.config, meant)
 
 
 def _is_in(key: str, unknown: Iterable[Key]) -> bool:
-    """Whether a dotted key is one of the unknown ones, or stands in one."""
+    """Return whether a dotted key is one of the unknown ones, or part of one."""
     return any(f"{key}.".startswith(f"{key_path(strange)}.") for strange in unknown)

@@ -1,4 +1,4 @@
-"""A configuration of a plan, with the layers of keys that its runs are made of."""
+"""Entry of a plan: one configuration, with the layers of keys of its runs."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ class Entry:
 
     position: int
     configuration: Configuration
-    """Its keys, with those of what it extends."""
+    """Keys of the configuration, including those that it inherits."""
     experiment: str
-    """What its runs are; empty where that, or the file its keys begin with, cannot be read."""
+    """Experiment of its runs; empty if it, or the file of its base, cannot be read."""
     experiment_at: str
-    """Where that is said: here, or in what it extends."""
+    """Place of the experiment: here, or in the configuration that it extends."""
     is_whole: bool
-    """Whether nothing is wrong with its keys."""
+    """True if its keys have no problems."""
     below: tuple[Layer, ...] = ()
-    """The keys of runs that lie under its own: the plan's, then those of what it extends."""
+    """Layers of keys below its own: the plan's, then those of the configuration that it extends."""
     own: tuple[Layer, ...] = ()
-    """The keys of runs in its own base."""
+    """Layers of keys of its own base."""
     inherited_options: Mapping[str, str] = field(default_factory=dict)
-    """Where those of its options stand that it does not say itself, by key."""
+    """Places of the options that it inherits, by key."""
     fixed: frozenset[str] = frozenset()
-    """Its own keys, which the seeds of what it extends do not move."""
+    """Own keys, which inherited seeds do not change."""
 
     @property
     def where(self) -> str:
-        """Where it stands, as messages name it."""
+        """Place of the configuration in messages."""
         return f"configurations[{self.position}]"
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """All keys of runs beside ``options`` and seeds, the lowest first."""
+        """All layers of keys of its runs without ``options`` and seeds, the lowest first."""
         return (*self.below, *self.own)

@@ -1,4 +1,4 @@
-"""From a plan's configuration to the values of its runs: layers of keys, options and seeds."""
+"""Expansion of a configuration into its runs' values: layers of keys, options and seeds."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Draft:
 
     values: dict[str, Any]
     point: dict[str, Any]
-    """The part of ``values`` that the axes assign."""
+    """Part of ``values`` that the axes assign."""
     layers: tuple[Layer, ...]
-    """What ``values`` are made of."""
+    """Layers that are merged to ``values``."""
     unknown: tuple[Key, ...] = ()
-    """Keys of lower layers that are left out of ``values``: the run does not know them."""
+    """Keys of lower layers that are dropped from ``values`` because the run does not know them."""
     laid: Mapping[str, Any] = field(default_factory=dict)
-    """With ``unknown`` the values of all layers."""
+    """Merged values of all layers, including the ``unknown`` keys."""
 
 
 def axes(
@@ -61,10 +61,10 @@ def drafts(
     options: Container[str],
     overrides: Sequence[Layer] = (),
 ) -> Iterator[Draft]:
-    """Every combination of the axes laid over ``layers``, the last axis fastest.
+    """Yield every combination of the axes over ``layers``; the last axis varies fastest.
 
-    Keys of axes and of ``overrides``, which come last, may be dotted paths into nested objects.
-    ``options`` are those keys of axes that seeds do not move.
+    Keys of axes and of ``overrides``, which take precedence, may be dotted paths into nested
+    objects. ``options`` are the keys of axes that seeds do not set.
     """
     base = laid(layers)
     for combination in itertools.product(*product):
@@ -84,9 +84,9 @@ def drafts(
 
 
 def without_unknown(draft: Draft, unknown: Iterable[Key]) -> Draft:
-    """Return ``draft`` without those of its ``unknown`` keys that lower layers alone give.
+    """Return ``draft`` without those of its ``unknown`` keys that only lower layers give.
 
-    Lower are the layers of the plan and of what a configuration extends, which name their place.
+    Lower layers are those of the plan and of an extended configuration, which name their place.
     """
     sources = ((key, source_of(draft.layers, key)) for key in unknown)
     left_out = tuple(key for key, layer in sources if layer is not None and layer.where)

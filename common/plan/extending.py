@@ -1,4 +1,4 @@
-"""Configurations of a plan that begin with another one: ``"extends": "<id>"``."""
+"""Inheritance of configurations: ``"extends": "<id>"``."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from common.registry import suggestion
 def extended(
     entries: Sequence[Entry], default_experiment: str
 ) -> tuple[list[Entry], list[Problem]]:
-    """Return the entries with the keys of those they extend, and what is wrong with ``extends``.
+    """Return the entries with the keys that they inherit, and the problems of ``extends``.
 
-    An entry that extends what cannot be found has no experiment, so that its runs are not made up
-    of half of its keys.
+    An entry that extends an unknown configuration has no experiment, so that no runs are made from
+    an incomplete set of keys.
     """
     by_id = {entry.configuration.id: entry for entry in reversed(entries)}
     known = sorted(name for name in by_id if name)
@@ -43,7 +43,7 @@ def extended(
 
 
 def _why_not(entry: Entry, above: Sequence[Entry], known: list[str]) -> str | None:
-    """Why an entry, which those ``above`` extend, cannot begin with what it extends."""
+    """Return why an entry, which the entries ``above`` extend, cannot inherit; None if it can."""
     wanted = entry.configuration.extends
     if wanted is None:
         return None
@@ -58,7 +58,7 @@ def _why_not(entry: Entry, above: Sequence[Entry], known: list[str]) -> str | No
 
 
 def _over(source: Entry, entry: Entry, default_experiment: str) -> Entry:
-    """Return ``entry`` laid over ``source``, which is whole."""
+    """Return ``entry`` laid over the complete ``source``."""
     own, begun = entry.configuration, source.configuration
     given = {*_dotted(laid(entry.own)), *own.options}
     inherited = [key for key in begun.options if not _is_given(key, given)]
@@ -91,14 +91,14 @@ def _over(source: Entry, entry: Entry, default_experiment: str) -> Entry:
 
 
 def _as_extended(source: Entry) -> Iterator[Layer]:
-    """Yield the own layers of a configuration as those that extend it see them."""
+    """Yield the own layers of a configuration as inherited layers."""
     for layer in source.own:
         name = f"extends '{source.configuration.id}'"
         yield replace(layer, source=name, where=source.where)
 
 
 def _is_given(option: str, given: set[str]) -> bool:
-    """Whether one of the given keys is the option, holds it, or stands in it."""
+    """Return whether a given key is the option, an object that holds it, or a part of it."""
     return any(
         option == key or option.startswith(f"{key}.") or key.startswith(f"{option}.")
         for key in given

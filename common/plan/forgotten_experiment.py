@@ -21,7 +21,7 @@ def forgotten_experiment(entry: Entry, experiments: Registry[Experiment]) -> Pro
     """
     for layer in entry.own:
         if "experiment" in layer.values:
-            return Problem("stands inside 'base_config'; write it beside 'base_config'",
+            return Problem("is inside 'base_config'; write it next to 'base_config'",
                            "experiment", layer.values["experiment"], entry.where)  # fmt: skip
     keys = _keys(entry)
     strange = keys - _names(experiments.get(entry.experiment))
@@ -39,7 +39,7 @@ def forgotten_experiment(entry: Entry, experiments: Registry[Experiment]) -> Pro
 
 
 def _keys(entry: Entry) -> set[str]:
-    """The keys that the configuration says, or else the plan for all of its configurations."""
+    """Return the keys of the configuration, or else the plan's keys for all configurations."""
     of_plan = {key for layer in entry.layers if layer.where == BASE for key in layer.values}
     said = {key for layer in entry.layers if layer.where != BASE for key in layer.values}
     said |= {key.partition(".")[0] for key in entry.configuration.options}

@@ -51,8 +51,8 @@ def _unreadable(path: str, error: OSError) -> str:
 def identify(runs: Iterable[Run], hashes: FileHashes) -> list[Problem]:
     """Set the fingerprint of each of ``runs``, earlier stages first; return the equal ones.
 
-    Source files of the user's parts count by content. A run without such parts has the fingerprint
-    of its configuration alone.
+    Source files of users' parts count by content. A run without such parts has the fingerprint of
+    its configuration alone.
 
     Repetitions that draw their seeds are distinguished by their number. With given seeds, the
     number must not hide equal runs, so each is compared as if it were a first repetition.
@@ -102,13 +102,13 @@ def _identity(run: Run, hashes: FileHashes) -> dict[str, Any]:
 
 
 def _refer(run: Run, identity: dict[str, Any], meaning: Callable[[Run], str]) -> None:
-    """Replace references in the run's identity by the fingerprints of what they refer to."""
+    """Replace references in the run's identity by the fingerprints of their runs."""
     for reference in run.references:
         assign(identity, reference.key, {"run": meaning(reference.run), "file": reference.file})
 
 
 def _modules(run: Run, identity: Mapping[str, Any]) -> list[str]:
-    """Return the modules of the user's parts that make the run."""
+    """Return the modules of the users' parts that make the run."""
     named = [*modules_named(run.experiment), *modules_named(identity)]
     if run.experiment.startswith(CUSTOM):
         functions = (run.spec.run, run.spec.run_together)

@@ -1,4 +1,4 @@
-"""The layers that a run's keys come from: each is one place of a plan, later ones over earlier."""
+"""Layers of a run's keys: each is one place of a plan, and later ones take precedence."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from common.key_paths import Key, merged
 
 @dataclass(frozen=True)
 class Layer:
-    """The keys that one place of a plan gives a run."""
+    """Keys that one place of a plan gives a run."""
 
     source: str
-    """The place as a table of a run's keys names it, such as ``"options"``."""
+    """Name of the place in a table of a run's keys, such as ``"options"``."""
     values: Mapping[str, Any]
-    """Nested objects; by dotted path where ``replaces``."""
+    """Nested objects; values by dotted path if ``replaces`` is true."""
     file: str = ""
-    """The file that the place names and that the keys stand in; empty for the plan's own."""
+    """File with the keys, named at the place; empty for the plan itself."""
     where: str = ""
-    """The place as messages name it; empty for the run's own configuration and what is over it."""
+    """Name of the place in messages; empty for the run's own configuration and later layers."""
     replaces: bool = False
-    """Whether objects replace those of the layers below, as options do, instead of being merged."""
+    """If true, objects replace those of lower layers, as options do, instead of being merged."""
 
     @property
     def name(self) -> str:
-        """The place and any file."""
+        """Name of the place, with its file if any."""
         return f"{self.source}, from {self.file}" if self.file else self.source
 
     def gives(self, key: Key) -> bool | None:
-        """Return whether the layer gives the value at ``key``; None where lower layers decide.
+        """Return whether the layer gives the value at ``key``; None if lower layers decide.
 
-        False where the layer replaces what holds the key by something without it.
+        The result is false if the layer replaces an object that holds the key by one without it.
         """
         if not self.replaces:
             return _leads_to(self.values, key, merges=True)
@@ -70,7 +70,7 @@ def source_of(layers: Sequence[Layer], key: Key) -> Layer | None:
 
 
 def laid(layers: Iterable[Layer]) -> dict[str, Any]:
-    """Return the merged values of ``layers``, none of which replaces objects."""
+    """Return the merged values of ``layers``, which must not replace objects."""
     values: dict[str, Any] = {}
     for layer in layers:
         values = merged(values, layer.values)

@@ -82,18 +82,18 @@ def load_plan(
 
 @dataclass(frozen=True)
 class Outline:
-    """What a plan file says of its runs, without a look at any file that they read."""
+    """Outline of a plan file's runs, made without reading the files that they use."""
 
     folder: PlanFolder
-    """Where the plan's own files stand."""
+    """Folder of the plan."""
     runs: list[dict[str, Any]]
-    """What can change each run's results, with its stage and repetition."""
+    """All that can change each run's results, with its stage and repetition."""
 
 
 def outline(
     path: Path, experiments: Registry[Experiment], overrides: Mapping[str, Any] | None = None
 ) -> Outline:
-    """Return the outline of the plan in ``path`` with ``overrides`` laid over it.
+    """Return the outline of the plan in ``path`` with ``overrides``.
 
     Raises:
         UserError: the file cannot be read.
@@ -233,7 +233,7 @@ class _Expansion:
             (stage.broken if problems else stage.runs).append(run)
 
     def _unused_overrides(self) -> list[Problem]:
-        """Overrides that no configuration knows."""
+        """Return the problems of overrides that no configuration knows."""
         ids = sorted(name for name in self.ids if name)
         known = [*sorted(self.known_keys), *ids]
         stages = f"; the stages are {', '.join(ids)}" if ids else ""
@@ -245,7 +245,7 @@ class _Expansion:
         ]  # fmt: skip
 
     def placed(self, problems: Iterable[Problem]) -> list[Problem]:
-        """The problems, where the plan says what is wrong."""
+        """Return the problems at the places where the plan has the wrong values."""
         placed = [self.reading.placed(problem, self.overrides) for problem in problems]
         return at_sources(placed, self.reading.entries)
 

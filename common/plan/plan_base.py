@@ -1,4 +1,4 @@
-"""A plan's own ``base_config``: which of its keys some configuration knows."""
+"""Check of a plan's own ``base_config``: every key must be known to some configuration."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OfRun = tuple[str, Experiment, Draft]
 
 
 class PlanBase:
-    """Keeps, while the runs of a plan are made, the keys of its base that none has known so far."""
+    """Record, during the expansion of a plan, of the keys of its base that no run knows so far."""
 
     def __init__(self, layers: Iterable[Layer]) -> None:
         values = laid(layers)
@@ -29,7 +29,7 @@ class PlanBase:
         self._left_out: dict[Key, dict[int, _OfRun]] = defaultdict(dict)
 
     def note(self, draft: Draft, entry: Entry, spec: Experiment) -> None:
-        """Take account of a run of a configuration."""
+        """Note the keys that a run of a configuration knows."""
         if self._not_known:
             self._not_known = {key for key in self._not_known if not _holds(draft.values, key)}
             for key in draft.unknown:
@@ -38,7 +38,7 @@ class PlanBase:
     def problems(self) -> list[Problem]:
         """Return one problem for each key that no run knows.
 
-        Runs may know what holds a key to a different depth: the problem is of the deepest one.
+        Runs may know a key's path to different depths; the problem names the deepest one.
         """
         refused: dict[Key, None] = {}
         for key in sorted(self._not_known, key=key_path):
@@ -48,7 +48,7 @@ class PlanBase:
         return [self._problem(key) for key in refused]
 
     def _problem(self, key: Key) -> Problem:
-        """Return what the runs say of the key: what one suggests, or else what all say alike."""
+        """Return the problem of the key: a run's suggestion, or else the message common to all."""
         told = [problem for one in self._left_out[key].values() for problem in _told(key, *one)]
         for problem in told:
             if "known:" not in problem.message:
@@ -60,7 +60,7 @@ class PlanBase:
 
 
 def _holds(values: Any, key: Key) -> bool:
-    """Return whether the whole path leads to a value."""
+    """Return whether there is a value at the whole path."""
     for part in key:
         inner = dict(enumerate(values)) if isinstance(values, list) else values
         if not isinstance(inner, dict) or part not in inner:
@@ -70,7 +70,7 @@ def _holds(values: Any, key: Key) -> bool:
 
 
 def _told(key: Key, experiment: str, spec: Experiment, draft: Draft) -> Iterator[Problem]:
-    """Yield what is wrong with the key in one run, which parts may say themselves."""
+    """Yield the problems of the key in one run, which parts may report themselves."""
     values = without(draft.laid, [other for other in draft.unknown if other != key])
     config, problems = resolve_valid_keys(spec.config, values, OUTSIDE_RUNS)
     if config is not None:

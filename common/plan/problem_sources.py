@@ -1,4 +1,4 @@
-"""Where a plan says what is wrong with a run: in a layer that lies under its configuration."""
+"""Sources of problems: the lower layers of a plan that hold the wrong values."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from common.plan.layers import Layer, source_of
 
 
 def at_sources(problems: Sequence[Problem], entries: Iterable[Entry]) -> list[Problem]:
-    """Return the problems of configurations at the layers that their values come from.
+    """Return the problems of configurations, placed at the layers of their values.
 
-    What is wrong in a single configuration, though its value comes from the plan's base, is told
-    of both. What an extended configuration says wrong is told there alone.
+    A problem of a single configuration whose value comes from the plan's base names both. A problem
+    of a value that an extended configuration gives is reported there alone.
     """
     by_where = {entry.where: entry for entry in entries}
     sources = [_source(problem, by_where.get(problem.where)) for problem in problems]
@@ -37,7 +37,7 @@ def at_sources(problems: Sequence[Problem], entries: Iterable[Entry]) -> list[Pr
 
 
 def _source(problem: Problem, entry: Entry | None) -> str:
-    """The place of the lower layer that the problem's value comes from; empty where none does."""
+    """Return the place of the lower layer with the problem's value; empty if there is none."""
     if entry is None or problem.key is None:
         return ""
     options = (

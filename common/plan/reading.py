@@ -33,7 +33,7 @@ class Reading:
     document: PlanDocument
     entries: list[Entry]
     base: tuple[Layer, ...]
-    """The plan's own ``base_config``, which lies under those of the entries."""
+    """Layers of the plan's own ``base_config``, which are below those of the entries."""
     problems: list[Problem]
     """Problems of the keys of the plan and of its configurations."""
     effective: dict[str, Any]
@@ -137,9 +137,9 @@ def _without_seeds(entry: Any) -> Any:
 def _read_entries(
     bases: Bases, default_experiment: str, of_a_run: Iterable[str], *, has_base: bool
 ) -> tuple[list[Entry], list[Problem]]:
-    """The configurations as far as they can be read, and what is wrong with their own keys.
+    """Return the configurations as far as they can be read, and the problems of their own keys.
 
-    Without the plan's base, where it cannot be read, they lack keys: nothing more is said of them.
+    If the plan's base cannot be read, they lack keys, and no other problems are reported.
     """
     entries = []
     problems = [bases.unread[None]] if None in bases.unread else []
@@ -169,12 +169,15 @@ def _read_entries(
 
 
 def _of_plan(bases: Bases) -> tuple[Layer, ...]:
-    """The layers of the plan's own base."""
+    """Return the layers of the plan's own base."""
     return _layers(bases, None, f"{BASE} of the plan", where=BASE)
 
 
 def _layers(bases: Bases, position: int | None, source: str, where: str = "") -> tuple[Layer, ...]:
-    """The layers of the base of a configuration, or of the plan at None: its files' first."""
+    """Return the layers of the base of a configuration, or of the plan at None.
+
+    Files come first.
+    """
     return tuple(Layer(source, keys, file, where) for file, keys in bases.parts.get(position, []))
 
 

@@ -30,15 +30,15 @@ class Run:
     """Part of ``written`` that options and seeds assign."""
     config: RunConfig
     layers: tuple[Layer, ...] = ()
-    """What ``written`` is made of, the lowest first."""
+    """Layers that are merged to ``written``, the lowest first."""
     num_ranks: int = 1
     """Number of processes that share the run."""
     references: list[Reference] = field(default_factory=list)
     fingerprint: str = ""
     config_fingerprint: str = ""
-    """Fingerprint without source files of the user's, of earlier stages too."""
+    """Fingerprint without users' source files, of earlier stages too."""
     sources: dict[str, SourceFile] = field(default_factory=dict)
-    """Source files of the user's parts by name, of earlier stages too."""
+    """Source files of users' parts by name, of earlier stages too."""
     folder: Path = Path()
 
     @property
@@ -53,7 +53,7 @@ class Run:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Fingerprints and hashes of the user's source files, as in the folder's status."""
+        """Fingerprints and hashes of users' source files, as in the folder's status."""
         if not self.sources:
             return {"fingerprint": self.fingerprint}
         return {

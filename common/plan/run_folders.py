@@ -41,7 +41,7 @@ def place(runs: Iterable[Run], plan_name: str) -> None:
 
 
 def of_same_name(run: Run) -> Iterator[Path]:
-    """Yield the folders beside the run's own that have its name and repetition, sorted."""
+    """Yield the folders next to the run's own that have its name and repetition, sorted."""
     parent = run.folder.parent
     name = re.compile(rf"{re.escape(run.name)}-{_TAG.pattern}")
     for path in sorted(parent.iterdir()) if parent.is_dir() else ():
@@ -51,7 +51,7 @@ def of_same_name(run: Run) -> Iterator[Path]:
 
 
 def _of_digits(run: Run, parent: Path, digits: int, known: Mapping[str, Path]) -> Iterator[Path]:
-    """Yield the folders that the run may have; none where its own holds another run."""
+    """Yield the folders that the run may have; none if its own holds another run."""
     tag, former_tag = run.tag(digits), run.tag(digits, run.config_fingerprint)
     own = parent / f"{run.name}-{tag}"
     if own.exists():
@@ -67,7 +67,7 @@ def _of_digits(run: Run, parent: Path, digits: int, known: Mapping[str, Path]) -
 def _holds(folder: RunFolder, run: Run) -> bool:
     """Return whether a folder is the run's.
 
-    A folder from before source files counted is, where they are older than it.
+    A folder without recorded source files is the run's if they are older than the folder.
     """
     found = folder.read_status()
     if "sources" in found or found.get("fingerprint") == run.fingerprint:

@@ -47,14 +47,14 @@ def plan_schema(experiments: Registry[Experiment]) -> dict[str, Any]:
 
 
 def _over(name: str) -> str:
-    """The name of what a configuration may say whose keys lie over others."""
+    """Return the definition's name of a configuration whose keys override others."""
     return f"{name}_over_others"
 
 
 def _configuration(name: str, model: str) -> dict[str, Any]:
-    """What a configuration of one experiment may say.
+    """Return the schema of a configuration of one experiment.
 
-    Nested objects are looked at where the configuration gives them whole.
+    Nested objects are checked if the configuration gives them completely.
     """
     no_paths = {"propertyNames": {"not": _DOTTED}}
     plain = {"base_config": {"not": {"required": [FROM]}, **no_paths}, "options": no_paths}
@@ -68,9 +68,9 @@ def _configuration(name: str, model: str) -> dict[str, Any]:
 
 
 def _spread(model: str, keys: dict[str, Any]) -> dict[str, Any]:
-    """What a configuration may say whose keys are spread over others, a file, paths and options.
+    """Return the schema of a configuration with keys in other places: a file, paths, options.
 
-    Nested objects are looked at when the plan is read; only the names of keys are checked here.
+    Only the names of keys are checked here; nested objects are checked when the plan is read.
     """
     lists = {
         key: {
@@ -90,7 +90,7 @@ def _spread(model: str, keys: dict[str, Any]) -> dict[str, Any]:
 
 
 def _base(keys: dict[str, Any]) -> dict[str, Any]:
-    """A base of which only the names of keys are checked."""
+    """Return the schema of a base, which checks only the names of keys."""
     return {
         "properties": {FROM: {"type": "string", "description": _FROM_MEANS}, **_described(keys)},
         "patternProperties": {_DOTTED["pattern"]: {}},
@@ -103,7 +103,7 @@ def _described(keys: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_common_meaning(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """The keys of both; one that means different things in them has no description."""
+    """Return the keys of both; a key with two meanings has no description."""
     found = {**_described(first), **_described(second)}
     for key in first.keys() & second.keys():
         if first[key].get("description") != second[key].get("description"):
@@ -112,7 +112,7 @@ def _with_common_meaning(first: dict[str, Any], second: dict[str, Any]) -> dict[
 
 
 def _plan_base(keys: dict[str, Any]) -> dict[str, Any]:
-    """The rule of a plan's own base: any key of the project's experiments, unless it has others."""
+    """Return the rule of a plan's own base: any key of the project's experiments, or of its own."""
     custom = {"properties": {"experiment": {"pattern": f"^{CUSTOM}"}}, "required": ["experiment"]}
     in_any = {"properties": {"configurations": {"contains": custom}}}
     has_custom = {"anyOf": [custom, in_any]}
@@ -120,9 +120,9 @@ def _plan_base(keys: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rules(name: str, is_default: bool) -> list[dict[str, Any]]:
-    """Which keys a configuration may have: by its own experiment, or else by the plan's.
+    """Return the rules of a configuration's keys: by its own experiment, or else by the plan's.
 
-    The experiment of one that extends another is not looked for here.
+    The experiment that a configuration inherits is not resolved here.
     """
     named: dict[str, Any] = {
         "properties": {"experiment": {"const": name}},
@@ -147,7 +147,7 @@ def _rules(name: str, is_default: bool) -> list[dict[str, Any]]:
 
 
 def _of_each(condition: dict[str, Any], definition: str) -> dict[str, Any]:
-    """Every configuration that fits the condition fits the definition."""
+    """Return the rule that every configuration with the condition fits the definition."""
     then = {"$ref": f"#/$defs/{definition}"}
     return {"properties": {"configurations": {"items": {"if": condition, "then": then}}}}
 

@@ -57,7 +57,9 @@ def leave_after(main: Callable[[], int]) -> NoReturn:
     left = _left_behind()
     if not left:
         sys.exit(status)
-    log.warning("not waited for, and ended: what a run has left behind (%s)", ", ".join(left))
+    log.warning(
+        "a run left threads or processes, which are ended without waiting: %s", ", ".join(left)
+    )
     _end_own_children()
     sys.stdout.flush()
     sys.stderr.flush()

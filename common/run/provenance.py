@@ -93,9 +93,9 @@ def record(
 
 
 def record_hub(folder: RunFolder, commits: Mapping[str, str]) -> None:
-    """Write down, with the last attempt, which commits of the hub it has read, by hub id.
+    """Record the commits of the hub, by hub id, that the last attempt has read.
 
-    A record that is damaged is left as it is.
+    A damaged record is not changed.
     """
     try:
         whole = read_record(folder.provenance, PROVENANCE) if commits else None
@@ -122,7 +122,9 @@ def _threads_told(folder: RunFolder, seeds: Mapping[str, int | None], damage: Da
     if seeds["random_seed"] is not None and threads is not None:
         return int(threads)
     lost = "seed, which was drawn, is" if seeds["random_seed"] is None else "threads are"
-    raise UserError(f"{damage}, and the run's {lost} not known; --fresh makes the run anew")
+    raise UserError(
+        f"{damage}, and the run's {lost} not known; --fresh repeats the run from the start"
+    )
 
 
 def threads_of(folder: RunFolder) -> int | None:

@@ -104,7 +104,7 @@ def current(status: dict[str, Any]) -> str:
 
 
 def first_begun(folder: RunFolder) -> float | None:
-    """Return when the first attempt began, in seconds since 1970; None where nothing says it."""
+    """Return the start of the first attempt, in seconds since 1970; None if it is not recorded."""
     try:
         found = read_record(folder.provenance, PROVENANCE) or {}
         return datetime.datetime.fromisoformat(found["started"]).timestamp()

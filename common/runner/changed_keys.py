@@ -1,4 +1,4 @@
-"""Runs whose keys have changed since a run of the same name was done."""
+"""Changed keys of runs, compared with done runs of the same name."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _NOTHING: Any = object()
 
 @dataclass(frozen=True)
 class Change:
-    """A run that would begin, and the nearest done one of its name."""
+    """A run to be made, and the nearest done run of its name."""
 
     run: Run
     before: Path
-    """The folder of the done run."""
+    """Folder of the done run."""
     keys: Mapping[str, tuple[Any, Any]]
-    """What differs: the value before and now."""
+    """Keys that differ, with the value before and now."""
 
     def __str__(self) -> str:
         told = [f"{key} {_shown(old)} -> {_shown(new)}" for key, (old, new) in self.keys.items()]
@@ -40,9 +40,9 @@ class Change:
 
 
 def changed_runs(runs: Iterable[Run], all_runs: Iterable[Run]) -> Iterator[Change]:
-    """Yield what has changed in those of ``runs`` whose names done runs have.
+    """Yield the changes of those of ``runs`` for which there are done runs of the same name.
 
-    Done runs that ``all_runs``, those of the plan, own are not compared with.
+    Done runs that belong to ``all_runs``, the runs of the plan, are not compared.
     """
     owned = {run.folder for run in all_runs}
     known: dict[Path, Mapping[Key, Any] | None] = {}
@@ -61,7 +61,7 @@ def changed_runs(runs: Iterable[Run], all_runs: Iterable[Run]) -> Iterator[Chang
 
 
 def _now(run: Run) -> Mapping[Key, Any]:
-    """The keys of the run that can change results, with the files that its references mean."""
+    """Return the run's keys that can change results, with the files of its references."""
     with asking(run.experiment, "identity()"):
         identity = dict(run.config.identity())
     for reference in run.references:
@@ -70,7 +70,7 @@ def _now(run: Run) -> Mapping[Key, Any]:
 
 
 def _before(run: Run, folder: Path) -> Mapping[Key, Any] | None:
-    """The same keys of a done run, as the experiment understands them today."""
+    """Return the same keys of a done run, as the experiment reads them today; None if unknown."""
     if RunFolder(folder).read_status().get("status") != DONE:
         return None
     try:
@@ -88,7 +88,7 @@ def _before(run: Run, folder: Path) -> Mapping[Key, Any] | None:
 
 
 def _in_plan(value: Any, folder: Path) -> Any:
-    """A path inside the plan's folder, shown from there; any other value as it is."""
+    """Return a path inside the plan's folder relative to it; any other value unchanged."""
     is_inside = isinstance(value, str | Path) and Path(value).is_relative_to(folder)
     return str(Path(value).relative_to(folder)) if is_inside else value
 

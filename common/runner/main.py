@@ -92,7 +92,9 @@ def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
         try:
             return _run_locked(plan, request, use_gpus, stop, draw)
         except StoppedAtOnce:
-            log.warning("stopped at once; the same command goes on from the last checkpoints")
+            log.warning(
+                "stopped at once; run the same command again to resume from the last checkpoints"
+            )
             return stop.exit_status
 
 
@@ -128,7 +130,7 @@ def _run_locked(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, dr
         display.close()
     report.say(report.outcome(plan, selection, runner.states))
     if stop.signal is not None:
-        log.warning("stopped; the same command goes on from the checkpoints")
+        log.warning("stopped; run the same command again to resume from the checkpoints")
         return stop.exit_status
     if runner.no_space:
         log.error("stopped, and nothing more was begun: %s", runner.no_space)
@@ -229,7 +231,7 @@ def _lock(folder: PlanFolder) -> Iterator[None]:
         lock.acquire(blocking=False)
     except Timeout:
         raise UserError(
-            f"another process runs this plan in {folder.path}; --status shows how it stands"
+            f"another process runs this plan in {folder.path}; --status shows its progress"
         ) from None
     except OSError as error:
         raise UserError(

@@ -61,7 +61,7 @@ def dry_run(plan: Plan, selection: Selection) -> str:
 
 
 def _changes(plan: Plan, begun: Sequence[Run]) -> Iterator[str]:
-    """Yield what tells runs that would begin from the done ones that they take the place of."""
+    """Yield the changed keys of runs that would be made in place of done ones."""
     found = list(itertools.islice(changed_runs(begun, plan.runs), _MOST_ROWS + 1))
     if found:
         yield "changed since a run of this name was done, whose folder stays:"

@@ -1,4 +1,4 @@
-"""The keys of a plan's runs with their values, and where in the plan each value comes from."""
+"""Resolved keys of a plan's runs: their values, and the place of the plan that gives each."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _COLUMNS = ("key", "value", "from")
 
 
 def resolved_keys(runs: Iterable[Run]) -> str:
-    """Return tables of all keys: of each configuration's first run whole, of others what differs.
+    """Return tables of all keys of each configuration's first run, and the others' differences.
 
     Args:
-        runs: in plan order.
+        runs: runs in plan order.
     """
     first: dict[int, Run] = {}
     texts = []
@@ -41,7 +41,7 @@ def _name(run: Run) -> str:
 
 
 def _rows(run: Run) -> list[_Row]:
-    """Return the run's keys in the order of its model, those that the plan gives first."""
+    """Return the run's keys in the order of its model; keys that the plan gives come first."""
     rows = [
         (key_path(key), json.dumps(value, ensure_ascii=False), _source(run, key))
         for key, value in leaves(run.config.model_dump(mode="json"))

@@ -1,4 +1,4 @@
-"""Runs that are made again because source files of the user's have changed."""
+"""Changed source files of users' parts, for which runs are repeated."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class SourceChange:
 
 
 def source_changes(runs: Iterable[Run]) -> dict[Run, SourceChange]:
-    """Return those of the runs that are still to be begun and were made with other source files.
+    """Return the runs to be made that were made before with other source files.
 
-    Of several earlier folders the latest counts.
+    If there are several earlier folders, the latest counts.
     """
     found: dict[Run, SourceChange] = {}
     earlier: dict[Path, Mapping[str, RunFolder]] = {}
@@ -51,7 +51,7 @@ def source_changes(runs: Iterable[Run]) -> dict[Run, SourceChange]:
 
 
 def changes_in(folders: Iterable[RunFolder]) -> Iterator[SourceChange]:
-    """Yield what has changed since the attempts that the folders record."""
+    """Yield the changes since the attempts that the folders record."""
     changed = functools.cache(lambda hashes: tuple(changed_sources(dict(hashes))))
     for folder in folders:
         files = changed(tuple(folder.read_status().get("sources", {}).items()))
@@ -60,7 +60,7 @@ def changes_in(folders: Iterable[RunFolder]) -> Iterator[SourceChange]:
 
 
 def changes_told(changes: Iterable[SourceChange]) -> Iterator[str]:
-    """Yield one line for each set of changed files, with some of the folders made before."""
+    """Yield one line for each set of changed files, with some of the earlier folders."""
     alike: dict[tuple[tuple[str, ...], bool], list[str]] = defaultdict(list)
     for change in changes:
         alike[change.files, change.by_time].append(change.folder)
@@ -72,7 +72,7 @@ def changes_told(changes: Iterable[SourceChange]) -> Iterator[str]:
 
 
 def _latest(parent: Path) -> Mapping[str, RunFolder]:
-    """Return the folders in ``parent`` by config fingerprint; of several the one begun last."""
+    """Return the folders in ``parent`` by config fingerprint; the latest if there are several."""
     found: list[tuple[str, str, RunFolder]] = []
     for path in parent.glob("*/status.json"):
         folder = RunFolder(path.parent)
@@ -84,7 +84,7 @@ def _latest(parent: Path) -> Mapping[str, RunFolder]:
 
 
 def _change(run: Run, folder: RunFolder) -> SourceChange:
-    """Return the source files of the run that have changed since ``folder`` was begun."""
+    """Return the source files of the run that have changed since ``folder`` was made."""
     status = folder.read_status()
     if "sources" in status:
         return SourceChange(tuple(changed_sources(status["sources"])), folder.path.name)

@@ -31,9 +31,9 @@ class _Row:
 
 
 def status_report(plan: Outline, only: str | None = None) -> str:
-    """Table of the plan's runs; of those alone in whose name or stage ``only`` is found.
+    """Return the table of the plan's runs, or of those whose name or stage matches ``only``.
 
-    The plan's folder may hold the runs of another variant of it, which the text says then.
+    If the plan's folder holds the runs of another variant of it, the text says so.
     """
     folder = plan.folder
     is_meant = matcher(only)
@@ -66,9 +66,9 @@ def status_report(plan: Outline, only: str | None = None) -> str:
 
 
 def _is_last_run(plan: Outline) -> bool:
-    """Whether the plan that was run last in the folder makes the runs of ``plan``.
+    """Return whether the plan that was last run in the folder makes the runs of ``plan``.
 
-    So it does, too, where nothing is known of it.
+    The result is true if there is no record.
     """
     try:
         last = outline(plan.folder.plan, EXPERIMENTS)

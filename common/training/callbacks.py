@@ -1,4 +1,4 @@
-"""What watches a fit: rows of metrics, kept checkpoints, early stopping.
+"""Callbacks of a fit: rows of metrics, kept checkpoints, early stopping.
 
 A callback may write files or ask for a stop; it does not touch weights (but for early stopping's
 restoring of the best ones) nor generators. The order of callbacks matters: `Checkpoints` comes
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 class Tracking(Callback):
-    """Gives each epoch's metrics to the run's `Tracker`."""
+    """Passes each epoch's metrics to the run's `Tracker`."""
 
     saved_as = "WandbWriter"
-    """The name under which checkpoints have always had the run's id at Weights & Biases."""
+    """Name under which checkpoints have always had the run's id at Weights & Biases."""
 
     def __init__(self, tracker: Tracker) -> None:
         self.tracker = tracker
@@ -151,7 +151,7 @@ class Checkpoints(Callback):
             (self.folder / old).unlink(missing_ok=True)
 
     def state(self) -> dict[str, Any]:
-        """The kept checkpoints, each with what it is ordered by."""
+        """Return the kept checkpoints, each with the value that orders them."""
         return {"kept": self.kept}
 
     def load_state(self, state: Mapping[str, Any]) -> None:

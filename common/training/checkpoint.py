@@ -153,12 +153,16 @@ def _settled(folder: Path, why_unfit: Callable[[State], str | None]) -> State | 
     try:
         state = _fitting(before, why_unfit)
     except DamagedError as second:
-        log.warning("%s, and %s; no state is left, the run begins anew", first, second)
+        log.warning(
+            "%s, and %s; no state is left, so the run starts again from the beginning",
+            first,
+            second,
+        )
         for path in (last, before):
             path.unlink(missing_ok=True)
         return None
     before.replace(last)
-    log.warning("%s; the run goes on from the state before, %s", first, before)
+    log.warning("%s; the run resumes from the state before, %s", first, before)
     return state
 
 

@@ -1,4 +1,4 @@
-"""Where metrics go beside ``metrics.jsonl``: TensorBoard, Weights & Biases and Trackio.
+"""Trackers beside ``metrics.jsonl``: TensorBoard, Weights & Biases and Trackio.
 
 Their packages are optional, and each is imported when its tracker is opened.
 """
@@ -24,7 +24,7 @@ _PROJECT = "default"
 
 
 class ExternalTracker:
-    """One place that rows of metrics go to; each call does nothing unless overridden."""
+    """Receiver of rows of metrics; each call does nothing unless overridden."""
 
     def log(self, row: Row, step: int) -> None:
         """Add a row of metrics, measured at ``step``."""
@@ -89,7 +89,7 @@ class WandbTracker(ExternalTracker):
 
     @property
     def run_id(self) -> str:
-        """The run's id, by which a later attempt resumes it."""
+        """Id of the run, by which a later attempt resumes it."""
         found: str = self._run.id
         return found
 

@@ -196,7 +196,7 @@ class FitExperiment(StepwiseRun[FitConfigT, checkpoint.State], Generic[FitConfig
 
     @property
     def score(self) -> Score | None:
-        """Return the score that ranks this run."""
+        """Score that ranks this run."""
         name = self.config.score_metric_name
         return None if name is None else Score(name, self.config.score_largest)
 

@@ -14,7 +14,7 @@ class Shaped(Protocol):
 
     @property
     def shape(self) -> Sequence[int]:
-        """Return the length along each axis."""
+        """Length along each axis."""
 
 
 def check_shape(name: str, tensor: Shaped, expected: Sequence[int]) -> None:

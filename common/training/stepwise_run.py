@@ -1,4 +1,4 @@
-"""The life of a run that is made step by step, the same for every experiment.
+"""Template of a run that is made step by step, the same for every experiment.
 
     seed, data, model, restore, steps with evaluations and checkpoints, summary
 
@@ -44,9 +44,9 @@ class StepwiseRun(ABC, Generic[ConfigT, StateT]):
     """
 
     unit: ClassVar[str] = "step"
-    """What a step is called in messages."""
+    """Name of a step in messages."""
     position: ClassVar[Position] = "step"
-    """The entry of a row of metrics that says after which step it was measured."""
+    """Entry of a row of metrics that says after which step it was measured."""
 
     def __init__(self, config: ConfigT, context: Context) -> None:
         """Read nothing and draw nothing yet; see `set_up`."""
@@ -57,9 +57,9 @@ class StepwiseRun(ABC, Generic[ConfigT, StateT]):
         self.device = run_device(context.gpu_ids)
         self.tracker = Tracker(config, context.folder, self.position)
         self.steps_done = 0
-        """Steps of which the present state is."""
+        """Number of steps that the present state has seen."""
         self.saved_step: int | None = None
-        """Steps after which the last checkpoint was written; None where there is none."""
+        """Number of steps after which the last checkpoint was written; None if there is none."""
         self._pace = Pace()
 
     def run(self) -> float | None:
@@ -204,7 +204,7 @@ class StepwiseRun(ABC, Generic[ConfigT, StateT]):
 
     @property
     def may_save_soon(self) -> bool:
-        """Whether a checkpoint may come before a minute is over since the last one."""
+        """True if a checkpoint may follow the last one within a minute."""
         return False
 
     def is_save_due(self) -> bool:
@@ -240,7 +240,7 @@ class StepwiseRun(ABC, Generic[ConfigT, StateT]):
 
     @contextmanager
     def writing_checkpoint(self) -> Iterator[None]:
-        """Around the writing of a checkpoint: the rows that it counts on come to the disk first."""
+        """Bring the rows that a checkpoint counts on to the disk; it is written in the block."""
         with self._pace.writing():
             self.tracker.sync()
             yield

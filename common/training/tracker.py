@@ -1,4 +1,4 @@
-"""The rows of a run's ``metrics.jsonl``: the one way by which every experiment's metrics go."""
+"""Writer of ``metrics.jsonl``, which also sends its rows to other trackers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Tracker:
         self._is_synced = True
         self._others: list[ExternalTracker] = []
         self.wandb_id: str | None = config.tracker_settings().run_id
-        """The run at Weights & Biases, once there is one."""
+        """Id of the run at Weights & Biases, once there is one."""
 
     def begin(self, keeps: Callable[[Row], bool]) -> None:
         """Drop the rows of steps that will be made again, and open the other trackers.

@@ -1,8 +1,7 @@
-"""Loop of a fit: epochs of steps, validation, callbacks, and a state to resume from."""
+"""Epochs of a fit: steps, validation, callbacks, and a state to resume from."""
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -64,24 +63,6 @@ class Trainer(ABC, Generic[BatchT]):
     @abstractmethod
     def validate(self) -> dict[str, float]:
         """Return metrics on the test inputs."""
-
-    def fit(self, epochs: int) -> None:
-        """Train until ``epochs`` epochs are finished or a callback stops it.
-
-        A run takes the same steps one by one, see `FitExperiment`.
-
-        Raises:
-            NonFiniteError: a loss or another scalar became NaN or infinite.
-        """
-        try:
-            self.begin()
-            while self.goes_on(epochs):
-                started = time.perf_counter()
-                metrics = self.train_epoch() | self.validate_if_due(epochs)
-                self.end_epoch(metrics, time.perf_counter() - started)
-            self.end()
-        finally:
-            self.close()
 
     def begin(self) -> None:
         """Notify the callbacks that the fit starts or is resumed."""

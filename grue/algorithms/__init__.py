@@ -1,7 +1,7 @@
-"""The algorithms that a configuration may name; each class is imported when it is used.
+"""Algorithms that a configuration may name; each class is imported when it is used.
 
-A built-in algorithm is one class in a module of its own, its settings in `grue.algorithms.args`,
-and one line here; see `grue.algorithms.algorithm` for what they say.
+A built-in algorithm is one class in a module of its own, settings in `grue.algorithms.args`, and
+one line here; see `grue.algorithms.algorithm`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class BuiltIn:
     """A built-in algorithm, as a plan knows it without torch."""
 
     args: type[AlgorithmArgs]
-    """Its settings, the ``Args`` of its class."""
+    """Model of its settings, the ``Args`` of its class."""
     path: str
-    """Import path of its class, one like `grue.algorithms.algorithm.Algorithm`."""
+    """Import path of its class, a subclass of `grue.algorithms.algorithm.Algorithm`."""
 
 
 ALGORITHMS: Registry[BuiltIn] = Registry("algorithm")
@@ -46,15 +46,15 @@ _MOVED = {
     "whole_outputs": "'num_steps' = None of the RolloutSpec that its Args return",
     "shares_work": "'supports_data_parallel'",
 }
-"""Attributes that classes outside the project had, and what says it in their place."""
+"""Attributes of earlier users' classes, and their replacements."""
 
 
 def find(name: str) -> Any:
     """Return the class of the algorithm called ``name``.
 
     Raises:
-        UserError: there is none, or one of the user's is no algorithm, lacks a method, or has
-            settings that are no `AlgorithmArgs`.
+        UserError: there is no such algorithm, or a user's class is no algorithm, lacks a method, or
+            has settings that are no `AlgorithmArgs`.
     """
     found: Any = ALGORITHMS.get(name)
     if not name.startswith(CUSTOM):

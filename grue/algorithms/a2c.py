@@ -1,4 +1,4 @@
-"""Advantage actor-critic (Mnih et al. 2016, arXiv 1602.01783): one step on a whole rollout."""
+"""Advantage actor-critic (Mnih et al. 2016, arXiv 1602.01783): one step per whole rollout."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from grue.rl.losses import policy_gradient_loss, value_loss
 from grue.rollouts.batch import Rollout
 
 OUTPUTS_IN_PASS = 16
-"""Outputs in one pass; the gradients of all passes add up to the step's."""
+"""Number of outputs in one pass; the gradients of all passes are summed for the step."""
 _RMSPROP_DECAY = 0.99
 
 
 class A2c(PolicyGradient[A2cArgs]):
-    """A policy-gradient step with the critic's advantages."""
+    """A2C: policy-gradient steps with the critic's advantages."""
 
     Args = A2cArgs
 
     @classmethod
     def outputs_in_pass(cls, width: int) -> int:
-        """Return a number of outputs, whatever their width."""
+        """Return the number of outputs in a pass, whatever their width."""
         return OUTPUTS_IN_PASS
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        """RMSprop as published, or AdamW."""
+        """Return the optimizer: RMSprop as published, or AdamW."""
         if not self.args.use_rms_prop:
             return super().make_optimizer()
         return torch.optim.RMSprop(
@@ -39,7 +39,7 @@ class A2c(PolicyGradient[A2cArgs]):
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """One step; the losses are means over all used tokens."""
+        """Return one step; the losses are means over all used tokens."""
         args, sums, num_tokens = self.args, RunningMeans(), rollout.num_tokens
         if args.normalize_advantage:
             rollout, _ = rollout.standardized()

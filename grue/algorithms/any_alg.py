@@ -1,4 +1,4 @@
-"""The models of ``alg``: one for each algorithm, built in or outside the project."""
+"""Models of ``alg``: one for each algorithm, built in or a user's own."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def built_in(name: str) -> type[ReinforcementAlg]:
 
 
 BUILT_IN: dict[str, type[ReinforcementAlg]] = {name: built_in(name) for name in ALGORITHMS.names()}
-"""The models of all built-in algorithms, by name."""
+"""Models of all built-in algorithms, by name."""
 
 
 def id_of(alg: Any) -> str:
-    """Return the ``id`` of an algorithm's keys, which may be wrong in any way; "" for none."""
+    """Return the ``id`` of an algorithm's keys, which may be invalid in any way; "" for none."""
     return str(alg.get("id", "") if isinstance(alg, dict) else getattr(alg, "id", ""))
 
 

@@ -1,4 +1,4 @@
-"""The keys of ``alg`` in reinforcement finetuning, and what each algorithm's settings say of it."""
+"""Keys of ``alg`` in reinforcement finetuning, and the base of each algorithm's settings."""
 
 from __future__ import annotations
 
@@ -21,43 +21,44 @@ from grue.rollouts.spec import RolloutSpec
 
 
 class AdaptiveKlConfig(Config):
-    """How the coefficient follows the KL of whole outputs (arXiv 1909.08593).
+    """Controller of the coefficient by the KL of whole outputs (arXiv 1909.08593).
 
-    After each rollout it is multiplied by 1 + e n / horizon with n outputs and
-    e = KL / target - 1, at least -0.2 and at most 0.2.
+    After each rollout the coefficient is multiplied by 1 + e n / horizon, with n outputs and e = KL
+    / target - 1 clipped to [-0.2, 0.2].
     """
 
     target: PositiveFloat
-    """Mean KL of an output, the sum over its tokens, in nats."""
+    """Target of the mean KL of an output, summed over its tokens, in nats."""
     horizon: PositiveInt = 10_000
-    """The larger, the slower the coefficient moves."""
+    """Time constant in outputs; the coefficient changes more slowly for larger values."""
 
 
 class KlDivConfig(Config):
-    """The penalty for leaving the initial model, per token of an output."""
+    """Penalty for the distance from the initial model, per token of an output."""
 
     coeff: NonNegativeFloat
     """Initial coefficient, in reward per nat."""
     placement: Literal["reward", "loss"] = "reward"
-    """Where the penalty stands: in the reward of each token, or in the loss, there as the exact
-    divergence of the distributions over the vocabulary."""
+    """Place of the penalty: the reward of each token, or the loss, where it is the exact KL of the
+    distributions over the vocabulary."""
     analytic_kl_reward: bool = False
-    """Whether a token's divergence, in rewards and for ``target_kl``, is that of the distributions
-    over the vocabulary, instead of its estimate by the token drawn."""
+    """If true, a token's KL, in rewards and for ``target_kl``, is that of the distributions over
+    the vocabulary, instead of the sampled token's estimate."""
     target_kl: PositiveFloat | None = None
-    """KL per token, in nats, that the coefficient is adapted to; None keeps it constant."""
+    """Target of the KL per token, in nats, to which the coefficient adapts; None keeps it
+    constant."""
     adaptive_kl: AdaptiveKlConfig | None = None
-    """Adapts the coefficient to the KL of whole outputs instead; None for ``target_kl``."""
+    """Controller by the KL of whole outputs instead; None for ``target_kl``."""
     norm_reward: bool = False
-    """Whether the task's rewards of a rollout's tokens are brought to mean 0 and standard deviation
-    1 before the penalty is added; equal ones become 0. The published code standardises their sum,
-    so that where rewards do not deviate the penalty is blown up."""
+    """If true, the task's rewards of a rollout's tokens are standardised before the penalty is
+    added; equal ones become 0. The published code standardises the sum, which magnifies the penalty
+    where rewards do not deviate."""
 
     def problems(self) -> Iterator[Problem]:
-        """Yield two targets."""
+        """Yield the problem of two targets."""
         yield from super().problems()
         if self.target_kl is not None and self.adaptive_kl is not None:
-            yield Problem("stands beside 'adaptive_kl'; give one of them", "target_kl",
+            yield Problem("contradicts 'adaptive_kl'; give one of them", "target_kl",
                           self.target_kl)  # fmt: skip
 
 
@@ -73,43 +74,44 @@ Compatibility = Literal[
 
 
 class AlgorithmArgs(Config):
-    """Base of every algorithm's settings, the keys of ``alg.args``: they describe the algorithm.
+    """Base of every algorithm's settings, the keys of ``alg.args``, which describe the algorithm.
 
-    A plan is read and checked by them alone, without the class that trains by them (see
-    `grue.algorithms.algorithm.Algorithm`), which may import torch. What a built-in algorithm says
-    in ``problems_of_...`` and ``notices_of_...`` is about its own updates, so a custom one that
-    takes its settings is not asked; ``problems`` are those of the settings alone, and of all.
+    A plan is read and checked by them alone, without the class that trains (see
+    `grue.algorithms.algorithm.Algorithm`), which may import torch. ``problems_of_...`` and
+    ``notices_of_...`` of a built-in algorithm concern its own updates, so they are not called for a
+    user's algorithm with its settings. ``problems`` concern the settings alone, and are always
+    called.
     """
 
     uses_vocab_mask: ClassVar[bool] = False
-    """Whether the algorithm needs a policy with a vocabulary mask."""
+    """If true, the algorithm needs a policy with a vocabulary mask."""
     single_process_fp32: ClassVar[bool] = False
-    """Whether the algorithm is for one process and float32 alone."""
+    """True if the algorithm supports only one process and float32."""
 
     learning_rate: PositiveFloat
-    """Step size."""
+    """Learning rate of the optimizer."""
 
     @abstractmethod
     def rollout_spec(self) -> RolloutSpec:
-        """Return what the algorithm needs of rollouts."""
+        """Return the rollouts that the algorithm needs."""
 
     def scheduled_learning_rate(self, progress: float) -> float | None:
-        """Return the step size after ``progress`` of the run's iterations, from 0 to 1.
+        """Return the learning rate after ``progress``, from 0 to 1, of the run's iterations.
 
-        None leaves it as the optimizer has it.
+        None keeps the optimizer's own.
         """
         return None
 
     def problems_of_alg(self, alg: ReinforcementAlg) -> Iterator[Problem]:
-        """Yield what of ``alg.kl_div`` and ``alg.policy`` does not go with these settings."""
+        """Yield the problems of ``alg.kl_div`` and ``alg.policy`` with these settings."""
         yield from ()
 
     def problems_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Problem]:
-        """Yield what of the rollouts' sizes does not go with these settings, by whole keys."""
+        """Yield the problems of the rollouts' sizes with these settings, with whole keys."""
         yield from ()
 
     def notices_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[str]:
-        """Yield what the user should know of the rollouts' sizes, though nothing is wrong."""
+        """Yield notices on valid sizes of rollouts that the user should know."""
         yield from ()
 
 
@@ -120,24 +122,24 @@ class ReinforcementAlg(Config):
     """
 
     kl_div: KlDivConfig
-    """The penalty for leaving the initial model."""
+    """Penalty for the distance from the initial model."""
     policy: AnyPolicy
     """The model and its critic."""
     compatibility: Annotated[tuple[Compatibility, ...], Strict(False)] = ()
-    """Behaviours of RL4LMs to bring back, by name, or all as ``rl4lms``: minibatches of single
+    """Behaviours of RL4LMs to reproduce, by name, or all as ``rl4lms``: minibatches of single
     tokens of any output; no reward for outputs whose generation ends before the episode could;
-    sampling temperature in the policy's log-probabilities but not in the reference's; and for NLPO
-    a mask model that is never refreshed, and masked probabilities that do not sum to one; and
+    sampling temperature in the policy's log-probabilities but not in the reference's; for NLPO a
+    mask model that is never refreshed, and masked probabilities that do not sum to one; and
     ``stringify_references`` for the reward and all metrics that have this key and do not give
     it."""
     id: str
-    """Which algorithm."""
+    """Id of the algorithm."""
     args: AlgorithmArgs
-    """Its settings."""
+    """Settings of the algorithm."""
 
     @model_validator(mode="after")
     def _says_what_rollouts_it_needs(self) -> Self:
-        """Refuse a custom algorithm whose settings do not say it."""
+        """Refuse a user's algorithm whose settings define no rollouts."""
         try:
             with naming(self.id):
                 spec = self.args.rollout_spec()
@@ -151,12 +153,12 @@ class ReinforcementAlg(Config):
 
     @property
     def rollout_spec(self) -> RolloutSpec:
-        """What the algorithm needs of rollouts."""
+        """Rollouts that the algorithm needs."""
         return self.args.rollout_spec()
 
     @property
     def is_custom(self) -> bool:
-        """Whether the algorithm is outside the project, where updates may be of another form."""
+        """True if the algorithm is a user's own, whose updates may have another form."""
         return self.id.startswith(CUSTOM)
 
     @property
@@ -165,11 +167,11 @@ class ReinforcementAlg(Config):
         return self.policy.model_type
 
     def reproduces_rl4lms(self, name: Compatibility) -> bool:
-        """Whether a behaviour of RL4LMs is asked for."""
+        """Return whether a behaviour of RL4LMs is asked for."""
         return name in self.compatibility or "rl4lms" in self.compatibility
 
     def problems(self) -> Iterator[Problem]:
-        """What the parts find wrong with their keys, and with each other's."""
+        """Yield the problems of the parts' keys, and of keys that do not fit each other."""
         yield from super().problems()
         own, of_policy = self.policy, self.policy.args
         yield from (problem.below("kl_div") for problem in self.kl_div.problems())
@@ -184,7 +186,7 @@ class ReinforcementAlg(Config):
         yield from generation_problems(of_policy.generation_kwargs, self.model_type, key)
 
     def _problems_of_policy(self) -> Iterator[Problem]:
-        """Yield what of the policy is not for this algorithm, or not for its type of model."""
+        """Yield the problems of a policy that does not fit this algorithm or its architecture."""
         if self.args.single_process_fp32 and self.policy.mixed_precision != "no":
             yield Problem(f"'{self.id}' computes in float32; drop it", "policy.mixed_precision",
                           self.policy.mixed_precision)  # fmt: skip

@@ -1,9 +1,9 @@
-"""Products of vectors with the Fisher matrix of a policy, whose memory is that of few outputs.
+"""Fisher-vector products of a policy, with the memory of few outputs.
 
 At a policy's own weights the Hessian of mean KL(pi_new || pi) is the Fisher matrix, a mean over
 states of J' F J, with J the Jacobian of the logits in the weights and F that of the probabilities
-in the logits (Gauss-Newton form; Martens 2020, arXiv 1412.1193, section 9). So a product takes one
-forward-mode and one reverse-mode pass, and no graph of a graph.
+in the logits (Gauss-Newton form; Martens 2020, arXiv 1412.1193, section 9). A product therefore
+takes one forward-mode and one reverse-mode pass, and no second-order graph.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from common.training.shapes import check_shape
 from grue.policies.distribution import divided
-from grue.rollouts.batch import Minibatch
+from grue.rollouts.minibatch import Minibatch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
 def softmax_fisher(logits: Tensor, tangent: Tensor) -> Tensor:
-    """[..., V] F u = p * (u - p'u), with F = diag(p) - p p' of the distribution p of ``logits``.
+    """Return [..., V] F u = p * (u - p'u), with F = diag(p) - p p' of the distribution p.
 
     Args:
-        logits: [..., V]
+        logits: [..., V] of the distribution p.
         tangent: [..., V] u, a change of the logits.
     """
     check_shape("tangent", tangent, logits.shape)
@@ -39,7 +39,7 @@ def softmax_fisher(logits: Tensor, tangent: Tensor) -> Tensor:
 
 
 class TokenLogits(nn.Module):
-    """What a language model says before the tokens of a minibatch that count."""
+    """Logits of a language model before the trained tokens of a minibatch."""
 
     def __init__(self, model: PreTrainedModel, temperature: float = 1.0) -> None:
         super().__init__()
@@ -47,11 +47,11 @@ class TokenLogits(nn.Module):
         self.temperature = temperature
 
     def forward(self, batch: Minibatch) -> Tensor:
-        """Return [M, V] in float32, divided by the temperature."""
+        """Return [M, V] logits in float32, divided by the temperature."""
         return divided(batch.counted(batch.sequences.logits(self.model)), self.temperature)
 
     def tangent(self, batch: Minibatch, direction: Mapping[str, Tensor]) -> Tensor:
-        """[M, V] J v, how the logits change where the weights change by ``direction``, by name."""
+        """Return [M, V] J v, the change of the logits for a change ``direction`` of the weights."""
         weights = dict(self.named_parameters())
         # Only the plain kernel of attention knows forward mode.
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level():
@@ -68,10 +68,10 @@ class TokenLogits(nn.Module):
 
 
 class Fisher:
-    """The damped Fisher matrix of a policy at its weights: call it with a vector."""
+    """Damped Fisher matrix of a policy at its weights, as a function of a vector."""
 
     def __init__(self, logits: TokenLogits, batches: Sequence[Minibatch], damping: float) -> None:
-        """``batches`` are the states that count, all alike; each has one pass of its own."""
+        """Set the ``batches`` of equal size with the states to use; each has a pass of its own."""
         self._logits = logits
         self._batches = batches
         self._damping = damping
@@ -79,7 +79,7 @@ class Fisher:
         self._num_states = sum(map(len, batches))
 
     def __call__(self, vector: Tensor) -> Tensor:
-        """[P] the product with ``vector`` [P], which is in the order of the trained weights."""
+        """Return [P] the product with ``vector`` [P], in the order of the trained weights."""
         weights = list(self._weights.values())
         direction = dict(zip(self._weights, split(vector, weights), strict=True))
         product = self._damping * vector
@@ -98,7 +98,7 @@ def gradient(output: Tensor, weights: Sequence[Tensor], image: Tensor | None = N
 
 
 def split(vector: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
-    """The pieces of ``vector`` [P] that belong to the weights, each shaped like its weight."""
+    """Return the pieces of ``vector`` [P], each in the shape of its weight."""
     shapes = [weight.shape for weight in weights]
     check_shape("vector", vector, (sum(shape.numel() for shape in shapes),))
     pieces = vector.split([shape.numel() for shape in shapes])

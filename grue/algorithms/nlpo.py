@@ -1,7 +1,7 @@
 """Natural-language policy optimization (Ramamurthy et al. 2023, arXiv 2210.01241).
 
-PPO with a mask: tokens are drawn from those that an earlier copy of the policy finds probable, and
-updates see the policy's distribution within the same mask.
+NLPO is PPO with a vocabulary mask: tokens are sampled among those that an earlier copy of the
+policy finds probable, and updates use the policy's distribution within the same mask.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from grue.rollouts.batch import Rollout
 
 
 class Nlpo(Ppo):
-    """PPO whose policy has a mask, refreshed every ``target_update_iterations`` iterations."""
+    """PPO with a vocabulary mask, refreshed every ``target_update_iterations`` iterations."""
 
     Args = NlpoArgs
     metric_prefix = "nlpo/"
@@ -29,14 +29,14 @@ class Nlpo(Ppo):
 
     @property
     def mask(self) -> Mask:
-        """The policy's."""
+        """Vocabulary mask of the policy."""
         assert self.policy.mask is not None, "checked with the keys"
         return self.policy.mask
 
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """Improve policy and critic on a rollout; returns the metrics."""
+        """Improve policy and critic on a rollout; return the metrics."""
         # 1. The mask of later rollouts; this one's is part of it.
         self.iteration += 1
         settings = self.alg.policy.args
@@ -48,11 +48,11 @@ class Nlpo(Ppo):
         return super().update(rollout, kl_coefficient, generator)
 
     def state_dict(self) -> dict[str, Any]:
-        """Also the mask."""
+        """Restore the state, including the mask."""
         return super().state_dict() | {"iteration": self.iteration, "mask": self.mask.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Also the mask."""
+        """Restore the state, including the mask."""
         super().load_state_dict(state)
         self.iteration = state["iteration"]
         self.mask.load_state_dict(state["mask"])

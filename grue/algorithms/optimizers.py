@@ -1,4 +1,4 @@
-"""The optimisers of updates."""
+"""Optimizers of updates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OPTIMIZERS: Mapping[Optimizer, type[torch.optim.AdamW]] = {
     "adamw": torch.optim.AdamW,
     "adam_tensorflow": TensorFlowAdam,
 }
-"""By the names that configurations give."""
+"""Optimizer classes by the names in configurations."""
 
 _NOT_DECAYED = ("bias", "LayerNorm.bias", "LayerNorm.weight")
 
@@ -27,7 +27,7 @@ def adamw(
     options: Mapping[str, Any],
     form: Optimizer = "adamw",
 ) -> torch.optim.AdamW:
-    """The published optimiser: weight decay for all weights whose names lack certain words."""
+    """Return the published optimiser, without weight decay of weights with certain names."""
     decayed: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in named_parameters:

@@ -1,4 +1,4 @@
-"""What algorithms that ascend a policy gradient share: the terms of their losses."""
+"""Base of algorithms with a policy gradient: the terms of their losses."""
 
 from __future__ import annotations
 
@@ -10,27 +10,31 @@ from grue.algorithms.algorithm import Algorithm, ArgsT
 from grue.policies.distribution import TokenDistribution
 from grue.rl.kl import kl_full
 from grue.rl.losses import policy_gradient_loss
-from grue.rollouts.batch import Minibatch, Unit
+from grue.rollouts.batch import Unit
+from grue.rollouts.minibatch import Minibatch
 
 
 class PolicyGradient(Algorithm[ArgsT]):
-    """An algorithm whose loss is one of the policy, with entropy and KL terms beside it."""
+    """Algorithm whose loss is a policy loss with entropy and KL terms."""
 
     supports_data_parallel = True
 
     @property
     def unit(self) -> Unit:
-        """What minibatches are drawn of."""
+        """Unit of minibatches."""
         by_tokens = self.alg.reproduces_rl4lms("minibatches_of_tokens")
         return "tokens" if by_tokens else "outputs"
 
     @classmethod
     def outputs_in_pass(cls, width: int) -> int | None:
-        """Return how many outputs of ``width`` tokens one pass computes; None for a minibatch's."""
+        """Return the number of outputs of ``width`` tokens in a pass.
+
+        None for those of a minibatch.
+        """
         return None
 
     def evaluate(self, batch: Minibatch) -> tuple[TokenDistribution, Tensor, Tensor]:
-        """Return [M] the policy, its log-probabilities and values of the tokens that count."""
+        """Return [M] distributions, log-probabilities and values of the trained tokens."""
         evaluation = self.actor_critic.evaluate(batch.sequences)
         logits = batch.counted(evaluation.logits)
         policy = self.actor_critic.distribution(logits, batch.vocab_mask_bits)
@@ -44,9 +48,9 @@ class PolicyGradient(Algorithm[ArgsT]):
         weight: float = 1.0,
         estimated: bool = False,
     ) -> Tensor:
-        """[] negated mean entropy: exact, or estimated from the tokens drawn.
+        """Return [] the negated mean entropy, exact or estimated from the sampled tokens.
 
-        Where its ``weight`` in the loss is 0, the exact one has no gradient, which saves memory.
+        If its ``weight`` in the loss is 0, the exact one has no gradient, which saves memory.
         """
         if estimated:
             return log_probs.mean()
@@ -56,17 +60,20 @@ class PolicyGradient(Algorithm[ArgsT]):
     def kl_loss(
         self, batch: Minibatch, logits: Tensor, coefficient: float, scale: Tensor | float = 1.0
     ) -> Tensor:
-        """Return [] mean penalty for leaving the reference, where it is a loss; otherwise zero."""
+        """Return [] the mean penalty for the distance from the reference, if it is a loss.
+
+        Otherwise zero.
+        """
         return self.kl_terms(batch, logits, coefficient, scale)[0]
 
     def kl_terms(
         self, batch: Minibatch, logits: Tensor, coefficient: float, scale: Tensor | float = 1.0
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """`kl_loss`, and as ``kl_loss`` the mean KL per token in nats, before it is weighted.
+        """Return `kl_loss`, and record the mean KL per token, in nats, before its weight.
 
-        ``scale`` is what advantages are divided by. A loss that stands for a part of advantages is
-        divided by it too; one of its own right is not, for where rewards do not deviate it would
-        outweigh everything. Nothing is measured where the KL is no loss.
+        ``scale`` is the divisor of advantages. A loss that replaces a part of advantages is divided
+        by it too. An independent penalty is not, because it would outweigh everything where rewards
+        do not deviate. Nothing is recorded if the KL is no loss.
         """
         in_advantages = self.alg.rollout_spec.pg_kl_in_advantages
         if self.alg.kl_div.placement != "loss" and in_advantages:
@@ -79,12 +86,13 @@ class PolicyGradient(Algorithm[ArgsT]):
     def regularizer_gradient_share(
         self, batch: Minibatch, logits: Tensor, log_probs: Tensor, penalties: Tensor
     ) -> Tensor:
-        """Return [] how much of an update comes from KL and entropy, between 0 and 1.
+        """Return [] the share of KL and entropy in an update, between 0 and 1.
 
-        ||g_p|| / (||g_t|| + ||g_p||), with g the gradients in the logits of the task's part of the
-        policy gradient and of the rest: the part that KL rewards make, and ``penalties``, the loss
-        terms of KL and entropy. On inputs whose reward does not deviate, only the second is left:
-        the task's part is measured without the critic, whose errors push without a reason.
+        The share is ||g_p|| / (||g_t|| + ||g_p||). Here g_t is the gradient in the logits of the
+        task's part of the policy gradient. The rest, g_p, is the part of KL rewards and of
+        ``penalties``, the loss terms of KL and entropy. The task's part is computed without the
+        critic, whose errors are no signal, so that only g_p is left on inputs whose reward does not
+        deviate.
         """
         of_task = policy_gradient_loss(log_probs, batch.task_advantages)
         of_penalties = policy_gradient_loss(log_probs, batch.kl_advantages) + penalties

@@ -18,23 +18,24 @@ from grue.rl.losses import (
     policy_gradient_loss,
     value_loss,
 )
-from grue.rollouts.batch import Minibatch, Rollout
+from grue.rollouts.batch import Rollout
+from grue.rollouts.minibatch import Minibatch
 
 _EARLY_STOP = 1.5
-"""An update ends where the approximate KL exceeds ``target_kl`` this many times."""
+"""Multiple of ``target_kl`` beyond which the approximate KL ends an update."""
 
 
 class Ppo(PolicyGradient[PpoArgs]):
-    """Several passes over a rollout, in minibatches, with a clipped surrogate."""
+    """PPO: several passes over a rollout, in minibatches, with a clipped surrogate."""
 
     Args = PpoArgs
     metric_prefix: ClassVar[str] = "ppo/"
-    """Begins the names of the update's metrics."""
+    """Prefix of the update's metric names."""
 
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """Improves policy and critic on a rollout; returns the metrics."""
+        """Improve policy and critic on a rollout; returns the metrics."""
         means = RunningMeans()
         if self.args.measure_gradient_noise:
             means.add(**self._gradient_noise(rollout, kl_coefficient, generator))
@@ -46,7 +47,7 @@ class Ppo(PolicyGradient[PpoArgs]):
         return {f"{self.metric_prefix}{name}": value for name, value in found.items()} | shares
 
     def _is_far(self, batch: Minibatch, distance: torch.Tensor) -> bool:
-        """Whether the mean over all ranks' parts of a minibatch ends the update."""
+        """Return whether the mean KL over all ranks' parts of a minibatch ends the update."""
         if self.args.target_kl is None:
             return False
         everywhere = distributed.all_reduce_sum(batch.weight * distance)
@@ -55,7 +56,7 @@ class Ppo(PolicyGradient[PpoArgs]):
     def _gradient_noise(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, torch.Tensor]:
-        """How the policy's gradient deviates over the minibatches of the first pass to come."""
+        """Return the deviation of the policy's gradient over the minibatches of the first pass."""
         same_order = torch.Generator().set_state(generator.get_state())
         batches = rollout.minibatches(self.args.batch_size, same_order, self.unit)
         losses = (self._policy_loss(batch, kl_coefficient) for batch in batches)

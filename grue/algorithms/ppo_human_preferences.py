@@ -1,8 +1,8 @@
 """PPO of "Fine-Tuning Language Models from Human Preferences" (Ziegler et al. 2019, 1909.08593).
 
-Beside `grue.algorithms.ppo`: minibatches are equal shares of the outputs, rewards and advantages
-are whitened and advantages estimated within each of them, the critic's loss is the larger of two
-errors, and no update ends early.
+It differs from `grue.algorithms.ppo`: minibatches are equal shares of the outputs; rewards and
+advantages are whitened, and advantages estimated, within each of them; the critic's loss is the
+larger of two errors; no update ends early.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from grue.algorithms.policy_gradient import PolicyGradient
 from grue.algorithms.running_means import RunningMeans
 from grue.rl.losses import clip_fraction, clipped_policy_loss, clipped_value_loss, returns_vary
 from grue.rl.whitening import whitened_estimates
-from grue.rollouts.batch import Minibatch, Rollout
+from grue.rollouts.batch import Rollout
+from grue.rollouts.minibatch import Minibatch
 
 
 class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
-    """Several passes over whole outputs; statistics have the published names."""
+    """PPO with several passes over whole outputs; statistics have the published names."""
 
     Args = HumanPreferencesPpoArgs
 
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """Improves policy and critic on a rollout; values are means over all minibatches."""
+        """Improve policy and critic on a rollout; values are means over all minibatches."""
         args, means = self.args, RunningMeans()
         for _ in range(args.n_epochs):
             order = torch.randperm(len(rollout), generator=generator)
@@ -47,7 +48,7 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
         }
 
     def _batch(self, rollout: Rollout, rows: Tensor) -> Minibatch:
-        """The outputs at ``rows``, with advantages and returns estimated among them alone."""
+        """Return the outputs at ``rows``, with advantages estimated among them alone."""
         batch = rollout.minibatch(rows)
         width = batch.loss_mask.shape[1]
         rewards, task_rewards, values = (
@@ -71,9 +72,9 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
         )
 
     def _loss(self, whole: Minibatch, means: RunningMeans) -> Tensor:
-        """[] L_policy + vf_coef L_value + ent_coef L_entropy; notes what it is made of.
+        """Return [] L_policy + vf_coef L_value + ent_coef L_entropy; notes what it is made of.
 
-        Of ranks, each computes its part of the minibatch, and of the loss.
+        Each rank computes its part of the minibatch and of the loss.
         """
         args, batch = self.args, whole.of_this_rank()
         policy, log_probs, values = self.evaluate(batch)
@@ -109,7 +110,7 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
 
 
 def _moments(batch: Minibatch) -> Iterator[tuple[str, Tensor]]:
-    """Means and variances of what was known of a minibatch's M tokens."""
+    """Yield means and variances of values, returns and advantages of a minibatch's M tokens."""
     yield "ppo/returns/mean", batch.returns.mean()
     variance, vary = batch.returns.var(correction=0), returns_vary(batch.values, batch.returns)
     yield "ppo/returns/var", torch.where(vary, variance, 0.0)

@@ -1,9 +1,9 @@
-"""REINFORCE over whole outputs (Williams 1992), with the baselines of RLOO and GRPO among others.
+"""REINFORCE over whole outputs (Williams 1992), with baselines such as those of RLOO and GRPO.
 
-The gradient is sum_t (R - b) grad log pi(a_t), a mean over outputs, with R an output's whole reward
-(its KL penalties included where they are rewards) and b a baseline. With a baseline that does not
-depend on the output it estimates the gradient of the expected reward without bias. Where the reward
-knows its standard deviation sigma, R - b may be multiplied by 1 / (1 + sigma).
+The gradient is the mean over outputs of sum_t (R - b) grad log pi(a_t). R is an output's total
+reward, including KL penalties that are rewards, and b is a baseline. If b does not depend on the
+output, the estimate of the gradient of the expected reward is unbiased. If the reward has a
+standard deviation sigma, R - b may be multiplied by 1 / (1 + sigma).
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from grue.rollouts.batch import Rollout
 
 
 class Reinforce(PolicyGradient[ReinforceArgs]):
-    """The plain policy gradient; needs no critic."""
+    """REINFORCE, the plain policy gradient; needs no critic."""
 
     Args = ReinforceArgs
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.running_means: Tensor | None = None
-        """[2] of the task's rewards and of the penalties, moving from rollout to rollout."""
+        """[2] exponential means of the task's rewards and of the penalties over rollouts."""
         self.totals, self.count = torch.zeros(2, dtype=torch.float64), 0
-        """[2] sums of both over all outputs so far, and the number of these."""
+        """[2] sums of both over all outputs so far, and the number of outputs."""
 
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """One step per minibatch of the rollout; gives what was measured."""
+        """Return one step per minibatch of the rollout; gives what was measured."""
         args, means, first = self.args, RunningMeans(), True
         rollout = self._with_baseline(rollout)
         for _ in range(args.n_epochs):
@@ -72,7 +72,7 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
         return means.compute()
 
     def _with_baseline(self, rollout: Rollout) -> Rollout:
-        """The rollout with each output's reward less the baseline as its tokens' advantages."""
+        """Return the rollout with each output's reward minus the baseline as advantages."""
         task = (
             (rollout.task_rewards * rollout.response_mask)
             .sum(1)
@@ -94,7 +94,7 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
         return rollout.with_advantages(of_task + of_penalties, of_penalties)
 
     def _less_baseline(self, task: Tensor, penalties: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, K] the parts of the advantages that the task's rewards and the penalties make."""
+        """Return [B, K] the task's and the penalties' parts of the advantages."""
         match self.args.baseline:
             case "leave_one_out":
                 return leave_one_out(task), leave_one_out(penalties)
@@ -114,7 +114,7 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
     def _moved_means(self, parts: Tensor) -> Tensor:
         """Return [2, B, K] the means of earlier rollouts' parts.
 
-        This one counts from the next on.
+        This rollout is included from the next one on.
         """
         new = parts.double().mean((1, 2))
         old = new if self.running_means is None else self.running_means.to(new)
@@ -123,7 +123,7 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
         return old.to(parts)[:, None, None].expand_as(parts)
 
     def _means_so_far(self, parts: Tensor) -> Tensor:
-        """Return [2, B, K] each output's baselines, the outputs in their order."""
+        """Return [2, B, K] each output's baselines, with the outputs in order."""
         flat = parts.flatten(1)
         totals = self.totals.to(flat.device)
         means = [
@@ -135,13 +135,13 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
         return torch.stack(means).view_as(parts)
 
     def state_dict(self) -> dict[str, Any]:
-        """Also the means."""
+        """Restore the state, including the means."""
         means = None if self.running_means is None else self.running_means.tolist()
         own = {"running_means": means, "totals": self.totals.tolist(), "count": self.count}
         return super().state_dict() | own
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Also the means."""
+        """Restore the state, including the means."""
         super().load_state_dict(state)
         means = state["running_means"]
         self.running_means = None if means is None else torch.tensor(means, dtype=torch.float64)

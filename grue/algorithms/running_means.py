@@ -1,4 +1,4 @@
-"""Means of what an update measures, over its minibatches and all ranks."""
+"""Running means of an update's metrics, over its minibatches and all ranks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from common import distributed
 
 
 class RunningMeans:
-    """Running means that stay on the device until they are read, of all ranks together."""
+    """Running means of all ranks together, which stay on the device until they are read."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
@@ -19,9 +19,9 @@ class RunningMeans:
         return len(self._sums)
 
     def add(self, weight: float | None = None, /, **values: Tensor) -> None:
-        """Count one value of each.
+        """Add one value to each mean.
 
-        Where ranks have different values, their ``weight``s add up to 1; None for equal ones.
+        If ranks have different values, their weights sum to 1; ``weight`` is None for equal ones.
         """
         share = 1 / distributed.world_size() if weight is None else weight
         for name, value in values.items():
@@ -29,13 +29,13 @@ class RunningMeans:
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def reset(self, *names: str) -> None:
-        """Begin these anew."""
+        """Reset these means."""
         for name in names:
             self._sums.pop(name, None)
             self._counts.pop(name, None)
 
     def compute(self, *, mean: bool = True) -> dict[str, float]:
-        """Return the means, or else the sums, in one transfer from the device."""
+        """Return the means, or the sums, in one transfer from the device."""
         if not self._sums:
             return {}
         values = torch.stack(

@@ -9,12 +9,13 @@ import torch
 
 
 class TensorFlowAdam(torch.optim.AdamW):
-    """Adam that adds epsilon to the root of the second moment before its bias is corrected.
+    """Adam that adds epsilon to the root of the second moment before the bias correction.
 
     theta <- theta - lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps), which is PyTorch's step
-    with eps / sqrt(1 - b2^t) for epsilon; so PyTorch's fused step computes it. With eps = 1e-5 the
-    first step on a gradient of 1e-5 is 0.03 lr, where PyTorch's is 0.5 lr (Huang et al. 2024, "The
-    N Implementation Details of RLHF with PPO"). The t is one for all weights, as in TensorFlow.
+    with eps / sqrt(1 - b2^t) for epsilon, and is computed by PyTorch's fused step. With eps = 1e-5
+    the first step on a gradient of 1e-5 is 0.03 lr, where PyTorch's is 0.5 lr (Huang et al. 2024,
+    "The N Implementation Details of RLHF with PPO"). The t is one for all weights, as in
+    TensorFlow.
 
     Arguments and weight decay are those of `torch.optim.AdamW`; ``eps`` is the value before the
     correction.
@@ -29,7 +30,7 @@ class TensorFlowAdam(torch.optim.AdamW):
 
     # torch has one form with a closure and one without.
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Return one step; the count of steps is part of the state that checkpoints hold."""
+        """Make one step; the count of steps is part of the state that checkpoints hold."""
         for group in self.param_groups:
             group["num_steps"] += 1
             correction = 1 - group["betas"][1] ** group["num_steps"]

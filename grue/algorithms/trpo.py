@@ -1,7 +1,7 @@
 """Trust region policy optimization (Schulman et al. 2015, arXiv 1502.05477) over whole sequences.
 
-One natural-gradient step per rollout, as long as the trust region and a line search allow; then the
-critic is fitted to the returns.
+Each rollout gives one natural-gradient step, as long as the trust region and a line search allow.
+Then the critic is fitted to the returns.
 """
 
 from __future__ import annotations
@@ -21,25 +21,30 @@ from grue.policies.distribution import TokenDistribution
 from grue.rl.conjugate_gradient import conjugate_gradient
 from grue.rl.kl import kl_full, probability_ratio
 from grue.rl.losses import explained_variance, policy_gradient_loss, value_loss
-from grue.rollouts.batch import Minibatch, Rollout
+from grue.rollouts.batch import Rollout
+from grue.rollouts.minibatch import Minibatch
 
 TOKENS_IN_PASS = 256
-"""Tokens in one pass; sums over passes make the whole, so that memory stays that of one."""
+"""Number of tokens in one pass; sums over passes give the whole, so that memory is that of one
+pass."""
 
 
 class Trpo(PolicyGradient[TrpoArgs]):
-    """Steps of the policy whose mean KL to the policy before stays below ``target_kl``."""
+    """TRPO: steps of the policy whose mean KL to the policy before stays below ``target_kl``."""
 
     Args = TrpoArgs
     supports_data_parallel = False
 
     @classmethod
     def outputs_in_pass(cls, width: int) -> int:
-        """Return as many outputs as have a number of tokens together."""
+        """Return the number of outputs that have a certain number of tokens together."""
         return max(1, TOKENS_IN_PASS // width)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        """The critic's alone: of a trunk that it shares with the policy it reads, no more."""
+        """Return the critic's optimizer.
+
+        A trunk that is shared with the policy is not trained by it.
+        """
         args = self.alg.policy.args
         critic = self.actor_critic.critic
         assert critic is not None, "it needs one"
@@ -50,7 +55,7 @@ class Trpo(PolicyGradient[TrpoArgs]):
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """Improve policy and critic on a rollout; gives what was measured."""
+        """Improve policy and critic on a rollout; return metrics."""
         args = self.args
         explained = explained_variance(*map(rollout.counted, (rollout.values, rollout.returns)))
         if args.normalize_advantage:
@@ -79,18 +84,18 @@ class Trpo(PolicyGradient[TrpoArgs]):
 
     @property
     def logits(self) -> TokenLogits:
-        """The policy's, as it is now."""
+        """Logits of the present policy before the trained tokens."""
         return TokenLogits(self.policy.model, self.actor_critic.temperature)
 
     @property
     def weights(self) -> list[Tensor]:
-        """The policy's that are trained."""
+        """Parameters of the policy that are trained."""
         return [weight for weight in self.policy.model.parameters() if weight.requires_grad]
 
     def _ascent(
         self, batches: Sequence[Minibatch], coefficient: float
     ) -> tuple[Tensor, float, float]:
-        """[P] gradient of the objective, the objective itself, the share that penalties have."""
+        """Return [P] the gradient of the objective, the objective, and the share of penalties."""
         logits_of, weights, num_tokens = self.logits, self.weights, sum(map(len, batches))
         ascent: Tensor | float = 0.0
         share: Tensor | None = None
@@ -115,7 +120,7 @@ class Trpo(PolicyGradient[TrpoArgs]):
         self, batches: Sequence[Minibatch], full_step: Tensor, objective: float,
         coefficient: float,
     ) -> dict[str, float]:  # fmt: skip
-        """Move the policy by the first accepted share of the step, or not at all."""
+        """Move the policy by the first accepted fraction of the step, or not at all."""
         args, weights = self.args, self.weights
         old = TokenLogits(copy.deepcopy(self.policy.model), self.actor_critic.temperature)
         start = [weight for weight in old.parameters() if weight.requires_grad]
@@ -134,7 +139,7 @@ class Trpo(PolicyGradient[TrpoArgs]):
     def _compare(
         self, batches: Sequence[Minibatch], old: TokenLogits, coefficient: float
     ) -> tuple[float, float]:
-        """The surrogate objective mean(A rho), less penalties, and the mean KL(new || old)."""
+        """Return the surrogate objective mean(A rho) minus penalties, and mean KL(new || old)."""
         num_tokens, sums = sum(map(len, batches)), RunningMeans()
         for batch in batches:
             logits, old_logits = self.logits(batch), old(batch)
@@ -151,7 +156,7 @@ class Trpo(PolicyGradient[TrpoArgs]):
         return found["objective"], found["kl"]
 
     def _fit_critic(self, rollout: Rollout, generator: torch.Generator) -> float:
-        """Several passes over the returns; gives their mean loss."""
+        """Make several passes over the returns; return their mean loss."""
         args, means = self.args, RunningMeans()
         for _ in range(args.n_critic_updates):
             for batch in rollout.minibatches(args.batch_size, generator, self.unit):

@@ -1,1 +1,1 @@
-"""The experiments on text: a configuration and a run each."""
+"""Experiments on text: a configuration and a run each."""

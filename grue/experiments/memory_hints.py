@@ -1,4 +1,4 @@
-"""What makes a text run fit into the memory of its GPU, in phrases with keys and values."""
+"""Advice for text runs that do not fit into GPU memory, as phrases with keys and values."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _HALF = ("bf16", "fp16")
 
 
 def smaller(key: str, value: int) -> str:
-    """That a number can be lowered."""
+    """Return the advice to lower a number."""
     return f"lower '{key}' ({value})"
 
 
 def of_batches(training_args: Mapping[str, Any]) -> Iterator[str]:
-    """Smaller batches of the Trainer, with equal updates."""
+    """Yield the advice of smaller batches of the Trainer, with equal updates."""
     key = "per_device_train_batch_size"
     size = training_args.get(key, TRAINER_BATCH)
     if size != 1:
@@ -27,25 +27,25 @@ def of_batches(training_args: Mapping[str, Any]) -> Iterator[str]:
 
 
 def of_narrow_training(training_args: Mapping[str, Any]) -> Iterator[str]:
-    """Narrower products in the Trainer."""
+    """Yield the advice of narrower products in the Trainer."""
     if not any(training_args.get(kind) for kind in _HALF):
         yield "set 'alg.training_args.bf16' to true"
 
 
 def of_narrow_products(options: TrainedModelOptions, key: str) -> Iterator[str]:
-    """Narrower products of a model whose options stand at ``key``."""
+    """Yield the advice of narrower products of a model whose options are at ``key``."""
     if options.mixed_precision == "no" and options.dtype == "float32":
         yield f"set '{key}.mixed_precision' to 'bf16'"
 
 
 def of_adapters(options: ModelOptions, key: str) -> Iterator[str]:
-    """Adapters in the place of weights that have gradients and moments of their own."""
+    """Yield the advice of adapters, which save the gradients and moments of the weights."""
     if options.lora is None:
         yield f"train adapters instead of all weights ('{key}.lora')"
 
 
 def of_reinforcement(alg: ReinforcementAlg) -> Iterator[str]:
-    """Smaller minibatches, then other ways to hold the policy."""
+    """Yield the advice of smaller minibatches, and of other options of the policy."""
     spec = alg.rollout_spec
     if spec.minibatch_tokens is not None:
         yield smaller("alg.args.batch_size", spec.minibatch_tokens)

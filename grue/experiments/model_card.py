@@ -1,4 +1,4 @@
-"""The README of a finetuned model's folder."""
+"""Model card: the README of a finetuned model's folder."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def model_card(model_name: str, dataset: str, alg: Config, metrics: Mapping[str,
     """Return a model card in the hub's form.
 
     Args:
-        model_name: the model that was finetuned.
-        dataset: the task that it was finetuned on.
-        alg: the algorithm with its settings; its ``id`` names it.
-        metrics: the last evaluation.
+        model_name: name of the model that was finetuned.
+        dataset: task that it was finetuned on.
+        alg: keys of the algorithm; ``id`` is its name.
+        metrics: metrics of the last evaluation.
     """
     header = yaml.safe_dump({"base_model": model_name, "datasets": [dataset],
                              "library_name": "transformers"}, sort_keys=False)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Configuration files of the published programs: what they mean, and their known slips."""
+"""Published programs' configuration files: recognition, and fixes of their known errors."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from grue import tasks
 
 
 def means_finetuning(keys: Mapping[str, Any]) -> bool:
-    """Return whether a file with these keys is one of the published training program."""
+    """Return whether a file with these keys belongs to the published training program."""
     return "train_evaluation" in keys
 
 
 def means_extraction(keys: Mapping[str, Any]) -> bool:
-    """Return whether a file with these keys is one of the published extraction program."""
+    """Return whether a file with these keys belongs to the published extraction program."""
     evaluation = keys.get("evaluation")
     return isinstance(evaluation, Mapping) and "num_samples_per_input" in evaluation
 
 
 def mended(keys: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
-    """Return the keys without a slip of published files, and what was mended.
+    """Return the keys without a known error of published files, and a warning about the fix.
 
-    The published programs left ``split`` behind in a task's args.
+    The published programs left ``split`` in a task's args.
     """
     pool = keys.get("datapool")
     if not isinstance(pool, Mapping):

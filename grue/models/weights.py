@@ -30,7 +30,7 @@ _SHOWN = 3
 
 
 def has_weights(folder: Path) -> bool:
-    """Return whether a model's folder holds weights, or adapters that stand for them."""
+    """Return whether a model's folder holds weights, or adapters in their place."""
     return any(any(folder.glob(pattern)) for pattern in WEIGHT_FILES)
 
 
@@ -122,7 +122,7 @@ def pretrained(
 
 
 def placed(model: PreTrainedModel, device: torch.device | str) -> PreTrainedModel:
-    """The model, on the device."""
+    """Return the model, moved to the device."""
     module: nn.Module = model  # for the library's own ``to`` has lost the types of its arguments
     module.to(device)
     return model
@@ -167,7 +167,7 @@ def check_report(
             "checkpoint"
         )
     if left_out:
-        log.warning("%s: holds weights that the model has not, which are left out: %s", where,
+        log.warning("%s: holds weights that the model does not have, which are ignored: %s", where,
                     _some(left_out))  # fmt: skip
 
 

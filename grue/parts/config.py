@@ -77,7 +77,7 @@ class PartConfig(Config, Generic[PartT]):
             yield of_part if problem.key is None else problem.below("args")
 
     def unknown_in_parts(self) -> Iterator[Key]:
-        """Also those of the part."""
+        """Yield the unknown keys of parts, including this part's own."""
         yield from super().unknown_in_parts()
         try:
             kind = self.find(self.id).Args

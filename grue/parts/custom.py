@@ -77,7 +77,7 @@ def _custom_name(value: Any) -> str | None:
 
 @functools.cache
 def _keys(base: type[Config], name: str, find: Find) -> type[Config]:
-    """``base`` with the keys of the class called ``name``."""
+    """Return ``base`` with the keys of the class called ``name``."""
     return with_args(base, base.__name__, name, find(name).Args)
 
 
@@ -95,7 +95,7 @@ def with_args(base: type[ConfigT], title: str, name: str, args: type[Config]) ->
 
 
 def at_id(name: str, error: UserError) -> ValidationError:
-    """Return what keeps ``name`` from being a part, as an error of its key ``id``."""
+    """Return the reason that keeps ``name`` from being a part, as an error of its key ``id``."""
     told = PydanticCustomError("custom_part", "{reason}", {"reason": str(error)})
     return ValidationError.from_exception_data(
         name, [InitErrorDetails(type=told, loc=("id",), input=name)]

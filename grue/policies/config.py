@@ -91,7 +91,7 @@ class PolicyConfig(TrainedModelOptions):
     """If true, updates recompute activations instead of keeping them: less memory, more time."""
 
     def problems(self) -> Iterator[Problem]:
-        """A revision of a critic that does not come from the hub."""
+        """Yield the problem of a revision of a critic that is not on the hub."""
         yield from super().problems()
         name = None if self.critic in CRITICS else self.critic
         yield from misplaced_revision(self.critic_revision, name, "critic", "critic_revision")

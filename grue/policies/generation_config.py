@@ -99,7 +99,7 @@ class GenerationConfig(Config):
             yield Problem(f"no token of the longest output ({longest}) has this index; lower it",
                           "truncate_after", self.truncate_after)  # fmt: skip
         if self.truncate_token is None and self.truncate_after:
-            yield Problem("says where 'truncate_token' counts; give that too", "truncate_after",
+            yield Problem("needs 'truncate_token'; give that too", "truncate_after",
                           self.truncate_after)  # fmt: skip
         if self.min_length > longest:
             yield Problem(f"is more than the longest output ({longest})", "min_length",
@@ -129,7 +129,7 @@ class GenerationConfig(Config):
 def generation_problems(
     settings: GenerationConfig, model_type: ModelType, key: str
 ) -> Iterator[Problem]:
-    """Yield what is wrong with the settings, at ``key``, for a model of this type."""
+    """Yield the problems of the settings, at ``key``, for a model of this type."""
     yield from (problem.below(key) for problem in settings.problems())
     if model_type == "causal" and settings.max_new_tokens is None:
         yield Problem("a causal model needs it", f"{key}.max_new_tokens")

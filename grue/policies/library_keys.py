@@ -22,7 +22,7 @@ WARPERS = frozenset({
     "top_h", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff", "renormalize_logits",
 })  # fmt: skip
 """Keys that filter the distribution that the next token is sampled from."""
-_RETURNED = "says what the library hands back, not what is generated; drop it"
+_RETURNED = "changes the library's return value, not the text; drop it"
 _NO_JSON = "is an object of the library, which no plan can hold; drop it"
 _REFUSED = {
     "num_return_sequences": "how many outputs an input has is said by 'num_samples_per_input'",
@@ -65,7 +65,7 @@ def problems_of_library(keys: Mapping[str, Any], usual: Mapping[str, Any]) -> It
     if mode not in _MODES:
         kind = mode.replace("_", " ")
         yield Problem(f"asks for {kind}, which the installed transformers does not make for "
-                      "batches of prompts by itself; drop it", *_blamed(keys, ""))  # fmt: skip
+                      "batches of prompts on its own; drop it", *_blamed(keys, ""))  # fmt: skip
 
 
 def _blamed(keys: Mapping[str, Any], reason: str) -> tuple[str, Any]:

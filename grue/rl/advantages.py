@@ -23,21 +23,21 @@ def generalized_advantages(
     gamma: float,
     gae_lambda: float,
 ) -> Tensor:
-    """Generalized advantage estimates (Schulman et al. 2016, equation 16).
+    """Return the generalized advantage estimates (Schulman et al. 2016, equation 16).
 
-    delta_t = r_t + gamma V_{t+1} - V_t and A_t = delta_t + gamma lambda A_{t+1}, with nothing
-    after an output's last token but its bootstrap value.
+    delta_t = r_t + gamma V_{t+1} - V_t and A_t = delta_t + gamma lambda A_{t+1}, where the
+    bootstrap value takes the place of V after an output's last token.
 
     Args:
-        rewards: [N, T] per token.
-        values: [N, T] the critic's, of the state before each token.
+        rewards: [N, T] rewards per token.
+        values: [N, T] the critic's values of the state before each token.
         mask: [N, T] true at an output's tokens, which begin at column 0.
         bootstrap: [N] value of the state after the last token: 0 where the output is finished.
         gamma: discount per token.
-        gae_lambda: weight of longer estimates; 1 for returns less values.
+        gae_lambda: exponential weight of longer estimates; 1 for returns minus values.
 
     Returns:
-        [N, T], zero outside the mask. Returns are advantages plus values.
+        [N, T] advantages, zero outside the mask. Returns are advantages plus values.
 
     Raises:
         ValueError: shapes do not fit.
@@ -103,7 +103,7 @@ def cumulative_means(
 
 
 def uncertainty_weighted(advantages: Tensor, stds: Tensor) -> Tensor:
-    """[N] advantages times 1 / (1 + sigma): steps are small where the reward is uncertain.
+    """Return [N] advantages times 1 / (1 + sigma): small where the reward is uncertain.
 
     ``stds`` [N] are the standard deviations sigma of the rewards, in their units.
     """
@@ -115,9 +115,9 @@ def uncertainty_weighted(advantages: Tensor, stds: Tensor) -> Tensor:
 def group_standardized(scores: Tensor) -> Tensor:
     """Return [B, K] rewards standardized within each input (the GRPO advantage, Shao et al. 2024).
 
-    Each score less its input's mean, over its input's standard deviation. Equal scores of an input
-    give zeros. The published epsilon in the denominator is left out: it would shrink the advantages
-    of tiny rewards.
+    Each score's distance from its input's mean is divided by the input's standard deviation. Equal
+    scores of an input give zeros. The published epsilon in the denominator is left out: it would
+    shrink the advantages of tiny rewards.
 
     Raises:
         ValueError: there is one score per input.
@@ -129,7 +129,10 @@ def group_standardized(scores: Tensor) -> Tensor:
 
 
 def value_after(values: Tensor, response_mask: Tensor, train_mask: Tensor) -> Tensor:
-    """[N] value of the state after an output's last used token: 0 where the output ends there."""
+    """Return [N] the value of the state after the last trained token.
+
+    0 where the output ends there.
+    """
     check_axes("values", values, "NT")
     check_shapes(values.shape, response_mask=response_mask, train_mask=train_mask)
     after = train_mask.sum(1)
@@ -140,11 +143,11 @@ def value_after(values: Tensor, response_mask: Tensor, train_mask: Tensor) -> Te
 
 @dataclass(frozen=True)
 class AdvantageEstimates:
-    """What each token has done for the rewards, all [N, T]."""
+    """Advantage estimates and value targets of rewards that include a penalty, all [N, T]."""
 
     advantages: Tensor
     kl_advantages: Tensor
-    """The part of the advantages that penalties alone make."""
+    """Advantages from the penalties alone."""
     task_advantages: Tensor
     """Advantages from the task's rewards alone, minus the mean reward over outputs. The critic is
     left out, because its errors belong neither to the task nor to the penalties."""
@@ -169,15 +172,15 @@ def estimate_advantages(
     Each token's own KL term is replaced by ``pg_kl_penalty``.
 
     Args:
-        rewards: [N, T] with the penalty.
-        task: [N, T] the task's, as they stand in the rewards.
-        penalty: [N, T] as it stands in the rewards.
-        pg_kl_penalty: [N, T] the KL term inside the policy gradient, of each token alone.
-        values: [N, T] the critic's.
-        response_mask: [N, T] the tokens.
-        train_mask: [N, T] those that updates use, the first ones of each output.
+        rewards: [N, T] task rewards with the penalty added.
+        task: [N, T] the part of ``rewards`` that the task gave.
+        penalty: [N, T] the part of ``rewards`` that is penalty.
+        pg_kl_penalty: [N, T] each token's own KL term inside the policy gradient.
+        values: [N, T] the critic's values.
+        response_mask: [N, T] true at an output's tokens.
+        train_mask: [N, T] true at the tokens used for training, the first ones of each output.
         gamma: discount per token.
-        gae_lambda: exponential weight of the estimates.
+        gae_lambda: exponential weight of longer estimates.
 
     Raises:
         ValueError: shapes do not fit.
@@ -208,7 +211,7 @@ def estimate_advantages(
 
 
 def less_mean_output(task: Tensor, response_mask: Tensor) -> Tensor:
-    """[N, T] rewards, less at each output's last token the mean over outputs of their sums."""
+    """Return [N, T] rewards; the mean reward of an output is subtracted at each last token."""
     check_axes("task", task, "NT")
     check_shape("response_mask", response_mask, task.shape)
     scores = task.sum(1)

@@ -13,14 +13,13 @@ from common.training.shapes import check_axes, check_shape
 def conjugate_gradient(
     product: Callable[[Tensor], Tensor], target: Tensor, *, max_steps: int, tolerance: float = 1e-10
 ) -> Tensor:
-    """[P] approximate solution x of A x = b for a symmetric positive definite A.
+    """Return [P] the approximate solution x of A x = b for a symmetric positive definite A.
 
     Args:
-        product: v [P] -> A v [P].
-        target: [P] b.
-        max_steps: most products.
-        tolerance: squared norm of b - A x at which the search ends, over that of b: the solution
-            for c b is c times that for b.
+        product: function v [P] -> A v [P].
+        target: [P] right-hand side b.
+        max_steps: largest number of products.
+        tolerance: relative squared residual |b - A x|^2 / |b|^2 at which iteration stops.
 
     Raises:
         ValueError: ``target`` or a product is no [P].

@@ -12,18 +12,18 @@ _LARGEST_LOG_RATIO = 20.0
 
 
 def kl_k1(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
-    """[...] log pi(a) - log ref(a) of sampled tokens: its mean under pi is KL(pi || ref)."""
+    """Return [...] log pi(a) - log ref(a) of sampled tokens; its mean under pi is KL(pi || ref)."""
     check_shape("ref_log_probs", ref_log_probs, log_probs.shape)
     return log_probs - ref_log_probs
 
 
 def kl_full(logits: Tensor, ref_logits: Tensor) -> Tensor:
-    """[...] KL(pi || ref) in nats, of two distributions over the vocabulary; never negative.
+    """Return [...] KL(pi || ref) in nats, of distributions over the whole vocabulary.
 
     Its gradient in the policy's logits z is pi_a (log pi_a / ref_a - KL).
 
     Args:
-        logits: [..., V] of the policy; -inf for tokens that may not come.
+        logits: [..., V] of the policy; -inf for tokens that are masked out.
         ref_logits: [..., V] of the reference.
 
     Raises:
@@ -39,9 +39,9 @@ def kl_full(logits: Tensor, ref_logits: Tensor) -> Tensor:
 
 
 def kl_k3(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
-    """[...] (r - 1) - log r with r = ref / pi: of the same mean as `kl_k1`, never negative.
+    """Return [...] (r - 1) - log r with r = ref / pi, which is never negative.
 
-    Its mean under pi is KL(pi || ref), as that of `sampled_kl`. Schulman's note on approximating KL
+    Its mean under pi is KL(pi || ref), as that of `kl_k1`. Schulman's note on approximating KL
     divergence (2020) calls it k3.
     """
     check_shape("ref_log_probs", ref_log_probs, log_probs.shape)
@@ -60,7 +60,10 @@ class KlController:
     """The coefficient of the KL penalty: fixed, or adapted to a target (Ziegler et al. 2019)."""
 
     def __init__(self, coefficient: float, target: float | None = None) -> None:
-        """``coefficient`` in reward per nat; ``target`` in nats, None to keep it."""
+        """Set ``coefficient``, in reward per nat, and ``target``, in nats.
+
+        None keeps the coefficient.
+        """
         self.coefficient = coefficient
         self.target = target
 

@@ -1,7 +1,8 @@
 """Losses of policy-gradient algorithms, as functions of log-probabilities, values and advantages.
 
-M is the number of tokens (states) that count. Every loss is a mean over them, to be minimised.
-Tensors of other shapes are a `ValueError`: a [4] against a [4, 1] would be a mean over 4 x 4.
+M is the number of tokens (states) used for training. Every loss is a mean over them, to be
+minimised. Tensors of other shapes are a `ValueError`: a [4] against a [4, 1] would be a mean over 4
+x 4.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from grue.rl.equality import are_equal, centred
 from grue.rl.token_positions import chosen, put_back
 
 _EPSILON = 1e-8
-"""Added to variances, as in the published code."""
+"""Constant added to variances, as in the published code."""
 
 
 def whitened(values: Tensor, mask: Tensor, *, keep_mean: bool = False) -> tuple[Tensor, Tensor]:
@@ -26,7 +26,7 @@ def whitened(values: Tensor, mask: Tensor, *, keep_mean: bool = False) -> tuple[
     the values inside the mask.
 
     Args:
-        values: [n, T]
+        values: [n, T] numbers to whiten.
         mask: [n, T] on the CPU, true at the values to whiten.
         keep_mean: if true, the mean is added back.
 
@@ -52,7 +52,7 @@ def whitened_estimates(
     gae_lambda: float,
     whiten_rewards: bool,
 ) -> AdvantageEstimates:
-    """Whitened advantages of finished outputs; returns are those before that.
+    """Return the whitened advantages of finished outputs, and the returns before whitening.
 
     Args:
         task: [n, T] rewards per token of the task alone.

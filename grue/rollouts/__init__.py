@@ -1,1 +1,1 @@
-"""Rollouts: outputs collected from a policy, with everything that an update needs."""
+"""Rollouts: outputs collected from a policy, with all data of an update."""

@@ -1,7 +1,7 @@
 """A batch of rollouts and its minibatches.
 
-The host knows how long prompts and outputs are, and so which tokens are in a minibatch; what is
-known of them stays on the device. So minibatches are made without a wait for it.
+The host knows the lengths of prompts and outputs, and so the tokens of a minibatch, while their
+values stay on the device. Minibatches are therefore made without waiting for the device.
 """
 
 from __future__ import annotations
@@ -14,72 +14,74 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from common import distributed
 from common.machine.devices import sent
 from grue.policies.prompts import Tokens
 from grue.policies.sequences import Sequences
-from grue.rl.equality import centred, scale_of
 from grue.rl.token_positions import chosen, first_tokens, places, put_back, taken
-
-_ADVANTAGES = ("advantages", "kl_advantages", "task_advantages")
-"""Each token's advantage, and the parts that KL penalties and the task's rewards make of it."""
+from grue.rollouts.minibatch import ADVANTAGES, Minibatch, standardize
 
 Unit = Literal["outputs", "tokens"]
-"""What minibatches are drawn of: whole outputs, or single tokens of any output."""
+"""Unit of minibatches: whole outputs, or single tokens of any output."""
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """N outputs of at most T tokens; outputs of one input stand beside each other.
+    """N outputs of at most T tokens; outputs of one input are next to each other.
 
-    Everything [N, T] is of the state before, or the choice of, each token; nothing outside
-    `response_mask` has a meaning.
+    Values [N, T] belong to the state before each token, or to its choice; outside `response_mask`
+    they have no meaning.
     """
 
     prompts: Sequence[Tokens]
     outputs: Sequence[Tokens]
     num_used: Tensor
-    """[N] on the CPU: how many tokens of each output updates use, its first ones."""
+    """[N] on the CPU: number of tokens of each output that are used for training, its first
+    ones."""
     sequences: Sequences
     """Prompts and outputs as tensors."""
     response_mask: Tensor
-    """[N, T] the tokens."""
+    """[N, T] true at an output's tokens."""
     log_probs: Tensor
-    """[N, T] of the policy that drew the tokens, at its temperature and within its mask."""
+    """[N, T] log-probabilities by the policy that sampled the tokens, at its temperature and within
+    its mask."""
     ref_log_probs: Tensor
-    """[N, T] of the reference."""
+    """[N, T] log-probabilities by the reference."""
     kl: Tensor
     """[N, T] estimates of KL(policy || reference), in nats; of the policy without a mask."""
     values: Tensor
-    """[N, T] the critic's."""
+    """[N, T] values of the critic."""
     task_rewards: Tensor
-    """[N, T] of the task alone, as a rule at the last token."""
+    """[N, T] rewards of the task alone, usually at the last token."""
     rewards: Tensor
-    """[N, T] with the penalty for leaving the reference."""
+    """[N, T] rewards with the penalty for the distance from the reference."""
     advantages: Tensor
-    """[N, T]"""
+    """[N, T] advantages."""
     kl_advantages: Tensor
-    """[N, T] the part of the advantages that the penalty alone makes."""
+    """[N, T] part of the advantages from the penalty alone."""
     task_advantages: Tensor
-    """[N, T] what the task's rewards alone make, see `grue.rl.advantages.AdvantageEstimates`."""
+    """[N, T] part from the task's rewards alone, see `grue.rl.advantages.AdvantageEstimates`."""
     returns: Tensor
-    """[N, T] what the critic should have said."""
+    """[N, T] targets of the critic."""
     vocab_mask_bits: Tensor | None = None
-    """[N, T, ceil(V / 8)] the tokens that could come, packed; None without a mask."""
+    """[N, T, ceil(V / 8)] packed vocabulary masks; None without a mask."""
     reward_stds: Tensor | None = None
-    """[N] standard deviations of the task's rewards by the reward itself; None if not asked for."""
+    """[N] standard deviations of the task's rewards by the reward itself; None if not
+    configured."""
 
     def __len__(self) -> int:
         return len(self.outputs)
 
     @property
     def num_tokens(self) -> int:
-        """Tokens that updates use."""
+        """Number of tokens used for training."""
         return int(self.num_used.sum())
 
     @functools.cached_property
     def train_mask(self) -> Tensor:
-        """[N, T] tokens used for training; tokens past the rollout's size are dropped."""
+        """[N, T] mask of the tokens used for training.
+
+        Tokens past the rollout's size are dropped.
+        """
         return sent(self._host_train_mask, self.response_mask.device)
 
     @functools.cached_property
@@ -88,15 +90,16 @@ class Rollout:
         return first_tokens(self.num_used, self.response_mask.shape[1])
 
     def counted(self, values: Tensor) -> Tensor:
-        """[M, ...] of [N, T, ...] those of the tokens that updates use."""
+        """Return [M, ...] of [N, T, ...] those of the tokens that updates use."""
         return chosen(values, self._host_train_mask)
 
     def minibatch(self, rows: Tensor, loss_mask: Tensor | None = None) -> Minibatch:
-        """Some outputs.
+        """Return some outputs.
 
         Args:
-            rows: [n] their numbers, on the CPU.
-            loss_mask: [n, T] on the CPU, which of their tokens count; None for all that are used.
+            rows: [n] indices of the outputs, on the CPU.
+            loss_mask: [n, T] CPU mask of their tokens to train on; None for all tokens used for
+                training.
         """
         # 1. On the host: as many columns as the longest of them need, and where their tokens are.
         numbers = rows.tolist()
@@ -110,6 +113,7 @@ class Rollout:
         index = sent(torch.cat([rows, inside, outside]), self.response_mask.device)
         rows, inside, outside = index.split([len(rows), len(inside), len(outside)])
         sequences = self.sequences.narrowed(prompt_width, width).rows(rows)
+        bits = self.vocab_mask_bits
         return Minibatch(
             sequences=sequences,
             rows=rows,
@@ -123,18 +127,16 @@ class Rollout:
             advantages=taken(self.advantages, outside),
             kl_advantages=taken(self.kl_advantages, outside),
             task_advantages=taken(self.task_advantages, outside),
-            vocab_mask_bits=None
-            if self.vocab_mask_bits is None
-            else taken(self.vocab_mask_bits, outside),
+            vocab_mask_bits=None if bits is None else taken(bits, outside),
         )
 
     def minibatches(
         self, size: int, generator: torch.Generator, unit: Unit = "outputs"
     ) -> Iterator[Minibatch]:
-        """One pass over all used tokens in a new random order, about ``size`` in each minibatch.
+        """Yield minibatches of one pass over all used tokens, in a new random order.
 
-        Whole outputs are put together until their first tokens pass a multiple of ``size``; as
-        single tokens, the published way, exactly ``size`` come from all over the rollout.
+        Whole outputs are added until their tokens exceed a multiple of ``size``. With single
+        tokens, the published way, a minibatch has exactly ``size`` tokens of the whole rollout.
         """
         if unit == "outputs":
             kept = places(self.num_used > 0)
@@ -152,17 +154,17 @@ class Rollout:
             yield self.minibatch(rows, loss_mask[rows])
 
     def sequential_batches(self, size: int) -> Iterator[Minibatch]:
-        """All used tokens in the rollout's order, ``size`` outputs at a time."""
+        """Yield all used tokens in the rollout's order, ``size`` outputs at a time."""
         for rows in places(self.num_used > 0).split(size):
             yield self.minibatch(rows)
 
     def subsample(self, factor: int) -> Rollout:
-        """The same, of which updates use every ``factor``-th output alone."""
+        """Return the same, of which updates use every ``factor``-th output alone."""
         is_left = torch.arange(len(self)) % factor == 0
         return replace(self, num_used=self.num_used * is_left)
 
     def with_advantages(self, advantages: Tensor, kl_advantages: Tensor) -> Rollout:
-        """The same with other advantages [N, T], of which penalties make a part."""
+        """Return the same with other advantages [N, T], of which penalties make a part."""
         return replace(
             self,
             advantages=advantages,
@@ -171,10 +173,10 @@ class Rollout:
         )
 
     def of_whole_sequences(self) -> Rollout:
-        """Return the same as if all but the first token of each padded row were output.
+        """Return the same rollout with all but the first token of each padded row as output.
 
-        So prompts and the padding on both sides are tokens of outputs, and nothing is hidden from
-        attention. What is [N, T] is zero where it is not known.
+        Prompts and the padding on both sides are then tokens of outputs, and nothing is hidden from
+        attention. Values [N, T] of these tokens are zero.
         """
         sequences = self.sequences.all_output()
         before = self.sequences.prompts.ids.shape[1] - 1
@@ -195,12 +197,12 @@ class Rollout:
         )
 
     def standardized(self) -> tuple[Rollout, Tensor]:
-        """Return the same with advantages of mean 0 and std 1, and [] what they were divided by.
+        """Return the same minibatch with advantages of mean 0 and std 1, and [] their divisor.
 
-        Equal advantages become 0, and are divided by 1.
+        Equal advantages become 0, with the divisor 1.
         """
-        parts = [self.counted(getattr(self, name)) for name in _ADVANTAGES]
-        found, scale = _standardized(parts)
+        parts = [self.counted(getattr(self, name)) for name in ADVANTAGES]
+        found, scale = standardize(parts)
         advantages, of_penalties, of_task = (
             put_back(part, self._host_train_mask) for part in found
         )
@@ -210,96 +212,3 @@ class Rollout:
             kl_advantages=of_penalties,
             task_advantages=of_task,
         ), scale
-
-
-@dataclass(frozen=True)
-class Minibatch:
-    """n outputs, of which M tokens count."""
-
-    sequences: Sequences
-    """[n, T]"""
-    rows: Tensor
-    """[n] numbers of the outputs in the rollout."""
-    loss_mask: Tensor
-    """[n, T] on the CPU: the tokens that count, in row-major order the M of everything below."""
-    places: Tensor
-    """[M] where `loss_mask` is true: row times T plus column."""
-    tokens: Tensor
-    """[M]"""
-    log_probs: Tensor
-    """[M] at the time of the rollout."""
-    ref_log_probs: Tensor
-    """[M]"""
-    values: Tensor
-    """[M] at the time of the rollout."""
-    returns: Tensor
-    """[M]"""
-    advantages: Tensor
-    """[M]"""
-    kl_advantages: Tensor
-    """[M]"""
-    task_advantages: Tensor
-    """[M]"""
-    vocab_mask_bits: Tensor | None
-    """[M, ceil(V / 8)] the tokens that could come, packed; None without a mask."""
-    weight: float = 1.0
-    """Share of the tokens of the minibatch that it is a part of: those of all ranks add up to 1."""
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def counted(self, values: Tensor) -> Tensor:
-        """[M, ...] of [n, T, ...] those of the tokens that count, without a copy if all do."""
-        if len(self) == self.loss_mask.numel():
-            return values.flatten(0, 1)
-        return taken(values, self.places)
-
-    def of_this_rank(self) -> Minibatch:
-        """Return the outputs that fall to this rank.
-
-        Means over them, times `weight`, add up over ranks. A rank to which none falls gets the
-        first one and the weight 0, so that all ranks do alike.
-        """
-        if distributed.world_size() == 1:
-            return self
-        rows = distributed.shard_slice(len(self.loss_mask))
-        is_idle = rows.start == rows.stop
-        if is_idle:
-            rows = slice(0, 1)
-        before, own = int(self.loss_mask[: rows.start].sum()), int(self.loss_mask[rows].sum())
-        mine = slice(before, before + own)
-        names = ("tokens", "log_probs", "ref_log_probs", "values", "returns",
-                 *_ADVANTAGES)  # fmt: skip
-        return replace(
-            self,
-            **{name: getattr(self, name)[mine] for name in names},
-            sequences=self.sequences.rows(rows),
-            rows=self.rows[rows],
-            loss_mask=self.loss_mask[rows],
-            places=self.places[mine] - rows.start * self.loss_mask.shape[1],
-            vocab_mask_bits=None if self.vocab_mask_bits is None else self.vocab_mask_bits[mine],
-            weight=0.0 if is_idle else own / len(self),
-        )
-
-    def standardized(self) -> tuple[Minibatch, Tensor]:
-        """Return the same with advantages of mean 0 and std 1, and [] what they were divided by.
-
-        Equal advantages become 0, and are divided by 1.
-        """
-        found, scale = _standardized([getattr(self, name) for name in _ADVANTAGES])
-        advantages, of_penalties, of_task = found
-        return replace(
-            self,
-            advantages=advantages,
-            kl_advantages=of_penalties,
-            task_advantages=of_task,
-        ), scale
-
-
-def _standardized(parts: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-    """Return [M] each the advantages and their parts, centred, over the std of the first.
-
-    And [] that.
-    """
-    scale = scale_of(parts[0]) if len(parts[0]) > 1 else torch.ones_like(parts[0][:1])
-    return [centred(part) / scale for part in parts], scale.squeeze()

@@ -1,13 +1,13 @@
-"""Collecting rollouts: batches of prompts in, outputs with everything an update needs out.
+"""Collector of rollouts: batches of prompts in, outputs with all data of an update out.
 
-One cached generation per batch draws the outputs; one forward pass over the whole sequences then
-finds all log-probabilities and values.
+Each batch takes one cached generation of outputs. One forward pass over the whole sequences then
+computes all log-probabilities and values.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,6 @@ from common import distributed
 from common.errors import UserError
 from common.machine.devices import gpus_of_device, sent
 from common.training.seeding import seeded, undisturbed
-from grue.parts.user_function import scores_of
 from grue.policies.actor_critic import ActorCritic
 from grue.policies.distribution import TokenDistribution
 from grue.policies.prompts import Tokens
@@ -29,7 +28,8 @@ from grue.rl.equality import centred, scale_of
 from grue.rl.kl import kl_full, kl_k1
 from grue.rl.token_positions import chosen, first_tokens, put_back
 from grue.rollouts.batch import Rollout
-from grue.rollouts.pending import FailedRollout, PendingRollout, check_lengths, pad_stack
+from grue.rollouts.pending import FailedRollout, PendingRollout, pad_stack
+from grue.rollouts.scoring import score_outputs
 from grue.rollouts.settings import RolloutSettings
 from grue.rollouts.statistics import rollout_statistics
 from grue.tasks.inputs import Inputs
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class Rollouts:
-    """Draws inputs and outputs of a policy, and rewards them."""
+    """Sampler of inputs and outputs of a policy, which also rewards them."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Rollouts:
         Equal weights, seed and iteration give the same rollout, whatever was collected before.
 
         Raises:
-            FailedRollout: the reward fails, or gives numbers that are not finite.
+            FailedRollout: the reward fails, or returns numbers that are not finite.
         """
         # 1. Outputs, batch by batch, until there are enough tokens.
         found = PendingRollout()
@@ -129,7 +129,7 @@ class Rollouts:
         return rollout, statistics
 
     def _rows(self, iteration: int, draw: np.random.Generator) -> list[int]:
-        """Return inputs of a batch."""
+        """Return the positions of the inputs of a batch."""
         size, count = self.settings.num_envs, len(self.inputs)
         if self.settings.inputs_in_order:
             return [row % count for row in range(iteration * size, (iteration + 1) * size)]
@@ -137,7 +137,7 @@ class Rollouts:
         return rows
 
     def _sample(self, found: PendingRollout, rows: Sequence[int], stream: Sequence[int]) -> None:
-        """Draws and scores outputs for the inputs at ``rows``."""
+        """Draw and scores outputs for the inputs at ``rows``."""
         settings, num_samples = self.settings, self.settings.samples_per_input
         prompts = [self._prompts[row] for row in rows]
         own = distributed.shard_slice(len(rows))
@@ -159,9 +159,9 @@ class Rollouts:
     def _draw(
         self, prompts: Sequence[Tokens], numbers: range, stream: Sequence[int]
     ) -> tuple[list[Tokens], list[Tensor]]:
-        """Return all ranks' outputs, and what their mask allowed; this one draws for ``prompts``.
+        """Return all ranks' outputs and their vocabulary masks; this rank samples for ``prompts``.
 
-        ``numbers`` are the places of the prompts in the batch, which fix what is drawn for them.
+        ``numbers`` are the positions of the prompts in the batch, which fix their random numbers.
         """
         settings = self.settings
         outputs: list[Tokens] = []
@@ -179,23 +179,19 @@ class Rollouts:
         return distributed.all_gather(outputs), of_all
 
     def _score(self, found: PendingRollout, own: Texts, outputs: Sequence[Tokens]) -> None:
-        """Notes the rewards of a batch and, if asked for, their standard deviations.
+        """Add the rewards of a batch to the pending rollout and, if configured, their stds.
 
         ``own`` are the texts of the batch that this rank scores, and ``outputs`` their tokens.
 
         Raises:
-            FailedRollout: the reward fails, on whichever rank.
+            FailedRollout: the reward fails, on any rank.
         """
         with_stds, failures = self.settings.with_reward_stds, []
         cause: BaseException | None = None
         scores: np.ndarray[Any, Any] = np.zeros((0, 2) if with_stds else 0)
         try:
             if len(own):
-                function = self._mean_and_std if with_stds else self.reward
-                name = _name_of(self.reward)
-                scores = _checked(function, own, name)
-                if not with_stds:
-                    check_lengths(scores, outputs, own, name)
+                scores = score_outputs(self.reward, own, outputs, with_stds=with_stds)
         except UserError as error:
             failures.append(str(error))
             cause = error.__cause__
@@ -207,21 +203,17 @@ class Rollouts:
             found.stds.append(stds)
         found.scores.append(of_batch)
 
-    def _mean_and_std(self, texts: Texts) -> list[tuple[Any, Any]]:
-        """Return [N, 2] rewards beside their standard deviations, in whatever form of numbers."""
-        return list(zip(*self.reward.mean_and_std(texts), strict=True))
-
     @torch.no_grad()
     def _evaluate(
         self, found: PendingRollout, sequences: Sequences, vocab_mask_bits: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """[N, T] log-probabilities, those of the reference, KL, what advantages hold of it, values.
+        """Return [N, T] log-probabilities, the reference's, KL, the KL in advantages, and values.
 
-        The KL is that of the policy without a mask, as published: a mask does not bring it nearer
-        to the reference.
+        The KL is that of the policy without a mask, as published, because a mask does not bring the
+        policy nearer to the reference.
 
-        A part has as many tokens as two of the update's minibatches, for without gradients its
-        logits take no more memory than those of one with them.
+        A part has as many tokens as two of the update's minibatches, because its logits without
+        gradients take no more memory than those of one minibatch with gradients.
         """
         parts: list[Tensor] = []
         own, width = distributed.shard_slice(len(found.outputs)), sequences.outputs.ids.shape[1]
@@ -248,7 +240,10 @@ class Rollouts:
     def _of_policy(
         self, sequences: Sequences, bits: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Return [n, T] log-probabilities, those without a mask, values; logits for an exact KL."""
+        """Return [n, T] log-probabilities, those without a mask, and values.
+
+        Logits for an exact KL.
+        """
         evaluation, ids = self.actor_critic.evaluate(sequences), sequences.outputs.ids
         logits = evaluation.logits
         log_probs = unmasked = TokenDistribution(logits).log_prob(ids)
@@ -258,18 +253,18 @@ class Rollouts:
         return log_probs, unmasked, evaluation.values, kept
 
     def _pg_kl(self, sampled: Tensor) -> Tensor:
-        """[N, T] the estimate of its own KL that a token's advantage holds.
+        """Return [N, T] the estimate of its own KL that a token's advantage holds.
 
-        An exact KL is the same whichever token is drawn, so that in the advantage it would be a
-        baseline and push nothing: there the estimate is always that of the token, unless a loss
-        stands for it.
+        An exact KL is the same for every sampled token, so that in the advantage it would be a
+        baseline without effect. The estimate is therefore always the sampled token's, unless a loss
+        replaces it.
         """
         if not self.settings.pg_kl_in_advantages:
             return torch.zeros_like(sampled)
         return sampled
 
     def _task_rewards(self, found: PendingRollout, width: int) -> Tensor:
-        """[N, T] the task's rewards."""
+        """Return [N, T] the task's rewards."""
         rewards = found.rewards(width)
         truncation, penalty = self._truncation, self.settings.penalty_reward_value
         if truncation is not None and penalty is not None:
@@ -290,10 +285,10 @@ class Rollouts:
         return sent(torch.from_numpy(values).float(), self.policy.device)
 
     def _standardized(self, task: Tensor, train_mask: Tensor) -> Tensor:
-        """[N, T] the task's rewards as they are used; ``train_mask`` [N, T] is on the CPU.
+        """Return [N, T] the task's rewards as they are used; ``train_mask`` [N, T] is on the CPU.
 
-        Penalties are not divided with them: where rewards do not deviate they would be all there
-        is, whatever their coefficient.
+        ``train_mask`` [N, T] is on the CPU. Penalties are not standardised with them: where rewards
+        do not deviate, they would dominate, whatever their coefficient.
         """
         if not self.settings.standardize_rewards:
             return task
@@ -302,23 +297,5 @@ class Rollouts:
 
 
 def _widened(values: Tensor, width: int) -> Tensor:
-    """Return [n, T] filled up with zeros to ``width`` columns."""
+    """Return [n, T] padded with zeros to ``width`` columns."""
     return torch.nn.functional.pad(values, (0, width - values.shape[1]))
-
-
-def _checked(function: Callable[[Texts], Any], texts: Texts, name: str) -> np.ndarray[Any, Any]:
-    """Return [N] or [N, T] what a function of the reward called ``name`` finds for the texts.
-
-    Raises:
-        UserError: it fails, their number is wrong, or one is not finite; an output is named.
-    """
-
-    def of_columns(*columns: Any) -> Any:
-        return function(Texts(*columns))
-
-    return scores_of(of_columns, texts, per_token=True, name=name)
-
-
-def _name_of(reward: Reward[Any]) -> str:
-    """Return the reward's class, as a plan would name it."""
-    return f"{type(reward).__module__}:{type(reward).__qualname__}"

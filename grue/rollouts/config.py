@@ -1,4 +1,4 @@
-"""The keys of ``env``: where outputs are sampled, and how long they may become."""
+"""Keys of ``env``: sampling of outputs, and their limits."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ class EnvArgs(Config):
     max_episode_length: PositiveInt = 512
     """Largest number of tokens of an output."""
     max_prompt_length: PositiveInt
-    """Most tokens of a prompt."""
+    """Largest number of tokens of a prompt."""
     terminate_on_eos: Annotated[bool, IGNORED] = False
-    """Accepted for published files: end-of-sequence ends an output either way, unless
+    """Accepted from published files and ignored: end-of-sequence ends an output in any case, unless
     ``generation_kwargs.ignore_eos`` is true."""
     prompt_truncation_side: Side = "left"
-    """Where long prompts are cut."""
+    """Side on which long prompts are truncated."""
     context_start_token: Annotated[int | None, IGNORED, COUNTS_AS_DEFAULT] = None
-    """Accepted for published files: an encoder-decoder model's own first token is taken."""
+    """Accepted from published files and ignored: an encoder-decoder model's own first token is
+    used."""
     penalty_reward_value: float | None = None
-    """Reward of an output without ``truncate_token`` where it counts, in place of its own; None
-    leaves it its own."""
+    """Reward of an output without ``truncate_token`` at an allowed index, in place of its own; None
+    keeps its own."""
     priority_scale: Annotated[NonNegativeFloat, IGNORED, COUNTS_AS_DEFAULT] = 0.0
-    """Accepted for published files, whose inputs all weigh the same: they are drawn alike."""
+    """Accepted from published files and ignored: all inputs are drawn with equal probability."""
 
 
 class EnvConfig(Config):
-    """Where outputs are sampled in reinforcement finetuning."""
+    """Sampling of outputs in reinforcement finetuning."""
 
     n_envs: PositiveInt = 1
-    """Inputs whose outputs are sampled together."""
+    """Number of inputs whose outputs are sampled together."""
     args: EnvArgs
     """Limits of an output."""

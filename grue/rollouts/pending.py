@@ -1,4 +1,4 @@
-"""Outputs of a rollout while it is collected, and what is left of them where its reward fails."""
+"""Pending rollout: outputs while they are collected, and those that are left if a reward fails."""
 
 from __future__ import annotations
 
@@ -13,35 +13,33 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common.custom.user_code import PartError
-from common.errors import UserError
-from grue.parts.user_function import shown
 from grue.policies.prompts import Tokens
 from grue.texts import Texts
 
 
 @dataclass
 class PendingRollout:
-    """Outputs as they come, input by input."""
+    """Outputs collected so far, input by input."""
 
     prompts: list[Tokens] = field(default_factory=list)
     outputs: list[Tokens] = field(default_factory=list)
     texts: list[Texts] = field(default_factory=list)
-    """Per batch."""
+    """Outputs of each batch."""
     scores: list[NDArray[np.float64]] = field(default_factory=list)
-    """Per batch [N] or [N, T] task rewards."""
+    """Task rewards of each batch, [N] or [N, T]."""
     stds: list[NDArray[np.float64]] = field(default_factory=list)
-    """Per batch [N] standard deviations of the rewards, if asked for."""
+    """Standard deviations [N] of the rewards of each batch, if configured."""
     vocab_mask_bits: list[Tensor] = field(default_factory=list)
-    """Per batch [N, T, ceil(V / 8)] the tokens that could come, if there is a mask."""
+    """Packed vocabulary masks [N, T, ceil(V / 8)] of each batch, if there is a mask."""
 
     def num_tokens(self) -> int:
-        """Return tokens so far."""
+        """Return the number of tokens so far."""
         return sum(map(len, self.outputs))
 
     def first(self, most: int | None) -> Tensor:
-        """Return [N] how many tokens of each output are among the first ``most`` of all.
+        """Return [N] the number of each output's tokens among the first ``most`` of all.
 
-        None for all.
+        With None, all tokens count.
         """
         lengths = torch.tensor([len(output) for output in self.outputs])
         if most is None:
@@ -50,7 +48,7 @@ class PendingRollout:
         return torch.minimum((most - before).clamp(min=0), lengths)
 
     def rewards(self, width: int) -> NDArray[np.float64]:
-        """Return [N, T] the task's rewards; one number per output stands at its last token."""
+        """Return [N, T] the task's rewards; a reward per output is placed at its last token."""
         found = np.zeros((len(self.outputs), width))
         scores = itertools.chain.from_iterable(self.scores)
         for row, (output, score) in enumerate(zip(self.outputs, scores, strict=True)):
@@ -62,14 +60,14 @@ class PendingRollout:
 
 
 class FailedRollout(PartError):
-    """The reward failed; what was drawn until then is kept."""
+    """Error of a failed reward, with the outputs sampled until then."""
 
     def __init__(self, message: str, found: PendingRollout) -> None:
         super().__init__(message)
         self.found = found
 
     def rows(self) -> list[dict[str, Any]]:
-        """Each output drawn, with its prompt and its reward, which is None in the last batch."""
+        """Outputs with their prompts and rewards; a reward is None in the last batch."""
         scores = [list(of_batch) for of_batch in self.found.scores]
         scores += [[None] * len(texts) for texts in self.found.texts[len(scores) :]]
         return [
@@ -79,35 +77,13 @@ class FailedRollout(PartError):
         ]
 
 
-def check_lengths(
-    scores: NDArray[np.float64], outputs: Sequence[Tokens], texts: Texts, name: str
-) -> None:
-    """Check that rewards per token, [n, T], are those of the outputs' tokens.
-
-    Raises:
-        UserError: an output has more tokens, or is rewarded after its end; it is named.
-    """
-    if scores.ndim < 2:
-        return
-    for row, output in enumerate(outputs):
-        needed, width = len(output), scores.shape[1]
-        if width < needed or scores[row, needed:].any():
-            found = f"{width}" if width < needed else f"{width}, not all zero after its end,"
-            raise UserError(
-                f"'{name}' gave {found} numbers for prompt {shown(texts.prompts[row])}, output "
-                f"{shown(texts.outputs[row])}, which has {needed} tokens (its end-of-sequence "
-                f"counts): return {len(outputs)} numbers, one per output, or one for each token "
-                "and zeros after them"
-            )
-
-
 def pad_stack(scores: Sequence[Any]) -> NDArray[np.float64]:
-    """[N] or [N, T] of N numbers or rows, which are filled up where their lengths differ."""
+    """Return [N] or [N, T] of N numbers or rows, which are filled up where their lengths differ."""
     rows = [np.asarray(score) for score in scores]
     width = max((row.size for row in rows if row.ndim), default=0)
     return np.array([row if not row.ndim else np.pad(row, (0, width - row.size)) for row in rows])
 
 
 def _plain(reward: Any) -> Any:
-    """Return a number, or one per token, as JSON has them."""
+    """Return a number, or one per token, as in JSON."""
     return None if reward is None else np.asarray(reward).tolist()

@@ -1,4 +1,4 @@
-"""Some outputs of a rollout as lines of a log, each with what it is worth."""
+"""Sample outputs of a rollout as log lines, each with its score and KL."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SHOWN = 3
 
 
 def sample_lines(rollout: Rollout, policy: Policy, kl_coefficient: float) -> Iterator[str]:
-    """The first outputs with their score, their KL in nats, and score - coefficient * KL."""
+    """Yield the first outputs with their score, their KL in nats, and score - coefficient * KL."""
     sums = [of[:_SHOWN].sum(1) for of in (rollout.task_rewards, rollout.kl * rollout.response_mask)]
     scores, kls = torch.stack(sums).tolist()
     prompts = policy.decode(rollout.prompts[:_SHOWN])

@@ -1,4 +1,4 @@
-"""How much a rollout collects, and how its tokens are rewarded."""
+"""Settings of rollouts, as plain values for the collector."""
 
 from __future__ import annotations
 
@@ -11,40 +11,41 @@ from grue.rollouts.spec import MINIBATCH_TOKENS
 
 @dataclass(frozen=True)
 class RolloutSettings:
-    """How much is collected, and how tokens are rewarded."""
+    """Sizes of a rollout, and the form of its rewards."""
 
     generation: GenerationConfig
-    """How outputs are drawn."""
+    """Generation settings of outputs."""
     num_envs: int
-    """Inputs whose outputs are drawn together."""
+    """Number of inputs whose outputs are sampled together."""
     num_tokens: int
-    """Tokens of a rollout; outputs are drawn until there are as many."""
+    """Number of tokens of a rollout; outputs are sampled until there are as many."""
     whole_outputs: bool = False
-    """Whether updates use all tokens of all outputs, not only ``num_tokens`` of them."""
+    """If true, all tokens of all outputs are used for training, not only ``num_tokens``."""
     samples_per_input: int = 1
-    """K"""
+    """Number of outputs of each input, K."""
     prompt_limit: int = 512
-    """Most tokens of a prompt; fewer where the model has no positions for prompt and output."""
+    """Largest number of tokens of a prompt; less if the model lacks positions for prompt and
+    output."""
     prompt_side: Side = "left"
-    """Where long prompts are cut."""
+    """Side on which long prompts are truncated."""
     minibatch_tokens: int = MINIBATCH_TOKENS
-    """Tokens of an update's minibatch."""
+    """Number of tokens of an update's minibatch."""
     gamma: float = 0.99
     gae_lambda: float = 0.95
     analytic_kl: bool = False
-    """Whether each token's KL is that of the whole vocabulary, not only of the token drawn."""
+    """If true, each token's KL is that of the whole vocabulary, not of the sampled token only."""
     kl_in_reward: bool = True
-    """Whether the penalty is part of the rewards; otherwise the algorithm's loss has it."""
+    """If true, the penalty is part of the rewards; otherwise the algorithm's loss has it."""
     pg_kl_in_advantages: bool = True
-    """Whether a token's advantage has its own penalty; otherwise the algorithm's loss has it."""
+    """If true, a token's advantage has its own penalty; otherwise the algorithm's loss has it."""
     standardize_rewards: bool = False
-    """Whether all rewards of a rollout are brought to mean 0 and standard deviation 1."""
+    """If true, all rewards of a rollout are standardised to mean 0 and standard deviation 1."""
     with_reward_stds: bool = False
-    """Whether the reward also says how sure it is, see `Reward.mean_and_std`."""
+    """If true, the reward's standard deviations are recorded, see `Reward.mean_and_std`."""
     inputs_in_order: bool = False
-    """Whether iterations take inputs one after the other, not at random; for one batch in each."""
+    """If true, iterations take inputs in order, not at random; for one batch per iteration."""
     penalty_reward_value: float | None = None
-    """Reward of an output that has no token to truncate it at; None leaves it its own."""
+    """Reward of an output that has no truncation token; None keeps its own."""
     unfinished_reward_from: int | None = None
-    """Length from which an output without end-of-sequence is rewarded; None rewards all. Published
-    runs gave nothing where generation ended before the environment's own limit."""
+    """Smallest length of a rewarded output without end-of-sequence; None rewards all. Published
+    runs gave nothing if generation ended before the environment's own limit."""

@@ -1,4 +1,4 @@
-"""What is logged of a rollout, by the names of RL4LMs and of lm-human-preferences."""
+"""Statistics of a rollout, by the metric names of RL4LMs and of lm-human-preferences."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def rollout_statistics(
     samples_per_input: int,
     truncation: Truncation | None,
 ) -> dict[str, float]:
-    """Means and standard deviations over all tokens and outputs, in one transfer from the device.
+    """Return means and standard deviations over all tokens and outputs, in one device transfer.
 
     Args:
-        rollout: N outputs, those of an input beside each other.
-        penalty: [N, T] the KL's part of the rewards.
-        kl_coefficient: in reward per nat.
-        samples_per_input: outputs of each input.
-        truncation: where outputs end for the reward, if they are cut.
+        rollout: N outputs, those of an input next to each other.
+        penalty: [N, T] KL part of the rewards.
+        kl_coefficient: coefficient of the KL, in reward per nat.
+        samples_per_input: number of outputs of each input.
+        truncation: truncation of outputs for the reward, if any.
     """
     scores = rollout.task_rewards.sum(1)
     of_tokens = _token_statistics(rollout, penalty)
@@ -81,7 +81,7 @@ def _token_statistics(rollout: Rollout, penalty: Tensor) -> dict[str, Tensor]:
 
 
 def _reward_stds(scores: Sequence[float], samples_per_input: int) -> dict[str, float]:
-    """How far rewards of one input deviate, where it has more than one output."""
+    """Return the deviation of rewards of one input, if it has more than one output."""
     if samples_per_input < 2:
         return {}
     rewards = np.array(scores).reshape(-1, samples_per_input)
@@ -94,10 +94,11 @@ def _reward_stds(scores: Sequence[float], samples_per_input: int) -> dict[str, f
 
 
 def objective_statistics(rollout: Rollout, kl_coefficient: float) -> dict[str, Tensor]:
-    """Means over outputs, of sums over their tokens.
+    """Return means over outputs of sums over their tokens.
 
-    ``objective/kl`` and ``objective/entropy`` (-log pi of the tokens drawn) are in nats, the scores
-    in units of the reward; ``objective/score_total`` is the score less coefficient times KL.
+    ``objective/kl`` and ``objective/entropy`` (-log pi of the sampled tokens) are in nats, the
+    scores in units of the reward. ``objective/score_total`` is the score minus coefficient times
+    KL.
     """
     mask = rollout.response_mask
     kl, log_probs, score = (
@@ -113,10 +114,10 @@ def objective_statistics(rollout: Rollout, kl_coefficient: float) -> dict[str, T
 
 
 def elapsed(num_updates: int, num_outputs: int, longest: int) -> dict[str, float]:
-    """How much there has been so far, for rollouts of ``num_outputs`` outputs each.
+    """Return the counts of outputs and tokens so far, for rollouts of ``num_outputs`` outputs.
 
-    ``elapsed/steps/serial`` counts tokens that are drawn one after the other, ``longest`` in a
-    rollout; ``elapsed/steps/total`` those of all outputs.
+    ``elapsed/steps/serial`` counts tokens that are sampled one after the other, ``longest`` in a
+    rollout. ``elapsed/steps/total`` counts those of all outputs.
     """
     return {
         "elapsed/updates": num_updates,

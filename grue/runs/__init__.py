@@ -1,1 +1,1 @@
-"""What all text runs share: keys, evaluations, metrics, the folder of a model."""
+"""Common parts of text runs: keys, evaluations, metrics, the folder of a model."""

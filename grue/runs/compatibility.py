@@ -1,4 +1,4 @@
-"""References as RL4LMs compared with them, for all metrics and the reward of a run."""
+"""Compatibility of references with RL4LMs, for all metrics and the reward of a run."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from grue.parts.config import PartConfig
 from grue.rewards.config import RewardConfig
 
 STRINGIFY: Literal["stringify_references"] = "stringify_references"
-"""The name of the behaviour, and of the key of the parts that have it."""
+"""Name of the behaviour, and of the key of the parts that have it."""
 GLUED: Literal["references_without_blank"] = "references_without_blank"
-"""The name of the published way to join prompts and references of causal models."""
+"""Name of the published way to join prompts and references of causal models."""
 OfReferences = Annotated[
     tuple[Literal["rl4lms", "stringify_references"], ...], Strict(False), LATER
 ]
-"""The behaviours of RL4LMs in runs without rollouts, by name."""
+"""Behaviours of RL4LMs in runs without rollouts, by name."""
 OfSupervised = Annotated[
     tuple[Literal["rl4lms", "stringify_references", "references_without_blank"], ...],
     Strict(False),
     LATER,
 ]
-"""Those of supervised finetuning."""
+"""Behaviours of RL4LMs in supervised finetuning."""
 
 
 def joined_as_published(values: Any) -> Any:
-    """The keys of supervised finetuning, with ``join_with_blank`` as `GLUED` asks, unless given."""
+    """Return the keys of supervised finetuning, with ``join_with_blank`` as `GLUED` sets it."""
     asked = values.get("compatibility") if isinstance(values, dict) else None
     if not isinstance(asked, list | tuple) or not {GLUED, "rl4lms"} & set(map(str, asked)):
         return values
@@ -39,12 +39,12 @@ def joined_as_published(values: Any) -> Any:
 def references_as_published(
     values: Any, asked: Any, evaluation: Literal["train_evaluation", "evaluation"]
 ) -> Any:
-    """A configuration's keys, with ``stringify_references`` given to the parts that do not give it.
+    """Return a configuration's keys with ``stringify_references`` for the parts that lack it.
 
     Args:
         values: the keys, which may be wrong in any way.
-        asked: the behaviours to bring back.
-        evaluation: the key beneath which the metrics stand.
+        asked: behaviours to reproduce.
+        evaluation: key of the object that holds the metrics.
     """
     if not isinstance(values, dict) or not isinstance(asked, list | tuple):
         return values
@@ -61,7 +61,7 @@ def references_as_published(
 
 
 def _stringifying(part: Any, kind: type[PartConfig[Any]]) -> Any:
-    """Return the keys of a metric or reward; what is wrong with them is told elsewhere."""
+    """Return the keys of a metric or reward; problems with them are reported elsewhere."""
     if not isinstance(part, dict) or not isinstance(part.get("id"), str):
         return part
     args = part.get("args") or {}

@@ -1,4 +1,4 @@
-"""The keys that all text runs share."""
+"""Keys that all text runs share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Metrics = Annotated[tuple[MetricConfig, ...], Strict(False)]
 
 
 class TextConfig(RunConfig):
-    """What all text runs share."""
+    """Base of the keys of text runs."""
 
     tokenizer: TokenizerConfig
     """Keys of the tokenizer, and the truncation and padding of prompts."""
@@ -34,10 +34,10 @@ class TextConfig(RunConfig):
     """A task, and the subsets of its splits."""
 
     splits: ClassVar[tuple[Split, ...]] = ("train",)
-    """The splits of the task that the run reads."""
+    """Splits of the task that the run reads."""
 
     def problems(self) -> Iterator[Problem]:
-        """What the parts find wrong with their own keys."""
+        """Yield the problems that the parts find in their own keys."""
         yield from super().problems()
         yield from unnamed(self.tokenizer.model_name, "tokenizer.model_name")
         yield from (problem.below("tokenizer") for problem in self.tokenizer.problems())
@@ -45,7 +45,7 @@ class TextConfig(RunConfig):
 
 
 class TrackedConfig(TextConfig, TrackingConfig):
-    """What text runs share that measure a model while it is trained."""
+    """Keys of text runs that measure a model while it is trained."""
 
     wandb_project_name: Annotated[OptionalText, NO_EFFECT] = None
     """Project of Weights & Biases and of Trackio; None for ``project_name``."""
@@ -76,13 +76,13 @@ class TrackedConfig(TextConfig, TrackingConfig):
 
 
 def problems_of_metrics(metrics: Metrics, key: str) -> Iterator[Problem]:
-    """What each of the metrics at ``key`` finds wrong with its own keys."""
+    """Yield the problems that each of the metrics at ``key`` finds in its own keys."""
     for position, metric in enumerate(metrics):
         yield from (problem.below(f"{key}[{position}]") for problem in metric.problems())
 
 
 def renamed(values: Any, published: str) -> Any:
-    """The keys, with ``outputs_dir`` as its published name gives it where it is not given."""
+    """Return the keys, with ``outputs_dir`` from its published name if it is not given."""
     if isinstance(values, dict) and values.get(published) and "outputs_dir" not in values:
         return {**values, "outputs_dir": values[published]}
     return values

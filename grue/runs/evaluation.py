@@ -24,14 +24,14 @@ from grue.texts import Texts
 log = logging.getLogger(__name__)
 
 Record = dict[str, Any]
-"""What is known of one output, by published names."""
+"""Record of one output, by published names."""
 
 _SHOWN = 10
 _NO_SCORE = "n/a"
 
 
 class Evaluator:
-    """Generates outputs of a policy and measures them; built once per run."""
+    """Evaluator of a policy: generates outputs and measures them; built once per run."""
 
     def __init__(
         self,
@@ -44,11 +44,11 @@ class Evaluator:
         gpu_ids: Sequence[int] = (),
         add_table: Callable[[str, Sequence[Record]], None] | None = None,
     ) -> None:
-        """``metrics`` are given with their ids.
+        """Set up the evaluator; ``metrics`` are given with their ids.
 
-        ``predictions`` is the folder of files of all outputs; None shows ten in the log.
-        ``gpu_ids`` are the GPUs that the run computes with. ``add_table`` takes the outputs that
-        are shown, by a name: all of them with their scores, or ten.
+        ``predictions`` is the folder of files of all outputs; with None ten are logged. ``gpu_ids``
+        are the GPUs of the run. ``add_table`` takes the shown outputs by a name: all of them with
+        their scores, or ten.
         """
         self.policy = policy
         self.metrics = metrics
@@ -71,17 +71,17 @@ class Evaluator:
     ) -> dict[str, float]:
         """Return the metrics of all outputs together, each with the split before its name.
 
-        The same inputs, weights and seed give the same outputs. Whatever a metric draws, training
-        does not notice. Metrics that need references are left out where the split has none, which
-        the log tells once.
+        The same inputs, weights and seed give the same outputs. Random draws of a metric do not
+        change training. Metrics that need references are skipped for a split without any, which is
+        logged once.
 
         Args:
-            inputs: those of the split.
-            split: its name.
-            settings: how outputs are generated.
-            label: the moment, in the names of files of predictions.
-            max_length: most tokens of a prompt; None for the tokenizer's own maximum.
-            side: where longer prompts are cut.
+            inputs: inputs of the split.
+            split: name of the split.
+            settings: generation settings of outputs.
+            label: label of the time, in the names of prediction files.
+            max_length: largest number of tokens of a prompt; None for the tokenizer's own maximum.
+            side: side on which longer prompts are truncated.
         """
         was_training = self.policy.model.training
         self.policy.model.eval()
@@ -100,7 +100,7 @@ class Evaluator:
         return {f"{split}/{name}": value for name, value in found.items()}
 
     def _measurable(self, texts: Texts, split: Split) -> list[Metric[Any]]:
-        """Return the metrics that can be computed of the texts of a split."""
+        """Return the metrics that can be computed for the texts of a split."""
         if texts.have_references():
             return [metric for _, metric in self.metrics]
         left_out = [name for name, metric in self.metrics if metric.needs_references]
@@ -115,7 +115,7 @@ class Evaluator:
     def outputs(
         self, inputs: Inputs, settings: GenerationConfig, max_length: int | None, side: Side
     ) -> list[str]:
-        """Return one output per input, in their order; see `evaluate`. Ranks share the batches."""
+        """Return one output per input, in order; see `evaluate`. Ranks share the batches."""
         prompts = self.policy.read(inputs.samples, settings, max_length, side)
         found = [""] * len(prompts)
         batches = list(by_length([len(prompt) for prompt in prompts], self.batch_size))
@@ -139,7 +139,7 @@ class Evaluator:
         metrics: Sequence[Metric[Any]],
         measured: Sequence[str],
     ) -> None:
-        """Ten outputs in the log, and all of them with their scores in a file if asked for."""
+        """Log ten outputs, and write all of them with their scores to a file if configured."""
         chosen = random.Random(self.seed).sample(range(len(texts)), min(_SHOWN, len(texts)))
         for row in sorted(chosen):
             log.info("%s %s, %s: %r", label, split, inputs.samples[row].id, texts.outputs[row])
@@ -166,8 +166,8 @@ def _scores_of_each(
 ) -> Iterator[Record]:
     """Yield the scores of each output.
 
-    ``measured`` are the keys of ``metrics``; one that has no scores of single outputs is ``n/a``,
-    as published.
+    ``measured`` are the keys of ``metrics``; a metric without scores of single outputs gets
+    ``n/a``, as published.
     """
     scores: dict[str, Scores] = {}
     for metric in metrics:

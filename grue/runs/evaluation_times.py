@@ -1,4 +1,4 @@
-"""What a run's evaluations cost: how many inputs they have, and how long they will take."""
+"""Cost of a run's evaluations: their inputs, and estimates of their duration."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from grue.tasks.task import Split
 log = logging.getLogger(__name__)
 
 LONG = 600.0
-"""Seconds of evaluations still to come that the console hears of, not ``log.txt`` alone."""
+"""Seconds of coming evaluations from which the estimate is shown on the console, not in ``log.txt``
+alone."""
 _LIMITS = {"train": "num_evaluated_train_samples", "val": "num_val_samples",
            "test": "num_test_samples"}  # fmt: skip
 
 
 class EvaluationTimes:
-    """How long the last evaluation of each split took."""
+    """Duration of the last evaluation of each split."""
 
     def __init__(self, num_inputs: Mapping[Split, int]) -> None:
-        """``num_inputs`` are those of an evaluation on each split that is evaluated."""
+        """Set ``num_inputs``, the inputs of an evaluation on each evaluated split."""
         self._num_inputs = num_inputs
         self._seconds: dict[Split, float] = {}
         shown = ", ".join(f"{count} of '{split}'" for split, count in num_inputs.items())
@@ -30,15 +31,15 @@ class EvaluationTimes:
 
     @contextmanager
     def measured(self, split: Split) -> Iterator[None]:
-        """Around an evaluation of the split."""
+        """Measure an evaluation of the split in the block."""
         started = time.monotonic()
         yield
         self._seconds[split] = time.monotonic() - started
 
     def tell_of_rest(self, num_left: Mapping[Split, int]) -> None:
-        """Say how long as many evaluations will take.
+        """Log an estimate of the duration of the coming evaluations.
 
-        Nothing is known of it where a run has gone on and evaluated none itself.
+        There is no estimate for a resumed run that has evaluated none itself.
         """
         splits = [split for split, count in num_left.items() if count]
         if not splits or not self._seconds.keys() >= set(splits):

@@ -22,9 +22,9 @@ def save_model(
     card: str,
     files: Mapping[str, str] | None = None,
 ) -> None:
-    """Put the model, its tokenizer and its card into the run's folder, whole or not at all.
+    """Write the model, its tokenizer and its card to the run's folder, completely or not at all.
 
-    ``files`` are texts that stand beside them, by name.
+    ``files`` are further texts, by file name.
     """
     model = merged(policy.model)
     with replacing_folder(folder.path / MODEL, num_bytes(model.state_dict())) as made:

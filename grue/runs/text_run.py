@@ -1,4 +1,4 @@
-"""What text runs that train have in common: rows by step, and evaluations whose time is told."""
+"""Text runs that train: rows of metrics by step, and evaluations with a known duration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The transformers Trainer's arguments, as a run gives them."""
+"""Arguments of the transformers Trainer, from a run's keys."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ RENAMED = {"evaluation_strategy": "eval_strategy", "warmup_ratio": "warmup_steps
 
 RUNS_OWN = ("output_dir", "seed", "data_seed", "report_to", "logging_dir", "overwrite_output_dir",
              "eval_strategy", "use_cpu", "disable_tqdm", "run_name", "save_only_model")  # fmt: skip
-"""Arguments that the run itself decides on."""
+"""Arguments that the run itself sets."""
 
 
 _KEPT = 2
-"""Checkpoints that are kept at least: one may be damaged."""
+"""Smallest number of checkpoints that are kept, because one may be damaged."""
 
 
 _TF32 = "tf32"
-"""An argument that the run follows before the Trainer is made, see `common.training.numerics`: the
-Trainer would set it for all later runs of the process too, and but once."""
+"""Argument that the run applies before the Trainer is made, see `common.training.numerics`. The
+Trainer would set it once, and for all later runs of the process too."""
 
 
 _ASK_THE_DEVICE = ("torch_compile", "torch_compile_backend", "torch_compile_mode")
-"""Arguments at which the library looks at the GPU in use, and by that opens it."""
+"""Arguments that make the library inspect, and so open, the GPU in use."""
 
 
 def training_arguments(
     given: Mapping[str, Any], output_dir: Path, *, seed: int, device: torch.device
 ) -> TrainingArguments:
-    """Return the Trainer's arguments: the published ones, old names read as the new ones.
+    """Return the Trainer's arguments: the published ones, with old names as the new ones.
 
-    The Trainer computes on ``device`` alone, whatever other GPUs the process sees.
+    The Trainer uses ``device`` alone, whatever other GPUs the process sees.
 
     Raises:
-        UserError: the Trainer knows no such argument, or no such value.
+        UserError: the Trainer does not know an argument, or a value.
     """
     arguments = {RENAMED.get(name, name): value for name, value in given.items()}
     kept = {name: value for name, value in arguments.items() if name not in (*RUNS_OWN, _TF32)}
@@ -80,15 +80,15 @@ def training_arguments(
 
 
 def _num_kept(limit: Any) -> Any:
-    """How many checkpoints are kept where ``limit`` was asked for; None for all."""
+    """Return the number of checkpoints to keep for a configured ``limit``; None for all."""
     return max(limit, _KEPT) if type(limit) is int and limit > 0 else limit
 
 
 def check_arguments(given: Mapping[str, Any], *, on_gpu: bool) -> TrainingArguments:
-    """The Trainer's arguments, made in a process that opens no GPU to see what is wrong with them.
+    """Return the Trainer's arguments for checks, in a process that opens no GPU.
 
     Raises:
-        UserError: the Trainer knows no such argument, or no such value.
+        UserError: the Trainer does not know an argument, or a value.
     """
     asked = _ASK_THE_DEVICE if on_gpu else ()
     seen = {name: value for name, value in given.items() if name not in asked}
@@ -102,15 +102,15 @@ def check_arguments(given: Mapping[str, Any], *, on_gpu: bool) -> TrainingArgume
 
 
 def left_out(given: Mapping[str, Any]) -> list[str]:
-    """Return the given arguments that the run decides on itself."""
+    """Return the given arguments that the run itself sets."""
     return [name for name in given if RENAMED.get(name, name) in RUNS_OWN]
 
 
 def check_count(count: int, given: Mapping[str, Any]) -> None:
-    """Check that so many rows make a batch, with these arguments of the Trainer.
+    """Check that the number of rows makes a batch, with these arguments of the Trainer.
 
     Raises:
-        UserError: they are fewer than one, and a batch that is not full is dropped.
+        UserError: there are too few rows for one batch, and incomplete batches are dropped.
     """
     size = given.get("per_device_train_batch_size", TRAINER_BATCH)
     if given.get("dataloader_drop_last") and isinstance(size, int) and count < size:

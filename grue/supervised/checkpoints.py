@@ -1,4 +1,4 @@
-"""Checkpoints of the transformers Trainer: whole ones are gone on from, damaged ones are named."""
+"""Checkpoints of the transformers Trainer: resume from complete ones, removal of damaged ones."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def steps_done(checkpoint: Path) -> int:
 
 
 def _take_damaged_away(folder: Path) -> None:
-    """Leave whole checkpoints alone, so that no damaged one outlives a good one."""
+    """Remove damaged checkpoints, so that none outlives a good one."""
     damages: list[DamagedError] = []
     for checkpoint in _checkpoints(folder):
         try:
@@ -48,7 +48,11 @@ def _take_damaged_away(folder: Path) -> None:
             damages.append(error)
             shutil.rmtree(checkpoint)
     left = last_checkpoint(folder)
-    so = "the run begins anew" if left is None else f"the run goes on from {left}"
+    so = (
+        "the run starts again from the beginning"
+        if left is None
+        else f"the run resumes from {left}"
+    )
     for damage in damages:
         log.warning("%s; %s", damage, so)
 

@@ -1,4 +1,4 @@
-"""The keys of ``alg`` in supervised finetuning."""
+"""Keys of ``alg`` in supervised finetuning."""
 
 from __future__ import annotations
 
@@ -14,36 +14,37 @@ from grue.policies.generation_config import GenerationConfig, generation_problem
 from grue.runs.compatibility import OfSupervised, joined_as_published
 
 TRAINER_BATCH = 8
-"""Examples in a batch of the Trainer where nothing is said."""
+"""Number of examples in a batch of the Trainer, if none is given."""
 
 
 class SupervisedAlg(FromHub):
     """Maximum likelihood of the references."""
 
     id: Annotated[str, Field(pattern="supervised")] = "supervised"
-    """``supervised``; published files may add to the name."""
+    """Id of the algorithm: ``supervised``, to which published files may add."""
     model_type: ModelType
-    """Whether the model continues its prompt or reads it through an encoder."""
+    """Architecture of the model: causal, or encoder-decoder."""
     model_name: ModelName
     """The model to finetune."""
     training_args: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the transformers Trainer, by their published names."""
     generation_kwargs: GenerationConfig | None = None
-    """How outputs for training inputs are generated in evaluations; None for the settings of
+    """Generation settings of outputs for training inputs in evaluations; None for those of
     ``train_evaluation``."""
     join_with_blank: bool = True
-    """Whether a causal model's prompt and reference are joined by a blank where neither has one;
-    published runs glued them together, see ``compatibility``."""
+    """If true, a causal model's prompt and reference are joined by a blank, unless one has white
+    space there. Published runs joined them without, see ``compatibility``."""
     append_eos: bool = False
-    """Whether a causal model learns to end its output; published ones do not."""
+    """If true, a causal model learns to end its output; published ones do not."""
     mask_prompt: bool = False
-    """Whether a causal model learns the reference alone; published ones learn the prompt too."""
+    """If true, a causal model learns the reference alone; published ones learn the prompt too."""
     policy: ModelOptions = Field(default_factory=ModelOptions)
-    """How the model is held."""
+    """Initial weights, type and adapters of the model."""
     compatibility: OfSupervised = ()
-    """Behaviours of RL4LMs to bring back, by name or as ``rl4lms``: ``stringify_references`` for
-    all metrics that have this key and do not give it; ``references_without_blank`` for prompts and
-    references of causal models that are glued together, unless ``join_with_blank`` is given."""
+    """Behaviours of RL4LMs to reproduce, by name or as ``rl4lms``: ``stringify_references`` for all
+    metrics that have this key and do not give it; ``references_without_blank`` for prompts and
+    references of causal models that are joined without a blank, unless ``join_with_blank`` is
+    given."""
 
     @model_validator(mode="before")
     @classmethod
@@ -51,7 +52,7 @@ class SupervisedAlg(FromHub):
         return joined_as_published(values)
 
     def problems(self) -> Iterator[Problem]:
-        """A model that is not named, and generation that cannot be."""
+        """Yield the problems of a missing model, and of impossible generation settings."""
         yield from super().problems()
         yield from unnamed(self.model_name, "model_name", below="alg.")
         if self.generation_kwargs is not None:
@@ -61,7 +62,7 @@ class SupervisedAlg(FromHub):
 
 
 def of_batches(training_args: Mapping[str, Any], num_ranks: int) -> Iterator[Problem]:
-    """Batches of the Trainer that leave ranks without an example."""
+    """Yield the problem of batches of the Trainer that leave ranks without an example."""
     key = "per_device_train_batch_size"
     size = training_args.get(key, TRAINER_BATCH)
     if isinstance(size, int) and size < num_ranks:

@@ -1,4 +1,4 @@
-"""The libraries' own keys, ``training_args`` and ``optimizer_kwargs``: names, types and values."""
+"""Library keys ``training_args`` and ``optimizer_kwargs``: their names, types and values."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _AT_LEAST = {
     "num_train_epochs": 0,
 }
 _SHORT = {"lr": "learning_rate"}
-"""Names that the Trainer has not, and others have, for its arguments."""
+"""Names that the Trainer does not use, and others use, for its arguments."""
 _ELSEWHERE = {"lr": "alg.args.learning_rate", "weight_decay": "alg.policy.args.weight_decay"}
 """Arguments of the optimizer that have a key of their own."""
 
 
 def problems_of_training(given: Mapping[str, Any], *, on_gpu: bool) -> Iterator[Problem]:
-    """What is wrong with the Trainer's arguments, as far as a process without GPU can tell."""
+    """Yield the problems of the Trainer's arguments that a process without GPU can find."""
     asked = {name: value for name, value in given.items() if _current(name) not in RUNS_OWN}
     found = [
         Problem(f"the Trainer calls it '{_SHORT[name]}'; write that", name, asked.pop(name))
@@ -49,7 +49,7 @@ def problems_of_training(given: Mapping[str, Any], *, on_gpu: bool) -> Iterator[
 
 
 def _refused_by_trainer(given: Mapping[str, Any], *, on_gpu: bool) -> Iterator[Problem]:
-    """What the library refuses: each argument that it does not take alone, else all together."""
+    """Yield the arguments that the library refuses: each alone, or else all together."""
     together = _why_refused(given, on_gpu=on_gpu)
     if together is None:
         return
@@ -62,7 +62,7 @@ def _refused_by_trainer(given: Mapping[str, Any], *, on_gpu: bool) -> Iterator[P
 
 
 def _why_refused(given: Mapping[str, Any], *, on_gpu: bool) -> str | None:
-    """The reason why the library refuses the arguments, or the optimizer that they ask for."""
+    """Return why the library refuses the arguments, or the optimizer that they name."""
     try:
         arguments = check_arguments(given, on_gpu=on_gpu)
     except UserError as error:
@@ -79,12 +79,12 @@ def _why_refused(given: Mapping[str, Any], *, on_gpu: bool) -> str | None:
 
 
 def _behind_key(message: str) -> str:
-    """Return a message about the Trainer's arguments without the key that it begins with."""
+    """Return a message about the Trainer's arguments without the key at its beginning."""
     return re.sub(rf"^'{re.escape(TRAINING_ARGS)}[^']*'( = \S+)?: ", "", message)
 
 
 def problems_of_optimizer(args: PolicyArgs) -> Iterator[Problem]:
-    """What is wrong with the optimizer's arguments."""
+    """Yield the problems of the optimizer's arguments."""
     given = args.optimizer_kwargs
     own = {name: value for name, value in given.items() if name not in _ELSEWHERE}
     found = [
@@ -117,7 +117,7 @@ def _of_trainer() -> type[Config]:
 
 @functools.cache
 def _of_optimizer() -> type[Config]:
-    """Return the optimizer's arguments, but for those with a key elsewhere."""
+    """Return the optimizer's arguments, without those with a key elsewhere."""
     hints = get_type_hints(torch.optim.AdamW.__init__)
     left_out = {"params", "return", *_ELSEWHERE}
     return keys_of({name: hint for name, hint in hints.items() if name not in left_out})

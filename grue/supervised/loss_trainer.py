@@ -1,4 +1,4 @@
-"""A transformers Trainer whose losses and checkpoints continue exactly where they were."""
+"""Trainer of transformers whose losses and checkpoints resume exactly."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LEARNING_RATE = "alg.training_args.learning_rate"
 
 
 class _Losses(TrainerCallback, ExportableState):
-    """The mean loss since the last log line, which a resumed run continues.
+    """Mean loss since the last log line, which a resumed run continues.
 
     The library stores it in checkpoints under the name of this class.
     """
@@ -40,7 +40,7 @@ class _Losses(TrainerCallback, ExportableState):
         self._count = count
 
     def add(self, loss: torch.Tensor) -> None:
-        """Count the loss of a step (or of a part of it, already divided by their number)."""
+        """Add the loss of a step (or of a part of it, already divided by the number of parts)."""
         self._total = self._total + loss.detach()
 
     def on_step_end(
@@ -50,22 +50,22 @@ class _Losses(TrainerCallback, ExportableState):
         self._count += 1
 
     def mean(self) -> float:
-        """Return the mean; begins anew."""
+        """Return the mean, and reset it."""
         found = float(self._total) / max(self._count, 1)
         self._total, self._count = 0.0, 0
         return found
 
     def state(self) -> dict[str, Any]:
-        """What `from_state` reads."""
+        """Return the state that `from_state` restores."""
         values = {"total": float(self._total), "count": self._count}
         return {"args": values, "attributes": {}}
 
 
 class LossTrainer(Trainer):
-    """A Trainer whose logged loss does not depend on where it was resumed.
+    """Trainer whose logged loss does not depend on where it was resumed.
 
-    Ranks share its batches, see `grue.supervised.rank_batches`; the library takes each of them for
-    the only one.
+    Ranks share its batches, see `grue.supervised.rank_batches`; the library treats each rank as the
+    only one.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class LossTrainer(Trainer):
 
     @masks_without_waits()
     def training_step(self, *args: Any, **options: Any) -> torch.Tensor:
-        """Return one forward and backward pass; before an update, ranks add their gradients up."""
+        """Make one forward and backward pass; before an update, ranks sum their gradients."""
         loss: torch.Tensor = super().training_step(*args, **options)
         if self.accelerator.sync_gradients:
             assert self.model is not None, "it is trained"
@@ -96,7 +96,7 @@ class LossTrainer(Trainer):
         self, model: Any, inputs: Any, return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:  # fmt: skip
-        """Return the part of an update's mean loss that a batch, or a rank's part of it, makes."""
+        """Return the part of an update's mean loss that a batch, or a rank's part of it, has."""
         own = inputs.pop(OWN)
         del inputs[WHOLE]
         assert num_items_in_batch, "an update has something to learn"
@@ -106,12 +106,15 @@ class LossTrainer(Trainer):
     def get_batch_samples(
         self, epoch_iterator: Any, num_batches: int, device: torch.device
     ) -> tuple[list[Any], Any]:
-        """Return the batches of an update, and how many items their loss is a mean over."""
+        """Return the batches of an update, and the number of items in their mean loss."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         return batches, items_of(batches)
 
     def _save_checkpoint(self, *args: Any, **options: Any) -> None:
-        """Write a checkpoint, whole or not at all; older ones go once it is on the disk."""
+        """Write a checkpoint, completely or not at all.
+
+        Older ones are removed once it is on the disk.
+        """
         check_weights(self.model, self.state)
         if not distributed.is_main():
             return
@@ -128,17 +131,17 @@ class LossTrainer(Trainer):
             rotate_checkpoints(str(folder), self.args.save_total_limit)
 
     def _get_output_dir(self, trial: Any) -> str:
-        """Where the library puts a checkpoint's folder, and looks for older ones."""
+        """Return the folder in which the library writes and searches checkpoints."""
         return str(self._place)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Write what was measured, with the mean of all losses since the last time."""
+        """Write the measurements, with the mean of all losses since the last time."""
         if "loss" in logs:
             logs["loss"] = self._own_losses().mean()
         super().log(logs, start_time)
 
     def _own_losses(self) -> _Losses:
-        """Return the callback in use: a checkpoint puts its own in the place of the first one."""
+        """Return the callback in use, because a checkpoint replaces the first one by its own."""
         for callback in self.callback_handler.callbacks:
             if isinstance(callback, _Losses):
                 return callback
@@ -146,12 +149,12 @@ class LossTrainer(Trainer):
 
 
 def check_weights(model: Any, state: TrainerState) -> None:
-    """Refuse weights that are not finite: they are neither kept nor the end of a run."""
+    """Refuse weights that are not finite, in checkpoints and at the end."""
     advice = f"lower '{LEARNING_RATE}'"
     check_tensors(model.state_dict(), f"step {state.global_step}", advice)
 
 
 def output_folder(arguments: TrainingArguments) -> Path:
-    """Return the folder that checkpoints go to."""
+    """Folder of the checkpoints."""
     assert arguments.output_dir is not None, "the run gives one"
     return Path(arguments.output_dir)

@@ -1,12 +1,12 @@
-"""Batches of the transformers Trainer: what their losses are means over, and how ranks share them.
+"""Batches of the transformers Trainer shared among ranks, and the weights of their mean losses.
 
-A loss is a mean over all items, tokens or examples, of an update, in however many batches they
-come: a library's model may give the mean over a batch, and then the mean of such means would weigh
-short batches more, and their sum would grow with their number.
+A loss is a mean over all items (tokens or examples) of an update, however many batches these are
+in. A library's model may return the mean over a batch. The mean of such means would weigh short
+batches more, and their sum would grow with their number.
 
-Every rank draws the same batches, as one process does, and computes its part of each; the parts of
-gradients add up. So results do not depend on the number of ranks: not in a last, smaller batch, and
-not where outputs differ in length.
+Every rank draws the same batches as a single process does, and computes its part of each; the
+gradients of the parts are summed. Results therefore do not depend on the number of ranks, also for
+a last, smaller batch and for outputs of different lengths.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from common import distributed
 from grue.supervised.rows import IGNORED
 
 OWN, WHOLE = "own_items", "whole_items"
-"""Keys of a batch: what its loss is a mean over, on this rank and on all of them."""
+"""Keys of a batch: numbers of items of its loss, on this rank and on all of them."""
 
 Batch = dict[str, Any]
 
 
 def count_items(batch: Batch, *, shifted: bool) -> int:
-    """How many tokens, or examples, the mean loss of a batch is over.
+    """Return the number of tokens, or examples, in the mean loss of a batch.
 
-    ``shifted`` are token labels of a causal model, of which nothing predicts the first.
+    ``shifted`` marks token labels of a causal model, whose first one has no prediction.
     """
     if "labels" not in batch:
         return len(batch["targets"])
@@ -40,9 +40,10 @@ def count_items(batch: Batch, *, shifted: bool) -> int:
 
 @dataclass(frozen=True)
 class OwnPart:
-    """A collator that makes this rank's part of a batch of rows, and counts what it learns.
+    """Collator of this rank's part of a batch of rows, which counts the items of the loss.
 
-    Where nothing of it counts, another row stands there with the weight 0: all ranks do alike.
+    A part without items is replaced by another row with weight 0, so that all ranks make the same
+    calls.
     """
 
     collate: Callable[[Any], Batch]
@@ -65,5 +66,5 @@ class OwnPart:
 
 
 def items_of(batches: Sequence[Batch]) -> int:
-    """Return the items of several batches, on all ranks."""
+    """Return the number of items of several batches, on all ranks."""
     return sum(batch[WHOLE] for batch in batches)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 IGNORED = -100
-"""A label that does not count in the loss."""
+"""Label of tokens that the loss ignores."""
 
 Row = dict[str, list[int]]
 
@@ -51,22 +51,22 @@ def make_rows(
 ) -> Rows:
     """Return the rows of all samples, in their order.
 
-    A causal model reads prompt and reference as one text, all of which it learns unless
-    ``mask_prompt``; an encoder-decoder model reads the prompt and learns the reference.
+    A causal model reads prompt and reference as one text, and learns all of it unless
+    ``mask_prompt`` is true. An encoder-decoder model reads the prompt and learns the reference.
 
     Args:
-        samples: with at least one reference each; those without are left out.
-        tokenizer: of the model.
+        samples: samples with references; those without are skipped.
+        tokenizer: tokenizer of the model.
         model_type: causal or encoder-decoder.
-        limit: most tokens of a row; what is longer is cut on the right.
-        join_with_blank: whether a blank is put between prompt and reference of a causal model
-            where neither has one.
-        append_eos: whether a causal model learns to end.
-        mask_prompt: whether a causal model learns the reference alone.
+        limit: largest number of tokens of a row; longer ones are truncated on the right.
+        join_with_blank: if true, a blank is inserted between prompt and reference of a causal model
+            if neither has one.
+        append_eos: if true, a causal model learns to end.
+        mask_prompt: if true, a causal model learns the reference alone.
 
     Raises:
-        UserError: there is no reference, or no row with a token to learn; rows without one are left
-            out, and counted in the log.
+        UserError: there is no reference, or no row with a token to learn. Rows without one are
+            skipped, and their number is logged.
     """
     pairs = [(sample.prompt, reference) for sample in samples for reference in sample.references]
     check_references(len(samples), len(pairs))
@@ -82,7 +82,7 @@ def check_references(num_samples: int, num_references: int) -> None:
     """Check that training samples have references, each of which makes a row.
 
     Raises:
-        UserError: they have none.
+        UserError: no sample has a reference.
     """
     if not num_references:
         raise UserError(
@@ -93,10 +93,10 @@ def check_references(num_samples: int, num_references: int) -> None:
 
 
 def _with_something_to_learn(rows: Sequence[Row], count: int, limit: int, *, first: int) -> Rows:
-    """Those of the rows of ``count`` references with a label that counts, ``first`` or later.
+    """Return the rows of ``count`` references with a label to learn at ``first`` or later.
 
     Raises:
-        UserError: there are none.
+        UserError: there are no such rows.
     """
     found = [row for row in rows if any(label != IGNORED for label in row["labels"][first:])]
     if not found:
@@ -164,13 +164,13 @@ def _tell_of_cut(num_cut: int, count: int, kind: str, limit: int) -> None:
 
 
 def _num_shared(some: Sequence[int], others: Sequence[int]) -> int:
-    """How many tokens both begin with: one that reaches over the prompt's end is no longer its."""
+    """Return the number of equal first tokens; one that crosses the prompt's end differs."""
     pairs = zip(some, others, strict=False)
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def collate(rows: Sequence[Row], *, pad_token: int) -> dict[str, Tensor]:
-    """Return rows as tensors [B, P], filled up on the right to the longest of them."""
+    """Return rows as tensors [B, P], padded on the right to the longest of them."""
     return {
         "input_ids": _filled([row["input_ids"] for row in rows], pad_token),
         "attention_mask": _filled([[1] * len(row["input_ids"]) for row in rows], 0),

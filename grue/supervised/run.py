@@ -1,4 +1,4 @@
-"""The life of a run whose steps are the transformers Trainer's."""
+"""Template of a run whose steps are the transformers Trainer's."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from grue.supervised.trainer import fit
 
 @dataclass(frozen=True)
 class Training:
-    """What the Trainer trains, and on what."""
+    """The model that the Trainer trains, and its data."""
 
     model: Any
-    """Gives a loss for a batch."""
+    """Returns a loss for a batch."""
     rows: Any
-    """What batches are made of."""
+    """Rows of which batches are made."""
     collator: Callable[[Any], dict[str, torch.Tensor]]
     """Makes a batch of rows."""
     optimizer: Optimizer = "adamw"

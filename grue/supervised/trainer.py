@@ -33,15 +33,15 @@ from grue.supervised.rank_batches import OwnPart
 log = logging.getLogger(__name__)
 
 _USUAL_LOGGING_STEPS = 500
-"""The library's own."""
+"""Name of the library's own optimizer."""
 _FEWEST_LINES = 10
-"""Log lines of a run that gives no interval, as far as it has updates."""
+"""Smallest number of log lines of a run without a given interval, if it has as many updates."""
 _NEVER = 2**62
-"""More updates than any run makes."""
+"""Number that exceeds the updates of any run."""
 
 
 class FittedRun(Protocol):
-    """What a fit asks of the run that it is a part of, see `StepwiseRun`."""
+    """The part of a `StepwiseRun` that a fit needs."""
 
     def begin_steps(self, num_steps: int, num_evaluations: int) -> None:
         """Take up a fit of so many steps, with so many evaluations on the way still to come."""
@@ -59,7 +59,7 @@ class FittedRun(Protocol):
         """Return whether it is time for a checkpoint."""
 
     def writing_checkpoint(self) -> AbstractContextManager[None]:
-        """Around the writing of a checkpoint."""
+        """Return a block in which a checkpoint is written."""
 
     def record(self, values: Mapping[str, float]) -> None:
         """Append a row of metrics."""
@@ -69,7 +69,7 @@ class FittedRun(Protocol):
 
 
 class _Watch(TrainerCallback):
-    """Evaluates at log lines, writes checkpoints in time, and stops when asked to."""
+    """Callback for evaluations at log lines, checkpoints in time, and stop requests."""
 
     def __init__(self, run: FittedRun) -> None:
         self._run = run
@@ -79,7 +79,7 @@ class _Watch(TrainerCallback):
     def on_train_begin(
         self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Before the first update, or the first after a resume."""
+        """Run before the first update, or before the first one after a resume."""
         self._evaluate_every, self._log_every = _intervals(args, state)
         last = state.max_steps - 1
         num_left = last // self._evaluate_every - state.global_step // self._evaluate_every
@@ -107,9 +107,9 @@ class _Watch(TrainerCallback):
         logs: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """At every log line, with the mean loss of the updates since the last one.
+        """Run at every log line, with the mean loss of the updates since the last one.
 
-        What is measured after the last one, the run itself evaluates on all splits.
+        After the last update, the run itself evaluates on all splits.
         """
         values = {name: value for name, value in (logs or {}).items() if name != "epoch"}
         if "loss" not in values:
@@ -125,10 +125,11 @@ class _Watch(TrainerCallback):
 
 
 def _intervals(arguments: TrainingArguments, state: TrainerState) -> tuple[int, int]:
-    """Update between evaluations, which come with log lines, and between further log lines.
+    """Return the number of updates between evaluations, and between further log lines.
 
-    The library's own interval, or one that is longer than the run, would leave a short run without
-    a loss: then there are further lines, `_FEWEST_LINES` in all at least.
+    Evaluations are at log lines. With the library's own interval, or one that is longer than the
+    run, a short run would have no logged loss: then there are further lines, at least
+    `_FEWEST_LINES` in all.
     """
     if arguments.logging_strategy == "no":
         return _NEVER, _NEVER
@@ -194,7 +195,7 @@ def fit(
 def _own_optimizer(arguments: TrainingArguments, form: Optimizer) -> tuple[Any, Any] | None:
     """Return the class of another form of Adam with the Trainer's settings.
 
-    None for the Trainer's own.
+    None keeps the Trainer's own.
     """
     if form == "adamw":
         return None

@@ -59,5 +59,5 @@ class DatapoolConfig(TaskConfig):
         """Yield the problem of two sizes of one subset."""
         yield from super().problems()
         if self.frac_train_samples is not None and self.num_train_samples is not None:
-            yield Problem("stands beside 'frac_train_samples'; give one of them",
+            yield Problem("contradicts 'frac_train_samples'; give one of them",
                           "num_train_samples", self.num_train_samples)  # fmt: skip

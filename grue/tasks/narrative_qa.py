@@ -56,7 +56,7 @@ class NarrativeQaArgs(HubTaskArgs):
     data set of the hub, whose download includes the full stories."""
 
     def problems(self) -> Iterator[Problem]:
-        """A revision of files that are not on the hub."""
+        """Yield the problem of a revision of files that are not on the hub."""
         yield from super().problems()
         if self.revision is not None and self.source == "unifiedqa":
             yield Problem("is of a data set of the hub; set 'source' to 'deepmind/narrativeqa', or "

@@ -67,7 +67,7 @@ class PreferencesArgs(PromptedArgs):
             self.token_ids_revision, self.token_ids_of, "token_ids_of", "token_ids_revision"
         )
         if self.num_train is not None and (self.held_out or self.shuffle_seed is not None):
-            yield Problem("stands beside 'held_out' or 'shuffle_seed'; give one way to hold rows "
+            yield Problem("contradicts 'held_out' or 'shuffle_seed'; give one way to hold rows "
                           "out", "num_train", self.num_train)  # fmt: skip
         if self.rating_scale is not None and self.rating_scale[0] >= self.rating_scale[1]:
             yield Problem("must be [smallest, largest]", "rating_scale", self.rating_scale)

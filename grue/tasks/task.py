@@ -39,19 +39,19 @@ class TaskArgs(Config):
 
 
 class HubTaskArgs(TaskArgs):
-    """The keys of a task whose data may come from the hub."""
+    """Keys of a task whose data may come from the hub."""
 
     revision: Revision = None
-    """Branch, tag or commit of the data set on the hub; None (or the empty string) for the one that
-    the task reads."""
+    """Branch, tag or commit of the data set on the hub; None (or the empty string) for the task's
+    own."""
 
     def problems(self) -> Iterator[Problem]:
-        """A revision of local data."""
+        """Yield the problem of a revision of local data."""
         yield from super().problems()
         yield from self.revision_of_local("revision")
 
     def revision_of_local(self, key: str) -> Iterator[Problem]:
-        """Yield what is wrong with a revision, the value of ``key``, where ``path`` is given."""
+        """Yield the problem of a revision, the value of ``key``, if ``path`` is given."""
         revision = getattr(self, key)
         if revision is not None and self.path is not None:
             yield Problem("is of a data set of the hub, and 'path' gives local data; take one of "

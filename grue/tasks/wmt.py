@@ -57,14 +57,14 @@ class Wmt(Task[WmtArgs]):
 
 
 class Wmt16NewsOnlyArgs(PromptedArgs):
-    """The keys of the WMT task with two data sets; ``revision`` is that of ``wmt/wmt16``."""
+    """Keys of the WMT task with two data sets; ``revision`` is that of ``wmt/wmt16``."""
 
     train_revision: Revision = None
     """Branch, tag or commit of ``Helsinki-NLP/news_commentary``, which training reads; None (or the
     empty string) for its default branch."""
 
     def problems(self) -> Iterator[Problem]:
-        """A revision of local data."""
+        """Yield the problem of a revision of local data."""
         yield from super().problems()
         yield from self.revision_of_local("train_revision")
 

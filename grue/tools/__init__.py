@@ -1,1 +1,1 @@
-"""Command-line tools beside the plans."""
+"""Command-line tools in addition to plans."""

@@ -1,9 +1,9 @@
-"""OpenAI's published GPT-2 files as a folder in Hugging Face layout.
+"""Converter of OpenAI's published GPT-2 files to a folder in Hugging Face layout.
 
     python -m grue.tools.convert_gpt2 FOLDER OUTPUT
 
 FOLDER holds hparams.json, encoder.json, vocab.bpe and a TensorFlow checkpoint (model.ckpt.index,
-model.ckpt.data-...), as in gpt-2/models/124M; OUTPUT is made, and can be given as model_name.
+model.ckpt.data-...), as in gpt-2/models/124M; OUTPUT is created, and can be used as model_name.
 TensorFlow is not needed.
 """
 
@@ -35,7 +35,7 @@ _END = "<|endoftext|>"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Convert a folder; the exit status is 0, or 2 with a message where it cannot be."""
+    """Convert a folder; return 0, or 2 after an error message."""
     description, _, usage = (__doc__ or "").partition("\n")
     parser = argparse.ArgumentParser(
         prog="python -m grue.tools.convert_gpt2",
@@ -56,11 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def convert(folder: Path, output: Path) -> None:
-    """Make ``output``, whole or not at all.
+    """Write ``output``, completely or not at all.
 
     Raises:
-        UserError: there is something at ``output``, a file is missing or broken, or the checkpoint
-            is of another model.
+        UserError: ``output`` exists, a file is missing or damaged, or the checkpoint is of another
+            model.
     """
     if output.exists():
         raise UserError(f"'{output}': is there already; name a folder that is not")
@@ -73,13 +73,13 @@ def convert(folder: Path, output: Path) -> None:
 
 
 def save_tokenizer(folder: Path, sizes: Sizes, output: Path) -> int:
-    """Put GPT-2's tokenizer with the folder's vocabulary and merges into ``output``.
+    """Write GPT-2's tokenizer with the folder's vocabulary and merges to ``output``.
 
     Returns:
         The token that ends a text.
 
     Raises:
-        UserError: they are broken, or of another size than ``sizes`` says.
+        UserError: they are damaged, or of another size than in ``sizes``.
     """
     from transformers import GPT2Tokenizer
 

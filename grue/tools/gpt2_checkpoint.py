@@ -1,7 +1,7 @@
-"""OpenAI's GPT-2: the variables of its published checkpoints as weights of transformers' model.
+"""Weights of transformers' GPT-2 from the variables of OpenAI's published checkpoints.
 
-Both keep the kernel of a layer as [in, out], so that none is transposed; the checkpoints have an
-axis of one before it.
+Both store the kernel of a layer as [in, out], so that none is transposed; the checkpoints have an
+additional first axis of length one.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _LAYER_NORMS = ("ln_1", "ln_2")
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a checkpoint's ``hparams.json`` says."""
+    """Sizes in a checkpoint's ``hparams.json``."""
 
     n_vocab: int
-    """Tokens."""
+    """Number of tokens."""
     n_ctx: int
-    """Positions."""
+    """Number of positions."""
     n_embd: int
-    """Width."""
+    """Width of the hidden states."""
     n_head: int
     n_layer: int
 
@@ -40,7 +40,8 @@ class Sizes:
         """Return the sizes among the values of a ``hparams.json``.
 
         Raises:
-            UserError: one is missing or no whole number above 0, or the heads differ in width.
+            UserError: a size is missing or no whole number above 0, or the width is no multiple of
+                the heads.
         """
         found = values if isinstance(values, Mapping) else {}
         for name in _SIZES:
@@ -58,8 +59,8 @@ def weights(variables: Mapping[str, NDArray[Any]], sizes: Sizes) -> dict[str, Fl
     """Return the weights of ``GPT2LMHeadModel`` by name; its head is the token embedding.
 
     Args:
-        variables: a checkpoint's, by name: ``model/wte``, ``model/h0/attn/c_attn/w``, ...
-        sizes: of the model.
+        variables: those of a checkpoint, by name: ``model/wte``, ``model/h0/attn/c_attn/w``, ...
+        sizes: sizes of the model.
 
     Raises:
         UserError: a variable is missing, has another shape, or is not one of the model's.
@@ -83,7 +84,7 @@ def weights(variables: Mapping[str, NDArray[Any]], sizes: Sizes) -> dict[str, Fl
 
 
 def _names(sizes: Sizes) -> Iterator[tuple[str, str, Shape]]:
-    """Variable, weight and shape."""
+    """Yield variable, weight and shape."""
     width = sizes.n_embd
     yield "model/wte", "transformer.wte.weight", (sizes.n_vocab, width)
     yield "model/wpe", "transformer.wpe.weight", (sizes.n_ctx, width)

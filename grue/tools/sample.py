@@ -1,6 +1,6 @@
-"""What a trained policy writes: ``python -m grue.tools.sample --model FOLDER``.
+"""Samples of a trained policy: ``python -m grue.tools.sample --model FOLDER``.
 
-Queries are those of a task's test split, in random order, or texts that are given.
+Prompts are those of a task's test split, in random order, or given texts.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print samples; 0, also when interrupted, or 2 after a message."""
+    """Print samples; return 0, also when interrupted, or 2 after an error."""
     try:
         args = _parser().parse_args(arguments)
         for query, response in _samples(args):
@@ -71,27 +71,27 @@ def _parser() -> argparse.ArgumentParser:
                         help="folder of a finetuning run, model folder in Hugging Face layout, or "
                         "hub id")  # fmt: skip
     parser.add_argument("--plan", type=Path,
-                        help="plan whose last run of finetuning tells task and settings; by "
+                        help="plan whose last finetuning run gives task and settings; by "
                         "default the model's own run does")  # fmt: skip
     queries = parser.add_mutually_exclusive_group()
     queries.add_argument("--text", action="append", help="a query; may be given several times")
     queries.add_argument("--datapool", help="task whose queries are drawn, as a JSON object or a "
                          "file that holds one; by default the run's own")  # fmt: skip
     parser.add_argument("--split", choices=("train", "val", "test"), default="test",
-                        help="of the task (default: test)")  # fmt: skip
+                        help="split of the task (default: test)")  # fmt: skip
     parser.add_argument("--num_samples", type=_at_least(int, 0), default=4,
-                        help="outputs; 0 goes on until interrupted (default: 4)")  # fmt: skip
+                        help="number of outputs; 0 for no end (default: 4)")  # fmt: skip
     parser.add_argument("--batch_size", type=_at_least(int, 1), default=4,
-                        help="outputs that are drawn together (default: 4)")  # fmt: skip
+                        help="number of outputs sampled together (default: 4)")  # fmt: skip
     parser.add_argument("--temperature", type=_at_least(float, 0), default=1.0,
-                        help="logits are divided by it; 0 takes the most probable tokens "
+                        help="divisor of the logits; 0 takes the most probable tokens "
                         "(default: 1.0, whatever the run's is)")  # fmt: skip
     parser.add_argument("--max_new_tokens", type=_at_least(int, 1),
                         help="most tokens of an output; by default the run's")  # fmt: skip
     parser.add_argument("--seed", type=_at_least(int, 0), default=0,
-                        help="fixes queries and outputs (default: 0)")  # fmt: skip
+                        help="seed of queries and outputs (default: 0)")  # fmt: skip
     parser.add_argument("--gpu_id", type=_at_least(int, 0),
-                        help="GPU that computes; by default the CPU does")  # fmt: skip
+                        help="GPU to use; by default the CPU is used")  # fmt: skip
     return parser
 
 
@@ -112,7 +112,7 @@ def _at_least(kind: Callable[[str], Any], least: int) -> Callable[[str], Any]:
 
 
 def _samples(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
-    """Queries with outputs; the same seed gives the same ones, whatever the batch size."""
+    """Yield prompts with outputs; the same seed gives the same ones, whatever the batch size."""
     from grue.random_streams import Occasion
     from grue.tools.trained_policy import load_trained_policy
 
@@ -132,11 +132,11 @@ def _samples(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
 
 
 def _settings(trained: TrainedPolicy, args: argparse.Namespace) -> GenerationConfig:
-    """Return the run's settings, as far as there are, with those of the command line."""
+    """Return the run's generation settings, if any, overridden by the command line's."""
     most = args.max_new_tokens or trained.generation.max_new_tokens
     if most is None:
         raise UserError(
-            "--max_new_tokens: needed for a model folder without --plan, which does not tell it"
+            "--max_new_tokens: needed for a model folder without --plan, which does not give it"
         )
     changes = {
         "do_sample": args.temperature > 0,
@@ -148,7 +148,7 @@ def _settings(trained: TrainedPolicy, args: argparse.Namespace) -> GenerationCon
 
 
 def _queries(trained: TrainedPolicy, args: argparse.Namespace) -> Iterator[Sample]:
-    """The texts that were given in turn, or the task's queries, drawn again when all have been."""
+    """Yield the given texts in turn, or the task's prompts, drawn again when all have been used."""
     import numpy as np
 
     from grue.tasks.inputs import load_inputs

@@ -1,8 +1,8 @@
-"""Reads TensorFlow's checkpoints without TensorFlow: the tensor bundle of version 2.
+"""Reader of TensorFlow's checkpoints without TensorFlow: the tensor bundle of version 2.
 
-``NAME.index`` is a sorted table (that of LevelDB) from a variable's name to where its values stand
-in ``NAME.data-00000-of-00001`` and its like; keys and entries are written as protocol buffers. The
-formats are those of LevelDB's ``doc/table_format.md`` and TensorFlow's ``tensor_bundle.proto``.
+``NAME.index`` is a sorted table (of LevelDB's format) from a variable's name to the place of its
+values in ``NAME.data-00000-of-00001`` and similar files. Entries are protocol buffers. The formats
+are those of LevelDB's ``doc/table_format.md`` and TensorFlow's ``tensor_bundle.proto``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from common.errors import UserError
 _FOOTER = 48
 _MAGIC = 0xDB4775248B80FB57
 _PLAIN = 0
-"""A block that is not compressed; bundles are written so."""
+"""Type of an uncompressed block, the only one in bundles."""
 _DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8", 19: "<f2"}
 """NumPy's names of TensorFlow's types."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -30,7 +30,7 @@ _HIGH_BIT = 0x80
 
 @dataclass(frozen=True)
 class _Entry:
-    """Where a variable's values are, and what they are like."""
+    """Place, type and shape of a variable's values."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -43,7 +43,7 @@ def read_bundle(prefix: Path) -> dict[str, NDArray[Any]]:
     """Return all variables of the checkpoint whose files' names begin with ``prefix``, by name.
 
     Raises:
-        UserError: a file is missing, or is no such file.
+        UserError: a file is missing, or has another format.
     """
     index = prefix.with_name(f"{prefix.name}.index")
     try:
@@ -60,7 +60,7 @@ def read_bundle(prefix: Path) -> dict[str, NDArray[Any]]:
 
 
 def _shards(prefix: Path, count: int) -> list[NDArray[np.uint8]]:
-    """Return the bytes of the data files, which are read where they are looked at."""
+    """Return the bytes of the data files, which are read on access."""
     names = [f"{prefix.name}.data-{shard:05d}-of-{count:05d}" for shard in range(count)]
     return [np.memmap(prefix.with_name(name), np.uint8, "r") for name in names]
 
@@ -71,7 +71,7 @@ def _values(shards: list[NDArray[np.uint8]], entry: _Entry) -> NDArray[Any]:
 
 
 def _entry(message: dict[int, list[Any]]) -> _Entry:
-    """What a BundleEntryProto says; numbers that are 0 are not written."""
+    """Return the content of a BundleEntryProto; numbers that are 0 are not written in it."""
     dims = _message(message.get(2, [b""])[0]).get(2, [])
     shape = tuple(int(_message(dim).get(1, [0])[0]) for dim in dims)
     shard, offset, size = (int(message.get(field, [0])[0]) for field in (3, 4, 5))
@@ -92,7 +92,7 @@ def _table(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 def _block(content: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]:
     """Yield keys and values of a block.
 
-    Of a key only what differs from the one before is written.
+    Only the part of a key that differs from the previous one is written.
     """
     if content[offset + size] != _PLAIN:
         raise ValueError("compressed")
@@ -109,7 +109,7 @@ def _block(content: bytes, offset: int, size: int) -> Iterator[tuple[bytes, byte
 
 
 def _handle(content: bytes, place: int) -> tuple[tuple[int, int], int]:
-    """Return offset and size of a block, and the place behind them."""
+    """Return offset and size of a block, and the position after them."""
     offset, place = _varint(content, place)
     size, place = _varint(content, place)
     return (offset, size), place
@@ -137,7 +137,7 @@ def _message(content: bytes) -> dict[int, list[Any]]:
 
 
 def _varint(content: bytes, place: int) -> tuple[int, int]:
-    """Return a whole number in bytes of seven bits, the lowest first, and the place behind it."""
+    """Return a whole number in bytes of seven bits, the lowest first, and the position after it."""
     value = shift = 0
     while True:
         byte = content[place]

@@ -1,4 +1,4 @@
-"""A policy from the folder of a run or of a model, with what the run says of its use."""
+"""Trained policy from the folder of a run or of a model, with the run's settings."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _KEY = "--model"
 
 @dataclass(frozen=True)
 class TrainedPolicy:
-    """A model that writes, and how its run had it write."""
+    """A policy with the settings of its run."""
 
     policy: Policy
     generation: GenerationConfig
     datapool: DatapoolConfig | None = None
-    """The run's task; None for a model without a run."""
+    """Task of the run; None for a model without a run."""
     max_prompt_length: int | None = None
     prompt_side: Side = "left"
 
@@ -50,12 +50,12 @@ def load_trained_policy(
 ) -> TrainedPolicy:
     """Return the policy called ``name``: a run's folder, a model's folder, or a hub id.
 
-    It is used as its run used it, or as the last run of finetuning in ``plan`` would, and computes
-    on a GPU, if one is given, or on the CPU.
+    Its settings are those of its run, or of the last finetuning run in ``plan``. It is on a GPU, if
+    one is given, or on the CPU.
 
     Raises:
-        UserError: there is none, the run has no model yet, or the model does not write; or the plan
-            cannot be read, or finetunes nothing.
+        UserError: there is no such policy, the run has no model yet, the model generates no text,
+            the plan cannot be read, or the plan finetunes nothing.
     """
     gpu_ids = () if gpu_id is None else (gpu_id,)
     device = run_device(gpu_ids if gpus_are_usable(gpu_ids) else ())
@@ -74,7 +74,7 @@ def load_trained_policy(
 
 
 def _last_of(path: Path) -> FinetuneConfig:
-    """Return the configuration of a plan's last run of finetuning."""
+    """Return the configuration of a plan's last finetuning run."""
     if not path.is_file():
         raise UserError(f"--plan {path}: no such file")
     runs = load_plan(path, EXPERIMENTS).runs
@@ -90,7 +90,7 @@ def _refuse_reward_model(folder: Path) -> None:
 
 
 def _of_run(folder: RunFolder) -> FinetuneConfig:
-    """Return the configuration of a run of finetuning."""
+    """Return the configuration of a finetuning run."""
     values = read_record(folder.config, TypeAdapter(dict[str, Any])) or {}
     config, problems = resolve_valid_keys(FinetuneConfig, values)
     if config is None or problems:
@@ -102,7 +102,7 @@ def _of_run(folder: RunFolder) -> FinetuneConfig:
 
 
 def _as_configured(model: str, config: FinetuneConfig, device: torch.device) -> TrainedPolicy:
-    """Return the model as runs of this configuration use it in training."""
+    """Return the model as training runs of this configuration use it."""
     datapool = config.datapool
     if isinstance(config, SupervisedConfig):
         assert config.evaluation_settings is not None, "checked with the run's keys"

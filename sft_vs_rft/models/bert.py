@@ -74,7 +74,7 @@ def bert(model_type: str, num_classes: int, revision: str | None = None) -> nn.M
 def load_tokenizer(model_type: str, revision: str | None = None) -> Any:
     """Return the tokenizer of ``model_type``, for pairs as long as the model's positions.
 
-    On the hub it is that of ``revision``.
+    ``revision`` is the branch, tag or commit of a hub id.
 
     Raises:
         ModelError: it is neither in a folder nor can be downloaded, or does not fit the model.

@@ -21,10 +21,10 @@ import torch
 
 from common.experiment import Context
 from common.run.folder import RunFolder
-from common.training.callbacks import Checkpoints
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.vectorized.together import Fit, train_epoch
 from sft_vs_rft.vectorized.trainer import StackedTrainer
+from tests.fits import fit as train_for
 
 _GOLDEN = Path(__file__).parents[1] / "golden/digits_mlp.json"
 _RUNS, _EPOCHS, _ROUNDS = 16, 20, 7
@@ -66,7 +66,7 @@ def _members(folder: Path, runs: int, shared: dict[str, Any], gpu_ids: tuple[int
 
 def _alone(fits: list[Fit], epochs: int) -> None:
     for fit in fits:
-        fit.trainer.fit(fit.trainer.epoch + epochs)
+        train_for(fit.trainer, fit.trainer.epoch + epochs)
 
 
 def _together(fits: list[Fit], epochs: int) -> None:
@@ -81,11 +81,7 @@ def _together(fits: list[Fit], epochs: int) -> None:
 
 def fits_of(folder: Path, runs: int, shared: dict[str, Any], gpu_ids: tuple[int, ...]) -> list[Fit]:
     """Prepared runs that differ in step size and seeds, without checkpoints."""
-    fits = [Fit(member) for member in _members(folder, runs, shared, gpu_ids)]
-    for fit in fits:
-        watching = fit.trainer.callbacks
-        fit.trainer.callbacks = [c for c in watching if not isinstance(c, Checkpoints)]
-    return fits
+    return [Fit(member) for member in _members(folder, runs, shared, gpu_ids)]
 
 
 def seconds_per_epoch(

@@ -98,7 +98,7 @@ def test_with_both_damaged_the_run_begins_anew_and_says_so(
         damage(folder.checkpoints / name)
     outcome = workplace.run_plan(plan)
     assert outcome.status == 0
-    for said in ("last.pt is damaged", "previous.pt is damaged", "begins anew"):
+    for said in ("last.pt is damaged", "previous.pt is damaged", "starts again"):
         assert said in outcome.err
     assert without_seconds(folder) == rows
 

@@ -168,7 +168,7 @@ def test_a_table_of_epochs_that_are_gone_is_made_again(
     interrupt(folder)
     outcome = workplace.run_plan(plan)
     assert outcome.status == 0, outcome.err
-    assert f"{name}.parquet" in outcome.err and "begins anew" in outcome.err
+    assert f"{name}.parquet" in outcome.err and "starts again" in outcome.err
     assert without_seconds(folder) == rows
     assert path.read_bytes() == whole
 

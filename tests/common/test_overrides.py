@@ -89,7 +89,7 @@ def test_a_key_given_twice_is_refused() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["plan.json"], "plan.json: a plan stands behind its flag; write --plan_config_path "
+        (["plan.json"], "plan.json: a plan needs its flag; write --plan_config_path "
          "plan.json"),
         (["--config_path", "a.yml"], "--config_path: write --plan_config_path a.yml"),
         (["--output_path=out"], "--output_path: write --outputs_dir out"),
@@ -100,8 +100,8 @@ def test_a_key_given_twice_is_refused() -> None:
         (["--tags", "x", "y", "--seed=3"], "--tags: write --set 'tags=[\"x\", \"y\"]'\n  --seed: "),
         (["--seed", "3"], "--seed: write --set seeds=[3]"),
         (["--freh"], "--freh: unknown flag; did you mean '--fresh'?"),
-        (["word"], "word: stands behind no flag; a key is changed by key=value"),
-        (["--seed", "3", "a.yaml"], "\n  a.yaml: a plan stands behind its flag"),
+        (["word"], "word: is no flag and follows none; a key is changed by key=value"),
+        (["--seed", "3", "a.yaml"], "\n  a.yaml: a plan needs its flag"),
     ],
 )  # fmt: skip
 def test_words_that_mean_nothing_are_told_what_to_write(words: list[str], message: str) -> None:

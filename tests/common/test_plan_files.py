@@ -39,8 +39,8 @@ configurations:
     ("text", "message"),
     [
         ("a: 1\n b: [", "plan.yml, line 2, column 3: not valid YAML: mapping values are not"),
-        ("a: 1\nb: 2\na: 3", "plan.yml, line 3, column 1: 'a' stands twice; keep one of them"),
-        ("a: {b: 1, b: 1}", "plan.yml, line 1, column 11: 'b' stands twice"),
+        ("a: 1\nb: 2\na: 3", "plan.yml, line 3, column 1: 'a' is repeated; keep one of them"),
+        ("a: {b: 1, b: 1}", "plan.yml, line 1, column 11: 'b' is repeated"),
         ("a: @x", "line 1, column 4: not valid YAML: while scanning for the next token, found"),
         ("a: {1: 2}", "plan.yml, line 1, column 5: a key must be text; put it in quotes"),
         ("a: {yes: 2}", "a key must be text"),

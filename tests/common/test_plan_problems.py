@@ -235,7 +235,7 @@ def test_an_experiment_that_cannot_be_imported_is_one_problem(
     ("text", "message"),
     [
         ('{"a": 1,\n "b" 2}', "plan.json, line 2, column 6: not valid JSON"),
-        ('{"a": 1, "a": 2}', "'a' stands twice"),
+        ('{"a": 1, "a": 2}', "'a' is repeated"),
         ("[1]", "expected an object"),
         ('{"configurations": [{}], "name": 3}', "'name' = 3: expected text in quotes"),
         ('{"name": "x"}', "'configurations': this key is required"),
@@ -283,8 +283,7 @@ def test_an_experiment_in_the_base_config_is_told_where_it_belongs(tmp_path: Pat
     with pytest.raises(UserError) as caught:
         load_plan(path, EXPERIMENTS)
     assert str(caught.value).splitlines()[1:] == [
-        "  'experiment' = 'grue_finetune': stands inside 'base_config'; write it beside "
-        "'base_config'"
+        "  'experiment' = 'grue_finetune': is inside 'base_config'; write it next to 'base_config'"
     ]
 
 

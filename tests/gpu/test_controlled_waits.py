@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from common.training.callbacks import Checkpoints
+from tests.fits import fit
 from tests.gpu import controlled
 from tests.gpu.controlled import OnDevice, trainer_of
 from tests.gpu.findings import Findings
@@ -70,9 +70,8 @@ def test_epoch(
     """A whole one, with the metrics of training and validation and all that is written."""
     run = OnDevice(_keys(name, method, tmp_path / "data"), tmp_path / "run", device)
     _, trainer = run.prepare()
-    trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, Checkpoints)]
-    trainer.fit(1)
-    waits = waits_of(lambda: trainer.fit(2))
+    fit(trainer, 1)
+    waits = waits_of(lambda: fit(trainer, 2))
     for place, count in waits.most_common(_PER_EPOCH + 2):
         findings.number(f"{name}, {method}: waits of an epoch at {place}", count, "")
     findings.at_most(f"{name}, {method}: waits of an epoch", waits.total(), _PER_EPOCH)

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import torch
 
-from common.training.callbacks import Checkpoints
 from sft_vs_rft import objectives
 from sft_vs_rft.trainer import ControlledTrainer
 from tests.benchmarks.timing import medians_in_turns
+from tests.fits import fit
 from tests.gpu import controlled
 from tests.gpu.controlled import OnDevice
 from tests.gpu.findings import Findings
@@ -49,11 +49,10 @@ class _Ours:
         _, trainer = run.prepare()
         assert isinstance(trainer, ControlledTrainer)
         self.trainer = trainer
-        trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, Checkpoints)]
 
     def train(self, epochs: int) -> None:
         """As many more epochs."""
-        self.trainer.fit(self.trainer.epoch + epochs)
+        fit(self.trainer, self.trainer.epoch + epochs)
 
 
 class _PlainLoop:

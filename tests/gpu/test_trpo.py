@@ -21,7 +21,8 @@ from grue.algorithms import trpo as trpo_module
 from grue.algorithms.fisher import Fisher, TokenLogits
 from grue.experiments.finetune.reinforcement import ReinforcementRun
 from grue.rl.kl import kl_full
-from grue.rollouts.batch import Minibatch, Rollout
+from grue.rollouts.batch import Rollout
+from grue.rollouts.minibatch import Minibatch
 from tests.gpu import text
 from tests.gpu.findings import Findings
 

@@ -94,7 +94,7 @@ def test_supervised_runs_go_on_from_the_last_good_checkpoint(
 
     said = run.goes_on_after(both)
     assert f"{last.name} is damaged" in said and f"{before.name} is damaged" in said
-    assert "begins anew" in said
+    assert "starts again" in said
     assert "lacks rows of steps that the last checkpoint has seen (10" in run.goes_on_after(
         loses_a_row
     )
@@ -139,7 +139,7 @@ def test_reinforcement_goes_on_from_the_last_good_checkpoint(
 
     said = run.goes_on_after(both)
     assert "last.pt is damaged" in said and "previous.pt is damaged" in said
-    assert "begins anew" in said
+    assert "starts again" in said
     assert "lacks rows of steps that the last checkpoint has seen (2" in run.goes_on_after(
         loses_a_row
     )

@@ -7,7 +7,7 @@ import random
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -15,8 +15,12 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from common.errors import UserError
+from common.experiment import EXPERIMENTS, Context
+from common.plan.load import load_plan
 from common.run.folder import RunFolder
 from common.training.seeding import seed_everything, seeded
+from grue.experiments.finetune.reinforcement import ReinforcementRun
+from grue.experiments.finetune.supervised import SupervisedRun
 from grue.random_streams import Occasion, seed_of
 from grue.tasks.config import TaskConfig
 from grue.tasks.inputs import read_samples
@@ -92,6 +96,7 @@ def test_reinforcement_with_drawn_rewards_is_the_same_twice(
     assert_equal_models(one, two)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [
     partial(finetuning, alg__training_args__max_steps=6, alg__training_args__logging_steps=2),
     partial(reinforcement, algorithm="reinforce", train_evaluation__n_iters=3, reward_fn__id=NOISY),
@@ -110,20 +115,25 @@ def test_a_killed_run_of_drawn_data_ends_like_a_whole_one(
         assert (stopped.path / name).read_text() == (whole.path / name).read_text()
 
 
+@pytest.mark.parametrize(("make", "kind"), [
+    (finetuning, SupervisedRun), (reinforcement, ReinforcementRun),
+])  # fmt: skip
 def test_generators_are_seeded_before_anything_is_read(
-    model: Path, workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+    model: Path, workplace: Workplace, monkeypatch: pytest.MonkeyPatch, make: Any, kind: Any
 ) -> None:
-    states = []
+    (planned,) = load_plan(write(workplace, make(model)), EXPERIMENTS).runs
+    drawn = []
 
-    def noted(config: Any, split: str, *, seed: int) -> Any:
-        states.append((random.random(), np.random.rand(), torch.rand(1).item()))
+    def load(*_: Any, **__: Any) -> NoReturn:
+        drawn.append(draw_from_all())
         raise UserError("enough")
 
-    monkeypatch.setattr("grue.experiments.finetune.base.load_inputs", noted)
+    monkeypatch.setattr("grue.experiments.finetune.base.load_inputs", load)
     for _ in range(2):
         draw_from_all()
-        workplace.run_plan(write(workplace, reinforcement(model)), "--retry_failed")
-    assert len(states) == 2 and states[0] == states[1]
+        with pytest.raises(UserError, match="enough"):
+            kind(planned.config, Context(RunFolder(workplace.path), seed=5)).run()
+    assert drawn[0] == drawn[1]
 
 
 @pytest.mark.parametrize("kind", ["supervised", "ppo"])

@@ -12,7 +12,8 @@ from torch import Tensor
 from common import distributed
 from grue.policies.policy import Policy
 from grue.rl.token_positions import chosen, first_tokens, places, put_back
-from grue.rollouts.batch import Minibatch, Rollout, Unit
+from grue.rollouts.batch import Rollout, Unit
+from grue.rollouts.minibatch import Minibatch
 from tests.grue.test_rollouts import PROMPTS
 
 KNOWN = ("log_probs", "ref_log_probs", "values", "returns", "advantages",

@@ -200,4 +200,4 @@ def test_two_ways_to_ask_for_it_are_one_too_many(workplace: Workplace, model: Pa
     keys["alg"]["training_args"]["bf16"] = True
     outcome = workplace.run_plan(write(workplace, {"experiment": "reward_model", **keys}))
     assert outcome.status == 2
-    assert "'alg.training_args.bf16' = true: stands beside 'mixed_precision'" in outcome.err
+    assert "'alg.training_args.bf16' = true: contradicts 'mixed_precision'" in outcome.err

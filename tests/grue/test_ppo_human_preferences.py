@@ -320,7 +320,7 @@ WRONG: dict[str, dict[str, Any]] = {
         "alg__args": {"nminibatches": 2, "gradient_accumulation_steps": 2}
     },
     r"'alg\.args\.nminibatches' = 0: ": {"alg__args": {"nminibatches": 0}},
-    r"target_kl' = 0\.1: stands beside 'adaptive_kl'": {
+    r"target_kl' = 0\.1: contradicts 'adaptive_kl'": {
         "alg__kl_div": {"coeff": 0.1, "target_kl": 0.1, "adaptive_kl": {"target": 6.0}}
     },
     r"'alg\.kl_div\.adaptive_kl\.target': ": {"alg__kl_div": {"coeff": 0.1, "adaptive_kl": {}}},
@@ -343,7 +343,7 @@ WRONG: dict[str, dict[str, Any]] = {
     r"truncate_after' = 2: no token has this index, for 'env.args.max_episode_length' = 2": _env(
         max_episode_length=2
     ),
-    r"truncate_after' = 2: says where 'truncate_token' counts; give that too": {
+    r"truncate_after' = 2: needs 'truncate_token'; give that too": {
         **_env(), **_generation(truncate_token=None)
     },
     r"query_prefix' = 'the ': is for causal models; an encoder reads": {

@@ -45,7 +45,7 @@ WRONG: dict[str, dict[str, Any]] = {
     r"do_sample' = false: must be true in rollouts": {
         "alg__policy__args__generation_kwargs": {"max_new_tokens": 6}
     },
-    r"num_beams' = 3: rollouts draw each output by itself; for evaluations give beams in 'train_": {
+    r"num_beams' = 3: rollouts sample each output separately; for evaluations give beams in ": {
         "alg__policy__args__generation_kwargs": {**SAMPLED, "num_beams": 3}
     },
     r"kl_div\.coeff' = 0.0: is multiplied to follow 'target_kl', and stays 0": {

@@ -80,7 +80,7 @@ def test_labels_fill_whole_batches(base: Path, sets: Path) -> None:
 def test_keys_that_do_not_fit(base: Path, sets: Path) -> None:
     both = {"optimizer": "adam_tensorflow", "training_args": {"optim": "adafactor"}}
     assert problems(base, sets, alg=both) == [
-        "'alg.optimizer' = 'adam_tensorflow': stands beside 'training_args.optim'; give one of them"
+        "'alg.optimizer' = 'adam_tensorflow': contradicts 'training_args.optim'; give one of them"
     ]
     cut = reference(base, generation_kwargs={**GENERATION, "truncate_token": 13})
     assert problems(base, sets, normalize=cut) == [

@@ -19,8 +19,9 @@ from grue.policies.actor_critic import ActorCritic, make_critic
 from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy
 from grue.rl.kl import kl_full
-from grue.rollouts.batch import Minibatch, Rollout
+from grue.rollouts.batch import Rollout
 from grue.rollouts.collector import Rollouts
+from grue.rollouts.minibatch import Minibatch
 from grue.rollouts.settings import RolloutSettings
 from grue.tasks.inputs import Inputs
 from grue.tasks.task import Sample

@@ -102,4 +102,4 @@ def test_a_new_head_needs_no_weights_and_others_are_left_out_and_said(
     put(folder, weights_in(folder) | {"extra.weight": torch.ones(2)})
     with caplog.at_level(logging.WARNING):
         load(kind, folder)
-    assert "weights that the model has not, which are left out: 'extra.weight'" in caplog.text
+    assert "weights that the model does not have, which are ignored: 'extra.weight'" in caplog.text

@@ -18,7 +18,7 @@ def test_seeds_paths_and_methods_stay_within_a_variant():
         run("rft", opt_method="expected_reinforce", gpu_ids=[1]),
         run("a", random_seed=1, samples_rnd_seed=2, init_rnd_seed=3, experiment_name="other"),
         run("b", load_model_from_checkpoint="x.pt", data_dir="d", outputs_dir="o"),
-        run("own", opt_method="my_method", trainer_checkpoint="last.pt"),
+        run("own", opt_method="my_method", trainer_checkpoint="last.pt", use_trackio=True),
     ]
     (variant,) = variants(runs)
     assert variant.title == ""

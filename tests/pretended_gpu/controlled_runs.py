@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from common.training.callbacks import Checkpoints
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.vectorized.together import run_together, train_epoch
 from sft_vs_rft.vectorized.trainer import StackedTrainer
 from tests.benchmarks.vectorized import Member, fits_of
+from tests.fits import fit as train_for
 from tests.gpu import controlled
 from tests.gpu.controlled import OnDevice
 from tests.pretended_gpu.device import DEVICE, PretendedGpu
@@ -45,10 +45,9 @@ def epochs(gpu: PretendedGpu, folder: Path, model: str) -> dict[str, Waits]:
 def _second_epoch(gpu: PretendedGpu, keys: dict[str, Any], folder: Path) -> Waits:
     """Without checkpoints, which are written once a minute."""
     _, trainer = OnDevice(keys, folder, DEVICE).prepare()
-    trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, Checkpoints)]
-    trainer.fit(1)
+    train_for(trainer, 1)
     with gpu.counting() as waits:
-        trainer.fit(2)
+        train_for(trainer, 2)
     return waits
 
 
@@ -83,7 +82,7 @@ def sweep(gpu: PretendedGpu, folder: Path) -> dict[str, Waits]:
             keys = {**shared, "opt_method": method, "batch_size": batch_size, "epochs": 2}
             fits = fits_of(folder / name, 3, keys, (0,))
             for fit in fits:
-                fit.begin()
+                fit.trainer.begin()
             stacked = StackedTrainer([fit.trainer for fit in fits])
             train_epoch(fits, stacked)
             with gpu.counting() as found[name]:

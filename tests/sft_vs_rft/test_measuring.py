@@ -22,6 +22,7 @@ from sft_vs_rft.diagnostics import norm
 from sft_vs_rft.experiment import ControlledExperiment
 from sft_vs_rft.trainer import Batch, ControlledTrainer
 from tests.conftest import TINY_DIGITS
+from tests.fits import fit
 
 
 def experiment(folder: Path, **changes: Any) -> ControlledExperiment:
@@ -132,7 +133,7 @@ def test_small_batches_count_all_other_inputs(tmp_path: Path) -> None:
     rewards = (logits.softmax(-1) * trainer.rewards).sum(-1)
     trainer.callbacks = [_Keep()]
     torch.set_rng_state(state)
-    trainer.fit(1)
+    fit(trainer, 1)
     row = trainer.callbacks[0].row
     for part, parts in (
         (OTHERS, [batch.others for batch in batches]),

@@ -18,6 +18,7 @@ from sft_vs_rft.experiment import ControlledExperiment
 from sft_vs_rft.model_names import VISION_MODELS
 from sft_vs_rft.models.build import build_model, vision_model
 from tests.conftest import Workplace, without_seconds
+from tests.fits import fit
 from tests.sft_vs_rft.conftest import stsb
 
 
@@ -151,7 +152,7 @@ def test_channels_last_moves_the_layout_of_weights_and_no_number(workplace: Work
         _, trainer = experiment.prepare()
         weight = trainer.model.get_submodule("layer1.0.conv1").weight
         assert weight.is_contiguous(memory_format=torch.channels_last) == channels_last
-        trainer.fit(2)
+        fit(trainer, 2)
         rows.append(without_seconds(folder))
     for row, other in zip(*rows, strict=True):
         assert row == pytest.approx(other, rel=1e-3, abs=1e-5)

@@ -108,7 +108,7 @@ class LocalWorkers:
         return ()
 
     def _release(self, group: WorkerGroup) -> Sequence[Task]:
-        """Makes the group idle, or replaces it where ranks or a GPU may be left unusable."""
+        """Make the group idle, or replace it if ranks or a GPU may be unusable."""
         tasks, failed, several = group.tasks, group.failed_by_itself(), len(group.workers) > 1
         if several and failed:
             lost = group.lost()
@@ -123,7 +123,7 @@ class LocalWorkers:
         return tasks
 
     def _reap(self, group: WorkerGroup, lost: WorkerProcess | None = None) -> Sequence[Task]:
-        """Takes leave of a group with a dead or failed worker; gives the tasks that it leaves."""
+        """Remove a group with a dead or failed worker; return its tasks."""
         (self._busy if group.tasks else self._idle).remove(group)
         reason = lost.how_it_ended() if lost else ""
         self._discard(group)

@@ -18,7 +18,7 @@ class Task:
 
     name: str
     identity: dict[str, Any]
-    """What the folder's status says of what the run is, see `common.plan.load.Run.identity`."""
+    """Identity of the run for the folder's status, see `common.plan.run.Run.identity`."""
     folder: str
     run: str
     """Import path of the experiment's function."""

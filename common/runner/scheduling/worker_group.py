@@ -76,7 +76,7 @@ class WorkerGroup:
         return str(Path(self._meeting.name) / str(self._num_started))
 
     def record_failure(self, worker: WorkerProcess, message: dict[str, Any]) -> None:
-        """Note that a rank has failed; the others wait for it in vain and end soon."""
+        """Note that a rank has failed; the others wait for it without success and end soon."""
         if self._failure is None and message["rendezvous"] == self._rendezvous():
             self._failure = time.monotonic() + _GRACE, self._called(worker), message
 

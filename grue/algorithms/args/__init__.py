@@ -1,4 +1,4 @@
-"""The settings of the built-in algorithms, free of torch: plans are read by them alone."""
+"""Settings of the built-in algorithms, free of torch, because they are all that plans need."""
 
 from grue.algorithms.args.actor_critic import A2cArgs as A2cArgs
 from grue.algorithms.args.actor_critic import ActorCriticArgs as ActorCriticArgs

@@ -1,4 +1,4 @@
-"""The settings of A2C, PPO and NLPO, and what the actor-critic algorithms share."""
+"""Settings of A2C, PPO and NLPO, and the base of actor-critic algorithms."""
 
 from __future__ import annotations
 
@@ -15,34 +15,39 @@ from grue.rollouts.spec import RolloutSpec
 
 
 class ActorCriticArgs(AlgorithmArgs):
-    """What the actor-critic algorithms share."""
+    """Keys that the actor-critic algorithms share."""
 
     learning_rate: PositiveFloat = 3e-4
-    """Step size."""
+    """Learning rate of the optimizer."""
     gamma: Fraction = 0.99
     """Discount per token."""
     gae_lambda: Fraction = 0.95
-    """Exponential weight of advantage estimates (arXiv 1506.02438)."""
+    """GAE lambda, the exponential weight of advantage estimates (arXiv 1506.02438)."""
     ent_coef: float = 0.0
-    """Weight of the entropy bonus."""
+    """Coefficient of the entropy bonus."""
     vf_coef: NonNegativeFloat = 0.5
-    """Weight of the critic's loss."""
+    """Coefficient of the critic's loss."""
     max_grad_norm: PositiveFloat | None = 0.5
-    """Gradients of policy and critic are clipped to this joint norm; None for no limit."""
+    """Largest joint norm of the gradients of policy and critic, to which they are clipped; None
+    does not clip."""
     learning_rate_schedule: Literal["constant", "linear"] = "constant"
-    """Whether the step size falls to zero over the iterations: in the i-th of n, from 0, it is
-    ``learning_rate`` times 1 - i / n."""
+    """If true, the learning rate decays to zero over the iterations: in the i-th of n, from 0, it
+    is ``learning_rate`` times 1 - i / n."""
     verbose: Verbosity = 0
-    """Accepted for published files."""
+    """Accepted from published files and ignored."""
     enforce_token_entropy_reg_estimate: bool = False
-    """Whether the entropy is estimated from the sampled tokens instead of the vocabulary. On the
-    policy that drew them the estimate's gradient is zero in expectation: it adds noise alone."""
+    """If true, the entropy is estimated from the sampled tokens instead of the vocabulary. While
+    the policy is the one that drew them, the estimate's gradient is zero in expectation and adds
+    noise alone."""
     num_samples_per_input: PositiveInt = 1
-    """K, the outputs of each of ``env.n_envs`` inputs: a rollout has K times as many tokens. With
-    more than one, the reward's deviation per input is measured."""
+    """Number of outputs, K, of each of ``env.n_envs`` inputs: a rollout has K times as many tokens.
+    With more than one, the reward's deviation per input is measured."""
 
     def rollouts_of(self, num_steps: int | None) -> RolloutSpec:
-        """Return rollouts of ``num_steps`` tokens for each output drawn at a time; None for all."""
+        """Return rollouts of ``num_steps`` tokens per output sampled at a time.
+
+        None for whole outputs.
+        """
         return RolloutSpec(
             num_steps=num_steps,
             gamma=self.gamma,
@@ -51,12 +56,15 @@ class ActorCriticArgs(AlgorithmArgs):
         )
 
     def scheduled_learning_rate(self, progress: float) -> float | None:
-        """Return the step size after ``progress`` of the iterations; None for a constant one."""
+        """Return the learning rate after ``progress`` of the iterations.
+
+        None for a constant one.
+        """
         is_linear = self.learning_rate_schedule == "linear"
         return self.learning_rate * (1 - progress) if is_linear else None
 
     def notices(self) -> Iterator[str]:
-        """An entropy bonus that pushes nowhere."""
+        """Yield the notice on an entropy bonus without effect."""
         yield from super().notices()
         if self.enforce_token_entropy_reg_estimate and self.ent_coef != 0:
             yield (
@@ -71,20 +79,20 @@ class A2cArgs(ActorCriticArgs):
     """Advantage actor-critic (arXiv 1602.01783)."""
 
     learning_rate: PositiveFloat = 7e-4
-    """Step size."""
+    """Learning rate of the optimizer."""
     gae_lambda: Fraction = 1.0
-    """Exponential weight of advantage estimates; 1 for plain returns."""
+    """GAE lambda, the exponential weight of advantage estimates; 1 for plain returns."""
     n_steps: PositiveInt = 5
-    """Tokens per environment in a rollout."""
+    """Number of tokens per environment in a rollout."""
     rms_prop_eps: PositiveFloat = 1e-5
-    """RMSprop's epsilon."""
+    """Epsilon of RMSprop."""
     use_rms_prop: bool = True
-    """RMSprop instead of AdamW."""
+    """If true, the optimizer is RMSprop instead of AdamW."""
     normalize_advantage: bool = False
-    """Whether advantages are standardised."""
+    """If true, advantages are standardised."""
 
     def rollout_spec(self) -> RolloutSpec:
-        """Return ``n_steps`` tokens for each output drawn at a time."""
+        """Return rollouts of ``n_steps`` tokens per output sampled at a time."""
         return self.rollouts_of(self.n_steps)
 
 
@@ -92,30 +100,32 @@ class PpoArgs(ActorCriticArgs):
     """Proximal policy optimization (arXiv 1707.06347)."""
 
     n_steps: PositiveInt = 2048
-    """Tokens per environment in a rollout."""
+    """Number of tokens per environment in a rollout."""
     batch_size: PositiveInt = 64
-    """Tokens in a minibatch."""
+    """Number of tokens in a minibatch."""
     n_epochs: PositiveInt = 10
-    """Passes over a rollout."""
+    """Number of passes over a rollout."""
     clip_range: PositiveFloat = 0.2
-    """Probability ratios count up to this distance from 1."""
+    """Largest distance from 1 of a probability ratio before it is clipped."""
     clip_range_vf: PositiveFloat | None = None
-    """Values count up to this distance from the old ones; None for no limit."""
+    """Largest change of a value from the old one before it is clipped; None does not clip."""
     normalize_advantage: bool = True
-    """Whether advantages are standardised per minibatch."""
+    """If true, advantages are standardised per minibatch."""
     target_kl: PositiveFloat | None = None
-    """Approximate KL, in nats, beyond 1.5 times of which an update ends early."""
+    """Target of the approximate KL, in nats; an update ends early when the KL exceeds 1.5 times
+    this."""
     analytic_kl_grad: bool = False
-    """Whether each token's own KL penalty is a loss, the divergence of the distributions over the
-    vocabulary, instead of a part of its advantage; later tokens' penalties stay rewards.
-    ``ppo_kl`` is the published name of PPO with it."""
+    """If true, each token's own KL penalty is a loss, the KL of the distributions over the
+    vocabulary, instead of a part of its advantage; later tokens' penalties stay rewards. ``ppo_kl``
+    is the published name of PPO with it."""
     measure_gradient_noise: bool = False
-    """Whether each update first measures, in one more pass, how the policy's gradient deviates from
-    minibatch to minibatch: ``grad_variance``, and ``grad_squared_mean`` to compare with it;
-    before advantages are standardised and gradients clipped, so that runs can be compared."""
+    """If true, each update first measures, in an additional pass, the deviation of the policy's
+    gradient over minibatches: ``grad_variance``, and ``grad_squared_mean`` to compare it with. It
+    is measured before advantages are standardised and gradients clipped, so that runs can be
+    compared."""
 
     def rollout_spec(self) -> RolloutSpec:
-        """Return ``n_steps`` tokens for each output drawn at a time, in minibatches."""
+        """Return rollouts of ``n_steps`` tokens per output sampled at a time, in minibatches."""
         return replace(
             self.rollouts_of(self.n_steps),
             minibatch_tokens=self.batch_size,
@@ -123,7 +133,7 @@ class PpoArgs(ActorCriticArgs):
         )
 
     def problems_of_alg(self, alg: ReinforcementAlg) -> Iterator[Problem]:
-        """Two forms of the penalty that exclude each other."""
+        """Yield the problem of two forms of the penalty that exclude each other."""
         yield from super().problems_of_alg(alg)
         if self.analytic_kl_grad:
             for key, value, unusual in (
@@ -135,7 +145,7 @@ class PpoArgs(ActorCriticArgs):
                                   f"kl_div.{key}", value)  # fmt: skip
 
     def problems_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Problem]:
-        """Minibatches larger than the rollout."""
+        """Yield the problem of minibatches larger than the rollout."""
         yield from super().problems_of_rollouts(alg, env)
         if self.batch_size > self._num_tokens(env):
             num_samples = self.num_samples_per_input
@@ -145,7 +155,7 @@ class PpoArgs(ActorCriticArgs):
                           "alg.args.batch_size", self.batch_size)  # fmt: skip
 
     def notices_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[str]:
-        """A last minibatch that is smaller than others."""
+        """Yield the notice on a last minibatch that is smaller than others."""
         yield from super().notices_of_rollouts(alg, env)
         rest = self._num_tokens(env) % self.batch_size
         if rest:

@@ -1,4 +1,4 @@
-"""The types of keys that several algorithms have."""
+"""Types of keys that several algorithms have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings of PPO as in "Fine-Tuning Language Models from Human Preferences"."""
+"""Settings of PPO as in "Fine-Tuning Language Models from Human Preferences"."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from grue.rollouts.config import EnvConfig
 from grue.rollouts.spec import RolloutSpec
 
 _FEWEST_WHITENED = 8
-"""Outputs that give rewards a standard deviation worth dividing by, as in the published code."""
+"""Number of outputs from which the std of rewards is a sensible divisor, as in the published
+code."""
 
 
 class HumanPreferencesPpoArgs(ActorCriticArgs):
@@ -25,37 +26,39 @@ class HumanPreferencesPpoArgs(ActorCriticArgs):
     """
 
     learning_rate: PositiveFloat = 5e-6
-    """Step size."""
+    """Learning rate of the optimizer."""
     learning_rate_schedule: Literal["constant", "linear"] = "linear"
-    """Whether the step size falls to zero over the iterations: in the i-th of n, from 0, it is
-    ``learning_rate`` times 1 - i / n."""
+    """If true, the learning rate decays to zero over the iterations: in the i-th of n, from 0, it
+    is ``learning_rate`` times 1 - i / n."""
     gamma: Fraction = 1.0
     """Discount per token."""
     vf_coef: NonNegativeFloat = 0.1
-    """Weight of the critic's loss."""
+    """Coefficient of the critic's loss."""
     max_grad_norm: PositiveFloat | None = None
-    """Gradients of policy and critic are clipped to this joint norm; None for no limit."""
+    """Largest joint norm of the gradients of policy and critic, to which they are clipped; None
+    does not clip."""
     n_epochs: PositiveInt = 4
-    """Passes over a rollout; ``noptepochs`` in the published code."""
+    """Number of passes over a rollout; ``noptepochs`` in the published code."""
     nminibatches: PositiveInt = 4
-    """Minibatches of equal size in a pass, each with a step."""
+    """Number of minibatches of equal size in a pass, each with a step."""
     gradient_accumulation_steps: PositiveInt = 1
-    """Parts of a minibatch that are computed one after the other, to save memory; each is whitened
-    by itself."""
+    """Number of parts of a minibatch that are computed one after the other, to save memory; each is
+    whitened separately."""
     clip_range: PositiveFloat = 0.2
-    """Probability ratios count up to this distance from 1."""
+    """Largest distance from 1 of a probability ratio before it is clipped."""
     clip_range_vf: PositiveFloat = 0.2
-    """Values count up to this distance from the old ones, where that makes their error larger."""
+    """Largest change of a value from the old one before it is clipped, where clipping makes its
+    error larger."""
     whiten_rewards: bool = True
-    """Whether the rewards of a minibatch's tokens, KL penalties included, are brought to standard
-    deviation 1, their mean kept, before advantages are computed."""
+    """If true, the rewards of a minibatch's tokens, KL penalties included, are scaled to standard
+    deviation 1 with their mean kept, before advantages are computed."""
 
     def rollout_spec(self) -> RolloutSpec:
-        """Return whole outputs, in equal parts."""
+        """Return rollouts of whole outputs, in equal minibatches."""
         return replace(self.rollouts_of(None), num_minibatches=self._num_parts)
 
     def problems_of_alg(self, alg: ReinforcementAlg) -> Iterator[Problem]:
-        """Forms of the penalty that the algorithm does not have."""
+        """Yield the problems of forms of the penalty that the algorithm does not support."""
         yield from super().problems_of_alg(alg)
         for key, value, usual, fix in (
             ("placement", alg.kl_div.placement, "reward", "set it to 'reward'"),
@@ -67,7 +70,7 @@ class HumanPreferencesPpoArgs(ActorCriticArgs):
                               f"whitens; {fix}", f"kl_div.{key}", value)  # fmt: skip
 
     def problems_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Problem]:
-        """Parts that are not equal, or too small for their rewards to be whitened."""
+        """Yield the problems of unequal minibatches, or of minibatches too small for whitening."""
         yield from super().problems_of_rollouts(alg, env)
         parts = self._num_parts
         if env.n_envs % parts:
@@ -84,5 +87,5 @@ class HumanPreferencesPpoArgs(ActorCriticArgs):
 
     @property
     def _num_parts(self) -> int:
-        """Parts of a rollout that are computed one after the other."""
+        """Number of parts of a rollout that are computed one after the other."""
         return self.nminibatches * self.gradient_accumulation_steps

@@ -1,4 +1,4 @@
-"""The settings of REINFORCE."""
+"""Settings of REINFORCE."""
 
 from __future__ import annotations
 
@@ -17,44 +17,46 @@ class ReinforceArgs(AlgorithmArgs):
     """REINFORCE over whole outputs (Williams 1992)."""
 
     learning_rate: PositiveFloat = 1e-5
-    """Step size."""
+    """Learning rate of the optimizer."""
     baseline: Literal[
         "none", "running_mean", "cumulative_mean", "leave_one_out", "group_standardized"
     ] = "leave_one_out"
-    """What an output's reward is compared with: nothing, the exponential mean of earlier rollouts'
-    rewards, the mean of all earlier outputs' rewards, that of the input's other outputs (RLOO), or
-    the input's own mean and std (GRPO)."""
+    """Baseline that is subtracted from an output's reward: nothing, the exponential mean of earlier
+    rollouts' rewards, the mean of all earlier outputs' rewards, the mean of the input's other
+    outputs (RLOO), or the input's own mean with its std as divisor (GRPO)."""
     baseline_includes_own: bool = False
-    """Whether ``cumulative_mean`` counts the output's own reward too, which biases the gradient."""
+    """If true, ``cumulative_mean`` includes the output's own reward, which biases the gradient."""
     advantage_regularization: Literal["none", "one_over_one_plus_std"] = "none"
-    """What advantages are multiplied by: nothing, or 1 / (1 + sigma) with sigma the reward's own
-    standard deviation, by a reward that knows it."""
+    """Weight of advantages: 1, or 1 / (1 + sigma) with sigma the reward's own standard deviation,
+    for rewards that have one."""
     log_prob_of: Literal["response", "sequence"] = "response"
-    """Whose log-probability is raised and lowered: the response's, up to its end-of-sequence, or
-    that of all there is in a batch, prompts and padding too, without attention mask: no policy
-    gradient, but what some published runs did."""
+    """Tokens whose log-probability is trained: those of the response, up to its end-of-sequence, or
+    all tokens of a batch, including prompts and padding, without attention mask. The latter is no
+    policy gradient, but some published runs used it."""
     dropout: bool = False
-    """Whether the policy drops activations as its configuration says, anew in sampling and in the
-    update, so that the update's probabilities are not those of the draw."""
+    """If true, the policy drops activations as its configuration says. The dropout masks of
+    sampling and of the update differ, and so do the probabilities."""
     inputs_in_order: bool = False
-    """Whether rollouts take inputs in their order, again and again, instead of at random."""
+    """If true, rollouts take inputs in order, again and again, instead of at random."""
     num_samples_per_input: PositiveInt = 4
-    """K, the outputs of each input; ``env.n_envs`` is the number of inputs."""
+    """Number of outputs, K, of each input; ``env.n_envs`` is the number of inputs."""
     running_mean_decay: Fraction = 0.9
-    """How much of the running mean a rollout leaves."""
+    """Decay of the running mean per rollout."""
     n_epochs: PositiveInt = 1
-    """Passes over a rollout: 1, for there is no ratio of probabilities that more would need."""
+    """Number of passes over a rollout: 1, because the loss has no probability ratio to correct for
+    more."""
     batch_size: PositiveInt = 1_000_000
-    """Tokens in a minibatch: at least as many as a rollout can have, which is one step."""
+    """Number of tokens in a minibatch, at least as many as a rollout can have, which makes one
+    step."""
     ent_coef: float = 0.0
-    """Weight of the entropy bonus."""
+    """Coefficient of the entropy bonus."""
     max_grad_norm: PositiveFloat | None = 0.5
-    """Gradients are clipped to this norm; None for no limit."""
+    """Largest norm of the gradients, to which they are clipped; None does not clip."""
     verbose: Verbosity = 0
-    """Accepted as for the published algorithms."""
+    """Accepted as for the published algorithms, and ignored."""
 
     def problems(self) -> Iterator[Problem]:
-        """Baselines over an input's outputs need some, and one alone can hold its own reward."""
+        """Yield the problems of baselines that have too few outputs, or cannot hold their own."""
         yield from super().problems()
         needs = self.baseline in ("leave_one_out", "group_standardized")
         if needs and self.num_samples_per_input < 2:
@@ -65,7 +67,7 @@ class ReinforceArgs(AlgorithmArgs):
                           "baseline_includes_own", True)  # fmt: skip
 
     def rollout_spec(self) -> RolloutSpec:
-        """Return whole outputs, each credited with its whole reward, without a critic."""
+        """Return rollouts of whole outputs with their total rewards, without a critic."""
         return RolloutSpec(
             num_steps=None,
             gamma=1.0,
@@ -79,7 +81,7 @@ class ReinforceArgs(AlgorithmArgs):
         )
 
     def problems_of_alg(self, alg: ReinforcementAlg) -> Iterator[Problem]:
-        """Forms of the penalty that push nothing, and keys that exclude each other."""
+        """Yield the problems of penalties without effect, and of keys that exclude each other."""
         yield from super().problems_of_alg(alg)
         if alg.kl_div.norm_reward:
             yield Problem("'reinforce' credits whole outputs: rewards that are centred token by "
@@ -97,7 +99,7 @@ class ReinforceArgs(AlgorithmArgs):
                           "can be sampled; drop one of them", "args.dropout", True)  # fmt: skip
 
     def problems_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Problem]:
-        """More than one step on a rollout: later ones would be of another policy's outputs."""
+        """Yield the problem of several steps per rollout, whose later ones would be off-policy."""
         yield from super().problems_of_rollouts(alg, env)
         fix = (
             "'reinforce' has no ratio of probabilities, so that its later steps would follow a "

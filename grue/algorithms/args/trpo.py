@@ -1,4 +1,4 @@
-"""The settings of trust region policy optimization."""
+"""Settings of trust region policy optimization."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ class TrpoArgs(AlgorithmArgs):
     single_process_fp32: ClassVar[bool] = True
 
     learning_rate: PositiveFloat = 1e-3
-    """The critic's step size."""
+    """Learning rate of the critic."""
     n_steps: PositiveInt = 2048
-    """Tokens per environment in a rollout."""
+    """Number of tokens per environment in a rollout."""
     batch_size: PositiveInt = 128
-    """Tokens in one of the critic's minibatches."""
+    """Number of tokens in one of the critic's minibatches."""
     gamma: Fraction = 0.99
     """Discount per token."""
     gae_lambda: Fraction = 0.95
-    """Exponential weight of advantage estimates."""
+    """GAE lambda, the exponential weight of advantage estimates."""
     cg_max_steps: PositiveInt = 15
-    """Most steps of the conjugate gradient."""
+    """Largest number of steps of the conjugate gradient."""
     cg_damping: NonNegativeFloat = 0.1
-    """Added to the Fisher matrix's diagonal."""
+    """Damping, added to the Fisher matrix's diagonal."""
     line_search_shrinking_factor: Annotated[float, Field(gt=0, lt=1)] = 0.8
-    """The step shrinks by it while it is not accepted."""
+    """Factor by which the step shrinks until it is accepted."""
     line_search_max_iter: PositiveInt = 10
-    """Most tries of the line search."""
+    """Largest number of tries of the line search."""
     n_critic_updates: PositiveInt = 10
-    """Passes of the critic over a rollout."""
+    """Number of passes of the critic over a rollout."""
     normalize_advantage: bool = True
-    """Whether advantages are standardised."""
+    """If true, advantages are standardised."""
     target_kl: PositiveFloat = 0.01
     """Radius of the trust region, in nats."""
     sub_sampling_factor: PositiveInt = 1
-    """Every how many outputs count in the Fisher matrix."""
+    """Number n, where every n-th output is used for the Fisher matrix."""
     num_samples_per_input: PositiveInt = 1
-    """K, the outputs of each of ``env.n_envs`` inputs: a rollout has K times as many tokens. With
-    more than one, the reward's deviation per input is measured."""
+    """Number of outputs, K, of each of ``env.n_envs`` inputs: a rollout has K times as many tokens.
+    With more than one, the reward's deviation per input is measured."""
     verbose: Verbosity = 0
-    """Accepted for published files."""
+    """Accepted from published files and ignored."""
 
     def rollout_spec(self) -> RolloutSpec:
-        """Return ``n_steps`` tokens for each output drawn at a time."""
+        """Return rollouts of ``n_steps`` tokens per output sampled at a time."""
         return RolloutSpec(
             num_steps=self.n_steps,
             gamma=self.gamma,

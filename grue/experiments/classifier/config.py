@@ -1,4 +1,4 @@
-"""The keys of a run that trains a classifier of texts, such as a learned reward's."""
+"""Keys of a run that trains a classifier of texts, such as a learned reward's."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from grue.tasks.task import Split
 
 
 class ClassifierAlg(FromHub):
-    """Which model learns to classify, and how."""
+    """Model of the classifier, and the settings of its training."""
 
     id: Literal["classifier"] = "classifier"
-    """Maximum likelihood of the labels."""
+    """Id of the objective: maximum likelihood of the labels."""
     model_name: ModelName
-    """The model to begin with: hub id, folder, or a reference such as ``"@vocabulary.model"``."""
+    """Initial model: hub id, folder, or a reference such as ``"@vocabulary.model"``."""
     init: Literal["pretrained", "random"] = "pretrained"
-    """Its own weights below a new layer for the labels, or random ones drawn from ``random_seed``.
-    A folder with configuration and tokenizer alone needs ``random``."""
+    """Initial weights below a new layer for the labels: the model's own, or random ones drawn from
+    ``random_seed``. A folder with only configuration and tokenizer needs ``random``."""
     architecture: dict[str, Any] = Field(default_factory=dict)
     """Sizes that differ from the model's, by the names of its transformers configuration; with
     random weights only."""
@@ -33,7 +33,7 @@ class ClassifierAlg(FromHub):
     """Arguments of the transformers Trainer."""
 
     def problems(self) -> Iterator[Problem]:
-        """Yield a model that is not named, and sizes that do not fit its weights."""
+        """Yield the problems of a missing model, and of sizes that do not fit its weights."""
         yield from super().problems()
         yield from unnamed(self.model_name, "model_name")
         if self.architecture and self.init == "pretrained":
@@ -45,34 +45,36 @@ class ClassifierAlg(FromHub):
 
 
 class ClassifierConfig(TrackedConfig):
-    """A sequence classifier, trained on a task's texts and the labels in their metadata.
+    """Training of a sequence classifier on a task's texts and the labels in their metadata.
 
-    ``tokenizer.max_length`` is the most tokens of a text, of which a long one keeps the end.
+    ``tokenizer.max_length`` is the largest number of tokens of a text; longer texts are truncated
+    at their beginning.
     """
 
     splits: ClassVar[tuple[Split, ...]] = ("train", "val")
 
     alg: ClassifierAlg
-    """Which model learns to classify, and how."""
+    """Model of the classifier, and the settings of its training."""
     text: Literal["prompt", "reference", "prompt_and_reference"] = "reference"
-    """What is classified: an input's prompt, its first reference, or one after the other."""
+    """Text to classify: an input's prompt, its first reference, or the prompt followed by the
+    reference."""
     label_key: str = "label"
-    """Name of the metadata that holds the label: numbers from 0, or names."""
+    """Name of the metadata with the label: numbers from 0, or names."""
     eval_batch_size: PositiveInt = 64
-    """Texts that are classified together in evaluations."""
+    """Number of texts that are classified together in evaluations."""
 
     def ways_to_save_memory(self) -> Iterator[str]:
-        """Smaller batches of updates and evaluations, and narrower products."""
+        """Yield advice against a lack of memory: smaller batches, and narrower products."""
         yield from memory_hints.of_batches(self.alg.training_args)
         yield memory_hints.smaller("eval_batch_size", self.eval_batch_size)
         yield from memory_hints.of_narrow_training(self.alg.training_args)
 
     @property
     def tf32(self) -> bool:
-        """Whether the Trainer's argument of that name asks for it."""
+        """True if the Trainer's argument of that name is set."""
         return bool(self.alg.training_args.get("tf32"))
 
     def problems(self) -> Iterator[Problem]:
-        """What is wrong with the algorithm's keys."""
+        """Yield the problems of the algorithm's keys."""
         yield from super().problems()
         yield from (problem.below("alg") for problem in self.alg.problems())

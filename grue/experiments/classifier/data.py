@@ -1,4 +1,4 @@
-"""Texts with their labels, as a classifier learns them from a task's samples."""
+"""Data of a classifier: texts with labels, from a task's samples."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def labels_of(samples: Sequence[Sample], key: str) -> list[Label]:
     """Return the label of each sample, from the metadata called ``key``.
 
     Raises:
-        UserError: a sample has none, or one that is neither a number from 0 nor a name.
+        UserError: a sample has no label, or one that is neither a number from 0 nor a name.
     """
     found = []
     for sample in samples:
@@ -39,10 +39,10 @@ def labels_of(samples: Sequence[Sample], key: str) -> list[Label]:
 
 
 def label_names(labels: Sequence[Label]) -> list[Label]:
-    """Return the labels by their numbers: names in their order, or the numbers up to the largest.
+    """Return the labels by their numbers: sorted names, or the numbers up to the largest.
 
     Raises:
-        UserError: there is only one, or some are numbers and some names.
+        UserError: there is only one label, or some are numbers and some names.
     """
     kinds = set(map(type, labels))
     if len(kinds) > 1:

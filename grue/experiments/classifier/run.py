@@ -132,7 +132,7 @@ class ClassifierRun(TrainerRun[ClassifierConfig]):
 
 
 def collate(rows: Sequence[Row], *, pad_token: int) -> dict[str, Tensor]:
-    """Encoded texts as tensors [B, P], filled up on the right, and their labels [B]."""
+    """Return encoded texts as tensors [B, P], padded on the right, and their labels [B]."""
     encoded = [{name: row[name] for name in row if name != "labels"} for row in rows]
     labels = torch.tensor([row["labels"] for row in rows])
     return {**pad_right(encoded, pad_token), "labels": labels}
@@ -143,10 +143,10 @@ def load_model(
 ) -> PreTrainedModel:
     """Return the model with one logit per label, on the CPU.
 
-    What is random of its weights is drawn from ``seed``.
+    Random weights are drawn from ``seed``.
 
     Raises:
-        UserError: there is no such model, or it knows no such size.
+        UserError: there is no such model, or it does not know a size.
     """
     from transformers import AutoModelForSequenceClassification
     from transformers.utils.logging import disable_progress_bar
@@ -182,7 +182,7 @@ def architecture(alg: ClassifierAlg, options: Mapping[str, Any]) -> Any:
     """Return the model's configuration with other sizes and ``options``.
 
     Raises:
-        UserError: there is none, or it knows no such size.
+        UserError: there is no configuration, or it does not know a size.
     """
     from transformers import AutoConfig
 

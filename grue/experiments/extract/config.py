@@ -1,4 +1,4 @@
-"""The keys of an extraction."""
+"""Keys of an extraction."""
 
 from __future__ import annotations
 
@@ -25,54 +25,55 @@ GroupSizes = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Strict(False)]
 
 
 class ExtractAlg(FromHub):
-    """The model whose outputs are sampled."""
+    """Model whose outputs are sampled."""
 
     model_type: ModelType
     """Architecture of the model: causal, or encoder-decoder."""
     model_name: ModelName
     """The model."""
     generation_kwargs: GenerationConfig
-    """How its outputs are sampled."""
+    """Generation settings of the outputs."""
     policy: ModelOptions = Field(default_factory=ModelOptions)
-    """How the model is held."""
+    """Initial weights, type and adapters of the model."""
 
 
 class Evaluation(Config):
-    """What is sampled and measured."""
+    """Samples and metrics of the extraction."""
 
     eval_batch_size: PositiveInt
-    """Inputs whose outputs are sampled together."""
+    """Number of inputs whose outputs are sampled together."""
     num_samples_per_input: PositiveInt = 10
-    """K, the samples of each input."""
+    """Number of samples of each input, K."""
     metrics: Annotated[Metrics, Field(min_length=1)]
-    """What is measured of each sample; the first is the reward of figures."""
+    """Metrics of each sample; the first is the reward in figures."""
     ddof: Annotated[int, Field(ge=0, le=1)] = 1
-    """1 divides squared deviations by K - 1 and 0 by K in each input's reward std."""
+    """Correction of each input's reward std: squared deviations are divided by K - 1 for 1, by K
+    for 0."""
     zero_tol: NonNegativeFloat | None = None
-    """An input's std counts as zero where its largest and smallest reward differ by at most this;
-    None for a millionth of the input's largest absolute reward, which is more than rounding."""
+    """Largest difference between an input's rewards at which its std counts as zero; None for a
+    millionth of the input's largest absolute reward, which is more than rounding."""
     low_std: NonNegativeFloat = 0.01
     """Reward std below which an input counts as low, in units of the reward."""
     group_sizes: GroupSizes = (2, 4, 8)
     """Group sizes for which the share of inputs without deviation is estimated; at most K."""
     sampler: Literal["own", "generate"] = "own"
-    """``own`` decodes with the project's loop, ``generate`` with the library's."""
+    """Decoder: the project's loop (``own``), or the library's (``generate``)."""
 
 
 class ExtractConfig(TextConfig):
-    """Samples of a model for training inputs, and what they are worth."""
+    """Sampling of a model's outputs for training inputs, with their rewards."""
 
     alg: ExtractAlg
-    """The model whose outputs are sampled."""
+    """Model whose outputs are sampled."""
     evaluation: Evaluation
-    """What is sampled and measured."""
+    """Samples and metrics of the extraction."""
     compatibility: OfReferences = ()
-    """Behaviours of RL4LMs to bring back, by name or as ``rl4lms``: ``stringify_references`` for
-    all metrics that have this key and do not give it."""
+    """Behaviours of RL4LMs to reproduce, by name or as ``rl4lms``: ``stringify_references`` for all
+    metrics that have this key and do not give it."""
     published_format: bool = False
-    """Whether the published dictionary is written too, by ``torch.save``."""
+    """If true, the published dictionary is written too, by ``torch.save``."""
     output_path: Annotated[OptionalText, NO_EFFECT] = None
-    """The published name of ``outputs_dir``, which wins where both are given."""
+    """Published name of ``outputs_dir``, which takes precedence if both are given."""
     output_file_suffix: Annotated[str, NO_EFFECT] = ""
     """Part of the published dictionary's file name, with ``published_format``."""
 
@@ -88,7 +89,7 @@ class ExtractConfig(TextConfig):
         return references_as_published(values, asked, "evaluation")
 
     def problems(self) -> Iterator[Problem]:
-        """What the parts find wrong with their own keys, and settings that sample nothing."""
+        """Yield the problems of the parts' keys, and of settings that sample nothing."""
         yield from super().problems()
         yield from unnamed(self.alg.model_name, "alg.model_name")
         yield from (problem.below("alg") for problem in self.alg.problems())
@@ -100,14 +101,14 @@ class ExtractConfig(TextConfig):
         yield from problems_of_metrics(self.evaluation.metrics, "evaluation.metrics")
 
     def ways_to_save_memory(self) -> Iterator[str]:
-        """Yield fewer inputs or samples at a time, and narrower weights."""
+        """Yield advice against a lack of memory: smaller batches, and narrower weights."""
         evaluation = self.evaluation
         yield memory_hints.smaller("evaluation.eval_batch_size", evaluation.eval_batch_size)
         if self.alg.policy.dtype == "float32":
             yield "set 'alg.policy.dtype' to 'bfloat16'"
 
     def notices(self) -> Iterator[str]:
-        """Part of a file name without the file, and one sample, which has no deviation."""
+        """Yield notices on an unused part of a file name, and on a single sample per input."""
         yield from super().notices()
         if self.evaluation.num_samples_per_input == 1:
             yield (

@@ -1,4 +1,4 @@
-"""Samples in the format of the published extraction runner."""
+"""Samples in the file format of the published extraction runner."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def file_name(config: ExtractConfig, num_samples: int) -> str:
-    """Return the published name, of which the last part of the model's name is one."""
+    """Return the published file name, which contains the last part of the model's name."""
     model = Path(config.alg.model_name).name
     now = time.strftime("%Y_%m_%d-%H_%M_%S", time.gmtime())
     seed = config.datapool.train_samples_rnd_seed
@@ -26,9 +26,9 @@ def file_name(config: ExtractConfig, num_samples: int) -> str:
 
 
 def write(folder: Path, config: ExtractConfig, index: Sequence[int], samples: pd.DataFrame) -> Path:
-    """Write the dictionary of lists and tensors with ``torch.save``; gives its path.
+    """Write the dictionary of lists and tensors with ``torch.save``; return its path.
 
-    ``samples`` has the rows of all inputs in order, K each, and one column per metric behind the
+    ``samples`` has the rows of all inputs in order, K each, and one column per metric after the
     column ``num_tokens``.
     """
     import torch

@@ -1,4 +1,4 @@
-"""Sampling for each training input: K outputs, what each is worth, and how far rewards deviate."""
+"""Extraction run: K outputs of each training input, their rewards, and the rewards' deviation."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
         self._progress.tell()
 
     def _index(self, rows: Sequence[int]) -> list[int]:
-        """The positions of inputs in their split, each of them K times: a part's ``index``."""
+        """Return the positions of inputs in their split, each K times: a part's ``index``."""
         index = [self.inputs.index[row] for row in rows]
         return list(np.repeat(index, self.config.evaluation.num_samples_per_input))
 
@@ -206,13 +206,13 @@ def _check(found: Mapping[str, Scores], part: pd.DataFrame, earlier: Mapping[str
             raise UserError(
                 f"'{name}' is {values[wrong[0]]} for input {row['input_id']}, sample "
                 f"{row['sample_id']} (of {len(wrong)} such in this batch), output "
-                f"{row['output'][:60]!r}; the samples are kept: mend the metric and run again "
+                f"{row['output'][:60]!r}; the samples are kept: fix the metric and run again "
                 "with --retry_failed"
             )
 
 
 class _Progress:
-    """Tells how far the run is, and how fast it goes."""
+    """Reporter of the run's progress and speed."""
 
     def __init__(self, context: Context, total: int) -> None:
         self.done = 0
@@ -230,7 +230,7 @@ class _Progress:
         self.done += count
 
     def made(self, count: int) -> None:
-        """Count inputs, and says now and then how many are left."""
+        """Count inputs, and log at intervals how many are left."""
         self._made += count
         self.found(count)
         now = time.monotonic()

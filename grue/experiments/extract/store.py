@@ -1,4 +1,4 @@
-"""Samples on the disk while they are being drawn: one part per batch, each whole or not there."""
+"""Store of samples on the disk during extraction: one part per batch, each complete or missing."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class SampleStore:
     """Parts of the table of samples, in a folder of their own."""
 
     def __init__(self, folder: Path, columns: Sequence[str]) -> None:
-        """``columns`` are the first ones of each part."""
+        """Open the store; ``columns`` are the first ones of each part."""
         self._folder = folder
         self._columns = columns
 
     def write(self, number: int, rows: pd.DataFrame) -> None:
-        """Put part ``number`` in the place of what it was."""
+        """Write part ``number``, or replace it."""
         write_table(self._path(number), rows)
 
     def read(self, number: int, index: Sequence[int]) -> pd.DataFrame | None:
-        """Return the rows of a part, whose inputs are ``index``; None where they are to be drawn.
+        """Return the rows of a part with the inputs ``index``; None if they are to be sampled.
 
-        A damaged part is named in the log.
+        A damaged part is logged.
         """
         path = self._path(number)
         if not path.exists():
@@ -47,13 +47,13 @@ class SampleStore:
         return found
 
     def tell_of_strangers(self, count: int) -> None:
-        """Names the files that are none of the ``count`` parts; they are not read."""
+        """Log the files that are none of the ``count`` parts; they are not read."""
         own = {self._path(number) for number in range(count)}
         for path in sorted(set(self._folder.glob("*")) - own):
             log.warning("%s is no part of this run's samples and is not used", path)
 
     def clear(self) -> None:
-        """Take all parts away."""
+        """Remove all parts."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _path(self, number: int) -> Path:

@@ -1,4 +1,4 @@
-"""The model of ``alg`` in finetuning: that of supervised finetuning, or of one algorithm."""
+"""Model of ``alg`` in finetuning: that of supervised finetuning, or of one algorithm."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from grue.parts.custom import OrCustom
 from grue.supervised.config import SupervisedAlg
 
 SUPERVISED = "supervised"
-"""The tag of supervised finetuning."""
+"""Tag of supervised finetuning."""
 
 
 def tag(alg: Any) -> str:
-    """The tag of an algorithm's keys; the published rule looks for "supervised" in its id."""
+    """Return the tag of an algorithm's keys.
+
+    The published rule searches "supervised" in the id.
+    """
     name = id_of(alg)
     return SUPERVISED if SUPERVISED in name else name
 
 
 class _ById:
-    """A note on ``alg`` for messages about its keys: the model that they are to fit."""
+    """Note on ``alg`` that finds the model for messages about its keys."""
 
     def chosen(self, value: Any) -> type[Config] | None:
         """Return the model of a built-in algorithm; None for any other."""

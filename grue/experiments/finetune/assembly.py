@@ -1,4 +1,4 @@
-"""Everything that reinforcement finetuning holds of models, put together from its keys."""
+"""Assembly of the models of reinforcement finetuning, from its keys."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def make_actor_critic(
     """Return the policy with critic, reference and, for a maskable policy, its mask.
 
     Args:
-        policy: before it is trained; it is given the mask.
-        alg: says what there is beside it.
-        seed: of what is random in the critic.
-        with_critic: whether the algorithm uses one.
+        policy: policy before it is trained; its mask is set.
+        alg: keys of the algorithm, with critic and mask.
+        seed: seed of the critic's random weights.
+        with_critic: if true, the algorithm uses a critic.
     """
     options, critic = alg.policy, None
     if with_critic:

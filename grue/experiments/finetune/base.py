@@ -1,4 +1,4 @@
-"""What supervised and reinforcement finetuning share: data, evaluations, the model's folder."""
+"""Base of supervised and reinforcement finetuning: data, evaluations, the model's folder."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class FinetuneRun(TextRun[FinetuneConfigT, StateT]):
 
     train_inputs: Inputs
     evaluated: dict[Split, Inputs]
-    """The inputs of each split that is evaluated."""
+    """Inputs of each split that is evaluated."""
     policy: Policy
     evaluator: Evaluator
 
     @property
     @abstractmethod
     def model_name(self) -> str:
-        """The model that is finetuned."""
+        """Name of the model that is finetuned."""
 
     def load_data(self) -> None:
         """Read the inputs of all splits."""
@@ -74,7 +74,7 @@ class FinetuneRun(TextRun[FinetuneConfigT, StateT]):
         return self.policy.model
 
     def _of_training(self) -> dict[Split, Inputs]:
-        """Return the training inputs that are evaluated, unless none are to be."""
+        """Return the training inputs that are evaluated, if any."""
         if self.config.no_eval_on_train_set:
             return {}
         seed = self.context.seed
@@ -88,13 +88,13 @@ class FinetuneRun(TextRun[FinetuneConfigT, StateT]):
         return found
 
     def tell_of_evaluations(self, num_on_the_way: int, splits: Sequence[Split] = ("val",)) -> None:
-        """Say how long those to come will take: on the way on ``splits``, then on all."""
+        """Log the estimated duration of evaluations: those on ``splits``, then those on all."""
         self.times.tell_of_rest(
             {split: 1 + num_on_the_way * (split in splits) for split in self.evaluated}
         )
 
     def evaluate(self, split: Split, label: str) -> dict[str, float]:
-        """Return the metrics on one split; ``label`` names the moment."""
+        """Return the metrics on one split; ``label`` names the time."""
         config = self.config
         settings = config.training_settings if split == "train" else config.evaluation_settings
         assert settings is not None, "checked with the configuration"
@@ -105,7 +105,7 @@ class FinetuneRun(TextRun[FinetuneConfigT, StateT]):
             )
 
     def prompt_limits(self, settings: GenerationConfig) -> tuple[int | None, Any]:
-        """Return the most tokens of a prompt in evaluations, and the side where it is cut."""
+        """Return the largest number of prompt tokens in evaluations, and the side of truncation."""
         return self.config.tokenizer.max_length, self.config.tokenizer.truncation_side
 
     def close(self) -> None:
@@ -133,8 +133,8 @@ class FinetuneRun(TextRun[FinetuneConfigT, StateT]):
 def load_policy(config: FinetuneConfig, context: Context) -> Policy:
     """Return the model to finetune with its tokenizer, on the run's device.
 
-    For reinforcement it is without dropout, if not asked for: probabilities are those of the policy
-    that drew.
+    For reinforcement it has no dropout unless configured, so that probabilities are those of the
+    policy that sampled.
     """
     from grue.models.loading import load_model, load_tokenizer
 

@@ -1,4 +1,4 @@
-"""The keys of text runs: the published tree of tokenizer, data pool, reward, algorithm, evaluation.
+"""Keys of finetuning runs: tokenizer, data pool, reward, algorithm, evaluation, as published.
 
 Names and defaults are those of RL4LMs and ml-rlgrad, whose YAML files hold the same tree.
 """
@@ -36,69 +36,69 @@ from grue.tasks.task import Split
 
 
 class TrainEvaluation(Config):
-    """How long is trained, and what is measured on the way."""
+    """Length of training, and evaluations during it."""
 
     eval_batch_size: PositiveInt
-    """Inputs whose outputs are generated together in evaluations."""
+    """Number of inputs whose outputs are generated together in evaluations."""
     n_iters: PositiveInt | None = None
-    """Rollouts, each with its update, of reinforcement finetuning."""
+    """Number of iterations of reinforcement finetuning, each with a rollout and an update."""
     eval_every: PositiveInt | None = None
-    """Iterations from one evaluation on the validation split to the next."""
+    """Number of iterations between evaluations on the validation split."""
     eval_test_set: bool = False
-    """Whether reinforcement finetuning evaluates on the test split as often as on validation, not
+    """If true, reinforcement finetuning evaluates on the test split as often as on validation, not
     only before and after."""
     save_every: PositiveInt = 20
-    """Iterations from one checkpoint, from which a run that was ended can go on, to the next. It
-    comes sooner where a minute has passed, and later where writing would take more than a twentieth
-    of the time. One is written before a run stops and after the last iteration, too."""
+    """Number of iterations between checkpoints, from which an interrupted run can be resumed. A
+    checkpoint is written sooner after a minute, and later if writing would take more than a
+    twentieth of the time. One is also written before a run stops and after the last iteration."""
     metrics: Metrics = ()
     """A metric: its id and its own keys."""
     generation_kwargs: GenerationConfig | None = None
-    """How outputs are generated in evaluations; None for the algorithm's settings."""
+    """Generation settings of evaluations; None for the algorithm's."""
 
     @property
     def splits_on_the_way(self) -> tuple[Split, ...]:
-        """The splits that are evaluated every ``eval_every`` iterations."""
+        """Splits that are evaluated every ``eval_every`` iterations."""
         return ("val", "test") if self.eval_test_set else ("val",)
 
 
 class ReinforcementEvaluation(TrainEvaluation):
-    """The same of reinforcement finetuning, which counts in iterations."""
+    """Evaluations of reinforcement finetuning, which are counted in iterations."""
 
     n_iters: PositiveInt
-    """Rollouts, each with its update."""
+    """Number of iterations, each with a rollout and an update."""
     eval_every: PositiveInt
-    """Iterations from one evaluation on the validation split to the next."""
+    """Number of iterations between evaluations on the validation split."""
 
 
 class FinetuneConfig(TrackedConfig):
     """Finetuning of a language model: by its references or by rewards.
 
-    These are the keys of both, in the published tree; ``alg.id`` decides which of the two kinds
-    below a configuration is.
+    These are the keys of both, in the published tree; ``alg.id`` chooses between the two kinds
+    below.
     """
 
     splits: ClassVar[tuple[Split, ...]] = ("train", "val", "test")
 
     experiment_name: Annotated[str, NO_EFFECT] = "rl4lm_experiment"
-    """Name of the run; a template such as ``"{random_seed}"``. Its folder begins with it."""
+    """Name of the run, with which its folder begins; a template such as ``"{random_seed}"``."""
     reward_fn: RewardConfig | None = None
-    """What an output is worth, in reinforcement finetuning."""
+    """Reward of outputs, in reinforcement finetuning."""
     env: EnvConfig | None = None
-    """Where outputs are sampled, in reinforcement finetuning."""
+    """Sampling of outputs, in reinforcement finetuning."""
     alg: AnyAlg
-    """Which algorithm finetunes which model."""
+    """Algorithm and the model that it finetunes."""
     train_evaluation: TrainEvaluation
-    """How long is trained, and what is measured on the way."""
+    """Length of training, and evaluations during it."""
     no_eval_on_train_set: bool = False
-    """Whether evaluations before and after leave out the training split."""
+    """If true, evaluations before and after skip the training split."""
     log_entire_predictions: Annotated[bool, NO_EFFECT] = False
-    """Whether every evaluation writes all outputs, not only ten of them to the log."""
+    """If true, every evaluation writes all outputs, instead of ten of them to the log."""
     upload_model_to_wandb: Annotated[bool, NO_EFFECT] = False
-    """Whether the finished model is uploaded to Weights & Biases; needs ``log_to_wandb`` or
+    """If true, the finished model is uploaded to Weights & Biases; needs ``log_to_wandb`` or
     ``use_wandb``."""
     base_path_to_store_results: Annotated[OptionalText, NO_EFFECT] = None
-    """The published name of ``outputs_dir``, which wins where both are given."""
+    """Published name of ``outputs_dir``, which takes precedence if both are given."""
 
     @model_validator(mode="wrap")
     @classmethod
@@ -130,16 +130,16 @@ class FinetuneConfig(TrackedConfig):
 
     @property
     def evaluation_settings(self) -> GenerationConfig | None:
-        """How outputs for the validation and test splits are generated."""
+        """Generation settings for the validation and test splits."""
         return self.train_evaluation.generation_kwargs or self.training_settings
 
     @property
     def training_settings(self) -> GenerationConfig | None:
-        """How outputs for the training split are generated."""
+        """Generation settings for the training split."""
         raise NotImplementedError
 
     def problems(self) -> Iterator[Problem]:
-        """What the parts find wrong with their keys."""
+        """Yield the problems of the parts' keys."""
         yield from super().problems()
         yield from (problem.below("alg") for problem in self.alg.problems())
         evaluation = self.train_evaluation
@@ -155,7 +155,7 @@ class FinetuneConfig(TrackedConfig):
             yield from generation_problems(settings, self.model_type, key)
 
     def ways_to_save_memory(self) -> Iterator[str]:
-        """Fewer outputs at a time."""
+        """Yield advice against a lack of memory: fewer outputs at a time."""
         if self.env is not None:
             yield memory_hints.smaller("env.n_envs", self.env.n_envs)
         size = self.train_evaluation.eval_batch_size
@@ -163,30 +163,30 @@ class FinetuneConfig(TrackedConfig):
 
 
 class SupervisedConfig(FinetuneConfig):
-    """Finetuning by references; what the published tree has for rewards is of no use here."""
+    """Finetuning by references; the published tree's keys for rewards are ignored."""
 
     alg: SupervisedAlg
-    """Which model is finetuned, and how."""
+    """Model that is finetuned, and the settings of its training."""
 
     @property
     def tf32(self) -> bool:
-        """Whether the Trainer's argument of that name asks for it."""
+        """True if the Trainer's argument of that name is set."""
         return bool(self.alg.training_args.get("tf32"))
 
     @property
     def training_settings(self) -> GenerationConfig | None:
-        """How outputs for the training split are generated."""
+        """Generation settings for the training split."""
         return self.alg.generation_kwargs or self.train_evaluation.generation_kwargs
 
     def ways_to_save_memory(self) -> Iterator[str]:
-        """Also smaller batches, then other ways to hold the model."""
+        """Yield advice against a lack of memory, including smaller batches and model options."""
         yield from super().ways_to_save_memory()
         yield from memory_hints.of_batches(self.alg.training_args)
         yield from memory_hints.of_narrow_training(self.alg.training_args)
         yield from memory_hints.of_adapters(self.alg.policy, "alg.policy")
 
     def problems_of_ranks(self, num_ranks: int) -> Iterator[Problem]:
-        """Batches too small for all ranks."""
+        """Yield the problem of batches too small for all ranks."""
         yield from of_batches(self.alg.training_args, num_ranks)
 
 
@@ -194,38 +194,38 @@ class ReinforcementConfig(FinetuneConfig):
     """Finetuning by rewards."""
 
     reward_fn: RewardConfig
-    """What an output is worth."""
+    """A reward: its id and its own keys."""
     env: EnvConfig
-    """Where outputs are sampled."""
+    """Sampling of outputs."""
     alg: AnyReinforcementAlg
-    """Which algorithm finetunes which policy."""
+    """Algorithm and the policy that it finetunes."""
     train_evaluation: ReinforcementEvaluation
-    """How long is trained, and what is measured on the way."""
+    """Length of training, and evaluations during it."""
 
     @property
     def training_settings(self) -> GenerationConfig:
-        """How outputs for the training split, and those of rollouts, are generated."""
+        """Generation settings of the training split and of rollouts."""
         return self.alg.policy.args.generation_kwargs
 
     def problems(self) -> Iterator[Problem]:
-        """Also what of rollouts and rewards does not go with the algorithm."""
+        """Yield the problems, including rollouts and rewards that do not fit the algorithm."""
         yield from super().problems()
         yield from problems_of_rollouts(self.alg, self.env)
         yield from self._reward_without_std()
 
     def notices(self) -> Iterator[str]:
-        """What of rollouts and settings is other than written."""
+        """Yield notices on settings of rollouts that may surprise."""
         yield from super().notices()
         yield from notices_of_rollouts(self.alg, self.env)
         yield from self.alg.args.notices()
 
     def ways_to_save_memory(self) -> Iterator[str]:
-        """Also smaller minibatches, then other ways to hold the policy."""
+        """Yield advice against a lack of memory, including smaller minibatches."""
         yield from super().ways_to_save_memory()
         yield from memory_hints.of_reinforcement(self.alg)
 
     def problems_of_ranks(self, num_ranks: int) -> Iterator[Problem]:
-        """Algorithms that ranks cannot share, and minibatches too small for all of them."""
+        """Yield why ranks cannot share the run: its algorithm, or too small minibatches."""
         name, size = self.alg.id, self.alg.rollout_spec.minibatch_tokens
         if self.alg.args.single_process_fp32 or (
             self.alg.is_custom and not find(name).supports_data_parallel
@@ -238,7 +238,7 @@ class ReinforcementConfig(FinetuneConfig):
                           "have no token of a minibatch", "alg.args.batch_size", size)  # fmt: skip
 
     def _reward_without_std(self) -> Iterator[Problem]:
-        """A reward that does not know how sure it is, where that is asked for."""
+        """Yield the problem of a reward without standard deviations, if they are needed."""
         if not self.alg.rollout_spec.needs_reward_stds:
             return
         with contextlib.suppress(UserError):  # an unknown reward, which is told elsewhere
@@ -250,7 +250,7 @@ class ReinforcementConfig(FinetuneConfig):
 
 
 def _kind(values: Any) -> type[FinetuneConfig] | None:
-    """The kind of finetuning that a configuration's keys ask for; None for neither."""
+    """Return the kind of finetuning of a configuration's keys; None for neither."""
     name = tag(values.get("alg")) if isinstance(values, dict) else ""
     if name == SUPERVISED:
         return SupervisedConfig

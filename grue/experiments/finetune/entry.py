@@ -1,4 +1,4 @@
-"""Finetuning of a language model: by its references, or by rewards."""
+"""Entry of finetuning: chooses the run by references or by rewards."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from grue.experiments.finetune.config import (
 
 
 def run(config: FinetuneConfig, context: Context) -> float | None:
-    """Finetunes; the score is the first metric on the validation split at the end."""
+    """Finetune; the score is the first metric on the validation split at the end."""
     if isinstance(config, SupervisedConfig):
         from grue.experiments.finetune.supervised import SupervisedRun
 

@@ -1,8 +1,8 @@
-"""The published programs' files of metrics, made of the rows of ``metrics.jsonl``.
+"""Published programs' metric files, made from the rows of ``metrics.jsonl``.
 
-Of their eight artifacts the model's folder, the configuration and the predictions are written where
-they arise; this module adds the four (with the training split five) files of lines, by their
-published names and keys.
+The published programs write eight artifacts. The model's folder, the configuration and the
+predictions are written elsewhere; this module writes the four (with the training split five) files
+of lines, with their published names and keys.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ Row = Mapping[str, Any]
 
 
 def write(folder: RunFolder, *, by_iteration: bool) -> None:
-    """Write the files of all rows so far; what there is nothing for is left out.
+    """Write the files of all rows so far; a file without lines is not written.
 
-    ``by_iteration`` says that evaluations are labelled as in reinforcement finetuning, see `lines`.
+    With ``by_iteration``, evaluations are labelled as in reinforcement finetuning, see `lines`.
     """
     found = lines(read_json_lines(folder.metrics, STEP_ROW), by_iteration=by_iteration)
     for name, of_file in found.items():
@@ -42,9 +42,10 @@ def write(folder: RunFolder, *, by_iteration: bool) -> None:
 def lines(rows: Iterable[Row], *, by_iteration: bool) -> dict[str, list[Row]]:
     """Return the lines of each file.
 
-    A line of rollouts or training is one iteration's. A line of a split is one evaluation's, with
-    its ``epoch``: in supervised finetuning the one of the row; otherwise, with ``by_iteration``,
-    the number of the iteration before, from 0, and 0 for the evaluation before all of them.
+    A line of rollouts or training belongs to one iteration. A line of a split belongs to one
+    evaluation and has its ``epoch``. In supervised finetuning this is the row's. With
+    ``by_iteration`` it is the number of the iteration before it, from 0, and 0 for the evaluation
+    before all iterations.
     """
     found: dict[str, list[Row]] = {name: [] for name in (ROLLOUTS, TRAINING)}
     for row in rows:

@@ -1,4 +1,4 @@
-"""A run of reinforcement finetuning: rollouts and updates in turn, evaluations between them."""
+"""Reinforcement finetuning run: rollouts and updates in turn, with evaluations between them."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ from grue.rollouts.statistics import elapsed
 log = logging.getLogger(__name__)
 
 FAILED_ROLLOUT = "failed_rollout.jsonl"
-"""Prompts, outputs and rewards, as far as known, of a rollout whose reward failed."""
+"""File of prompts, outputs and known rewards of a rollout whose reward failed."""
 
 _MUCH = 0.1
-"""Share of a rollout's tokens that is worth a word where no update uses it."""
+"""Share of unused tokens of a rollout above which a message is logged."""
 
 
 class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
     """Rollout and update, and now and then an evaluation, ``n_iters`` times.
 
-    All random numbers of an iteration follow from the run's seed and the iteration's number. What a
-    part from outside the project draws, a checkpoint's states of the global generators fix.
+    All random numbers of an iteration follow from the run's seed and the iteration's number. Users'
+    own parts may use the global generators, whose states are in the checkpoints.
     """
 
     unit = "iteration"
@@ -62,7 +62,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
 
     @property
     def model_name(self) -> str:
-        """The model that is finetuned."""
+        """Name of the model that is finetuned."""
         return self.alg.policy.args.model_name
 
     def build_model(self) -> None:
@@ -160,7 +160,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
             raise
 
     def _tell_of_unused(self, rollout: Rollout) -> None:
-        """Say once that many outputs are drawn and not used."""
+        """Log once that many outputs are sampled and not used."""
         num_drawn = sum(map(len, rollout.outputs))
         unused = int((rollout.num_used == 0).sum())
         if self._has_told or not unused or rollout.num_tokens > (1 - _MUCH) * num_drawn:
@@ -174,10 +174,10 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
 
     @torch.no_grad()
     def _check_finite(self, found: dict[str, float], rollout: Rollout) -> None:
-        """Check what the update has measured and made.
+        """Check the measurements and weights after an update.
 
-        Weights may be finite and yet so large that the policy says nothing: it is asked of an
-        output of the rollout.
+        Weights may be finite and yet so large that the policy's outputs are not, so it is evaluated
+        on an output of the rollout.
 
         Raises:
             UserError: a loss, a norm of gradients or a weight is NaN or infinite.
@@ -195,7 +195,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
         check_tensors(self.actor_critic.state_dict() | totals, when, advice)
 
     def _adapt_coefficient(self, found: dict[str, float], num_outputs: int) -> None:
-        """Move the coefficient by the KL of the rollout's tokens, or of its outputs."""
+        """Adapt the coefficient to the KL of the rollout's tokens, or of its outputs."""
         adaptive = self.alg.kl_div.adaptive_kl
         if adaptive is None:
             self.controller.update(found["rollout_info/kl_div_mean"])
@@ -204,10 +204,10 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
 
     @contextlib.contextmanager
     def _dropping_out(self) -> Iterator[None]:
-        """Around rollouts: the policy drops activations if so configured, there and in the update.
+        """Enable the policy's dropout around rollouts and updates, if configured.
 
-        The noise of an iteration, too, follows from the run's seed and the iteration's number; each
-        rank has its own.
+        An iteration's dropout follows from the run's seed and the iteration's number; each rank has
+        its own.
         """
         if not self.alg.rollout_spec.dropout:
             yield
@@ -221,7 +221,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
 
     @property
     def may_save_soon(self) -> bool:
-        """Whether ``save_every`` iterations are over."""
+        """True every ``save_every`` iterations."""
         return self.steps_done % self.config.train_evaluation.save_every == 0
 
     def save_state(self) -> None:

@@ -1,4 +1,4 @@
-"""The state that a run of reinforcement finetuning resumes from, and what is wrong with one."""
+"""State that a run of reinforcement finetuning resumes from, and its checks."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from grue.algorithms.algorithm import Algorithm
 
 @with_config(ConfigDict(extra="allow"))
 class AlgorithmState(TypedDict):
-    """What an algorithm's state holds at least."""
+    """Entries that the state of every algorithm has."""
 
     optimizer: OptimizerState
 
 
 class ControllerState(TypedDict):
-    """The state of the KL coefficient."""
+    """State of the KL coefficient."""
 
     coefficient: FiniteFloat
 
 
 @with_config(ConfigDict(strict=True))
 class ReinforcementState(TypedDict):
-    """What a run resumes from."""
+    """State from which a run resumes."""
 
     iteration: NonNegativeInt
     weights: dict[str, Any]
@@ -39,7 +39,7 @@ class ReinforcementState(TypedDict):
 
 _STATE = TypeAdapter(ReinforcementState)
 _LATER_KEYS = {"descent"}
-"""Of an algorithm's state: checkpoints that were made before them lack them, and do without."""
+"""Entries of an algorithm's state that older checkpoints lack and do without."""
 
 
 def why_unfit_state(

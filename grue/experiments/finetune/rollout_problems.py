@@ -1,4 +1,4 @@
-"""What the keys of environment and algorithm say of rollouts that does not fit together."""
+"""Problems of rollouts: keys of environment and algorithm that do not fit together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _GENERATION = "alg.policy.args.generation_kwargs"
 
 
 def problems_of_rollouts(alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Problem]:
-    """Minibatches that do not fit, ends of outputs that contradict each other, draws of nothing."""
+    """Yield the problems of minibatches, of contradicting ends of outputs, and of empty draws."""
     if not alg.is_custom:
         yield from alg.args.problems_of_rollouts(alg, env)
     adaptive = alg.kl_div.adaptive_kl
@@ -35,7 +35,7 @@ def problems_of_rollouts(alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Prob
                       "draw, so that there is nothing to choose among", f"{_GENERATION}.do_sample",
                       False)  # fmt: skip
     if settings.num_beams > 1:
-        yield Problem("rollouts draw each output by itself; for evaluations give beams in "
+        yield Problem("rollouts sample each output separately; for evaluations give beams in "
                       "'train_evaluation.generation_kwargs'", f"{_GENERATION}.num_beams",
                       settings.num_beams)  # fmt: skip
     for name in sorted(settings.further.keys() - PROCESSORS - WARPERS):
@@ -62,10 +62,10 @@ def problems_of_rollouts(alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Prob
 
 
 def notices_of_rollouts(alg: ReinforcementAlg, env: EnvConfig) -> Iterator[str]:
-    """What of outputs, log-probabilities and minibatches is other than written.
+    """Yield notices on outputs, log-probabilities and minibatches that may surprise.
 
-    These are draws that log-probabilities do not know of, outputs that end before their own limit,
-    and a last minibatch that is smaller than others.
+    These are sampling filters that the log-probabilities ignore, outputs that end before their own
+    limit, and a last minibatch that is smaller than others.
     """
     settings = alg.policy.args.generation_kwargs
     if settings.further:

@@ -1,4 +1,4 @@
-"""What is collected per iteration, from the keys of environment and algorithm."""
+"""Return the rollout settings for the keys of environment and algorithm."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from grue.rollouts.settings import RolloutSettings
 
 
 def rollout_settings(env: EnvConfig, alg: ReinforcementAlg) -> RolloutSettings:
-    """What is collected per iteration, from the keys of environment and algorithm."""
+    """Return the rollout settings for the keys of environment and algorithm."""
     spec, generation = alg.rollout_spec, alg.policy.args.generation_kwargs
     is_encoder_decoder = alg.model_type == "seq2seq"
     most = min(

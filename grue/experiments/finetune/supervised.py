@@ -1,4 +1,4 @@
-"""A run of supervised finetuning."""
+"""Supervised finetuning run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SupervisedRun(FinetuneRun[SupervisedConfig, Path], TrainerRun[SupervisedCo
 
     @property
     def model_name(self) -> str:
-        """The model that is finetuned."""
+        """Name of the model that is finetuned."""
         return self.config.alg.model_name
 
     def given_arguments(self) -> Mapping[str, Any]:

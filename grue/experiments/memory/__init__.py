@@ -1,1 +1,1 @@
-"""GPU memory that text runs need, known before they start."""
+"""GPU memory needs of text runs, estimated before they start."""

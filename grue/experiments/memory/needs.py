@@ -1,14 +1,14 @@
-"""GPU memory that text runs need, known before they start.
+"""GPU memory needs of each kind of text run, estimated before the runs start.
 
 Models are built from their configurations on the meta device, where tensors have shapes alone, and
-make one pass there over the largest batch that a run can have. So weights, gradients, optimiser
-state and activations are those of the run, for any architecture.
+make one pass there over the run's largest possible batch. Weights, gradients, optimiser state and
+activations are therefore those of the run, for any architecture.
 
-An estimate takes every prompt and output to be as long as it can be, and a minibatch of outputs to
-hold as many of these as it has room for: many short ones may take more. Not counted are the models
-of rewards, metrics and normalisation, what CUDA itself takes (about half a GiB per process),
-dropout's masks, prompts while they are read in sampling, and what a rollout keeps per token. In
-mixed precision activations count as float32, which is too much, and weights have a narrow copy.
+An estimate assumes that every prompt and output has its largest length, and that a minibatch holds
+as many such outputs as fit: many short ones may take more. Not counted are the models of rewards,
+metrics and normalisation, CUDA's own memory (about half a GiB per process), dropout's masks,
+prompts while they are read in sampling, and a rollout's values per token. In mixed precision,
+activations count as float32, which is too much, and weights have a half-width copy.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _DRAWING = 5
-"""Copies of a row's logits in float32 while a token is drawn: they, their softmax, its sums, which
-are twice as wide."""
+"""Number of copies of a row's logits in float32 during sampling: logits, their softmax, and its
+cumulative sums, which are twice as wide."""
 
 
 def needs(runs: Sequence[Run]) -> list[Need | None]:
-    """What each run needs; None where its models are not at hand, or cannot be asked so."""
+    """Return the need of each run; None if its models are missing or cannot be measured so."""
     known: dict[str, Need | None] = {}
     found = []
     for run in runs:
@@ -75,12 +75,12 @@ def _need(config: RunConfig, num_ranks: int) -> Need | None:
         with torch.device("meta"):
             return list(_moments(config, num_ranks))
     except Exception as error:  # of any model's own code, on a device that it was not made for
-        log.info("the memory that a run needs cannot be told: %s", error)
+        log.info("the memory that a run needs is unknown: %s", error)
         return None
 
 
 def _names(config: TextConfig) -> Iterator[tuple[str, str | None]]:
-    """Hub ids or folders of tokenizer and models, and their revisions."""
+    """Yield hub ids or folders of tokenizer and models, and their revisions."""
     yield config.tokenizer.model_name, config.tokenizer.revision
     if isinstance(config, ReinforcementConfig):
         policy = config.alg.policy
@@ -130,7 +130,7 @@ def _of_extraction(config: ExtractConfig) -> Moment:
 
 
 def _of_finetuning(config: FinetuneConfig, num_ranks: int) -> Iterator[Moment]:
-    """Updates, and evaluations between them."""
+    """Yield the moments of an update and of the evaluations between updates."""
     evaluation = config.train_evaluation
     if isinstance(config, SupervisedConfig):
         policy, update = training.of_supervised(config, num_ranks)
@@ -155,17 +155,17 @@ def _decoding(
     batch_key: str,
     rows: int,
 ) -> Iterator[Term]:
-    """Cache and logits of as many rows.
+    """Yield cache and logits of as many rows.
 
-    The project's own decoding makes as many at a time as there is memory for, so that one counts;
-    the library's makes all.
+    The project's own decoding generates as many rows at a time as fit into memory, so that one is
+    needed; the library's generates all.
 
     Args:
-        policy: without numbers.
-        settings: how outputs are generated.
+        policy: policy on the meta device.
+        settings: generation settings of outputs.
         limit: the key that limits prompts, and its value.
-        batch_key: the key that says how many prompts are read together.
-        rows: outputs that are generated at a time, whatever memory there is.
+        batch_key: the key with the number of prompts that are read together.
+        rows: number of outputs that are generated at a time, whatever memory there is.
     """
     most = policy.lengths(settings).most
     prompt = policy.prompt_limit(limit[1], most)
@@ -181,7 +181,7 @@ def _decoding(
 
 @torch.no_grad()
 def cache_bytes(policy: Policy, model: PreTrainedModel, rows: int, prompt: int, new: int) -> int:
-    """What decoding keeps of prompts and outputs of these numbers of tokens, on the meta device."""
+    """Return the bytes of the cache for prompts and outputs of these numbers of tokens."""
     before = torch.zeros(rows, prompt, dtype=torch.long)
     after = torch.zeros(rows, new, dtype=torch.long)
     if policy.is_encoder_decoder:

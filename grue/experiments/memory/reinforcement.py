@@ -1,4 +1,4 @@
-"""GPU memory of reinforcement finetuning: of its updates, and of what is said of a rollout."""
+"""GPU memory of reinforcement finetuning: its updates, and the evaluation of its rollouts."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ from grue.policies.distribution import TokenDistribution
 from grue.policies.policy import Policy
 from grue.rl.kl import kl_full
 from grue.rl.losses import policy_gradient_loss
-from grue.rollouts.batch import Minibatch
+from grue.rollouts.minibatch import Minibatch
 from grue.rollouts.settings import RolloutSettings
 
 _VECTORS = 7
-"""Of all weights that TRPO has at a time: the ascent, four of the conjugate gradient, a product and
-its parts."""
+"""Number of vectors of all weights that TRPO holds at a time: the ascent, four of the conjugate
+gradient, a product and its parts."""
 _PER_TOKEN = ("log_probs", "ref_log_probs", "values", "returns", "advantages",
               "kl_advantages", "task_advantages")  # fmt: skip
-"""What a minibatch knows of each token, as float32."""
+"""Number of float32 values per token of a minibatch."""
 
 
 def has_named_critic(alg: ReinforcementAlg) -> bool:
-    """Whether the critic is a language model with a name of its own."""
+    """Return whether the critic is a language model with a name of its own."""
     return alg.rollout_spec.needs_values and alg.policy.critic not in CRITICS
 
 
 def of_reinforcement(config: ReinforcementConfig, num_ranks: int) -> tuple[Policy, list[Moment]]:
-    """The policy, and the moments of an iteration.
+    """Return the policy, and the moments of an iteration.
 
     Raises:
-        NotImplementedError: it cannot be told what the algorithm's updates are like.
+        NotImplementedError: the form of the algorithm's updates is unknown.
     """
     # 1. Everything the run holds, without numbers.
     own = _without_numbers(config.alg)
@@ -85,7 +85,7 @@ def of_reinforcement(config: ReinforcementConfig, num_ranks: int) -> tuple[Polic
 
 
 def _without_numbers(alg: ReinforcementAlg) -> ReinforcementAlg:
-    """The same with weights that are not loaded, and a step that the meta device can make."""
+    """Return the same keys with weights that are not loaded, and a plain optimizer step."""
     args = alg.policy.args
     options = {**args.optimizer_kwargs, "fused": False}
     own = {"init": "random", "args": args.model_copy(update={"optimizer_kwargs": options})}
@@ -94,23 +94,23 @@ def _without_numbers(alg: ReinforcementAlg) -> ReinforcementAlg:
 
 @dataclass(frozen=True)
 class _Sizes:
-    """How many rows and tokens the largest minibatch of a rank has."""
+    """Rows and tokens of the largest minibatch of a rank."""
 
     rows: int
     prompt: int
-    """Tokens of a prompt."""
+    """Number of tokens of a prompt."""
     new: int
-    """Tokens of an output."""
+    """Number of tokens of an output."""
     fewest_tokens: int
-    """Tokens that count, whatever the outputs are."""
+    """Number of trained tokens, whatever the outputs are."""
     outputs_of_rank: int
-    """Outputs of a rollout, of those of all ranks."""
+    """Number of outputs of a rollout, of all ranks."""
 
     @classmethod
     def of(
         cls, algorithm: PolicyGradient[Any], settings: RolloutSettings, num_ranks: int
     ) -> _Sizes:
-        """For the algorithm's minibatches of rollouts with these settings."""
+        """Return the sizes for the algorithm's minibatches of rollouts with these settings."""
         args, spec = algorithm.args, algorithm.alg.rollout_spec
         tokens = settings.minibatch_tokens
         most = settings.generation.max_new_tokens
@@ -139,7 +139,7 @@ class _Sizes:
 
 
 def _rows(algorithm: PolicyGradient[Any], tokens: int, most: int) -> int:
-    """Outputs of ``most`` tokens in a minibatch of ``tokens``."""
+    """Return the number of outputs of ``most`` tokens in a minibatch of ``tokens``."""
     fixed = algorithm.outputs_in_pass(most)
     if fixed is not None:
         return fixed
@@ -149,9 +149,9 @@ def _rows(algorithm: PolicyGradient[Any], tokens: int, most: int) -> int:
 
 
 def _fewest(settings: RolloutSettings) -> int:
-    """Return tokens that any output has.
+    """Return the number of tokens that every output has.
 
-    Of encoder-decoder models the least length counts the start.
+    For encoder-decoder models the smallest length includes the start token.
     """
     generation = settings.generation
     most = generation.max_new_tokens or 1
@@ -159,7 +159,7 @@ def _fewest(settings: RolloutSettings) -> int:
 
 
 def _minibatch(policy: Policy, sizes: _Sizes) -> Minibatch:
-    """Return outputs of the greatest length, of which all tokens count."""
+    """Return outputs of the largest length, whose tokens are all trained."""
     sequences = _sequences(policy, sizes.rows, sizes)
     ids = sequences.outputs.ids
     width = math.ceil(int(policy.model.config.vocab_size) / 8)
@@ -180,7 +180,7 @@ def _sequences(policy: Policy, rows: int, sizes: _Sizes) -> Any:
 
 
 def _pass(algorithm: PolicyGradient[Any], sizes: _Sizes) -> None:
-    """A forward and backward pass as the first one of an update, which is the largest."""
+    """Make the forward and backward pass of an update's first step, which is the largest."""
     batch = _minibatch(algorithm.policy, sizes)
     with algorithm.actor_critic.updating():
         policy, log_probs, values = algorithm.evaluate(batch)
@@ -203,7 +203,7 @@ def _pass(algorithm: PolicyGradient[Any], sizes: _Sizes) -> None:
 def _said_of_rollout(
     actor_critic: ActorCritic, settings: RolloutSettings, rows: int, sizes: _Sizes
 ) -> int:
-    """Return the most bytes while policy and reference give log-probabilities of the outputs."""
+    """Return the peak bytes while policy and reference compute log-probabilities of the outputs."""
     with as_on_a_gpu() as trace:
         sequences = _sequences(actor_critic.policy, rows, sizes)
         ids = sequences.outputs.ids
@@ -232,9 +232,9 @@ def _weights(policy: Policy, actor_critic: ActorCritic) -> int:
 
 
 def _with_vectors(moment: Moment, model: nn.Module, keys: Keys) -> Moment:
-    """TRPO's update: vectors of all trained weights, and a copy of the policy in the line search.
+    """Return TRPO's update: vectors of all trained weights, and a copy of the policy.
 
-    The policy has no gradients beside them.
+    The copy is for the line search. The policy has no gradients in addition.
     """
     num_trained = sum(w.numel() for w in model.parameters() if w.requires_grad)
     vector = SINGLE * num_trained
@@ -261,6 +261,6 @@ def _keys(alg: ReinforcementAlg) -> Keys:
 
 
 def _is_fixed(alg: ReinforcementAlg) -> bool:
-    """Whether the algorithm itself says how large its passes are."""
+    """Return whether the algorithm itself defines the size of its passes."""
     kind: type[PolicyGradient[Any]] = find(alg.id)
     return kind.outputs_in_pass(1) is not None

@@ -28,41 +28,42 @@ from grue.scorers.inputs import longest_input, usable_padding
 from grue.supervised.arguments import training_arguments
 
 UNLIMITED = 10**6
-"""Tokenizers without a greatest length name a number beyond this one."""
+"""Number above which a tokenizer's maximum length means that it has none."""
 WEIGHTS, OPTIMISER = "weights", "optimiser"
 STAYS = (WEIGHTS, OPTIMISER)
-"""Terms that are there at any moment of a run."""
+"""Terms that are present at every moment of a run."""
 SINGLE, _HALF = 4, 2
 """Bytes of a float32, and of the narrower types."""
 _OF_THE_DEVICE = ("tf32", "torch_compile", "torch_compile_backend", "torch_compile_mode")
 _BATCH = "alg.training_args.per_device_train_batch_size"
 _RESPONSES = {"scalar_rating": 1, "best_of_n": 4}
-"""Texts of an example by loss, two for all others; of the best of n as in arXiv 1909.08593."""
+"""Number of texts of an example by loss, two for all others; of the best of n as in arXiv
+1909.08593."""
 
 
 @dataclass(frozen=True)
 class Keys:
-    """Which configuration keys the memory of an update depends on."""
+    """Configuration keys that the memory of an update depends on."""
 
     model: str
     adapters: str | None
-    """None where there are some already, or cannot be."""
+    """Key of the adapters; None if there are some already, or cannot be."""
     batch: str
     advice: str
-    """How to make passes smaller."""
+    """Advice for smaller passes."""
 
 
 @dataclass(frozen=True)
 class Logits:
-    """Those of the whole vocabulary for a minibatch."""
+    """Logits of the whole vocabulary for a minibatch."""
 
     num_tokens: int
-    """Most tokens of which there are some."""
+    """Largest number of tokens with logits."""
     fewest_tokens: int
-    """Tokens whatever the data are."""
+    """Number of tokens at least, whatever the data are."""
     vocabulary: int
     stay: bool = True
-    """Whether they are kept until the gradients are there."""
+    """If true, they are kept until the gradients are computed."""
 
 
 def update(
@@ -75,16 +76,17 @@ def update(
     logits: Logits | None = None,
     half_copies: bool = False,
 ) -> Moment:
-    """What an update needs.
+    """Return the terms of an update.
 
     Args:
         weights: bytes of all models.
-        trained: what gradients are taken of.
-        optimizer: of its weights.
+        trained: module with the trained weights.
+        optimizer: optimizer of its weights.
         make_pass: makes a forward and backward pass over the largest batch.
-        keys: what to name in messages.
-        logits: those of language models.
-        half_copies: whether products are of half the width, and so of copies of the weights.
+        keys: keys to name in messages.
+        logits: logits of language models.
+        half_copies: if true, products have half the width, and the weights have copies of that
+            width.
     """
     with as_on_a_gpu() as trace:
         make_pass()
@@ -114,7 +116,7 @@ def update(
 
 
 def of_supervised(config: SupervisedConfig, num_ranks: int) -> tuple[Policy, Moment]:
-    """The policy, and an update of supervised finetuning."""
+    """Return the policy, and an update of supervised finetuning."""
     alg, tokenizer = config.alg, load_tokenizer(config.tokenizer)
     options = alg.policy.model_copy(update={"init": "random"})
     model = load_model(
@@ -148,7 +150,7 @@ def of_reward_model(config: RewardModelConfig, num_ranks: int) -> Moment:
 
 
 def of_classifier(config: ClassifierConfig, num_ranks: int) -> Moment:
-    """Return an update of a classifier; of two labels, for what more of them take is little."""
+    """Return an update of a classifier with two labels; more labels take little more memory."""
     alg, tokenizer = config.alg, load_tokenizer(config.tokenizer)
     own = alg.model_copy(update={"init": "random"})
     model = load_classifier(own, tokenizer, (0, 1), seed=0)
@@ -170,7 +172,7 @@ def _of_trainer(
     logits: Logits | None = None,
     optimizer: Optimizer = "adamw",
 ) -> Moment:
-    """Return an update by the transformers Trainer, of a model that gives its loss of a batch."""
+    """Return an update by the transformers Trainer, of a model that returns its loss of a batch."""
     inner: Any = getattr(model, "model", model) if "targets" in batch else model
     _without_dropout(model)
     if arguments.gradient_checkpointing:
@@ -193,23 +195,23 @@ def _of_trainer(
 
 
 def _without_dropout(model: nn.Module) -> None:
-    """On a GPU its masks have a byte per number; on the meta device they would have four."""
+    """Count the masks of dropout by one byte per number, as on a GPU, instead of four."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
 
 
 def _arguments(given: Mapping[str, Any]) -> TrainingArguments:
-    """Return the Trainer's, without those at which the library looks for a GPU."""
+    """Return the Trainer's arguments without those that make the library search for a GPU."""
     asked = {name: value for name, value in given.items() if name not in _OF_THE_DEVICE}
     return training_arguments(asked, Path(), seed=0, device=torch.device("cpu"))
 
 
 def _rows(arguments: TrainingArguments, num_ranks: int) -> int:
-    """Return examples of a rank's part of a batch."""
+    """Return the examples of a rank's part of a batch."""
     return math.ceil(arguments.per_device_train_batch_size / num_ranks)
 
 
 def _width(longest: int) -> int:
-    """Return tokens of a row; where nothing limits them, the one that there is at least."""
+    """Return the tokens of a row; without any limit, the one that it has at least."""
     return longest if longest < UNLIMITED else 1

@@ -1,4 +1,4 @@
-"""The keys of a run that makes a new, untrained model for a task's texts."""
+"""Keys of a run that makes a new, untrained model for a task's texts."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ _BYTES_AND_SPECIAL = 258
 
 
 class NewModelConfig(RunConfig):
-    """A vocabulary made of texts, and the architecture that is to read it."""
+    """A vocabulary made of texts, and an untrained architecture for it."""
 
     datapools: Annotated[tuple[TaskConfig, ...], Strict(False), Field(min_length=1)]
     """Tasks whose training prompts and references are the texts."""
     vocabulary: Literal["byte_pairs", "words"] = "byte_pairs"
-    """What its entries are: byte pairs that tell any text, or the texts' words between blanks,
-    the most frequent first."""
+    """Entries of the vocabulary: byte pairs, which can write any text, or the most frequent words
+    between blanks."""
     vocab_size: Annotated[int, Field(ge=3)] = 1000
-    """Most entries, the special tokens and, of byte pairs, the 256 bytes among them."""
+    """Largest number of entries, including the special tokens and, for byte pairs, the 256
+    bytes."""
     model_type: Literal["gpt2", "t5", "bart"] = "gpt2"
-    """Architecture."""
+    """Architecture of the model."""
     architecture: dict[str, Any] = Field(default_factory=dict)
     """Sizes of the architecture, by the names of its transformers configuration."""
     max_length: PositiveInt = 128
-    """Positions of the model."""
+    """Number of positions of the model."""
 
     def problems(self) -> Iterator[Problem]:
-        """What the tasks find wrong with their own keys; a vocabulary too small for its bytes."""
+        """Yield the problems of the tasks' keys, and of a vocabulary too small for its bytes."""
         yield from super().problems()
         if self.vocabulary == "byte_pairs" and self.vocab_size < _BYTES_AND_SPECIAL:
             yield Problem(f"byte pairs need at least {_BYTES_AND_SPECIAL}: the bytes and the "

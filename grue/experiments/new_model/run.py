@@ -1,4 +1,4 @@
-"""Making a folder with a tokenizer and a configuration, from which training starts at random."""
+"""Making of a folder with a tokenizer and a configuration, for training from random weights."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _EXAMPLES = {
 
 
 def refused(config: NewModelConfig, error: Exception) -> UserError:
-    """Return the error to raise where the library does not take the sizes."""
+    """Return the error of sizes that the library refuses."""
     reason = " ".join(str(error).split())
     kind = config.model_type
     return UserError(f"'architecture' = {config.architecture}: {kind} does not take it: {reason}")
@@ -62,7 +62,7 @@ def texts(config: NewModelConfig, seed: int) -> Iterator[str]:
 
 
 def _padding(model_type: str) -> str:
-    """Return an encoder-decoder model's outputs begin with padding, which is no text's end."""
+    """Return the special tokens; an encoder-decoder model's outputs begin with padding."""
     return END if model_type == "gpt2" else PADDING
 
 
@@ -72,7 +72,7 @@ def architecture(
     """Return the architecture's transformers configuration.
 
     Raises:
-        UserError: it knows no such size, or does not take it.
+        UserError: the architecture does not know a size, or refuses it.
     """
     from transformers import AutoConfig
 

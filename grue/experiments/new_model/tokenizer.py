@@ -1,4 +1,4 @@
-"""Tokenizers made on the spot, of the texts that a model is to read."""
+"""Tokenizers trained on the texts that a model will read."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 END = "<|endoftext|>"
-"""Ends a text, and fills rows up where there is no token for that alone."""
+"""End-of-text token, which also pads rows if there is no other token for that."""
 PADDING = "<pad>"
 
 
 def byte_pairs(
     texts: Iterator[str], vocab_size: int, max_length: int, *, padding: str = END
 ) -> PreTrainedTokenizerFast:
-    """Return a byte-level byte-pair tokenizer, as GPT-2's; any text comes back as it was."""
+    """Return a byte-level byte-pair tokenizer, as GPT-2's, which reproduces any text."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -35,9 +35,9 @@ def byte_pairs(
 def words(
     texts: Iterator[str], vocab_size: int, max_length: int, *, padding: str = END
 ) -> PreTrainedTokenizerFast:
-    """Return a tokenizer of the words between blanks, the most frequent first.
+    """Return a tokenizer of the most frequent words between blanks.
 
-    Others become ``END``.
+    Other words become ``END``.
     """
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 

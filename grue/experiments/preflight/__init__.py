@@ -1,1 +1,1 @@
-"""Checks of data, models and parts before the first run of a plan starts."""
+"""Preflight checks of data, models and parts, before the first run of a plan starts."""

@@ -1,4 +1,4 @@
-"""What was looked at for one run is not looked at again for the next."""
+"""Cache of a preflight check, so that runs with the same data or model share one look."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ T = TypeVar("T")
 
 
 class Answers:
-    """What was found, by what was asked; an error that was found stands as itself."""
+    """Results by question; an error is stored as a result."""
 
     def __init__(self) -> None:
         self._found: dict[Hashable, Any] = {}
 
     def once(self, question: Hashable, look: Callable[[], T]) -> T | UserError:
-        """What ``look`` gives, or the `UserError` that it raises; it is called once a question."""
+        """Return the result of ``look``, or its `UserError`; it is called once per question."""
         if question not in self._found:
             try:
                 self._found[question] = look()

@@ -1,4 +1,4 @@
-"""What can be known of text runs before the first run of their plan starts."""
+"""Preflight check of text runs, before the first run of their plan starts."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from grue.supervised.config import SupervisedAlg
 
 
 def check(runs: Sequence[Run]) -> list[Problem]:
-    """Return everything wrong with the data, models and parts that ``runs`` name.
+    """Return the problems of the data, models and parts that ``runs`` name.
 
-    Data of the hub are looked at when a run needs them, and so is what a custom experiment makes.
-    Of what another earlier stage makes, as much is looked at as its keys say.
+    Data of the hub, and files that a custom experiment makes, are checked when a run needs them.
+    Files of other earlier stages are checked as far as the stages' keys determine them.
     """
     answers = Answers()
     return [problem.at(run.where) for run in runs for problem in problems_of(run, answers)]
 
 
 def problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
-    """What is wrong with one text run."""
+    """Yield the problems of one text run."""
     yield from data_problems(run, answers)
     yield from model_problems(run, answers)
     yield from _truncate_tokens(run, answers)
@@ -49,7 +49,7 @@ def problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
 
 
 def _truncate_tokens(run: Run, answers: Answers) -> Iterator[Problem]:
-    """Tokens at which outputs end for rewards and metrics, and which a local tokenizer has not."""
+    """Yield the problems of truncation tokens that a local tokenizer does not have."""
     assert isinstance(run.config, TextConfig)
     for key, settings in settings_by_key(run.config).items():
         token = settings.truncate_token
@@ -66,7 +66,7 @@ def _truncate_tokens(run: Run, answers: Answers) -> Iterator[Problem]:
 
 
 def _values_of_library(config: RunConfig, answers: Answers) -> Iterator[Problem]:
-    """Yield the values that the library's processors of logits refuse, one key at a time."""
+    """Yield the values that the library's logits processors refuse, one key at a time."""
     assert isinstance(config, TextConfig)
     for key, settings in settings_by_key(config).items():
         for name, value in settings.further.items():
@@ -94,7 +94,7 @@ def _look_at_value(name: str, settings: GenerationConfig) -> None:
 
 
 def trainer_problems(run: Run, given: Mapping[str, Any], answers: Answers) -> list[Problem]:
-    """What is wrong with the Trainer's arguments."""
+    """Return the problems of the Trainer's arguments."""
     from grue.supervised.library_keys import problems_of_training
 
     on_gpu = bool(run.config.gpu_ids)
@@ -107,7 +107,7 @@ def trainer_problems(run: Run, given: Mapping[str, Any], answers: Answers) -> li
 
 
 def _of_supervised(run: Run, alg: SupervisedAlg, answers: Answers) -> Iterator[Problem]:
-    """Data without anything to train on, and arguments that the Trainer does not take."""
+    """Yield the problems of data without training examples, and of the Trainer's arguments."""
     from grue.supervised.arguments import check_count
     from grue.supervised.rows import check_references
 

@@ -1,4 +1,4 @@
-"""Checks of runs that train a classifier, before they start."""
+"""Preflight checks of runs that train a classifier."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from grue.experiments.preflight.models import KnownModel, known_model
 
 
 def check(runs: Sequence[Run]) -> list[Problem]:
-    """What is wrong with the data, tokenizers, models and arguments, as far as they are here."""
+    """Return the problems of data, tokenizers, models and arguments, if they are local."""
     answers = Answers()
     return [problem.at(run.where) for run in runs for problem in _problems_of(run, answers)]
 
@@ -42,7 +42,7 @@ _OF_DATA = {"datapool", "text", "label_key", "alg"}
 
 
 def _look_at_data(config: ClassifierConfig) -> None:
-    """Read the labels of both splits, and whether the training texts make a batch."""
+    """Read the labels of both splits, and check that the training texts make a batch."""
     from grue.supervised.arguments import check_count
 
     data, _ = load_labelled(config, seed=0)

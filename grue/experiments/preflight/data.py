@@ -1,4 +1,4 @@
-"""A run's data: every split that it will read, where it is at hand without the hub."""
+"""Preflight checks of a run's data: every split that it reads, if it is local."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class KnownSplit:
-    """What runs have to know of a split's samples before they start."""
+    """Facts about a split's samples that runs need before they start."""
 
     num_samples: int
     num_references: int
     bare: str | None
-    """The prompt of the first sample without references; None where all have some."""
+    """Prompt of the first sample without references; None if all have some."""
     has_text: bool
-    """Whether any reference is more than blank."""
+    """True if any reference is not blank."""
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> KnownSplit:
-        """Count them."""
+        """Count the samples and their references."""
         bare = next((sample.prompt for sample in samples if not sample.references), None)
         texts = [text for sample in samples for text in sample.references]
         return cls(len(samples), len(texts), bare, any(text.strip() for text in texts))
 
 
 def data_problems(run: Run, answers: Answers) -> Iterator[Problem]:
-    """Splits of the run's task that cannot be read, or will not be there."""
+    """Yield the problems of splits of the run's task that cannot be read, or will not be there."""
     config = run.config
     assert isinstance(config, TextConfig)
     yield from _of_one_file(run, config)
@@ -53,7 +53,7 @@ def data_problems(run: Run, answers: Answers) -> Iterator[Problem]:
 
 
 def known_split(run: Run, split: Split, answers: Answers) -> KnownSplit | UserError | None:
-    """What the split holds; None where that is known later."""
+    """Return the facts about the split; None if they are known later."""
     assert isinstance(run.config, TextConfig)
     return of_datapool(run.config.datapool, split, answers, made_later(run, "datapool"))
 
@@ -61,7 +61,7 @@ def known_split(run: Run, split: Split, answers: Answers) -> KnownSplit | UserEr
 def of_datapool(
     config: DatapoolConfig, split: Split, answers: Answers, is_made_later: bool
 ) -> KnownSplit | UserError | None:
-    """Like `known_split`, of any data."""
+    """Return the facts about a split of any data, as `known_split` does."""
 
     def look() -> KnownSplit:
         with naming(config.id):
@@ -71,7 +71,7 @@ def of_datapool(
 
 
 def of_task(config: TaskConfig, answers: Answers, is_made_later: bool) -> UserError | None:
-    """Why a task's training samples cannot be read, as far as that is known."""
+    """Return why a task's training samples cannot be read, if known."""
 
     def look() -> None:
         with naming(config.id):
@@ -102,12 +102,12 @@ def _is_at_hand(config: TaskConfig) -> bool:
 
 
 def made_later(run: Run, key: str) -> bool:
-    """Whether an earlier stage is still to make a file that stands at ``key`` or below it."""
+    """Return whether an earlier stage has yet to make a file at ``key`` or below it."""
     return any(f"{key_path(reference.key)}.".startswith(f"{key}.") for reference in run.references)
 
 
 def _of_one_file(run: Run, config: TextConfig) -> Iterator[Problem]:
-    """Yield a file that an earlier stage will make, and of which no part is held out."""
+    """Yield the problem of a file of an earlier stage that has no held-out part."""
     args = config.datapool.own_keys()
     paths = [r.path for r in run.references if key_path(r.key) == "datapool.args.path"]
     if not (paths and isinstance(args, LocalArgs)):

@@ -1,4 +1,4 @@
-"""How long a run's outputs may become, and where its keys say so."""
+"""Largest lengths of a run's outputs, and the keys that limit them."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class Generation:
     """One way in which a run generates."""
 
     key: str
-    """The key that limits outputs."""
+    """Key that limits outputs."""
     value: int
     most: int
     """Largest number of tokens of an output."""
 
     def of_model(self, key: str) -> bool:
-        """Return whether the model that ``key`` names writes so."""
+        """Return whether the model that ``key`` names generates in this way."""
         return self.key.startswith("normalize.") == (key == _NORMALIZE)
 
 
 def generations(config: TextConfig, model_type: ModelType) -> Iterator[Generation]:
-    """Yield the ways in which a run's models generate, without those that do not say how long."""
+    """Yield the ways in which a run's models generate, if their lengths are known."""
     for at, settings in settings_by_key(config).items():
         is_encoder_decoder = model_type == "seq2seq"
         if settings.max_new_tokens is None and not is_encoder_decoder:
@@ -53,7 +53,7 @@ def generations(config: TextConfig, model_type: ModelType) -> Iterator[Generatio
 
 
 def settings_by_key(config: TextConfig) -> dict[str, GenerationConfig]:
-    """How a run generates, by the keys that say it."""
+    """Return a run's generation settings, by their keys."""
     found: dict[str, GenerationConfig | None] = {}
     if isinstance(config, ExtractConfig):
         found["alg.generation_kwargs"] = config.alg.generation_kwargs
@@ -70,7 +70,7 @@ def settings_by_key(config: TextConfig) -> dict[str, GenerationConfig]:
 
 
 def _is_evaluated_with(config: TextConfig, settings: GenerationConfig) -> bool:
-    """Return whether evaluations generate so too, whose outputs no episode ends."""
+    """Return whether evaluations also use these settings; no episode limits their outputs."""
     assert isinstance(config, FinetuneConfig)
     of_training = not config.no_eval_on_train_set and config.training_settings is settings
     return of_training or config.evaluation_settings is settings

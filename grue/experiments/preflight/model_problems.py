@@ -1,4 +1,4 @@
-"""Models, tokenizers and lengths of outputs that do not go together, found before a run starts."""
+"""Preflight checks of models, tokenizers and output lengths that do not fit together."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ class Wanted:
 
     key: str
     init_key: str | None = None
-    """The key that asks for random weights; None where its own are needed."""
+    """Key that asks for random weights; None if the model's own are needed."""
     init: str = "pretrained"
     type: ModelType | None = None
-    """None where the model may be of either, and need not write."""
+    """Architecture; None if both are allowed, and the model need not generate text."""
     type_key: str = ""
-    """Where the configuration says the type."""
+    """Key of the architecture."""
     type_value: str = ""
-    """How it says it."""
+    """Value of that key."""
     shares_tokenizer: bool = True
-    """Whether it reads what the run's tokenizer makes."""
+    """True if it reads the ids of the run's tokenizer."""
 
 
 def model_problems(run: Run, answers: Answers) -> Iterator[Problem]:
-    """What is wrong with the run's models and its tokenizer, as far as it is known."""
+    """Yield the problems of the run's models and its tokenizer, as far as they are known."""
     config = run.config
     assert isinstance(config, TextConfig)
     tokenizer = known_tokenizer(run, answers)
@@ -68,7 +68,7 @@ def model_problems(run: Run, answers: Answers) -> Iterator[Problem]:
 
 
 def wanted_models(config: TextConfig) -> Iterator[Wanted]:
-    """Yield the models that a run loads; those of rewards and metrics belong to these."""
+    """Yield the models that a run loads, without those of rewards and metrics."""
     if isinstance(config, ClassifierConfig | RewardModelConfig):
         yield Wanted("alg.model_name", "alg.init", config.alg.init)
         if isinstance(config, RewardModelConfig) and config.normalize is not None:
@@ -88,7 +88,7 @@ def wanted_models(config: TextConfig) -> Iterator[Wanted]:
 
 
 def _of_name(run: Run, key: str, answers: Answers) -> Iterator[Problem]:
-    """Yield a name that is neither a folder here, nor an earlier stage's, nor one of the hub."""
+    """Yield the problem of a name that is no local folder, no stage's file and no hub id."""
     name = named(run.config, key)
     if name.startswith("@") or Path(name).is_dir():
         return
@@ -100,7 +100,7 @@ def _of_name(run: Run, key: str, answers: Answers) -> Iterator[Problem]:
 
 
 def _of_model(model: KnownModel, wanted: Wanted, name: str) -> Iterator[Problem]:
-    """Yield a model without weights, of the other type, or one that does not write."""
+    """Yield the problems of models without weights, of the other architecture, or without text."""
     if wanted.init == "pretrained" and not model.has_weights:
         advice = "give one that does"
         if wanted.init_key is not None:
@@ -119,7 +119,7 @@ def _of_model(model: KnownModel, wanted: Wanted, name: str) -> Iterator[Problem]
 
 
 def _of_positions(model: KnownModel, wanted: Wanted, config: TextConfig) -> Iterator[Problem]:
-    """Outputs that leave a causal model no room for a prompt, or are longer than a decoder."""
+    """Yield the problem of outputs that leave no room for a prompt, or exceed a decoder."""
     if model.positions is None or wanted.type is None:
         return
     room = model.positions - (1 if model.type == "causal" else 0)

@@ -1,4 +1,4 @@
-"""What is known of a model: of one in a folder, and of one that an earlier stage will make."""
+"""Known facts about models: in a local folder, or yet to be made by an earlier stage."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ class KnownModel:
     """A model as its configuration describes it."""
 
     name: str
-    """How messages call it."""
+    """Name of the model in messages."""
     type: ModelType
     rows: int | None
-    """Ids that it knows at most; None where its configuration does not say."""
+    """Largest number of ids that it knows; None if its configuration does not say."""
     positions: int | None
-    """Learned positions of what it reads and writes; None for no such limit."""
+    """Number of learned positions of what it reads and writes; None for no such limit."""
     has_weights: bool = True
     use: Use = "writes"
     source: str = ""
-    """What made its vocabulary: a folder, or the texts and settings of a stage."""
+    """Origin of its vocabulary: a folder, or the texts and settings of a stage."""
 
     @classmethod
     def of(cls, name: str, architecture: Any, **more: Any) -> KnownModel:
-        """What the library's configuration says."""
+        """Return the facts in the library's configuration."""
         positions = getattr(architecture, "max_position_embeddings", None)
         return cls(
             name,
@@ -57,8 +57,8 @@ class KnownModel:
 def known_model(run: Run, key: str, answers: Answers) -> KnownModel | UserError | None:
     """Return the model that the run's ``key`` names.
 
-    None for one that is not here and not of the plan. A `UserError` says why a folder holds no
-    model.
+    None for one that is neither local nor of the plan. A `UserError` is the reason why a folder
+    holds no model.
     """
     name = named(run.config, key)
     for reference in run.references:
@@ -75,7 +75,7 @@ def _of_folder(name: str) -> KnownModel:
     """Return the model of a local folder.
 
     Raises:
-        UserError: there is none in it.
+        UserError: there is no model in it.
     """
     from transformers import AutoConfig
 
@@ -95,7 +95,7 @@ def _of_folder(name: str) -> KnownModel:
 
 
 def of_stage(name: str, run: Run, answers: Answers) -> KnownModel | UserError | None:
-    """Return the model that a run will make, as far as its keys say."""
+    """Return the model that a run will make, as far as its keys determine it."""
     config = run.config
     if isinstance(config, NewModelConfig):
         try:
@@ -113,7 +113,7 @@ def of_stage(name: str, run: Run, answers: Answers) -> KnownModel | UserError | 
 
 
 def model_key(config: Any) -> str | None:
-    """The key of the model that a run trains; None where it trains none."""
+    """Return the key of the model that a run trains; None if it trains none."""
     if isinstance(config, ReinforcementConfig):
         return "alg.policy.args.model_name"
     trains = isinstance(config, SupervisedConfig | ClassifierConfig | RewardModelConfig)
@@ -121,13 +121,13 @@ def model_key(config: Any) -> str | None:
 
 
 def named(config: Any, key: str) -> str:
-    """Return the model name that stands at ``key``."""
+    """Return the model name at ``key``."""
     found: str = functools.reduce(getattr, key.split("."), config)
     return found
 
 
 def vocabulary_of(config: NewModelConfig) -> str:
-    """What decides the vocabulary that a run makes."""
+    """Return the settings that determine the vocabulary of a run."""
     texts = [task.identity() for task in config.datapools]
     of_texts = config.model_type == "gpt2"  # the others have a token for padding alone
     return fingerprint([texts, config.vocabulary, config.vocab_size, of_texts])

@@ -1,4 +1,4 @@
-"""Names of models that lead nowhere."""
+"""Names of models that do not exist."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from common.machine.hub import cached_commit, go_offline_if_unreachable
 
 
 def why_not_here(name: str, revision: str | None = None) -> str | None:
-    """Why no folder and no model of the hub is called ``name``; None where there may be one.
+    """Return why no local folder and no model of the hub has the name; None if one may have it.
 
     ``revision`` is the branch, tag or commit of a hub id; None for the default branch.
     """
@@ -22,7 +22,7 @@ def why_not_here(name: str, revision: str | None = None) -> str | None:
     except HFValidationError:
         return (
             "there is no such folder, and ids on the hub have the form 'name' or 'owner/name'; "
-            "mend the path, or name a stage ('@<id>.model')"
+            "fix the path, or name a stage ('@<id>.model')"
         )
     cached = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model")
     if cached.is_dir() and (revision is None or cached_commit(name, revision)):
@@ -33,5 +33,5 @@ def why_not_here(name: str, revision: str | None = None) -> str | None:
     what = "it" if revision is None else f"its revision '{revision}'"
     return (
         f"there is no such folder, {what} is not in the hub's cache, and the hub cannot be reached "
-        "from here (or HF_HUB_OFFLINE is set); mend the path, or fetch the model beforehand"
+        "from here (or HF_HUB_OFFLINE is set); fix the path, or download the model beforehand"
     )

@@ -1,4 +1,4 @@
-"""Checks of runs that make a new model, before they start."""
+"""Preflight checks of runs that make a new model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from grue.experiments.preflight.data import made_later, of_task
 
 
 def check(runs: Sequence[Run]) -> list[Problem]:
-    """Return the sizes that the architecture does not know, and texts that cannot be read."""
+    """Return the problems of unknown sizes of the architecture, and of unreadable texts."""
     answers = Answers()
     return [problem.at(run.where) for run in runs for problem in _problems_of(run, answers)]
 
@@ -37,7 +37,7 @@ def _check_sizes(config: NewModelConfig) -> None:
     """Build the model without memory for its weights.
 
     Raises:
-        UserError: the architecture does not take the sizes.
+        UserError: the architecture refuses the sizes.
     """
     import torch
     from transformers import AutoModel

@@ -1,4 +1,4 @@
-"""Rewards and metrics: what they miss, and references that they need and the data have not."""
+"""Preflight checks of rewards and metrics: their needs, and references that the data lack."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _JUDGED_BY = {
     "learned_reward": "grue_classifier",
     "learned_preference": "reward_model",
 }
-"""The experiments whose models these parts ask."""
+"""Experiments whose models these parts use."""
 
 
 def part_problems(run: Run, answers: Answers) -> Iterator[Problem]:
-    """What is wrong with the run's parts, as far as it is known."""
+    """Yield the problems of the run's parts, as far as they are known."""
     config = run.config
     assert isinstance(config, TextConfig)
     for key, part in parts(config):
@@ -51,7 +51,7 @@ def part_problems(run: Run, answers: Answers) -> Iterator[Problem]:
 def _of_judge(
     run: Run, key: str, part: MetricConfig | RewardConfig, answers: Answers
 ) -> Iterator[Problem]:
-    """A model of an earlier stage that writes texts, where one is needed that judges them."""
+    """Yield the problem of a model that generates texts, where one is needed that scores them."""
     name_key = f"{key}.args.model_name"
     for reference in run.references:
         if key_path(reference.key) != name_key or part.id not in _JUDGED_BY:
@@ -68,7 +68,7 @@ def _of_judge(
 
 
 def built_of(part: MetricConfig | RewardConfig) -> Any:
-    """Return the part, once it has looked for what it needs.
+    """Return the part after its preflight check.
 
     Raises:
         UserError: something is missing, or the part itself fails.
@@ -94,7 +94,7 @@ def parts(config: TextConfig) -> Iterator[tuple[str, MetricConfig | RewardConfig
 
 
 def _splits_read_by(key: str, config: TextConfig) -> tuple[Split, ...]:
-    """Return the splits whose texts a part is given."""
+    """Return the splits whose texts a part scores."""
     if key == "reward_fn" or isinstance(config, ExtractConfig):
         return ("train",)
     assert isinstance(config, FinetuneConfig)
@@ -105,7 +105,7 @@ def _splits_read_by(key: str, config: TextConfig) -> tuple[Split, ...]:
 def _of_references(
     run: Run, key: str, part: MetricConfig | RewardConfig, split: Split, answers: Answers
 ) -> Iterator[Problem]:
-    """Yield samples without references, which the part would fail for."""
+    """Yield the problem of samples without references, on which the part would fail."""
     found = known_split(run, split, answers)
     if not isinstance(found, KnownSplit) or found.bare is None:
         return

@@ -1,4 +1,4 @@
-"""Checks of runs that train a reward model, before they start."""
+"""Preflight checks of runs that train a reward model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from grue.experiments.reward_model.run import given_arguments, load_examples
 
 
 def check(runs: Sequence[Run]) -> list[Problem]:
-    """What is wrong with the data, tokenizers, models and arguments, as far as they are here."""
+    """Return the problems of data, tokenizers, models and arguments, if they are local."""
     answers = Answers()
     return [problem.at(run.where) for run in runs for problem in _problems_of(run, answers)]
 
@@ -39,19 +39,19 @@ def _problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
 
 
 def _examples_key(config: RewardModelConfig) -> str:
-    """What decides which examples there are, and whether they make a batch."""
+    """Return the keys that determine the examples, and whether they make a batch."""
     given = {"datapool", "alg", "separator"}
     return fingerprint(config.model_dump(mode="json", include=given))
 
 
 def _told(run: Run, answers: Answers) -> set[str]:
-    """What is told of data that no look can read, once."""
+    """Return the problem, once, of data that cannot be read."""
     assert isinstance(run.config, RewardModelConfig)
     return {str(known_split(run, split, answers)) for split in run.config.splits}
 
 
 def _look_at_examples(config: RewardModelConfig) -> None:
-    """Read the examples of both splits, of which those of training must make a batch."""
+    """Read the examples of both splits; those of training must make a batch."""
     from grue.supervised.arguments import check_count
 
     found = {split: load_examples(config, split, seed=0) for split in config.splits}

@@ -1,4 +1,4 @@
-"""Whether a tokenizer and a model speak of the same tokens, before a run puts them together."""
+"""Preflight checks that a tokenizer and a model have the same vocabulary."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class KnownTokenizer:
 
     name: str
     source: str
-    """As in `KnownModel`."""
+    """Origin of the vocabulary, as in `KnownModel`."""
     ids: Mapping[str, int] | None = None
-    """Its tokens; None where a stage is still to find them."""
+    """Tokens by id; None if a stage has yet to find them."""
 
 
 def known_tokenizer(
@@ -36,7 +36,8 @@ def known_tokenizer(
 ) -> KnownTokenizer | UserError | None:
     """Return the tokenizer that the run's ``key`` names.
 
-    None for one that is not here and not a stage's. A `UserError` says why a folder holds none.
+    None for one that is neither local nor a stage's. A `UserError` is the reason why a folder holds
+    none.
     """
     name = named(run.config, key)
     for reference in run.references:
@@ -58,7 +59,7 @@ def of_folder(name: str, answers: Answers) -> KnownTokenizer | UserError:
 
 
 def _of_stage(name: str, run: Run, answers: Answers) -> KnownTokenizer | UserError | None:
-    """Return the tokenizer beside the model that a run will make."""
+    """Return the tokenizer of the model that a run will make."""
     if isinstance(run.config, NewModelConfig):
         return KnownTokenizer(name, vocabulary_of(run.config))
     return known_tokenizer(run, answers) if hasattr(run.config, "tokenizer") else None
@@ -67,9 +68,9 @@ def _of_stage(name: str, run: Run, answers: Answers) -> KnownTokenizer | UserErr
 def misfit(
     tokenizer: KnownTokenizer, model: KnownModel, answers: Answers, *, own_weights: bool
 ) -> str | None:
-    """Why the tokenizer is not one for the model; None where it is, or where that is not known.
+    """Return why the tokenizer does not fit the model; None if it does or if it is unknown.
 
-    ``own_weights`` says that the model has learned what its ids mean.
+    With ``own_weights``, the model has learned the meaning of its ids.
     """
     if tokenizer.source == model.source and tokenizer.ids is None:
         return None
@@ -89,7 +90,7 @@ def misfit(
 
 
 def _first_other(tokenizer: KnownTokenizer, model: KnownModel, answers: Answers) -> str | None:
-    """Return an id that stands for different tokens, in words; None where there is none."""
+    """Return an id of different tokens, in words; None if there is none."""
     if tokenizer.source == model.source:
         return None
     if not Path(model.source).is_dir():

@@ -1,18 +1,18 @@
-"""A reward model as metric: it measures as the run's reward does, unless its keys say otherwise."""
+"""Reward model as a metric: it measures as the run's reward does, unless its keys differ."""
 
 from __future__ import annotations
 
 from typing import Any
 
 _LEARNED = "learned_preference"
-"""The id of both, the reward and the metric."""
+"""Id of both, the reward and the metric."""
 
 
 def measured_like_rewarded(values: Any) -> Any:
-    """A configuration's keys, with those of the reward for metrics `_LEARNED` that name no model.
+    """Return the keys, with those of the reward for metrics `_LEARNED` that name no model.
 
-    ``values`` may be wrong in any way, which is told elsewhere. So a plan names its reward model
-    once, and ``--set reward_fn.args.model_name=...`` changes it everywhere.
+    ``values`` may be wrong in any way, which is reported elsewhere. A plan therefore names its
+    reward model once, and ``--set reward_fn.args.model_name=...`` changes it everywhere.
     """
     if not isinstance(values, dict):
         return values

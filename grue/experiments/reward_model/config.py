@@ -1,4 +1,4 @@
-"""The keys of a run that trains a reward model on preferences."""
+"""Keys of a run that trains a reward model on preferences."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ class BestOfNLoss(Config):
     """Cross-entropy of the preferred one of n responses, 4 in arXiv 1909.08593."""
 
     id: Literal["best_of_n"]
-    """Which loss."""
+    """Id of the loss."""
 
 
 class PairwiseLoss(Config):
     """Logistic loss of the difference between the chosen and the rejected response.
 
-    Of more than two responses, the preferred one makes a pair with each other one.
+    With more than two responses, the preferred one makes a pair with each other one.
     """
 
     id: Literal["pairwise"]
-    """Which loss."""
+    """Id of the loss."""
     margin: Literal["paired", "broadcast", "none"] = "paired"
-    """By how much the chosen response's score should be larger: by the difference of the pair's
-    ratings, or by those of all pairs in the batch (what trl 0.14 does), or by nothing."""
+    """Margin by which the chosen response's score should be larger: the difference of the pair's
+    ratings, the differences of all pairs in the batch (as in trl 0.14), or none."""
     centring: NonNegativeFloat = 0.0
     """Weight of the squared sum of a pair's scores."""
 
@@ -46,23 +46,23 @@ class ScalarRatingLoss(Config):
     """Squared error of the score as prediction of a response's rating."""
 
     id: Literal["scalar_rating"]
-    """Which loss."""
+    """Id of the loss."""
 
 
 class ScalarCompareLoss(Config):
     """Squared error of the difference of two scores as prediction of that of two ratings."""
 
     id: Literal["scalar_compare"]
-    """Which loss."""
+    """Id of the loss."""
 
 
 class ProbabilisticLoss(Config):
     """-log P(the chosen response is rated higher), for distributions of a rating 1 ... k."""
 
     id: Literal["probabilistic"]
-    """Which loss."""
+    """Id of the loss."""
     num_ratings: Annotated[int, Field(ge=2)] = 10
-    """k, the largest rating and the number of the model's logits."""
+    """Largest rating, k, which is the number of the model's logits."""
 
 
 AnyLoss = Annotated[
@@ -72,73 +72,73 @@ AnyLoss = Annotated[
 
 
 class RewardModelAlg(FromHub, TrainedModelOptions):
-    """Which model learns to judge, and how."""
+    """Reward model, and the settings of its training."""
 
     id: Literal["reward_model"] = "reward_model"
-    """Learning from preferences."""
+    """Id of the objective: learning from preferences."""
     model_name: ModelName
-    """The model to begin with, a causal one or one that classifies texts: hub id, folder, or a
-    reference such as ``"@sft.model"``. A new layer takes the place of its head."""
+    """Initial model, a causal one or one that classifies texts: hub id, folder, or a reference such
+    as ``"@sft.model"``. A new layer replaces its head."""
     loss: AnyLoss
-    """What is minimised; it decides which labels are needed and what the model says."""
+    """Loss, which also determines the labels that are needed and the model's output."""
     head_std: PositiveFloat | None = None
-    """Standard deviation of the new layer's first weights; None for 1 / sqrt(width + 1). Its
-    biases begin at 0."""
+    """Standard deviation of the new layer's initial weights; None for 1 / sqrt(width + 1). Its
+    biases start at 0."""
     dropout: bool = False
-    """Whether the model drops activations in training, as its own configuration says."""
+    """If true, the model drops activations in training, as its own configuration says."""
     training_args: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the transformers Trainer."""
     optimizer: Optimizer = "adamw"
-    """Adam as PyTorch has it, or as TensorFlow does, which adds ``adam_epsilon`` before the second
-    moment's bias is corrected and so begins with smaller steps."""
+    """Form of Adam: PyTorch's, or TensorFlow's, which adds ``adam_epsilon`` before the bias
+    correction of the second moment and so starts with smaller steps."""
 
     def problems(self) -> Iterator[Problem]:
-        """Yield a model that is not named, and two optimizers."""
+        """Yield the problems of a model that is not named, and of two optimizers."""
         yield from super().problems()
         if self.optimizer != "adamw" and "optim" in self.training_args:
-            yield Problem("stands beside 'training_args.optim'; give one of them", "optimizer",
+            yield Problem("contradicts 'training_args.optim'; give one of them", "optimizer",
                           self.optimizer)  # fmt: skip
         yield from unnamed(self.model_name, "model_name", below="alg.")
         given = [name for name in ("bf16", "fp16") if self.training_args.get(name)]
         if given and self.mixed_precision != "no":
-            yield Problem(f"stands beside 'mixed_precision' = '{self.mixed_precision}'; drop one "
+            yield Problem(f"contradicts 'mixed_precision' = '{self.mixed_precision}'; drop one "
                           "of them", f"training_args.{given[0]}", True)  # fmt: skip
 
 
 class NormalizeConfig(FromHub):
-    """Bringing rewards of a reference policy's outputs to mean 0 and standard deviation 1.
+    """Normalisation of the rewards of a reference policy's outputs to mean 0 and std 1.
 
-    Its outputs for training prompts are drawn once, whole and unfiltered.
+    Its outputs for training prompts are sampled once, complete and unfiltered.
     """
 
     model_name: ModelName
-    """The reference policy, which is never the trained model."""
+    """Reference policy, which is never the trained model."""
     model_type: ModelType = "causal"
-    """Whether it continues its prompt or reads it through an encoder."""
+    """Architecture of the reference policy: causal, or encoder-decoder."""
     generation_kwargs: GenerationConfig
-    """How its outputs are drawn."""
+    """Generation settings of its outputs."""
     datapool: DatapoolConfig | None = None
-    """Where its prompts come from, such as the queries that the policy will be trained on; None for
-    the prompts of the training preferences."""
+    """Task with its prompts, such as the queries that the policy will be trained on; None for the
+    prompts of the training preferences."""
     num_samples: Annotated[int, Field(ge=2)] = 256
-    """Outputs that are drawn, each for a prompt of its own as far as there are as many."""
+    """Number of outputs, each for a prompt of its own as far as there are as many."""
     batch_size: PositiveInt = 64
-    """Prompts whose outputs are drawn together."""
+    """Number of prompts whose outputs are sampled together."""
     prompt_prefix: str = ""
-    """Text before a prompt that the policy reads, and the reward model does not; its tokens are
-    found apart from the prompt's."""
+    """Text before a prompt that the policy reads, and the reward model does not. It is tokenized
+    separately from the prompt."""
     prompt_suffix: str = ""
-    """Text behind a prompt, likewise, such as ``"\\n\\nTL;DR:"``."""
+    """Text after a prompt, likewise, such as ``"\\n\\nTL;DR:"``."""
     max_prompt_length: PositiveInt | None = None
-    """Most tokens of a prompt, the last ones; None for as many as fit."""
+    """Largest number of tokens of a prompt, the last ones; None for as many as fit."""
     before: bool = True
-    """Whether this is done before training; for losses of ratings or differences, to the mean and
-    standard deviation of the labels (of half the differences)."""
+    """If true, rewards are normalised before training; for losses of ratings or differences, to the
+    mean and standard deviation of the labels (of half the differences)."""
     after: bool = True
-    """Whether this is done after training."""
+    """If true, rewards are normalised after training."""
 
     def problems(self) -> Iterator[Problem]:
-        """Yield a model that is not named, and generation that cannot be."""
+        """Yield the problems of a missing model, and of impossible generation settings."""
         yield from super().problems()
         yield from unnamed(self.model_name, "model_name", below="normalize.")
         yield from generation_problems(self.generation_kwargs, self.model_type, "generation_kwargs")
@@ -154,27 +154,27 @@ class NormalizeConfig(FromHub):
 
 
 class RewardModelConfig(TrackedConfig):
-    """A reward model, trained on a task's preferences.
+    """Training of a reward model on a task's preferences.
 
-    ``tokenizer.max_length`` is the most tokens of prompt and response together.
+    ``tokenizer.max_length`` is the largest number of tokens of prompt and response together.
     """
 
     splits: ClassVar[tuple[Split, ...]] = ("train", "val")
 
     alg: RewardModelAlg
-    """Which model learns to judge, and how."""
+    """Reward model, and the settings of its training."""
     separator: str = " "
     """Separator between prompt and response, if neither has white space there."""
     too_long: Literal["cut", "drop"] = "cut"
-    """Whether of texts with more tokens the last ones are read, or training and validation leave
-    out all responses to a prompt of which one is too long."""
+    """Treatment of texts with too many tokens: the last tokens are read, or training and validation
+    drop all responses to a prompt with such a text."""
     normalize: NormalizeConfig | None = None
-    """How rewards are normalised; None leaves them as they are."""
+    """Normalisation of rewards; None keeps them unchanged."""
     eval_batch_size: PositiveInt = 64
-    """Texts that are judged together in evaluations."""
+    """Number of texts that are scored together in evaluations."""
 
     def ways_to_save_memory(self) -> Iterator[str]:
-        """Smaller batches of updates and evaluations, then the way the model is held."""
+        """Yield advice against a lack of memory: smaller batches, then model options."""
         yield from memory_hints.of_batches(self.alg.training_args)
         yield memory_hints.smaller("eval_batch_size", self.eval_batch_size)
         if self.normalize is not None:
@@ -185,11 +185,11 @@ class RewardModelConfig(TrackedConfig):
 
     @property
     def tf32(self) -> bool:
-        """Whether the Trainer's argument of that name asks for it."""
+        """True if the Trainer's argument of that name is set."""
         return bool(self.alg.training_args.get("tf32"))
 
     def problems_of_ranks(self, num_ranks: int) -> Iterator[Problem]:
-        """Yield batches too small for all ranks, and a loss that couples their parts."""
+        """Yield why ranks cannot share the run: too small batches, or a loss that couples them."""
         yield from of_batches(self.alg.training_args, num_ranks)
         loss = self.alg.loss
         if isinstance(loss, PairwiseLoss) and loss.margin == "broadcast":
@@ -198,7 +198,7 @@ class RewardModelConfig(TrackedConfig):
                           "alg.loss.margin", loss.margin)  # fmt: skip
 
     def problems(self) -> Iterator[Problem]:
-        """What is wrong with the parts' keys, and a normalisation that changes nothing."""
+        """Yield the problems of the parts' keys, and of a normalisation without effect."""
         yield from super().problems()
         yield from (problem.below("alg") for problem in self.alg.problems())
         yield from self._of_batches()
@@ -209,7 +209,7 @@ class RewardModelConfig(TrackedConfig):
                               "scale of the reward", "normalize.before", True)  # fmt: skip
 
     def _of_batches(self) -> Iterator[Problem]:
-        """A number of labels that leaves a part of a batch, as the published code refuses it."""
+        """Yield the problem of labels that leave an incomplete batch, as published."""
         given, labels = self.alg.training_args, self.datapool.args.get("num_train")
         size = given.get("per_device_train_batch_size", 8)
         times = given.get("gradient_accumulation_steps", 1)

@@ -1,4 +1,4 @@
-"""The responses of a split as texts, and the examples of a loss among them."""
+"""Examples of a loss: responses of a split as texts, and the comparisons among them."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ class Examples:
     """N choices of n responses each, and M examples that compare m of a choice's responses."""
 
     texts: Sequence[str]
-    """[N n] what a reward model reads, choice by choice."""
+    """[N n] texts that a reward model reads, choice by choice."""
     num_responses: int
-    """n"""
+    """Number of responses of a choice, n."""
     responses: Ints
-    """[M, m] places in ``texts``."""
+    """[M, m] positions in ``texts``."""
     targets: NDArray[np.float64]
-    """[M] what is known of each example."""
+    """[M] target of each example."""
 
     def __len__(self) -> int:
         return len(self.targets)
 
     @property
     def num_choices(self) -> int:
-        """How many choices there are, N."""
+        """Number of choices, N."""
         return len(self.texts) // self.num_responses if self.num_responses else 0
 
     def without(self, too_long: NDArray[np.bool_]) -> Examples:
-        """Return those of choices without any text that is too long [N n]."""
+        """Return the examples of choices without any text that is too long [N n]."""
         kept = ~too_long.reshape(-1, self.num_responses).any(1)
         texts = np.repeat(kept, self.num_responses)
         moved = np.cumsum(texts) - 1
@@ -59,8 +59,8 @@ def make_examples(
     """Return the examples of all samples, in their order.
 
     Raises:
-        UserError: a sample says too little for the objective, or has another number of responses
-            than the first one.
+        UserError: a sample lacks labels for the objective, or has another number of responses than
+            the first one.
     """
     texts: list[str] = []
     responses: list[list[int]] = []

@@ -1,4 +1,4 @@
-"""A sequence classifier with gain and bias, as a module that a trainer can fit to preferences."""
+"""Trainable reward model: a sequence classifier with gain and bias."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Row = Mapping[str, Any]
 
 
 class RewardModule(nn.Module):
-    """``gain * logit + bias`` for a model with one logit; several are logits of ratings.
+    """Module of ``gain * logit + bias`` for one logit; several logits are those of ratings.
 
     Gain and bias are trained with the rest, and set by normalisation (arXiv 1909.08593).
     """
@@ -43,31 +43,31 @@ class RewardModule(nn.Module):
 
     @masks_without_waits()
     def forward(self, targets: Tensor, **encoded: Tensor) -> dict[str, Tensor]:
-        """The mean loss of B examples: ``encoded`` has their texts [B m, P] and targets [B]."""
+        """Return the mean loss of B examples; ``encoded`` has texts [B m, P] and targets [B]."""
         logits = self.model(**encoded).logits.float()  # [B m, C]
         with exactly(logits.device):
             outputs = self.outputs(logits.view(len(targets), -1, logits.shape[-1]))
             return {"loss": self.objective.loss(outputs, targets).mean()}
 
     def outputs(self, logits: Tensor) -> Tensor:
-        """Return scores [B, m] for logits [B, m, 1]; rating logits [B, m, C] as they are."""
+        """Return scores [B, m] for logits [B, m, 1]; rating logits [B, m, C] unchanged."""
         if self.objective.num_outputs > 1:
             return logits
         return self.gain.to(logits) * logits.squeeze(-1) + self.bias.to(logits)
 
     def scale(self) -> tuple[float, float]:
-        """Gain and bias."""
+        """Return gain and bias."""
         return float(self.gain.detach()), float(self.bias.detach())
 
     @torch.no_grad()
     def set_scale(self, gain: float, bias: float) -> None:
-        """Make these the gain and the bias."""
+        """Set the gain and the bias."""
         self.gain.fill_(gain)
         self.bias.fill_(bias)
 
 
 def collate(rows: Sequence[Row], *, pad_token: int) -> dict[str, Tensor]:
-    """Examples as tensors: encoded texts [B m, P], filled up on the right, and targets [B]."""
+    """Return examples as tensors: encoded texts [B m, P], padded on the right, and targets [B]."""
     texts: list[Encoded] = [encoded for row in rows for encoded in row["texts"]]
     targets = torch.tensor([row["target"] for row in rows], dtype=torch.float32)
     return {**pad_right(texts, pad_token), "targets": targets}
@@ -78,10 +78,10 @@ def load_module(
 ) -> RewardModule:
     """Return the model with a new head, on the CPU.
 
-    What is random of its weights is drawn from ``seed``.
+    Random weights are drawn from ``seed``.
 
     Raises:
-        UserError: there is no such model, or it cannot classify.
+        UserError: there is no such model, or it has no classification head.
     """
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
@@ -119,7 +119,7 @@ def load_module(
 def init_head(model: nn.Module, num_outputs: int, std: float | None = None) -> nn.Linear:
     """Draw the weights of the last layer from Normal(0, std), 1 / sqrt(width + 1) by default.
 
-    Its bias, if it has one, becomes 0; gives the layer.
+    Its bias, if it has one, becomes 0. The layer is returned.
 
     Raises:
         UserError: the model has no such layer.

@@ -1,6 +1,7 @@
-"""Gain and bias that give a reference policy's outputs a chosen mean and std of reward.
+"""Normalization of rewards: gain and bias for a chosen mean and std on a reference policy.
 
-The outputs are those of the untrained language model, whole and unfiltered, as in arXiv 1909.08593.
+The rewards are those of outputs of the untrained language model, complete and unfiltered, as in
+arXiv 1909.08593.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ def gain_and_bias(
     """Return the g and b for which ``g rewards + b`` have this mean and std (ddof 0).
 
     Args:
-        rewards: [N] with gain 1 and bias 0.
-        mean: m*, in units of the normalised reward.
-        std: s*, likewise.
+        rewards: [N] rewards with gain 1 and bias 0.
+        mean: target mean, in units of the normalised reward.
+        std: target std, likewise.
 
     Raises:
-        UserError: all rewards are equal but for rounding, or one is not finite.
+        UserError: all rewards are equal up to rounding, or one is not finite.
     """
     least = rewards.min()
     found = rewards.mean(), (rewards - least).std()
@@ -55,9 +56,9 @@ def gain_and_bias(
 def reference_outputs(
     config: NormalizeConfig, samples: Sequence[Sample], *, seed: int, device: torch.device
 ) -> tuple[list[str], list[str]]:
-    """[N] prompts, drawn from those of samples, and [N] outputs of the reference policy for them.
+    """Return [N] prompts, drawn from those of samples, and [N] outputs of the reference policy.
 
-    A prompt is drawn again only where there are fewer than N. Ranks share the batches.
+    A prompt is drawn again only if there are fewer than N. Ranks share the batches.
     """
     tokenizer = load_tokenizer(
         TokenizerConfig(model_name=config.model_name, revision=config.revision)

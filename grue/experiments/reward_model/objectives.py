@@ -1,4 +1,4 @@
-"""What a reward model learns from choices, by loss: examples, loss, and measures of success.
+"""Objectives of reward models, by loss: examples of choices, loss, and metrics.
 
 B is the number of examples, m the number of responses of each.
 """
@@ -25,21 +25,21 @@ Floats = NDArray[np.float64]
 LossT = TypeVar("LossT", bound=Config)
 
 Example = tuple[tuple[int, ...], float]
-"""Positions of the m responses of a choice that are compared, and what is known of them."""
+"""Positions of the m compared responses of a choice, and their target."""
 
 
 class Objective(ABC, Generic[LossT]):
-    """One of the losses with what belongs to it."""
+    """A loss with its examples, metrics and targets."""
 
     score: ClassVar[str] = "accuracy"
-    """The measure by which runs are compared."""
+    """Metric by which runs are compared."""
 
     def __init__(self, keys: LossT) -> None:
         self.keys = keys
 
     @property
     def num_outputs(self) -> int:
-        """C, the model's logits: one is a score, several are those of a rating 1 ... C."""
+        """Number of logits, C: one is a score, several are those of a rating 1 ... C."""
         return 1
 
     @abstractmethod
@@ -47,35 +47,35 @@ class Objective(ABC, Generic[LossT]):
         """Return the examples of a choice.
 
         Raises:
-            UserError: what they need to know is missing.
+            UserError: a label that they need is missing.
         """
 
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return [B] for outputs [B, m] (scores) or [B, m, C] (rating logits) and targets [B]."""
+        """Return [B] losses of outputs [B, m] (scores) or [B, m, C] (ratings) and targets [B]."""
 
     @abstractmethod
     def measures(self, outputs: Tensor, targets: Tensor) -> Mapping[str, float]:
-        """Return the numbers by name, for outputs and targets as in `loss`, in double precision."""
+        """Return the metrics by name, for outputs and targets as in `loss`, in double precision."""
 
     def scale(self, targets: Floats) -> tuple[float, float]:
-        """Return mean and std that rewards should have before training, from all targets."""
+        """Return the mean and std of rewards before training, from all targets."""
         return 0.0, 1.0
 
 
 class BestOfN(Objective[config.BestOfNLoss]):
-    """The target is the position of the preferred response."""
+    """Best of n; the target is the position of the preferred response."""
 
     def examples(self, choice: Choice) -> Iterator[Example]:
-        """One, of all responses."""
+        """Yield one example, of all responses."""
         yield tuple(range(len(choice.responses))), float(_best(choice))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy."""
+        """Return the cross-entropy."""
         return losses.best_of_n_loss(outputs, targets.long())
 
     def measures(self, outputs: Tensor, targets: Tensor) -> Mapping[str, float]:
-        """Share of examples whose preferred response has the highest score, and calibration."""
+        """Return the share of preferred responses with the highest score, and calibration."""
         right = (outputs.argmax(-1) == targets.long()).numpy().astype(np.float64)
         predicted = outputs.softmax(-1).amax(-1).numpy()
         return {
@@ -85,7 +85,7 @@ class BestOfN(Objective[config.BestOfNLoss]):
 
 
 class OfPairs(Objective[LossT]):
-    """The first response of an example is the preferred one."""
+    """Pairs, with the preferred response first."""
 
     def examples(self, choice: Choice) -> Iterator[Example]:
         """Yield the preferred response with each other one."""
@@ -95,15 +95,15 @@ class OfPairs(Objective[LossT]):
                 yield (best, other), self.target(choice, best, other)
 
     def target(self, choice: Choice, best: int, other: int) -> float:
-        """What is known of a pair beside its order."""
+        """Return the target of a pair."""
         return 0.0
 
 
 class Pairwise(OfPairs[config.PairwiseLoss]):
-    """The target is the margin."""
+    """Pairs of scores; the target is the margin."""
 
     def target(self, choice: Choice, best: int, other: int) -> float:
-        """How much higher the preferred response is rated."""
+        """Return the rating of the preferred response minus that of the other one."""
         if self.keys.margin == "none":
             return 0.0
         if choice.ratings is None:
@@ -113,14 +113,14 @@ class Pairwise(OfPairs[config.PairwiseLoss]):
         return choice.ratings[best] - choice.ratings[other]
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Logistic, with margin and centring."""
+        """Return the logistic loss, with margin and centring."""
         chosen, rejected = outputs.unbind(1)
         return losses.pairwise_loss(
             chosen, rejected, targets, margin=self.keys.margin, centring=self.keys.centring
         )
 
     def measures(self, outputs: Tensor, targets: Tensor) -> Mapping[str, float]:
-        """Share of pairs in the right order, and calibration of the sigmoid of the difference."""
+        """Return the share of pairs in the right order, and calibration of sigmoid(difference)."""
         differences = outputs[:, 0] - outputs[:, 1]
         return {
             "accuracy": measures.accuracy(differences.numpy()),
@@ -129,7 +129,7 @@ class Pairwise(OfPairs[config.PairwiseLoss]):
 
 
 class Probabilistic(OfPairs[config.ProbabilisticLoss]):
-    """Nothing is known of a pair beside its order."""
+    """Pairs of rating distributions; there is no target."""
 
     @property
     def num_outputs(self) -> int:
@@ -137,15 +137,15 @@ class Probabilistic(OfPairs[config.ProbabilisticLoss]):
         return self.keys.num_ratings
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """-log P(the preferred response is rated higher)."""
+        """Return -log P(the preferred response is rated higher)."""
         chosen, rejected = outputs.unbind(1)
         return losses.probabilistic_loss(chosen, rejected)
 
     def measures(self, outputs: Tensor, targets: Tensor) -> Mapping[str, float]:
         """Return the share of pairs whose mean ratings are in the right order, and calibration.
 
-        The probability that the preferred response is better is that of a higher rating where
-        both ratings are not equal.
+        The probability that the preferred response is better is that of a higher rating, given that
+        the ratings differ.
         """
         chosen, rejected = outputs.unbind(1)
         means, stds = rating_moments(outputs)
@@ -161,22 +161,22 @@ class Probabilistic(OfPairs[config.ProbabilisticLoss]):
 
 
 class ScalarRating(Objective[config.ScalarRatingLoss]):
-    """The target is the rating of the one response."""
+    """Single responses; the target is the rating."""
 
     score = "correlation"
 
     def examples(self, choice: Choice) -> Iterator[Example]:
-        """Yield one for each response."""
+        """Yield one example for each response."""
         if choice.ratings is None:
             raise UserError("has no ratings, which the loss 'scalar_rating' learns")
         yield from (((place,), rating) for place, rating in enumerate(choice.ratings))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return squared error."""
+        """Return the squared error."""
         return losses.rating_loss(outputs.squeeze(1), targets)
 
     def measures(self, outputs: Tensor, targets: Tensor) -> Mapping[str, float]:
-        """Correlation and calibration, and what the ratings are like (ddof 0)."""
+        """Return correlation and calibration, and mean and std of the ratings (ddof 0)."""
         predictions, ratings = outputs.squeeze(1).numpy(), targets.numpy()
         return {
             "correlation": measures.correlation(predictions, ratings),
@@ -186,15 +186,15 @@ class ScalarRating(Objective[config.ScalarRatingLoss]):
         }
 
     def scale(self, targets: Floats) -> tuple[float, float]:
-        """Return those of the ratings."""
+        """Return the mean and std of the ratings."""
         return float(targets.mean()), float(targets.std())
 
 
 class ScalarCompare(Objective[config.ScalarCompareLoss]):
-    """The target is how much more the second response is worth than the first one."""
+    """Two responses; the target is the rating of the second minus that of the first."""
 
     def examples(self, choice: Choice) -> Iterator[Example]:
-        """One, of two responses."""
+        """Yield one example, of two responses."""
         if len(choice.responses) != 2:
             raise UserError(f"has {len(choice.responses)} responses; the loss 'scalar_compare' "
                             "needs two")  # fmt: skip
@@ -207,12 +207,12 @@ class ScalarCompare(Objective[config.ScalarCompareLoss]):
         yield (0, 1), difference
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return squared error of the difference."""
+        """Return the squared error of the difference."""
         first, second = outputs.unbind(1)
         return losses.comparison_loss(first, second, targets)
 
     def measures(self, outputs: Tensor, targets: Tensor) -> Mapping[str, float]:
-        """Share of differences with the right sign, and their correlation and calibration."""
+        """Return the share of differences of the right sign, correlation and calibration."""
         predictions, differences = (outputs[:, 1] - outputs[:, 0]).numpy(), targets.numpy()
         return {
             "accuracy": measures.accuracy(predictions * np.sign(differences)),
@@ -221,7 +221,7 @@ class ScalarCompare(Objective[config.ScalarCompareLoss]):
         }
 
     def scale(self, targets: Floats) -> tuple[float, float]:
-        """Return those of half the differences."""
+        """Return the mean and std of half the differences."""
         return float(targets.mean() / 2), float(targets.std() / 2)
 
 

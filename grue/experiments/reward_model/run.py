@@ -42,7 +42,7 @@ _LOW_STD = 1e-2
 
 
 def run(config: RewardModelConfig, context: Context) -> float | None:
-    """Trains; the score is the accuracy on the validation split (of ratings, the correlation)."""
+    """Train; the score is the validation accuracy, or for ratings the correlation."""
     return RewardModelRun(config, context).run()
 
 
@@ -126,7 +126,7 @@ class RewardModelRun(TrainerRun[RewardModelConfig]):
         return Training(self.module, rows, collator, self.config.alg.optimizer)
 
     def _readable(self, split: Split, found: Examples) -> Examples:
-        """The split's examples, without those that are too long if so configured."""
+        """Return the split's examples, without those that are too long if so configured."""
         if self.config.too_long == "drop":
             whole = len(found)
             found = found.without(np.array(self.classifier.are_too_long(found.texts)))
@@ -161,7 +161,7 @@ class RewardModelRun(TrainerRun[RewardModelConfig]):
         return {f"val/{name}": value for name, value in found.items()}
 
     def _reward_std(self, logits: np.ndarray[Any, Any]) -> dict[str, float]:
-        """How far the rewards of the responses to one prompt deviate, if there are several."""
+        """Return the deviation of rewards of the responses to one prompt, if there are several."""
         num_responses = self.data["val"].num_responses
         if num_responses < 2:
             return {}
@@ -196,7 +196,7 @@ class RewardModelRun(TrainerRun[RewardModelConfig]):
         )
 
     def _reward_model(self, *, scaled: bool = True) -> RewardModel:
-        """Return the model as it is, with its gain and bias or with 1 and 0."""
+        """Return the model as a scorer, with its gain and bias or with 1 and 0."""
         gain, bias = self.module.scale() if scaled else (1.0, 0.0)
         return RewardModel(self.classifier, replace(self.spec, gain=gain, bias=bias))
 
@@ -215,18 +215,18 @@ class RewardModelRun(TrainerRun[RewardModelConfig]):
 
 
 def spec_of(config: RewardModelConfig) -> RewardSpec:
-    """How the model will be asked, as far as the keys say."""
+    """Return the model's inputs and reward formula, from the keys."""
     ratings = config.alg.loss.id == "probabilistic"
     return RewardSpec("ratings" if ratings else "score", config.separator)
 
 
 def load_examples(config: RewardModelConfig, split: Split, *, seed: int) -> Examples:
-    """Return the examples of a split, without what its inputs have to tell."""
+    """Return the examples of a split, and log no messages about its inputs."""
     samples = load_inputs(config.datapool, split, seed=seed).samples
     return make_examples(samples, make_objective(config.alg.loss), spec_of(config))
 
 
 def given_arguments(config: RewardModelConfig) -> dict[str, Any]:
-    """Return the Trainer's arguments that the configuration gives."""
+    """Return the Trainer's arguments of the configuration."""
     precision = config.alg.mixed_precision
     return config.alg.training_args | ({} if precision == "no" else {precision: True})

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 _FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model*.bin"]
-"""What is read of a model's folder on the hub."""
+"""Files that are read of a model's folder on the hub."""
 
 
 class BertScoreArgs(FromHub, ScorerArgs):

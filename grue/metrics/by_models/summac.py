@@ -127,7 +127,7 @@ class SummacConvArgs(SummacArgs):
     models: Classifiers = ("mnli", "anli", "vitc")
     """Classifiers of pairs, as for the zero-shot score."""
     revisions: Annotated[dict[str, str], LATER] = Field(default_factory=dict)
-    """Branches, tags or commits by name in ``models``; others have their default branch."""
+    """Branches, tags or commits by name in ``models``; other models use their default branch."""
     bins: Bins = "even50"
     """Bins of the histograms: ``even<n>`` or ``percentile``."""
     granularity: Granularity = "sentence"

@@ -70,7 +70,7 @@ class Sight:
             self._has_warned = True
             log.warning(
                 "'%s' finds too few tokens in the references of %d of %d inputs, such as %r, so "
-                "that it can hardly tell outputs apart; %s",
+                "that it can hardly distinguish outputs; %s",
                 self._metric, len(unseen), len(inputs), unseen[0][0][:_SHOWN], self._fix,
             )  # fmt: skip
 

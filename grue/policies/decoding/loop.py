@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from grue.policies.vocabulary_mask import Mask
 
 _TOKENS_BETWEEN_LOOKS = 16
-"""Tokens between checks of which outputs have ended. Each check makes the host wait for the device;
-ended outputs are decoded in vain until then. On a CPU the check is free and made at each token."""
+"""Number of tokens between checks for outputs that have ended. Each check makes the host wait for
+the device; until then, ended outputs are decoded uselessly. On a CPU the check is free and made at
+each token."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def sample(
 
 
 class _Decoding:
-    """The outputs of a batch while they are drawn, and what the models say of their next tokens."""
+    """Outputs of a batch during decoding, with the models' logits of the next tokens."""
 
     def __init__(
         self,
@@ -122,7 +123,7 @@ class _Decoding:
             self._tokens[outputs, step] = draw(logits, self._uniforms[outputs, step], filters)
 
     def _allowed_logits(self, step: int, filters: Filters | None) -> Tensor:
-        """[N, V] logits of the next token; -inf where it may not come."""
+        """Return [N, V] logits of the next token; -inf for forbidden tokens."""
         end, logits = self._ids.end, self._logits[0]
         if end is not None and step < self._lengths.fewest:
             for each in self._logits:
@@ -138,7 +139,7 @@ class _Decoding:
         return logits
 
     def drop_ended(self, step: int) -> bool:
-        """Drop outputs that have ended, now and then; false once none is left."""
+        """Drop outputs that have ended, at intervals; return false once none is left."""
         end, since = self._ids.end, step + 1 - self._looks_after
         if end is None or (step + 1) % self._looks_after:
             return True
@@ -153,12 +154,12 @@ class _Decoding:
         return len(left.outputs) > 0
 
     def advance(self, step: int) -> None:
-        """Let the models read the tokens of a step."""
+        """Advance the models by the tokens of a step."""
         tokens = self._tokens[self._rows.outputs, step]
         self._logits = [each.next(tokens) for each in self._steps]
 
     def samples(self) -> Samples:
-        """Return the outputs, cleared of what was drawn after their ends."""
+        """Return the outputs, without tokens drawn after their ends."""
         if self._ids.end is not None:
             _forget_after(self._ids.end, self._tokens, self._record)
         outputs = [[token for token in row if token >= 0] for row in self._tokens.tolist()]
@@ -177,7 +178,7 @@ def joined(parts: Sequence[Samples], num_samples: int) -> Samples:
 
 
 def _by_prompt(outputs: list[list[int]], num_samples: int) -> list[list[list[int]]]:
-    """K outputs of each prompt, of outputs that follow one another."""
+    """Return K outputs of each prompt, from consecutive outputs."""
     return [outputs[i : i + num_samples] for i in range(0, len(outputs), num_samples)]
 
 

@@ -83,7 +83,7 @@ class QueryArgs(PromptedArgs):
     data set is downloaded once."""
 
     def problems(self) -> Iterator[Problem]:
-        """A revision of a local tokenizer."""
+        """Yield the problem of a revision of a local tokenizer."""
         yield from super().problems()
         yield from misplaced_revision(
             self.tokenizer_revision, self.tokenizer, "tokenizer", "tokenizer_revision"

@@ -32,4 +32,4 @@ def check_columns(names: list[str], place: str) -> None:
     """
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"{place}: '{name}' stands twice; keep one of them")
+            raise ValueError(f"{place}: '{name}' is repeated; keep one of them")

@@ -114,9 +114,9 @@ def test_a_cell_of_a_csv_file_may_be_long(tmp_path: Path) -> None:
         ("a.csv", b"a,b\n1,2\n1", "line 3: expected 2 cells as in the header, found 1"),
         ("a.jsonl", b'{"a": "\xff"}', "line 1 is not UTF-8 (byte 0xff)"),
         ("a.csv", b"a,b\n1,2\n\n1", "line 4: expected 2 cells as in the header, found 1"),
-        ("a.csv", b"a,b,a\n1,2,3", "the header: 'a' stands twice; keep one of them"),
-        ("a.jsonl", b'{}\n\n{"a": 1, "a": 2}', "line 3: 'a' stands twice; keep one of them"),
-        ("a.json", b'[{}, {"b": {"a": 1, "a": 2}}]', "entry 2: 'a' stands twice"),
+        ("a.csv", b"a,b,a\n1,2,3", "the header: 'a' is repeated; keep one of them"),
+        ("a.jsonl", b'{}\n\n{"a": 1, "a": 2}', "line 3: 'a' is repeated; keep one of them"),
+        ("a.json", b'[{}, {"b": {"a": 1, "a": 2}}]', "entry 2: 'a' is repeated"),
         ("a.jsonl", rb'{"a": ["x", "\ud800"]}', "line 1: 'a[1]' holds half of a character"),
         ("a.json", rb'[{"\udfff": 1}]', "entry 1: '\\udfff' holds half of a character"),
         ("a.jsonl", b"[" * 100_000, "nested too deeply"),
@@ -144,7 +144,7 @@ def test_blank_lines_are_no_rows_and_count_in_the_places_of_the_others(tmp_path:
 def test_columns_of_a_parquet_file_have_names_of_their_own(tmp_path: Path) -> None:
     table = pa.table([pa.array([1]), pa.array([2])], names=["a", "a"])
     pq.write_table(table, tmp_path / "a.parquet")
-    with pytest.raises(UserError, match="the columns: 'a' stands twice; keep one of them"):
+    with pytest.raises(UserError, match="the columns: 'a' is repeated; keep one of them"):
         read_rows(tmp_path / "a.parquet")
 
 

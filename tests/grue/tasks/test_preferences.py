@@ -168,7 +168,7 @@ def test_data_sets_of_the_hub(hub: HubCalls) -> None:
     [
         ({}, "'path' = null: give either this key or 'hub_id'"),
         ({"path": "x", "hub_id": "y"}, "'path' = 'x': give either"),
-        ({"path": "x", "num_train": 3, "held_out": 0.1}, "'num_train' = 3: stands beside"),
+        ({"path": "x", "num_train": 3, "held_out": 0.1}, "'num_train' = 3: contradicts"),
         ({"path": "x", "rating_scale": [5, 1]}, r"'rating_scale' = .*: must be \[smallest, larg"),
     ],
 )
