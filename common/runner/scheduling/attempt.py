@@ -32,7 +32,8 @@ from common.runner.scheduling.task import Task
 from common.training.numerics import explained, set_numerics
 
 LOG_NAME = __name__
-"""Logger of the ends of attempts: in full in a run's ``log.txt``, and as one line on a console."""
+"""Name of the logger of ends of attempts: in full in a run's ``log.txt``, as one line on a
+console."""
 
 log = logging.getLogger(LOG_NAME)
 

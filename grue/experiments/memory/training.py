@@ -195,7 +195,7 @@ def _of_trainer(
 
 
 def _without_dropout(model: nn.Module) -> None:
-    """Count the masks of dropout by one byte per number, as on a GPU, instead of four."""
+    """Disable dropout, whose masks would count four bytes per number instead of a GPU's one."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
