@@ -208,7 +208,7 @@ def _arguments(given: Mapping[str, Any]) -> TrainingArguments:
 
 
 def _rows(arguments: TrainingArguments, num_ranks: int) -> int:
-    """Return the examples of a rank's part of a batch."""
+    """Return the number of examples in a rank's part of a batch."""
     return math.ceil(arguments.per_device_train_batch_size / num_ranks)
 
 
