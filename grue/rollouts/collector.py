@@ -20,6 +20,7 @@ from common.machine.devices import gpus_of_device, sent
 from common.training.seeding import seeded, undisturbed
 from grue.policies.actor_critic import ActorCritic
 from grue.policies.distribution import TokenDistribution
+from grue.policies.padding import widened
 from grue.policies.prompts import Tokens
 from grue.policies.sequences import Sequences
 from grue.random_streams import Occasion, generator, seed_of, uniforms
@@ -231,7 +232,7 @@ class Rollouts:
             if logits is not None:
                 kl = kl_full(logits, ref_logits)
             known = (log_probs, ref_log_probs, kl, self._pg_kl(pg_kl), values)
-            columns = [_widened(each.masked_fill(mask == 0, 0.0), width) for each in known]
+            columns = [widened(each.masked_fill(mask == 0, 0.0), width) for each in known]
             parts.append(torch.stack(columns, -1))
         rows = torch.cat(distributed.all_gather_tensors(parts, self.policy.device))
         log_probs, ref_log_probs, kl, pg_kl, values = rows.unbind(-1)
@@ -294,8 +295,3 @@ class Rollouts:
             return task
         used = chosen(task, train_mask)
         return put_back(centred(used) / scale_of(used), train_mask)
-
-
-def _widened(values: Tensor, width: int) -> Tensor:
-    """Return [n, T] padded with zeros to ``width`` columns."""
-    return torch.nn.functional.pad(values, (0, width - values.shape[1]))
