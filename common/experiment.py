@@ -41,7 +41,9 @@ class Experiment:
     recognises: Callable[[Mapping[str, Any]], bool] = lambda keys: False
     """Function that returns whether the keys in a file without a plan are those of this kind of
     run."""
-    mend: Callable[[Mapping[str, Any]], tuple[Mapping[str, Any], list[str]]] = _as_written
+    fix_legacy_keys: Callable[[Mapping[str, Any]], tuple[Mapping[str, Any], list[str]]] = (
+        _as_written
+    )
     """Function that fixes known errors of published files in a run's keys; it returns the fixed
     keys, and warnings about the fixes."""
     run_together: str | None = None

@@ -12,7 +12,7 @@ from grue.experiments.classifier.config import ClassifierConfig
 from grue.experiments.extract.config import ExtractConfig
 from grue.experiments.finetune.config import FinetuneConfig
 from grue.experiments.new_model.config import NewModelConfig
-from grue.experiments.published_yaml import means_extraction, means_finetuning, mended
+from grue.experiments.published_yaml import fix_legacy_keys, means_extraction, means_finetuning
 from grue.experiments.reward_model.config import RewardModelConfig
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ EXPERIMENTS.register("grue_extract")(
             "reward_stats": "reward_stats.parquet",
         },
         recognises=means_extraction,
-        mend=mended,
+        fix_legacy_keys=fix_legacy_keys,
     )
 )
 EXPERIMENTS.register("grue_finetune")(
@@ -91,7 +91,7 @@ EXPERIMENTS.register("grue_finetune")(
         unit="step",
         files={"model": "model"},
         recognises=means_finetuning,
-        mend=mended,
+        fix_legacy_keys=fix_legacy_keys,
     )
 )
 EXPERIMENTS.register("grue_new_model")(

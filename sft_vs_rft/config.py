@@ -14,6 +14,7 @@ from common.config.hub import Revision, misplaced_revision
 from common.errors import Problem
 from common.hashing import content_hash
 from sft_vs_rft import grouping
+from sft_vs_rft.data_sets import DIGITS_SIZES, NUM_CLASSES
 from sft_vs_rft.editions import data_edition
 from sft_vs_rft.model_names import BERT_PREFIX, MODEL_TYPES, VISION_MODELS, known_model
 from sft_vs_rft.subsets import undrawable
@@ -23,20 +24,6 @@ OTHERS = "large reward std"
 PARTS = (CHANGED, OTHERS)
 """Published names of the two parts: inputs with a changed label, and all others."""
 
-NUM_CLASSES = {
-    "digits": 10,
-    "mnist": 10,
-    "fmnist": 10,
-    "cifar10": 10,
-    "cifar100": 100,
-    "cifar100coarse": 20,
-    "svhn": 10,
-    "stsb": 6,
-}
-"""Number of classes of each named data set; those of npz files are counted."""
-
-DIGITS_SIZES = {"train": 1297, "test": 500}
-"""Number of inputs of the bundled data set, the only one whose sizes no folder can change."""
 
 _PLACEHOLDER = "ADD PATH TO CHECKPOINT"
 

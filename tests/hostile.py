@@ -247,9 +247,9 @@ def preflight(runs: list[Any]) -> Any:
     return {"none": None, "text": "all is well", "number": 3}.get(hook, [])
 
 
-def mend(keys: Any) -> Any:
+def fix_legacy_keys(keys: Any) -> Any:
     """What the hook says."""
-    return None if keys.get("hook") == "mend" else (keys, [])
+    return None if keys.get("hook") == "fix_legacy_keys" else (keys, [])
 
 
 def pid_of_child(folder: Path) -> int:
@@ -261,6 +261,6 @@ EXPERIMENT = Experiment(
     HostileConfig,
     run="tests.hostile:run",
     preflight="tests.hostile:preflight",
-    mend=mend,
+    fix_legacy_keys=fix_legacy_keys,
     run_together="tests.hostile:run_together",
 )

@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 import run_plan
 from common.experiment import EXPERIMENTS
 from common.plan.schema import plan_schema
+from common.runner.command_line import build_parser
 from tests.conftest import PROJECT, TINY_DIGITS, TOY, Workplace
 from tests.grue.metrics.parts import needs_wordnet
 
@@ -305,7 +306,7 @@ def test_the_schema_is_written_to_the_project_or_to_a_folder_that_exists(
     outcome = workplace.run("--write_schema", "none/plan.schema.json")
     assert (outcome.status, workplace.files()) == (2, [])
     assert "--write_schema none/plan.schema.json: no such folder" in outcome.err
-    assert run_plan._parser().parse_args(["--write_schema"]).write_schema == SCHEMA
+    assert build_parser().parse_args(["--write_schema"]).write_schema == SCHEMA
     assert workplace.run("--write_schema", "own.json").status == 0
     assert (workplace.path / "own.json").read_text() == SCHEMA.read_text()
 
@@ -315,6 +316,6 @@ def test_help_explains_each_flag_with_an_example(capsys: pytest.CaptureFixture[s
         run_plan.main(["--help"])
     assert ended.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
-    flags = [action.option_strings[-1] for action in run_plan._parser()._actions]
+    flags = [action.option_strings[-1] for action in build_parser()._actions]
     for flag in flags:
         assert flag == "--help" or f"Example: {flag}" in text, flag

@@ -105,8 +105,8 @@ class Drafting:
 
 def _unknown(entry: Entry, spec: Experiment, draft: Draft) -> list[Key]:
     """Return the keys of a run that its experiment does not know."""
-    with asking(entry.experiment, "mend"):
-        meant, _ = spec.mend(draft.values)
+    with asking(entry.experiment, "fix_legacy_keys"):
+        meant, _ = spec.fix_legacy_keys(draft.values)
     return unknown_keys(spec.config, meant)
 
 

@@ -60,8 +60,8 @@ def load_plan(
     """
     reading = read_plan(path, overrides or {}, experiments)
     expansion = _Expansion(experiments, reading)
-    for slip in dict.fromkeys(expansion.slips):
-        log.warning("%s, %s", path.name, slip)
+    for warning in dict.fromkeys(expansion.warnings):
+        log.warning("%s, %s", path.name, warning)
     problems = expansion.problems + _figure_problems(reading.document, check_figure)
 
     stages = Stages(expansion.stages)
@@ -127,7 +127,7 @@ class _Expansion:
         self.reading = reading
         self.stages: list[Stage] = []
         self.problems = list(reading.problems)
-        self.slips: list[str] = []
+        self.warnings: list[str] = []
         specs = [self._experiment(entry) for entry in reading.entries]
         self.known_keys = {key for spec in specs if spec for key in spec.config.model_fields}
         self.ids = [entry.configuration.id for entry in reading.entries]
@@ -201,10 +201,10 @@ class _Expansion:
         self, stage: Stage, entry: Entry, spec: Experiment, draft: Draft, repetition: int
     ) -> None:
         """Check the keys of one run; add it to the stage's runs, or to the broken ones."""
-        with asking(entry.experiment, "mend"):
-            meant, slips = spec.mend(draft.values)
+        with asking(entry.experiment, "fix_legacy_keys"):
+            meant, warnings = spec.fix_legacy_keys(draft.values)
             values = repeated(meant, repetition)
-        self.slips += [f"{entry.where}: {slip}" for slip in slips]
+        self.warnings += [f"{entry.where}: {warning}" for warning in warnings]
         written, malformed = fill_keys(values, template_values(spec.config, values))
         with asking(entry.experiment, spec.config.__name__):
             config, wrong = resolve_valid_keys(spec.config, written, OUTSIDE_RUNS)

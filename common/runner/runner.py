@@ -73,12 +73,12 @@ class PlanRunner:
         Raises:
             StoppedAtOnce: a second Ctrl-C; unfinished runs are marked as interrupted.
         """
-        strangers = self.index.num_foreign_rows()
-        if strangers:
+        num_foreign = self.index.num_foreign_rows()
+        if num_foreign:
             log.warning(
                 "%s listed %d runs that this plan does not make (another --set, an edited part, "
                 "or another plan file of this name): their folders stay, but index.csv and "
-                "figures now tell of this plan's runs", self.plan.folder.path, strangers,
+                "figures now tell of this plan's runs", self.plan.folder.path, num_foreign,
             )  # fmt: skip
         stop_passed_on = False
         try:

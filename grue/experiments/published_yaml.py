@@ -20,7 +20,7 @@ def means_extraction(keys: Mapping[str, Any]) -> bool:
     return isinstance(evaluation, Mapping) and "num_samples_per_input" in evaluation
 
 
-def mended(keys: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
+def fix_legacy_keys(keys: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
     """Return the keys without a known error of published files, and a warning about the fix.
 
     The published programs left ``split`` in a task's args.
@@ -32,8 +32,10 @@ def mended(keys: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
     if not isinstance(args, Mapping) or "split" not in args or _knows_split(pool.get("id")):
         return keys, []
     kept = {key: value for key, value in args.items() if key != "split"}
-    slip = f"'datapool.args.split' = '{args['split']}' is left out: a run reads all splits it needs"
-    return {**keys, "datapool": {**pool, "args": kept}}, [slip]
+    warning = (
+        f"'datapool.args.split' = '{args['split']}' is left out: a run reads all splits it needs"
+    )
+    return {**keys, "datapool": {**pool, "args": kept}}, [warning]
 
 
 def _knows_split(task: Any) -> bool:

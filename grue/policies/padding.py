@@ -38,3 +38,8 @@ def pad(sequences: Sequence[Sequence[int]], *, fill: int, left: bool, device: An
         ids[row, place] = torch.tensor(sequence, dtype=torch.long)
         mask[row, place] = 1
     return Prompts(*sent(both, torch.device(device)))
+
+
+def widened(values: Tensor, width: int) -> Tensor:
+    """Return [n, T] padded with zeros to ``width`` columns."""
+    return torch.nn.functional.pad(values, (0, width - values.shape[1]))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,23 +20,35 @@ from common.machine.devices import gpus_of_device, sent
 from common.training.seeding import seeded, undisturbed
 from grue.policies.actor_critic import ActorCritic
 from grue.policies.distribution import TokenDistribution
+from grue.policies.padding import widened
 from grue.policies.prompts import Tokens
 from grue.policies.sequences import Sequences
 from grue.random_streams import Occasion, generator, seed_of, uniforms
 from grue.rl.advantages import estimate_advantages
-from grue.rl.equality import centred, scale_of
 from grue.rl.kl import kl_full, kl_k1
-from grue.rl.token_positions import chosen, first_tokens, put_back
+from grue.rl.token_positions import first_tokens
 from grue.rollouts.batch import Rollout
 from grue.rollouts.pending import FailedRollout, PendingRollout, pad_stack
 from grue.rollouts.scoring import score_outputs
 from grue.rollouts.settings import RolloutSettings
 from grue.rollouts.statistics import rollout_statistics
+from grue.rollouts.token_rewards import standardize, task_rewards
 from grue.tasks.inputs import Inputs
 from grue.texts import Texts
 
 if TYPE_CHECKING:
     from grue.rewards.reward import Reward
+
+
+class _TokenValues(NamedTuple):
+    """[N, T] numbers of the outputs' tokens."""
+
+    log_probs: Tensor
+    ref_log_probs: Tensor
+    kl: Tensor
+    pg_kl: Tensor
+    """The KL that advantages hold."""
+    values: Tensor
 
 
 class Rollouts:
@@ -71,38 +83,56 @@ class Rollouts:
         Raises:
             FailedRollout: the reward fails, or returns numbers that are not finite.
         """
-        # 1. Outputs, batch by batch, until there are enough tokens.
+        found = self._draw_outputs(iteration)
+        sequences = self.policy.sequences(found.prompts, found.outputs)
+        bits = found.joined_mask_bits(sequences.outputs.ids.shape[1])
+        evaluated = self._evaluate(found, sequences, bits)
+        in_rewards = kl_coefficient if self.settings.kl_in_reward else 0.0
+        rollout, penalty = self._rewarded(found, sequences, bits, evaluated, in_rewards)
+        statistics = rollout_statistics(
+            rollout, penalty, kl_coefficient, self.settings.samples_per_input, self._truncation
+        )
+        return rollout, statistics
+
+    def _draw_outputs(self, iteration: int) -> PendingRollout:
+        """Draw and score outputs, batch by batch, until there are enough tokens."""
         found = PendingRollout()
         draw = generator(Occasion.INPUTS_OF_ROLLOUT, self.seed, iteration)
         number = 0
         while found.num_tokens() < self.settings.num_tokens:
             self._sample(found, self._rows(iteration, draw), stream=[iteration, number])
             number += 1
-        # 2. What policy, reference and critic say of them.
-        sequences = self.policy.sequences(found.prompts, found.outputs)
+        return found
+
+    def _rewarded(
+        self,
+        found: PendingRollout,
+        sequences: Sequences,
+        bits: Tensor | None,
+        evaluated: _TokenValues,
+        kl_coefficient: float,
+    ) -> tuple[Rollout, Tensor]:
+        """Return the rollout with rewards and advantages, and [N, T] the KL part of its rewards.
+
+        ``kl_coefficient`` is that of the penalty in the rewards, in reward per nat.
+        """
+        settings = self.settings
         response_mask = sequences.outputs.mask.bool()
-        vocab_mask_bits = (
-            torch.cat(found.vocab_mask_bits)[:, : response_mask.shape[1]]
-            if found.vocab_mask_bits
-            else None
+        task = self._of_host(
+            task_rewards(
+                found, response_mask.shape[1], settings, self._truncation, end=self.policy.ids.end
+            )
         )
-        log_probs, ref_log_probs, kl, pg_kl, values = self._evaluate(
-            found, sequences, vocab_mask_bits
-        )
-        # 3. Rewards per token, and advantages of the tokens that are used.
-        task = self._task_rewards(found, response_mask.shape[1])
-        in_rewards = kl_coefficient if self.settings.kl_in_reward else 0.0
-        penalty = -in_rewards * kl * response_mask
-        most = None if self.settings.whole_outputs else self.settings.num_tokens
-        num_used = found.first(most)
+        penalty = -kl_coefficient * evaluated.kl * response_mask
+        num_used = found.first(None if settings.whole_outputs else settings.num_tokens)
         host_train_mask = first_tokens(num_used, response_mask.shape[1])
         train_mask = sent(host_train_mask, response_mask.device)
-        standardized = self._standardized(task, host_train_mask)
-        pg_kl_penalty = -in_rewards * pg_kl * response_mask
+        standardized = standardize(task, host_train_mask) if settings.standardize_rewards else task
+        pg_kl_penalty = -kl_coefficient * evaluated.pg_kl * response_mask
         rewards = standardized + penalty
         estimates = estimate_advantages(
-            rewards, standardized, penalty, pg_kl_penalty, values, response_mask, train_mask,
-            gamma=self.settings.gamma, gae_lambda=self.settings.gae_lambda,
+            rewards, standardized, penalty, pg_kl_penalty, evaluated.values, response_mask,
+            train_mask, gamma=settings.gamma, gae_lambda=settings.gae_lambda,
         )  # fmt: skip
         rollout = Rollout(
             prompts=found.prompts,
@@ -110,23 +140,20 @@ class Rollouts:
             num_used=num_used,
             sequences=sequences,
             response_mask=response_mask,
-            log_probs=log_probs,
-            ref_log_probs=ref_log_probs,
-            kl=kl,
-            values=values,
+            log_probs=evaluated.log_probs,
+            ref_log_probs=evaluated.ref_log_probs,
+            kl=evaluated.kl,
+            values=evaluated.values,
             task_rewards=task,
             rewards=rewards,
             advantages=estimates.advantages,
             returns=estimates.returns,
             kl_advantages=estimates.kl_advantages,
             task_advantages=estimates.task_advantages,
-            vocab_mask_bits=vocab_mask_bits,
+            vocab_mask_bits=bits,
             reward_stds=self._of_host(np.concatenate(found.stds)) if found.stds else None,
         )
-        statistics = rollout_statistics(
-            rollout, penalty, kl_coefficient, self.settings.samples_per_input, self._truncation
-        )
-        return rollout, statistics
+        return rollout, penalty
 
     def _rows(self, iteration: int, draw: np.random.Generator) -> list[int]:
         """Return the positions of the inputs of a batch."""
@@ -206,8 +233,8 @@ class Rollouts:
     @torch.no_grad()
     def _evaluate(
         self, found: PendingRollout, sequences: Sequences, vocab_mask_bits: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Return [N, T] log-probabilities, the reference's, KL, the KL in advantages, and values.
+    ) -> _TokenValues:
+        """Return what policy, reference and critic say of each token.
 
         The KL is that of the policy without a mask, as published, because a mask does not bring the
         policy nearer to the reference.
@@ -231,11 +258,10 @@ class Rollouts:
             if logits is not None:
                 kl = kl_full(logits, ref_logits)
             known = (log_probs, ref_log_probs, kl, self._pg_kl(pg_kl), values)
-            columns = [_widened(each.masked_fill(mask == 0, 0.0), width) for each in known]
+            columns = [widened(each.masked_fill(mask == 0, 0.0), width) for each in known]
             parts.append(torch.stack(columns, -1))
         rows = torch.cat(distributed.all_gather_tensors(parts, self.policy.device))
-        log_probs, ref_log_probs, kl, pg_kl, values = rows.unbind(-1)
-        return log_probs, ref_log_probs, kl, pg_kl, values
+        return _TokenValues(*rows.unbind(-1))
 
     def _of_policy(
         self, sequences: Sequences, bits: Tensor | None
@@ -263,39 +289,6 @@ class Rollouts:
             return torch.zeros_like(sampled)
         return sampled
 
-    def _task_rewards(self, found: PendingRollout, width: int) -> Tensor:
-        """Return [N, T] the task's rewards."""
-        rewards = found.rewards(width)
-        truncation, penalty = self._truncation, self.settings.penalty_reward_value
-        if truncation is not None and penalty is not None:
-            for number, output in enumerate(found.outputs):
-                if not truncation.is_met(output):
-                    rewards[number] = 0
-                    rewards[number, len(output) - 1] = penalty
-        least = self.settings.unfinished_reward_from
-        if least is not None:
-            end = self.policy.ids.end
-            for number, output in enumerate(found.outputs):
-                if len(output) < least and (not output or output[-1] != end):
-                    rewards[number] = 0
-        return self._of_host(rewards)
-
     def _of_host(self, values: np.ndarray[Any, Any]) -> Tensor:
         """Return numbers on the policy's device, in float32."""
         return sent(torch.from_numpy(values).float(), self.policy.device)
-
-    def _standardized(self, task: Tensor, train_mask: Tensor) -> Tensor:
-        """Return [N, T] the task's rewards as they are used; ``train_mask`` [N, T] is on the CPU.
-
-        ``train_mask`` [N, T] is on the CPU. Penalties are not standardised with them: where rewards
-        do not deviate, they would dominate, whatever their coefficient.
-        """
-        if not self.settings.standardize_rewards:
-            return task
-        used = chosen(task, train_mask)
-        return put_back(centred(used) / scale_of(used), train_mask)
-
-
-def _widened(values: Tensor, width: int) -> Tensor:
-    """Return [n, T] padded with zeros to ``width`` columns."""
-    return torch.nn.functional.pad(values, (0, width - values.shape[1]))

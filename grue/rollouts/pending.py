@@ -47,6 +47,12 @@ class PendingRollout:
         before = lengths.cumsum(0) - lengths
         return torch.minimum((most - before).clamp(min=0), lengths)
 
+    def joined_mask_bits(self, width: int) -> Tensor | None:
+        """Return [N, T, ceil(V / 8)] the allowed tokens, for T = ``width``; None for all."""
+        if not self.vocab_mask_bits:
+            return None
+        return torch.cat(self.vocab_mask_bits)[:, :width]
+
     def rewards(self, width: int) -> NDArray[np.float64]:
         """Return [N, T] the task's rewards; a reward per output is placed at its last token."""
         found = np.zeros((len(self.outputs), width))

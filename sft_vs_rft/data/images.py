@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from common.errors import UserError
-from sft_vs_rft.config import DIGITS_SIZES
 from sft_vs_rft.data import plain_pickle
 from sft_vs_rft.data.pools import Pool, dense_pool
+from sft_vs_rft.data_sets import DIGITS_SIZES
 
 _DIGITS_MEAN, _DIGITS_STD = 0.3053, 0.3760
 

@@ -126,7 +126,7 @@ def test_what_a_run_moves_is_put_back_for_the_next(
         ("exit", "its preflight 'tests.hostile:preflight' raised SystemExit: 0"),
         ("problems", "its problems() gave None"),
         ("notices", "its notices() gave [7]"),
-        ("mend", "its mend raised TypeError"),
+        ("fix_legacy_keys", "its fix_legacy_keys raised TypeError"),
         ("identity", "its identity() raised TypeError"),
         ("inputs", "its inputs() raised SystemExit: 0"),
         ("validator", "its HostileConfig raised SystemExit: 0"),
