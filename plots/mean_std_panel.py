@@ -19,7 +19,7 @@ LOOKS: dict[bool, dict[str, Any]] = {
     True: {"color": "#D55E00", "marker": "o", "linestyle": "none"},
     False: {"color": "#0072B2", "marker": "o", "linestyle": "none"},
 }
-"""Colours by whether an input's std is low."""
+"""Styles of dots by whether an input's std is low."""
 THRESHOLD: dict[str, Any] = {"color": "#D55E00", "linestyle": (0, (4, 2)), "linewidth": 1.0}
 _PLACES = 300
 """Number of places along an axis: inputs at the same place are drawn as one dot."""

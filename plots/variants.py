@@ -135,7 +135,7 @@ def _differences(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def subject(runs: Sequence[Run]) -> str:
-    """Return data and model, if all runs share them: ``"MNIST, MLP"``."""
+    """Return data and model, as far as all runs share them: ``"MNIST, MLP"``."""
     shared = []
     for key in ("dataset", "datapool.id", "model_type"):
         values = {str(value_at(run.config, key, "")) for run in runs}

@@ -89,7 +89,7 @@ class _Files:
 
 
 def _warn_of_empty_classes(config: ControlledConfig, pool: Pool) -> None:
-    """Return the problem of labels that leave a class empty, for example if they count from 1."""
+    """Warn of labels that leave a class empty, for example because they count from 1."""
     counts = pool.train_labels.bincount(minlength=pool.num_classes)
     empty = (counts == 0).nonzero()[:, 0].tolist()
     if empty:
@@ -100,7 +100,7 @@ def _warn_of_empty_classes(config: ControlledConfig, pool: Pool) -> None:
 
 
 def _warn_of_channels_at_the_end(config: ControlledConfig, pool: Pool) -> None:
-    """Return the problem of images whose channels come last, which a model would misread."""
+    """Warn of images whose channels come last, which a model would misread."""
     shape = list(pool.input_shape)
     if config.model_type in VISION_MODELS and shape[-1] in (1, 3) and shape[0] > shape[-1]:
         log.warning(

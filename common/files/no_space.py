@@ -13,7 +13,7 @@ from pathlib import Path
 from common.errors import text_of
 
 _UNSAID = 0
-"""Error number of a full disk, which torch does not pass on."""
+"""Placeholder for the number of an error that torch does not pass on."""
 _ADVICE = {
     errno.ENOSPC: ("no space is left on the disk", "free some"),
     errno.EDQUOT: ("your quota of the disk is used up", "free some of it"),
@@ -28,7 +28,7 @@ _OF_TORCH = re.compile(
     r"inline_container\.cc.*(unexpected pos|PytorchStreamWriter|write failed)|iostream error",
     re.DOTALL,
 )
-"""Beginning of torch's message about a file that it could not write, whatever the reason."""
+"""Pattern of torch's message about a file that it could not write, whatever the reason."""
 _UNITS = ("bytes", "kB", "MB", "GB")
 
 

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 _SECONDS_TO_END = 1.0
 _ENDS_BY_ITSELF = "multiprocessing.resource_tracker"
-"""Command of a helper process of Python, which ends after its parent."""
+"""Module of a helper process of Python, which ends after its parent and must outlive it."""
 
 
 def children_of(pid: int) -> list[psutil.Process]:

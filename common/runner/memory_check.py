@@ -115,7 +115,7 @@ def _may_be_too_large(run: Run, moment: Moment, gpus: Mapping[int, int]) -> str:
 
 
 def _warn_of_sharing(plan: Plan, needs: Mapping[Run, Need], memory: Mapping[int, int]) -> None:
-    """Return the warning of slots on one GPU that may together need more than it has."""
+    """Warn of slots on one GPU that may together need more memory than it has."""
     pool, slots = plan.document.gpu_ids_pool, _slots(plan)
     if not needs or slots <= len(pool):
         return

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Tracking(Callback):
-    """Passes each epoch's metrics to the run's `Tracker`."""
+    """Callback that passes each epoch's metrics to the run's `Tracker`."""
 
     saved_as = "WandbWriter"
     """Name under which checkpoints have always had the run's id at Weights & Biases."""
@@ -46,7 +46,7 @@ class Tracking(Callback):
         return {} if self.tracker.wandb_id is None else {"run_id": self.tracker.wandb_id}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state` gave."""
+        """Restore the result of `state`."""
         self.tracker.wandb_id = state.get("run_id", self.tracker.wandb_id)
 
 
@@ -120,7 +120,7 @@ class EarlyStopping(Callback):
 
 
 class Checkpoints(Callback):
-    """Keeps checkpoints beside the last one, the newest or the best by score."""
+    """Callback that keeps further checkpoints, the newest or the best by score."""
 
     def __init__(
         self, folder: Path, *, keep: int = 0, every: int = 1, by_score: Score | None = None

@@ -32,7 +32,7 @@ DataT = TypeVar("DataT")
 
 
 class FitExperiment(StepwiseRun[FitConfigT, checkpoint.State], Generic[FitConfigT, DataT]):
-    """A run in epochs; subclasses say what the data, the model and the trainer are."""
+    """Run in epochs; subclasses define the data, the model and the trainer."""
 
     unit = "epoch"
     position = "epoch"
@@ -155,7 +155,7 @@ class FitExperiment(StepwiseRun[FitConfigT, checkpoint.State], Generic[FitConfig
         self.trainer.saved_epoch = self.trainer.epoch
 
     def end_steps(self) -> None:
-        """Tell the callbacks, which may put other weights back, and write the last checkpoint."""
+        """Notify the callbacks, which may restore other weights, and write the last checkpoint."""
         self.trainer.end()
         self.save()
 

@@ -37,7 +37,7 @@ StateT = TypeVar("StateT")
 
 
 class StepwiseRun(ABC, Generic[ConfigT, StateT]):
-    """A run in steps, which may end after each of them and is resumed with equal results.
+    """Run in steps, which may end after each of them and is resumed with equal results.
 
     A subclass says what is its own: data, model, what a step does, what is measured when, what
     state it resumes from (a ``StateT``), what it leaves.
@@ -138,7 +138,7 @@ class StepwiseRun(ABC, Generic[ConfigT, StateT]):
 
     def _begin_anew(self, lost: str) -> None:
         if distributed.is_main():
-            log.warning("%s; the run begins anew", lost)
+            log.warning("%s; the run starts again from the beginning", lost)
             shutil.rmtree(self.folder.checkpoints)
         distributed.broadcast(None)  # the others read no checkpoint before
 

@@ -29,14 +29,14 @@ _MOST_SHOWN = 5  # steps in a message
 
 
 class Tracker:
-    """Writes rows of metrics, and sends them to the trackers that are asked for.
+    """Tracker that writes rows of metrics, and sends them to the configured other trackers.
 
     A row is on the disk after `sync`, which comes before each checkpoint that counts on it. Of
     several ranks, the first one alone writes.
     """
 
     def __init__(self, config: RunConfig, folder: RunFolder, position: Position) -> None:
-        """``position`` is the entry of a row that says after which step it was measured."""
+        """Set ``position``, the entry of a row with the step of its measurements."""
         self._config = config
         self._folder = folder
         self._position = position

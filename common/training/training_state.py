@@ -27,8 +27,8 @@ def taking(path: Path) -> Iterator[None]:
         yield
     except Exception as error:  # what a strange state makes of optimisers and generators
         raise UserError(
-            f"{path} does not fit the run ({type(error).__name__}: {error}); --fresh makes the run "
-            "anew"
+            f"{path} does not fit the run ({type(error).__name__}: {error}); --fresh "
+            "repeats the run from the start"
         ) from error
 
 

@@ -39,7 +39,7 @@ class A2c(PolicyGradient[A2cArgs]):
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """Return one step; the losses are means over all used tokens."""
+        """Make one step; the losses are means over all tokens used for training."""
         args, sums, num_tokens = self.args, RunningMeans(), rollout.num_tokens
         if args.normalize_advantage:
             rollout, _ = rollout.standardized()

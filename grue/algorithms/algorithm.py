@@ -61,11 +61,14 @@ class Algorithm(ABC, Generic[ArgsT]):
         """
 
     def backward(self, loss: torch.Tensor) -> None:
-        """Add the gradients of a loss to those that are there; of ranks, each its part of it."""
+        """Add the gradients of a loss to the accumulated ones.
+
+        Each rank passes its part of the loss.
+        """
         self.stepper.backward(loss)
 
     def step(self, max_grad_norm: float | None) -> torch.Tensor:
-        """Move policy and critic by the gradients, clipped to a norm; gives it before clipping."""
+        """Step by the gradients, clipped to a norm; return the norm before clipping."""
         return self.stepper.step(self.optimizer, self.actor_critic.parameters(), max_grad_norm)
 
     def state_dict(self) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Ppo(PolicyGradient[PpoArgs]):
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """Improve policy and critic on a rollout; returns the metrics."""
+        """Improve policy and critic on a rollout; return the metrics."""
         means = RunningMeans()
         if self.args.measure_gradient_noise:
             means.add(**self._gradient_noise(rollout, kl_coefficient, generator))

@@ -30,7 +30,7 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """Improve policy and critic on a rollout; values are means over all minibatches."""
+        """Improve policy and critic on a rollout; return means over all minibatches."""
         args, means = self.args, RunningMeans()
         for _ in range(args.n_epochs):
             order = torch.randperm(len(rollout), generator=generator)
@@ -72,7 +72,7 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
         )
 
     def _loss(self, whole: Minibatch, means: RunningMeans) -> Tensor:
-        """Return [] L_policy + vf_coef L_value + ent_coef L_entropy; notes what it is made of.
+        """Return [] L_policy + vf_coef L_value + ent_coef L_entropy, and record its terms.
 
         Each rank computes its part of the minibatch and of the loss.
         """

@@ -42,7 +42,7 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
-        """Return one step per minibatch of the rollout; gives what was measured."""
+        """Make one step per minibatch of the rollout; return metrics."""
         args, means, first = self.args, RunningMeans(), True
         rollout = self._with_baseline(rollout)
         for _ in range(args.n_epochs):

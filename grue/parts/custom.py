@@ -22,7 +22,7 @@ from common.errors import UserError
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 Find = Callable[[str], Any]
-"""Return the class that ``"custom:package.module:name"`` names, or raise `UserError`."""
+"""Function that returns the class ``"custom:package.module:name"``, or raises `UserError`."""
 
 
 @dataclass(frozen=True)

@@ -220,7 +220,7 @@ def _hidden_size(config: Any) -> int:
 
 
 def _freeze_unused_head(trunk: PreTrainedModel) -> None:
-    """Remove the output layer of a critic's language model: a critic reads hidden states only."""
+    """Freeze the output layer of a critic's trunk, because a critic reads hidden states."""
     head = trunk.get_output_embeddings()
     tied = trunk.get_input_embeddings().weight
     if head is not None and head.weight is not tied:

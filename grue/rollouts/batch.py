@@ -90,11 +90,11 @@ class Rollout:
         return first_tokens(self.num_used, self.response_mask.shape[1])
 
     def counted(self, values: Tensor) -> Tensor:
-        """Return [M, ...] of [N, T, ...] those of the tokens that updates use."""
+        """Return [M, ...] the values [N, T, ...] of the tokens used for training."""
         return chosen(values, self._host_train_mask)
 
     def minibatch(self, rows: Tensor, loss_mask: Tensor | None = None) -> Minibatch:
-        """Return some outputs.
+        """Return a minibatch of some outputs.
 
         Args:
             rows: [n] indices of the outputs, on the CPU.
@@ -154,17 +154,17 @@ class Rollout:
             yield self.minibatch(rows, loss_mask[rows])
 
     def sequential_batches(self, size: int) -> Iterator[Minibatch]:
-        """Yield all used tokens in the rollout's order, ``size`` outputs at a time."""
+        """Yield minibatches of ``size`` outputs with all used tokens, in the rollout's order."""
         for rows in places(self.num_used > 0).split(size):
             yield self.minibatch(rows)
 
     def subsample(self, factor: int) -> Rollout:
-        """Return the same, of which updates use every ``factor``-th output alone."""
+        """Return the same rollout with only every ``factor``-th output used for training."""
         is_left = torch.arange(len(self)) % factor == 0
         return replace(self, num_used=self.num_used * is_left)
 
     def with_advantages(self, advantages: Tensor, kl_advantages: Tensor) -> Rollout:
-        """Return the same with other advantages [N, T], of which penalties make a part."""
+        """Return the same rollout with other advantages [N, T] and their part from penalties."""
         return replace(
             self,
             advantages=advantages,

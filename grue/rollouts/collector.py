@@ -164,7 +164,7 @@ class Rollouts:
         return rows
 
     def _sample(self, found: PendingRollout, rows: Sequence[int], stream: Sequence[int]) -> None:
-        """Draw and scores outputs for the inputs at ``rows``."""
+        """Sample and score outputs for the inputs at ``rows``."""
         settings, num_samples = self.settings, self.settings.samples_per_input
         prompts = [self._prompts[row] for row in rows]
         own = distributed.shard_slice(len(rows))
@@ -279,7 +279,7 @@ class Rollouts:
         return log_probs, unmasked, evaluation.values, kept
 
     def _pg_kl(self, sampled: Tensor) -> Tensor:
-        """Return [N, T] the estimate of its own KL that a token's advantage holds.
+        """Return [N, T] the estimate of a token's own KL that its advantage contains.
 
         An exact KL is the same for every sampled token, so that in the advantage it would be a
         baseline without effect. The estimate is therefore always the sampled token's, unless a loss

@@ -1,4 +1,4 @@
-"""A minibatch of a rollout's outputs, of which some tokens count."""
+"""Minibatch of a rollout: some outputs, and those of their tokens that are trained on."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from grue.rl.equality import centred, scale_of
 from grue.rl.token_positions import taken
 
 ADVANTAGES = ("advantages", "kl_advantages", "task_advantages")
-"""Each token's advantage, and the parts that KL penalties and the task's rewards make of it."""
+"""Names of the advantages, and of their parts from KL penalties and from the task's rewards."""
 
 
 @dataclass(frozen=True)
 class Minibatch:
-    """n outputs, of which M tokens count."""
+    """Minibatch of n outputs with M tokens used for training."""
 
     sequences: Sequences
     """[n, T]"""
     rows: Tensor
-    """[n] numbers of the outputs in the rollout."""
+    """[n] indices of the outputs in the rollout."""
     loss_mask: Tensor
-    """[n, T] on the CPU: the tokens that count, in row-major order the M of everything below."""
+    """[n, T] CPU mask of the tokens used for training; in row-major order they are the M of all
+    fields below."""
     places: Tensor
-    """[M] where `loss_mask` is true: row times T plus column."""
+    """[M] flat positions where `loss_mask` is true: row times T plus column."""
     tokens: Tensor
     """[M]"""
     log_probs: Tensor
@@ -46,21 +47,22 @@ class Minibatch:
     task_advantages: Tensor
     """[M]"""
     vocab_mask_bits: Tensor | None
-    """[M, ceil(V / 8)] the tokens that could come, packed; None without a mask."""
+    """[M, ceil(V / 8)] packed vocabulary masks; None without a mask."""
     weight: float = 1.0
-    """Share of the tokens of the minibatch that it is a part of: those of all ranks add up to 1."""
+    """Share of the tokens of the whole minibatch that this part has; the shares of all ranks sum to
+    1."""
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     def counted(self, values: Tensor) -> Tensor:
-        """[M, ...] of [n, T, ...] those of the tokens that count, without a copy if all do."""
+        """Return [M, ...] the values [n, T, ...] of the trained tokens; no copy if all are."""
         if len(self) == self.loss_mask.numel():
             return values.flatten(0, 1)
         return taken(values, self.places)
 
     def of_this_rank(self) -> Minibatch:
-        """Return the outputs that fall to this rank.
+        """Return this rank's part of the outputs.
 
         Means over them, times `weight`, add up over ranks. A rank to which none falls gets the
         first one and the weight 0, so that all ranks do alike.
@@ -87,7 +89,7 @@ class Minibatch:
         )
 
     def standardized(self) -> tuple[Minibatch, Tensor]:
-        """Return the same with advantages of mean 0 and std 1, and [] what they were divided by.
+        """Return the same minibatch with advantages of mean 0 and std 1, and [] their divisor.
 
         Equal advantages become 0, and are divided by 1.
         """
@@ -102,7 +104,7 @@ class Minibatch:
 
 
 def standardize(parts: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-    """Return [M] each the advantages and their parts, centred, over the std of the first.
+    """Return [M] each the centred advantages and their parts, over the std of the advantages.
 
     And [] that.
     """

@@ -84,7 +84,7 @@ class FailedRollout(PartError):
 
 
 def pad_stack(scores: Sequence[Any]) -> NDArray[np.float64]:
-    """Return [N] or [N, T] of N numbers or rows, which are filled up where their lengths differ."""
+    """Return [N] or [N, T] of N numbers or rows; shorter rows are padded."""
     rows = [np.asarray(score) for score in scores]
     width = max((row.size for row in rows if row.ndim), default=0)
     return np.array([row if not row.ndim else np.pad(row, (0, width - row.size)) for row in rows])

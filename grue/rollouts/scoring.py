@@ -1,4 +1,4 @@
-"""The rewards of outputs, as a reward gives them, and whether they are what they should be."""
+"""Scoring of outputs by a reward, with checks of shapes and finite numbers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def score_outputs(
 
 
 def _checked(function: Callable[[Texts], Any], texts: Texts, name: str) -> NDArray[np.float64]:
-    """Return [N] or [N, T] what a function of the reward called ``name`` finds for the texts.
+    """Return [N] or [N, T] the results of a function of the reward called ``name``.
 
     Raises:
         UserError: it fails, their number is wrong, or one is not finite; an output is named.

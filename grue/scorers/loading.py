@@ -38,7 +38,7 @@ def check_folder(name: str, key: str) -> Mapping[str, Any]:
 
 
 def num_labels(config: Mapping[str, Any]) -> int:
-    """Return the labels of a classifier's configuration; two if it does not list them."""
+    """Return the number of labels of a classifier's configuration; two if it does not say."""
     return len(config["id2label"]) if "id2label" in config else int(config.get("num_labels", 2))
 
 

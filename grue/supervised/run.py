@@ -23,11 +23,11 @@ class Training:
     """The model that the Trainer trains, and its data."""
 
     model: Any
-    """Returns a loss for a batch."""
+    """Model that returns a loss for a batch."""
     rows: Any
-    """Rows of which batches are made."""
+    """Rows that batches are made of."""
     collator: Callable[[Any], dict[str, torch.Tensor]]
-    """Makes a batch of rows."""
+    """Function that makes a batch of rows."""
     optimizer: Optimizer = "adamw"
 
 

@@ -33,7 +33,7 @@ from grue.supervised.rank_batches import OwnPart
 log = logging.getLogger(__name__)
 
 _USUAL_LOGGING_STEPS = 500
-"""Name of the library's own optimizer."""
+"""Default interval of the library."""
 _FEWEST_LINES = 10
 """Smallest number of log lines of a run without a given interval, if it has as many updates."""
 _NEVER = 2**62
@@ -88,7 +88,7 @@ class _Watch(TrainerCallback):
     def on_step_end(
         self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """After every update."""
+        """Run after every update."""
         self._run.count_steps(state.global_step, float(state.epoch or 0.0))
         self._run.tell_progress()
         if state.global_step % self._log_every == 0:

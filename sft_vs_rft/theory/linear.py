@@ -37,7 +37,7 @@ from sft_vs_rft.theory.config import LinearConfig
 _RIGHT = 0
 """Index of the right label: row 0 of W."""
 _DIRECTION = torch.tensor([0.6, 0.8], dtype=torch.float64)
-"""Number of features of phi; any other gives the same times."""
+"""Direction of phi; any other gives the same times."""
 
 Objective = Callable[[Tensor], Tensor]
 

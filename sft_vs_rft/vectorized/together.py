@@ -107,7 +107,7 @@ class Fit:
         return self.trainer.validates(self._member.config.epochs)
 
     def begin(self) -> None:
-        """Measures before the first epoch, and tells the callbacks that the fit starts."""
+        """Measure before the first epoch, and notify the callbacks that the fit starts."""
         with self._member.on_its_own():
             self._experiment.measure_start()
 
@@ -167,7 +167,7 @@ class Fit:
             self._member.done(self._experiment.conclude())
 
     def close(self) -> None:
-        """Closes the run's files, however it ends."""
+        """Close the run's files, however it ends."""
         self._experiment.close()
 
 

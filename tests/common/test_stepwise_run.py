@@ -139,7 +139,7 @@ def test_a_walk_with_a_lost_row_begins_anew(
     assert again.run() == whole.place
     assert ("start" in again.told) == (lost == 0)  # the others' was measured before training
     assert rows(again) == rows(whole)
-    assert f"has seen ({lost}); the run begins anew" in caplog.text
+    assert f"has seen ({lost}); the run starts again from the beginning" in caplog.text
 
 
 def test_a_checkpoint_never_counts_on_a_row_that_a_power_cut_would_lose(

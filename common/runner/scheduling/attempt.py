@@ -32,7 +32,8 @@ from common.runner.scheduling.task import Task
 from common.training.numerics import explained, set_numerics
 
 LOG_NAME = __name__
-"""Logger of the ends of attempts: in full in a run's ``log.txt``, and as one line on a console."""
+"""Name of the logger of ends of attempts: in full in a run's ``log.txt``, as one line on a
+console."""
 
 log = logging.getLogger(LOG_NAME)
 
@@ -91,8 +92,8 @@ class Attempt:
         remove_leftovers(self.folder.path, below=True)
         changed = unread_changes(task.identity.get("sources", {}))
         if changed:
-            raise UserError(f"changed since the plan was read: {', '.join(changed)}; the same "
-                            "command makes the run with what stands there now")  # fmt: skip
+            raise UserError(f"changed since the plan was read: {', '.join(changed)}; run the "
+                            "same command again to use the present files")  # fmt: skip
         config = task.run_config()
         seeds = {key: getattr(config, key) for key in config.seed_keys}
         record = provenance.record(self.folder, task.command, seeds, task.threads)

@@ -58,7 +58,7 @@ def load_labelled(
 
 
 def run(config: ClassifierConfig, context: Context) -> float | None:
-    """Trains; the score is the accuracy on the validation split."""
+    """Train; the score is the accuracy on the validation split."""
     return ClassifierRun(config, context).run()
 
 

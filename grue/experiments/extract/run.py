@@ -35,12 +35,12 @@ _TEXT_COLUMNS = ("input_id", "index", "sample_id", "prompt", "output", "num_toke
 
 
 def run(config: ExtractConfig, context: Context) -> float | None:
-    """Draw and scores the samples; the score is the mean of the first metric."""
+    """Sample and score the outputs; the score is the mean of the first metric."""
     return Extraction(config, context).run()
 
 
 class Extraction(StepwiseRun[ExtractConfig, None]):
-    """A run that samples batch by batch; its state are the parts that stand on the disk."""
+    """Run that samples batch by batch; its state is the parts on the disk."""
 
     unit = "batch"
 
@@ -222,7 +222,7 @@ class _Progress:
         self._started = self._said_at = time.monotonic()
 
     def tell(self) -> None:
-        """Tells how many inputs are done."""
+        """Log the number of finished inputs."""
         self._context.progress(self.done, self._total)
 
     def found(self, count: int) -> None:

@@ -43,7 +43,7 @@ _MUCH = 0.1
 
 
 class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
-    """Rollout and update, and now and then an evaluation, ``n_iters`` times.
+    """Run of ``n_iters`` rollouts and updates, with evaluations at intervals.
 
     All random numbers of an iteration follow from the run's seed and the iteration's number. Users'
     own parts may use the global generators, whose states are in the checkpoints.
@@ -118,7 +118,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
         return self.evaluate_everywhere(f"epoch_{self.num_steps - 1}")
 
     def prompt_limits(self, settings: GenerationConfig) -> tuple[int | None, Side]:
-        """As in rollouts: RL4LMs ignores ``tokenizer.max_length`` here."""
+        """Return the prompt limits of rollouts: RL4LMs ignores ``tokenizer.max_length`` here."""
         return self.env.args.max_prompt_length, self.alg.policy.args.prompt_truncation_side
 
     # An iteration.
@@ -149,7 +149,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
         return found
 
     def _collect(self, coefficient: float) -> tuple[Rollout, dict[str, float]]:
-        """A rollout and what it measures; one whose reward failed is kept in a file."""
+        """Return a rollout and its metrics; one whose reward failed is kept in a file."""
         try:
             with self._dropping_out():
                 return self.rollouts.collect(self.steps_done, coefficient)

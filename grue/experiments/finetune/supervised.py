@@ -15,7 +15,7 @@ from grue.supervised.run import TrainerRun, Training
 
 
 class SupervisedRun(FinetuneRun[SupervisedConfig, Path], TrainerRun[SupervisedConfig]):
-    """Evaluates, trains with the Trainer, evaluates again."""
+    """Run that evaluates, trains with the Trainer, and evaluates again."""
 
     @property
     def model_name(self) -> str:

@@ -37,7 +37,7 @@ _VECTORS = 7
 gradient, a product and its parts."""
 _PER_TOKEN = ("log_probs", "ref_log_probs", "values", "returns", "advantages",
               "kl_advantages", "task_advantages")  # fmt: skip
-"""Number of float32 values per token of a minibatch."""
+"""Names of the float32 values per token of a minibatch."""
 
 
 def has_named_critic(alg: ReinforcementAlg) -> bool:

@@ -195,7 +195,7 @@ def _of_trainer(
 
 
 def _without_dropout(model: nn.Module) -> None:
-    """Count the masks of dropout by one byte per number, as on a GPU, instead of four."""
+    """Disable dropout, whose masks would count four bytes per number instead of a GPU's one."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -208,7 +208,7 @@ def _arguments(given: Mapping[str, Any]) -> TrainingArguments:
 
 
 def _rows(arguments: TrainingArguments, num_ranks: int) -> int:
-    """Return the examples of a rank's part of a batch."""
+    """Return the number of examples in a rank's part of a batch."""
     return math.ceil(arguments.per_device_train_batch_size / num_ranks)
 
 

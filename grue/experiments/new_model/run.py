@@ -62,7 +62,10 @@ def texts(config: NewModelConfig, seed: int) -> Iterator[str]:
 
 
 def _padding(model_type: str) -> str:
-    """Return the special tokens; an encoder-decoder model's outputs begin with padding."""
+    """Return the padding token.
+
+    An encoder-decoder model's outputs begin with it, so it is not END.
+    """
     return END if model_type == "gpt2" else PADDING
 
 

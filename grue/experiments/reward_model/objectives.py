@@ -133,7 +133,7 @@ class Probabilistic(OfPairs[config.ProbabilisticLoss]):
 
     @property
     def num_outputs(self) -> int:
-        """One logit for each rating."""
+        """Number of logits: one for each rating."""
         return self.keys.num_ratings
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:

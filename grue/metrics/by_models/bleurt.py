@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from grue.scorers.classifier import Classifier
 
 _CONVERTED = "Elron/{}"
-"""Hub organisation of the published checkpoints in transformers' format."""
+"""Pattern of the hub ids of the published checkpoints in transformers' format."""
 _PUBLISHED = tuple(f"bleurt-{name}" for name in ("tiny-128", "tiny-512", "base-128", "base-512",
                                                  "large-128", "large-512"))  # fmt: skip
 
