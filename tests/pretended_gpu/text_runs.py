@@ -125,7 +125,7 @@ def trust_region(gpu: PretendedGpu, folder: Path, *, kind: str) -> dict[str, Wai
     rollout, _ = run.rollouts.collect(0, 0.1)
     algorithm: Any = run.algorithm
     with gpu.counting() as waits, run.actor_critic.updating():
-        batches = list(rollout.in_order(4))
+        batches = list(rollout.sequential_batches(4))
         ascent, objective, _ = algorithm._ascent(batches, 0.1)
         algorithm._line_search(batches, 1e-3 * ascent, objective, 0.1)
         algorithm._fit_critic(rollout, torch.Generator().manual_seed(0))
