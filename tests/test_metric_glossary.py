@@ -215,7 +215,8 @@ def names_of_metric(name: str) -> set[str]:
     made = metric(metric.Args.model_validate(ARGS_OF_METRICS.get(name, {})))
     if isinstance(made, PairwiseMetric):
         return set(made.keys)
-    texts = made_texts(["the cat sat"] * 2, [["the cat sat down"]] * 2, [{"raw_table": jane()}] * 2)
+    known = {"raw_table": jane(), "difficulty": 1}
+    texts = made_texts(["the cat sat"] * 2, [["the cat sat down"]] * 2, [known] * 2)
     return {*made.corpus(texts), *made.scores(texts)}
 
 

@@ -8,6 +8,7 @@ from grue.rewards import (
     catalogue,
     common_gen,
     common_gen_preference_model,
+    exact_answer,
     intent_accuracy,
     learned_preference,
     rouge,
