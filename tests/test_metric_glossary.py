@@ -30,6 +30,7 @@ from tests.grue.conftest import TEXTS, save_model, write
 from tests.grue.judging import save_classifier
 from tests.grue.made_texts import made_texts
 from tests.grue.metrics.test_totto import jane
+from tests.grue.parts import LETTERS
 from tests.grue.test_extract import extraction
 from tests.grue.test_finetune import finetuning
 from tests.grue.test_reinforcement import MASKED, TRUSTED, reinforcement
@@ -50,7 +51,14 @@ OF_ROWS = {
     "nlpo": [*OF_RL, "NLPO"],
     "a2c": [*OF_RL, "A2C"],
     "trpo": [*OF_RL, "TRPO"],
-    "reinforce": [*OF_RL, "REINFORCE", "Progress", "Reward deviation", "Mixed precision"],
+    "reinforce": [
+        *OF_RL,
+        "REINFORCE",
+        "Progress",
+        "Parts of the reward",
+        "Reward deviation",
+        "Mixed precision",
+    ],
     "preferences": [*OF_RL, "PPO of lm-human-preferences", "Progress"],
     "classifier": [*OF_TRAINER, "Classifiers"],
     "reward_model": [*OF_TRAINER, "Reward models"],
@@ -102,7 +110,8 @@ def small_runs(folder: Path) -> list[dict[str, Any]]:
         rl("a2c", alg__args__n_steps=4, **as_loss),
         rl("trpo", **critic),
         rl("reinforce", **as_loss, alg__args__num_samples_per_input=2,
-           alg__policy__mixed_precision="fp16"),
+           alg__policy__mixed_precision="fp16", reward_fn__id="weighted_sum",
+           reward_fn__args__rewards=[{"id": LETTERS}, {"id": "length", "weight": 0.1}]),
         preferences | {"experiment_name": "preferences"},
         extraction(model, evaluation__metrics=EVALUATED),
         {**test_reward_model.configuration(model, choices, "pairwise", normalize=normalize,

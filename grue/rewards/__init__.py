@@ -13,6 +13,7 @@ from grue.rewards import (
     learned_preference,
     rouge,
     spider,
+    weighted_sum,
 )
 from grue.rewards.custom import as_reward
 from grue.rewards.reward import REWARDS, Reward

@@ -88,7 +88,7 @@ OUTPUTS = ["5+7=12", "13", r"\boxed{12}", "a dozen"]
 
 
 @pytest.mark.parametrize(
-    "references", [["12"], ["5 and 7.\n#### 12"], [r"is \boxed{12}"], ["1", "12"]]
+    "references", [["12"], ["5+7=12"], ["5 and 7.\n#### 12"], [r"is \boxed{12}"], ["1", "12"]]
 )
 def test_outputs_are_compared_with_the_references_answers(references: list[str]) -> None:
     found = MetricConfig(id="exact_answer").build().scores(texts(OUTPUTS, [references] * 4))
