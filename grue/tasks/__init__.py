@@ -11,6 +11,7 @@ from grue.tasks import (
     commongen,
     crd3,
     daily_dialog,
+    gsm8k,
     imdb,
     iwslt2017,
     jsonl,
