@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
+from grue.tasks.chat import ChatArgs
 from grue.tasks.prompted import PromptedArgs
 from grue.tasks.sources.hub import Hub
 from grue.tasks.sources.local_files import has_split
@@ -18,7 +19,7 @@ _CALCULATION = re.compile(r"<<[^<>]*>>")
 _MARKER = "####"
 
 
-class Gsm8kArgs(PromptedArgs):
+class Gsm8kArgs(ChatArgs, PromptedArgs):
     """Keys of the GSM8K task."""
 
     calculations: bool = False
@@ -49,10 +50,11 @@ class Gsm8k(Task[Gsm8kArgs]):
 
     def samples(self, split: Split) -> list[Sample]:
         """Return the question between prefix and suffix; the solution is the only reference."""
-        return [
+        found = [
             Sample(f"{split}_{i}", self.args.prompt(row.question), (self._solution(row.answer),))
             for i, row in enumerate(self._rows(split))
         ]
+        return self.args.in_form(found)
 
     def _rows(self, split: Split) -> list[_Problem]:
         args = self.args

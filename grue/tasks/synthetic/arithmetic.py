@@ -15,9 +15,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from common.config.base import Config
 from common.config.fit import PositiveFloat, PositiveInt
 from common.errors import Problem
+from grue.tasks.chat import ChatArgs
 from grue.tasks.task import TASKS, Sample, Split, Task
 
 Operation = Literal["+", "-", "*"]
@@ -33,7 +33,7 @@ _SPLITS: Mapping[int, Split] = {0: "val", 1: "test"}
 """Splits of the first tenths of all problems; the others are for training."""
 
 
-class ArithmeticArgs(Config):
+class ArithmeticArgs(ChatArgs):
     """Keys of the arithmetic problems."""
 
     num_samples: PositiveInt = 1000
@@ -77,7 +77,9 @@ class Arithmetic(Task[ArithmeticArgs]):
         draw = random.Random(f"{args.seed} {split}")
         levels = list(_levels(args, count))
         draw.shuffle(levels)
-        return [self._sample(f"{split}_{i}", split, level, draw) for i, level in enumerate(levels)]
+        return args.in_form(
+            [self._sample(f"{split}_{i}", split, level, draw) for i, level in enumerate(levels)]
+        )
 
     def _sample(self, name: str, split: Split, digits: int, draw: random.Random) -> Sample:
         args = self.args
