@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from grue.rewards import (
+    answers,
     catalogue,
     common_gen,
     common_gen_preference_model,
-    exact_answer,
     intent_accuracy,
     learned_preference,
     rouge,

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from pydantic import Field, Strict
 
-from common.config.base import Config, OptionalText
-from common.errors import Problem
 from grue.metrics.answers.comparison import agreement, are_equal
 from grue.metrics.answers.extraction import Form, find_answer, find_match
+from grue.metrics.answers.pattern import PatternArgs
 from grue.metrics.metric import METRICS, Metric, Scores
 from grue.texts import Texts
 
@@ -25,23 +22,13 @@ _OF_REFERENCES: Sequence[Form] = ("marker", "boxed")
 Forms = Annotated[tuple[Form, ...], Strict(False), Field(min_length=1)]
 
 
-class ExactAnswerArgs(Config):
+class ExactAnswerArgs(PatternArgs):
     """Keys of finding an answer."""
 
     extract: Forms = ("marker", "boxed", "last_number")
     r"""Forms of an answer, the first that an output has counts: the text after its last ``####``
-    (``marker``), in its last ``\boxed{}`` (``boxed``), or its last number."""
-    pattern: OptionalText = None
-    """Regular expression whose last match is the answer (its first group, if it has groups),
-    instead of ``extract``; None (or the empty string) for none."""
-
-    def problems(self) -> Iterator[Problem]:
-        """Yield the problem of a pattern that is no regular expression."""
-        yield from super().problems()
-        try:
-            re.compile(self.pattern or "")
-        except re.error as error:
-            yield Problem(f"is no regular expression ({error})", "pattern", self.pattern)
+    (``marker``), in its last ``\boxed{}`` (``boxed``), or its last number. A ``pattern`` is used
+    instead."""
 
 
 @METRICS.register("exact_answer")
@@ -90,16 +77,13 @@ class ExactAnswer(Metric[ExactAnswerArgs]):
 
     def answer(self, text: str) -> str | None:
         """Return the answer in a text; None if it has none."""
-        if self._pattern is not None:
-            return find_match(text, self._pattern)
+        pattern = self.args.compiled()
+        if pattern is not None:
+            return find_match(text, pattern)
         return find_answer(text, self.args.extract)
 
     def _right(self, reference: str) -> str:
         return self.answer(reference) or find_answer(reference, _OF_REFERENCES) or reference.strip()
-
-    @functools.cached_property
-    def _pattern(self) -> re.Pattern[str] | None:
-        return None if self.args.pattern is None else re.compile(self.args.pattern)
 
 
 def _each(values: Iterator[float]) -> Scores:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from grue.metrics.answers import exact_answer as metric
+from grue.metrics.answers import reasoning_gym
+from grue.metrics.answers.pattern import PatternArgs
 from grue.metrics.metric import Scores
 from grue.rewards.of_metric import OfMetric
 from grue.rewards.reward import REWARDS, Rewards
@@ -28,6 +30,14 @@ class ExactAnswer(OfMetric[ExactAnswerArgs]):
     def value(self, scores: Mapping[str, Scores]) -> Rewards:
         """Return [N] rewards, from 0 to 1."""
         return scores["answer/agreement" if self.args.graded else "answer/accuracy"]
+
+
+@REWARDS.register("reasoning_gym")
+class ReasoningGym(OfMetric[PatternArgs]):
+    """Score of the problem's own generator, usually from 0 to 1."""
+
+    metric_class = reasoning_gym.ReasoningGym
+    key = "answer/score"
 
 
 @REWARDS.register("answer_given")
