@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from grue.tasks.task import TaskArgs as TaskArgs
     from grue.texts import Texts as Texts
 
-__getattr__ = public_names(
+__getattr__, __dir__ = public_names(
     __name__,
     {
         "ActorCriticArgs": "grue.algorithms.args",
@@ -85,7 +85,7 @@ EXPERIMENTS.register("grue_extract")(
 EXPERIMENTS.register("grue_finetune")(
     Experiment(
         config=FinetuneConfig,
-        run="grue.experiments.finetune.entry:run",
+        run="grue.experiments.finetune.dispatch:run",
         preflight="grue.experiments.preflight.check:check",
         memory="grue.experiments.memory.needs:needs",
         unit="step",

@@ -56,7 +56,7 @@ OF_ROWS = {
         "REINFORCE",
         "Progress",
         "Parts of the reward",
-        "Reward deviation",
+        "Reward std",
         "Mixed precision",
     ],
     "preferences": [*OF_RL, "PPO of lm-human-preferences", "Progress"],
@@ -134,7 +134,7 @@ def logged_by_runs(workplace: Workplace) -> Logged:
                 columns = set(pd.read_parquet(folder.table(table)).columns)
                 yield f"{name}/{table}.parquet", columns, headings
     (stats,) = workplace.path.glob("outputs/exps/plan/samples-*/reward_stats.json")
-    yield stats.name, set(_in_stats(read_json(stats))), ["reward_stats.json", "Reward deviation"]
+    yield stats.name, set(_in_stats(read_json(stats))), ["reward_stats.json", "Reward std"]
     with (workplace.path / "outputs/exps/vectorized/index.csv").open() as file:
         header = set(next(csv.reader(file)))
     assert "lr" in header, "the option that varies"

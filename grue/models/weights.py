@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from common.errors import UserError
-from common.machine.hub import go_offline_if_unreachable, note_model, revision_option
+from common.machine.hub_offline import go_offline_if_unreachable, note_model, revision_option
 
 if TYPE_CHECKING:
     import torch
@@ -181,12 +181,19 @@ def _some(names: Collection[str]) -> str:
     return ", ".join(f"'{name}'" for name in sorted(names)[:_SHOWN]) + more
 
 
+def hide_progress_bars() -> None:
+    """Turn off the library's progress bars, which would break through the plan's."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+
+
 @contextlib.contextmanager
 def _without_warnings() -> Iterator[None]:
     """Silence the library's warnings: this module refuses or logs what they would say."""
     from transformers.utils import logging as library
 
-    library.disable_progress_bar()  # it would break through the plan's
+    hide_progress_bars()
     before = library.get_verbosity()
     library.set_verbosity_error()
     try:

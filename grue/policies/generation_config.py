@@ -12,7 +12,7 @@ from common.config.base import Config, OptionalText
 from common.config.fit import NonNegativeInt, PositiveFloat, PositiveInt
 from common.errors import Problem
 from grue.models.config import ModelType
-from grue.policies.library_keys import PROCESSORS, WARPERS, library_keys, problems_of_library
+from grue.policies.hf_generation_keys import PROCESSORS, WARPERS, library_keys, problems_of_library
 from grue.policies.post_processing import three_sentences
 
 
@@ -26,7 +26,7 @@ class PostProcessing(Config):
     """Post-processing of a generated text before it is scored."""
 
     id: Literal["three_sentence_summary"]
-    """Return the first three sentences, one per line."""
+    """Post-processing: keep the first three sentences, one per line."""
 
 
 class GenerationConfig(Config):

@@ -6,7 +6,6 @@ from typing import Any
 
 from grue.rewards import (
     answers,
-    catalogue,
     common_gen,
     common_gen_preference_model,
     intent_accuracy,
@@ -15,6 +14,7 @@ from grue.rewards import (
     spider,
     weighted_sum,
 )
+from grue.rewards import metric_rewards as catalogue
 from grue.rewards.custom import as_reward
 from grue.rewards.reward import REWARDS, Reward
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from common.training.shapes import check_axes, check_shape, check_shapes
-from grue.rl.equality import centred, scale_of
+from common.training.shape_checks import check_axes, check_shape, check_shapes
+from grue.rl.numeric_equality import centred, scale_of
 
 
 def generalized_advantages(
@@ -131,7 +131,7 @@ def group_standardized(scores: Tensor) -> Tensor:
 def value_after(values: Tensor, response_mask: Tensor, train_mask: Tensor) -> Tensor:
     """Return [N] the value of the state after the last trained token.
 
-    It is 0 for outputs that end there. 0 where the output ends there.
+    It is 0 for outputs that end there.
     """
     check_axes("values", values, "NT")
     check_shapes(values.shape, response_mask=response_mask, train_mask=train_mask)

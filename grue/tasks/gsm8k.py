@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from grue.tasks.chat import ChatArgs
-from grue.tasks.prompted import PromptedArgs
-from grue.tasks.sources.hub import Hub
+from grue.tasks.prompt_template import PromptedArgs
+from grue.tasks.sources.hub_rows import Hub
 from grue.tasks.sources.local_files import has_split
 from grue.tasks.sources.rows import Row, load_rows
 from grue.tasks.task import TASKS, Sample, Split, Task
