@@ -39,7 +39,8 @@ Logged = Iterable[tuple[str, set[str], list[str]]]
 """Where names were found, the names, and the headings under which they should stand."""
 
 FUNCTION = "custom:tests.grue.parts:quiet_vowels"
-EVALUATED = [{"id": "length"}, {"id": "diversity", "args": {"window_size": 2}}, {"id": FUNCTION}]
+EVALUATED = [{"id": "length"}, {"id": "diversity", "args": {"window_size": 2}}, {"id": FUNCTION},
+             {"id": "dates"}]  # fmt: skip
 OF_RL = ["Every row", "Rollouts", "All updates"]
 OF_TRAINER = ["Every row", "Supervised finetuning"]
 OF_ROWS = {

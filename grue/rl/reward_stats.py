@@ -7,13 +7,14 @@ whatever ``ddof``: NaN in arrays and tables, None in summaries.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from common.training.shape_checks import check_axes
+from grue.rl.pass_at_k import is_right_or_wrong, pass_at_k
 from grue.rl.tolerance import TOLERANCE
 
 if TYPE_CHECKING:
@@ -92,6 +93,9 @@ def summary(
 
     ``frac_zero_by_group_size`` estimates without bias which share of inputs would show no deviation
     with each of ``group_sizes`` samples instead of K; sizes above K are left out.
+
+    ``pass_at_k`` is the mean of `pass_at_k` for one sample, each of ``group_sizes`` and K; only
+    rewards that are all 0 or 1 have it.
     """
     check_axes("rewards", rewards, "NK")
     num_inputs, num_samples = rewards.shape
@@ -109,13 +113,23 @@ def summary(
         "reward_std/frac_zero": zero_std(rewards, zero_tol).mean() if num_samples > 1 else np.nan,
         "reward_std/frac_low": (std < low_std).mean() if num_samples > 1 else np.nan,
     }
+    of_right = _pass_at(rewards, {1, *group_sizes, num_samples})
     return {
         "num_inputs": num_inputs,
         "num_samples_per_input": num_samples,
         "mean": float(rewards.mean()),
         **{name: float(value) if np.isfinite(value) else None for name, value in found.items()},
         "reward_std/frac_zero_by_group_size": by_size,
+        **({"pass_at_k": of_right} if of_right else {}),
     }
+
+
+def _pass_at(rewards: Floats, sizes: Iterable[int]) -> dict[str, float]:
+    """Return the mean `pass_at_k` by the sizes up to K; nothing for other rewards than 0 and 1."""
+    if not is_right_or_wrong(rewards):
+        return {}
+    known = sorted(k for k in sizes if k <= rewards.shape[1])
+    return {str(k): float(pass_at_k(rewards, k).mean()) for k in known}
 
 
 def reward_std(rewards: Floats, ddof: int) -> Floats:

@@ -55,7 +55,8 @@ class Evaluation(Config):
     low_std: NonNegativeFloat = 0.01
     """Reward std below which an input counts as low, in units of the reward."""
     group_sizes: GroupSizes = (2, 4, 8)
-    """Group sizes for which the share of inputs without deviation is estimated; at most K."""
+    """Group sizes for which the share of inputs without deviation is estimated, and pass@k of
+    rewards that are 0 or 1; at most K."""
     sampler: Literal["own", "generate"] = "own"
     """Decoder: the project's loop (``own``), or the library's (``generate``)."""
 
