@@ -92,7 +92,7 @@ class Rollouts:
         statistics = rollout_statistics(
             rollout, penalty, kl_coefficient, self.settings.samples_per_input, self._truncation
         )
-        return rollout, statistics
+        return rollout, statistics | found.part_means()
 
     def _draw_outputs(self, iteration: int) -> PendingRollout:
         """Sample and score outputs, batch by batch, until there are enough tokens."""
@@ -206,7 +206,7 @@ class Rollouts:
         return distributed.all_gather(outputs), of_all
 
     def _score(self, found: PendingRollout, own: Texts, outputs: Sequence[Tokens]) -> None:
-        """Add the rewards of a batch to the pending rollout and, if configured, their stds.
+        """Add the rewards of a batch, with their parts or stds, to the pending rollout.
 
         ``own`` are the texts of the batch that this rank scores, and ``outputs`` their tokens.
 
@@ -228,6 +228,9 @@ class Rollouts:
         if with_stds:
             of_batch, stds = of_batch.T
             found.stds.append(stds)
+        elif names := self.reward.part_names:
+            of_batch, *parts = of_batch.T
+            found.parts.append(dict(zip(names, parts, strict=True)))
         found.scores.append(of_batch)
 
     @torch.no_grad()
