@@ -138,6 +138,7 @@ class Rollouts:
             prompts=found.prompts,
             outputs=found.outputs,
             num_used=num_used,
+            longest=self.policy.lengths(settings.generation).most,
             sequences=sequences,
             response_mask=response_mask,
             log_probs=evaluated.log_probs,

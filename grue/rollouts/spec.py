@@ -31,6 +31,8 @@ class RolloutSpec:
     num_minibatches: int | None = None
     """Number of equal parts into which an update splits the outputs, instead of
     ``minibatch_tokens``."""
+    micro_batch_size: int | None = None
+    """Largest number of outputs computed at once; None for all of a minibatch."""
     needs_values: bool = True
     """If true, there is a critic."""
     pg_kl_in_advantages: bool = True
@@ -55,8 +57,11 @@ class RolloutSpec:
         """
         return 1 if self.num_steps is None else self.num_steps * num_envs * self.samples_per_input
 
-    def tokens_per_minibatch(self, most: int) -> int:
-        """Return the tokens of a minibatch of a rollout that has at most ``most`` tokens."""
-        if self.num_minibatches is not None:
-            return most // self.num_minibatches
-        return self.minibatch_tokens or MINIBATCH_TOKENS
+    def tokens_per_minibatch(self, num_outputs: int, longest: int) -> int:
+        """Return the tokens computed at once of ``num_outputs`` outputs of ``longest`` tokens."""
+        if self.num_minibatches is None:
+            return self.minibatch_tokens or MINIBATCH_TOKENS
+        tokens = num_outputs * longest // self.num_minibatches
+        if self.micro_batch_size is None:
+            return tokens
+        return min(tokens, self.micro_batch_size * longest)

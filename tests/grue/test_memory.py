@@ -276,7 +276,7 @@ def full_rollout(policy: Policy, *, masked: bool) -> Rollout:
     width = -(-int(policy.model.config.vocab_size) // 8)
     return Rollout(
         prompts=[[1] * 10] * 24, outputs=outputs, response_mask=mask, num_used=mask.sum(1),
-        sequences=policy.sequences([[1] * 10] * 24, outputs), log_probs=zero - 5,
+        sequences=policy.sequences([[1] * 10] * 24, outputs), longest=6, log_probs=zero - 5,
         ref_log_probs=zero - 5, kl=zero, values=zero, task_rewards=varied, rewards=varied,
         advantages=varied, kl_advantages=zero, task_advantages=varied, returns=varied,
         vocab_mask_bits=torch.full((24, 6, width), 255, dtype=torch.uint8) if masked else None,

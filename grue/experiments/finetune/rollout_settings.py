@@ -22,7 +22,7 @@ def rollout_settings(env: EnvConfig, alg: ReinforcementAlg) -> RolloutSettings:
         num_tokens=spec.num_tokens(env.n_envs),
         whole_outputs=spec.whole_outputs,
         samples_per_input=spec.samples_per_input,
-        minibatch_tokens=spec.tokens_per_minibatch(env.n_envs * spec.samples_per_input * most),
+        minibatch_tokens=spec.tokens_per_minibatch(env.n_envs * spec.samples_per_input, most),
         prompt_limit=env.args.max_prompt_length,
         prompt_side=env.args.prompt_truncation_side,
         gamma=spec.gamma,
