@@ -109,9 +109,9 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
 
 
 def statistics(rows: Sequence[Variant], metrics: Sequence[str]) -> pd.DataFrame:
-    """Return the plotted numbers: mean, std (ddof 1.
+    """Return the plotted numbers over the runs of each line.
 
-    NaN for one run) and n over the runs of a line. One row per point, with the columns variant,
+    They are mean, std (ddof 1; NaN for one run) and n. One row per point, with the columns variant,
     method, part, metric, epoch, mean, std, n.
 
     Raises:

@@ -128,9 +128,9 @@ def _metrics(runs: Sequence[Run], chosen: Sequence[str] | None) -> list[str]:
 
 
 def statistics(groups: Sequence[tuple[str, Sequence[Run]]], metrics: Sequence[str]) -> pd.DataFrame:
-    """Return the plotted numbers: mean, std (ddof 1.
+    """Return the plotted numbers over the runs of each line.
 
-    NaN for one run) and n over the runs of a line. One row per point, with the columns line,
+    They are mean, std (ddof 1; NaN for one run) and n. One row per point, with the columns line,
     metric, step, epoch, mean, std, n. A line has points at the steps where its metric was measured.
     """
     import pandas as pd

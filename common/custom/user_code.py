@@ -57,14 +57,24 @@ def naming(part: str) -> Iterator[None]:
 
 
 def told(error: BaseException) -> str:
-    """Return kind and text of an error, and the line of the user's code that raised it."""
+    """Return kind and text of an error, and the line of the user's code that raised it.
+
+    For an import of the project that is not there any more it names the page on what moved.
+    """
     where = _place(error)
     if isinstance(error, SyntaxError):
         text = error.msg
     else:
         text = printable(str(traceback.TracebackException.from_exception(error, limit=0)))
     kind = type(error).__name__
-    return (f"{kind}: {text}" if text else kind) + (f" ({where})" if where else "")
+    return (f"{kind}: {text}" if text else kind) + (f" ({where})" if where else "") + _moved(error)
+
+
+def _moved(error: BaseException) -> str:
+    name = error.name if isinstance(error, ImportError) else None
+    if name is None or not is_of_the_project(_PROJECT / name.partition(".")[0]):
+        return ""
+    return "; docs/moved.md says from where it is imported now"
 
 
 def _place(error: BaseException) -> str | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from common.training.shapes import check_axes, check_shape, check_shapes
+from common.training.shape_checks import check_axes, check_shape, check_shapes
 
 
 def token_mean(lengths: Tensor, longest: int) -> Tensor:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from common.training.shapes import check_axes, check_shape
+from common.training.shape_checks import check_axes, check_shape
 from grue.rl.advantages import leave_one_out
-from grue.rl.equality import are_equal, centred, scale_of
+from grue.rl.numeric_equality import are_equal, centred, scale_of
 
 STD_EPSILON = 1e-4
 """Constant added to a group's std, as in TRL."""

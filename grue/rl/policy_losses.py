@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from common.training.shapes import check_axes, check_shapes
+from common.training.shape_checks import check_axes, check_shapes
 from grue.rl.kl import probability_ratio
 
 

@@ -216,6 +216,11 @@ def test_skipping_every_run_is_refused(tmp_path: Path, skip: int) -> None:
         ),
         ("import sys; sys.exit('bye')", "SystemExit: bye ({file}, line 1)"),
         ("\nimport nowhere", "ModuleNotFoundError: No module named 'nowhere' ({file}, line 2)"),
+        (
+            "from grue.policy_config import PolicyArgs",
+            "ModuleNotFoundError: No module named 'grue.policy_config' ({file}, line 1); "
+            "docs/moved.md says from where it is imported now",
+        ),
         ("", "module 'broken' ({file}) has no 'X'"),
     ],
 )

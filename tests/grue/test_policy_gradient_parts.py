@@ -17,7 +17,6 @@ from grue.algorithms.args import critic_free as keys
 from grue.algorithms.config import KlEstimator
 from grue.rl.advantages import generalized_advantages
 from grue.rl.aggregation import AGGREGATIONS, aggregate, token_weights
-from grue.rl.equality import centred, scale_of
 from grue.rl.group_advantages import (
     BASELINES,
     SCALES,
@@ -27,6 +26,7 @@ from grue.rl.group_advantages import (
     rewards_to_go,
 )
 from grue.rl.kl import KL_ESTIMATORS
+from grue.rl.numeric_equality import centred, scale_of
 from grue.rl.policy_losses import POLICY_LOSSES, clip_shares, policy_ratios
 
 CASES = json.loads((Path(__file__).parents[1] / "golden/policy_gradient.json").read_text())["cases"]

@@ -238,4 +238,4 @@ def test_help_names_the_known_values(capsys):
         main([FIGURE, "--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert "Known: epoch, step. (default: epoch)" in text
-    assert "validation split. (default: not given)" in text
+    assert "validation metrics. (default: not given)" in text
