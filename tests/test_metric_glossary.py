@@ -104,7 +104,7 @@ def small_runs(folder: Path) -> list[dict[str, Any]]:
         rl("trpo", **critic),
         rl("reinforce", **as_loss, alg__args__num_samples_per_input=2,
            alg__policy__mixed_precision="fp16"),
-        rl("grpo", alg__args__num_samples_per_input=2),
+        rl("grpo", alg__args__num_samples_per_input=2, alg__args__zero_std_groups="resample"),
         preferences | {"experiment_name": "preferences"},
         extraction(model, evaluation__metrics=EVALUATED),
         {**test_reward_model.configuration(model, choices, "pairwise", normalize=normalize,

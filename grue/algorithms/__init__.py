@@ -41,6 +41,7 @@ for _name, _args, _path in (
     ("reinforce", args.ReinforceArgs, "grue.algorithms.reinforce:Reinforce"),
     ("grpo", args.GrpoArgs, _CRITIC_FREE),
     ("dr_grpo", args.DrGrpoArgs, _CRITIC_FREE),
+    ("dapo", args.DapoArgs, _CRITIC_FREE),
     ("rloo", args.RlooArgs, _CRITIC_FREE),
     ("reinforce_plus_plus", args.ReinforcePlusPlusArgs, _CRITIC_FREE),
     ("reinforce_plus_plus_baseline", args.ReinforcePlusPlusBaselineArgs, _CRITIC_FREE),

@@ -23,7 +23,16 @@ from tests.grue.exact import LENGTH, Subject, chain, grid, set_chain, small_toke
 from tests.grue.test_exact_gradients import MOVED, REFERENCE
 from tests.grue.test_reinforcement import reinforcement, rewards_of, rows_of
 
-IDS = ["grpo", "dr_grpo", "rloo", "reinforce_plus_plus", "reinforce_plus_plus_baseline", "gspo"]
+IDS = [
+    "grpo",
+    "dr_grpo",
+    "dapo",
+    "rloo",
+    "reinforce_plus_plus",
+    "reinforce_plus_plus_baseline",
+    "gspo",
+]
+SMALL_DAPO = {"env.n_envs": 16, "alg.args.overlong_buffer": 2}
 IN_REWARD = {"placement": "reward", "estimator": "k1"}
 
 
@@ -32,6 +41,8 @@ def keys_of(algorithm: str, **changes: Any) -> dict[str, Any]:
     flat = reinforcement(Path("model"), algorithm)
     if algorithm in IDS:
         del flat["alg.kl_div"]
+    if algorithm == "dapo":
+        flat |= SMALL_DAPO
     keys = nested(flat | {key.replace("__", "."): value for key, value in changes.items()})
     del keys["experiment"]
     return keys
@@ -51,6 +62,7 @@ def test_defaults_are_the_published_settings() -> None:
         "grpo": ("group", "group_std", "clipped", "token", (0.2, 0.2), "sequence_mean",
                  ("k3", "loss", 0.04)),
         "dr_grpo": ("group", "none", "clipped", "token", (0.2, 0.2), "sequence_sum_norm", None),
+        "dapo": ("group", "group_std", "clipped", "token", (0.2, 0.28), "token_mean", None),
         "rloo": ("leave_one_out", "none", "reinforce", "sequence_product", (0.2, 0.2),
                  "sequence_sum", ("k1", "reward", 0.05)),
         "reinforce_plus_plus": ("none", "unit", "clipped", "token", (0.2, 0.2), "token_mean",
@@ -103,6 +115,8 @@ def small(algorithm: str, *, seq2seq: bool = False, **args: Any) -> Subject:
     model = encoder_decoder("t5", 4) if seq2seq else causal_model(4)
     policy = Policy(model, small_tokenizer("a", "b", "c"))
     args = {"kl": {"coeff": 0.1}, "num_envs": 4, "num_samples_per_input": 4, **args}
+    if algorithm == "dapo":
+        args = {"overlong_buffer": 2, **args}
     return Subject(policy, algorithm, prompts=["b", "a c a", "c"], **args)
 
 
@@ -226,6 +240,50 @@ def test_a_rollout_whose_groups_are_all_dropped_makes_no_step() -> None:
     assert steps == [] and found == {"groups/constant": 1.0, "groups/mixed": 0.0}
 
 
+def resampled(reward: type[Reward[Any]], **args: Any) -> tuple[Any, dict[str, float]]:
+    subject = rewarded(reward, "dapo", zero_tol=1e-6, overlong_buffer=None, **args)
+    return subject.rollouts.collect(0, 0.0)
+
+
+def test_groups_without_deviation_are_drawn_again() -> None:
+    rollout, found = resampled(OfFirstPrompt)
+    assert len(rollout) == 8 * 4
+    rewards = rollout.task_rewards.sum(1).view(8, 4)
+    assert (rewards.amax(1) > rewards.amin(1)).all()
+    assert found["groups/num_resampled"] > 0 and found["groups/num_resampled"] % 8 == 0
+    assert found["reward_std/frac_zero"] == 0
+
+
+def test_in_the_end_groups_without_deviation_fill_up() -> None:
+    rollout, found = resampled(Same, max_resamples=3)
+    assert len(rollout) == 8 * 4
+    assert found["groups/num_resampled"] == 3 * 8, "exactly what was drawn in vain"
+    assert found["reward_std/frac_zero"] == 1
+
+
+def test_enough_groups_are_not_drawn_again() -> None:
+    subject = small("dapo", num_envs=2, num_samples_per_input=16)
+    kept = small("dapo", num_envs=2, num_samples_per_input=16, zero_std_groups="keep")
+    (one, found), (other, _) = (each.rollouts.collect(0, 0.0) for each in (subject, kept))
+    assert found["groups/num_resampled"] == 0
+    assert one.outputs == other.outputs
+    torch.testing.assert_close(one.rewards, other.rewards)
+
+
+def test_long_outputs_cost_up_to_one() -> None:
+    """Of at most 3 tokens the last 2 count: none, 1/2 or 1."""
+    args = {"num_envs": 16, "zero_std_groups": "keep"}
+    free, charged = (
+        small("dapo", overlong_buffer=buffer, **args).rollouts.collect(0, 0.0)[0]
+        for buffer in (None, 2)
+    )
+    assert free.outputs == charged.outputs
+    costs = (free.task_rewards - charged.task_rewards).sum(1).tolist()
+    lengths = [len(output) for output in free.outputs]
+    assert set(lengths) == {1, 2, 3}
+    assert costs == pytest.approx([(length - 1) / 2 for length in lengths], abs=1e-6)
+
+
 # Keys that contradict each other.
 
 
@@ -236,9 +294,10 @@ def test_a_rollout_whose_groups_are_all_dropped_makes_no_step() -> None:
         ("rloo", {"alg__args__num_minibatches": 2}, "give 'policy_loss' = 'clipped'"),
         ("grpo", {"alg__args__num_samples_per_input": 1}, "needs at least 2"),
         ("grpo", {"alg__args__advantage": "none"}, "is of rewards minus a group's mean"),
-        ("reinforce_plus_plus", {"alg__args__zero_std_groups": "drop"}, "drops every group"),
+        ("reinforce_plus_plus", {"alg__args__zero_std_groups": "drop"}, "leaves out every group"),
         ("gspo", {"alg__args__clip_range": 1.0}, "never clips"),
         ("gspo", {"env__n_envs": 6}, "must be a multiple"),
+        ("dapo", {"env__n_envs": 16, "alg__args__overlong_buffer": 7}, "have at most 6 tokens"),
         ("grpo", {"alg__kl_div__norm_reward": True}, "give 'args.advantage_scale'"),
         ("grpo", {"alg__kl_div__analytic_kl_reward": True}, "give placement = 'loss'"),
         ("rloo", {"alg__kl_div__estimator": "k3"}, "has a biased gradient"),
@@ -267,6 +326,7 @@ def test_all_raise_the_reward(
     sizes = {"n_iters": 9, "eval_every": 20, "metrics": []}
     short = {f"train_evaluation__{key}": value for key, value in sizes.items()}
     runs = [reinforcement(model, name, **short, **args) for name in IDS]
+    runs[IDS.index("dapo")] |= {"alg.args.overlong_buffer": None}
     runs.append(reinforcement(model, "grpo", experiment_name="lora", **short, **args,
                               alg__policy__lora={"r": 4, "alpha": 8}))  # fmt: skip
     assert workplace.run_plan(write(workplace, *runs)).status == 0

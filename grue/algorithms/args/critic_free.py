@@ -10,12 +10,13 @@ from common.errors import Problem
 from grue.algorithms.config import AlgorithmArgs, KlDefaults, ReinforcementAlg
 from grue.rl.tolerance import TOLERANCE
 from grue.rollouts.config import EnvConfig
-from grue.rollouts.spec import RolloutSpec
+from grue.rollouts.spec import Resampling, RolloutSpec
 
 Baseline = Literal["group", "leave_one_out", "none"]
 Scale = Literal["none", "group_std", "batch_std", "group_mean", "unit"]
 PolicyLoss = Literal["reinforce", "clipped", "cispo"]
 Ratio = Literal["token", "sequence", "sequence_product"]
+ZeroStdGroups = Literal["keep", "drop", "resample"]
 Aggregation = Literal[
     "token_mean", "sequence_mean", "sequence_sum", "sequence_sum_norm", "prompt_mean"
 ]
@@ -60,17 +61,23 @@ class CriticFreeArgs(AlgorithmArgs):
     after a mean in each (``sequence_mean``), or of outputs (``sequence_sum``), or of outputs times
     the longest allowed length (``sequence_sum_norm``); or the mean over inputs of the means of
     their tokens (``prompt_mean``). Numbers are those of a whole optimizer step."""
-    zero_std_groups: Literal["keep", "drop"] = "keep"
+    zero_std_groups: ZeroStdGroups = "keep"
     """Treatment of groups whose task rewards do not deviate: they stay, with a task part of exactly
     0 in the advantages of ``group`` and ``leave_one_out``, and with their penalties (``keep``); or
     they are left out of the update, with their KL and entropy losses, which saves their passes
-    (``drop``)."""
+    (``drop``); or batches of other inputs are drawn until ``env.n_envs`` groups deviate, by the
+    rewards alone, and if they never do, silent ones fill up the rest (``resample``)."""
+    max_resamples: PositiveInt = 10
+    """Largest number of further batches that ``resample`` draws in an iteration."""
     count_dropped: bool = True
     """If true, dropped groups count in the denominators of ``aggregate``, so that the others weigh
     as much as with ``keep``."""
     zero_tol: NonNegativeFloat = TOLERANCE
     """Largest difference of rewards of a group that count as equal, as a share of the group's
     largest \\|reward\\|."""
+    overlong_buffer: PositiveInt | None = None
+    """Number of tokens before the longest allowed length, over which an output's reward falls by 1
+    in equal parts; None for no penalty of long outputs."""
     num_samples_per_input: PositiveInt = 8
     """Number of outputs, K, of each input, its group; ``env.n_envs`` is the number of inputs."""
     n_epochs: PositiveInt = 1
@@ -102,6 +109,7 @@ class CriticFreeArgs(AlgorithmArgs):
 
     def rollout_spec(self) -> RolloutSpec:
         """Return rollouts of whole outputs with their total rewards, without a critic."""
+        resamples = self.zero_std_groups == "resample"
         return RolloutSpec(
             num_steps=None,
             gamma=1.0,
@@ -110,6 +118,8 @@ class CriticFreeArgs(AlgorithmArgs):
             num_minibatches=self.num_minibatches,
             micro_batch_size=self.micro_batch_size,
             needs_values=False,
+            resampling=Resampling(self.max_resamples, self.zero_tol) if resamples else None,
+            overlong_buffer=self.overlong_buffer,
         )
 
     def problems(self) -> Iterator[Problem]:
@@ -122,9 +132,9 @@ class CriticFreeArgs(AlgorithmArgs):
             yield Problem(f"'advantage' = '{self.advantage}' needs at least 2, since a group of "
                           "one has no deviation; raise it, or give 'advantage' = 'none'",
                           "num_samples_per_input", self.num_samples_per_input)  # fmt: skip
-        if self.zero_std_groups == "drop" and self.num_samples_per_input < 2:
-            yield Problem("drops every group of one; raise 'num_samples_per_input'",
-                          "zero_std_groups", "drop")  # fmt: skip
+        if self.zero_std_groups != "keep" and self.num_samples_per_input < 2:
+            yield Problem("leaves out every group of one; raise 'num_samples_per_input'",
+                          "zero_std_groups", self.zero_std_groups)  # fmt: skip
         if self.clip_range >= 1 and self.policy_loss == "clipped":
             yield Problem("never clips, since ratios are above 0; lower it", "clip_range",
                           self.clip_range)  # fmt: skip
@@ -160,6 +170,18 @@ class CriticFreeArgs(AlgorithmArgs):
         if env.n_envs % self.num_minibatches:
             yield Problem(f"must be a multiple of 'alg.args.num_minibatches' = "
                           f"{self.num_minibatches}", "env.n_envs", env.n_envs)  # fmt: skip
+        is_encoder_decoder = alg.model_type == "seq2seq"
+        settings = alg.policy.args.generation_kwargs
+        if self.overlong_buffer is None or (
+            settings.max_new_tokens is None and not is_encoder_decoder
+        ):  # the latter is told elsewhere
+            return
+        longest = settings.most_new_tokens(is_encoder_decoder=is_encoder_decoder)
+        longest = min(longest, env.args.max_episode_length)
+        if self.overlong_buffer > longest:
+            yield Problem(f"outputs have at most {longest} tokens; lower it, or give null for no "
+                          "penalty of long outputs", "alg.args.overlong_buffer",
+                          self.overlong_buffer)  # fmt: skip
 
     def notices_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[str]:
         """Yield the notice on a KL loss whose gradient is zero in expectation."""
@@ -189,6 +211,19 @@ class DrGrpoArgs(CriticFreeArgs):
     kl_div_defaults: ClassVar[KlDefaults] = {"coeff": 0.0}
 
     aggregate: Aggregation = "sequence_sum_norm"
+
+
+class DapoArgs(CriticFreeArgs):
+    """Decoupled clip and dynamic sampling policy optimization, DAPO (arXiv 2503.14476)."""
+
+    kl_div_defaults: ClassVar[KlDefaults] = {"coeff": 0.0}
+
+    advantage_scale: Scale = "group_std"
+    clip_range_high: PositiveFloat | None = 0.28
+    zero_std_groups: ZeroStdGroups = "resample"
+    overlong_buffer: PositiveInt | None = 4096
+    num_samples_per_input: PositiveInt = 16
+    num_minibatches: PositiveInt = 16
 
 
 class RlooArgs(CriticFreeArgs):

@@ -32,6 +32,8 @@ def rollout_settings(env: EnvConfig, alg: ReinforcementAlg) -> RolloutSettings:
         kl_in_reward=alg.kl_div.placement == "reward",
         standardize_rewards=alg.kl_div.norm_reward,
         with_reward_stds=spec.needs_reward_stds,
+        resampling=spec.resampling,
+        overlong_buffer=spec.overlong_buffer,
         inputs_in_order=spec.inputs_in_order,
         penalty_reward_value=env.args.penalty_reward_value,
         unfinished_reward_from=env.args.max_episode_length if cut else None,
