@@ -56,9 +56,10 @@ OF_ROWS = {
         "REINFORCE",
         "Progress",
         "Parts of the reward",
-        "Reward deviation",
+        "Reward std",
         "Mixed precision",
     ],
+    "grpo": [*OF_RL, "Algorithms without a critic", "Progress", "Reward std"],
     "preferences": [*OF_RL, "PPO of lm-human-preferences", "Progress"],
     "classifier": [*OF_TRAINER, "Classifiers"],
     "reward_model": [*OF_TRAINER, "Reward models"],
@@ -112,6 +113,7 @@ def small_runs(folder: Path) -> list[dict[str, Any]]:
         rl("reinforce", **as_loss, alg__args__num_samples_per_input=2,
            alg__policy__mixed_precision="fp16", reward_fn__id="weighted_sum",
            reward_fn__args__rewards=[{"id": LETTERS}, {"id": "length", "weight": 0.1}]),
+        rl("grpo", alg__args__num_samples_per_input=2, alg__args__zero_std_groups="resample"),
         preferences | {"experiment_name": "preferences"},
         extraction(model, evaluation__metrics=EVALUATED),
         {**test_reward_model.configuration(model, choices, "pairwise", normalize=normalize,
@@ -134,7 +136,7 @@ def logged_by_runs(workplace: Workplace) -> Logged:
                 columns = set(pd.read_parquet(folder.table(table)).columns)
                 yield f"{name}/{table}.parquet", columns, headings
     (stats,) = workplace.path.glob("outputs/exps/plan/samples-*/reward_stats.json")
-    yield stats.name, set(_in_stats(read_json(stats))), ["reward_stats.json", "Reward deviation"]
+    yield stats.name, set(_in_stats(read_json(stats))), ["reward_stats.json", "Reward std"]
     with (workplace.path / "outputs/exps/vectorized/index.csv").open() as file:
         header = set(next(csv.reader(file)))
     assert "lr" in header, "the option that varies"

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Strict, model_validator
+from typing_extensions import TypedDict
 
-from common.config.base import Config
+from common.config.base import LATER, Config
 from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
 from common.custom.user_code import CUSTOM, naming
 from common.errors import Problem, UserError
@@ -33,14 +34,22 @@ class AdaptiveKlConfig(Config):
     """Time constant in outputs; the coefficient changes more slowly for larger values."""
 
 
+Placement = Literal["reward", "loss"]
+KlEstimator = Literal["k1", "k2", "k3", "full"]
+
+
 class KlDivConfig(Config):
     """Penalty for the distance from the initial model, per token of an output."""
 
     coeff: NonNegativeFloat
     """Initial coefficient, in reward per nat."""
-    placement: Literal["reward", "loss"] = "reward"
+    placement: Placement = "reward"
     """Place of the penalty: the reward of each token, or the loss, where it is the exact KL of the
     distributions over the vocabulary."""
+    estimator: Annotated[KlEstimator | None, LATER] = None
+    """Estimator of a token's KL, for algorithms without a critic, with d = log pi - log ref of the
+    token drawn: d (``k1``), d^2 / 2 (``k2``), exp(-d) - 1 + d (``k3``), or the sum over the
+    vocabulary (``full``). None for ``k1`` in the reward and ``full`` in the loss."""
     analytic_kl_reward: bool = False
     """If true, a token's KL, in rewards and for ``target_kl``, is that of the distributions over
     the vocabulary, instead of the sampled token's estimate."""
@@ -60,6 +69,14 @@ class KlDivConfig(Config):
         if self.target_kl is not None and self.adaptive_kl is not None:
             yield Problem("contradicts 'adaptive_kl'; give one of them", "target_kl",
                           self.target_kl)  # fmt: skip
+
+
+class KlDefaults(TypedDict, total=False):
+    """Defaults of ``kl_div``, where an algorithm has its own."""
+
+    coeff: float
+    placement: Placement
+    estimator: KlEstimator
 
 
 Compatibility = Literal[
@@ -87,6 +104,10 @@ class AlgorithmArgs(Config):
     """If true, the algorithm needs a policy with a vocabulary mask."""
     single_process_fp32: ClassVar[bool] = False
     """True if the algorithm supports only one process and float32."""
+    supports_kl_estimators: ClassVar[bool] = False
+    """If true, the algorithm supports ``kl_div.estimator``."""
+    kl_div_defaults: ClassVar[KlDefaults | None] = None
+    """Defaults of ``kl_div``; None if its keys must be given."""
 
     learning_rate: PositiveFloat
     """Learning rate of the optimizer."""
@@ -104,7 +125,10 @@ class AlgorithmArgs(Config):
 
     def problems_of_alg(self, alg: ReinforcementAlg) -> Iterator[Problem]:
         """Yield the problems of ``alg.kl_div`` and ``alg.policy`` with these settings."""
-        yield from ()
+        if alg.kl_div.estimator is not None and not self.supports_kl_estimators:
+            yield Problem(f"'{alg.id}' has the exact KL in a loss, and in rewards 'k1', or the "
+                          "exact one with 'analytic_kl_reward'; drop it", "kl_div.estimator",
+                          alg.kl_div.estimator)  # fmt: skip
 
     def problems_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Problem]:
         """Yield the problems of the rollouts' sizes with these settings, with whole keys."""
