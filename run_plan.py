@@ -25,13 +25,13 @@ from common.errors import UserError
 from common.experiment import EXPERIMENTS
 from common.plan.load import load_plan, outline
 from common.plan.schema import write_schema
-from common.process.children import leave_after
+from common.process.subprocess_cleanup import leave_after
 from common.runner import report
-from common.runner.assignments import overrides_of
+from common.runner.cli_overrides import overrides_of
 from common.runner.command_line import EXAMPLE, parse_arguments
+from common.runner.config_dump import resolved_keys
 from common.runner.console_log import logging_to_console
 from common.runner.main import EXIT_FAILED, Request, look_for_packages, run_plan
-from common.runner.resolved_keys import resolved_keys
 from common.runner.status_report import status_report
 
 EXIT_REFUSED, EXIT_INTERRUPTED = 2, 130

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from common.custom.user_code import CUSTOM, places, told
 from common.errors import UserError
-from common.process.state import directory_kept
+from common.process.snapshot import directory_kept
 
 T = TypeVar("T")
 _MISSING: Any = object()

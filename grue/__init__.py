@@ -85,7 +85,7 @@ EXPERIMENTS.register("grue_extract")(
 EXPERIMENTS.register("grue_finetune")(
     Experiment(
         config=FinetuneConfig,
-        run="grue.experiments.finetune.entry:run",
+        run="grue.experiments.finetune.dispatch:run",
         preflight="grue.experiments.preflight.check:check",
         memory="grue.experiments.memory.needs:needs",
         unit="step",

@@ -10,12 +10,12 @@ from pydantic import AfterValidator, Field, Strict
 
 from common.config.base import IGNORED, INPUT_FILE, NO_EFFECT, Interval, OptionalText, Seed
 from common.config.fit import FitConfig, NonNegativeFloat, PositiveFloat, PositiveInt
-from common.config.hub import Revision, misplaced_revision
+from common.config.hub_revision import Revision, misplaced_revision
 from common.errors import Problem
 from common.hashing import content_hash
 from sft_vs_rft import grouping
 from sft_vs_rft.data_sets import DIGITS_SIZES, NUM_CLASSES
-from sft_vs_rft.editions import data_edition
+from sft_vs_rft.dataset_version import data_edition
 from sft_vs_rft.model_names import BERT_PREFIX, MODEL_TYPES, VISION_MODELS, known_model
 from sft_vs_rft.subsets import undrawable
 

@@ -10,7 +10,7 @@ from torch import nn
 from common.experiment import Context
 from common.hashing import content_hash
 from common.run.folder import read_table, write_json, write_table
-from common.run.records import DamagedError
+from common.run.record_schemas import DamagedError
 from common.training.checkpoint import State
 from common.training.fit_experiment import FitExperiment
 from common.training.seeding import seeded

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from common.training.shapes import check_shape
+from common.training.shape_checks import check_shape
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from common.config.misfits import models_in
+from common.config.validation_messages import models_in
 from common.errors import Problem
 from common.key_paths import Key, key_path
 

@@ -11,7 +11,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from common.config.base import Config
-from common.config.misfits import Form, misfits
+from common.config.validation_messages import Form, misfits
 from common.errors import Problem
 from common.key_paths import Key, without
 

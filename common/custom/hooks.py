@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from common.custom.user_code import told
 from common.errors import UserError, repr_of
-from common.process.state import directory_kept
+from common.process.snapshot import directory_kept
 from common.process.stopping import StoppedAtOnce
 
 AnswerT = TypeVar("AnswerT")

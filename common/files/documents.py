@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from common.files.plain_text import why_no_text, why_not_utf8
+from common.files.surrogates import why_no_text, why_not_utf8
 
 _YAML_SUFFIXES = (".yml", ".yaml")
 _DEEPEST = 100  # levels of objects and lists; Python's stack holds some hundreds

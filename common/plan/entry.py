@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from common.plan.config_merge import Layer
 from common.plan.document import Configuration
-from common.plan.layers import Layer
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from common.errors import Problem
 from common.experiment import Experiment
-from common.plan.base_files import BASE
+from common.plan.base_config_files import BASE
 from common.plan.entry import Entry
 from common.registry import Registry
 

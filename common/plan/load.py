@@ -14,21 +14,21 @@ from common.custom.hooks import answers, asking
 from common.errors import ConfigError, Problem, UserError
 from common.experiment import Experiment
 from common.plan.document import PlanDocument
-from common.plan.drafting import Drafting
 from common.plan.entry import Entry
-from common.plan.expansion import Draft, repeated, template_values
+from common.plan.error_locations import at_sources
 from common.plan.forgotten_experiment import forgotten_experiment
 from common.plan.identity import hash_files, identify
+from common.plan.import_check import unimportable
 from common.plan.overrides import Overrides
-from common.plan.plan_base import PlanBase
-from common.plan.problem_sources import at_sources
+from common.plan.plan_base_check import PlanBase
 from common.plan.reading import OUTSIDE_RUNS, Reading, read_plan
 from common.plan.resources import problems_of_ranks
 from common.plan.run import Plan, Run
+from common.plan.run_configs import Drafting
 from common.plan.run_folders import place
 from common.plan.stages import Stage, Stages
+from common.plan.sweep import Draft, repeated, template_values
 from common.plan.templates import fill_keys
-from common.plan.unimportable import unimportable
 from common.registry import Registry, suggestion
 from common.run.folder import PlanFolder
 

@@ -12,12 +12,12 @@ from common.custom.user_code import look_in
 from common.errors import ConfigError, Problem, UserError
 from common.experiment import Experiment
 from common.files.documents import read_object
-from common.plan.base_files import BASE, Bases, with_bases
+from common.plan.base_config_files import BASE, Bases, with_bases
+from common.plan.config_merge import Layer
 from common.plan.document import Configuration, PlanDocument
 from common.plan.duplicate_keys import twins_in_plan, twins_in_set
 from common.plan.entry import Entry
-from common.plan.extending import extended
-from common.plan.layers import Layer
+from common.plan.inheritance import extended
 from common.plan.overrides import Overrides
 from common.registry import Registry
 

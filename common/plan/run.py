@@ -9,8 +9,8 @@ from typing import Any
 from common.config.run import RunConfig
 from common.custom.sources import SourceFile
 from common.experiment import Experiment, Reference
+from common.plan.config_merge import Layer
 from common.plan.document import PlanDocument
-from common.plan.layers import Layer
 from common.plan.templates import file_name
 from common.run.folder import PlanFolder
 

@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 from common.custom.user_code import CUSTOM
 from common.errors import UserError
 from common.experiment import Experiment
-from common.plan.base_files import BASE, FROM
+from common.plan.base_config_files import BASE, FROM
 from common.plan.document import Configuration, PlanDocument
 from common.registry import Registry
 from common.run.folder import write_json

@@ -18,9 +18,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 from common.errors import UserError, printable
 from common.files.documents import json_value
-from common.files.durable import make_folder, sync, sync_folder, sync_tree
+from common.files.fsync import make_folder, sync, sync_folder, sync_tree
 from common.files.no_space import explaining_no_space
-from common.run.records import STATUS, DamagedError, why_unfit
+from common.run.record_schemas import STATUS, DamagedError, why_unfit
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ from typing import Any
 
 from common.errors import UserError
 from common.run.folder import RunFolder, read_record, write_json
-from common.run.records import PROVENANCE, DamagedError
+from common.run.record_schemas import PROVENANCE, DamagedError
 from common.run.status import now
 
 log = logging.getLogger(__name__)

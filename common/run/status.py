@@ -15,10 +15,10 @@ from typing import Any
 import psutil
 
 from common.errors import UserError
-from common.files.durable import sync_folder, sync_tree
+from common.files.fsync import sync_folder, sync_tree
 from common.files.no_space import NoSpace
 from common.run.folder import RunFolder, read_record, write_json
-from common.run.records import PROVENANCE
+from common.run.record_schemas import PROVENANCE
 
 WAITING = "waiting"
 RUNNING = "running"

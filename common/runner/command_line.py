@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from common.plan.schema import SCHEMA_PATH
-from common.runner.assignments import Parser, refuse, separate
+from common.runner.cli_overrides import Parser, refuse, separate
 
 EXAMPLE = "experiment_plans/quickstart/digits.json"
 _EPILOG = f"""\

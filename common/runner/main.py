@@ -14,8 +14,8 @@ from filelock import FileLock, Timeout
 
 from common.custom.hooks import answers, asking
 from common.errors import ConfigError, Problem, UserError
-from common.files.durable import make_folder
-from common.files.leftovers import remove_leftovers
+from common.files.fsync import make_folder
+from common.files.temp_files import remove_leftovers
 from common.key_paths import assign
 from common.machine.devices import gpus_are_usable, gpus_hidden
 from common.plan import vectorize_notices as grouping
@@ -29,8 +29,8 @@ from common.run.folder import PlanFolder, RunFolder
 from common.run.status import DONE
 from common.runner import memory_check, report
 from common.runner.missing_packages import packages_missing
+from common.runner.plan_runner import PlanRunner
 from common.runner.progress import Display
-from common.runner.runner import PlanRunner
 from common.runner.scheduling.executor import Executor
 from common.runner.scheduling.in_process import InProcess
 from common.runner.scheduling.local_workers import LocalWorkers

@@ -15,7 +15,7 @@ from common.machine.gpu_memory import total_memory
 from common.machine.memory import Moment, Need, Term
 from common.plan.vectorize_notices import vectorize_key, why_alone
 from common.registry import import_part
-from common.runner.runner import LARGEST_GROUP
+from common.runner.plan_runner import LARGEST_GROUP
 
 if TYPE_CHECKING:
     from common.plan.run import Plan, Run

@@ -15,11 +15,11 @@ from common.run.folder import RunFolder
 from common.run.status import DONE, FAILED, RUNNING
 from common.run.summary import score_name
 from common.runner.changed_keys import changed_runs
-from common.runner.distinguishing import distinguishing
 from common.runner.run_state import RunState
 from common.runner.selection import Selection
 from common.runner.source_changes import changes_told, source_changes
 from common.runner.text_table import as_text
+from common.runner.unique_labels import distinguishing
 
 log = logging.getLogger(__name__)
 

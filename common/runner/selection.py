@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from common.errors import UserError
-from common.files.durable import make_folder, sync_folder
+from common.files.fsync import make_folder, sync_folder
 from common.plan.run import Plan, Run
 from common.run.folder import RunFolder
 from common.run.status import DONE, FAILED, RUNNING, WAITING

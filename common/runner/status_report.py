@@ -12,12 +12,12 @@ from common.run import status
 from common.run.folder import PlanFolder, RunFolder, read_last_json_line
 from common.run.status import STATES
 from common.run.summary import score_name
-from common.runner.distinguishing import distinguishing
 from common.runner.index import FIXED_COLUMNS, read_index
 from common.runner.report import advice
 from common.runner.selection import matcher
 from common.runner.source_changes import changes_in, changes_told
 from common.runner.text_table import as_text
+from common.runner.unique_labels import distinguishing
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 from common import distributed
 from common.errors import UserError
 from common.run.folder import replacing
-from common.run.records import DamagedError
+from common.run.record_schemas import DamagedError
 
 log = logging.getLogger(__name__)
 

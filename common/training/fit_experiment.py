@@ -14,7 +14,7 @@ from torch import nn
 from common.config.fit import FitConfig
 from common.errors import UserError
 from common.run.folder import read_json_lines
-from common.run.records import EPOCH_ROW
+from common.run.record_schemas import EPOCH_ROW
 from common.run.summary import write_summary
 from common.score import Score, best_values, last_values
 from common.training import checkpoint, training_state

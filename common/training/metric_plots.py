@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.run.folder import RunFolder, read_json_lines, replacing
-from common.run.records import EPOCH_ROW
-from common.training.pace import Pace
+from common.run.record_schemas import EPOCH_ROW
+from common.training.checkpoint_interval import Pace
 from common.training.trainer import Callback
 
 if TYPE_CHECKING:

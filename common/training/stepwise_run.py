@@ -24,8 +24,8 @@ from common.errors import Interrupted
 from common.experiment import Context
 from common.machine.devices import run_device, run_gpus
 from common.training import checkpoint
+from common.training.checkpoint_interval import Pace
 from common.training.external_trackers import Row
-from common.training.pace import Pace
 from common.training.seeding import seed_everything
 from common.training.tracker import Position, Tracker
 from common.training.training_state import taking

@@ -15,10 +15,10 @@ from torch import nn
 
 from common import distributed
 from common.config.run import RunConfig
-from common.files.durable import sync, sync_folder
+from common.files.fsync import sync, sync_folder
 from common.files.no_space import explaining_no_space
 from common.run.folder import RunFolder, read_json_lines, write_text
-from common.run.records import EPOCH_ROW, STEP_ROW
+from common.run.record_schemas import EPOCH_ROW, STEP_ROW
 from common.training.external_trackers import ExternalTracker, Row, WandbTracker, open_trackers
 
 log = logging.getLogger(__name__)

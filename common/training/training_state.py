@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, NonNegativeInt, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from common.errors import UserError
-from common.run.records import why_unfit
+from common.run.record_schemas import why_unfit
 from common.training.checkpoint import State
 
 

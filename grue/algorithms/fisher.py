@@ -18,7 +18,7 @@ from torch.autograd import forward_ad
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from common.training.shapes import check_shape
+from common.training.shape_checks import check_shape
 from grue.policies.distribution import divided
 from grue.rollouts.minibatch import Minibatch
 

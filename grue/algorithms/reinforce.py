@@ -22,8 +22,8 @@ from grue.rl.advantages import (
     leave_one_out,
     uncertainty_weighted,
 )
-from grue.rl.equality import centred, less
 from grue.rl.losses import policy_gradient_loss
+from grue.rl.numeric_equality import centred, less
 from grue.rollouts.batch import Rollout
 
 

@@ -9,7 +9,7 @@ from pydantic import Strict
 
 from common.config.base import INPUT_FILE_OR_ID, Config
 from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
-from common.config.hub import FromHub
+from common.config.hub_revision import FromHub
 from common.errors import Problem
 from common.packages import lacking
 

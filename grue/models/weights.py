@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from common.errors import UserError
-from common.machine.hub import go_offline_if_unreachable, note_model, revision_option
+from common.machine.hub_offline import go_offline_if_unreachable, note_model, revision_option
 
 if TYPE_CHECKING:
     import torch

@@ -9,7 +9,7 @@ from pydantic import Field, SerializeAsAny
 
 from common.config.base import COUNTS_AS_DEFAULT, IGNORED, INPUT_FILE_OR_ID
 from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
-from common.config.hub import FromHub, Revision, misplaced_revision
+from common.config.hub_revision import FromHub, Revision, misplaced_revision
 from common.errors import Problem
 from grue import policies
 from grue.models.config import ModelName, ModelType, Optimizer, Side, TrainedModelOptions

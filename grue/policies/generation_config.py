@@ -12,7 +12,7 @@ from common.config.base import Config, OptionalText
 from common.config.fit import NonNegativeInt, PositiveFloat, PositiveInt
 from common.errors import Problem
 from grue.models.config import ModelType
-from grue.policies.library_keys import PROCESSORS, WARPERS, library_keys, problems_of_library
+from grue.policies.hf_generation_keys import PROCESSORS, WARPERS, library_keys, problems_of_library
 from grue.policies.post_processing import three_sentences
 
 

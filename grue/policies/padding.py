@@ -1,4 +1,4 @@
-"""Padding: prompts of different lengths as one batch."""
+"""Padding: on which side prompts and outputs of different lengths become one batch."""
 
 from __future__ import annotations
 
@@ -27,8 +27,20 @@ def positions(mask: Tensor) -> Tensor:
     return (mask.cumsum(-1) - 1).clamp(min=0)
 
 
+def pad_prompts(
+    prompts: Sequence[Sequence[int]], *, fill: int, is_encoder_decoder: bool, device: Any
+) -> Prompts:
+    """Return prompts padded on the left, where outputs follow them; an encoder's on the right."""
+    return pad(prompts, fill=fill, left=not is_encoder_decoder, device=device)
+
+
+def pad_outputs(outputs: Sequence[Sequence[int]], *, fill: int, device: Any) -> Prompts:
+    """Return outputs padded on the right."""
+    return pad(outputs, fill=fill, left=False, device=device)
+
+
 def pad(sequences: Sequence[Sequence[int]], *, fill: int, left: bool, device: Any) -> Prompts:
-    """Return the sequences of ids, padded to the longest of them."""
+    """Return sequences of ids, padded on one side to the longest of them."""
     width = max(map(len, sequences))
     both = torch.zeros(2, len(sequences), width, dtype=torch.long)
     ids, mask = both

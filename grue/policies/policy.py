@@ -18,13 +18,13 @@ from grue.models.vocabulary import check_vocabulary
 from grue.models.weights import placed
 from grue.policies.config import PolicyArgs
 from grue.policies.decoding.batch_size import Extent, Passes, bytes_per_output
-from grue.policies.decoding.library import generated
+from grue.policies.decoding.hf_generate import generated
 from grue.policies.decoding.logits_processors import filters_of, shaping
 from grue.policies.decoding.loop import Samples, joined, sample
 from grue.policies.distribution import TokenDistribution, divided
 from grue.policies.generation_config import GenerationConfig
-from grue.policies.padding import Prompts, pad
-from grue.policies.prompts import PromptReader, Tokens
+from grue.policies.padding import Prompts, pad_outputs, pad_prompts
+from grue.policies.prompt_encoder import PromptReader, Tokens
 from grue.policies.sequences import Sequences
 from grue.policies.truncation import Truncation, token_id
 from grue.random_streams import Occasion, seed_of, uniforms
@@ -102,7 +102,8 @@ class Policy(PromptReader):
     def pad(self, prompts: Sequence[Tokens]) -> Prompts:
         """Return the prompts as tensors on the policy's device."""
         fill = self.tokenizer.pad_token_id or 0
-        return pad(prompts, fill=fill, left=not self.is_encoder_decoder, device=self.device)
+        kind = self.is_encoder_decoder
+        return pad_prompts(prompts, fill=fill, is_encoder_decoder=kind, device=self.device)
 
     def sample(
         self, prompts: Sequence[Tokens], draws: Tensor, settings: GenerationConfig
@@ -217,7 +218,7 @@ class Policy(PromptReader):
     def padded(self, outputs: Sequence[Tokens]) -> Prompts:
         """Return outputs as tensors [N, T], padded on the right."""
         fill = self.tokenizer.pad_token_id or 0
-        return pad(outputs, fill=fill, left=False, device=self.device)
+        return pad_outputs(outputs, fill=fill, device=self.device)
 
 
 def by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:

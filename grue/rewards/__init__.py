@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from grue.rewards import (
-    catalogue,
     common_gen,
     common_gen_preference_model,
     intent_accuracy,
@@ -13,6 +12,7 @@ from grue.rewards import (
     rouge,
     spider,
 )
+from grue.rewards import metric_rewards as catalogue
 from grue.rewards.custom import as_reward
 from grue.rewards.reward import REWARDS, Reward
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from common.config.base import INPUT_FILE_OR_ID, NO_EFFECT, Published
 from common.config.fit import NonNegativeFloat, PositiveInt
-from common.config.hub import FromHub
+from common.config.hub_revision import FromHub
 from common.errors import Problem, UserError
 from grue.metrics.meteor import missing_wordnet
 from grue.rewards.reward import REWARDS, Reward, Rewards

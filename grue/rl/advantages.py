@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from common.training.shapes import check_axes, check_shape, check_shapes
-from grue.rl.equality import centred, scale_of
+from common.training.shape_checks import check_axes, check_shape, check_shapes
+from grue.rl.numeric_equality import centred, scale_of
 
 
 def generalized_advantages(

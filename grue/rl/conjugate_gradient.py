@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from common.training.shapes import check_axes, check_shape
+from common.training.shape_checks import check_axes, check_shape
 
 
 def conjugate_gradient(

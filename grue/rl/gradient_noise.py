@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from common import distributed
-from common.training.shapes import check_shape
+from common.training.shape_checks import check_shape
 
 
 def gradient_moments(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from common.training.shapes import check_shape
+from common.training.shape_checks import check_shape
 
 _LARGEST_ERROR = 0.2
 _GAIN = 0.1

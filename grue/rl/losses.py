@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from common.training.shapes import check_shape, check_shapes
+from common.training.shape_checks import check_shape, check_shapes
 from grue.rl.kl import probability_ratio
 from grue.rl.tolerance import TOLERANCE
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from common.training.shapes import check_axes
+from common.training.shape_checks import check_axes
 from grue.rl.tolerance import TOLERANCE
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from common.machine.devices import sent
-from common.training.shapes import check_axes, check_shape
+from common.training.shape_checks import check_axes, check_shape
 
 
 def first_tokens(counts: Tensor, width: int) -> Tensor:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from common.machine.devices import sent
-from common.training.shapes import check_axes, check_shape, check_shapes
+from common.training.shape_checks import check_axes, check_shape, check_shapes
 from grue.rl.advantages import AdvantageEstimates, estimate_advantages
-from grue.rl.equality import are_equal, centred
+from grue.rl.numeric_equality import are_equal, centred
 from grue.rl.token_positions import chosen, put_back
 
 _EPSILON = 1e-8

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from common.machine.devices import sent
-from grue.policies.prompts import Tokens
+from grue.policies.prompt_encoder import Tokens
 from grue.policies.sequences import Sequences
 from grue.rl.token_positions import chosen, first_tokens, places, put_back, taken
 from grue.rollouts.minibatch import ADVANTAGES, Minibatch, standardize

@@ -21,14 +21,14 @@ from common.training.seeding import seeded, undisturbed
 from grue.policies.actor_critic import ActorCritic
 from grue.policies.distribution import TokenDistribution
 from grue.policies.padding import widened
-from grue.policies.prompts import Tokens
+from grue.policies.prompt_encoder import Tokens
 from grue.policies.sequences import Sequences
 from grue.random_streams import Occasion, generator, seed_of, uniforms
 from grue.rl.advantages import estimate_advantages
 from grue.rl.kl import kl_full, kl_k1
 from grue.rl.token_positions import first_tokens
 from grue.rollouts.batch import Rollout
-from grue.rollouts.pending import FailedRollout, PendingRollout, pad_stack
+from grue.rollouts.partial_rollout import FailedRollout, PendingRollout, pad_stack
 from grue.rollouts.scoring import score_outputs
 from grue.rollouts.settings import RolloutSettings
 from grue.rollouts.statistics import rollout_statistics

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from common import distributed
 from grue.policies.sequences import Sequences
-from grue.rl.equality import centred, scale_of
+from grue.rl.numeric_equality import centred, scale_of
 from grue.rl.token_positions import taken
 
 ADVANTAGES = ("advantages", "kl_advantages", "task_advantages")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from common.errors import UserError
 from grue.parts.user_function import scores_of, shown
-from grue.policies.prompts import Tokens
+from grue.policies.prompt_encoder import Tokens
 from grue.rewards.reward import Reward
 from grue.texts import Texts
 

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from grue.policies.truncation import Truncation
-from grue.rl.equality import centred, scale_of
+from grue.rl.numeric_equality import centred, scale_of
 from grue.rl.token_positions import chosen, put_back
-from grue.rollouts.pending import PendingRollout
+from grue.rollouts.partial_rollout import PendingRollout
 from grue.rollouts.settings import RolloutSettings
 
 

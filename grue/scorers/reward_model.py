@@ -15,7 +15,7 @@ from torch import Tensor
 
 from common.errors import UserError
 from common.files.documents import json_object
-from common.machine.hub import revision_option
+from common.machine.hub_offline import revision_option
 from grue.scorers.classifier import Classifier, load_classifier
 from grue.scorers.loading import check_folder, num_labels
 

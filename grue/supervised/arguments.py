@@ -28,7 +28,7 @@ _KEPT = 2
 
 
 _TF32 = "tf32"
-"""Argument that the run applies before the Trainer is made, see `common.training.numerics`. The
+"""Argument that the run applies before the Trainer is made, see `common.training.determinism`. The
 Trainer would set it once, and for all later runs of the process too."""
 
 

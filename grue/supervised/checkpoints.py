@@ -11,8 +11,8 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from common import distributed
 from common.run.folder import read_json
-from common.run.records import DamagedError
-from common.run.sealed_folder import check_seal
+from common.run.folder_hashes import check_seal
+from common.run.record_schemas import DamagedError
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from common.config.hub import FromHub
+from common.config.hub_revision import FromHub
 from common.errors import Problem
 from grue.models.config import ModelName, ModelOptions, ModelType, unnamed
 from grue.policies.generation_config import GenerationConfig, generation_problems

@@ -20,10 +20,10 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from common import distributed
 from common.run.folder import replacing_folder
-from common.run.sealed_folder import seal
+from common.run.folder_hashes import seal
 from common.training import checkpoint
 from common.training.attention_masks import masks_without_waits
-from grue.rl.finite import check_tensors
+from grue.rl.nan_checks import check_tensors
 from grue.supervised.rank_batches import OWN, WHOLE, items_of
 
 LEARNING_RATE = "alg.training_args.learning_rate"

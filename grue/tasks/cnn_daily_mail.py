@@ -9,8 +9,8 @@ from pydantic import Field
 
 from common.errors import Problem, UserError
 from grue.nltk_data import SENTENCE_ENDS, why_missing
-from grue.tasks.prompted import PromptedArgs
-from grue.tasks.sources.hub import Hub
+from grue.tasks.prompt_template import PromptedArgs
+from grue.tasks.sources.hub_rows import Hub
 from grue.tasks.sources.rows import Row, load_rows
 from grue.tasks.task import TASKS, Sample, Split, Task
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grue.tasks.sources.hub import Hub
+from grue.tasks.sources.hub_rows import Hub
 from grue.tasks.sources.rows import Nested, Number, Row, load_rows
 from grue.tasks.task import TASKS, HubTaskArgs, Sample, Split, Task
 

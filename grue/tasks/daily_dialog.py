@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from grue.tasks.sources.hub import Hub
+from grue.tasks.sources.hub_rows import Hub
 from grue.tasks.sources.rows import Nested, Row, load_rows
 from grue.tasks.task import TASKS, HubTaskArgs, Sample, Split, Task
 

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from common.config.base import Config, Seed
-from grue.tasks.sources.hub import Hub
+from grue.tasks.sources.hub_rows import Hub
 from grue.tasks.sources.local_files import has_split
 from grue.tasks.sources.rows import Number, Row, load_rows
 from grue.tasks.task import TASKS, HubTaskArgs, Sample, Split, Task

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from grue.tasks.prompted import PromptedArgs
-from grue.tasks.sources.hub import parquet_branch
+from grue.tasks.prompt_template import PromptedArgs
+from grue.tasks.sources.hub_rows import parquet_branch
 from grue.tasks.task import TASKS, Sample, Split, Task
 from grue.tasks.translation import translation_samples
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from common.config.base import OptionalText
 from common.errors import UserError
-from common.files.plain_text import why_no_text
+from common.files.surrogates import why_no_text
 from grue.tasks.sources.held_out import LocalArgs
 from grue.tasks.sources.local_files import at_path, path_error, read_rows, split_file
 from grue.tasks.sources.raw_rows import RawRow, place_of

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from common.errors import Problem
-from grue.tasks.sources.hub import Hub
+from grue.tasks.sources.hub_rows import Hub
 from grue.tasks.sources.local_files import (
     TABLES,
     at_path,

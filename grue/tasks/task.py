@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 from common.config.base import INPUT_FILE, Config, OptionalText
-from common.config.hub import Revision
+from common.config.hub_revision import Revision
 from common.errors import Problem
 from common.registry import Registry
 

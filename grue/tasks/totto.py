@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from grue.tasks.sources.hub import parquet_branch
+from grue.tasks.sources.hub_rows import parquet_branch
 from grue.tasks.sources.rows import Nested, Row, load_rows
 from grue.tasks.table_text import Cell, TableText, titles
 from grue.tasks.task import TASKS, HubTaskArgs, Sample, Split, Task

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import field_validator
 
-from grue.tasks.prompted import PromptedArgs
-from grue.tasks.sources.hub import Hub
+from grue.tasks.prompt_template import PromptedArgs
+from grue.tasks.sources.hub_rows import Hub
 from grue.tasks.sources.rows import Nested, Row, load_rows
 from grue.tasks.task import Sample, Split
 

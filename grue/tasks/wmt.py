@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from common.config.hub import Revision
+from common.config.hub_revision import Revision
 from common.errors import Problem
-from grue.tasks.prompted import PromptedArgs
-from grue.tasks.sources.hub import Hub, HubError, parquet_branch
+from grue.tasks.prompt_template import PromptedArgs
+from grue.tasks.sources.hub_rows import Hub, HubError, parquet_branch
 from grue.tasks.task import TASKS, Sample, Split, Task
 from grue.tasks.translation import translation_samples
 

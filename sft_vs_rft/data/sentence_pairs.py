@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from common.errors import UserError
-from common.files.plain_text import why_not_utf8
-from common.machine.hub import go_offline_if_unreachable, note_data_set, revision_option
+from common.files.surrogates import why_not_utf8
+from common.machine.hub_offline import go_offline_if_unreachable, note_data_set, revision_option
 from sft_vs_rft.data.inputs import Inputs, TextInputs
 from sft_vs_rft.data.pools import Pool, Take
 from sft_vs_rft.models.bert import load_tokenizer

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from torch import Tensor, nn
 
-from common.machine.hub import go_offline_if_unreachable, note_model, revision_option
+from common.machine.hub_offline import go_offline_if_unreachable, note_model, revision_option
 from common.training.attention_masks import masks_without_waits
 from sft_vs_rft.model_names import BERT_PREFIX, ModelError
 

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vjp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from common.training.shapes import check_shape
+from common.training.shape_checks import check_shape
 from sft_vs_rft import objectives
 from sft_vs_rft.data.inputs import ModelInputs
 

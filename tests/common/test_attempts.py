@@ -56,8 +56,10 @@ def test_the_message_on_numbers_that_are_not_finite_names_the_weights_kept(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for seconds, epochs in ((60.0, 0), (0.0, 2)):
-        monkeypatch.setattr("common.training.pace.SECONDS_BETWEEN_CHECKPOINTS", seconds)
-        monkeypatch.setattr("common.training.pace.LEAST_MULTIPLE", 0.0)
+        monkeypatch.setattr(
+            "common.training.checkpoint_interval.SECONDS_BETWEEN_CHECKPOINTS", seconds
+        )
+        monkeypatch.setattr("common.training.checkpoint_interval.LEAST_MULTIPLE", 0.0)
         plan = workplace.write_plan(experiment=TOY, configurations=[toy(nan_at=2)])
         workplace.run_plan(plan, "--fresh")
         reason = workplace.folders()[0].read_status()["reason"]

@@ -187,4 +187,4 @@ def test_the_project_is_known_behind_a_link(tmp_path: Path) -> None:
 def test_of_an_installed_part_its_own_module_counts_alone() -> None:
     (found,) = source_files("huggingface_hub.errors")
     assert found.name == "huggingface_hub/errors.py"
-    assert source_files("grue.rewards.catalogue") == source_files("json.decoder") == []
+    assert source_files("grue.rewards.metric_rewards") == source_files("json.decoder") == []

@@ -176,7 +176,7 @@ def test_a_table_of_epochs_that_are_gone_is_made_again(
 def test_a_table_with_a_wrong_byte_is_damaged(tmp_path: Path) -> None:
     import pandas as pd
 
-    from common.run.records import DamagedError
+    from common.run.record_schemas import DamagedError
 
     path = tmp_path / "table.parquet"
     write_table(path, pd.DataFrame({"number": range(1000)}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from common.key_paths import Key
-from common.plan.layers import Layer, laid, source_of
+from common.plan.config_merge import Layer, laid, source_of
 
 BASE = Layer("base", {"a": {"x": 1, "y": 1}, "list": [{"x": 1, "y": 1}], "b": 1})
 OWN = Layer("own", {"a": {"x": 2}, "list": [{"x": 2}]})

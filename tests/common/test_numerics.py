@@ -15,7 +15,7 @@ from common.config.run import RunConfig
 from common.errors import UserError
 from common.runner.scheduling import rank as ranks_of_task
 from common.runner.scheduling.task import Task
-from common.training.numerics import explained, set_numerics
+from common.training.determinism import explained, set_numerics
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.experiment import ControlledExperiment
 from tests.common.plans import load, toy

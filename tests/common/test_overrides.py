@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from common.errors import UserError
-from common.runner.assignments import parse_assignments, refuse
+from common.runner.cli_overrides import parse_assignments, refuse
 from tests.common.plans import load, problems_of, values
 
 FIRST = {"id": "first", "options": {"lr": [1, 2]}}

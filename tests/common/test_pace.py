@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from common.training.pace import LEAST_MULTIPLE, SECONDS_BETWEEN_CHECKPOINTS, Pace
+from common.training.checkpoint_interval import LEAST_MULTIPLE, SECONDS_BETWEEN_CHECKPOINTS, Pace
 
 
 @pytest.mark.parametrize("soon", [False, True])
@@ -16,7 +16,9 @@ def test_the_share_of_writing_is_bounded_and_the_wait_is_no_longer_than_needed(
     seconds: float, soon: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr("common.training.pace.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(
+        "common.training.checkpoint_interval.time", SimpleNamespace(monotonic=lambda: now[0])
+    )
     pace, step = Pace(), 0.5
     begun = []
     while len(begun) < 4:
@@ -33,7 +35,9 @@ def test_the_share_of_writing_is_bounded_and_the_wait_is_no_longer_than_needed(
 
 def test_the_first_one_waits_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("common.training.pace.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(
+        "common.training.checkpoint_interval.time", SimpleNamespace(monotonic=lambda: now[0])
+    )
     pace = Pace()
     now[0] = 59.9
     assert (pace.is_due(), pace.is_due(soon=True)) == (False, True)

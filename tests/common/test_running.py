@@ -74,7 +74,7 @@ def test_a_dead_worker_is_replaced_and_its_run_continued_with_equal_results(
 def test_a_worker_that_dies_twice_leaves_the_run_interrupted(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("common.runner.runner._AUTOMATIC_CONTINUATIONS", 0)
+    monkeypatch.setattr("common.runner.plan_runner._AUTOMATIC_CONTINUATIONS", 0)
     plan = workplace.write_plan(experiment=TOY, configurations=[toy(kill_at=1)], **PARALLEL)
     outcome = workplace.run_plan(plan)
     assert outcome.status == 1

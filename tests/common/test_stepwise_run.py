@@ -17,7 +17,7 @@ from common.errors import Interrupted
 from common.experiment import Context
 from common.run.folder import RunFolder, read_json_lines, write_json
 from common.run.summary import write_summary
-from common.training.pace import Pace
+from common.training.checkpoint_interval import Pace
 from common.training.stepwise_run import StepwiseRun
 
 STEPS = 5

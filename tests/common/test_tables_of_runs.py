@@ -7,7 +7,7 @@ import re
 import pytest
 
 from common.run.folder import read_json
-from common.runner.distinguishing import distinguishing
+from common.runner.unique_labels import distinguishing
 from tests.conftest import TOY, Workplace
 
 SCORED = {"epochs": 2, "score_largest": False}

@@ -13,7 +13,7 @@ from torch import nn
 
 from common.experiment import Context
 from common.run.folder import RunFolder, read_json_lines
-from common.training.numerics import set_numerics
+from common.training.determinism import set_numerics
 from common.training.trainer import Trainer
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.data.inputs import DenseInputs, Inputs, ModelInputs

@@ -16,7 +16,7 @@ from torch import Tensor
 from grue.policies.decoding import loop as decoding
 from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy
-from grue.policies.prompts import Tokens
+from grue.policies.prompt_encoder import Tokens
 from grue.random_streams import Occasion, uniforms
 from tests.gpu import text
 from tests.gpu.findings import Findings, largest

@@ -22,7 +22,7 @@ from grue.experiments.finetune.reinforcement import ReinforcementRun
 from grue.experiments.new_model.tokenizer import words
 from grue.models.loading import dropouts
 from grue.policies.policy import Policy
-from grue.policies.prompts import Tokens
+from grue.policies.prompt_encoder import Tokens
 from grue.random_streams import seed_of
 from grue.rollouts.batch import Rollout
 from tests.grue.conftest import TEXTS, WIDTH, causal_model, encoder_decoder, nested, spread

@@ -28,7 +28,7 @@ from grue.metrics.metric import NoArgs
 from grue.policies.actor_critic import ActorCritic, make_critic
 from grue.policies.distribution import TokenDistribution
 from grue.policies.policy import Policy
-from grue.policies.prompts import Tokens
+from grue.policies.prompt_encoder import Tokens
 from grue.rewards.reward import Reward, Rewards
 from grue.rollouts.collector import Rollouts
 from grue.rollouts.config import EnvConfig

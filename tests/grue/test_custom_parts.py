@@ -25,7 +25,7 @@ from grue.metrics.metric import Metric, NoArgs, Scores
 from grue.models.config import ModelType
 from grue.policies.config import PolicyArgs
 from grue.policies.policy import Policy
-from grue.policies.prompts import Tokens
+from grue.policies.prompt_encoder import Tokens
 from grue.rewards.reward import Reward, Rewards
 from grue.rollouts.batch import Rollout
 from grue.rollouts.spec import RolloutSpec

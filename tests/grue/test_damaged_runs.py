@@ -105,7 +105,7 @@ def test_reinforcement_goes_on_from_the_last_good_checkpoint(
     workplace: Workplace, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("SECONDS_BETWEEN_CHECKPOINTS", "LEAST_MULTIPLE"):
-        monkeypatch.setattr(f"common.training.pace.{name}", 0.0)
+        monkeypatch.setattr(f"common.training.checkpoint_interval.{name}", 0.0)
     run = Run(workplace, reinforcement(model, train_evaluation__n_iters=2,
                                        train_evaluation__metrics=[]))  # fmt: skip
 

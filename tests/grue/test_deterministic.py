@@ -10,7 +10,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from common.config.run import RunConfig
-from common.training.numerics import set_numerics
+from common.training.determinism import set_numerics
 from tests.conftest import Workplace
 from tests.grue.conftest import encoder_decoder, save_model, write
 from tests.grue.test_finetune import finetuning

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from grue.metrics.metric import NoArgs
 from grue.rewards.reward import Reward, Rewards
 from grue.rl.advantages import group_standardized, leave_one_out, less_mean_output
-from grue.rl.equality import are_equal, centred, less, scale_of
+from grue.rl.numeric_equality import are_equal, centred, less, scale_of
 from grue.rl.whitening import whitened
 from grue.texts import Texts
 from tests.conftest import Workplace

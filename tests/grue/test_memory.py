@@ -28,7 +28,7 @@ from common.runner import main as program
 from common.runner import memory_check as memory
 from common.training import attention_masks
 from grue.algorithms import find
-from grue.experiments.finetune.assembly import make_actor_critic
+from grue.experiments.finetune.build_models import make_actor_critic
 from grue.experiments.finetune.config import FinetuneConfig
 from grue.experiments.memory.needs import cache_bytes, needs
 from grue.models.loading import load_model, recompute_activations

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from common.errors import UserError
 from common.training import checkpoint
 from grue.parts.user_function import scores_of
-from grue.rl.finite import check_measured
+from grue.rl.nan_checks import check_measured
 from grue.texts import Texts
 from tests.conftest import Workplace
 from tests.grue.conftest import save_model, write
@@ -58,7 +58,7 @@ def test_the_last_finite_checkpoint_is_kept(
 
     monkeypatch.setattr(Reinforce, "update", spoiling)
     run = reinforcement(model, "reinforce", train_evaluation__save_every=1)
-    monkeypatch.setattr("common.training.pace.Pace.is_due", lambda *_, **__: True)
+    monkeypatch.setattr("common.training.checkpoint_interval.Pace.is_due", lambda *_, **__: True)
     assert workplace.run_plan(write(workplace, run)).status == 1
     (folder,) = workplace.folders()
     reason = folder.read_status()["reason"]

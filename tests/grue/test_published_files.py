@@ -10,7 +10,7 @@ import pytest
 from common.experiment import EXPERIMENTS
 from common.key_paths import merged
 from common.plan.load import load_plan
-from common.runner.assignments import parse_assignment
+from common.runner.cli_overrides import parse_assignment
 from grue.experiments.extract.config import ExtractConfig
 from grue.experiments.extract.published_samples import file_name
 from grue.experiments.finetune.config import FinetuneConfig

@@ -13,7 +13,7 @@ from common.errors import ConfigError
 from common.experiment import EXPERIMENTS
 from common.files.documents import read_object
 from common.key_paths import value_at, without
-from common.plan.base_files import whole_base
+from common.plan.base_config_files import whole_base
 from common.plan.load import load_plan
 from common.plan.run import Run
 from grue.experiments.finetune.config import FinetuneConfig

@@ -12,7 +12,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from common.key_paths import value_at, with_value
-from common.plan.base_files import whole_base
+from common.plan.base_config_files import whole_base
 from common.run.folder import read_json_lines
 from tests.conftest import PROJECT, Workplace
 from tests.grue.conftest import causal_model, encoder_decoder

@@ -140,7 +140,7 @@ def test_checkpoints_come_every_so_often_and_the_newest_are_kept(
         save_last(folder, state)
 
     monkeypatch.setattr(checkpoint, "save_last", noted)
-    monkeypatch.setattr("common.training.pace.LEAST_MULTIPLE", 0.0)
+    monkeypatch.setattr("common.training.checkpoint_interval.LEAST_MULTIPLE", 0.0)
     run = reinforcement(model, train_evaluation__n_iters=5, train_evaluation__save_every=2,
                         alg__kl_div__target_kl=0.1)  # fmt: skip
     assert workplace.run_plan(write(workplace, run)).status == 0
@@ -197,7 +197,9 @@ def test_writing_checkpoints_takes_little_of_the_time(
         saved.append(state["iteration"])
         now[0] += seconds
 
-    monkeypatch.setattr("common.training.pace.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(
+        "common.training.checkpoint_interval.time", SimpleNamespace(monotonic=lambda: now[0])
+    )
     monkeypatch.setattr(ReinforcementRun, "step", of_ten_seconds)
     monkeypatch.setattr(checkpoint, "save_last", save)
     run = reinforcement(model, train_evaluation__n_iters=14, train_evaluation__eval_every=14,

@@ -13,7 +13,7 @@ from huggingface_hub import constants
 from transformers import PreTrainedTokenizerFast
 
 from common.config.base import Config
-from common.machine import hub
+from common.machine import hub_offline as hub
 from common.run.folder import read_json
 from grue import metrics, rewards
 from grue.experiments.finetune.config import FinetuneConfig

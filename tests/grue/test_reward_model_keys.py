@@ -14,7 +14,7 @@ from common.errors import Interrupted
 from grue.experiments.reward_model.config import NormalizeConfig, RewardModelConfig
 from grue.experiments.reward_model.normalization import reference_outputs
 from grue.policies.policy import Policy
-from grue.policies.prompts import Tokens
+from grue.policies.prompt_encoder import Tokens
 from grue.tasks.task import Sample
 from tests.grue.conftest import save_model
 from tests.grue.test_reward_model import (

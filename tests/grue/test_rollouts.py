@@ -17,7 +17,7 @@ from grue.policies.distribution import TokenDistribution
 from grue.policies.generation_config import GenerationConfig
 from grue.policies.padding import pad, positions
 from grue.policies.policy import Policy
-from grue.policies.prompts import Tokens
+from grue.policies.prompt_encoder import Tokens
 from grue.rollouts.batch import Rollout
 from grue.rollouts.collector import Rollouts
 from grue.rollouts.settings import RolloutSettings

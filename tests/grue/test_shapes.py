@@ -16,7 +16,6 @@ from grue.algorithms.fisher import softmax_fisher, split
 from grue.rl import (
     advantages,
     conjugate_gradient,
-    equality,
     gradient_noise,
     kl,
     losses,
@@ -24,6 +23,7 @@ from grue.rl import (
     token_positions,
     whitening,
 )
+from grue.rl import numeric_equality as equality
 
 MODULES = [advantages, equality, kl, losses, token_positions, whitening]
 

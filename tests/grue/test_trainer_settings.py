@@ -17,7 +17,7 @@ from common.config.resolve import resolve
 from grue.experiments.classifier.config import ClassifierConfig
 from grue.experiments.finetune.config import FinetuneConfig
 from grue.experiments.reward_model.config import RewardModelConfig
-from grue.supervised import library_keys
+from grue.supervised import hf_trainer_keys as library_keys
 from grue.supervised.arguments import training_arguments
 from grue.supervised.trainer import _Watch
 from tests.conftest import Workplace
@@ -93,7 +93,9 @@ def test_checkpoints_take_little_of_the_time(
         saved.append(self.state.global_step)
         now[0] += 10.0
 
-    monkeypatch.setattr("common.training.pace.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(
+        "common.training.checkpoint_interval.time", SimpleNamespace(monotonic=lambda: now[0])
+    )
     monkeypatch.setattr(_Watch, "on_step_end", of_ten_seconds)
     monkeypatch.setattr(Trainer, "_save_checkpoint", save)
     run = finetuning(model, no_eval_on_train_set=True, alg__training_args__max_steps=30,

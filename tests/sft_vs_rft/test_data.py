@@ -14,7 +14,7 @@ from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.data.labels import draw_changed, draw_label_sets, draw_labels_outside
 from sft_vs_rft.data.own_arrays import npz_pool
 from sft_vs_rft.data.run_data import Data, make_data
-from sft_vs_rft.editions import data_edition
+from sft_vs_rft.dataset_version import data_edition
 from sft_vs_rft.models.build import mlp
 
 CPU = torch.device("cpu")

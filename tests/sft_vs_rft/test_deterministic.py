@@ -12,7 +12,7 @@ import torch
 from common.config.run import RunConfig
 from common.experiment import Context
 from common.run.folder import RunFolder
-from common.training.numerics import set_numerics
+from common.training.determinism import set_numerics
 from sft_vs_rft.experiment import ControlledExperiment
 from sft_vs_rft.models.build import vision_model
 from sft_vs_rft.models.pooling import AveragePool

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from common.errors import UserError
-from common.machine.hub import commits, forget_commits, go_offline_if_unreachable
+from common.machine.hub_offline import commits, forget_commits, go_offline_if_unreachable
 from common.run.folder import read_json_lines
 from sft_vs_rft.config import ControlledConfig
 from sft_vs_rft.data.inputs import TextInputs

@@ -16,20 +16,20 @@ from common.custom.sources import unread_changes
 from common.custom.user_code import told
 from common.errors import Interrupted, UserError, text_of
 from common.experiment import Context
-from common.files.durable import make_folder
-from common.files.leftovers import remove_leftovers
+from common.files.fsync import make_folder
 from common.files.no_space import no_space
-from common.machine import hub
-from common.process.state import end_copy_of, put_back
+from common.files.temp_files import remove_leftovers
+from common.machine import hub_offline
+from common.process.snapshot import end_copy_of, put_back
 from common.process.stopping import StoppedAtOnce
 from common.registry import import_part
 from common.run import provenance, status
 from common.run.folder import RunFolder, write_json
 from common.runner.scheduling.failure import failure_of
 from common.runner.scheduling.rank import begin_computing, meet
-from common.runner.scheduling.returned import checked_score
+from common.runner.scheduling.score_check import checked_score
 from common.runner.scheduling.task import Task
-from common.training.numerics import explained, set_numerics
+from common.training.determinism import explained, set_numerics
 
 LOG_NAME = __name__
 """Name of the logger of ends of attempts: in full in a run's ``log.txt``, as one line on a
@@ -164,7 +164,7 @@ class Attempt:
             make_folder(self.folder.path)
             write_json(self.folder.status, before)
         with nullcontext() if state == status.DONE else suppress(OSError):
-            provenance.record_hub(self.folder, hub.commits())
+            provenance.record_hub(self.folder, hub_offline.commits())
         seconds = before.get("seconds", 0.0) + time.monotonic() - self._started
         status.end(self.folder, state, seconds=round(seconds, 3), **self.task.identity,
                    **values)  # fmt: skip
@@ -211,7 +211,7 @@ def _attempt(
     stop_requested: Callable[[], bool],
     progress: Callable[[int, int], None],
 ) -> None:
-    hub.forget_commits()
+    hub_offline.forget_commits()
     attempts = [Attempt(task, num_together=len(tasks)) for task in tasks]
     try:
         for one in attempts:

@@ -11,7 +11,7 @@ from common.experiment import Context
 from common.registry import import_part
 from common.run.folder import RunFolder
 from common.runner.scheduling.task import Task
-from common.training.numerics import set_numerics
+from common.training.determinism import set_numerics
 
 
 def meet(task: Task, *, seed: int = 0, threads: int = 1) -> tuple[int, int]:

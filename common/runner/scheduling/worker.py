@@ -23,10 +23,10 @@ from typing import Any
 from common.custom.user_code import look_in
 from common.errors import Interrupted
 from common.machine.devices import free_memory
-from common.process.children import children_of, end, leave_after
 from common.process.console import outlive_readers
-from common.process.state import put_back
+from common.process.snapshot import put_back
 from common.process.stopping import StopFlag
+from common.process.subprocess_cleanup import children_of, end, leave_after
 from common.run.folder import RunFolder
 from common.runner.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
 from common.runner.scheduling.attempt import attempt

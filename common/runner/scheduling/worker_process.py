@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from common.machine.devices import VISIBLE, names_of
-from common.process.children import children_of, end
+from common.process.subprocess_cleanup import children_of, end
 from common.runner.scheduling.task import Task, to_line
 
 _PROJECT = Path(__file__).resolve().parents[3]

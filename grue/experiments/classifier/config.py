@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from common.config.fit import PositiveInt
-from common.config.hub import FromHub
+from common.config.hub_revision import FromHub
 from common.errors import Problem
 from grue.experiments import memory_hints
 from grue.models.config import ModelName, unnamed

@@ -13,7 +13,7 @@ from common.config.base import (
     OptionalText,
 )
 from common.config.fit import NonNegativeFloat, PositiveInt
-from common.config.hub import FromHub
+from common.config.hub_revision import FromHub
 from common.errors import Problem
 from grue.experiments import memory_hints
 from grue.models.config import ModelName, ModelOptions, ModelType, unnamed

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.run.folder import read_table, write_table
-from common.run.records import DamagedError
+from common.run.record_schemas import DamagedError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from common.run.folder import RunFolder, read_json_lines, write_text
-from common.run.records import STEP_ROW
+from common.run.record_schemas import STEP_ROW
 
 ROLLOUTS = "rollout_info.jsonl"
 TRAINING = "training_info.jsonl"

@@ -17,19 +17,19 @@ from common.training import checkpoint
 from common.training.seeding import random_state, restore_random_state
 from grue.algorithms import find
 from grue.algorithms.algorithm import Algorithm
-from grue.experiments.finetune.assembly import make_actor_critic
 from grue.experiments.finetune.base import FinetuneRun
+from grue.experiments.finetune.build_models import make_actor_critic
 from grue.experiments.finetune.config import ReinforcementConfig
 from grue.experiments.finetune.reinforcement_state import why_unfit_state
 from grue.experiments.finetune.rollout_settings import rollout_settings
 from grue.models.config import Side
 from grue.policies.generation_config import GenerationConfig
 from grue.random_streams import Occasion, seed_of
-from grue.rl.finite import check_measured, check_tensors
 from grue.rl.kl import KlController
+from grue.rl.nan_checks import check_measured, check_tensors
 from grue.rollouts.batch import Rollout
 from grue.rollouts.collector import Rollouts
-from grue.rollouts.pending import FailedRollout
+from grue.rollouts.partial_rollout import FailedRollout
 from grue.rollouts.samples import sample_lines
 from grue.rollouts.statistics import elapsed
 

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
-from common.run.records import why_unfit
+from common.run.record_schemas import why_unfit
 from common.training import checkpoint
 from common.training.training_state import OptimizerState
 from grue.algorithms.algorithm import Algorithm

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from common.errors import Problem
 from grue.algorithms.config import ReinforcementAlg
-from grue.policies.library_keys import PROCESSORS, WARPERS
+from grue.policies.hf_generation_keys import PROCESSORS, WARPERS
 from grue.rollouts.config import EnvConfig
 
 _LARGEST_MOVE = 0.2

@@ -18,7 +18,7 @@ from grue.algorithms.args import ActorCriticArgs, ReinforceArgs
 from grue.algorithms.config import ReinforcementAlg
 from grue.algorithms.policy_gradient import PolicyGradient
 from grue.algorithms.trpo import Trpo
-from grue.experiments.finetune.assembly import make_actor_critic
+from grue.experiments.finetune.build_models import make_actor_critic
 from grue.experiments.finetune.config import ReinforcementConfig
 from grue.experiments.finetune.rollout_settings import rollout_settings
 from grue.experiments.memory.training import SINGLE, STAYS, Keys, Logits, update

@@ -10,7 +10,7 @@ from common.config.run import RunConfig
 from common.errors import Problem, UserError
 from common.plan.run import Run
 from grue.experiments.finetune.config import ReinforcementConfig, SupervisedConfig
-from grue.experiments.preflight.answers import Answers
+from grue.experiments.preflight.cache import Answers
 from grue.experiments.preflight.data import KnownSplit, data_problems, known_split
 from grue.experiments.preflight.generations import settings_by_key
 from grue.experiments.preflight.model_problems import model_problems
@@ -43,7 +43,7 @@ def problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
     if isinstance(run.config, SupervisedConfig):
         yield from _of_supervised(run, run.config.alg, answers)
     elif isinstance(run.config, ReinforcementConfig):
-        from grue.supervised.library_keys import problems_of_optimizer
+        from grue.supervised.hf_trainer_keys import problems_of_optimizer
 
         yield from problems_of_optimizer(run.config.alg.policy.args)
 
@@ -95,7 +95,7 @@ def _look_at_value(name: str, settings: GenerationConfig) -> None:
 
 def trainer_problems(run: Run, given: Mapping[str, Any], answers: Answers) -> list[Problem]:
     """Return the problems of the Trainer's arguments."""
-    from grue.supervised.library_keys import problems_of_training
+    from grue.supervised.hf_trainer_keys import problems_of_training
 
     on_gpu = bool(run.config.gpu_ids)
     found = answers.once(

@@ -11,7 +11,7 @@ from common.plan.run import Run
 from grue.experiments.classifier.config import ClassifierConfig
 from grue.experiments.classifier.run import architecture, load_labelled
 from grue.experiments.preflight import check as preflight
-from grue.experiments.preflight.answers import Answers
+from grue.experiments.preflight.cache import Answers
 from grue.experiments.preflight.data import KnownSplit, known_split
 from grue.experiments.preflight.models import KnownModel, known_model
 

@@ -12,7 +12,7 @@ from common.errors import Problem, UserError
 from common.hashing import fingerprint
 from common.key_paths import key_path
 from common.plan.run import Run
-from grue.experiments.preflight.answers import Answers
+from grue.experiments.preflight.cache import Answers
 from grue.runs.config import TextConfig
 from grue.tasks.config import DatapoolConfig, TaskConfig
 from grue.tasks.inputs import load_inputs, read_samples

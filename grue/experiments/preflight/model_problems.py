@@ -12,7 +12,7 @@ from grue.experiments.classifier.config import ClassifierConfig
 from grue.experiments.extract.config import ExtractAlg, ExtractConfig
 from grue.experiments.finetune.config import FinetuneConfig
 from grue.experiments.preflight import vocabularies
-from grue.experiments.preflight.answers import Answers
+from grue.experiments.preflight.cache import Answers
 from grue.experiments.preflight.generations import generations
 from grue.experiments.preflight.models import KnownModel, known_model, named
 from grue.experiments.preflight.names import why_not_here

@@ -16,7 +16,7 @@ from grue.experiments.classifier.config import ClassifierConfig
 from grue.experiments.finetune.config import ReinforcementConfig, SupervisedConfig
 from grue.experiments.new_model import run as new_model
 from grue.experiments.new_model.config import NewModelConfig
-from grue.experiments.preflight.answers import Answers
+from grue.experiments.preflight.cache import Answers
 from grue.experiments.reward_model.config import RewardModelConfig
 from grue.models.config import ModelType
 from grue.models.weights import has_weights, loaded

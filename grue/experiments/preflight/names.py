@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common.machine.hub import cached_commit, go_offline_if_unreachable
+from common.machine.hub_offline import cached_commit, go_offline_if_unreachable
 
 
 def why_not_here(name: str, revision: str | None = None) -> str | None:

@@ -8,7 +8,7 @@ from common.errors import Problem, UserError
 from common.plan.run import Run
 from grue.experiments.new_model.config import NewModelConfig
 from grue.experiments.new_model.run import architecture, refused
-from grue.experiments.preflight.answers import Answers
+from grue.experiments.preflight.cache import Answers
 from grue.experiments.preflight.data import made_later, of_task
 
 

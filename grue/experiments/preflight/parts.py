@@ -13,7 +13,7 @@ from common.key_paths import key_path
 from common.plan.run import Run
 from grue.experiments.extract.config import ExtractConfig
 from grue.experiments.finetune.config import FinetuneConfig
-from grue.experiments.preflight.answers import Answers
+from grue.experiments.preflight.cache import Answers
 from grue.experiments.preflight.data import KnownSplit, known_split, made_later
 from grue.experiments.preflight.models import KnownModel, of_stage
 from grue.metrics.config import MetricConfig

@@ -8,7 +8,7 @@ from common.errors import Problem, UserError
 from common.hashing import fingerprint
 from common.plan.run import Run
 from grue.experiments.preflight import check as preflight
-from grue.experiments.preflight.answers import Answers
+from grue.experiments.preflight.cache import Answers
 from grue.experiments.preflight.data import KnownSplit, known_split, made_later, of_datapool
 from grue.experiments.reward_model.config import RewardModelConfig
 from grue.experiments.reward_model.run import given_arguments, load_examples

@@ -10,7 +10,7 @@ from common.errors import UserError
 from common.key_paths import key_path
 from common.plan.run import Run
 from grue.experiments.new_model.config import NewModelConfig
-from grue.experiments.preflight.answers import Answers
+from grue.experiments.preflight.cache import Answers
 from grue.experiments.preflight.models import KnownModel, named, vocabulary_of
 from grue.models.config import TokenizerConfig
 from grue.models.loading import load_tokenizer

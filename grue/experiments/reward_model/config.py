@@ -9,7 +9,7 @@ from pydantic import Field
 
 from common.config.base import Config
 from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
-from common.config.hub import FromHub
+from common.config.hub_revision import FromHub
 from common.errors import Problem
 from grue.experiments import memory_hints
 from grue.models.config import ModelName, ModelType, Optimizer, TrainedModelOptions, unnamed

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from common.training.shapes import check_shape
+from common.training.shape_checks import check_shape
 
 MarginMode = Literal["paired", "broadcast", "none"]
 

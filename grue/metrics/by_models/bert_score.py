@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import Field
 
 from common.config.base import INPUT_FILE_OR_ID, OptionalText
-from common.config.hub import FromHub
+from common.config.hub_revision import FromHub
 from common.errors import Problem, UserError
-from common.machine.hub import note_model
+from common.machine.hub_offline import note_model
 from common.packages import lacking
 from grue.metrics.best_reference import best_over_references
 from grue.metrics.metric import METRICS, Metric, Scores

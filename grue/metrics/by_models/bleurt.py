@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 from common.config.base import INPUT_FILE_OR_ID
-from common.config.hub import FromHub
+from common.config.hub_revision import FromHub
 from common.errors import UserError
 from grue.metrics.best_reference import best_over_references
 from grue.metrics.metric import METRICS, Metric, Scores

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from common.config.fit import PositiveInt
-from common.config.hub import FromHub
+from common.config.hub_revision import FromHub
 from common.errors import UserError
 from grue.metrics.metric import METRICS, Metric, Scores
 from grue.models.config import ModelName, Side

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
-from common.config.hub import FromHub
+from common.config.hub_revision import FromHub
 from common.errors import UserError
 from grue.metrics.metric import METRICS, Metric, Scores
 from grue.models.config import ModelName

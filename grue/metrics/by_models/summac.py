@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import AfterValidator, Field, Strict
 
 from common.config.base import INPUT_FILE, INPUT_FILE_OR_ID, LATER, NO_EFFECT, OptionalText
-from common.config.hub import FromHub, misplaced_revision
+from common.config.hub_revision import FromHub, misplaced_revision
 from common.errors import Problem, UserError
 from grue.metrics.metric import METRICS, Metric, Scores
 from grue.nltk_data import SENTENCE_ENDS, why_missing

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from grue.policies.decoding.sampling import Filters
 from grue.policies.decoding.steps import Ids, Rows
-from grue.policies.library_keys import PROCESSORS, WARPERS
+from grue.policies.hf_generation_keys import PROCESSORS, WARPERS
 from grue.policies.padding import Prompts
 
 if TYPE_CHECKING:

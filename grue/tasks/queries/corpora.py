@@ -10,7 +10,7 @@ from common.errors import Problem
 from common.packages import lacking
 from grue.tasks.queries.cleaning import clean_article, clean_post, fix_unicode
 from grue.tasks.queries.task import Queries, QueryArgs
-from grue.tasks.sources.hub import Hub, parquet_branch
+from grue.tasks.sources.hub_rows import Hub, parquet_branch
 from grue.tasks.task import TASKS
 
 

@@ -14,12 +14,12 @@ import numpy as np
 
 from common.config.base import OptionalText, Seed
 from common.config.fit import NonNegativeInt, PositiveInt
-from common.config.hub import Revision, misplaced_revision
+from common.config.hub_revision import Revision, misplaced_revision
 from common.errors import Problem, UserError
 from grue.models.config import ModelName
-from grue.tasks.prompted import PromptedArgs
+from grue.tasks.prompt_template import PromptedArgs
 from grue.tasks.queries.tokens import cut_query
-from grue.tasks.sources.hub import Hub
+from grue.tasks.sources.hub_rows import Hub
 from grue.tasks.sources.text_source import RawText, TextSource, told
 from grue.tasks.sources.tokenizers import load_tokenizer
 from grue.tasks.task import Sample, Split, Task

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from common.files.plain_text import why_no_text
+from common.files.surrogates import why_no_text
 from grue.tasks.sources.raw_rows import PlacedRow, RawRow, check_columns
 
 _ENCODING = "utf-8-sig"

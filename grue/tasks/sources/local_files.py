@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from common.errors import UserError
-from common.files.plain_text import why_not_utf8
+from common.files.surrogates import why_not_utf8
 from grue.tasks.sources.json_rows import json_document, json_lines
 from grue.tasks.sources.raw_rows import PlacedRow, RawRow, check_columns
 from grue.tasks.task import Split

@@ -9,8 +9,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict, TypeAdapter, ValidationError
 
 from common.errors import UserError
-from common.files.plain_text import why_no_text
-from grue.tasks.sources.hub import Hub
+from common.files.surrogates import why_no_text
+from grue.tasks.sources.hub_rows import Hub
 from grue.tasks.sources.local_files import at_path, read_rows, split_file
 from grue.tasks.sources.raw_rows import RawRow, place_of
 from grue.tasks.task import Split

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from common.errors import UserError
-from grue.tasks.sources.hub import SPLIT_NAMES, Hub
+from grue.tasks.sources.hub_rows import SPLIT_NAMES, Hub
 from grue.tasks.sources.local_files import TABLES, TEXT, at_path, has_split, split_file, stream_rows
 from grue.tasks.sources.raw_rows import place_of
 from grue.tasks.task import Split

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from common.machine.hub import go_offline_if_unreachable, note_model, revision_option
+from common.machine.hub_offline import go_offline_if_unreachable, note_model, revision_option
 
 
 def load_tokenizer(name: str, key: str, advice: str, revision: str | None = None) -> Any:

@@ -15,7 +15,7 @@ from common.errors import UserError
 from grue.experiments.new_model.tokenizer import byte_pairs
 from grue.policies.policy import Policy
 from grue.tasks import find
-from grue.tasks.sources.hub import Hub
+from grue.tasks.sources.hub_rows import Hub
 from grue.tasks.task import Sample, Split
 from tests.grue.conftest import causal_model
 from tests.grue.tasks.conftest import HubCalls, samples, write_jsonl

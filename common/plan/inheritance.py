@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from common.errors import Problem
+from common.plan.config_merge import Layer, laid
 from common.plan.entry import Entry
-from common.plan.layers import Layer, laid
 from common.registry import suggestion
 
 

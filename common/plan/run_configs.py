@@ -9,11 +9,11 @@ from common.config.resolve import unknown_keys
 from common.custom.hooks import asking
 from common.experiment import Experiment
 from common.key_paths import Key, key_path
+from common.plan.config_merge import Layer
 from common.plan.entry import Entry
-from common.plan.expansion import Draft, axes, drafts, without_unknown
-from common.plan.layers import Layer
 from common.plan.overrides import Overrides
 from common.plan.reading import Reading
+from common.plan.sweep import Draft, axes, drafts, without_unknown
 
 
 class Drafting:

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from common.hashing import content_hash
 from common.run.folder import read_record, write_json
-from common.run.records import DamagedError
+from common.run.record_schemas import DamagedError
 
 SEAL = "files.json"
 _SCHEMA = TypeAdapter(dict[str, str])

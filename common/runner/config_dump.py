@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 
 from common.key_paths import Key, key_path, leaves
-from common.plan.layers import source_of
+from common.plan.config_merge import source_of
 from common.plan.run import Run
 from common.runner.text_table import as_text
 

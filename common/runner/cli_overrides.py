@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from common.errors import UserError
 from common.files.documents import parse_json
-from common.files.plain_text import why_no_text
+from common.files.surrogates import why_no_text
 from common.registry import suggestion
 
 _AS_JSON = {"True": "true", "False": "false"}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common.custom.user_code import PartError
-from grue.policies.prompts import Tokens
+from grue.policies.prompt_encoder import Tokens
 from grue.texts import Texts
 
 

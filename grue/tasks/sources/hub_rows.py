@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
-from common.machine.hub import go_offline_if_unreachable, note_data_set, revision_option
+from common.machine.hub_offline import go_offline_if_unreachable, note_data_set, revision_option
 from grue.tasks.task import Split
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from common.custom.hooks import answers
 from common.errors import Problem
 from common.experiment import Experiment
 from common.key_paths import Key, key_path, leaves, without
-from common.plan.base_files import BASE
+from common.plan.base_config_files import BASE
+from common.plan.config_merge import Layer, laid
 from common.plan.entry import Entry
-from common.plan.expansion import Draft
-from common.plan.layers import Layer, laid
 from common.plan.reading import OUTSIDE_RUNS
+from common.plan.sweep import Draft
 
 _OfRun = tuple[str, Experiment, Draft]
 

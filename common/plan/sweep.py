@@ -10,7 +10,7 @@ from typing import Any
 
 from common.config.run import RunConfig
 from common.key_paths import Key, with_value, without
-from common.plan.layers import Layer, laid, source_of
+from common.plan.config_merge import Layer, laid, source_of
 
 Axis = list[dict[str, Any]]
 """A sweep axis; each of its points assigns values to one or more keys."""

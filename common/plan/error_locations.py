@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from common.errors import Problem
 from common.key_paths import parse_path
-from common.plan.base_files import BASE
+from common.plan.base_config_files import BASE
+from common.plan.config_merge import Layer, source_of
 from common.plan.entry import Entry
-from common.plan.layers import Layer, source_of
 
 
 def at_sources(problems: Sequence[Problem], entries: Iterable[Entry]) -> list[Problem]:

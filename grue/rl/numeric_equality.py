@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from common.training.shapes import check_shape
+from common.training.shape_checks import check_shape
 from grue.rl.tolerance import TOLERANCE
 
 
