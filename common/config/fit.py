@@ -24,7 +24,8 @@ class FitConfig(TrackingConfig):
     """Keys of every fitting experiment."""
 
     trainer_checkpoint: Annotated[OptionalText, INPUT_FILE] = None
-    """Training state (a ``checkpoints/last.pt``) to continue from; None starts anew."""
+    """Training state (a ``checkpoints/last.pt``) to continue from; None for a fit from the
+    beginning."""
     epochs: PositiveInt = 100
     """Number of passes over the training inputs."""
     validate_every: PositiveInt = 1
