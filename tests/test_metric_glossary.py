@@ -74,7 +74,7 @@ OF_TABLES = {
 }
 OF_OTHER_PROGRAMS = {
     "bert_score", "bleurt", "causal_perplexity", "intent_accuracy", "learned_preference",
-    "learned_reward", "reasoning_gym", "spice", "summaCConv", "summaCZS",
+    "learned_reward", "math_verify", "reasoning_gym", "spice", "summaCConv", "summaCZS",
 }  # fmt: skip
 """Metrics that need a model or a program; their names are read in their source."""
 ARGS_OF_METRICS: dict[str, Any] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from grue.metrics.answers import exact_answer as metric
-from grue.metrics.answers import reasoning_gym
+from grue.metrics.answers import math_verify, reasoning_gym
 from grue.metrics.answers.pattern import PatternArgs
 from grue.metrics.metric import Scores
 from grue.rewards.of_metric import OfMetric
@@ -38,6 +38,14 @@ class ReasoningGym(OfMetric[PatternArgs]):
 
     metric_class = reasoning_gym.ReasoningGym
     key = "answer/score"
+
+
+@REWARDS.register("math_verify")
+class MathVerify(OfMetric[math_verify.MathVerifyArgs]):
+    """1 for an answer that is equal to the right one as an expression, otherwise 0."""
+
+    metric_class = math_verify.MathVerify
+    key = "answer/verified"
 
 
 @REWARDS.register("answer_given")
