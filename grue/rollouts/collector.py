@@ -29,7 +29,7 @@ from grue.rl.kl import kl_full, kl_k1
 from grue.rl.token_positions import first_tokens
 from grue.rollouts.batch import Rollout
 from grue.rollouts.partial_rollout import FailedRollout, PendingRollout, pad_stack
-from grue.rollouts.resampling import chosen_groups, is_short
+from grue.rollouts.resampling import chosen_groups, is_short, resampled
 from grue.rollouts.scoring import score_outputs
 from grue.rollouts.settings import RolloutSettings
 from grue.rollouts.statistics import rollout_statistics
@@ -93,9 +93,7 @@ class Rollouts:
         statistics = rollout_statistics(
             rollout, penalty, kl_coefficient, self.settings.samples_per_input, self._truncation
         )
-        if self.settings.resampling is not None:
-            statistics["groups/num_resampled"] = float(found.num_left_out)
-        return rollout, statistics | found.part_means()
+        return rollout, statistics | found.part_means() | resampled(found, self.settings)
 
     def _draw_outputs(self, iteration: int) -> PendingRollout:
         """Sample and score outputs, batch by batch, until there are enough tokens."""

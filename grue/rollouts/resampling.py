@@ -29,6 +29,13 @@ def chosen_groups(found: PendingRollout, settings: RolloutSettings) -> PendingRo
     return found.of_groups(order.tolist(), settings.samples_per_input)
 
 
+def resampled(found: PendingRollout, settings: RolloutSettings) -> dict[str, float]:
+    """Return by name how many groups were left out; nothing without resampling."""
+    if settings.resampling is None:
+        return {}
+    return {"groups/num_resampled": float(found.num_left_out)}
+
+
 def _deviating(found: PendingRollout, settings: RolloutSettings, tolerance: float) -> Tensor:
     """Return [B] whether the task's rewards of each input's outputs deviate."""
     scores = torch.from_numpy(found.totals()).view(-1, settings.samples_per_input)
