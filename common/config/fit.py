@@ -78,7 +78,7 @@ class FitConfig(TrackingConfig):
         given, name = self.model_fields_set, self.score_metric_name
         if name is not None and "score_metric_name" in given and "score_largest" not in given:
             kind = "larger" if self.score_largest else "smaller"
-            yield f"score '{name}': {kind} is better; 'score_largest' would say otherwise"
+            yield f"score '{name}': {kind} is better, by its name; 'score_largest' changes this"
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of scores that name no metric."""
