@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal, Self
@@ -10,7 +11,7 @@ from pydantic import Strict, model_validator
 from typing_extensions import TypedDict
 
 from common.config.base import LATER, Config
-from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
+from common.config.fit import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from common.custom.user_code import CUSTOM, naming
 from common.errors import Problem, UserError
 from grue.models.config import ModelType, unnamed
@@ -79,6 +80,7 @@ class KlDefaults(TypedDict, total=False):
     estimator: KlEstimator
 
 
+Schedule = Literal["constant", "linear", "cosine"]
 Compatibility = Literal[
     "rl4lms",
     "minibatches_of_tokens",
@@ -111,17 +113,30 @@ class AlgorithmArgs(Config):
 
     learning_rate: PositiveFloat
     """Learning rate of the optimizer."""
+    learning_rate_schedule: Annotated[Schedule, LATER] = "constant"
+    """Learning rate of the i-th of n iterations, from 0: ``learning_rate`` (``constant``), times 1
+    - i / n (``linear``), or times (1 + cos(pi i / n)) / 2 (``cosine``)."""
+    warmup_iterations: Annotated[NonNegativeInt, LATER] = 0
+    """Number w of first iterations in which the learning rate is smaller, by the factor (i + 1) /
+    (w + 1) in the i-th, from 0."""
 
     @abstractmethod
     def rollout_spec(self) -> RolloutSpec:
         """Return the rollouts that the algorithm needs."""
 
-    def scheduled_learning_rate(self, progress: float) -> float | None:
-        """Return the learning rate after ``progress``, from 0 to 1, of the run's iterations.
-
-        None keeps the optimizer's own.
-        """
-        return None
+    def scheduled_learning_rate(self, iteration: int, num_iterations: int) -> float | None:
+        """Return the learning rate of an iteration, from 0; None keeps the optimizer's own."""
+        if self.learning_rate_schedule == "constant" and not self.warmup_iterations:
+            return None
+        progress = iteration / num_iterations
+        factor = {
+            "constant": 1.0,
+            "linear": 1 - progress,
+            "cosine": (1 + math.cos(math.pi * progress)) / 2,
+        }[self.learning_rate_schedule]
+        if iteration < self.warmup_iterations:
+            factor *= (iteration + 1) / (self.warmup_iterations + 1)
+        return self.learning_rate * factor
 
     def problems_of_alg(self, alg: ReinforcementAlg) -> Iterator[Problem]:
         """Yield the problems of ``alg.kl_div`` and ``alg.policy`` with these settings."""

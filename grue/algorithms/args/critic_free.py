@@ -96,9 +96,9 @@ class CriticFreeArgs(AlgorithmArgs):
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
         """Keep the meanings of keys that have another default here."""
         super().__pydantic_init_subclass__(**options)
-        for name, field in cls.model_fields.items():
-            if field.description is None:
-                field.description = CriticFreeArgs.model_fields[name].description
+        for name, inherited in CriticFreeArgs.model_fields.items():
+            field = cls.model_fields[name]
+            field.description = field.description or inherited.description
         cls.model_rebuild(force=True)
 
     @property
