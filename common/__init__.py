@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from common.training.trainer import Callback as Callback
     from common.training.trainer import Trainer as Trainer
 
-__getattr__ = public_names(
+__getattr__, __dir__ = public_names(
     __name__,
     {
         "Callback": "common.training.trainer",

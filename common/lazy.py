@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def public_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return the ``__getattr__`` of a package whose public names belong to other modules.
+def public_names(
+    package: str, modules: Mapping[str, str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return ``__getattr__`` and ``__dir__`` of a package whose public names are in other modules.
 
     The package stays quick to import and free of torch: a module is loaded when one of its names is
     first used.
@@ -23,4 +25,7 @@ def public_names(package: str, modules: Mapping[str, str]) -> Callable[[str], An
             raise AttributeError(f"module '{package}' has no attribute '{name}'")
         return getattr(importlib.import_module(modules[name]), name)
 
-    return load
+    def names() -> list[str]:
+        return sorted(modules)
+
+    return load, names

@@ -28,7 +28,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     linked = {path for page in pages for path in _OUTSIDE.findall(page.content_string)}
     for path in sorted(linked):
         if not (PROJECT / path).is_file():
-            raise PluginError(f"a page links to '../{path}', which is no file; mend the link")
+            raise PluginError(f"a page links to '../{path}', which is no file; fix the link")
         files.append(File.generated(config, path, abs_src_path=str(PROJECT / path)))
     return files
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from grue.tasks.task import TaskArgs as TaskArgs
     from grue.texts import Texts as Texts
 
-__getattr__ = public_names(
+__getattr__, __dir__ = public_names(
     __name__,
     {
         "ActorCriticArgs": "grue.algorithms.args",

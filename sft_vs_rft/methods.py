@@ -62,9 +62,9 @@ class Method:
     """Objective of a method, per input; the caller takes means."""
 
     objective: Callable[[Predictions], Tensor]
-    """Return [b] the objective without penalty."""
+    """Objective without penalty, [b]."""
     kl: Callable[[Predictions], Tensor]
-    """Return [b] KL(policy || reference), or its estimate, in nats."""
+    """KL(policy || reference), or its estimate, in nats, [b]."""
     maximised: bool
     sampled: bool = False
     """If true, the method needs drawn labels."""

@@ -27,6 +27,14 @@ def test_the_parts_of_users_own_code_are_imported_from_the_packages(
     assert found.__module__.startswith(package.__name__)
 
 
+@pytest.mark.parametrize("package", [grue, common])
+def test_dir_lists_the_public_names_and_nothing_else(package: ModuleType) -> None:
+    names = dir(package)
+    assert {"Experiment", "Trainer"} <= set(dir(common))
+    assert set(PARTS) <= set(dir(grue))
+    assert all(getattr(package, name).__name__ == name for name in names if name != "Split")
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="'grue' has no attribute 'Rewards'"):
         grue.Rewards  # type: ignore[attr-defined]  # noqa: B018

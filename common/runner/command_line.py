@@ -16,7 +16,7 @@ _EPILOG = f"""\
 examples:
   python run_plan.py --plan_config_path {EXAMPLE}
   python run_plan.py --plan_config_path {EXAMPLE} --dry_run
-  python run_plan.py --plan_config_path {EXAMPLE} --set epochs=20 --set seeds=[0]
+  python run_plan.py --plan_config_path {EXAMPLE} --set epochs=20 --set 'seeds=[0]'
 
 exit status: 0 all runs are done; 1 some run or figure failed (--retry_failed tries such runs
 again, the same command alone does not); 2 the plan was refused;
@@ -42,7 +42,7 @@ _FLAGS: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
         ("--plan_config_path", EXAMPLE, "the plan", {"type": Path, "metavar": "FILE"}),
         (
             "--set",
-            "lr=0.01 --set seeds=[0,1]",
+            "lr=0.01 --set 'seeds=[0,1]'",
             "overrides a key of every configuration that knows it, or of the plan; overrides "
             "base_config and options; repeatable; STAGE.KEY=VALUE is for the configuration with "
             "this id alone; key=value after the flags means the same",
@@ -140,7 +140,7 @@ _FLAGS: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
         ),
     ],
 }
-"""Return all flags by topic: name, example value, help, and arguments for argparse."""
+"""Flags by topic: name, example value, help, and arguments for argparse."""
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -64,7 +64,7 @@ class PlanRunner:
         self._lost_workers: Counter[Run] = Counter()
         self._has_failed = False
         self.no_space = ""
-        """Return the message about a full disk; no run starts after it."""
+        """Message about a full disk, empty if there is none; no run starts after it."""
         self._group_key = functools.cache(self._find_group_key)
 
     def run(self) -> None:

@@ -73,7 +73,7 @@ class RougeArgs(TokenizerArgs):
 
 
 class _Tokenizer:
-    """Return the tokenizer for rouge-score, with a cache of texts."""
+    """Tokenizer for rouge-score, with a cache of texts."""
 
     def __init__(self, name: Tokenizer) -> None:
         self.tokenize = lru_cache(_TEXTS_KEPT)(OF_ANY_SCRIPT.get(name) or _english_stems())

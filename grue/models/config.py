@@ -45,7 +45,7 @@ class TokenizerConfig(FromHub):
     model_name: ModelName
     """Hub id or folder of the tokenizer."""
     padding_side: Side = "left"
-    """Side on which short prompts are padded."""
+    """Padding side of the saved tokenizer; this program's batches are padded by architecture."""
     truncation_side: Side = "left"
     """Side on which long prompts are truncated, in sampling and evaluation."""
     pad_token_as_eos_token: bool = True

@@ -181,12 +181,19 @@ def _some(names: Collection[str]) -> str:
     return ", ".join(f"'{name}'" for name in sorted(names)[:_SHOWN]) + more
 
 
+def hide_progress_bars() -> None:
+    """Turn off the library's progress bars, which would break through the plan's."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+
+
 @contextlib.contextmanager
 def _without_warnings() -> Iterator[None]:
     """Silence the library's warnings: this module refuses or logs what they would say."""
     from transformers.utils import logging as library
 
-    library.disable_progress_bar()  # it would break through the plan's
+    hide_progress_bars()
     before = library.get_verbosity()
     library.set_verbosity_error()
     try:

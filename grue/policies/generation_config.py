@@ -26,7 +26,7 @@ class PostProcessing(Config):
     """Post-processing of a generated text before it is scored."""
 
     id: Literal["three_sentence_summary"]
-    """Return the first three sentences, one per line."""
+    """Post-processing: keep the first three sentences, one per line."""
 
 
 class GenerationConfig(Config):

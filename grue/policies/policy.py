@@ -45,7 +45,7 @@ class Policy(PromptReader):
     """
 
     Args: ClassVar[type[PolicyArgs]] = PolicyArgs
-    """Return the model that the policy's keys name."""
+    """Model of the policy's keys."""
     model_type: ClassVar[ModelType] = "causal"
     """Architectures that a user's policy accepts; built-in policies accept both."""
     args: Any = None

@@ -132,7 +132,7 @@ def group_standardized(scores: Tensor) -> Tensor:
 def value_after(values: Tensor, response_mask: Tensor, train_mask: Tensor) -> Tensor:
     """Return [N] the value of the state after the last trained token.
 
-    It is 0 for outputs that end there. 0 where the output ends there.
+    It is 0 for outputs that end there.
     """
     check_axes("values", values, "NT")
     check_shapes(values.shape, response_mask=response_mask, train_mask=train_mask)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from common.run.folder import RunFolder, replacing_folder
 from common.training.checkpoint import num_bytes
 from grue.models.loading import merged
+from grue.models.weights import hide_progress_bars
 
 if TYPE_CHECKING:
     from grue.policies.policy import Policy
@@ -27,6 +28,7 @@ def save_model(
     ``files`` are further texts, by file name.
     """
     model = merged(policy.model)
+    hide_progress_bars()
     with replacing_folder(folder.path / MODEL, num_bytes(model.state_dict())) as made:
         model.save_pretrained(made)
         policy.tokenizer.save_pretrained(made)

@@ -15,7 +15,7 @@ from common.training.attention_masks import masks_without_waits
 from grue.models.config import MixedPrecision, Side
 from grue.models.precision import autocast
 from grue.models.vocabulary import check_vocabulary
-from grue.models.weights import loaded, placed, pretrained
+from grue.models.weights import hide_progress_bars, loaded, placed, pretrained
 from grue.policies.policy import by_length
 from grue.scorers.inputs import Encoded, longest_input, pad_right, usable_padding
 from grue.scorers.loading import check_folder, scorer_device, scorer_dtype
@@ -162,12 +162,11 @@ def load_classifier(
         UserError: there is no such classifier, or it has no trained head.
     """
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
-    from transformers.utils.logging import disable_progress_bar
 
     from grue.scorers.classifier import Classifier
 
     check_folder(name, key)
-    disable_progress_bar()  # it would break through the plan's
+    hide_progress_bars()
     tokenizer = loaded(AutoTokenizer.from_pretrained, name, key, revision=revision)
     kind = AutoModelForSequenceClassification
     model = pretrained(kind, name, key, revision=revision, dtype=scorer_dtype(options))

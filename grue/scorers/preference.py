@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from common.errors import UserError
 from common.training.attention_masks import masks_without_waits
-from grue.models.weights import check_report, loaded, pretrained
+from grue.models.weights import check_report, hide_progress_bars, loaded, pretrained
 from grue.policies.policy import Policy, by_length
 from grue.scorers.loading import check_folder, scorer_device, scorer_dtype
 from grue.scorers.options import ScorerArgs
@@ -115,10 +115,9 @@ def load_preference(
             answers apart.
     """
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-    from transformers.utils.logging import disable_progress_bar
 
     check_folder(name, key)
-    disable_progress_bar()  # it would break through the plan's
+    hide_progress_bars()
     tokenizer = loaded(AutoTokenizer.from_pretrained, name, key, revision=revision)
     kind = AutoModelForSeq2SeqLM
     model = pretrained(kind, name, key, revision=revision, dtype=scorer_dtype(options))

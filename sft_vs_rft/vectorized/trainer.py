@@ -192,8 +192,7 @@ class _Counts:
             CHANGED: measures_parts & (num_changed > 0),
             OTHERS: measures_parts & (num_changed < self.num_inputs),
         }
-        """Return the mask [R] of the runs that measure the part and have such inputs in this
-        batch."""
+        """Mask [R] of the runs that measure the part and have such inputs in this batch."""
 
 
 def _part_means(values: dict[str, Tensor], counts: _Counts) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ from grue.experiments.classifier.data import (
 )
 from grue.experiments.model_card import model_card
 from grue.models.loading import load_tokenizer
-from grue.models.weights import loaded, placed, pretrained
+from grue.models.weights import hide_progress_bars, loaded, placed, pretrained
 from grue.runs.evaluation_times import EvaluationTimes
 from grue.runs.model_folder import save_model
 from grue.scorers.classifier import Classifier, probabilities
@@ -149,9 +149,8 @@ def load_model(
         UserError: there is no such model, or it does not know a size.
     """
     from transformers import AutoModelForSequenceClassification
-    from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # it would break through the plan's
+    hide_progress_bars()
     labels = {number: str(name) for number, name in enumerate(names)}
     options: dict[str, Any] = {
         "num_labels": len(labels),

@@ -1,4 +1,4 @@
-"""Return the rollout settings for the keys of environment and algorithm."""
+"""Rollout settings of a finetuning run."""
 
 from __future__ import annotations
 
