@@ -30,10 +30,10 @@ def test_every_algorithm_has_schedules_and_warm_up(name: str) -> None:
     assert rates(name, **cosine) == pytest.approx([1 + math.cos(math.pi * i / 6) for i in range(6)])
     warm = {"warmup_iterations": 3}
     assert rates(name, **constant, **warm) == [0.5, 1.0, 1.5, 2.0, 2.0, 2.0]
-    expected = [
-        rate * factor for rate, factor in zip(falling, [0.25, 0.5, 0.75, 1, 1, 1], strict=True)
-    ]
-    assert rates(name, **linear, **warm) == pytest.approx(expected)
+    shares = [0.25, 0.5, 0.75, 1, 1, 1]
+    assert rates(name, **linear, **warm) == pytest.approx(
+        [rate * share for rate, share in zip(falling, shares, strict=True)]
+    )
 
 
 @pytest.mark.parametrize("name", ["ppo", "reinforce", "grpo"])
