@@ -28,6 +28,7 @@ class BuiltIn:
 
 
 ALGORITHMS: Registry[BuiltIn] = Registry("algorithm")
+_CRITIC_FREE = "grue.algorithms.critic_free:CriticFree"
 
 for _name, _args, _path in (
     ("ppo", args.PpoArgs, "grue.algorithms.ppo:Ppo"),
@@ -38,6 +39,13 @@ for _name, _args, _path in (
     ("a2c", args.A2cArgs, "grue.algorithms.a2c:A2c"),
     ("trpo", args.TrpoArgs, "grue.algorithms.trpo:Trpo"),
     ("reinforce", args.ReinforceArgs, "grue.algorithms.reinforce:Reinforce"),
+    ("grpo", args.GrpoArgs, _CRITIC_FREE),
+    ("dr_grpo", args.DrGrpoArgs, _CRITIC_FREE),
+    ("dapo", args.DapoArgs, _CRITIC_FREE),
+    ("rloo", args.RlooArgs, _CRITIC_FREE),
+    ("reinforce_plus_plus", args.ReinforcePlusPlusArgs, _CRITIC_FREE),
+    ("reinforce_plus_plus_baseline", args.ReinforcePlusPlusBaselineArgs, _CRITIC_FREE),
+    ("gspo", args.GspoArgs, _CRITIC_FREE),
 ):  # fmt: skip
     ALGORITHMS.register(_name)(BuiltIn(_args, _path))
 

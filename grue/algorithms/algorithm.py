@@ -41,9 +41,9 @@ class Algorithm(ABC, Generic[ArgsT]):
         named = self.actor_critic.named_parameters()
         return adamw(named, lr, args.weight_decay, args.optimizer_kwargs, args.optimizer)
 
-    def set_learning_rate(self, progress: float) -> None:
-        """Set the learning rate after ``progress``, from 0 to 1, of the run's iterations."""
-        rate = self.args.scheduled_learning_rate(progress)
+    def set_learning_rate(self, iteration: int, num_iterations: int) -> None:
+        """Set the learning rate of one of the run's iterations, from 0."""
+        rate = self.args.scheduled_learning_rate(iteration, num_iterations)
         if rate is not None:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
-from pydantic import Discriminator, SerializeAsAny, Tag
+from pydantic import Discriminator, Field, SerializeAsAny, Tag, create_model
 
+from common.config.base import Config
 from grue.algorithms import ALGORITHMS, find
-from grue.algorithms.config import ReinforcementAlg
+from grue.algorithms.config import KlDivConfig, ReinforcementAlg
 from grue.parts.custom import OrCustom, with_args
 
 
 def built_in(name: str) -> type[ReinforcementAlg]:
     """Return the model of ``alg`` for the built-in algorithm called ``name``."""
     title = "".join(part.capitalize() for part in name.split("_"))
-    return with_args(ReinforcementAlg, f"{title}Alg", name, ALGORITHMS.get(name).args)
+    args = ALGORITHMS.get(name).args
+    alg = with_args(ReinforcementAlg, f"{title}Alg", name, args)
+    if args.kl_div_defaults is None:
+        return alg
+    keys = _with_defaults(KlDivConfig, f"{title}KlDiv", args.kl_div_defaults)
+    meaning = ReinforcementAlg.model_fields["kl_div"].description
+    field = Field(default_factory=keys, description=meaning)
+    return create_model(f"{title}Alg", __base__=alg, __doc__=alg.__doc__, kl_div=(keys, field))
+
+
+def _with_defaults(base: type[Config], title: str, defaults: Mapping[str, Any]) -> type[Config]:
+    """Return ``base``, under the title, with other defaults of some keys."""
+    known = base.model_fields
+    fields: dict[str, Any] = {
+        name: (known[name].rebuild_annotation(),
+               Field(default=value, description=known[name].description))
+        for name, value in defaults.items()
+    }  # fmt: skip
+    return create_model(title, __base__=base, __doc__=base.__doc__, **fields)
 
 
 BUILT_IN: dict[str, type[ReinforcementAlg]] = {name: built_in(name) for name in ALGORITHMS.names()}

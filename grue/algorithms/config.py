@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Strict, model_validator
+from typing_extensions import TypedDict
 
-from common.config.base import Config
-from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
+from common.config.base import LATER, Config
+from common.config.fit import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from common.custom.user_code import CUSTOM, naming
 from common.errors import Problem, UserError
 from grue.models.config import ModelType, unnamed
@@ -33,14 +35,22 @@ class AdaptiveKlConfig(Config):
     """Time constant in outputs; the coefficient changes more slowly for larger values."""
 
 
+Placement = Literal["reward", "loss"]
+KlEstimator = Literal["k1", "k2", "k3", "full"]
+
+
 class KlDivConfig(Config):
     """Penalty for the distance from the initial model, per token of an output."""
 
     coeff: NonNegativeFloat
     """Initial coefficient, in reward per nat."""
-    placement: Literal["reward", "loss"] = "reward"
+    placement: Placement = "reward"
     """Place of the penalty: the reward of each token, or the loss, where it is the exact KL of the
     distributions over the vocabulary."""
+    estimator: Annotated[KlEstimator | None, LATER] = None
+    """Estimator of a token's KL, for algorithms without a critic, with d = log pi - log ref of the
+    token drawn: d (``k1``), d^2 / 2 (``k2``), exp(-d) - 1 + d (``k3``), or the sum over the
+    vocabulary (``full``). None for ``k1`` in the reward and ``full`` in the loss."""
     analytic_kl_reward: bool = False
     """If true, a token's KL, in rewards and for ``target_kl``, is that of the distributions over
     the vocabulary, instead of the sampled token's estimate."""
@@ -62,6 +72,15 @@ class KlDivConfig(Config):
                           self.target_kl)  # fmt: skip
 
 
+class KlDefaults(TypedDict, total=False):
+    """Defaults of ``kl_div``, where an algorithm has its own."""
+
+    coeff: float
+    placement: Placement
+    estimator: KlEstimator
+
+
+Schedule = Literal["constant", "linear", "cosine"]
 Compatibility = Literal[
     "rl4lms",
     "minibatches_of_tokens",
@@ -87,24 +106,44 @@ class AlgorithmArgs(Config):
     """If true, the algorithm needs a policy with a vocabulary mask."""
     single_process_fp32: ClassVar[bool] = False
     """True if the algorithm supports only one process and float32."""
+    supports_kl_estimators: ClassVar[bool] = False
+    """If true, the algorithm supports ``kl_div.estimator``."""
+    kl_div_defaults: ClassVar[KlDefaults | None] = None
+    """Defaults of ``kl_div``; None if its keys must be given."""
 
     learning_rate: PositiveFloat
     """Learning rate of the optimizer."""
+    learning_rate_schedule: Annotated[Schedule, LATER] = "constant"
+    """Learning rate of the i-th of n iterations, from 0: ``learning_rate`` (``constant``), times 1
+    - i / n (``linear``), or times (1 + cos(pi i / n)) / 2 (``cosine``)."""
+    warmup_iterations: Annotated[NonNegativeInt, LATER] = 0
+    """Number w of first iterations in which the learning rate is smaller, by the factor (i + 1) /
+    (w + 1) in the i-th, from 0."""
 
     @abstractmethod
     def rollout_spec(self) -> RolloutSpec:
         """Return the rollouts that the algorithm needs."""
 
-    def scheduled_learning_rate(self, progress: float) -> float | None:
-        """Return the learning rate after ``progress``, from 0 to 1, of the run's iterations.
-
-        None keeps the optimizer's own.
-        """
-        return None
+    def scheduled_learning_rate(self, iteration: int, num_iterations: int) -> float | None:
+        """Return the learning rate of an iteration, from 0; None keeps the optimizer's own."""
+        if self.learning_rate_schedule == "constant" and not self.warmup_iterations:
+            return None
+        progress = iteration / num_iterations
+        factor = {
+            "constant": 1.0,
+            "linear": 1 - progress,
+            "cosine": (1 + math.cos(math.pi * progress)) / 2,
+        }[self.learning_rate_schedule]
+        if iteration < self.warmup_iterations:
+            factor *= (iteration + 1) / (self.warmup_iterations + 1)
+        return self.learning_rate * factor
 
     def problems_of_alg(self, alg: ReinforcementAlg) -> Iterator[Problem]:
         """Yield the problems of ``alg.kl_div`` and ``alg.policy`` with these settings."""
-        yield from ()
+        if alg.kl_div.estimator is not None and not self.supports_kl_estimators:
+            yield Problem(f"'{alg.id}' has the exact KL in a loss, and in rewards 'k1', or the "
+                          "exact one with 'analytic_kl_reward'; drop it", "kl_div.estimator",
+                          alg.kl_div.estimator)  # fmt: skip
 
     def problems_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Problem]:
         """Yield the problems of the rollouts' sizes with these settings, with whole keys."""

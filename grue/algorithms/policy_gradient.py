@@ -96,8 +96,15 @@ class PolicyGradient(Algorithm[ArgsT]):
         """
         of_task = policy_gradient_loss(log_probs, batch.task_advantages)
         of_penalties = policy_gradient_loss(log_probs, batch.kl_advantages) + penalties
+        return self.gradient_share(logits, batch.weight * of_task, batch.weight * of_penalties)
+
+    def gradient_share(self, logits: Tensor, of_task: Tensor, of_penalties: Tensor) -> Tensor:
+        """Return [] ||g_p|| / (||g_t|| + ||g_p||) of two losses' gradients in the logits.
+
+        The losses are this rank's parts. The share is 0 where both gradients vanish.
+        """
         parts = [
-            torch.autograd.grad(batch.weight * loss, logits, retain_graph=True)[0].square().sum()
+            torch.autograd.grad(loss, logits, retain_graph=True)[0].square().sum()
             for loss in (of_task, of_penalties)
         ]
         norms = distributed.all_reduce_sum(torch.stack(parts)).sqrt()

@@ -10,11 +10,11 @@ from grue.rewards import (
     common_gen_preference_model,
     intent_accuracy,
     learned_preference,
+    metric_rewards,
     rouge,
     spider,
     weighted_sum,
 )
-from grue.rewards import metric_rewards as catalogue
 from grue.rewards.custom import as_reward
 from grue.rewards.reward import REWARDS, Reward
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from common.training.shape_checks import check_axes, check_shape, check_shapes
 from grue.rl.numeric_equality import centred, scale_of
+from grue.rl.tolerance import TOLERANCE
 
 
 def generalized_advantages(
@@ -57,10 +58,10 @@ def generalized_advantages(
     return advantages
 
 
-def leave_one_out(scores: Tensor) -> Tensor:
+def leave_one_out(scores: Tensor, tolerance: float = TOLERANCE) -> Tensor:
     """Return [B, K] scores minus the mean of their input's other scores (RLOO, Kool et al. 2019).
 
-    Equal scores of an input give zeros.
+    Scores of an input that are equal within ``tolerance``, see `are_equal`, give zeros.
 
     Raises:
         ValueError: there is one score per input.
@@ -70,7 +71,7 @@ def leave_one_out(scores: Tensor) -> Tensor:
     if num_samples < 2:
         raise ValueError("a leave-one-out baseline needs two samples per input")
     # What a score is above the mean of the others is its deviation from that of all, a little more.
-    return centred(scores) * num_samples / (num_samples - 1)
+    return centred(scores, tolerance=tolerance) * num_samples / (num_samples - 1)
 
 
 def cumulative_means(

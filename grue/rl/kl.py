@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 from common.training.shape_checks import check_shape
@@ -12,7 +14,10 @@ _LARGEST_LOG_RATIO = 20.0
 
 
 def kl_k1(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
-    """Return [...] log pi(a) - log ref(a) of sampled tokens; its mean under pi is KL(pi || ref)."""
+    """Return [...] log pi(a) - log ref(a) of sampled tokens; its mean under pi is KL(pi || ref).
+
+    As a loss it has an expected gradient of zero on-policy, that of the mean score function.
+    """
     check_shape("ref_log_probs", ref_log_probs, log_probs.shape)
     return log_probs - ref_log_probs
 
@@ -38,15 +43,35 @@ def kl_full(logits: Tensor, ref_logits: Tensor) -> Tensor:
     return divergence + (divergence.clamp(min=0) - divergence).detach()
 
 
+def kl_k2(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
+    """Return [...] (log pi(a) - log ref(a))^2 / 2 of sampled tokens (Schulman 2020).
+
+    Its mean under pi is near KL(pi || ref) where both are close. As a loss, with the prefix fixed,
+    its expected gradient is that of KL(pi || ref); the gradient through later tokens needs the KL
+    in the reward.
+    """
+    check_shape("ref_log_probs", ref_log_probs, log_probs.shape)
+    return (log_probs - ref_log_probs).square() / 2
+
+
 def kl_k3(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
     """Return [...] (r - 1) - log r with r = ref / pi, which is never negative.
 
     Its mean under pi is KL(pi || ref), as that of `kl_k1`. Schulman's note on approximating KL
-    divergence (2020) calls it k3.
+    divergence (2020) calls it k3. As a loss, with the prefix fixed, its expected gradient is that
+    of the other direction, KL(ref || pi).
     """
     check_shape("ref_log_probs", ref_log_probs, log_probs.shape)
     log_ratio = ref_log_probs - log_probs
     return probability_ratio(ref_log_probs, log_probs) - 1 - log_ratio
+
+
+KL_ESTIMATORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "k1": kl_k1,
+    "k2": kl_k2,
+    "k3": kl_k3,
+}
+"""Estimators from the log-probabilities of sampled tokens, by the name that a plan gives."""
 
 
 def probability_ratio(log_probs: Tensor, other_log_probs: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from common.training.shape_checks import check_shape, check_shapes
 from grue.rl.kl import probability_ratio
+from grue.rl.policy_losses import clipped
 from grue.rl.tolerance import TOLERANCE
 
 
@@ -39,8 +40,7 @@ def clipped_policy_loss(
     """
     check_shapes(log_probs.shape, old_log_probs=old_log_probs, advantages=advantages)
     ratio = probability_ratio(log_probs, old_log_probs)
-    clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
-    return -torch.minimum(advantages * ratio, advantages * clipped).mean()
+    return clipped(log_probs, ratio, advantages, clip_range, clip_range).mean()
 
 
 def value_loss(
@@ -79,8 +79,8 @@ def clipped_value_loss(
     """
     check_shapes(values.shape, returns=returns, old_values=old_values)
     moved = values - old_values
-    clipped = old_values + moved.clamp(-clip_range, clip_range)
-    errors, of_clipped = (values - returns).square(), (clipped - returns).square()
+    inside = old_values + moved.clamp(-clip_range, clip_range)
+    errors, of_clipped = (values - returns).square(), (inside - returns).square()
     # Within the range a clipped value is the value itself, but for rounding: that does not count.
     is_larger = (of_clipped > errors) & (moved.abs() > clip_range)
     return torch.maximum(errors, of_clipped).mean() / 2, is_larger.float().mean()
@@ -92,8 +92,8 @@ def clip_fraction(
     """Return [] the share of tokens whose surrogate `clipped_policy_loss` lowers by clipping."""
     check_shapes(log_probs.shape, old_log_probs=old_log_probs, advantages=advantages)
     ratio = probability_ratio(log_probs, old_log_probs)
-    clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
-    return (advantages * clipped < advantages * ratio).float().mean()
+    inside = ratio.clamp(1 - clip_range, 1 + clip_range)
+    return (advantages * inside < advantages * ratio).float().mean()
 
 
 def approximate_kl(log_probs: Tensor, old_log_probs: Tensor) -> Tensor:

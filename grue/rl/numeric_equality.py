@@ -13,16 +13,20 @@ from common.training.shape_checks import check_shape
 from grue.rl.tolerance import TOLERANCE
 
 
-def are_equal(values: Tensor, dim: int = -1) -> Tensor:
-    """Return [..., 1] whether all values along a dimension are equal within `TOLERANCE`."""
+def are_equal(values: Tensor, dim: int = -1, tolerance: float = TOLERANCE) -> Tensor:
+    """Return [..., 1] whether all values along a dimension are equal within a tolerance.
+
+    The tolerance is a share of the largest |value|.
+    """
     least, most = values.amin(dim, keepdim=True), values.amax(dim, keepdim=True)
-    return most - least <= TOLERANCE * torch.maximum(least.abs(), most.abs())
+    return most - least <= tolerance * torch.maximum(least.abs(), most.abs())
 
 
-def centred(values: Tensor, dim: int = -1) -> Tensor:
+def centred(values: Tensor, dim: int = -1, tolerance: float = TOLERANCE) -> Tensor:
     """Return [...] the values minus their mean along a dimension; zeros where they are equal."""
     above = values - values.amin(dim, keepdim=True)  # so that no digits of a large mean are lost
-    return torch.where(are_equal(values, dim), 0.0, above - above.mean(dim, keepdim=True))
+    is_equal = are_equal(values, dim, tolerance)
+    return torch.where(is_equal, 0.0, above - above.mean(dim, keepdim=True))
 
 
 def scale_of(values: Tensor, dim: int = -1, *, correction: int = 1) -> Tensor:

@@ -37,6 +37,8 @@ class Rollout:
     num_used: Tensor
     """[N] on the CPU: number of tokens of each output that are used for training, its first
     ones."""
+    longest: int
+    """Largest number of tokens that an output may have."""
     sequences: Sequences
     """Prompts and outputs as tensors."""
     response_mask: Tensor
@@ -158,10 +160,13 @@ class Rollout:
         for rows in places(self.num_used > 0).split(size):
             yield self.minibatch(rows)
 
+    def only(self, is_used: Tensor) -> Rollout:
+        """Return the same rollout with only some outputs, [N] bool, used for training."""
+        return replace(self, num_used=self.num_used * is_used.cpu())
+
     def subsample(self, factor: int) -> Rollout:
         """Return the same rollout with only every ``factor``-th output used for training."""
-        is_left = torch.arange(len(self)) % factor == 0
-        return replace(self, num_used=self.num_used * is_left)
+        return self.only(torch.arange(len(self)) % factor == 0)
 
     def with_advantages(self, advantages: Tensor, kl_advantages: Tensor) -> Rollout:
         """Return the same rollout with other advantages [N, T] and their part from penalties."""

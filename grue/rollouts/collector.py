@@ -29,6 +29,7 @@ from grue.rl.kl import kl_full, kl_k1
 from grue.rl.token_positions import first_tokens
 from grue.rollouts.batch import Rollout
 from grue.rollouts.partial_rollout import FailedRollout, PendingRollout, pad_stack
+from grue.rollouts.resampling import chosen_groups, is_short, resampled
 from grue.rollouts.scoring import score_outputs
 from grue.rollouts.settings import RolloutSettings
 from grue.rollouts.statistics import rollout_statistics
@@ -92,17 +93,17 @@ class Rollouts:
         statistics = rollout_statistics(
             rollout, penalty, kl_coefficient, self.settings.samples_per_input, self._truncation
         )
-        return rollout, statistics | found.part_means()
+        return rollout, statistics | found.part_means() | resampled(found, self.settings)
 
     def _draw_outputs(self, iteration: int) -> PendingRollout:
         """Sample and score outputs, batch by batch, until there are enough tokens."""
         found = PendingRollout()
         draw = generator(Occasion.INPUTS_OF_ROLLOUT, self.seed, iteration)
         number = 0
-        while found.num_tokens() < self.settings.num_tokens:
+        while is_short(found, self.settings, number):
             self._sample(found, self._rows(iteration, draw), stream=[iteration, number])
             number += 1
-        return found
+        return chosen_groups(found, self.settings)
 
     def _rewarded(
         self,
@@ -138,6 +139,7 @@ class Rollouts:
             prompts=found.prompts,
             outputs=found.outputs,
             num_used=num_used,
+            longest=self.policy.lengths(settings.generation).most,
             sequences=sequences,
             response_mask=response_mask,
             log_probs=evaluated.log_probs,

@@ -33,6 +33,8 @@ class PendingRollout:
     """Rewards [N] of which the task reward of each batch is made, by name, if there are any."""
     vocab_mask_bits: list[Tensor] = field(default_factory=list)
     """Packed vocabulary masks [N, T, ceil(V / 8)] of each batch, if there is a mask."""
+    num_left_out: int = 0
+    """Number of inputs whose outputs were drawn and left out."""
 
     def num_tokens(self) -> int:
         """Return the number of tokens so far."""
@@ -61,6 +63,21 @@ class PendingRollout:
         if not self.vocab_mask_bits:
             return None
         return torch.cat(self.vocab_mask_bits)[:, :width]
+
+    def totals(self) -> NDArray[np.float64]:
+        """Return [N] the task's rewards of whole outputs."""
+        return np.array([np.sum(score) for of_batch in self.scores for score in of_batch])
+
+    def of_groups(self, groups: Sequence[int], num_samples: int) -> PendingRollout:
+        """Return the scored outputs of some inputs alone, ``num_samples`` of each."""
+        rows = [group * num_samples + sample for group in groups for sample in range(num_samples)]
+        scores = [score for of_batch in self.scores for score in of_batch]
+        return PendingRollout(
+            prompts=[self.prompts[row] for row in rows],
+            outputs=[self.outputs[row] for row in rows],
+            scores=[pad_stack([scores[row] for row in rows])],
+            num_left_out=len(self.outputs) // num_samples - len(groups),
+        )
 
     def rewards(self, width: int) -> NDArray[np.float64]:
         """Return [N, T] the task's rewards; a reward per output is placed at its last token."""

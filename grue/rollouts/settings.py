@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from grue.models.config import Side
 from grue.policies.generation_config import GenerationConfig
-from grue.rollouts.spec import MINIBATCH_TOKENS
+from grue.rollouts.spec import MINIBATCH_TOKENS, Resampling
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,10 @@ class RolloutSettings:
     """If true, the reward's standard deviations are recorded, see `Reward.mean_and_std`."""
     inputs_in_order: bool = False
     """If true, iterations take inputs in order, not at random; for one batch per iteration."""
+    resampling: Resampling | None = None
+    """Resampling of inputs whose outputs' rewards do not deviate; None keeps them."""
+    overlong_buffer: int | None = None
+    """Number of last tokens over which an output's length costs up to 1; None for no cost."""
     penalty_reward_value: float | None = None
     """Reward of an output that has no truncation token; None keeps its own."""
     unfinished_reward_from: int | None = None

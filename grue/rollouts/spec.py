@@ -8,6 +8,16 @@ MINIBATCH_TOKENS = 256
 """Number of tokens of a minibatch, if an algorithm does not set it."""
 
 
+@dataclass(frozen=True)
+class Resampling:
+    """Drawing of other inputs in place of those whose outputs' rewards do not deviate."""
+
+    max_resamples: int
+    """Largest number of further batches of inputs."""
+    zero_tol: float
+    """Largest difference of equal rewards of an input, as a share of the largest |reward|."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RolloutSpec:
     """Rollouts that an algorithm needs.
@@ -31,6 +41,8 @@ class RolloutSpec:
     num_minibatches: int | None = None
     """Number of equal parts into which an update splits the outputs, instead of
     ``minibatch_tokens``."""
+    micro_batch_size: int | None = None
+    """Largest number of outputs computed at once; None for all of a minibatch."""
     needs_values: bool = True
     """If true, there is a critic."""
     pg_kl_in_advantages: bool = True
@@ -38,6 +50,10 @@ class RolloutSpec:
     does."""
     needs_reward_stds: bool = False
     """If true, the reward's standard deviations are recorded, see `Reward.mean_and_std`."""
+    resampling: Resampling | None = None
+    """Resampling of inputs without deviation, for whole outputs without a mask; None keeps them."""
+    overlong_buffer: int | None = None
+    """Number of last tokens over which an output's length costs reward; None for no cost."""
     inputs_in_order: bool = False
     """If true, iterations take inputs in order, not at random."""
     dropout: bool = False
@@ -55,8 +71,11 @@ class RolloutSpec:
         """
         return 1 if self.num_steps is None else self.num_steps * num_envs * self.samples_per_input
 
-    def tokens_per_minibatch(self, most: int) -> int:
-        """Return the tokens of a minibatch of a rollout that has at most ``most`` tokens."""
-        if self.num_minibatches is not None:
-            return most // self.num_minibatches
-        return self.minibatch_tokens or MINIBATCH_TOKENS
+    def tokens_per_minibatch(self, num_outputs: int, longest: int) -> int:
+        """Return the tokens computed at once of ``num_outputs`` outputs of ``longest`` tokens."""
+        if self.num_minibatches is None:
+            return self.minibatch_tokens or MINIBATCH_TOKENS
+        tokens = num_outputs * longest // self.num_minibatches
+        if self.micro_batch_size is None:
+            return tokens
+        return min(tokens, self.micro_batch_size * longest)

@@ -25,16 +25,22 @@ def task_rewards(
 
     An output without the token that truncates it gets the penalty of the settings at its last token
     instead. Where the settings name a length, a shorter output without its end-of-sequence token
-    ``end`` gets nothing.
+    ``end`` gets nothing. Where they name a buffer, as many tokens before the longest allowed length
+    cost 1 together, in equal parts, at an output's last token (DAPO's soft overlong punishment,
+    arXiv 2503.14476, equation 13).
     """
     rewards = found.rewards(width)
     penalty, least = settings.penalty_reward_value, settings.unfinished_reward_from
+    buffer, longest = settings.overlong_buffer, settings.generation.max_new_tokens
     for number, output in enumerate(found.outputs):
         if truncation is not None and penalty is not None and not truncation.is_met(output):
             rewards[number] = 0
             rewards[number, len(output) - 1] = penalty
         if least is not None and len(output) < least and (not output or output[-1] != end):
             rewards[number] = 0
+        if buffer is not None and longest is not None:
+            over = max(len(output) - (longest - buffer), 0)
+            rewards[number, len(output) - 1] -= over / buffer
     return rewards
 
 

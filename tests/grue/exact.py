@@ -123,7 +123,7 @@ class Subject:
         sampling = {"do_sample": True, "top_k": 0, "max_new_tokens": LENGTH}
         sampling["temperature"] = temperature
         plain = {"max_grad_norm": 1e9}
-        if algorithm != "reinforce":
+        if algorithm in ("a2c", "ppo"):
             plain |= {"gamma": 1.0, "gae_lambda": 1.0, "vf_coef": 0.0, "normalize_advantage": False}
         if algorithm == "ppo":
             plain |= {"n_epochs": 1, "batch_size": 1_000_000}

@@ -50,7 +50,7 @@ def test_the_plan_is_sound() -> None:
     ("changes", "message"),
     [
         ({"alg.id": "reinforce", "alg.args.clip": 1}, "'alg.args.clip' = 1: unknown key; known: "
-         "learning_rate, baseline, "),
+         "learning_rate, learning_rate_schedule, "),
         ({"alg.args.lerning_rate": 1}, "'alg.args.lerning_rate' = 1: unknown key; did you mean "
          "'learning_rate'?"),
         ({"alg.args.max_episode_length": 3}, "'alg.args.max_episode_length' = 3: unknown key here; "

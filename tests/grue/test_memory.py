@@ -276,7 +276,7 @@ def full_rollout(policy: Policy, *, masked: bool) -> Rollout:
     width = -(-int(policy.model.config.vocab_size) // 8)
     return Rollout(
         prompts=[[1] * 10] * 24, outputs=outputs, response_mask=mask, num_used=mask.sum(1),
-        sequences=policy.sequences([[1] * 10] * 24, outputs), log_probs=zero - 5,
+        sequences=policy.sequences([[1] * 10] * 24, outputs), longest=6, log_probs=zero - 5,
         ref_log_probs=zero - 5, kl=zero, values=zero, task_rewards=varied, rewards=varied,
         advantages=varied, kl_advantages=zero, task_advantages=varied, returns=varied,
         vocab_mask_bits=torch.full((24, 6, width), 255, dtype=torch.uint8) if masked else None,
@@ -305,14 +305,14 @@ def test_the_weights_of_a_plan_are_those_of_the_models(workplace: Workplace, mod
     assert sizes_of(update)["logits of a minibatch"] == 4 * 4 * 64 * real.config.vocab_size
 
 
-@pytest.mark.parametrize("algorithm", ["a2c", "trpo", "reinforce", "ppo_human_preferences"])
+@pytest.mark.parametrize("algorithm", ["a2c", "trpo", "reinforce", "grpo", "ppo_human_preferences"])
 def test_every_algorithm_has_an_estimate(workplace: Workplace, model: Path, algorithm: str) -> None:
     update = update_of(workplace, reinforcement(model, algorithm, env__n_envs=32))
     real = AutoModelForCausalLM.from_pretrained(model)
     size = sum(weight.nbytes for weight in real.parameters())
     head = 4 * real.config.n_embd
     sizes = sizes_of(update)
-    without_critic = algorithm == "reinforce"
+    without_critic = algorithm in ("reinforce", "grpo")
     assert sizes["weights"] == 2 * size + (0 if without_critic else size + head)
     trained = size if without_critic else 2 * size + head
     if algorithm == "trpo":
@@ -345,6 +345,7 @@ def test_only_tokens_that_must_come_refuse_a_run(workplace: Workplace, model: Pa
         ("ppo", {}, 32),
         ("ppo", {"alg__args__batch_size": 64}, 64),
         ("reinforce", {}, 8 * 4),
+        ("grpo", {"alg__args__micro_batch_size": 16}, 16),
         ("reinforce", {"alg__policy__args__generation_kwargs": FULL}, 8 * 4 * 6),
         ("ppo_human_preferences", human, 8),
         ("ppo_human_preferences", human | {"alg__policy__args__generation_kwargs": FULL}, 8 * 6),

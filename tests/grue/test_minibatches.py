@@ -33,7 +33,7 @@ def rollout(policy: Policy) -> Rollout:
     known = {field.name: torch.rand(mask.shape) for field in dataclasses.fields(Rollout)
              if field.name in (*KNOWN, "kl", "task_rewards", "rewards")}  # fmt: skip
     return Rollout(prompts=prompts, outputs=outputs, sequences=sequences, response_mask=mask,
-                   num_used=torch.tensor([*lengths[:14], 3, 0]), **known)  # fmt: skip
+                   num_used=torch.tensor([*lengths[:14], 3, 0]), longest=8, **known)  # fmt: skip
 
 
 def passed(rollout: Rollout, unit: Unit) -> list[Minibatch]:

@@ -102,6 +102,9 @@ def test_reinforcement_by_two_processes_equals_that_by_one(
         reinforcement(model, "a2c", alg__args__n_steps=16, alg__args__rms_prop_eps=1e-3, **SHORT),
         reinforcement(model, "reinforce", env__n_envs=5, **SHORT,
                       **RMSPROP_LIKE),
+        *(reinforcement(model, name, env__n_envs=5, alg__args__num_samples_per_input=3,
+                        alg__args__num_minibatches=1, alg__args__micro_batch_size=4, **SHORT,
+                        **RMSPROP_LIKE) for name in ("grpo", "reinforce_plus_plus")),
         human_preferences(model, alg__policy__args__optimizer_kwargs={"eps": 1e-3}),
     ]  # fmt: skip
     run_with_both(workplace, *runs)

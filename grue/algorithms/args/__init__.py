@@ -4,6 +4,16 @@ from grue.algorithms.args.actor_critic import A2cArgs as A2cArgs
 from grue.algorithms.args.actor_critic import ActorCriticArgs as ActorCriticArgs
 from grue.algorithms.args.actor_critic import NlpoArgs as NlpoArgs
 from grue.algorithms.args.actor_critic import PpoArgs as PpoArgs
+from grue.algorithms.args.critic_free import CriticFreeArgs as CriticFreeArgs
+from grue.algorithms.args.critic_free import DapoArgs as DapoArgs
+from grue.algorithms.args.critic_free import DrGrpoArgs as DrGrpoArgs
+from grue.algorithms.args.critic_free import GrpoArgs as GrpoArgs
+from grue.algorithms.args.critic_free import GspoArgs as GspoArgs
+from grue.algorithms.args.critic_free import ReinforcePlusPlusArgs as ReinforcePlusPlusArgs
+from grue.algorithms.args.critic_free import (
+    ReinforcePlusPlusBaselineArgs as ReinforcePlusPlusBaselineArgs,
+)
+from grue.algorithms.args.critic_free import RlooArgs as RlooArgs
 from grue.algorithms.args.ppo_human_preferences import (
     HumanPreferencesPpoArgs as HumanPreferencesPpoArgs,
 )

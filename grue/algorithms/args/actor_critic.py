@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
 from common.errors import Problem
 from grue.algorithms.args.fields import Fraction, Verbosity
-from grue.algorithms.config import AlgorithmArgs, ReinforcementAlg
+from grue.algorithms.config import AlgorithmArgs, ReinforcementAlg, Schedule
 from grue.rollouts.config import EnvConfig
 from grue.rollouts.spec import RolloutSpec
 
@@ -30,9 +30,9 @@ class ActorCriticArgs(AlgorithmArgs):
     max_grad_norm: PositiveFloat | None = 0.5
     """Largest joint norm of the gradients of policy and critic, to which they are clipped; None
     does not clip."""
-    learning_rate_schedule: Literal["constant", "linear"] = "constant"
-    """If true, the learning rate decays to zero over the iterations: in the i-th of n, from 0, it
-    is ``learning_rate`` times 1 - i / n."""
+    learning_rate_schedule: Schedule = "constant"
+    """Learning rate of the i-th of n iterations, from 0: ``learning_rate`` (``constant``), times 1
+    - i / n (``linear``), or times (1 + cos(pi i / n)) / 2 (``cosine``)."""
     verbose: Verbosity = 0
     """Accepted from published files and ignored."""
     enforce_token_entropy_reg_estimate: bool = False
@@ -54,14 +54,6 @@ class ActorCriticArgs(AlgorithmArgs):
             gae_lambda=self.gae_lambda,
             samples_per_input=self.num_samples_per_input,
         )
-
-    def scheduled_learning_rate(self, progress: float) -> float | None:
-        """Return the learning rate after ``progress`` of the iterations.
-
-        None for a constant one.
-        """
-        is_linear = self.learning_rate_schedule == "linear"
-        return self.learning_rate * (1 - progress) if is_linear else None
 
     def notices(self) -> Iterator[str]:
         """Yield the notice on an entropy bonus without effect."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal
 
 from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
 from common.errors import Problem
 from grue.algorithms.args.actor_critic import ActorCriticArgs
 from grue.algorithms.args.fields import Fraction
-from grue.algorithms.config import ReinforcementAlg
+from grue.algorithms.config import ReinforcementAlg, Schedule
 from grue.rollouts.config import EnvConfig
 from grue.rollouts.spec import RolloutSpec
 
@@ -27,9 +26,9 @@ class HumanPreferencesPpoArgs(ActorCriticArgs):
 
     learning_rate: PositiveFloat = 5e-6
     """Learning rate of the optimizer."""
-    learning_rate_schedule: Literal["constant", "linear"] = "linear"
-    """If true, the learning rate decays to zero over the iterations: in the i-th of n, from 0, it
-    is ``learning_rate`` times 1 - i / n."""
+    learning_rate_schedule: Schedule = "linear"
+    """Learning rate of the i-th of n iterations, from 0: ``learning_rate`` (``constant``), times 1
+    - i / n (``linear``), or times (1 + cos(pi i / n)) / 2 (``cosine``)."""
     gamma: Fraction = 1.0
     """Discount per token."""
     vf_coef: NonNegativeFloat = 0.1

@@ -132,7 +132,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
                 log.info("iteration %d, %s", iteration + 1, line)
         self._tell_of_unused(rollout)
         self._adapt_coefficient(found, len(rollout))
-        self.algorithm.set_learning_rate(iteration / self.num_steps)
+        self.algorithm.set_learning_rate(iteration, self.num_steps)
         seed = seed_of(Occasion.UPDATE, self.context.seed, iteration)
         generator = torch.Generator().manual_seed(seed)
         with self.actor_critic.updating():

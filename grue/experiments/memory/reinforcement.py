@@ -14,7 +14,7 @@ from common.machine.memory import Moment, Term
 from common.machine.memory_trace import as_on_a_gpu, held
 from grue import policies
 from grue.algorithms import find
-from grue.algorithms.args import ActorCriticArgs, ReinforceArgs
+from grue.algorithms.args import ActorCriticArgs, CriticFreeArgs, ReinforceArgs
 from grue.algorithms.config import ReinforcementAlg
 from grue.algorithms.policy_gradient import PolicyGradient
 from grue.algorithms.trpo import Trpo
@@ -184,9 +184,11 @@ def _pass(algorithm: PolicyGradient[Any], sizes: _Sizes) -> None:
     batch = _minibatch(algorithm.policy, sizes)
     with algorithm.actor_critic.updating():
         policy, log_probs, values = algorithm.evaluate(batch)
-        penalty = algorithm.kl_loss(batch, policy.logits, 1.0)
+        penalty = policy.logits.new_zeros(())
+        if algorithm.alg.kl_div.estimator in (None, "full"):  # others need no distributions
+            penalty = algorithm.kl_loss(batch, policy.logits, 1.0)
         args = algorithm.args
-        if isinstance(args, ActorCriticArgs | ReinforceArgs):
+        if isinstance(args, ActorCriticArgs | ReinforceArgs | CriticFreeArgs):
             estimated = (
                 isinstance(args, ActorCriticArgs) and args.enforce_token_entropy_reg_estimate
             )
@@ -248,7 +250,9 @@ def _with_vectors(moment: Moment, model: nn.Module, keys: Keys) -> Moment:
 
 def _keys(alg: ReinforcementAlg) -> Keys:
     spec = alg.rollout_spec
-    if spec.num_minibatches is not None:
+    if isinstance(alg.args, CriticFreeArgs):
+        batch, advice = "alg.args.micro_batch_size", "lower 'alg.args.micro_batch_size'"
+    elif spec.num_minibatches is not None:
         batch, advice = "alg.args.nminibatches", "raise 'alg.args.nminibatches'"
     elif spec.minibatch_tokens is not None and not _is_fixed(alg):
         batch, advice = "alg.args.batch_size", "lower 'alg.args.batch_size'"

@@ -1,0 +1,282 @@
+"""Settings of policy gradients without a critic: GRPO, Dr. GRPO, RLOO, REINFORCE++, GSPO."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
+
+from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
+from common.errors import Problem
+from grue.algorithms.config import AlgorithmArgs, KlDefaults, ReinforcementAlg
+from grue.rl.tolerance import TOLERANCE
+from grue.rollouts.config import EnvConfig
+from grue.rollouts.spec import Resampling, RolloutSpec
+
+Baseline = Literal["group", "leave_one_out", "none"]
+Scale = Literal["none", "group_std", "batch_std", "group_mean", "unit"]
+PolicyLoss = Literal["reinforce", "clipped", "cispo"]
+Ratio = Literal["token", "sequence", "sequence_product"]
+ZeroStdGroups = Literal["keep", "drop", "resample"]
+Aggregation = Literal[
+    "token_mean", "sequence_mean", "sequence_sum", "sequence_sum_norm", "prompt_mean"
+]
+
+_OF_GROUPS = ("group_std", "batch_std", "group_mean")
+
+
+class CriticFreeArgs(AlgorithmArgs):
+    """Policy gradient without a critic, put together from independent parts.
+
+    The parts are an advantage and its scale, a policy loss per token, its aggregation, a KL penalty
+    and the treatment of groups whose rewards do not deviate. Each is a key.
+    """
+
+    supports_kl_estimators: ClassVar[bool] = True
+
+    learning_rate: PositiveFloat = 1e-6
+    """Learning rate of the optimizer."""
+    advantage: Baseline = "group"
+    """Advantage of an output: its reward minus the mean of its group, the outputs of its input
+    (``group``); minus the mean of the group's other outputs (``leave_one_out``); or the rewards
+    from each token on, with their penalties (``none``)."""
+    advantage_scale: Scale = "none"
+    """Divisor of advantages: none; the std of the group's rewards, less one degree of freedom, plus
+    1e-4 (``group_std``); the std of all centred rewards (``batch_std``, arXiv 2510.13786); the mean
+    reward of the group, for rewards from 0 up (``group_mean``, arXiv 2602.02710); or the whole
+    rollout's advantages get mean 0 and std 1 over tokens (``unit``). Penalties in the reward are
+    divided by ``unit`` alone."""
+    policy_loss: PolicyLoss = "clipped"
+    """Loss of a token: -A log pi (``reinforce``), the surrogate with clipped probability ratios
+    (``clipped``), or -min(w, 1 + clip_range_high) A log pi with the ratio w a constant (``cispo``,
+    arXiv 2506.13585)."""
+    ratio: Ratio = "token"
+    """Probability ratio of a token: its own; the geometric mean of its response's (``sequence``,
+    GSPO); or their product (``sequence_product``, RLOO). ``reinforce`` has none."""
+    clip_range: PositiveFloat = 0.2
+    """Largest distance of a ratio below 1 before it is clipped."""
+    clip_range_high: PositiveFloat | None = None
+    """Largest distance of a ratio above 1 before it is clipped; None for ``clip_range``."""
+    aggregate: Aggregation = "token_mean"
+    """Sum of token losses, which is divided by the number of tokens (``token_mean``), or of outputs
+    after a mean in each (``sequence_mean``), or of outputs (``sequence_sum``), or of outputs times
+    the longest allowed length (``sequence_sum_norm``); or the mean over inputs of the means of
+    their tokens (``prompt_mean``). Numbers are those of a whole optimizer step."""
+    zero_std_groups: ZeroStdGroups = "keep"
+    """Treatment of groups whose task rewards do not deviate: they stay, with a task part of exactly
+    0 in the advantages of ``group`` and ``leave_one_out``, and with their penalties (``keep``); or
+    they are left out of the update, with their KL and entropy losses, which saves their passes
+    (``drop``); or batches of other inputs are drawn until ``env.n_envs`` groups deviate, by the
+    rewards alone, and if they never do, silent ones fill up the rest (``resample``)."""
+    max_resamples: PositiveInt = 10
+    """Largest number of further batches that ``resample`` draws in an iteration."""
+    count_dropped: bool = True
+    """If true, dropped groups count in the denominators of ``aggregate``, so that the others weigh
+    as much as with ``keep``."""
+    zero_tol: NonNegativeFloat = TOLERANCE
+    """Largest difference of rewards of a group that count as equal, as a share of the group's
+    largest \\|reward\\|."""
+    overlong_buffer: PositiveInt | None = None
+    """Number of tokens before the longest allowed length, over which an output's reward falls by 1
+    in equal parts; None for no penalty of long outputs."""
+    num_samples_per_input: PositiveInt = 8
+    """Number of outputs, K, of each input, its group; ``env.n_envs`` is the number of inputs."""
+    n_epochs: PositiveInt = 1
+    """Number of passes over a rollout."""
+    num_minibatches: PositiveInt = 1
+    """Number of optimizer steps in a pass, each on as many of the rollout's inputs."""
+    micro_batch_size: PositiveInt | None = None
+    """Largest number of outputs computed at once; gradients add up over an optimizer step. It saves
+    memory and changes results by rounding alone. None computes all outputs of a step at once."""
+    ent_coef: float = 0.0
+    """Coefficient of the entropy bonus."""
+    max_grad_norm: PositiveFloat | None = 1.0
+    """Largest norm of the gradients, to which they are clipped; None does not clip."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        """Keep the meanings of keys that have another default here."""
+        super().__pydantic_init_subclass__(**options)
+        for name, inherited in CriticFreeArgs.model_fields.items():
+            field = cls.model_fields[name]
+            field.description = field.description or inherited.description
+        cls.model_rebuild(force=True)
+
+    @property
+    def clip_ranges(self) -> tuple[float, float]:
+        """Clip ranges below and above 1."""
+        high = self.clip_range if self.clip_range_high is None else self.clip_range_high
+        return self.clip_range, high
+
+    def rollout_spec(self) -> RolloutSpec:
+        """Return rollouts of whole outputs with their total rewards, without a critic."""
+        resamples = self.zero_std_groups == "resample"
+        return RolloutSpec(
+            num_steps=None,
+            gamma=1.0,
+            gae_lambda=1.0,
+            samples_per_input=self.num_samples_per_input,
+            num_minibatches=self.num_minibatches,
+            micro_batch_size=self.micro_batch_size,
+            needs_values=False,
+            resampling=Resampling(self.max_resamples, self.zero_tol) if resamples else None,
+            overlong_buffer=self.overlong_buffer,
+        )
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the problems of groups of one, scales without groups, and steps without ratios."""
+        yield from super().problems()
+        if self.advantage == "none" and self.advantage_scale in _OF_GROUPS:
+            yield Problem("is of rewards minus a group's mean; give 'advantage' = 'group', or "
+                          "'unit' here", "advantage_scale", self.advantage_scale)  # fmt: skip
+        if self.advantage != "none" and self.num_samples_per_input < 2:
+            yield Problem(f"'advantage' = '{self.advantage}' needs at least 2, since a group of "
+                          "one has no deviation; raise it, or give 'advantage' = 'none'",
+                          "num_samples_per_input", self.num_samples_per_input)  # fmt: skip
+        if self.zero_std_groups != "keep" and self.num_samples_per_input < 2:
+            yield Problem("leaves out every group of one; raise 'num_samples_per_input'",
+                          "zero_std_groups", self.zero_std_groups)  # fmt: skip
+        if self.clip_range >= 1 and self.policy_loss == "clipped":
+            yield Problem("never clips, since ratios are above 0; lower it", "clip_range",
+                          self.clip_range)  # fmt: skip
+        if self.policy_loss != "reinforce":
+            return
+        steps = {"n_epochs": self.n_epochs, "num_minibatches": self.num_minibatches}
+        for key, value in steps.items():
+            if value > 1:
+                yield Problem("'reinforce' has no ratio of probabilities, so that later steps on a "
+                              "rollout would follow a biased gradient; set it to 1, or give "
+                              "'policy_loss' = 'clipped'", key, value)  # fmt: skip
+
+    def problems_of_alg(self, alg: ReinforcementAlg) -> Iterator[Problem]:
+        """Yield the problems of forms of the penalty that have no effect or another name here."""
+        yield from super().problems_of_alg(alg)
+        kl = alg.kl_div
+        if kl.norm_reward:
+            yield Problem("standardises rewards token by token; give 'args.advantage_scale'",
+                          "kl_div.norm_reward", True)  # fmt: skip
+        if kl.analytic_kl_reward or (kl.placement == "reward" and kl.estimator == "full"):
+            key = "analytic_kl_reward" if kl.analytic_kl_reward else "estimator"
+            value = True if kl.analytic_kl_reward else "full"
+            yield Problem("outputs are credited as a whole, so that a token's exact KL would not "
+                          "push this token; give placement = 'loss' and estimator = 'full'",
+                          f"kl_div.{key}", value)  # fmt: skip
+        if kl.placement == "reward" and kl.estimator in ("k2", "k3"):
+            yield Problem("in the reward has a biased gradient; give 'k1', or placement = 'loss'",
+                          "kl_div.estimator", kl.estimator)  # fmt: skip
+
+    def problems_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Problem]:
+        """Yield the problem of unequal minibatches."""
+        yield from super().problems_of_rollouts(alg, env)
+        if env.n_envs % self.num_minibatches:
+            yield Problem(f"must be a multiple of 'alg.args.num_minibatches' = "
+                          f"{self.num_minibatches}", "env.n_envs", env.n_envs)  # fmt: skip
+        is_encoder_decoder = alg.model_type == "seq2seq"
+        settings = alg.policy.args.generation_kwargs
+        if self.overlong_buffer is None or (
+            settings.max_new_tokens is None and not is_encoder_decoder
+        ):  # the latter is told elsewhere
+            return
+        longest = settings.most_new_tokens(is_encoder_decoder=is_encoder_decoder)
+        longest = min(longest, env.args.max_episode_length)
+        if self.overlong_buffer > longest:
+            yield Problem(f"outputs have at most {longest} tokens; lower it, or give null for no "
+                          "penalty of long outputs", "alg.args.overlong_buffer",
+                          self.overlong_buffer)  # fmt: skip
+
+    def notices_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[str]:
+        """Yield the notice on a KL loss whose gradient is zero in expectation."""
+        yield from super().notices_of_rollouts(alg, env)
+        kl = alg.kl_div
+        if kl.placement == "loss" and kl.estimator == "k1" and kl.coeff > 0:
+            yield (
+                "'alg.kl_div.estimator' = 'k1' in the loss: its gradient is zero in expectation "
+                "while the policy is the one that drew the tokens, so it adds noise alone; give "
+                "'k2', 'k3' or 'full', or placement = 'reward'"
+            )
+
+
+class GrpoArgs(CriticFreeArgs):
+    """Group relative policy optimization, GRPO (arXiv 2402.03300)."""
+
+    kl_div_defaults: ClassVar[KlDefaults] = {"coeff": 0.04, "placement": "loss", "estimator": "k3"}
+
+    advantage_scale: Scale = "group_std"
+    aggregate: Aggregation = "sequence_mean"
+    num_samples_per_input: PositiveInt = 64
+
+
+class DrGrpoArgs(CriticFreeArgs):
+    """GRPO without its division by lengths and by the std, Dr. GRPO (arXiv 2503.20783)."""
+
+    kl_div_defaults: ClassVar[KlDefaults] = {"coeff": 0.0}
+
+    aggregate: Aggregation = "sequence_sum_norm"
+
+
+class DapoArgs(CriticFreeArgs):
+    """Decoupled clip and dynamic sampling policy optimization, DAPO (arXiv 2503.14476)."""
+
+    kl_div_defaults: ClassVar[KlDefaults] = {"coeff": 0.0}
+
+    advantage_scale: Scale = "group_std"
+    clip_range_high: PositiveFloat | None = 0.28
+    zero_std_groups: ZeroStdGroups = "resample"
+    overlong_buffer: PositiveInt | None = 4096
+    num_samples_per_input: PositiveInt = 16
+    num_minibatches: PositiveInt = 16
+
+
+class RlooArgs(CriticFreeArgs):
+    """REINFORCE with leave-one-out baselines, RLOO (arXiv 2402.14740).
+
+    Where a rollout is used for several steps, ``policy_loss`` is ``clipped``.
+    """
+
+    kl_div_defaults: ClassVar[KlDefaults] = {
+        "coeff": 0.05,
+        "placement": "reward",
+        "estimator": "k1",
+    }
+
+    advantage: Baseline = "leave_one_out"
+    policy_loss: PolicyLoss = "reinforce"
+    ratio: Ratio = "sequence_product"
+    aggregate: Aggregation = "sequence_sum"
+    num_samples_per_input: PositiveInt = 4
+
+
+class ReinforcePlusPlusArgs(CriticFreeArgs):
+    """REINFORCE++: advantages are standardised over the whole rollout (arXiv 2501.03262)."""
+
+    kl_div_defaults: ClassVar[KlDefaults] = {
+        "coeff": 0.01,
+        "placement": "reward",
+        "estimator": "k1",
+    }
+
+    learning_rate: PositiveFloat = 5e-7
+    advantage: Baseline = "none"
+    advantage_scale: Scale = "unit"
+    num_samples_per_input: PositiveInt = 1
+
+
+class ReinforcePlusPlusBaselineArgs(CriticFreeArgs):
+    """REINFORCE++ with the mean of the group as baseline (arXiv 2501.03262)."""
+
+    kl_div_defaults: ClassVar[KlDefaults] = {"coeff": 0.01, "placement": "loss", "estimator": "k2"}
+
+    learning_rate: PositiveFloat = 5e-7
+    advantage_scale: Scale = "unit"
+
+
+class GspoArgs(CriticFreeArgs):
+    """Group sequence policy optimization, GSPO: ratios of whole outputs (arXiv 2507.18071)."""
+
+    kl_div_defaults: ClassVar[KlDefaults] = {"coeff": 0.0}
+
+    advantage_scale: Scale = "group_std"
+    ratio: Ratio = "sequence"
+    clip_range: PositiveFloat = 3e-4
+    clip_range_high: PositiveFloat | None = 4e-4
+    aggregate: Aggregation = "sequence_mean"
+    num_minibatches: PositiveInt = 4

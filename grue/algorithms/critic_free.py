@@ -1,0 +1,205 @@
+"""Policy gradients without a critic, put together from the tables of `grue.rl` by keys.
+
+An advantage and its scale (`grue.rl.group_advantages`), a loss per token with a ratio
+(`grue.rl.policy_losses`), its aggregation (`grue.rl.aggregation`) and a KL estimator (`grue.rl.kl`)
+are independent of each other. GRPO, Dr. GRPO, RLOO, REINFORCE++ and GSPO are rows of their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from common.machine.devices import sent
+from grue.algorithms.args import CriticFreeArgs
+from grue.algorithms.policy_gradient import PolicyGradient
+from grue.algorithms.running_means import RunningMeans
+from grue.policies.distribution import TokenDistribution
+from grue.rl.aggregation import aggregate, token_weights
+from grue.rl.group_advantages import deviates, group_advantages, rewards_to_go
+from grue.rl.kl import KL_ESTIMATORS, kl_full
+from grue.rl.policy_losses import POLICY_LOSSES, clip_shares, policy_ratios
+from grue.rl.token_positions import put_back
+from grue.rollouts.batch import Rollout
+from grue.rollouts.minibatch import Minibatch
+
+
+class CriticFree(PolicyGradient[CriticFreeArgs]):
+    """GRPO and its relatives: advantages from groups of outputs, any loss and aggregation."""
+
+    Args = CriticFreeArgs
+
+    def update(
+        self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
+    ) -> dict[str, float]:
+        """Make the optimizer steps of a rollout; return metrics."""
+        # 1. Groups without deviation, and the advantages of all outputs.
+        groups = rollout.task_rewards.sum(1).view(-1, self.args.num_samples_per_input)
+        mixed = deviates(groups, self.args.zero_tol).cpu()
+        found = {"groups/mixed": float(mixed.double().mean())}
+        found["groups/constant"] = 1 - found["groups/mixed"]
+        rollout = self._with_advantages(rollout)
+        if self.args.zero_std_groups == "drop":
+            rollout = rollout.only(mixed.repeat_interleave(self.args.num_samples_per_input))
+        # 2. Steps, each on all outputs of some inputs.
+        means = RunningMeans()
+        for rows in self._rows_of_steps(rollout, generator):
+            self._step(rollout, rows, kl_coefficient, means)
+        return found | means.compute(mean=False)
+
+    def _with_advantages(self, rollout: Rollout) -> Rollout:
+        """Return the rollout with advantages of whole outputs, or of each token on."""
+        args, mask = self.args, rollout.response_mask
+        if args.advantage == "none":
+            of_task, of_penalties = rewards_to_go(rollout.task_rewards, mask), rollout.kl_advantages
+        else:
+            task = rollout.task_rewards.sum(1).view(-1, args.num_samples_per_input)
+            # A first token's advantage has all penalties, without discount.
+            penalties = rollout.kl_advantages[:, 0].view_as(task)
+            scale = None if args.advantage_scale in ("none", "unit") else args.advantage_scale
+            of_task, of_penalties = (
+                part.reshape(-1, 1) * mask
+                for part in group_advantages(
+                    task, penalties, baseline=args.advantage, scale=scale, tolerance=args.zero_tol
+                )
+            )
+        rollout = rollout.with_advantages(of_task + of_penalties, of_penalties)
+        return rollout.standardized()[0] if args.advantage_scale == "unit" else rollout
+
+    def _rows_of_steps(self, rollout: Rollout, generator: torch.Generator) -> Iterator[Tensor]:
+        """Yield [n] the outputs of each optimizer step, all those of some inputs."""
+        num_samples = self.args.num_samples_per_input
+        for _ in range(self.args.n_epochs):
+            order = torch.randperm(len(rollout) // num_samples, generator=generator)
+            for inputs in order.tensor_split(self.args.num_minibatches):
+                yield (inputs[:, None] * num_samples + torch.arange(num_samples)).flatten()
+
+    def _step(
+        self, rollout: Rollout, rows: Tensor, kl_coefficient: float, means: RunningMeans
+    ) -> None:
+        """Make one optimizer step on some outputs, micro-batch by micro-batch."""
+        args = self.args
+        weights = self._weights(rollout, rows)
+        used = rows[rollout.num_used[rows] > 0]
+        if not len(used):  # every group of the step is dropped
+            return
+        num_tokens = int(rollout.num_used[used].sum())
+        share = 1 / (args.n_epochs * args.num_minibatches)
+        for part in used.split(args.micro_batch_size or len(used)):
+            whole = rollout.minibatch(part)
+            batch = whole.of_this_rank()
+            terms = self._terms(batch, weights)
+            regularizer = terms.regularizer(args.ent_coef, kl_coefficient)
+            if not len(means):  # here the ratios are 1
+                of_rest = terms.of_penalties + regularizer
+                found = self.gradient_share(terms.logits, terms.of_task, of_rest)
+                means.add(**{"update_share/kl_and_entropy": found})
+            self.backward(terms.policy_loss + regularizer)
+            means.add(share, **terms.losses())
+            means.add(share * batch.weight * len(whole) / num_tokens, **terms.measured)
+            del terms, regularizer  # and with them what they hold of the vocabulary
+        means.add(**{"policy/grad_norm": share * self.step(args.max_grad_norm)})
+
+    def _weights(self, rollout: Rollout, rows: Tensor) -> Tensor:
+        """Return [N] the weights of the tokens of a step's outputs, zero for other outputs."""
+        args = self.args
+        lengths = torch.tensor([len(rollout.outputs[row]) for row in rows.tolist()])
+        if not args.count_dropped:
+            is_used = rollout.num_used[rows] > 0
+            rows, lengths = rows[is_used], lengths[is_used]
+        of_step = lengths.view(-1, args.num_samples_per_input)
+        found = torch.zeros(len(rollout))
+        if len(rows):
+            weights = token_weights(args.aggregate, of_step, rollout.longest)
+            found[rows] = weights.flatten().float()
+        return sent(found, rollout.response_mask.device)
+
+    def _terms(self, batch: Minibatch, weights: Tensor) -> _Terms:
+        """Return the terms of a micro-batch's loss, with the weights [N] of the step's outputs."""
+        args = self.args
+        policy, log_probs, _ = self.evaluate(batch)
+
+        def on_grid(values: Tensor) -> Tensor:
+            return put_back(values, batch.loss_mask)
+
+        mask = sent(batch.loss_mask, log_probs.device)
+        # Losses of micro-batches and ranks add up; a rank without an output of its own adds 0.
+        of_rows = weights[batch.rows] * (batch.weight > 0)
+
+        def summed(losses: Tensor) -> Tensor:
+            return aggregate(losses, mask, of_rows)
+
+        new, old, advantages, of_penalties = map(
+            on_grid, (log_probs, batch.log_probs, batch.advantages, batch.kl_advantages)
+        )
+        ratios = policy_ratios(new, old, mask, args.ratio)
+        losses = POLICY_LOSSES[args.policy_loss](new, ratios, advantages, *args.clip_ranges)
+        with torch.set_grad_enabled(args.ent_coef != 0):
+            entropy_loss = summed(on_grid(-policy.entropy()))
+        kl = self._kl_loss(batch, policy, log_probs)
+        return _Terms(
+            logits=policy.logits,
+            policy_loss=summed(losses),
+            entropy_loss=entropy_loss,
+            kl_loss=None if kl is None else summed(on_grid(kl)),
+            of_task=summed(-(advantages - of_penalties) * new),
+            of_penalties=summed(-of_penalties * new),
+            measured=self._measured(batch, log_probs.detach(), ratios.detach(), advantages),
+        )
+
+    def _kl_loss(
+        self, batch: Minibatch, policy: TokenDistribution, log_probs: Tensor
+    ) -> Tensor | None:
+        """Return [M] the KL of each token as the loss has it; None where the reward has it."""
+        kl_div = self.alg.kl_div
+        if kl_div.placement == "reward":
+            return None
+        if kl_div.estimator in (None, "full"):
+            ref_logits = batch.counted(self.actor_critic.reference_logits(batch.sequences))
+            return kl_full(policy.logits, ref_logits)
+        return KL_ESTIMATORS[kl_div.estimator](log_probs, batch.ref_log_probs)
+
+    def _measured(
+        self, batch: Minibatch, log_probs: Tensor, ratios: Tensor, advantages: Tensor
+    ) -> dict[str, Tensor]:
+        """Return means over the tokens of a micro-batch."""
+        low, high = clip_shares(ratios, advantages, *self.args.clip_ranges)
+        found = {
+            f"kl/{name}": KL_ESTIMATORS[name](log_probs, batch.ref_log_probs)
+            for name in ("k1", "k3")
+        }
+        grids = {"ratio/mean": ratios, "clip_share/low": low, "clip_share/high": high}
+        found |= {name: batch.counted(grid).float() for name, grid in grids.items()}
+        return {name: values.mean() for name, values in found.items()}
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """Terms of a micro-batch's loss, all [] and sums by the weights of the aggregation."""
+
+    logits: Tensor
+    """[M, V]"""
+    policy_loss: Tensor
+    entropy_loss: Tensor
+    """Negated entropy."""
+    kl_loss: Tensor | None
+    """KL before its coefficient; None where the reward has it."""
+    of_task: Tensor
+    """Policy gradient of the task's rewards alone."""
+    of_penalties: Tensor
+    """Policy gradient of the penalties in the rewards alone."""
+    measured: dict[str, Tensor]
+    """Means over tokens by metric name."""
+
+    def regularizer(self, ent_coef: float, kl_coefficient: float) -> Tensor:
+        """Return [] the entropy and KL losses with their coefficients."""
+        entropy = ent_coef * self.entropy_loss
+        return entropy if self.kl_loss is None else entropy + kl_coefficient * self.kl_loss
+
+    def losses(self) -> dict[str, Tensor]:
+        """Return the losses by metric name."""
+        found = {"policy/loss": self.policy_loss, "policy/entropy_loss": self.entropy_loss}
+        return found if self.kl_loss is None else found | {"policy/kl_loss": self.kl_loss}

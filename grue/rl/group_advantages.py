@@ -1,0 +1,99 @@
+"""Advantages of whole outputs from the rewards of their group, the K outputs of one input.
+
+A baseline is subtracted from a reward, and a scale divides what is left. Axis letters: B inputs, K
+samples per input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from common.training.shape_checks import check_axes, check_shape
+from grue.rl.advantages import leave_one_out
+from grue.rl.numeric_equality import are_equal, centred, scale_of
+
+STD_EPSILON = 1e-4
+"""Constant added to a group's std, as in TRL."""
+
+
+def group(rewards: Tensor, tolerance: float) -> Tensor:
+    """Return [B, K] rewards minus their group's mean (GRPO, arXiv 2402.03300)."""
+    return centred(rewards, tolerance=tolerance)
+
+
+BASELINES: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "group": group,
+    "leave_one_out": leave_one_out,
+}
+"""Functions of rewards [B, K] and a tolerance, by the name that a plan gives."""
+
+
+def group_std(rewards: Tensor, centred_rewards: Tensor, epsilon: float = STD_EPSILON) -> Tensor:
+    """Return [B, 1] the std within each group, less one degree of freedom, plus 1e-4."""
+    return scale_of(rewards) + epsilon
+
+
+def batch_std(rewards: Tensor, centred_rewards: Tensor) -> Tensor:
+    """Return [] the std of all centred rewards, groups without deviation counted.
+
+    1 where none deviates (ScaleRL, arXiv 2510.13786).
+    """
+    return scale_of(centred_rewards.flatten()).squeeze()
+
+
+def group_mean(rewards: Tensor, centred_rewards: Tensor) -> Tensor:
+    """Return [B, 1] the mean reward of each group (MaxRL, arXiv 2602.02710), for rewards from 0 up.
+
+    It is infinite where it is not above 0, so that advantages become 0 there.
+    """
+    mean = rewards.mean(1, keepdim=True)
+    return torch.where(mean > 0, mean, torch.inf)
+
+
+SCALES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "group_std": group_std,
+    "batch_std": batch_std,
+    "group_mean": group_mean,
+}
+"""Divisors from rewards and centred rewards [B, K], by the name that a plan gives."""
+
+
+def deviates(rewards: Tensor, tolerance: float) -> Tensor:
+    """Return [B] whether a group's rewards differ by more than a share of the largest |reward|."""
+    check_axes("rewards", rewards, "BK")
+    return ~are_equal(rewards, tolerance=tolerance).squeeze(1)
+
+
+def group_advantages(
+    task: Tensor, penalties: Tensor, *, baseline: str, scale: str | None, tolerance: float
+) -> tuple[Tensor, Tensor]:
+    """Return [B, K] the task's and the penalties' parts of the advantages.
+
+    Groups whose task rewards are equal within ``tolerance`` get a task part of exactly 0. The scale
+    is that of the task's rewards and divides their part alone: penalties are centred, and never
+    blown up where rewards hardly deviate.
+
+    Args:
+        task: [B, K] task rewards of whole outputs.
+        penalties: [B, K] sums of the outputs' KL penalties.
+        baseline: name in `BASELINES`.
+        scale: name in `SCALES`; None divides by nothing.
+        tolerance: largest difference of equal rewards, as a share of the largest |reward|.
+    """
+    check_axes("task", task, "BK")
+    check_shape("penalties", penalties, task.shape)
+    centre = BASELINES[baseline]
+    of_task, of_penalties = centre(task, tolerance), centre(penalties, 0.0)
+    if scale is not None:
+        of_task = of_task / SCALES[scale](task, of_task)
+    return of_task, of_penalties
+
+
+def rewards_to_go(rewards: Tensor, mask: Tensor) -> Tensor:
+    """Return [N, T] the sum of each token's and all later rewards; 0 outside the mask."""
+    check_axes("rewards", rewards, "NT")
+    check_shape("mask", mask, rewards.shape)
+    return torch.where(mask, rewards, 0.0).flip(1).cumsum(1).flip(1) * mask

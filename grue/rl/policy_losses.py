@@ -1,0 +1,87 @@
+"""Policy losses per token, and the probability ratios that they weigh advantages by.
+
+Axis letters: n responses, T tokens. A loss is registered in `POLICY_LOSSES` by the name that a plan
+gives; `grue.rl.aggregation` makes one number of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from common.training.shape_checks import check_axes, check_shapes
+from grue.rl.kl import probability_ratio
+
+
+def policy_ratios(log_probs: Tensor, old_log_probs: Tensor, mask: Tensor, kind: str) -> Tensor:
+    """Return [n, T] ratios pi / pi_old, whose gradient flows through each token's own log pi.
+
+    Args:
+        log_probs: [n, T] of the sampled tokens, under the policy.
+        old_log_probs: [n, T] under the policy that sampled them.
+        mask: [n, T] bool, true at the responses' tokens.
+        kind: ``token`` for each token's ratio; ``sequence`` for the geometric mean of its
+            response's ratios (GSPO, arXiv 2507.18071, equations 7 and 14); ``sequence_product`` for
+            their product, the ratio of the whole response (RLOO).
+    """
+    check_axes("log_probs", log_probs, "nT")
+    check_shapes(log_probs.shape, old_log_probs=old_log_probs, mask=mask)
+    if kind == "token":
+        return probability_ratio(log_probs, old_log_probs)
+    log_ratios = torch.where(mask, (log_probs - old_log_probs).detach(), 0.0).sum(1, keepdim=True)
+    if kind == "sequence":
+        log_ratios = log_ratios / mask.sum(1, keepdim=True).clamp(min=1)
+    of_response = probability_ratio(log_ratios, torch.zeros_like(log_ratios))
+    return of_response * (log_probs - log_probs.detach()).exp()
+
+
+def reinforce(
+    log_probs: Tensor, ratios: Tensor, advantages: Tensor, clip_range: float, clip_range_high: float
+) -> Tensor:
+    """Return [n, T] -A log pi(a), without a ratio (Williams 1992)."""
+    check_shapes(log_probs.shape, ratios=ratios, advantages=advantages)
+    return -advantages * log_probs
+
+
+def clipped(
+    log_probs: Tensor, ratios: Tensor, advantages: Tensor, clip_range: float, clip_range_high: float
+) -> Tensor:
+    """Return [n, T] -min(w A, clip(w, 1 - low, 1 + high) A).
+
+    This is PPO's surrogate (Schulman et al. 2017, equation 7); a larger range above is DAPO's
+    clip-higher (arXiv 2503.14476).
+    """
+    check_shapes(log_probs.shape, ratios=ratios, advantages=advantages)
+    inside = ratios.clamp(1 - clip_range, 1 + clip_range_high)
+    return -torch.minimum(ratios * advantages, inside * advantages)
+
+
+def cispo(
+    log_probs: Tensor, ratios: Tensor, advantages: Tensor, clip_range: float, clip_range_high: float
+) -> Tensor:
+    """Return [n, T] -min(w, 1 + high) A log pi(a), the capped ratio a constant.
+
+    No token loses its gradient (CISPO, arXiv 2506.13585, equation 4).
+    """
+    check_shapes(log_probs.shape, ratios=ratios, advantages=advantages)
+    return -ratios.detach().clamp(max=1 + clip_range_high) * advantages * log_probs
+
+
+POLICY_LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor, float, float], Tensor]] = {
+    "reinforce": reinforce,
+    "clipped": clipped,
+    "cispo": cispo,
+}
+"""Functions of log-probabilities, ratios and advantages [n, T] and both clip ranges, by name."""
+
+
+def clip_shares(
+    ratios: Tensor, advantages: Tensor, clip_range: float, clip_range_high: float
+) -> tuple[Tensor, Tensor]:
+    """Return [n, T] both bool: tokens that `clipped` holds at the lower and at the upper bound."""
+    check_shapes(ratios.shape, advantages=advantages)
+    low = (ratios < 1 - clip_range) & (advantages < 0)
+    high = (ratios > 1 + clip_range_high) & (advantages > 0)
+    return low, high

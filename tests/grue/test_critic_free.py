@@ -1,0 +1,338 @@
+"""GRPO and its relatives: rows of keys, exact gradients, micro-batches and silent groups."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from common.config.resolve import resolve
+from grue.experiments.finetune.config import FinetuneConfig
+from grue.metrics.metric import NoArgs
+from grue.policies.policy import Policy
+from grue.rewards.reward import Reward, Rewards
+from grue.texts import Texts
+from tests.conftest import Workplace
+from tests.grue.conftest import causal_model, encoder_decoder, nested, save_model, write
+from tests.grue.exact import LENGTH, Subject, chain, grid, set_chain, small_tokenizer
+from tests.grue.test_exact_gradients import MOVED, REFERENCE
+from tests.grue.test_reinforcement import reinforcement, rewards_of, rows_of
+
+IDS = [
+    "grpo",
+    "dr_grpo",
+    "dapo",
+    "rloo",
+    "reinforce_plus_plus",
+    "reinforce_plus_plus_baseline",
+    "gspo",
+]
+SMALL_DAPO = {"env.n_envs": 16, "alg.args.overlong_buffer": 2}
+IN_REWARD = {"placement": "reward", "estimator": "k1"}
+
+
+def keys_of(algorithm: str, **changes: Any) -> dict[str, Any]:
+    """Keys of a run whose penalty has its defaults, and other keys for dotted ones with ``__``."""
+    flat = reinforcement(Path("model"), algorithm)
+    if algorithm in IDS:
+        del flat["alg.kl_div"]
+    if algorithm == "dapo":
+        flat |= SMALL_DAPO
+    keys = nested(flat | {key.replace("__", "."): value for key, value in changes.items()})
+    del keys["experiment"]
+    return keys
+
+
+def test_defaults_are_the_published_settings() -> None:
+    """The sheet of policy gradients, row by row."""
+    rows = {}
+    for name in IDS:
+        config, problems = resolve(FinetuneConfig, keys_of(name))
+        assert not problems and config is not None
+        args, kl = config.alg.args, config.alg.kl_div
+        in_loss = (kl.estimator, kl.placement, kl.coeff) if kl.coeff else None
+        rows[name] = (args.advantage, args.advantage_scale, args.policy_loss, args.ratio,
+                      args.clip_ranges, args.aggregate, in_loss)  # fmt: skip
+    assert rows == {
+        "grpo": ("group", "group_std", "clipped", "token", (0.2, 0.2), "sequence_mean",
+                 ("k3", "loss", 0.04)),
+        "dr_grpo": ("group", "none", "clipped", "token", (0.2, 0.2), "sequence_sum_norm", None),
+        "dapo": ("group", "group_std", "clipped", "token", (0.2, 0.28), "token_mean", None),
+        "rloo": ("leave_one_out", "none", "reinforce", "sequence_product", (0.2, 0.2),
+                 "sequence_sum", ("k1", "reward", 0.05)),
+        "reinforce_plus_plus": ("none", "unit", "clipped", "token", (0.2, 0.2), "token_mean",
+                                ("k1", "reward", 0.01)),
+        "reinforce_plus_plus_baseline": ("group", "unit", "clipped", "token", (0.2, 0.2),
+                                         "token_mean", ("k2", "loss", 0.01)),
+        "gspo": ("group", "group_std", "clipped", "sequence", (3e-4, 4e-4), "sequence_mean", None),
+    }  # fmt: skip
+
+
+def test_part_of_the_penalty_may_be_given() -> None:
+    config, problems = resolve(FinetuneConfig, keys_of("grpo", alg__kl_div__coeff=0.5))
+    assert not problems and config is not None
+    kl = config.alg.kl_div
+    assert (kl.coeff, kl.placement, kl.estimator) == (0.5, "loss", "k3")
+
+
+# Expected gradients.
+
+
+def drawn_exactly(algorithm: str, monkeypatch: pytest.MonkeyPatch, **args: Any) -> Subject:
+    """A moved policy whose rollouts have every output as often as its probability says."""
+    from grue.rollouts import collector
+
+    policy = Policy(chain(REFERENCE), small_tokenizer("a", "b"))
+    draws = grid(args["num_samples_per_input"])
+    subject = Subject(policy, algorithm, prompts=["a"], num_envs=len(draws), **args)
+    set_chain(policy.model, MOVED)
+    monkeypatch.setattr(collector, "uniforms", lambda *_args, **_options: draws)
+    return subject
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "factor"),
+    [
+        ("rloo", 1.0),
+        ("dr_grpo", 0.5 / LENGTH),  # the own reward in the mean, and the constant length
+    ],
+)
+def test_a_rollout_of_all_outputs_gives_the_exact_gradient(
+    algorithm: str, factor: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = drawn_exactly(algorithm, monkeypatch, num_samples_per_input=2, kl=IN_REWARD)
+    torch.testing.assert_close(
+        subject.step(), factor * subject.expected(), rtol=1e-3, atol=1e-4 * factor
+    )
+
+
+def small(algorithm: str, *, seq2seq: bool = False, **args: Any) -> Subject:
+    model = encoder_decoder("t5", 4) if seq2seq else causal_model(4)
+    policy = Policy(model, small_tokenizer("a", "b", "c"))
+    args = {"kl": {"coeff": 0.1}, "num_envs": 4, "num_samples_per_input": 4, **args}
+    if algorithm == "dapo":
+        args = {"overlong_buffer": 2, **args}
+    return Subject(policy, algorithm, prompts=["b", "a c a", "c"], **args)
+
+
+def moved(subject: Subject) -> Subject:
+    """The policy has left its reference."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in subject.policy.model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return subject
+
+
+def updated(subject: Subject) -> tuple[list[Tensor], dict[str, float]]:
+    """Gradients of the steps of one update, and what it measured."""
+    rollout, _ = subject.rollouts.collect(0, subject.coefficient)
+    found = subject.algorithm.update(rollout, subject.coefficient, torch.Generator().manual_seed(0))
+    steps = list(subject.recorder.steps)
+    subject.recorder.steps.clear()
+    return steps, found
+
+
+def test_rloo_is_reinforce_with_leave_one_out() -> None:
+    kl = {"kl": {"coeff": 0.1}}
+    (one,), _ = updated(moved(small("reinforce", num_samples_per_input=4, **kl)))
+    (other,), _ = updated(moved(small("rloo", **kl)))
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    assert other.norm() > 1e-3
+
+
+@pytest.mark.parametrize("seq2seq", [False, True])
+@pytest.mark.parametrize("algorithm", IDS)
+def test_micro_batches_change_nothing(algorithm: str, seq2seq: bool) -> None:
+    args = {"ent_coef": 0.01, "num_minibatches": 1, "seq2seq": seq2seq}
+    (whole,), found = updated(moved(small(algorithm, **args)))
+    (parts,), of_parts = updated(moved(small(algorithm, **args, micro_batch_size=3)))
+    torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-6)
+    assert whole.norm() > 1e-4
+    share = "update_share/kl_and_entropy"  # that of the first micro-batch
+    assert 0 < found.pop(share) < 1 and 0 < of_parts.pop(share) < 1
+    assert of_parts == pytest.approx(found, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("estimator", ["k1", "k2", "k3", "full"])
+def test_each_estimator_of_the_kl_is_the_loss_it_names(estimator: str) -> None:
+    """With a coefficient of 1 its gradient is what the step has beside that without it."""
+    kl = {"placement": "loss", "estimator": estimator, "coeff": 1.0}
+    (with_kl,), found = updated(moved(small("dr_grpo", kl=kl)))
+    (without,), _ = updated(moved(small("dr_grpo", kl={**kl, "coeff": 0.0})))
+    assert (with_kl - without).norm() > 1e-5
+    scale = {"k1": found["kl/k1"], "k2": found["kl/k3"], "k3": found["kl/k3"]}
+    if estimator in scale:  # of sums over tokens by the longest length, near a mean over tokens
+        assert found["policy/kl_loss"] == pytest.approx(scale[estimator], rel=0.7, abs=1e-3)
+
+
+def test_several_steps_have_ratios_and_their_clip_shares() -> None:
+    subject = moved(small("grpo", n_epochs=2, num_minibatches=2, clip_range=0.01))
+    steps, found = updated(subject)
+    assert len(steps) == 4
+    assert found["ratio/mean"] == pytest.approx(1, abs=1e-5)
+    rollout, _ = subject.rollouts.collect(0, 0.1)
+    with torch.no_grad():
+        subject.policy.model.lm_head.weight.add_(0.5 * torch.randn(4, 1))
+    found = subject.algorithm.update(rollout, 0.1, torch.Generator().manual_seed(0))
+    assert found["clip_share/low"] > 0 and found["clip_share/high"] > 0
+    assert abs(found["ratio/mean"] - 1) > 1e-3
+
+
+# Groups without deviation.
+
+
+class OfFirstPrompt(Reward[NoArgs]):
+    """The length of outputs of one prompt; all others get the same."""
+
+    def __call__(self, texts: Texts) -> Rewards:
+        pairs = zip(texts.prompts, texts.outputs, strict=True)
+        return np.array([len(output) if prompt == "b" else 0.3 for prompt, output in pairs])
+
+
+class Same(Reward[NoArgs]):
+    """Equal for all."""
+
+    def __call__(self, texts: Texts) -> Rewards:
+        return np.full(len(texts), 0.3)
+
+
+def rewarded(reward: type[Reward[Any]], algorithm: str = "grpo", **args: Any) -> Subject:
+    subject = moved(small(algorithm, num_envs=8, num_samples_per_input=4, **args))
+    subject.rollouts.reward = reward(NoArgs())
+    return subject
+
+
+@pytest.mark.parametrize("algorithm", ["grpo", "dr_grpo", "gspo", "rloo"])
+def test_equal_rewards_give_no_gradient_but_that_of_the_penalty(algorithm: str) -> None:
+    one = {"num_minibatches": 1}
+    (gradient,), found = updated(rewarded(Same, algorithm, kl={"coeff": 0.0}, **one))
+    assert (gradient == 0).all()
+    assert found["groups/constant"] == 1 and found["groups/mixed"] == 0
+    (gradient,), found = updated(rewarded(Same, algorithm, kl={"coeff": 0.1}, **one))
+    assert gradient.norm() > 1e-6
+    assert found["update_share/kl_and_entropy"] == 1
+    assert gradient.norm() < 1, "and it is not blown up"
+
+
+def test_dropped_groups_are_left_out_with_their_penalties() -> None:
+    free = {"kl": {"coeff": 0.0}}
+    (kept,), found = updated(rewarded(OfFirstPrompt, **free))
+    assert 0 < found["groups/constant"] < 1
+    (dropped,), _ = updated(rewarded(OfFirstPrompt, zero_std_groups="drop", **free))
+    torch.testing.assert_close(dropped, kept, rtol=1e-4, atol=1e-7)
+    (uncounted,), _ = updated(
+        rewarded(OfFirstPrompt, zero_std_groups="drop", count_dropped=False, **free)
+    )
+    torch.testing.assert_close(uncounted * found["groups/mixed"], kept, rtol=1e-4, atol=1e-7)
+    (penalised,), _ = updated(rewarded(OfFirstPrompt))
+    (without,), _ = updated(rewarded(OfFirstPrompt, zero_std_groups="drop"))
+    assert not torch.allclose(penalised, without)
+
+
+def test_a_rollout_whose_groups_are_all_dropped_makes_no_step() -> None:
+    steps, found = updated(rewarded(Same, zero_std_groups="drop"))
+    assert steps == [] and found == {"groups/constant": 1.0, "groups/mixed": 0.0}
+
+
+def resampled(reward: type[Reward[Any]], **args: Any) -> tuple[Any, dict[str, float]]:
+    subject = rewarded(reward, "dapo", zero_tol=1e-6, overlong_buffer=None, **args)
+    return subject.rollouts.collect(0, 0.0)
+
+
+def test_groups_without_deviation_are_drawn_again() -> None:
+    rollout, found = resampled(OfFirstPrompt)
+    assert len(rollout) == 8 * 4
+    rewards = rollout.task_rewards.sum(1).view(8, 4)
+    assert (rewards.amax(1) > rewards.amin(1)).all()
+    assert found["groups/num_resampled"] > 0 and found["groups/num_resampled"] % 8 == 0
+    assert found["reward_std/frac_zero"] == 0
+
+
+def test_in_the_end_groups_without_deviation_fill_up() -> None:
+    rollout, found = resampled(Same, max_resamples=3)
+    assert len(rollout) == 8 * 4
+    assert found["groups/num_resampled"] == 3 * 8, "exactly what was drawn in vain"
+    assert found["reward_std/frac_zero"] == 1
+
+
+def test_enough_groups_are_not_drawn_again() -> None:
+    subject = small("dapo", num_envs=2, num_samples_per_input=16)
+    kept = small("dapo", num_envs=2, num_samples_per_input=16, zero_std_groups="keep")
+    (one, found), (other, _) = (each.rollouts.collect(0, 0.0) for each in (subject, kept))
+    assert found["groups/num_resampled"] == 0
+    assert one.outputs == other.outputs
+    torch.testing.assert_close(one.rewards, other.rewards)
+
+
+def test_long_outputs_cost_up_to_one() -> None:
+    """Of at most 3 tokens the last 2 count: none, 1/2 or 1."""
+    args = {"num_envs": 16, "zero_std_groups": "keep"}
+    free, charged = (
+        small("dapo", overlong_buffer=buffer, **args).rollouts.collect(0, 0.0)[0]
+        for buffer in (None, 2)
+    )
+    assert free.outputs == charged.outputs
+    costs = (free.task_rewards - charged.task_rewards).sum(1).tolist()
+    lengths = [len(output) for output in free.outputs]
+    assert set(lengths) == {1, 2, 3}
+    assert costs == pytest.approx([(length - 1) / 2 for length in lengths], abs=1e-6)
+
+
+# Keys that contradict each other.
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "changes", "message"),
+    [
+        ("rloo", {"alg__args__n_epochs": 2}, "give 'policy_loss' = 'clipped'"),
+        ("rloo", {"alg__args__num_minibatches": 2}, "give 'policy_loss' = 'clipped'"),
+        ("grpo", {"alg__args__num_samples_per_input": 1}, "needs at least 2"),
+        ("grpo", {"alg__args__advantage": "none"}, "is of rewards minus a group's mean"),
+        ("reinforce_plus_plus", {"alg__args__zero_std_groups": "drop"}, "leaves out every group"),
+        ("gspo", {"alg__args__clip_range": 1.0}, "never clips"),
+        ("gspo", {"env__n_envs": 6}, "must be a multiple"),
+        ("dapo", {"env__n_envs": 16, "alg__args__overlong_buffer": 7}, "have at most 6 tokens"),
+        ("grpo", {"alg__kl_div__norm_reward": True}, "give 'args.advantage_scale'"),
+        ("grpo", {"alg__kl_div__analytic_kl_reward": True}, "give placement = 'loss'"),
+        ("rloo", {"alg__kl_div__estimator": "k3"}, "has a biased gradient"),
+        ("reinforce", {"alg__kl_div": {"coeff": 0.1, "estimator": "k3"}}, "drop it"),
+    ],
+)
+def test_contradictions_are_refused(algorithm: str, changes: dict[str, Any], message: str) -> None:
+    _, problems = resolve(FinetuneConfig, keys_of(algorithm, **changes))
+    (problem,) = map(str, problems)
+    assert message in problem
+
+
+def test_k1_in_the_loss_is_told() -> None:
+    config, problems = resolve(FinetuneConfig, keys_of("grpo", alg__kl_div__estimator="k1"))
+    assert not problems and config is not None
+    notices = list(config.alg.args.notices_of_rollouts(config.alg, config.env))
+    assert len(notices) == 1 and "zero in expectation" in notices[0]
+
+
+def test_all_raise_the_reward(
+    workplace: Workplace, tmp_path: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    model = save_model(tmp_path / "model", tokenizer)
+    keys = {"num_samples_per_input": 4, "num_minibatches": 1, "learning_rate": 0.01}
+    args = {f"alg__args__{key}": value for key, value in keys.items()}
+    sizes = {"n_iters": 9, "eval_every": 20, "metrics": []}
+    short = {f"train_evaluation__{key}": value for key, value in sizes.items()}
+    runs = [reinforcement(model, name, **short, **args) for name in IDS]
+    runs[IDS.index("dapo")] |= {"alg.args.overlong_buffer": None}
+    runs.append(reinforcement(model, "grpo", experiment_name="lora", **short, **args,
+                              alg__policy__lora={"r": 4, "alpha": 8}))  # fmt: skip
+    assert workplace.run_plan(write(workplace, *runs)).status == 0
+    for folder in workplace.folders():
+        rewards = rewards_of(folder)
+        gained = sum(rewards[-3:]) / 3 - sum(rewards[:3]) / 3
+        # The adapters of a random model learn slowly.
+        assert gained > 0.1 or folder.path.name.startswith("lora")
+        assert all(row["policy/grad_norm"] > 0 for row in rows_of(folder)[1:4])
