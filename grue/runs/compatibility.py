@@ -69,6 +69,11 @@ def _stringifying(part: Any, kind: type[PartConfig[Any]]) -> Any:
         known = kind.find(part["id"]).Args.model_fields
     except UserError:
         return part
-    if not isinstance(args, dict) or STRINGIFY not in known or STRINGIFY in args:
+    if not isinstance(args, dict):
+        return part
+    if part["id"] == "weighted_sum" and isinstance(args.get("rewards"), list | tuple):
+        inner = [_stringifying(reward, kind) for reward in args["rewards"]]
+        return {**part, "args": {**args, "rewards": inner}}
+    if STRINGIFY not in known or STRINGIFY in args:
         return part
     return {**part, "args": {**args, STRINGIFY: True}}

@@ -52,6 +52,11 @@ def test_reinforcement_sets_it_for_metrics_and_reward(names: list[str]) -> None:
         assert config.reward_fn.args["stringify_references"] is True
         again = FinetuneConfig.model_validate(config.model_dump(mode="json"))
         assert again == config
+    weighted = {"rewards": [{"id": "meteor", "weight": 0.5}, {"id": "length"}]}
+    config = finetune(reinforcement(Path("model"), **keys, reward_fn__id="weighted_sum",
+                                    reward_fn__args=weighted))  # fmt: skip
+    assert config.reward_fn is not None
+    assert config.reward_fn.args["rewards"][0]["args"]["stringify_references"] is True
     given = {"stringify_references": False}
     config = finetune(reinforcement(Path("model"), **keys, reward_fn__id="meteor",
                                     reward_fn__args=given))  # fmt: skip

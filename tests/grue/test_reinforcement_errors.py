@@ -33,7 +33,7 @@ WRONG: dict[str, dict[str, Any]] = {
     r"'alg\.policy\.id' = 'causal': unknown.*; known: .*seq2seq_lm_actor_critic_policy": {
         "alg__policy__id": "causal"
     },
-    r"'reward_fn\.id' = 'meteo': unknown reward; did you mean 'meteor'\?; known: bert_score": {
+    r"'reward_fn\.id' = 'meteo': unknown reward; did you mean 'meteor'\?; known: answer_given": {
         "reward_fn__id": "meteo"
     },
     r"batch_size' = 129: is more than the rollout has: n_steps x env\.n_envs = 16 x 8 tokens": {
