@@ -30,6 +30,7 @@ from tests.grue.conftest import TEXTS, save_model, write
 from tests.grue.judging import save_classifier
 from tests.grue.made_texts import made_texts
 from tests.grue.metrics.test_totto import jane
+from tests.grue.parts import EVEN
 from tests.grue.test_extract import extraction
 from tests.grue.test_finetune import finetuning
 from tests.grue.test_reinforcement import MASKED, TRUSTED, reinforcement
@@ -41,6 +42,7 @@ FUNCTION = "custom:tests.grue.parts:quiet_vowels"
 EVALUATED = [{"id": "length"}, {"id": "diversity", "args": {"window_size": 2}}, {"id": FUNCTION}]
 OF_RL = ["Every row", "Rollouts", "All updates"]
 OF_TRAINER = ["Every row", "Supervised finetuning"]
+OF_GROUPS = ["Reward std", "Groups of outputs"]
 OF_ROWS = {
     "controlled": ["Rows of an epoch"],
     "together": ["Rows of an epoch"],
@@ -50,8 +52,8 @@ OF_ROWS = {
     "nlpo": [*OF_RL, "NLPO"],
     "a2c": [*OF_RL, "A2C"],
     "trpo": [*OF_RL, "TRPO"],
-    "reinforce": [*OF_RL, "REINFORCE", "Progress", "Reward deviation", "Mixed precision"],
-    "grpo": [*OF_RL, "Algorithms without a critic", "Progress", "Reward deviation"],
+    "reinforce": [*OF_RL, "REINFORCE", "Progress", *OF_GROUPS, "Mixed precision"],
+    "grpo": [*OF_RL, "Algorithms without a critic", "Progress", *OF_GROUPS],
     "preferences": [*OF_RL, "PPO of lm-human-preferences", "Progress"],
     "classifier": [*OF_TRAINER, "Classifiers"],
     "reward_model": [*OF_TRAINER, "Reward models"],
@@ -104,7 +106,8 @@ def small_runs(folder: Path) -> list[dict[str, Any]]:
         rl("trpo", **critic),
         rl("reinforce", **as_loss, alg__args__num_samples_per_input=2,
            alg__policy__mixed_precision="fp16"),
-        rl("grpo", alg__args__num_samples_per_input=2, alg__args__zero_std_groups="resample"),
+        rl("grpo", alg__args__num_samples_per_input=2, alg__args__zero_std_groups="resample",
+           reward_fn__id=EVEN),
         preferences | {"experiment_name": "preferences"},
         extraction(model, evaluation__metrics=EVALUATED),
         {**test_reward_model.configuration(model, choices, "pairwise", normalize=normalize,
@@ -127,7 +130,7 @@ def logged_by_runs(workplace: Workplace) -> Logged:
                 columns = set(pd.read_parquet(folder.table(table)).columns)
                 yield f"{name}/{table}.parquet", columns, headings
     (stats,) = workplace.path.glob("outputs/exps/plan/samples-*/reward_stats.json")
-    yield stats.name, set(_in_stats(read_json(stats))), ["reward_stats.json", "Reward deviation"]
+    yield stats.name, set(_in_stats(read_json(stats))), ["reward_stats.json", "Reward std"]
     with (workplace.path / "outputs/exps/vectorized/index.csv").open() as file:
         header = set(next(csv.reader(file)))
     assert "lr" in header, "the option that varies"

@@ -36,19 +36,17 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
         """Make the optimizer steps of a rollout; return metrics."""
-        # 1. Groups without deviation, and the advantages of all outputs.
-        groups = rollout.task_rewards.sum(1).view(-1, self.args.num_samples_per_input)
-        mixed = deviates(groups, self.args.zero_tol).cpu()
-        found = {"groups/mixed": float(mixed.double().mean())}
-        found["groups/constant"] = 1 - found["groups/mixed"]
+        # 1. Advantages of all outputs; then groups without deviation may be left out.
+        size = self.args.num_samples_per_input
+        mixed = deviates(rollout.task_rewards.sum(1).view(-1, size), self.args.zero_tol)
         rollout = self._with_advantages(rollout)
         if self.args.zero_std_groups == "drop":
-            rollout = rollout.only(mixed.repeat_interleave(self.args.num_samples_per_input))
+            rollout = rollout.only(mixed.repeat_interleave(size))
         # 2. Steps, each on all outputs of some inputs.
         means = RunningMeans()
         for rows in self._rows_of_steps(rollout, generator):
             self._step(rollout, rows, kl_coefficient, means)
-        return found | means.compute(mean=False)
+        return means.compute(mean=False)
 
     def _with_advantages(self, rollout: Rollout) -> Rollout:
         """Return the rollout with advantages of whole outputs, or of each token on."""

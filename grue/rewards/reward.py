@@ -30,6 +30,8 @@ class Reward(ABC, Generic[ArgsT]):
     """Model of the reward's keys (its ``args``)."""
     needs_references: bool = False
     """If true, every input needs a reference."""
+    largest: float | None = None
+    """Largest reward of an output, which is then right; None if it is not known."""
 
     def __init__(self, args: ArgsT) -> None:
         self.args = args

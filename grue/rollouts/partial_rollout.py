@@ -31,8 +31,6 @@ class PendingRollout:
     """Standard deviations [N] of the rewards of each batch, if configured."""
     vocab_mask_bits: list[Tensor] = field(default_factory=list)
     """Packed vocabulary masks [N, T, ceil(V / 8)] of each batch, if there is a mask."""
-    num_left_out: int = 0
-    """Number of inputs whose outputs were drawn and left out."""
 
     def num_tokens(self) -> int:
         """Return the number of tokens so far."""
@@ -67,7 +65,6 @@ class PendingRollout:
             prompts=[self.prompts[row] for row in rows],
             outputs=[self.outputs[row] for row in rows],
             scores=[pad_stack([scores[row] for row in rows])],
-            num_left_out=len(self.outputs) // num_samples - len(groups),
         )
 
     def rewards(self, width: int) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from common.errors import Problem
 from grue.algorithms.config import AlgorithmArgs, KlDefaults, ReinforcementAlg
 from grue.rl.tolerance import TOLERANCE
 from grue.rollouts.config import EnvConfig
-from grue.rollouts.spec import Resampling, RolloutSpec
+from grue.rollouts.spec import RolloutSpec
 
 Baseline = Literal["group", "leave_one_out", "none"]
 Scale = Literal["none", "group_std", "batch_std", "group_mean", "unit"]
@@ -118,7 +118,8 @@ class CriticFreeArgs(AlgorithmArgs):
             num_minibatches=self.num_minibatches,
             micro_batch_size=self.micro_batch_size,
             needs_values=False,
-            resampling=Resampling(self.max_resamples, self.zero_tol) if resamples else None,
+            max_resamples=self.max_resamples if resamples else 0,
+            zero_tol=self.zero_tol,
             overlong_buffer=self.overlong_buffer,
         )
 
