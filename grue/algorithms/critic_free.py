@@ -19,7 +19,12 @@ from grue.algorithms.policy_gradient import PolicyGradient
 from grue.algorithms.running_means import RunningMeans
 from grue.policies.distribution import TokenDistribution
 from grue.rl.aggregation import aggregate, token_weights
-from grue.rl.group_advantages import deviates, group_advantages, rewards_to_go
+from grue.rl.group_advantages import (
+    deviates,
+    group_advantages,
+    rewards_to_go,
+    virtual_best,
+)
 from grue.rl.kl import KL_ESTIMATORS, kl_full
 from grue.rl.policy_losses import POLICY_LOSSES, clip_shares, policy_ratios
 from grue.rl.token_positions import put_back
@@ -58,12 +63,12 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             # A first token's advantage has all penalties, without discount.
             penalties = rollout.kl_advantages[:, 0].view_as(task)
             scale = None if args.advantage_scale in ("none", "unit") else args.advantage_scale
-            of_task, of_penalties = (
-                part.reshape(-1, 1) * mask
-                for part in group_advantages(
-                    task, penalties, baseline=args.advantage, scale=scale, tolerance=args.zero_tol
-                )
+            parts = group_advantages(
+                task, penalties, baseline=args.advantage, scale=scale, tolerance=args.zero_tol
             )
+            if args.zero_std_groups == "virtual_best":
+                parts = virtual_best(task, args.best_reward, args.zero_tol), parts[1]
+            of_task, of_penalties = (part.reshape(-1, 1) * mask for part in parts)
         rollout = rollout.with_advantages(of_task + of_penalties, of_penalties)
         return rollout.standardized()[0] if args.advantage_scale == "unit" else rollout
 

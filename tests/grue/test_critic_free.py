@@ -235,6 +235,14 @@ def test_dropped_groups_are_left_out_with_their_penalties() -> None:
     assert not torch.allclose(penalised, without)
 
 
+def test_an_imagined_best_reward_wakes_groups_without_deviation() -> None:
+    args = {"zero_std_groups": "virtual_best", "kl": {"coeff": 0.0}}
+    (gradient,), found = updated(rewarded(Same, **args))
+    assert found["groups/constant"] == 1 and gradient.norm() > 1e-3
+    (gradient,), _ = updated(rewarded(Same, best_reward=0.3, **args))
+    assert (gradient == 0).all()
+
+
 def test_a_rollout_whose_groups_are_all_dropped_makes_no_step() -> None:
     steps, found = updated(rewarded(Same, zero_std_groups="drop"))
     assert steps == [] and found["groups/constant"] == 1
@@ -297,6 +305,7 @@ def test_long_outputs_cost_up_to_one() -> None:
         ("grpo", {"alg__args__num_samples_per_input": 1}, "needs at least 2"),
         ("grpo", {"alg__args__advantage": "none"}, "is of rewards minus a group's mean"),
         ("reinforce_plus_plus", {"alg__args__zero_std_groups": "drop"}, "leaves out every group"),
+        ("dr_grpo", {"alg__args__zero_std_groups": "virtual_best"}, "give 'advantage' = 'group'"),
         ("gspo", {"alg__args__clip_range": 1.0}, "never clips"),
         ("gspo", {"env__n_envs": 6}, "must be a multiple"),
         ("dapo", {"env__n_envs": 16, "alg__args__overlong_buffer": 7}, "have at most 6 tokens"),
