@@ -37,7 +37,7 @@ docs: $(VENV)/.installed-docs
 docs-serve: $(VENV)/.installed-docs
 	$(RUN) -m mkdocs serve
 
-# What only a GPU can show, checked and measured; DEVICE=cpu makes every part in small.
+# What only a GPU can show, checked and measured; DEVICE=cpu makes every part scaled down.
 gpu: $(VENV)/.installed-dev
 	$(RUN) -m tests.gpu --device $(DEVICE) --out $(OUT)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from common.errors import Problem
@@ -24,5 +26,12 @@ def lacking(
     """
     if not is_installed(module or package):
         instead = f"; {otherwise}" if otherwise else ""
-        command = f"python -m pip install {package}"
+        command = pip_install(package)
         yield Problem(f"needs the package '{package}': {command}{instead}", key, value)
+
+
+def pip_install(package: str) -> str:
+    """Return the command that installs a package for this program's Python."""
+    path = Path(sys.executable)
+    python = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return f"{python} -m pip install {package}"

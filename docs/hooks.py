@@ -1,6 +1,6 @@
 """Lets pages show files of the project that stand outside ``docs/``.
 
-On GitHub ``../experiment_plans/digits.json`` leads out of the folder. Nothing stands outside a
+On GitHub ``../experiment_plans/digits.json`` leads out of the folder. Nothing is outside a
 site, so each file that a page links to is copied into it, and the link is made to lead there.
 """
 

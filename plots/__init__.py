@@ -16,7 +16,7 @@ from common.errors import UserError
 from common.plan.templates import file_name
 from common.registry import Registry, import_part
 from common.run.folder import PlanFolder
-from plots.options import FigureOptions
+from plots.options import FigureOptions as FigureOptions
 
 FIGURES: Registry[str] = Registry("figure")
 FIGURES.register("controlled_curves")("plots.controlled_curves:draw")
@@ -57,7 +57,7 @@ def find(name: str) -> Figure:
     if not (isinstance(model, type) and issubclass(model, FigureOptions)):
         raise UserError(
             "the parameter 'options' of a figure's function needs a subclass of "
-            "plots.options.FigureOptions as its type"
+            "plots.FigureOptions as its type"
         )
     summary = (sys.modules[draw.__module__].__doc__ or "").strip().partition("\n")[0]
     return Figure(draw, model, summary)

@@ -30,7 +30,7 @@ from tests.grue.conftest import TEXTS, save_model, write
 from tests.grue.judging import save_classifier
 from tests.grue.made_texts import made_texts
 from tests.grue.metrics.test_totto import jane
-from tests.grue.parts import EVEN
+from tests.grue.parts import EVEN, LETTERS
 from tests.grue.test_extract import extraction
 from tests.grue.test_finetune import finetuning
 from tests.grue.test_reinforcement import MASKED, TRUSTED, reinforcement
@@ -52,7 +52,14 @@ OF_ROWS = {
     "nlpo": [*OF_RL, "NLPO"],
     "a2c": [*OF_RL, "A2C"],
     "trpo": [*OF_RL, "TRPO"],
-    "reinforce": [*OF_RL, "REINFORCE", "Progress", *OF_GROUPS, "Mixed precision"],
+    "reinforce": [
+        *OF_RL,
+        "REINFORCE",
+        "Progress",
+        "Parts of the reward",
+        *OF_GROUPS,
+        "Mixed precision",
+    ],
     "grpo": [*OF_RL, "Algorithms without a critic", "Progress", *OF_GROUPS],
     "preferences": [*OF_RL, "PPO of lm-human-preferences", "Progress"],
     "classifier": [*OF_TRAINER, "Classifiers"],
@@ -68,7 +75,7 @@ OF_TABLES = {
 }
 OF_OTHER_PROGRAMS = {
     "bert_score", "bleurt", "causal_perplexity", "intent_accuracy", "learned_preference",
-    "learned_reward", "spice", "summaCConv", "summaCZS",
+    "learned_reward", "math_verify", "reasoning_gym", "spice", "summaCConv", "summaCZS",
 }  # fmt: skip
 """Metrics that need a model or a program; their names are read in their source."""
 ARGS_OF_METRICS: dict[str, Any] = {
@@ -105,7 +112,8 @@ def small_runs(folder: Path) -> list[dict[str, Any]]:
         rl("a2c", alg__args__n_steps=4, **as_loss),
         rl("trpo", **critic),
         rl("reinforce", **as_loss, alg__args__num_samples_per_input=2,
-           alg__policy__mixed_precision="fp16"),
+           alg__policy__mixed_precision="fp16", reward_fn__id="weighted_sum",
+           reward_fn__args__rewards=[{"id": LETTERS}, {"id": "length", "weight": 0.1}]),
         rl("grpo", alg__args__num_samples_per_input=2, alg__args__zero_std_groups="resample",
            reward_fn__id=EVEN),
         preferences | {"experiment_name": "preferences"},
@@ -220,7 +228,8 @@ def names_of_metric(name: str) -> set[str]:
     made = metric(metric.Args.model_validate(ARGS_OF_METRICS.get(name, {})))
     if isinstance(made, PairwiseMetric):
         return set(made.keys)
-    texts = made_texts(["the cat sat"] * 2, [["the cat sat down"]] * 2, [{"raw_table": jane()}] * 2)
+    known = {"raw_table": jane(), "difficulty": 1}
+    texts = made_texts(["the cat sat"] * 2, [["the cat sat down"]] * 2, [known] * 2)
     return {*made.corpus(texts), *made.scores(texts)}
 
 

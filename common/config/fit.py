@@ -24,7 +24,8 @@ class FitConfig(TrackingConfig):
     """Keys of every fitting experiment."""
 
     trainer_checkpoint: Annotated[OptionalText, INPUT_FILE] = None
-    """Training state (a ``checkpoints/last.pt``) to continue from; None starts anew."""
+    """Training state (a ``checkpoints/last.pt``) to continue from; None for a fit from the
+    beginning."""
     epochs: PositiveInt = 100
     """Number of passes over the training inputs."""
     validate_every: PositiveInt = 1
@@ -77,7 +78,7 @@ class FitConfig(TrackingConfig):
         given, name = self.model_fields_set, self.score_metric_name
         if name is not None and "score_metric_name" in given and "score_largest" not in given:
             kind = "larger" if self.score_largest else "smaller"
-            yield f"score '{name}': {kind} is better; 'score_largest' would say otherwise"
+            yield f"score '{name}': {kind} is better, by its name; 'score_largest' changes this"
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of scores that name no metric."""

@@ -86,12 +86,12 @@ class PlanDocument(Config):
     share of the cores. A resumed run keeps the number of its first attempt."""
     vectorize: bool = False
     """If true, runs that differ only in numbers and seeds are trained together, as one batched
-    model in one slot. Each keeps its own folder; results are equal within float tolerance."""
+    model in one worker. Each keeps its own folder; results are equal within float tolerance."""
     gpu_ids_pool: GpuIds = ()
-    """GPUs to share among the slots; empty for the CPU."""
+    """GPUs to share among the workers; empty for the CPU."""
     gpus_per_run: GpusPerRun = 1
     """Number of processes that share each run, with equal results: one for each of its GPUs, or on
-    the CPU. It is for text runs that train; a slot gets as many GPUs of ``gpu_ids_pool``."""
+    the CPU. It is for text runs that train; a worker gets as many GPUs of ``gpu_ids_pool``."""
     seeds: Seeds | None = None
     """Seeds of every configuration that has none of its own."""
     figures: Annotated[tuple[Figure, ...], Strict(False)] = ()

@@ -119,7 +119,7 @@ _FLAGS: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
         (
             "--gpu_ids",
             "0 1",
-            "the GPUs to share among the slots; none for the CPU",
+            "the GPUs to share among the workers; none for the CPU",
             {"type": _number_from(0), "nargs": "*", "metavar": "ID"},
         ),
     ],

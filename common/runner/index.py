@@ -47,7 +47,11 @@ class IndexFile:
     def num_foreign_rows(self) -> int:
         """Return the number of runs in the index on disk that are not the plan's."""
         own = {run.fingerprint for run in self.plan.runs}
-        return sum(row["fingerprint"] not in own for row in read_index(self.plan.folder))
+        folders = {self._folder(run) for run in self.plan.runs}  # of a former fingerprint, too
+        return sum(
+            row["fingerprint"] not in own and row["folder"] not in folders
+            for row in read_index(self.plan.folder)
+        )
 
     def write_now_and_then(self) -> None:
         """Write, unless the last time was a moment ago."""
@@ -73,6 +77,9 @@ class IndexFile:
             state.state,
             "" if state.score is None else state.score,
             "" if state.seconds is None else round(state.seconds, 1),
-            os.path.relpath(run.folder, self.plan.folder.path),
+            self._folder(run),
             *(value_at(run.written, key, "") for key in self.options),
         ]
+
+    def _folder(self, run: Run) -> str:
+        return os.path.relpath(run.folder, self.plan.folder.path)

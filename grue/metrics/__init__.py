@@ -20,6 +20,7 @@ from grue.metrics import (
     spice,
     ter,
 )
+from grue.metrics.answers import exact_answer, math_verify, reasoning_gym
 from grue.metrics.by_models import (
     bert_score,
     bleurt,

@@ -132,13 +132,13 @@ class BleuArgs(PairwiseArgs):
     """Key of BLEU."""
 
     tokenize: Literal["none", "char"] = "none"
-    """Tokenizer: ``none`` splits at blanks, as published; ``char`` splits into characters, for
-    scripts without blanks between words."""
+    """Tokenizer: ``none`` splits at spaces, as published; ``char`` splits into characters, for
+    scripts without spaces between words."""
 
 
 @METRICS.register("bleu")
 class Bleu(CountedBleu[BleuArgs]):
-    """BLEU on words between blanks, without smoothing, against the shortest reference's length.
+    """BLEU on words between spaces, without smoothing, against the shortest reference's length.
 
     It follows the TensorFlow translation tutorial, whose code the published results used. Outputs
     that do not share an n-gram of each length score 0, as most short outputs do.

@@ -10,7 +10,7 @@ from grue.texts import Texts
 
 @METRICS.register("length")
 class Length(Metric[NoArgs]):
-    """Number of words, separated by blanks; needs no references.
+    """Number of words, separated by spaces; needs no references.
 
     A text of a script without blanks between words counts as one word.
     """

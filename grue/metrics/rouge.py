@@ -33,13 +33,13 @@ class TokenizerArgs(PairwiseArgs):
     tokenizer: Tokenizer = "english"
     """Tokenizer: ``english`` keeps only the letters a to z and digits, and nothing of other
     scripts; ``words`` are runs of letters, combining marks and digits of any script, lower-cased
-    and without stemming; ``characters`` are for scripts without blanks between words."""
+    and without stemming; ``characters`` are for scripts without spaces between words."""
 
     def sight(self, metric: str) -> Sight:
         """Return the warning of references without tokens; ``metric`` is the id."""
         tokens = OF_ANY_SCRIPT.get(self.tokenizer, _english_words)
         fix = (
-            "set 'tokenizer' to 'words', or to 'characters' for scripts without blanks between "
+            "set 'tokenizer' to 'words', or to 'characters' for scripts without spaces between "
             "words"
         )
         return Sight(metric, tokens, fix)

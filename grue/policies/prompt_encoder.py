@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
 from grue.models.config import Side
+from grue.policies.chat import chats_of
 from grue.policies.decoding.loop import Lengths
 from grue.policies.decoding.steps import Ids
 from grue.policies.generation_config import GenerationConfig
@@ -136,11 +137,15 @@ class PromptReader:
     def encode_samples(
         self, samples: Sequence[Sample], limit: int, side: Side = "left"
     ) -> list[Tokens]:
-        """Return the ids of samples as `encode` does; pretokenized samples are truncated likewise.
+        """Return the ids of samples as `encode` does; those of tokens or messages likewise.
 
         Raises:
-            UserError: the tokens are another tokenizer's.
+            UserError: the tokens are another tokenizer's, or it has no template for messages.
         """
+        chats = chats_of(samples, self.tokenizer)
+        if chats is not None:
+            self._check_nothing_around()
+            return self._encoded(chats, limit, side, add_special_tokens=False)
         if all(sample.token_ids is None for sample in samples):
             return self.encode([sample.prompt for sample in samples], limit, side)
         check_tokenizer_match(samples, self.tokenizer)
@@ -152,6 +157,13 @@ class PromptReader:
             next(others) if sample.token_ids is None else [*before, *sample.token_ids[cut], *behind]
             for sample in samples
         ]
+
+    def _check_nothing_around(self) -> None:
+        if self.prefix or self.suffix:
+            raise UserError(
+                "'query_prefix' and 'query_suffix' stand around plain texts, and the prompts are "
+                "chat messages; leave them out, or set 'datapool.args.chat_template' = false"
+            )
 
     def _around(self, limit: int) -> tuple[Tokens, Tokens, int]:
         """Return the tokens around every prompt, and the number of tokens left for one."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from grue.rewards import (
+    answers,
     common_gen,
     common_gen_preference_model,
     intent_accuracy,
     learned_preference,
+    metric_rewards,
     rouge,
     spider,
+    weighted_sum,
 )
-from grue.rewards import metric_rewards as catalogue
 from grue.rewards.custom import as_reward
 from grue.rewards.reward import REWARDS, Reward
 

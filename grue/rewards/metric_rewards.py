@@ -85,7 +85,7 @@ class Parent(OfMetric[NoArgs]):
 
 @REWARDS.register("length")
 class Length(OfMetric[NoArgs]):
-    """Number of words, separated by blanks."""
+    """Number of words, separated by spaces."""
 
     metric_class = length.Length
     key = "lexical/length"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -32,6 +33,8 @@ class Reward(ABC, Generic[ArgsT]):
     """If true, every input needs a reference."""
     largest: float | None = None
     """Largest reward of an output, which is then right; None if it is not known."""
+    part_names: Sequence[str] = ()
+    """Names of the rewards of which this one is made, see `with_parts`; empty for none."""
 
     def __init__(self, args: ArgsT) -> None:
         self.args = args
@@ -55,6 +58,10 @@ class Reward(ABC, Generic[ArgsT]):
         Raises:
             UserError: what the reward needs is missing (a package, data, a reference).
         """
+
+    def with_parts(self, texts: Texts) -> tuple[Rewards, Mapping[str, Rewards]]:
+        """Return the rewards, and [N] those of which they are made by the names `part_names`."""
+        return self(texts), {}
 
     def mean_and_std(self, texts: Texts) -> tuple[Rewards, Rewards]:
         """Return [N] expected rewards and [N] their standard deviations, in the same units.

@@ -96,7 +96,7 @@ class Rollouts:
             rollout, penalty, kl_coefficient, self.settings.samples_per_input, self._truncation
         )
         of_groups = group_statistics(drawn, found, self.settings, self.reward.largest)
-        return rollout, statistics | of_groups
+        return rollout, statistics | drawn.part_means() | of_groups
 
     def _draw_outputs(self, iteration: int) -> PendingRollout:
         """Sample and score outputs, batch by batch, until there are enough tokens."""
@@ -211,7 +211,7 @@ class Rollouts:
         return distributed.all_gather(outputs), of_all
 
     def _score(self, found: PendingRollout, own: Texts, outputs: Sequence[Tokens]) -> None:
-        """Add the rewards of a batch to the pending rollout and, if configured, their stds.
+        """Add the rewards of a batch, with their parts or stds, to the pending rollout.
 
         ``own`` are the texts of the batch that this rank scores, and ``outputs`` their tokens.
 
@@ -233,6 +233,9 @@ class Rollouts:
         if with_stds:
             of_batch, stds = of_batch.T
             found.stds.append(stds)
+        elif names := self.reward.part_names:
+            of_batch, *parts = of_batch.T
+            found.parts.append(dict(zip(names, parts, strict=True)))
         found.scores.append(of_batch)
 
     @torch.no_grad()
@@ -271,10 +274,7 @@ class Rollouts:
     def _of_policy(
         self, sequences: Sequences, bits: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Return [n, T] log-probabilities, those without a mask, and values.
-
-        Logits for an exact KL.
-        """
+        """Return [n, T] log-probabilities, those without a mask, values; logits for an exact KL."""
         evaluation, ids = self.actor_critic.evaluate(sequences), sequences.outputs.ids
         logits = evaluation.logits
         log_probs = unmasked = TokenDistribution(logits).log_prob(ids)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,8 @@ class PendingRollout:
     """Task rewards of each batch, [N] or [N, T]."""
     stds: list[NDArray[np.float64]] = field(default_factory=list)
     """Standard deviations [N] of the rewards of each batch, if configured."""
+    parts: list[Mapping[str, NDArray[np.float64]]] = field(default_factory=list)
+    """Rewards [N] of which the task reward of each batch is made, by name, if there are any."""
     vocab_mask_bits: list[Tensor] = field(default_factory=list)
     """Packed vocabulary masks [N, T, ceil(V / 8)] of each batch, if there is a mask."""
 
@@ -46,6 +48,13 @@ class PendingRollout:
             return lengths
         before = lengths.cumsum(0) - lengths
         return torch.minimum((most - before).clamp(min=0), lengths)
+
+    def part_means(self) -> dict[str, float]:
+        """Return the mean over all outputs of each reward of which the task's is made."""
+        return {
+            f"reward_parts/{name}": float(np.concatenate([of[name] for of in self.parts]).mean())
+            for name in (self.parts[0] if self.parts else ())
+        }
 
     def joined_mask_bits(self, width: int) -> Tensor | None:
         """Return [N, T, ceil(V / 8)] the allowed tokens, for T = ``width``; None for all."""

@@ -20,6 +20,9 @@ def score_outputs(
 ) -> NDArray[np.float64]:
     """Return the rewards of n outputs: [n], or [n, T] of their tokens.
 
+    A reward that is made of P others gives [n, 1 + P]: itself, and them in the order of its
+    ``part_names``.
+
     Args:
         reward: the run's.
         texts: the outputs with their prompts and references.
@@ -37,6 +40,13 @@ def score_outputs(
             return list(zip(*reward.mean_and_std(texts), strict=True))
 
         return _checked(mean_and_std, texts, name)
+    if reward.part_names:
+
+        def with_parts(texts: Texts) -> list[tuple[Any, ...]]:
+            found, parts = reward.with_parts(texts)
+            return list(zip(found, *parts.values(), strict=True))
+
+        return _checked(with_parts, texts, name)
     scores = _checked(reward, texts, name)
     _check_lengths(scores, outputs, texts, name)
     return scores

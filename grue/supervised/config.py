@@ -32,7 +32,7 @@ class SupervisedAlg(FromHub):
     """Generation settings of outputs for training inputs in evaluations; None for those of
     ``train_evaluation``."""
     join_with_blank: bool = True
-    """If true, a causal model's prompt and reference are joined by a blank, unless one has white
+    """If true, a causal model's prompt and reference are joined by a space, unless one has white
     space there. Published runs joined them without, see ``compatibility``."""
     append_eos: bool = False
     """If true, a causal model learns to end its output; published ones do not."""

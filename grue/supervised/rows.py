@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from common.errors import UserError
 from grue.models.config import ModelType
+from grue.policies.chat import chats_of
 from grue.tasks.task import Sample
 
 if TYPE_CHECKING:
@@ -53,6 +55,8 @@ def make_rows(
 
     A causal model reads prompt and reference as one text, and learns all of it unless
     ``mask_prompt`` is true. An encoder-decoder model reads the prompt and learns the reference.
+    The reference of a prompt of chat messages follows them at once, whose template has the special
+    tokens.
 
     Args:
         samples: samples with references; those without are skipped.
@@ -68,13 +72,23 @@ def make_rows(
         UserError: there is no reference, or no row with a token to learn. Rows without one are
             skipped, and their number is logged.
     """
-    pairs = [(sample.prompt, reference) for sample in samples for reference in sample.references]
+    chats = chats_of(samples, tokenizer)
+    prompts = [sample.prompt for sample in samples] if chats is None else chats
+    pairs = [
+        (prompt, reference)
+        for prompt, sample in zip(prompts, samples, strict=True)
+        for reference in sample.references
+    ]
     check_references(len(samples), len(pairs))
     if model_type == "seq2seq":
-        rows = _encoder_rows(pairs, tokenizer, limit)
+        rows = _encoder_rows(pairs, tokenizer, limit, with_special=chats is None)
         return _with_something_to_learn(list(rows), len(pairs), limit, first=0)
-    joined = [_joined(*pair) if join_with_blank else pair for pair in pairs]
-    rows = _causal_rows(joined, tokenizer, limit, append_eos, mask_prompt)
+    if chats is None and join_with_blank:
+        pairs = [_joined(*pair) for pair in pairs]
+    reader: Any = tokenizer
+    read = functools.partial(reader, add_special_tokens=chats is None, verbose=False)
+    end = [tokenizer.eos_token_id] if append_eos else []
+    rows = _causal_rows(pairs, read, limit, end, mask_prompt)
     return _with_something_to_learn(list(rows), len(pairs), limit, first=1)
 
 
@@ -117,19 +131,24 @@ def _joined(prompt: str, reference: str) -> tuple[str, str]:
 
 
 def _encoder_rows(
-    pairs: Sequence[tuple[str, str]], tokenizer: PreTrainedTokenizerBase, limit: int
+    pairs: Sequence[tuple[str, str]],
+    tokenizer: PreTrainedTokenizerBase,
+    limit: int,
+    *,
+    with_special: bool,
 ) -> Iterator[Row]:
-    options: Any = {"truncation": True, "max_length": limit}
+    """Yield rows; ``with_special`` adds the tokenizer's special tokens to prompts."""
     if not pairs:
         return
     rows = []
-    for kind, key, texts in (
-        ("prompts", "text", [prompt for prompt, _ in pairs]),
-        ("references", "text_target", [reference for _, reference in pairs]),
+    for kind, key, texts, special in (
+        ("prompts", "text", [prompt for prompt, _ in pairs], with_special),
+        ("references", "text_target", [reference for _, reference in pairs], True),
     ):
-        found = tokenizer(**{key: texts}, **options)["input_ids"]
+        options: Any = {"add_special_tokens": special}
+        found = tokenizer(**{key: texts}, truncation=True, max_length=limit, **options)["input_ids"]
         full = [text for text, ids in zip(texts, found, strict=True) if len(ids) >= limit]
-        whole = tokenizer(**{key: full}, verbose=False)["input_ids"] if full else []
+        whole = tokenizer(**{key: full}, verbose=False, **options)["input_ids"] if full else []
         _tell_of_cut(sum(len(ids) > limit for ids in whole), len(pairs), kind, limit)
         rows.append(found)
     for ids, labels in zip(*rows, strict=True):
@@ -138,18 +157,18 @@ def _encoder_rows(
 
 def _causal_rows(
     pairs: Sequence[tuple[str, str]],
-    tokenizer: PreTrainedTokenizerBase,
+    read: Callable[[str], Any],
     limit: int,
-    append_eos: bool,
+    end: Sequence[Any],
     mask_prompt: bool,
 ) -> Iterator[Row]:
-    end: Any = [tokenizer.eos_token_id] if append_eos else []
+    """Yield rows of the ids that ``read`` finds, and ``end`` behind them."""
     num_cut = 0
     for prompt, reference in pairs:
-        ids: list[int] = tokenizer(prompt + reference, verbose=False)["input_ids"] + end
+        ids: list[int] = [*read(prompt + reference)["input_ids"], *end]
         labels = list(ids)
         if mask_prompt:
-            num_prompt = _num_shared(tokenizer(prompt, verbose=False)["input_ids"], ids)
+            num_prompt = _num_shared(read(prompt)["input_ids"], ids)
             labels[:num_prompt] = [IGNORED] * num_prompt
         num_cut += len(ids) > limit
         if ids:

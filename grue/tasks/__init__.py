@@ -11,6 +11,7 @@ from grue.tasks import (
     commongen,
     crd3,
     daily_dialog,
+    gsm8k,
     imdb,
     iwslt2017,
     jsonl,
@@ -22,7 +23,14 @@ from grue.tasks import (
     wmt,
 )
 from grue.tasks.queries import corpora as query_corpora
-from grue.tasks.synthetic import diary, dummy_pool, number_lists, word_game
+from grue.tasks.synthetic import (
+    arithmetic,
+    diary,
+    dummy_pool,
+    number_lists,
+    reasoning_gym,
+    word_game,
+)
 from grue.tasks.task import TASKS, Task
 
 

@@ -21,7 +21,7 @@ class CnnDailyMailArgs(PromptedArgs):
     """Keys of the CNN/Daily Mail task."""
 
     truncate_article: Annotated[int, Field(gt=0)] | None = None
-    """Number of tokens of the article that are kept, joined by blanks; None keeps the article
+    """Number of tokens of the article that are kept, joined by spaces; None keeps the article
     unchanged."""
     max_size: Annotated[int, Field(gt=0)] | None = None
     """Number of samples of a split that are kept, the first ones; None keeps all."""

@@ -185,7 +185,7 @@ def _list(row: Row, name: str) -> Sequence[Any]:
 
 
 def _text(value: Any, decode: Decode) -> str:
-    """Return a text, the text of token ids, or the contents of messages joined by blanks."""
+    """Return a text, the text of token ids, or the contents of messages joined by spaces."""
     if isinstance(value, str):
         return value
     if _is_messages(value):

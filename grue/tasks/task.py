@@ -15,6 +15,10 @@ from common.registry import Registry
 Split = Literal["train", "val", "test"]
 
 
+Message = Mapping[str, str]
+"""Message of a chat: ``role`` (system, user or assistant) and ``content``."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """One input of a task."""
@@ -28,6 +32,9 @@ class Sample:
     token_ids: Sequence[int] | None = None
     """Prompt as tokens, which a policy with the same tokenizer reads instead of the text; None if
     the text is to be tokenized."""
+    messages: Sequence[Message] | None = None
+    """Prompt as chat messages, which a policy reads by its tokenizer's chat template instead of the
+    text; None for plain text. Rewards and metrics see `prompt`."""
 
 
 class TaskArgs(Config):

@@ -8,6 +8,7 @@ from pydantic import Field, Strict
 from common.config.base import INPUT_FILE, Config, OptionalText
 from common.config.resolve import resolve
 from common.key_paths import assign
+from common.packages import pip_install
 from sft_vs_rft.config import ControlledConfig
 
 
@@ -81,9 +82,8 @@ def test_missing_writers_name_the_pip_command(monkeypatch: pytest.MonkeyPatch) -
     config, problems = resolve(ControlledConfig, {"use_tensorboard": True, "use_wandb": True})
     assert config is not None, problems  # the keys are right; it is the machine that lacks them
     assert [str(problem) for problem in config.missing()] == [
-        "'use_tensorboard' = true: needs the package 'tensorboard': "
-        "python -m pip install tensorboard",
-        "'use_wandb' = true: needs the package 'wandb': python -m pip install wandb",
+        f"'use_tensorboard' = true: needs the package 'tensorboard': {pip_install('tensorboard')}",
+        f"'use_wandb' = true: needs the package 'wandb': {pip_install('wandb')}",
     ]
 
 

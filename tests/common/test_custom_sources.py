@@ -125,6 +125,21 @@ def test_folders_from_before_are_known_unless_a_file_is_newer(study: Study, edit
     assert ("steps_of_mine.py is newer than first-" in dry) == edited
 
 
+def test_an_index_from_before_lists_runs_of_the_plan(study: Study) -> None:
+    for name in ("parts_of_mine.py", "steps_of_mine.py"):
+        os.utime(study.workplace.path / name, (1e9, 1e9))
+    assert study.run().status == 0
+    index = study.folders("first")[0].path.parent / "index.csv"
+    for name in ("first", "second", "third"):
+        (folder,) = study.folders(name)
+        status = folder.read_status()
+        former = status.get("config_fingerprint", status["fingerprint"])
+        text = index.read_text().replace(folder.path.name, f"{name}-{former[:8]}")
+        index.write_text(text.replace(status["fingerprint"], former))
+        _as_before(folder, name)
+    assert "does not make" not in study.run().err
+
+
 def test_runs_without_parts_of_the_users_record_no_sources(workplace: Workplace) -> None:
     from tests.conftest import TINY_DIGITS
 

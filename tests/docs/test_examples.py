@@ -154,6 +154,7 @@ def test_the_experiment_of_ones_own_runs_as_it_is_written(
     scores = [json.loads(folder.summary.read_text())["score"] for folder in workplace.folders()]
     assert len(scores) == 2
     assert min(scores) < 0.1
+    assert list((workplace.path / "outputs").rglob("figures/*last_values*.png"))
 
 
 def test_the_keys_of_the_page_on_reward_models_are_known(workplace: Workplace) -> None:

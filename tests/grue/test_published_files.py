@@ -294,7 +294,7 @@ def test_weights_and_biases_is_looked_for_before_the_first_run(
     assert "'upload_model_to_wandb' = true: needs 'log_to_wandb' = true" in outcome.err
     monkeypatch.setattr("common.packages.is_installed", lambda name: name != "wandb")
     outcome = workplace.run_plan(path, "--dry_run", "--set", "log_to_wandb=true")
-    assert "'log_to_wandb' = true: needs the package 'wandb': python -m pip install" in outcome.err
+    assert "'log_to_wandb' = true: needs the package 'wandb': " in outcome.err
 
 
 def test_a_base_file_may_be_any_published_file(workplace: Workplace) -> None:

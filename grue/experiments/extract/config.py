@@ -38,7 +38,7 @@ class ExtractAlg(FromHub):
 
 
 class Evaluation(Config):
-    """Samples and metrics of the extraction."""
+    """Samples and metrics of the reward sampling."""
 
     eval_batch_size: PositiveInt
     """Number of inputs whose outputs are sampled together."""
@@ -66,7 +66,7 @@ class ExtractConfig(TextConfig):
     alg: ExtractAlg
     """Model whose outputs are sampled."""
     evaluation: Evaluation
-    """Samples and metrics of the extraction."""
+    """Samples and metrics of the reward sampling."""
     compatibility: OfReferences = ()
     """Behaviours of RL4LMs to reproduce, by name or as ``rl4lms``: ``stringify_references`` for all
     metrics that have this key and do not give it."""

@@ -22,7 +22,7 @@ class NewModelConfig(RunConfig):
     """Tasks whose training prompts and references are the texts."""
     vocabulary: Literal["byte_pairs", "words"] = "byte_pairs"
     """Entries of the vocabulary: byte pairs, which can write any text, or the most frequent words
-    between blanks."""
+    between spaces."""
     vocab_size: Annotated[int, Field(ge=3)] = 1000
     """Largest number of entries, including the special tokens and, for byte pairs, the 256
     bytes."""

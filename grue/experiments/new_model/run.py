@@ -11,7 +11,6 @@ from common.run.folder import replacing_folder
 from common.run.summary import write_summary
 from grue.experiments.new_model.config import NewModelConfig
 from grue.experiments.new_model.tokenizer import END, PADDING, byte_pairs, words
-from grue.models.weights import hide_progress_bars
 from grue.tasks.inputs import read_samples
 
 if TYPE_CHECKING:
@@ -47,7 +46,6 @@ def run(config: NewModelConfig, context: Context) -> float:
         config.max_length,
         padding=_padding(config.model_type),
     )
-    hide_progress_bars()
     with replacing_folder(context.folder.path / MODEL) as made:
         tokenizer.save_pretrained(made)
         architecture(config, len(tokenizer), tokenizer).save_pretrained(made)

@@ -35,7 +35,7 @@ def byte_pairs(
 def words(
     texts: Iterator[str], vocab_size: int, max_length: int, *, padding: str = END
 ) -> PreTrainedTokenizerFast:
-    """Return a tokenizer of the most frequent words between blanks.
+    """Return a tokenizer of the most frequent words between spaces.
 
     Other words become ``END``.
     """

@@ -17,6 +17,7 @@ from grue.experiments.preflight.model_problems import model_problems
 from grue.experiments.preflight.parts import part_problems
 from grue.experiments.preflight.vocabularies import KnownTokenizer, known_tokenizer
 from grue.models.loading import load_tokenizer
+from grue.policies.chat import check_template
 from grue.policies.generation_config import GenerationConfig
 from grue.policies.truncation import token_id
 from grue.runs.config import TextConfig
@@ -38,6 +39,7 @@ def problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
     yield from data_problems(run, answers)
     yield from model_problems(run, answers)
     yield from _truncate_tokens(run, answers)
+    yield from _chat_template(run, answers)
     yield from _values_of_library(run.config, answers)
     yield from part_problems(run, answers)
     if isinstance(run.config, SupervisedConfig):
@@ -55,14 +57,35 @@ def _truncate_tokens(run: Run, answers: Answers) -> Iterator[Problem]:
         token = settings.truncate_token
         if token is None:
             continue
-        tokenizer = known_tokenizer(run, answers)
-        if not isinstance(tokenizer, KnownTokenizer) or tokenizer.ids is None:
+        tokenizer = _local_tokenizer(run, answers)
+        if tokenizer is None:
             continue
-        config = run.config.tokenizer.model_copy(update={"model_name": tokenizer.name})
         try:
-            token_id(load_tokenizer(config), token)
+            token_id(tokenizer, token)
         except ValueError as error:
             yield Problem(str(error), f"{key}.truncate_token", token)
+
+
+def _local_tokenizer(run: Run, answers: Answers) -> Any:
+    """Return the run's tokenizer; None if it is not there before the run."""
+    assert isinstance(run.config, TextConfig)
+    known = known_tokenizer(run, answers)
+    if not isinstance(known, KnownTokenizer) or known.ids is None:
+        return None
+    return load_tokenizer(run.config.tokenizer.model_copy(update={"model_name": known.name}))
+
+
+def _chat_template(run: Run, answers: Answers) -> Iterator[Problem]:
+    """Yield the problem of chat messages for a local tokenizer without a chat template."""
+    assert isinstance(run.config, TextConfig)
+    if not run.config.datapool.args.get("chat_template"):
+        return
+    tokenizer = _local_tokenizer(run, answers)
+    try:
+        if tokenizer is not None:
+            check_template(tokenizer)
+    except UserError as error:
+        yield Problem(str(error), "datapool.args.chat_template", True)
 
 
 def _values_of_library(config: RunConfig, answers: Answers) -> Iterator[Problem]:

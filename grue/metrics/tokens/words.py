@@ -9,7 +9,7 @@ from typing import Any
 _STEMS_KEPT = 100_000
 
 SPLITS_AT_BLANKS = (
-    "it is not for scripts without blanks between words: take 'chrf', or 'rouge' with "
+    "it is not for scripts without spaces between words: take 'chrf', or 'rouge' with "
     "'tokenizer' = 'characters'"
 )
 """Advice for texts that this tokenizer cannot split."""

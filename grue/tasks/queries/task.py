@@ -65,7 +65,7 @@ class QueryArgs(PromptedArgs):
     reference_column: OptionalText = None
     """Column of a reference, such as ``highlights``, for metrics; None for none."""
     rows_per_text: PositiveInt = 1
-    """Number of rows that are joined by blanks to one text, for rows that are single sentences."""
+    """Number of rows that are joined by spaces to one text, for rows that are single sentences."""
     num_queries: PositiveInt | None = 100_000
     """Largest number of training queries, the first of the source; no more is read. None for
     all."""

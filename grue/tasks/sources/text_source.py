@@ -45,7 +45,7 @@ class TextSource:
     """Column of the texts; the lines of a plain text file have none."""
     reference_column: str | None = None
     rows_per_text: int = 1
-    """Number of rows that are joined by blanks to one text; the last text may have fewer."""
+    """Number of rows that are joined by spaces to one text; the last text may have fewer."""
 
     def has_splits(self) -> bool:
         """True if there is a validation split; otherwise there is only the training split."""

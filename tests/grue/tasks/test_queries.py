@@ -12,6 +12,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from common.errors import UserError
+from common.packages import pip_install
 from grue.experiments.new_model.tokenizer import byte_pairs
 from grue.policies.policy import Policy
 from grue.tasks import find
@@ -309,7 +310,6 @@ def test_a_missing_package_is_told_with_the_plan(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("common.packages.is_installed", lambda name: False)
     args = find("tldr_queries").Args
     assert [str(problem) for problem in args().missing()] == [
-        "'fix_unicode' = true: needs the package 'ftfy': python -m pip install ftfy; or set it to "
-        "false"
+        f"'fix_unicode' = true: needs the package 'ftfy': {pip_install('ftfy')}; or set it to false"
     ]
     assert not list(args(fix_unicode=False).missing())

@@ -1,0 +1,62 @@
+"""Chat prompts: messages in the text that a tokenizer's chat template makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from common.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from grue.tasks.task import Sample
+
+
+def chats_of(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase) -> list[str] | None:
+    """Return the samples' messages as texts; None if the samples are plain texts or tokens.
+
+    A text has the special tokens of the template, and ends where the answer begins.
+
+    Raises:
+        UserError: the tokenizer has no chat template, the template refuses the messages, or only
+            some samples have messages.
+    """
+    chats = [sample.messages for sample in samples if sample.messages is not None]
+    if not chats:
+        return None
+    if len(chats) < len(samples):
+        raise UserError(
+            f"'datapool': {len(chats)} of {len(samples)} samples are chat messages; give all or "
+            "none as 'messages'"
+        )
+    check_template(tokenizer)
+    return [_written(chat, tokenizer) for chat in chats]
+
+
+def check_template(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Check that the tokenizer has a chat template.
+
+    Raises:
+        UserError: it has none.
+    """
+    if not tokenizer.chat_template:
+        raise UserError(
+            f"the tokenizer '{tokenizer.name_or_path}' has no chat template; take that of an "
+            "instruct model ('tokenizer.model_name'), or set 'datapool.args.chat_template' = false"
+        )
+
+
+def _written(chat: Sequence[Any], tokenizer: PreTrainedTokenizerBase) -> str:
+    import jinja2
+
+    try:
+        text: Any = tokenizer.apply_chat_template(
+            [dict(message) for message in chat], tokenize=False, add_generation_prompt=True
+        )
+    except jinja2.TemplateError as error:
+        raise UserError(
+            f"the chat template of the tokenizer '{tokenizer.name_or_path}' refuses the messages "
+            f"({error}); where it knows no system message, leave 'datapool.args.system_prompt' out"
+        ) from error
+    return str(text)
