@@ -30,7 +30,7 @@ from tests.grue.conftest import TEXTS, save_model, write
 from tests.grue.judging import save_classifier
 from tests.grue.made_texts import made_texts
 from tests.grue.metrics.test_totto import jane
-from tests.grue.parts import LETTERS
+from tests.grue.parts import EVEN, LETTERS
 from tests.grue.test_extract import extraction
 from tests.grue.test_finetune import finetuning
 from tests.grue.test_reinforcement import MASKED, TRUSTED, reinforcement
@@ -43,6 +43,7 @@ EVALUATED = [{"id": "length"}, {"id": "diversity", "args": {"window_size": 2}}, 
              {"id": "dates"}]  # fmt: skip
 OF_RL = ["Every row", "Rollouts", "All updates"]
 OF_TRAINER = ["Every row", "Supervised finetuning"]
+OF_GROUPS = ["Reward std", "Groups of outputs"]
 OF_ROWS = {
     "controlled": ["Rows of an epoch"],
     "together": ["Rows of an epoch"],
@@ -57,10 +58,10 @@ OF_ROWS = {
         "REINFORCE",
         "Progress",
         "Parts of the reward",
-        "Reward std",
+        *OF_GROUPS,
         "Mixed precision",
     ],
-    "grpo": [*OF_RL, "Algorithms without a critic", "Progress", "Reward std"],
+    "grpo": [*OF_RL, "Algorithms without a critic", "Progress", *OF_GROUPS],
     "preferences": [*OF_RL, "PPO of lm-human-preferences", "Progress"],
     "classifier": [*OF_TRAINER, "Classifiers"],
     "reward_model": [*OF_TRAINER, "Reward models"],
@@ -114,7 +115,8 @@ def small_runs(folder: Path) -> list[dict[str, Any]]:
         rl("reinforce", **as_loss, alg__args__num_samples_per_input=2,
            alg__policy__mixed_precision="fp16", reward_fn__id="weighted_sum",
            reward_fn__args__rewards=[{"id": LETTERS}, {"id": "length", "weight": 0.1}]),
-        rl("grpo", alg__args__num_samples_per_input=2, alg__args__zero_std_groups="resample"),
+        rl("grpo", alg__args__num_samples_per_input=2, alg__args__zero_std_groups="resample",
+           reward_fn__id=EVEN),
         preferences | {"experiment_name": "preferences"},
         extraction(model, evaluation__metrics=EVALUATED),
         {**test_reward_model.configuration(model, choices, "pairwise", normalize=normalize,

@@ -19,7 +19,12 @@ from grue.algorithms.policy_gradient import PolicyGradient
 from grue.algorithms.running_means import RunningMeans
 from grue.policies.distribution import TokenDistribution
 from grue.rl.aggregation import aggregate, token_weights
-from grue.rl.group_advantages import deviates, group_advantages, rewards_to_go
+from grue.rl.group_advantages import (
+    deviates,
+    group_advantages,
+    rewards_to_go,
+    virtual_best,
+)
 from grue.rl.kl import KL_ESTIMATORS, kl_full
 from grue.rl.policy_losses import POLICY_LOSSES, clip_shares, policy_ratios
 from grue.rl.token_positions import put_back
@@ -36,19 +41,17 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
         """Make the optimizer steps of a rollout; return metrics."""
-        # 1. Groups without deviation, and the advantages of all outputs.
-        groups = rollout.task_rewards.sum(1).view(-1, self.args.num_samples_per_input)
-        mixed = deviates(groups, self.args.zero_tol).cpu()
-        found = {"groups/mixed": float(mixed.double().mean())}
-        found["groups/constant"] = 1 - found["groups/mixed"]
+        # 1. Advantages of all outputs; then groups without deviation may be left out.
+        size = self.args.num_samples_per_input
+        mixed = deviates(rollout.task_rewards.sum(1).view(-1, size), self.args.zero_tol)
         rollout = self._with_advantages(rollout)
         if self.args.zero_std_groups == "drop":
-            rollout = rollout.only(mixed.repeat_interleave(self.args.num_samples_per_input))
+            rollout = rollout.only(mixed.repeat_interleave(size))
         # 2. Steps, each on all outputs of some inputs.
         means = RunningMeans()
         for rows in self._rows_of_steps(rollout, generator):
             self._step(rollout, rows, kl_coefficient, means)
-        return found | means.compute(mean=False)
+        return means.compute(mean=False)
 
     def _with_advantages(self, rollout: Rollout) -> Rollout:
         """Return the rollout with advantages of whole outputs, or of each token on."""
@@ -60,12 +63,12 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             # A first token's advantage has all penalties, without discount.
             penalties = rollout.kl_advantages[:, 0].view_as(task)
             scale = None if args.advantage_scale in ("none", "unit") else args.advantage_scale
-            of_task, of_penalties = (
-                part.reshape(-1, 1) * mask
-                for part in group_advantages(
-                    task, penalties, baseline=args.advantage, scale=scale, tolerance=args.zero_tol
-                )
+            parts = group_advantages(
+                task, penalties, baseline=args.advantage, scale=scale, tolerance=args.zero_tol
             )
+            if args.zero_std_groups == "virtual_best":
+                parts = virtual_best(task, args.best_reward, args.zero_tol), parts[1]
+            of_task, of_penalties = (part.reshape(-1, 1) * mask for part in parts)
         rollout = rollout.with_advantages(of_task + of_penalties, of_penalties)
         return rollout.standardized()[0] if args.advantage_scale == "unit" else rollout
 

@@ -26,6 +26,7 @@ class ExactAnswer(OfMetric[ExactAnswerArgs]):
 
     Args = ExactAnswerArgs
     metric_class = metric.ExactAnswer
+    largest = 1.0
 
     def value(self, scores: Mapping[str, Scores]) -> Rewards:
         """Return [N] rewards, from 0 to 1."""
@@ -46,6 +47,7 @@ class MathVerify(OfMetric[math_verify.MathVerifyArgs]):
 
     metric_class = math_verify.MathVerify
     key = "answer/verified"
+    largest = 1.0
 
 
 @REWARDS.register("answer_given")
@@ -54,3 +56,4 @@ class AnswerGiven(OfMetric[metric.ExactAnswerArgs]):
 
     metric_class = metric.ExactAnswer
     key = "answer/given"
+    largest = 1.0

@@ -105,6 +105,7 @@ class IncreasingNumbers(OfMetric[IncreasingNumbersArgs]):
 
     metric_class = increasing_numbers.IncreasingNumbers
     key = "synthetic/increasing_numbers_in_text"
+    largest = 1.0
 
 
 @REWARDS.register("sentences_with_dates")
@@ -113,6 +114,7 @@ class SentencesWithDates(OfMetric[NoArgs]):
 
     metric_class = Dates
     key = "synthetic/dates_in_text"
+    largest = 1.0
 
 
 @REWARDS.register("bert_score")

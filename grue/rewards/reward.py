@@ -31,6 +31,8 @@ class Reward(ABC, Generic[ArgsT]):
     """Model of the reward's keys (its ``args``)."""
     needs_references: bool = False
     """If true, every input needs a reference."""
+    largest: float | None = None
+    """Largest reward of an output, which is then right; None if it is not known."""
     part_names: Sequence[str] = ()
     """Names of the rewards of which this one is made, see `with_parts`; empty for none."""
 

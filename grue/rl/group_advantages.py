@@ -92,6 +92,18 @@ def group_advantages(
     return of_task, of_penalties
 
 
+def virtual_best(rewards: Tensor, best: float, tolerance: float) -> Tensor:
+    """Return [B, K] (R - mean) / (std + 1e-6) over a group and one imagined reward ``best``.
+
+    Groups of equal rewards below the best one are pushed down, and those of best ones by nothing
+    (NGRPO, Nan et al. 2025, arXiv 2509.18851). The std has one degree of freedom less than K + 1.
+    """
+    check_axes("rewards", rewards, "BK")
+    with_best = torch.nn.functional.pad(rewards, (0, 1), value=best)
+    deviations = centred(with_best, tolerance=tolerance)[:, :-1]
+    return deviations / (scale_of(with_best) + 1e-6)
+
+
 def rewards_to_go(rewards: Tensor, mask: Tensor) -> Tensor:
     """Return [N, T] the sum of each token's and all later rewards; 0 outside the mask."""
     check_axes("rewards", rewards, "NT")

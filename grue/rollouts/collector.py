@@ -28,8 +28,9 @@ from grue.rl.advantages import estimate_advantages
 from grue.rl.kl import kl_full, kl_k1
 from grue.rl.token_positions import first_tokens
 from grue.rollouts.batch import Rollout
+from grue.rollouts.group_statistics import group_statistics
 from grue.rollouts.partial_rollout import FailedRollout, PendingRollout, pad_stack
-from grue.rollouts.resampling import chosen_groups, is_short, resampled
+from grue.rollouts.resampling import chosen_groups, is_short
 from grue.rollouts.scoring import score_outputs
 from grue.rollouts.settings import RolloutSettings
 from grue.rollouts.statistics import rollout_statistics
@@ -84,7 +85,8 @@ class Rollouts:
         Raises:
             FailedRollout: the reward fails, or returns numbers that are not finite.
         """
-        found = self._draw_outputs(iteration)
+        drawn = self._draw_outputs(iteration)
+        found = chosen_groups(drawn, self.settings)
         sequences = self.policy.sequences(found.prompts, found.outputs)
         bits = found.joined_mask_bits(sequences.outputs.ids.shape[1])
         evaluated = self._evaluate(found, sequences, bits)
@@ -93,7 +95,8 @@ class Rollouts:
         statistics = rollout_statistics(
             rollout, penalty, kl_coefficient, self.settings.samples_per_input, self._truncation
         )
-        return rollout, statistics | found.part_means() | resampled(found, self.settings)
+        of_groups = group_statistics(drawn, found, self.settings, self.reward.largest)
+        return rollout, statistics | drawn.part_means() | of_groups
 
     def _draw_outputs(self, iteration: int) -> PendingRollout:
         """Sample and score outputs, batch by batch, until there are enough tokens."""
@@ -103,7 +106,7 @@ class Rollouts:
         while is_short(found, self.settings, number):
             self._sample(found, self._rows(iteration, draw), stream=[iteration, number])
             number += 1
-        return chosen_groups(found, self.settings)
+        return found
 
     def _rewarded(
         self,
@@ -271,10 +274,7 @@ class Rollouts:
     def _of_policy(
         self, sequences: Sequences, bits: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Return [n, T] log-probabilities, those without a mask, and values.
-
-        Logits for an exact KL.
-        """
+        """Return [n, T] log-probabilities, those without a mask, values; logits for an exact KL."""
         evaluation, ids = self.actor_critic.evaluate(sequences), sequences.outputs.ids
         logits = evaluation.logits
         log_probs = unmasked = TokenDistribution(logits).log_prob(ids)

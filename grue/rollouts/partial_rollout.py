@@ -33,8 +33,6 @@ class PendingRollout:
     """Rewards [N] of which the task reward of each batch is made, by name, if there are any."""
     vocab_mask_bits: list[Tensor] = field(default_factory=list)
     """Packed vocabulary masks [N, T, ceil(V / 8)] of each batch, if there is a mask."""
-    num_left_out: int = 0
-    """Number of inputs whose outputs were drawn and left out."""
 
     def num_tokens(self) -> int:
         """Return the number of tokens so far."""
@@ -76,7 +74,6 @@ class PendingRollout:
             prompts=[self.prompts[row] for row in rows],
             outputs=[self.outputs[row] for row in rows],
             scores=[pad_stack([scores[row] for row in rows])],
-            num_left_out=len(self.outputs) // num_samples - len(groups),
         )
 
     def rewards(self, width: int) -> NDArray[np.float64]:

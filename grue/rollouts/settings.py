@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from grue.models.config import Side
 from grue.policies.generation_config import GenerationConfig
-from grue.rollouts.spec import MINIBATCH_TOKENS, Resampling
+from grue.rl.tolerance import TOLERANCE
+from grue.rollouts.spec import MINIBATCH_TOKENS
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,11 @@ class RolloutSettings:
     """If true, the reward's standard deviations are recorded, see `Reward.mean_and_std`."""
     inputs_in_order: bool = False
     """If true, iterations take inputs in order, not at random; for one batch per iteration."""
-    resampling: Resampling | None = None
-    """Resampling of inputs whose outputs' rewards do not deviate; None keeps them."""
+    max_resamples: int = 0
+    """Largest number of further batches of inputs in place of those whose rewards do not
+    deviate."""
+    zero_tol: float = TOLERANCE
+    """Largest difference of equal rewards of an input, as a share of the largest |reward|."""
     overlong_buffer: int | None = None
     """Number of last tokens over which an output's length costs up to 1; None for no cost."""
     penalty_reward_value: float | None = None

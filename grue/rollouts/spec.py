@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from grue.rl.tolerance import TOLERANCE
+
 MINIBATCH_TOKENS = 256
 """Number of tokens of a minibatch, if an algorithm does not set it."""
-
-
-@dataclass(frozen=True)
-class Resampling:
-    """Drawing of other inputs in place of those whose outputs' rewards do not deviate."""
-
-    max_resamples: int
-    """Largest number of further batches of inputs."""
-    zero_tol: float
-    """Largest difference of equal rewards of an input, as a share of the largest |reward|."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +42,11 @@ class RolloutSpec:
     does."""
     needs_reward_stds: bool = False
     """If true, the reward's standard deviations are recorded, see `Reward.mean_and_std`."""
-    resampling: Resampling | None = None
-    """Resampling of inputs without deviation, for whole outputs without a mask; None keeps them."""
+    max_resamples: int = 0
+    """Largest number of further batches of inputs in place of those whose rewards do not deviate,
+    for whole outputs without a mask."""
+    zero_tol: float = TOLERANCE
+    """Largest difference of equal rewards of an input, as a share of the largest |reward|."""
     overlong_buffer: int | None = None
     """Number of last tokens over which an output's length costs reward; None for no cost."""
     inputs_in_order: bool = False

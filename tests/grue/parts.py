@@ -23,6 +23,7 @@ from grue.texts import Texts
 OVERLAP = "custom:tests.grue.parts:Overlap"
 BROKEN = "custom:tests.grue.parts:Broken"
 SIGNALLING = "custom:tests.grue.parts:Signalling"
+EVEN = "custom:tests.grue.parts:Even"
 LETTERS = "custom:tests.grue.parts:Letters"
 ONE_RANK = "custom:tests.grue.parts:OneRank"
 ANIMALS = "custom:tests.grue.parts:Animals"
@@ -134,6 +135,15 @@ class Letters(Reward[NoArgs]):
         return np.array(
             [sum(map(text.count, "aeiou")) / max(len(text), 1) for text in texts.outputs]
         )
+
+
+class Even(Reward[NoArgs]):
+    """1 for an output of an even number of letters, which is right, and 0 for others."""
+
+    largest = 1.0
+
+    def __call__(self, texts: Texts) -> Rewards:
+        return np.array([1.0 - len(text) % 2 for text in texts.outputs])
 
 
 class OneRankArgs(MarkerArgs):

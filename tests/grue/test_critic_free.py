@@ -131,11 +131,11 @@ def moved(subject: Subject) -> Subject:
 
 def updated(subject: Subject) -> tuple[list[Tensor], dict[str, float]]:
     """Gradients of the steps of one update, and what it measured."""
-    rollout, _ = subject.rollouts.collect(0, subject.coefficient)
+    rollout, drawn = subject.rollouts.collect(0, subject.coefficient)
     found = subject.algorithm.update(rollout, subject.coefficient, torch.Generator().manual_seed(0))
     steps = list(subject.recorder.steps)
     subject.recorder.steps.clear()
-    return steps, found
+    return steps, drawn | found
 
 
 def test_rloo_is_reinforce_with_leave_one_out() -> None:
@@ -235,9 +235,18 @@ def test_dropped_groups_are_left_out_with_their_penalties() -> None:
     assert not torch.allclose(penalised, without)
 
 
+def test_an_imagined_best_reward_wakes_groups_without_deviation() -> None:
+    args = {"zero_std_groups": "virtual_best", "kl": {"coeff": 0.0}}
+    (gradient,), found = updated(rewarded(Same, **args))
+    assert found["groups/constant"] == 1 and gradient.norm() > 1e-3
+    (gradient,), _ = updated(rewarded(Same, best_reward=0.3, **args))
+    assert (gradient == 0).all()
+
+
 def test_a_rollout_whose_groups_are_all_dropped_makes_no_step() -> None:
     steps, found = updated(rewarded(Same, zero_std_groups="drop"))
-    assert steps == [] and found == {"groups/constant": 1.0, "groups/mixed": 0.0}
+    assert steps == [] and found["groups/constant"] == 1
+    assert not [name for name in found if name.startswith("policy/")]
 
 
 def resampled(reward: type[Reward[Any]], **args: Any) -> tuple[Any, dict[str, float]]:
@@ -252,6 +261,7 @@ def test_groups_without_deviation_are_drawn_again() -> None:
     assert (rewards.amax(1) > rewards.amin(1)).all()
     assert found["groups/num_resampled"] > 0 and found["groups/num_resampled"] % 8 == 0
     assert found["reward_std/frac_zero"] == 0
+    assert 0 < found["groups/mixed"] < 1, "of all that were drawn"
 
 
 def test_in_the_end_groups_without_deviation_fill_up() -> None:
@@ -295,6 +305,7 @@ def test_long_outputs_cost_up_to_one() -> None:
         ("grpo", {"alg__args__num_samples_per_input": 1}, "needs at least 2"),
         ("grpo", {"alg__args__advantage": "none"}, "is of rewards minus a group's mean"),
         ("reinforce_plus_plus", {"alg__args__zero_std_groups": "drop"}, "leaves out every group"),
+        ("dr_grpo", {"alg__args__zero_std_groups": "virtual_best"}, "give 'advantage' = 'group'"),
         ("gspo", {"alg__args__clip_range": 1.0}, "never clips"),
         ("gspo", {"env__n_envs": 6}, "must be a multiple"),
         ("dapo", {"env__n_envs": 16, "alg__args__overlong_buffer": 7}, "have at most 6 tokens"),

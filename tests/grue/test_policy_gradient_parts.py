@@ -24,6 +24,7 @@ from grue.rl.group_advantages import (
     group_advantages,
     group_std,
     rewards_to_go,
+    virtual_best,
 )
 from grue.rl.kl import KL_ESTIMATORS
 from grue.rl.numeric_equality import centred, scale_of
@@ -203,6 +204,18 @@ def test_advantages_of_one_right_output_of_four() -> None:
     assert found("group", "group_mean") == [-1, -1, -1, 3]
     of_all = math.sqrt((3 * 0.25**2 + 0.75**2) / 7)  # the silent group's zeros count
     assert found("group", "batch_std") == pytest.approx([-0.25 / of_all] * 3 + [0.75 / of_all])
+
+
+def test_an_imagined_best_reward_pushes_equal_lower_ones_down() -> None:
+    """Worked out by hand: [0, 0, 0, 0] and 1 have the mean 0.2 and the std sqrt(0.2)."""
+    task = torch.tensor([[0.0] * 4, [1.0] * 4, [0.0, 0.0, 0.0, 1.0], [0.3] * 4], **FLOAT64)
+    low, top = -0.4 / math.sqrt(0.3), 0.6 / math.sqrt(0.3)
+    expected = torch.tensor(
+        [[-math.sqrt(0.2)] * 4, [0.0] * 4, [low, low, low, top], [-math.sqrt(0.2)] * 4], **FLOAT64
+    )
+    found = virtual_best(task, 1.0, 1e-6)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
+    assert (found[1] == 0).all()
 
 
 @pytest.mark.parametrize("num_right", [1, 2, 5])

@@ -10,13 +10,13 @@ from common.errors import Problem
 from grue.algorithms.config import AlgorithmArgs, KlDefaults, ReinforcementAlg
 from grue.rl.tolerance import TOLERANCE
 from grue.rollouts.config import EnvConfig
-from grue.rollouts.spec import Resampling, RolloutSpec
+from grue.rollouts.spec import RolloutSpec
 
 Baseline = Literal["group", "leave_one_out", "none"]
 Scale = Literal["none", "group_std", "batch_std", "group_mean", "unit"]
 PolicyLoss = Literal["reinforce", "clipped", "cispo"]
 Ratio = Literal["token", "sequence", "sequence_product"]
-ZeroStdGroups = Literal["keep", "drop", "resample"]
+ZeroStdGroups = Literal["keep", "drop", "resample", "virtual_best"]
 Aggregation = Literal[
     "token_mean", "sequence_mean", "sequence_sum", "sequence_sum_norm", "prompt_mean"
 ]
@@ -66,7 +66,12 @@ class CriticFreeArgs(AlgorithmArgs):
     0 in the advantages of ``group`` and ``leave_one_out``, and with their penalties (``keep``); or
     they are left out of the update, with their KL and entropy losses, which saves their passes
     (``drop``); or batches of other inputs are drawn until ``env.n_envs`` groups deviate, by the
-    rewards alone, and if they never do, silent ones fill up the rest (``resample``)."""
+    rewards alone, and if they never do, silent ones fill up the rest (``resample``); or mean and
+    std of every group are taken with one imagined reward, ``best_reward``, so that groups of equal
+    lower rewards are pushed down (``virtual_best``, NGRPO, arXiv 2509.18851, published with
+    ``clip_range`` 0.16 and ``clip_range_high`` 0.24)."""
+    best_reward: float = 1.0
+    """Largest possible reward, for ``virtual_best``."""
     max_resamples: PositiveInt = 10
     """Largest number of further batches that ``resample`` draws in an iteration."""
     count_dropped: bool = True
@@ -118,7 +123,8 @@ class CriticFreeArgs(AlgorithmArgs):
             num_minibatches=self.num_minibatches,
             micro_batch_size=self.micro_batch_size,
             needs_values=False,
-            resampling=Resampling(self.max_resamples, self.zero_tol) if resamples else None,
+            max_resamples=self.max_resamples if resamples else 0,
+            zero_tol=self.zero_tol,
             overlong_buffer=self.overlong_buffer,
         )
 
@@ -132,9 +138,14 @@ class CriticFreeArgs(AlgorithmArgs):
             yield Problem(f"'advantage' = '{self.advantage}' needs at least 2, since a group of "
                           "one has no deviation; raise it, or give 'advantage' = 'none'",
                           "num_samples_per_input", self.num_samples_per_input)  # fmt: skip
-        if self.zero_std_groups != "keep" and self.num_samples_per_input < 2:
+        if self.zero_std_groups in ("drop", "resample") and self.num_samples_per_input < 2:
             yield Problem("leaves out every group of one; raise 'num_samples_per_input'",
                           "zero_std_groups", self.zero_std_groups)  # fmt: skip
+        parts = (self.advantage, self.advantage_scale)
+        if self.zero_std_groups == "virtual_best" and parts != ("group", "group_std"):
+            yield Problem("has a mean and a std of the group; give 'advantage' = 'group' and "
+                          "'advantage_scale' = 'group_std'", "zero_std_groups",
+                          self.zero_std_groups)  # fmt: skip
         if self.clip_range >= 1 and self.policy_loss == "clipped":
             yield Problem("never clips, since ratios are above 0; lower it", "clip_range",
                           self.clip_range)  # fmt: skip

@@ -1,0 +1,69 @@
+"""Statistics of groups: silent ones by kind, pass@k, and lengths of right and wrong outputs."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from grue.policies.generation_config import GenerationConfig
+from grue.rl.reward_stats import pass_at_k
+from grue.rollouts.group_statistics import group_statistics
+from grue.rollouts.partial_rollout import PendingRollout
+from grue.rollouts.settings import RolloutSettings
+
+REWARDS = [[0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 0, 1], [0.3, 0.3, 0.3, 0.3]]
+
+
+def settings(samples: int = 4, max_resamples: int = 0) -> RolloutSettings:
+    return RolloutSettings(generation=GenerationConfig(), num_envs=4, num_tokens=1,
+                           samples_per_input=samples, max_resamples=max_resamples)  # fmt: skip
+
+
+def drawn(rewards: list[list[float]]) -> PendingRollout:
+    """Outputs of five tokens where they are right, and of two where they are not."""
+    flat = np.array(rewards).ravel()
+    outputs = [[1] * (5 if reward == 1 else 2) for reward in flat]
+    return PendingRollout(prompts=[[1]] * len(flat), outputs=outputs, scores=[flat])
+
+
+def test_groups_by_kind() -> None:
+    every = drawn(REWARDS)
+    found = group_statistics(every, every, settings(), 1.0)
+    assert found == {
+        "groups/constant": 0.75, "groups/mixed": 0.25, "groups/all_best": 0.25,
+        "groups/all_zero": 0.25, "pass_at_k/1": 1.25 / 4, "pass_at_k/2": 1.5 / 4,
+        "pass_at_k/4": 0.5, "response_length/right": 5, "response_length/wrong": 2,
+    }  # fmt: skip
+
+
+def test_without_a_known_largest_reward_only_constant_and_mixed() -> None:
+    every = drawn(REWARDS)
+    found = group_statistics(every, every, settings(), None)
+    assert found == {"groups/constant": 0.75, "groups/mixed": 0.25}
+    assert group_statistics(every, every, settings(samples=1), 1.0) == {}
+
+
+def test_what_is_drawn_in_vain_is_counted_and_counts() -> None:
+    every = drawn([*REWARDS, [0, 1, 0, 0]])
+    kept = every.of_groups([2, 4, 0, 1], 4)
+    found = group_statistics(every, kept, settings(max_resamples=1), None)
+    assert found == pytest.approx(
+        {"groups/constant": 0.6, "groups/mixed": 0.4, "groups/num_resampled": 1}
+    )
+    assert kept.totals().tolist() == [0, 0, 0, 1, 0, 1, 0, 0, *[0] * 4, *[1] * 4]
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_pass_at_k_is_the_share_of_choices_with_a_right_one(k: int) -> None:
+    for num_right in range(5):
+        outputs = [True] * num_right + [False] * (4 - num_right)
+        shares = [any(chosen) for chosen in itertools.combinations(outputs, k)]
+        found = pass_at_k(np.array([num_right]), 4, k)
+        assert found.tolist() == pytest.approx([np.mean(shares)])
+
+
+def test_pass_at_k_needs_k_outputs() -> None:
+    with pytest.raises(ValueError, match="at least 5 samples"):
+        pass_at_k(np.array([1]), 4, 5)
