@@ -194,23 +194,6 @@ def _tolerances(rewards: Floats, tol: float | None) -> Floats:
     return TOLERANCE * largest
 
 
-def pass_at_k(num_right: NDArray[np.int64], num_samples: int, k: int) -> Floats:
-    """Return [N] the chance that one of k outputs is right, 1 - C(n - c, k) / C(n, k).
-
-    The estimate is unbiased (Chen et al. 2021, arXiv 2107.03374, equation 1).
-
-    Args:
-        num_right: [N] numbers c of right ones among the outputs of each input.
-        num_samples: number n of outputs of each input.
-        k: number of outputs, at most n.
-    """
-    check_axes("num_right", num_right, "N")
-    if k > num_samples:
-        raise ValueError(f"pass@{k} needs at least {k} samples per input, not {num_samples}")
-    every = math.comb(num_samples, k)
-    return np.array([1 - math.comb(num_samples - c, k) / every for c in num_right.tolist()])
-
-
 def _mean(rewards: Floats) -> Floats:
     """Return [N] the mean of each row; for equal rewards, the reward itself."""
     lowest = rewards.min(1, keepdims=True)

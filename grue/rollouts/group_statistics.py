@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from grue.rl.reward_stats import pass_at_k
+from grue.rl.pass_at_k import pass_at_k
 from grue.rollouts.partial_rollout import PendingRollout
 from grue.rollouts.resampling import deviating
 from grue.rollouts.settings import RolloutSettings
@@ -39,7 +39,7 @@ def group_statistics(
         found["groups/all_best"] = right.all(1).mean()
         found["groups/all_zero"] = (rewards == 0).all(1).mean()
         for k in _powers_of_two(size):
-            found[f"pass_at_k/{k}"] = pass_at_k(right.sum(1), size, k).mean()
+            found[f"pass_at_k/{k}"] = pass_at_k(right.astype(np.float64), k).mean()
         lengths = np.array([len(output) for output in drawn.outputs])
         for name, those in {"right": right.ravel(), "wrong": ~right.ravel()}.items():
             if those.any():

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 
 from grue.policies.generation_config import GenerationConfig
-from grue.rl.reward_stats import pass_at_k
 from grue.rollouts.group_statistics import group_statistics
 from grue.rollouts.partial_rollout import PendingRollout
 from grue.rollouts.settings import RolloutSettings
@@ -53,17 +50,3 @@ def test_what_is_drawn_in_vain_is_counted_and_counts() -> None:
         {"groups/constant": 0.6, "groups/mixed": 0.4, "groups/num_resampled": 1}
     )
     assert kept.totals().tolist() == [0, 0, 0, 1, 0, 1, 0, 0, *[0] * 4, *[1] * 4]
-
-
-@pytest.mark.parametrize("k", [1, 2, 3])
-def test_pass_at_k_is_the_share_of_choices_with_a_right_one(k: int) -> None:
-    for num_right in range(5):
-        outputs = [True] * num_right + [False] * (4 - num_right)
-        shares = [any(chosen) for chosen in itertools.combinations(outputs, k)]
-        found = pass_at_k(np.array([num_right]), 4, k)
-        assert found.tolist() == pytest.approx([np.mean(shares)])
-
-
-def test_pass_at_k_needs_k_outputs() -> None:
-    with pytest.raises(ValueError, match="at least 5 samples"):
-        pass_at_k(np.array([1]), 4, 5)

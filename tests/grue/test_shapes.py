@@ -45,6 +45,7 @@ CASES: dict[Callable[..., Any], dict[str, Any]] = {
     losses.explained_variance: {"values": M, "returns": M},
     losses.returns_vary: {"values": M, "returns": M},
     kl.kl_k1: {"log_probs": M, "ref_log_probs": M},
+    kl.kl_k2: {"log_probs": M, "ref_log_probs": M},
     kl.kl_k3: {"log_probs": M, "ref_log_probs": M},
     kl.probability_ratio: {"log_probs": M, "other_log_probs": M},
     kl.kl_full: {"logits": N_V, "ref_logits": N_V},

@@ -123,9 +123,9 @@ def test_a_split_with_some_references_is_refused_before_the_run(
 
 
 NEEDING = {
-    "bert_score", "bleu", "bleu_totto", "bleurt", "causal_perplexity", "chrf", "cider", "meteor",
-    "meteor_common_gen_repeat_penalty", "parent_totto", "rouge", "rouge_l_max", "sacre_bleu",
-    "spice", "ter",
+    "bert_score", "bleu", "bleu_totto", "bleurt", "causal_perplexity", "chrf", "cider",
+    "exact_answer", "math_verify", "meteor", "meteor_common_gen_repeat_penalty", "parent_totto",
+    "rouge", "rouge_l_max", "sacre_bleu", "spice", "ter",
 }  # fmt: skip
 ARGS = {"causal_perplexity": {"stride": 4}, "spice": {"jar": "SPICE-1.0.jar"}}
 

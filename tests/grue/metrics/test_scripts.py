@@ -93,7 +93,7 @@ def test_bleu_by_characters(name: str, text: str) -> None:
 ENGLISH = "the cat is on the mat"
 TELLING = [
     ("rouge", {}, "Hindi", "set 'tokenizer' to 'words', or to 'characters'"),
-    ("rouge", {"tokenizer": "words"}, "Thai", "'characters' for scripts without blanks"),
+    ("rouge", {"tokenizer": "words"}, "Thai", "'characters' for scripts without spaces"),
     ("rouge_l_max", {}, "Greek", "set 'tokenizer' to 'words', or to 'characters'"),
     ("bleu", {}, "Japanese", "set 'tokenize' to 'char'"),
     ("sacre_bleu", {}, "Chinese", "set 'tokenize' to 'char', or to 'zh' for Chinese"),
