@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
-from pydantic import Discriminator, Field, SerializeAsAny, Tag, create_model
+from pydantic import Discriminator, Field, SerializeAsAny, Tag
 
 from common.config.base import Config
 from grue.algorithms import ALGORITHMS, find
 from grue.algorithms.config import KlDivConfig, ReinforcementAlg
-from grue.parts.custom import OrCustom, with_args
+from grue.parts.custom import OrCustom, derived_model, with_args
 
 
 def built_in(name: str) -> type[ReinforcementAlg]:
@@ -23,7 +23,7 @@ def built_in(name: str) -> type[ReinforcementAlg]:
     keys = _with_defaults(KlDivConfig, f"{title}KlDiv", args.kl_div_defaults)
     meaning = ReinforcementAlg.model_fields["kl_div"].description
     field = Field(default_factory=keys, description=meaning)
-    return create_model(f"{title}Alg", __base__=alg, __doc__=alg.__doc__, kl_div=(keys, field))
+    return derived_model(alg, f"{title}Alg", alg.__doc__, kl_div=(keys, field))
 
 
 def _with_defaults(base: type[Config], title: str, defaults: Mapping[str, Any]) -> type[Config]:
@@ -34,7 +34,7 @@ def _with_defaults(base: type[Config], title: str, defaults: Mapping[str, Any]) 
                Field(default=value, description=known[name].description))
         for name, value in defaults.items()
     }  # fmt: skip
-    return create_model(title, __base__=base, __doc__=base.__doc__, **fields)
+    return derived_model(base, title, base.__doc__, **fields)
 
 
 BUILT_IN: dict[str, type[ReinforcementAlg]] = {name: built_in(name) for name in ALGORITHMS.names()}

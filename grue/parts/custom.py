@@ -91,7 +91,19 @@ def with_args(base: type[ConfigT], title: str, name: str, args: type[Config]) ->
         "id": (Literal[name], Field(description=meanings.get("id"))),
         "args": (args, Field(**given)),
     }
-    return create_model(title, __base__=base, __doc__=args.__doc__, **fields)
+    return derived_model(base, title, args.__doc__, **fields)
+
+
+def derived_model(
+    base: type[ConfigT], title: str, meaning: str | None, **fields: Any
+) -> type[ConfigT]:
+    """Return ``base`` under another title and meaning, with some fields replaced.
+
+    Pydantic does not look for docstrings of fields here: there is no source, and the search through
+    the stack would take most of the time that the program needs to begin.
+    """
+    options = {"use_attribute_docstrings": False}
+    return create_model(title, __base__=base, __doc__=meaning, __cls_kwargs__=options, **fields)
 
 
 def at_id(name: str, error: UserError) -> ValidationError:

@@ -6,9 +6,10 @@ import types
 from collections.abc import Mapping
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import Field, Strict, create_model
+from pydantic import Field, Strict
 
 from common.config.base import Config
+from grue.parts.custom import derived_model
 
 _PLAIN = (bool, int, float, str)
 
@@ -26,7 +27,7 @@ def keys_of(hints: Mapping[str, Any], at_least: Mapping[str, float] | None = Non
         kind = _plain(hint)
         bounded = Annotated[kind, Field(ge=bounds[name])] if name in bounds else kind
         fields[name] = (bounded, None)
-    return create_model("LibraryKeys", __base__=Config, **fields)
+    return derived_model(Config, "LibraryKeys", None, **fields)
 
 
 def _plain(hint: Any) -> Any:
