@@ -10,7 +10,16 @@ from typing import Any
 
 def fingerprint(content: Any) -> str:
     """Return the hash of a JSON value, independent of the order of keys; 64 hex digits."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text_hash(canonical_json(content))
+
+
+def canonical_json(content: Any) -> str:
+    """Return a JSON value as the one text that `fingerprint` hashes."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def text_hash(text: str) -> str:
+    """Return the hash of a text, 64 hex digits."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 

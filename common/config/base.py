@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -198,10 +198,18 @@ class Config(BaseModel):
         plain |= {name: fields[name].default for name in self.marked(COUNTS_AS_DEFAULT)}
         return {name: _identity(getattr(self, name), value) for name, value in plain.items()}
 
+    @classmethod
+    @functools.cache
+    def _later_defaults(cls) -> Mapping[str, Any]:
+        """Return the defaults of the keys that were added later."""
+        fields = cls.model_fields
+        return {
+            name: fields[name].get_default(call_default_factory=True) for name in cls.marked(LATER)
+        }
+
     def _later_as_before(self) -> Iterator[str]:
         """Yield the names of keys that were added later and have their defaults."""
-        for name in self.marked(LATER):
-            default = type(self).model_fields[name].get_default(call_default_factory=True)
+        for name, default in self._later_defaults().items():
             if getattr(self, name) == default:
                 yield name
 

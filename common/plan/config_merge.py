@@ -45,6 +45,33 @@ class Layer:
         return None
 
 
+@dataclass(frozen=True)
+class Layering:
+    """Layers of a configuration's runs, which share all but the values of the sweep axes.
+
+    A plan of many runs keeps one for all of them, and makes a run's layers where they are asked
+    for.
+    """
+
+    below: tuple[Layer, ...] = ()
+    """Layers below the axes, the lowest first."""
+    options: frozenset[str] = frozenset()
+    """Keys of axes that seeds do not set."""
+    overrides: tuple[Layer, ...] = ()
+    """Layers above the axes."""
+
+    def of(self, point: Mapping[str, Any]) -> tuple[Layer, ...]:
+        """Return the layers of the run whose axes assign the values of ``point``."""
+        seeds = {key: value for key, value in point.items() if key not in self.options}
+        options = {key: value for key, value in point.items() if key in self.options}
+        return (
+            *self.below,
+            Layer("seeds", seeds, replaces=True),
+            Layer("options", options, replaces=True),
+            *self.overrides,
+        )
+
+
 def _leads_to(value: Any, key: Key, *, merges: bool) -> bool | None:
     for part in key:
         if isinstance(value, Mapping):

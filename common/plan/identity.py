@@ -12,7 +12,7 @@ from common.custom.hooks import asking
 from common.custom.sources import modules_named, source_files
 from common.custom.user_code import CUSTOM
 from common.errors import Problem
-from common.hashing import content_hash, fingerprint
+from common.hashing import canonical_json, content_hash, fingerprint, text_hash
 from common.key_paths import Key, assign, key_path
 from common.plan.stages import inputs_of, is_reference
 
@@ -62,17 +62,22 @@ def identify(runs: Iterable[Run], hashes: FileHashes) -> list[Problem]:
     files_of = functools.cache(source_files)
     for run in runs:
         identity = _identity(run, hashes)
-        own = {file.name: file for module in _modules(run, identity) for file in files_of(module)}
         content = {"experiment": run.experiment, "config": identity}
         _refer(run, identity, lambda source: source.config_fingerprint)
-        run.config_fingerprint = fingerprint({**content, "repetition": run.repetition})
-        _refer(run, identity, lambda source: source.fingerprint)
-        if own:
-            content["sources"] = {name: file.sha256 for name, file in own.items()}
-        run.fingerprint = fingerprint({**content, "repetition": run.repetition})
+        text = canonical_json({**content, "repetition": run.repetition})
+        run.config_fingerprint = text_hash(text)
+        modules = _modules(run, identity) if CUSTOM in text else []  # nearly all runs have none
+        own = {file.name: file for module in modules for file in files_of(module)}
         run.sources = own | {
             name: file for one in run.references for name, file in one.run.sources.items()
         }
+        if own:
+            content["sources"] = {name: file.sha256 for name, file in own.items()}
+        if run.sources:
+            _refer(run, identity, lambda source: source.fingerprint)
+            run.fingerprint = fingerprint({**content, "repetition": run.repetition})
+        else:
+            run.fingerprint = run.config_fingerprint
         as_first = run.fingerprint
         if run.repetition and run.config.random_seed is not None:
             as_first = fingerprint({**content, "repetition": 0})

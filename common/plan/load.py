@@ -227,7 +227,7 @@ class _Expansion:
                 written=written,
                 point=draft.point,
                 config=config,
-                layers=draft.layers,
+                layering=draft.layering,
                 num_ranks=entry.configuration.gpus_per_run or self.reading.document.gpus_per_run,
             )
             (stage.broken if problems else stage.runs).append(run)

@@ -9,7 +9,7 @@ from typing import Any
 from common.config.run import RunConfig
 from common.custom.sources import SourceFile
 from common.experiment import Experiment, Reference
-from common.plan.config_merge import Layer
+from common.plan.config_merge import Layer, Layering
 from common.plan.document import PlanDocument
 from common.plan.templates import file_name
 from common.run.folder import PlanFolder
@@ -29,8 +29,8 @@ class Run:
     point: dict[str, Any]
     """Part of ``written`` that options and seeds assign."""
     config: RunConfig
-    layers: tuple[Layer, ...] = ()
-    """Layers that are merged to ``written``, the lowest first."""
+    layering: Layering
+    """Layers that are merged to ``written``, see `layers`."""
     num_ranks: int = 1
     """Number of processes that share the run."""
     references: list[Reference] = field(default_factory=list)
@@ -40,6 +40,11 @@ class Run:
     sources: dict[str, SourceFile] = field(default_factory=dict)
     """Source files of users' parts by name, of earlier stages too."""
     folder: Path = Path()
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Layers that are merged to ``written``, the lowest first."""
+        return self.layering.of(self.point)
 
     @property
     def name(self) -> str:

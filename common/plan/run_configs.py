@@ -9,7 +9,7 @@ from common.config.resolve import unknown_keys
 from common.custom.hooks import asking
 from common.experiment import Experiment
 from common.key_paths import Key, key_path
-from common.plan.config_merge import Layer
+from common.plan.config_merge import Layer, Layering
 from common.plan.entry import Entry
 from common.plan.overrides import Overrides
 from common.plan.reading import Reading
@@ -60,7 +60,7 @@ class Drafting:
         moved = tuple(key for key in spec.config.seed_keys if key not in entry.fixed)
         overridden = {key for layer in overrides for key in layer.values}
         product = axes(options, seeds, moved, overridden)
-        return drafts(entry.layers, product, options, overrides)
+        return drafts(Layering(entry.layers, frozenset(options), tuple(overrides)), product)
 
     def _known_options(
         self, entry: Entry, spec: Experiment, overrides: Sequence[Layer]

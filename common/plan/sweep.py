@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from common.config.run import RunConfig
 from common.key_paths import Key, with_value, without
-from common.plan.config_merge import Layer, laid, source_of
+from common.plan.config_merge import Layering, laid, source_of
 
 Axis = list[dict[str, Any]]
 """A sweep axis; each of its points assigns values to one or more keys."""
@@ -23,7 +23,7 @@ class Draft:
     values: dict[str, Any]
     point: dict[str, Any]
     """Part of ``values`` that the axes assign."""
-    layers: tuple[Layer, ...]
+    layering: Layering
     """Layers that are merged to ``values``."""
     unknown: tuple[Key, ...] = ()
     """Keys of lower layers that are dropped from ``values`` because the run does not know them."""
@@ -55,40 +55,28 @@ def axes(
     return [axis for axis in free if any(axis)]
 
 
-def drafts(
-    layers: Sequence[Layer],
-    product: list[Axis],
-    options: Container[str],
-    overrides: Sequence[Layer] = (),
-) -> Iterator[Draft]:
-    """Yield every combination of the axes over ``layers``; the last axis varies fastest.
+def drafts(layering: Layering, product: list[Axis]) -> Iterator[Draft]:
+    """Yield every combination of the axes over the lower layers; the last axis varies fastest.
 
-    Keys of axes and of ``overrides``, which take precedence, may be dotted paths into nested
-    objects. ``options`` are the keys of axes that seeds do not set.
+    Keys of axes and of overrides, which take precedence, may be dotted paths into nested objects.
     """
-    base = laid(layers)
+    base = laid(layering.below)
     for combination in itertools.product(*product):
         point = {key: value for part in combination for key, value in part.items()}
-        seeds = {key: value for key, value in point.items() if key not in options}
-        optional = {key: value for key, value in point.items() if key in options}
-        above = (
-            Layer("seeds", seeds, replaces=True),
-            Layer("options", optional, replaces=True),
-            *overrides,
-        )
         values = base
-        for layer in above:
-            for key, value in layer.values.items():
+        for assigned in (point, *(layer.values for layer in layering.overrides)):
+            for key, value in assigned.items():
                 values = with_value(values, key, value)
-        yield Draft(values, point, (*layers, *above))
+        yield Draft(values, point, layering)
 
 
-def without_unknown(draft: Draft, unknown: Iterable[Key]) -> Draft:
+def without_unknown(draft: Draft, unknown: Sequence[Key]) -> Draft:
     """Return ``draft`` without those of its ``unknown`` keys that only lower layers give.
 
     Lower layers are those of the plan and of an extended configuration, which name their place.
     """
-    sources = ((key, source_of(draft.layers, key)) for key in unknown)
+    layers = draft.layering.of(draft.point) if unknown else ()
+    sources = ((key, source_of(layers, key)) for key in unknown)
     left_out = tuple(key for key, layer in sources if layer is not None and layer.where)
     if not left_out:
         return draft
