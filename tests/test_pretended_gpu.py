@@ -145,7 +145,7 @@ def test_the_librarys_processors_add_no_wait_per_token(texts: Found, kind: str) 
     assert _count(long) <= _count(short), _told(long)
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "nlpo", "ppo_human_preferences"])
+@pytest.mark.parametrize("algorithm", ["ppo", "nlpo", "ppo_human_preferences", "grpo"])
 @pytest.mark.parametrize("kind", ["gpt2", "t5"])
 def test_waits_of_a_minibatch(texts: Found, kind: str, algorithm: str) -> None:
     found = texts[f"{kind}: {algorithm}"]

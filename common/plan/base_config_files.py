@@ -67,11 +67,6 @@ def _with_base(content: Any, position: int | None, folder: Path, found: Bases) -
     return {**content, BASE: _laid(parts)}
 
 
-def whole_base(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the keys that ``values`` describe, as `base_parts` does, in one object."""
-    return _laid(base_parts(values, folder))
-
-
 def base_parts(values: Mapping[str, Any], folder: Path, above: tuple[Path, ...] = ()) -> Parts:
     """Return the keys that ``values`` describe: those of the named file, then its own.
 

@@ -13,8 +13,6 @@ from torch import nn
 
 from common.config.fit import FitConfig
 from common.errors import UserError
-from common.run.folder import read_json_lines
-from common.run.record_schemas import EPOCH_ROW
 from common.run.summary import write_summary
 from common.score import Score, best_values, last_values
 from common.training import checkpoint, training_state
@@ -149,8 +147,6 @@ class FitExperiment(StepwiseRun[FitConfigT, checkpoint.State], Generic[FitConfig
 
     def save_state(self) -> None:
         """Write the last checkpoint, and keep the one before it."""
-        for callback in self.trainer.callbacks:
-            callback.sync()
         checkpoint.save_last(self.folder.checkpoints, self.trainer.state())
         self.trainer.saved_epoch = self.trainer.epoch
 
@@ -251,7 +247,7 @@ class FitExperiment(StepwiseRun[FitConfigT, checkpoint.State], Generic[FitConfig
     def summarise(self, found: Mapping[str, float]) -> float | None:
         """Write ``summary.json`` from the rows of all epochs; return the score."""
         trainer = self.trainer
-        rows = read_json_lines(self.folder.metrics, EPOCH_ROW)
+        rows = self.tracker.rows()
         last = last_values([row for row in rows if row["epoch"] < trainer.weights_epoch])
         best = best_values(rows, self.score) if self.score else {}
         chosen = best if self.config.return_best_score else last

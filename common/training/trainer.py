@@ -183,9 +183,6 @@ class Callback:
     def on_fit_end(self, trainer: Trainer[Any]) -> None:
         """Run after the last epoch, unless the fit is interrupted or fails."""
 
-    def sync(self) -> None:
-        """Sync written files to the disk, because a checkpoint will rely on them."""
-
     def close(self) -> None:
         """Close files and connections, however the fit ends."""
 

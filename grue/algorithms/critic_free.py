@@ -42,10 +42,10 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
     ) -> dict[str, float]:
         """Make the optimizer steps of a rollout; return metrics."""
         # 1. Advantages of all outputs; then groups without deviation may be left out.
-        size = self.args.num_samples_per_input
-        mixed = deviates(rollout.task_rewards.sum(1).view(-1, size), self.args.zero_tol)
         rollout = self._with_advantages(rollout)
         if self.args.zero_std_groups == "drop":
+            size = self.args.num_samples_per_input
+            mixed = deviates(rollout.task_rewards.sum(1).view(-1, size), self.args.zero_tol)
             rollout = rollout.only(mixed.repeat_interleave(size))
         # 2. Steps, each on all outputs of some inputs.
         means = RunningMeans()

@@ -208,12 +208,6 @@ class Rollout:
         """
         parts = [self.counted(getattr(self, name)) for name in ADVANTAGES]
         found, scale = standardize(parts)
-        advantages, of_penalties, of_task = (
-            put_back(part, self._host_train_mask) for part in found
-        )
-        return replace(
-            self,
-            advantages=advantages,
-            kl_advantages=of_penalties,
-            task_advantages=of_task,
-        ), scale
+        on_grid = (put_back(part, self._host_train_mask) for part in found)
+        known: dict[str, Any] = dict(zip(ADVANTAGES, on_grid, strict=True))
+        return replace(self, **known), scale

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -94,13 +95,8 @@ class Minibatch:
         Equal advantages become 0, and are divided by 1.
         """
         found, scale = standardize([getattr(self, name) for name in ADVANTAGES])
-        advantages, of_penalties, of_task = found
-        return replace(
-            self,
-            advantages=advantages,
-            kl_advantages=of_penalties,
-            task_advantages=of_task,
-        ), scale
+        parts: dict[str, Any] = dict(zip(ADVANTAGES, found, strict=True))
+        return replace(self, **parts), scale
 
 
 def standardize(parts: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:

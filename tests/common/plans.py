@@ -11,10 +11,18 @@ import pytest
 
 from common.errors import ConfigError
 from common.experiment import EXPERIMENTS
+from common.plan.base_config_files import with_bases
 from common.plan.load import load_plan
 from common.plan.run import Plan
 from common.run.folder import PlanFolder
 from tests.conftest import TOY, Workplace
+
+
+def whole_base(keys: dict[str, Any], folder: Path) -> Any:
+    """The keys that a base config of a plan in ``folder`` means, with those of its files."""
+    found = with_bases({"base_config": keys}, folder)
+    assert not found.unread
+    return found.values["base_config"]
 
 
 def load(tmp_path: Path, *configurations: Any, overrides: Any = None, **keys: Any) -> Plan:

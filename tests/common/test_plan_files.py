@@ -13,11 +13,10 @@ from common.errors import UserError
 from common.experiment import EXPERIMENTS
 from common.files.yaml import parse_yaml
 from common.key_paths import merged
-from common.plan.base_config_files import whole_base
 from common.plan.load import load_plan
 from common.plan.sweep import axes
 from common.plan.templates import fill
-from tests.common.plans import load, problems_of, values
+from tests.common.plans import load, problems_of, values, whole_base
 from tests.conftest import TOY
 
 

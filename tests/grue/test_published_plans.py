@@ -13,11 +13,11 @@ from common.errors import ConfigError
 from common.experiment import EXPERIMENTS
 from common.files.documents import read_object
 from common.key_paths import value_at, without
-from common.plan.base_config_files import whole_base
 from common.plan.load import load_plan
 from common.plan.run import Run
 from grue.experiments.finetune.config import FinetuneConfig
 from grue.policies.generation_config import GenerationConfig
+from tests.common.plans import whole_base
 from tests.conftest import PROJECT
 from tests.grue.published_values import Values, as_tree, published
 

@@ -12,8 +12,8 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from common.key_paths import value_at, with_value
-from common.plan.base_config_files import whole_base
 from common.run.folder import read_json_lines
+from tests.common.plans import whole_base
 from tests.conftest import PROJECT, Workplace
 from tests.grue.conftest import causal_model, encoder_decoder
 from tests.grue.judging import save_classifier

@@ -33,6 +33,9 @@ _PPO = {"alg__args__n_steps": 6, "alg__args__batch_size": 16, "alg__args__n_epoc
 _TRPO = {"alg__args__n_steps": 6, "alg__args__batch_size": 16, "alg__args__n_critic_updates": 1}
 _HUMAN = {"alg__args__nminibatches": 1, "alg__args__n_epochs": 1, "env__n_envs": 16}
 
+_GROUPS = {"alg__args__num_samples_per_input": 2, "alg__args__num_minibatches": 1}
+_DAPO = {**_GROUPS, "alg__args__overlong_buffer": 2, "alg__args__max_resamples": 1}
+
 _BASELINES = ("none", "running_mean", "cumulative_mean", "leave_one_out", "group_standardized")
 _ALGORITHMS: dict[str, tuple[str, Keys]] = {
     "ppo": ("ppo", _PPO),
@@ -53,10 +56,22 @@ _ALGORITHMS: dict[str, tuple[str, Keys]] = {
         f"reinforce, {baseline}": ("reinforce", {"alg__args__baseline": baseline})
         for baseline in _BASELINES
     },
+    "grpo": ("grpo", {**_GROUPS, "alg__args__micro_batch_size": 3}),
+    "grpo, dropped": ("grpo", {**_GROUPS, "alg__args__zero_std_groups": "drop"}),
+    "grpo, virtual best": ("grpo", {**_GROUPS, "alg__args__zero_std_groups": "virtual_best"}),
+    "dapo": ("dapo", _DAPO),
+    "rloo": ("rloo", _GROUPS),
+    "reinforce_plus_plus": ("reinforce_plus_plus", {"alg__args__num_minibatches": 1}),
+    "gspo": ("gspo", _GROUPS),
 }  # fmt: skip
 _OF_ONE_MODEL = (
     "ppo, tokens",
     "ppo, fp16",
+    "grpo, dropped",
+    "grpo, virtual best",
+    "dapo",
+    "rloo",
+    "reinforce_plus_plus",
     *(f"reinforce, {baseline}" for baseline in _BASELINES if baseline != "leave_one_out"),
 )
 """What does alike whatever the model is."""
@@ -64,6 +79,7 @@ _SMALLER: dict[str, Keys] = {
     "ppo": {"alg__args__batch_size": 8},
     "nlpo": {"alg__args__batch_size": 8},
     "ppo_human_preferences": {"alg__args__nminibatches": 2},
+    "grpo": {"alg__args__num_minibatches": 2},
 }
 """Changes that make more minibatches of a rollout, by name."""
 

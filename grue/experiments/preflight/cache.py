@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from common.errors import UserError
+from common.errors import Problem, UserError
+from common.plan.run import Run
 
 T = TypeVar("T")
 
@@ -25,3 +26,11 @@ class Answers:
                 self._found[question] = error
         found: T | UserError = self._found[question]
         return found
+
+
+def problems_of_all(
+    runs: Sequence[Run], problems_of: Callable[[Run, Answers], Iterator[Problem]]
+) -> list[Problem]:
+    """Return the problems of all runs, placed at their configurations; looks are shared."""
+    answers = Answers()
+    return [problem.at(run.where) for run in runs for problem in problems_of(run, answers)]

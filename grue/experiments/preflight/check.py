@@ -10,7 +10,7 @@ from common.config.run import RunConfig
 from common.errors import Problem, UserError
 from common.plan.run import Run
 from grue.experiments.finetune.config import ReinforcementConfig, SupervisedConfig
-from grue.experiments.preflight.cache import Answers
+from grue.experiments.preflight.cache import Answers, problems_of_all
 from grue.experiments.preflight.data import KnownSplit, data_problems, known_split
 from grue.experiments.preflight.generations import settings_by_key
 from grue.experiments.preflight.model_problems import model_problems
@@ -30,8 +30,7 @@ def check(runs: Sequence[Run]) -> list[Problem]:
     Data of the hub, and files that a custom experiment makes, are checked when a run needs them.
     Files of other earlier stages are checked as far as the stages' keys determine them.
     """
-    answers = Answers()
-    return [problem.at(run.where) for run in runs for problem in problems_of(run, answers)]
+    return problems_of_all(runs, problems_of)
 
 
 def problems_of(run: Run, answers: Answers) -> Iterator[Problem]:

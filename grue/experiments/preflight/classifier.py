@@ -11,15 +11,14 @@ from common.plan.run import Run
 from grue.experiments.classifier.config import ClassifierConfig
 from grue.experiments.classifier.run import architecture, load_labelled
 from grue.experiments.preflight import check as preflight
-from grue.experiments.preflight.cache import Answers
+from grue.experiments.preflight.cache import Answers, problems_of_all
 from grue.experiments.preflight.data import KnownSplit, known_split
 from grue.experiments.preflight.models import KnownModel, known_model
 
 
 def check(runs: Sequence[Run]) -> list[Problem]:
     """Return the problems of data, tokenizers, models and arguments, if they are local."""
-    answers = Answers()
-    return [problem.at(run.where) for run in runs for problem in _problems_of(run, answers)]
+    return problems_of_all(runs, _problems_of)
 
 
 def _problems_of(run: Run, answers: Answers) -> Iterator[Problem]:

@@ -8,14 +8,13 @@ from common.errors import Problem, UserError
 from common.plan.run import Run
 from grue.experiments.new_model.config import NewModelConfig
 from grue.experiments.new_model.run import architecture, refused
-from grue.experiments.preflight.cache import Answers
+from grue.experiments.preflight.cache import Answers, problems_of_all
 from grue.experiments.preflight.data import made_later, of_task
 
 
 def check(runs: Sequence[Run]) -> list[Problem]:
     """Return the problems of unknown sizes of the architecture, and of unreadable texts."""
-    answers = Answers()
-    return [problem.at(run.where) for run in runs for problem in _problems_of(run, answers)]
+    return problems_of_all(runs, _problems_of)
 
 
 def _problems_of(run: Run, answers: Answers) -> Iterator[Problem]:

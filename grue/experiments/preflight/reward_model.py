@@ -8,7 +8,7 @@ from common.errors import Problem, UserError
 from common.hashing import fingerprint
 from common.plan.run import Run
 from grue.experiments.preflight import check as preflight
-from grue.experiments.preflight.cache import Answers
+from grue.experiments.preflight.cache import Answers, problems_of_all
 from grue.experiments.preflight.data import KnownSplit, known_split, made_later, of_datapool
 from grue.experiments.reward_model.config import RewardModelConfig
 from grue.experiments.reward_model.run import given_arguments, load_examples
@@ -16,8 +16,7 @@ from grue.experiments.reward_model.run import given_arguments, load_examples
 
 def check(runs: Sequence[Run]) -> list[Problem]:
     """Return the problems of data, tokenizers, models and arguments, if they are local."""
-    answers = Answers()
-    return [problem.at(run.where) for run in runs for problem in _problems_of(run, answers)]
+    return problems_of_all(runs, _problems_of)
 
 
 def _problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
