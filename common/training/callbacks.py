@@ -37,6 +37,10 @@ class Tracking(Callback):
         """Append the epoch's row."""
         self.tracker.add(metrics)
 
+    def close(self) -> None:
+        """Close the tracker, which nobody else closes where no run stands around the fit."""
+        self.tracker.close()
+
     def state(self) -> dict[str, Any]:
         """Return the run's id at Weights & Biases, so that a resumed fit appends to it."""
         return {} if self.tracker.wandb_id is None else {"run_id": self.tracker.wandb_id}
