@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from grue.algorithms.args import critic_free as keys
+from grue.algorithms.args import critic_free_algorithms as keys
 from grue.algorithms.config import KlEstimator
 from grue.rl.advantages import generalized_advantages
 from grue.rl.aggregation import AGGREGATIONS, aggregate, token_weights

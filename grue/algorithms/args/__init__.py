@@ -5,15 +5,17 @@ from grue.algorithms.args.actor_critic import ActorCriticArgs as ActorCriticArgs
 from grue.algorithms.args.actor_critic import NlpoArgs as NlpoArgs
 from grue.algorithms.args.actor_critic import PpoArgs as PpoArgs
 from grue.algorithms.args.critic_free import CriticFreeArgs as CriticFreeArgs
-from grue.algorithms.args.critic_free import DapoArgs as DapoArgs
-from grue.algorithms.args.critic_free import DrGrpoArgs as DrGrpoArgs
-from grue.algorithms.args.critic_free import GrpoArgs as GrpoArgs
-from grue.algorithms.args.critic_free import GspoArgs as GspoArgs
-from grue.algorithms.args.critic_free import ReinforcePlusPlusArgs as ReinforcePlusPlusArgs
-from grue.algorithms.args.critic_free import (
+from grue.algorithms.args.critic_free_algorithms import DapoArgs as DapoArgs
+from grue.algorithms.args.critic_free_algorithms import DrGrpoArgs as DrGrpoArgs
+from grue.algorithms.args.critic_free_algorithms import GrpoArgs as GrpoArgs
+from grue.algorithms.args.critic_free_algorithms import GspoArgs as GspoArgs
+from grue.algorithms.args.critic_free_algorithms import (
+    ReinforcePlusPlusArgs as ReinforcePlusPlusArgs,
+)
+from grue.algorithms.args.critic_free_algorithms import (
     ReinforcePlusPlusBaselineArgs as ReinforcePlusPlusBaselineArgs,
 )
-from grue.algorithms.args.critic_free import RlooArgs as RlooArgs
+from grue.algorithms.args.critic_free_algorithms import RlooArgs as RlooArgs
 from grue.algorithms.args.ppo_human_preferences import (
     HumanPreferencesPpoArgs as HumanPreferencesPpoArgs,
 )

@@ -5,26 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
-from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
+from common.config.fit import PositiveFloat, PositiveInt
 from common.errors import Problem
-from grue.algorithms.config import AlgorithmArgs, KlDefaults, ReinforcementAlg
-from grue.rl.tolerance import TOLERANCE
+from grue.algorithms.args.group_advantages import GroupAdvantageArgs
+from grue.algorithms.config import ReinforcementAlg
 from grue.rollouts.config import EnvConfig
 from grue.rollouts.spec import RolloutSpec
 
-Baseline = Literal["group", "leave_one_out", "none"]
-Scale = Literal["none", "group_std", "batch_std", "group_mean", "unit"]
 PolicyLoss = Literal["reinforce", "clipped", "cispo"]
 Ratio = Literal["token", "sequence", "sequence_product"]
-ZeroStdGroups = Literal["keep", "drop", "resample", "virtual_best"]
 Aggregation = Literal[
     "token_mean", "sequence_mean", "sequence_sum", "sequence_sum_norm", "prompt_mean"
 ]
 
-_OF_GROUPS = ("group_std", "batch_std", "group_mean")
 
-
-class CriticFreeArgs(AlgorithmArgs):
+class CriticFreeArgs(GroupAdvantageArgs):
     """Policy gradient without a critic, put together from independent parts.
 
     The parts are an advantage and its scale, a policy loss per token, its aggregation, a KL penalty
@@ -35,16 +30,6 @@ class CriticFreeArgs(AlgorithmArgs):
 
     learning_rate: PositiveFloat = 1e-6
     """Learning rate of the optimizer."""
-    advantage: Baseline = "group"
-    """Advantage of an output: its reward minus the mean of its group, the outputs of its input
-    (``group``); minus the mean of the group's other outputs (``leave_one_out``); or the rewards
-    from each token on, with their penalties (``none``)."""
-    advantage_scale: Scale = "none"
-    """Divisor of advantages: none; the std of the group's rewards, less one degree of freedom, plus
-    1e-4 (``group_std``); the std of all centred rewards (``batch_std``, arXiv 2510.13786); the mean
-    reward of the group, for rewards from 0 up (``group_mean``, arXiv 2602.02710); or the whole
-    rollout's advantages get mean 0 and std 1 over tokens (``unit``). Penalties in the reward are
-    divided by ``unit`` alone."""
     policy_loss: PolicyLoss = "clipped"
     """Loss of a token: -A log pi (``reinforce``), the surrogate with clipped probability ratios
     (``clipped``), or -min(w, 1 + clip_range_high) A log pi with the ratio w a constant (``cispo``,
@@ -61,30 +46,9 @@ class CriticFreeArgs(AlgorithmArgs):
     after a mean in each (``sequence_mean``), or of outputs (``sequence_sum``), or of outputs times
     the longest allowed length (``sequence_sum_norm``); or the mean over inputs of the means of
     their tokens (``prompt_mean``). Numbers are those of a whole optimizer step."""
-    zero_std_groups: ZeroStdGroups = "keep"
-    """Treatment of groups whose task rewards do not deviate: they stay, with a task part of exactly
-    0 in the advantages of ``group`` and ``leave_one_out``, and with their penalties (``keep``); or
-    they are left out of the update, with their KL and entropy losses, which saves their passes
-    (``drop``); or batches of other inputs are drawn until ``env.n_envs`` groups deviate, by the
-    rewards alone, and if they never do, silent ones fill up the rest (``resample``); or mean and
-    std of every group are taken with one imagined reward, ``best_reward``, so that groups of equal
-    lower rewards are pushed down (``virtual_best``, NGRPO, arXiv 2509.18851, published with
-    ``clip_range`` 0.16 and ``clip_range_high`` 0.24)."""
-    best_reward: float = 1.0
-    """Largest possible reward, for ``virtual_best``."""
-    max_resamples: PositiveInt = 10
-    """Largest number of further batches that ``resample`` draws in an iteration."""
-    count_dropped: bool = True
-    """If true, dropped groups count in the denominators of ``aggregate``, so that the others weigh
-    as much as with ``keep``."""
-    zero_tol: NonNegativeFloat = TOLERANCE
-    """Largest difference of rewards of a group that count as equal, as a share of the group's
-    largest \\|reward\\|."""
     overlong_buffer: PositiveInt | None = None
     """Number of tokens before the longest allowed length, over which an output's reward falls by 1
     in equal parts; None for no penalty of long outputs."""
-    num_samples_per_input: PositiveInt = 8
-    """Number of outputs, K, of each input, its group; ``env.n_envs`` is the number of inputs."""
     n_epochs: PositiveInt = 1
     """Number of passes over a rollout."""
     num_minibatches: PositiveInt = 1
@@ -131,21 +95,6 @@ class CriticFreeArgs(AlgorithmArgs):
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of groups of one, scales without groups, and steps without ratios."""
         yield from super().problems()
-        if self.advantage == "none" and self.advantage_scale in _OF_GROUPS:
-            yield Problem("is of rewards minus a group's mean; give 'advantage' = 'group', or "
-                          "'unit' here", "advantage_scale", self.advantage_scale)  # fmt: skip
-        if self.advantage != "none" and self.num_samples_per_input < 2:
-            yield Problem(f"'advantage' = '{self.advantage}' needs at least 2, since a group of "
-                          "one has no deviation; raise it, or give 'advantage' = 'none'",
-                          "num_samples_per_input", self.num_samples_per_input)  # fmt: skip
-        if self.zero_std_groups in ("drop", "resample") and self.num_samples_per_input < 2:
-            yield Problem("leaves out every group of one; raise 'num_samples_per_input'",
-                          "zero_std_groups", self.zero_std_groups)  # fmt: skip
-        parts = (self.advantage, self.advantage_scale)
-        if self.zero_std_groups == "virtual_best" and parts != ("group", "group_std"):
-            yield Problem("has a mean and a std of the group; give 'advantage' = 'group' and "
-                          "'advantage_scale' = 'group_std'", "zero_std_groups",
-                          self.zero_std_groups)  # fmt: skip
         if self.clip_range >= 1 and self.policy_loss == "clipped":
             yield Problem("never clips, since ratios are above 0; lower it", "clip_range",
                           self.clip_range)  # fmt: skip
@@ -204,90 +153,3 @@ class CriticFreeArgs(AlgorithmArgs):
                 "while the policy is the one that drew the tokens, so it adds noise alone; give "
                 "'k2', 'k3' or 'full', or placement = 'reward'"
             )
-
-
-class GrpoArgs(CriticFreeArgs):
-    """Group relative policy optimization, GRPO (arXiv 2402.03300)."""
-
-    kl_div_defaults: ClassVar[KlDefaults] = {"coeff": 0.04, "placement": "loss", "estimator": "k3"}
-
-    advantage_scale: Scale = "group_std"
-    aggregate: Aggregation = "sequence_mean"
-    num_samples_per_input: PositiveInt = 64
-
-
-class DrGrpoArgs(CriticFreeArgs):
-    """GRPO without its division by lengths and by the std, Dr. GRPO (arXiv 2503.20783)."""
-
-    kl_div_defaults: ClassVar[KlDefaults] = {"coeff": 0.0}
-
-    aggregate: Aggregation = "sequence_sum_norm"
-
-
-class DapoArgs(CriticFreeArgs):
-    """Decoupled clip and dynamic sampling policy optimization, DAPO (arXiv 2503.14476)."""
-
-    kl_div_defaults: ClassVar[KlDefaults] = {"coeff": 0.0}
-
-    advantage_scale: Scale = "group_std"
-    clip_range_high: PositiveFloat | None = 0.28
-    zero_std_groups: ZeroStdGroups = "resample"
-    overlong_buffer: PositiveInt | None = 4096
-    num_samples_per_input: PositiveInt = 16
-    num_minibatches: PositiveInt = 16
-
-
-class RlooArgs(CriticFreeArgs):
-    """REINFORCE with leave-one-out baselines, RLOO (arXiv 2402.14740).
-
-    Where a rollout is used for several steps, ``policy_loss`` is ``clipped``.
-    """
-
-    kl_div_defaults: ClassVar[KlDefaults] = {
-        "coeff": 0.05,
-        "placement": "reward",
-        "estimator": "k1",
-    }
-
-    advantage: Baseline = "leave_one_out"
-    policy_loss: PolicyLoss = "reinforce"
-    ratio: Ratio = "sequence_product"
-    aggregate: Aggregation = "sequence_sum"
-    num_samples_per_input: PositiveInt = 4
-
-
-class ReinforcePlusPlusArgs(CriticFreeArgs):
-    """REINFORCE++: advantages are standardised over the whole rollout (arXiv 2501.03262)."""
-
-    kl_div_defaults: ClassVar[KlDefaults] = {
-        "coeff": 0.01,
-        "placement": "reward",
-        "estimator": "k1",
-    }
-
-    learning_rate: PositiveFloat = 5e-7
-    advantage: Baseline = "none"
-    advantage_scale: Scale = "unit"
-    num_samples_per_input: PositiveInt = 1
-
-
-class ReinforcePlusPlusBaselineArgs(CriticFreeArgs):
-    """REINFORCE++ with the mean of the group as baseline (arXiv 2501.03262)."""
-
-    kl_div_defaults: ClassVar[KlDefaults] = {"coeff": 0.01, "placement": "loss", "estimator": "k2"}
-
-    learning_rate: PositiveFloat = 5e-7
-    advantage_scale: Scale = "unit"
-
-
-class GspoArgs(CriticFreeArgs):
-    """Group sequence policy optimization, GSPO: ratios of whole outputs (arXiv 2507.18071)."""
-
-    kl_div_defaults: ClassVar[KlDefaults] = {"coeff": 0.0}
-
-    advantage_scale: Scale = "group_std"
-    ratio: Ratio = "sequence"
-    clip_range: PositiveFloat = 3e-4
-    clip_range_high: PositiveFloat | None = 4e-4
-    aggregate: Aggregation = "sequence_mean"
-    num_minibatches: PositiveInt = 4
