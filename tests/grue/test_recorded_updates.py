@@ -48,9 +48,9 @@ CASES: dict[str, dict[str, Any]] = {
     "a2c, KL loss": {"args": {"n_steps": 12, "normalize_advantage": True,
                               "enforce_token_entropy_reg_estimate": True, **ENTROPY},
                      "kl_div": KL_LOSS},
-    "trpo": {"args": {"n_steps": 60, "batch_size": 12, "learning_rate": 0.01}},
+    "trpo": {"args": {"n_steps": 60, "batch_size": 12, "target_kl": 0.01}},
     "trpo, KL loss": {"args": {"n_steps": 4, "batch_size": 12, "sub_sampling_factor": 2,
-                               "learning_rate": 0.01}, "kl_div": KL_LOSS},
+                               "target_kl": 0.01}, "kl_div": KL_LOSS},
     **{f"reinforce, {name}": {"args": {**REINFORCE, "baseline": name}}
        for name in ("none", "running_mean", "cumulative_mean", "leave_one_out",
                     "group_standardized")},
@@ -108,8 +108,7 @@ def measured(case: str, **args: Any) -> dict[str, Any]:
     rows = []
     for iteration in range(NUM_ITERATIONS):
         rollout, _ = rollouts.collect(iteration, coefficient)
-        with algorithm.actor_critic.updating():
-            rows.append(algorithm.update(rollout, coefficient, generator))
+        rows.append(algorithm.update(rollout, coefficient, generator))
     return {"metrics": rows, "weights": weights_of(algorithm)}
 
 
