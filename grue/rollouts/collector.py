@@ -18,6 +18,7 @@ from common import distributed
 from common.errors import UserError
 from common.machine.devices import gpus_of_device, sent
 from common.training.seeding import seeded, undisturbed
+from grue.parts.token_numbers import pad_stack
 from grue.policies.actor_critic import ActorCritic
 from grue.policies.distribution import TokenDistribution
 from grue.policies.padding import widened
@@ -29,9 +30,9 @@ from grue.rl.kl import kl_full, kl_k1
 from grue.rl.token_positions import first_tokens
 from grue.rollouts.batch import Rollout
 from grue.rollouts.group_statistics import group_statistics
-from grue.rollouts.partial_rollout import FailedRollout, PendingRollout, pad_stack
+from grue.rollouts.partial_rollout import FailedRollout, PendingRollout
 from grue.rollouts.resampling import chosen_groups, is_short
-from grue.rollouts.scoring import score_outputs
+from grue.rollouts.scoring import Scored, score_outputs
 from grue.rollouts.settings import RolloutSettings
 from grue.rollouts.statistics import rollout_statistics
 from grue.rollouts.token_rewards import standardize, task_rewards
@@ -218,25 +219,23 @@ class Rollouts:
         Raises:
             FailedRollout: the reward fails, on any rank.
         """
-        with_stds, failures = self.settings.with_reward_stds, []
+        failures: list[str] = []
         cause: BaseException | None = None
-        scores: np.ndarray[Any, Any] = np.zeros((0, 2) if with_stds else 0)
+        scored: list[Scored] = []
         try:
             if len(own):
-                scores = score_outputs(self.reward, own, outputs, with_stds=with_stds)
+                scored = score_outputs(self.reward, own, outputs, self.policy, self.settings)
         except UserError as error:
             failures.append(str(error))
             cause = error.__cause__
         for failure in distributed.all_gather(failures):
             raise FailedRollout(failure, found) from cause
-        of_batch = pad_stack(distributed.all_gather(list(scores)))
-        if with_stds:
-            of_batch, stds = of_batch.T
-            found.stds.append(stds)
+        scores, further = zip(*distributed.all_gather(scored), strict=True)
+        found.scores.append(pad_stack(scores))
+        if self.settings.with_reward_stds:
+            found.stds += np.transpose(further)
         elif names := self.reward.part_names:
-            of_batch, *parts = of_batch.T
-            found.parts.append(dict(zip(names, parts, strict=True)))
-        found.scores.append(of_batch)
+            found.parts.append(dict(zip(names, np.transpose(further), strict=True)))
 
     @torch.no_grad()
     def _evaluate(
