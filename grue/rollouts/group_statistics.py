@@ -17,8 +17,9 @@ def group_statistics(
 ) -> dict[str, float]:
     """Return shares of silent groups by kind, pass@k, and lengths of right and wrong outputs.
 
-    All groups that were drawn count, also those that the update does not use. An output is right
-    where its reward is the largest. Nothing is returned for groups of one.
+    All groups that were drawn count, also those that the update does not use, each with the first K
+    outputs drawn of its input. An output is right where its reward is the largest. Nothing is
+    returned for groups of one.
 
     Args:
         drawn: all scored outputs.
@@ -29,10 +30,17 @@ def group_statistics(
     size = settings.samples_per_input
     if size < 2:
         return {}
-    mixed = deviating(drawn, settings).numpy()
+    # Outputs beyond the first K are drawn because of these, so that they would tell less.
+    of_groups = drawn.rows_of_groups()
+    first = drawn.of_rows([row for rows in of_groups for row in rows[:size]])
+    mixed = deviating(first, settings).numpy()
     found = {"groups/constant": 1 - mixed.mean(), "groups/mixed": mixed.mean()}
     if settings.max_resamples:
         found["groups/num_resampled"] = (len(drawn.outputs) - len(kept.outputs)) // size
+    if settings.draw_more is not None:
+        found["groups/pool_mixed"] = deviating(drawn, settings).numpy().mean()
+        found["groups/pool_size"] = len(drawn.outputs) / len(of_groups)
+    drawn = first
     if largest is not None:
         rewards = drawn.totals().reshape(-1, size)
         right = np.isclose(rewards, largest)
