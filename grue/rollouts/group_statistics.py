@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
-from grue.rl.pass_at_k import pass_at_k
+from grue.rl.pass_at_k import mean_pass_at_k
 from grue.rollouts.partial_rollout import PendingRollout
 from grue.rollouts.resampling import deviating
 from grue.rollouts.settings import RolloutSettings
@@ -46,18 +44,9 @@ def group_statistics(
         right = np.isclose(rewards, largest)
         found["groups/all_best"] = right.all(1).mean()
         found["groups/all_zero"] = (rewards == 0).all(1).mean()
-        for k in _powers_of_two(size):
-            found[f"pass_at_k/{k}"] = pass_at_k(right.astype(np.float64), k).mean()
+        found |= {f"pass_at_k/{k}": share for k, share in mean_pass_at_k(right).items()}
         lengths = np.array([len(output) for output in drawn.outputs])
         for name, those in {"right": right.ravel(), "wrong": ~right.ravel()}.items():
             if those.any():
                 found[f"response_length/{name}"] = lengths[those].mean()
     return {name: float(value) for name, value in found.items()}
-
-
-def _powers_of_two(most: int) -> Iterator[int]:
-    """Yield 1, 2, 4 and so on up to ``most``."""
-    number = 1
-    while number <= most:
-        yield number
-        number *= 2
