@@ -41,7 +41,7 @@ Logged = Iterable[tuple[str, set[str], list[str]]]
 FUNCTION = "custom:tests.grue.parts:quiet_vowels"
 EVALUATED = [{"id": "length"}, {"id": "diversity", "args": {"window_size": 2}}, {"id": FUNCTION},
              {"id": "dates"}]  # fmt: skip
-OF_RL = ["Every row", "Rollouts", "All updates"]
+OF_RL = ["Every row", "Rollouts", "All updates", "Progress"]
 OF_TRAINER = ["Every row", "Supervised finetuning"]
 OF_GROUPS = ["Reward std", "Groups of outputs"]
 OF_ROWS = {

@@ -79,7 +79,7 @@ class Rollouts:
             inputs.samples, settings.generation, limit, side, level=logging.WARNING
         )
         self._truncation = self.policy.truncation(settings.generation)
-        self._input_draw = InputDraw(len(inputs), settings, seed=seed)
+        self.draw = InputDraw(len(inputs), settings, seed=seed)
 
     def collect(self, iteration: int, kl_coefficient: float) -> tuple[Rollout, dict[str, float]]:
         """Return the rollout of an iteration, and its statistics.
@@ -90,14 +90,15 @@ class Rollouts:
             FailedRollout: the reward fails, or returns numbers that are not finite.
         """
         sample = functools.partial(self._sample, iteration)
-        drawn = draw_outputs(sample, self._input_draw.batches(iteration), self.settings)
+        drawn = draw_outputs(sample, self.draw.batches(iteration), self.settings)
+        self.draw.record(drawn)
         found = kept_outputs(drawn, self.settings)
         sequences = self.policy.sequences(found.prompts, found.outputs)
         bits = found.joined_mask_bits(sequences.outputs.ids.shape[1])
         evaluated = self._evaluate(found, sequences, bits)
         in_rewards = kl_coefficient if self.settings.kl_in_reward else 0.0
         rollout, penalty = self._rewarded(found, sequences, bits, evaluated, in_rewards)
-        rollout = rollout.with_groups(pooled_groups(drawn, self.settings, self._totals))
+        rollout = rollout.with_groups(pooled_groups(drawn, self.settings, self._task_rewards))
         statistics = rollout_statistics(
             rollout, penalty, kl_coefficient, self.settings.samples_per_input, self._truncation
         )
@@ -232,12 +233,6 @@ class Rollouts:
             of_batch, *parts = of_batch.T
             found.parts.append(dict(zip(names, parts, strict=True)))
         found.scores.append(of_batch)
-
-    def _totals(self, found: PendingRollout) -> np.ndarray[Any, Any]:
-        """Return [N] the task's rewards of whole outputs."""
-        longest = max(map(len, found.outputs))
-        totals: np.ndarray[Any, Any] = self._task_rewards(found, longest).sum(1)
-        return totals
 
     @torch.no_grad()
     def _evaluate(

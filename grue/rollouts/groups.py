@@ -30,14 +30,14 @@ def kept_outputs(drawn: PendingRollout, settings: RolloutSettings) -> PendingRol
 def pooled_groups(
     drawn: PendingRollout,
     settings: RolloutSettings,
-    totals: Callable[[PendingRollout], NDArray[np.float64]],
+    task_rewards: Callable[[PendingRollout, int], NDArray[np.float64]],
 ) -> Groups | None:
     """Return the groups of pools, which decide and are the baseline; None where nothing is pooled.
 
-    ``totals`` returns [N] the rewards of outputs as the update has them.
+    ``task_rewards`` returns [N, T] the rewards of N outputs as the update has them, for a T.
     """
     if settings.draw_more is None:
         return None
-    rewards = totals(drawn)
+    rewards = task_rewards(drawn, max(map(len, drawn.outputs))).sum(1)
     means = [rewards[pool.rows].mean() for pool in pools(drawn, settings)]
     return Groups(deviating(drawn, settings), torch.tensor(means))

@@ -89,7 +89,7 @@ def test_advantages_are_rewards_less_the_mean_of_the_pool() -> None:
     """The first four pools are no larger than what is kept of them."""
     mixed = [0.0] * 7 + [1.0]
     every = drawn([[0] * 4, [1] * 4, [0, 0, 0, 1], [0.3] * 4, mixed, [0.3] * 7 + [0.3 + 1e-9]])
-    groups = pooled_groups(every, settings(), PendingRollout.totals)
+    groups = pooled_groups(every, settings(), PendingRollout.rewards)
     assert groups is not None
     task = torch.from_numpy(kept_outputs(every, settings()).totals()).view(-1, 4)
     found, _ = group_advantages(
