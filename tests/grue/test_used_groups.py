@@ -73,7 +73,7 @@ def test_groups_that_are_silent_by_a_part_have_no_advantage(
 
 
 class Parted(Reward[NoArgs]):
-    """An odd number of "a" is right for one prompt; the form differs everywhere."""
+    """Outputs without a "c" at the end are right for one prompt; the form differs everywhere."""
 
     part_names = ("right", "form")
 
@@ -82,9 +82,7 @@ class Parted(Reward[NoArgs]):
 
     def with_parts(self, texts: Texts) -> tuple[Rewards, Mapping[str, Rewards]]:
         pairs = list(zip(texts.prompts, texts.outputs, strict=True))
-        right = np.array(
-            [float(prompt == "b" and output.count("a") % 2) for prompt, output in pairs]
-        )
+        right = np.array([float(prompt == "b" and output[-1:] != "c") for prompt, output in pairs])
         form = np.array([0.1 * len(output) for output in texts.outputs])
         return right + form, {"right": right, "form": form}
 
