@@ -41,7 +41,7 @@ Logged = Iterable[tuple[str, set[str], list[str]]]
 FUNCTION = "custom:tests.grue.parts:quiet_vowels"
 EVALUATED = [{"id": "length"}, {"id": "diversity", "args": {"window_size": 2}}, {"id": FUNCTION},
              {"id": "dates"}]  # fmt: skip
-OF_RL = ["Every row", "Rollouts", "All updates"]
+OF_RL = ["Every row", "Rollouts", "All updates", "Progress"]
 OF_TRAINER = ["Every row", "Supervised finetuning"]
 OF_GROUPS = ["Reward std", "Groups of outputs"]
 OF_ROWS = {
@@ -124,7 +124,8 @@ def small_runs(folder: Path) -> list[dict[str, Any]]:
            reward_fn__id=EVEN, **of_groups),
         rl("rejection_sampling", alg__args__num_samples_per_input=4, reward_fn__id=EVEN),
         rl("dr_grpo", experiment_name="drawing", alg__args__num_samples_per_input=2,
-           alg__args__zero_std_groups="draw_more", reward_fn__id=EVEN),
+           alg__args__zero_std_groups="draw_more", alg__args__filter_by_std={"top_k": 2},
+           reward_fn__id=EVEN),
         preferences | {"experiment_name": "preferences"},
         extraction(model, evaluation__metrics=EVALUATED, evaluation__group_by="animal"),
         {**test_reward_model.configuration(model, choices, "pairwise", normalize=normalize,

@@ -18,10 +18,9 @@ from grue.algorithms.args import CriticFreeArgs
 from grue.algorithms.policy_gradient import PolicyGradient
 from grue.algorithms.running_means import RunningMeans
 from grue.algorithms.token_evaluation import TokenEvaluation
+from grue.algorithms.used_groups import used_groups
 from grue.rl.aggregation import aggregate, token_weights
 from grue.rl.group_advantages import (
-    Groups,
-    deviates,
     group_advantages,
     rewards_to_go,
     virtual_best,
@@ -42,18 +41,17 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
         """Make the optimizer steps of a rollout; return metrics."""
-        # 1. Advantages of all outputs; then groups without deviation may be left out.
+        # 1. Advantages of all outputs; then groups may be left out.
         rollout = self._with_advantages(rollout)
-        if self.args.zero_std_groups == "drop":
-            size = self.args.num_samples_per_input
-            task = rollout.task_rewards.sum(1).view(-1, size)
-            groups = rollout.groups or Groups(deviates(task, self.args.zero_tol))
-            rollout = rollout.only(groups.deviate.repeat_interleave(size))
+        used = used_groups(self.args, rollout)
+        if used is not None:
+            rollout = rollout.only(used.repeat_interleave(self.args.num_samples_per_input))
         # 2. Steps, each on all outputs of some inputs.
         means = RunningMeans()
         for rows in self._rows_of_steps(rollout, generator):
             self._step(rollout, rows, kl_coefficient, means)
-        return means.compute(mean=False)
+        share = {} if used is None else {"groups/used": used.double().mean().item()}
+        return means.compute(mean=False) | share
 
     def _with_advantages(self, rollout: Rollout) -> Rollout:
         """Return the rollout with advantages of whole outputs, or of each token on."""

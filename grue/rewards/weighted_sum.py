@@ -66,6 +66,11 @@ class WeightedSum(Reward[WeightedSumArgs]):
         self.needs_references = any(part.needs_references for part in self._rewards.values())
         self.needs_tokens = any(part.needs_tokens for part in self._rewards.values())
 
+    @classmethod
+    def names_of_parts(cls, args: WeightedSumArgs) -> Sequence[str]:
+        """Return the names under which the rewards' means are logged."""
+        return [part.called for part in args.rewards]
+
     def prepare(self) -> None:
         """Check the needs of all rewards."""
         for part in self._rewards.values():

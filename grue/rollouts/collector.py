@@ -32,7 +32,7 @@ from grue.rl.token_positions import first_tokens
 from grue.rollouts.batch import Rollout
 from grue.rollouts.drawing import Batch, draw_outputs
 from grue.rollouts.group_statistics import group_statistics
-from grue.rollouts.groups import kept_outputs, pooled_groups
+from grue.rollouts.groups import groups_of, kept_outputs
 from grue.rollouts.input_draw import InputDraw
 from grue.rollouts.partial_rollout import FailedRollout, PendingRollout
 from grue.rollouts.scoring import Scored, score_outputs
@@ -80,7 +80,7 @@ class Rollouts:
             inputs.samples, settings.generation, limit, side, level=logging.WARNING
         )
         self._truncation = self.policy.truncation(settings.generation)
-        self._input_draw = InputDraw(len(inputs), settings, seed=seed)
+        self.draw = InputDraw(len(inputs), settings, seed=seed)
 
     def collect(self, iteration: int, kl_coefficient: float) -> tuple[Rollout, dict[str, float]]:
         """Return the rollout of an iteration, and its statistics.
@@ -91,14 +91,15 @@ class Rollouts:
             FailedRollout: the reward fails, or returns numbers that are not finite.
         """
         sample = functools.partial(self._sample, iteration)
-        drawn = draw_outputs(sample, self._input_draw.batches(iteration), self.settings)
+        drawn = draw_outputs(sample, self.draw.batches(iteration), self.settings)
+        self.draw.record(drawn)
         found = kept_outputs(drawn, self.settings)
         sequences = self.policy.sequences(found.prompts, found.outputs)
         bits = found.joined_mask_bits(sequences.outputs.ids.shape[1])
         evaluated = self._evaluate(found, sequences, bits)
         in_rewards = kl_coefficient if self.settings.kl_in_reward else 0.0
         rollout, penalty = self._rewarded(found, sequences, bits, evaluated, in_rewards)
-        rollout = rollout.with_groups(pooled_groups(drawn, self.settings, self._totals))
+        rollout = rollout.with_groups(groups_of(drawn, found, self.settings, self._task_rewards))
         statistics = rollout_statistics(
             rollout, penalty, kl_coefficient, self.settings.samples_per_input, self._truncation
         )
@@ -231,12 +232,6 @@ class Rollouts:
             found.stds += np.transpose(further)
         elif names := self.reward.part_names:
             found.parts.append(dict(zip(names, np.transpose(further), strict=True)))
-
-    def _totals(self, found: PendingRollout) -> np.ndarray[Any, Any]:
-        """Return [N] the task's rewards of whole outputs."""
-        longest = max(map(len, found.outputs))
-        totals: np.ndarray[Any, Any] = self._task_rewards(found, longest).sum(1)
-        return totals
 
     @torch.no_grad()
     def _evaluate(

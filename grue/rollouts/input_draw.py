@@ -1,10 +1,12 @@
-"""Draw of the inputs of a rollout."""
+"""Draw of the inputs of rollouts, and what it keeps of earlier ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from grue.random_streams import Occasion, generator
+from grue.rollouts.partial_rollout import PendingRollout
 from grue.rollouts.settings import RolloutSettings
 
 
@@ -15,6 +17,8 @@ class InputDraw:
         self.num_inputs = num_inputs
         self.settings = settings
         self.seed = seed
+        self.num_drawn = 0
+        """Number of outputs drawn so far, those drawn in vain included."""
 
     def batches(self, iteration: int) -> Iterator[list[int]]:
         """Yield the positions of the inputs of each batch of an iteration, without end."""
@@ -26,3 +30,15 @@ class InputDraw:
                 yield [row % self.num_inputs for row in range(first, first + size)]
             else:
                 yield draw.integers(self.num_inputs, size=size).tolist()
+
+    def record(self, drawn: PendingRollout) -> None:
+        """Count all scored outputs of a rollout."""
+        self.num_drawn += len(drawn.outputs)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state for checkpoints."""
+        return {"num_drawn": self.num_drawn}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore the state of a checkpoint."""
+        self.num_drawn = state["num_drawn"]

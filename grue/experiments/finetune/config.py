@@ -18,6 +18,7 @@ from common.config.base import (
     OptionalText,
 )
 from common.config.fit import PositiveInt
+from common.config.resolve import resolve_valid_keys
 from common.custom.user_code import CUSTOM
 from common.errors import Problem, UserError
 from grue.algorithms import find
@@ -43,6 +44,11 @@ class TrainEvaluation(Config):
     """Number of inputs whose outputs are generated together in evaluations."""
     n_iters: PositiveInt | None = None
     """Number of iterations of reinforcement finetuning, each with a rollout and an update."""
+    max_samples: Annotated[PositiveInt | None, LATER] = None
+    """Number of outputs drawn in reinforcement finetuning after which it ends, before ``n_iters``
+    iterations. Outputs that are drawn in vain count too; the iteration that reaches the number is
+    the last one. Schedules of the learning rate end with whichever of both is nearer. None draws as
+    many as all iterations need."""
     eval_every: PositiveInt | None = None
     """Number of iterations between evaluations on the validation split."""
     eval_test_set: bool = False
@@ -200,6 +206,14 @@ class SupervisedConfig(FinetuneConfig):
         """Generation settings for the training split."""
         return self.alg.generation_kwargs or self.train_evaluation.generation_kwargs
 
+    def problems(self) -> Iterator[Problem]:
+        """Yield the problems, including that of a number of outputs, which are not drawn here."""
+        yield from super().problems()
+        most = self.train_evaluation.max_samples
+        if most is not None:
+            yield Problem("supervised finetuning draws no outputs to train on; drop it",
+                          "train_evaluation.max_samples", most)  # fmt: skip
+
     def ways_to_save_memory(self) -> Iterator[str]:
         """Yield advice against a lack of memory, including smaller batches and model options."""
         yield from super().ways_to_save_memory()
@@ -234,6 +248,7 @@ class ReinforcementConfig(FinetuneConfig):
         yield from super().problems()
         yield from problems_of_rollouts(self.alg, self.env)
         yield from self._reward_without_std()
+        yield from self._reward_without_part()
 
     def notices(self) -> Iterator[str]:
         """Yield notices on settings of rollouts that may surprise."""
@@ -269,6 +284,24 @@ class ReinforcementConfig(FinetuneConfig):
                               "own; take 'learned_preference', or settings that do not ask for it "
                               "(such as 'advantage_regularization' = \"none\")",
                               "alg.args")  # fmt: skip
+
+    def _reward_without_part(self) -> Iterator[Problem]:
+        """Yield the problem of a reward that lacks the part which decides on silent groups."""
+        name, reward = self.alg.rollout_spec.silent_by, self.reward_fn
+        if name is None:
+            return
+        with contextlib.suppress(UserError):  # an unknown reward, which is told elsewhere
+            kind = reward.find(reward.id)
+            args, _ = resolve_valid_keys(kind.Args, reward.args)
+            names = [] if args is None else kind.names_of_parts(args)
+            if args is None or name in names:
+                return
+            known = (
+                f"its parts are {', '.join(map(repr, names))}"
+                if names
+                else (f"'{reward.id}' has no parts; take 'weighted_sum', or drop it")
+            )
+            yield Problem(f"names no part of 'reward_fn': {known}", "alg.args.silent_by", name)
 
 
 def _kind(values: Any) -> type[FinetuneConfig] | None:
