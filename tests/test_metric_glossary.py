@@ -117,6 +117,7 @@ def small_runs(folder: Path) -> list[dict[str, Any]]:
            alg__policy__mixed_precision="fp16", reward_fn__id="weighted_sum",
            reward_fn__args__rewards=[{"id": LETTERS}, {"id": "length", "weight": 0.1}]),
         rl("grpo", alg__args__num_samples_per_input=2, alg__args__zero_std_groups="resample",
+           alg__args__sft_coeff=0.1,
            reward_fn__id=EVEN),
         rl("rejection_sampling", alg__args__num_samples_per_input=4, reward_fn__id=EVEN),
         preferences | {"experiment_name": "preferences"},
