@@ -121,7 +121,7 @@ def small_runs(folder: Path) -> list[dict[str, Any]]:
            alg__policy__mixed_precision="fp16", reward_fn__id="weighted_sum",
            reward_fn__args__rewards=[{"id": LETTERS}, {"id": "length", "weight": 0.1}]),
         rl("grpo", alg__args__num_samples_per_input=2, alg__args__zero_std_groups="resample",
-           reward_fn__id=EVEN, **of_groups),
+           reward_fn__id=EVEN, alg__args__sft_coeff=0.1, **of_groups),
         rl("rejection_sampling", alg__args__num_samples_per_input=4, reward_fn__id=EVEN),
         rl("dr_grpo", experiment_name="drawing", alg__args__num_samples_per_input=2,
            alg__args__zero_std_groups="draw_more", alg__args__filter_by_std={"top_k": 2},

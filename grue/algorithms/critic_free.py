@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from common.machine.devices import sent
+from grue import random_streams
 from grue.algorithms.args import CriticFreeArgs
 from grue.algorithms.policy_gradient import PolicyGradient
 from grue.algorithms.running_means import RunningMeans
 from grue.algorithms.token_evaluation import TokenEvaluation
-from grue.algorithms.used_groups import used_groups
+from grue.algorithms.used_groups import groups_of, used_groups
+from grue.random_streams import Occasion
 from grue.rl.aggregation import aggregate, token_weights
 from grue.rl.group_advantages import (
     group_advantages,
@@ -27,15 +31,31 @@ from grue.rl.group_advantages import (
 )
 from grue.rl.kl import KL_ESTIMATORS
 from grue.rl.policy_losses import POLICY_LOSSES, clip_shares, policy_ratios
+from grue.rl.signed_advantages import (
+    entropy_shaped,
+    right_or_wrong,
+    silent_signs,
+    weighted_by_sign,
+)
 from grue.rl.token_positions import put_back
 from grue.rollouts.batch import Rollout
 from grue.rollouts.minibatch import Minibatch
+
+
+class SupervisedLoss(Protocol):
+    """Loss on references of labelled inputs, see `grue.supervised.reference_loss`."""
+
+    def losses(self, draw: np.random.Generator, micro_batch_size: int | None) -> Iterator[Tensor]:
+        """Yield [] this rank's parts of the loss of a new batch, which sum to it."""
 
 
 class CriticFree(PolicyGradient[CriticFreeArgs]):
     """GRPO and its relatives: advantages from groups of outputs, any loss and aggregation."""
 
     Args = CriticFreeArgs
+
+    supervised: SupervisedLoss | None = None
+    """Loss on labelled inputs, for `sft_coeff`; None without one."""
 
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
@@ -46,20 +66,31 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
         used = used_groups(self.args, rollout)
         if used is not None:
             rollout = rollout.only(used.repeat_interleave(self.args.num_samples_per_input))
-        # 2. Steps, each on all outputs of some inputs.
+        # 2. Steps, each on all outputs of some inputs, and on references of labelled ones.
         means = RunningMeans()
+        labelled = random_streams.generator(Occasion.LABELLED, generator.initial_seed())
         for rows in self._rows_of_steps(rollout, generator):
-            self._step(rollout, rows, kl_coefficient, means)
+            left = rows[rollout.num_used[rows] > 0]
+            if len(left):  # not every group of the step is left out
+                self._add_gradient(rollout, rows, left, kl_coefficient, means)
+            if self.supervised is not None:
+                self._add_supervised_gradient(self.supervised, labelled, means)
+            if len(left) or self.supervised is not None:
+                norm = self.step(self.args.max_grad_norm)
+                means.add(**{"policy/grad_norm": self._share_of_step * norm})
         share = {} if used is None else {"groups/used": used.double().mean().item()}
         return means.compute(mean=False) | share
 
     def _with_advantages(self, rollout: Rollout) -> Rollout:
         """Return the rollout with advantages of whole outputs, or of each token on."""
         args, mask = self.args, rollout.response_mask
+        task = rollout.task_rewards.sum(1).view(-1, args.num_samples_per_input)
         if args.advantage == "none":
             of_task, of_penalties = rewards_to_go(rollout.task_rewards, mask), rollout.kl_advantages
+        elif args.advantage == "right_or_wrong":
+            of_task = right_or_wrong(task, args.best_reward).reshape(-1, 1) * mask
+            of_penalties = rollout.kl_advantages
         else:
-            task = rollout.task_rewards.sum(1).view(-1, args.num_samples_per_input)
             # A first token's advantage has all penalties, without discount.
             penalties = rollout.kl_advantages[:, 0].view_as(task)
             scale = None if args.advantage_scale in ("none", "unit") else args.advantage_scale
@@ -70,6 +101,7 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             if args.zero_std_groups == "virtual_best":
                 parts = virtual_best(task, args.best_reward, args.zero_tol), parts[1]
             of_task, of_penalties = (part.reshape(-1, 1) * mask for part in parts)
+        of_task = weighted_by_sign(of_task, args.positive_weight, args.negative_weight)
         rollout = rollout.with_advantages(of_task + of_penalties, of_penalties)
         return rollout.standardized()[0] if args.advantage_scale == "unit" else rollout
 
@@ -81,21 +113,27 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             for inputs in order.tensor_split(self.args.num_minibatches):
                 yield (inputs[:, None] * num_samples + torch.arange(num_samples)).flatten()
 
-    def _step(
-        self, rollout: Rollout, rows: Tensor, kl_coefficient: float, means: RunningMeans
+    @property
+    def _share_of_step(self) -> float:
+        """Share of an optimizer step in means over an update."""
+        return 1 / (self.args.n_epochs * self.args.num_minibatches)
+
+    def _add_gradient(
+        self,
+        rollout: Rollout,
+        rows: Tensor,
+        used: Tensor,
+        kl_coefficient: float,
+        means: RunningMeans,
     ) -> None:
-        """Make one optimizer step on some outputs, micro-batch by micro-batch."""
-        args = self.args
-        weights = self._weights(rollout, rows)
-        used = rows[rollout.num_used[rows] > 0]
-        if not len(used):  # every group of the step is dropped
-            return
+        """Add the gradient of a step on some outputs, of those used, by micro-batches."""
+        args, share = self.args, self._share_of_step
+        weights, signs = self._weights(rollout, rows), self._silent_signs(rollout)
         num_tokens = int(rollout.num_used[used].sum())
-        share = 1 / (args.n_epochs * args.num_minibatches)
         for part in used.split(args.micro_batch_size or len(used)):
             whole = rollout.minibatch(part)
             batch = whole.of_this_rank()
-            terms = self._terms(batch, weights)
+            terms = self._terms(batch, weights, signs)
             regularizer = terms.regularizer(args.ent_coef, kl_coefficient)
             if not len(means):  # here the ratios are 1
                 of_rest = terms.of_penalties + regularizer
@@ -105,7 +143,16 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             means.add(share, **terms.losses())
             means.add(share * batch.weight * len(whole) / num_tokens, **terms.measured)
             del terms, regularizer  # and with them what they hold of the vocabulary
-        means.add(**{"policy/grad_norm": share * self.step(args.max_grad_norm)})
+
+    def _add_supervised_gradient(
+        self, supervised: SupervisedLoss, draw: np.random.Generator, means: RunningMeans
+    ) -> None:
+        """Add the gradient of the loss on newly drawn references."""
+        total = torch.zeros((), device=self.policy.device)
+        for loss in supervised.losses(draw, self.args.micro_batch_size):
+            self.backward(self.args.sft_coeff * loss)
+            total += loss.detach()
+        means.add(self._share_of_step, **{"policy/sft_loss": total})
 
     def _weights(self, rollout: Rollout, rows: Tensor) -> Tensor:
         """Return [N] the weights of the tokens of a step's outputs, zero for other outputs."""
@@ -121,8 +168,20 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             found[rows] = weights.flatten().float()
         return sent(found, rollout.response_mask.device)
 
-    def _terms(self, batch: Minibatch, weights: Tensor) -> _Terms:
-        """Return the terms of a micro-batch's loss, with the weights [N] of the step's outputs."""
+    def _silent_signs(self, rollout: Rollout) -> Tensor | None:
+        """Return [N] the signs of outputs of silent groups, for `entropy_shaped`; None without."""
+        args = self.args
+        if args.zero_std_groups != "entropy_shaped":
+            return None
+        task = rollout.task_rewards.sum(1).view(-1, args.num_samples_per_input)
+        signs = silent_signs(task, groups_of(args, rollout).deviate, args.best_reward)
+        return signs.repeat_interleave(args.num_samples_per_input)
+
+    def _terms(self, batch: Minibatch, weights: Tensor, signs: Tensor | None) -> _Terms:
+        """Return the terms of a micro-batch's loss.
+
+        ``weights`` [N] are those of the step's outputs, ``signs`` [N] those of silent ones.
+        """
         args = self.args
         now = self.evaluate(batch)
 
@@ -139,15 +198,18 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
         new, old, advantages, of_penalties = map(
             on_grid, (now.log_probs, batch.log_probs, batch.advantages, batch.kl_advantages)
         )
+        entropies = on_grid(now.entropy(with_gradient=args.ent_coef != 0))
+        if signs is not None:
+            shaped = entropy_shaped(entropies, mask, signs[batch.rows])
+            advantages = advantages + args.entropy_alpha * shaped
         ratios = policy_ratios(new, old, mask, args.ratio)
         losses = POLICY_LOSSES[args.policy_loss](new, ratios, advantages, *args.clip_ranges)
-        entropy_loss = summed(on_grid(-now.entropy(with_gradient=args.ent_coef != 0)))
         kl_div = self.alg.kl_div
         kl = now.kl(kl_div.estimator or "full") if kl_div.placement == "loss" else None
         return _Terms(
             now=now,
             policy_loss=summed(losses),
-            entropy_loss=entropy_loss,
+            entropy_loss=summed(-entropies),
             kl_loss=None if kl is None else summed(on_grid(kl)),
             of_task=summed(-(advantages - of_penalties) * new),
             of_penalties=summed(-of_penalties * new),
