@@ -29,8 +29,7 @@ from grue.rl.group_advantages import (
     rewards_to_go,
     virtual_best,
 )
-from grue.rl.kl import KL_ESTIMATORS
-from grue.rl.policy_losses import POLICY_LOSSES, clip_shares, policy_ratios
+from grue.rl.policy_losses import POLICY_LOSSES, policy_ratios, ratio_means
 from grue.rl.signed_advantages import (
     entropy_shaped,
     right_or_wrong,
@@ -142,6 +141,7 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             self.backward(terms.policy_loss + regularizer)
             means.add(share, **terms.losses())
             means.add(share * batch.weight * len(whole) / num_tokens, **terms.measured)
+            means.add_largest(**{"ratio/max": terms.largest_ratio})
             del terms, regularizer  # and with them what they hold of the vocabulary
 
     def _add_supervised_gradient(
@@ -213,21 +213,17 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             kl_loss=None if kl is None else summed(on_grid(kl)),
             of_task=summed(-(advantages - of_penalties) * new),
             of_penalties=summed(-of_penalties * new),
-            measured=self._measured(batch, now.log_probs.detach(), ratios.detach(), advantages),
+            measured=self._measured(now, ratios.detach(), advantages),
+            largest_ratio=batch.counted(ratios.detach()).max(),
         )
 
     def _measured(
-        self, batch: Minibatch, log_probs: Tensor, ratios: Tensor, advantages: Tensor
+        self, now: TokenEvaluation, ratios: Tensor, advantages: Tensor
     ) -> dict[str, Tensor]:
-        """Return means over the tokens of a micro-batch."""
-        low, high = clip_shares(ratios, advantages, *self.args.clip_ranges)
-        found = {
-            f"kl/{name}": KL_ESTIMATORS[name](log_probs, batch.ref_log_probs)
-            for name in ("k1", "k3")
-        }
-        grids = {"ratio/mean": ratios, "clip_share/low": low, "clip_share/high": high}
-        found |= {name: batch.counted(grid).float() for name, grid in grids.items()}
-        return {name: values.mean() for name, values in found.items()}
+        """Return means over the tokens of a micro-batch, from ratios and advantages [n, T]."""
+        counted = now.batch.counted
+        found = ratio_means(counted(ratios), counted(advantages), *self.args.clip_ranges)
+        return found | self.kl_estimates(now)
 
 
 @dataclass(frozen=True)
@@ -247,6 +243,7 @@ class _Terms:
     """Policy gradient of the penalties in the rewards alone."""
     measured: dict[str, Tensor]
     """Means over tokens by metric name."""
+    largest_ratio: Tensor
 
     def regularizer(self, ent_coef: float, kl_coefficient: float) -> Tensor:
         """Return [] the entropy and KL losses with their coefficients."""

@@ -8,14 +8,16 @@ standard deviation sigma, R - b may be multiplied by 1 / (1 + sigma).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from grue.algorithms.args import ReinforceArgs
-from grue.algorithms.policy_gradient import PolicyGradient
+from grue.algorithms.policy_gradient import Losses, PolicyGradient
 from grue.algorithms.running_means import RunningMeans
+from grue.algorithms.token_evaluation import TokenEvaluation
 from grue.rl.advantages import (
     cumulative_means,
     group_standardized,
@@ -43,31 +45,35 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
         """Make one step per minibatch of the rollout; return metrics."""
-        args, means, first = self.args, RunningMeans(), True
+        args, means = self.args, RunningMeans()
+        # 1. Advantages of whole outputs.
         rollout = self._with_baseline(rollout)
         for _ in range(args.n_epochs):
-            for whole in rollout.minibatches(args.batch_size, generator):
-                batch = whole.of_this_rank()
-                now = self.evaluate(batch)
-                entropy_loss = self.entropy_loss(now, weight=args.ent_coef)
-                penalty = args.ent_coef * entropy_loss
-                kl_loss, kl = self.kl_terms(now, kl_coefficient)
-                penalty = penalty + kl_loss
-                if first:
-                    share = self.regularizer_gradient_share(now, penalty)
-                    means.add(**{"update_share/kl_and_entropy": share})
-                    first = False
-                # Sums over tokens, means over outputs.
-                per_output = len(whole) / len(whole.loss_mask)
-                policy_loss = per_output * policy_gradient_loss(now.log_probs, batch.advantages)
-                self.backward(batch.weight * (policy_loss + per_output * penalty))
-                norm = self.step(args.max_grad_norm)
-                measured = {"policy_gradient_loss": policy_loss, "entropy_loss": entropy_loss, **kl}
-                means.add(
-                    batch.weight, **{f"reinforce/{name}": each for name, each in measured.items()}
+            for batch in rollout.minibatches(args.batch_size, generator):
+                # 2. The gradients: sums over tokens, means over outputs.
+                per_output = len(batch) / len(batch.loss_mask)
+                losses_of = partial(
+                    self._losses, kl_coefficient=kl_coefficient, per_output=per_output
                 )
-                means.add(**{"reinforce/grad_norm": norm})
+                first = not len(means)
+                means.merge(self.accumulate(batch, losses_of, weight=per_output, with_share=first))
+                # 3. The step.
+                means.add(**{"reinforce/grad_norm": self.step(args.max_grad_norm)})
         return means.compute()
+
+    def _losses(self, now: TokenEvaluation, *, kl_coefficient: float, per_output: float) -> Losses:
+        """Return the losses of some outputs; the policy's is told ``per_output``."""
+        policy_loss = policy_gradient_loss(now.log_probs, now.batch.advantages)
+        entropy_loss = self.entropy_loss(now, weight=self.args.ent_coef)
+        kl_loss, kl = self.kl_terms(now, kl_coefficient)
+        measured = {"policy_gradient_loss": per_output * policy_loss,
+                    "entropy_loss": entropy_loss, **kl}  # fmt: skip
+        return Losses(
+            policy=policy_loss,
+            regularizer=self.args.ent_coef * entropy_loss + kl_loss,
+            measured={f"reinforce/{name}": each for name, each in measured.items()}
+            | ({} if self.args.log_prob_of == "sequence" else self.kl_estimates(now)),
+        )
 
     def _with_baseline(self, rollout: Rollout) -> Rollout:
         """Return the rollout with each output's reward minus the baseline as advantages."""

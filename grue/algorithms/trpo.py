@@ -61,7 +61,10 @@ class Trpo(PolicyGradient[TrpoArgs]):
         explained = explained_variance(*map(rollout.counted, (rollout.values, rollout.returns)))
         if args.normalize_advantage:
             rollout, _ = rollout.standardized()
-        outputs_in_pass = self.outputs_in_pass(rollout.response_mask.shape[1])
+        outputs_in_pass = min(
+            self.outputs_in_pass(rollout.response_mask.shape[1]),
+            args.micro_batch_size or len(rollout),
+        )
         batches = list(rollout.sequential_batches(outputs_in_pass))
         # 1. Where the objective rises.
         ascent, objective, share = self._ascent(batches, kl_coefficient)
@@ -163,10 +166,11 @@ class Trpo(PolicyGradient[TrpoArgs]):
         args, means = self.args, RunningMeans()
         for _ in range(args.n_critic_updates):
             for batch in rollout.minibatches(args.batch_size, generator, self.unit):
-                values = batch.counted(self.actor_critic.values(batch.sequences))
-                loss = value_loss(values, batch.returns, batch.values)
-                loss.backward()
+                for part in batch.parts(args.micro_batch_size):
+                    values = part.counted(self.actor_critic.values(part.sequences))
+                    loss = value_loss(values, part.returns, part.values)
+                    (part.weight * loss).backward()
+                    means.add(part.weight, loss=loss)
                 self.optimizer.step()
                 self.optimizer.zero_grad(set_to_none=True)
-                means.add(loss=loss)
         return means.compute()["loss"]

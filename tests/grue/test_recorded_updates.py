@@ -100,13 +100,13 @@ def moved(algorithm: Algorithm[Any]) -> None:
             weight.add_(0.05 * torch.randn_like(weight))
 
 
-def measured(case: str, **args: Any) -> dict[str, Any]:
-    """Metrics of three updates, and sums over the weights after them."""
+def measured(case: str, num_iterations: int = NUM_ITERATIONS, **args: Any) -> dict[str, Any]:
+    """Metrics of some updates, and sums over the weights after them."""
     algorithm, rollouts = subject(case, **args)
     moved(algorithm)
     generator, coefficient = torch.Generator().manual_seed(0), algorithm.alg.kl_div.coeff
     rows = []
-    for iteration in range(NUM_ITERATIONS):
+    for iteration in range(num_iterations):
         rollout, _ = rollouts.collect(iteration, coefficient)
         rows.append(algorithm.update(rollout, coefficient, generator))
     return {"metrics": rows, "weights": weights_of(algorithm)}
@@ -128,6 +128,20 @@ def test_updates_are_those_recorded(case: str) -> None:
         of_known = {name: row[name] for name in known}  # further ones may be measured
         assert of_known == pytest.approx(known, rel=1e-5, abs=1e-5, nan_ok=True)
     assert found["weights"] == pytest.approx(expected["weights"], rel=1e-5, abs=1e-5)
+
+
+IN_PARTS = [(3, case) for case in CASES if case != "trpo"]
+IN_PARTS += [(1, case) for case in ("nlpo", "ppo, tokens", "reinforce, none")]
+
+
+@pytest.mark.parametrize(("size", "case"), IN_PARTS)
+def test_micro_batches_change_nothing(size: int, case: str) -> None:
+    whole, found = (measured(case, 1, **args) for args in ({}, {"micro_batch_size": size}))
+    (row,), (known,) = found["metrics"], whole["metrics"]
+    if "trpo" in case:  # that of the first pass, which the size changes
+        row["update_share/kl_and_entropy"] = known["update_share/kl_and_entropy"]
+    assert row == pytest.approx(known, rel=1e-4, abs=1e-5, nan_ok=True)
+    assert found["weights"] == pytest.approx(whole["weights"], rel=1e-5, abs=1e-5)
 
 
 def record() -> None:

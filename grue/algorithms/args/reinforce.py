@@ -8,12 +8,13 @@ from typing import Literal
 from common.config.fit import PositiveFloat, PositiveInt
 from common.errors import Problem
 from grue.algorithms.args.fields import Fraction, Verbosity
-from grue.algorithms.config import AlgorithmArgs, ReinforcementAlg
+from grue.algorithms.args.micro_batches import MicroBatchArgs
+from grue.algorithms.config import ReinforcementAlg
 from grue.rollouts.config import EnvConfig
 from grue.rollouts.spec import RolloutSpec
 
 
-class ReinforceArgs(AlgorithmArgs):
+class ReinforceArgs(MicroBatchArgs):
     """REINFORCE over whole outputs (Williams 1992)."""
 
     learning_rate: PositiveFloat = 1e-5
@@ -73,6 +74,7 @@ class ReinforceArgs(AlgorithmArgs):
             gamma=1.0,
             gae_lambda=1.0,
             samples_per_input=self.num_samples_per_input,
+            micro_batch_size=self.micro_batch_size,
             minibatch_tokens=self.batch_size,
             needs_values=False,
             needs_reward_stds=self.advantage_regularization != "none",
