@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -32,13 +32,17 @@ class KnownSplit:
     """Prompt of the first sample without references; None if all have some."""
     has_text: bool
     """True if any reference is not blank."""
+    metadata: Collection[str]
+    """Keys of the metadata of every sample."""
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> KnownSplit:
         """Count the samples and their references."""
         bare = next((sample.prompt for sample in samples if not sample.references), None)
         texts = [text for sample in samples for text in sample.references]
-        return cls(len(samples), len(texts), bare, any(text.strip() for text in texts))
+        has_text = any(text.strip() for text in texts)
+        keys = [set(sample.metadata) for sample in samples]
+        return cls(len(samples), len(texts), bare, has_text, set.intersection(*keys))
 
 
 def data_problems(run: Run, answers: Answers) -> Iterator[Problem]:
