@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from grue.rl.pass_at_k import pass_at_k
 from grue.rollouts.partial_rollout import PendingRollout
@@ -18,7 +19,7 @@ def group_statistics(
     """Return shares of silent groups by kind, pass@k, and lengths of right and wrong outputs.
 
     All groups that were drawn count, also those that the update does not use. An output is right
-    where its reward is the largest. Nothing is returned for groups of one.
+    where its reward is the largest. For groups of one there are no shares.
 
     Args:
         drawn: all scored outputs.
@@ -27,24 +28,32 @@ def group_statistics(
         largest: largest reward; None if it is not known, which leaves shares of groups alone.
     """
     size = settings.samples_per_input
-    if size < 2:
-        return {}
-    mixed = deviating(drawn, settings).numpy()
-    found = {"groups/constant": 1 - mixed.mean(), "groups/mixed": mixed.mean()}
+    found: dict[str, float] = {}
+    if size > 1:
+        mixed = deviating(drawn, settings).numpy()
+        found |= {"groups/constant": 1 - mixed.mean(), "groups/mixed": mixed.mean()}
     if settings.max_resamples:
         found["groups/num_resampled"] = (len(drawn.outputs) - len(kept.outputs)) // size
     if largest is not None:
         rewards = drawn.totals().reshape(-1, size)
         right = np.isclose(rewards, largest)
-        found["groups/all_best"] = right.all(1).mean()
-        found["groups/all_zero"] = (rewards == 0).all(1).mean()
-        for k in _powers_of_two(size):
-            found[f"pass_at_k/{k}"] = pass_at_k(right.astype(np.float64), k).mean()
-        lengths = np.array([len(output) for output in drawn.outputs])
-        for name, those in {"right": right.ravel(), "wrong": ~right.ravel()}.items():
-            if those.any():
-                found[f"response_length/{name}"] = lengths[those].mean()
+        if size > 1:
+            found["groups/all_best"] = right.all(1).mean()
+            found["groups/all_zero"] = (rewards == 0).all(1).mean()
+        found |= _of_right(right, np.array([len(output) for output in drawn.outputs]))
     return {name: float(value) for name, value in found.items()}
+
+
+def _of_right(right: NDArray[np.bool_], lengths: NDArray[np.int64]) -> dict[str, float]:
+    """Return pass@k of groups [B, K], and mean lengths of right and wrong outputs from [B K]."""
+    found = {
+        f"pass_at_k/{k}": pass_at_k(right.astype(np.float64), k).mean()
+        for k in _powers_of_two(right.shape[1])
+    }
+    for name, those in {"right": right.ravel(), "wrong": ~right.ravel()}.items():
+        if those.any():
+            found[f"response_length/{name}"] = lengths[those].mean()
+    return found
 
 
 def _powers_of_two(most: int) -> Iterator[int]:
