@@ -34,6 +34,8 @@ class Reward(ABC, Generic[ArgsT]):
     """Model of the reward's keys (its ``args``)."""
     needs_references: bool = False
     """If true, every input needs a reference."""
+    needed_metadata: Sequence[str] = ()
+    """Keys of the task's `Sample.metadata` without which it fails."""
     needs_tokens: bool = False
     """If true, `Texts.tokens` has the outputs' tokens, with the characters that each writes."""
     largest: float | None = None

@@ -64,6 +64,9 @@ class WeightedSum(Reward[WeightedSumArgs]):
         self._rewards = {part.called: part.build() for part in args.rewards}
         self.part_names = tuple(self._rewards)
         self.needs_references = any(part.needs_references for part in self._rewards.values())
+        self.needed_metadata = [
+            key for part in self._rewards.values() for key in part.needed_metadata
+        ]
         self.needs_tokens = any(part.needs_tokens for part in self._rewards.values())
 
     @classmethod

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
@@ -20,7 +21,9 @@ from grue.policies.token_offsets import moved, token_offsets
 from grue.rewards.custom import as_reward
 from grue.rewards.reward import Reward, Rewards
 from grue.texts import OutputTokens, Texts
+from tests.grue.exact import worth
 from tests.grue.judging import texts
+from tests.grue.test_critic_free import IN_REWARD, drawn_exactly, small
 from tests.grue.test_rollouts import SETTINGS, rollouts
 
 MIXED = "the cät 漢字 😀!"
@@ -210,3 +213,48 @@ def test_wrong_numbers_of_tokens_are_told(answer: Any, message: str) -> None:
 
     with pytest.raises(UserError, match=f"function' {message}"):
         as_reward(function)(NoArgs())(GIVEN)
+
+
+# Credit of tokens in updates.
+
+
+class Increments(Reward[NoArgs]):
+    """What each token adds to what a text is worth, so that the sum is the worth of all."""
+
+    needs_tokens = True
+
+    def __call__(self, texts: Texts) -> Rewards:
+        assert texts.tokens is not None
+        return [  # type: ignore[return-value]  # as users may
+            np.diff([worth(""), *(worth(output[:end]) for _, end in of.offsets)])
+            for output, of in zip(texts.outputs, texts.tokens, strict=True)
+        ]
+
+
+@pytest.mark.parametrize(
+    ("advantage", "factor"), [("none", 1.0), ("leave_one_out", 1.0), ("group", 0.5)]
+)
+def test_rewards_of_tokens_give_the_exact_gradient_of_their_sum(
+    advantage: str, factor: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = {"num_samples_per_input": 2, "kl": IN_REWARD, "advantage": advantage}
+    subject = drawn_exactly("rloo", monkeypatch, **args)
+    subject.rollouts.reward = Increments(NoArgs())
+    torch.testing.assert_close(subject.step(), factor * subject.expected(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("algorithm", ["reinforce_plus_plus", "rloo", "dr_grpo"])
+def test_a_token_is_credited_with_what_comes_or_with_the_sum(algorithm: str) -> None:
+    subject = small(algorithm, num_envs=8, kl={"coeff": 0.0}, advantage_scale="none")
+    subject.rollouts.reward = Increments(NoArgs())
+    rollout, _ = subject.rollouts.collect(0, 0.0)
+    found: Any = subject.algorithm
+    advantages = found._with_advantages(rollout).advantages
+    mask, rewards = rollout.response_mask, rollout.task_rewards
+    to_go = rewards.flip(1).cumsum(1).flip(1) * mask
+    sums = rewards.sum(1).view(-1, 4)
+    above_mean = (sums - sums.mean(1, keepdim=True)).view(-1, 1) * mask
+    of_others = {"rloo": 4 / 3, "dr_grpo": 1.0}
+    wanted = of_others[algorithm] * above_mean if algorithm in of_others else to_go
+    torch.testing.assert_close(advantages, wanted, rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(to_go, rewards.sum(1, keepdim=True) * mask)
