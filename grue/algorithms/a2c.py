@@ -46,18 +46,18 @@ class A2c(PolicyGradient[A2cArgs]):
         first = True
         for whole in rollout.sequential_batches(OUTPUTS_IN_PASS):
             batch = whole.of_this_rank()
-            policy, log_probs, values = self.evaluate(batch)
-            policy_loss = policy_gradient_loss(log_probs, batch.advantages)
-            critic_loss = value_loss(values, batch.returns, batch.values)
+            now = self.evaluate(batch)
+            policy_loss = policy_gradient_loss(now.log_probs, batch.advantages)
+            critic_loss = value_loss(now.values, batch.returns, batch.values)
             entropy_loss = self.entropy_loss(
-                policy, log_probs, weight=args.ent_coef,
+                now, weight=args.ent_coef,
                 estimated=args.enforce_token_entropy_reg_estimate,
             )  # fmt: skip
             penalty = args.ent_coef * entropy_loss
-            kl_loss, kl = self.kl_terms(batch, policy.logits, kl_coefficient)
+            kl_loss, kl = self.kl_terms(now, kl_coefficient)
             penalty = penalty + kl_loss
             if first:
-                share = self.regularizer_gradient_share(batch, policy.logits, log_probs, penalty)
+                share = self.regularizer_gradient_share(now, penalty)
                 first = False
             # The mean over the rollout is a sum of means, over passes and ranks.
             weight = batch.weight * len(whole) / num_tokens

@@ -17,7 +17,7 @@ from common.machine.devices import sent
 from grue.algorithms.args import CriticFreeArgs
 from grue.algorithms.policy_gradient import PolicyGradient
 from grue.algorithms.running_means import RunningMeans
-from grue.policies.distribution import TokenDistribution
+from grue.algorithms.token_evaluation import TokenEvaluation
 from grue.rl.aggregation import aggregate, token_weights
 from grue.rl.group_advantages import (
     deviates,
@@ -25,7 +25,7 @@ from grue.rl.group_advantages import (
     rewards_to_go,
     virtual_best,
 )
-from grue.rl.kl import KL_ESTIMATORS, kl_full
+from grue.rl.kl import KL_ESTIMATORS
 from grue.rl.policy_losses import POLICY_LOSSES, clip_shares, policy_ratios
 from grue.rl.token_positions import put_back
 from grue.rollouts.batch import Rollout
@@ -98,7 +98,7 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             regularizer = terms.regularizer(args.ent_coef, kl_coefficient)
             if not len(means):  # here the ratios are 1
                 of_rest = terms.of_penalties + regularizer
-                found = self.gradient_share(terms.logits, terms.of_task, of_rest)
+                found = self.gradient_share(terms.now, terms.of_task, of_rest)
                 means.add(**{"update_share/kl_and_entropy": found})
             self.backward(terms.policy_loss + regularizer)
             means.add(share, **terms.losses())
@@ -123,12 +123,12 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
     def _terms(self, batch: Minibatch, weights: Tensor) -> _Terms:
         """Return the terms of a micro-batch's loss, with the weights [N] of the step's outputs."""
         args = self.args
-        policy, log_probs, _ = self.evaluate(batch)
+        now = self.evaluate(batch)
 
         def on_grid(values: Tensor) -> Tensor:
             return put_back(values, batch.loss_mask)
 
-        mask = sent(batch.loss_mask, log_probs.device)
+        mask = sent(batch.loss_mask, now.log_probs.device)
         # Losses of micro-batches and ranks add up; a rank without an output of its own adds 0.
         of_rows = weights[batch.rows] * (batch.weight > 0)
 
@@ -136,34 +136,22 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             return aggregate(losses, mask, of_rows)
 
         new, old, advantages, of_penalties = map(
-            on_grid, (log_probs, batch.log_probs, batch.advantages, batch.kl_advantages)
+            on_grid, (now.log_probs, batch.log_probs, batch.advantages, batch.kl_advantages)
         )
         ratios = policy_ratios(new, old, mask, args.ratio)
         losses = POLICY_LOSSES[args.policy_loss](new, ratios, advantages, *args.clip_ranges)
-        with torch.set_grad_enabled(args.ent_coef != 0):
-            entropy_loss = summed(on_grid(-policy.entropy()))
-        kl = self._kl_loss(batch, policy, log_probs)
+        entropy_loss = summed(on_grid(-now.entropy(with_gradient=args.ent_coef != 0)))
+        kl_div = self.alg.kl_div
+        kl = now.kl(kl_div.estimator or "full") if kl_div.placement == "loss" else None
         return _Terms(
-            logits=policy.logits,
+            now=now,
             policy_loss=summed(losses),
             entropy_loss=entropy_loss,
             kl_loss=None if kl is None else summed(on_grid(kl)),
             of_task=summed(-(advantages - of_penalties) * new),
             of_penalties=summed(-of_penalties * new),
-            measured=self._measured(batch, log_probs.detach(), ratios.detach(), advantages),
+            measured=self._measured(batch, now.log_probs.detach(), ratios.detach(), advantages),
         )
-
-    def _kl_loss(
-        self, batch: Minibatch, policy: TokenDistribution, log_probs: Tensor
-    ) -> Tensor | None:
-        """Return [M] the KL of each token as the loss has it; None where the reward has it."""
-        kl_div = self.alg.kl_div
-        if kl_div.placement == "reward":
-            return None
-        if kl_div.estimator in (None, "full"):
-            ref_logits = batch.counted(self.actor_critic.reference_logits(batch.sequences))
-            return kl_full(policy.logits, ref_logits)
-        return KL_ESTIMATORS[kl_div.estimator](log_probs, batch.ref_log_probs)
 
     def _measured(
         self, batch: Minibatch, log_probs: Tensor, ratios: Tensor, advantages: Tensor
@@ -183,8 +171,8 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
 class _Terms:
     """Terms of a micro-batch's loss, all [] and sums by the weights of the aggregation."""
 
-    logits: Tensor
-    """[M, V]"""
+    now: TokenEvaluation
+    """What the policy says of the micro-batch."""
     policy_loss: Tensor
     entropy_loss: Tensor
     """Negated entropy."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from common import distributed
 from grue.algorithms.algorithm import Algorithm, ArgsT
-from grue.policies.distribution import TokenDistribution
-from grue.rl.kl import kl_full
+from grue.algorithms.token_evaluation import TokenEvaluation
 from grue.rl.losses import policy_gradient_loss
 from grue.rollouts.batch import Unit
 from grue.rollouts.minibatch import Minibatch
@@ -33,41 +34,39 @@ class PolicyGradient(Algorithm[ArgsT]):
         """
         return None
 
-    def evaluate(self, batch: Minibatch) -> tuple[TokenDistribution, Tensor, Tensor]:
-        """Return [M] distributions, log-probabilities and values of the trained tokens."""
-        evaluation = self.actor_critic.evaluate(batch.sequences)
-        logits = batch.counted(evaluation.logits)
+    def evaluate(self, batch: Minibatch) -> TokenEvaluation:
+        """Return what policy, critic and reference say of the minibatch's trained tokens."""
+        found = self.actor_critic.evaluate(batch.sequences)
+        logits = batch.counted(found.logits)
         policy = self.actor_critic.distribution(logits, batch.vocab_mask_bits)
-        return policy, policy.log_prob(batch.tokens), batch.counted(evaluation.values)
+        return TokenEvaluation(batch, policy, batch.counted(found.values), self.reference_of(batch))
+
+    def reference_of(self, batch: Minibatch) -> Callable[[], Tensor]:
+        """Return a function that gives the reference's logits [M, V] at the trained tokens."""
+        return lambda: batch.counted(self.actor_critic.reference_logits(batch.sequences))
 
     def entropy_loss(
-        self,
-        policy: TokenDistribution,
-        log_probs: Tensor,
-        *,
-        weight: float = 1.0,
-        estimated: bool = False,
+        self, now: TokenEvaluation, *, weight: float = 1.0, estimated: bool = False
     ) -> Tensor:
         """Return [] the negated mean entropy, exact or estimated from the sampled tokens.
 
         If its ``weight`` in the loss is 0, the exact one has no gradient, which saves memory.
         """
         if estimated:
-            return log_probs.mean()
-        with torch.set_grad_enabled(weight != 0):
-            return -policy.entropy().mean()
+            return now.log_probs.mean()
+        return -now.entropy(with_gradient=weight != 0).mean()
 
     def kl_loss(
-        self, batch: Minibatch, logits: Tensor, coefficient: float, scale: Tensor | float = 1.0
+        self, now: TokenEvaluation, coefficient: float, scale: Tensor | float = 1.0
     ) -> Tensor:
         """Return [] the mean penalty for the distance from the reference, if it is a loss.
 
         Otherwise zero.
         """
-        return self.kl_terms(batch, logits, coefficient, scale)[0]
+        return self.kl_terms(now, coefficient, scale)[0]
 
     def kl_terms(
-        self, batch: Minibatch, logits: Tensor, coefficient: float, scale: Tensor | float = 1.0
+        self, now: TokenEvaluation, coefficient: float, scale: Tensor | float = 1.0
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return `kl_loss`, and record the mean KL per token, in nats, before its weight.
 
@@ -77,15 +76,12 @@ class PolicyGradient(Algorithm[ArgsT]):
         """
         in_advantages = self.alg.rollout_spec.pg_kl_in_advantages
         if self.alg.kl_div.placement != "loss" and in_advantages:
-            return logits.new_zeros(()), {}
-        ref_logits = batch.counted(self.actor_critic.reference_logits(batch.sequences))
-        kl = kl_full(logits, ref_logits).mean()
+            return now.log_probs.new_zeros(()), {}
+        kl = now.kl_full().mean()
         weighted = coefficient * kl if in_advantages else coefficient / scale * kl
         return weighted, {"kl_loss": kl}
 
-    def regularizer_gradient_share(
-        self, batch: Minibatch, logits: Tensor, log_probs: Tensor, penalties: Tensor
-    ) -> Tensor:
+    def regularizer_gradient_share(self, now: TokenEvaluation, penalties: Tensor) -> Tensor:
         """Return [] the share of KL and entropy in an update, between 0 and 1.
 
         The share is ||g_p|| / (||g_t|| + ||g_p||). Here g_t is the gradient in the logits of the
@@ -94,19 +90,16 @@ class PolicyGradient(Algorithm[ArgsT]):
         critic, whose errors are no signal, so that only g_p is left on inputs whose reward does not
         deviate.
         """
-        of_task = policy_gradient_loss(log_probs, batch.task_advantages)
-        of_penalties = policy_gradient_loss(log_probs, batch.kl_advantages) + penalties
-        return self.gradient_share(logits, batch.weight * of_task, batch.weight * of_penalties)
+        batch = now.batch
+        of_task = policy_gradient_loss(now.log_probs, batch.task_advantages)
+        of_penalties = policy_gradient_loss(now.log_probs, batch.kl_advantages) + penalties
+        return self.gradient_share(now, batch.weight * of_task, batch.weight * of_penalties)
 
-    def gradient_share(self, logits: Tensor, of_task: Tensor, of_penalties: Tensor) -> Tensor:
+    def gradient_share(self, now: TokenEvaluation, of_task: Tensor, of_penalties: Tensor) -> Tensor:
         """Return [] ||g_p|| / (||g_t|| + ||g_p||) of two losses' gradients in the logits.
 
         The losses are this rank's parts. The share is 0 where both gradients vanish.
         """
-        parts = [
-            torch.autograd.grad(loss, logits, retain_graph=True)[0].square().sum()
-            for loss in (of_task, of_penalties)
-        ]
-        norms = distributed.all_reduce_sum(torch.stack(parts)).sqrt()
+        norms = distributed.all_reduce_sum(now.squared_gradients(of_task, of_penalties)).sqrt()
         total = norms.sum()
         return torch.where(total > 0, norms[1] / total, 0.0)

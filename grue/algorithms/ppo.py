@@ -66,9 +66,9 @@ class Ppo(PolicyGradient[PpoArgs]):
     def _policy_loss(self, batch: Minibatch, kl_coefficient: float) -> torch.Tensor:
         """Return [] this rank's part of the loss of reward and KL, in units of the reward."""
         batch = batch.of_this_rank()
-        policy, log_probs, _ = self.evaluate(batch)
-        of_rewards = policy_gradient_loss(log_probs, batch.advantages)
-        return batch.weight * (of_rewards + self.kl_loss(batch, policy.logits, kl_coefficient))
+        now = self.evaluate(batch)
+        of_rewards = policy_gradient_loss(now.log_probs, batch.advantages)
+        return batch.weight * (of_rewards + self.kl_loss(now, kl_coefficient))
 
     def _passes(
         self,
@@ -86,33 +86,33 @@ class Ppo(PolicyGradient[PpoArgs]):
                     batch, scale = batch.standardized()
                 # 1. What policy and critic say now; each rank has its part of the minibatch.
                 batch = batch.of_this_rank()
-                policy, log_probs, values = self.evaluate(batch)
+                now = self.evaluate(batch)
                 # 2. Far from the policy that drew the tokens, the update ends.
-                distance = approximate_kl(log_probs.detach(), batch.log_probs)
+                distance = approximate_kl(now.log_probs.detach(), batch.log_probs)
                 means.add(batch.weight, approx_kl=distance)
                 if self._is_far(batch, distance):
                     return
                 # 3. The losses.
                 policy_loss = clipped_policy_loss(
-                    log_probs, batch.log_probs, batch.advantages, args.clip_range
+                    now.log_probs, batch.log_probs, batch.advantages, args.clip_range
                 )
-                critic_loss = value_loss(values, batch.returns, batch.values, args.clip_range_vf)
+                critic_loss = value_loss(
+                    now.values, batch.returns, batch.values, args.clip_range_vf
+                )
                 entropy_loss = self.entropy_loss(
-                    policy, log_probs, weight=args.ent_coef,
+                    now, weight=args.ent_coef,
                     estimated=args.enforce_token_entropy_reg_estimate,
                 )  # fmt: skip
                 penalty = args.ent_coef * entropy_loss
-                kl_loss, kl = self.kl_terms(batch, policy.logits, kl_coefficient, scale)
+                kl_loss, kl = self.kl_terms(now, kl_coefficient, scale)
                 penalty = penalty + kl_loss
                 if first:  # here the surrogate is the plain policy gradient
-                    share = self.regularizer_gradient_share(
-                        batch, policy.logits, log_probs, penalty
-                    )
+                    share = self.regularizer_gradient_share(now, penalty)
                     means.add(**{"update_share/kl_and_entropy": share})
                     first = False
                 # 4. The step.
                 self.backward(batch.weight * (policy_loss + penalty + args.vf_coef * critic_loss))
-                del policy  # what it holds of the vocabulary, before there is more of the kind
+                del now  # what it holds of the vocabulary, before there is more of the kind
                 norm = self.step(args.max_grad_norm)
                 means.add(batch.weight, policy_gradient_loss=policy_loss, value_loss=critic_loss,
                           entropy_loss=entropy_loss, **kl)  # fmt: skip

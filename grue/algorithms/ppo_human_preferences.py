@@ -77,21 +77,19 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
         Each rank computes its part of the minibatch and of the loss.
         """
         args, batch = self.args, whole.of_this_rank()
-        policy, log_probs, values = self.evaluate(batch)
-        surrogate = log_probs, batch.log_probs, batch.advantages, args.clip_range
+        now = self.evaluate(batch)
+        surrogate = now.log_probs, batch.log_probs, batch.advantages, args.clip_range
         policy_loss = clipped_policy_loss(*surrogate)
         critic_loss, clipped_values = clipped_value_loss(
-            values, batch.returns, batch.values, args.clip_range_vf
+            now.values, batch.returns, batch.values, args.clip_range_vf
         )
         entropy_loss = self.entropy_loss(
-            policy, log_probs, weight=args.ent_coef,
+            now, weight=args.ent_coef,
             estimated=args.enforce_token_entropy_reg_estimate,
         )  # fmt: skip
         loss = policy_loss + args.vf_coef * critic_loss + args.ent_coef * entropy_loss
         if not means:  # at the first minibatch the surrogate is the plain policy gradient
-            share = self.regularizer_gradient_share(
-                batch, policy.logits, log_probs, args.ent_coef * entropy_loss
-            )
+            share = self.regularizer_gradient_share(now, args.ent_coef * entropy_loss)
             means.add(**{"update_share/kl_and_entropy": share})
         means.add(**dict(_moments(whole)))
         means.add(batch.weight, **{
@@ -100,10 +98,10 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
             "ppo/loss/total": loss,
             "ppo/policy/entropy": -entropy_loss,
             "ppo/policy/clipfrac": clip_fraction(*surrogate),
-            "ppo/policy/approxkl": (log_probs - batch.log_probs).square().mean() / 2,
+            "ppo/policy/approxkl": (now.log_probs - batch.log_probs).square().mean() / 2,
             "ppo/val/clipfrac": clipped_values,
-            "ppo/val/vpred": values.mean(),
-            "ppo/val/error": (values - batch.returns).square().mean(),
+            "ppo/val/vpred": now.values.mean(),
+            "ppo/val/error": (now.values - batch.returns).square().mean(),
         })  # fmt: skip
         own_part: Tensor = batch.weight * loss
         return own_part

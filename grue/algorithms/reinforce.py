@@ -48,20 +48,18 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
         for _ in range(args.n_epochs):
             for whole in rollout.minibatches(args.batch_size, generator):
                 batch = whole.of_this_rank()
-                policy, log_probs, _ = self.evaluate(batch)
-                entropy_loss = self.entropy_loss(policy, log_probs, weight=args.ent_coef)
+                now = self.evaluate(batch)
+                entropy_loss = self.entropy_loss(now, weight=args.ent_coef)
                 penalty = args.ent_coef * entropy_loss
-                kl_loss, kl = self.kl_terms(batch, policy.logits, kl_coefficient)
+                kl_loss, kl = self.kl_terms(now, kl_coefficient)
                 penalty = penalty + kl_loss
                 if first:
-                    share = self.regularizer_gradient_share(
-                        batch, policy.logits, log_probs, penalty
-                    )
+                    share = self.regularizer_gradient_share(now, penalty)
                     means.add(**{"update_share/kl_and_entropy": share})
                     first = False
                 # Sums over tokens, means over outputs.
                 per_output = len(whole) / len(whole.loss_mask)
-                policy_loss = per_output * policy_gradient_loss(log_probs, batch.advantages)
+                policy_loss = per_output * policy_gradient_loss(now.log_probs, batch.advantages)
                 self.backward(batch.weight * (policy_loss + per_output * penalty))
                 norm = self.step(args.max_grad_norm)
                 measured = {"policy_gradient_loss": policy_loss, "entropy_loss": entropy_loss, **kl}

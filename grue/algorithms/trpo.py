@@ -17,9 +17,10 @@ from grue.algorithms.fisher import Fisher, TokenLogits, gradient, split
 from grue.algorithms.optimizers import adamw
 from grue.algorithms.policy_gradient import PolicyGradient
 from grue.algorithms.running_means import RunningMeans
+from grue.algorithms.token_evaluation import TokenEvaluation
 from grue.policies.distribution import TokenDistribution
 from grue.rl.conjugate_gradient import conjugate_gradient
-from grue.rl.kl import kl_full, probability_ratio
+from grue.rl.kl import probability_ratio
 from grue.rl.losses import explained_variance, policy_gradient_loss, value_loss
 from grue.rollouts.batch import Rollout
 from grue.rollouts.minibatch import Minibatch
@@ -92,22 +93,27 @@ class Trpo(PolicyGradient[TrpoArgs]):
         """Parameters of the policy that are trained."""
         return [weight for weight in self.policy.model.parameters() if weight.requires_grad]
 
+    def _evaluated(self, logits: TokenLogits, batch: Minibatch) -> TokenEvaluation:
+        """Return what a policy with these logits says of a minibatch, without the critic."""
+        return TokenEvaluation(
+            batch, TokenDistribution(logits(batch)), reference=self.reference_of(batch)
+        )
+
     def _ascent(
         self, batches: Sequence[Minibatch], coefficient: float
     ) -> tuple[Tensor, float, float]:
         """Return [P] the gradient of the objective, the objective, and the share of penalties."""
-        logits_of, weights, num_tokens = self.logits, self.weights, sum(map(len, batches))
+        logits, weights, num_tokens = self.logits, self.weights, sum(map(len, batches))
         ascent: Tensor | float = 0.0
         share: Tensor | None = None
         objective: Tensor | float = 0.0
         for batch in batches:
-            logits = logits_of(batch)
-            log_probs = TokenDistribution(logits).log_prob(batch.tokens)
-            penalty = self.kl_loss(batch, logits, coefficient)
+            now = self._evaluated(logits, batch)
+            penalty = self.kl_loss(now, coefficient)
             if share is None:
-                share = self.regularizer_gradient_share(batch, logits, log_probs, penalty)
+                share = self.regularizer_gradient_share(now, penalty)
             # Here, where the ratio is 1, the surrogate has the gradient of the policy gradient.
-            loss = policy_gradient_loss(log_probs, batch.advantages) + penalty
+            loss = policy_gradient_loss(now.log_probs, batch.advantages) + penalty
             share_of_batch = len(batch) / num_tokens
             ascent = ascent - gradient(share_of_batch * loss, weights)
             gained = (batch.advantages.mean() - penalty).detach()
@@ -142,16 +148,13 @@ class Trpo(PolicyGradient[TrpoArgs]):
         """Return the surrogate objective mean(A rho) minus penalties, and mean KL(new || old)."""
         num_tokens, sums = sum(map(len, batches)), RunningMeans()
         for batch in batches:
-            logits, old_logits = self.logits(batch), old(batch)
-            new_log_probs, old_log_probs = (
-                TokenDistribution(each).log_prob(batch.tokens) for each in (logits, old_logits)
-            )
-            ratio = probability_ratio(new_log_probs, old_log_probs)
+            now, before = (self._evaluated(logits, batch) for logits in (self.logits, old))
+            ratio = probability_ratio(now.log_probs, before.log_probs)
             surrogate = (batch.advantages * ratio).mean()
-            penalty = self.kl_loss(batch, logits, coefficient)
+            penalty = self.kl_loss(now, coefficient)
             weight = len(batch) / num_tokens
             sums.add(objective=weight * (surrogate - penalty),
-                     kl=weight * kl_full(logits, old_logits).mean())  # fmt: skip
+                     kl=weight * now.kl_from(before).mean())  # fmt: skip
         found = sums.compute(mean=False)
         return found["objective"], found["kl"]
 

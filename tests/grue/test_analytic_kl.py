@@ -78,9 +78,8 @@ def gradients(actor_critic: ActorCritic, mode: str, number: int) -> Tensor:
     for iteration in range(number):
         rollout, _ = drawing.collect(iteration, BETA)
         (batch,) = rollout.sequential_batches(len(rollout))
-        policy, log_probs, _ = ppo.evaluate(batch)
-        loss = policy_gradient_loss(log_probs, batch.advantages)
-        loss = loss + ppo.kl_loss(batch, policy.logits, BETA)
+        now = ppo.evaluate(batch)
+        loss = policy_gradient_loss(now.log_probs, batch.advantages) + ppo.kl_loss(now, BETA)
         of_outputs = loss * len(batch) / len(rollout)
         parts = torch.autograd.grad(of_outputs, actor_critic.parameters(), allow_unused=True)
         found.append(torch.cat([part.flatten() for part in parts if part is not None]))
@@ -147,16 +146,16 @@ def test_with_a_mask_the_penalty_is_that_of_the_policy_without_it(causal_policy:
     settings = replace(SETTINGS, analytic_kl=True, pg_kl_in_advantages=False)
     rollout, _ = masked_rollouts(algorithm, settings).collect(0, BETA)
     (batch,) = rollout.sequential_batches(len(rollout))
-    within, log_probs, _ = algorithm.evaluate(batch)
-    logits = within.logits
-    assert (log_probs > logits.log_softmax(-1).gather(-1, batch.tokens[:, None])[:, 0]).all()
+    now = algorithm.evaluate(batch)
+    logits = batch.counted(algorithm.actor_critic.evaluate(batch.sequences).logits)
+    assert (now.log_probs > logits.log_softmax(-1).gather(-1, batch.tokens[:, None])[:, 0]).all()
     exact = kl_full(
         logits, algorithm.actor_critic.reference_logits(batch.sequences)[batch.loss_mask]
     )
     torch.testing.assert_close(rollout.kl[rollout.train_mask], exact.detach())
     own = rollout.advantages - (rollout.returns - rollout.values)
     torch.testing.assert_close(own[rollout.train_mask], BETA * exact.detach())
-    torch.testing.assert_close(algorithm.kl_loss(batch, logits, BETA), BETA * exact.mean())
+    torch.testing.assert_close(algorithm.kl_loss(now, BETA), BETA * exact.mean())
 
 
 SWITCHES = ("alg__args__analytic_kl_grad", "alg__kl_div__analytic_kl_reward")

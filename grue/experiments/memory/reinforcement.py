@@ -183,22 +183,20 @@ def _pass(algorithm: PolicyGradient[Any], sizes: _Sizes) -> None:
     """Make the forward and backward pass of an update's first step, which is the largest."""
     batch = _minibatch(algorithm.policy, sizes)
     with algorithm.actor_critic.updating():
-        policy, log_probs, values = algorithm.evaluate(batch)
-        penalty = policy.logits.new_zeros(())
+        now = algorithm.evaluate(batch)
+        penalty = now.log_probs.new_zeros(())
         if algorithm.alg.kl_div.estimator in (None, "full"):  # others need no distributions
-            penalty = algorithm.kl_loss(batch, policy.logits, 1.0)
+            penalty = algorithm.kl_loss(now, 1.0)
         args = algorithm.args
         if isinstance(args, ActorCriticArgs | ReinforceArgs | CriticFreeArgs):
             estimated = (
                 isinstance(args, ActorCriticArgs) and args.enforce_token_entropy_reg_estimate
             )
-            entropy_loss = algorithm.entropy_loss(
-                policy, log_probs, weight=args.ent_coef, estimated=estimated
-            )
+            entropy_loss = algorithm.entropy_loss(now, weight=args.ent_coef, estimated=estimated)
             penalty = penalty + args.ent_coef * entropy_loss
-        algorithm.regularizer_gradient_share(batch, policy.logits, log_probs, penalty)
-        loss = policy_gradient_loss(log_probs, batch.advantages)
-        (loss + penalty + values.mean()).backward()
+        algorithm.regularizer_gradient_share(now, penalty)
+        loss = policy_gradient_loss(now.log_probs, batch.advantages)
+        (loss + penalty + now.values.mean()).backward()
 
 
 @torch.no_grad()
