@@ -10,7 +10,7 @@ Axis letters: M tokens, H width of the states, V vocabulary, W width of a block.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from common.training.shape_checks import check_shape
 from grue.models.precision import exactly
 from grue.policies.mask_ops import BITS, unpacked
 
-_CPU_ENTRIES, _ENTRIES = 2**20, 2**26
+_CPU_ENTRIES, _ENTRIES = 2**20, 2**25
 """Number of logits of a block: on a CPU as many as its cache holds."""
 _LEAST_WIDTH = 256
 """Smallest width of a block."""
@@ -37,7 +37,7 @@ class Head(NamedTuple):
     """States and the weight of an output layer, whose product is the logits."""
 
     states: Tensor
-    """[M, H] in float32, or more wide."""
+    """[M, H] or [N, T, H], in float32 or more wide."""
     weight: Tensor
     """[V, H]"""
 
@@ -49,16 +49,28 @@ class Head(NamedTuple):
         """Return the same as constants."""
         return Head(self.states.detach(), self.weight.detach())
 
+    def at(self, chosen: Callable[[Tensor], Tensor]) -> Head:
+        """Return the states [M, H] that ``chosen`` takes of [N, T, H], with the same layer."""
+        return Head(chosen(self.states), self.weight)
+
 
 class Statistics(NamedTuple):
-    """What losses need to know of the distributions before M tokens, or a loss's slopes in it."""
+    """What losses need to know of the distributions before M tokens."""
 
-    log_probs: Tensor | None
+    log_probs: Tensor
     """[M] log-probabilities of the tokens, in nats."""
-    entropy: Tensor | None
+    entropy: Tensor
     """[M] entropies, in nats."""
     kl: Tensor | None
     """[M] KL(policy || reference), in nats; None without a reference."""
+
+
+class Slopes(NamedTuple):
+    """Derivatives [M] of a loss in each of the `Statistics`; None where it does not depend."""
+
+    log_probs: Tensor | None
+    entropy: Tensor | None = None
+    kl: Tensor | None = None
 
 
 class FusedDistributions:
@@ -90,11 +102,11 @@ class FusedDistributions:
             needs_gradients=torch.is_grad_enabled() and any(part.requires_grad for part in policy),
         )  # fmt: skip
         self._found = _found(self._inputs)
-        self.statistics = Statistics(*_Linked.apply(*policy, self._inputs, self._found))  # type: ignore[no-untyped-call]
+        self.statistics = Statistics(*_Linked.apply(*policy, self._inputs, self._found))
         """[M] each; gradients flow."""
 
     @torch.no_grad()
-    def squared_gradient_norm(self, slopes: Statistics) -> Tensor:
+    def squared_gradient_norm(self, slopes: Slopes) -> Tensor:
         """Return [] the squared norm of the gradient in the logits of a loss with such slopes."""
         if slopes.entropy is None and slopes.kl is None and slopes.log_probs is not None:
             return (slopes.log_probs.square() * self._found.squared_score[:, 0]).sum()
@@ -105,8 +117,7 @@ class FusedDistributions:
 def log_probs_of(policy: Head, tokens: Tensor) -> Tensor:
     """Return [M] log-probabilities of tokens [M], in nats, as constants."""
     with torch.no_grad():
-        found: Tensor = FusedDistributions(policy, tokens).statistics.log_probs
-    return found
+        return FusedDistributions(policy, tokens).statistics.log_probs
 
 
 class _Block(NamedTuple):
@@ -250,9 +261,7 @@ def _found(inputs: _Inputs) -> _Found:
     )  # fmt: skip
 
 
-def _gradients(
-    inputs: _Inputs, found: _Found, slopes: Statistics
-) -> Iterator[tuple[slice, Tensor]]:
+def _gradients(inputs: _Inputs, found: _Found, slopes: Slopes) -> Iterator[tuple[slice, Tensor]]:
     """Yield [M, W] the gradient in each block's logits of a loss with such slopes.
 
     That of log pi(a) is 1_a - p, of the entropy -p (log p + entropy), and of KL(p || q) p (log p -
@@ -267,7 +276,7 @@ def _gradients(
             factor = -of_log_probs
         if of_entropy is not None:
             factor = factor - of_entropy * (log_probs + found.entropy)
-        if of_kl is not None:
+        if block.ref_logits is not None and found.kl is not None and of_kl is not None:
             log_ratios = log_probs - found.reference.log_probs(block.ref_logits)
             factor = factor + of_kl * (log_ratios - found.kl)
         gradient *= factor
@@ -288,14 +297,14 @@ class _Linked(torch.autograd.Function):
         return tuple(None if each is None else each.squeeze(-1).clone() for each in known)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *slopes: Tensor | None) -> Any:
         """Return the gradients in the states and in the weight."""
         states, weight = ctx.inputs.policy
         needs_states, needs_weight, *_ = ctx.needs_input_grad
         of_states = torch.zeros_like(states) if needs_states else None
         of_weight = torch.empty_like(weight) if needs_weight else None
-        for where, gradient in _gradients(ctx.inputs, ctx.found, Statistics(*slopes)):
+        for where, gradient in _gradients(ctx.inputs, ctx.found, Slopes(*slopes)):
             with exactly(states.device):
                 if of_states is not None:
                     of_states.addmm_(gradient, weight[where].to(states.dtype))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from grue.policies import fused_head
 from grue.policies.distribution import TokenDistribution
-from grue.policies.fused_head import FusedDistributions, Head, Statistics, log_probs_of
+from grue.policies.fused_head import FusedDistributions, Head, Slopes, Statistics, log_probs_of
 from grue.policies.mask_ops import packed
 from grue.rl.kl import kl_full
 
@@ -81,7 +81,7 @@ def test_statistics_and_gradients_are_those_of_whole_logits(case: Case) -> None:
     own = torch.autograd.grad(case.loss(fused.statistics), list(case.policy))
     expected = torch.autograd.grad(case.loss(plain), [*case.policy, logits])
     torch.testing.assert_close(own, expected[:2], rtol=1e-10, atol=1e-10)
-    slopes = Statistics(*(of if had is not None else None
+    slopes = Slopes(*(of if had is not None else None
                           for of, had in zip(case.slopes, plain, strict=True)))  # fmt: skip
     norm = fused.squared_gradient_norm(slopes)
     torch.testing.assert_close(norm, expected[2].square().sum(), rtol=1e-10, atol=1e-12)
@@ -90,9 +90,9 @@ def test_statistics_and_gradients_are_those_of_whole_logits(case: Case) -> None:
 @pytest.mark.parametrize("scale", [1.0, 8.0, 100.0])
 def test_closed_form_of_the_score_is_exact_beside_a_probability_near_one(scale: float) -> None:
     case = Case(scale)
-    logits, plain = case.plain()
+    logits, _ = case.plain()
     case.tokens = logits.argmax(-1)
-    slopes = Statistics(case.slopes[0], None, None)
+    slopes = Slopes(case.slopes[0])
     found = case.fused().squared_gradient_norm(slopes)
     log_probs = TokenDistribution(logits).log_prob(case.tokens)
     (expected,) = torch.autograd.grad((case.slopes[0] * log_probs).sum(), logits)
