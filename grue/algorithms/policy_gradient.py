@@ -11,7 +11,7 @@ from torch import Tensor
 from common import distributed
 from grue.algorithms.algorithm import Algorithm, ArgsT
 from grue.algorithms.running_means import RunningMeans
-from grue.algorithms.token_evaluation import TokenEvaluation
+from grue.algorithms.token_evaluation import FusedEvaluation, LogitsEvaluation, TokenEvaluation
 from grue.rl.losses import policy_gradient_loss
 from grue.rollouts.batch import Unit
 from grue.rollouts.minibatch import Minibatch
@@ -93,10 +93,37 @@ class PolicyGradient(Algorithm[ArgsT]):
 
     def evaluate(self, batch: Minibatch) -> TokenEvaluation:
         """Return what policy, critic and reference say of the minibatch's trained tokens."""
+        if self._is_fused:
+            head, values = self.actor_critic.evaluate_head(batch.sequences)
+            reference = None
+            if self._kl_is_exact_loss:
+                reference = self.actor_critic.reference_head(batch.sequences).at(batch.counted)
+            return FusedEvaluation(batch, head.at(batch.counted), batch.counted(values), reference)
         found = self.actor_critic.evaluate(batch.sequences)
         logits = batch.counted(found.logits)
         policy = self.actor_critic.distribution(logits, batch.vocab_mask_bits)
-        return TokenEvaluation(batch, policy, batch.counted(found.values), self.reference_of(batch))
+        return LogitsEvaluation(
+            batch, policy, batch.counted(found.values), self.reference_of(batch)
+        )
+
+    @property
+    def _is_fused(self) -> bool:
+        """Whether losses are computed without logits of the whole vocabulary.
+
+        The exact KL is that of the policy without its mask, which is not fused with one.
+        """
+        if self.actor_critic.head is None:
+            return False
+        mask = self.policy.mask
+        return mask is None or (mask.normalized and not self._kl_is_exact_loss)
+
+    @property
+    def _kl_is_exact_loss(self) -> bool:
+        """Whether a loss has the KL over the whole vocabulary."""
+        if not self.alg.rollout_spec.pg_kl_in_advantages:
+            return True
+        kl_div = self.alg.kl_div
+        return kl_div.placement == "loss" and kl_div.estimator in (None, "full")
 
     def reference_of(self, batch: Minibatch) -> Callable[[], Tensor]:
         """Return a function that gives the reference's logits [M, V] at the trained tokens."""

@@ -17,7 +17,7 @@ from grue.algorithms.fisher import Fisher, TokenLogits, gradient, split
 from grue.algorithms.optimizers import adamw
 from grue.algorithms.policy_gradient import PolicyGradient
 from grue.algorithms.running_means import RunningMeans
-from grue.algorithms.token_evaluation import TokenEvaluation
+from grue.algorithms.token_evaluation import LogitsEvaluation
 from grue.policies.distribution import TokenDistribution
 from grue.rl.conjugate_gradient import conjugate_gradient
 from grue.rl.kl import probability_ratio
@@ -96,9 +96,9 @@ class Trpo(PolicyGradient[TrpoArgs]):
         """Parameters of the policy that are trained."""
         return [weight for weight in self.policy.model.parameters() if weight.requires_grad]
 
-    def _evaluated(self, logits: TokenLogits, batch: Minibatch) -> TokenEvaluation:
+    def _evaluated(self, logits: TokenLogits, batch: Minibatch) -> LogitsEvaluation:
         """Return what a policy with these logits says of a minibatch, without the critic."""
-        return TokenEvaluation(
+        return LogitsEvaluation(
             batch, TokenDistribution(logits(batch)), reference=self.reference_of(batch)
         )
 
