@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from grue.rl.pass_at_k import pass_at_k
 from grue.rollouts.partial_rollout import PendingRollout
@@ -18,7 +19,9 @@ def group_statistics(
     """Return shares of silent groups by kind, pass@k, and lengths of right and wrong outputs.
 
     All groups that were drawn count, also those that the update does not use. An output is right
-    where its reward is the largest. Nothing is returned for groups of one.
+    where its reward is the largest. Where the settings name a metadata key, shares and number of
+    groups are also those of the inputs of each of its values, ``..._at_<key>_<value>``. Nothing is
+    returned for groups of one.
 
     Args:
         drawn: all scored outputs.
@@ -29,15 +32,19 @@ def group_statistics(
     size = settings.samples_per_input
     if size < 2:
         return {}
+    rewards = drawn.totals().reshape(-1, size)
     mixed = deviating(drawn, settings).numpy()
-    found = {"groups/constant": 1 - mixed.mean(), "groups/mixed": mixed.mean()}
+    kinds = {"constant": ~mixed, "mixed": mixed}
+    if largest is not None:
+        right = np.isclose(rewards, largest)
+        kinds |= {"all_best": right.all(1), "all_zero": (rewards == 0).all(1)}
+    found = {f"groups/{kind}": are_so.mean() for kind, are_so in kinds.items()}
+    for level, rows in _levels(drawn, settings).items():
+        found[f"groups/count_{level}"] = len(rows)
+        found |= {f"groups/{kind}_{level}": are_so[rows].mean() for kind, are_so in kinds.items()}
     if settings.max_resamples:
         found["groups/num_resampled"] = (len(drawn.outputs) - len(kept.outputs)) // size
     if largest is not None:
-        rewards = drawn.totals().reshape(-1, size)
-        right = np.isclose(rewards, largest)
-        found["groups/all_best"] = right.all(1).mean()
-        found["groups/all_zero"] = (rewards == 0).all(1).mean()
         for k in _powers_of_two(size):
             found[f"pass_at_k/{k}"] = pass_at_k(right.astype(np.float64), k).mean()
         lengths = np.array([len(output) for output in drawn.outputs])
@@ -45,6 +52,19 @@ def group_statistics(
             if those.any():
                 found[f"response_length/{name}"] = lengths[those].mean()
     return {name: float(value) for name, value in found.items()}
+
+
+def _levels(drawn: PendingRollout, settings: RolloutSettings) -> dict[str, NDArray[np.int64]]:
+    """Return the positions of the groups of each value of a metadata key, by its ending."""
+    key = settings.group_by
+    if key is None:
+        return {}
+    of_groups = [known for texts in drawn.texts for known in texts.metadata]
+    values = [str(known.get(key)) for known in of_groups[:: settings.samples_per_input]]
+    return {
+        f"at_{key}_{value}": np.flatnonzero([found == value for found in values])
+        for value in sorted(set(values))
+    }
 
 
 def _powers_of_two(most: int) -> Iterator[int]:
