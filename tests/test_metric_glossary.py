@@ -101,6 +101,9 @@ def small_runs(folder: Path) -> list[dict[str, Any]]:
     of_kl = {f"alg__args__{key}": value for key, value in exact_kl.items()}
     as_loss = {"alg__kl_div__coeff": 0.1, "alg__kl_div__placement": "loss"}
     critic = {key: value for key, value in TRUSTED.items() if key.startswith("alg")}
+    of_groups = {"train_evaluation__num_samples_per_input": 2,
+                 "train_evaluation__metrics": [{"id": "exact_answer"}],
+                 "train_evaluation__group_by": "animal"}  # fmt: skip
     normalize = test_reward_model.reference(model, num_samples=8)
     preferences = test_ppo_human_preferences.configuration(model, **short)
     return [
@@ -116,9 +119,9 @@ def small_runs(folder: Path) -> list[dict[str, Any]]:
            alg__policy__mixed_precision="fp16", reward_fn__id="weighted_sum",
            reward_fn__args__rewards=[{"id": LETTERS}, {"id": "length", "weight": 0.1}]),
         rl("grpo", alg__args__num_samples_per_input=2, alg__args__zero_std_groups="resample",
-           reward_fn__id=EVEN),
+           reward_fn__id=EVEN, **of_groups),
         preferences | {"experiment_name": "preferences"},
-        extraction(model, evaluation__metrics=EVALUATED),
+        extraction(model, evaluation__metrics=EVALUATED, evaluation__group_by="animal"),
         {**test_reward_model.configuration(model, choices, "pairwise", normalize=normalize,
                                            alg={"training_args": one_step}),
          "experiment": "reward_model", "experiment_name": "reward_model"},

@@ -37,6 +37,9 @@ class Metric(ABC, Generic[ArgsT]):
     """Model of the metric's keys (its ``args``)."""
     has_scores: ClassVar[bool] = True
     """If true, an evaluation writes the scores of single outputs next to its predictions."""
+    largest: ClassVar[Mapping[str, float]] = {}
+    """Largest scores by metric key, where they are known: an output that has it is right, and
+    evaluations with several outputs per input tell its pass@k."""
     needs_references: bool = False
     """If true, the metric needs references; evaluations of splits without references skip it."""
 

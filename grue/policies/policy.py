@@ -163,16 +163,19 @@ class Policy(PromptReader):
         prompts: Sequence[Tokens],
         settings: GenerationConfig,
         *,
+        num_samples: int = 1,
         inputs: Sequence[int],
         seed: int,
     ) -> list[Tokens]:
-        """Return one output per prompt for an evaluation: by beams, sampling or greedy decoding.
+        """Return K outputs of each prompt, prompt by prompt, for an evaluation.
 
-        ``inputs`` are the prompts' numbers; with ``seed`` they fix the random numbers.
+        They are drawn, or found by beams or greedy decoding. ``inputs`` are the prompts' numbers;
+        with ``seed`` they fix the random numbers.
         """
-        occasion = Occasion.EVALUATION
-        found = self.drawn(prompts, 1, settings, inputs=inputs, occasion=occasion, seed=seed)
-        return [samples[0] for samples in found]
+        found = self.drawn(
+            prompts, num_samples, settings, inputs=inputs, occasion=Occasion.EVALUATION, seed=seed
+        )
+        return [output for samples in found for output in samples]
 
     def drawn(
         self,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from grue.rl.pass_at_k import pass_at_k
+from grue.rl.pass_at_k import mean_pass_at_k
 from grue.rollouts.partial_rollout import PendingRollout
 from grue.rollouts.resampling import deviating
 from grue.rollouts.settings import RolloutSettings
+from grue.texts import groups
 
 
 def group_statistics(
@@ -34,19 +35,18 @@ def group_statistics(
         return {}
     rewards = drawn.totals().reshape(-1, size)
     mixed = deviating(drawn, settings).numpy()
-    kinds = {"constant": ~mixed, "mixed": mixed}
+    kinds: dict[str, Any] = {"constant": ~mixed, "mixed": mixed}
     if largest is not None:
         right = np.isclose(rewards, largest)
         kinds |= {"all_best": right.all(1), "all_zero": (rewards == 0).all(1)}
     found = {f"groups/{kind}": are_so.mean() for kind, are_so in kinds.items()}
-    for level, rows in _levels(drawn, settings).items():
-        found[f"groups/count_{level}"] = len(rows)
-        found |= {f"groups/{kind}_{level}": are_so[rows].mean() for kind, are_so in kinds.items()}
+    for ending, rows in _levels(drawn, settings).items():
+        found[f"groups/count{ending}"] = len(rows)
+        found |= {f"groups/{kind}{ending}": are_so[rows].mean() for kind, are_so in kinds.items()}
     if settings.max_resamples:
         found["groups/num_resampled"] = (len(drawn.outputs) - len(kept.outputs)) // size
     if largest is not None:
-        for k in _powers_of_two(size):
-            found[f"pass_at_k/{k}"] = pass_at_k(right.astype(np.float64), k).mean()
+        found |= {f"pass_at_k/{k}": share for k, share in mean_pass_at_k(right).items()}
         lengths = np.array([len(output) for output in drawn.outputs])
         for name, those in {"right": right.ravel(), "wrong": ~right.ravel()}.items():
             if those.any():
@@ -55,21 +55,10 @@ def group_statistics(
 
 
 def _levels(drawn: PendingRollout, settings: RolloutSettings) -> dict[str, NDArray[np.int64]]:
-    """Return the positions of the groups of each value of a metadata key, by its ending."""
+    """Return the groups of each value of the configured metadata, by the end of their names."""
     key = settings.group_by
     if key is None:
         return {}
-    of_groups = [known for texts in drawn.texts for known in texts.metadata]
-    values = [str(known.get(key)) for known in of_groups[:: settings.samples_per_input]]
-    return {
-        f"at_{key}_{value}": np.flatnonzero([found == value for found in values])
-        for value in sorted(set(values))
-    }
-
-
-def _powers_of_two(most: int) -> Iterator[int]:
-    """Yield 1, 2, 4 and so on up to ``most``."""
-    number = 1
-    while number <= most:
-        yield number
-        number *= 2
+    of_outputs = [known for texts in drawn.texts for known in texts.metadata]
+    of_groups = of_outputs[:: settings.samples_per_input]
+    return {f"_at_{key}_{value}": rows for value, rows in groups(of_groups, key).items()}

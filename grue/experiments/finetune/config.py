@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, Self
 
 from pydantic import ModelWrapValidatorHandler, model_validator
 
 from common.config.base import (
+    LATER,
     NO_EFFECT,
     Config,
     OptionalText,
@@ -51,6 +52,12 @@ class TrainEvaluation(Config):
     """Number of iterations between checkpoints, from which an interrupted run can be resumed. A
     checkpoint is written sooner after a minute, and later if writing would take more than a
     twentieth of the time. One is also written before a run stops and after the last iteration."""
+    num_samples_per_input: Annotated[PositiveInt, LATER] = 1
+    """Number of outputs of each evaluated input, K; metrics are means over all. From 2 on they are
+    drawn, and metrics of right and wrong outputs tell pass@k too, for k = 1, 2, 4 and so on."""
+    group_by: Annotated[OptionalText, LATER] = None
+    """Metadata of inputs, such as ``difficulty``: metrics and pass@k, and shares of groups in
+    rollouts, are also told of each of its values alone; None (or the empty string) for none."""
     metrics: Metrics = ()
     """A metric: its id and its own keys."""
     generation_kwargs: GenerationConfig | None = None
@@ -77,8 +84,6 @@ class FinetuneConfig(TrackedConfig):
     These are the keys of both, in the published tree; ``alg.id`` chooses between the two kinds
     below.
     """
-
-    splits: ClassVar[tuple[Split, ...]] = ("train", "val", "test")
 
     experiment_name: Annotated[str, NO_EFFECT] = "rl4lm_experiment"
     """Name of the run, with which its folder begins; a template such as ``"{random_seed}"``."""
@@ -124,6 +129,11 @@ class FinetuneConfig(TrackedConfig):
         return measured_like_rewarded(values)
 
     @property
+    def splits(self) -> tuple[Split, ...]:
+        """Splits of the task that the run reads."""
+        return ("train", "val", "test")
+
+    @property
     def model_type(self) -> ModelType:
         """Architecture of the model: causal, or encoder-decoder."""
         return self.alg.model_type
@@ -148,11 +158,23 @@ class FinetuneConfig(TrackedConfig):
             yield Problem("needs 'log_to_wandb' = true", "upload_model_to_wandb", True)
         if self.reward_fn is not None:
             yield from (problem.below("reward_fn") for problem in self.reward_fn.problems())
+        yield from self._equal_outputs()
         settings, key = self.evaluation_settings, "train_evaluation.generation_kwargs"
         if settings is None:
             yield Problem("needed here or in 'alg'", key)
         elif evaluation.generation_kwargs is not None:
             yield from generation_problems(settings, self.model_type, key)
+
+    def _equal_outputs(self) -> Iterator[Problem]:
+        """Yield the problem of several outputs per input that are all equal."""
+        num_samples = self.train_evaluation.num_samples_per_input
+        used = [self.evaluation_settings]
+        if not self.no_eval_on_train_set:
+            used.append(self.training_settings)
+        if num_samples > 1 and not all(settings is None or settings.do_sample for settings in used):
+            yield Problem("without sampling all outputs of an input are equal; set 'do_sample' = "
+                          "true in the 'generation_kwargs' of 'train_evaluation' and of 'alg'",
+                          "train_evaluation.num_samples_per_input", num_samples)  # fmt: skip
 
     def ways_to_save_memory(self) -> Iterator[str]:
         """Yield advice against a lack of memory: fewer outputs at a time."""

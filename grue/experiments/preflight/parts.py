@@ -1,4 +1,4 @@
-"""Preflight checks of rewards and metrics: their needs, and references that the data lack."""
+"""Preflight checks of rewards and metrics: their needs, references and groups that data lack."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ def part_problems(run: Run, answers: Answers) -> Iterator[Problem]:
         elif getattr(built, "needs_references", False):
             for split in _splits_read_by(key, config):
                 yield from _of_references(run, key, part, split, answers)
+    yield from _of_groups(run, answers)
 
 
 def _of_judge(
@@ -95,8 +96,10 @@ def parts(config: TextConfig) -> Iterator[tuple[str, MetricConfig | RewardConfig
 
 def _splits_read_by(key: str, config: TextConfig) -> tuple[Split, ...]:
     """Return the splits whose texts a part scores."""
-    if key == "reward_fn" or isinstance(config, ExtractConfig):
+    if key == "reward_fn":
         return ("train",)
+    if isinstance(config, ExtractConfig):
+        return config.splits
     assert isinstance(config, FinetuneConfig)
     left_out = ("train",) if config.no_eval_on_train_set else ()
     return tuple(split for split in config.splits if split not in left_out)
@@ -117,3 +120,21 @@ def _of_references(
         key,
         part.id,
     )
+
+
+def _of_groups(run: Run, answers: Answers) -> Iterator[Problem]:
+    """Yield the problem of metadata that make groups of inputs, where no input has them."""
+    config = run.config
+    if isinstance(config, ExtractConfig):
+        key, name = "evaluation.group_by", config.evaluation.group_by
+    elif isinstance(config, FinetuneConfig):
+        key, name = "train_evaluation.group_by", config.train_evaluation.group_by
+    else:
+        return
+    if name is None:
+        return
+    for split in _splits_read_by(key, config):
+        found = known_split(run, split, answers)
+        if isinstance(found, KnownSplit) and name not in found.metadata:
+            known = ", ".join(sorted(found.metadata)) or "no metadata"
+            yield Problem(f"no input of the split '{split}' has it; they have {known}", key, name)
