@@ -49,17 +49,19 @@ def entries(
 ) -> list[list[dict[str, Any]]]:
     """Return the legend's entries by column: the lines, and bands with numbers of runs.
 
-    There are two columns if ``width`` inches hold them.
+    Lines say their numbers of runs where these differ. There are two columns if ``width`` inches
+    hold them.
     """
     several = points["n"].max() > 1
+    sizes = {len(runs) for _, runs in groups}
     found = []
     for look, (name, runs) in zip(looks(), groups, strict=False):
-        count = f" ({len(runs)} run{'' if len(runs) == 1 else 's'})" if several else ""
+        count = f" ({len(runs)} run{'' if len(runs) == 1 else 's'})" if len(sizes) > 1 else ""
         found.append({"label": textwrap.fill(name + count, _LABEL_WIDTH), **look})
     if several:
-        found.append(
-            {"label": "± 1 standard deviation", "color": "gray", "alpha": 0.3, "linewidth": 8}
-        )
+        each = f" ({sizes.pop()} runs)" if len(sizes) == 1 else ""
+        band = {"color": "gray", "alpha": 0.3, "linewidth": 8}
+        found.append({"label": f"± 1 standard deviation{each}", **band})
     letters = max(len(line) for entry in found for line in entry["label"].split("\n"))
     if len(found) < 2 or 2 * (letters + 8) > 11 * width:
         return [found]

@@ -24,7 +24,7 @@ _FIX = (
     "fix: give runs that finetune by rewards with groups of outputs, in whose plan "
     "'train_evaluation.group_by' names a metadata key"
 )
-_PANEL = (3.3, 1.5)
+_PANEL = (3.5, 1.5)
 _LEAST_TOP = 0.05
 """Smallest upper end of an axis of accuracies."""
 
@@ -78,7 +78,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     with canvas.styled():
         legend = lines.entries(groups, points, width=len(every) * _PANEL[0])
         figure, grid = canvas.wrapped(
-            len(rows) * len(every), len(every), _PANEL, lines=len(legend[0]) + 2, sharex=True
+            len(rows) * len(every), len(every), _PANEL, lines=len(legend[0]), sharex=True
         )
         figure.suptitle(subject(loaded), parse_math=False)
         panels = itertools.product(rows, every)
@@ -90,7 +90,8 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
                 axes.set_title(f"{options.group_by} {level}", parse_math=False)
             if place % len(every) == 0:
                 axes.set_ylabel(_in_words(quantity))
-        figure.supxlabel("samples drawn (outputs, with those drawn in vain)", fontsize="medium")
+            if place >= len(grid) - len(every):
+                axes.set_xlabel("samples drawn")
         canvas.legend(figure, legend)
         return canvas.save(figure, points, stem)
 
