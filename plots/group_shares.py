@@ -71,14 +71,14 @@ def levels(runs: Sequence[Run], group_by: str) -> list[str]:
     return sorted(found, key=lambda level: (not level.isdigit(), level.zfill(20)))
 
 
-def largest_k(runs: Sequence[Run], metric: str) -> int | None:
-    """Return the largest k whose pass@k of a metric all runs measured; None if there is none."""
+def measured_ks(runs: Sequence[Run], metric: str) -> list[int]:
+    """Return the values of k whose pass@k of a metric all runs measured, the largest last."""
     pattern = re.compile(rf"{re.escape(metric)}/pass_at_k/(\d+)_at_.+")
     of_runs = [
         {int(match[1]) for name in run.metrics if (match := pattern.fullmatch(name))}
         for run in runs
     ]
-    return max(set.intersection(*of_runs), default=None)
+    return sorted(set.intersection(*of_runs))
 
 
 def statistics(

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from common.errors import Problem
+from common.errors import Problem, UserError
 from common.run.folder import RunFolder
 from plots import lines
-from plots.group_shares import SAMPLES, SHARES, Measured, largest_k, levels, statistics
+from plots.group_shares import SAMPLES, SHARES, Measured, levels, measured_ks, statistics
 from plots.labels_used import labels_used
 from plots.options import FigureOptions
 from plots.runs import Run, Wanted, load_runs, read_steps
@@ -24,7 +24,7 @@ _FIX = (
     "fix: give runs that finetune by rewards with groups of outputs, in whose plan "
     "'train_evaluation.group_by' names a metadata key"
 )
-_PANEL = (3.5, 1.5)
+_PANEL = (3.8, 1.5)
 _LEAST_TOP = 0.05
 """Smallest upper end of an axis of accuracies."""
 
@@ -107,10 +107,14 @@ def _measured(runs: Sequence[Run], options: Options) -> Measured:
     """Return the names of what is drawn.
 
     Raises:
-        UserError: a run lacks the number of outputs of pass@k that was asked for.
+        UserError: not all runs measured the pass@k that was asked for.
     """
     metric = f"{options.split}/{options.metric}"
-    return Measured(options.group_by, metric, options.k or largest_k(runs, metric) or 1)
+    ks = measured_ks(runs, metric)
+    if options.k is not None and options.k not in ks:
+        known = ", ".join(map(str, ks)) or "none"
+        raise UserError(f"'k' = {options.k}: not all runs measured it; measured: {known}")
+    return Measured(options.group_by, metric, options.k or max(ks, default=1))
 
 
 def _labelled(runs: Sequence[Run]) -> tuple[list[tuple[str, list[Run]]], dict[str, int]]:
