@@ -41,7 +41,7 @@ Logged = Iterable[tuple[str, set[str], list[str]]]
 FUNCTION = "custom:tests.grue.parts:quiet_vowels"
 EVALUATED = [{"id": "length"}, {"id": "diversity", "args": {"window_size": 2}}, {"id": FUNCTION},
              {"id": "dates"}]  # fmt: skip
-OF_RL = ["Every row", "Rollouts", "All updates"]
+OF_RL = ["Every row", "Rollouts", "All updates", "Progress"]
 OF_TRAINER = ["Every row", "Supervised finetuning"]
 OF_GROUPS = ["Reward std", "Groups of outputs"]
 OF_ROWS = {
@@ -62,6 +62,7 @@ OF_ROWS = {
         "Mixed precision",
     ],
     "grpo": [*OF_RL, "Algorithms without a critic", "Progress", *OF_GROUPS],
+    "drawing": [*OF_RL, "Algorithms without a critic", "Progress", *OF_GROUPS],
     "preferences": [*OF_RL, "PPO of lm-human-preferences", "Progress"],
     "classifier": [*OF_TRAINER, "Classifiers"],
     "reward_model": [*OF_TRAINER, "Reward models"],
@@ -120,6 +121,8 @@ def small_runs(folder: Path) -> list[dict[str, Any]]:
            reward_fn__args__rewards=[{"id": LETTERS}, {"id": "length", "weight": 0.1}]),
         rl("grpo", alg__args__num_samples_per_input=2, alg__args__zero_std_groups="resample",
            reward_fn__id=EVEN, **of_groups),
+        rl("dr_grpo", experiment_name="drawing", alg__args__num_samples_per_input=2,
+           alg__args__zero_std_groups="draw_more", reward_fn__id=EVEN),
         preferences | {"experiment_name": "preferences"},
         extraction(model, evaluation__metrics=EVALUATED, evaluation__group_by="animal"),
         {**test_reward_model.configuration(model, choices, "pairwise", normalize=normalize,

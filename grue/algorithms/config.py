@@ -115,7 +115,9 @@ class AlgorithmArgs(Config):
     """Learning rate of the optimizer."""
     learning_rate_schedule: Annotated[Schedule, LATER] = "constant"
     """Learning rate of the i-th of n iterations, from 0: ``learning_rate`` (``constant``), times 1
-    - i / n (``linear``), or times (1 + cos(pi i / n)) / 2 (``cosine``)."""
+    - i / n (``linear``), or times (1 + cos(pi i / n)) / 2 (``cosine``). With
+    ``train_evaluation.max_samples`` the share of outputs drawn takes the place of i / n where it is
+    larger."""
     warmup_iterations: Annotated[NonNegativeInt, LATER] = 0
     """Number w of first iterations in which the learning rate is smaller, by the factor (i + 1) /
     (w + 1) in the i-th, from 0."""
@@ -124,11 +126,13 @@ class AlgorithmArgs(Config):
     def rollout_spec(self) -> RolloutSpec:
         """Return the rollouts that the algorithm needs."""
 
-    def scheduled_learning_rate(self, iteration: int, num_iterations: int) -> float | None:
-        """Return the learning rate of an iteration, from 0; None keeps the optimizer's own."""
+    def scheduled_learning_rate(self, iteration: int, progress: float) -> float | None:
+        """Return the learning rate of an iteration, from 0; None keeps the optimizer's own.
+
+        ``progress`` is the share of the run that is done before it, between 0 and 1.
+        """
         if self.learning_rate_schedule == "constant" and not self.warmup_iterations:
             return None
-        progress = iteration / num_iterations
         factor = {
             "constant": 1.0,
             "linear": 1 - progress,

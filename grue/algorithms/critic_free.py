@@ -20,6 +20,7 @@ from grue.algorithms.running_means import RunningMeans
 from grue.policies.distribution import TokenDistribution
 from grue.rl.aggregation import aggregate, token_weights
 from grue.rl.group_advantages import (
+    Groups,
     deviates,
     group_advantages,
     rewards_to_go,
@@ -45,8 +46,9 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
         rollout = self._with_advantages(rollout)
         if self.args.zero_std_groups == "drop":
             size = self.args.num_samples_per_input
-            mixed = deviates(rollout.task_rewards.sum(1).view(-1, size), self.args.zero_tol)
-            rollout = rollout.only(mixed.repeat_interleave(size))
+            task = rollout.task_rewards.sum(1).view(-1, size)
+            groups = rollout.groups or Groups(deviates(task, self.args.zero_tol))
+            rollout = rollout.only(groups.deviate.repeat_interleave(size))
         # 2. Steps, each on all outputs of some inputs.
         means = RunningMeans()
         for rows in self._rows_of_steps(rollout, generator):
@@ -64,8 +66,9 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             penalties = rollout.kl_advantages[:, 0].view_as(task)
             scale = None if args.advantage_scale in ("none", "unit") else args.advantage_scale
             parts = group_advantages(
-                task, penalties, baseline=args.advantage, scale=scale, tolerance=args.zero_tol
-            )
+                task, penalties, baseline=args.advantage, scale=scale, tolerance=args.zero_tol,
+                groups=rollout.groups,
+            )  # fmt: skip
             if args.zero_std_groups == "virtual_best":
                 parts = virtual_best(task, args.best_reward, args.zero_tol), parts[1]
             of_task, of_penalties = (part.reshape(-1, 1) * mask for part in parts)

@@ -7,6 +7,7 @@ samples per input.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -67,8 +68,28 @@ def deviates(rewards: Tensor, tolerance: float) -> Tensor:
     return ~are_equal(rewards, tolerance=tolerance).squeeze(1)
 
 
+@dataclass(frozen=True)
+class Groups:
+    """Verdicts on B groups that are not of their own rewards alone."""
+
+    deviate: Tensor
+    """[B] bool, false where a group is silent."""
+    pool_means: Tensor | None = None
+    """[B] mean rewards of all that was drawn of each input, the baselines; None for the plan's.
+
+    The mean of the K that are kept of it would say how they were chosen, not how hard the input is
+    (Reinforce-Ada, Xiong et al. 2025, arXiv 2510.04996).
+    """
+
+
 def group_advantages(
-    task: Tensor, penalties: Tensor, *, baseline: str, scale: str | None, tolerance: float
+    task: Tensor,
+    penalties: Tensor,
+    *,
+    baseline: str,
+    scale: str | None,
+    tolerance: float,
+    groups: Groups | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return [B, K] the task's and the penalties' parts of the advantages.
 
@@ -82,14 +103,26 @@ def group_advantages(
         baseline: name in `BASELINES`.
         scale: name in `SCALES`; None divides by nothing.
         tolerance: largest difference of equal rewards, as a share of the largest |reward|.
+        groups: which groups are silent, where not their own task rewards decide, and baselines.
     """
     check_axes("task", task, "BK")
     check_shape("penalties", penalties, task.shape)
     centre = BASELINES[baseline]
     of_task, of_penalties = centre(task, tolerance), centre(penalties, 0.0)
+    if groups is not None:
+        of_task = _decided(task, of_task, groups)
     if scale is not None:
         of_task = of_task / SCALES[scale](task, of_task)
     return of_task, of_penalties
+
+
+def _decided(task: Tensor, of_task: Tensor, groups: Groups) -> Tensor:
+    """Return [B, K] advantages as the groups decide, exactly 0 in silent ones."""
+    check_shape("deviate", groups.deviate, task.shape[:1])
+    if groups.pool_means is not None:
+        check_shape("pool_means", groups.pool_means, task.shape[:1])
+        of_task = task - groups.pool_means.to(task)[:, None]
+    return torch.where(groups.deviate.to(task.device)[:, None], of_task, 0.0)
 
 
 def virtual_best(rewards: Tensor, best: float, tolerance: float) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from common.machine.devices import sent
 from grue.policies.prompt_encoder import Tokens
 from grue.policies.sequences import Sequences
+from grue.rl.group_advantages import Groups
 from grue.rl.token_positions import chosen, first_tokens, places, put_back, taken
 from grue.rollouts.minibatch import ADVANTAGES, Minibatch, standardize
 
@@ -69,6 +70,8 @@ class Rollout:
     reward_stds: Tensor | None = None
     """[N] standard deviations of the task's rewards by the reward itself; None if not
     configured."""
+    groups: Groups | None = None
+    """Groups where more than the outputs' own rewards decides on them; None elsewhere."""
 
     def __len__(self) -> int:
         return len(self.outputs)
@@ -176,6 +179,10 @@ class Rollout:
             kl_advantages=kl_advantages,
             task_advantages=advantages - kl_advantages,
         )
+
+    def with_groups(self, groups: Groups | None) -> Rollout:
+        """Return the same rollout with what decides on its groups."""
+        return replace(self, groups=groups)
 
     def of_whole_sequences(self) -> Rollout:
         """Return the same rollout with all but the first token of each padded row as output.

@@ -6,6 +6,7 @@ computes all log-probabilities and values.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,14 +24,16 @@ from grue.policies.distribution import TokenDistribution
 from grue.policies.padding import widened
 from grue.policies.prompt_encoder import Tokens
 from grue.policies.sequences import Sequences
-from grue.random_streams import Occasion, generator, seed_of, uniforms
+from grue.random_streams import Occasion, seed_of, uniforms
 from grue.rl.advantages import estimate_advantages
 from grue.rl.kl import kl_full, kl_k1
 from grue.rl.token_positions import first_tokens
 from grue.rollouts.batch import Rollout
+from grue.rollouts.drawing import Batch, draw_outputs
 from grue.rollouts.group_statistics import group_statistics
+from grue.rollouts.groups import kept_outputs, pooled_groups
+from grue.rollouts.input_draw import InputDraw
 from grue.rollouts.partial_rollout import FailedRollout, PendingRollout, pad_stack
-from grue.rollouts.resampling import chosen_groups, is_short
 from grue.rollouts.scoring import score_outputs
 from grue.rollouts.settings import RolloutSettings
 from grue.rollouts.statistics import rollout_statistics
@@ -76,6 +79,7 @@ class Rollouts:
             inputs.samples, settings.generation, limit, side, level=logging.WARNING
         )
         self._truncation = self.policy.truncation(settings.generation)
+        self.draw = InputDraw(len(inputs), settings, seed=seed)
 
     def collect(self, iteration: int, kl_coefficient: float) -> tuple[Rollout, dict[str, float]]:
         """Return the rollout of an iteration, and its statistics.
@@ -85,28 +89,21 @@ class Rollouts:
         Raises:
             FailedRollout: the reward fails, or returns numbers that are not finite.
         """
-        drawn = self._draw_outputs(iteration)
-        found = chosen_groups(drawn, self.settings)
+        sample = functools.partial(self._sample, iteration)
+        drawn = draw_outputs(sample, self.draw.batches(iteration), self.settings)
+        self.draw.record(drawn)
+        found = kept_outputs(drawn, self.settings)
         sequences = self.policy.sequences(found.prompts, found.outputs)
         bits = found.joined_mask_bits(sequences.outputs.ids.shape[1])
         evaluated = self._evaluate(found, sequences, bits)
         in_rewards = kl_coefficient if self.settings.kl_in_reward else 0.0
         rollout, penalty = self._rewarded(found, sequences, bits, evaluated, in_rewards)
+        rollout = rollout.with_groups(pooled_groups(drawn, self.settings, self._task_rewards))
         statistics = rollout_statistics(
             rollout, penalty, kl_coefficient, self.settings.samples_per_input, self._truncation
         )
         of_groups = group_statistics(drawn, found, self.settings, self.reward.largest)
         return rollout, statistics | drawn.part_means() | of_groups
-
-    def _draw_outputs(self, iteration: int) -> PendingRollout:
-        """Sample and score outputs, batch by batch, until there are enough tokens."""
-        found = PendingRollout()
-        draw = generator(Occasion.INPUTS_OF_ROLLOUT, self.seed, iteration)
-        number = 0
-        while is_short(found, self.settings, number):
-            self._sample(found, self._rows(iteration, draw), stream=[iteration, number])
-            number += 1
-        return found
 
     def _rewarded(
         self,
@@ -122,11 +119,7 @@ class Rollouts:
         """
         settings = self.settings
         response_mask = sequences.outputs.mask.bool()
-        task = self._of_host(
-            task_rewards(
-                found, response_mask.shape[1], settings, self._truncation, end=self.policy.ids.end
-            )
-        )
+        task = self._of_host(self._task_rewards(found, response_mask.shape[1]))
         penalty = -kl_coefficient * evaluated.kl * response_mask
         num_used = found.first(None if settings.whole_outputs else settings.num_tokens)
         host_train_mask = first_tokens(num_used, response_mask.shape[1])
@@ -160,26 +153,26 @@ class Rollouts:
         )
         return rollout, penalty
 
-    def _rows(self, iteration: int, draw: np.random.Generator) -> list[int]:
-        """Return the positions of the inputs of a batch."""
-        size, count = self.settings.num_envs, len(self.inputs)
-        if self.settings.inputs_in_order:
-            return [row % count for row in range(iteration * size, (iteration + 1) * size)]
-        rows: list[int] = draw.integers(count, size=size).tolist()
-        return rows
+    def _task_rewards(self, found: PendingRollout, width: int) -> np.ndarray[Any, Any]:
+        """Return [N, T] the task's rewards of outputs, for T = ``width``."""
+        end = self.policy.ids.end
+        return task_rewards(found, width, self.settings, self._truncation, end=end)
 
-    def _sample(self, found: PendingRollout, rows: Sequence[int], stream: Sequence[int]) -> None:
-        """Sample and score outputs for the inputs at ``rows``."""
-        settings, num_samples = self.settings, self.settings.samples_per_input
+    def _sample(self, iteration: int, found: PendingRollout, batch: Batch) -> None:
+        """Sample and score the outputs of a batch of an iteration."""
+        settings, num_samples, rows = self.settings, batch.num_samples, batch.rows
+        stream = iteration, batch.attempt
         prompts = [self._prompts[row] for row in rows]
         own = distributed.shard_slice(len(rows))
-        outputs, vocab_mask_bits = self._draw(prompts[own], range(len(rows))[own], stream)
+        numbers = batch.places(settings.num_envs)[own]
+        outputs, vocab_mask_bits = self._draw(prompts[own], numbers, num_samples, stream)
         texts = self.inputs.texts(
             self.policy.scored_texts(outputs, settings.generation),
             [row for row in rows for _ in range(num_samples)],
         )
         found.prompts += [prompt for prompt in prompts for _ in range(num_samples)]
         found.outputs += outputs
+        found.groups += [group for group in batch.groups for _ in range(num_samples)]
         found.vocab_mask_bits += vocab_mask_bits
         found.texts.append(texts)
         mine = slice(own.start * num_samples, own.stop * num_samples)
@@ -189,11 +182,15 @@ class Rollouts:
             self._score(found, texts[mine], outputs[mine])
 
     def _draw(
-        self, prompts: Sequence[Tokens], numbers: range, stream: Sequence[int]
+        self,
+        prompts: Sequence[Tokens],
+        numbers: Sequence[int],
+        num_samples: int,
+        stream: Sequence[int],
     ) -> tuple[list[Tokens], list[Tensor]]:
         """Return all ranks' outputs and their vocabulary masks; this rank samples for ``prompts``.
 
-        ``numbers`` are the positions of the prompts in the batch, which fix their random numbers.
+        ``numbers`` are the prompts' places in the rollout, which fix their random numbers.
         """
         settings = self.settings
         outputs: list[Tokens] = []
@@ -201,9 +198,8 @@ class Rollouts:
         if prompts:
             most = self.policy.lengths(settings.generation).most
             draws = uniforms(
-                Occasion.ROLLOUT, self.seed, numbers, settings.samples_per_input, most,
-                numbers=stream,
-            )  # fmt: skip
+                Occasion.ROLLOUT, self.seed, numbers, num_samples, most, numbers=stream
+            )
             samples = self.policy.masked_sample(prompts, draws, settings.generation)
             outputs = [output for of_input in samples.outputs for output in of_input]
             vocab_mask_bits = [] if samples.allowed is None else [samples.allowed]

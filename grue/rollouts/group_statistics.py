@@ -19,10 +19,10 @@ def group_statistics(
 ) -> dict[str, float]:
     """Return shares of silent groups by kind, pass@k, and lengths of right and wrong outputs.
 
-    All groups that were drawn count, also those that the update does not use. An output is right
-    where its reward is the largest. Where the settings name a metadata key, shares and number of
-    groups are also those of the inputs of each of its values, ``..._at_<key>_<value>``. Nothing is
-    returned for groups of one.
+    All groups that were drawn count, also those that the update does not use, each with the first K
+    outputs drawn of its input. An output is right where its reward is the largest. Where the
+    settings name a metadata key, shares and number of groups are also those of the inputs of each
+    of its values, ``..._at_<key>_<value>``. Nothing is returned for groups of one.
 
     Args:
         drawn: all scored outputs.
@@ -33,8 +33,11 @@ def group_statistics(
     size = settings.samples_per_input
     if size < 2:
         return {}
-    rewards = drawn.totals().reshape(-1, size)
-    mixed = deviating(drawn, settings).numpy()
+    # Outputs beyond the first K are drawn because of these, so that they would tell less.
+    of_groups = drawn.rows_of_groups()
+    first = drawn.of_rows([row for rows in of_groups for row in rows[:size]])
+    rewards = first.totals().reshape(-1, size)
+    mixed = deviating(first, settings).numpy()
     kinds: dict[str, Any] = {"constant": ~mixed, "mixed": mixed}
     if largest is not None:
         right = np.isclose(rewards, largest)
@@ -45,9 +48,12 @@ def group_statistics(
         found |= {f"groups/{kind}{ending}": are_so[rows].mean() for kind, are_so in kinds.items()}
     if settings.max_resamples:
         found["groups/num_resampled"] = (len(drawn.outputs) - len(kept.outputs)) // size
+    if settings.draw_more is not None:
+        found["groups/pool_mixed"] = deviating(drawn, settings).numpy().mean()
+        found["groups/pool_size"] = len(drawn.outputs) / len(of_groups)
     if largest is not None:
         found |= {f"pass_at_k/{k}": share for k, share in mean_pass_at_k(right).items()}
-        lengths = np.array([len(output) for output in drawn.outputs])
+        lengths = np.array([len(output) for output in first.outputs])
         for name, those in {"right": right.ravel(), "wrong": ~right.ravel()}.items():
             if those.any():
                 found[f"response_length/{name}"] = lengths[those].mean()
@@ -60,5 +66,5 @@ def _levels(drawn: PendingRollout, settings: RolloutSettings) -> dict[str, NDArr
     if key is None:
         return {}
     of_outputs = [known for texts in drawn.texts for known in texts.metadata]
-    of_groups = of_outputs[:: settings.samples_per_input]
+    of_groups = [of_outputs[rows[0]] for rows in drawn.rows_of_groups()]
     return {f"_at_{key}_{value}": rows for value, rows in groups(of_groups, key).items()}

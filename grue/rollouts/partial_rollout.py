@@ -33,6 +33,8 @@ class PendingRollout:
     """Rewards [N] of which the task reward of each batch is made, by name, if there are any."""
     vocab_mask_bits: list[Tensor] = field(default_factory=list)
     """Packed vocabulary masks [N, T, ceil(V / 8)] of each batch, if there is a mask."""
+    groups: list[int] = field(default_factory=list)
+    """Number of each output's input in the rollout, from 0."""
 
     def num_tokens(self) -> int:
         """Return the number of tokens so far."""
@@ -66,14 +68,29 @@ class PendingRollout:
         """Return [N] the task's rewards of whole outputs."""
         return np.array([np.sum(score) for of_batch in self.scores for score in of_batch])
 
-    def of_groups(self, groups: Sequence[int], num_samples: int) -> PendingRollout:
-        """Return the scored outputs of some inputs alone, ``num_samples`` of each."""
-        rows = [group * num_samples + sample for group in groups for sample in range(num_samples)]
+    def deciding(self, part: str | None) -> NDArray[np.float64]:
+        """Return [N] the rewards that decide whether groups deviate: a part, or the task's."""
+        if part is None:
+            return self.totals()
+        return np.concatenate([of_batch[part] for of_batch in self.parts])
+
+    def rows_of_groups(self) -> list[list[int]]:
+        """Return the positions of each group's outputs, in the order of drawing."""
+        found: list[list[int]] = [[] for _ in range(max(self.groups, default=-1) + 1)]
+        for row, group in enumerate(self.groups):
+            found[group].append(row)
+        return found
+
+    def of_rows(self, rows: Sequence[int]) -> PendingRollout:
+        """Return some of the scored outputs alone."""
         scores = [score for of_batch in self.scores for score in of_batch]
+        names = self.parts[0] if self.parts else ()
         return PendingRollout(
             prompts=[self.prompts[row] for row in rows],
             outputs=[self.outputs[row] for row in rows],
             scores=[pad_stack([scores[row] for row in rows])],
+            parts=[{name: self.deciding(name)[rows] for name in names}] if names else [],
+            groups=[self.groups[row] for row in rows],
         )
 
     def rewards(self, width: int) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from grue.models.config import Side
 from grue.policies.generation_config import GenerationConfig
 from grue.rl.tolerance import TOLERANCE
-from grue.rollouts.spec import MINIBATCH_TOKENS
+from grue.rollouts.spec import MINIBATCH_TOKENS, DrawMore
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,10 @@ class RolloutSettings:
     max_resamples: int = 0
     """Largest number of further batches of inputs in place of those whose rewards do not
     deviate."""
+    draw_more: DrawMore | None = None
+    """Rounds of outputs of the same inputs, of which K are kept; None for one draw of K."""
+    silent_by: str | None = None
+    """Part of the task's reward that decides whether an input's outputs deviate; None for all."""
     zero_tol: float = TOLERANCE
     """Largest difference of equal rewards of an input, as a share of the largest |reward|."""
     group_by: str | None = None

@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from grue.rl.tolerance import TOLERANCE
 
 MINIBATCH_TOKENS = 256
 """Number of tokens of a minibatch, if an algorithm does not set it."""
+
+
+DrawUntil = Literal["balanced", "positive"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawMore:
+    """Rounds of outputs of the same inputs (Reinforce-Ada, arXiv 2510.04996)."""
+
+    round_size: int
+    """Number of outputs of an input that a round draws."""
+    max_rounds: int
+    """Largest number of rounds, the first one included."""
+    until: DrawUntil
+    """End of an input's rounds: K // 2 right outputs and as many wrong ones as K lacks, or one
+    right output."""
+    best_reward: float
+    """Reward of a right output."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +64,8 @@ class RolloutSpec:
     max_resamples: int = 0
     """Largest number of further batches of inputs in place of those whose rewards do not deviate,
     for whole outputs without a mask."""
+    draw_more: DrawMore | None = None
+    """Rounds of outputs of the same inputs, of which K are kept; None for one draw of K."""
     zero_tol: float = TOLERANCE
     """Largest difference of equal rewards of an input, as a share of the largest |reward|."""
     overlong_buffer: int | None = None

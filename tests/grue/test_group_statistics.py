@@ -25,7 +25,8 @@ def drawn(rewards: list[list[float]]) -> PendingRollout:
     """Outputs of five tokens where they are right, and of two where they are not."""
     flat = np.array(rewards).ravel()
     outputs = [[1] * (5 if reward == 1 else 2) for reward in flat]
-    return PendingRollout(prompts=[[1]] * len(flat), outputs=outputs, scores=[flat])
+    groups = [group for group, of_group in enumerate(rewards) for _ in of_group]
+    return PendingRollout(prompts=[[1]] * len(flat), outputs=outputs, scores=[flat], groups=groups)
 
 
 def test_groups_by_kind() -> None:
@@ -47,7 +48,7 @@ def test_without_a_known_largest_reward_only_constant_and_mixed() -> None:
 
 def test_what_is_drawn_in_vain_is_counted_and_counts() -> None:
     every = drawn([*REWARDS, [0, 1, 0, 0]])
-    kept = every.of_groups([2, 4, 0, 1], 4)
+    kept = every.of_rows([row for group in (2, 4, 0, 1) for row in range(4 * group, 4 * group + 4)])
     found = group_statistics(every, kept, settings(max_resamples=1), None)
     assert found == pytest.approx(
         {"groups/constant": 0.6, "groups/mixed": 0.4, "groups/num_resampled": 1}

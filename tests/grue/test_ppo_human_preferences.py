@@ -294,7 +294,7 @@ def test_a_run_raises_the_reward_and_adapts_the_coefficient(
         assert total == pytest.approx(score - coefficient * kl, abs=2e-4)
     elapsed = {name: value for name, value in rows[4].items() if name.startswith("elapsed/")}
     assert elapsed == {"elapsed/updates": 5, "elapsed/episodes": 80, "elapsed/steps/serial": 30,
-                       "elapsed/steps/total": 480}  # fmt: skip
+                       "elapsed/steps/total": 480, "elapsed/samples": 80}  # fmt: skip
 
 
 def test_a_stopped_run_ends_with_equal_results(workplace: Workplace, model: Path) -> None:

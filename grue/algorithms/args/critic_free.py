@@ -88,6 +88,7 @@ class CriticFreeArgs(GroupAdvantageArgs):
             micro_batch_size=self.micro_batch_size,
             needs_values=False,
             max_resamples=self.max_resamples if resamples else 0,
+            draw_more=self.drawn_further,
             zero_tol=self.zero_tol,
             overlong_buffer=self.overlong_buffer,
         )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
+from common.config.base import LATER
 from common.config.fit import NonNegativeFloat, PositiveInt
 from common.errors import Problem
 from grue.algorithms.config import AlgorithmArgs
 from grue.rl.tolerance import TOLERANCE
+from grue.rollouts.spec import DrawMore, DrawUntil
 
 Baseline = Literal["group", "leave_one_out", "none"]
 Scale = Literal["none", "group_std", "batch_std", "group_mean", "unit"]
-ZeroStdGroups = Literal["keep", "drop", "resample", "virtual_best"]
+ZeroStdGroups = Literal["keep", "drop", "resample", "draw_more", "virtual_best"]
 
 _OF_GROUPS = ("group_std", "batch_std", "group_mean")
 
@@ -37,20 +39,44 @@ class GroupAdvantageArgs(AlgorithmArgs):
     0 in the advantages of ``group`` and ``leave_one_out``, and with their penalties (``keep``); or
     they are left out of the update, with their KL and entropy losses, which saves their passes
     (``drop``); or batches of other inputs are drawn until ``env.n_envs`` groups deviate, by the
-    rewards alone, and if they never do, silent ones fill up the rest (``resample``); or mean and
+    rewards alone, and if they never do, silent ones fill up the rest (``resample``); or outputs of
+    each input are drawn in rounds, of which a balanced group is kept, and the mean of all drawn is
+    the baseline (``draw_more``, Reinforce-Ada, arXiv 2510.04996, published with
+    ``num_samples_per_input`` 4 and ``advantage_scale`` ``none``); or mean and
     std of every group are taken with one imagined reward, ``best_reward``, so that groups of equal
     lower rewards are pushed down (``virtual_best``, NGRPO, arXiv 2509.18851, published with
     ``clip_range`` 0.16 and ``clip_range_high`` 0.24)."""
     best_reward: float = 1.0
-    """Largest possible reward, for ``virtual_best``."""
+    """Largest possible reward, for ``virtual_best``, and that of a right output, for
+    ``draw_more``."""
     max_resamples: PositiveInt = 10
     """Largest number of further batches that ``resample`` draws in an iteration."""
+    round_size: Annotated[PositiveInt, LATER] = 8
+    """Number of outputs that a round of ``draw_more`` draws of each input that takes part."""
+    max_rounds: Annotated[PositiveInt, LATER] = 4
+    """Largest number of rounds of ``draw_more`` in an iteration, the first one included."""
+    draw_until: Annotated[DrawUntil, LATER] = "balanced"
+    """End of an input's rounds of ``draw_more``: with K = ``num_samples_per_input``, that K // 2
+    right and K - K // 2 wrong outputs are drawn (``balanced``), or one right output
+    (``positive``)."""
     count_dropped: bool = True
     """If true, dropped groups count in the denominators of ``aggregate``, so that the others weigh
     as much as with ``keep``."""
     zero_tol: NonNegativeFloat = TOLERANCE
     """Largest difference of rewards of a group that count as equal, as a share of the group's
     largest \\|reward\\|."""
+
+    @property
+    def drawn_further(self) -> DrawMore | None:
+        """Rounds of outputs of the same inputs; None for one draw."""
+        if self.zero_std_groups != "draw_more":
+            return None
+        return DrawMore(
+            round_size=self.round_size,
+            max_rounds=self.max_rounds,
+            until=self.draw_until,
+            best_reward=self.best_reward,
+        )
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of groups of one, and of scales without groups."""
@@ -62,7 +88,10 @@ class GroupAdvantageArgs(AlgorithmArgs):
             yield Problem(f"'advantage' = '{self.advantage}' needs at least 2, since a group of "
                           "one has no deviation; raise it, or give 'advantage' = 'none'",
                           "num_samples_per_input", self.num_samples_per_input)  # fmt: skip
-        if self.zero_std_groups in ("drop", "resample") and self.num_samples_per_input < 2:
+        if (
+            self.zero_std_groups in ("drop", "resample", "draw_more")
+            and self.num_samples_per_input < 2
+        ):
             yield Problem("leaves out every group of one; raise 'num_samples_per_input'",
                           "zero_std_groups", self.zero_std_groups)  # fmt: skip
         parts = (self.advantage, self.advantage_scale)
@@ -70,3 +99,16 @@ class GroupAdvantageArgs(AlgorithmArgs):
             yield Problem("has a mean and a std of the group; give 'advantage' = 'group' and "
                           "'advantage_scale' = 'group_std'", "zero_std_groups",
                           self.zero_std_groups)  # fmt: skip
+        if self.zero_std_groups == "draw_more":
+            yield from self._problems_of_rounds(parts)
+
+    def _problems_of_rounds(self, parts: tuple[str, str]) -> Iterator[Problem]:
+        """Yield the problems of other baselines than a pool's mean, and of too small pools."""
+        if parts != ("group", "none"):
+            yield Problem("has rewards minus the mean of all drawn, and no divisor; give "
+                          "'advantage' = 'group' and 'advantage_scale' = 'none'",
+                          "zero_std_groups", "draw_more")  # fmt: skip
+        if self.round_size < self.num_samples_per_input:
+            yield Problem("is less than 'num_samples_per_input' = "
+                          f"{self.num_samples_per_input}, the outputs that are kept; raise it",
+                          "round_size", self.round_size)  # fmt: skip

@@ -43,6 +43,11 @@ class TrainEvaluation(Config):
     """Number of inputs whose outputs are generated together in evaluations."""
     n_iters: PositiveInt | None = None
     """Number of iterations of reinforcement finetuning, each with a rollout and an update."""
+    max_samples: Annotated[PositiveInt | None, LATER] = None
+    """Number of outputs drawn in reinforcement finetuning after which it ends, before ``n_iters``
+    iterations. Outputs that are drawn in vain count too; the iteration that reaches the number is
+    the last one. Schedules of the learning rate end with whichever of both is nearer. None draws as
+    many as all iterations need."""
     eval_every: PositiveInt | None = None
     """Number of iterations between evaluations on the validation split."""
     eval_test_set: bool = False
@@ -199,6 +204,14 @@ class SupervisedConfig(FinetuneConfig):
     def training_settings(self) -> GenerationConfig | None:
         """Generation settings for the training split."""
         return self.alg.generation_kwargs or self.train_evaluation.generation_kwargs
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the problems, including that of a number of outputs, which are not drawn here."""
+        yield from super().problems()
+        most = self.train_evaluation.max_samples
+        if most is not None:
+            yield Problem("supervised finetuning draws no outputs to train on; drop it",
+                          "train_evaluation.max_samples", most)  # fmt: skip
 
     def ways_to_save_memory(self) -> Iterator[str]:
         """Yield advice against a lack of memory, including smaller batches and model options."""

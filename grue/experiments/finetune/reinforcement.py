@@ -84,8 +84,21 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
 
     @property
     def num_steps(self) -> int:
-        """Iterations of the whole run."""
-        return self.config.train_evaluation.n_iters
+        """Iterations of the whole run: fewer than ``n_iters`` where enough outputs are drawn."""
+        evaluation = self.config.train_evaluation
+        most, drawn = evaluation.max_samples, self.rollouts.draw.num_drawn
+        return evaluation.n_iters if most is None or drawn < most else self.steps_done
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done, by iterations or by outputs drawn, between 0 and 1."""
+        evaluation, done = self.config.train_evaluation, self.steps_done
+        by_iterations, most = done / evaluation.n_iters, evaluation.max_samples
+        return (
+            by_iterations
+            if most is None
+            else max(by_iterations, self.rollouts.draw.num_drawn / most)
+        )
 
     # Evaluations.
 
@@ -102,7 +115,9 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
 
         Its label is the published one, unless that of iteration 1 is the same.
         """
-        is_taken = self.config.train_evaluation.eval_every == 1 or self.num_steps == 1
+        evaluation = self.config.train_evaluation
+        may_be_one = evaluation.n_iters == 1 or evaluation.max_samples is not None
+        is_taken = evaluation.eval_every == 1 or may_be_one
         return self.evaluate_everywhere("before_training" if is_taken else "epoch_0")
 
     def evaluate_on_the_way(self) -> dict[str, float]:
@@ -126,13 +141,13 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
     def step(self) -> dict[str, float]:
         """Collect a rollout and make an update of it; return what was measured."""
         coefficient, iteration = self.controller.coefficient, self.steps_done
+        self.algorithm.set_learning_rate(iteration, self.progress)
         rollout, found = self._collect(coefficient)
         if iteration % self.config.train_evaluation.eval_every == 0:
             for line in sample_lines(rollout, self.policy, coefficient):
                 log.info("iteration %d, %s", iteration + 1, line)
         self._tell_of_unused(rollout)
         self._adapt_coefficient(found, len(rollout))
-        self.algorithm.set_learning_rate(iteration, self.num_steps)
         seed = seed_of(Occasion.UPDATE, self.context.seed, iteration)
         generator = torch.Generator().manual_seed(seed)
         with self.actor_critic.updating():
@@ -143,6 +158,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
         if self.rollouts.settings.whole_outputs:
             longest = self.rollouts.policy.lengths(self.rollouts.settings.generation).most
             found |= elapsed(self.steps_done, len(rollout), longest)
+        found["elapsed/samples"] = self.rollouts.draw.num_drawn
         log.info("iteration %d of %d: reward %.4f, KL per token %.4f", self.steps_done,
                  self.num_steps, found["rollout_info/ep_rew"],
                  found["rollout_info/kl_div_mean"])  # fmt: skip
@@ -228,6 +244,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
         """Write the last checkpoint, and keep the one before it."""
         state = {
             "iteration": self.steps_done,
+            "rollouts": self.rollouts.draw.state_dict(),
             "weights": self.actor_critic.state_dict(),
             "algorithm": self.algorithm.state_dict(),
             "controller": self.controller.state_dict(),
@@ -251,5 +268,8 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
         self.steps_done = state["iteration"]
         self.actor_critic.load_state_dict(state["weights"])
         self.algorithm.load_state_dict(state["algorithm"])
+        settings = self.rollouts.settings
+        used = self.steps_done * settings.num_envs * settings.samples_per_input
+        self.rollouts.draw.load_state_dict(state.get("rollouts", {"num_drawn": used}))
         self.controller.load_state_dict(state["controller"])
         restore_random_state(state["random"], self.gpu_ids)

@@ -38,6 +38,7 @@ def rollout_settings(
         standardize_rewards=alg.kl_div.norm_reward,
         with_reward_stds=spec.needs_reward_stds,
         max_resamples=spec.max_resamples,
+        draw_more=spec.draw_more,
         zero_tol=spec.zero_tol,
         group_by=group_by,
         overlong_buffer=spec.overlong_buffer,
