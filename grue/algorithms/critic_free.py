@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from common.machine.devices import sent
+from grue import random_streams
 from grue.algorithms.args import CriticFreeArgs
 from grue.algorithms.policy_gradient import PolicyGradient
 from grue.algorithms.running_means import RunningMeans
 from grue.policies.distribution import TokenDistribution
+from grue.random_streams import Occasion
 from grue.rl.aggregation import aggregate, token_weights
 from grue.rl.group_advantages import (
     Groups,
@@ -33,10 +37,20 @@ from grue.rollouts.batch import Rollout
 from grue.rollouts.minibatch import Minibatch
 
 
+class SupervisedLoss(Protocol):
+    """Loss on references of labelled inputs, see `grue.supervised.reference_loss`."""
+
+    def losses(self, draw: np.random.Generator, micro_batch_size: int | None) -> Iterator[Tensor]:
+        """Yield [] this rank's parts of the loss of a new batch, which sum to it."""
+
+
 class CriticFree(PolicyGradient[CriticFreeArgs]):
     """GRPO and its relatives: advantages from groups of outputs, any loss and aggregation."""
 
     Args = CriticFreeArgs
+
+    supervised: SupervisedLoss | None = None
+    """Loss on labelled inputs, for `sft_coeff`; None without one."""
 
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
@@ -49,10 +63,18 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             task = rollout.task_rewards.sum(1).view(-1, size)
             groups = rollout.groups or Groups(deviates(task, self.args.zero_tol))
             rollout = rollout.only(groups.deviate.repeat_interleave(size))
-        # 2. Steps, each on all outputs of some inputs.
+        # 2. Steps, each on all outputs of some inputs, and on references of labelled ones.
         means = RunningMeans()
+        labelled = random_streams.generator(Occasion.LABELLED, generator.initial_seed())
         for rows in self._rows_of_steps(rollout, generator):
-            self._step(rollout, rows, kl_coefficient, means)
+            used = rows[rollout.num_used[rows] > 0]
+            if len(used):  # not every group of the step is dropped
+                self._add_gradient(rollout, rows, used, kl_coefficient, means)
+            if self.supervised is not None:
+                self._add_supervised_gradient(self.supervised, labelled, means)
+            if len(used) or self.supervised is not None:
+                norm = self.step(self.args.max_grad_norm)
+                means.add(**{"policy/grad_norm": self._share_of_step * norm})
         return means.compute(mean=False)
 
     def _with_advantages(self, rollout: Rollout) -> Rollout:
@@ -83,17 +105,23 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             for inputs in order.tensor_split(self.args.num_minibatches):
                 yield (inputs[:, None] * num_samples + torch.arange(num_samples)).flatten()
 
-    def _step(
-        self, rollout: Rollout, rows: Tensor, kl_coefficient: float, means: RunningMeans
+    @property
+    def _share_of_step(self) -> float:
+        """Share of an optimizer step in means over an update."""
+        return 1 / (self.args.n_epochs * self.args.num_minibatches)
+
+    def _add_gradient(
+        self,
+        rollout: Rollout,
+        rows: Tensor,
+        used: Tensor,
+        kl_coefficient: float,
+        means: RunningMeans,
     ) -> None:
-        """Make one optimizer step on some outputs, micro-batch by micro-batch."""
-        args = self.args
+        """Add the gradient of a step on some outputs, of those used, by micro-batches."""
+        args, share = self.args, self._share_of_step
         weights = self._weights(rollout, rows)
-        used = rows[rollout.num_used[rows] > 0]
-        if not len(used):  # every group of the step is dropped
-            return
         num_tokens = int(rollout.num_used[used].sum())
-        share = 1 / (args.n_epochs * args.num_minibatches)
         for part in used.split(args.micro_batch_size or len(used)):
             whole = rollout.minibatch(part)
             batch = whole.of_this_rank()
@@ -107,7 +135,16 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             means.add(share, **terms.losses())
             means.add(share * batch.weight * len(whole) / num_tokens, **terms.measured)
             del terms, regularizer  # and with them what they hold of the vocabulary
-        means.add(**{"policy/grad_norm": share * self.step(args.max_grad_norm)})
+
+    def _add_supervised_gradient(
+        self, supervised: SupervisedLoss, draw: np.random.Generator, means: RunningMeans
+    ) -> None:
+        """Add the gradient of the loss on newly drawn references."""
+        total = torch.zeros((), device=self.policy.device)
+        for loss in supervised.losses(draw, self.args.micro_batch_size):
+            self.backward(self.args.sft_coeff * loss)
+            total += loss.detach()
+        means.add(self._share_of_step, **{"policy/sft_loss": total})
 
     def _weights(self, rollout: Rollout, rows: Tensor) -> Tensor:
         """Return [N] the weights of the tokens of a step's outputs, zero for other outputs."""

@@ -103,8 +103,13 @@ def test_reinforcement_by_two_processes_equals_that_by_one(
         reinforcement(model, "reinforce", env__n_envs=5, **SHORT,
                       **RMSPROP_LIKE),
         *(reinforcement(model, name, env__n_envs=5, alg__args__num_samples_per_input=3,
-                        alg__args__num_minibatches=1, alg__args__micro_batch_size=4, **SHORT,
+                        alg__args__num_minibatches=1, alg__args__micro_batch_size=4,
+                        alg__args__sft_coeff=0.5, alg__args__sft_batch_size=5, **SHORT,
                         **RMSPROP_LIKE) for name in ("grpo", "reinforce_plus_plus")),
+        # On the second rank of a step with one output there is none.
+        reinforcement(model, "rejection_sampling", env__n_envs=5,
+                      alg__args__num_samples_per_input=3, alg__args__num_minibatches=4,
+                      alg__args__micro_batch_size=2, **SHORT, **RMSPROP_LIKE),
         human_preferences(model, alg__policy__args__optimizer_kwargs={"eps": 1e-3}),
     ]  # fmt: skip
     run_with_both(workplace, *runs)

@@ -63,6 +63,7 @@ _ALGORITHMS: dict[str, tuple[str, Keys]] = {
     "rloo": ("rloo", _GROUPS),
     "reinforce_plus_plus": ("reinforce_plus_plus", {"alg__args__num_minibatches": 1}),
     "gspo": ("gspo", _GROUPS),
+    "rejection_sampling": ("rejection_sampling", {}),
 }  # fmt: skip
 _OF_ONE_MODEL = (
     "ppo, tokens",

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from common.config.fit import PositiveFloat, PositiveInt
 from common.errors import Problem
 from grue.algorithms.args.group_advantages import GroupAdvantageArgs
+from grue.algorithms.args.supervised_loss import SupervisedLossArgs
 from grue.algorithms.config import ReinforcementAlg
 from grue.rollouts.config import EnvConfig
 from grue.rollouts.spec import RolloutSpec
@@ -19,7 +20,7 @@ Aggregation = Literal[
 ]
 
 
-class CriticFreeArgs(GroupAdvantageArgs):
+class CriticFreeArgs(GroupAdvantageArgs, SupervisedLossArgs):
     """Policy gradient without a critic, put together from independent parts.
 
     The parts are an advantage and its scale, a policy loss per token, its aggregation, a KL penalty

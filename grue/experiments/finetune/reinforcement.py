@@ -17,6 +17,7 @@ from common.training import checkpoint
 from common.training.seeding import random_state, restore_random_state
 from grue.algorithms import find
 from grue.algorithms.algorithm import Algorithm
+from grue.algorithms.critic_free import CriticFree
 from grue.experiments.finetune.base import FinetuneRun
 from grue.experiments.finetune.build_models import make_actor_critic
 from grue.experiments.finetune.config import ReinforcementConfig
@@ -32,6 +33,7 @@ from grue.rollouts.collector import Rollouts
 from grue.rollouts.partial_rollout import FailedRollout
 from grue.rollouts.samples import sample_lines
 from grue.rollouts.statistics import elapsed
+from grue.supervised.reference_loss import ReferenceLoss
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +76,10 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
             self.policy, alg, seed=seed, with_critic=alg.rollout_spec.needs_values
         )
         self.algorithm: Algorithm[Any] = algorithm_class(self.actor_critic, alg)
+        if isinstance(self.algorithm, CriticFree) and self.algorithm.args.sft_coeff > 0:
+            self.algorithm.supervised = ReferenceLoss(
+                self.policy, self.train_inputs.samples, self.algorithm.args
+            )
         self.rollouts = Rollouts(
             self.actor_critic,
             self.train_inputs,

@@ -9,6 +9,8 @@ from typing import Any
 from common.config.run import RunConfig
 from common.errors import Problem, UserError
 from common.plan.run import Run
+from grue.algorithms.args.supervised_loss import SupervisedLossArgs
+from grue.algorithms.config import AlgorithmArgs
 from grue.experiments.finetune.config import ReinforcementConfig, SupervisedConfig
 from grue.experiments.preflight.cache import Answers, problems_of_all
 from grue.experiments.preflight.data import KnownSplit, data_problems, known_split
@@ -47,6 +49,7 @@ def problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
         from grue.supervised.hf_trainer_keys import problems_of_optimizer
 
         yield from problems_of_optimizer(run.config.alg.policy.args)
+        yield from _without_labels(run, run.config.alg.args, answers)
 
 
 def _truncate_tokens(run: Run, answers: Answers) -> Iterator[Problem]:
@@ -141,3 +144,14 @@ def _of_supervised(run: Run, alg: SupervisedAlg, answers: Answers) -> Iterator[P
             check_count(train.num_references, alg.training_args)
     except UserError as error:
         yield Problem(str(error))
+
+
+def _without_labels(run: Run, args: AlgorithmArgs, answers: Answers) -> Iterator[Problem]:
+    """Yield the problem of a supervised loss on inputs without references."""
+    if not isinstance(args, SupervisedLossArgs) or args.sft_coeff == 0:
+        return
+    train = known_split(run, "train", answers)
+    if isinstance(train, KnownSplit) and not train.num_references:
+        yield Problem(f"none of {train.num_samples} training inputs has a reference, which the "
+                      "supervised loss learns; give 0, or take a task that has some",
+                      "alg.args.sft_coeff", args.sft_coeff)  # fmt: skip
