@@ -40,6 +40,9 @@ from grue.rollouts.minibatch import Minibatch
 class SupervisedLoss(Protocol):
     """Loss on references of labelled inputs, see `grue.supervised.reference_loss`."""
 
+    num_labelled: int
+    """Number of labelled inputs."""
+
     def losses(self, draw: np.random.Generator, micro_batch_size: int | None) -> Iterator[Tensor]:
         """Yield [] this rank's parts of the loss of a new batch, which sum to it."""
 
@@ -75,7 +78,10 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             if len(used) or self.supervised is not None:
                 norm = self.step(self.args.max_grad_norm)
                 means.add(**{"policy/grad_norm": self._share_of_step * norm})
-        return means.compute(mean=False)
+        found = means.compute(mean=False)
+        if self.supervised is not None:
+            found["elapsed/labels"] = self.supervised.num_labelled
+        return found
 
     def _with_advantages(self, rollout: Rollout) -> Rollout:
         """Return the rollout with advantages of whole outputs, or of each token on."""
