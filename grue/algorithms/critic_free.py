@@ -20,12 +20,11 @@ from grue import random_streams
 from grue.algorithms.args import CriticFreeArgs
 from grue.algorithms.policy_gradient import PolicyGradient
 from grue.algorithms.running_means import RunningMeans
+from grue.algorithms.used_groups import used_groups
 from grue.policies.distribution import TokenDistribution
 from grue.random_streams import Occasion
 from grue.rl.aggregation import aggregate, token_weights
 from grue.rl.group_advantages import (
-    Groups,
-    deviates,
     group_advantages,
     rewards_to_go,
     virtual_best,
@@ -59,26 +58,26 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
         """Make the optimizer steps of a rollout; return metrics."""
-        # 1. Advantages of all outputs; then groups without deviation may be left out.
+        # 1. Advantages of all outputs; then groups may be left out.
         rollout = self._with_advantages(rollout)
-        if self.args.zero_std_groups == "drop":
-            size = self.args.num_samples_per_input
-            task = rollout.task_rewards.sum(1).view(-1, size)
-            groups = rollout.groups or Groups(deviates(task, self.args.zero_tol))
-            rollout = rollout.only(groups.deviate.repeat_interleave(size))
+        used = used_groups(self.args, rollout)
+        if used is not None:
+            rollout = rollout.only(used.repeat_interleave(self.args.num_samples_per_input))
         # 2. Steps, each on all outputs of some inputs, and on references of labelled ones.
         means = RunningMeans()
         labelled = random_streams.generator(Occasion.LABELLED, generator.initial_seed())
         for rows in self._rows_of_steps(rollout, generator):
-            used = rows[rollout.num_used[rows] > 0]
-            if len(used):  # not every group of the step is dropped
-                self._add_gradient(rollout, rows, used, kl_coefficient, means)
+            rows_used = rows[rollout.num_used[rows] > 0]
+            if len(rows_used):  # not every group of the step is dropped
+                self._add_gradient(rollout, rows, rows_used, kl_coefficient, means)
             if self.supervised is not None:
                 self._add_supervised_gradient(self.supervised, labelled, means)
-            if len(used) or self.supervised is not None:
+            if len(rows_used) or self.supervised is not None:
                 norm = self.step(self.args.max_grad_norm)
                 means.add(**{"policy/grad_norm": self._share_of_step * norm})
         found = means.compute(mean=False)
+        if used is not None:
+            found["groups/used"] = used.double().mean().item()
         if self.supervised is not None:
             found["elapsed/labels"] = self.supervised.num_labelled
         return found

@@ -44,6 +44,11 @@ class Reward(ABC, Generic[ArgsT]):
         """True if the reward has a standard deviation per output, see `moments`."""
         return cls.mean_and_std is not Reward.mean_and_std
 
+    @classmethod
+    def names_of_parts(cls, args: ArgsT) -> Sequence[str]:
+        """Return `part_names` of a reward with these keys, before it is built."""
+        return cls.part_names
+
     def prepare(self) -> None:
         """Check, before any run starts, that data, models and programs of the reward are there.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 
 import numpy as np
@@ -59,6 +59,11 @@ class WeightedSum(Reward[WeightedSumArgs]):
         self._rewards = {part.called: part.build() for part in args.rewards}
         self.part_names = tuple(self._rewards)
         self.needs_references = any(part.needs_references for part in self._rewards.values())
+
+    @classmethod
+    def names_of_parts(cls, args: WeightedSumArgs) -> Sequence[str]:
+        """Return the names under which the rewards' means are logged."""
+        return [part.called for part in args.rewards]
 
     def prepare(self) -> None:
         """Check the needs of all rewards."""

@@ -74,6 +74,8 @@ class Groups:
 
     deviate: Tensor
     """[B] bool, false where a group is silent."""
+    variances: Tensor
+    """[B] variances of the rewards that decide on it, with one degree of freedom less."""
     pool_means: Tensor | None = None
     """[B] mean rewards of all that was drawn of each input, the baselines; None for the plan's.
 

@@ -31,7 +31,7 @@ from grue.rl.token_positions import first_tokens
 from grue.rollouts.batch import Rollout
 from grue.rollouts.drawing import Batch, draw_outputs
 from grue.rollouts.group_statistics import group_statistics
-from grue.rollouts.groups import kept_outputs, pooled_groups
+from grue.rollouts.groups import groups_of, kept_outputs
 from grue.rollouts.input_draw import InputDraw
 from grue.rollouts.partial_rollout import FailedRollout, PendingRollout, pad_stack
 from grue.rollouts.scoring import score_outputs
@@ -98,7 +98,7 @@ class Rollouts:
         evaluated = self._evaluate(found, sequences, bits)
         in_rewards = kl_coefficient if self.settings.kl_in_reward else 0.0
         rollout, penalty = self._rewarded(found, sequences, bits, evaluated, in_rewards)
-        rollout = rollout.with_groups(pooled_groups(drawn, self.settings, self._task_rewards))
+        rollout = rollout.with_groups(groups_of(drawn, found, self.settings, self._task_rewards))
         statistics = rollout_statistics(
             rollout, penalty, kl_coefficient, self.settings.samples_per_input, self._truncation
         )

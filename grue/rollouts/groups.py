@@ -27,17 +27,29 @@ def kept_outputs(drawn: PendingRollout, settings: RolloutSettings) -> PendingRol
     return drawn
 
 
-def pooled_groups(
+def groups_of(
     drawn: PendingRollout,
+    kept: PendingRollout,
     settings: RolloutSettings,
     task_rewards: Callable[[PendingRollout, int], NDArray[np.float64]],
 ) -> Groups | None:
-    """Return the groups of pools, which decide and are the baseline; None where nothing is pooled.
+    """Return the verdicts on groups; None where the kept outputs' task rewards are all there is.
 
-    ``task_rewards`` returns [N, T] the rewards of N outputs as the update has them, for a T.
+    A part of the reward may decide, and a pool decides as a whole and is the baseline.
+
+    Args:
+        drawn: all scored outputs.
+        kept: those that the update uses.
+        settings: sizes and tolerance of the groups, and what decides on them.
+        task_rewards: returns [N, T] the rewards of N outputs as the update has them, for a T.
     """
-    if settings.draw_more is None:
+    if settings.draw_more is None and settings.silent_by is None:
         return None
-    rewards = task_rewards(drawn, max(map(len, drawn.outputs))).sum(1)
-    means = [rewards[pool.rows].mean() for pool in pools(drawn, settings)]
-    return Groups(deviating(drawn, settings), torch.tensor(means))
+    of_all = kept if settings.draw_more is None else drawn
+    deciding, rows = of_all.deciding(settings.silent_by), of_all.rows_of_groups()
+    variances = torch.tensor([deciding[of_group].var(ddof=1) for of_group in rows])
+    means = None
+    if settings.draw_more is not None:
+        rewards = task_rewards(drawn, max(map(len, drawn.outputs))).sum(1)
+        means = torch.tensor([rewards[of_group].mean() for of_group in rows])
+    return Groups(deviating(of_all, settings), variances, means)

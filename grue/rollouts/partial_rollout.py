@@ -75,11 +75,11 @@ class PendingRollout:
         return np.concatenate([of_batch[part] for of_batch in self.parts])
 
     def rows_of_groups(self) -> list[list[int]]:
-        """Return the positions of each group's outputs, in the order of drawing."""
-        found: list[list[int]] = [[] for _ in range(max(self.groups, default=-1) + 1)]
+        """Return the positions of each group's outputs; groups are in the order of drawing."""
+        found: dict[int, list[int]] = {}
         for row, group in enumerate(self.groups):
-            found[group].append(row)
-        return found
+            found.setdefault(group, []).append(row)
+        return list(found.values())
 
     def of_rows(self, rows: Sequence[int]) -> PendingRollout:
         """Return some of the scored outputs alone."""

@@ -66,6 +66,8 @@ class RolloutSpec:
     for whole outputs without a mask."""
     draw_more: DrawMore | None = None
     """Rounds of outputs of the same inputs, of which K are kept; None for one draw of K."""
+    silent_by: str | None = None
+    """Part of the task's reward that decides whether an input's outputs deviate; None for all."""
     zero_tol: float = TOLERANCE
     """Largest difference of equal rewards of an input, as a share of the largest |reward|."""
     overlong_buffer: int | None = None

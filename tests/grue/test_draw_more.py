@@ -21,7 +21,7 @@ from grue.policies.policy import Policy
 from grue.rewards.reward import Reward, Rewards
 from grue.rl.group_advantages import group_advantages
 from grue.rollouts import collector
-from grue.rollouts.groups import kept_outputs, pooled_groups
+from grue.rollouts.groups import groups_of, kept_outputs
 from grue.rollouts.partial_rollout import PendingRollout
 from grue.rollouts.pools import is_full, pools
 from grue.rollouts.settings import RolloutSettings
@@ -89,9 +89,10 @@ def test_advantages_are_rewards_less_the_mean_of_the_pool() -> None:
     """The first four pools are no larger than what is kept of them."""
     mixed = [0.0] * 7 + [1.0]
     every = drawn([[0] * 4, [1] * 4, [0, 0, 0, 1], [0.3] * 4, mixed, [0.3] * 7 + [0.3 + 1e-9]])
-    groups = pooled_groups(every, settings(), PendingRollout.rewards)
+    chosen = kept_outputs(every, settings())
+    groups = groups_of(every, chosen, settings(), PendingRollout.rewards)
     assert groups is not None
-    task = torch.from_numpy(kept_outputs(every, settings()).totals()).view(-1, 4)
+    task = torch.from_numpy(chosen.totals()).view(-1, 4)
     found, _ = group_advantages(
         task, torch.zeros_like(task), baseline="group", scale=None, tolerance=1e-6, groups=groups
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from common.config.base import LATER
+from pydantic import Field
+
+from common.config.base import LATER, Config
 from common.config.fit import NonNegativeFloat, PositiveInt
 from common.errors import Problem
 from grue.algorithms.config import AlgorithmArgs
@@ -17,6 +19,22 @@ Scale = Literal["none", "group_std", "batch_std", "group_mean", "unit"]
 ZeroStdGroups = Literal["keep", "drop", "resample", "draw_more", "virtual_best"]
 
 _OF_GROUPS = ("group_std", "batch_std", "group_mean")
+
+
+class GroupFilter(Config):
+    """Groups of the largest reward variances (RAGEN-2, arXiv 2604.06268), silent ones left out."""
+
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of the rollout's summed reward variance that the fewest groups have; only these are
+    used."""
+    top_k: PositiveInt | None = None
+    """Number of groups of the largest reward variance, which are used."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the problem of two sizes, or of none."""
+        yield from super().problems()
+        if (self.top_p is None) == (self.top_k is None):
+            yield Problem("needs one of 'top_p' and 'top_k'")
 
 
 class GroupAdvantageArgs(AlgorithmArgs):
@@ -59,9 +77,15 @@ class GroupAdvantageArgs(AlgorithmArgs):
     """End of an input's rounds of ``draw_more``: with K = ``num_samples_per_input``, that K // 2
     right and K - K // 2 wrong outputs are drawn (``balanced``), or one right output
     (``positive``)."""
+    silent_by: Annotated[str | None, LATER] = None
+    """Name of the part of the reward ``weighted_sum`` that decides whether a group deviates, such
+    as correctness. Where it does not, the group is silent though other parts differ, and has a task
+    part of exactly 0. None for the whole task reward."""
+    filter_by_std: Annotated[GroupFilter | None, LATER] = None
+    """Groups of the largest deviations, which alone are used in the update; None for all."""
     count_dropped: bool = True
-    """If true, dropped groups count in the denominators of ``aggregate``, so that the others weigh
-    as much as with ``keep``."""
+    """If true, groups that are left out count in the denominators of ``aggregate``, so that the
+    others weigh as much as with ``keep``."""
     zero_tol: NonNegativeFloat = TOLERANCE
     """Largest difference of rewards of a group that count as equal, as a share of the group's
     largest \\|reward\\|."""
@@ -81,6 +105,7 @@ class GroupAdvantageArgs(AlgorithmArgs):
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of groups of one, and of scales without groups."""
         yield from super().problems()
+        yield from self._problems_of_silence()
         if self.advantage == "none" and self.advantage_scale in _OF_GROUPS:
             yield Problem("is of rewards minus a group's mean; give 'advantage' = 'group', or "
                           "'unit' here", "advantage_scale", self.advantage_scale)  # fmt: skip
@@ -101,6 +126,23 @@ class GroupAdvantageArgs(AlgorithmArgs):
                           self.zero_std_groups)  # fmt: skip
         if self.zero_std_groups == "draw_more":
             yield from self._problems_of_rounds(parts)
+
+    def _problems_of_silence(self) -> Iterator[Problem]:
+        """Yield the problems of keys that decide on groups where nothing asks for it."""
+        if self.filter_by_std is not None:
+            yield from (problem.below("filter_by_std") for problem in self.filter_by_std.problems())
+            if self.num_samples_per_input < 2:
+                yield Problem("leaves out every group of one; raise 'num_samples_per_input'",
+                              "filter_by_std")  # fmt: skip
+        if self.silent_by is None:
+            return
+        if self.zero_std_groups == "virtual_best":
+            yield Problem("'virtual_best' has no silent groups; drop it, or give another "
+                          "'zero_std_groups'", "silent_by", self.silent_by)  # fmt: skip
+        if self.advantage == "none" and self.zero_std_groups == "keep":
+            yield Problem("has no effect on 'advantage' = 'none', which pushes by every reward; "
+                          "give 'zero_std_groups' = 'drop' or 'resample', or drop it",
+                          "silent_by", self.silent_by)  # fmt: skip
 
     def _problems_of_rounds(self, parts: tuple[str, str]) -> Iterator[Problem]:
         """Yield the problems of other baselines than a pool's mean, and of too small pools."""

@@ -18,6 +18,7 @@ from common.config.base import (
     OptionalText,
 )
 from common.config.fit import PositiveInt
+from common.config.resolve import resolve_valid_keys
 from common.custom.user_code import CUSTOM
 from common.errors import Problem, UserError
 from grue.algorithms import find
@@ -247,6 +248,7 @@ class ReinforcementConfig(FinetuneConfig):
         yield from super().problems()
         yield from problems_of_rollouts(self.alg, self.env)
         yield from self._reward_without_std()
+        yield from self._reward_without_part()
 
     def notices(self) -> Iterator[str]:
         """Yield notices on settings of rollouts that may surprise."""
@@ -282,6 +284,24 @@ class ReinforcementConfig(FinetuneConfig):
                               "own; take 'learned_preference', or settings that do not ask for it "
                               "(such as 'advantage_regularization' = \"none\")",
                               "alg.args")  # fmt: skip
+
+    def _reward_without_part(self) -> Iterator[Problem]:
+        """Yield the problem of a reward that lacks the part which decides on silent groups."""
+        name, reward = self.alg.rollout_spec.silent_by, self.reward_fn
+        if name is None:
+            return
+        with contextlib.suppress(UserError):  # an unknown reward, which is told elsewhere
+            kind = reward.find(reward.id)
+            args, _ = resolve_valid_keys(kind.Args, reward.args)
+            names = [] if args is None else kind.names_of_parts(args)
+            if args is None or name in names:
+                return
+            known = (
+                f"its parts are {', '.join(map(repr, names))}"
+                if names
+                else (f"'{reward.id}' has no parts; take 'weighted_sum', or drop it")
+            )
+            yield Problem(f"names no part of 'reward_fn': {known}", "alg.args.silent_by", name)
 
 
 def _kind(values: Any) -> type[FinetuneConfig] | None:
