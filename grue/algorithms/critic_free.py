@@ -25,12 +25,19 @@ from grue.policies.distribution import TokenDistribution
 from grue.random_streams import Occasion
 from grue.rl.aggregation import aggregate, token_weights
 from grue.rl.group_advantages import (
+    deviates,
     group_advantages,
     rewards_to_go,
     virtual_best,
 )
 from grue.rl.kl import KL_ESTIMATORS, kl_full
 from grue.rl.policy_losses import POLICY_LOSSES, clip_shares, policy_ratios
+from grue.rl.signed_advantages import (
+    entropy_shaped,
+    right_or_wrong,
+    silent_signs,
+    weighted_by_sign,
+)
 from grue.rl.token_positions import put_back
 from grue.rollouts.batch import Rollout
 from grue.rollouts.minibatch import Minibatch
@@ -85,10 +92,13 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
     def _with_advantages(self, rollout: Rollout) -> Rollout:
         """Return the rollout with advantages of whole outputs, or of each token on."""
         args, mask = self.args, rollout.response_mask
+        task = rollout.task_rewards.sum(1).view(-1, args.num_samples_per_input)
         if args.advantage == "none":
             of_task, of_penalties = rewards_to_go(rollout.task_rewards, mask), rollout.kl_advantages
+        elif args.advantage == "right_or_wrong":
+            of_task = right_or_wrong(task, args.best_reward).reshape(-1, 1) * mask
+            of_penalties = rollout.kl_advantages
         else:
-            task = rollout.task_rewards.sum(1).view(-1, args.num_samples_per_input)
             # A first token's advantage has all penalties, without discount.
             penalties = rollout.kl_advantages[:, 0].view_as(task)
             scale = None if args.advantage_scale in ("none", "unit") else args.advantage_scale
@@ -99,6 +109,7 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             if args.zero_std_groups == "virtual_best":
                 parts = virtual_best(task, args.best_reward, args.zero_tol), parts[1]
             of_task, of_penalties = (part.reshape(-1, 1) * mask for part in parts)
+        of_task = weighted_by_sign(of_task, args.positive_weight, args.negative_weight)
         rollout = rollout.with_advantages(of_task + of_penalties, of_penalties)
         return rollout.standardized()[0] if args.advantage_scale == "unit" else rollout
 
@@ -125,12 +136,12 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
     ) -> None:
         """Add the gradient of a step on some outputs, of those used, by micro-batches."""
         args, share = self.args, self._share_of_step
-        weights = self._weights(rollout, rows)
+        weights, signs = self._weights(rollout, rows), self._silent_signs(rollout)
         num_tokens = int(rollout.num_used[used].sum())
         for part in used.split(args.micro_batch_size or len(used)):
             whole = rollout.minibatch(part)
             batch = whole.of_this_rank()
-            terms = self._terms(batch, weights)
+            terms = self._terms(batch, weights, signs)
             regularizer = terms.regularizer(args.ent_coef, kl_coefficient)
             if not len(means):  # here the ratios are 1
                 of_rest = terms.of_penalties + regularizer
@@ -165,8 +176,22 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             found[rows] = weights.flatten().float()
         return sent(found, rollout.response_mask.device)
 
-    def _terms(self, batch: Minibatch, weights: Tensor) -> _Terms:
-        """Return the terms of a micro-batch's loss, with the weights [N] of the step's outputs."""
+    def _silent_signs(self, rollout: Rollout) -> Tensor | None:
+        """Return [N] the signs of outputs of silent groups, for `entropy_shaped`; None without."""
+        args = self.args
+        if args.zero_std_groups != "entropy_shaped":
+            return None
+        task = rollout.task_rewards.sum(1).view(-1, args.num_samples_per_input)
+        groups = rollout.groups
+        deviate = deviates(task, args.zero_tol) if groups is None else groups.deviate
+        signs = silent_signs(task, deviate, args.best_reward)
+        return signs.repeat_interleave(args.num_samples_per_input)
+
+    def _terms(self, batch: Minibatch, weights: Tensor, signs: Tensor | None) -> _Terms:
+        """Return the terms of a micro-batch's loss.
+
+        ``weights`` [N] are those of the step's outputs, ``signs`` [N] those of silent ones.
+        """
         args = self.args
         policy, log_probs, _ = self.evaluate(batch)
 
@@ -183,15 +208,18 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
         new, old, advantages, of_penalties = map(
             on_grid, (log_probs, batch.log_probs, batch.advantages, batch.kl_advantages)
         )
+        with torch.set_grad_enabled(args.ent_coef != 0):
+            entropies = on_grid(policy.entropy())
+        if signs is not None:
+            shaped = entropy_shaped(entropies, mask, signs[batch.rows])
+            advantages = advantages + args.entropy_alpha * shaped
         ratios = policy_ratios(new, old, mask, args.ratio)
         losses = POLICY_LOSSES[args.policy_loss](new, ratios, advantages, *args.clip_ranges)
-        with torch.set_grad_enabled(args.ent_coef != 0):
-            entropy_loss = summed(on_grid(-policy.entropy()))
         kl = self._kl_loss(batch, policy, log_probs)
         return _Terms(
             logits=policy.logits,
             policy_loss=summed(losses),
-            entropy_loss=entropy_loss,
+            entropy_loss=summed(-entropies),
             kl_loss=None if kl is None else summed(on_grid(kl)),
             of_task=summed(-(advantages - of_penalties) * new),
             of_penalties=summed(-of_penalties * new),

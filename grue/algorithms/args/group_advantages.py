@@ -8,16 +8,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from common.config.base import LATER, Config
-from common.config.fit import NonNegativeFloat, PositiveInt
+from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
 from common.errors import Problem
 from grue.algorithms.config import AlgorithmArgs
 from grue.rl.tolerance import TOLERANCE
 from grue.rollouts.spec import DrawMore, DrawUntil
 
-Baseline = Literal["group", "leave_one_out", "none"]
+Baseline = Literal["group", "leave_one_out", "right_or_wrong", "none"]
 Scale = Literal["none", "group_std", "batch_std", "group_mean", "unit"]
-ZeroStdGroups = Literal["keep", "drop", "resample", "draw_more", "virtual_best"]
+ZeroStdGroups = Literal["keep", "drop", "resample", "draw_more", "virtual_best", "entropy_shaped"]
 
+_WITHOUT_GROUPS = ("right_or_wrong", "none")
 _OF_GROUPS = ("group_std", "batch_std", "group_mean")
 
 
@@ -44,14 +45,21 @@ class GroupAdvantageArgs(AlgorithmArgs):
     """Number of outputs, K, of each input, its group; ``env.n_envs`` is the number of inputs."""
     advantage: Baseline = "group"
     """Advantage of an output: its reward minus the mean of its group, the outputs of its input
-    (``group``); minus the mean of the group's other outputs (``leave_one_out``); or the rewards
-    from each token on, with their penalties (``none``)."""
+    (``group``); minus the mean of the group's other outputs (``leave_one_out``); +1 for
+    ``best_reward`` and -1 for less (``right_or_wrong``, PSR and NSR, arXiv 2506.01347); or the
+    rewards from each token on (``none``). With the last two a token has the penalties from it
+    on."""
     advantage_scale: Scale = "none"
     """Divisor of advantages: none; the std of the group's rewards, less one degree of freedom, plus
     1e-4 (``group_std``); the std of all centred rewards (``batch_std``, arXiv 2510.13786); the mean
     reward of the group, for rewards from 0 up (``group_mean``, arXiv 2602.02710); or the whole
     rollout's advantages get mean 0 and std 1 over tokens (``unit``). Penalties in the reward are
     divided by ``unit`` alone."""
+    positive_weight: Annotated[NonNegativeFloat, LATER] = 1.0
+    """Factor of the task's part of advantages above 0; with ``right_or_wrong``, 0.1 is
+    W-REINFORCE, and 0 learns from wrong outputs alone (arXiv 2506.01347)."""
+    negative_weight: Annotated[NonNegativeFloat, LATER] = 1.0
+    """Factor of the task's part of advantages below 0."""
     zero_std_groups: ZeroStdGroups = "keep"
     """Treatment of groups whose task rewards do not deviate: they stay, with a task part of exactly
     0 in the advantages of ``group`` and ``leave_one_out``, and with their penalties (``keep``); or
@@ -63,10 +71,14 @@ class GroupAdvantageArgs(AlgorithmArgs):
     ``num_samples_per_input`` 4 and ``advantage_scale`` ``none``); or mean and
     std of every group are taken with one imagined reward, ``best_reward``, so that groups of equal
     lower rewards are pushed down (``virtual_best``, NGRPO, arXiv 2509.18851, published with
-    ``clip_range`` 0.16 and ``clip_range_high`` 0.24)."""
+    ``clip_range`` 0.16 and ``clip_range_high`` 0.24); or their tokens get advantages by the entropy
+    H of the token's distribution: alpha H where all outputs have the ``best_reward``, and -alpha
+    (largest H of the output - H) where all have less, for rewards that are right or wrong
+    (``entropy_shaped``, RL-ZVP, arXiv 2509.21880)."""
+    entropy_alpha: Annotated[PositiveFloat, LATER] = 0.1
+    """Factor alpha of ``entropy_shaped``, per nat."""
     best_reward: float = 1.0
-    """Largest possible reward, for ``virtual_best``, and that of a right output, for
-    ``draw_more``."""
+    """Largest possible reward, which is that of a right output."""
     max_resamples: PositiveInt = 10
     """Largest number of further batches that ``resample`` draws in an iteration."""
     round_size: Annotated[PositiveInt, LATER] = 8
@@ -102,14 +114,19 @@ class GroupAdvantageArgs(AlgorithmArgs):
             best_reward=self.best_reward,
         )
 
+    @property
+    def judges_rewards(self) -> bool:
+        """True if outputs are right or wrong by ``best_reward``, and not by their group."""
+        return self.advantage == "right_or_wrong" or self.zero_std_groups == "entropy_shaped"
+
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of groups of one, and of scales without groups."""
         yield from super().problems()
         yield from self._problems_of_silence()
-        if self.advantage == "none" and self.advantage_scale in _OF_GROUPS:
+        if self.advantage in _WITHOUT_GROUPS and self.advantage_scale in _OF_GROUPS:
             yield Problem("is of rewards minus a group's mean; give 'advantage' = 'group', or "
                           "'unit' here", "advantage_scale", self.advantage_scale)  # fmt: skip
-        if self.advantage != "none" and self.num_samples_per_input < 2:
+        if self.advantage not in _WITHOUT_GROUPS and self.num_samples_per_input < 2:
             yield Problem(f"'advantage' = '{self.advantage}' needs at least 2, since a group of "
                           "one has no deviation; raise it, or give 'advantage' = 'none'",
                           "num_samples_per_input", self.num_samples_per_input)  # fmt: skip
@@ -126,6 +143,22 @@ class GroupAdvantageArgs(AlgorithmArgs):
                           self.zero_std_groups)  # fmt: skip
         if self.zero_std_groups == "draw_more":
             yield from self._problems_of_rounds(parts)
+        if self.zero_std_groups == "entropy_shaped" and (
+            self.advantage in _WITHOUT_GROUPS or self.advantage_scale == "unit"
+        ):
+            yield Problem("gives advantages to groups that have none; give 'advantage' = 'group', "
+                          "and another 'advantage_scale' than 'unit', which would centre them",
+                          "zero_std_groups", "entropy_shaped")  # fmt: skip
+        weights = {"positive_weight": self.positive_weight,
+                   "negative_weight": self.negative_weight}  # fmt: skip
+        if self.advantage_scale == "unit":
+            for name, weight in weights.items():
+                if weight != 1:
+                    yield Problem("'advantage_scale' = 'unit' would centre what it weighs; give "
+                                  "another one", name, weight)  # fmt: skip
+        if not any(weights.values()):
+            yield Problem("leaves nothing to learn with 'positive_weight' = 0; raise one of them",
+                          "negative_weight", 0.0)  # fmt: skip
 
     def _problems_of_silence(self) -> Iterator[Problem]:
         """Yield the problems of keys that decide on groups where nothing asks for it."""

@@ -23,6 +23,7 @@ from common.custom.user_code import CUSTOM
 from common.errors import Problem, UserError
 from grue.algorithms import find
 from grue.algorithms.any_alg import BUILT_IN, AnyReinforcementAlg
+from grue.algorithms.args.group_advantages import GroupAdvantageArgs
 from grue.experiments import memory_hints
 from grue.experiments.finetune.any_alg import SUPERVISED, AnyAlg, tag
 from grue.experiments.finetune.rollout_problems import notices_of_rollouts, problems_of_rollouts
@@ -249,6 +250,7 @@ class ReinforcementConfig(FinetuneConfig):
         yield from problems_of_rollouts(self.alg, self.env)
         yield from self._reward_without_std()
         yield from self._reward_without_part()
+        yield from self._reward_without_right_outputs()
 
     def notices(self) -> Iterator[str]:
         """Yield notices on settings of rollouts that may surprise."""
@@ -302,6 +304,27 @@ class ReinforcementConfig(FinetuneConfig):
                 else (f"'{reward.id}' has no parts; take 'weighted_sum', or drop it")
             )
             yield Problem(f"names no part of 'reward_fn': {known}", "alg.args.silent_by", name)
+
+    def _reward_without_right_outputs(self) -> Iterator[Problem]:
+        """Yield the problem of a built-in reward whose largest is not known, or is another one.
+
+        A user's own reward may give right outputs whatever it likes.
+        """
+        args, name = self.alg.args, self.reward_fn.id
+        if not (isinstance(args, GroupAdvantageArgs) and args.judges_rewards):
+            return
+        if name.startswith(CUSTOM):
+            return
+        with contextlib.suppress(UserError):  # an unknown reward, which is told elsewhere
+            largest = self.reward_fn.find(name).largest
+            if largest is None:
+                yield Problem("the algorithm needs a reward of right and wrong outputs, such as "
+                              "'exact_answer', for 'alg.args.advantage' = 'right_or_wrong' or "
+                              "'zero_std_groups' = 'entropy_shaped'", "reward_fn.id",
+                              name)  # fmt: skip
+            elif largest != args.best_reward:
+                yield Problem(f"the largest reward of '{name}' is {largest:g}; give that",
+                              "alg.args.best_reward", args.best_reward)  # fmt: skip
 
 
 def _kind(values: Any) -> type[FinetuneConfig] | None:
