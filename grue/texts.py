@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from common.errors import UserError
 
 _SHOWN = 60
@@ -77,3 +80,10 @@ class Texts:
                     f"'{part}' needs references, and the input {prompt[:_SHOWN]!r} has none; "
                     "take the metric out or choose data with references"
                 )
+
+
+def groups(metadata: Sequence[Mapping[str, Any]], key: str) -> dict[str, NDArray[np.int64]]:
+    """Return the positions of each value of ``key``, by its text; inputs without it are in none."""
+    values = [str(known[key]) if key in known else None for known in metadata]
+    names = sorted({value for value in values if value is not None})
+    return {name: np.flatnonzero([value == name for value in values]) for name in names}

@@ -25,6 +25,7 @@ from grue.algorithms.used_groups import groups_of, used_groups
 from grue.random_streams import Occasion
 from grue.rl.aggregation import aggregate, token_weights
 from grue.rl.group_advantages import (
+    deviates,
     group_advantages,
     rewards_to_go,
     virtual_best,
@@ -43,6 +44,9 @@ from grue.rollouts.minibatch import Minibatch
 
 class SupervisedLoss(Protocol):
     """Loss on references of labelled inputs, see `grue.supervised.reference_loss`."""
+
+    num_labelled: int
+    """Number of labelled inputs."""
 
     def losses(self, draw: np.random.Generator, micro_batch_size: int | None) -> Iterator[Tensor]:
         """Yield [] this rank's parts of the loss of a new batch, which sum to it."""
@@ -70,15 +74,19 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
         labelled = random_streams.generator(Occasion.LABELLED, generator.initial_seed())
         for rows in self._rows_of_steps(rollout, generator):
             left = rows[rollout.num_used[rows] > 0]
-            if len(left):  # not every group of the step is left out
+            if len(left):  # not every group of the step is dropped
                 self._add_gradient(rollout, rows, left, kl_coefficient, means)
             if self.supervised is not None:
                 self._add_supervised_gradient(self.supervised, labelled, means)
             if len(left) or self.supervised is not None:
                 norm = self.step(self.args.max_grad_norm)
                 means.add(**{"policy/grad_norm": self._share_of_step * norm})
-        share = {} if used is None else {"groups/used": used.double().mean().item()}
-        return means.compute(mean=False) | share
+        found = means.compute(mean=False)
+        if used is not None:
+            found["groups/used"] = used.double().mean().item()
+        if self.supervised is not None:
+            found["elapsed/labels"] = self.supervised.num_labelled
+        return found
 
     def _with_advantages(self, rollout: Rollout) -> Rollout:
         """Return the rollout with advantages of whole outputs, or of each token on."""

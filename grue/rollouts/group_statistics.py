@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,7 @@ from grue.rl.pass_at_k import mean_pass_at_k
 from grue.rollouts.partial_rollout import PendingRollout
 from grue.rollouts.resampling import deviating
 from grue.rollouts.settings import RolloutSettings
+from grue.texts import groups
 
 
 def group_statistics(
@@ -17,8 +20,9 @@ def group_statistics(
     """Return shares of silent groups by kind, pass@k, and lengths of right and wrong outputs.
 
     All groups that were drawn count, also those that the update does not use, each with the first K
-    outputs drawn of its input. An output is right where its reward is the largest. For groups of
-    one there are no shares.
+    outputs drawn of its input. An output is right where its reward is the largest. Where the
+    settings name a metadata key, shares and number of groups are also those of the inputs of each
+    of its values, ``..._at_<key>_<value>``. For groups of one there are no shares.
 
     Args:
         drawn: all scored outputs.
@@ -30,23 +34,34 @@ def group_statistics(
     # Outputs beyond the first K are drawn because of these, so that they would tell less.
     of_groups = drawn.rows_of_groups()
     first = drawn.of_rows([row for rows in of_groups for row in rows[:size]])
+    rewards = first.totals().reshape(-1, size)
     found: dict[str, float] = {}
     if size > 1:
-        mixed = deviating(first, settings).numpy()
-        found |= {"groups/constant": 1 - mixed.mean(), "groups/mixed": mixed.mean()}
+        kinds = _kinds(rewards, deviating(first, settings).numpy(), largest)
+        found |= {f"groups/{kind}": are_so.mean() for kind, are_so in kinds.items()}
+        for ending, rows in _levels(drawn, settings).items():
+            found[f"groups/count{ending}"] = len(rows)
+            found |= {f"groups/{kind}{ending}": of[rows].mean() for kind, of in kinds.items()}
     if settings.max_resamples:
         found["groups/num_resampled"] = (len(drawn.outputs) - len(kept.outputs)) // size
     if settings.draw_more is not None:
         found["groups/pool_mixed"] = deviating(drawn, settings).numpy().mean()
         found["groups/pool_size"] = len(drawn.outputs) / len(of_groups)
     if largest is not None:
-        rewards = first.totals().reshape(-1, size)
-        right = np.isclose(rewards, largest)
-        if size > 1:
-            found["groups/all_best"] = right.all(1).mean()
-            found["groups/all_zero"] = (rewards == 0).all(1).mean()
-        found |= _of_right(right, np.array([len(output) for output in first.outputs]))
+        right, lengths = np.isclose(rewards, largest), np.array(list(map(len, first.outputs)))
+        found |= _of_right(right, lengths)
     return {name: float(value) for name, value in found.items()}
+
+
+def _kinds(
+    rewards: NDArray[np.float64], mixed: NDArray[np.bool_], largest: float | None
+) -> dict[str, NDArray[np.bool_]]:
+    """Return [B] of each kind of groups, which are of it, from their rewards [B, K]."""
+    kinds = {"constant": ~mixed, "mixed": mixed}
+    if largest is not None:
+        kinds["all_best"] = np.isclose(rewards, largest).all(1)
+        kinds["all_zero"] = (rewards == 0).all(1)
+    return kinds
 
 
 def _of_right(right: NDArray[np.bool_], lengths: NDArray[np.int64]) -> dict[str, float]:
@@ -56,3 +71,13 @@ def _of_right(right: NDArray[np.bool_], lengths: NDArray[np.int64]) -> dict[str,
         if those.any():
             found[f"response_length/{name}"] = lengths[those].mean()
     return found
+
+
+def _levels(drawn: PendingRollout, settings: RolloutSettings) -> dict[str, NDArray[np.int64]]:
+    """Return the groups of each value of the configured metadata, by the end of their names."""
+    key = settings.group_by
+    if key is None:
+        return {}
+    of_outputs = [known for texts in drawn.texts for known in texts.metadata]
+    of_groups = [of_outputs[rows[0]] for rows in drawn.rows_of_groups()]
+    return {f"_at_{key}_{value}": rows for value, rows in groups(of_groups, key).items()}

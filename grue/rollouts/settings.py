@@ -54,6 +54,8 @@ class RolloutSettings:
     """Part of the task's reward that decides whether an input's outputs deviate; None for all."""
     zero_tol: float = TOLERANCE
     """Largest difference of equal rewards of an input, as a share of the largest |reward|."""
+    group_by: str | None = None
+    """Metadata key of inputs, by whose values shares of groups are also told; None for none."""
     overlong_buffer: int | None = None
     """Number of last tokens over which an output's length costs up to 1; None for no cost."""
     penalty_reward_value: float | None = None

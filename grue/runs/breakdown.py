@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from grue.metrics.metric import Metric, Scores
 from grue.rl.pass_at_k import mean_pass_at_k
-from grue.texts import Texts
+from grue.texts import Texts, groups
 
 
 def breakdown(
@@ -38,13 +37,6 @@ def breakdown(
             numbers |= _pass_at_k(metric, of_group, num_samples)
             found |= {f"{key}_at_{group_by}_{value}": number for key, number in numbers.items()}
     return found
-
-
-def groups(metadata: Sequence[Mapping[str, Any]], key: str) -> dict[str, NDArray[np.int64]]:
-    """Return the positions of each value of ``key``, by its text; inputs without it are in none."""
-    values = [str(known[key]) if key in known else None for known in metadata]
-    names = sorted({value for value in values if value is not None})
-    return {name: np.flatnonzero([value == name for value in values]) for name in names}
 
 
 def _pass_at_k(

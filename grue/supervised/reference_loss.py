@@ -31,7 +31,10 @@ class ReferenceLoss:
             UserError: no labelled input has a reference.
         """
         self._policy, self._args = policy, args
-        self._rows = _rows(policy, samples, args)
+        labelled = _labelled(samples, args)
+        self.num_labelled = len(labelled)
+        """Number of labelled inputs."""
+        self._rows = _rows(policy, labelled, args)
         pad_token = policy.tokenizer.pad_token_id or 0
         self._own_part = OwnPart(
             partial(collate, pad_token=pad_token), shifted=not policy.is_encoder_decoder
@@ -59,16 +62,20 @@ class ReferenceLoss:
         return loss
 
 
-def _rows(policy: Policy, samples: Sequence[Sample], args: SupervisedLossArgs) -> Rows:
-    """Return the rows of the labelled inputs, with the texts that the policy puts around them."""
+def _labelled(samples: Sequence[Sample], args: SupervisedLossArgs) -> list[Sample]:
+    """Return the labelled inputs among all."""
     chosen = subset(len(samples), fraction=None, count=args.sft_samples, seed=args.sft_seed)
-    labelled = [
-        replace(samples[row], prompt=f"{policy.prefix}{samples[row].prompt}{policy.suffix}")
-        for row in chosen
-    ]
+    return [samples[row] for row in chosen]
+
+
+def _rows(policy: Policy, samples: Sequence[Sample], args: SupervisedLossArgs) -> Rows:
+    """Return the rows of labelled inputs, with the texts that the policy puts around them."""
     longest = policy.tokenizer.model_max_length
     return make_rows(
-        labelled,
+        [
+            replace(sample, prompt=f"{policy.prefix}{sample.prompt}{policy.suffix}")
+            for sample in samples
+        ],
         policy.tokenizer,
         "seq2seq" if policy.is_encoder_decoder else "causal",
         limit=min(policy.longest or longest, longest),

@@ -126,6 +126,10 @@ def test_runs_of_all_kinds_draw_several_outputs_of_each_evaluated_input(
         )
         assert "val/lexical/overlap_at_animal_dog" in row
         assert not [name for name in row if "overlap/pass" in name]
+    of_rollout = rows_of(grpo)[1]
+    counts = {name: of_rollout[name] for name in of_rollout if "/count_at_animal_" in name}
+    assert sum(counts.values()) == of_grpo["env__n_envs"]
+    assert {name.replace("count", "mixed") for name in counts} <= of_rollout.keys()
     first = [record["generated_text"] for record in predictions(single, "epoch_0")]
     every = [record["generated_text"] for record in predictions(sft_folder, "epoch_0")]
     assert first == every[::K]  # the streams of an input's first output are the same

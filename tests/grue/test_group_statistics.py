@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from grue.policies.generation_config import GenerationConfig
 from grue.rollouts.group_statistics import group_statistics
 from grue.rollouts.partial_rollout import PendingRollout
 from grue.rollouts.settings import RolloutSettings
+from grue.texts import Texts
 
 REWARDS = [[0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 0, 1], [0.3, 0.3, 0.3, 0.3]]
 
@@ -58,3 +61,25 @@ def test_what_is_drawn_in_vain_is_counted_and_counts() -> None:
         {"groups/constant": 0.6, "groups/mixed": 0.4, "groups/num_resampled": 1}
     )
     assert kept.totals().tolist() == [0, 0, 0, 1, 0, 1, 0, 0, *[0] * 4, *[1] * 4]
+
+
+def test_groups_by_kind_at_each_value_of_a_metadata_key() -> None:
+    every = drawn(REWARDS)
+    levels = [{"level": level} for level in (2, 1, 2, 2) for _ in range(4)]
+    blank = [""] * 16
+    every.texts = [  # of two batches
+        Texts(blank[:4], blank[:4], [[]] * 4, levels[:4]),
+        Texts(blank[4:], blank[4:], [[]] * 12, levels[4:]),
+    ]
+    by_level = replace(settings(), group_by="level")
+    found = group_statistics(every, every, by_level, 1.0)
+    third = pytest.approx(1 / 3)
+    without = group_statistics(every, every, settings(), 1.0)
+    assert {name: found[name] for name in found.keys() - without.keys()} == {
+        "groups/count_at_level_1": 1, "groups/count_at_level_2": 3,
+        "groups/all_best_at_level_1": 1, "groups/all_best_at_level_2": 0,
+        "groups/all_zero_at_level_1": 0, "groups/all_zero_at_level_2": third,
+        "groups/mixed_at_level_1": 0, "groups/mixed_at_level_2": third,
+        "groups/constant_at_level_1": 1, "groups/constant_at_level_2": pytest.approx(2 / 3),
+    }  # fmt: skip
+    assert found.items() >= without.items()

@@ -127,4 +127,5 @@ def test_a_run_learns_references_and_refuses_a_task_without(
     assert workplace.run_plan(write(workplace, run)).status == 0
     (folder,) = workplace.folders()
     losses = [row["policy/sft_loss"] for row in rows_of(folder)[1:-1]]
+    assert {row["elapsed/labels"] for row in rows_of(folder)[1:-1]} == {10}
     assert losses[-1] < 0.9 * losses[0]

@@ -143,7 +143,6 @@ class GroupAdvantageArgs(AlgorithmArgs):
                           self.zero_std_groups)  # fmt: skip
         if self.zero_std_groups == "draw_more":
             yield from self._problems_of_rounds(parts)
-
         if self.zero_std_groups == "entropy_shaped" and (
             self.advantage in _WITHOUT_GROUPS or self.advantage_scale == "unit"
         ):

@@ -22,8 +22,8 @@ from grue.models.loading import load_model, load_tokenizer
 from grue.policies.policy import Policy, by_length
 from grue.random_streams import Occasion
 from grue.rl import reward_stats
-from grue.runs.breakdown import groups
 from grue.tasks.inputs import load_inputs, tell_of_fewer
+from grue.texts import groups
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -63,8 +63,8 @@ class TrainEvaluation(Config):
     """Number of outputs of each evaluated input, K; metrics are means over all. From 2 on they are
     drawn, and metrics of right and wrong outputs tell pass@k too, for k = 1, 2, 4 and so on."""
     group_by: Annotated[OptionalText, LATER] = None
-    """Metadata of inputs, such as ``difficulty``: metrics and pass@k are also told of each of its
-    values alone; None (or the empty string) for none."""
+    """Metadata of inputs, such as ``difficulty``: metrics and pass@k, and shares of groups in
+    rollouts, are also told of each of its values alone; None (or the empty string) for none."""
     metrics: Metrics = ()
     """A metric: its id and its own keys."""
     generation_kwargs: GenerationConfig | None = None

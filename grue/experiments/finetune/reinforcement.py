@@ -84,7 +84,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
             self.actor_critic,
             self.train_inputs,
             self.config.reward_fn.build(),
-            rollout_settings(self.env, alg),
+            rollout_settings(self.env, alg, group_by=self.config.train_evaluation.group_by),
             seed=seed,
         )
 

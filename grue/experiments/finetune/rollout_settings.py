@@ -7,8 +7,13 @@ from grue.rollouts.config import EnvConfig
 from grue.rollouts.settings import RolloutSettings
 
 
-def rollout_settings(env: EnvConfig, alg: ReinforcementAlg) -> RolloutSettings:
-    """Return the rollout settings for the keys of environment and algorithm."""
+def rollout_settings(
+    env: EnvConfig, alg: ReinforcementAlg, *, group_by: str | None = None
+) -> RolloutSettings:
+    """Return the rollout settings for the keys of environment and algorithm.
+
+    ``group_by`` is the metadata by whose values statistics are told.
+    """
     spec, generation = alg.rollout_spec, alg.policy.args.generation_kwargs
     is_encoder_decoder = alg.model_type == "seq2seq"
     most = min(
@@ -36,6 +41,7 @@ def rollout_settings(env: EnvConfig, alg: ReinforcementAlg) -> RolloutSettings:
         draw_more=spec.draw_more,
         silent_by=spec.silent_by,
         zero_tol=spec.zero_tol,
+        group_by=group_by,
         overlong_buffer=spec.overlong_buffer,
         inputs_in_order=spec.inputs_in_order,
         penalty_reward_value=env.args.penalty_reward_value,
