@@ -25,7 +25,6 @@ from grue.algorithms.used_groups import groups_of, used_groups
 from grue.random_streams import Occasion
 from grue.rl.aggregation import aggregate, token_weights
 from grue.rl.group_advantages import (
-    deviates,
     group_advantages,
     rewards_to_go,
     virtual_best,

@@ -55,12 +55,12 @@ def group_statistics(
 
 def _kinds(
     rewards: NDArray[np.float64], mixed: NDArray[np.bool_], largest: float | None
-) -> dict[str, NDArray[np.bool_]]:
+) -> dict[str, Any]:
     """Return [B] of each kind of groups, which are of it, from their rewards [B, K]."""
-    kinds = {"constant": ~mixed, "mixed": mixed}
+    kinds: dict[str, Any] = {"constant": ~mixed, "mixed": mixed}
     if largest is not None:
         kinds["all_best"] = np.isclose(rewards, largest).all(1)
-        kinds["all_zero"] = (rewards == 0).all(1)
+        kinds["all_zero"] = np.equal(rewards, 0).all(1)
     return kinds
 
 

@@ -61,20 +61,20 @@ class GroupAdvantageArgs(AlgorithmArgs):
     negative_weight: Annotated[NonNegativeFloat, LATER] = 1.0
     """Factor of the task's part of advantages below 0."""
     zero_std_groups: ZeroStdGroups = "keep"
-    """Treatment of groups whose task rewards do not deviate: they stay, with a task part of exactly
-    0 in the advantages of ``group`` and ``leave_one_out``, and with their penalties (``keep``); or
-    they are left out of the update, with their KL and entropy losses, which saves their passes
-    (``drop``); or batches of other inputs are drawn until ``env.n_envs`` groups deviate, by the
-    rewards alone, and if they never do, silent ones fill up the rest (``resample``); or outputs of
-    each input are drawn in rounds, of which a balanced group is kept, and the mean of all drawn is
-    the baseline (``draw_more``, Reinforce-Ada, arXiv 2510.04996, published with
-    ``num_samples_per_input`` 4 and ``advantage_scale`` ``none``); or mean and
-    std of every group are taken with one imagined reward, ``best_reward``, so that groups of equal
-    lower rewards are pushed down (``virtual_best``, NGRPO, arXiv 2509.18851, published with
-    ``clip_range`` 0.16 and ``clip_range_high`` 0.24); or their tokens get advantages by the entropy
-    H of the token's distribution: alpha H where all outputs have the ``best_reward``, and -alpha
-    (largest H of the output - H) where all have less, for rewards that are right or wrong
-    (``entropy_shaped``, RL-ZVP, arXiv 2509.21880)."""
+    """Treatment of groups whose task rewards do not deviate, the silent ones:
+
+    ``keep`` gives them a task part of exactly 0 in the advantages of ``group`` and
+    ``leave_one_out``, and keeps their penalties. ``drop`` leaves them out of the update, with their
+    KL and entropy losses, which saves their passes. ``resample`` draws batches of other inputs
+    until ``env.n_envs`` groups deviate; if they never do, silent ones fill up the rest (DAPO).
+    ``draw_more`` draws outputs of the same inputs in rounds, keeps a balanced group, and takes the
+    mean of all drawn as the baseline (Reinforce-Ada, arXiv 2510.04996, published with
+    ``num_samples_per_input`` 4 and ``advantage_scale`` ``none``). ``virtual_best`` takes mean and
+    std of every group with one imagined ``best_reward``, so that groups of equal lower rewards are
+    pushed down (NGRPO, arXiv 2509.18851, published with ``clip_range`` 0.16 and
+    ``clip_range_high`` 0.24). ``entropy_shaped`` gives tokens of silent groups advantages by the
+    entropy H of their distribution: alpha H where all outputs are right, and -alpha (largest H of
+    the output - H) where all are wrong (RL-ZVP, arXiv 2509.21880)."""
     entropy_alpha: Annotated[PositiveFloat, LATER] = 0.1
     """Factor alpha of ``entropy_shaped``, per nat."""
     best_reward: float = 1.0
