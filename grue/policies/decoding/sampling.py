@@ -147,11 +147,12 @@ def _masses_of_blocks(probabilities: Tensor) -> Tensor:
     model's own pass.
     """
     num_last = probabilities.shape[-1] % _BLOCK
-    whole = probabilities[:, : probabilities.shape[-1] - num_last].unflatten(-1, (-1, _BLOCK))
+    first = probabilities[:, : probabilities.shape[-1] - num_last]
+    masses: Tensor = first.unflatten(-1, (-1, _BLOCK)).sum(-1)
     if not num_last:
-        return whole.sum(-1)
+        return masses
     last = pad(probabilities[:, -num_last:], (0, _BLOCK - num_last))
-    return torch.cat([whole.sum(-1), last.sum(-1, keepdim=True)], -1)
+    return torch.cat([masses, last.sum(-1, keepdim=True)], -1)
 
 
 def _of_block(probabilities: Tensor, block: Tensor) -> Tensor:
