@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from common.config.fit import PositiveFloat, PositiveInt
 from common.errors import Problem
 from grue.algorithms.args.group_advantages import GroupAdvantageArgs
 from grue.algorithms.args.supervised_loss import SupervisedLossArgs
 from grue.algorithms.config import ReinforcementAlg
+from grue.parts.named_function import NamedIn
+from grue.rl.tables import AGGREGATIONS, POLICY_LOSSES
 from grue.rollouts.config import EnvConfig
 from grue.rollouts.spec import RolloutSpec
 
-PolicyLoss = Literal["reinforce", "clipped", "cispo"]
+PolicyLoss = Annotated[str, NamedIn(POLICY_LOSSES)]
+Aggregation = Annotated[str, NamedIn(AGGREGATIONS)]
 Ratio = Literal["token", "sequence", "sequence_product"]
-Aggregation = Literal[
-    "token_mean", "sequence_mean", "sequence_sum", "sequence_sum_norm", "prompt_mean"
-]
 
 
 class CriticFreeArgs(GroupAdvantageArgs, SupervisedLossArgs):
@@ -34,7 +34,7 @@ class CriticFreeArgs(GroupAdvantageArgs, SupervisedLossArgs):
     policy_loss: PolicyLoss = "clipped"
     """Loss of a token: -A log pi (``reinforce``), the surrogate with clipped probability ratios
     (``clipped``), or -min(w, 1 + clip_range_high) A log pi with the ratio w a constant (``cispo``,
-    arXiv 2506.13585)."""
+    arXiv 2506.13585); or a function of your own, ``"custom:package.module:name"``."""
     ratio: Ratio = "token"
     """Probability ratio of a token: its own; the geometric mean of its response's (``sequence``,
     GSPO); or their product (``sequence_product``, RLOO). ``reinforce`` has none."""
@@ -46,7 +46,8 @@ class CriticFreeArgs(GroupAdvantageArgs, SupervisedLossArgs):
     """Sum of token losses, which is divided by the number of tokens (``token_mean``), or of outputs
     after a mean in each (``sequence_mean``), or of outputs (``sequence_sum``), or of outputs times
     the longest allowed length (``sequence_sum_norm``); or the mean over inputs of the means of
-    their tokens (``prompt_mean``). Numbers are those of a whole optimizer step."""
+    their tokens (``prompt_mean``). Numbers are those of a whole optimizer step. Or weights by a
+    function of your own, ``"custom:package.module:name"``."""
     overlong_buffer: PositiveInt | None = None
     """Number of tokens before the longest allowed length, over which an output's reward falls by 1
     in equal parts; None for no penalty of long outputs."""
