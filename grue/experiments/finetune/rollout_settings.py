@@ -15,6 +15,7 @@ def rollout_settings(env: EnvConfig, alg: ReinforcementAlg) -> RolloutSettings:
         generation.most_new_tokens(is_encoder_decoder=is_encoder_decoder),
         env.args.max_episode_length,
     )
+    buffer = spec.overlong_buffer
     cut = alg.reproduces_rl4lms("no_reward_when_cut")
     return RolloutSettings(
         generation=generation.model_copy(update={"max_new_tokens": most}),
@@ -34,7 +35,7 @@ def rollout_settings(env: EnvConfig, alg: ReinforcementAlg) -> RolloutSettings:
         with_reward_stds=spec.needs_reward_stds,
         max_resamples=spec.max_resamples,
         zero_tol=spec.zero_tol,
-        overlong_buffer=spec.overlong_buffer,
+        overlong_buffer=buffer if buffer is not None and buffer <= most else None,
         inputs_in_order=spec.inputs_in_order,
         penalty_reward_value=env.args.penalty_reward_value,
         unfinished_reward_from=env.args.max_episode_length if cut else None,
