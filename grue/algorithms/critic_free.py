@@ -29,7 +29,7 @@ from grue.rl.group_advantages import (
     rewards_to_go,
     virtual_best,
 )
-from grue.rl.policy_losses import POLICY_LOSSES, policy_ratios, ratio_means
+from grue.rl.policy_losses import policy_ratios, ratio_means, token_losses
 from grue.rl.signed_advantages import (
     entropy_shaped,
     right_or_wrong,
@@ -210,7 +210,7 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             shaped = entropy_shaped(entropies, mask, signs[batch.rows])
             advantages = advantages + args.entropy_alpha * shaped
         ratios = policy_ratios(new, old, mask, args.ratio)
-        losses = POLICY_LOSSES[args.policy_loss](new, ratios, advantages, *args.clip_ranges)
+        losses = token_losses(args.policy_loss, new, ratios, advantages, args.clip_ranges)
         kl_div = self.alg.kl_div
         kl = now.kl(kl_div.estimator or "full") if kl_div.placement == "loss" else None
         return _Terms(
