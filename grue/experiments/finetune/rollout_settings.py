@@ -35,6 +35,7 @@ def rollout_settings(env: EnvConfig, alg: ReinforcementAlg) -> RolloutSettings:
         max_resamples=spec.max_resamples,
         draw_more=spec.draw_more,
         input_filter=spec.input_filter,
+        hint=spec.hint,
         silent_by=spec.silent_by,
         zero_tol=spec.zero_tol,
         overlong_buffer=spec.overlong_buffer,
