@@ -47,6 +47,9 @@ def group_statistics(
     if settings.draw_more is not None:
         found["groups/pool_mixed"] = deviating(drawn, settings).numpy().mean()
         found["groups/pool_size"] = len(drawn.outputs) / len(of_groups)
+    if settings.hint is not None:
+        found["groups/hinted"] = (len(drawn.outputs) - len(first.outputs)) / len(first.outputs)
+        found["groups/mixed_with_hints"] = deviating(kept, settings).numpy().mean()
     if largest is not None:
         right, lengths = np.isclose(rewards, largest), np.array(list(map(len, first.outputs)))
         found |= _of_right(right, lengths)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
@@ -10,16 +11,34 @@ from pydantic import Field
 from common.config.base import LATER, Config
 from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
 from common.errors import Problem
+from grue.algorithms.args.fields import Fraction
 from grue.algorithms.config import AlgorithmArgs
 from grue.rl.tolerance import TOLERANCE
-from grue.rollouts.spec import DrawMore, DrawUntil
+from grue.rollouts.spec import DrawMore, DrawUntil, Hint, InputFilter
 
 Baseline = Literal["group", "leave_one_out", "right_or_wrong", "none"]
 Scale = Literal["none", "group_std", "batch_std", "group_mean", "unit"]
-ZeroStdGroups = Literal["keep", "drop", "resample", "draw_more", "virtual_best", "entropy_shaped"]
+ZeroStdGroups = Literal[
+    "keep", "drop", "resample", "draw_more", "hint", "virtual_best", "entropy_shaped"
+]
 
 _WITHOUT_GROUPS = ("right_or_wrong", "none")
 _OF_GROUPS = ("group_std", "batch_std", "group_mean")
+
+
+class DifficultyBand(Config):
+    """Band of running pass rates, both ends included (arXiv 2504.03380)."""
+
+    min: Fraction = 0.0
+    """Least running pass rate."""
+    max: Fraction = 1.0
+    """Largest running pass rate."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the problem of an empty band."""
+        yield from super().problems()
+        if self.min > self.max:
+            yield Problem(f"is more than 'max' = {self.max}", "min", self.min)
 
 
 class GroupFilter(Config):
@@ -69,7 +88,9 @@ class GroupAdvantageArgs(AlgorithmArgs):
     until ``env.n_envs`` groups deviate; if they never do, silent ones fill up the rest (DAPO).
     ``draw_more`` draws outputs of the same inputs in rounds, keeps a balanced group, and takes the
     mean of all drawn as the baseline (Reinforce-Ada, arXiv 2510.04996, published with
-    ``num_samples_per_input`` 4 and ``advantage_scale`` ``none``). ``virtual_best`` takes mean and
+    ``num_samples_per_input`` 4 and ``advantage_scale`` ``none``). ``hint`` draws a group without a right output once more, with the
+    beginning of its first reference behind the prompt, which rewards read as part of the output and
+    the loss does not (GHPO, arXiv 2507.10628). ``virtual_best`` takes mean and
     std of every group with one imagined ``best_reward``, so that groups of equal lower rewards are
     pushed down (NGRPO, arXiv 2509.18851, published with ``clip_range`` 0.16 and
     ``clip_range_high`` 0.24). ``entropy_shaped`` gives tokens of silent groups advantages by the
@@ -93,8 +114,18 @@ class GroupAdvantageArgs(AlgorithmArgs):
     """Name of the part of the reward ``weighted_sum`` that decides whether a group deviates, such
     as correctness. Where it does not, the group is silent though other parts differ, and has a task
     part of exactly 0. None for the whole task reward."""
+    solved_above: Annotated[Fraction | None, LATER] = None
+    """Running pass rate from which on an input is not drawn again (ScaleRL, arXiv 2510.13786,
+    published with 0.9); None draws all. The rate of an input is that of its first group, and then
+    the mean of the former rate and of the next group's. When no input is left, all come back. An
+    output passes where its reward, or the part ``silent_by``, is ``best_reward``."""
+    difficulty_band: Annotated[DifficultyBand | None, LATER] = None
+    """Running pass rates of the inputs that are drawn again; None for all."""
     filter_by_std: Annotated[GroupFilter | None, LATER] = None
     """Groups of the largest deviations, which alone are used in the update; None for all."""
+    hint_share: Annotated[Fraction, LATER] = 0.5
+    """Share of a reference's tokens that ``hint`` gives at the beginning of training. It falls
+    linearly to 0 at its end; where it is less than one token, nothing is drawn again."""
     count_dropped: bool = True
     """If true, groups that are left out count in the denominators of ``aggregate``, so that the
     others weigh as much as with ``keep``."""
@@ -119,6 +150,26 @@ class GroupAdvantageArgs(AlgorithmArgs):
         """True if outputs are right or wrong by ``best_reward``, and not by their group."""
         return self.advantage == "right_or_wrong" or self.zero_std_groups == "entropy_shaped"
 
+    @property
+    def hint(self) -> Hint | None:
+        """Hints with which groups without a right output are drawn again; None for no such draw."""
+        if self.zero_std_groups != "hint":
+            return None
+        return Hint(share=self.hint_share, best_reward=self.best_reward)
+
+    @property
+    def input_filter(self) -> InputFilter | None:
+        """Inputs that are drawn, by their running pass rates; None for all."""
+        if self.solved_above is None and self.difficulty_band is None:
+            return None
+        band = self.difficulty_band or DifficultyBand()
+        return InputFilter(
+            least=band.min,
+            most=band.max,
+            solved=math.inf if self.solved_above is None else self.solved_above,
+            best_reward=self.best_reward,
+        )
+
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of groups of one, and of scales without groups."""
         yield from super().problems()
@@ -131,7 +182,7 @@ class GroupAdvantageArgs(AlgorithmArgs):
                           "one has no deviation; raise it, or give 'advantage' = 'none'",
                           "num_samples_per_input", self.num_samples_per_input)  # fmt: skip
         if (
-            self.zero_std_groups in ("drop", "resample", "draw_more")
+            self.zero_std_groups in ("drop", "resample", "draw_more", "hint")
             and self.num_samples_per_input < 2
         ):
             yield Problem("leaves out every group of one; raise 'num_samples_per_input'",
@@ -162,6 +213,10 @@ class GroupAdvantageArgs(AlgorithmArgs):
 
     def _problems_of_silence(self) -> Iterator[Problem]:
         """Yield the problems of keys that decide on groups where nothing asks for it."""
+        if self.difficulty_band is not None:
+            yield from (
+                problem.below("difficulty_band") for problem in self.difficulty_band.problems()
+            )
         if self.filter_by_std is not None:
             yield from (problem.below("filter_by_std") for problem in self.filter_by_std.problems())
             if self.num_samples_per_input < 2:
