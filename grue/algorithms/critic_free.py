@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from common.machine.devices import sent
 from grue.algorithms.args import CriticFreeArgs
+from grue.algorithms.output_advantages import OutputAdvantages
 from grue.algorithms.policy_gradient import PolicyGradient
 from grue.algorithms.running_means import RunningMeans
 from grue.algorithms.token_evaluation import TokenEvaluation
 from grue.rl.aggregation import aggregate, token_weights
 from grue.rl.group_advantages import (
     deviates,
-    group_advantages,
     rewards_to_go,
     virtual_best,
 )
@@ -35,6 +36,16 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
     """GRPO and its relatives: advantages from groups of outputs, any loss and aggregation."""
 
     Args = CriticFreeArgs
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        has_scale = self.args.advantage_scale not in ("none", "unit")
+        self.advantages = OutputAdvantages(
+            self.args.advantage,
+            scale=self.args.advantage_scale if has_scale else None,
+            tolerance=self.args.zero_tol,
+            decay=self.args.running_mean_decay,
+        )
 
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
@@ -52,6 +63,15 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             self._step(rollout, rows, kl_coefficient, means)
         return means.compute(mean=False)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, including that of baselines."""
+        return super().state_dict() | self.advantages.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state, including that of baselines."""
+        super().load_state_dict(state)
+        self.advantages.load_state_dict(state)
+
     def _with_advantages(self, rollout: Rollout) -> Rollout:
         """Return the rollout with advantages of whole outputs, or of each token on."""
         args, mask = self.args, rollout.response_mask
@@ -61,10 +81,7 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             task = rollout.task_rewards.sum(1).view(-1, args.num_samples_per_input)
             # A first token's advantage has all penalties, without discount.
             penalties = rollout.kl_advantages[:, 0].view_as(task)
-            scale = None if args.advantage_scale in ("none", "unit") else args.advantage_scale
-            parts = group_advantages(
-                task, penalties, baseline=args.advantage, scale=scale, tolerance=args.zero_tol
-            )
+            parts = self.advantages(task, penalties)
             if args.zero_std_groups == "virtual_best":
                 parts = virtual_best(task, args.best_reward, args.zero_tol), parts[1]
             of_task, of_penalties = (part.reshape(-1, 1) * mask for part in parts)
@@ -142,7 +159,7 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
         losses = POLICY_LOSSES[args.policy_loss](new, ratios, advantages, *args.clip_ranges)
         entropy_loss = summed(on_grid(-now.entropy(with_gradient=args.ent_coef != 0)))
         kl_div = self.alg.kl_div
-        kl = now.kl(kl_div.estimator or "full") if kl_div.placement == "loss" else None
+        kl = now.kl(kl_div.of_loss) if kl_div.placement == "loss" else None
         return _Terms(
             now=now,
             policy_loss=summed(losses),
@@ -168,7 +185,7 @@ class _Terms:
     """Terms of a micro-batch's loss, all [] and sums by the weights of the aggregation."""
 
     now: TokenEvaluation
-    """What the policy says of the micro-batch."""
+    """Policy at the tokens of the micro-batch."""
     policy_loss: Tensor
     entropy_loss: Tensor
     """Negated entropy."""

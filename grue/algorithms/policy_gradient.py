@@ -134,7 +134,7 @@ class PolicyGradient(Algorithm[ArgsT]):
         in_advantages = self.alg.rollout_spec.pg_kl_in_advantages
         if self.alg.kl_div.placement != "loss" and in_advantages:
             return now.log_probs.new_zeros(()), {}
-        kl = now.kl_full().mean()
+        kl = now.kl(self.alg.kl_div.of_loss if in_advantages else "full").mean()
         weighted = coefficient * kl if in_advantages else coefficient / scale * kl
         return weighted, {"kl_loss": kl}
 

@@ -17,7 +17,7 @@ from grue.rollouts.minibatch import Minibatch
 
 
 class TokenEvaluation:
-    """What policy, critic and reference say of the M trained tokens of a minibatch."""
+    """Policy, critic and reference at the M trained tokens of a minibatch."""
 
     def __init__(
         self,
