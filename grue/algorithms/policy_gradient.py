@@ -156,9 +156,10 @@ class PolicyGradient(Algorithm[ArgsT]):
         """
         return share_of_second(now.squared_gradients(of_task, of_penalties))
 
+    @torch.no_grad()
     def kl_estimates(self, now: TokenEvaluation) -> dict[str, Tensor]:
         """Return estimates of the mean KL(policy || reference) per token, by metric name."""
-        return {f"kl/{name}": now.kl(name).detach().mean() for name in ("k1", "k3")}
+        return {f"kl/{name}": now.kl(name).mean() for name in ("k1", "k3")}
 
     def _squared_gradients(self, now: TokenEvaluation, penalties: Tensor) -> Tensor:
         """Return [2] squared norms of the gradients of the task's and the other parts."""

@@ -6,7 +6,6 @@ Losses are made of the tensors [M] given here; no algorithm reads logits.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -51,7 +50,7 @@ class TokenEvaluation:
         """
         if estimator == "full":
             return self.kl_full()
-        return KL_ESTIMATORS[estimator](self._log_probs_without_mask, self.batch.ref_log_probs)
+        return KL_ESTIMATORS[estimator](self._log_probs_without_mask(), self.batch.ref_log_probs)
 
     def kl_full(self) -> Tensor:
         """Return [M] KL(policy || reference) over the vocabulary, without the policy's mask."""
@@ -69,9 +68,8 @@ class TokenEvaluation:
         )
         return torch.stack([gradient.square().sum() for gradient in gradients])
 
-    @cached_property
     def _log_probs_without_mask(self) -> Tensor:
-        """[M] log-probabilities of the tokens by the policy without its mask."""
+        """Return [M] log-probabilities of the tokens by the policy without its mask."""
         if self._policy.mask is None:
             return self.log_probs
         return TokenDistribution(self._policy.logits).log_prob(self.batch.tokens)
