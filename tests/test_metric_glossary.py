@@ -108,7 +108,7 @@ def small_runs(folder: Path) -> list[dict[str, Any]]:
                  "train_evaluation__metrics": [{"id": "exact_answer"}],
                  "train_evaluation__group_by": "animal"}  # fmt: skip
     normalize = test_reward_model.reference(model, num_samples=8)
-    preferences = test_ppo_human_preferences.configuration(model, **short)
+    preferences = test_ppo_human_preferences.configuration(model, **short, **as_loss)
     return [
         {**TINY_DIGITS, "experiment": "sft_vs_rft", "experiment_name": "controlled",
          "kl_regularization_coeff": 0.1, "theory_every": 1, "theory_inputs": 4},

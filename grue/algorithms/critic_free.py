@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 from common.machine.devices import sent
 from grue import random_streams
 from grue.algorithms.args import CriticFreeArgs
+from grue.algorithms.output_advantages import OutputAdvantages
 from grue.algorithms.policy_gradient import PolicyGradient
 from grue.algorithms.running_means import RunningMeans
 from grue.algorithms.token_evaluation import TokenEvaluation
@@ -25,7 +26,6 @@ from grue.algorithms.used_groups import groups_of, used_groups
 from grue.random_streams import Occasion
 from grue.rl.aggregation import aggregate, token_weights
 from grue.rl.group_advantages import (
-    group_advantages,
     rewards_to_go,
     virtual_best,
 )
@@ -59,6 +59,16 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
     supervised: SupervisedLoss | None = None
     """Loss on labelled inputs, for `sft_coeff`; None without one."""
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        has_scale = self.args.advantage_scale not in ("none", "unit")
+        self.advantages = OutputAdvantages(
+            self.args.advantage,
+            scale=self.args.advantage_scale if has_scale else None,
+            tolerance=self.args.zero_tol,
+            decay=self.args.running_mean_decay,
+        )
+
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
@@ -87,6 +97,15 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             found["elapsed/labels"] = self.supervised.num_labelled
         return found
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, including that of baselines."""
+        return super().state_dict() | self.advantages.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state, including that of baselines."""
+        super().load_state_dict(state)
+        self.advantages.load_state_dict(state)
+
     def _with_advantages(self, rollout: Rollout) -> Rollout:
         """Return the rollout with advantages of whole outputs, or of each token on."""
         args, mask = self.args, rollout.response_mask
@@ -99,11 +118,7 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
         else:
             # A first token's advantage has all penalties, without discount.
             penalties = rollout.kl_advantages[:, 0].view_as(task)
-            scale = None if args.advantage_scale in ("none", "unit") else args.advantage_scale
-            parts = group_advantages(
-                task, penalties, baseline=args.advantage, scale=scale, tolerance=args.zero_tol,
-                groups=rollout.groups,
-            )  # fmt: skip
+            parts = self.advantages(task, penalties, rollout.groups)
             if args.zero_std_groups == "virtual_best":
                 parts = virtual_best(task, args.best_reward, args.zero_tol), parts[1]
             of_task, of_penalties = (part.reshape(-1, 1) * mask for part in parts)
@@ -212,7 +227,7 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
         ratios = policy_ratios(new, old, mask, args.ratio)
         losses = token_losses(args.policy_loss, new, ratios, advantages, args.clip_ranges)
         kl_div = self.alg.kl_div
-        kl = now.kl(kl_div.estimator or "full") if kl_div.placement == "loss" else None
+        kl = now.kl(kl_div.of_loss) if kl_div.placement == "loss" else None
         return _Terms(
             now=now,
             policy_loss=summed(losses),
@@ -238,7 +253,7 @@ class _Terms:
     """Terms of a micro-batch's loss, all [] and sums by the weights of the aggregation."""
 
     now: TokenEvaluation
-    """What the policy says of the micro-batch."""
+    """Policy at the tokens of the micro-batch."""
     policy_loss: Tensor
     entropy_loss: Tensor
     """Negated entropy."""

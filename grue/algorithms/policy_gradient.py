@@ -161,7 +161,7 @@ class PolicyGradient(Algorithm[ArgsT]):
         in_advantages = self.alg.rollout_spec.pg_kl_in_advantages
         if self.alg.kl_div.placement != "loss" and in_advantages:
             return now.log_probs.new_zeros(()), {}
-        kl = now.kl_full().mean()
+        kl = now.kl(self.alg.kl_div.of_loss if in_advantages else "full").mean()
         weighted = coefficient * kl if in_advantages else coefficient / scale * kl
         return weighted, {"kl_loss": kl}
 
@@ -183,9 +183,10 @@ class PolicyGradient(Algorithm[ArgsT]):
         """
         return share_of_second(now.squared_gradients(of_task, of_penalties))
 
+    @torch.no_grad()
     def kl_estimates(self, now: TokenEvaluation) -> dict[str, Tensor]:
         """Return estimates of the mean KL(policy || reference) per token, by metric name."""
-        return {f"kl/{name}": now.kl(name).detach().mean() for name in ("k1", "k3")}
+        return {f"kl/{name}": now.kl(name).mean() for name in ("k1", "k3")}
 
     def _squared_gradients(self, now: TokenEvaluation, penalties: Tensor) -> Tensor:
         """Return [2] squared norms of the gradients of the task's and the other parts."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -35,6 +36,7 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
     ) -> dict[str, float]:
         """Improve policy and critic on a rollout; return means over all minibatches."""
         args, means = self.args, RunningMeans()
+        losses_of = partial(self._losses, kl_coefficient=kl_coefficient)
         for _ in range(args.n_epochs):
             order = torch.randperm(len(rollout), generator=generator)
             for rows in order.tensor_split(args.nminibatches):
@@ -43,9 +45,7 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
                     batch, first = self._batch(rollout, part), not len(means)
                     means.add(**dict(_moments(batch)))
                     weight = 1 / args.gradient_accumulation_steps
-                    means.merge(
-                        self.accumulate(batch, self._losses, weight=weight, with_share=first)
-                    )
+                    means.merge(self.accumulate(batch, losses_of, weight=weight, with_share=first))
                 # 2. The step.
                 means.add(**{"ppo/grad_norm": self.step(args.max_grad_norm)})
         found = means.compute()
@@ -80,7 +80,7 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
             returns=batch.counted(found.returns),
         )
 
-    def _losses(self, now: TokenEvaluation) -> Losses:
+    def _losses(self, now: TokenEvaluation, *, kl_coefficient: float) -> Losses:
         """Return L_policy, vf_coef L_value and ent_coef L_entropy of a part, with their terms."""
         args, batch = self.args, now.batch
         ratios = probability_ratio(now.log_probs, batch.log_probs)
@@ -92,7 +92,8 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
         entropy_loss = self.entropy_loss(
             now, weight=args.ent_coef, estimated=args.enforce_token_entropy_reg_estimate
         )
-        regularizer = args.ent_coef * entropy_loss
+        kl_loss, kl = self.kl_terms(now, kl_coefficient)
+        regularizer = args.ent_coef * entropy_loss + kl_loss
         of_ratios = ratio_means(*surrogate)
         return Losses(
             policy=policy_loss,
@@ -102,6 +103,7 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
                 "ppo/loss/policy": policy_loss,
                 "ppo/loss/value": critic_loss,
                 "ppo/loss/total": policy_loss + args.vf_coef * critic_loss + regularizer,
+                **({"ppo/loss/kl": kl["kl_loss"]} if kl else {}),
                 "ppo/policy/entropy": -entropy_loss,
                 "ppo/policy/clipfrac": of_ratios["clip_share/low"] + of_ratios["clip_share/high"],
                 "ppo/policy/approxkl": kl_k2(now.log_probs, batch.log_probs).mean(),

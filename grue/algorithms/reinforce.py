@@ -12,20 +12,14 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from grue.algorithms.args import ReinforceArgs
+from grue.algorithms.output_advantages import OutputAdvantages
 from grue.algorithms.policy_gradient import Losses, PolicyGradient
 from grue.algorithms.running_means import RunningMeans
 from grue.algorithms.token_evaluation import TokenEvaluation
-from grue.rl.advantages import (
-    cumulative_means,
-    group_standardized,
-    leave_one_out,
-    uncertainty_weighted,
-)
+from grue.rl.advantages import uncertainty_weighted
 from grue.rl.losses import policy_gradient_loss
-from grue.rl.numeric_equality import centred, less
 from grue.rollouts.batch import Rollout
 
 
@@ -36,10 +30,13 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.running_means: Tensor | None = None
-        """[2] exponential means of the task's rewards and of the penalties over rollouts."""
-        self.totals, self.count = torch.zeros(2, dtype=torch.float64), 0
-        """[2] sums of both over all outputs so far, and the number of outputs."""
+        is_standardized = self.args.baseline == "group_standardized"
+        self.advantages = OutputAdvantages(
+            "group" if is_standardized else self.args.baseline,
+            scale="bare_group_std" if is_standardized else None,
+            decay=self.args.running_mean_decay,
+            includes_own=self.args.baseline_includes_own,
+        )
 
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
@@ -84,7 +81,7 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
         )
         # What a first token's advantage has of the penalties, without discount: all of them.
         penalties = rollout.kl_advantages[:, 0].view_as(task)
-        of_task, of_penalties = (part.reshape(-1) for part in self._less_baseline(task, penalties))
+        of_task, of_penalties = (part.reshape(-1) for part in self.advantages(task, penalties))
         if self.args.advantage_regularization == "one_over_one_plus_std":
             assert rollout.reward_stds is not None, "asked for in the settings of rollouts"
             of_task, of_penalties = (
@@ -97,57 +94,11 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
         )
         return rollout.with_advantages(of_task + of_penalties, of_penalties)
 
-    def _less_baseline(self, task: Tensor, penalties: Tensor) -> tuple[Tensor, Tensor]:
-        """Return [B, K] the task's and the penalties' parts of the advantages."""
-        match self.args.baseline:
-            case "leave_one_out":
-                return leave_one_out(task), leave_one_out(penalties)
-            case "group_standardized":  # the deviation is that of the task, and divides it alone
-                return group_standardized(task), centred(penalties)
-            case "running_mean":
-                parts = torch.stack([task, penalties])
-                of_task, of_penalties = less(parts, self._moved_means(parts))
-                return of_task, of_penalties
-            case "cumulative_mean":
-                parts = torch.stack([task, penalties])
-                of_task, of_penalties = less(parts, self._means_so_far(parts))
-                return of_task, of_penalties
-            case _:
-                return task, penalties
-
-    def _moved_means(self, parts: Tensor) -> Tensor:
-        """Return [2, B, K] the means of earlier rollouts' parts.
-
-        This rollout is included from the next one on.
-        """
-        new = parts.double().mean((1, 2))
-        old = new if self.running_means is None else self.running_means.to(new)
-        decay = self.args.running_mean_decay
-        self.running_means = decay * old + (1 - decay) * new
-        return old.to(parts)[:, None, None].expand_as(parts)
-
-    def _means_so_far(self, parts: Tensor) -> Tensor:
-        """Return [2, B, K] each output's baselines, with the outputs in order."""
-        flat = parts.flatten(1)
-        totals = self.totals.to(flat.device)
-        means = [
-            cumulative_means(part, total, self.count, includes_own=self.args.baseline_includes_own)
-            for part, total in zip(flat, totals, strict=True)
-        ]
-        self.totals = totals + flat.double().sum(1)
-        self.count += flat.shape[1]
-        return torch.stack(means).view_as(parts)
-
     def state_dict(self) -> dict[str, Any]:
-        """Restore the state, including the means."""
-        means = None if self.running_means is None else self.running_means.tolist()
-        own = {"running_means": means, "totals": self.totals.tolist(), "count": self.count}
-        return super().state_dict() | own
+        """Return the state, including that of baselines."""
+        return super().state_dict() | self.advantages.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the state, including the means."""
+        """Restore the state, including that of baselines."""
         super().load_state_dict(state)
-        means = state["running_means"]
-        self.running_means = None if means is None else torch.tensor(means, dtype=torch.float64)
-        self.totals = torch.tensor(state["totals"], dtype=torch.float64)
-        self.count = state["count"]
+        self.advantages.load_state_dict(state)

@@ -27,7 +27,7 @@ from grue.policies.prompt_encoder import Tokens
 from grue.policies.sequences import Sequences
 from grue.random_streams import Occasion, seed_of, uniforms
 from grue.rl.advantages import estimate_advantages
-from grue.rl.kl import kl_full, kl_k1
+from grue.rl.kl import KL_ESTIMATORS, kl_full
 from grue.rl.token_positions import first_tokens
 from grue.rollouts.batch import Rollout
 from grue.rollouts.drawing import Batch, draw_outputs
@@ -262,7 +262,8 @@ class Rollouts:
             log_probs, unmasked, values, logits = self._of_policy(of_part, bits)
             ref_logits = self.actor_critic.reference_logits(of_part)
             ref_log_probs = TokenDistribution(ref_logits).log_prob(ids)
-            kl = pg_kl = kl_k1(unmasked, ref_log_probs)
+            sampled = KL_ESTIMATORS["k1" if logits is not None else self.settings.kl_estimator]
+            kl = pg_kl = sampled(unmasked, ref_log_probs)
             if logits is not None:
                 kl = kl_full(logits, ref_logits)
             known = (log_probs, ref_log_probs, kl, self._pg_kl(pg_kl), values)
@@ -280,7 +281,7 @@ class Rollouts:
         log_probs = unmasked = TokenDistribution(logits).log_prob(ids)
         if bits is not None:
             log_probs = self.actor_critic.distribution(logits, bits).log_prob(ids)
-        kept = logits if self.settings.analytic_kl else None
+        kept = logits if self.settings.kl_estimator == "full" else None
         return log_probs, unmasked, evaluation.values, kept
 
     def _pg_kl(self, sampled: Tensor) -> Tensor:

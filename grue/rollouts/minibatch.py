@@ -13,6 +13,7 @@ from common import distributed
 from grue.policies.sequences import Sequences
 from grue.rl.numeric_equality import centred, scale_of
 from grue.rl.token_positions import taken
+from grue.rl.tolerance import TOLERANCE
 
 ADVANTAGES = ("advantages", "kl_advantages", "task_advantages")
 """Names of the advantages, and of their parts from KL penalties and from the task's rewards."""
@@ -108,15 +109,29 @@ class Minibatch:
 
         Equal advantages become 0, and are divided by 1.
         """
-        found, scale = standardize([getattr(self, name) for name in ADVANTAGES])
+        found, scale = standardize(
+            [getattr(self, name) for name in ADVANTAGES], self.values, self.returns
+        )
         parts: dict[str, Any] = dict(zip(ADVANTAGES, found, strict=True))
         return replace(self, **parts), scale
 
 
-def standardize(parts: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+def standardize(
+    parts: Sequence[Tensor], values: Tensor, returns: Tensor
+) -> tuple[list[Tensor], Tensor]:
     """Return [M] each the centred advantages and their parts, over the std of the advantages.
 
-    And [] that.
+    And [] that. Advantages are differences of returns and values: where they differ by the rounding
+    of these alone they are equal, so that neither they nor a loss are divided by a vanishing std.
+
+    Args:
+        parts: [M] each, the advantages and their parts.
+        values: [M] of the critic.
+        returns: [M] targets of the critic.
     """
-    scale = scale_of(parts[0]) if len(parts[0]) > 1 else torch.ones_like(parts[0][:1])
-    return [centred(part) / scale for part in parts], scale.squeeze()
+    advantages = parts[0]
+    largest = torch.maximum(values.abs().amax(), returns.abs().amax())
+    vary = advantages.amax() - advantages.amin() > TOLERANCE * largest
+    scale = torch.where(vary, scale_of(advantages).squeeze(), 1.0)
+    found = [centred(part) / scale for part in parts]
+    return [torch.where(vary, found[0], 0.0), *found[1:]], scale

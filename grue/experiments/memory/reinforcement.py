@@ -187,9 +187,7 @@ def _pass(algorithm: PolicyGradient[Any], sizes: _Sizes) -> None:
     batch = _minibatch(algorithm.policy, sizes)
     with algorithm.actor_critic.updating():
         now = algorithm.evaluate(batch)
-        penalty = now.log_probs.new_zeros(())
-        if algorithm.alg.kl_div.estimator in (None, "full"):  # others need no distributions
-            penalty = algorithm.kl_loss(now, 1.0)
+        penalty = algorithm.kl_loss(now, 1.0)
         args = algorithm.args
         if isinstance(args, ActorCriticArgs | ReinforceArgs | CriticFreeArgs):
             estimated = (
@@ -212,11 +210,11 @@ def _said_of_rollout(
         ids = sequences.outputs.ids
         logits = actor_critic.evaluate(sequences).logits
         TokenDistribution(logits).log_prob(ids)
-        if not settings.analytic_kl:
+        if settings.kl_estimator != "full":
             del logits
         ref_logits = actor_critic.reference_logits(sequences)
         TokenDistribution(ref_logits).log_prob(ids)
-        if settings.analytic_kl:
+        if settings.kl_estimator == "full":
             kl_full(logits, ref_logits)
     return trace.peak
 
