@@ -125,7 +125,7 @@ def small_runs(folder: Path) -> list[dict[str, Any]]:
            reward_fn__id=EVEN, **of_groups),
         rl("dr_grpo", experiment_name="drawing", alg__args__num_samples_per_input=2,
            alg__args__zero_std_groups="draw_more", alg__args__filter_by_std={"top_k": 2},
-           reward_fn__id=EVEN),
+           alg__args__solved_above=0.9, reward_fn__id=EVEN),
         rl("rejection_sampling", alg__args__num_samples_per_input=4, reward_fn__id=EVEN),
         preferences | {"experiment_name": "preferences"},
         extraction(model, evaluation__metrics=EVALUATED, evaluation__group_by="animal"),

@@ -103,7 +103,7 @@ class Rollouts:
             rollout, penalty, kl_coefficient, self.settings.samples_per_input, self._truncation
         )
         of_groups = group_statistics(drawn, found, self.settings, self.reward.largest)
-        return rollout, statistics | drawn.part_means() | of_groups
+        return rollout, statistics | drawn.part_means() | of_groups | self.draw.statistics()
 
     def _rewarded(
         self,
@@ -173,6 +173,7 @@ class Rollouts:
         found.prompts += [prompt for prompt in prompts for _ in range(num_samples)]
         found.outputs += outputs
         found.groups += [group for group in batch.groups for _ in range(num_samples)]
+        found.inputs += [row for row in rows for _ in range(num_samples)]
         found.vocab_mask_bits += vocab_mask_bits
         found.texts.append(texts)
         mine = slice(own.start * num_samples, own.stop * num_samples)

@@ -35,6 +35,8 @@ class PendingRollout:
     """Packed vocabulary masks [N, T, ceil(V / 8)] of each batch, if there is a mask."""
     groups: list[int] = field(default_factory=list)
     """Number of each output's input in the rollout, from 0."""
+    inputs: list[int] = field(default_factory=list)
+    """Position of each output's input among the run's."""
 
     def num_tokens(self) -> int:
         """Return the number of tokens so far."""
@@ -91,6 +93,7 @@ class PendingRollout:
             scores=[pad_stack([scores[row] for row in rows])],
             parts=[{name: self.deciding(name)[rows] for name in names}] if names else [],
             groups=[self.groups[row] for row in rows],
+            inputs=[self.inputs[row] for row in rows],
         )
 
     def rewards(self, width: int) -> NDArray[np.float64]:

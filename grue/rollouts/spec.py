@@ -30,6 +30,22 @@ class DrawMore:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InputFilter:
+    """Running pass rates of the inputs that are drawn; others are not drawn again."""
+
+    least: float
+    most: float
+    solved: float
+    """Rate from which on an input counts as solved; above 1 for none."""
+    best_reward: float
+    """Reward of a right output."""
+
+    def keeps(self, rate: float) -> bool:
+        """Return whether inputs of this running pass rate are drawn."""
+        return self.least <= rate <= self.most and rate < self.solved
+
+
+@dataclass(frozen=True, kw_only=True)
 class RolloutSpec:
     """Rollouts that an algorithm needs.
 
@@ -66,6 +82,8 @@ class RolloutSpec:
     for whole outputs without a mask."""
     draw_more: DrawMore | None = None
     """Rounds of outputs of the same inputs, of which K are kept; None for one draw of K."""
+    input_filter: InputFilter | None = None
+    """Inputs that are drawn, by their running pass rates; None for all."""
     silent_by: str | None = None
     """Part of the task's reward that decides whether an input's outputs deviate; None for all."""
     zero_tol: float = TOLERANCE

@@ -43,7 +43,7 @@ def drawn(groups: Sequence[Sequence[float]]) -> PendingRollout:
     numbers = [number for number, group in enumerate(groups) for _ in group]
     return PendingRollout(
         prompts=[[1]] * len(flat), outputs=[[row] for row in range(len(flat))], scores=[flat],
-        groups=numbers,
+        groups=numbers, inputs=numbers,
     )  # fmt: skip
 
 

@@ -26,7 +26,9 @@ def drawn(rewards: list[list[float]]) -> PendingRollout:
     flat = np.array(rewards).ravel()
     outputs = [[1] * (5 if reward == 1 else 2) for reward in flat]
     groups = [group for group, of_group in enumerate(rewards) for _ in of_group]
-    return PendingRollout(prompts=[[1]] * len(flat), outputs=outputs, scores=[flat], groups=groups)
+    return PendingRollout(
+        prompts=[[1]] * len(flat), outputs=outputs, scores=[flat], groups=groups, inputs=groups
+    )
 
 
 def test_groups_by_kind() -> None:

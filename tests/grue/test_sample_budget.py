@@ -25,7 +25,7 @@ from tests.grue.test_reinforcement import reinforcement, rows_of
 MOST = 150
 DRAWING = {
     "zero_std_groups": "draw_more", "num_samples_per_input": 2, "round_size": 2, "max_rounds": 3,
-    "learning_rate_schedule": "linear",
+    "learning_rate_schedule": "linear", "solved_above": 0.75,
 }  # fmt: skip
 
 

@@ -90,6 +90,7 @@ class CriticFreeArgs(GroupAdvantageArgs, SupervisedLossArgs):
             needs_values=False,
             max_resamples=self.max_resamples if resamples else 0,
             draw_more=self.drawn_further,
+            input_filter=self.input_filter,
             silent_by=self.silent_by,
             zero_tol=self.zero_tol,
             overlong_buffer=self.overlong_buffer,

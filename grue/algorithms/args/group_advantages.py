@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
@@ -10,9 +11,10 @@ from pydantic import Field
 from common.config.base import LATER, Config
 from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
 from common.errors import Problem
+from grue.algorithms.args.fields import Fraction
 from grue.algorithms.config import AlgorithmArgs
 from grue.rl.tolerance import TOLERANCE
-from grue.rollouts.spec import DrawMore, DrawUntil
+from grue.rollouts.spec import DrawMore, DrawUntil, InputFilter
 
 Baseline = Literal["group", "leave_one_out", "right_or_wrong", "none"]
 Scale = Literal["none", "group_std", "batch_std", "group_mean", "unit"]
@@ -20,6 +22,21 @@ ZeroStdGroups = Literal["keep", "drop", "resample", "draw_more", "virtual_best",
 
 _WITHOUT_GROUPS = ("right_or_wrong", "none")
 _OF_GROUPS = ("group_std", "batch_std", "group_mean")
+
+
+class DifficultyBand(Config):
+    """Band of running pass rates, both ends included (arXiv 2504.03380)."""
+
+    min: Fraction = 0.0
+    """Least running pass rate."""
+    max: Fraction = 1.0
+    """Largest running pass rate."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the problem of an empty band."""
+        yield from super().problems()
+        if self.min > self.max:
+            yield Problem(f"is more than 'max' = {self.max}", "min", self.min)
 
 
 class GroupFilter(Config):
@@ -93,6 +110,13 @@ class GroupAdvantageArgs(AlgorithmArgs):
     """Name of the part of the reward ``weighted_sum`` that decides whether a group deviates, such
     as correctness. Where it does not, the group is silent though other parts differ, and has a task
     part of exactly 0. None for the whole task reward."""
+    solved_above: Annotated[Fraction | None, LATER] = None
+    """Running pass rate from which on an input is not drawn again (ScaleRL, arXiv 2510.13786,
+    published with 0.9); None draws all. The rate of an input is that of its first group, and then
+    the mean of the former rate and of the next group's. When no input is left, all come back. An
+    output passes where its reward, or the part ``silent_by``, is ``best_reward``."""
+    difficulty_band: Annotated[DifficultyBand | None, LATER] = None
+    """Running pass rates of the inputs that are drawn again; None for all."""
     filter_by_std: Annotated[GroupFilter | None, LATER] = None
     """Groups of the largest deviations, which alone are used in the update; None for all."""
     count_dropped: bool = True
@@ -118,6 +142,19 @@ class GroupAdvantageArgs(AlgorithmArgs):
     def judges_rewards(self) -> bool:
         """True if outputs are right or wrong by ``best_reward``, and not by their group."""
         return self.advantage == "right_or_wrong" or self.zero_std_groups == "entropy_shaped"
+
+    @property
+    def input_filter(self) -> InputFilter | None:
+        """Inputs that are drawn, by their running pass rates; None for all."""
+        if self.solved_above is None and self.difficulty_band is None:
+            return None
+        band = self.difficulty_band or DifficultyBand()
+        return InputFilter(
+            least=band.min,
+            most=band.max,
+            solved=math.inf if self.solved_above is None else self.solved_above,
+            best_reward=self.best_reward,
+        )
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of groups of one, and of scales without groups."""
@@ -162,6 +199,10 @@ class GroupAdvantageArgs(AlgorithmArgs):
 
     def _problems_of_silence(self) -> Iterator[Problem]:
         """Yield the problems of keys that decide on groups where nothing asks for it."""
+        if self.difficulty_band is not None:
+            yield from (
+                problem.below("difficulty_band") for problem in self.difficulty_band.problems()
+            )
         if self.filter_by_std is not None:
             yield from (problem.below("filter_by_std") for problem in self.filter_by_std.problems())
             if self.num_samples_per_input < 2:

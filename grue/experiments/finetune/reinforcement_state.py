@@ -30,6 +30,7 @@ class RolloutsState(TypedDict):
     """State of what collects rollouts; older checkpoints lack it."""
 
     num_drawn: NonNegativeInt
+    pass_rates: NotRequired[dict[int, FiniteFloat]]
 
 
 @with_config(ConfigDict(strict=True))

@@ -39,6 +39,7 @@ def rollout_settings(
         with_reward_stds=spec.needs_reward_stds,
         max_resamples=spec.max_resamples,
         draw_more=spec.draw_more,
+        input_filter=spec.input_filter,
         silent_by=spec.silent_by,
         zero_tol=spec.zero_tol,
         group_by=group_by,
