@@ -59,6 +59,17 @@ class WeightedSum(Reward[WeightedSumArgs]):
         self._rewards = {part.called: part.build() for part in args.rewards}
         self.part_names = tuple(self._rewards)
         self.needs_references = any(part.needs_references for part in self._rewards.values())
+        self.largest = self._largest()
+
+    def _largest(self) -> float | None:
+        """Return the sum of the rewards' largest values, if all have one and none counts below 0."""
+        found = 0.0
+        for part in self.args.rewards:
+            largest = self._rewards[part.called].largest
+            if largest is None or part.weight < 0:
+                return None
+            found += part.weight * largest
+        return found
 
     @classmethod
     def names_of_parts(cls, args: WeightedSumArgs) -> Sequence[str]:
