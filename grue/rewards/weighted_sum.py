@@ -62,7 +62,7 @@ class WeightedSum(Reward[WeightedSumArgs]):
         self.largest = self._largest()
 
     def _largest(self) -> float | None:
-        """Return the sum of the rewards' largest values, if all have one and none counts below 0."""
+        """Return the sum of the largest rewards, if all are known and no weight is below 0."""
         found = 0.0
         for part in self.args.rewards:
             largest = self._rewards[part.called].largest
