@@ -32,6 +32,7 @@ from grue.rollouts.batch import Rollout
 from grue.rollouts.drawing import Batch, draw_outputs
 from grue.rollouts.group_statistics import group_statistics
 from grue.rollouts.groups import groups_of, kept_outputs
+from grue.rollouts.hints import Hints
 from grue.rollouts.input_draw import InputDraw
 from grue.rollouts.partial_rollout import FailedRollout, PendingRollout, pad_stack
 from grue.rollouts.scoring import score_outputs
@@ -79,18 +80,23 @@ class Rollouts:
             inputs.samples, settings.generation, limit, side, level=logging.WARNING
         )
         self._truncation = self.policy.truncation(settings.generation)
+        self._hints = Hints(self.policy, inputs, self._prompts, settings)
         self.draw = InputDraw(len(inputs), settings, seed=seed)
 
-    def collect(self, iteration: int, kl_coefficient: float) -> tuple[Rollout, dict[str, float]]:
+    def collect(
+        self, iteration: int, kl_coefficient: float, progress: float = 0.0
+    ) -> tuple[Rollout, dict[str, float]]:
         """Return the rollout of an iteration, and its statistics.
 
-        Equal weights, seed and iteration give the same rollout, whatever was collected before.
+        Equal weights, seed, iteration, share of the run that is done and state of `draw` give the
+        same rollout.
 
         Raises:
             FailedRollout: the reward fails, or returns numbers that are not finite.
         """
         sample = functools.partial(self._sample, iteration)
-        drawn = draw_outputs(sample, self.draw.batches(iteration), self.settings)
+        hint_of = functools.partial(self._hints.of, progress)
+        drawn = draw_outputs(sample, self.draw.batches(iteration), self.settings, hint_of)
         self.draw.record(drawn)
         found = kept_outputs(drawn, self.settings)
         sequences = self.policy.sequences(found.prompts, found.outputs)
@@ -155,25 +161,23 @@ class Rollouts:
 
     def _task_rewards(self, found: PendingRollout, width: int) -> np.ndarray[Any, Any]:
         """Return [N, T] the task's rewards of outputs, for T = ``width``."""
-        end = self.policy.ids.end
-        return task_rewards(found, width, self.settings, self._truncation, end=end)
+        return task_rewards(found, width, self.settings, self._truncation, end=self.policy.ids.end)
 
     def _sample(self, iteration: int, found: PendingRollout, batch: Batch) -> None:
         """Sample and score the outputs of a batch of an iteration."""
         settings, num_samples, rows = self.settings, batch.num_samples, batch.rows
         stream = iteration, batch.attempt
-        prompts = [self._prompts[row] for row in rows]
+        prompts = batch.behind([self._prompts[row] for row in rows])
         own = distributed.shard_slice(len(rows))
         numbers = batch.places(settings.num_envs)[own]
         outputs, vocab_mask_bits = self._draw(prompts[own], numbers, num_samples, stream)
-        texts = self.inputs.texts(
-            self.policy.scored_texts(outputs, settings.generation),
-            [row for row in rows for _ in range(num_samples)],
-        )
+        inputs = [row for row in rows for _ in range(num_samples)]
+        scored = self.policy.scored_texts(batch.whole(outputs), settings.generation)
+        texts = self.inputs.texts(scored, inputs)
         found.prompts += [prompt for prompt in prompts for _ in range(num_samples)]
         found.outputs += outputs
         found.groups += [group for group in batch.groups for _ in range(num_samples)]
-        found.inputs += [row for row in rows for _ in range(num_samples)]
+        found.inputs += inputs
         found.vocab_mask_bits += vocab_mask_bits
         found.texts.append(texts)
         mine = slice(own.start * num_samples, own.stop * num_samples)

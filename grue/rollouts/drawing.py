@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from grue.policies.prompt_encoder import Tokens
+from grue.rollouts.hints import hopeless
 from grue.rollouts.partial_rollout import PendingRollout
 from grue.rollouts.pools import is_full, pools
 from grue.rollouts.resampling import is_short
@@ -26,6 +28,20 @@ class Batch:
     """Number of the batch in the rollout, from 0."""
     num_samples: int
     """Number of outputs of each input."""
+    hints: Sequence[Tokens] | None = None
+    """Tokens behind the prompt of each input; None for none."""
+
+    def behind(self, prompts: Sequence[Tokens]) -> list[Tokens]:
+        """Return the prompts of the inputs with their hints."""
+        hints = self.hints or [[] for _ in prompts]
+        return [[*prompt, *hint] for prompt, hint in zip(prompts, hints, strict=True)]
+
+    def whole(self, outputs: Sequence[Tokens]) -> list[Tokens]:
+        """Return the outputs with the hints of their inputs before them, as rewards read them."""
+        if self.hints is None:
+            return list(outputs)
+        of_outputs = [hint for hint in self.hints for _ in range(self.num_samples)]
+        return [[*hint, *output] for hint, output in zip(of_outputs, outputs, strict=True)]
 
     def places(self, num_envs: int) -> list[int]:
         """Return the places of the inputs among ``num_envs``, which fix their random numbers."""
@@ -37,7 +53,10 @@ Sample = Callable[[PendingRollout, Batch], None]
 
 
 def draw_outputs(
-    sample: Sample, batches: Iterator[list[int]], settings: RolloutSettings
+    sample: Sample,
+    batches: Iterator[list[int]],
+    settings: RolloutSettings,
+    hint_of: Callable[[int], Tokens],
 ) -> PendingRollout:
     """Return scored outputs, as many as the settings ask for, those drawn in vain included.
 
@@ -45,6 +64,7 @@ def draw_outputs(
         sample: draws and scores the outputs of a batch.
         batches: positions of ``settings.num_envs`` inputs at a time.
         settings: sizes of the rollout, and what is drawn further where rewards do not deviate.
+        hint_of: returns the tokens behind the prompt of the input at a position.
     """
     found = PendingRollout()
     if settings.draw_more is not None:
@@ -55,7 +75,26 @@ def draw_outputs(
         groups = range(number * size, (number + 1) * size)
         sample(found, Batch(next(batches), groups, number, settings.samples_per_input))
         number += 1
+    if settings.hint is not None:
+        _draw_hinted(found, sample, number, settings, hint_of)
     return found
+
+
+def _draw_hinted(
+    found: PendingRollout,
+    sample: Sample,
+    attempt: int,
+    settings: RolloutSettings,
+    hint_of: Callable[[int], Tokens],
+) -> None:
+    """Draw the outputs of groups without a right one once more, with hints."""
+    size = settings.samples_per_input
+    rows = {group: found.inputs[group * size] for group in hopeless(found, settings)}
+    hints = {group: hint_of(row) for group, row in rows.items()}
+    chosen = [group for group, hint in hints.items() if hint]
+    if chosen:
+        of_chosen = [hints[group] for group in chosen]
+        sample(found, Batch([rows[g] for g in chosen], chosen, attempt, size, of_chosen))
 
 
 def _draw_pools(

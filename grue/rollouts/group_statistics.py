@@ -51,6 +51,9 @@ def group_statistics(
     if settings.draw_more is not None:
         found["groups/pool_mixed"] = deviating(drawn, settings).numpy().mean()
         found["groups/pool_size"] = len(drawn.outputs) / len(of_groups)
+    if settings.hint is not None:
+        found["groups/hinted"] = (len(drawn.outputs) - len(first.outputs)) / len(first.outputs)
+        found["groups/mixed_with_hints"] = deviating(kept, settings).numpy().mean()
     if largest is not None:
         found |= {f"pass_at_k/{k}": share for k, share in mean_pass_at_k(right).items()}
         lengths = np.array([len(output) for output in first.outputs])

@@ -20,6 +20,9 @@ def kept_outputs(drawn: PendingRollout, settings: RolloutSettings) -> PendingRol
     if settings.draw_more is not None:
         size = settings.samples_per_input
         return drawn.of_rows([row for of in pools(drawn, settings) for row in kept_of(of, size)])
+    if settings.hint is not None:
+        last = settings.samples_per_input
+        return drawn.of_rows([row for of in drawn.rows_of_groups() for row in of[-last:]])
     if settings.max_resamples:
         of_groups = drawn.rows_of_groups()
         chosen = deviating_groups(drawn, settings)

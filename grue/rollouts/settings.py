@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from grue.models.config import Side
 from grue.policies.generation_config import GenerationConfig
 from grue.rl.tolerance import TOLERANCE
-from grue.rollouts.spec import MINIBATCH_TOKENS, DrawMore, InputFilter
+from grue.rollouts.spec import MINIBATCH_TOKENS, DrawMore, Hint, InputFilter
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class RolloutSettings:
     """Rounds of outputs of the same inputs, of which K are kept; None for one draw of K."""
     input_filter: InputFilter | None = None
     """Inputs that are drawn, by their running pass rates; None for all."""
+    hint: Hint | None = None
+    """Hints with which groups without a right output are drawn again; None for no such draw."""
     silent_by: str | None = None
     """Part of the task's reward that decides whether an input's outputs deviate; None for all."""
     zero_tol: float = TOLERANCE

@@ -46,6 +46,16 @@ class InputFilter:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Hint:
+    """Beginnings of references before outputs of groups without a right one."""
+
+    share: float
+    """Share of a reference's tokens at the begin of training; it falls linearly to 0."""
+    best_reward: float
+    """Reward of a right output."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RolloutSpec:
     """Rollouts that an algorithm needs.
 
@@ -84,6 +94,8 @@ class RolloutSpec:
     """Rounds of outputs of the same inputs, of which K are kept; None for one draw of K."""
     input_filter: InputFilter | None = None
     """Inputs that are drawn, by their running pass rates; None for all."""
+    hint: Hint | None = None
+    """Hints with which groups without a right output are drawn again; None for no such draw."""
     silent_by: str | None = None
     """Part of the task's reward that decides whether an input's outputs deviate; None for all."""
     zero_tol: float = TOLERANCE

@@ -91,6 +91,7 @@ class CriticFreeArgs(GroupAdvantageArgs, SupervisedLossArgs):
             max_resamples=self.max_resamples if resamples else 0,
             draw_more=self.drawn_further,
             input_filter=self.input_filter,
+            hint=self.hint,
             silent_by=self.silent_by,
             zero_tol=self.zero_tol,
             overlong_buffer=self.overlong_buffer,
@@ -112,8 +113,15 @@ class CriticFreeArgs(GroupAdvantageArgs, SupervisedLossArgs):
                               "'policy_loss' = 'clipped'", key, value)  # fmt: skip
 
     def problems_of_alg(self, alg: ReinforcementAlg) -> Iterator[Problem]:
-        """Yield the problems of forms of the penalty that have no effect or another name here."""
+        """Yield the problems of forms of the penalty that have no effect or another name here.
+
+        And that of hints for an architecture that cannot read them.
+        """
         yield from super().problems_of_alg(alg)
+        if self.hint is not None and alg.model_type == "seq2seq":
+            yield Problem("'hint' continues the prompt, which an encoder-decoder model reads apart "
+                          "from its output; take a causal model, or another value",
+                          "args.zero_std_groups", self.zero_std_groups)  # fmt: skip
         kl = alg.kl_div
         if kl.norm_reward:
             yield Problem("standardises rewards token by token; give 'args.advantage_scale'",

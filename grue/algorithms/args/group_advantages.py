@@ -14,11 +14,13 @@ from common.errors import Problem
 from grue.algorithms.args.fields import Fraction
 from grue.algorithms.config import AlgorithmArgs
 from grue.rl.tolerance import TOLERANCE
-from grue.rollouts.spec import DrawMore, DrawUntil, InputFilter
+from grue.rollouts.spec import DrawMore, DrawUntil, Hint, InputFilter
 
 Baseline = Literal["group", "leave_one_out", "right_or_wrong", "none"]
 Scale = Literal["none", "group_std", "batch_std", "group_mean", "unit"]
-ZeroStdGroups = Literal["keep", "drop", "resample", "draw_more", "virtual_best", "entropy_shaped"]
+ZeroStdGroups = Literal[
+    "keep", "drop", "resample", "draw_more", "hint", "virtual_best", "entropy_shaped"
+]
 
 _WITHOUT_GROUPS = ("right_or_wrong", "none")
 _OF_GROUPS = ("group_std", "batch_std", "group_mean")
@@ -85,7 +87,9 @@ class GroupAdvantageArgs(AlgorithmArgs):
     rewards alone, and if they never do, silent ones fill up the rest (``resample``); or outputs of
     each input are drawn in rounds, of which a balanced group is kept, and the mean of all drawn is
     the baseline (``draw_more``, Reinforce-Ada, arXiv 2510.04996, published with
-    ``num_samples_per_input`` 4 and ``advantage_scale`` ``none``); or mean and
+    ``num_samples_per_input`` 4 and ``advantage_scale`` ``none``); or a group without a right output
+    is drawn once more with the beginning of its first reference behind the prompt, which rewards
+    read as part of the output and the loss does not (``hint``, GHPO, arXiv 2507.10628); or mean and
     std of every group are taken with one imagined reward, ``best_reward``, so that groups of equal
     lower rewards are pushed down (``virtual_best``, NGRPO, arXiv 2509.18851, published with
     ``clip_range`` 0.16 and ``clip_range_high`` 0.24); or their tokens get advantages by the entropy
@@ -119,6 +123,9 @@ class GroupAdvantageArgs(AlgorithmArgs):
     """Running pass rates of the inputs that are drawn again; None for all."""
     filter_by_std: Annotated[GroupFilter | None, LATER] = None
     """Groups of the largest deviations, which alone are used in the update; None for all."""
+    hint_share: Annotated[Fraction, LATER] = 0.5
+    """Share of a reference's tokens that ``hint`` gives at the beginning of training. It falls
+    linearly to 0 at its end; where it is less than one token, nothing is drawn again."""
     count_dropped: bool = True
     """If true, groups that are left out count in the denominators of ``aggregate``, so that the
     others weigh as much as with ``keep``."""
@@ -142,6 +149,13 @@ class GroupAdvantageArgs(AlgorithmArgs):
     def judges_rewards(self) -> bool:
         """True if outputs are right or wrong by ``best_reward``, and not by their group."""
         return self.advantage == "right_or_wrong" or self.zero_std_groups == "entropy_shaped"
+
+    @property
+    def hint(self) -> Hint | None:
+        """Hints with which groups without a right output are drawn again; None for no such draw."""
+        if self.zero_std_groups != "hint":
+            return None
+        return Hint(share=self.hint_share, best_reward=self.best_reward)
 
     @property
     def input_filter(self) -> InputFilter | None:
@@ -168,7 +182,7 @@ class GroupAdvantageArgs(AlgorithmArgs):
                           "one has no deviation; raise it, or give 'advantage' = 'none'",
                           "num_samples_per_input", self.num_samples_per_input)  # fmt: skip
         if (
-            self.zero_std_groups in ("drop", "resample", "draw_more")
+            self.zero_std_groups in ("drop", "resample", "draw_more", "hint")
             and self.num_samples_per_input < 2
         ):
             yield Problem("leaves out every group of one; raise 'num_samples_per_input'",

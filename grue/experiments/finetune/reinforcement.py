@@ -174,7 +174,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
         """Return a rollout and its metrics; one whose reward failed is kept in a file."""
         try:
             with self._dropping_out():
-                return self.rollouts.collect(self.steps_done, coefficient)
+                return self.rollouts.collect(self.steps_done, coefficient, self.progress)
         except FailedRollout as error:
             if distributed.is_main():
                 lines = (json.dumps(row) + "\n" for row in error.rows())

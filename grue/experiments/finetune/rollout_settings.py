@@ -40,6 +40,7 @@ def rollout_settings(
         max_resamples=spec.max_resamples,
         draw_more=spec.draw_more,
         input_filter=spec.input_filter,
+        hint=spec.hint,
         silent_by=spec.silent_by,
         zero_tol=spec.zero_tol,
         group_by=group_by,

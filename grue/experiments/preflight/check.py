@@ -16,7 +16,7 @@ from grue.experiments.preflight.cache import Answers, problems_of_all
 from grue.experiments.preflight.data import KnownSplit, data_problems, known_split
 from grue.experiments.preflight.generations import settings_by_key
 from grue.experiments.preflight.model_problems import model_problems
-from grue.experiments.preflight.parts import part_problems
+from grue.experiments.preflight.parts import hint_problems, part_problems
 from grue.experiments.preflight.vocabularies import KnownTokenizer, known_tokenizer
 from grue.models.loading import load_tokenizer
 from grue.policies.chat import check_template
@@ -43,6 +43,7 @@ def problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
     yield from _chat_template(run, answers)
     yield from _values_of_library(run.config, answers)
     yield from part_problems(run, answers)
+    yield from hint_problems(run, answers)
     if isinstance(run.config, SupervisedConfig):
         yield from _of_supervised(run, run.config.alg, answers)
     elif isinstance(run.config, ReinforcementConfig):

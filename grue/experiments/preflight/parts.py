@@ -12,7 +12,7 @@ from common.hashing import fingerprint
 from common.key_paths import key_path
 from common.plan.run import Run
 from grue.experiments.extract.config import ExtractConfig
-from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.finetune.config import FinetuneConfig, ReinforcementConfig
 from grue.experiments.preflight.cache import Answers
 from grue.experiments.preflight.data import KnownSplit, known_split, made_later
 from grue.experiments.preflight.models import KnownModel, of_stage
@@ -47,6 +47,20 @@ def part_problems(run: Run, answers: Answers) -> Iterator[Problem]:
             for split in _splits_read_by(key, config):
                 yield from _of_references(run, key, part, split, answers)
     yield from _of_groups(run, answers)
+
+
+def hint_problems(run: Run, answers: Answers) -> Iterator[Problem]:
+    """Yield the problem of training inputs without references, from which hints are taken."""
+    config = run.config
+    if not isinstance(config, ReinforcementConfig) or config.alg.rollout_spec.hint is None:
+        return
+    found = known_split(run, "train", answers)
+    if isinstance(found, KnownSplit) and found.bare is not None:
+        yield Problem(
+            f"takes hints from references, and the split 'train' has inputs without, such as "
+            f"{found.bare[:60]!r}; choose data with references, or another value",
+            "alg.args.zero_std_groups", "hint",
+        )  # fmt: skip
 
 
 def _of_judge(
