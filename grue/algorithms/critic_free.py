@@ -31,7 +31,7 @@ from grue.rl.group_advantages import (
     virtual_best,
 )
 from grue.rl.kl import KL_ESTIMATORS, kl_full
-from grue.rl.policy_losses import POLICY_LOSSES, clip_shares, policy_ratios
+from grue.rl.policy_losses import clip_shares, policy_ratios, token_losses
 from grue.rl.signed_advantages import (
     entropy_shaped,
     right_or_wrong,
@@ -214,7 +214,7 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             shaped = entropy_shaped(entropies, mask, signs[batch.rows])
             advantages = advantages + args.entropy_alpha * shaped
         ratios = policy_ratios(new, old, mask, args.ratio)
-        losses = POLICY_LOSSES[args.policy_loss](new, ratios, advantages, *args.clip_ranges)
+        losses = token_losses(args.policy_loss, new, ratios, advantages, args.clip_ranges)
         kl = self._kl_loss(batch, policy, log_probs)
         return _Terms(
             logits=policy.logits,

@@ -1,18 +1,17 @@
 """Policy losses per token, and the probability ratios that they weigh advantages by.
 
-Axis letters: n responses, T tokens. A loss is registered in `POLICY_LOSSES` by the name that a plan
-gives; `grue.rl.aggregation` makes one number of it.
+Axis letters: n responses, T tokens. A loss is registered in `grue.rl.tables` by the name that a
+plan gives; `grue.rl.aggregation` makes one number of it.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from common.training.shape_checks import check_axes, check_shapes
 from grue.rl.kl import probability_ratio
+from grue.rl.tables import POLICY_LOSSES, checked_result
 
 
 def policy_ratios(log_probs: Tensor, old_log_probs: Tensor, mask: Tensor, kind: str) -> Tensor:
@@ -69,12 +68,28 @@ def cispo(
     return -ratios.detach().clamp(max=1 + clip_range_high) * advantages * log_probs
 
 
-POLICY_LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor, float, float], Tensor]] = {
-    "reinforce": reinforce,
-    "clipped": clipped,
-    "cispo": cispo,
-}
-"""Functions of log-probabilities, ratios and advantages [n, T] and both clip ranges, by name."""
+def token_losses(
+    name: str,
+    log_probs: Tensor,
+    ratios: Tensor,
+    advantages: Tensor,
+    clip_ranges: tuple[float, float],
+) -> Tensor:
+    """Return [n, T] the losses of tokens by the function called ``name``.
+
+    Args:
+        name: name in `POLICY_LOSSES`, or of a user's own function.
+        log_probs: [n, T] of the sampled tokens, under the policy.
+        ratios: [n, T], see `policy_ratios`.
+        advantages: [n, T].
+        clip_ranges: largest distances of a ratio below and above 1.
+
+    Raises:
+        UserError: a user's own function fails, or returns anything but [n, T] numbers.
+    """
+    found = POLICY_LOSSES[name](log_probs, ratios, advantages, *clip_ranges)
+    losses: Tensor = checked_result(name, found, log_probs.shape)
+    return losses
 
 
 def clip_shares(

@@ -131,7 +131,7 @@ def json_of(block: str) -> Any:
 
 
 def test_own_parts_run(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
-    task_and_reward, algorithm, _ = own_parts(workplace.path, monkeypatch)
+    task_and_reward, algorithm, *_ = own_parts(workplace.path, monkeypatch)
     plan = json.loads(README_PAGE.blocks("json")[1])
     new, run = (each["base_config"] for each in plan["configurations"])
     new["datapools"] = [task_and_reward["datapool"]]

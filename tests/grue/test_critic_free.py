@@ -321,6 +321,20 @@ def test_contradictions_are_refused(algorithm: str, changes: dict[str, Any], mes
     assert message in problem
 
 
+def test_the_published_buffer_is_left_out_where_outputs_are_shorter() -> None:
+    keys = keys_of("dapo")
+    del keys["alg"]["args"]["overlong_buffer"]
+    config, problems = resolve(FinetuneConfig, keys)
+    assert not problems and config is not None
+    (notice,) = config.alg.args.notices_of_rollouts(config.alg, config.env)
+    assert "'alg.args.overlong_buffer' = 4096 is left out: outputs have at most 6 tokens" in notice
+    free, charged = (
+        small("dapo", overlong_buffer=buffer, zero_std_groups="keep").rollouts.collect(0, 0.0)[0]
+        for buffer in (None, 4096)
+    )
+    torch.testing.assert_close(free.task_rewards, charged.task_rewards, rtol=0, atol=0)
+
+
 def test_k1_in_the_loss_is_told() -> None:
     config, problems = resolve(FinetuneConfig, keys_of("grpo", alg__kl_div__estimator="k1"))
     assert not problems and config is not None

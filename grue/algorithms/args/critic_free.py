@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from common.config.fit import PositiveFloat, PositiveInt
 from common.errors import Problem
 from grue.algorithms.args.group_advantages import GroupAdvantageArgs
 from grue.algorithms.args.supervised_loss import SupervisedLossArgs
 from grue.algorithms.config import ReinforcementAlg
+from grue.parts.named_function import NamedIn
+from grue.rl.tables import AGGREGATIONS, POLICY_LOSSES
 from grue.rollouts.config import EnvConfig
 from grue.rollouts.spec import RolloutSpec
 
-PolicyLoss = Literal["reinforce", "clipped", "cispo"]
+PolicyLoss = Annotated[str, NamedIn(POLICY_LOSSES)]
+Aggregation = Annotated[str, NamedIn(AGGREGATIONS)]
 Ratio = Literal["token", "sequence", "sequence_product"]
-Aggregation = Literal[
-    "token_mean", "sequence_mean", "sequence_sum", "sequence_sum_norm", "prompt_mean"
-]
 
 
 class CriticFreeArgs(GroupAdvantageArgs, SupervisedLossArgs):
@@ -34,7 +34,7 @@ class CriticFreeArgs(GroupAdvantageArgs, SupervisedLossArgs):
     policy_loss: PolicyLoss = "clipped"
     """Loss of a token: -A log pi (``reinforce``), the surrogate with clipped probability ratios
     (``clipped``), or -min(w, 1 + clip_range_high) A log pi with the ratio w a constant (``cispo``,
-    arXiv 2506.13585)."""
+    arXiv 2506.13585); or a function of your own, ``"custom:package.module:name"``."""
     ratio: Ratio = "token"
     """Probability ratio of a token: its own; the geometric mean of its response's (``sequence``,
     GSPO); or their product (``sequence_product``, RLOO). ``reinforce`` has none."""
@@ -46,10 +46,12 @@ class CriticFreeArgs(GroupAdvantageArgs, SupervisedLossArgs):
     """Sum of token losses, which is divided by the number of tokens (``token_mean``), or of outputs
     after a mean in each (``sequence_mean``), or of outputs (``sequence_sum``), or of outputs times
     the longest allowed length (``sequence_sum_norm``); or the mean over inputs of the means of
-    their tokens (``prompt_mean``). Numbers are those of a whole optimizer step."""
+    their tokens (``prompt_mean``). Numbers are those of a whole optimizer step. Or weights by a
+    function of your own, ``"custom:package.module:name"``."""
     overlong_buffer: PositiveInt | None = None
     """Number of tokens before the longest allowed length, over which an output's reward falls by 1
-    in equal parts; None for no penalty of long outputs."""
+    in equal parts; None for no penalty of long outputs. A default of more tokens than outputs may
+    have is left out, such as that of ``dapo``, 4096 of 20480 tokens."""
     n_epochs: PositiveInt = 1
     """Number of passes over a rollout."""
     num_minibatches: PositiveInt = 1
@@ -137,27 +139,44 @@ class CriticFreeArgs(GroupAdvantageArgs, SupervisedLossArgs):
                           "kl_div.estimator", kl.estimator)  # fmt: skip
 
     def problems_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Problem]:
-        """Yield the problem of unequal minibatches."""
+        """Yield the problems of unequal minibatches, and of a buffer longer than outputs."""
         yield from super().problems_of_rollouts(alg, env)
         if env.n_envs % self.num_minibatches:
             yield Problem(f"must be a multiple of 'alg.args.num_minibatches' = "
                           f"{self.num_minibatches}", "env.n_envs", env.n_envs)  # fmt: skip
+        longest = self._too_short_for_buffer(alg, env)
+        if longest is not None and not self._has_default_buffer:
+            yield Problem(f"outputs have at most {longest} tokens; lower it, or give null for no "
+                          "penalty of long outputs", "alg.args.overlong_buffer",
+                          self.overlong_buffer)  # fmt: skip
+
+    @property
+    def _has_default_buffer(self) -> bool:
+        default: int | None = type(self).model_fields["overlong_buffer"].default
+        return self.overlong_buffer == default
+
+    def _too_short_for_buffer(self, alg: ReinforcementAlg, env: EnvConfig) -> int | None:
+        """Return the longest length of outputs if it is below the buffer; None otherwise."""
         is_encoder_decoder = alg.model_type == "seq2seq"
         settings = alg.policy.args.generation_kwargs
         if self.overlong_buffer is None or (
             settings.max_new_tokens is None and not is_encoder_decoder
         ):  # the latter is told elsewhere
-            return
+            return None
         longest = settings.most_new_tokens(is_encoder_decoder=is_encoder_decoder)
         longest = min(longest, env.args.max_episode_length)
-        if self.overlong_buffer > longest:
-            yield Problem(f"outputs have at most {longest} tokens; lower it, or give null for no "
-                          "penalty of long outputs", "alg.args.overlong_buffer",
-                          self.overlong_buffer)  # fmt: skip
+        return longest if self.overlong_buffer > longest else None
 
     def notices_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[str]:
-        """Yield the notice on a KL loss whose gradient is zero in expectation."""
+        """Yield notices on a KL loss whose gradient is zero, and on a penalty that is left out."""
         yield from super().notices_of_rollouts(alg, env)
+        longest = self._too_short_for_buffer(alg, env)
+        if longest is not None and self._has_default_buffer:
+            yield (
+                f"'alg.args.overlong_buffer' = {self.overlong_buffer} is left out: outputs have at "
+                f"most {longest} tokens; for a penalty of long ones give a share of that, such as "
+                f"{max(longest // 5, 1)}, as the published 4096 are of 20480"
+            )
         kl = alg.kl_div
         if kl.placement == "loss" and kl.estimator == "k1" and kl.coeff > 0:
             yield (

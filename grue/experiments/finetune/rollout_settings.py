@@ -20,6 +20,7 @@ def rollout_settings(
         generation.most_new_tokens(is_encoder_decoder=is_encoder_decoder),
         env.args.max_episode_length,
     )
+    buffer = spec.overlong_buffer
     cut = alg.reproduces_rl4lms("no_reward_when_cut")
     return RolloutSettings(
         generation=generation.model_copy(update={"max_new_tokens": most}),
@@ -44,7 +45,7 @@ def rollout_settings(
         silent_by=spec.silent_by,
         zero_tol=spec.zero_tol,
         group_by=group_by,
-        overlong_buffer=spec.overlong_buffer,
+        overlong_buffer=buffer if buffer is not None and buffer <= most else None,
         inputs_in_order=spec.inputs_in_order,
         penalty_reward_value=env.args.penalty_reward_value,
         unfinished_reward_from=env.args.max_episode_length if cut else None,
