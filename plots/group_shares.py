@@ -139,8 +139,11 @@ def _shares(
     rows = table.dropna(subset=SAMPLES).fillna({f"groups/count{ending}": 0})
     samples = [0, *rows[SAMPLES]]
     counts = rows[f"groups/count{ending}"]
-    mixed, all_right = rows[f"groups/mixed{ending}"], rows[f"groups/all_best{ending}"]
-    kinds = (1 - mixed - all_right, mixed, all_right)
+    mixed = rows[f"groups/mixed{ending}"]
+    kinds = {"mixed": mixed}
+    if f"groups/all_best{ending}" in rows:  # of rewards whose largest value is known
+        all_right = rows[f"groups/all_best{ending}"]
+        kinds |= {"all wrong": 1 - mixed - all_right, "all right": all_right}
 
     def within(numbers: pd.Series) -> NDArray[np.float64]:
         """Return the sums between the edges, of rows cut in parts where an edge cuts them."""
@@ -148,7 +151,7 @@ def _shares(
 
     of_level = within(counts)
     centres = (edges[1:] + edges[:-1]) / 2
-    for kind, share in zip(SHARES, kinds, strict=True):
+    for kind, share in kinds.items():
         with np.errstate(invalid="ignore"):  # no group of the level between two edges
             yield kind, (centres, within(share * counts) / of_level)
 

@@ -68,6 +68,17 @@ class WeightedSum(Reward[WeightedSumArgs]):
             key for part in self._rewards.values() for key in part.needed_metadata
         ]
         self.needs_tokens = any(part.needs_tokens for part in self._rewards.values())
+        self.largest = self._largest()
+
+    def _largest(self) -> float | None:
+        """Return the sum of the largest rewards, if all are known and no weight is below 0."""
+        found = 0.0
+        for part in self.args.rewards:
+            largest = self._rewards[part.called].largest
+            if largest is None or part.weight < 0:
+                return None
+            found += part.weight * largest
+        return found
 
     @classmethod
     def names_of_parts(cls, args: WeightedSumArgs) -> Sequence[str]:

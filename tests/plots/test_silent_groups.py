@@ -132,3 +132,10 @@ def test_pass_at_k_of_any_k_that_was_measured(tmp_path):
         assert name in pd.read_csv(path)["quantity"].to_list()
     with pytest.raises(UserError, match=r"'k' = 8.*measured: 2, 4"):
         plots.draw(FIGURE, [plan], k=8)
+
+
+def test_rewards_without_a_known_largest_value_have_mixed_groups_alone(tmp_path):
+    row = groups(10, of_3=(1, 0.5, 0.0))
+    del row["groups/all_best_at_difficulty_3"]
+    (path,) = plots.draw(FIGURE, [run(tmp_path / "a", [row])], tmp_path, points=1)
+    assert pd.read_csv(path)["quantity"].tolist() == ["mixed"]

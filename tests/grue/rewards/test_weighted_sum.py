@@ -65,6 +65,12 @@ def test_a_sum_may_be_of_sums() -> None:
     assert config(inner, RIGHT).build()(OUTPUTS).tolist() == [6, -1, 5, 0]
 
 
+def test_the_largest_sum_is_known_where_that_of_all_parts_is() -> None:
+    assert config(RIGHT, {**BOXED, "weight": 0.5}).build().largest == 2.5
+    assert config(RIGHT, LETTERS).build().largest is None
+    assert config(RIGHT, BOXED).build().largest is None, "a right output may lose by the second"
+
+
 def test_problems_are_told_of_their_reward() -> None:
     boxes = {**BOXED, "args": {"extract": ["box"]}}
     assert "'args.rewards[1].args.extract[0]' = 'box': unknown" in told(RIGHT, boxes)
