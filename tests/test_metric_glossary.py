@@ -127,7 +127,6 @@ def small_runs(folder: Path) -> list[dict[str, Any]]:
         rl("dr_grpo", experiment_name="drawing", alg__args__num_samples_per_input=2,
            alg__args__zero_std_groups="draw_more", alg__args__filter_by_std={"top_k": 2},
            alg__args__solved_above=0.9, reward_fn__id=EVEN),
-        rl("rejection_sampling", alg__args__num_samples_per_input=4, reward_fn__id=EVEN),
         rl("dr_grpo", experiment_name="hints", alg__args__num_samples_per_input=2,
            alg__args__zero_std_groups="hint", reward_fn__id=EVEN),
         preferences | {"experiment_name": "preferences"},

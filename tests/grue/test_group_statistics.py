@@ -49,7 +49,7 @@ def test_without_a_known_largest_reward_only_constant_and_mixed() -> None:
 
 
 def test_single_outputs_are_right_or_wrong_too() -> None:
-    every = drawn(REWARDS)
+    every = drawn([[reward] for of_group in REWARDS for reward in of_group])
     assert group_statistics(every, every, settings(samples=1), 1.0) == {
         "pass_at_k/1": 5 / 16, "response_length/right": 5, "response_length/wrong": 2,
     }  # fmt: skip

@@ -158,7 +158,8 @@ def test_golden_kl_estimators(case: Case, name: str) -> None:
 
 
 def test_plans_know_the_names_of_the_tables() -> None:
-    assert set(get_args(keys.Baseline)) == {*BASELINES, "right_or_wrong", "none"}
+    assert set(get_args(keys.Baseline)) == {
+        *BASELINES, "running_mean", "cumulative_mean", "right_or_wrong", "none"}  # fmt: skip
     assert set(get_args(keys.Scale)) == {*SCALES, "none", "unit"}
     assert set(get_args(KlEstimator)) == {*KL_ESTIMATORS, "full"}
 
