@@ -283,7 +283,6 @@ def with_few_texts(plan: Path, workplace: Workplace) -> Path:
         for pool in [*keys.get("datapools", []), keys.get("datapool", {})]:
             if "num_samples" in pool.get("args", {}):
                 pool["args"]["num_samples"] = 24
-        keys.get("datapool", {}).pop("num_train_samples", None)
         keys.get("alg", {}).get("training_args", {}).update(max_steps=2, logging_steps=1)
         if "n_iters" in keys.get("train_evaluation", {}):
             keys["train_evaluation"] |= {"n_iters": 2, "eval_every": 1}
