@@ -19,14 +19,14 @@ from grue.rollouts.spec import DrawMore, DrawUntil, Hint, InputFilter
 Baseline = Literal[
     "group", "leave_one_out", "running_mean", "cumulative_mean", "right_or_wrong", "none"
 ]
-Scale = Literal["none", "group_std", "batch_std", "group_mean", "unit"]
+Scale = Literal["none", "group_std", "bare_group_std", "batch_std", "group_mean", "unit"]
 ZeroStdGroups = Literal[
     "keep", "drop", "resample", "draw_more", "hint", "virtual_best", "entropy_shaped"
 ]
 
 _GROUP_BASELINES = ("group", "leave_one_out")
 _UNCENTRED = ("right_or_wrong", "none")
-_OF_GROUPS = ("group_std", "batch_std", "group_mean")
+_OF_GROUPS = ("group_std", "bare_group_std", "batch_std", "group_mean")
 
 
 class DifficultyBand(Config):
@@ -76,10 +76,10 @@ class GroupAdvantageArgs(AlgorithmArgs):
     """Decay of ``running_mean`` per rollout."""
     advantage_scale: Scale = "none"
     """Divisor of advantages: none; the std of the group's rewards, less one degree of freedom, plus
-    1e-4 (``group_std``); the std of all centred rewards (``batch_std``, arXiv 2510.13786); the mean
-    reward of the group, for rewards from 0 up (``group_mean``, arXiv 2602.02710); or the whole
-    rollout's advantages get mean 0 and std 1 over tokens (``unit``). Penalties in the reward are
-    divided by ``unit`` alone."""
+    1e-4 (``group_std``) or not (``bare_group_std``); the std of all centred rewards (``batch_std``,
+    arXiv 2510.13786); the mean reward of the group, for rewards from 0 up (``group_mean``, arXiv
+    2602.02710); or the whole rollout's advantages get mean 0 and std 1 over tokens (``unit``).
+    Penalties in the reward are divided by ``unit`` alone."""
     positive_weight: Annotated[NonNegativeFloat, LATER] = 1.0
     """Factor of the task's part of advantages above 0; with ``right_or_wrong``, 0.1 is
     W-REINFORCE, and 0 learns from wrong outputs alone (arXiv 2506.01347)."""
