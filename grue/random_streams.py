@@ -26,6 +26,7 @@ class Occasion(enum.IntEnum):
     SAMPLE = 8
     REWARD = 9
     TASK = 10
+    LABELLED = 11
 
 
 def generator(occasion: Occasion, seed: int, *numbers: int) -> np.random.Generator:

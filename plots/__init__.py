@@ -27,6 +27,7 @@ FIGURES.register("learning_time")("plots.learning_time:draw")
 FIGURES.register("pareto_front")("plots.pareto_front:draw")
 FIGURES.register("reward_mean_std")("plots.reward_mean_std:draw")
 FIGURES.register("reward_std_vs_gradient")("plots.reward_std_vs_gradient:draw")
+FIGURES.register("silent_groups")("plots.silent_groups:draw")
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from common.errors import Problem, UserError
+from plots import lines
 from plots.options import FigureOptions
 from plots.runs import Run, Wanted, load_runs, metric_names, read_steps
 from plots.variants import named_groups, subject
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
 
 WANTED = Wanted(
     read_steps,
@@ -25,14 +24,8 @@ WANTED = Wanted(
 )
 LOSS = "loss"
 VALIDATION = "val/"
-_BAND: dict[str, Any] = {"alpha": 0.2, "linewidth": 0}
-_COLORS = [f"C{place}" for place in range(7)]
-_MARKERS = "os^DvPX"
-_MARKERS_OF_LINE = 8
 _PANEL = (3.2, 2.5)
 _TITLE_WIDTH = 40
-_LABEL_WIDTH = 50
-"""Number of letters in a line of the legend that fit into the narrowest figure."""
 
 
 class Options(FigureOptions):
@@ -76,17 +69,17 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     groups = [group for group in groups if group[0] in drawn]
     with canvas.styled():
         columns = 2 if len(metrics) == 4 else min(len(metrics), 3)
-        legend = _legend(groups, points, width=columns * _PANEL[0])
-        lines = sum(entry["label"].count("\n") + 1 for entry in legend[0])
-        figure, grid = canvas.wrapped(len(metrics), columns, _PANEL, lines=lines, sharex=True)
+        legend = lines.entries(groups, points, width=columns * _PANEL[0])
+        num_lines = sum(entry["label"].count("\n") + 1 for entry in legend[0])
+        figure, grid = canvas.wrapped(len(metrics), columns, _PANEL, lines=num_lines, sharex=True)
         figure.suptitle(subject(loaded), parse_math=False)
         for place, (axes, metric) in enumerate(zip(grid, metrics, strict=True)):
             title = "training loss" if metric == LOSS else metric_names(loaded, metric)
             axes.set_title(textwrap.fill(title, _TITLE_WIDTH), parse_math=False)
-            for look, (name, _) in zip(_looks(), groups, strict=False):
+            for look, (name, _) in zip(lines.looks(), groups, strict=False):
                 line = points[(points["metric"] == metric) & (points["line"] == name)]
                 if len(line):
-                    _draw_line(axes, line, options.x, look)
+                    lines.draw_line(axes, line, options.x, look)
             if place + columns >= len(grid):
                 of_column = points["metric"].isin(metrics[place % columns :: columns])
                 axes.set_xlabel(_x_label(groups, points[of_column], options.x))
@@ -135,15 +128,15 @@ def statistics(groups: Sequence[tuple[str, Sequence[Run]]], metrics: Sequence[st
     """
     import pandas as pd
 
-    lines = {}
+    found = {}
     for (name, runs), metric in itertools.product(groups, metrics):
         measured = [_points(run, metric) for run in runs if run.column(metric) in run.table]
         if any(map(len, measured)):
             by_step = pd.concat(measured).groupby(level="step")
             of_metric = by_step[metric].agg(mean="mean", std="std", n="count")
             of_metric.insert(0, "epoch", by_step["epoch"].mean())
-            lines[name, metric] = of_metric
-    table: pd.DataFrame = pd.concat(lines, names=["line", "metric"])
+            found[name, metric] = of_metric
+    table: pd.DataFrame = pd.concat(found, names=["line", "metric"])
     return table.reset_index()
 
 
@@ -151,41 +144,3 @@ def _points(run: Run, metric: str) -> pd.DataFrame:
     """Return the epochs and numbers of a metric, by step."""
     column = run.column(metric)
     return run.table[["epoch", column]].dropna().rename(columns={column: metric})
-
-
-def _looks() -> Iterator[dict[str, Any]]:
-    """Yield colour, marker and dashes of lines, each combination different."""
-    for dashes in itertools.cycle(("solid", "dashed", "dotted")):
-        for color, marker in zip(_COLORS, _MARKERS, strict=True):
-            yield {"color": color, "marker": marker, "linestyle": dashes}
-
-
-def _draw_line(axes: Axes, line: pd.DataFrame, x: str, look: dict[str, Any]) -> None:
-    """Draw a line with its band; if there are many points, only some have a marker."""
-    every = max(1, round(len(line) / _MARKERS_OF_LINE))
-    axes.plot(line[x], line["mean"], markevery=every, **look)
-    low, high = line["mean"] - line["std"], line["mean"] + line["std"]
-    axes.fill_between(line[x], low, high, color=look["color"], **_BAND)
-
-
-def _legend(
-    groups: Sequence[tuple[str, Sequence[Run]]], points: pd.DataFrame, *, width: float
-) -> list[list[dict[str, Any]]]:
-    """Return the legend's entries by column: the lines, and bands with numbers of runs.
-
-    There are two columns if that many inches hold them.
-    """
-    several = points["n"].max() > 1
-    entries = []
-    for look, (name, runs) in zip(_looks(), groups, strict=False):
-        count = f" ({len(runs)} run{'' if len(runs) == 1 else 's'})" if several else ""
-        entries.append({"label": textwrap.fill(name + count, _LABEL_WIDTH), **look})
-    if several:
-        entries.append(
-            {"label": "± 1 standard deviation", "color": "gray", "alpha": 0.3, "linewidth": 8}
-        )
-    letters = max(len(line) for entry in entries for line in entry["label"].split("\n"))
-    if len(entries) < 2 or 2 * (letters + 8) > 11 * width:
-        return [entries]
-    half = math.ceil(len(entries) / 2)
-    return [entries[:half], entries[half:]]

@@ -13,7 +13,7 @@ PAGE = PROJECT / "docs/metrics.md"
 METRICS = "Evaluation metrics"
 """The heading above the tables of evaluation metrics."""
 
-_FORMS = {"a whole number": r"\d+", "a Python name": r"[A-Za-z_]\w*"}
+_FORMS = {"a whole number": r"\d+", "a Python name": r"[A-Za-z_]\w*", "a word": r"\w+"}
 """Placeholders that stand for words of a form, by how the page says it."""
 _CODE = re.compile("`([^`]+)`")
 

@@ -46,6 +46,8 @@ for _name, _args, _path in (
     ("reinforce_plus_plus", args.ReinforcePlusPlusArgs, _CRITIC_FREE),
     ("reinforce_plus_plus_baseline", args.ReinforcePlusPlusBaselineArgs, _CRITIC_FREE),
     ("gspo", args.GspoArgs, _CRITIC_FREE),
+    ("rejection_sampling", args.RejectionSamplingArgs,
+     "grue.algorithms.rejection_sampling:RejectionSampling"),
 ):  # fmt: skip
     ALGORITHMS.register(_name)(BuiltIn(_args, _path))
 

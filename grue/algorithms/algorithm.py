@@ -41,9 +41,12 @@ class Algorithm(ABC, Generic[ArgsT]):
         named = self.actor_critic.named_parameters()
         return adamw(named, lr, args.weight_decay, args.optimizer_kwargs, args.optimizer)
 
-    def set_learning_rate(self, iteration: int, num_iterations: int) -> None:
-        """Set the learning rate of one of the run's iterations, from 0."""
-        rate = self.args.scheduled_learning_rate(iteration, num_iterations)
+    def set_learning_rate(self, iteration: int, progress: float) -> None:
+        """Set the learning rate of an iteration, from 0, before which a share of the run is done.
+
+        The share ``progress`` is between 0 and 1.
+        """
+        rate = self.args.scheduled_learning_rate(iteration, progress)
         if rate is not None:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate

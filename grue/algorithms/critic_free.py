@@ -9,27 +9,46 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from common.machine.devices import sent
+from grue import random_streams
 from grue.algorithms.args import CriticFreeArgs
+from grue.algorithms.output_advantages import OutputAdvantages
 from grue.algorithms.policy_gradient import PolicyGradient
 from grue.algorithms.running_means import RunningMeans
-from grue.policies.distribution import TokenDistribution
+from grue.algorithms.token_evaluation import TokenEvaluation
+from grue.algorithms.used_groups import groups_of, used_groups
+from grue.random_streams import Occasion
 from grue.rl.aggregation import aggregate, token_weights
 from grue.rl.group_advantages import (
-    deviates,
-    group_advantages,
     rewards_to_go,
     virtual_best,
 )
-from grue.rl.kl import KL_ESTIMATORS, kl_full
-from grue.rl.policy_losses import POLICY_LOSSES, clip_shares, policy_ratios
+from grue.rl.policy_losses import policy_ratios, ratio_means, token_losses
+from grue.rl.signed_advantages import (
+    entropy_shaped,
+    right_or_wrong,
+    silent_signs,
+    weighted_by_sign,
+)
 from grue.rl.token_positions import put_back
 from grue.rollouts.batch import Rollout
 from grue.rollouts.minibatch import Minibatch
+
+
+class SupervisedLoss(Protocol):
+    """Loss on references of labelled inputs, see `grue.supervised.reference_loss`."""
+
+    num_labelled: int
+    """Number of labelled inputs."""
+
+    def losses(self, draw: np.random.Generator, micro_batch_size: int | None) -> Iterator[Tensor]:
+        """Yield [] this rank's parts of the loss of a new batch, which sum to it."""
 
 
 class CriticFree(PolicyGradient[CriticFreeArgs]):
@@ -37,38 +56,73 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
 
     Args = CriticFreeArgs
 
+    supervised: SupervisedLoss | None = None
+    """Loss on labelled inputs, for `sft_coeff`; None without one."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        has_scale = self.args.advantage_scale not in ("none", "unit")
+        self.advantages = OutputAdvantages(
+            self.args.advantage,
+            scale=self.args.advantage_scale if has_scale else None,
+            tolerance=self.args.zero_tol,
+            decay=self.args.running_mean_decay,
+        )
+
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
         """Make the optimizer steps of a rollout; return metrics."""
-        # 1. Advantages of all outputs; then groups without deviation may be left out.
+        # 1. Advantages of all outputs; then groups may be left out.
         rollout = self._with_advantages(rollout)
-        if self.args.zero_std_groups == "drop":
-            size = self.args.num_samples_per_input
-            mixed = deviates(rollout.task_rewards.sum(1).view(-1, size), self.args.zero_tol)
-            rollout = rollout.only(mixed.repeat_interleave(size))
-        # 2. Steps, each on all outputs of some inputs.
+        used = used_groups(self.args, rollout)
+        if used is not None:
+            rollout = rollout.only(used.repeat_interleave(self.args.num_samples_per_input))
+        # 2. Steps, each on all outputs of some inputs, and on references of labelled ones.
         means = RunningMeans()
+        labelled = random_streams.generator(Occasion.LABELLED, generator.initial_seed())
         for rows in self._rows_of_steps(rollout, generator):
-            self._step(rollout, rows, kl_coefficient, means)
-        return means.compute(mean=False)
+            left = rows[rollout.num_used[rows] > 0]
+            if len(left):  # not every group of the step is dropped
+                self._add_gradient(rollout, rows, left, kl_coefficient, means)
+            if self.supervised is not None:
+                self._add_supervised_gradient(self.supervised, labelled, means)
+            if len(left) or self.supervised is not None:
+                norm = self.step(self.args.max_grad_norm)
+                means.add(**{"policy/grad_norm": self._share_of_step * norm})
+        found = means.compute(mean=False)
+        if used is not None:
+            found["groups/used"] = used.double().mean().item()
+        if self.supervised is not None:
+            found["elapsed/labels"] = self.supervised.num_labelled
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, including that of baselines."""
+        return super().state_dict() | self.advantages.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state, including that of baselines."""
+        super().load_state_dict(state)
+        self.advantages.load_state_dict(state)
 
     def _with_advantages(self, rollout: Rollout) -> Rollout:
         """Return the rollout with advantages of whole outputs, or of each token on."""
         args, mask = self.args, rollout.response_mask
+        task = rollout.task_rewards.sum(1).view(-1, args.num_samples_per_input)
         if args.advantage == "none":
             of_task, of_penalties = rewards_to_go(rollout.task_rewards, mask), rollout.kl_advantages
+        elif args.advantage == "right_or_wrong":
+            of_task = right_or_wrong(task, args.best_reward).reshape(-1, 1) * mask
+            of_penalties = rollout.kl_advantages
         else:
-            task = rollout.task_rewards.sum(1).view(-1, args.num_samples_per_input)
             # A first token's advantage has all penalties, without discount.
             penalties = rollout.kl_advantages[:, 0].view_as(task)
-            scale = None if args.advantage_scale in ("none", "unit") else args.advantage_scale
-            parts = group_advantages(
-                task, penalties, baseline=args.advantage, scale=scale, tolerance=args.zero_tol
-            )
+            parts = self.advantages(task, penalties, rollout.groups)
             if args.zero_std_groups == "virtual_best":
                 parts = virtual_best(task, args.best_reward, args.zero_tol), parts[1]
             of_task, of_penalties = (part.reshape(-1, 1) * mask for part in parts)
+        of_task = weighted_by_sign(of_task, args.positive_weight, args.negative_weight)
         rollout = rollout.with_advantages(of_task + of_penalties, of_penalties)
         return rollout.standardized()[0] if args.advantage_scale == "unit" else rollout
 
@@ -80,31 +134,47 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             for inputs in order.tensor_split(self.args.num_minibatches):
                 yield (inputs[:, None] * num_samples + torch.arange(num_samples)).flatten()
 
-    def _step(
-        self, rollout: Rollout, rows: Tensor, kl_coefficient: float, means: RunningMeans
+    @property
+    def _share_of_step(self) -> float:
+        """Share of an optimizer step in means over an update."""
+        return 1 / (self.args.n_epochs * self.args.num_minibatches)
+
+    def _add_gradient(
+        self,
+        rollout: Rollout,
+        rows: Tensor,
+        used: Tensor,
+        kl_coefficient: float,
+        means: RunningMeans,
     ) -> None:
-        """Make one optimizer step on some outputs, micro-batch by micro-batch."""
-        args = self.args
-        weights = self._weights(rollout, rows)
-        used = rows[rollout.num_used[rows] > 0]
-        if not len(used):  # every group of the step is dropped
-            return
+        """Add the gradient of a step on some outputs, of those used, by micro-batches."""
+        args, share = self.args, self._share_of_step
+        weights, signs = self._weights(rollout, rows), self._silent_signs(rollout)
         num_tokens = int(rollout.num_used[used].sum())
-        share = 1 / (args.n_epochs * args.num_minibatches)
         for part in used.split(args.micro_batch_size or len(used)):
             whole = rollout.minibatch(part)
             batch = whole.of_this_rank()
-            terms = self._terms(batch, weights)
+            terms = self._terms(batch, weights, signs)
             regularizer = terms.regularizer(args.ent_coef, kl_coefficient)
             if not len(means):  # here the ratios are 1
                 of_rest = terms.of_penalties + regularizer
-                found = self.gradient_share(terms.logits, terms.of_task, of_rest)
+                found = self.gradient_share(terms.now, terms.of_task, of_rest)
                 means.add(**{"update_share/kl_and_entropy": found})
             self.backward(terms.policy_loss + regularizer)
             means.add(share, **terms.losses())
             means.add(share * batch.weight * len(whole) / num_tokens, **terms.measured)
+            means.add_largest(**{"ratio/max": terms.largest_ratio})
             del terms, regularizer  # and with them what they hold of the vocabulary
-        means.add(**{"policy/grad_norm": share * self.step(args.max_grad_norm)})
+
+    def _add_supervised_gradient(
+        self, supervised: SupervisedLoss, draw: np.random.Generator, means: RunningMeans
+    ) -> None:
+        """Add the gradient of the loss on newly drawn references."""
+        total = torch.zeros((), device=self.policy.device)
+        for loss in supervised.losses(draw, self.args.micro_batch_size):
+            self.backward(self.args.sft_coeff * loss)
+            total += loss.detach()
+        means.add(self._share_of_step, **{"policy/sft_loss": total})
 
     def _weights(self, rollout: Rollout, rows: Tensor) -> Tensor:
         """Return [N] the weights of the tokens of a step's outputs, zero for other outputs."""
@@ -120,15 +190,27 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             found[rows] = weights.flatten().float()
         return sent(found, rollout.response_mask.device)
 
-    def _terms(self, batch: Minibatch, weights: Tensor) -> _Terms:
-        """Return the terms of a micro-batch's loss, with the weights [N] of the step's outputs."""
+    def _silent_signs(self, rollout: Rollout) -> Tensor | None:
+        """Return [N] the signs of outputs of silent groups, for `entropy_shaped`; None without."""
         args = self.args
-        policy, log_probs, _ = self.evaluate(batch)
+        if args.zero_std_groups != "entropy_shaped":
+            return None
+        task = rollout.task_rewards.sum(1).view(-1, args.num_samples_per_input)
+        signs = silent_signs(task, groups_of(args, rollout).deviate, args.best_reward)
+        return signs.repeat_interleave(args.num_samples_per_input)
+
+    def _terms(self, batch: Minibatch, weights: Tensor, signs: Tensor | None) -> _Terms:
+        """Return the terms of a micro-batch's loss.
+
+        ``weights`` [N] are those of the step's outputs, ``signs`` [N] those of silent ones.
+        """
+        args = self.args
+        now = self.evaluate(batch)
 
         def on_grid(values: Tensor) -> Tensor:
             return put_back(values, batch.loss_mask)
 
-        mask = sent(batch.loss_mask, log_probs.device)
+        mask = sent(batch.loss_mask, now.log_probs.device)
         # Losses of micro-batches and ranks add up; a rank without an output of its own adds 0.
         of_rows = weights[batch.rows] * (batch.weight > 0)
 
@@ -136,55 +218,42 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             return aggregate(losses, mask, of_rows)
 
         new, old, advantages, of_penalties = map(
-            on_grid, (log_probs, batch.log_probs, batch.advantages, batch.kl_advantages)
+            on_grid, (now.log_probs, batch.log_probs, batch.advantages, batch.kl_advantages)
         )
+        entropies = on_grid(now.entropy(with_gradient=args.ent_coef != 0))
+        if signs is not None:
+            shaped = entropy_shaped(entropies, mask, signs[batch.rows])
+            advantages = advantages + args.entropy_alpha * shaped
         ratios = policy_ratios(new, old, mask, args.ratio)
-        losses = POLICY_LOSSES[args.policy_loss](new, ratios, advantages, *args.clip_ranges)
-        with torch.set_grad_enabled(args.ent_coef != 0):
-            entropy_loss = summed(on_grid(-policy.entropy()))
-        kl = self._kl_loss(batch, policy, log_probs)
+        losses = token_losses(args.policy_loss, new, ratios, advantages, args.clip_ranges)
+        kl_div = self.alg.kl_div
+        kl = now.kl(kl_div.of_loss) if kl_div.placement == "loss" else None
         return _Terms(
-            logits=policy.logits,
+            now=now,
             policy_loss=summed(losses),
-            entropy_loss=entropy_loss,
+            entropy_loss=summed(-entropies),
             kl_loss=None if kl is None else summed(on_grid(kl)),
             of_task=summed(-(advantages - of_penalties) * new),
             of_penalties=summed(-of_penalties * new),
-            measured=self._measured(batch, log_probs.detach(), ratios.detach(), advantages),
+            measured=self._measured(now, ratios.detach(), advantages),
+            largest_ratio=batch.counted(ratios.detach()).max(),
         )
 
-    def _kl_loss(
-        self, batch: Minibatch, policy: TokenDistribution, log_probs: Tensor
-    ) -> Tensor | None:
-        """Return [M] the KL of each token as the loss has it; None where the reward has it."""
-        kl_div = self.alg.kl_div
-        if kl_div.placement == "reward":
-            return None
-        if kl_div.estimator in (None, "full"):
-            ref_logits = batch.counted(self.actor_critic.reference_logits(batch.sequences))
-            return kl_full(policy.logits, ref_logits)
-        return KL_ESTIMATORS[kl_div.estimator](log_probs, batch.ref_log_probs)
-
     def _measured(
-        self, batch: Minibatch, log_probs: Tensor, ratios: Tensor, advantages: Tensor
+        self, now: TokenEvaluation, ratios: Tensor, advantages: Tensor
     ) -> dict[str, Tensor]:
-        """Return means over the tokens of a micro-batch."""
-        low, high = clip_shares(ratios, advantages, *self.args.clip_ranges)
-        found = {
-            f"kl/{name}": KL_ESTIMATORS[name](log_probs, batch.ref_log_probs)
-            for name in ("k1", "k3")
-        }
-        grids = {"ratio/mean": ratios, "clip_share/low": low, "clip_share/high": high}
-        found |= {name: batch.counted(grid).float() for name, grid in grids.items()}
-        return {name: values.mean() for name, values in found.items()}
+        """Return means over the tokens of a micro-batch, from ratios and advantages [n, T]."""
+        counted = now.batch.counted
+        found = ratio_means(counted(ratios), counted(advantages), *self.args.clip_ranges)
+        return found | self.kl_estimates(now)
 
 
 @dataclass(frozen=True)
 class _Terms:
     """Terms of a micro-batch's loss, all [] and sums by the weights of the aggregation."""
 
-    logits: Tensor
-    """[M, V]"""
+    now: TokenEvaluation
+    """Policy at the tokens of the micro-batch."""
     policy_loss: Tensor
     entropy_loss: Tensor
     """Negated entropy."""
@@ -196,6 +265,7 @@ class _Terms:
     """Policy gradient of the penalties in the rewards alone."""
     measured: dict[str, Tensor]
     """Means over tokens by metric name."""
+    largest_ratio: Tensor
 
     def regularizer(self, ent_coef: float, kl_coefficient: float) -> Tensor:
         """Return [] the entropy and KL losses with their coefficients."""

@@ -16,7 +16,10 @@ from grue.metrics.metric import NoArgs
 from grue.texts import Texts
 
 Rewards = NDArray[np.float64]
-"""[N] one number per output, or [N, T] one per token, zero after an output's end."""
+"""[N] one number per output, or [N, T] one per token, zero after an output's end.
+
+A user's reward may also give a list of N arrays, one per output with a number for each token.
+"""
 
 ArgsT = TypeVar("ArgsT", bound=Config)
 
@@ -31,6 +34,10 @@ class Reward(ABC, Generic[ArgsT]):
     """Model of the reward's keys (its ``args``)."""
     needs_references: bool = False
     """If true, every input needs a reference."""
+    needed_metadata: Sequence[str] = ()
+    """Keys of the task's `Sample.metadata` without which it fails."""
+    needs_tokens: bool = False
+    """If true, `Texts.tokens` has the outputs' tokens, with the characters that each writes."""
     largest: float | None = None
     """Largest reward of an output, which is then right; None if it is not known."""
     part_names: Sequence[str] = ()
@@ -43,6 +50,11 @@ class Reward(ABC, Generic[ArgsT]):
     def gives_std(cls) -> bool:
         """True if the reward has a standard deviation per output, see `moments`."""
         return cls.mean_and_std is not Reward.mean_and_std
+
+    @classmethod
+    def names_of_parts(cls, args: ArgsT) -> Sequence[str]:
+        """Return `part_names` of a reward with these keys, before it is built."""
+        return cls.part_names
 
     def prepare(self) -> None:
         """Check, before any run starts, that data, models and programs of the reward are there.

@@ -7,12 +7,11 @@ cut. Axis letters: B inputs, K responses per input, n responses, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from common.training.shape_checks import check_axes, check_shape, check_shapes
+from grue.rl.tables import AGGREGATIONS, checked_result
 
 
 def token_mean(lengths: Tensor, longest: int) -> Tensor:
@@ -51,26 +50,22 @@ def prompt_mean(lengths: Tensor, longest: int) -> Tensor:
     return (1 / (len(lengths) * of_inputs)).expand_as(lengths)
 
 
-AGGREGATIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
-    "token_mean": token_mean,
-    "sequence_mean": sequence_mean,
-    "sequence_sum": sequence_sum,
-    "sequence_sum_norm": sequence_sum_norm,
-    "prompt_mean": prompt_mean,
-}
-"""Functions of lengths [B, K] and the longest allowed length, by the name that a plan gives."""
-
-
 def token_weights(aggregation: str, lengths: Tensor, longest: int) -> Tensor:
     """Return [B, K] the weight of a token of each response of an optimiser step.
 
     Args:
-        aggregation: name in `AGGREGATIONS`.
+        aggregation: name in `AGGREGATIONS`, or of a user's own function.
         lengths: [B, K] number of tokens of each response.
         longest: largest number of tokens that a response may have.
+
+    Raises:
+        UserError: a user's own function fails, or returns anything but [B, K] numbers.
     """
     check_axes("lengths", lengths, "BK")
-    return AGGREGATIONS[aggregation](lengths.double().clamp(min=1), longest)
+    lengths = lengths.double().clamp(min=1)
+    found = AGGREGATIONS[aggregation](lengths, longest)
+    weights: Tensor = checked_result(aggregation, found, lengths.shape)
+    return weights
 
 
 def aggregate(losses: Tensor, mask: Tensor, weights: Tensor) -> Tensor:

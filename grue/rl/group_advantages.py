@@ -7,13 +7,14 @@ samples per input.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from common.training.shape_checks import check_axes, check_shape
-from grue.rl.advantages import leave_one_out
 from grue.rl.numeric_equality import are_equal, centred, scale_of
+from grue.rl.tolerance import TOLERANCE
 
 STD_EPSILON = 1e-4
 """Constant added to a group's std, as in TRL."""
@@ -22,6 +23,22 @@ STD_EPSILON = 1e-4
 def group(rewards: Tensor, tolerance: float) -> Tensor:
     """Return [B, K] rewards minus their group's mean (GRPO, arXiv 2402.03300)."""
     return centred(rewards, tolerance=tolerance)
+
+
+def leave_one_out(scores: Tensor, tolerance: float = TOLERANCE) -> Tensor:
+    """Return [B, K] scores minus the mean of their input's other scores (RLOO, Kool et al. 2019).
+
+    Scores of an input that are equal within ``tolerance``, see `are_equal`, give zeros.
+
+    Raises:
+        ValueError: there is one score per input.
+    """
+    check_axes("scores", scores, "BK")
+    num_samples = scores.shape[1]
+    if num_samples < 2:
+        raise ValueError("a leave-one-out baseline needs two samples per input")
+    # What a score is above the mean of the others is its deviation from that of all, a little more.
+    return centred(scores, tolerance=tolerance) * num_samples / (num_samples - 1)
 
 
 BASELINES: dict[str, Callable[[Tensor, float], Tensor]] = {
@@ -34,6 +51,14 @@ BASELINES: dict[str, Callable[[Tensor, float], Tensor]] = {
 def group_std(rewards: Tensor, centred_rewards: Tensor, epsilon: float = STD_EPSILON) -> Tensor:
     """Return [B, 1] the std within each group, less one degree of freedom, plus 1e-4."""
     return scale_of(rewards) + epsilon
+
+
+def bare_group_std(rewards: Tensor, centred_rewards: Tensor) -> Tensor:
+    """Return [B, 1] the std within each group alone, 1 where rewards are equal.
+
+    The published epsilon would shrink the advantages of tiny rewards.
+    """
+    return group_std(rewards, centred_rewards, epsilon=0.0)
 
 
 def batch_std(rewards: Tensor, centred_rewards: Tensor) -> Tensor:
@@ -55,10 +80,12 @@ def group_mean(rewards: Tensor, centred_rewards: Tensor) -> Tensor:
 
 SCALES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "group_std": group_std,
+    "bare_group_std": bare_group_std,
     "batch_std": batch_std,
     "group_mean": group_mean,
 }
-"""Divisors from rewards and centred rewards [B, K], by the name that a plan gives."""
+"""Divisors from rewards and centred rewards [B, K], by the name that a plan gives; the bare one is
+that of REINFORCE with ``group_standardized``."""
 
 
 def deviates(rewards: Tensor, tolerance: float) -> Tensor:
@@ -67,8 +94,30 @@ def deviates(rewards: Tensor, tolerance: float) -> Tensor:
     return ~are_equal(rewards, tolerance=tolerance).squeeze(1)
 
 
+@dataclass(frozen=True)
+class Groups:
+    """Verdicts on B groups that are not of their own rewards alone."""
+
+    deviate: Tensor
+    """[B] bool, false where a group is silent."""
+    variances: Tensor
+    """[B] variances of the rewards that decide on it, with one degree of freedom less."""
+    pool_means: Tensor | None = None
+    """[B] mean rewards of all that was drawn of each input, the baselines; None for the plan's.
+
+    The mean of the K that are kept of it would say how they were chosen, not how hard the input is
+    (Reinforce-Ada, Xiong et al. 2025, arXiv 2510.04996).
+    """
+
+
 def group_advantages(
-    task: Tensor, penalties: Tensor, *, baseline: str, scale: str | None, tolerance: float
+    task: Tensor,
+    penalties: Tensor,
+    *,
+    baseline: str,
+    scale: str | None,
+    tolerance: float,
+    groups: Groups | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return [B, K] the task's and the penalties' parts of the advantages.
 
@@ -82,14 +131,26 @@ def group_advantages(
         baseline: name in `BASELINES`.
         scale: name in `SCALES`; None divides by nothing.
         tolerance: largest difference of equal rewards, as a share of the largest |reward|.
+        groups: which groups are silent, where not their own task rewards decide, and baselines.
     """
     check_axes("task", task, "BK")
     check_shape("penalties", penalties, task.shape)
     centre = BASELINES[baseline]
     of_task, of_penalties = centre(task, tolerance), centre(penalties, 0.0)
+    if groups is not None:
+        of_task = _decided(task, of_task, groups)
     if scale is not None:
         of_task = of_task / SCALES[scale](task, of_task)
     return of_task, of_penalties
+
+
+def _decided(task: Tensor, of_task: Tensor, groups: Groups) -> Tensor:
+    """Return [B, K] advantages as the groups decide, exactly 0 in silent ones."""
+    check_shape("deviate", groups.deviate, task.shape[:1])
+    if groups.pool_means is not None:
+        check_shape("pool_means", groups.pool_means, task.shape[:1])
+        of_task = task - groups.pool_means.to(task)[:, None]
+    return torch.where(groups.deviate.to(task.device)[:, None], of_task, 0.0)
 
 
 def virtual_best(rewards: Tensor, best: float, tolerance: float) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,3 +40,21 @@ def pass_at_k(rewards: NDArray[np.float64], k: int) -> NDArray[np.float64]:
     by_count = np.array([count / groups for count in with_right])
     found: NDArray[np.float64] = by_count[rewards.sum(1).astype(np.int64)]
     return found
+
+
+def mean_pass_at_k(right: NDArray[np.bool_]) -> dict[int, float]:
+    """Return the means over inputs of `pass_at_k` for k = 1, 2, 4 and so on, by k.
+
+    Args:
+        right: [N, n] whether a sample is right.
+    """
+    rewards = right.astype(np.float64)
+    return {k: float(pass_at_k(rewards, k).mean()) for k in _powers_of_two(right.shape[1])}
+
+
+def _powers_of_two(most: int) -> Iterator[int]:
+    """Yield 1, 2, 4 and so on up to ``most``."""
+    number = 1
+    while number <= most:
+        yield number
+        number *= 2

@@ -31,8 +31,9 @@ def tables(
     zero_tol: float | None,
     low_std: float,
     group_sizes: Sequence[int],
+    groups: Mapping[str, NDArray[np.int64]] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Return the statistics of all inputs, and of each input as one row per metric.
+    """Return the statistics of each input as one row per metric, and of all inputs.
 
     Args:
         ids: [N] the inputs.
@@ -41,6 +42,7 @@ def tables(
         zero_tol: see `zero_std`.
         low_std: std below which an input counts as low, in units of the reward.
         group_sizes: see `summary`.
+        groups: positions of some inputs by name, each with statistics of its own; None for none.
 
     Raises:
         ValueError: a metric's array is not [N, K], or holds a number that is not finite.
@@ -48,16 +50,23 @@ def tables(
     import pandas as pd
 
     parts = []
-    summaries = {}
-    for metric, values in rewards.items():
-        array = _checked(values, metric, len(ids))
+    arrays = {metric: _checked(values, metric, len(ids)) for metric, values in rewards.items()}
+    for metric, array in arrays.items():
         columns = per_input(array, ddof=ddof, zero_tol=zero_tol)
         parts.append(pd.DataFrame({"input_id": list(ids), "metric": metric, **columns}))
-        summaries[metric] = summary(
-            array, ddof=ddof, zero_tol=zero_tol, low_std=low_std, group_sizes=group_sizes
-        )
-    stated = {"ddof": ddof, "zero_tol": zero_tol, "low_std": low_std}
-    return pd.concat(parts, ignore_index=True), {**stated, "metrics": summaries}
+
+    keys: dict[str, Any] = {"ddof": ddof, "zero_tol": zero_tol, "low_std": low_std}
+
+    def summaries(rows: slice | NDArray[np.int64]) -> dict[str, Any]:
+        return {
+            metric: summary(array[rows], **keys, group_sizes=group_sizes)
+            for metric, array in arrays.items()
+        }
+
+    found = {**keys, "metrics": summaries(slice(None))}
+    if groups is not None:
+        found["groups"] = {name: summaries(rows) for name, rows in groups.items()}
+    return pd.concat(parts, ignore_index=True), found
 
 
 def per_input(rewards: Floats, *, ddof: int, zero_tol: float | None) -> dict[str, NDArray[Any]]:

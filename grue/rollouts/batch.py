@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from common.machine.devices import sent
 from grue.policies.prompt_encoder import Tokens
 from grue.policies.sequences import Sequences
+from grue.rl.group_advantages import Groups
 from grue.rl.token_positions import chosen, first_tokens, places, put_back, taken
 from grue.rollouts.minibatch import ADVANTAGES, Minibatch, standardize
 
@@ -69,6 +70,8 @@ class Rollout:
     reward_stds: Tensor | None = None
     """[N] standard deviations of the task's rewards by the reward itself; None if not
     configured."""
+    groups: Groups | None = None
+    """Groups where more than the outputs' own rewards decides on them; None elsewhere."""
 
     def __len__(self) -> int:
         return len(self.outputs)
@@ -177,6 +180,10 @@ class Rollout:
             task_advantages=advantages - kl_advantages,
         )
 
+    def with_groups(self, groups: Groups | None) -> Rollout:
+        """Return the same rollout with what decides on its groups."""
+        return replace(self, groups=groups)
+
     def of_whole_sequences(self) -> Rollout:
         """Return the same rollout with all but the first token of each padded row as output.
 
@@ -207,7 +214,7 @@ class Rollout:
         Equal advantages become 0, with the divisor 1.
         """
         parts = [self.counted(getattr(self, name)) for name in ADVANTAGES]
-        found, scale = standardize(parts)
+        found, scale = standardize(parts, *map(self.counted, (self.values, self.returns)))
         on_grid = (put_back(part, self._host_train_mask) for part in found)
         known: dict[str, Any] = dict(zip(ADVANTAGES, on_grid, strict=True))
         return replace(self, **known), scale

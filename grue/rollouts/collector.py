@@ -6,6 +6,7 @@ computes all log-probabilities and values.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,20 +19,24 @@ from common import distributed
 from common.errors import UserError
 from common.machine.devices import gpus_of_device, sent
 from common.training.seeding import seeded, undisturbed
+from grue.parts.token_numbers import pad_stack
 from grue.policies.actor_critic import ActorCritic
 from grue.policies.distribution import TokenDistribution
 from grue.policies.padding import widened
 from grue.policies.prompt_encoder import Tokens
 from grue.policies.sequences import Sequences
-from grue.random_streams import Occasion, generator, seed_of, uniforms
+from grue.random_streams import Occasion, seed_of, uniforms
 from grue.rl.advantages import estimate_advantages
-from grue.rl.kl import kl_full, kl_k1
+from grue.rl.kl import KL_ESTIMATORS, kl_full
 from grue.rl.token_positions import first_tokens
 from grue.rollouts.batch import Rollout
+from grue.rollouts.drawing import Batch, draw_outputs
 from grue.rollouts.group_statistics import group_statistics
-from grue.rollouts.partial_rollout import FailedRollout, PendingRollout, pad_stack
-from grue.rollouts.resampling import chosen_groups, is_short
-from grue.rollouts.scoring import score_outputs
+from grue.rollouts.groups import groups_of, kept_outputs
+from grue.rollouts.hints import Hints
+from grue.rollouts.input_draw import InputDraw
+from grue.rollouts.partial_rollout import FailedRollout, PendingRollout
+from grue.rollouts.scoring import Scored, score_outputs
 from grue.rollouts.settings import RolloutSettings
 from grue.rollouts.statistics import rollout_statistics
 from grue.rollouts.token_rewards import standardize, task_rewards
@@ -76,37 +81,36 @@ class Rollouts:
             inputs.samples, settings.generation, limit, side, level=logging.WARNING
         )
         self._truncation = self.policy.truncation(settings.generation)
+        self._hints = Hints(self.policy, inputs, self._prompts, settings)
+        self.draw = InputDraw(len(inputs), settings, seed=seed)
 
-    def collect(self, iteration: int, kl_coefficient: float) -> tuple[Rollout, dict[str, float]]:
+    def collect(
+        self, iteration: int, kl_coefficient: float, progress: float = 0.0
+    ) -> tuple[Rollout, dict[str, float]]:
         """Return the rollout of an iteration, and its statistics.
 
-        Equal weights, seed and iteration give the same rollout, whatever was collected before.
+        Equal weights, seed, iteration, share of the run that is done and state of `draw` give the
+        same rollout.
 
         Raises:
             FailedRollout: the reward fails, or returns numbers that are not finite.
         """
-        drawn = self._draw_outputs(iteration)
-        found = chosen_groups(drawn, self.settings)
+        sample = functools.partial(self._sample, iteration)
+        hint_of = functools.partial(self._hints.of, progress)
+        drawn = draw_outputs(sample, self.draw.batches(iteration), self.settings, hint_of)
+        self.draw.record(drawn)
+        found = kept_outputs(drawn, self.settings)
         sequences = self.policy.sequences(found.prompts, found.outputs)
         bits = found.joined_mask_bits(sequences.outputs.ids.shape[1])
         evaluated = self._evaluate(found, sequences, bits)
         in_rewards = kl_coefficient if self.settings.kl_in_reward else 0.0
         rollout, penalty = self._rewarded(found, sequences, bits, evaluated, in_rewards)
+        rollout = rollout.with_groups(groups_of(drawn, found, self.settings, self._task_rewards))
         statistics = rollout_statistics(
             rollout, penalty, kl_coefficient, self.settings.samples_per_input, self._truncation
         )
         of_groups = group_statistics(drawn, found, self.settings, self.reward.largest)
-        return rollout, statistics | drawn.part_means() | of_groups
-
-    def _draw_outputs(self, iteration: int) -> PendingRollout:
-        """Sample and score outputs, batch by batch, until there are enough tokens."""
-        found = PendingRollout()
-        draw = generator(Occasion.INPUTS_OF_ROLLOUT, self.seed, iteration)
-        number = 0
-        while is_short(found, self.settings, number):
-            self._sample(found, self._rows(iteration, draw), stream=[iteration, number])
-            number += 1
-        return found
+        return rollout, statistics | drawn.part_means() | of_groups | self.draw.statistics()
 
     def _rewarded(
         self,
@@ -122,11 +126,7 @@ class Rollouts:
         """
         settings = self.settings
         response_mask = sequences.outputs.mask.bool()
-        task = self._of_host(
-            task_rewards(
-                found, response_mask.shape[1], settings, self._truncation, end=self.policy.ids.end
-            )
-        )
+        task = self._of_host(self._task_rewards(found, response_mask.shape[1]))
         penalty = -kl_coefficient * evaluated.kl * response_mask
         num_used = found.first(None if settings.whole_outputs else settings.num_tokens)
         host_train_mask = first_tokens(num_used, response_mask.shape[1])
@@ -160,26 +160,25 @@ class Rollouts:
         )
         return rollout, penalty
 
-    def _rows(self, iteration: int, draw: np.random.Generator) -> list[int]:
-        """Return the positions of the inputs of a batch."""
-        size, count = self.settings.num_envs, len(self.inputs)
-        if self.settings.inputs_in_order:
-            return [row % count for row in range(iteration * size, (iteration + 1) * size)]
-        rows: list[int] = draw.integers(count, size=size).tolist()
-        return rows
+    def _task_rewards(self, found: PendingRollout, width: int) -> np.ndarray[Any, Any]:
+        """Return [N, T] the task's rewards of outputs, for T = ``width``."""
+        return task_rewards(found, width, self.settings, self._truncation, end=self.policy.ids.end)
 
-    def _sample(self, found: PendingRollout, rows: Sequence[int], stream: Sequence[int]) -> None:
-        """Sample and score outputs for the inputs at ``rows``."""
-        settings, num_samples = self.settings, self.settings.samples_per_input
-        prompts = [self._prompts[row] for row in rows]
+    def _sample(self, iteration: int, found: PendingRollout, batch: Batch) -> None:
+        """Sample and score the outputs of a batch of an iteration."""
+        settings, num_samples, rows = self.settings, batch.num_samples, batch.rows
+        stream = iteration, batch.attempt
+        prompts = batch.behind([self._prompts[row] for row in rows])
         own = distributed.shard_slice(len(rows))
-        outputs, vocab_mask_bits = self._draw(prompts[own], range(len(rows))[own], stream)
-        texts = self.inputs.texts(
-            self.policy.scored_texts(outputs, settings.generation),
-            [row for row in rows for _ in range(num_samples)],
-        )
+        numbers = batch.places(settings.num_envs)[own]
+        outputs, vocab_mask_bits = self._draw(prompts[own], numbers, num_samples, stream)
+        inputs = [row for row in rows for _ in range(num_samples)]
+        scored = self.policy.scored_texts(batch.whole(outputs), settings.generation)
+        texts = self.inputs.texts(scored, inputs)
         found.prompts += [prompt for prompt in prompts for _ in range(num_samples)]
         found.outputs += outputs
+        found.groups += [group for group in batch.groups for _ in range(num_samples)]
+        found.inputs += inputs
         found.vocab_mask_bits += vocab_mask_bits
         found.texts.append(texts)
         mine = slice(own.start * num_samples, own.stop * num_samples)
@@ -189,11 +188,15 @@ class Rollouts:
             self._score(found, texts[mine], outputs[mine])
 
     def _draw(
-        self, prompts: Sequence[Tokens], numbers: range, stream: Sequence[int]
+        self,
+        prompts: Sequence[Tokens],
+        numbers: Sequence[int],
+        num_samples: int,
+        stream: Sequence[int],
     ) -> tuple[list[Tokens], list[Tensor]]:
         """Return all ranks' outputs and their vocabulary masks; this rank samples for ``prompts``.
 
-        ``numbers`` are the positions of the prompts in the batch, which fix their random numbers.
+        ``numbers`` are the prompts' places in the rollout, which fix their random numbers.
         """
         settings = self.settings
         outputs: list[Tokens] = []
@@ -201,9 +204,8 @@ class Rollouts:
         if prompts:
             most = self.policy.lengths(settings.generation).most
             draws = uniforms(
-                Occasion.ROLLOUT, self.seed, numbers, settings.samples_per_input, most,
-                numbers=stream,
-            )  # fmt: skip
+                Occasion.ROLLOUT, self.seed, numbers, num_samples, most, numbers=stream
+            )
             samples = self.policy.masked_sample(prompts, draws, settings.generation)
             outputs = [output for of_input in samples.outputs for output in of_input]
             vocab_mask_bits = [] if samples.allowed is None else [samples.allowed]
@@ -218,25 +220,23 @@ class Rollouts:
         Raises:
             FailedRollout: the reward fails, on any rank.
         """
-        with_stds, failures = self.settings.with_reward_stds, []
+        failures: list[str] = []
         cause: BaseException | None = None
-        scores: np.ndarray[Any, Any] = np.zeros((0, 2) if with_stds else 0)
+        scored: list[Scored] = []
         try:
             if len(own):
-                scores = score_outputs(self.reward, own, outputs, with_stds=with_stds)
+                scored = score_outputs(self.reward, own, outputs, self.policy, self.settings)
         except UserError as error:
             failures.append(str(error))
             cause = error.__cause__
         for failure in distributed.all_gather(failures):
             raise FailedRollout(failure, found) from cause
-        of_batch = pad_stack(distributed.all_gather(list(scores)))
-        if with_stds:
-            of_batch, stds = of_batch.T
-            found.stds.append(stds)
+        scores, further = zip(*distributed.all_gather(scored), strict=True)
+        found.scores.append(pad_stack(scores))
+        if self.settings.with_reward_stds:
+            found.stds += np.transpose(further)
         elif names := self.reward.part_names:
-            of_batch, *parts = of_batch.T
-            found.parts.append(dict(zip(names, parts, strict=True)))
-        found.scores.append(of_batch)
+            found.parts.append(dict(zip(names, np.transpose(further), strict=True)))
 
     @torch.no_grad()
     def _evaluate(
@@ -262,7 +262,8 @@ class Rollouts:
             log_probs, unmasked, values, logits = self._of_policy(of_part, bits)
             ref_logits = self.actor_critic.reference_logits(of_part)
             ref_log_probs = TokenDistribution(ref_logits).log_prob(ids)
-            kl = pg_kl = kl_k1(unmasked, ref_log_probs)
+            sampled = KL_ESTIMATORS["k1" if logits is not None else self.settings.kl_estimator]
+            kl = pg_kl = sampled(unmasked, ref_log_probs)
             if logits is not None:
                 kl = kl_full(logits, ref_logits)
             known = (log_probs, ref_log_probs, kl, self._pg_kl(pg_kl), values)
@@ -280,7 +281,7 @@ class Rollouts:
         log_probs = unmasked = TokenDistribution(logits).log_prob(ids)
         if bits is not None:
             log_probs = self.actor_critic.distribution(logits, bits).log_prob(ids)
-        kept = logits if self.settings.analytic_kl else None
+        kept = logits if self.settings.kl_estimator == "full" else None
         return log_probs, unmasked, evaluation.values, kept
 
     def _pg_kl(self, sampled: Tensor) -> Tensor:

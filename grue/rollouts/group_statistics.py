@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from grue.rl.pass_at_k import pass_at_k
+from grue.rl.pass_at_k import mean_pass_at_k
 from grue.rollouts.partial_rollout import PendingRollout
 from grue.rollouts.resampling import deviating
 from grue.rollouts.settings import RolloutSettings
+from grue.texts import groups
 
 
 def group_statistics(
@@ -17,8 +19,10 @@ def group_statistics(
 ) -> dict[str, float]:
     """Return shares of silent groups by kind, pass@k, and lengths of right and wrong outputs.
 
-    All groups that were drawn count, also those that the update does not use. An output is right
-    where its reward is the largest. Nothing is returned for groups of one.
+    All groups that were drawn count, also those that the update does not use, each with the first K
+    outputs drawn of its input. An output is right where its reward is the largest. Where the
+    settings name a metadata key, shares and number of groups are also those of the inputs of each
+    of its values, ``..._at_<key>_<value>``. For groups of one there are no shares.
 
     Args:
         drawn: all scored outputs.
@@ -27,29 +31,56 @@ def group_statistics(
         largest: largest reward; None if it is not known, which leaves shares of groups alone.
     """
     size = settings.samples_per_input
-    if size < 2:
-        return {}
-    mixed = deviating(drawn, settings).numpy()
-    found = {"groups/constant": 1 - mixed.mean(), "groups/mixed": mixed.mean()}
+    # Outputs beyond the first K are drawn because of these, so that they would tell less.
+    of_groups = drawn.rows_of_groups()
+    first = drawn.of_rows([row for rows in of_groups for row in rows[:size]])
+    rewards = first.totals().reshape(-1, size)
+    found: dict[str, float] = {}
+    if size > 1:
+        kinds = _kinds(rewards, deviating(first, settings).numpy(), largest)
+        found |= {f"groups/{kind}": are_so.mean() for kind, are_so in kinds.items()}
+        for ending, rows in _levels(drawn, settings).items():
+            found[f"groups/count{ending}"] = len(rows)
+            found |= {f"groups/{kind}{ending}": of[rows].mean() for kind, of in kinds.items()}
     if settings.max_resamples:
         found["groups/num_resampled"] = (len(drawn.outputs) - len(kept.outputs)) // size
+    if settings.draw_more is not None:
+        found["groups/pool_mixed"] = deviating(drawn, settings).numpy().mean()
+        found["groups/pool_size"] = len(drawn.outputs) / len(of_groups)
+    if settings.hint is not None:
+        found["groups/hinted"] = (len(drawn.outputs) - len(first.outputs)) / len(first.outputs)
+        found["groups/mixed_with_hints"] = deviating(kept, settings).numpy().mean()
     if largest is not None:
-        rewards = drawn.totals().reshape(-1, size)
-        right = np.isclose(rewards, largest)
-        found["groups/all_best"] = right.all(1).mean()
-        found["groups/all_zero"] = (rewards == 0).all(1).mean()
-        for k in _powers_of_two(size):
-            found[f"pass_at_k/{k}"] = pass_at_k(right.astype(np.float64), k).mean()
-        lengths = np.array([len(output) for output in drawn.outputs])
-        for name, those in {"right": right.ravel(), "wrong": ~right.ravel()}.items():
-            if those.any():
-                found[f"response_length/{name}"] = lengths[those].mean()
+        right, lengths = np.isclose(rewards, largest), np.array(list(map(len, first.outputs)))
+        found |= _of_right(right, lengths)
     return {name: float(value) for name, value in found.items()}
 
 
-def _powers_of_two(most: int) -> Iterator[int]:
-    """Yield 1, 2, 4 and so on up to ``most``."""
-    number = 1
-    while number <= most:
-        yield number
-        number *= 2
+def _kinds(
+    rewards: NDArray[np.float64], mixed: NDArray[np.bool_], largest: float | None
+) -> dict[str, Any]:
+    """Return [B] of each kind of groups, which are of it, from their rewards [B, K]."""
+    kinds: dict[str, Any] = {"constant": ~mixed, "mixed": mixed}
+    if largest is not None:
+        kinds["all_best"] = np.isclose(rewards, largest).all(1)
+        kinds["all_zero"] = np.equal(rewards, 0).all(1)
+    return kinds
+
+
+def _of_right(right: NDArray[np.bool_], lengths: NDArray[np.int64]) -> dict[str, float]:
+    """Return pass@k of groups [B, K], and mean lengths of right and wrong outputs from [B K]."""
+    found = {f"pass_at_k/{k}": share for k, share in mean_pass_at_k(right).items()}
+    for name, those in {"right": right.ravel(), "wrong": ~right.ravel()}.items():
+        if those.any():
+            found[f"response_length/{name}"] = lengths[those].mean()
+    return found
+
+
+def _levels(drawn: PendingRollout, settings: RolloutSettings) -> dict[str, NDArray[np.int64]]:
+    """Return the groups of each value of the configured metadata, by the end of their names."""
+    key = settings.group_by
+    if key is None:
+        return {}
+    of_outputs = [known for texts in drawn.texts for known in texts.metadata]
+    of_groups = [of_outputs[rows[0]] for rows in drawn.rows_of_groups()]
+    return {f"_at_{key}_{value}": rows for value, rows in groups(of_groups, key).items()}

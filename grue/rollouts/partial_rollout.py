@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common.custom.user_code import PartError
+from grue.parts.token_numbers import pad_stack
 from grue.policies.prompt_encoder import Tokens
 from grue.texts import Texts
 
@@ -33,6 +34,10 @@ class PendingRollout:
     """Rewards [N] of which the task reward of each batch is made, by name, if there are any."""
     vocab_mask_bits: list[Tensor] = field(default_factory=list)
     """Packed vocabulary masks [N, T, ceil(V / 8)] of each batch, if there is a mask."""
+    groups: list[int] = field(default_factory=list)
+    """Number of each output's input in the rollout, from 0."""
+    inputs: list[int] = field(default_factory=list)
+    """Position of each output's input among the run's."""
 
     def num_tokens(self) -> int:
         """Return the number of tokens so far."""
@@ -66,14 +71,30 @@ class PendingRollout:
         """Return [N] the task's rewards of whole outputs."""
         return np.array([np.sum(score) for of_batch in self.scores for score in of_batch])
 
-    def of_groups(self, groups: Sequence[int], num_samples: int) -> PendingRollout:
-        """Return the scored outputs of some inputs alone, ``num_samples`` of each."""
-        rows = [group * num_samples + sample for group in groups for sample in range(num_samples)]
+    def deciding(self, part: str | None) -> NDArray[np.float64]:
+        """Return [N] the rewards that decide whether groups deviate: a part, or the task's."""
+        if part is None:
+            return self.totals()
+        return np.concatenate([of_batch[part] for of_batch in self.parts])
+
+    def rows_of_groups(self) -> list[list[int]]:
+        """Return the positions of each group's outputs; groups are in the order of drawing."""
+        found: dict[int, list[int]] = {}
+        for row, group in enumerate(self.groups):
+            found.setdefault(group, []).append(row)
+        return list(found.values())
+
+    def of_rows(self, rows: Sequence[int]) -> PendingRollout:
+        """Return some of the scored outputs alone."""
         scores = [score for of_batch in self.scores for score in of_batch]
+        names = self.parts[0] if self.parts else ()
         return PendingRollout(
             prompts=[self.prompts[row] for row in rows],
             outputs=[self.outputs[row] for row in rows],
             scores=[pad_stack([scores[row] for row in rows])],
+            parts=[{name: self.deciding(name)[rows] for name in names}] if names else [],
+            groups=[self.groups[row] for row in rows],
+            inputs=[self.inputs[row] for row in rows],
         )
 
     def rewards(self, width: int) -> NDArray[np.float64]:
@@ -104,13 +125,6 @@ class FailedRollout(PartError):
             for texts, of_batch in zip(self.found.texts, scores, strict=True)
             for prompt, output, reward in zip(texts.prompts, texts.outputs, of_batch, strict=True)
         ]
-
-
-def pad_stack(scores: Sequence[Any]) -> NDArray[np.float64]:
-    """Return [N] or [N, T] of N numbers or rows; shorter rows are padded."""
-    rows = [np.asarray(score) for score in scores]
-    width = max((row.size for row in rows if row.ndim), default=0)
-    return np.array([row if not row.ndim else np.pad(row, (0, width - row.size)) for row in rows])
 
 
 def _plain(reward: Any) -> Any:

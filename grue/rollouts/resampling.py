@@ -19,15 +19,16 @@ def is_short(drawn: PendingRollout, settings: RolloutSettings, num_batches: int)
     return int(deviating(drawn, settings).sum()) < settings.num_envs
 
 
-def chosen_groups(drawn: PendingRollout, settings: RolloutSettings) -> PendingRollout:
-    """Return the rollout with as many groups as one batch has, those that deviate before others."""
-    if settings.max_resamples == 0:
-        return drawn
+def deviating_groups(drawn: PendingRollout, settings: RolloutSettings) -> list[int]:
+    """Return as many groups as one batch has, those that deviate before others."""
     order = torch.argsort(~deviating(drawn, settings), stable=True)[: settings.num_envs]
-    return drawn.of_groups(order.tolist(), settings.samples_per_input)
+    found: list[int] = order.tolist()
+    return found
 
 
 def deviating(drawn: PendingRollout, settings: RolloutSettings) -> Tensor:
-    """Return [B] bool, true where the task's rewards of an input's outputs deviate."""
-    scores = torch.from_numpy(drawn.totals()).view(-1, settings.samples_per_input)
-    return deviates(scores, settings.zero_tol)
+    """Return [B] bool, true where the rewards of all outputs drawn of an input deviate."""
+    of_groups = drawn.rows_of_groups()
+    most = max(map(len, of_groups))  # fewer are filled up with the group's own
+    rows = [[*rows, *rows[:1] * (most - len(rows))] for rows in of_groups]
+    return deviates(torch.from_numpy(drawn.deciding(settings.silent_by)[rows]), settings.zero_tol)

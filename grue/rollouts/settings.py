@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from grue.models.config import Side
 from grue.policies.generation_config import GenerationConfig
 from grue.rl.tolerance import TOLERANCE
-from grue.rollouts.spec import MINIBATCH_TOKENS
+from grue.rollouts.spec import MINIBATCH_TOKENS, DrawMore, Hint, InputFilter
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,9 @@ class RolloutSettings:
     """Number of tokens of an update's minibatch."""
     gamma: float = 0.99
     gae_lambda: float = 0.95
-    analytic_kl: bool = False
-    """If true, each token's KL is that of the whole vocabulary, not of the sampled token only."""
+    kl_estimator: str = "k1"
+    """Estimator of each token's KL: that of the whole vocabulary (``full``), or a name in
+    `grue.rl.kl.KL_ESTIMATORS`."""
     kl_in_reward: bool = True
     """If true, the penalty is part of the rewards; otherwise the algorithm's loss has it."""
     pg_kl_in_advantages: bool = True
@@ -48,8 +49,18 @@ class RolloutSettings:
     max_resamples: int = 0
     """Largest number of further batches of inputs in place of those whose rewards do not
     deviate."""
+    draw_more: DrawMore | None = None
+    """Rounds of outputs of the same inputs, of which K are kept; None for one draw of K."""
+    input_filter: InputFilter | None = None
+    """Inputs that are drawn, by their running pass rates; None for all."""
+    hint: Hint | None = None
+    """Hints with which groups without a right output are drawn again; None for no such draw."""
+    silent_by: str | None = None
+    """Part of the task's reward that decides whether an input's outputs deviate; None for all."""
     zero_tol: float = TOLERANCE
     """Largest difference of equal rewards of an input, as a share of the largest |reward|."""
+    group_by: str | None = None
+    """Metadata key of inputs, by whose values shares of groups are also told; None for none."""
     overlong_buffer: int | None = None
     """Number of last tokens over which an output's length costs up to 1; None for no cost."""
     penalty_reward_value: float | None = None

@@ -3,11 +3,56 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from grue.rl.tolerance import TOLERANCE
 
 MINIBATCH_TOKENS = 256
 """Number of tokens of a minibatch, if an algorithm does not set it."""
+
+
+DrawUntil = Literal["balanced", "positive"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawMore:
+    """Rounds of outputs of the same inputs (Reinforce-Ada, arXiv 2510.04996)."""
+
+    round_size: int
+    """Number of outputs of an input that a round draws."""
+    max_rounds: int
+    """Largest number of rounds, the first one included."""
+    until: DrawUntil
+    """End of an input's rounds: K // 2 right outputs and as many wrong ones as K lacks, or one
+    right output."""
+    best_reward: float
+    """Reward of a right output."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputFilter:
+    """Running pass rates of the inputs that are drawn; others are not drawn again."""
+
+    least: float
+    most: float
+    solved: float
+    """Rate from which on an input counts as solved; above 1 for none."""
+    best_reward: float
+    """Reward of a right output."""
+
+    def keeps(self, rate: float) -> bool:
+        """Return whether inputs of this running pass rate are drawn."""
+        return self.least <= rate <= self.most and rate < self.solved
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hint:
+    """Beginnings of references before outputs of groups without a right one."""
+
+    share: float
+    """Share of a reference's tokens at the begin of training; it falls linearly to 0."""
+    best_reward: float
+    """Reward of a right output."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +90,14 @@ class RolloutSpec:
     max_resamples: int = 0
     """Largest number of further batches of inputs in place of those whose rewards do not deviate,
     for whole outputs without a mask."""
+    draw_more: DrawMore | None = None
+    """Rounds of outputs of the same inputs, of which K are kept; None for one draw of K."""
+    input_filter: InputFilter | None = None
+    """Inputs that are drawn, by their running pass rates; None for all."""
+    hint: Hint | None = None
+    """Hints with which groups without a right output are drawn again; None for no such draw."""
+    silent_by: str | None = None
+    """Part of the task's reward that decides whether an input's outputs deviate; None for all."""
     zero_tol: float = TOLERANCE
     """Largest difference of equal rewards of an input, as a share of the largest |reward|."""
     overlong_buffer: int | None = None
@@ -69,8 +122,9 @@ class RolloutSpec:
     def tokens_per_minibatch(self, num_outputs: int, longest: int) -> int:
         """Return the tokens computed at once of ``num_outputs`` outputs of ``longest`` tokens."""
         if self.num_minibatches is None:
-            return self.minibatch_tokens or MINIBATCH_TOKENS
-        tokens = num_outputs * longest // self.num_minibatches
+            tokens = self.minibatch_tokens or MINIBATCH_TOKENS
+        else:
+            tokens = num_outputs * longest // self.num_minibatches
         if self.micro_batch_size is None:
             return tokens
         return min(tokens, self.micro_batch_size * longest)

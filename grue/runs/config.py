@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import Strict
 
@@ -33,8 +33,10 @@ class TextConfig(RunConfig):
     datapool: DatapoolConfig
     """A task, and the subsets of its splits."""
 
-    splits: ClassVar[tuple[Split, ...]] = ("train",)
-    """Splits of the task that the run reads."""
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """Splits of the task that the run reads."""
+        return ("train",)
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems that the parts find in their own keys."""

@@ -1,4 +1,4 @@
-"""Evaluation of a policy on a split: one output per input, and its metrics."""
+"""Evaluation of a policy on a split: outputs of its inputs, and their metrics."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from grue.metrics.metric import Metric, Scores
 from grue.models.config import Side
 from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy, by_length
+from grue.runs.breakdown import breakdown
 from grue.tasks.inputs import Inputs
 from grue.tasks.task import Split
 from grue.texts import Texts
@@ -40,12 +41,16 @@ class Evaluator:
         *,
         batch_size: int,
         seed: int,
+        num_samples: int = 1,
+        group_by: str | None = None,
         predictions: Path | None = None,
         gpu_ids: Sequence[int] = (),
         add_table: Callable[[str, Sequence[Record]], None] | None = None,
     ) -> None:
         """Set up the evaluator; ``metrics`` are given with their ids.
 
+        ``num_samples`` is the number of outputs of each input, and ``group_by`` the name of the
+        metadata that makes groups of inputs, see `breakdown`.
         ``predictions`` is the folder of files of all outputs; with None ten are logged. ``gpu_ids``
         are the GPUs of the run. ``add_table`` takes the shown outputs by a name: all of them with
         their scores, or ten.
@@ -54,6 +59,8 @@ class Evaluator:
         self.metrics = metrics
         self.batch_size = batch_size
         self.seed = seed
+        self.num_samples = num_samples
+        self.group_by = group_by
         self.predictions = predictions
         self.gpu_ids = gpu_ids
         self.add_table = add_table
@@ -71,6 +78,7 @@ class Evaluator:
     ) -> dict[str, float]:
         """Return the metrics of all outputs together, each with the split before its name.
 
+        With them come pass@k and the metrics of groups of inputs, if they are asked for.
         The same inputs, weights and seed give the same outputs. Random draws of a metric do not
         change training. Metrics that need references are skipped for a split without any, which is
         logged once.
@@ -87,13 +95,21 @@ class Evaluator:
         self.policy.model.eval()
         try:
             with undisturbed(self.gpu_ids):
-                texts = inputs.texts(self.outputs(inputs, settings, max_length, side))
+                repeated = np.repeat(range(len(inputs)), self.num_samples).tolist()
+                outputs = self.outputs(inputs, settings, max_length, side)
+                texts = inputs.texts(outputs, repeated)
                 found: dict[str, float] = {}
                 if distributed.is_main():
                     metrics = self._measurable(texts, split)
                     for metric in metrics:
                         found |= metric.corpus(texts, self.policy, split)
-                    self._show(inputs, texts, split, label, metrics, list(found))
+                    measured = list(found)
+                    for metric in metrics:
+                        found |= breakdown(
+                            metric, texts, num_samples=self.num_samples, group_by=self.group_by
+                        )
+                    ids = [inputs.samples[row].id for row in repeated]
+                    self._show(ids, texts, split, label, metrics, measured)
         finally:
             self.policy.model.train(was_training)
         found = distributed.broadcast(found)
@@ -115,24 +131,29 @@ class Evaluator:
     def outputs(
         self, inputs: Inputs, settings: GenerationConfig, max_length: int | None, side: Side
     ) -> list[str]:
-        """Return one output per input, in order; see `evaluate`. Ranks share the batches."""
+        """Return K outputs of each input, in order; see `evaluate`. Ranks share the batches."""
         prompts = self.policy.read(inputs.samples, settings, max_length, side)
-        found = [""] * len(prompts)
+        found: dict[int, list[str]] = {}
         batches = list(by_length([len(prompt) for prompt in prompts], self.batch_size))
-        own: list[tuple[int, str]] = []
+        own: list[tuple[int, list[str]]] = []
         for rows in distributed.round_robin(batches):
             index = [inputs.index[row] for row in rows]
             tokens = self.policy.outputs(
-                [prompts[row] for row in rows], settings, inputs=index, seed=self.seed
+                [prompts[row] for row in rows],
+                settings,
+                num_samples=self.num_samples,
+                inputs=index,
+                seed=self.seed,
             )
-            own += zip(rows, self.policy.scored_texts(tokens, settings), strict=True)
-        for row, text in distributed.all_gather(own):
-            found[row] = text
-        return found
+            texts = self.policy.scored_texts(tokens, settings)
+            starts = range(0, len(texts), self.num_samples)
+            own += zip(rows, (texts[i : i + self.num_samples] for i in starts), strict=True)
+        found.update(distributed.all_gather(own))
+        return [text for row in range(len(prompts)) for text in found[row]]
 
     def _show(
         self,
-        inputs: Inputs,
+        ids: Sequence[str],
         texts: Texts,
         split: Split,
         label: str,
@@ -142,11 +163,11 @@ class Evaluator:
         """Log ten outputs, and write all of them with their scores to a file if configured."""
         chosen = random.Random(self.seed).sample(range(len(texts)), min(_SHOWN, len(texts)))
         for row in sorted(chosen):
-            log.info("%s %s, %s: %r", label, split, inputs.samples[row].id, texts.outputs[row])
+            log.info("%s %s, %s: %r", label, split, ids[row], texts.outputs[row])
         records = [
             {
                 "split_name": split,
-                "sample_id": inputs.samples[row].id,
+                "sample_id": ids[row],
                 "prompt_text": texts.prompts[row],
                 "generated_text": texts.outputs[row],
                 "ref_text": _numbered(texts.references[row]),

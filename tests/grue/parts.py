@@ -57,7 +57,7 @@ class Animals(Task[AnimalsArgs]):
             if self.args.long_prompt and i == 0:
                 prompt = "very " * 300 + animal
             references = (f"the {animal} runs",) if self.args.references else ()
-            found.append(Sample(f"{split}_{i}", prompt, references))
+            found.append(Sample(f"{split}_{i}", prompt, references, {"animal": animal}))
         return found
 
 

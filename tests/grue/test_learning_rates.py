@@ -16,7 +16,7 @@ from tests.grue.exact import Subject, small_tokenizer
 def rates(name: str, **keys: Any) -> list[float | None]:
     """Those of six iterations."""
     args = ALGORITHMS.get(name).args(learning_rate=2.0, **keys)
-    return [args.scheduled_learning_rate(iteration, 6) for iteration in range(6)]
+    return [args.scheduled_learning_rate(iteration, iteration / 6) for iteration in range(6)]
 
 
 @pytest.mark.parametrize("name", ALGORITHMS.names())
@@ -43,6 +43,6 @@ def test_the_optimizer_has_the_rate_of_the_iteration(name: str) -> None:
                       warmup_iterations=1, learning_rate_schedule="linear")  # fmt: skip
     found = []
     for iteration in range(4):
-        subject.algorithm.set_learning_rate(iteration, 4)
+        subject.algorithm.set_learning_rate(iteration, iteration / 4)
         found.append(subject.recorder.param_groups[0]["lr"])
     assert found == [0.5, 0.75, 0.5, 0.25]

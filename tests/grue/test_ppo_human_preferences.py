@@ -294,7 +294,7 @@ def test_a_run_raises_the_reward_and_adapts_the_coefficient(
         assert total == pytest.approx(score - coefficient * kl, abs=2e-4)
     elapsed = {name: value for name, value in rows[4].items() if name.startswith("elapsed/")}
     assert elapsed == {"elapsed/updates": 5, "elapsed/episodes": 80, "elapsed/steps/serial": 30,
-                       "elapsed/steps/total": 480}  # fmt: skip
+                       "elapsed/steps/total": 480, "elapsed/samples": 80}  # fmt: skip
 
 
 def test_a_stopped_run_ends_with_equal_results(workplace: Workplace, model: Path) -> None:
@@ -326,9 +326,6 @@ WRONG: dict[str, dict[str, Any]] = {
     r"'alg\.kl_div\.adaptive_kl\.target': ": {"alg__kl_div": {"coeff": 0.1, "adaptive_kl": {}}},
     r"horizon' = 3: one rollout of 16 outputs could bring .* at least 4": {
         "alg__kl_div": {"coeff": 0.1, "adaptive_kl": {"target": 6.0, "horizon": 3}}
-    },
-    r"'alg\.kl_div\.placement' = 'loss': .* set it to 'reward'": {
-        "alg__kl_div": {"coeff": 0.1, "placement": "loss"}
     },
     r"'alg\.kl_div\.norm_reward' = true: .* use 'alg\.args\.whiten_rewards'": {
         "alg__kl_div": {"coeff": 0.1, "norm_reward": True}

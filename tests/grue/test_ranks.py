@@ -17,12 +17,13 @@ from common.run.folder import RunFolder, read_json_lines
 from grue.algorithms.reinforce import Reinforce
 from tests.conftest import Workplace, without_seconds
 from tests.grue.conftest import encoder_decoder, save_model, write
-from tests.grue.parts import ONE_RANK
+from tests.grue.parts import EVEN, ONE_RANK
 from tests.grue.test_ppo_human_preferences import configuration as human_preferences
 from tests.grue.test_reinforcement import MASKED, reinforcement
 from tests.grue.test_reward_model import configuration, reference, write_data
 
 SHORT = {"train_evaluation__n_iters": 3, "train_evaluation__eval_every": 2}
+VOWELS = "custom:tests.grue.test_token_rewards:vowels"
 RMSPROP_LIKE = {"alg__policy__args__optimizer_kwargs": {"eps": 1e-3}}
 """So that a gradient of nearly nothing is not made a whole step."""
 
@@ -103,8 +104,19 @@ def test_reinforcement_by_two_processes_equals_that_by_one(
         reinforcement(model, "reinforce", env__n_envs=5, **SHORT,
                       **RMSPROP_LIKE),
         *(reinforcement(model, name, env__n_envs=5, alg__args__num_samples_per_input=3,
-                        alg__args__num_minibatches=1, alg__args__micro_batch_size=4, **SHORT,
+                        alg__args__num_minibatches=1, alg__args__micro_batch_size=4,
+                        alg__args__sft_coeff=0.5, alg__args__sft_batch_size=5, **SHORT,
                         **RMSPROP_LIKE) for name in ("grpo", "reinforce_plus_plus")),
+        # On the second rank of a step with one output there is none.
+        reinforcement(model, "rejection_sampling", env__n_envs=5,
+                      alg__args__num_samples_per_input=3, alg__args__num_minibatches=4,
+                      alg__args__micro_batch_size=2, **SHORT, **RMSPROP_LIKE),
+        reinforcement(model, "ppo", experiment_name="token_rewards", reward_fn__id=VOWELS,
+                      **SHORT, **RMSPROP_LIKE),
+        *(reinforcement(model, "dr_grpo", experiment_name=name, env__n_envs=5,
+                        alg__args__num_samples_per_input=3, alg__args__zero_std_groups=name,
+                        alg__args__solved_above=0.5, reward_fn__id=EVEN, **SHORT, **RMSPROP_LIKE)
+          for name in ("draw_more", "hint")),
         human_preferences(model, alg__policy__args__optimizer_kwargs={"eps": 1e-3}),
     ]  # fmt: skip
     run_with_both(workplace, *runs)

@@ -149,7 +149,7 @@ def test_checkpoints_come_every_so_often_and_the_newest_are_kept(
     assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["last.pt", "previous.pt"]
     last = checkpoint.load_last(folder.checkpoints)
     assert last is not None and last["iteration"] == 5
-    assert set(last) == {"iteration", "weights", "algorithm", "controller", "random"}
+    assert set(last) == {"iteration", "weights", "algorithm", "controller", "random", "rollouts"}
     assert {name.split(".")[0] for name in last["weights"]} == {"policy", "critic"}
     assert "critic.head.weight" in last["weights"]
     assert last["algorithm"]["optimizer"]["state"]

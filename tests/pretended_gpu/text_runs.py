@@ -17,7 +17,7 @@ from grue.experiments.finetune.reinforcement import ReinforcementRun
 from grue.policies.generation_config import GenerationConfig
 from tests.gpu.controlled import context
 from tests.grue.conftest import TEXTS, byte_pairs, causal_model, encoder_decoder, nested
-from tests.grue.parts import OVERLAP
+from tests.grue.parts import EVEN, OVERLAP
 from tests.grue.test_extract import extraction
 from tests.grue.test_reinforcement import MASKED, reinforcement
 from tests.pretended_gpu.device import DEVICE, PretendedGpu
@@ -59,16 +59,20 @@ _ALGORITHMS: dict[str, tuple[str, Keys]] = {
     "grpo": ("grpo", {**_GROUPS, "alg__args__micro_batch_size": 3}),
     "grpo, dropped": ("grpo", {**_GROUPS, "alg__args__zero_std_groups": "drop"}),
     "grpo, virtual best": ("grpo", {**_GROUPS, "alg__args__zero_std_groups": "virtual_best"}),
+    "grpo, entropy shaped": ("grpo", {**_GROUPS, "alg__args__zero_std_groups": "entropy_shaped",
+                                      "reward_fn__id": EVEN}),
     "dapo": ("dapo", _DAPO),
     "rloo": ("rloo", _GROUPS),
     "reinforce_plus_plus": ("reinforce_plus_plus", {"alg__args__num_minibatches": 1}),
     "gspo": ("gspo", _GROUPS),
+    "rejection_sampling": ("rejection_sampling", {}),
 }  # fmt: skip
 _OF_ONE_MODEL = (
     "ppo, tokens",
     "ppo, fp16",
     "grpo, dropped",
     "grpo, virtual best",
+    "grpo, entropy shaped",
     "dapo",
     "rloo",
     "reinforce_plus_plus",

@@ -20,4 +20,7 @@ from grue.algorithms.args.ppo_human_preferences import (
     HumanPreferencesPpoArgs as HumanPreferencesPpoArgs,
 )
 from grue.algorithms.args.reinforce import ReinforceArgs as ReinforceArgs
+from grue.algorithms.args.rejection_sampling import (
+    RejectionSamplingArgs as RejectionSamplingArgs,
+)
 from grue.algorithms.args.trpo import TrpoArgs as TrpoArgs

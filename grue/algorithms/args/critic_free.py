@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from common.config.fit import PositiveFloat, PositiveInt
 from common.errors import Problem
 from grue.algorithms.args.group_advantages import GroupAdvantageArgs
+from grue.algorithms.args.supervised_loss import SupervisedLossArgs
 from grue.algorithms.config import ReinforcementAlg
+from grue.parts.named_function import NamedIn
+from grue.rl.tables import AGGREGATIONS, POLICY_LOSSES
 from grue.rollouts.config import EnvConfig
 from grue.rollouts.spec import RolloutSpec
 
-PolicyLoss = Literal["reinforce", "clipped", "cispo"]
+PolicyLoss = Annotated[str, NamedIn(POLICY_LOSSES)]
+Aggregation = Annotated[str, NamedIn(AGGREGATIONS)]
 Ratio = Literal["token", "sequence", "sequence_product"]
-Aggregation = Literal[
-    "token_mean", "sequence_mean", "sequence_sum", "sequence_sum_norm", "prompt_mean"
-]
 
 
-class CriticFreeArgs(GroupAdvantageArgs):
+class CriticFreeArgs(GroupAdvantageArgs, SupervisedLossArgs):
     """Policy gradient without a critic, put together from independent parts.
 
     The parts are an advantage and its scale, a policy loss per token, its aggregation, a KL penalty
     and the treatment of groups whose rewards do not deviate. Each is a key.
     """
 
-    supports_kl_estimators: ClassVar[bool] = True
-
     learning_rate: PositiveFloat = 1e-6
     """Learning rate of the optimizer."""
     policy_loss: PolicyLoss = "clipped"
     """Loss of a token: -A log pi (``reinforce``), the surrogate with clipped probability ratios
     (``clipped``), or -min(w, 1 + clip_range_high) A log pi with the ratio w a constant (``cispo``,
-    arXiv 2506.13585)."""
+    arXiv 2506.13585); or a function of your own, ``"custom:package.module:name"``."""
     ratio: Ratio = "token"
     """Probability ratio of a token: its own; the geometric mean of its response's (``sequence``,
     GSPO); or their product (``sequence_product``, RLOO). ``reinforce`` has none."""
@@ -45,10 +44,12 @@ class CriticFreeArgs(GroupAdvantageArgs):
     """Sum of token losses, which is divided by the number of tokens (``token_mean``), or of outputs
     after a mean in each (``sequence_mean``), or of outputs (``sequence_sum``), or of outputs times
     the longest allowed length (``sequence_sum_norm``); or the mean over inputs of the means of
-    their tokens (``prompt_mean``). Numbers are those of a whole optimizer step."""
+    their tokens (``prompt_mean``). Numbers are those of a whole optimizer step. Or weights by a
+    function of your own, ``"custom:package.module:name"``."""
     overlong_buffer: PositiveInt | None = None
     """Number of tokens before the longest allowed length, over which an output's reward falls by 1
-    in equal parts; None for no penalty of long outputs."""
+    in equal parts; None for no penalty of long outputs. A default of more tokens than outputs may
+    have is left out, such as that of ``dapo``, 4096 of 20480 tokens."""
     n_epochs: PositiveInt = 1
     """Number of passes over a rollout."""
     num_minibatches: PositiveInt = 1
@@ -76,6 +77,11 @@ class CriticFreeArgs(GroupAdvantageArgs):
         high = self.clip_range if self.clip_range_high is None else self.clip_range_high
         return self.clip_range, high
 
+    @property
+    def exact_kl_pushes_own_token(self) -> bool:
+        """True for advantages from each token on."""
+        return self.advantage == "none"
+
     def rollout_spec(self) -> RolloutSpec:
         """Return rollouts of whole outputs with their total rewards, without a critic."""
         resamples = self.zero_std_groups == "resample"
@@ -88,6 +94,10 @@ class CriticFreeArgs(GroupAdvantageArgs):
             micro_batch_size=self.micro_batch_size,
             needs_values=False,
             max_resamples=self.max_resamples if resamples else 0,
+            draw_more=self.drawn_further,
+            input_filter=self.input_filter,
+            hint=self.hint,
+            silent_by=self.silent_by,
             zero_tol=self.zero_tol,
             overlong_buffer=self.overlong_buffer,
         )
@@ -108,48 +118,53 @@ class CriticFreeArgs(GroupAdvantageArgs):
                               "'policy_loss' = 'clipped'", key, value)  # fmt: skip
 
     def problems_of_alg(self, alg: ReinforcementAlg) -> Iterator[Problem]:
-        """Yield the problems of forms of the penalty that have no effect or another name here."""
+        """Yield the problems of a penalty that has another name, and of hints that are not read."""
         yield from super().problems_of_alg(alg)
+        if self.hint is not None and alg.model_type == "seq2seq":
+            yield Problem("'hint' continues the prompt, which an encoder-decoder model reads apart "
+                          "from its output; take a causal model, or another value",
+                          "args.zero_std_groups", self.zero_std_groups)  # fmt: skip
         kl = alg.kl_div
         if kl.norm_reward:
             yield Problem("standardises rewards token by token; give 'args.advantage_scale'",
                           "kl_div.norm_reward", True)  # fmt: skip
-        if kl.analytic_kl_reward or (kl.placement == "reward" and kl.estimator == "full"):
-            key = "analytic_kl_reward" if kl.analytic_kl_reward else "estimator"
-            value = True if kl.analytic_kl_reward else "full"
-            yield Problem("outputs are credited as a whole, so that a token's exact KL would not "
-                          "push this token; give placement = 'loss' and estimator = 'full'",
-                          f"kl_div.{key}", value)  # fmt: skip
-        if kl.placement == "reward" and kl.estimator in ("k2", "k3"):
-            yield Problem("in the reward has a biased gradient; give 'k1', or placement = 'loss'",
-                          "kl_div.estimator", kl.estimator)  # fmt: skip
 
     def problems_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Problem]:
-        """Yield the problem of unequal minibatches."""
+        """Yield the problems of unequal minibatches, and of a buffer longer than outputs."""
         yield from super().problems_of_rollouts(alg, env)
         if env.n_envs % self.num_minibatches:
             yield Problem(f"must be a multiple of 'alg.args.num_minibatches' = "
                           f"{self.num_minibatches}", "env.n_envs", env.n_envs)  # fmt: skip
+        longest = self._too_short_for_buffer(alg, env)
+        if longest is not None and not self._has_default_buffer:
+            yield Problem(f"outputs have at most {longest} tokens; lower it, or give null for no "
+                          "penalty of long outputs", "alg.args.overlong_buffer",
+                          self.overlong_buffer)  # fmt: skip
+
+    @property
+    def _has_default_buffer(self) -> bool:
+        default: int | None = type(self).model_fields["overlong_buffer"].default
+        return self.overlong_buffer == default
+
+    def _too_short_for_buffer(self, alg: ReinforcementAlg, env: EnvConfig) -> int | None:
+        """Return the longest length of outputs if it is below the buffer; None otherwise."""
         is_encoder_decoder = alg.model_type == "seq2seq"
         settings = alg.policy.args.generation_kwargs
         if self.overlong_buffer is None or (
             settings.max_new_tokens is None and not is_encoder_decoder
         ):  # the latter is told elsewhere
-            return
+            return None
         longest = settings.most_new_tokens(is_encoder_decoder=is_encoder_decoder)
         longest = min(longest, env.args.max_episode_length)
-        if self.overlong_buffer > longest:
-            yield Problem(f"outputs have at most {longest} tokens; lower it, or give null for no "
-                          "penalty of long outputs", "alg.args.overlong_buffer",
-                          self.overlong_buffer)  # fmt: skip
+        return longest if self.overlong_buffer > longest else None
 
     def notices_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[str]:
-        """Yield the notice on a KL loss whose gradient is zero in expectation."""
+        """Yield the notice on a penalty of long outputs that is left out."""
         yield from super().notices_of_rollouts(alg, env)
-        kl = alg.kl_div
-        if kl.placement == "loss" and kl.estimator == "k1" and kl.coeff > 0:
+        longest = self._too_short_for_buffer(alg, env)
+        if longest is not None and self._has_default_buffer:
             yield (
-                "'alg.kl_div.estimator' = 'k1' in the loss: its gradient is zero in expectation "
-                "while the policy is the one that drew the tokens, so it adds noise alone; give "
-                "'k2', 'k3' or 'full', or placement = 'reward'"
+                f"'alg.args.overlong_buffer' = {self.overlong_buffer} is left out: outputs have at "
+                f"most {longest} tokens; for a penalty of long ones give a share of that, such as "
+                f"{max(longest // 5, 1)}, as the published 4096 are of 20480"
             )

@@ -14,7 +14,11 @@ from grue.algorithms.config import KlDefaults
 
 
 class GrpoArgs(CriticFreeArgs):
-    """Group relative policy optimization, GRPO (arXiv 2402.03300)."""
+    """Group relative policy optimization, GRPO (arXiv 2402.03300).
+
+    Learning rate, 64 outputs, the KL's coefficient and one step per rollout are those of the
+    paper's section 4.2, which does not say the clip range.
+    """
 
     kl_div_defaults: ClassVar[KlDefaults] = {"coeff": 0.04, "placement": "loss", "estimator": "k3"}
 
@@ -24,7 +28,11 @@ class GrpoArgs(CriticFreeArgs):
 
 
 class DrGrpoArgs(CriticFreeArgs):
-    """GRPO without its division by lengths and by the std, Dr. GRPO (arXiv 2503.20783)."""
+    """GRPO without its division by lengths and by the std, Dr. GRPO (arXiv 2503.20783).
+
+    Its public recipe draws 8 outputs of 128 inputs and makes 8 steps per rollout, which is
+    ``num_minibatches`` = 8.
+    """
 
     kl_div_defaults: ClassVar[KlDefaults] = {"coeff": 0.0}
 
@@ -32,7 +40,11 @@ class DrGrpoArgs(CriticFreeArgs):
 
 
 class DapoArgs(CriticFreeArgs):
-    """Decoupled clip and dynamic sampling policy optimization, DAPO (arXiv 2503.14476)."""
+    """Decoupled clip and dynamic sampling policy optimization, DAPO (arXiv 2503.14476).
+
+    Its public recipe (verl) draws 512 inputs, warms up for 10 iterations (``warmup_iterations``),
+    and has a weight decay of 0.1.
+    """
 
     kl_div_defaults: ClassVar[KlDefaults] = {"coeff": 0.0}
 
@@ -47,7 +59,8 @@ class DapoArgs(CriticFreeArgs):
 class RlooArgs(CriticFreeArgs):
     """REINFORCE with leave-one-out baselines, RLOO (arXiv 2402.14740).
 
-    Where a rollout is used for several steps, ``policy_loss`` is ``clipped``.
+    Where a rollout is used for several steps, ``policy_loss`` is ``clipped``. The paper has 2 and 4
+    outputs; learning rate and the KL's coefficient are those of TRL.
     """
 
     kl_div_defaults: ClassVar[KlDefaults] = {
@@ -64,7 +77,12 @@ class RlooArgs(CriticFreeArgs):
 
 
 class ReinforcePlusPlusArgs(CriticFreeArgs):
-    """REINFORCE++: advantages are standardised over the whole rollout (arXiv 2501.03262)."""
+    """REINFORCE++: advantages are standardised over the whole rollout (arXiv 2501.03262).
+
+    Learning rate and the number of outputs are those of its public recipe (OpenRLHF), which makes 8
+    steps per rollout (``num_minibatches``), and whose KL's coefficients vary: 0.01 by default, 1e-4
+    in the recipe.
+    """
 
     kl_div_defaults: ClassVar[KlDefaults] = {
         "coeff": 0.01,
@@ -79,7 +97,11 @@ class ReinforcePlusPlusArgs(CriticFreeArgs):
 
 
 class ReinforcePlusPlusBaselineArgs(CriticFreeArgs):
-    """REINFORCE++ with the mean of the group as baseline (arXiv 2501.03262)."""
+    """REINFORCE++ with the mean of the group as baseline (arXiv 2501.03262).
+
+    Learning rate, 8 outputs and ``k2`` are those of its public recipe (OpenRLHF); the KL's
+    coefficient is the default there, and from 1e-5 to 1e-3 in recipes.
+    """
 
     kl_div_defaults: ClassVar[KlDefaults] = {"coeff": 0.01, "placement": "loss", "estimator": "k2"}
 

@@ -2,19 +2,62 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
-from common.config.fit import NonNegativeFloat, PositiveInt
+from pydantic import Field
+
+from common.config.base import LATER, Config
+from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
 from common.errors import Problem
+from grue.algorithms.args.fields import Fraction
 from grue.algorithms.config import AlgorithmArgs
 from grue.rl.tolerance import TOLERANCE
+from grue.rollouts.spec import DrawMore, DrawUntil, Hint, InputFilter
 
-Baseline = Literal["group", "leave_one_out", "none"]
-Scale = Literal["none", "group_std", "batch_std", "group_mean", "unit"]
-ZeroStdGroups = Literal["keep", "drop", "resample", "virtual_best"]
+Baseline = Literal[
+    "group", "leave_one_out", "running_mean", "cumulative_mean", "right_or_wrong", "none"
+]
+Scale = Literal["none", "group_std", "bare_group_std", "batch_std", "group_mean", "unit"]
+ZeroStdGroups = Literal[
+    "keep", "drop", "resample", "draw_more", "hint", "virtual_best", "entropy_shaped"
+]
 
-_OF_GROUPS = ("group_std", "batch_std", "group_mean")
+_GROUP_BASELINES = ("group", "leave_one_out")
+_UNCENTRED = ("right_or_wrong", "none")
+_OF_GROUPS = ("group_std", "bare_group_std", "batch_std", "group_mean")
+
+
+class DifficultyBand(Config):
+    """Band of running pass rates, both ends included (arXiv 2504.03380)."""
+
+    min: Fraction = 0.0
+    """Least running pass rate."""
+    max: Fraction = 1.0
+    """Largest running pass rate."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the problem of an empty band."""
+        yield from super().problems()
+        if self.min > self.max:
+            yield Problem(f"is more than 'max' = {self.max}", "min", self.min)
+
+
+class GroupFilter(Config):
+    """Groups of the largest reward variances (RAGEN-2, arXiv 2604.06268), silent ones left out."""
+
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of the rollout's summed reward variance that the fewest groups have; only these are
+    used."""
+    top_k: PositiveInt | None = None
+    """Number of groups of the largest reward variance, which are used."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the problem of two sizes, or of none."""
+        yield from super().problems()
+        if (self.top_p is None) == (self.top_k is None):
+            yield Problem("needs one of 'top_p' and 'top_k'")
 
 
 class GroupAdvantageArgs(AlgorithmArgs):
@@ -24,45 +67,131 @@ class GroupAdvantageArgs(AlgorithmArgs):
     """Number of outputs, K, of each input, its group; ``env.n_envs`` is the number of inputs."""
     advantage: Baseline = "group"
     """Advantage of an output: its reward minus the mean of its group, the outputs of its input
-    (``group``); minus the mean of the group's other outputs (``leave_one_out``); or the rewards
-    from each token on, with their penalties (``none``)."""
+    (``group``); minus the mean of the group's other outputs (``leave_one_out``); minus the
+    exponential mean of earlier rollouts' rewards (``running_mean``), or the mean of all earlier
+    outputs' (``cumulative_mean``); +1 for ``best_reward`` and -1 for less (``right_or_wrong``, PSR
+    and NSR, arXiv 2506.01347); or the rewards from each token on (``none``). With the last two a
+    token has the penalties from it on."""
+    running_mean_decay: Annotated[Fraction, LATER] = 0.9
+    """Decay of ``running_mean`` per rollout."""
     advantage_scale: Scale = "none"
     """Divisor of advantages: none; the std of the group's rewards, less one degree of freedom, plus
-    1e-4 (``group_std``); the std of all centred rewards (``batch_std``, arXiv 2510.13786); the mean
-    reward of the group, for rewards from 0 up (``group_mean``, arXiv 2602.02710); or the whole
-    rollout's advantages get mean 0 and std 1 over tokens (``unit``). Penalties in the reward are
-    divided by ``unit`` alone."""
+    1e-4 (``group_std``) or not (``bare_group_std``); the std of all centred rewards (``batch_std``,
+    arXiv 2510.13786); the mean reward of the group, for rewards from 0 up (``group_mean``, arXiv
+    2602.02710); or the whole rollout's advantages get mean 0 and std 1 over tokens (``unit``).
+    Penalties in the reward are divided by ``unit`` alone."""
+    positive_weight: Annotated[NonNegativeFloat, LATER] = 1.0
+    """Factor of the task's part of advantages above 0; with ``right_or_wrong``, 0.1 is
+    W-REINFORCE, and 0 learns from wrong outputs alone (arXiv 2506.01347)."""
+    negative_weight: Annotated[NonNegativeFloat, LATER] = 1.0
+    """Factor of the task's part of advantages below 0."""
     zero_std_groups: ZeroStdGroups = "keep"
-    """Treatment of groups whose task rewards do not deviate: they stay, with a task part of exactly
-    0 in the advantages of ``group`` and ``leave_one_out``, and with their penalties (``keep``); or
-    they are left out of the update, with their KL and entropy losses, which saves their passes
-    (``drop``); or batches of other inputs are drawn until ``env.n_envs`` groups deviate, by the
-    rewards alone, and if they never do, silent ones fill up the rest (``resample``); or mean and
-    std of every group are taken with one imagined reward, ``best_reward``, so that groups of equal
-    lower rewards are pushed down (``virtual_best``, NGRPO, arXiv 2509.18851, published with
-    ``clip_range`` 0.16 and ``clip_range_high`` 0.24)."""
+    """Treatment of groups whose task rewards do not deviate, the silent ones:
+
+    ``keep`` gives them a task part of exactly 0 in the advantages of ``group`` and
+    ``leave_one_out``, and keeps their penalties. ``drop`` leaves them out of the update, with their
+    KL and entropy losses, which saves their passes. ``resample`` draws batches of other inputs
+    until ``env.n_envs`` groups deviate; if they never do, silent ones fill up the rest (DAPO).
+    ``draw_more`` draws outputs of the same inputs in rounds, keeps a balanced group, and takes the
+    mean of all drawn as the baseline (Reinforce-Ada, arXiv 2510.04996, published with
+    ``num_samples_per_input`` 4 and ``advantage_scale`` ``none``). ``hint`` draws a group without a
+    right output once more, with the beginning of its first reference behind the prompt, which
+    rewards read as part of the output and the loss does not (GHPO, arXiv 2507.10628).
+    ``virtual_best`` takes mean and std of every group with one imagined ``best_reward``, so that
+    groups of equal lower rewards are pushed down (NGRPO, arXiv 2509.18851, published with
+    ``clip_range`` 0.16 and ``clip_range_high`` 0.24). ``entropy_shaped`` gives tokens of silent
+    groups advantages by the entropy H of their distribution: alpha H where all outputs are right,
+    and -alpha (largest H of the output - H) where all are wrong (RL-ZVP, arXiv 2509.21880)."""
+    entropy_alpha: Annotated[PositiveFloat, LATER] = 0.1
+    """Factor alpha of ``entropy_shaped``, per nat."""
     best_reward: float = 1.0
-    """Largest possible reward, for ``virtual_best``."""
+    """Largest possible reward, which is that of a right output."""
     max_resamples: PositiveInt = 10
     """Largest number of further batches that ``resample`` draws in an iteration."""
+    round_size: Annotated[PositiveInt, LATER] = 8
+    """Number of outputs that a round of ``draw_more`` draws of each input that takes part."""
+    max_rounds: Annotated[PositiveInt, LATER] = 4
+    """Largest number of rounds of ``draw_more`` in an iteration, the first one included."""
+    draw_until: Annotated[DrawUntil, LATER] = "balanced"
+    """End of an input's rounds of ``draw_more``: with K = ``num_samples_per_input``, that K // 2
+    right and K - K // 2 wrong outputs are drawn (``balanced``), or one right output
+    (``positive``)."""
+    silent_by: Annotated[str | None, LATER] = None
+    """Name of the part of the reward ``weighted_sum`` that decides whether a group deviates, such
+    as correctness. Where it does not, the group is silent though other parts differ, and has a task
+    part of exactly 0. None for the whole task reward."""
+    solved_above: Annotated[Fraction | None, LATER] = None
+    """Running pass rate from which on an input is not drawn again (ScaleRL, arXiv 2510.13786,
+    published with 0.9); None draws all. The rate of an input is that of its first group, and then
+    the mean of the former rate and of the next group's. When no input is left, all come back. An
+    output passes where its reward, or the part ``silent_by``, is ``best_reward``."""
+    difficulty_band: Annotated[DifficultyBand | None, LATER] = None
+    """Running pass rates of the inputs that are drawn again; None for all."""
+    filter_by_std: Annotated[GroupFilter | None, LATER] = None
+    """Groups of the largest deviations, which alone are used in the update; None for all."""
+    hint_share: Annotated[Fraction, LATER] = 0.5
+    """Share of a reference's tokens that ``hint`` gives at the beginning of training. It falls
+    linearly to 0 at its end; where it is less than one token, nothing is drawn again."""
     count_dropped: bool = True
-    """If true, dropped groups count in the denominators of ``aggregate``, so that the others weigh
-    as much as with ``keep``."""
+    """If true, groups that are left out count in the denominators of ``aggregate``, so that the
+    others weigh as much as with ``keep``."""
     zero_tol: NonNegativeFloat = TOLERANCE
     """Largest difference of rewards of a group that count as equal, as a share of the group's
     largest \\|reward\\|."""
 
+    @property
+    def drawn_further(self) -> DrawMore | None:
+        """Rounds of outputs of the same inputs; None for one draw."""
+        if self.zero_std_groups != "draw_more":
+            return None
+        return DrawMore(
+            round_size=self.round_size,
+            max_rounds=self.max_rounds,
+            until=self.draw_until,
+            best_reward=self.best_reward,
+        )
+
+    @property
+    def judges_rewards(self) -> bool:
+        """True if outputs are right or wrong by ``best_reward``, and not by their group."""
+        return self.advantage == "right_or_wrong" or self.zero_std_groups == "entropy_shaped"
+
+    @property
+    def hint(self) -> Hint | None:
+        """Hints with which groups without a right output are drawn again; None for no such draw."""
+        if self.zero_std_groups != "hint":
+            return None
+        return Hint(share=self.hint_share, best_reward=self.best_reward)
+
+    @property
+    def input_filter(self) -> InputFilter | None:
+        """Inputs that are drawn, by their running pass rates; None for all."""
+        if self.solved_above is None and self.difficulty_band is None:
+            return None
+        band = self.difficulty_band or DifficultyBand()
+        return InputFilter(
+            least=band.min,
+            most=band.max,
+            solved=math.inf if self.solved_above is None else self.solved_above,
+            best_reward=self.best_reward,
+        )
+
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of groups of one, and of scales without groups."""
         yield from super().problems()
-        if self.advantage == "none" and self.advantage_scale in _OF_GROUPS:
+        yield from self._problems_of_silence()
+        of_groups = self.advantage in _GROUP_BASELINES
+        if not of_groups and self.advantage_scale in _OF_GROUPS:
             yield Problem("is of rewards minus a group's mean; give 'advantage' = 'group', or "
                           "'unit' here", "advantage_scale", self.advantage_scale)  # fmt: skip
-        if self.advantage != "none" and self.num_samples_per_input < 2:
+        if of_groups and self.num_samples_per_input < 2:
             yield Problem(f"'advantage' = '{self.advantage}' needs at least 2, since a group of "
                           "one has no deviation; raise it, or give 'advantage' = 'none'",
                           "num_samples_per_input", self.num_samples_per_input)  # fmt: skip
-        if self.zero_std_groups in ("drop", "resample") and self.num_samples_per_input < 2:
+        if (
+            self.zero_std_groups in ("drop", "resample", "draw_more", "hint")
+            and self.num_samples_per_input < 2
+        ):
             yield Problem("leaves out every group of one; raise 'num_samples_per_input'",
                           "zero_std_groups", self.zero_std_groups)  # fmt: skip
         parts = (self.advantage, self.advantage_scale)
@@ -70,3 +199,53 @@ class GroupAdvantageArgs(AlgorithmArgs):
             yield Problem("has a mean and a std of the group; give 'advantage' = 'group' and "
                           "'advantage_scale' = 'group_std'", "zero_std_groups",
                           self.zero_std_groups)  # fmt: skip
+        if self.zero_std_groups == "draw_more":
+            yield from self._problems_of_rounds(parts)
+        if self.zero_std_groups == "entropy_shaped" and (
+            self.advantage in _UNCENTRED or self.advantage_scale == "unit"
+        ):
+            yield Problem("gives advantages to groups that have none; give 'advantage' = 'group', "
+                          "and another 'advantage_scale' than 'unit', which would centre them",
+                          "zero_std_groups", "entropy_shaped")  # fmt: skip
+        weights = {"positive_weight": self.positive_weight,
+                   "negative_weight": self.negative_weight}  # fmt: skip
+        if self.advantage_scale == "unit":
+            for name, weight in weights.items():
+                if weight != 1:
+                    yield Problem("'advantage_scale' = 'unit' would centre what it weighs; give "
+                                  "another one", name, weight)  # fmt: skip
+        if not any(weights.values()):
+            yield Problem("leaves nothing to learn with 'positive_weight' = 0; raise one of them",
+                          "negative_weight", 0.0)  # fmt: skip
+
+    def _problems_of_silence(self) -> Iterator[Problem]:
+        """Yield the problems of keys that decide on groups where nothing asks for it."""
+        if self.difficulty_band is not None:
+            yield from (
+                problem.below("difficulty_band") for problem in self.difficulty_band.problems()
+            )
+        if self.filter_by_std is not None:
+            yield from (problem.below("filter_by_std") for problem in self.filter_by_std.problems())
+            if self.num_samples_per_input < 2:
+                yield Problem("leaves out every group of one; raise 'num_samples_per_input'",
+                              "filter_by_std")  # fmt: skip
+        if self.silent_by is None:
+            return
+        if self.zero_std_groups == "virtual_best":
+            yield Problem("'virtual_best' has no silent groups; drop it, or give another "
+                          "'zero_std_groups'", "silent_by", self.silent_by)  # fmt: skip
+        if self.advantage == "none" and self.zero_std_groups == "keep":
+            yield Problem("has no effect on 'advantage' = 'none', which pushes by every reward; "
+                          "give 'zero_std_groups' = 'drop' or 'resample', or drop it",
+                          "silent_by", self.silent_by)  # fmt: skip
+
+    def _problems_of_rounds(self, parts: tuple[str, str]) -> Iterator[Problem]:
+        """Yield the problems of other baselines than a pool's mean, and of too small pools."""
+        if parts != ("group", "none"):
+            yield Problem("has rewards minus the mean of all drawn, and no divisor; give "
+                          "'advantage' = 'group' and 'advantage_scale' = 'none'",
+                          "zero_std_groups", "draw_more")  # fmt: skip
+        if self.round_size < self.num_samples_per_input:
+            yield Problem("is less than 'num_samples_per_input' = "
+                          f"{self.num_samples_per_input}, the outputs that are kept; raise it",
+                          "round_size", self.round_size)  # fmt: skip

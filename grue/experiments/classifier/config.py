@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -51,8 +51,6 @@ class ClassifierConfig(TrackedConfig):
     at their beginning.
     """
 
-    splits: ClassVar[tuple[Split, ...]] = ("train", "val")
-
     alg: ClassifierAlg
     """Model of the classifier, and the settings of its training."""
     text: Literal["prompt", "reference", "prompt_and_reference"] = "reference"
@@ -62,6 +60,11 @@ class ClassifierConfig(TrackedConfig):
     """Name of the metadata with the label: numbers from 0, or names."""
     eval_batch_size: PositiveInt = 64
     """Number of texts that are classified together in evaluations."""
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """Splits of the task that the run reads."""
+        return ("train", "val")
 
     def ways_to_save_memory(self) -> Iterator[str]:
         """Yield advice against a lack of memory: smaller batches, and narrower products."""

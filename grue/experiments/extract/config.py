@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, Strict, model_validator
 
 from common.config.base import (
+    LATER,
     NO_EFFECT,
     Config,
     OptionalText,
@@ -20,6 +21,7 @@ from grue.models.config import ModelName, ModelOptions, ModelType, unnamed
 from grue.policies.generation_config import GenerationConfig, generation_problems
 from grue.runs.compatibility import OfReferences, references_as_published
 from grue.runs.config import Metrics, TextConfig, problems_of_metrics, renamed
+from grue.tasks.task import Split
 
 GroupSizes = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Strict(False)]
 
@@ -42,6 +44,8 @@ class Evaluation(Config):
 
     eval_batch_size: PositiveInt
     """Number of inputs whose outputs are sampled together."""
+    split: Annotated[Split, LATER] = "train"
+    """Split whose inputs are sampled."""
     num_samples_per_input: PositiveInt = 10
     """Number of samples of each input, K."""
     metrics: Annotated[Metrics, Field(min_length=1)]
@@ -57,12 +61,15 @@ class Evaluation(Config):
     group_sizes: GroupSizes = (2, 4, 8)
     """Group sizes for which the share of inputs without deviation is estimated, and pass@k of
     rewards that are 0 or 1; at most K."""
+    group_by: Annotated[OptionalText, LATER] = None
+    """Metadata of inputs, such as ``difficulty``, each value of which gets statistics of its own;
+    None (or the empty string) for none."""
     sampler: Literal["own", "generate"] = "own"
     """Decoder: the project's loop (``own``), or the library's (``generate``)."""
 
 
 class ExtractConfig(TextConfig):
-    """Sampling of a model's outputs for training inputs, with their rewards."""
+    """Sampling of a model's outputs for the inputs of a split, with their rewards."""
 
     alg: ExtractAlg
     """Model whose outputs are sampled."""
@@ -89,6 +96,11 @@ class ExtractConfig(TextConfig):
         asked = values.get("compatibility") if isinstance(values, dict) else None
         return references_as_published(values, asked, "evaluation")
 
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """Splits of the task that the run reads."""
+        return (self.evaluation.split,)
+
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of the parts' keys, and of settings that sample nothing."""
         yield from super().problems()
@@ -100,6 +112,10 @@ class ExtractConfig(TextConfig):
             yield Problem("must be true: without sampling all outputs of an input are equal",
                           "alg.generation_kwargs.do_sample", False)  # fmt: skip
         yield from problems_of_metrics(self.evaluation.metrics, "evaluation.metrics")
+        if self.published_format and self.evaluation.split != "train":
+            yield Problem("the published dictionary is one of training inputs; leave out "
+                          "'published_format', or sample those",
+                          "evaluation.split", self.evaluation.split)  # fmt: skip
 
     def ways_to_save_memory(self) -> Iterator[str]:
         """Yield advice against a lack of memory: smaller batches, and narrower weights."""

@@ -1,4 +1,4 @@
-"""Extraction run: K outputs of each training input, their rewards, and the rewards' deviation."""
+"""Extraction run: K outputs of each input of a split, their rewards, and the rewards' deviation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.errors import UserError
 from common.experiment import Context
@@ -22,6 +23,7 @@ from grue.policies.policy import Policy, by_length
 from grue.random_streams import Occasion
 from grue.rl import reward_stats
 from grue.tasks.inputs import load_inputs, tell_of_fewer
+from grue.texts import groups
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,9 +47,10 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
     unit = "batch"
 
     def load_data(self) -> None:
-        """Read the training inputs."""
-        self.inputs = load_inputs(self.config.datapool, "train", seed=self.context.seed)
-        tell_of_fewer(self.config.datapool, {"train": len(self.inputs)})
+        """Read the inputs."""
+        split = self.config.evaluation.split
+        self.inputs = load_inputs(self.config.datapool, split, seed=self.context.seed)
+        tell_of_fewer(self.config.datapool, {split: len(self.inputs)})
 
     def build_model(self) -> None:
         """Load the policy and the metrics, and put prompts of like length into batches."""
@@ -173,6 +176,7 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
             zero_tol=evaluation.zero_tol,
             low_std=evaluation.low_std,
             group_sizes=evaluation.group_sizes,
+            groups=self._groups(),
         )
         write_table(self.folder.table("samples"), samples)
         write_table(self.folder.table("reward_stats"), table)
@@ -187,6 +191,13 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
         )
         self.context.once_done(self.store.clear)
         return score
+
+    def _groups(self) -> dict[str, NDArray[np.int64]] | None:
+        """Return the positions of inputs by the value of their metadata, if that is asked for."""
+        name = self.config.evaluation.group_by
+        if name is None:
+            return None
+        return groups([sample.metadata for sample in self.inputs.samples], name)
 
 
 def padding(batches: Sequence[Sequence[int]], lengths: Sequence[int]) -> float:

@@ -64,6 +64,8 @@ class FinetuneRun(TextRun[FinetuneConfigT, StateT]):
             [(metric.id, metric.build()) for metric in config.train_evaluation.metrics],
             batch_size=config.train_evaluation.eval_batch_size,
             seed=self.context.seed,
+            num_samples=config.train_evaluation.num_samples_per_input,
+            group_by=config.train_evaluation.group_by,
             predictions=self.folder.path if config.log_entire_predictions else None,
             gpu_ids=self.gpu_ids,
             add_table=self.tracker.add_table,

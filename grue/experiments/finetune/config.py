@@ -5,24 +5,25 @@ Names and defaults are those of RL4LMs and ml-rlgrad, whose YAML files hold the 
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, Self
 
 from pydantic import ModelWrapValidatorHandler, model_validator
 
 from common.config.base import (
+    LATER,
     NO_EFFECT,
     Config,
     OptionalText,
 )
 from common.config.fit import PositiveInt
 from common.custom.user_code import CUSTOM
-from common.errors import Problem, UserError
+from common.errors import Problem
 from grue.algorithms import find
 from grue.algorithms.any_alg import BUILT_IN, AnyReinforcementAlg
 from grue.experiments import memory_hints
 from grue.experiments.finetune.any_alg import SUPERVISED, AnyAlg, tag
+from grue.experiments.finetune.reward_problems import problems_of_reward
 from grue.experiments.finetune.rollout_problems import notices_of_rollouts, problems_of_rollouts
 from grue.experiments.reward_model.as_metric import measured_like_rewarded
 from grue.models.config import ModelType
@@ -42,6 +43,11 @@ class TrainEvaluation(Config):
     """Number of inputs whose outputs are generated together in evaluations."""
     n_iters: PositiveInt | None = None
     """Number of iterations of reinforcement finetuning, each with a rollout and an update."""
+    max_samples: Annotated[PositiveInt | None, LATER] = None
+    """Number of outputs drawn in reinforcement finetuning after which it ends, before ``n_iters``
+    iterations. Outputs that are drawn in vain count too; the iteration that reaches the number is
+    the last one. Schedules of the learning rate end with whichever of both is nearer. None draws as
+    many as all iterations need."""
     eval_every: PositiveInt | None = None
     """Number of iterations between evaluations on the validation split."""
     eval_test_set: bool = False
@@ -51,6 +57,12 @@ class TrainEvaluation(Config):
     """Number of iterations between checkpoints, from which an interrupted run can be resumed. A
     checkpoint is written sooner after a minute, and later if writing would take more than a
     twentieth of the time. One is also written before a run stops and after the last iteration."""
+    num_samples_per_input: Annotated[PositiveInt, LATER] = 1
+    """Number of outputs of each evaluated input, K; metrics are means over all. From 2 on they are
+    drawn, and metrics of right and wrong outputs tell pass@k too, for k = 1, 2, 4 and so on."""
+    group_by: Annotated[OptionalText, LATER] = None
+    """Metadata of inputs, such as ``difficulty``: metrics and pass@k, and shares of groups in
+    rollouts, are also told of each of its values alone; None (or the empty string) for none."""
     metrics: Metrics = ()
     """A metric: its id and its own keys."""
     generation_kwargs: GenerationConfig | None = None
@@ -77,8 +89,6 @@ class FinetuneConfig(TrackedConfig):
     These are the keys of both, in the published tree; ``alg.id`` chooses between the two kinds
     below.
     """
-
-    splits: ClassVar[tuple[Split, ...]] = ("train", "val", "test")
 
     experiment_name: Annotated[str, NO_EFFECT] = "rl4lm_experiment"
     """Name of the run, with which its folder begins; a template such as ``"{random_seed}"``."""
@@ -124,6 +134,11 @@ class FinetuneConfig(TrackedConfig):
         return measured_like_rewarded(values)
 
     @property
+    def splits(self) -> tuple[Split, ...]:
+        """Splits of the task that the run reads."""
+        return ("train", "val", "test")
+
+    @property
     def model_type(self) -> ModelType:
         """Architecture of the model: causal, or encoder-decoder."""
         return self.alg.model_type
@@ -148,11 +163,23 @@ class FinetuneConfig(TrackedConfig):
             yield Problem("needs 'log_to_wandb' = true", "upload_model_to_wandb", True)
         if self.reward_fn is not None:
             yield from (problem.below("reward_fn") for problem in self.reward_fn.problems())
+        yield from self._equal_outputs()
         settings, key = self.evaluation_settings, "train_evaluation.generation_kwargs"
         if settings is None:
             yield Problem("needed here or in 'alg'", key)
         elif evaluation.generation_kwargs is not None:
             yield from generation_problems(settings, self.model_type, key)
+
+    def _equal_outputs(self) -> Iterator[Problem]:
+        """Yield the problem of several outputs per input that are all equal."""
+        num_samples = self.train_evaluation.num_samples_per_input
+        used = [self.evaluation_settings]
+        if not self.no_eval_on_train_set:
+            used.append(self.training_settings)
+        if num_samples > 1 and not all(settings is None or settings.do_sample for settings in used):
+            yield Problem("without sampling all outputs of an input are equal; set 'do_sample' = "
+                          "true in the 'generation_kwargs' of 'train_evaluation' and of 'alg'",
+                          "train_evaluation.num_samples_per_input", num_samples)  # fmt: skip
 
     def ways_to_save_memory(self) -> Iterator[str]:
         """Yield advice against a lack of memory: fewer outputs at a time."""
@@ -177,6 +204,14 @@ class SupervisedConfig(FinetuneConfig):
     def training_settings(self) -> GenerationConfig | None:
         """Generation settings for the training split."""
         return self.alg.generation_kwargs or self.train_evaluation.generation_kwargs
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the problems, including that of a number of outputs, which are not drawn here."""
+        yield from super().problems()
+        most = self.train_evaluation.max_samples
+        if most is not None:
+            yield Problem("supervised finetuning draws no outputs to train on; drop it",
+                          "train_evaluation.max_samples", most)  # fmt: skip
 
     def ways_to_save_memory(self) -> Iterator[str]:
         """Yield advice against a lack of memory, including smaller batches and model options."""
@@ -211,7 +246,7 @@ class ReinforcementConfig(FinetuneConfig):
         """Yield the problems, including rollouts and rewards that do not fit the algorithm."""
         yield from super().problems()
         yield from problems_of_rollouts(self.alg, self.env)
-        yield from self._reward_without_std()
+        yield from problems_of_reward(self.alg, self.reward_fn)
 
     def notices(self) -> Iterator[str]:
         """Yield notices on settings of rollouts that may surprise."""
@@ -236,17 +271,6 @@ class ReinforcementConfig(FinetuneConfig):
         if size is not None and size < num_ranks:
             yield Problem(f"is less than 'gpus_per_run' = {num_ranks}, so that processes would "
                           "have no token of a minibatch", "alg.args.batch_size", size)  # fmt: skip
-
-    def _reward_without_std(self) -> Iterator[Problem]:
-        """Yield the problem of a reward without standard deviations, if they are needed."""
-        if not self.alg.rollout_spec.needs_reward_stds:
-            return
-        with contextlib.suppress(UserError):  # an unknown reward, which is told elsewhere
-            if not self.reward_fn.find(self.reward_fn.id).gives_std():
-                yield Problem(f"the reward '{self.reward_fn.id}' has no standard deviation of its "
-                              "own; take 'learned_preference', or settings that do not ask for it "
-                              "(such as 'advantage_regularization' = \"none\")",
-                              "alg.args")  # fmt: skip
 
 
 def _kind(values: Any) -> type[FinetuneConfig] | None:

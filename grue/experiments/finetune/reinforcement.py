@@ -17,6 +17,7 @@ from common.training import checkpoint
 from common.training.seeding import random_state, restore_random_state
 from grue.algorithms import find
 from grue.algorithms.algorithm import Algorithm
+from grue.algorithms.critic_free import CriticFree
 from grue.experiments.finetune.base import FinetuneRun
 from grue.experiments.finetune.build_models import make_actor_critic
 from grue.experiments.finetune.config import ReinforcementConfig
@@ -32,6 +33,7 @@ from grue.rollouts.collector import Rollouts
 from grue.rollouts.partial_rollout import FailedRollout
 from grue.rollouts.samples import sample_lines
 from grue.rollouts.statistics import elapsed
+from grue.supervised.reference_loss import ReferenceLoss
 
 log = logging.getLogger(__name__)
 
@@ -74,18 +76,35 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
             self.policy, alg, seed=seed, with_critic=alg.rollout_spec.needs_values
         )
         self.algorithm: Algorithm[Any] = algorithm_class(self.actor_critic, alg)
+        if isinstance(self.algorithm, CriticFree) and self.algorithm.args.sft_coeff > 0:
+            self.algorithm.supervised = ReferenceLoss(
+                self.policy, self.train_inputs.samples, self.algorithm.args
+            )
         self.rollouts = Rollouts(
             self.actor_critic,
             self.train_inputs,
             self.config.reward_fn.build(),
-            rollout_settings(self.env, alg),
+            rollout_settings(self.env, alg, group_by=self.config.train_evaluation.group_by),
             seed=seed,
         )
 
     @property
     def num_steps(self) -> int:
-        """Iterations of the whole run."""
-        return self.config.train_evaluation.n_iters
+        """Iterations of the whole run: fewer than ``n_iters`` where enough outputs are drawn."""
+        evaluation = self.config.train_evaluation
+        most, drawn = evaluation.max_samples, self.rollouts.draw.num_drawn
+        return evaluation.n_iters if most is None or drawn < most else self.steps_done
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done, by iterations or by outputs drawn, between 0 and 1."""
+        evaluation, done = self.config.train_evaluation, self.steps_done
+        by_iterations, most = done / evaluation.n_iters, evaluation.max_samples
+        return (
+            by_iterations
+            if most is None
+            else max(by_iterations, self.rollouts.draw.num_drawn / most)
+        )
 
     # Evaluations.
 
@@ -102,7 +121,9 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
 
         Its label is the published one, unless that of iteration 1 is the same.
         """
-        is_taken = self.config.train_evaluation.eval_every == 1 or self.num_steps == 1
+        evaluation = self.config.train_evaluation
+        may_be_one = evaluation.n_iters == 1 or evaluation.max_samples is not None
+        is_taken = evaluation.eval_every == 1 or may_be_one
         return self.evaluate_everywhere("before_training" if is_taken else "epoch_0")
 
     def evaluate_on_the_way(self) -> dict[str, float]:
@@ -126,13 +147,13 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
     def step(self) -> dict[str, float]:
         """Collect a rollout and make an update of it; return what was measured."""
         coefficient, iteration = self.controller.coefficient, self.steps_done
+        self.algorithm.set_learning_rate(iteration, self.progress)
         rollout, found = self._collect(coefficient)
         if iteration % self.config.train_evaluation.eval_every == 0:
             for line in sample_lines(rollout, self.policy, coefficient):
                 log.info("iteration %d, %s", iteration + 1, line)
         self._tell_of_unused(rollout)
         self._adapt_coefficient(found, len(rollout))
-        self.algorithm.set_learning_rate(iteration, self.num_steps)
         seed = seed_of(Occasion.UPDATE, self.context.seed, iteration)
         generator = torch.Generator().manual_seed(seed)
         with self.actor_critic.updating():
@@ -143,6 +164,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
         if self.rollouts.settings.whole_outputs:
             longest = self.rollouts.policy.lengths(self.rollouts.settings.generation).most
             found |= elapsed(self.steps_done, len(rollout), longest)
+        found["elapsed/samples"] = self.rollouts.draw.num_drawn
         log.info("iteration %d of %d: reward %.4f, KL per token %.4f", self.steps_done,
                  self.num_steps, found["rollout_info/ep_rew"],
                  found["rollout_info/kl_div_mean"])  # fmt: skip
@@ -152,7 +174,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
         """Return a rollout and its metrics; one whose reward failed is kept in a file."""
         try:
             with self._dropping_out():
-                return self.rollouts.collect(self.steps_done, coefficient)
+                return self.rollouts.collect(self.steps_done, coefficient, self.progress)
         except FailedRollout as error:
             if distributed.is_main():
                 lines = (json.dumps(row) + "\n" for row in error.rows())
@@ -228,6 +250,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
         """Write the last checkpoint, and keep the one before it."""
         state = {
             "iteration": self.steps_done,
+            "rollouts": self.rollouts.draw.state_dict(),
             "weights": self.actor_critic.state_dict(),
             "algorithm": self.algorithm.state_dict(),
             "controller": self.controller.state_dict(),
@@ -251,5 +274,8 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
         self.steps_done = state["iteration"]
         self.actor_critic.load_state_dict(state["weights"])
         self.algorithm.load_state_dict(state["algorithm"])
+        settings = self.rollouts.settings
+        used = self.steps_done * settings.num_envs * settings.samples_per_input
+        self.rollouts.draw.load_state_dict(state.get("rollouts", {"num_drawn": used}))
         self.controller.load_state_dict(state["controller"])
         restore_random_state(state["random"], self.gpu_ids)

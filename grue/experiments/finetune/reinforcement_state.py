@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NotRequired
 
 from pydantic import ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter, with_config
 from typing_extensions import TypedDict
@@ -26,6 +26,13 @@ class ControllerState(TypedDict):
     coefficient: FiniteFloat
 
 
+class RolloutsState(TypedDict):
+    """State of what collects rollouts; older checkpoints lack it."""
+
+    num_drawn: NonNegativeInt
+    pass_rates: NotRequired[dict[int, FiniteFloat]]
+
+
 @with_config(ConfigDict(strict=True))
 class ReinforcementState(TypedDict):
     """State from which a run resumes."""
@@ -35,6 +42,7 @@ class ReinforcementState(TypedDict):
     algorithm: AlgorithmState
     controller: ControllerState
     random: dict[str, Any]
+    rollouts: NotRequired[RolloutsState]
 
 
 _STATE = TypeAdapter(ReinforcementState)

@@ -7,14 +7,20 @@ from grue.rollouts.config import EnvConfig
 from grue.rollouts.settings import RolloutSettings
 
 
-def rollout_settings(env: EnvConfig, alg: ReinforcementAlg) -> RolloutSettings:
-    """Return the rollout settings for the keys of environment and algorithm."""
+def rollout_settings(
+    env: EnvConfig, alg: ReinforcementAlg, *, group_by: str | None = None
+) -> RolloutSettings:
+    """Return the rollout settings for the keys of environment and algorithm.
+
+    ``group_by`` is the metadata by whose values statistics are told.
+    """
     spec, generation = alg.rollout_spec, alg.policy.args.generation_kwargs
     is_encoder_decoder = alg.model_type == "seq2seq"
     most = min(
         generation.most_new_tokens(is_encoder_decoder=is_encoder_decoder),
         env.args.max_episode_length,
     )
+    buffer = spec.overlong_buffer
     cut = alg.reproduces_rl4lms("no_reward_when_cut")
     return RolloutSettings(
         generation=generation.model_copy(update={"max_new_tokens": most}),
@@ -27,14 +33,19 @@ def rollout_settings(env: EnvConfig, alg: ReinforcementAlg) -> RolloutSettings:
         prompt_side=env.args.prompt_truncation_side,
         gamma=spec.gamma,
         gae_lambda=spec.gae_lambda,
-        analytic_kl=alg.kl_div.analytic_kl_reward,
+        kl_estimator=alg.kl_div.of_reward,
         pg_kl_in_advantages=spec.pg_kl_in_advantages,
         kl_in_reward=alg.kl_div.placement == "reward",
         standardize_rewards=alg.kl_div.norm_reward,
         with_reward_stds=spec.needs_reward_stds,
         max_resamples=spec.max_resamples,
+        draw_more=spec.draw_more,
+        input_filter=spec.input_filter,
+        hint=spec.hint,
+        silent_by=spec.silent_by,
         zero_tol=spec.zero_tol,
-        overlong_buffer=spec.overlong_buffer,
+        group_by=group_by,
+        overlong_buffer=buffer if buffer is not None and buffer <= most else None,
         inputs_in_order=spec.inputs_in_order,
         penalty_reward_value=env.args.penalty_reward_value,
         unfinished_reward_from=env.args.max_episode_length if cut else None,

@@ -38,6 +38,11 @@ class SupervisedRun(FinetuneRun[SupervisedConfig, Path], TrainerRun[SupervisedCo
         collator = functools.partial(collate, pad_token=pad_token)
         return Training(self.policy.model, self.rows, collator)
 
+    def record(self, values: Mapping[str, float]) -> None:
+        """Append a row of metrics, with a loss also the number of labelled inputs it is of."""
+        labels = {"elapsed/labels": len(self.train_inputs)} if "loss" in values else {}
+        super().record({**values, **labels})
+
     def evaluate_start(self) -> dict[str, float]:
         """Return the metrics of all splits before training."""
         return self.evaluate_everywhere("epoch_0")

@@ -143,7 +143,8 @@ def _of_finetuning(config: FinetuneConfig, num_ranks: int) -> Iterator[Moment]:
     settings = config.evaluation_settings
     assert settings is not None, "checked with the keys"
     stays = [term for term in moments[0].terms if term.name in training.STAYS]
-    rows = evaluation.eval_batch_size * settings.num_beams if settings.num_beams > 1 else 1
+    outputs = evaluation.eval_batch_size * evaluation.num_samples_per_input
+    rows = outputs * settings.num_beams if settings.num_beams > 1 else 1
     decoding = _decoding(policy, settings, limit, "train_evaluation.eval_batch_size", rows)
     yield Moment("an evaluation", (*stays, *decoding))
 

@@ -32,13 +32,20 @@ class KnownSplit:
     """Prompt of the first sample without references; None if all have some."""
     has_text: bool
     """True if any reference is not blank."""
+    metadata: frozenset[str]
+    """Names of the metadata that any sample has."""
+    shared_metadata: frozenset[str]
+    """Names of the metadata that every sample has."""
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> KnownSplit:
         """Count the samples and their references."""
         bare = next((sample.prompt for sample in samples if not sample.references), None)
         texts = [text for sample in samples for text in sample.references]
-        return cls(len(samples), len(texts), bare, any(text.strip() for text in texts))
+        has_text = any(text.strip() for text in texts)
+        names = [frozenset(sample.metadata) for sample in samples]
+        shared = frozenset.intersection(*names)
+        return cls(len(samples), len(texts), bare, has_text, frozenset().union(*names), shared)
 
 
 def data_problems(run: Run, answers: Answers) -> Iterator[Problem]:

@@ -1,9 +1,9 @@
-"""Preflight checks of rewards and metrics: their needs, and references that the data lack."""
+"""Preflight checks of rewards and metrics: their needs, references and groups that data lack."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from common.custom.user_code import naming
@@ -12,7 +12,7 @@ from common.hashing import fingerprint
 from common.key_paths import key_path
 from common.plan.run import Run
 from grue.experiments.extract.config import ExtractConfig
-from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.finetune.config import FinetuneConfig, ReinforcementConfig
 from grue.experiments.preflight.cache import Answers
 from grue.experiments.preflight.data import KnownSplit, known_split, made_later
 from grue.experiments.preflight.models import KnownModel, of_stage
@@ -43,9 +43,27 @@ def part_problems(run: Run, answers: Answers) -> Iterator[Problem]:
         )
         if isinstance(built, UserError):
             yield Problem(str(built), key, part.id)
-        elif getattr(built, "needs_references", False):
-            for split in _splits_read_by(key, config):
+            continue
+        for split in _splits_read_by(key, config):
+            if getattr(built, "needs_references", False):
                 yield from _of_references(run, key, part, split, answers)
+            needed = getattr(built, "needed_metadata", ())
+            yield from _of_metadata(run, key, part, needed, split, answers)
+    yield from _of_groups(run, answers)
+
+
+def hint_problems(run: Run, answers: Answers) -> Iterator[Problem]:
+    """Yield the problem of training inputs without references, from which hints are taken."""
+    config = run.config
+    if not isinstance(config, ReinforcementConfig) or config.alg.rollout_spec.hint is None:
+        return
+    found = known_split(run, "train", answers)
+    if isinstance(found, KnownSplit) and found.bare is not None:
+        yield Problem(
+            f"takes hints from references, and the split 'train' has inputs without, such as "
+            f"{found.bare[:60]!r}; choose data with references, or another value",
+            "alg.args.zero_std_groups", "hint",
+        )  # fmt: skip
 
 
 def _of_judge(
@@ -95,8 +113,10 @@ def parts(config: TextConfig) -> Iterator[tuple[str, MetricConfig | RewardConfig
 
 def _splits_read_by(key: str, config: TextConfig) -> tuple[Split, ...]:
     """Return the splits whose texts a part scores."""
-    if key == "reward_fn" or isinstance(config, ExtractConfig):
+    if key == "reward_fn":
         return ("train",)
+    if isinstance(config, ExtractConfig):
+        return config.splits
     assert isinstance(config, FinetuneConfig)
     left_out = ("train",) if config.no_eval_on_train_set else ()
     return tuple(split for split in config.splits if split not in left_out)
@@ -117,3 +137,45 @@ def _of_references(
         key,
         part.id,
     )
+
+
+def _of_groups(run: Run, answers: Answers) -> Iterator[Problem]:
+    """Yield the problem of metadata that make groups of inputs, where no input has them."""
+    config = run.config
+    if isinstance(config, ExtractConfig):
+        key, name = "evaluation.group_by", config.evaluation.group_by
+    elif isinstance(config, FinetuneConfig):
+        key, name = "train_evaluation.group_by", config.train_evaluation.group_by
+    else:
+        return
+    if name is None:
+        return
+    for split in _splits_read_by(key, config):
+        found = known_split(run, split, answers)
+        if isinstance(found, KnownSplit) and name not in found.metadata:
+            known = ", ".join(sorted(found.metadata)) or "no metadata"
+            yield Problem(f"no input of the split '{split}' has it; they have {known}", key, name)
+
+
+def _of_metadata(
+    run: Run,
+    key: str,
+    part: MetricConfig | RewardConfig,
+    needed: Sequence[str],
+    split: Split,
+    answers: Answers,
+) -> Iterator[Problem]:
+    """Yield the problem of a task whose samples lack metadata without which the part fails."""
+    found = known_split(run, split, answers)
+    if not isinstance(found, KnownSplit):
+        return
+    for name in dict.fromkeys(needed):
+        if name not in found.shared_metadata:
+            assert isinstance(run.config, TextConfig)
+            yield Problem(
+                f"reads '{name}' of each input's metadata, which the split '{split}' of the task "
+                f"'{run.config.datapool.id}' does not have; choose a task that gives it, or take "
+                "it out",
+                key,
+                part.id,
+            )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -159,8 +159,6 @@ class RewardModelConfig(TrackedConfig):
     ``tokenizer.max_length`` is the largest number of tokens of prompt and response together.
     """
 
-    splits: ClassVar[tuple[Split, ...]] = ("train", "val")
-
     alg: RewardModelAlg
     """Reward model, and the settings of its training."""
     separator: str = " "
@@ -172,6 +170,11 @@ class RewardModelConfig(TrackedConfig):
     """Normalisation of rewards; None keeps them unchanged."""
     eval_batch_size: PositiveInt = 64
     """Number of texts that are scored together in evaluations."""
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """Splits of the task that the run reads."""
+        return ("train", "val")
 
     def ways_to_save_memory(self) -> Iterator[str]:
         """Yield advice against a lack of memory: smaller batches, then model options."""

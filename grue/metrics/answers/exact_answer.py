@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field, Strict
@@ -40,6 +40,7 @@ class ExactAnswer(Metric[ExactAnswerArgs]):
     """
 
     Args = ExactAnswerArgs
+    largest: ClassVar[Mapping[str, float]] = {"answer/accuracy": 1.0}
     needs_references = True
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:

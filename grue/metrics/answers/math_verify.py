@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -44,6 +44,7 @@ class MathVerify(Metric[MathVerifyArgs]):
     """
 
     Args = MathVerifyArgs
+    largest: ClassVar[Mapping[str, float]] = {"answer/verified": 1.0}
     needs_references = True
 
     def __init__(self, args: MathVerifyArgs) -> None:

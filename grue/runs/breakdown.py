@@ -1,0 +1,54 @@
+"""Numbers of an evaluation beside those of all outputs: pass@k, and means by groups of inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from grue.metrics.metric import Metric, Scores
+from grue.rl.pass_at_k import mean_pass_at_k
+from grue.texts import Texts, groups
+
+
+def breakdown(
+    metric: Metric[Any], texts: Texts, *, num_samples: int, group_by: str | None
+) -> dict[str, float]:
+    """Return pass@k of the metric's right outputs, and all means by groups of inputs.
+
+    The name of a group's number ends with ``_at_<group_by>_<value>``. Metrics without scores of
+    single outputs have no such numbers.
+
+    Args:
+        metric: metric of the outputs.
+        texts: K outputs of each of B inputs, input by input.
+        num_samples: K; pass@k needs at least 2.
+        group_by: name of the metadata whose values make groups; None for no groups.
+    """
+    if not metric.has_scores or (num_samples == 1 and group_by is None):
+        return {}
+    scores = metric.scores(texts)
+    found = _pass_at_k(metric, scores, num_samples)
+    if group_by is not None:
+        for value, rows in groups(texts.metadata, group_by).items():
+            of_group = {key: values[rows] for key, values in scores.items()}
+            numbers = {key: float(values.mean()) for key, values in of_group.items()}
+            numbers |= _pass_at_k(metric, of_group, num_samples)
+            found |= {f"{key}_at_{group_by}_{value}": number for key, number in numbers.items()}
+    return found
+
+
+def _pass_at_k(
+    metric: Metric[Any], scores: Mapping[str, Scores], num_samples: int
+) -> dict[str, float]:
+    """Return pass@k of each key whose largest score is known; nothing for one output per input."""
+    if num_samples == 1:
+        return {}
+    return {
+        f"{key}/pass_at_k/{k}": share
+        for key, largest in metric.largest.items()
+        for k, share in mean_pass_at_k(
+            np.isclose(scores[key].reshape(-1, num_samples), largest)
+        ).items()
+    }

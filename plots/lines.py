@@ -1,0 +1,69 @@
+"""Lines of means with bands of standard deviations, and the legend of figures with many of them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from plots.runs import Run
+
+_BAND: dict[str, Any] = {"alpha": 0.2, "linewidth": 0}
+_COLORS = [f"C{place}" for place in range(7)]
+_MARKERS = "os^DvPX"
+_MARKERS_OF_LINE = 8
+_LABEL_WIDTH = 50
+"""Number of letters in a line of the legend that fit into the narrowest figure."""
+
+
+def looks() -> Iterator[dict[str, Any]]:
+    """Yield colour, marker and dashes of lines, each combination different."""
+    for dashes in itertools.cycle(("solid", "dashed", "dotted")):
+        for color, marker in zip(_COLORS, _MARKERS, strict=True):
+            yield {"color": color, "marker": marker, "linestyle": dashes}
+
+
+def draw_line(axes: Axes, line: pd.DataFrame, x: str, look: dict[str, Any]) -> None:
+    """Draw a line with its band; if there are many points, only some have a marker.
+
+    Args:
+        axes: panel to draw in.
+        line: points with their ``mean`` and ``std``.
+        x: column of the horizontal axis.
+        look: properties of the line.
+    """
+    every = max(1, round(len(line) / _MARKERS_OF_LINE))
+    axes.plot(line[x], line["mean"], markevery=every, **look)
+    low, high = line["mean"] - line["std"], line["mean"] + line["std"]
+    axes.fill_between(line[x], low, high, color=look["color"], **_BAND)
+
+
+def entries(
+    groups: Sequence[tuple[str, Sequence[Run]]], points: pd.DataFrame, *, width: float
+) -> list[list[dict[str, Any]]]:
+    """Return the legend's entries by column: the lines, and bands with numbers of runs.
+
+    Lines say their numbers of runs where these differ. There are two columns if ``width`` inches
+    hold them.
+    """
+    several = points["n"].max() > 1
+    sizes = {len(runs) for _, runs in groups}
+    found = []
+    for look, (name, runs) in zip(looks(), groups, strict=False):
+        count = f" ({len(runs)} run{'' if len(runs) == 1 else 's'})" if len(sizes) > 1 else ""
+        found.append({"label": textwrap.fill(name + count, _LABEL_WIDTH), **look})
+    if several:
+        each = f" ({sizes.pop()} runs)" if len(sizes) == 1 else ""
+        band = {"color": "gray", "alpha": 0.3, "linewidth": 8}
+        found.append({"label": f"± 1 standard deviation{each}", **band})
+    letters = max(len(line) for entry in found for line in entry["label"].split("\n"))
+    if len(found) < 2 or 2 * (letters + 8) > 11 * width:
+        return [found]
+    half = math.ceil(len(found) / 2)
+    return [found[:half], found[half:]]

@@ -1,0 +1,149 @@
+"""Silent groups, held-out accuracy and pass@k by difficulty, against samples drawn."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from common.errors import Problem, UserError
+from common.run.folder import RunFolder
+from plots import lines
+from plots.group_shares import SAMPLES, SHARES, Measured, levels, measured_ks, statistics
+from plots.labels_used import labels_used
+from plots.options import FigureOptions
+from plots.runs import Run, Wanted, load_runs, read_steps
+from plots.variants import named_groups, subject
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+_FIX = (
+    "fix: give runs that finetune by rewards with groups of outputs, in whose plan "
+    "'train_evaluation.group_by' names a metadata key"
+)
+_PANEL = (3.8, 1.5)
+_LEAST_TOP = 0.05
+"""Smallest upper end of an axis of accuracies."""
+
+
+class Options(FigureOptions):
+    """Options of the figure of silent groups."""
+
+    example: ClassVar[str] = "--split test --k 4"
+
+    group_by: str = "difficulty"
+    """Metadata key of inputs whose values are the columns, ``train_evaluation.group_by``."""
+    metric: str = "answer/accuracy"
+    """Metric of right outputs, drawn with its pass@k."""
+    split: str = "val"
+    """Split of the held-out inputs."""
+    k: int | None = None
+    """Number of outputs for pass@k; None for the largest that all runs measured."""
+    points: int = 20
+    """Number of points of a line; shares of groups are means between two of them."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the problem of no point."""
+        if self.points < 1:
+            yield Problem("must be at least 1", "points", self.points)
+
+
+def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
+    """Draw one column per difficulty and one row per quantity, and return the written paths.
+
+    A line is the mean over runs that differ in seeds alone, and its band is one standard deviation
+    to each side. Its label tells the labelled inputs that the runs used beyond those of all.
+
+    Args:
+        runs: plan folders and run folders; of a plan, the runs that tell shares of groups.
+        stem: path of the files without their suffixes.
+        options: options of the figure.
+
+    Raises:
+        UserError: no run tells shares of groups by difficulty, or the files cannot be written.
+    """
+    from plots import canvas  # matplotlib, which checking options does not need
+
+    wanted = Wanted(_read, f"shares of groups and '{SAMPLES}' in metrics.jsonl", _FIX)
+    loaded = load_runs(runs, wanted, options.only)
+    every = levels(loaded, options.group_by)
+    measured = _measured(loaded, options)
+    groups, labels = _labelled(loaded)
+    points = statistics(groups, measured, options.points)
+    points["labels"] = points["line"].map(labels)
+    rows = [name for name in measured.quantities if name in set(points["quantity"])]
+    with canvas.styled():
+        legend = lines.entries(groups, points, width=len(every) * _PANEL[0])
+        figure, grid = canvas.wrapped(
+            len(rows) * len(every), len(every), _PANEL, lines=len(legend[0]), sharex=True
+        )
+        figure.suptitle(subject(loaded), parse_math=False)
+        panels = itertools.product(rows, every)
+        for place, (axes, (quantity, level)) in enumerate(zip(grid, panels, strict=True)):
+            here = points[(points["quantity"] == quantity) & (points["level"] == level)]
+            _panel(axes, here, [name for name, _ in groups])
+            _scale(axes, here, quantity)
+            if place < len(every):
+                axes.set_title(f"{options.group_by} {level}", parse_math=False)
+            if place % len(every) == 0:
+                axes.set_ylabel(_in_words(quantity))
+            if place >= len(grid) - len(every):
+                axes.set_xlabel("samples drawn")
+        canvas.legend(figure, legend)
+        return canvas.save(figure, points, stem)
+
+
+def _read(folder: RunFolder) -> pd.DataFrame | None:
+    """Return the run's metrics by step; None if it tells no shares of groups."""
+    table = read_steps(folder)
+    has_them = table is not None and {SAMPLES, "groups/mixed"} <= set(table.columns)
+    return table if has_them else None
+
+
+def _measured(runs: Sequence[Run], options: Options) -> Measured:
+    """Return the names of what is drawn.
+
+    Raises:
+        UserError: not all runs measured the pass@k that was asked for.
+    """
+    metric = f"{options.split}/{options.metric}"
+    ks = measured_ks(runs, metric)
+    if options.k is not None and options.k not in ks:
+        known = ", ".join(map(str, ks)) or "none"
+        raise UserError(f"'k' = {options.k}: not all runs measured it; measured: {known}")
+    return Measured(options.group_by, metric, options.k or max(ks, default=1))
+
+
+def _labelled(runs: Sequence[Run]) -> tuple[list[tuple[str, list[Run]]], dict[str, int]]:
+    """Return the lines with their runs, and the labelled inputs of each; lines say theirs."""
+    used = labels_used(runs)
+    groups, labels = [], {}
+    for name, of_line in named_groups(runs):
+        count = max(used[run.path] for run in of_line)
+        words = f"{name}, {count:,} labels" if count else name
+        groups.append((words, of_line))
+        labels[words] = count
+    return groups, labels
+
+
+def _panel(axes: Axes, points: pd.DataFrame, names: Sequence[str]) -> None:
+    for look, name in zip(lines.looks(), names, strict=False):
+        line = points[points["line"] == name]
+        if len(line):
+            lines.draw_line(axes, line, "samples", look)
+
+
+def _scale(axes: Axes, points: pd.DataFrame, quantity: str) -> None:
+    """Set the vertical axis: all of 0 to 1 for shares, and as much as is needed for accuracies."""
+    top = (points["mean"] + points["std"].fillna(0)).max()
+    is_share = quantity in SHARES or not top < 1
+    axes.set_ylim(0, 1 if is_share else max(1.05 * top, _LEAST_TOP))
+    axes.set_xlim(0)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value else "0")
+
+
+def _in_words(quantity: str) -> str:
+    return f"{quantity}\n({'share of groups' if quantity in SHARES else 'held out'})"
