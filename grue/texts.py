@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,25 @@ from numpy.typing import NDArray
 from common.errors import UserError
 
 _SHOWN = 60
+
+Offset = tuple[int, int]
+"""First character of a token in its text, and the one after its last."""
+
+
+@dataclass(frozen=True)
+class OutputTokens:
+    """T tokens of one output, its end-of-sequence among them."""
+
+    ids: Sequence[int]
+    """[T] ids of the policy's tokenizer."""
+    offsets: Sequence[Offset]
+    """[T] characters of the output, as it is scored, to which each token belongs: ``output[start:
+    end]``.
+
+    A character of several bytes belongs to every token that has one of them. A token of which the
+    scored text has nothing (end-of-sequence, what is truncated or taken out) has an empty range
+    where it stands.
+    """
 
 
 @dataclass(frozen=True)
@@ -26,13 +45,14 @@ class Texts:
     """[N] reference texts; an empty list where the task has none."""
     metadata: Sequence[Mapping[str, Any]]
     """[N] further values that the task knows of the input."""
+    num_tokens: Sequence[int] | None = None
+    """[N] number of tokens of each output, with its end-of-sequence; None outside rollouts."""
+    tokens: Sequence[OutputTokens] | None = None
+    """[N] tokens of each output; None except for rewards that need them."""
 
     def __post_init__(self) -> None:
         """Raise `ValueError` where the lengths differ."""
-        lengths = {
-            name: len(getattr(self, name))
-            for name in ("prompts", "outputs", "references", "metadata")
-        }
+        lengths = {name: len(column) for name, column in self._columns().items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"lengths differ: {lengths}")
 
@@ -40,9 +60,13 @@ class Texts:
         return len(self.outputs)
 
     def __getitem__(self, rows: slice) -> Texts:
-        return Texts(
-            self.prompts[rows], self.outputs[rows], self.references[rows], self.metadata[rows]
-        )
+        given = {name: column[rows] for name, column in self._columns().items()}
+        return Texts(**given)
+
+    def _columns(self) -> dict[str, Any]:
+        """Return what is known of the outputs, by the names of the fields."""
+        found = {column.name: getattr(self, column.name) for column in fields(self)}
+        return {name: column for name, column in found.items() if column is not None}
 
     def have_references(self) -> bool:
         """Return whether an input has a reference that is not blank."""

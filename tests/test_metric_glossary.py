@@ -62,8 +62,8 @@ OF_ROWS = {
         "Mixed precision",
     ],
     "grpo": [*OF_RL, "Algorithms without a critic", "Progress", *OF_GROUPS],
-    "drawing": [*OF_RL, "Algorithms without a critic", "Progress", *OF_GROUPS],
     "rejection_sampling": ["Every row", "Rollouts", "Rejection sampling", "Progress", *OF_GROUPS],
+    "drawing": [*OF_RL, "Algorithms without a critic", "Progress", *OF_GROUPS],
     "hints": [*OF_RL, "Algorithms without a critic", "Progress", *OF_GROUPS],
     "preferences": [*OF_RL, "PPO of lm-human-preferences", "Progress"],
     "classifier": [*OF_TRAINER, "Classifiers"],
@@ -108,7 +108,7 @@ def small_runs(folder: Path) -> list[dict[str, Any]]:
                  "train_evaluation__metrics": [{"id": "exact_answer"}],
                  "train_evaluation__group_by": "animal"}  # fmt: skip
     normalize = test_reward_model.reference(model, num_samples=8)
-    preferences = test_ppo_human_preferences.configuration(model, **short)
+    preferences = test_ppo_human_preferences.configuration(model, **short, **as_loss)
     return [
         {**TINY_DIGITS, "experiment": "sft_vs_rft", "experiment_name": "controlled",
          "kl_regularization_coeff": 0.1, "theory_every": 1, "theory_inputs": 4},
@@ -122,12 +122,11 @@ def small_runs(folder: Path) -> list[dict[str, Any]]:
            alg__policy__mixed_precision="fp16", reward_fn__id="weighted_sum",
            reward_fn__args__rewards=[{"id": LETTERS}, {"id": "length", "weight": 0.1}]),
         rl("grpo", alg__args__num_samples_per_input=2, alg__args__zero_std_groups="resample",
-           alg__args__sft_coeff=0.1,
-           reward_fn__id=EVEN, **of_groups),
+           reward_fn__id=EVEN, alg__args__sft_coeff=0.1, **of_groups),
+        rl("rejection_sampling", alg__args__num_samples_per_input=4, reward_fn__id=EVEN),
         rl("dr_grpo", experiment_name="drawing", alg__args__num_samples_per_input=2,
            alg__args__zero_std_groups="draw_more", alg__args__filter_by_std={"top_k": 2},
            alg__args__solved_above=0.9, reward_fn__id=EVEN),
-        rl("rejection_sampling", alg__args__num_samples_per_input=4, reward_fn__id=EVEN),
         rl("dr_grpo", experiment_name="hints", alg__args__num_samples_per_input=2,
            alg__args__zero_std_groups="hint", reward_fn__id=EVEN),
         preferences | {"experiment_name": "preferences"},

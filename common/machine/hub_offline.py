@@ -84,6 +84,18 @@ def cached_commit(hub_id: str, revision: str | None = None, *, kind: str = "mode
         return revision if revision and (folder / "snapshots" / revision).is_dir() else None
 
 
+def cached_snapshot(hub_id: str, revision: str | None = None) -> Path | None:
+    """Return the folder of a model's files in the hub's cache; None if it holds none."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    commit = cached_commit(hub_id, revision)
+    if commit is None:
+        return None
+    name = repo_folder_name(repo_id=hub_id, repo_type="model")
+    return Path(constants.HF_HUB_CACHE) / name / "snapshots" / commit
+
+
 def _note(name: str, revision: str | None, commit: str | None) -> None:
     if commit is not None:
         _used[name if revision is None else f"{name}@{revision}"] = commit

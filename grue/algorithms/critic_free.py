@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,20 +18,18 @@ from torch import Tensor
 from common.machine.devices import sent
 from grue import random_streams
 from grue.algorithms.args import CriticFreeArgs
+from grue.algorithms.output_advantages import OutputAdvantages
 from grue.algorithms.policy_gradient import PolicyGradient
 from grue.algorithms.running_means import RunningMeans
-from grue.algorithms.used_groups import used_groups
-from grue.policies.distribution import TokenDistribution
+from grue.algorithms.token_evaluation import TokenEvaluation
+from grue.algorithms.used_groups import groups_of, used_groups
 from grue.random_streams import Occasion
 from grue.rl.aggregation import aggregate, token_weights
 from grue.rl.group_advantages import (
-    deviates,
-    group_advantages,
     rewards_to_go,
     virtual_best,
 )
-from grue.rl.kl import KL_ESTIMATORS, kl_full
-from grue.rl.policy_losses import clip_shares, policy_ratios, token_losses
+from grue.rl.policy_losses import policy_ratios, ratio_means, token_losses
 from grue.rl.signed_advantages import (
     entropy_shaped,
     right_or_wrong,
@@ -61,6 +59,16 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
     supervised: SupervisedLoss | None = None
     """Loss on labelled inputs, for `sft_coeff`; None without one."""
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        has_scale = self.args.advantage_scale not in ("none", "unit")
+        self.advantages = OutputAdvantages(
+            self.args.advantage,
+            scale=self.args.advantage_scale if has_scale else None,
+            tolerance=self.args.zero_tol,
+            decay=self.args.running_mean_decay,
+        )
+
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
     ) -> dict[str, float]:
@@ -74,12 +82,12 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
         means = RunningMeans()
         labelled = random_streams.generator(Occasion.LABELLED, generator.initial_seed())
         for rows in self._rows_of_steps(rollout, generator):
-            rows_used = rows[rollout.num_used[rows] > 0]
-            if len(rows_used):  # not every group of the step is dropped
-                self._add_gradient(rollout, rows, rows_used, kl_coefficient, means)
+            left = rows[rollout.num_used[rows] > 0]
+            if len(left):  # not every group of the step is dropped
+                self._add_gradient(rollout, rows, left, kl_coefficient, means)
             if self.supervised is not None:
                 self._add_supervised_gradient(self.supervised, labelled, means)
-            if len(rows_used) or self.supervised is not None:
+            if len(left) or self.supervised is not None:
                 norm = self.step(self.args.max_grad_norm)
                 means.add(**{"policy/grad_norm": self._share_of_step * norm})
         found = means.compute(mean=False)
@@ -88,6 +96,15 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
         if self.supervised is not None:
             found["elapsed/labels"] = self.supervised.num_labelled
         return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, including that of baselines."""
+        return super().state_dict() | self.advantages.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state, including that of baselines."""
+        super().load_state_dict(state)
+        self.advantages.load_state_dict(state)
 
     def _with_advantages(self, rollout: Rollout) -> Rollout:
         """Return the rollout with advantages of whole outputs, or of each token on."""
@@ -101,11 +118,7 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
         else:
             # A first token's advantage has all penalties, without discount.
             penalties = rollout.kl_advantages[:, 0].view_as(task)
-            scale = None if args.advantage_scale in ("none", "unit") else args.advantage_scale
-            parts = group_advantages(
-                task, penalties, baseline=args.advantage, scale=scale, tolerance=args.zero_tol,
-                groups=rollout.groups,
-            )  # fmt: skip
+            parts = self.advantages(task, penalties, rollout.groups)
             if args.zero_std_groups == "virtual_best":
                 parts = virtual_best(task, args.best_reward, args.zero_tol), parts[1]
             of_task, of_penalties = (part.reshape(-1, 1) * mask for part in parts)
@@ -145,11 +158,12 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             regularizer = terms.regularizer(args.ent_coef, kl_coefficient)
             if not len(means):  # here the ratios are 1
                 of_rest = terms.of_penalties + regularizer
-                found = self.gradient_share(terms.logits, terms.of_task, of_rest)
+                found = self.gradient_share(terms.now, terms.of_task, of_rest)
                 means.add(**{"update_share/kl_and_entropy": found})
             self.backward(terms.policy_loss + regularizer)
             means.add(share, **terms.losses())
             means.add(share * batch.weight * len(whole) / num_tokens, **terms.measured)
+            means.add_largest(**{"ratio/max": terms.largest_ratio})
             del terms, regularizer  # and with them what they hold of the vocabulary
 
     def _add_supervised_gradient(
@@ -182,9 +196,7 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
         if args.zero_std_groups != "entropy_shaped":
             return None
         task = rollout.task_rewards.sum(1).view(-1, args.num_samples_per_input)
-        groups = rollout.groups
-        deviate = deviates(task, args.zero_tol) if groups is None else groups.deviate
-        signs = silent_signs(task, deviate, args.best_reward)
+        signs = silent_signs(task, groups_of(args, rollout).deviate, args.best_reward)
         return signs.repeat_interleave(args.num_samples_per_input)
 
     def _terms(self, batch: Minibatch, weights: Tensor, signs: Tensor | None) -> _Terms:
@@ -193,12 +205,12 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
         ``weights`` [N] are those of the step's outputs, ``signs`` [N] those of silent ones.
         """
         args = self.args
-        policy, log_probs, _ = self.evaluate(batch)
+        now = self.evaluate(batch)
 
         def on_grid(values: Tensor) -> Tensor:
             return put_back(values, batch.loss_mask)
 
-        mask = sent(batch.loss_mask, log_probs.device)
+        mask = sent(batch.loss_mask, now.log_probs.device)
         # Losses of micro-batches and ranks add up; a rank without an output of its own adds 0.
         of_rows = weights[batch.rows] * (batch.weight > 0)
 
@@ -206,58 +218,42 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             return aggregate(losses, mask, of_rows)
 
         new, old, advantages, of_penalties = map(
-            on_grid, (log_probs, batch.log_probs, batch.advantages, batch.kl_advantages)
+            on_grid, (now.log_probs, batch.log_probs, batch.advantages, batch.kl_advantages)
         )
-        with torch.set_grad_enabled(args.ent_coef != 0):
-            entropies = on_grid(policy.entropy())
+        entropies = on_grid(now.entropy(with_gradient=args.ent_coef != 0))
         if signs is not None:
             shaped = entropy_shaped(entropies, mask, signs[batch.rows])
             advantages = advantages + args.entropy_alpha * shaped
         ratios = policy_ratios(new, old, mask, args.ratio)
         losses = token_losses(args.policy_loss, new, ratios, advantages, args.clip_ranges)
-        kl = self._kl_loss(batch, policy, log_probs)
+        kl_div = self.alg.kl_div
+        kl = now.kl(kl_div.of_loss) if kl_div.placement == "loss" else None
         return _Terms(
-            logits=policy.logits,
+            now=now,
             policy_loss=summed(losses),
             entropy_loss=summed(-entropies),
             kl_loss=None if kl is None else summed(on_grid(kl)),
             of_task=summed(-(advantages - of_penalties) * new),
             of_penalties=summed(-of_penalties * new),
-            measured=self._measured(batch, log_probs.detach(), ratios.detach(), advantages),
+            measured=self._measured(now, ratios.detach(), advantages),
+            largest_ratio=batch.counted(ratios.detach()).max(),
         )
 
-    def _kl_loss(
-        self, batch: Minibatch, policy: TokenDistribution, log_probs: Tensor
-    ) -> Tensor | None:
-        """Return [M] the KL of each token as the loss has it; None where the reward has it."""
-        kl_div = self.alg.kl_div
-        if kl_div.placement == "reward":
-            return None
-        if kl_div.estimator in (None, "full"):
-            ref_logits = batch.counted(self.actor_critic.reference_logits(batch.sequences))
-            return kl_full(policy.logits, ref_logits)
-        return KL_ESTIMATORS[kl_div.estimator](log_probs, batch.ref_log_probs)
-
     def _measured(
-        self, batch: Minibatch, log_probs: Tensor, ratios: Tensor, advantages: Tensor
+        self, now: TokenEvaluation, ratios: Tensor, advantages: Tensor
     ) -> dict[str, Tensor]:
-        """Return means over the tokens of a micro-batch."""
-        low, high = clip_shares(ratios, advantages, *self.args.clip_ranges)
-        found = {
-            f"kl/{name}": KL_ESTIMATORS[name](log_probs, batch.ref_log_probs)
-            for name in ("k1", "k3")
-        }
-        grids = {"ratio/mean": ratios, "clip_share/low": low, "clip_share/high": high}
-        found |= {name: batch.counted(grid).float() for name, grid in grids.items()}
-        return {name: values.mean() for name, values in found.items()}
+        """Return means over the tokens of a micro-batch, from ratios and advantages [n, T]."""
+        counted = now.batch.counted
+        found = ratio_means(counted(ratios), counted(advantages), *self.args.clip_ranges)
+        return found | self.kl_estimates(now)
 
 
 @dataclass(frozen=True)
 class _Terms:
     """Terms of a micro-batch's loss, all [] and sums by the weights of the aggregation."""
 
-    logits: Tensor
-    """[M, V]"""
+    now: TokenEvaluation
+    """Policy at the tokens of the micro-batch."""
     policy_loss: Tensor
     entropy_loss: Tensor
     """Negated entropy."""
@@ -269,6 +265,7 @@ class _Terms:
     """Policy gradient of the penalties in the rewards alone."""
     measured: dict[str, Tensor]
     """Means over tokens by metric name."""
+    largest_ratio: Tensor
 
     def regularizer(self, ent_coef: float, kl_coefficient: float) -> Tensor:
         """Return [] the entropy and KL losses with their coefficients."""

@@ -53,7 +53,7 @@ class RejectionSampling(PolicyGradient[RejectionSamplingArgs]):
         losses = []
         for part in rows.split(self.args.micro_batch_size or len(rows)):
             batch = rollout.minibatch(part).of_this_rank()
-            _, log_probs, _ = self.evaluate(batch)
+            log_probs = self.evaluate(batch).log_probs
             # Losses of ranks add up; one without an output of its own adds 0.
             loss = -log_probs.sum() * (batch.weight > 0) / num_tokens
             self.backward(loss)

@@ -1,4 +1,4 @@
-"""Groups of a rollout that an update uses."""
+"""Groups of a rollout that deviate, and those that an update uses."""
 
 from __future__ import annotations
 
@@ -11,13 +11,20 @@ from grue.rl.group_filter import of_largest_number, of_largest_share
 from grue.rollouts.batch import Rollout
 
 
+def groups_of(args: GroupAdvantageArgs, rollout: Rollout) -> Groups:
+    """Return which groups deviate: by their own task rewards, where nothing else decides."""
+    if rollout.groups is not None:
+        return rollout.groups
+    task = rollout.task_rewards.sum(1).view(-1, args.num_samples_per_input)
+    return Groups(deviates(task, args.zero_tol), task.double().var(1))
+
+
 def used_groups(args: GroupAdvantageArgs, rollout: Rollout) -> Tensor | None:
     """Return [B] bool, true for the groups that are not left out; None where none is."""
     chosen, drops = args.filter_by_std, args.zero_std_groups == "drop"
     if chosen is None and not drops:
         return None
-    task = rollout.task_rewards.sum(1).view(-1, args.num_samples_per_input)
-    groups = rollout.groups or Groups(deviates(task, args.zero_tol), task.double().var(1))
+    groups = groups_of(args, rollout)
     if chosen is None:
         return groups.deviate
     variances = torch.where(groups.deviate, groups.variances, 0.0)

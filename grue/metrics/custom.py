@@ -10,7 +10,7 @@ from common.custom.signatures import check_function, check_part
 from common.errors import UserError
 from grue.metrics.metric import Metric, NoArgs, Scores
 from grue.parts.rl4lms_classes import what_to_change
-from grue.parts.user_function import PARAMETERS, UserFunction, name_of, scores_of
+from grue.parts.user_function import PARAMETERS, UserFunction, name_of, of_columns, scores_of
 from grue.texts import Texts
 
 
@@ -22,7 +22,11 @@ class FunctionMetric(Metric[NoArgs]):
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
         """Return [N] the function's numbers."""
         name = getattr(self.function, "__name__", type(self.function).__name__)
-        return {f"custom/{name}": scores_of(self.function, texts, per_token=False)}
+        return {
+            f"custom/{name}": scores_of(
+                of_columns(self.function), texts, per_token=False, name=name_of(self.function)
+            )
+        }
 
 
 def as_metric(part: Any) -> type[Metric[Any]]:

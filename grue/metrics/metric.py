@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -42,6 +42,8 @@ class Metric(ABC, Generic[ArgsT]):
     evaluations with several outputs per input tell its pass@k."""
     needs_references: bool = False
     """If true, the metric needs references; evaluations of splits without references skip it."""
+    needed_metadata: Sequence[str] = ()
+    """Keys of the task's `Sample.metadata` without which it fails."""
 
     def __init__(self, args: ArgsT) -> None:
         self.args = args

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +12,16 @@ from numpy.typing import NDArray
 
 from common.custom.user_code import PartError, told
 from common.errors import UserError
+from grue.parts.token_numbers import pad_stack
 from grue.texts import Texts
 
-UserFunction = Callable[[list[str], list[str], list[list[str]], list[dict[str, Any]]], Any]
+UserFunction = Callable[..., Any]
 """Function ``f(prompts, outputs, references, metadata)``, each with N entries, that returns N
-numbers."""
+numbers; a reward may take ``tokens`` too."""
 
 PARAMETERS = ("prompts", "outputs", "references", "metadata")
+TOKENS = "tokens"
+"""Further parameter of a reward that needs the outputs' tokens."""
 
 _SHOWN = 60
 _ONE_EACH = "return a list with one number for each"
@@ -30,50 +35,93 @@ class _Miscounted(_Wrong):
     """Error of an answer with the wrong number of numbers."""
 
 
+def takes_tokens(function: UserFunction) -> bool:
+    """Return whether the function has a parameter for the outputs' tokens."""
+    try:
+        return TOKENS in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # some built-in functions have no signature
+        return False
+
+
+def of_columns(function: UserFunction) -> Callable[[Texts], Any]:
+    """Return the user's function as one of texts."""
+    names = (*PARAMETERS, TOKENS) if takes_tokens(function) else PARAMETERS
+
+    def of_texts(texts: Texts) -> Any:
+        return function(*(getattr(texts, name) for name in names))
+
+    return of_texts
+
+
 def scores_of(
-    function: UserFunction, texts: Texts, *, per_token: bool, name: str | None = None
+    function: Callable[[Texts], Any], texts: Texts, *, per_token: bool, name: str
 ) -> NDArray[np.float64]:
     """Return [N] the function's scores of the texts; [N, T] too if ``per_token`` allows it.
 
-    One column [N, 1], the usual output of a model's head, means [N]. Scores may be torch tensors on
-    any device. ``name`` is the function's name in messages; None for its own.
+    One column [N, 1], the usual output of a model's head, means [N]. A list of one array per output
+    is padded to [N, T]. Scores may be torch tensors on any device. ``name`` is the function's name
+    in messages.
 
     Raises:
         PartError: the function raises an error, or does not return finite numbers (in float32 too)
             of that shape. Halves of the texts are tried until a single failing one is found. A
             `UserError` of the function is raised unchanged.
+        UserError: an output has another number of tokens, or is rewarded after its end.
     """
     if not len(texts):
         return np.zeros(0)
     try:
-        return _answer(function, texts, per_token)
+        values, widths = _answer(function, texts, per_token)
     except _Wrong as wrong:
         part, reason = _smallest(function, texts, wrong, per_token)
-        called = name or name_of(function)
         if isinstance(wrong, _Miscounted):
-            raise PartError(f"'{called}' {wrong}; wrong {_place(part)}") from None
-        told = f"'{called}' {reason} {_place(part)} (of {len(texts)} outputs)"
+            raise PartError(f"'{name}' {wrong}; wrong {_place(part)}") from None
+        told = f"'{name}' {reason} {_place(part)} (of {len(texts)} outputs)"
         raise PartError(told) from reason.__cause__
+    if widths is not None and texts.num_tokens is not None:
+        _check_widths(values, widths, texts, texts.num_tokens, name)
+    return values
 
 
-def _answer(function: UserFunction, texts: Texts, per_token: bool) -> NDArray[np.float64]:
-    """Return the function's scores, checked."""
+def _check_widths(
+    values: NDArray[np.float64],
+    widths: Sequence[int],
+    texts: Texts,
+    num_tokens: Sequence[int],
+    name: str,
+) -> None:
+    """Check that scores per token, [N, T], are those of the outputs' tokens.
+
+    ``widths`` are the [N] lengths of the rows before they were padded.
+    """
+    for row, (width, needed) in enumerate(zip(widths, num_tokens, strict=True)):
+        if width < needed or values[row, needed:].any():
+            found = f"{width}" if width < needed else f"{width}, not all zero after its end,"
+            raise UserError(
+                f"'{name}' gave {found} numbers for prompt {shown(texts.prompts[row])}, output "
+                f"{shown(texts.outputs[row])}, which has {needed} tokens (its end-of-sequence "
+                f"counts): return {len(texts)} numbers, one per output, or one for each token "
+                "and zeros after them"
+            )
+
+
+def _answer(
+    function: Callable[[Texts], Any], texts: Texts, per_token: bool
+) -> tuple[NDArray[np.float64], Sequence[int] | None]:
+    """Return the function's scores, checked, and [N] the lengths of their rows; None for [N]."""
     try:
-        found = function(
-            list(texts.prompts),
-            list(texts.outputs),
-            [list(references) for references in texts.references],
-            [dict(metadata) for metadata in texts.metadata],
-        )
+        found = function(_copied(texts))
     except UserError:
         raise
     except Exception as error:
         raise _Wrong(f"raised {told(error)}") from error
     if found is None:
         raise _Miscounted(f"returned None for {_outputs(len(texts))}; {_ONE_EACH}")
-    found = _plain(found)
+    found, widths = _plain(found), None
     if isinstance(found, list) and any(number is None for number in found):
         raise _Wrong("gave None")
+    if per_token:
+        found, widths = _padded(found)
     try:
         if np.asarray(found).dtype.kind in "SU":  # NumPy would read numbers out of texts
             raise TypeError
@@ -90,7 +138,28 @@ def _answer(function: UserFunction, texts: Texts, per_token: bool) -> NDArray[np
     too_large = np.abs(values) > np.finfo(np.float32).max
     if too_large.any():
         raise _Wrong(f"gave {values[too_large][0]}, which is infinite in float32,")
-    return values
+    if values.ndim == 1:
+        return values, None
+    return values, [values.shape[1]] * len(texts) if widths is None else widths
+
+
+def _copied(texts: Texts) -> Texts:
+    """Return the texts in lists of their own, which a function may change."""
+    return replace(
+        texts,
+        prompts=list(texts.prompts),
+        outputs=list(texts.outputs),
+        references=[list(references) for references in texts.references],
+        metadata=[dict(metadata) for metadata in texts.metadata],
+    )
+
+
+def _padded(found: Any) -> tuple[Any, Sequence[int] | None]:
+    """Return rows of different lengths as an array, and their lengths; others as they are."""
+    if not isinstance(found, list) or any(np.ndim(row) != 1 for row in found):
+        return found, None
+    widths = [len(row) for row in found]
+    return (found, None) if len(set(widths)) <= 1 else (pad_stack(found), widths)
 
 
 def _miscounted(shape: tuple[int, ...], num_texts: int, per_token: bool) -> str | None:
@@ -120,7 +189,7 @@ def _plain(found: Any) -> Any:
 
 
 def _smallest(
-    function: UserFunction, texts: Texts, wrong: _Wrong, per_token: bool
+    function: Callable[[Texts], Any], texts: Texts, wrong: _Wrong, per_token: bool
 ) -> tuple[Texts, _Wrong]:
     """Return as few texts as the function fails for, and its error."""
     while len(texts) > 1:

@@ -16,6 +16,8 @@ from grue.models.heads import head_in_float32
 from grue.models.precision import exactly
 from grue.models.vocabulary import check_vocabulary
 from grue.policies.distribution import TokenDistribution, divided
+from grue.policies.fused_head import Head
+from grue.policies.output_head import passing_states, product_head
 from grue.policies.policy import Policy
 from grue.policies.sequences import Sequences
 
@@ -95,6 +97,9 @@ class ActorCritic:
         if not hasattr(policy.model, "disable_adapter"):
             self._reference = copy.deepcopy(policy.model)
             self._reference.requires_grad_(False)
+        self.head = product_head(policy.model)
+        """Output layer of the policy if logits are its product alone, otherwise None; and so they
+        are of the reference, a copy."""
 
     @contextlib.contextmanager
     def updating(self) -> Iterator[None]:
@@ -112,14 +117,26 @@ class ActorCritic:
 
     def evaluate(self, sequences: Sequences) -> Evaluation:
         """Return logits and values of the sequences; gradients flow."""
-        shared = self.critic is not None and self.critic.trunk is None
         with self.policy.autocast():
-            logits, states = sequences.logits_and_states(self.policy.model, with_states=shared)
-            if self.critic is None:
-                values = torch.zeros(logits.shape[:2], device=logits.device)
-            else:
-                values = self.critic(sequences, states)
+            logits, values = self._logits_and_values(sequences)
         return Evaluation(divided(logits, self.temperature), values)
+
+    def evaluate_head(self, sequences: Sequences) -> tuple[Head, Tensor]:
+        """Return what makes the logits [N, T, V], and values [N, T]; gradients flow.
+
+        The policy must have a `head`.
+        """
+        assert self.head is not None, "logits are a product"
+        with self.policy.autocast(), passing_states(self.head):
+            states, values = self._logits_and_values(sequences)
+        return Head(divided(states, self.temperature), self.head.weight), values
+
+    def _logits_and_values(self, sequences: Sequences) -> tuple[Tensor, Tensor]:
+        shared = self.critic is not None and self.critic.trunk is None
+        logits, states = sequences.logits_and_states(self.policy.model, with_states=shared)
+        if self.critic is None:
+            return logits, torch.zeros(logits.shape[:2], device=logits.device)
+        return logits, self.critic(sequences, states)
 
     def values(self, sequences: Sequences) -> Tensor:
         """Return [N, T] the critic's values alone; gradients flow to its own weights."""
@@ -145,14 +162,28 @@ class ActorCritic:
     @torch.no_grad()
     def reference_logits(self, sequences: Sequences) -> Tensor:
         """Return [N, T, V] logits of the reference, in float32, divided by the temperature."""
-        with self.policy.autocast():
-            if self._reference is not None:
-                logits = sequences.logits(self._reference)
-            else:
-                adapted: Any = self.policy.model
-                with adapted.disable_adapter():
-                    logits = sequences.logits(self.policy.model)
+        with self._as_reference() as model, self.policy.autocast():
+            logits = sequences.logits(model)
         return divided(logits, self.ref_temperature)
+
+    @torch.no_grad()
+    def reference_head(self, sequences: Sequences) -> Head:
+        """Return what makes the reference's logits [N, T, V]; the policy must have a `head`."""
+        with self._as_reference() as model, self.policy.autocast():
+            head: Any = model.get_output_embeddings()
+            with passing_states(head):
+                states = sequences.logits(model)
+        return Head(divided(states, self.ref_temperature), head.weight)
+
+    @contextlib.contextmanager
+    def _as_reference(self) -> Iterator[PreTrainedModel]:
+        """Yield the reference, which may be the policy without adapters."""
+        if self._reference is not None:
+            yield self._reference
+            return
+        adapted: Any = self.policy.model
+        with adapted.disable_adapter():
+            yield self.policy.model
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Trained modules: the policy's weights or adapters, and the critic's."""

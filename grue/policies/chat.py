@@ -41,10 +41,15 @@ def check_template(tokenizer: PreTrainedTokenizerBase) -> None:
         UserError: it has none.
     """
     if not tokenizer.chat_template:
-        raise UserError(
-            f"the tokenizer '{tokenizer.name_or_path}' has no chat template; take that of an "
-            "instruct model ('tokenizer.model_name'), or set 'datapool.args.chat_template' = false"
-        )
+        raise UserError(without_template(tokenizer.name_or_path))
+
+
+def without_template(name: str) -> str:
+    """Return the message about a tokenizer without a chat template."""
+    return (
+        f"the tokenizer '{name}' has no chat template; take that of an instruct model "
+        "('tokenizer.model_name'), or set 'datapool.args.chat_template' = false"
+    )
 
 
 def _written(chat: Sequence[Any], tokenizer: PreTrainedTokenizerBase) -> str:

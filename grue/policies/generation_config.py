@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
@@ -13,7 +13,7 @@ from common.config.fit import NonNegativeInt, PositiveFloat, PositiveInt
 from common.errors import Problem
 from grue.models.config import ModelType
 from grue.policies.hf_generation_keys import PROCESSORS, WARPERS, library_keys, problems_of_library
-from grue.policies.post_processing import three_sentences
+from grue.policies.post_processing import kept_by_three_sentences, three_sentences
 
 
 def _of_library(name: str) -> str:
@@ -124,6 +124,12 @@ class GenerationConfig(Config):
     def processed(self, text: str) -> str:
         """Return a generated text as it is scored."""
         return text if self.post_processing_fn is None else three_sentences(text)
+
+    def kept_characters(self, text: str) -> Sequence[int]:
+        """Return the index in a generated text of each character of `processed`."""
+        if self.post_processing_fn is None:
+            return range(len(text))
+        return kept_by_three_sentences(text)
 
 
 def generation_problems(

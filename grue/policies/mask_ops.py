@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_BITS = 8
+BITS = 8
+"""Number of tokens of a byte of a packed mask."""
 _BUCKETS = 1024
 _FARTHEST = 32.0
 """Difference of logits, in nats, beyond which all tokens share one bucket, which is seldom
@@ -82,13 +83,13 @@ def top_k_mask(logits: Tensor, top_k: int) -> Tensor:
 
 def packed(mask: Tensor) -> Tensor:
     """Return [..., ceil(V / 8)] the mask [..., V] packed as eight tokens per byte."""
-    missing = -mask.shape[-1] % _BITS
-    bits: Tensor = torch.nn.functional.pad(mask, (0, missing)).unflatten(-1, (-1, _BITS))
-    places = torch.arange(_BITS, dtype=torch.uint8, device=mask.device)
+    missing = -mask.shape[-1] % BITS
+    bits: Tensor = torch.nn.functional.pad(mask, (0, missing)).unflatten(-1, (-1, BITS))
+    places = torch.arange(BITS, dtype=torch.uint8, device=mask.device)
     return (bits.to(torch.uint8) << places).sum(-1, dtype=torch.uint8)
 
 
 def unpacked(bits: Tensor, num_tokens: int) -> Tensor:
     """Return [..., V] the mask that was packed, of ``num_tokens`` tokens."""
-    values = 1 << torch.arange(_BITS, dtype=torch.uint8, device=bits.device)
+    values = 1 << torch.arange(BITS, dtype=torch.uint8, device=bits.device)
     return (bits[..., None] & values).bool().flatten(-2)[..., :num_tokens]

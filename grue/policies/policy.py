@@ -26,8 +26,10 @@ from grue.policies.generation_config import GenerationConfig
 from grue.policies.padding import Prompts, pad_outputs, pad_prompts
 from grue.policies.prompt_encoder import PromptReader, Tokens
 from grue.policies.sequences import Sequences
+from grue.policies.token_offsets import moved, token_offsets
 from grue.policies.truncation import Truncation, token_id
 from grue.random_streams import Occasion, seed_of, uniforms
+from grue.texts import OutputTokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -84,6 +86,43 @@ class Policy(PromptReader):
         if truncation is not None:
             outputs = [truncation(output) for output in outputs]
         return [settings.processed(text) for text in self.decode(outputs)]
+
+    def scored_tokens(
+        self, outputs: Sequence[Tokens], settings: GenerationConfig
+    ) -> list[OutputTokens]:
+        """Return the outputs' tokens with their places in `scored_texts`.
+
+        Raises:
+            UserError: the tokenizer's texts do not tell the places.
+        """
+        truncation = self.truncation(settings)
+        added: dict[int, Any] = self.tokenizer.added_tokens_decoder
+        skipped = {number for number, token in added.items() if token.special}
+        return [
+            self._scored_tokens(output, truncation, settings, skipped=skipped) for output in outputs
+        ]
+
+    def _scored_tokens(
+        self,
+        output: Tokens,
+        truncation: Truncation | None,
+        settings: GenerationConfig,
+        *,
+        skipped: set[int],
+    ) -> OutputTokens:
+        """Return an output's tokens as `scored_tokens` does."""
+        read = output if truncation is None else truncation(output)
+        (text,) = self.decode([read])
+        try:
+            offsets = token_offsets(read, lambda ids: self.decode([ids])[0], skipped)
+        except ValueError as error:
+            name = self.tokenizer.name_or_path
+            raise UserError(
+                f"the tokenizer '{name}' does not tell where its tokens are in {text[:60]!r}: "
+                f"{error}; take a reward that needs no tokens"
+            ) from error
+        offsets += [(len(text), len(text))] * (len(output) - len(read))
+        return OutputTokens(output, moved(offsets, settings.kept_characters(text)))
 
     def truncation(self, settings: GenerationConfig) -> Truncation | None:
         """Return where outputs end for rewards and metrics; None where nothing is truncated.

@@ -38,7 +38,8 @@ class Mask:
             normalized: if true, probabilities within the mask sum to one.
         """
         self._args = args
-        self._normalized = normalized
+        self.normalized = normalized
+        """If true, probabilities within the mask sum to one."""
         self._always = torch.tensor(sorted(always), dtype=torch.long, device=policy.device)
         self._trained = [name for name, p in policy.named_parameters() if p.requires_grad]
         self.model: PreTrainedModel | None = None
@@ -63,7 +64,7 @@ class Mask:
     def distribution(self, logits: Tensor, allowed: Tensor) -> TokenDistribution:
         """Return the distribution of logits [..., V] within packed masks [..., ceil(V / 8)]."""
         mask = unpacked(allowed, logits.shape[-1])
-        return (TokenDistribution if self._normalized else NotNormalized)(logits, mask)
+        return (TokenDistribution if self.normalized else NotNormalized)(logits, mask)
 
     @torch.no_grad()
     def refresh(self, policy: PreTrainedModel) -> None:

@@ -9,7 +9,15 @@ from common.custom.signatures import check_function, check_part
 from common.errors import UserError
 from grue.metrics.metric import NoArgs
 from grue.parts.rl4lms_classes import what_to_change
-from grue.parts.user_function import PARAMETERS, UserFunction, name_of, scores_of
+from grue.parts.user_function import (
+    PARAMETERS,
+    TOKENS,
+    UserFunction,
+    name_of,
+    of_columns,
+    scores_of,
+    takes_tokens,
+)
 from grue.rewards.reward import Reward, Rewards
 from grue.texts import Texts
 
@@ -21,7 +29,8 @@ class FunctionReward(Reward[NoArgs]):
 
     def __call__(self, texts: Texts) -> Rewards:
         """Return [N] or [N, T] the function's numbers."""
-        return scores_of(self.function, texts, per_token=True)
+        name = name_of(self.function)
+        return scores_of(of_columns(self.function), texts, per_token=True, name=name)
 
 
 def as_reward(part: Any) -> type[Reward[Any]]:
@@ -35,7 +44,8 @@ def as_reward(part: Any) -> type[Reward[Any]]:
         return part
     if not callable(part):
         raise UserError(f"expected a function or a reward class, not {part!r}")
-    check_function(part, name_of(part), *PARAMETERS)
+    further = [TOKENS] if takes_tokens(part) else []
+    check_function(part, name_of(part), *PARAMETERS, *further)
     return _around(part)
 
 
@@ -43,5 +53,10 @@ def as_reward(part: Any) -> type[Reward[Any]]:
 def _around(function: UserFunction) -> type[FunctionReward]:
     """Return a class whose name in messages is the function's name in the plan."""
     module, _, name = name_of(function).partition(":")
-    members = {"function": staticmethod(function), "__module__": module, "__qualname__": name}
+    members = {
+        "function": staticmethod(function),
+        "needs_tokens": takes_tokens(function),
+        "__module__": module,
+        "__qualname__": name,
+    }
     return type(name, (FunctionReward,), members)

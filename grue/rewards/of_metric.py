@@ -34,6 +34,7 @@ class OfMetric(Reward[ArgsT]):
         super().__init__(args)
         self.metric = self.metric_class(args)
         self.needs_references = self.metric.needs_references
+        self.needed_metadata = self.metric.needed_metadata
 
     def prepare(self) -> None:
         """Check the metric's needs."""

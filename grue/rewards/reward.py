@@ -16,7 +16,10 @@ from grue.metrics.metric import NoArgs
 from grue.texts import Texts
 
 Rewards = NDArray[np.float64]
-"""[N] one number per output, or [N, T] one per token, zero after an output's end."""
+"""[N] one number per output, or [N, T] one per token, zero after an output's end.
+
+A user's reward may also give a list of N arrays, one per output with a number for each token.
+"""
 
 ArgsT = TypeVar("ArgsT", bound=Config)
 
@@ -31,6 +34,10 @@ class Reward(ABC, Generic[ArgsT]):
     """Model of the reward's keys (its ``args``)."""
     needs_references: bool = False
     """If true, every input needs a reference."""
+    needed_metadata: Sequence[str] = ()
+    """Keys of the task's `Sample.metadata` without which it fails."""
+    needs_tokens: bool = False
+    """If true, `Texts.tokens` has the outputs' tokens, with the characters that each writes."""
     largest: float | None = None
     """Largest reward of an output, which is then right; None if it is not known."""
     part_names: Sequence[str] = ()

@@ -56,6 +56,8 @@ class Shaped(Reward[ArgsT]):
             shaping_class = _named(args.shaping_fn)
             self.shaping = shaping_class(shaping_class.Args())
             self.needs_references |= self.shaping.needs_references
+            self.needs_tokens |= self.shaping.needs_tokens
+            self.needed_metadata = [*self.needed_metadata, *self.shaping.needed_metadata]
 
     def prepare(self) -> None:
         """Check the needs of both rewards."""

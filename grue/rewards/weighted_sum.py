@@ -10,7 +10,9 @@ import numpy as np
 from pydantic import Field, Strict
 
 from common.config.base import Config
-from common.errors import Problem, UserError
+from common.errors import Problem
+from grue.parts.token_numbers import at_last_tokens, summed
+from grue.rewards.checked import checked
 from grue.rewards.config import RewardConfig
 from grue.rewards.reward import REWARDS, Reward, Rewards
 from grue.texts import Texts
@@ -50,7 +52,10 @@ class WeightedSumArgs(Config):
 
 @REWARDS.register("weighted_sum")
 class WeightedSum(Reward[WeightedSumArgs]):
-    """Sum of rewards of whole outputs, each times its weight."""
+    """Sum of rewards, each times its weight.
+
+    Rewards of tokens are added token by token, and those of whole outputs at the last one.
+    """
 
     Args = WeightedSumArgs
 
@@ -59,6 +64,10 @@ class WeightedSum(Reward[WeightedSumArgs]):
         self._rewards = {part.called: part.build() for part in args.rewards}
         self.part_names = tuple(self._rewards)
         self.needs_references = any(part.needs_references for part in self._rewards.values())
+        self.needed_metadata = [
+            key for part in self._rewards.values() for key in part.needed_metadata
+        ]
+        self.needs_tokens = any(part.needs_tokens for part in self._rewards.values())
         self.largest = self._largest()
 
     def _largest(self) -> float | None:
@@ -82,24 +91,31 @@ class WeightedSum(Reward[WeightedSumArgs]):
             part.prepare()
 
     def __call__(self, texts: Texts) -> Rewards:
-        """Return [N] sums.
+        """Return [N] sums, or [N, T] of each token.
 
         Raises:
-            UserError: a reward fails, or gives one number per token.
+            UserError: a reward fails, their number is wrong, or one is not finite.
         """
         return self.with_parts(texts)[0]
 
     def with_parts(self, texts: Texts) -> tuple[Rewards, Mapping[str, Rewards]]:
-        """Return [N] sums, and [N] the rewards without their weights, by name."""
-        parts = {name: _of_outputs(part(texts), name) for name, part in self._rewards.items()}
+        """Return the sums, and [N] the rewards of whole outputs without their weights, by name."""
+        found = {name: checked(part, texts) for name, part in self._rewards.items()}
         weights = np.array([part.weight for part in self.args.rewards])
-        return weights @ np.array(list(parts.values())), parts
+        total = np.tensordot(weights, _alike(list(found.values()), texts.num_tokens), 1)
+        return total, {name: summed(rewards) for name, rewards in found.items()}
 
 
-def _of_outputs(rewards: Rewards, name: str) -> Rewards:
-    if rewards.ndim > 1:
-        raise UserError(
-            f"'reward_fn.args.rewards': '{name}' gives one number for each token of an output; "
-            "take rewards that give one number per output"
-        )
-    return rewards
+def _alike(parts: Sequence[Rewards], num_tokens: Sequence[int] | None) -> Rewards:
+    """Return P rewards as [P, N]; as [P, N, T] if one is per token."""
+    width = max((part.shape[1] for part in parts if part.ndim > 1), default=None)
+    if width is None:
+        return np.array(parts)
+    assert num_tokens is not None, "rollouts tell where outputs end"
+    rows = [
+        at_last_tokens(part, num_tokens, width)
+        if part.ndim == 1
+        else np.pad(part, ((0, 0), (0, width - part.shape[1])))
+        for part in parts
+    ]
+    return np.array(rows)

@@ -19,6 +19,7 @@ from common import distributed
 from common.errors import UserError
 from common.machine.devices import gpus_of_device, sent
 from common.training.seeding import seeded, undisturbed
+from grue.parts.token_numbers import pad_stack
 from grue.policies.actor_critic import ActorCritic
 from grue.policies.distribution import TokenDistribution
 from grue.policies.padding import widened
@@ -26,7 +27,7 @@ from grue.policies.prompt_encoder import Tokens
 from grue.policies.sequences import Sequences
 from grue.random_streams import Occasion, seed_of, uniforms
 from grue.rl.advantages import estimate_advantages
-from grue.rl.kl import kl_full, kl_k1
+from grue.rl.kl import KL_ESTIMATORS, kl_full
 from grue.rl.token_positions import first_tokens
 from grue.rollouts.batch import Rollout
 from grue.rollouts.drawing import Batch, draw_outputs
@@ -34,8 +35,8 @@ from grue.rollouts.group_statistics import group_statistics
 from grue.rollouts.groups import groups_of, kept_outputs
 from grue.rollouts.hints import Hints
 from grue.rollouts.input_draw import InputDraw
-from grue.rollouts.partial_rollout import FailedRollout, PendingRollout, pad_stack
-from grue.rollouts.scoring import score_outputs
+from grue.rollouts.partial_rollout import FailedRollout, PendingRollout
+from grue.rollouts.scoring import Scored, score_outputs
 from grue.rollouts.settings import RolloutSettings
 from grue.rollouts.statistics import rollout_statistics
 from grue.rollouts.token_rewards import standardize, task_rewards
@@ -219,25 +220,23 @@ class Rollouts:
         Raises:
             FailedRollout: the reward fails, on any rank.
         """
-        with_stds, failures = self.settings.with_reward_stds, []
+        failures: list[str] = []
         cause: BaseException | None = None
-        scores: np.ndarray[Any, Any] = np.zeros((0, 2) if with_stds else 0)
+        scored: list[Scored] = []
         try:
             if len(own):
-                scores = score_outputs(self.reward, own, outputs, with_stds=with_stds)
+                scored = score_outputs(self.reward, own, outputs, self.policy, self.settings)
         except UserError as error:
             failures.append(str(error))
             cause = error.__cause__
         for failure in distributed.all_gather(failures):
             raise FailedRollout(failure, found) from cause
-        of_batch = pad_stack(distributed.all_gather(list(scores)))
-        if with_stds:
-            of_batch, stds = of_batch.T
-            found.stds.append(stds)
+        scores, further = zip(*distributed.all_gather(scored), strict=True)
+        found.scores.append(pad_stack(scores))
+        if self.settings.with_reward_stds:
+            found.stds += np.transpose(further)
         elif names := self.reward.part_names:
-            of_batch, *parts = of_batch.T
-            found.parts.append(dict(zip(names, parts, strict=True)))
-        found.scores.append(of_batch)
+            found.parts.append(dict(zip(names, np.transpose(further), strict=True)))
 
     @torch.no_grad()
     def _evaluate(
@@ -263,7 +262,8 @@ class Rollouts:
             log_probs, unmasked, values, logits = self._of_policy(of_part, bits)
             ref_logits = self.actor_critic.reference_logits(of_part)
             ref_log_probs = TokenDistribution(ref_logits).log_prob(ids)
-            kl = pg_kl = kl_k1(unmasked, ref_log_probs)
+            sampled = KL_ESTIMATORS["k1" if logits is not None else self.settings.kl_estimator]
+            kl = pg_kl = sampled(unmasked, ref_log_probs)
             if logits is not None:
                 kl = kl_full(logits, ref_logits)
             known = (log_probs, ref_log_probs, kl, self._pg_kl(pg_kl), values)
@@ -281,7 +281,7 @@ class Rollouts:
         log_probs = unmasked = TokenDistribution(logits).log_prob(ids)
         if bits is not None:
             log_probs = self.actor_critic.distribution(logits, bits).log_prob(ids)
-        kept = logits if self.settings.analytic_kl else None
+        kept = logits if self.settings.kl_estimator == "full" else None
         return log_probs, unmasked, evaluation.values, kept
 
     def _pg_kl(self, sampled: Tensor) -> Tensor:

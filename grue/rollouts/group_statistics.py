@@ -22,7 +22,7 @@ def group_statistics(
     All groups that were drawn count, also those that the update does not use, each with the first K
     outputs drawn of its input. An output is right where its reward is the largest. Where the
     settings name a metadata key, shares and number of groups are also those of the inputs of each
-    of its values, ``..._at_<key>_<value>``. Nothing is returned for groups of one.
+    of its values, ``..._at_<key>_<value>``. For groups of one there are no shares.
 
     Args:
         drawn: all scored outputs.
@@ -31,21 +31,17 @@ def group_statistics(
         largest: largest reward; None if it is not known, which leaves shares of groups alone.
     """
     size = settings.samples_per_input
-    if size < 2:
-        return {}
     # Outputs beyond the first K are drawn because of these, so that they would tell less.
     of_groups = drawn.rows_of_groups()
     first = drawn.of_rows([row for rows in of_groups for row in rows[:size]])
     rewards = first.totals().reshape(-1, size)
-    mixed = deviating(first, settings).numpy()
-    kinds: dict[str, Any] = {"constant": ~mixed, "mixed": mixed}
-    if largest is not None:
-        right = np.isclose(rewards, largest)
-        kinds |= {"all_best": right.all(1), "all_zero": (rewards == 0).all(1)}
-    found = {f"groups/{kind}": are_so.mean() for kind, are_so in kinds.items()}
-    for ending, rows in _levels(drawn, settings).items():
-        found[f"groups/count{ending}"] = len(rows)
-        found |= {f"groups/{kind}{ending}": are_so[rows].mean() for kind, are_so in kinds.items()}
+    found: dict[str, float] = {}
+    if size > 1:
+        kinds = _kinds(rewards, deviating(first, settings).numpy(), largest)
+        found |= {f"groups/{kind}": are_so.mean() for kind, are_so in kinds.items()}
+        for ending, rows in _levels(drawn, settings).items():
+            found[f"groups/count{ending}"] = len(rows)
+            found |= {f"groups/{kind}{ending}": of[rows].mean() for kind, of in kinds.items()}
     if settings.max_resamples:
         found["groups/num_resampled"] = (len(drawn.outputs) - len(kept.outputs)) // size
     if settings.draw_more is not None:
@@ -55,12 +51,29 @@ def group_statistics(
         found["groups/hinted"] = (len(drawn.outputs) - len(first.outputs)) / len(first.outputs)
         found["groups/mixed_with_hints"] = deviating(kept, settings).numpy().mean()
     if largest is not None:
-        found |= {f"pass_at_k/{k}": share for k, share in mean_pass_at_k(right).items()}
-        lengths = np.array([len(output) for output in first.outputs])
-        for name, those in {"right": right.ravel(), "wrong": ~right.ravel()}.items():
-            if those.any():
-                found[f"response_length/{name}"] = lengths[those].mean()
+        right, lengths = np.isclose(rewards, largest), np.array(list(map(len, first.outputs)))
+        found |= _of_right(right, lengths)
     return {name: float(value) for name, value in found.items()}
+
+
+def _kinds(
+    rewards: NDArray[np.float64], mixed: NDArray[np.bool_], largest: float | None
+) -> dict[str, Any]:
+    """Return [B] of each kind of groups, which are of it, from their rewards [B, K]."""
+    kinds: dict[str, Any] = {"constant": ~mixed, "mixed": mixed}
+    if largest is not None:
+        kinds["all_best"] = np.isclose(rewards, largest).all(1)
+        kinds["all_zero"] = np.equal(rewards, 0).all(1)
+    return kinds
+
+
+def _of_right(right: NDArray[np.bool_], lengths: NDArray[np.int64]) -> dict[str, float]:
+    """Return pass@k of groups [B, K], and mean lengths of right and wrong outputs from [B K]."""
+    found = {f"pass_at_k/{k}": share for k, share in mean_pass_at_k(right).items()}
+    for name, those in {"right": right.ravel(), "wrong": ~right.ravel()}.items():
+        if those.any():
+            found[f"response_length/{name}"] = lengths[those].mean()
+    return found
 
 
 def _levels(drawn: PendingRollout, settings: RolloutSettings) -> dict[str, NDArray[np.int64]]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common.custom.user_code import PartError
+from grue.parts.token_numbers import pad_stack
 from grue.policies.prompt_encoder import Tokens
 from grue.texts import Texts
 
@@ -124,13 +125,6 @@ class FailedRollout(PartError):
             for texts, of_batch in zip(self.found.texts, scores, strict=True)
             for prompt, output, reward in zip(texts.prompts, texts.outputs, of_batch, strict=True)
         ]
-
-
-def pad_stack(scores: Sequence[Any]) -> NDArray[np.float64]:
-    """Return [N] or [N, T] of N numbers or rows; shorter rows are padded."""
-    rows = [np.asarray(score) for score in scores]
-    width = max((row.size for row in rows if row.ndim), default=0)
-    return np.array([row if not row.ndim else np.pad(row, (0, width - row.size)) for row in rows])
 
 
 def _plain(reward: Any) -> Any:

@@ -10,10 +10,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from common.config.resolve import resolve
 from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.new_model.tokenizer import byte_pairs
+from grue.policies.token_offsets import token_offsets
+from grue.rewards.config import RewardConfig
+from grue.texts import OutputTokens, Texts
 from grue.tools import sample
 from plots import __main__ as plots_program
 from plots import check_options
@@ -136,6 +141,8 @@ def test_own_parts_run(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) ->
     new, run = (each["base_config"] for each in plan["configurations"])
     new["datapools"] = [task_and_reward["datapool"]]
     run |= task_and_reward
+    parts = [task_and_reward["reward_fn"], {"id": "custom:steps:right_steps"}]
+    run["reward_fn"] = {"id": "weighted_sum", "args": {"rewards": parts}}
     run["alg"]["id"] = algorithm["alg"]["id"]
     run["alg"]["policy"]["id"] = algorithm["alg"]["policy"]["id"]
     run["alg"]["args"] = {"num_samples_per_input": 2}
@@ -143,6 +150,22 @@ def test_own_parts_run(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) ->
     run["train_evaluation"] |= {"n_iters": 1, "metrics": [task_and_reward["reward_fn"]]}
     outcome = workplace.run_plan(workplace.write_plan(**plan))
     assert outcome.status == 0, outcome.err
+
+
+def test_the_process_reward_is_placed_on_the_tokens_that_end_right_steps(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_parts(workplace.path, monkeypatch)
+    reward = RewardConfig(id="custom:steps:right_steps").build()
+    output = "é\n2+3=5\n4+4=9\n10+1=11\nend"
+    tokenizer = byte_pairs(iter([output] * 9), 280, 64)
+    ids: Any = tokenizer(output)["input_ids"]
+    offsets = token_offsets(ids, tokenizer.decode)
+    texts = Texts(["sums"], [output], [()], [{}], [len(ids)], [OutputTokens(ids, offsets)])
+    (found,) = reward(texts)
+    ends = [offsets[token][1] for token in np.flatnonzero(found)]
+    assert reward.needs_tokens
+    assert found.sum() == 2 and [output[:end][-6:] for end in ends] == ["2+3=5\n", "+1=11\n"]
 
 
 def test_the_experiment_of_ones_own_runs_as_it_is_written(

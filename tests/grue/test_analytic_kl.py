@@ -64,7 +64,7 @@ def rollouts(actor_critic: ActorCritic, grad: bool, reward: bool, seed: int = 0)
     settings = RolloutSettings(
         GenerationConfig(do_sample=True, top_k=0, max_new_tokens=4),
         num_envs=32, num_tokens=1, whole_outputs=True, gamma=1.0, gae_lambda=1.0,
-        analytic_kl=reward, pg_kl_in_advantages=not grad,
+        kl_estimator="full" if reward else "k1", pg_kl_in_advantages=not grad,
     )  # fmt: skip
     inputs = Inputs([Sample("0", "the cat", ()), Sample("1", "a dog", ())], [0, 1])
     return Rollouts(actor_critic, inputs, Letters(NoArgs()), settings, seed=seed)
@@ -78,9 +78,8 @@ def gradients(actor_critic: ActorCritic, mode: str, number: int) -> Tensor:
     for iteration in range(number):
         rollout, _ = drawing.collect(iteration, BETA)
         (batch,) = rollout.sequential_batches(len(rollout))
-        policy, log_probs, _ = ppo.evaluate(batch)
-        loss = policy_gradient_loss(log_probs, batch.advantages)
-        loss = loss + ppo.kl_loss(batch, policy.logits, BETA)
+        now = ppo.evaluate(batch)
+        loss = policy_gradient_loss(now.log_probs, batch.advantages) + ppo.kl_loss(now, BETA)
         of_outputs = loss * len(batch) / len(rollout)
         parts = torch.autograd.grad(of_outputs, actor_critic.parameters(), allow_unused=True)
         found.append(torch.cat([part.flatten() for part in parts if part is not None]))
@@ -144,19 +143,19 @@ def test_reward_and_penalty_keep_their_weights_where_advantages_are_standardised
 
 def test_with_a_mask_the_penalty_is_that_of_the_policy_without_it(causal_policy: Policy) -> None:
     algorithm = nlpo(causal_policy, TOP_P, analytic_kl_grad=True)
-    settings = replace(SETTINGS, analytic_kl=True, pg_kl_in_advantages=False)
+    settings = replace(SETTINGS, kl_estimator="full", pg_kl_in_advantages=False)
     rollout, _ = masked_rollouts(algorithm, settings).collect(0, BETA)
     (batch,) = rollout.sequential_batches(len(rollout))
-    within, log_probs, _ = algorithm.evaluate(batch)
-    logits = within.logits
-    assert (log_probs > logits.log_softmax(-1).gather(-1, batch.tokens[:, None])[:, 0]).all()
+    now = algorithm.evaluate(batch)
+    logits = batch.counted(algorithm.actor_critic.evaluate(batch.sequences).logits)
+    assert (now.log_probs > logits.log_softmax(-1).gather(-1, batch.tokens[:, None])[:, 0]).all()
     exact = kl_full(
         logits, algorithm.actor_critic.reference_logits(batch.sequences)[batch.loss_mask]
     )
     torch.testing.assert_close(rollout.kl[rollout.train_mask], exact.detach())
     own = rollout.advantages - (rollout.returns - rollout.values)
     torch.testing.assert_close(own[rollout.train_mask], BETA * exact.detach())
-    torch.testing.assert_close(algorithm.kl_loss(batch, logits, BETA), BETA * exact.mean())
+    torch.testing.assert_close(algorithm.kl_loss(now, BETA), BETA * exact.mean())
 
 
 SWITCHES = ("alg__args__analytic_kl_grad", "alg__kl_div__analytic_kl_reward")

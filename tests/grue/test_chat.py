@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import constants
 from transformers import PreTrainedTokenizerFast
 
 from common.config.resolve import resolve
@@ -17,8 +18,8 @@ from grue.policies.policy import Policy
 from grue.supervised.rows import IGNORED, make_rows
 from grue.tasks.config import TaskConfig
 from grue.tasks.task import Sample
-from tests.conftest import Workplace
-from tests.grue.conftest import causal_model, save_model, write
+from tests.conftest import Workplace, cache_as_hub
+from tests.grue.conftest import causal_model, nested, save_model, write
 from tests.grue.tasks.conftest import samples, write_jsonl
 from tests.grue.test_finetune import finetuning
 
@@ -109,6 +110,7 @@ def test_prompts_become_messages_where_asked_for(tmp_path: Path, task: str) -> N
     assert message == chat[0].messages[1]
 
 
+CHAT = {"id": "arithmetic", "args": {"chat_template": True}}
 TALK = [
     {"role": "user", "content": "Hi"},
     {"role": "assistant", "content": "Hello"},
@@ -139,12 +141,41 @@ def test_keys_of_chats_do_not_change_the_identity_of_earlier_runs() -> None:
     assert "'args.system_prompt' = 'Be brief.': needs 'chat_template' = true" in str(problems[0])
 
 
+@pytest.mark.parametrize("revision", [None, "v1"])
+def test_a_tokenizer_in_the_hubs_cache_is_refused_by_its_name(
+    workplace: Workplace,
+    tokenizer: PreTrainedTokenizerFast,
+    monkeypatch: pytest.MonkeyPatch,
+    revision: str | None,
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(workplace.path / "hub"))
+    folder = save_model(workplace.path / "model", tokenizer)
+    cache_as_hub(workplace.path / "hub", "lab/plain", {revision or "main": folder})
+    keys = finetuning(folder, datapool=CHAT, tokenizer__model_name="lab/plain")
+    if revision is not None:
+        keys["tokenizer.revision"] = revision
+    outcome = workplace.run_plan(write(workplace, keys))
+    assert outcome.status != 0
+    assert "= true: the tokenizer 'lab/plain' has no chat template" in outcome.err
+    assert not workplace.folders()
+
+
+def test_the_tokenizer_of_a_new_model_has_no_template(workplace: Workplace) -> None:
+    new = {"experiment": "grue_new_model", "id": "new",
+           "base_config": {"datapools": [{"id": "arithmetic"}]}}  # fmt: skip
+    keys = nested(finetuning(Path("@new.model"), datapool=CHAT))
+    run = {"experiment": keys.pop("experiment"), "base_config": keys}
+    outcome = workplace.run_plan(workplace.write_plan(configurations=[new, run]))
+    assert outcome.status != 0
+    assert "= true: the tokenizer '@new.model' has no chat template" in outcome.err, outcome.err
+    assert not workplace.folders()
+
+
 def test_a_tokenizer_without_a_template_is_refused_before_the_first_run(
     workplace: Workplace, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     model = save_model(workplace.path / "model", tokenizer)
-    datapool = {"id": "arithmetic", "args": {"chat_template": True}}
-    plan = write(workplace, finetuning(model, datapool=datapool))
+    plan = write(workplace, finetuning(model, datapool=CHAT))
     outcome = workplace.run_plan(plan)
     assert outcome.status != 0
     assert "'datapool.args.chat_template' = true: the tokenizer" in outcome.err

@@ -45,7 +45,14 @@ def test_without_a_known_largest_reward_only_constant_and_mixed() -> None:
     every = drawn(REWARDS)
     found = group_statistics(every, every, settings(), None)
     assert found == {"groups/constant": 0.75, "groups/mixed": 0.25}
-    assert group_statistics(every, every, settings(samples=1), 1.0) == {}
+    assert group_statistics(every, every, settings(samples=1), None) == {}
+
+
+def test_single_outputs_are_right_or_wrong_too() -> None:
+    every = drawn([[reward] for of_group in REWARDS for reward in of_group])
+    assert group_statistics(every, every, settings(samples=1), 1.0) == {
+        "pass_at_k/1": 5 / 16, "response_length/right": 5, "response_length/wrong": 2,
+    }  # fmt: skip
 
 
 def test_what_is_drawn_in_vain_is_counted_and_counts() -> None:

@@ -84,7 +84,7 @@ def test_what_was_drawn_and_what_is_updated_have_one_distribution(
     assert of_generation.shape == (16, 6)  # no output ends early
     torch.testing.assert_close(rollout.log_probs, of_generation, rtol=0, atol=1e-4)
     (batch,) = rollout.sequential_batches(16)
-    _, log_probs, _ = algorithm.evaluate(batch)
+    log_probs = algorithm.evaluate(batch).log_probs
     torch.testing.assert_close(
         log_probs.detach(), of_generation[rollout.train_mask], rtol=0, atol=1e-4
     )

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from common.errors import UserError
 from common.training import checkpoint
-from grue.parts.user_function import scores_of
+from grue.parts.user_function import of_columns, scores_of
 from grue.rl.nan_checks import check_measured
 from grue.texts import Texts
 from tests.conftest import Workplace
@@ -101,4 +101,4 @@ def test_rewards_must_be_finite_in_float32_too() -> None:
         return [-1e39 if output == "b" else 3e38 for output in outputs]
 
     with pytest.raises(UserError, match=r"gave -1e\+39, which is infinite in float32, for .*'b'"):
-        scores_of(huge, texts, per_token=False)
+        scores_of(of_columns(huge), texts, per_token=False, name="huge")

@@ -158,7 +158,8 @@ def test_golden_kl_estimators(case: Case, name: str) -> None:
 
 
 def test_plans_know_the_names_of_the_tables() -> None:
-    assert set(get_args(keys.Baseline)) == {*BASELINES, "right_or_wrong", "none"}
+    assert set(get_args(keys.Baseline)) == {
+        *BASELINES, "running_mean", "cumulative_mean", "right_or_wrong", "none"}  # fmt: skip
     assert set(get_args(keys.Scale)) == {*SCALES, "none", "unit"}
     assert set(get_args(KlEstimator)) == {*KL_ESTIMATORS, "full"}
 
@@ -217,7 +218,7 @@ def test_an_imagined_best_reward_pushes_equal_lower_ones_down() -> None:
     assert (found[1] == 0).all()
 
 
-@pytest.mark.parametrize("num_right", [1, 2, 5])
+@pytest.mark.parametrize("num_right", range(9))
 def test_the_size_of_advantages_of_right_and_wrong_outputs(num_right: int) -> None:
     """The rms of k of K right outputs is sqrt(k (K - k)) / K."""
     size = 8

@@ -23,6 +23,7 @@ from tests.grue.test_reinforcement import MASKED, reinforcement
 from tests.grue.test_reward_model import configuration, reference, write_data
 
 SHORT = {"train_evaluation__n_iters": 3, "train_evaluation__eval_every": 2}
+VOWELS = "custom:tests.grue.test_token_rewards:vowels"
 RMSPROP_LIKE = {"alg__policy__args__optimizer_kwargs": {"eps": 1e-3}}
 """So that a gradient of nearly nothing is not made a whole step."""
 
@@ -110,6 +111,8 @@ def test_reinforcement_by_two_processes_equals_that_by_one(
         reinforcement(model, "rejection_sampling", env__n_envs=5,
                       alg__args__num_samples_per_input=3, alg__args__num_minibatches=4,
                       alg__args__micro_batch_size=2, **SHORT, **RMSPROP_LIKE),
+        reinforcement(model, "ppo", experiment_name="token_rewards", reward_fn__id=VOWELS,
+                      **SHORT, **RMSPROP_LIKE),
         *(reinforcement(model, "dr_grpo", experiment_name=name, env__n_envs=5,
                         alg__args__num_samples_per_input=3, alg__args__zero_std_groups=name,
                         alg__args__solved_above=0.5, reward_fn__id=EVEN, **SHORT, **RMSPROP_LIKE)

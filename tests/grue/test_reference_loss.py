@@ -123,9 +123,12 @@ def test_a_run_learns_references_and_refuses_a_task_without(
     found = workplace.run_plan(write(workplace, bare))
     assert found.status != 0
     assert "'alg.args.sft_coeff' = 1.0" in found.err and "has a reference" in found.err
-    run = reinforcement(model, "grpo", datapool__id=ANIMALS, **keys)
-    assert workplace.run_plan(write(workplace, run)).status == 0
-    (folder,) = workplace.folders()
-    losses = [row["policy/sft_loss"] for row in rows_of(folder)[1:-1]]
-    assert {row["elapsed/labels"] for row in rows_of(folder)[1:-1]} == {10}
-    assert losses[-1] < 0.9 * losses[0]
+    runs = [
+        reinforcement(model, "grpo", experiment_name="full", **keys),
+        reinforcement(model, "grpo", experiment_name="lora", **keys, alg__policy__lora={"r": 4}),
+    ]
+    assert workplace.run_plan(write(workplace, *runs)).status == 0
+    for folder in workplace.folders():
+        assert {row["elapsed/labels"] for row in rows_of(folder)[1:-1]} == {10}
+        losses = [row["policy/sft_loss"] for row in rows_of(folder)[1:-1]]
+        assert losses[-1] < (0.9 if "full" in folder.path.name else 1) * losses[0]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 from common.config.resolve import resolve
 from grue.experiments.finetune.config import FinetuneConfig
@@ -14,9 +16,12 @@ from grue.metrics.metric import NoArgs
 from grue.rl.selection import at_least, best_of_group
 from grue.rollouts.batch import Rollout
 from grue.supervised.rows import IGNORED, collate
+from tests.conftest import Workplace
+from tests.grue.conftest import save_model, write
 from tests.grue.exact import Subject
 from tests.grue.parts import Even
 from tests.grue.test_critic_free import keys_of, moved, small, updated
+from tests.grue.test_reinforcement import reinforcement, rewards_of, rows_of
 
 FREE = {"kl": {"coeff": 0.0}}
 
@@ -120,3 +125,27 @@ def test_contradictions_are_refused(changes: dict[str, Any], message: str) -> No
     _, problems = resolve(FinetuneConfig, keys_of("rejection_sampling", **changes))
     (problem,) = map(str, problems)
     assert message in problem
+
+
+def test_it_raises_the_reward_and_trains_adapters(
+    workplace: Workplace, tmp_path: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    model = save_model(tmp_path / "model", tokenizer)
+    sizes = {"n_iters": 9, "eval_every": 20, "metrics": []}
+    keys: dict[str, Any] = {f"train_evaluation__{key}": value for key, value in sizes.items()}
+    keys |= {"alg__args__learning_rate": 0.01, "alg__kl_div": {"coeff": 0.0}}
+    adapters = {"r": 4, "alpha": 8}
+    runs = [
+        reinforcement(model, "rejection_sampling", experiment_name="full", **keys),
+        reinforcement(model, "rejection_sampling", experiment_name="lora", **keys,
+                      alg__policy__lora=adapters),
+    ]  # fmt: skip
+    outcome = workplace.run_plan(write(workplace, *runs))
+    assert outcome.status == 0, outcome.err
+    full, lora = workplace.folders()
+    rewards = rewards_of(full)
+    assert sum(rewards[-3:]) > sum(rewards[:3]) + 0.3
+    for folder in (full, lora):
+        rows = rows_of(folder)[1:-1]
+        assert all(row["rejection_sampling/grad_norm"] > 0 for row in rows)
+        assert {row["rejection_sampling/chosen"] for row in rows} == {1 / 8}

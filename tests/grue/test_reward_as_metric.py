@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from common.config.resolve import resolve
 from common.experiment import EXPERIMENTS
 from common.plan.load import load_plan
@@ -34,6 +36,19 @@ def test_a_metric_without_a_model_measures_as_the_reward_does() -> None:
     assert (first["model_name"], first["sigmoid"]) == ("rm", True)
     assert (second["model_name"], second["sigmoid"]) == ("other", False)
     assert (third["model_name"], third["sigmoid"]) == ("rm", False)
+
+
+def test_the_reward_may_be_a_part_of_a_sum() -> None:
+    def total(*parts: dict[str, Any]) -> dict[str, Any]:
+        return {"id": "weighted_sum", "args": {"rewards": [{"id": "length"}, *parts]}}
+
+    weighted = {**LEARNED, "weight": 2.0}
+    for reward in (total(weighted), total(total(weighted))):
+        (found,) = metrics_of({"id": "learned_preference"}, reward=reward)
+        assert (found["model_name"], found["sigmoid"]) == ("rm", True)
+    two = total(weighted, {**weighted, "name": "second"})
+    with pytest.raises(AssertionError, match=r"metrics\[0\].args.model_name"):
+        metrics_of({"id": "learned_preference"}, reward=two)
 
 
 def test_another_reward_has_no_model_for_it() -> None:

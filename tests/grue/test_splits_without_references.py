@@ -122,6 +122,20 @@ def test_a_split_with_some_references_is_refused_before_the_run(
         Texts(["bare", "b"], ["", ""], [[], ["c"]], [{}, {}]).check_references("rouge")
 
 
+def test_hints_without_references_are_refused_before_the_run(
+    workplace: Workplace, model: Path
+) -> None:
+    keys = data(workplace.path / "data", train=[])
+    run = reinforcement(model, "grpo", **keys, reward_fn__id="length",
+                        alg__args__zero_std_groups="hint")  # fmt: skip
+    outcome = workplace.run_plan(write(workplace, run))
+    assert outcome.status == 2
+    assert (
+        "'alg.args.zero_std_groups' = 'hint': takes hints from references, and the split 'train' "
+        "has inputs without, such as 'the cat'"
+    ) in outcome.err
+
+
 NEEDING = {
     "bert_score", "bleu", "bleu_totto", "bleurt", "causal_perplexity", "chrf", "cider",
     "exact_answer", "math_verify", "meteor", "meteor_common_gen_repeat_penalty", "parent_totto",

@@ -16,14 +16,17 @@ from grue.algorithms.config import AlgorithmArgs
 from grue.rl.tolerance import TOLERANCE
 from grue.rollouts.spec import DrawMore, DrawUntil, Hint, InputFilter
 
-Baseline = Literal["group", "leave_one_out", "right_or_wrong", "none"]
-Scale = Literal["none", "group_std", "batch_std", "group_mean", "unit"]
+Baseline = Literal[
+    "group", "leave_one_out", "running_mean", "cumulative_mean", "right_or_wrong", "none"
+]
+Scale = Literal["none", "group_std", "bare_group_std", "batch_std", "group_mean", "unit"]
 ZeroStdGroups = Literal[
     "keep", "drop", "resample", "draw_more", "hint", "virtual_best", "entropy_shaped"
 ]
 
-_WITHOUT_GROUPS = ("right_or_wrong", "none")
-_OF_GROUPS = ("group_std", "batch_std", "group_mean")
+_GROUP_BASELINES = ("group", "leave_one_out")
+_UNCENTRED = ("right_or_wrong", "none")
+_OF_GROUPS = ("group_std", "bare_group_std", "batch_std", "group_mean")
 
 
 class DifficultyBand(Config):
@@ -64,38 +67,41 @@ class GroupAdvantageArgs(AlgorithmArgs):
     """Number of outputs, K, of each input, its group; ``env.n_envs`` is the number of inputs."""
     advantage: Baseline = "group"
     """Advantage of an output: its reward minus the mean of its group, the outputs of its input
-    (``group``); minus the mean of the group's other outputs (``leave_one_out``); +1 for
-    ``best_reward`` and -1 for less (``right_or_wrong``, PSR and NSR, arXiv 2506.01347); or the
-    rewards from each token on (``none``). With the last two a token has the penalties from it
-    on."""
+    (``group``); minus the mean of the group's other outputs (``leave_one_out``); minus the
+    exponential mean of earlier rollouts' rewards (``running_mean``), or the mean of all earlier
+    outputs' (``cumulative_mean``); +1 for ``best_reward`` and -1 for less (``right_or_wrong``, PSR
+    and NSR, arXiv 2506.01347); or the rewards from each token on (``none``). With the last two a
+    token has the penalties from it on."""
+    running_mean_decay: Annotated[Fraction, LATER] = 0.9
+    """Decay of ``running_mean`` per rollout."""
     advantage_scale: Scale = "none"
     """Divisor of advantages: none; the std of the group's rewards, less one degree of freedom, plus
-    1e-4 (``group_std``); the std of all centred rewards (``batch_std``, arXiv 2510.13786); the mean
-    reward of the group, for rewards from 0 up (``group_mean``, arXiv 2602.02710); or the whole
-    rollout's advantages get mean 0 and std 1 over tokens (``unit``). Penalties in the reward are
-    divided by ``unit`` alone."""
+    1e-4 (``group_std``) or not (``bare_group_std``); the std of all centred rewards (``batch_std``,
+    arXiv 2510.13786); the mean reward of the group, for rewards from 0 up (``group_mean``, arXiv
+    2602.02710); or the whole rollout's advantages get mean 0 and std 1 over tokens (``unit``).
+    Penalties in the reward are divided by ``unit`` alone."""
     positive_weight: Annotated[NonNegativeFloat, LATER] = 1.0
     """Factor of the task's part of advantages above 0; with ``right_or_wrong``, 0.1 is
     W-REINFORCE, and 0 learns from wrong outputs alone (arXiv 2506.01347)."""
     negative_weight: Annotated[NonNegativeFloat, LATER] = 1.0
     """Factor of the task's part of advantages below 0."""
     zero_std_groups: ZeroStdGroups = "keep"
-    """Treatment of groups whose task rewards do not deviate: they stay, with a task part of exactly
-    0 in the advantages of ``group`` and ``leave_one_out``, and with their penalties (``keep``); or
-    they are left out of the update, with their KL and entropy losses, which saves their passes
-    (``drop``); or batches of other inputs are drawn until ``env.n_envs`` groups deviate, by the
-    rewards alone, and if they never do, silent ones fill up the rest (``resample``); or outputs of
-    each input are drawn in rounds, of which a balanced group is kept, and the mean of all drawn is
-    the baseline (``draw_more``, Reinforce-Ada, arXiv 2510.04996, published with
-    ``num_samples_per_input`` 4 and ``advantage_scale`` ``none``); or a group without a right output
-    is drawn once more with the beginning of its first reference behind the prompt, which rewards
-    read as part of the output and the loss does not (``hint``, GHPO, arXiv 2507.10628); or mean and
-    std of every group are taken with one imagined reward, ``best_reward``, so that groups of equal
-    lower rewards are pushed down (``virtual_best``, NGRPO, arXiv 2509.18851, published with
-    ``clip_range`` 0.16 and ``clip_range_high`` 0.24); or their tokens get advantages by the entropy
-    H of the token's distribution: alpha H where all outputs have the ``best_reward``, and -alpha
-    (largest H of the output - H) where all have less, for rewards that are right or wrong
-    (``entropy_shaped``, RL-ZVP, arXiv 2509.21880)."""
+    """Treatment of groups whose task rewards do not deviate, the silent ones:
+
+    ``keep`` gives them a task part of exactly 0 in the advantages of ``group`` and
+    ``leave_one_out``, and keeps their penalties. ``drop`` leaves them out of the update, with their
+    KL and entropy losses, which saves their passes. ``resample`` draws batches of other inputs
+    until ``env.n_envs`` groups deviate; if they never do, silent ones fill up the rest (DAPO).
+    ``draw_more`` draws outputs of the same inputs in rounds, keeps a balanced group, and takes the
+    mean of all drawn as the baseline (Reinforce-Ada, arXiv 2510.04996, published with
+    ``num_samples_per_input`` 4 and ``advantage_scale`` ``none``). ``hint`` draws a group without a
+    right output once more, with the beginning of its first reference behind the prompt, which
+    rewards read as part of the output and the loss does not (GHPO, arXiv 2507.10628).
+    ``virtual_best`` takes mean and std of every group with one imagined ``best_reward``, so that
+    groups of equal lower rewards are pushed down (NGRPO, arXiv 2509.18851, published with
+    ``clip_range`` 0.16 and ``clip_range_high`` 0.24). ``entropy_shaped`` gives tokens of silent
+    groups advantages by the entropy H of their distribution: alpha H where all outputs are right,
+    and -alpha (largest H of the output - H) where all are wrong (RL-ZVP, arXiv 2509.21880)."""
     entropy_alpha: Annotated[PositiveFloat, LATER] = 0.1
     """Factor alpha of ``entropy_shaped``, per nat."""
     best_reward: float = 1.0
@@ -174,10 +180,11 @@ class GroupAdvantageArgs(AlgorithmArgs):
         """Yield the problems of groups of one, and of scales without groups."""
         yield from super().problems()
         yield from self._problems_of_silence()
-        if self.advantage in _WITHOUT_GROUPS and self.advantage_scale in _OF_GROUPS:
+        of_groups = self.advantage in _GROUP_BASELINES
+        if not of_groups and self.advantage_scale in _OF_GROUPS:
             yield Problem("is of rewards minus a group's mean; give 'advantage' = 'group', or "
                           "'unit' here", "advantage_scale", self.advantage_scale)  # fmt: skip
-        if self.advantage not in _WITHOUT_GROUPS and self.num_samples_per_input < 2:
+        if of_groups and self.num_samples_per_input < 2:
             yield Problem(f"'advantage' = '{self.advantage}' needs at least 2, since a group of "
                           "one has no deviation; raise it, or give 'advantage' = 'none'",
                           "num_samples_per_input", self.num_samples_per_input)  # fmt: skip
@@ -195,7 +202,7 @@ class GroupAdvantageArgs(AlgorithmArgs):
         if self.zero_std_groups == "draw_more":
             yield from self._problems_of_rounds(parts)
         if self.zero_std_groups == "entropy_shaped" and (
-            self.advantage in _WITHOUT_GROUPS or self.advantage_scale == "unit"
+            self.advantage in _UNCENTRED or self.advantage_scale == "unit"
         ):
             yield Problem("gives advantages to groups that have none; give 'advantage' = 'group', "
                           "and another 'advantage_scale' than 'unit', which would centre them",

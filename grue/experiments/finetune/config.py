@@ -5,7 +5,6 @@ Names and defaults are those of RL4LMs and ml-rlgrad, whose YAML files hold the 
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from typing import Annotated, Any, Self
 
@@ -18,14 +17,13 @@ from common.config.base import (
     OptionalText,
 )
 from common.config.fit import PositiveInt
-from common.config.resolve import resolve_valid_keys
 from common.custom.user_code import CUSTOM
-from common.errors import Problem, UserError
+from common.errors import Problem
 from grue.algorithms import find
 from grue.algorithms.any_alg import BUILT_IN, AnyReinforcementAlg
-from grue.algorithms.args.group_advantages import GroupAdvantageArgs
 from grue.experiments import memory_hints
 from grue.experiments.finetune.any_alg import SUPERVISED, AnyAlg, tag
+from grue.experiments.finetune.reward_problems import problems_of_reward
 from grue.experiments.finetune.rollout_problems import notices_of_rollouts, problems_of_rollouts
 from grue.experiments.reward_model.as_metric import measured_like_rewarded
 from grue.models.config import ModelType
@@ -248,9 +246,7 @@ class ReinforcementConfig(FinetuneConfig):
         """Yield the problems, including rollouts and rewards that do not fit the algorithm."""
         yield from super().problems()
         yield from problems_of_rollouts(self.alg, self.env)
-        yield from self._reward_without_std()
-        yield from self._reward_without_part()
-        yield from self._reward_without_right_outputs()
+        yield from problems_of_reward(self.alg, self.reward_fn)
 
     def notices(self) -> Iterator[str]:
         """Yield notices on settings of rollouts that may surprise."""
@@ -275,56 +271,6 @@ class ReinforcementConfig(FinetuneConfig):
         if size is not None and size < num_ranks:
             yield Problem(f"is less than 'gpus_per_run' = {num_ranks}, so that processes would "
                           "have no token of a minibatch", "alg.args.batch_size", size)  # fmt: skip
-
-    def _reward_without_std(self) -> Iterator[Problem]:
-        """Yield the problem of a reward without standard deviations, if they are needed."""
-        if not self.alg.rollout_spec.needs_reward_stds:
-            return
-        with contextlib.suppress(UserError):  # an unknown reward, which is told elsewhere
-            if not self.reward_fn.find(self.reward_fn.id).gives_std():
-                yield Problem(f"the reward '{self.reward_fn.id}' has no standard deviation of its "
-                              "own; take 'learned_preference', or settings that do not ask for it "
-                              "(such as 'advantage_regularization' = \"none\")",
-                              "alg.args")  # fmt: skip
-
-    def _reward_without_part(self) -> Iterator[Problem]:
-        """Yield the problem of a reward that lacks the part which decides on silent groups."""
-        name, reward = self.alg.rollout_spec.silent_by, self.reward_fn
-        if name is None:
-            return
-        with contextlib.suppress(UserError):  # an unknown reward, which is told elsewhere
-            kind = reward.find(reward.id)
-            args, _ = resolve_valid_keys(kind.Args, reward.args)
-            names = [] if args is None else kind.names_of_parts(args)
-            if args is None or name in names:
-                return
-            known = (
-                f"its parts are {', '.join(map(repr, names))}"
-                if names
-                else (f"'{reward.id}' has no parts; take 'weighted_sum', or drop it")
-            )
-            yield Problem(f"names no part of 'reward_fn': {known}", "alg.args.silent_by", name)
-
-    def _reward_without_right_outputs(self) -> Iterator[Problem]:
-        """Yield the problem of a built-in reward whose largest is not known, or is another one.
-
-        A user's own reward may give right outputs whatever it likes.
-        """
-        args, name = self.alg.args, self.reward_fn.id
-        if not (isinstance(args, GroupAdvantageArgs) and args.judges_rewards):
-            return
-        if name.startswith(CUSTOM):
-            return
-        with contextlib.suppress(UserError):  # an unknown reward, which is told elsewhere
-            largest = self.reward_fn.find(name).largest
-            if largest is None:
-                yield Problem("the algorithm needs a reward of right and wrong outputs, such as "
-                              "'exact_answer', for 'alg.args.advantage' = 'right_or_wrong' or "
-                              "'zero_std_groups' = 'entropy_shaped'", "reward_fn.id",
-                              name)  # fmt: skip
-            elif largest != args.best_reward:
-                yield Problem(f"the largest reward of '{name}' is {largest:g}; give that",
-                              "alg.args.best_reward", args.best_reward)  # fmt: skip
 
 
 def _kind(values: Any) -> type[FinetuneConfig] | None:

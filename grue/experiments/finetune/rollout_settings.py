@@ -33,7 +33,7 @@ def rollout_settings(
         prompt_side=env.args.prompt_truncation_side,
         gamma=spec.gamma,
         gae_lambda=spec.gae_lambda,
-        analytic_kl=alg.kl_div.analytic_kl_reward,
+        kl_estimator=alg.kl_div.of_reward,
         pg_kl_in_advantages=spec.pg_kl_in_advantages,
         kl_in_reward=alg.kl_div.placement == "reward",
         standardize_rewards=alg.kl_div.norm_reward,

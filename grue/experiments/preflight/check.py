@@ -8,6 +8,7 @@ from typing import Any
 
 from common.config.run import RunConfig
 from common.errors import Problem, UserError
+from common.machine.hub_offline import cached_snapshot
 from common.plan.run import Run
 from grue.algorithms.args.supervised_loss import SupervisedLossArgs
 from grue.algorithms.config import AlgorithmArgs
@@ -19,7 +20,7 @@ from grue.experiments.preflight.model_problems import model_problems
 from grue.experiments.preflight.parts import hint_problems, part_problems
 from grue.experiments.preflight.vocabularies import KnownTokenizer, known_tokenizer
 from grue.models.loading import load_tokenizer
-from grue.policies.chat import check_template
+from grue.policies.chat import check_template, without_template
 from grue.policies.generation_config import GenerationConfig
 from grue.policies.truncation import token_id
 from grue.runs.config import TextConfig
@@ -70,21 +71,36 @@ def _truncate_tokens(run: Run, answers: Answers) -> Iterator[Problem]:
 
 
 def _local_tokenizer(run: Run, answers: Answers) -> Any:
-    """Return the run's tokenizer; None if it is not there before the run."""
+    """Return the run's tokenizer, from a folder or the hub's cache; None if it is not there yet."""
     assert isinstance(run.config, TextConfig)
-    known = known_tokenizer(run, answers)
-    if not isinstance(known, KnownTokenizer) or known.ids is None:
+    keys, known = run.config.tokenizer, known_tokenizer(run, answers)
+    name: str | None = None
+    if isinstance(known, KnownTokenizer) and known.ids is not None:
+        name = known.name
+    elif known is None:
+        folder = cached_snapshot(keys.model_name, keys.revision)
+        if folder is not None and (folder / "tokenizer_config.json").is_file():
+            name = str(folder)
+    if name is None:
         return None
-    return load_tokenizer(run.config.tokenizer.model_copy(update={"model_name": known.name}))
+    found = load_tokenizer(keys.model_copy(update={"model_name": name, "revision": None}))
+    found.name_or_path = keys.model_name if known is None else name
+    return found
 
 
 def _chat_template(run: Run, answers: Answers) -> Iterator[Problem]:
-    """Yield the problem of chat messages for a local tokenizer without a chat template."""
+    """Yield the problem of chat messages for a tokenizer without a chat template.
+
+    That of a new model has none. One of the hub that is not in its cache is checked by the run.
+    """
     assert isinstance(run.config, TextConfig)
     if not run.config.datapool.args.get("chat_template"):
         return
-    tokenizer = _local_tokenizer(run, answers)
+    known = known_tokenizer(run, answers)
     try:
+        if isinstance(known, KnownTokenizer) and known.ids is None:
+            raise UserError(without_template(known.name))
+        tokenizer = _local_tokenizer(run, answers)
         if tokenizer is not None:
             check_template(tokenizer)
     except UserError as error:

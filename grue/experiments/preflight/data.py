@@ -34,6 +34,8 @@ class KnownSplit:
     """True if any reference is not blank."""
     metadata: frozenset[str]
     """Names of the metadata that any sample has."""
+    shared_metadata: frozenset[str]
+    """Names of the metadata that every sample has."""
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> KnownSplit:
@@ -41,8 +43,9 @@ class KnownSplit:
         bare = next((sample.prompt for sample in samples if not sample.references), None)
         texts = [text for sample in samples for text in sample.references]
         has_text = any(text.strip() for text in texts)
-        names = frozenset(name for sample in samples for name in sample.metadata)
-        return cls(len(samples), len(texts), bare, has_text, names)
+        names = [frozenset(sample.metadata) for sample in samples]
+        shared = frozenset.intersection(*names)
+        return cls(len(samples), len(texts), bare, has_text, frozenset().union(*names), shared)
 
 
 def data_problems(run: Run, answers: Answers) -> Iterator[Problem]:

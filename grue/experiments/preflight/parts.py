@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from common.custom.user_code import naming
@@ -43,9 +43,12 @@ def part_problems(run: Run, answers: Answers) -> Iterator[Problem]:
         )
         if isinstance(built, UserError):
             yield Problem(str(built), key, part.id)
-        elif getattr(built, "needs_references", False):
-            for split in _splits_read_by(key, config):
+            continue
+        for split in _splits_read_by(key, config):
+            if getattr(built, "needs_references", False):
                 yield from _of_references(run, key, part, split, answers)
+            needed = getattr(built, "needed_metadata", ())
+            yield from _of_metadata(run, key, part, needed, split, answers)
     yield from _of_groups(run, answers)
 
 
@@ -152,3 +155,27 @@ def _of_groups(run: Run, answers: Answers) -> Iterator[Problem]:
         if isinstance(found, KnownSplit) and name not in found.metadata:
             known = ", ".join(sorted(found.metadata)) or "no metadata"
             yield Problem(f"no input of the split '{split}' has it; they have {known}", key, name)
+
+
+def _of_metadata(
+    run: Run,
+    key: str,
+    part: MetricConfig | RewardConfig,
+    needed: Sequence[str],
+    split: Split,
+    answers: Answers,
+) -> Iterator[Problem]:
+    """Yield the problem of a task whose samples lack metadata without which the part fails."""
+    found = known_split(run, split, answers)
+    if not isinstance(found, KnownSplit):
+        return
+    for name in dict.fromkeys(needed):
+        if name not in found.shared_metadata:
+            assert isinstance(run.config, TextConfig)
+            yield Problem(
+                f"reads '{name}' of each input's metadata, which the split '{split}' of the task "
+                f"'{run.config.datapool.id}' does not have; choose a task that gives it, or take "
+                "it out",
+                key,
+                part.id,
+            )

@@ -29,6 +29,7 @@ class ReasoningGym(Metric[PatternArgs]):
     """
 
     Args = PatternArgs
+    needed_metadata = (ENTRY,)
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
         """Return [N] scores, usually from 0 to 1; an output without an answer gets that of none.

@@ -28,7 +28,8 @@ class LearnedPreferenceArgs(FromHub, ScorerArgs):
 
     model_name: ModelName
     """Reward model: a reference such as ``"@rm.model"``, a folder, or a hub id. If a metric names
-    no model and the run's reward is this one too, it uses the reward's keys."""
+    no model and the run's reward is this one too, or a weighted sum with one such part, it uses the
+    reward's keys."""
     output: Literal["score", "ratings"] | None = None
     """Meaning of the logits of a sequence classifier from elsewhere: one score, or the distribution
     of a rating from 1 up. None for models of the experiment ``reward_model``, which record it."""

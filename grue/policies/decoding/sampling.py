@@ -55,7 +55,9 @@ def candidates(logits: Tensor, filters: Filters) -> Candidates:
     """Return the candidate tokens of ``logits`` [N, V] after all filters."""
     if filters.of_library is not None:
         return Candidates(filters.of_library(logits.float()).softmax(-1), None)
-    scaled = logits.float() / filters.temperature
+    scaled = logits.float()
+    if filters.temperature != 1:  # which spares a copy
+        scaled = scaled / filters.temperature
     if 0 < filters.top_k < scaled.shape[-1]:
         best, tokens = _top_k(scaled, filters.top_k)
         return Candidates(_nucleus(best.softmax(-1), filters.top_p), tokens)
@@ -133,12 +135,32 @@ def draw(logits: Tensor, uniforms: Tensor, filters: Filters) -> Tensor:
         [N] ids.
     """
     kept = candidates(logits, filters)
-    blocks = pad(kept.probabilities, (0, -kept.probabilities.shape[-1] % _BLOCK))
-    blocks = blocks.unflatten(-1, (-1, _BLOCK))  # [N, C / _BLOCK, _BLOCK]
-    block, within = _located(blocks.sum(-1), uniforms.double()[:, None])
-    of_block = blocks.take_along_dim(block[..., None], 1).squeeze(1)  # [N, _BLOCK]
-    position = block * _BLOCK + _located(of_block, within)[0]
+    block, within = _located(_masses_of_blocks(kept.probabilities), uniforms.double()[:, None])
+    position = block * _BLOCK + _located(_of_block(kept.probabilities, block), within)[0]
     return (position if kept.tokens is None else kept.tokens.gather(-1, position)).squeeze(-1)
+
+
+def _masses_of_blocks(probabilities: Tensor) -> Tensor:
+    """Return [N, ceil(C / _BLOCK)] the sums of blocks of the probabilities [N, C].
+
+    The last block alone is filled up with zeros: on a CPU a copy of all would take as long as the
+    model's own pass.
+    """
+    num_last = probabilities.shape[-1] % _BLOCK
+    first = probabilities[:, : probabilities.shape[-1] - num_last]
+    masses: Tensor = first.unflatten(-1, (-1, _BLOCK)).sum(-1)
+    if not num_last:
+        return masses
+    last = pad(probabilities[:, -num_last:], (0, _BLOCK - num_last))
+    return torch.cat([masses, last.sum(-1, keepdim=True)], -1)
+
+
+def _of_block(probabilities: Tensor, block: Tensor) -> Tensor:
+    """Return [N, _BLOCK] the probabilities [N, C] of a row's ``block`` [N, 1]; zeros past C."""
+    num_tokens = probabilities.shape[-1]
+    places = block * _BLOCK + torch.arange(_BLOCK, device=block.device)
+    found = probabilities.gather(-1, places.clamp(max=num_tokens - 1))
+    return found.masked_fill(places >= num_tokens, 0.0)
 
 
 def _located(masses: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,11 @@ class EachToken(Reward[NoArgs]):
 
     def __call__(self, texts: Texts) -> Rewards:
         return np.ones((len(texts), 5))
+
+
+def halves(prompts: Any, outputs: list[str], *_: Any) -> list[list[float]]:
+    lengths = {"12": 2, r"\boxed{13}": 5, r"\boxed{12}": 4, "none": 1}
+    return [[0.5] * lengths[output] for output in outputs]
 
 
 def config(*rewards: dict[str, Any]) -> RewardConfig:
@@ -89,10 +95,32 @@ def test_weights_and_inner_keys_count_for_a_runs_identity() -> None:
     assert config(graded, BOXED).identity() == config(RIGHT, BOXED).identity()
 
 
-def test_rewards_of_tokens_are_refused() -> None:
+def test_rewards_of_tokens_are_added_token_by_token() -> None:
+    """And those of whole outputs at the last token."""
+    counted = replace(OUTPUTS, num_tokens=[2, 5, 4, 1])
+    halves = {"id": f"custom:{EachToken.__module__}:halves", "weight": 2.0}
+    total, parts = config(RIGHT, halves, BOXED).build().with_parts(counted)
+    assert total.tolist() == [
+        [1, 3, 0, 0, 0],
+        [1, 1, 1, 1, 0.5],
+        [1, 1, 1, 2.5, 0],
+        [1, 0, 0, 0, 0],
+    ]
+    assert {name: values.tolist() for name, values in parts.items()} == {
+        "exact_answer": [1, 0, 1, 0],
+        "halves": [1, 2.5, 2, 0.5],
+        "boxed": [0, 1, 1, 0],
+    }
+    assert config(RIGHT, halves).build().needs_tokens is False
+
+
+def test_a_part_of_a_wrong_length_is_named() -> None:
     name = f"custom:{EachToken.__module__}:EachToken"
-    with pytest.raises(UserError, match="'EachToken' gives one number for each token"):
-        config(RIGHT, {"id": name}).build()(OUTPUTS)
+    counted = replace(OUTPUTS, num_tokens=[5, 5, 6, 5])
+    with pytest.raises(
+        UserError, match=r"EachToken' gave 5 numbers for .*'\\\\boxed\{12\}', which has 6"
+    ):
+        config(RIGHT, {"id": name}).build()(counted)
 
 
 def test_a_rollout_has_the_mean_of_each_part(causal_policy: Policy) -> None:

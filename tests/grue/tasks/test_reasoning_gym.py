@@ -23,6 +23,7 @@ from tests.grue.conftest import save_model, write
 from tests.grue.judging import texts
 from tests.grue.tasks.conftest import samples
 from tests.grue.test_finetune import finetuning
+from tests.grue.test_reinforcement import reinforcement
 
 
 class Doubles:
@@ -113,6 +114,22 @@ def test_answers_get_the_scorers_score(caplog: pytest.LogCaptureFixture) -> None
 def test_other_tasks_have_no_scorer() -> None:
     with pytest.raises(UserError, match="the input 'prompt 0' is none; choose this task"):
         RewardConfig(id="reasoning_gym").build()(texts(["1"]))
+
+
+def test_another_task_is_refused_before_the_first_run(
+    workplace: Workplace, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """Also where the reward is one of a sum."""
+    model = save_model(Path(workplace.path / "model"), tokenizer)
+    of_sum = {"rewards": [{"id": "length"}, {"id": "reasoning_gym"}]}
+    keys = reinforcement(model, reward_fn={"id": "weighted_sum", "args": of_sum})
+    del keys["reward_fn.id"]
+    keys["train_evaluation.metrics"] = [{"id": "reasoning_gym"}]
+    outcome = workplace.run_plan(write(workplace, keys))
+    assert outcome.status != 0
+    for key in ("reward_fn' = 'weighted_sum'", "train_evaluation.metrics[0]' = 'reasoning_gym'"):
+        assert f"'{key}: reads 'entry' of each input's metadata, which the split" in outcome.err
+    assert not workplace.folders()
 
 
 def test_a_lacking_package_is_named_before_the_first_run(

@@ -1,0 +1,69 @@
+"""Problems of a reward that lacks what the algorithm asks of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from common.config.resolve import resolve_valid_keys
+from common.custom.user_code import CUSTOM
+from common.errors import Problem, UserError
+from grue.algorithms.args.group_advantages import GroupAdvantageArgs
+from grue.algorithms.config import ReinforcementAlg
+from grue.rewards.config import RewardConfig
+
+
+def problems_of_reward(alg: ReinforcementAlg, reward: RewardConfig) -> Iterator[Problem]:
+    """Yield the problems of a reward without standard deviations, parts, or right outputs."""
+    with contextlib.suppress(UserError):  # an unknown reward, which is told elsewhere
+        yield from _without_std(alg, reward)
+        yield from _without_part(alg, reward)
+        yield from _without_right_outputs(alg, reward)
+
+
+def _without_std(alg: ReinforcementAlg, reward: RewardConfig) -> Iterator[Problem]:
+    """Yield the problem of a reward without standard deviations, if they are needed."""
+    if alg.rollout_spec.needs_reward_stds and not reward.find(reward.id).gives_std():
+        yield Problem(f"the reward '{reward.id}' has no standard deviation of its own; take "
+                      "'learned_preference', or settings that do not ask for it (such as "
+                      "'advantage_regularization' = \"none\")", "alg.args")  # fmt: skip
+
+
+def _without_part(alg: ReinforcementAlg, reward: RewardConfig) -> Iterator[Problem]:
+    """Yield the problem of a reward that lacks the part which decides on silent groups."""
+    name = alg.rollout_spec.silent_by
+    if name is None:
+        return
+    kind = reward.find(reward.id)
+    args, _ = resolve_valid_keys(kind.Args, reward.args)
+    if args is None:  # which is told elsewhere
+        return
+    names = kind.names_of_parts(args)
+    if name in names:
+        return
+    known = (
+        f"its parts are {', '.join(map(repr, names))}"
+        if names
+        else f"'{reward.id}' has no parts; take 'weighted_sum', or drop it"
+    )
+    yield Problem(f"names no part of 'reward_fn': {known}", "alg.args.silent_by", name)
+
+
+def _without_right_outputs(alg: ReinforcementAlg, reward: RewardConfig) -> Iterator[Problem]:
+    """Yield the problem of a built-in reward whose largest is not known, or is another one.
+
+    A user's own reward may give right outputs whatever it likes.
+    """
+    args, name = alg.args, reward.id
+    if not (isinstance(args, GroupAdvantageArgs) and args.judges_rewards):
+        return
+    if name.startswith(CUSTOM):
+        return
+    largest = reward.find(name).largest
+    if largest is None:
+        yield Problem("the algorithm needs a reward of right and wrong outputs, such as "
+                      "'exact_answer', for 'alg.args.advantage' = 'right_or_wrong' or "
+                      "'zero_std_groups' = 'entropy_shaped'", "reward_fn.id", name)  # fmt: skip
+    elif largest != args.best_reward:
+        yield Problem(f"the largest reward of '{name}' is {largest:g}; give that",
+                      "alg.args.best_reward", args.best_reward)  # fmt: skip

@@ -1,0 +1,317 @@
+"""Log-probabilities, entropies and KL from hidden states, without logits of the whole vocabulary.
+
+The product with the output layer and the sums of the softmax are made block by block of the
+vocabulary, relative to a running maximum (Milakov and Gimelshein 2018, arXiv 1805.02867), and once
+more in the backward pass. No tensor of tokens times vocabulary exists, as in fused linear
+cross-entropies (Wijmans et al. 2024, arXiv 2411.09009). On a CPU a block also stays in the cache.
+
+Axis letters: M tokens, H width of the states, V vocabulary, W width of a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.linalg import vecdot
+
+from common.training.shape_checks import check_shape
+from grue.models.precision import exactly
+from grue.policies.mask_ops import BITS, unpacked
+
+_CPU_ENTRIES, _ENTRIES = 2**20, 2**25
+"""Number of logits of a block: on a CPU as many as its cache holds."""
+_LEAST_WIDTH = 256
+"""Smallest width of a block."""
+_KEPT = 2**24
+"""Largest number of logits that are kept for the backward pass; more are computed again."""
+_FORBIDDEN = -1e30
+"""Logit of masked tokens, which is finite, so that 0 times it is 0."""
+
+
+class Head(NamedTuple):
+    """States and the weight of an output layer, whose product is the logits."""
+
+    states: Tensor
+    """[M, H] or [N, T, H], in float32 or more wide."""
+    weight: Tensor
+    """[V, H]"""
+
+    def logits(self, block: slice) -> Tensor:
+        """Return [M, W] the logits of some tokens of the vocabulary, in the type of the states."""
+        return self.states @ self.weight[block].to(self.states.dtype).T
+
+    def detached(self) -> Head:
+        """Return the same as constants."""
+        return Head(self.states.detach(), self.weight.detach())
+
+    def at(self, chosen: Callable[[Tensor], Tensor]) -> Head:
+        """Return the states [M, H] that ``chosen`` takes of [N, T, H], with the same layer."""
+        return Head(chosen(self.states), self.weight)
+
+
+class Statistics(NamedTuple):
+    """What losses need to know of the distributions before M tokens."""
+
+    log_probs: Tensor
+    """[M] log-probabilities of the tokens, in nats."""
+    entropy: Tensor
+    """[M] entropies, in nats."""
+    kl: Tensor | None
+    """[M] KL(policy || reference), in nats; None without a reference."""
+
+
+class Slopes(NamedTuple):
+    """Derivatives [M] of a loss in each of the `Statistics`; None where it does not depend."""
+
+    log_probs: Tensor | None
+    entropy: Tensor | None = None
+    kl: Tensor | None = None
+
+
+class FusedDistributions:
+    """Distributions of a policy before M tokens; gradients flow to its states and its layer."""
+
+    def __init__(
+        self,
+        policy: Head,
+        tokens: Tensor,
+        *,
+        allowed: Tensor | None = None,
+        reference: Head | None = None,
+    ) -> None:
+        """Compute the statistics.
+
+        Args:
+            policy: states and output layer of the policy.
+            tokens: [M] ids.
+            allowed: [M, ceil(V / 8)] packed vocabulary masks of the policy; None allows all tokens.
+            reference: those of the reference, as constants; None for no KL.
+
+        Raises:
+            ValueError: there is not one state per token.
+        """
+        check_shape("tokens", tokens, policy.states.shape[:1])
+        of_reference = None if reference is None else reference.detached()
+        self._inputs = _Inputs(
+            policy.detached(), tokens[:, None], allowed, of_reference,
+            needs_gradients=torch.is_grad_enabled() and any(part.requires_grad for part in policy),
+        )  # fmt: skip
+        self._found = _found(self._inputs)
+        self.statistics = Statistics(*_Linked.apply(*policy, self._inputs, self._found))
+        """[M] each; gradients flow."""
+
+    @torch.no_grad()
+    def squared_gradient_norm(self, slopes: Slopes) -> Tensor:
+        """Return [] the squared norm of the gradient in the logits of a loss with such slopes."""
+        if slopes.entropy is None and slopes.kl is None and slopes.log_probs is not None:
+            return (slopes.log_probs.square() * self._found.squared_score[:, 0]).sum()
+        parts = [part.square().sum() for _, part in _gradients(self._inputs, self._found, slopes)]
+        return torch.stack(parts).sum()
+
+
+def log_probs_of(policy: Head, tokens: Tensor) -> Tensor:
+    """Return [M] log-probabilities of tokens [M], in nats, as constants."""
+    with torch.no_grad():
+        return FusedDistributions(policy, tokens).statistics.log_probs
+
+
+class _Block(NamedTuple):
+    """Logits of a block of the vocabulary."""
+
+    where: slice
+    logits: Tensor
+    """[M, W] of the policy."""
+    ref_logits: Tensor | None
+    """[M, W] of the reference."""
+    place: Tensor
+    """[M, 1] index of each drawn token in the block, or any index if it is elsewhere."""
+    has_token: Tensor
+    """[M, 1] whether the drawn token is in the block."""
+
+    def of_tokens(self, values: Tensor, otherwise: Tensor) -> Tensor:
+        """Return [M, 1] the drawn tokens' ``values`` [M, W], or ``otherwise`` [M, 1] elsewhere."""
+        return torch.where(self.has_token, values.gather(-1, self.place), otherwise)
+
+    def without_tokens(self, values: Tensor) -> Tensor:
+        """Return ``values`` [M, W] with zeros at the drawn tokens, in place."""
+        kept = values.gather(-1, self.place).masked_fill_(self.has_token, 0.0)
+        return values.scatter_(-1, self.place, kept)
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """Constants from which everything is computed, in the forward and in the backward pass."""
+
+    policy: Head
+    tokens: Tensor
+    """[M, 1]"""
+    allowed: Tensor | None
+    reference: Head | None
+    needs_gradients: bool
+    kept: list[_Block] = field(default_factory=list)
+    """Logits that are kept for the backward pass, all or none."""
+
+    def blocks(self) -> Iterator[_Block]:
+        """Yield the logits, block by block."""
+        if self.kept:
+            yield from self.kept
+            return
+        num_logits = len(self.tokens) * len(self.policy.weight)
+        keeps = self.needs_gradients and num_logits <= _KEPT
+        for block in self._computed():
+            if keeps:
+                self.kept.append(block)
+            yield block
+
+    def _computed(self) -> Iterator[_Block]:
+        device, size = self.tokens.device, len(self.policy.weight)
+        entries = _CPU_ENTRIES if device.type == "cpu" else _ENTRIES
+        width = max(_LEAST_WIDTH, entries // max(1, len(self.tokens)) // BITS * BITS)
+        for start in range(0, size, width):
+            where = slice(start, min(start + width, size))
+            with exactly(device):
+                logits = self.policy.logits(where)
+                ref_logits = None if self.reference is None else self.reference.logits(where)
+            if self.allowed is not None:
+                bits = self.allowed[:, start // BITS : -(-where.stop // BITS)]
+                logits.masked_fill_(~unpacked(bits, where.stop - start), _FORBIDDEN)
+            place = self.tokens - start
+            has_token = (place >= 0) & (self.tokens < where.stop)
+            yield _Block(where, logits, ref_logits, place.clamp(0, width - 1), has_token)
+
+
+class _Normalizer:
+    """Largest logit so far, and the sum of e^(logit - maximum)."""
+
+    def __init__(self, states: Tensor) -> None:
+        """Begin without a logit, for states [M, H]."""
+        self.maximum = states.new_full((len(states), 1), torch.finfo(states.dtype).min)
+        """[M, 1]"""
+        self.total = torch.zeros_like(self.maximum)
+        """[M, 1]"""
+
+    def shifted(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits [M, W] less the largest one so far, and [M, 1] the change of that.
+
+        The change is that of logits that had been shifted before, so it is not positive.
+        """
+        maximum = torch.maximum(self.maximum, logits.amax(-1, keepdim=True))
+        change = self.maximum - maximum
+        self.maximum, self.total = maximum, self.total * change.exp()
+        return logits - maximum, change
+
+    def log_probs(self, logits: Tensor) -> Tensor:
+        """Return [M, W] the log-probabilities of logits."""
+        return (logits - self.maximum).sub_(self.total.log())
+
+
+class _Found(NamedTuple):
+    """Statistics [M, 1] with what the backward pass needs."""
+
+    policy: _Normalizer
+    reference: _Normalizer
+    log_probs: Tensor
+    entropy: Tensor
+    kl: Tensor | None
+    squared_score: Tensor
+    """Squared norm of the gradient of log pi(a) in the logits, 1 - 2 p_a + sum p^2."""
+
+
+@torch.no_grad()
+def _found(inputs: _Inputs) -> _Found:
+    """Return the statistics, from one pass over the vocabulary.
+
+    Sums are over all tokens but the drawn one, so that what is left beside a probability near 1 is
+    exact.
+    """
+    policy, reference = (_Normalizer(inputs.policy.states) for _ in range(2))
+    own = squares = products = of_ratios = own_ratio = torch.zeros_like(policy.total)
+    for block in inputs.blocks():
+        # 1. Logits z relative to the maximum, and all sums so far relative to it.
+        logits, change = policy.shifted(block.logits)
+        shrink = change.exp()
+        own = block.of_tokens(logits, own + change)
+        exps = block.without_tokens(logits.exp())
+        # 2. The sums of e^z z and of e^2z.
+        products = shrink * products + change * policy.total + vecdot(exps, logits)[:, None]
+        squares = shrink.square() * squares + vecdot(exps, exps)[:, None]
+        # 3. That of e^z (z - the reference's z).
+        if block.ref_logits is not None:
+            ref_logits, ref_change = reference.shifted(block.ref_logits)
+            ratios, change = logits.sub_(ref_logits), change - ref_change
+            own_ratio = block.of_tokens(ratios, own_ratio + change)
+            of_ratios = shrink * of_ratios + change * policy.total + vecdot(exps, ratios)[:, None]
+            reference.total += ref_logits.exp_().sum(-1, keepdim=True)
+        policy.total += exps.sum(-1, keepdim=True)
+    others, of_token = policy.total, own.exp()
+    policy.total = total = others + of_token
+    kl = None
+    if inputs.reference is not None:
+        kl = (of_ratios + of_token * own_ratio) / total - total.log() + reference.total.log()
+        # Rounding can make that of near-equal distributions negative.
+        kl = kl.clamp(min=0)
+    return _Found(
+        policy, reference, own - total.log(), total.log() - (products + of_token * own) / total, kl,
+        (others / total).square() + squares / total.square(),
+    )  # fmt: skip
+
+
+def _gradients(inputs: _Inputs, found: _Found, slopes: Slopes) -> Iterator[tuple[slice, Tensor]]:
+    """Yield [M, W] the gradient in each block's logits of a loss with such slopes.
+
+    That of log pi(a) is 1_a - p, of the entropy -p (log p + entropy), and of KL(p || q) p (log p -
+    log q - KL).
+    """
+    of_log_probs, of_entropy, of_kl = (None if each is None else each[:, None] for each in slopes)
+    for block in inputs.blocks():
+        log_probs = found.policy.log_probs(block.logits)
+        gradient = log_probs.exp()
+        factor = torch.zeros_like(found.log_probs)
+        if of_log_probs is not None:
+            factor = -of_log_probs
+        if of_entropy is not None:
+            factor = factor - of_entropy * (log_probs + found.entropy)
+        if block.ref_logits is not None and found.kl is not None and of_kl is not None:
+            log_ratios = log_probs - found.reference.log_probs(block.ref_logits)
+            factor = factor + of_kl * (log_ratios - found.kl)
+        gradient *= factor
+        if of_log_probs is not None:
+            gradient.scatter_add_(-1, block.place, of_log_probs * block.has_token)
+        yield block.where, gradient
+
+
+class _Linked(torch.autograd.Function):
+    """Statistics as functions of the policy's states and output layer."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, weight: Tensor, inputs: _Inputs, found: _Found) -> Any:
+        """Return the statistics [M] that are found already."""
+        ctx.set_materialize_grads(False)
+        ctx.inputs, ctx.found = inputs, found
+        known = found.log_probs, found.entropy, found.kl
+        return tuple(None if each is None else each.squeeze(-1).clone() for each in known)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *slopes: Tensor | None) -> Any:
+        """Return the gradients in the states and in the weight."""
+        states, weight = ctx.inputs.policy
+        needs_states, needs_weight, *_ = ctx.needs_input_grad
+        of_states = torch.zeros_like(states) if needs_states else None
+        of_weight = torch.empty_like(weight) if needs_weight else None
+        for where, gradient in _gradients(ctx.inputs, ctx.found, Slopes(*slopes)):
+            with exactly(states.device):
+                if of_states is not None:
+                    of_states.addmm_(gradient, weight[where].to(states.dtype))
+                if of_weight is None:
+                    continue
+                if of_weight.dtype == states.dtype:
+                    torch.mm(gradient.T, states, out=of_weight[where])
+                else:
+                    of_weight[where] = (gradient.T @ states).to(of_weight.dtype)
+        return of_states, of_weight, None, None
