@@ -141,7 +141,7 @@ def _panel(axes: Axes, points: pd.DataFrame, names: Sequence[str]) -> None:
 def _scale(axes: Axes, points: pd.DataFrame, quantity: str) -> None:
     """Set the vertical axis: all of 0 to 1 for shares, and as much as is needed for accuracies."""
     top = 1.0
-    if quantity not in SHARES:
+    if quantity not in SHARES and len(points):
         top = min(max((points["mean"] + points["std"].fillna(0)).max(), _LEAST_TOP), 1.0)
     axes.set_ylim(-_MARGIN * top, (1 + _MARGIN) * top)
     axes.set_xlim(0)
