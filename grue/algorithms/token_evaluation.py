@@ -79,10 +79,12 @@ class LogitsEvaluation(TokenEvaluation):
         self._reference = reference
 
     def entropy(self, *, with_gradient: bool = True) -> Tensor:
+        """Return [M] the entropy over the vocabulary, in nats."""
         with torch.set_grad_enabled(with_gradient and torch.is_grad_enabled()):
             return self._policy.entropy()
 
     def kl_full(self) -> Tensor:
+        """Return [M] KL(policy || reference) over the vocabulary."""
         assert self._reference is not None, "it was given"
         return kl_full(self._policy.logits, self._reference())
 
@@ -91,6 +93,7 @@ class LogitsEvaluation(TokenEvaluation):
         return kl_full(self._policy.logits, other._policy.logits)
 
     def squared_gradients(self, *losses: Tensor) -> Tensor:
+        """Return [n] the squared norms of the gradients of n losses [] in the logits."""
         gradients = (
             torch.autograd.grad(loss, self._policy.logits, retain_graph=True)[0] for loss in losses
         )
@@ -117,10 +120,12 @@ class FusedEvaluation(TokenEvaluation):
         super().__init__(batch, self._policy.statistics.log_probs, values)
 
     def entropy(self, *, with_gradient: bool = True) -> Tensor:
+        """Return [M] the entropy over the vocabulary, in nats."""
         found = self._policy.statistics.entropy
         return found if with_gradient else found.detach()
 
     def kl_full(self) -> Tensor:
+        """Return [M] KL(policy || reference) over the vocabulary."""
         kl = self._policy.statistics.kl
         assert kl is not None, "there is a reference"
         return kl

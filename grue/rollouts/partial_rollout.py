@@ -34,6 +34,10 @@ class PendingRollout:
     vocab_mask_bits: list[Tensor] = field(default_factory=list)
     """Packed vocabulary masks [N, T, ceil(V / 8)] of each batch, if there is a mask."""
 
+    log_probs: list[Tensor] = field(default_factory=list)
+    """Log-probabilities [T, 2] of each output, within the mask and without it, if they were kept
+    while it was drawn."""
+
     def num_tokens(self) -> int:
         """Return the number of tokens so far."""
         return sum(map(len, self.outputs))
@@ -62,6 +66,12 @@ class PendingRollout:
             return None
         return torch.cat(self.vocab_mask_bits)[:, :width]
 
+    def joined_log_probs(self, width: int) -> Tensor | None:
+        """Return [N, T, 2] log-probabilities, for T = ``width``; None if not all were kept."""
+        if len(self.log_probs) < len(self.outputs):
+            return None
+        return torch.stack(self.log_probs)[:, :width]
+
     def totals(self) -> NDArray[np.float64]:
         """Return [N] the task's rewards of whole outputs."""
         return np.array([np.sum(score) for of_batch in self.scores for score in of_batch])
@@ -74,6 +84,7 @@ class PendingRollout:
             prompts=[self.prompts[row] for row in rows],
             outputs=[self.outputs[row] for row in rows],
             scores=[pad_stack([scores[row] for row in rows])],
+            log_probs=[self.log_probs[row] for row in rows] if self.log_probs else [],
         )
 
     def rewards(self, width: int) -> NDArray[np.float64]:

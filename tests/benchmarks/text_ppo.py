@@ -107,6 +107,7 @@ class Iteration:
             whole_outputs=alg.rollout_spec.whole_outputs,
             samples_per_input=samples,
             minibatch_tokens=sizes.outputs * sizes.tokens if plain else sizes.minibatch,
+            recompute_log_probs=precision != "no",
         )
         prompt = " ".join(f"w{number}" for number in range(1, sizes.prompt_tokens + 1))
         prompts = [Sample(str(i), prompt, ()) for i in range(num_inputs)]
