@@ -117,6 +117,15 @@ def all_reduce_sum(values: Tensor) -> Tensor:
     return found
 
 
+def all_reduce_max(values: Tensor) -> Tensor:
+    """Return the largest of all ranks' values, element by element; no gradient flows through it."""
+    if world_size() == 1:
+        return values
+    found = values.detach().clone()
+    dist.all_reduce(found, op=dist.ReduceOp.MAX)
+    return found
+
+
 def all_reduce_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Replace each parameter's gradient by the sum of all ranks' gradients."""
     if world_size() == 1:

@@ -102,7 +102,7 @@ def small_runs(folder: Path) -> list[dict[str, Any]]:
     as_loss = {"alg__kl_div__coeff": 0.1, "alg__kl_div__placement": "loss"}
     critic = {key: value for key, value in TRUSTED.items() if key.startswith("alg")}
     normalize = test_reward_model.reference(model, num_samples=8)
-    preferences = test_ppo_human_preferences.configuration(model, **short)
+    preferences = test_ppo_human_preferences.configuration(model, **short, **as_loss)
     return [
         {**TINY_DIGITS, "experiment": "sft_vs_rft", "experiment_name": "controlled",
          "kl_regularization_coeff": 0.1, "theory_every": 1, "theory_inputs": 4},

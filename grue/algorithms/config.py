@@ -45,12 +45,11 @@ class KlDivConfig(Config):
     coeff: NonNegativeFloat
     """Initial coefficient, in reward per nat."""
     placement: Placement = "reward"
-    """Place of the penalty: the reward of each token, or the loss, where it is the exact KL of the
-    distributions over the vocabulary."""
+    """Place of the penalty: the reward of each token, or the loss."""
     estimator: Annotated[KlEstimator | None, LATER] = None
-    """Estimator of a token's KL, for algorithms without a critic, with d = log pi - log ref of the
-    token drawn: d (``k1``), d^2 / 2 (``k2``), exp(-d) - 1 + d (``k3``), or the sum over the
-    vocabulary (``full``). None for ``k1`` in the reward and ``full`` in the loss."""
+    """Estimator of a token's KL, with d = log pi - log ref of the token drawn: d (``k1``), d^2 / 2
+    (``k2``), exp(-d) - 1 + d (``k3``), or the sum over the vocabulary (``full``). None for ``k1``
+    in the reward and ``full`` in the loss."""
     analytic_kl_reward: bool = False
     """If true, a token's KL, in rewards and for ``target_kl``, is that of the distributions over
     the vocabulary, instead of the sampled token's estimate."""
@@ -64,9 +63,25 @@ class KlDivConfig(Config):
     added; equal ones become 0. The published code standardises the sum, which magnifies the penalty
     where rewards do not deviate."""
 
+    @property
+    def of_loss(self) -> KlEstimator:
+        """Estimator of the KL in the loss."""
+        return self.estimator or "full"
+
+    @property
+    def of_reward(self) -> KlEstimator:
+        """Estimator of the KL in rewards, and of that which the targets concern."""
+        if self.analytic_kl_reward:
+            return "full"
+        return "k1" if self.placement == "loss" else self.estimator or "k1"
+
     def problems(self) -> Iterator[Problem]:
-        """Yield the problem of two targets."""
+        """Yield the problems of two targets, and of two estimators of one reward."""
         yield from super().problems()
+        other = self.placement == "reward" and self.estimator not in (None, "full")
+        if self.analytic_kl_reward and other:
+            yield Problem("contradicts 'analytic_kl_reward', the exact KL; give one of them",
+                          "estimator", self.estimator)  # fmt: skip
         if self.target_kl is not None and self.adaptive_kl is not None:
             yield Problem("contradicts 'adaptive_kl'; give one of them", "target_kl",
                           self.target_kl)  # fmt: skip
@@ -106,8 +121,6 @@ class AlgorithmArgs(Config):
     """If true, the algorithm needs a policy with a vocabulary mask."""
     single_process_fp32: ClassVar[bool] = False
     """True if the algorithm supports only one process and float32."""
-    supports_kl_estimators: ClassVar[bool] = False
-    """If true, the algorithm supports ``kl_div.estimator``."""
     kl_div_defaults: ClassVar[KlDefaults | None] = None
     """Defaults of ``kl_div``; None if its keys must be given."""
 
@@ -125,6 +138,11 @@ class AlgorithmArgs(Config):
     If false, they are kept while outputs are drawn, which is faster. None keeps them in float32,
     and makes the pass in half width, where both differ by too much. With dropout the pass is always
     made."""
+
+    @property
+    def exact_kl_pushes_own_token(self) -> bool:
+        """True if an exact KL in the reward has the drawn token's estimate in its own advantage."""
+        return True
 
     @abstractmethod
     def rollout_spec(self) -> RolloutSpec:
@@ -146,18 +164,35 @@ class AlgorithmArgs(Config):
 
     def problems_of_alg(self, alg: ReinforcementAlg) -> Iterator[Problem]:
         """Yield the problems of ``alg.kl_div`` and ``alg.policy`` with these settings."""
-        if alg.kl_div.estimator is not None and not self.supports_kl_estimators:
-            yield Problem(f"'{alg.id}' has the exact KL in a loss, and in rewards 'k1', or the "
-                          "exact one with 'analytic_kl_reward'; drop it", "kl_div.estimator",
-                          alg.kl_div.estimator)  # fmt: skip
+        yield from ()
 
     def problems_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Problem]:
         """Yield the problems of the rollouts' sizes with these settings, with whole keys."""
         yield from ()
 
     def notices_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[str]:
-        """Yield notices on valid sizes of rollouts that the user should know."""
-        yield from ()
+        """Yield notices on valid settings that the user should know: here of the penalty."""
+        kl = alg.kl_div
+        if not kl.coeff:
+            return
+        if kl.placement == "loss":
+            if kl.of_loss == "k1":
+                yield (
+                    "'alg.kl_div.estimator' = 'k1' in the loss: its gradient is zero in "
+                    "expectation while the policy is the one that drew the tokens, so it adds "
+                    "noise alone; give 'k2', 'k3' or 'full', or placement = 'reward'"
+                )
+        elif kl.of_reward in ("k2", "k3"):
+            yield (
+                f"'alg.kl_div.estimator' = '{kl.of_reward}' in the reward: its gradient is not "
+                "that of the KL, even in expectation; give 'k1', or placement = 'loss'"
+            )
+        elif kl.of_reward == "full" and not self.exact_kl_pushes_own_token:
+            yield (
+                f"the exact KL in the reward of '{alg.id}': a token's is the same whatever is "
+                "drawn, so that it pushes earlier tokens and not its own; give "
+                "'alg.kl_div.estimator' = 'k1', or placement = 'loss'"
+            )
 
 
 class ReinforcementAlg(Config):

@@ -9,24 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from common.machine.devices import sent
 from grue.algorithms.args import CriticFreeArgs
+from grue.algorithms.output_advantages import OutputAdvantages
 from grue.algorithms.policy_gradient import PolicyGradient
 from grue.algorithms.running_means import RunningMeans
 from grue.algorithms.token_evaluation import TokenEvaluation
 from grue.rl.aggregation import aggregate, token_weights
 from grue.rl.group_advantages import (
     deviates,
-    group_advantages,
     rewards_to_go,
     virtual_best,
 )
-from grue.rl.kl import KL_ESTIMATORS
-from grue.rl.policy_losses import POLICY_LOSSES, clip_shares, policy_ratios
+from grue.rl.policy_losses import POLICY_LOSSES, policy_ratios, ratio_means
 from grue.rl.token_positions import put_back
 from grue.rollouts.batch import Rollout
 from grue.rollouts.minibatch import Minibatch
@@ -36,6 +36,16 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
     """GRPO and its relatives: advantages from groups of outputs, any loss and aggregation."""
 
     Args = CriticFreeArgs
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        has_scale = self.args.advantage_scale not in ("none", "unit")
+        self.advantages = OutputAdvantages(
+            self.args.advantage,
+            scale=self.args.advantage_scale if has_scale else None,
+            tolerance=self.args.zero_tol,
+            decay=self.args.running_mean_decay,
+        )
 
     def update(
         self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
@@ -53,6 +63,15 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             self._step(rollout, rows, kl_coefficient, means)
         return means.compute(mean=False)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, including that of baselines."""
+        return super().state_dict() | self.advantages.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state, including that of baselines."""
+        super().load_state_dict(state)
+        self.advantages.load_state_dict(state)
+
     def _with_advantages(self, rollout: Rollout) -> Rollout:
         """Return the rollout with advantages of whole outputs, or of each token on."""
         args, mask = self.args, rollout.response_mask
@@ -62,10 +81,7 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             task = rollout.task_rewards.sum(1).view(-1, args.num_samples_per_input)
             # A first token's advantage has all penalties, without discount.
             penalties = rollout.kl_advantages[:, 0].view_as(task)
-            scale = None if args.advantage_scale in ("none", "unit") else args.advantage_scale
-            parts = group_advantages(
-                task, penalties, baseline=args.advantage, scale=scale, tolerance=args.zero_tol
-            )
+            parts = self.advantages(task, penalties)
             if args.zero_std_groups == "virtual_best":
                 parts = virtual_best(task, args.best_reward, args.zero_tol), parts[1]
             of_task, of_penalties = (part.reshape(-1, 1) * mask for part in parts)
@@ -103,6 +119,7 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             self.backward(terms.policy_loss + regularizer)
             means.add(share, **terms.losses())
             means.add(share * batch.weight * len(whole) / num_tokens, **terms.measured)
+            means.add_largest(**{"ratio/max": terms.largest_ratio})
             del terms, regularizer  # and with them what they hold of the vocabulary
         means.add(**{"policy/grad_norm": share * self.step(args.max_grad_norm)})
 
@@ -142,7 +159,7 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
         losses = POLICY_LOSSES[args.policy_loss](new, ratios, advantages, *args.clip_ranges)
         entropy_loss = summed(on_grid(-now.entropy(with_gradient=args.ent_coef != 0)))
         kl_div = self.alg.kl_div
-        kl = now.kl(kl_div.estimator or "full") if kl_div.placement == "loss" else None
+        kl = now.kl(kl_div.of_loss) if kl_div.placement == "loss" else None
         return _Terms(
             now=now,
             policy_loss=summed(losses),
@@ -150,21 +167,17 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             kl_loss=None if kl is None else summed(on_grid(kl)),
             of_task=summed(-(advantages - of_penalties) * new),
             of_penalties=summed(-of_penalties * new),
-            measured=self._measured(batch, now.log_probs.detach(), ratios.detach(), advantages),
+            measured=self._measured(now, ratios.detach(), advantages),
+            largest_ratio=batch.counted(ratios.detach()).max(),
         )
 
     def _measured(
-        self, batch: Minibatch, log_probs: Tensor, ratios: Tensor, advantages: Tensor
+        self, now: TokenEvaluation, ratios: Tensor, advantages: Tensor
     ) -> dict[str, Tensor]:
-        """Return means over the tokens of a micro-batch."""
-        low, high = clip_shares(ratios, advantages, *self.args.clip_ranges)
-        found = {
-            f"kl/{name}": KL_ESTIMATORS[name](log_probs, batch.ref_log_probs)
-            for name in ("k1", "k3")
-        }
-        grids = {"ratio/mean": ratios, "clip_share/low": low, "clip_share/high": high}
-        found |= {name: batch.counted(grid).float() for name, grid in grids.items()}
-        return {name: values.mean() for name, values in found.items()}
+        """Return means over the tokens of a micro-batch, from ratios and advantages [n, T]."""
+        counted = now.batch.counted
+        found = ratio_means(counted(ratios), counted(advantages), *self.args.clip_ranges)
+        return found | self.kl_estimates(now)
 
 
 @dataclass(frozen=True)
@@ -172,7 +185,7 @@ class _Terms:
     """Terms of a micro-batch's loss, all [] and sums by the weights of the aggregation."""
 
     now: TokenEvaluation
-    """What the policy says of the micro-batch."""
+    """Policy at the tokens of the micro-batch."""
     policy_loss: Tensor
     entropy_loss: Tensor
     """Negated entropy."""
@@ -184,6 +197,7 @@ class _Terms:
     """Policy gradient of the penalties in the rewards alone."""
     measured: dict[str, Tensor]
     """Means over tokens by metric name."""
+    largest_ratio: Tensor
 
     def regularizer(self, ent_coef: float, kl_coefficient: float) -> Tensor:
         """Return [] the entropy and KL losses with their coefficients."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from common import distributed
 from grue.algorithms.algorithm import Algorithm, ArgsT
+from grue.algorithms.running_means import RunningMeans
 from grue.algorithms.token_evaluation import (
     FusedEvaluation,
     LogitsEvaluation,
@@ -17,6 +19,24 @@ from grue.algorithms.token_evaluation import (
 from grue.rl.losses import policy_gradient_loss
 from grue.rollouts.batch import Unit
 from grue.rollouts.minibatch import Minibatch
+
+SHARE = "update_share/kl_and_entropy"
+"""Name of the regulariser's share of an update."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Terms of the loss of a minibatch's part, all [] means over its tokens."""
+
+    policy: Tensor
+    regularizer: Tensor
+    """Entropy and KL losses with their coefficients."""
+    critic: Tensor | float = 0.0
+    """The critic's loss with its coefficient."""
+    measured: dict[str, Tensor] = field(default_factory=dict)
+    """Means over tokens, by metric name."""
+    largest: dict[str, Tensor] = field(default_factory=dict)
+    """Largest values of tokens, by metric name."""
 
 
 class PolicyGradient(Algorithm[ArgsT]):
@@ -38,12 +58,49 @@ class PolicyGradient(Algorithm[ArgsT]):
         """
         return None
 
+    def accumulate(
+        self,
+        batch: Minibatch,
+        losses_of: Callable[[TokenEvaluation], Losses],
+        *,
+        weight: float = 1.0,
+        with_share: bool = False,
+    ) -> RunningMeans:
+        """Add a minibatch's gradients to those of its step; return what was measured.
+
+        Each rank computes its share of one part after the other, of at most ``micro_batch_size``
+        outputs. Parts weigh by their tokens, so that sums over them are means over the minibatch.
+
+        Args:
+            batch: the minibatch of all ranks.
+            losses_of: gives the losses of a part.
+            weight: weight of the minibatch in the step.
+            with_share: if true, the regulariser's share is measured, see
+                `regularizer_gradient_share`; here the surrogate must be the plain policy gradient.
+        """
+        means, squares = RunningMeans(), torch.zeros(2, device=batch.tokens.device)
+        for part in batch.parts(self.alg.rollout_spec.micro_batch_size):
+            # 1. What policy, critic and reference say now, and the losses.
+            now = self.evaluate(part)
+            found = losses_of(now)
+            if with_share:
+                squares = squares + self._squared_gradients(now, found.regularizer)
+            means.add(weight * part.weight, **found.measured)
+            means.add_largest(**found.largest)
+            # 2. The gradients.
+            loss = found.policy + found.regularizer + found.critic
+            self.backward(weight * part.weight * loss)
+            del now, found, loss  # what they hold of the vocabulary, before there is more of it
+        if with_share:
+            means.add(**{SHARE: share_of_second(squares)})
+        return means
+
     def evaluate(self, batch: Minibatch) -> TokenEvaluation:
         """Return what policy, critic and reference say of the minibatch's trained tokens."""
         if self._is_fused:
             head, values = self.actor_critic.evaluate_head(batch.sequences)
             reference = None
-            if self._kl_is_exact_loss:
+            if self._kl_of_loss == "full":
                 reference = self.actor_critic.reference_head(batch.sequences).at(batch.counted)
             return FusedEvaluation(batch, head.at(batch.counted), batch.counted(values), reference)
         found = self.actor_critic.evaluate(batch.sequences)
@@ -57,20 +114,20 @@ class PolicyGradient(Algorithm[ArgsT]):
     def _is_fused(self) -> bool:
         """Whether losses are computed without logits of the whole vocabulary.
 
-        The exact KL is that of the policy without its mask, which is not fused with one.
+        With a mask, a KL in the loss is that of the policy without it, which needs both.
         """
         if self.actor_critic.head is None:
             return False
         mask = self.policy.mask
-        return mask is None or (mask.normalized and not self._kl_is_exact_loss)
+        return mask is None or (mask.normalized and self._kl_of_loss is None)
 
     @property
-    def _kl_is_exact_loss(self) -> bool:
-        """Whether a loss has the KL over the whole vocabulary."""
+    def _kl_of_loss(self) -> str | None:
+        """Estimator of the KL in a loss; None if no loss has it."""
         if not self.alg.rollout_spec.pg_kl_in_advantages:
-            return True
+            return "full"
         kl_div = self.alg.kl_div
-        return kl_div.placement == "loss" and kl_div.estimator in (None, "full")
+        return kl_div.of_loss if kl_div.placement == "loss" else None
 
     def reference_of(self, batch: Minibatch) -> Callable[[], Tensor]:
         """Return a function that gives the reference's logits [M, V] at the trained tokens."""
@@ -108,7 +165,7 @@ class PolicyGradient(Algorithm[ArgsT]):
         in_advantages = self.alg.rollout_spec.pg_kl_in_advantages
         if self.alg.kl_div.placement != "loss" and in_advantages:
             return now.log_probs.new_zeros(()), {}
-        kl = now.kl_full().mean()
+        kl = now.kl(self.alg.kl_div.of_loss if in_advantages else "full").mean()
         weighted = coefficient * kl if in_advantages else coefficient / scale * kl
         return weighted, {"kl_loss": kl}
 
@@ -121,16 +178,33 @@ class PolicyGradient(Algorithm[ArgsT]):
         critic, whose errors are no signal, so that only g_p is left on inputs whose reward does not
         deviate.
         """
-        batch = now.batch
-        of_task = policy_gradient_loss(now.log_probs, batch.task_advantages)
-        of_penalties = policy_gradient_loss(now.log_probs, batch.kl_advantages) + penalties
-        return self.gradient_share(now, batch.weight * of_task, batch.weight * of_penalties)
+        return share_of_second(self._squared_gradients(now, penalties))
 
     def gradient_share(self, now: TokenEvaluation, of_task: Tensor, of_penalties: Tensor) -> Tensor:
         """Return [] ||g_p|| / (||g_t|| + ||g_p||) of two losses' gradients in the logits.
 
-        The losses are this rank's parts. The share is 0 where both gradients vanish.
+        The losses are this rank's parts.
         """
-        norms = distributed.all_reduce_sum(now.squared_gradients(of_task, of_penalties)).sqrt()
-        total = norms.sum()
-        return torch.where(total > 0, norms[1] / total, 0.0)
+        return share_of_second(now.squared_gradients(of_task, of_penalties))
+
+    @torch.no_grad()
+    def kl_estimates(self, now: TokenEvaluation) -> dict[str, Tensor]:
+        """Return estimates of the mean KL(policy || reference) per token, by metric name."""
+        return {f"kl/{name}": now.kl(name).mean() for name in ("k1", "k3")}
+
+    def _squared_gradients(self, now: TokenEvaluation, penalties: Tensor) -> Tensor:
+        """Return [2] squared norms of the gradients of the task's and the other parts."""
+        batch = now.batch
+        of_task = policy_gradient_loss(now.log_probs, batch.task_advantages)
+        of_penalties = policy_gradient_loss(now.log_probs, batch.kl_advantages) + penalties
+        return now.squared_gradients(batch.weight * of_task, batch.weight * of_penalties)
+
+
+def share_of_second(squares: Tensor) -> Tensor:
+    """Return [] the second of two norms as a share of both, from all ranks' parts [2] of squares.
+
+    The share is 0 where both vanish.
+    """
+    norms = distributed.all_reduce_sum(squares).sqrt()
+    total = norms.sum()
+    return torch.where(total > 0, norms[1] / total, 0.0)

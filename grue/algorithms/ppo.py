@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from typing import ClassVar
 
 import torch
 
-from common import distributed
 from grue.algorithms.args import PpoArgs
-from grue.algorithms.policy_gradient import PolicyGradient
+from grue.algorithms.policy_gradient import Losses, PolicyGradient
 from grue.algorithms.running_means import RunningMeans
+from grue.algorithms.token_evaluation import TokenEvaluation
 from grue.rl.gradient_noise import gradient_moments
-from grue.rl.losses import (
-    approximate_kl,
-    clipped_policy_loss,
-    explained_variance,
-    policy_gradient_loss,
-    value_loss,
-)
+from grue.rl.kl import kl_k3, probability_ratio
+from grue.rl.losses import explained_variance, policy_gradient_loss, value_loss
+from grue.rl.policy_losses import clipped, ratio_means
 from grue.rollouts.batch import Rollout
 from grue.rollouts.minibatch import Minibatch
 
@@ -42,33 +40,10 @@ class Ppo(PolicyGradient[PpoArgs]):
         self._passes(rollout, kl_coefficient, generator, means)
         explained = explained_variance(*map(rollout.counted, (rollout.values, rollout.returns)))
         means.add(explained_variance=explained)
-        found = means.compute()
-        shares = {name: found.pop(name) for name in list(found) if "/" in name}
-        return {f"{self.metric_prefix}{name}": value for name, value in found.items()} | shares
-
-    def _is_far(self, batch: Minibatch, distance: torch.Tensor) -> bool:
-        """Return whether the mean KL over all ranks' parts of a minibatch ends the update."""
-        if self.args.target_kl is None:
-            return False
-        everywhere = distributed.all_reduce_sum(batch.weight * distance)
-        return bool(everywhere > _EARLY_STOP * self.args.target_kl)
-
-    def _gradient_noise(
-        self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
-    ) -> dict[str, torch.Tensor]:
-        """Return the deviation of the policy's gradient over the minibatches of the first pass."""
-        same_order = torch.Generator().set_state(generator.get_state())
-        batches = rollout.minibatches(self.args.batch_size, same_order, self.unit)
-        losses = (self._policy_loss(batch, kl_coefficient) for batch in batches)
-        trained = [weight for weight in self.policy.model.parameters() if weight.requires_grad]
-        return gradient_moments(losses, trained)
-
-    def _policy_loss(self, batch: Minibatch, kl_coefficient: float) -> torch.Tensor:
-        """Return [] this rank's part of the loss of reward and KL, in units of the reward."""
-        batch = batch.of_this_rank()
-        now = self.evaluate(batch)
-        of_rewards = policy_gradient_loss(now.log_probs, batch.advantages)
-        return batch.weight * (of_rewards + self.kl_loss(now, kl_coefficient))
+        return {
+            name if "/" in name else f"{self.metric_prefix}{name}": value
+            for name, value in means.compute().items()
+        }
 
     def _passes(
         self,
@@ -81,39 +56,67 @@ class Ppo(PolicyGradient[PpoArgs]):
         for _ in range(args.n_epochs):
             means.reset("approx_kl")  # the last pass alone counts
             for batch in rollout.minibatches(args.batch_size, generator, self.unit):
+                # 1. Advantages among the minibatch's.
                 scale: torch.Tensor | float = 1.0
                 if args.normalize_advantage:
                     batch, scale = batch.standardized()
-                # 1. What policy and critic say now; each rank has its part of the minibatch.
-                batch = batch.of_this_rank()
-                now = self.evaluate(batch)
-                # 2. Far from the policy that drew the tokens, the update ends.
-                distance = approximate_kl(now.log_probs.detach(), batch.log_probs)
-                means.add(batch.weight, approx_kl=distance)
-                if self._is_far(batch, distance):
+                # 2. The gradients.
+                losses_of = partial(self._losses, kl_coefficient=kl_coefficient, scale=scale)
+                found = self.accumulate(batch, losses_of, with_share=first)
+                first = False
+                # 3. Far from the policy that drew the tokens, the update ends.
+                if self._is_far(found):
+                    self.optimizer.zero_grad(set_to_none=True)
+                    means.merge(found.only("approx_kl"))
                     return
-                # 3. The losses.
-                policy_loss = clipped_policy_loss(
-                    now.log_probs, batch.log_probs, batch.advantages, args.clip_range
-                )
-                critic_loss = value_loss(
-                    now.values, batch.returns, batch.values, args.clip_range_vf
-                )
-                entropy_loss = self.entropy_loss(
-                    now, weight=args.ent_coef,
-                    estimated=args.enforce_token_entropy_reg_estimate,
-                )  # fmt: skip
-                penalty = args.ent_coef * entropy_loss
-                kl_loss, kl = self.kl_terms(now, kl_coefficient, scale)
-                penalty = penalty + kl_loss
-                if first:  # here the surrogate is the plain policy gradient
-                    share = self.regularizer_gradient_share(now, penalty)
-                    means.add(**{"update_share/kl_and_entropy": share})
-                    first = False
                 # 4. The step.
-                self.backward(batch.weight * (policy_loss + penalty + args.vf_coef * critic_loss))
-                del now  # what it holds of the vocabulary, before there is more of the kind
-                norm = self.step(args.max_grad_norm)
-                means.add(batch.weight, policy_gradient_loss=policy_loss, value_loss=critic_loss,
-                          entropy_loss=entropy_loss, **kl)  # fmt: skip
-                means.add(grad_norm=norm)
+                means.merge(found)
+                means.add(grad_norm=self.step(args.max_grad_norm))
+
+    def _losses(
+        self, now: TokenEvaluation, *, kl_coefficient: float, scale: torch.Tensor | float
+    ) -> Losses:
+        """Return the losses of a part of a minibatch whose advantages ``scale`` divides."""
+        args, batch = self.args, now.batch
+        ratios = probability_ratio(now.log_probs, batch.log_probs)
+        surrogate = ratios, batch.advantages, args.clip_range, args.clip_range
+        policy_loss = clipped(now.log_probs, *surrogate).mean()
+        critic_loss = value_loss(now.values, batch.returns, batch.values, args.clip_range_vf)
+        entropy_loss = self.entropy_loss(
+            now, weight=args.ent_coef, estimated=args.enforce_token_entropy_reg_estimate
+        )
+        kl_loss, kl = self.kl_terms(now, kl_coefficient, scale)
+        return Losses(
+            policy=policy_loss,
+            regularizer=args.ent_coef * entropy_loss + kl_loss,
+            critic=args.vf_coef * critic_loss,
+            measured={
+                "approx_kl": kl_k3(batch.log_probs, now.log_probs.detach()).mean(),
+                "policy_gradient_loss": policy_loss, "value_loss": critic_loss,
+                "entropy_loss": entropy_loss, **kl, **self.kl_estimates(now),
+                **ratio_means(*surrogate),
+            },
+            largest={"ratio/max": ratios.max()},
+        )  # fmt: skip
+
+    def _is_far(self, found: RunningMeans) -> bool:
+        """Return whether the mean KL over a minibatch ends the update."""
+        target = self.args.target_kl
+        return target is not None and found.compute()["approx_kl"] > _EARLY_STOP * target
+
+    def _gradient_noise(
+        self, rollout: Rollout, kl_coefficient: float, generator: torch.Generator
+    ) -> dict[str, torch.Tensor]:
+        """Return the deviation of the policy's gradient over the minibatches of the first pass."""
+        same_order = torch.Generator().set_state(generator.get_state())
+        batches = rollout.minibatches(self.args.batch_size, same_order, self.unit)
+        losses = (self._policy_losses(batch, kl_coefficient) for batch in batches)
+        trained = [weight for weight in self.policy.model.parameters() if weight.requires_grad]
+        return gradient_moments(losses, trained)
+
+    def _policy_losses(self, batch: Minibatch, kl_coefficient: float) -> Iterator[torch.Tensor]:
+        """Yield [] this rank's parts of the loss of reward and KL, in units of the reward."""
+        for part in batch.parts(self.args.micro_batch_size):
+            now = self.evaluate(part)
+            of_rewards = policy_gradient_loss(now.log_probs, part.advantages)
+            yield part.weight * (of_rewards + self.kl_loss(now, kl_coefficient))

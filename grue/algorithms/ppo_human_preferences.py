@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from grue.algorithms.args import HumanPreferencesPpoArgs
-from grue.algorithms.policy_gradient import PolicyGradient
+from grue.algorithms.policy_gradient import Losses, PolicyGradient
 from grue.algorithms.running_means import RunningMeans
-from grue.rl.losses import clip_fraction, clipped_policy_loss, clipped_value_loss, returns_vary
+from grue.algorithms.token_evaluation import TokenEvaluation
+from grue.rl.kl import kl_k2, probability_ratio
+from grue.rl.losses import clipped_value_loss, returns_vary
+from grue.rl.policy_losses import clipped, ratio_means
 from grue.rl.whitening import whitened_estimates
 from grue.rollouts.batch import Rollout
 from grue.rollouts.minibatch import Minibatch
@@ -32,12 +36,17 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
     ) -> dict[str, float]:
         """Improve policy and critic on a rollout; return means over all minibatches."""
         args, means = self.args, RunningMeans()
+        losses_of = partial(self._losses, kl_coefficient=kl_coefficient)
         for _ in range(args.n_epochs):
             order = torch.randperm(len(rollout), generator=generator)
             for rows in order.tensor_split(args.nminibatches):
+                # 1. The gradients of the parts, each whitened separately.
                 for part in rows.tensor_split(args.gradient_accumulation_steps):
-                    loss = self._loss(self._batch(rollout, part), means)
-                    self.backward(loss / args.gradient_accumulation_steps)
+                    batch, first = self._batch(rollout, part), not len(means)
+                    means.add(**dict(_moments(batch)))
+                    weight = 1 / args.gradient_accumulation_steps
+                    means.merge(self.accumulate(batch, losses_of, weight=weight, with_share=first))
+                # 2. The step.
                 means.add(**{"ppo/grad_norm": self.step(args.max_grad_norm)})
         found = means.compute()
         variance = found["ppo/returns/var"]
@@ -71,40 +80,40 @@ class HumanPreferencesPpo(PolicyGradient[HumanPreferencesPpoArgs]):
             returns=batch.counted(found.returns),
         )
 
-    def _loss(self, whole: Minibatch, means: RunningMeans) -> Tensor:
-        """Return [] L_policy + vf_coef L_value + ent_coef L_entropy, and record its terms.
-
-        Each rank computes its part of the minibatch and of the loss.
-        """
-        args, batch = self.args, whole.of_this_rank()
-        now = self.evaluate(batch)
-        surrogate = now.log_probs, batch.log_probs, batch.advantages, args.clip_range
-        policy_loss = clipped_policy_loss(*surrogate)
+    def _losses(self, now: TokenEvaluation, *, kl_coefficient: float) -> Losses:
+        """Return L_policy, vf_coef L_value and ent_coef L_entropy of a part, with their terms."""
+        args, batch = self.args, now.batch
+        ratios = probability_ratio(now.log_probs, batch.log_probs)
+        surrogate = ratios, batch.advantages, args.clip_range, args.clip_range
+        policy_loss = clipped(now.log_probs, *surrogate).mean()
         critic_loss, clipped_values = clipped_value_loss(
             now.values, batch.returns, batch.values, args.clip_range_vf
         )
         entropy_loss = self.entropy_loss(
-            now, weight=args.ent_coef,
-            estimated=args.enforce_token_entropy_reg_estimate,
+            now, weight=args.ent_coef, estimated=args.enforce_token_entropy_reg_estimate
+        )
+        kl_loss, kl = self.kl_terms(now, kl_coefficient)
+        regularizer = args.ent_coef * entropy_loss + kl_loss
+        of_ratios = ratio_means(*surrogate)
+        return Losses(
+            policy=policy_loss,
+            regularizer=regularizer,
+            critic=args.vf_coef * critic_loss,
+            measured={
+                "ppo/loss/policy": policy_loss,
+                "ppo/loss/value": critic_loss,
+                "ppo/loss/total": policy_loss + args.vf_coef * critic_loss + regularizer,
+                **({"ppo/loss/kl": kl["kl_loss"]} if kl else {}),
+                "ppo/policy/entropy": -entropy_loss,
+                "ppo/policy/clipfrac": of_ratios["clip_share/low"] + of_ratios["clip_share/high"],
+                "ppo/policy/approxkl": kl_k2(now.log_probs, batch.log_probs).mean(),
+                "ppo/val/clipfrac": clipped_values,
+                "ppo/val/vpred": now.values.mean(),
+                "ppo/val/error": (now.values - batch.returns).square().mean(),
+                **of_ratios, **self.kl_estimates(now),
+            },
+            largest={"ratio/max": ratios.max()},
         )  # fmt: skip
-        loss = policy_loss + args.vf_coef * critic_loss + args.ent_coef * entropy_loss
-        if not means:  # at the first minibatch the surrogate is the plain policy gradient
-            share = self.regularizer_gradient_share(now, args.ent_coef * entropy_loss)
-            means.add(**{"update_share/kl_and_entropy": share})
-        means.add(**dict(_moments(whole)))
-        means.add(batch.weight, **{
-            "ppo/loss/policy": policy_loss,
-            "ppo/loss/value": critic_loss,
-            "ppo/loss/total": loss,
-            "ppo/policy/entropy": -entropy_loss,
-            "ppo/policy/clipfrac": clip_fraction(*surrogate),
-            "ppo/policy/approxkl": (now.log_probs - batch.log_probs).square().mean() / 2,
-            "ppo/val/clipfrac": clipped_values,
-            "ppo/val/vpred": now.values.mean(),
-            "ppo/val/error": (now.values - batch.returns).square().mean(),
-        })  # fmt: skip
-        own_part: Tensor = batch.weight * loss
-        return own_part
 
 
 def _moments(batch: Minibatch) -> Iterator[tuple[str, Tensor]]:

@@ -19,7 +19,7 @@ from grue.rollouts.minibatch import Minibatch
 
 
 class TokenEvaluation(ABC):
-    """What policy, critic and reference say of the M trained tokens of a minibatch."""
+    """Policy, critic and reference at the M trained tokens of a minibatch."""
 
     batch: Minibatch
     log_probs: Tensor
@@ -47,10 +47,9 @@ class TokenEvaluation(ABC):
     def squared_gradients(self, *losses: Tensor) -> Tensor:
         """Return [n] the squared norms of the gradients of n losses [] in the logits."""
 
-    @property
     @abstractmethod
     def _log_probs_without_mask(self) -> Tensor:
-        """[M] log-probabilities of the tokens by the policy without its mask."""
+        """Return [M] log-probabilities of the tokens by the policy without its mask."""
 
     def kl(self, estimator: str) -> Tensor:
         """Return [M] KL(policy || reference) by ``estimator``, of the policy without its mask.
@@ -60,7 +59,7 @@ class TokenEvaluation(ABC):
         """
         if estimator == "full":
             return self.kl_full()
-        return KL_ESTIMATORS[estimator](self._log_probs_without_mask, self.batch.ref_log_probs)
+        return KL_ESTIMATORS[estimator](self._log_probs_without_mask(), self.batch.ref_log_probs)
 
 
 class LogitsEvaluation(TokenEvaluation):
@@ -99,8 +98,8 @@ class LogitsEvaluation(TokenEvaluation):
         )
         return torch.stack([gradient.square().sum() for gradient in gradients])
 
-    @cached_property
     def _log_probs_without_mask(self) -> Tensor:
+        """Return [M] log-probabilities of the tokens by the policy without its mask."""
         if self._policy.mask is None:
             return self.log_probs
         return TokenDistribution(self._policy.logits).log_prob(self.batch.tokens)
@@ -142,8 +141,13 @@ class FusedEvaluation(TokenEvaluation):
             norms.append(self._policy.squared_gradient_norm(Slopes(**known)))
         return torch.stack(norms)
 
-    @cached_property
     def _log_probs_without_mask(self) -> Tensor:
+        """Return [M] log-probabilities of the tokens by the policy without its mask."""
         if self.batch.vocab_mask_bits is None:
             return self.log_probs
+        return self._measured_without_mask
+
+    @cached_property
+    def _measured_without_mask(self) -> Tensor:
+        """[M] the same as constants: with a mask, no loss has them."""
         return log_probs_of(self._head, self.batch.tokens)

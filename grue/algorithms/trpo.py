@@ -15,7 +15,7 @@ from torch import Tensor
 from grue.algorithms.args import TrpoArgs
 from grue.algorithms.fisher import Fisher, TokenLogits, gradient, split
 from grue.algorithms.optimizers import adamw
-from grue.algorithms.policy_gradient import PolicyGradient
+from grue.algorithms.policy_gradient import SHARE, PolicyGradient
 from grue.algorithms.running_means import RunningMeans
 from grue.algorithms.token_evaluation import LogitsEvaluation
 from grue.policies.distribution import TokenDistribution
@@ -61,10 +61,13 @@ class Trpo(PolicyGradient[TrpoArgs]):
         explained = explained_variance(*map(rollout.counted, (rollout.values, rollout.returns)))
         if args.normalize_advantage:
             rollout, _ = rollout.standardized()
-        outputs_in_pass = self.outputs_in_pass(rollout.response_mask.shape[1])
+        outputs_in_pass = min(
+            self.outputs_in_pass(rollout.response_mask.shape[1]),
+            args.micro_batch_size or len(rollout),
+        )
         batches = list(rollout.sequential_batches(outputs_in_pass))
         # 1. Where the objective rises.
-        ascent, objective, share = self._ascent(batches, kl_coefficient)
+        ascent, objective, measured = self._ascent(batches, kl_coefficient)
         # 2. The natural gradient: H x = g, with H the Hessian of the mean KL.
         part = rollout.subsample(args.sub_sampling_factor)
         states = list(part.sequential_batches(outputs_in_pass))
@@ -81,7 +84,7 @@ class Trpo(PolicyGradient[TrpoArgs]):
         found["value_loss"] = self._fit_critic(rollout, generator)
         found["explained_variance"] = float(explained)
         named = {f"trpo/{name}": value for name, value in found.items()}
-        return named | {"update_share/kl_and_entropy": share}
+        return named | measured
 
     @property
     def logits(self) -> TokenLogits:
@@ -101,25 +104,25 @@ class Trpo(PolicyGradient[TrpoArgs]):
 
     def _ascent(
         self, batches: Sequence[Minibatch], coefficient: float
-    ) -> tuple[Tensor, float, float]:
-        """Return [P] the gradient of the objective, the objective, and the share of penalties."""
+    ) -> tuple[Tensor, float, dict[str, float]]:
+        """Return [P] the gradient of the objective, the objective, and what was measured."""
         logits, weights, num_tokens = self.logits, self.weights, sum(map(len, batches))
         ascent: Tensor | float = 0.0
-        share: Tensor | None = None
         objective: Tensor | float = 0.0
+        means = RunningMeans()
         for batch in batches:
-            now = self._evaluated(logits, batch)
+            now, share_of_batch = self._evaluated(logits, batch), len(batch) / num_tokens
             penalty = self.kl_loss(now, coefficient)
-            if share is None:
-                share = self.regularizer_gradient_share(now, penalty)
+            if not len(means):
+                means.add(**{SHARE: self.regularizer_gradient_share(now, penalty)})
+            means.add(share_of_batch, **self.kl_estimates(now))
             # Here, where the ratio is 1, the surrogate has the gradient of the policy gradient.
             loss = policy_gradient_loss(now.log_probs, batch.advantages) + penalty
-            share_of_batch = len(batch) / num_tokens
             ascent = ascent - gradient(share_of_batch * loss, weights)
             gained = (batch.advantages.mean() - penalty).detach()
             objective = objective + share_of_batch * gained.double()
-        assert share is not None and isinstance(ascent, Tensor), "a rollout has tokens"
-        return ascent, float(objective), float(share)
+        assert isinstance(ascent, Tensor), "a rollout has tokens"
+        return ascent, float(objective), means.compute()
 
     @torch.no_grad()
     def _line_search(
@@ -163,10 +166,11 @@ class Trpo(PolicyGradient[TrpoArgs]):
         args, means = self.args, RunningMeans()
         for _ in range(args.n_critic_updates):
             for batch in rollout.minibatches(args.batch_size, generator, self.unit):
-                values = batch.counted(self.actor_critic.values(batch.sequences))
-                loss = value_loss(values, batch.returns, batch.values)
-                loss.backward()
+                for part in batch.parts(args.micro_batch_size):
+                    values = part.counted(self.actor_critic.values(part.sequences))
+                    loss = value_loss(values, part.returns, part.values)
+                    (part.weight * loss).backward()
+                    means.add(part.weight, loss=loss)
                 self.optimizer.step()
                 self.optimizer.zero_grad(set_to_none=True)
-                means.add(loss=loss)
         return means.compute()["loss"]

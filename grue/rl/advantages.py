@@ -1,6 +1,6 @@
-"""Advantage estimates: GAE, leave-one-out, running-mean and group baselines.
+"""Advantage estimates of tokens, GAE, and means of earlier rewards as baselines.
 
-Axis letters: N outputs, T tokens, B inputs, K samples per input.
+Axis letters: N outputs, T tokens.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from common.training.shape_checks import check_axes, check_shape, check_shapes
-from grue.rl.numeric_equality import centred, scale_of
-from grue.rl.tolerance import TOLERANCE
+from grue.rl.numeric_equality import centred
 
 
 def generalized_advantages(
@@ -58,22 +57,6 @@ def generalized_advantages(
     return advantages
 
 
-def leave_one_out(scores: Tensor, tolerance: float = TOLERANCE) -> Tensor:
-    """Return [B, K] scores minus the mean of their input's other scores (RLOO, Kool et al. 2019).
-
-    Scores of an input that are equal within ``tolerance``, see `are_equal`, give zeros.
-
-    Raises:
-        ValueError: there is one score per input.
-    """
-    check_axes("scores", scores, "BK")
-    num_samples = scores.shape[1]
-    if num_samples < 2:
-        raise ValueError("a leave-one-out baseline needs two samples per input")
-    # What a score is above the mean of the others is its deviation from that of all, a little more.
-    return centred(scores, tolerance=tolerance) * num_samples / (num_samples - 1)
-
-
 def cumulative_means(
     scores: Tensor, total: Tensor | float = 0.0, count: int = 0, *, includes_own: bool = False
 ) -> Tensor:
@@ -111,22 +94,6 @@ def uncertainty_weighted(advantages: Tensor, stds: Tensor) -> Tensor:
     check_axes("advantages", advantages, "N")
     check_shape("stds", stds, advantages.shape)
     return advantages / (1 + stds)
-
-
-def group_standardized(scores: Tensor) -> Tensor:
-    """Return [B, K] rewards standardized within each input (the GRPO advantage, Shao et al. 2024).
-
-    Each score's distance from its input's mean is divided by the input's standard deviation. Equal
-    scores of an input give zeros. The published epsilon in the denominator is left out: it would
-    shrink the advantages of tiny rewards.
-
-    Raises:
-        ValueError: there is one score per input.
-    """
-    check_axes("scores", scores, "BK")
-    if scores.shape[1] < 2:
-        raise ValueError("a group-standardised baseline needs two samples per input")
-    return centred(scores) / scale_of(scores)
 
 
 def value_after(values: Tensor, response_mask: Tensor, train_mask: Tensor) -> Tensor:

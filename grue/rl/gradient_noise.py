@@ -12,7 +12,7 @@ from common.training.shape_checks import check_shape
 
 
 def gradient_moments(
-    losses: Iterable[Tensor], parameters: Sequence[nn.Parameter]
+    losses: Iterable[Iterable[Tensor]], parameters: Sequence[nn.Parameter]
 ) -> dict[str, Tensor]:
     """Return the variance and squared mean of the losses' gradients, by metric name.
 
@@ -23,7 +23,8 @@ def gradient_moments(
     several ranks, each rank passes its shares of the losses.
 
     Args:
-        losses: scalars, each with its own graph, of fixed parameters.
+        losses: the parts of each loss, which add up to it: scalars, each with its own graph, of
+            fixed parameters.
         parameters: gradients are taken with respect to them.
 
     Returns:
@@ -31,9 +32,8 @@ def gradient_moments(
     """
     count, squares = 0, torch.zeros((), device=parameters[0].device)
     total = [torch.zeros_like(parameter) for parameter in parameters]
-    for loss in losses:
-        check_shape("losses", loss, ())
-        grads = torch.autograd.grad(loss, parameters, allow_unused=True)
+    for parts in losses:
+        grads = _gradients(parts, parameters)
         distributed.all_reduce_([grad for grad in grads if grad is not None])
         for place, grad in enumerate(grads):
             if grad is not None:
@@ -45,3 +45,16 @@ def gradient_moments(
     squared_mean = torch.stack([part.square().sum() for part in total]).sum() / count**2
     variance = (squares - count * squared_mean) / (count - 1)
     return {"grad_variance": variance, "grad_squared_mean": squared_mean - variance / count}
+
+
+def _gradients(parts: Iterable[Tensor], parameters: Sequence[nn.Parameter]) -> list[Tensor | None]:
+    """Return the gradients of a sum of scalars, one after the other; None for unused weights."""
+    found: list[Tensor | None] = [None] * len(parameters)
+    for part in parts:
+        check_shape("losses", part, ())
+        grads = torch.autograd.grad(part, parameters, allow_unused=True)
+        found = [
+            known if grad is None else grad if known is None else known + grad
+            for known, grad in zip(found, grads, strict=True)
+        ]
+    return found

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from common.training.shape_checks import check_axes, check_shape
-from grue.rl.advantages import leave_one_out
 from grue.rl.numeric_equality import are_equal, centred, scale_of
+from grue.rl.tolerance import TOLERANCE
 
 STD_EPSILON = 1e-4
 """Constant added to a group's std, as in TRL."""
@@ -22,6 +22,22 @@ STD_EPSILON = 1e-4
 def group(rewards: Tensor, tolerance: float) -> Tensor:
     """Return [B, K] rewards minus their group's mean (GRPO, arXiv 2402.03300)."""
     return centred(rewards, tolerance=tolerance)
+
+
+def leave_one_out(scores: Tensor, tolerance: float = TOLERANCE) -> Tensor:
+    """Return [B, K] scores minus the mean of their input's other scores (RLOO, Kool et al. 2019).
+
+    Scores of an input that are equal within ``tolerance``, see `are_equal`, give zeros.
+
+    Raises:
+        ValueError: there is one score per input.
+    """
+    check_axes("scores", scores, "BK")
+    num_samples = scores.shape[1]
+    if num_samples < 2:
+        raise ValueError("a leave-one-out baseline needs two samples per input")
+    # What a score is above the mean of the others is its deviation from that of all, a little more.
+    return centred(scores, tolerance=tolerance) * num_samples / (num_samples - 1)
 
 
 BASELINES: dict[str, Callable[[Tensor, float], Tensor]] = {
@@ -34,6 +50,14 @@ BASELINES: dict[str, Callable[[Tensor, float], Tensor]] = {
 def group_std(rewards: Tensor, centred_rewards: Tensor, epsilon: float = STD_EPSILON) -> Tensor:
     """Return [B, 1] the std within each group, less one degree of freedom, plus 1e-4."""
     return scale_of(rewards) + epsilon
+
+
+def bare_group_std(rewards: Tensor, centred_rewards: Tensor) -> Tensor:
+    """Return [B, 1] the std within each group alone, 1 where rewards are equal.
+
+    The published epsilon would shrink the advantages of tiny rewards.
+    """
+    return group_std(rewards, centred_rewards, epsilon=0.0)
 
 
 def batch_std(rewards: Tensor, centred_rewards: Tensor) -> Tensor:
@@ -55,10 +79,12 @@ def group_mean(rewards: Tensor, centred_rewards: Tensor) -> Tensor:
 
 SCALES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "group_std": group_std,
+    "bare_group_std": bare_group_std,
     "batch_std": batch_std,
     "group_mean": group_mean,
 }
-"""Divisors from rewards and centred rewards [B, K], by the name that a plan gives."""
+"""Divisors from rewards and centred rewards [B, K], by the name that a plan gives; the bare one is
+that of REINFORCE with ``group_standardized``."""
 
 
 def deviates(rewards: Tensor, tolerance: float) -> Tensor:

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from common.training.shape_checks import check_shape, check_shapes
-from grue.rl.kl import probability_ratio
-from grue.rl.policy_losses import clipped
+from grue.rl.policy_losses import policy_gradient
 from grue.rl.tolerance import TOLERANCE
 
 
@@ -23,24 +22,7 @@ def policy_gradient_loss(log_probs: Tensor, advantages: Tensor) -> Tensor:
         log_probs: [M] of the sampled tokens.
         advantages: [M] constants.
     """
-    check_shape("advantages", advantages, log_probs.shape)
-    return -(advantages * log_probs).mean()
-
-
-def clipped_policy_loss(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_range: float
-) -> Tensor:
-    """Return PPO's clipped surrogate (Schulman et al. 2017, equation 7), negated.
-
-    Args:
-        log_probs: [M] of the sampled tokens, under the policy.
-        old_log_probs: [M] under the policy that sampled them.
-        advantages: [M] constants.
-        clip_range: largest deviation of the probability ratio from 1.
-    """
-    check_shapes(log_probs.shape, old_log_probs=old_log_probs, advantages=advantages)
-    ratio = probability_ratio(log_probs, old_log_probs)
-    return clipped(log_probs, ratio, advantages, clip_range, clip_range).mean()
+    return policy_gradient(log_probs, advantages).mean()
 
 
 def value_loss(
@@ -84,23 +66,6 @@ def clipped_value_loss(
     # Within the range a clipped value is the value itself, but for rounding: that does not count.
     is_larger = (of_clipped > errors) & (moved.abs() > clip_range)
     return torch.maximum(errors, of_clipped).mean() / 2, is_larger.float().mean()
-
-
-def clip_fraction(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_range: float
-) -> Tensor:
-    """Return [] the share of tokens whose surrogate `clipped_policy_loss` lowers by clipping."""
-    check_shapes(log_probs.shape, old_log_probs=old_log_probs, advantages=advantages)
-    ratio = probability_ratio(log_probs, old_log_probs)
-    inside = ratio.clamp(1 - clip_range, 1 + clip_range)
-    return (advantages * inside < advantages * ratio).float().mean()
-
-
-def approximate_kl(log_probs: Tensor, old_log_probs: Tensor) -> Tensor:
-    """Return KL(old || new) as mean((rho - 1) - log rho) of the old policy's tokens."""
-    check_shape("old_log_probs", old_log_probs, log_probs.shape)
-    log_ratio = log_probs - old_log_probs
-    return (probability_ratio(log_probs, old_log_probs) - 1 - log_ratio).mean()
 
 
 def explained_variance(values: Tensor, returns: Tensor) -> Tensor:

@@ -37,18 +37,24 @@ def policy_ratios(log_probs: Tensor, old_log_probs: Tensor, mask: Tensor, kind: 
     return of_response * (log_probs - log_probs.detach()).exp()
 
 
+def policy_gradient(log_probs: Tensor, advantages: Tensor) -> Tensor:
+    """Return [...] -A log pi(a) of each token (Williams 1992)."""
+    check_shapes(log_probs.shape, advantages=advantages)
+    return -advantages * log_probs
+
+
 def reinforce(
     log_probs: Tensor, ratios: Tensor, advantages: Tensor, clip_range: float, clip_range_high: float
 ) -> Tensor:
-    """Return [n, T] -A log pi(a), without a ratio (Williams 1992)."""
-    check_shapes(log_probs.shape, ratios=ratios, advantages=advantages)
-    return -advantages * log_probs
+    """Return [...] `policy_gradient`, without a ratio."""
+    check_shapes(log_probs.shape, ratios=ratios)
+    return policy_gradient(log_probs, advantages)
 
 
 def clipped(
     log_probs: Tensor, ratios: Tensor, advantages: Tensor, clip_range: float, clip_range_high: float
 ) -> Tensor:
-    """Return [n, T] -min(w A, clip(w, 1 - low, 1 + high) A).
+    """Return [...] -min(w A, clip(w, 1 - low, 1 + high) A).
 
     This is PPO's surrogate (Schulman et al. 2017, equation 7); a larger range above is DAPO's
     clip-higher (arXiv 2503.14476).
@@ -61,7 +67,7 @@ def clipped(
 def cispo(
     log_probs: Tensor, ratios: Tensor, advantages: Tensor, clip_range: float, clip_range_high: float
 ) -> Tensor:
-    """Return [n, T] -min(w, 1 + high) A log pi(a), the capped ratio a constant.
+    """Return [...] -min(w, 1 + high) A log pi(a), the capped ratio a constant.
 
     No token loses its gradient (CISPO, arXiv 2506.13585, equation 4).
     """
@@ -74,14 +80,23 @@ POLICY_LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor, float, float], Tensor
     "clipped": clipped,
     "cispo": cispo,
 }
-"""Functions of log-probabilities, ratios and advantages [n, T] and both clip ranges, by name."""
+"""Functions of log-probabilities, ratios and advantages [...] and both clip ranges, by name."""
 
 
 def clip_shares(
     ratios: Tensor, advantages: Tensor, clip_range: float, clip_range_high: float
 ) -> tuple[Tensor, Tensor]:
-    """Return [n, T] both bool: tokens that `clipped` holds at the lower and at the upper bound."""
+    """Return [...] both bool: tokens that `clipped` holds at the lower and at the upper bound."""
     check_shapes(ratios.shape, advantages=advantages)
     low = (ratios < 1 - clip_range) & (advantages < 0)
     high = (ratios > 1 + clip_range_high) & (advantages > 0)
     return low, high
+
+
+def ratio_means(
+    ratios: Tensor, advantages: Tensor, clip_range: float, clip_range_high: float
+) -> dict[str, Tensor]:
+    """Return [] the means over all tokens of ratios and `clip_shares`, by metric name."""
+    low, high = clip_shares(ratios, advantages, clip_range, clip_range_high)
+    found = {"ratio/mean": ratios, "clip_share/low": low, "clip_share/high": high}
+    return {name: values.detach().float().mean() for name, values in found.items()}

@@ -207,7 +207,7 @@ class Rollout:
         Equal advantages become 0, with the divisor 1.
         """
         parts = [self.counted(getattr(self, name)) for name in ADVANTAGES]
-        found, scale = standardize(parts)
+        found, scale = standardize(parts, *map(self.counted, (self.values, self.returns)))
         on_grid = (put_back(part, self._host_train_mask) for part in found)
         known: dict[str, Any] = dict(zip(ADVANTAGES, on_grid, strict=True))
         return replace(self, **known), scale

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from common import distributed
 from grue.policies.sequences import Sequences
 from grue.rl.numeric_equality import centred, scale_of
 from grue.rl.token_positions import taken
+from grue.rl.tolerance import TOLERANCE
 
 ADVANTAGES = ("advantages", "kl_advantages", "task_advantages")
 """Names of the advantages, and of their parts from KL penalties and from the task's rewards."""
@@ -50,8 +51,8 @@ class Minibatch:
     vocab_mask_bits: Tensor | None
     """[M, ceil(V / 8)] packed vocabulary masks; None without a mask."""
     weight: float = 1.0
-    """Share of the tokens of the whole minibatch that this part has; the shares of all ranks sum to
-    1."""
+    """Share of the tokens of the whole minibatch that this part has; the shares of all parts and
+    ranks sum to 1."""
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -62,6 +63,15 @@ class Minibatch:
             return values.flatten(0, 1)
         return taken(values, self.places)
 
+    def parts(self, size: int | None) -> Iterator[Minibatch]:
+        """Yield this rank's share of each part of at most ``size`` outputs; None for one part.
+
+        Means over them, times `weight`, add up over parts and ranks.
+        """
+        num_outputs = len(self.loss_mask)
+        for start in range(0, num_outputs, size or num_outputs):
+            yield self._of(slice(start, start + (size or num_outputs))).of_this_rank()
+
     def of_this_rank(self) -> Minibatch:
         """Return this rank's part of the outputs.
 
@@ -71,9 +81,14 @@ class Minibatch:
         if distributed.world_size() == 1:
             return self
         rows = distributed.shard_slice(len(self.loss_mask))
-        is_idle = rows.start == rows.stop
-        if is_idle:
-            rows = slice(0, 1)
+        if rows.start == rows.stop:
+            return replace(self._of(slice(0, 1)), weight=0.0)
+        return self._of(rows)
+
+    def _of(self, rows: slice) -> Minibatch:
+        """Return some of the outputs, with their share of the `weight`."""
+        if len(self.loss_mask[rows]) == len(self.loss_mask):
+            return self
         before, own = int(self.loss_mask[: rows.start].sum()), int(self.loss_mask[rows].sum())
         mine = slice(before, before + own)
         names = ("tokens", "log_probs", "ref_log_probs", "values", "returns",
@@ -86,7 +101,7 @@ class Minibatch:
             loss_mask=self.loss_mask[rows],
             places=self.places[mine] - rows.start * self.loss_mask.shape[1],
             vocab_mask_bits=None if self.vocab_mask_bits is None else self.vocab_mask_bits[mine],
-            weight=0.0 if is_idle else own / len(self),
+            weight=self.weight * own / len(self),
         )
 
     def standardized(self) -> tuple[Minibatch, Tensor]:
@@ -94,15 +109,29 @@ class Minibatch:
 
         Equal advantages become 0, and are divided by 1.
         """
-        found, scale = standardize([getattr(self, name) for name in ADVANTAGES])
+        found, scale = standardize(
+            [getattr(self, name) for name in ADVANTAGES], self.values, self.returns
+        )
         parts: dict[str, Any] = dict(zip(ADVANTAGES, found, strict=True))
         return replace(self, **parts), scale
 
 
-def standardize(parts: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+def standardize(
+    parts: Sequence[Tensor], values: Tensor, returns: Tensor
+) -> tuple[list[Tensor], Tensor]:
     """Return [M] each the centred advantages and their parts, over the std of the advantages.
 
-    And [] that.
+    And [] that. Advantages are differences of returns and values: where they differ by the rounding
+    of these alone they are equal, so that neither they nor a loss are divided by a vanishing std.
+
+    Args:
+        parts: [M] each, the advantages and their parts.
+        values: [M] of the critic.
+        returns: [M] targets of the critic.
     """
-    scale = scale_of(parts[0]) if len(parts[0]) > 1 else torch.ones_like(parts[0][:1])
-    return [centred(part) / scale for part in parts], scale.squeeze()
+    advantages = parts[0]
+    largest = torch.maximum(values.abs().amax(), returns.abs().amax())
+    vary = advantages.amax() - advantages.amin() > TOLERANCE * largest
+    scale = torch.where(vary, scale_of(advantages).squeeze(), 1.0)
+    found = [centred(part) / scale for part in parts]
+    return [torch.where(vary, found[0], 0.0), *found[1:]], scale

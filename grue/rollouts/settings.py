@@ -35,8 +35,9 @@ class RolloutSettings:
     """If true, log-probabilities are computed from whole outputs, not kept while drawing."""
     gamma: float = 0.99
     gae_lambda: float = 0.95
-    analytic_kl: bool = False
-    """If true, each token's KL is that of the whole vocabulary, not of the sampled token only."""
+    kl_estimator: str = "k1"
+    """Estimator of each token's KL: that of the whole vocabulary (``full``), or a name in
+    `grue.rl.kl.KL_ESTIMATORS`."""
     kl_in_reward: bool = True
     """If true, the penalty is part of the rewards; otherwise the algorithm's loss has it."""
     pg_kl_in_advantages: bool = True

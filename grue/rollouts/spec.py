@@ -69,8 +69,9 @@ class RolloutSpec:
     def tokens_per_minibatch(self, num_outputs: int, longest: int) -> int:
         """Return the tokens computed at once of ``num_outputs`` outputs of ``longest`` tokens."""
         if self.num_minibatches is None:
-            return self.minibatch_tokens or MINIBATCH_TOKENS
-        tokens = num_outputs * longest // self.num_minibatches
+            tokens = self.minibatch_tokens or MINIBATCH_TOKENS
+        else:
+            tokens = num_outputs * longest // self.num_minibatches
         if self.micro_batch_size is None:
             return tokens
         return min(tokens, self.micro_batch_size * longest)

@@ -15,7 +15,7 @@ from grue.policies.fused_head import FusedDistributions, log_probs_of
 from grue.policies.padding import widened
 from grue.policies.policy import by_length
 from grue.policies.sequences import Sequences
-from grue.rl.kl import kl_full, kl_k1
+from grue.rl.kl import KL_ESTIMATORS, kl_full
 from grue.rl.token_positions import chosen, first_tokens, put_back
 from grue.rollouts.partial_rollout import PendingRollout
 from grue.rollouts.settings import RolloutSettings
@@ -54,7 +54,7 @@ def token_values(
         settings: sizes of passes, and whether KL is exact.
     """
     own, width = distributed.shard_slice(len(found.outputs)), sequences.outputs.ids.shape[1]
-    known = None if settings.analytic_kl else found.joined_log_probs(width)
+    known = None if settings.kl_estimator == "full" else found.joined_log_probs(width)
     lengths = [len(prompt) + len(output) for prompt, output in
                zip(found.prompts[own], found.outputs[own], strict=True)]  # fmt: skip
     size = max(1, 2 * settings.minibatch_tokens // width)
@@ -106,7 +106,8 @@ def _values_of(actor_critic: ActorCritic, part: _Part, settings: RolloutSettings
     )
     evaluate = _from_states if is_fused else _from_logits
     log_probs, unmasked, ref_log_probs, kl, values = evaluate(actor_critic, part, settings)
-    sampled = kl_k1(unmasked, ref_log_probs)
+    estimator = "k1" if settings.kl_estimator == "full" else settings.kl_estimator
+    sampled = KL_ESTIMATORS[estimator](unmasked, ref_log_probs)
     # An exact KL is the same for every sampled token, so that in the advantage it would be a
     # baseline without effect: there it is the sampled token's, unless a loss replaces it.
     pg_kl = sampled if settings.pg_kl_in_advantages else torch.zeros_like(sampled)
@@ -132,7 +133,7 @@ def _from_states(actor_critic: ActorCritic, part: _Part, settings: RolloutSettin
         return within, without, ref_log_probs, None, actor_critic.values(part.sequences)
     head, values = actor_critic.evaluate_head(part.sequences)
     policy = head.at(part.at_tokens)
-    against = reference if settings.analytic_kl else None
+    against = reference if settings.kl_estimator == "full" else None
     without, _, kl = FusedDistributions(policy, tokens, reference=against).statistics
     within = without
     if part.bits is not None:
@@ -154,5 +155,5 @@ def _from_logits(actor_critic: ActorCritic, part: _Part, settings: RolloutSettin
     within = without = TokenDistribution(logits).log_prob(tokens)
     if part.bits is not None:
         within = actor_critic.distribution(logits, part.at_tokens(part.bits)).log_prob(tokens)
-    kl = kl_full(logits, ref_logits) if settings.analytic_kl else None
+    kl = kl_full(logits, ref_logits) if settings.kl_estimator == "full" else None
     return within, without, ref_log_probs, kl, evaluation.values

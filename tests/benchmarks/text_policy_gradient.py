@@ -81,7 +81,8 @@ def of_trl(case: Case, name: str, between: Callable[[], None]) -> float:
             output_dir=folder, per_device_train_batch_size=sizes.outputs,
             num_generations=_SAMPLES, max_completion_length=sizes.tokens, max_steps=_ROUNDS + 1,
             generation_kwargs={"min_new_tokens": sizes.tokens}, beta=_KL[name]["coeff"],
-            model_init_kwargs={"dtype": "float32"}, learning_rate=1e-6, use_cpu=True, bf16=False, gradient_checkpointing=False,
+            model_init_kwargs={"dtype": "float32"}, bf16=False, gradient_checkpointing=False,
+            learning_rate=1e-6, use_cpu=True,
             logging_strategy="no", save_strategy="no", report_to="none", disable_tqdm=True,
         )  # fmt: skip
         trainer = getattr(trl, f"{kind}Trainer")(

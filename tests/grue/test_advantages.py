@@ -7,7 +7,8 @@ import itertools
 import pytest
 import torch
 
-from grue.rl.advantages import generalized_advantages, group_standardized, leave_one_out
+from grue.rl.advantages import generalized_advantages
+from grue.rl.group_advantages import group_advantages, leave_one_out
 
 FLOAT64 = {"dtype": torch.float64}
 
@@ -94,9 +95,11 @@ def test_a_leave_one_out_baseline_keeps_the_expected_gradient() -> None:
 def test_group_baselines() -> None:
     scores = torch.tensor([[1.0, 2.0, 6.0], [0.1, 0.1, 0.1]], **FLOAT64)
     assert leave_one_out(scores)[0].tolist() == [-3.0, -1.5, 4.5]
-    found = group_standardized(scores)
+    none = torch.zeros_like(scores)
+    found, _ = group_advantages(
+        scores, none, baseline="group", scale="bare_group_std", tolerance=1e-6
+    )
     torch.testing.assert_close(found[0], (scores[0] - 3) / scores[0].std())
     assert found[1].tolist() == [0.0, 0.0, 0.0]
-    for baseline in (leave_one_out, group_standardized):
-        with pytest.raises(ValueError, match="two samples per input"):
-            baseline(scores[:, :1])
+    with pytest.raises(ValueError, match="two samples per input"):
+        leave_one_out(scores[:, :1])

@@ -64,7 +64,7 @@ def rollouts(actor_critic: ActorCritic, grad: bool, reward: bool, seed: int = 0)
     settings = RolloutSettings(
         GenerationConfig(do_sample=True, top_k=0, max_new_tokens=4),
         num_envs=32, num_tokens=1, whole_outputs=True, gamma=1.0, gae_lambda=1.0,
-        analytic_kl=reward, pg_kl_in_advantages=not grad,
+        kl_estimator="full" if reward else "k1", pg_kl_in_advantages=not grad,
     )  # fmt: skip
     inputs = Inputs([Sample("0", "the cat", ()), Sample("1", "a dog", ())], [0, 1])
     return Rollouts(actor_critic, inputs, Letters(NoArgs()), settings, seed=seed)
@@ -143,7 +143,7 @@ def test_reward_and_penalty_keep_their_weights_where_advantages_are_standardised
 
 def test_with_a_mask_the_penalty_is_that_of_the_policy_without_it(causal_policy: Policy) -> None:
     algorithm = nlpo(causal_policy, TOP_P, analytic_kl_grad=True)
-    settings = replace(SETTINGS, analytic_kl=True, pg_kl_in_advantages=False)
+    settings = replace(SETTINGS, kl_estimator="full", pg_kl_in_advantages=False)
     rollout, _ = masked_rollouts(algorithm, settings).collect(0, BETA)
     (batch,) = rollout.sequential_batches(len(rollout))
     now = algorithm.evaluate(batch)

@@ -310,9 +310,12 @@ def test_long_outputs_cost_up_to_one() -> None:
         ("gspo", {"env__n_envs": 6}, "must be a multiple"),
         ("dapo", {"env__n_envs": 16, "alg__args__overlong_buffer": 7}, "have at most 6 tokens"),
         ("grpo", {"alg__kl_div__norm_reward": True}, "give 'args.advantage_scale'"),
-        ("grpo", {"alg__kl_div__analytic_kl_reward": True}, "give placement = 'loss'"),
-        ("rloo", {"alg__kl_div__estimator": "k3"}, "has a biased gradient"),
-        ("reinforce", {"alg__kl_div": {"coeff": 0.1, "estimator": "k3"}}, "drop it"),
+        ("grpo", {"alg__args__advantage": "running_mean"}, "is of rewards minus a group's mean"),
+        (
+            "rloo",
+            {"alg__kl_div": {"coeff": 0.1, "estimator": "k3", "analytic_kl_reward": True}},
+            "contradicts 'analytic_kl_reward'",
+        ),
     ],
 )
 def test_contradictions_are_refused(algorithm: str, changes: dict[str, Any], message: str) -> None:
@@ -321,11 +324,47 @@ def test_contradictions_are_refused(algorithm: str, changes: dict[str, Any], mes
     assert message in problem
 
 
-def test_k1_in_the_loss_is_told() -> None:
-    config, problems = resolve(FinetuneConfig, keys_of("grpo", alg__kl_div__estimator="k1"))
+@pytest.mark.parametrize(
+    ("algorithm", "kl", "message"),
+    [
+        ("grpo", {"placement": "loss", "estimator": "k1"}, "zero in expectation"),
+        ("ppo", {"placement": "loss", "estimator": "k1"}, "zero in expectation"),
+        ("rloo", {"estimator": "k3"}, "not that of the KL"),
+        ("a2c", {"estimator": "k2"}, "not that of the KL"),
+        ("rloo", {"estimator": "full"}, "and not its own"),
+        ("reinforce", {"analytic_kl_reward": True}, "and not its own"),
+        ("reinforce_plus_plus", {"estimator": "full"}, None),
+        ("ppo", {"estimator": "full"}, None),
+        ("ppo", {"placement": "loss", "estimator": "k3"}, None),
+    ],
+)
+def test_penalties_with_another_gradient_are_told(
+    algorithm: str, kl: dict[str, Any], message: str | None
+) -> None:
+    changes = {"alg__kl_div": {"coeff": 0.1, "placement": "reward", **kl}}
+    config, problems = resolve(FinetuneConfig, keys_of(algorithm, **changes))
     assert not problems and config is not None
-    notices = list(config.alg.args.notices_of_rollouts(config.alg, config.env))
-    assert len(notices) == 1 and "zero in expectation" in notices[0]
+    told = [notice for notice in config.alg.args.notices_of_rollouts(config.alg, config.env)
+            if "KL" in notice or "estimator" in notice]  # fmt: skip
+    assert len(told) == (message is not None)
+    assert message is None or message in told[0]
+
+
+@pytest.mark.parametrize("advantage", ["running_mean", "cumulative_mean"])
+def test_means_of_earlier_rewards_are_baselines_too(advantage: str) -> None:
+    """As with REINFORCE; and they go on from a checkpoint."""
+    kl = {"kl": {"coeff": 0.1, "placement": "reward"}}
+    own = moved(small("rloo", advantage=advantage, **kl))
+    other = moved(small("reinforce", baseline=advantage, **kl))
+    again = moved(small("rloo", advantage=advantage, **kl))
+    for iteration in range(3):
+        steps = [subject.step(iteration) for subject in (own, other)]
+        torch.testing.assert_close(*steps, rtol=1e-4, atol=1e-6)
+    again.algorithm.load_state_dict(own.algorithm.state_dict())
+    again.algorithm.optimizer = again.recorder
+    torch.testing.assert_close(again.step(3), own.step(3))
+    fresh = moved(small("rloo", advantage=advantage, **kl))
+    assert (fresh.step(3) - own.step(3)).norm() > 1e-4
 
 
 def test_all_raise_the_reward(

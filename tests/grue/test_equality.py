@@ -13,9 +13,12 @@ from transformers import PreTrainedTokenizerFast
 
 from grue.metrics.metric import NoArgs
 from grue.rewards.reward import Reward, Rewards
-from grue.rl.advantages import group_standardized, leave_one_out, less_mean_output
+from grue.rl.advantages import less_mean_output
+from grue.rl.group_advantages import group_advantages, leave_one_out
 from grue.rl.numeric_equality import are_equal, centred, less, scale_of
+from grue.rl.tolerance import TOLERANCE
 from grue.rl.whitening import whitened
+from grue.rollouts.minibatch import standardize
 from grue.texts import Texts
 from tests.conftest import Workplace
 from tests.grue.conftest import save_model, write
@@ -37,6 +40,14 @@ def rounded(value: float, count: int = 8) -> Tensor:
     return values
 
 
+def group_standardized(values: Tensor) -> Tensor:
+    """Advantages of REINFORCE with this baseline, without penalties."""
+    none = torch.zeros_like(values)
+    return group_advantages(
+        values, none, baseline="group", scale="bare_group_std", tolerance=TOLERANCE
+    )[0]
+
+
 @pytest.mark.parametrize("value", [0.7, 10.0, -3.3e-9, 1e9])
 def test_roundings_are_no_difference(value: float) -> None:
     values = rounded(value)
@@ -47,6 +58,19 @@ def test_roundings_are_no_difference(value: float) -> None:
     found, scale = whitened(values.view(2, 4), torch.ones(2, 4, dtype=torch.bool))
     assert not found.any() and scale == 1
     assert not less(values, torch.full_like(values, value)).any()
+
+
+@pytest.mark.parametrize("size", [1e-9, 0.7, 1e6])
+def test_advantages_that_a_fitted_critic_leaves_divide_nothing(size: float) -> None:
+    """Returns less values of this size are their rounding; the std of that is no divisor."""
+    values = rounded(size)
+    returns = torch.full_like(values, size)
+    noise = returns - values
+    assert noise.any() and scale_of(noise) < 1e-5 * size
+    (found, other), scale = standardize([noise, torch.arange(8.0)], values, returns)
+    assert not found.any() and scale == 1 and other.any()
+    (found,), scale = standardize([noise + values.cumsum(0)], values, returns)
+    torch.testing.assert_close(found.std(), torch.ones(()))
 
 
 def test_one_value_has_no_deviation() -> None:

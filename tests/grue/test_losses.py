@@ -6,36 +6,41 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 
-from grue.rl.kl import kl_k3
+from grue.rl.kl import kl_k3, probability_ratio
 from grue.rl.losses import (
-    approximate_kl,
-    clip_fraction,
-    clipped_policy_loss,
     clipped_value_loss,
     explained_variance,
     policy_gradient_loss,
     value_loss,
 )
+from grue.rl.policy_losses import clipped, ratio_means
 
 FLOAT64 = {"dtype": torch.float64}
+
+
+def surrogate(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor) -> Tensor:
+    """PPO's loss, with the published range."""
+    ratios = probability_ratio(log_probs, old_log_probs)
+    return clipped(log_probs, ratios, advantages, 0.2, 0.2).mean()
 
 
 def test_on_policy_the_clipped_loss_has_the_policy_gradient() -> None:
     log_probs = torch.randn(6, requires_grad=True, **FLOAT64)
     advantages = torch.randn(6, **FLOAT64)
-    (clipped,) = torch.autograd.grad(
-        clipped_policy_loss(log_probs, log_probs.detach(), advantages, 0.2), log_probs
+    (of_clipped,) = torch.autograd.grad(
+        surrogate(log_probs, log_probs.detach(), advantages), log_probs
     )
     (plain,) = torch.autograd.grad(policy_gradient_loss(log_probs, advantages), log_probs)
-    torch.testing.assert_close(clipped, plain)
+    torch.testing.assert_close(of_clipped, plain)
 
 
 def test_a_ratio_beyond_the_clip_range_counts_only_where_it_harms() -> None:
     old = torch.zeros(4, **FLOAT64)
     log_probs = torch.tensor([0.5, -0.5, 0.5, -0.5], requires_grad=True, **FLOAT64)
     advantages = torch.tensor([1.0, 1.0, -1.0, -1.0], **FLOAT64)
-    loss = clipped_policy_loss(log_probs, old, advantages, 0.2)
+    loss = surrogate(log_probs, old, advantages)
     loss.backward()
     ratio = log_probs.detach().exp()
     expected = -(1.2 + ratio[1] - ratio[2] - 0.8) / 4
@@ -50,9 +55,9 @@ def test_value_loss_with_and_without_a_limit() -> None:
     assert float(value_loss(values, returns, old, 0.1)) == (1.9**2 + 0.0025) / 2
 
 
-def test_approximate_kl_has_the_divergence_as_its_mean() -> None:
+def test_k3_of_the_old_policys_tokens_has_the_divergence_as_its_mean() -> None:
     old, new = torch.randn(2, 5, **FLOAT64).log_softmax(-1)
-    mean = sum(old[i].exp() * approximate_kl(new[i : i + 1], old[i : i + 1]) for i in range(5))
+    mean = sum(old[i].exp() * kl_k3(old[i], new[i]) for i in range(5))
     torch.testing.assert_close(mean, (old.exp() * (old - new)).sum())
 
 
@@ -89,8 +94,10 @@ def test_of_two_value_errors_the_larger_one_counts() -> None:
 def test_the_share_of_clipped_tokens() -> None:
     log_probs = torch.tensor([0.5, -0.5, 0.5, -0.5, 0.1], **FLOAT64)
     advantages = torch.tensor([1.0, 1.0, -1.0, -1.0, 1.0], **FLOAT64)
-    found = clip_fraction(log_probs, torch.zeros(5, **FLOAT64), advantages, 0.2)
-    assert float(found) == pytest.approx(2 / 5)
+    found = ratio_means(log_probs.exp(), advantages, 0.2, 0.2)
+    assert float(found["clip_share/low"]) == pytest.approx(1 / 5)
+    assert float(found["clip_share/high"]) == pytest.approx(1 / 5)
+    assert float(found["ratio/mean"]) == pytest.approx(float(log_probs.exp().mean()))
 
 
 def test_values_within_the_range_are_not_counted_as_clipped() -> None:
@@ -104,8 +111,8 @@ def test_values_within_the_range_are_not_counted_as_clipped() -> None:
 def test_far_policies_have_finite_losses_and_gradients(far: float) -> None:
     log_probs = torch.tensor([far, 0.0], requires_grad=True)
     old_log_probs, advantages = torch.zeros(2), torch.tensor([-1.0, 1.0])
-    loss = clipped_policy_loss(log_probs, old_log_probs, advantages, 0.2)
-    distance = approximate_kl(log_probs, old_log_probs)
+    loss = surrogate(log_probs, old_log_probs, advantages)
+    distance = kl_k3(old_log_probs, log_probs).mean()
     (gradient,) = torch.autograd.grad(loss + distance, log_probs)
     assert torch.isfinite(torch.stack([loss, distance])).all() and torch.isfinite(gradient).all()
     assert torch.isfinite(kl_k3(log_probs, old_log_probs)).all()

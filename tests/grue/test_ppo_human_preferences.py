@@ -327,9 +327,6 @@ WRONG: dict[str, dict[str, Any]] = {
     r"horizon' = 3: one rollout of 16 outputs could bring .* at least 4": {
         "alg__kl_div": {"coeff": 0.1, "adaptive_kl": {"target": 6.0, "horizon": 3}}
     },
-    r"'alg\.kl_div\.placement' = 'loss': .* set it to 'reward'": {
-        "alg__kl_div": {"coeff": 0.1, "placement": "loss"}
-    },
     r"'alg\.kl_div\.norm_reward' = true: .* use 'alg\.args\.whiten_rewards'": {
         "alg__kl_div": {"coeff": 0.1, "norm_reward": True}
     },

@@ -63,7 +63,9 @@ CASES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def subject(case: str, **args: Any) -> tuple[Algorithm[Any], Rollouts]:
+def subject(
+    case: str, kl_div: dict[str, Any] | None = None, **args: Any
+) -> tuple[Algorithm[Any], Rollouts]:
     """The algorithm of a case, with a model of its own, and its rollouts."""
     name, keys = case.split(",")[0], CASES[case]
     policy = Policy(causal_model(4), small_tokenizer("a", "b", "c"))
@@ -71,7 +73,7 @@ def subject(case: str, **args: Any) -> tuple[Algorithm[Any], Rollouts]:
     alg: Any = TypeAdapter(AnyReinforcementAlg).validate_python({
         "id": name,
         "args": {"learning_rate": 3e-3, **keys.get("args", {}), **args},
-        "kl_div": {"coeff": 0.1, **keys.get("kl_div", {})},
+        "kl_div": kl_div or {"coeff": 0.1, **keys.get("kl_div", {})},
         "compatibility": keys.get("compatibility", []),
         "policy": {
             "id": f"{'maskable_' if mask else ''}causal_lm_actor_critic_policy",
@@ -100,13 +102,13 @@ def moved(algorithm: Algorithm[Any]) -> None:
             weight.add_(0.05 * torch.randn_like(weight))
 
 
-def measured(case: str, **args: Any) -> dict[str, Any]:
-    """Metrics of three updates, and sums over the weights after them."""
+def measured(case: str, num_iterations: int = NUM_ITERATIONS, **args: Any) -> dict[str, Any]:
+    """Metrics of some updates, and sums over the weights after them."""
     algorithm, rollouts = subject(case, **args)
     moved(algorithm)
     generator, coefficient = torch.Generator().manual_seed(0), algorithm.alg.kl_div.coeff
     rows = []
-    for iteration in range(NUM_ITERATIONS):
+    for iteration in range(num_iterations):
         rollout, _ = rollouts.collect(iteration, coefficient)
         rows.append(algorithm.update(rollout, coefficient, generator))
     return {"metrics": rows, "weights": weights_of(algorithm)}
@@ -128,6 +130,41 @@ def test_updates_are_those_recorded(case: str) -> None:
         of_known = {name: row[name] for name in known}  # further ones may be measured
         assert of_known == pytest.approx(known, rel=1e-5, abs=1e-5, nan_ok=True)
     assert found["weights"] == pytest.approx(expected["weights"], rel=1e-5, abs=1e-5)
+
+
+IN_PARTS = [(3, case) for case in CASES if case != "trpo"]
+IN_PARTS += [(1, case) for case in ("nlpo", "ppo, tokens", "reinforce, none")]
+
+
+@pytest.mark.parametrize(("size", "case"), IN_PARTS)
+def test_micro_batches_change_nothing(size: int, case: str) -> None:
+    whole, found = (measured(case, 1, **args) for args in ({}, {"micro_batch_size": size}))
+    (row,), (known,) = found["metrics"], whole["metrics"]
+    if "trpo" in case:  # that of the first pass, which the size changes
+        row["update_share/kl_and_entropy"] = known["update_share/kl_and_entropy"]
+    assert row == pytest.approx(known, rel=1e-4, abs=1e-5, nan_ok=True)
+    assert found["weights"] == pytest.approx(whole["weights"], rel=1e-5, abs=1e-5)
+
+
+ANY_KL = [(case, placement, estimator)
+          for case in ("nlpo", "a2c", "trpo", "reinforce, leave_one_out", "ppo_human_preferences")
+          for placement, estimator in (("loss", "k3"), ("reward", "k2"), ("reward", "full"))
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("case", "placement", "estimator"), ANY_KL)
+def test_each_algorithm_has_each_kl_in_loss_or_reward(
+    case: str, placement: str, estimator: str
+) -> None:
+    """With a penalty of another size the update is another one."""
+    known = CASES[case].get("kl_div", {})
+    kl = {"placement": placement, "estimator": estimator}
+    found = [measured(case, 1, kl_div={**known, **kl, "coeff": coeff}) for coeff in (0.0, 0.5)]
+    assert found[0]["weights"] != pytest.approx(found[1]["weights"], rel=1e-5, abs=1e-5)
+    if placement == "loss" and "trpo" not in case:
+        (loss,) = (value for name, value in found[1]["metrics"][0].items()
+                   if name.endswith(("kl_loss", "loss/kl")))  # fmt: skip
+        assert loss == pytest.approx(found[1]["metrics"][0]["kl/k3"], rel=1e-5) and loss > 0
 
 
 def record() -> None:

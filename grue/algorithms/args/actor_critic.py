@@ -9,12 +9,13 @@ from typing import ClassVar
 from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
 from common.errors import Problem
 from grue.algorithms.args.fields import Fraction, Verbosity
-from grue.algorithms.config import AlgorithmArgs, ReinforcementAlg, Schedule
+from grue.algorithms.args.micro_batches import MicroBatchArgs
+from grue.algorithms.config import ReinforcementAlg, Schedule
 from grue.rollouts.config import EnvConfig
 from grue.rollouts.spec import RolloutSpec
 
 
-class ActorCriticArgs(AlgorithmArgs):
+class ActorCriticArgs(MicroBatchArgs):
     """Keys that the actor-critic algorithms share."""
 
     learning_rate: PositiveFloat = 3e-4
@@ -53,6 +54,7 @@ class ActorCriticArgs(AlgorithmArgs):
             gamma=self.gamma,
             gae_lambda=self.gae_lambda,
             samples_per_input=self.num_samples_per_input,
+            micro_batch_size=self.micro_batch_size,
         )
 
     def notices(self) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from common.config.fit import PositiveFloat, PositiveInt
 from common.errors import Problem
@@ -25,8 +25,6 @@ class CriticFreeArgs(GroupAdvantageArgs):
     The parts are an advantage and its scale, a policy loss per token, its aggregation, a KL penalty
     and the treatment of groups whose rewards do not deviate. Each is a key.
     """
-
-    supports_kl_estimators: ClassVar[bool] = True
 
     learning_rate: PositiveFloat = 1e-6
     """Learning rate of the optimizer."""
@@ -76,6 +74,11 @@ class CriticFreeArgs(GroupAdvantageArgs):
         high = self.clip_range if self.clip_range_high is None else self.clip_range_high
         return self.clip_range, high
 
+    @property
+    def exact_kl_pushes_own_token(self) -> bool:
+        """True for advantages from each token on."""
+        return self.advantage == "none"
+
     def rollout_spec(self) -> RolloutSpec:
         """Return rollouts of whole outputs with their total rewards, without a critic."""
         resamples = self.zero_std_groups == "resample"
@@ -108,21 +111,12 @@ class CriticFreeArgs(GroupAdvantageArgs):
                               "'policy_loss' = 'clipped'", key, value)  # fmt: skip
 
     def problems_of_alg(self, alg: ReinforcementAlg) -> Iterator[Problem]:
-        """Yield the problems of forms of the penalty that have no effect or another name here."""
+        """Yield the problem of a form of the penalty that has another name here."""
         yield from super().problems_of_alg(alg)
         kl = alg.kl_div
         if kl.norm_reward:
             yield Problem("standardises rewards token by token; give 'args.advantage_scale'",
                           "kl_div.norm_reward", True)  # fmt: skip
-        if kl.analytic_kl_reward or (kl.placement == "reward" and kl.estimator == "full"):
-            key = "analytic_kl_reward" if kl.analytic_kl_reward else "estimator"
-            value = True if kl.analytic_kl_reward else "full"
-            yield Problem("outputs are credited as a whole, so that a token's exact KL would not "
-                          "push this token; give placement = 'loss' and estimator = 'full'",
-                          f"kl_div.{key}", value)  # fmt: skip
-        if kl.placement == "reward" and kl.estimator in ("k2", "k3"):
-            yield Problem("in the reward has a biased gradient; give 'k1', or placement = 'loss'",
-                          "kl_div.estimator", kl.estimator)  # fmt: skip
 
     def problems_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Problem]:
         """Yield the problem of unequal minibatches."""
@@ -142,14 +136,3 @@ class CriticFreeArgs(GroupAdvantageArgs):
             yield Problem(f"outputs have at most {longest} tokens; lower it, or give null for no "
                           "penalty of long outputs", "alg.args.overlong_buffer",
                           self.overlong_buffer)  # fmt: skip
-
-    def notices_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[str]:
-        """Yield the notice on a KL loss whose gradient is zero in expectation."""
-        yield from super().notices_of_rollouts(alg, env)
-        kl = alg.kl_div
-        if kl.placement == "loss" and kl.estimator == "k1" and kl.coeff > 0:
-            yield (
-                "'alg.kl_div.estimator' = 'k1' in the loss: its gradient is zero in expectation "
-                "while the policy is the one that drew the tokens, so it adds noise alone; give "
-                "'k2', 'k3' or 'full', or placement = 'reward'"
-            )

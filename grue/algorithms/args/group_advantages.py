@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
+from common.config.base import LATER
 from common.config.fit import NonNegativeFloat, PositiveInt
 from common.errors import Problem
+from grue.algorithms.args.fields import Fraction
 from grue.algorithms.config import AlgorithmArgs
 from grue.rl.tolerance import TOLERANCE
 
-Baseline = Literal["group", "leave_one_out", "none"]
+Baseline = Literal["group", "leave_one_out", "running_mean", "cumulative_mean", "none"]
 Scale = Literal["none", "group_std", "batch_std", "group_mean", "unit"]
 ZeroStdGroups = Literal["keep", "drop", "resample", "virtual_best"]
 
+_GROUP_BASELINES = ("group", "leave_one_out")
 _OF_GROUPS = ("group_std", "batch_std", "group_mean")
 
 
@@ -24,8 +27,12 @@ class GroupAdvantageArgs(AlgorithmArgs):
     """Number of outputs, K, of each input, its group; ``env.n_envs`` is the number of inputs."""
     advantage: Baseline = "group"
     """Advantage of an output: its reward minus the mean of its group, the outputs of its input
-    (``group``); minus the mean of the group's other outputs (``leave_one_out``); or the rewards
-    from each token on, with their penalties (``none``)."""
+    (``group``); minus the mean of the group's other outputs (``leave_one_out``); minus the
+    exponential mean of earlier rollouts' rewards (``running_mean``), or the mean of all earlier
+    outputs' (``cumulative_mean``); or the rewards from each token on, with their penalties
+    (``none``)."""
+    running_mean_decay: Annotated[Fraction, LATER] = 0.9
+    """Decay of ``running_mean`` per rollout."""
     advantage_scale: Scale = "none"
     """Divisor of advantages: none; the std of the group's rewards, less one degree of freedom, plus
     1e-4 (``group_std``); the std of all centred rewards (``batch_std``, arXiv 2510.13786); the mean
@@ -55,10 +62,11 @@ class GroupAdvantageArgs(AlgorithmArgs):
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of groups of one, and of scales without groups."""
         yield from super().problems()
-        if self.advantage == "none" and self.advantage_scale in _OF_GROUPS:
+        of_groups = self.advantage in _GROUP_BASELINES
+        if not of_groups and self.advantage_scale in _OF_GROUPS:
             yield Problem("is of rewards minus a group's mean; give 'advantage' = 'group', or "
                           "'unit' here", "advantage_scale", self.advantage_scale)  # fmt: skip
-        if self.advantage != "none" and self.num_samples_per_input < 2:
+        if of_groups and self.num_samples_per_input < 2:
             yield Problem(f"'advantage' = '{self.advantage}' needs at least 2, since a group of "
                           "one has no deviation; raise it, or give 'advantage' = 'none'",
                           "num_samples_per_input", self.num_samples_per_input)  # fmt: skip

@@ -52,6 +52,11 @@ class HumanPreferencesPpoArgs(ActorCriticArgs):
     """If true, the rewards of a minibatch's tokens, KL penalties included, are scaled to standard
     deviation 1 with their mean kept, before advantages are computed."""
 
+    @property
+    def exact_kl_pushes_own_token(self) -> bool:
+        """False, since the rewards that are whitened are all there is."""
+        return False
+
     def rollout_spec(self) -> RolloutSpec:
         """Return rollouts of whole outputs, in equal minibatches."""
         return replace(self.rollouts_of(None), num_minibatches=self._num_parts)
@@ -59,14 +64,9 @@ class HumanPreferencesPpoArgs(ActorCriticArgs):
     def problems_of_alg(self, alg: ReinforcementAlg) -> Iterator[Problem]:
         """Yield the problems of forms of the penalty that the algorithm does not support."""
         yield from super().problems_of_alg(alg)
-        for key, value, usual, fix in (
-            ("placement", alg.kl_div.placement, "reward", "set it to 'reward'"),
-            ("analytic_kl_reward", alg.kl_div.analytic_kl_reward, False, "drop it"),
-            ("norm_reward", alg.kl_div.norm_reward, False, "use 'alg.args.whiten_rewards'"),
-        ):
-            if value != usual:
-                yield Problem(f"'{alg.id}' has the KL of the tokens drawn in the rewards that it "
-                              f"whitens; {fix}", f"kl_div.{key}", value)  # fmt: skip
+        if alg.kl_div.norm_reward:
+            yield Problem(f"'{alg.id}' whitens rewards with their penalties; use "
+                          "'alg.args.whiten_rewards'", "kl_div.norm_reward", True)  # fmt: skip
 
     def problems_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Problem]:
         """Yield the problems of unequal minibatches, or of minibatches too small for whitening."""

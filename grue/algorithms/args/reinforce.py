@@ -8,12 +8,13 @@ from typing import Literal
 from common.config.fit import PositiveFloat, PositiveInt
 from common.errors import Problem
 from grue.algorithms.args.fields import Fraction, Verbosity
-from grue.algorithms.config import AlgorithmArgs, ReinforcementAlg
+from grue.algorithms.args.micro_batches import MicroBatchArgs
+from grue.algorithms.config import ReinforcementAlg
 from grue.rollouts.config import EnvConfig
 from grue.rollouts.spec import RolloutSpec
 
 
-class ReinforceArgs(AlgorithmArgs):
+class ReinforceArgs(MicroBatchArgs):
     """REINFORCE over whole outputs (Williams 1992)."""
 
     learning_rate: PositiveFloat = 1e-5
@@ -66,6 +67,11 @@ class ReinforceArgs(AlgorithmArgs):
             yield Problem("is for the baseline 'cumulative_mean'; drop one of them",
                           "baseline_includes_own", True)  # fmt: skip
 
+    @property
+    def exact_kl_pushes_own_token(self) -> bool:
+        """False, since advantages are those of whole outputs."""
+        return False
+
     def rollout_spec(self) -> RolloutSpec:
         """Return rollouts of whole outputs with their total rewards, without a critic."""
         return RolloutSpec(
@@ -73,6 +79,7 @@ class ReinforceArgs(AlgorithmArgs):
             gamma=1.0,
             gae_lambda=1.0,
             samples_per_input=self.num_samples_per_input,
+            micro_batch_size=self.micro_batch_size,
             minibatch_tokens=self.batch_size,
             needs_values=False,
             needs_reward_stds=self.advantage_regularization != "none",
@@ -87,10 +94,11 @@ class ReinforceArgs(AlgorithmArgs):
             yield Problem("'reinforce' credits whole outputs: rewards that are centred token by "
                           "token would grow with an output's length; drop it, or take the baseline "
                           "'group_standardized'", "kl_div.norm_reward", True)  # fmt: skip
-        if alg.kl_div.analytic_kl_reward:
-            yield Problem("'reinforce' credits whole outputs, so that a token's exact KL would "
-                          "push nothing; give placement = 'loss' instead",
-                          "kl_div.analytic_kl_reward", True)  # fmt: skip
+        by_tokens = alg.kl_div.placement == "loss" and alg.kl_div.of_loss != "full"
+        if self.log_prob_of == "sequence" and by_tokens:
+            yield Problem("needs the reference's log-probabilities of prompts, which "
+                          "'args.log_prob_of' = 'sequence' has not; give 'full'",
+                          "kl_div.estimator", alg.kl_div.estimator)  # fmt: skip
         if self.log_prob_of == "sequence" and alg.model_type == "seq2seq":
             yield Problem("is for causal models, whose prompts and outputs are one sequence; drop "
                           "it", "args.log_prob_of", "sequence")  # fmt: skip

@@ -8,11 +8,11 @@ from pydantic import Field
 
 from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
 from grue.algorithms.args.fields import Fraction, Verbosity
-from grue.algorithms.config import AlgorithmArgs
+from grue.algorithms.args.micro_batches import MicroBatchArgs
 from grue.rollouts.spec import RolloutSpec
 
 
-class TrpoArgs(AlgorithmArgs):
+class TrpoArgs(MicroBatchArgs):
     """Trust region policy optimization (arXiv 1502.05477)."""
 
     single_process_fp32: ClassVar[bool] = True
@@ -56,5 +56,6 @@ class TrpoArgs(AlgorithmArgs):
             gamma=self.gamma,
             gae_lambda=self.gae_lambda,
             samples_per_input=self.num_samples_per_input,
+            micro_batch_size=self.micro_batch_size,
             minibatch_tokens=self.batch_size,
         )

@@ -28,7 +28,7 @@ def rollout_settings(env: EnvConfig, alg: ReinforcementAlg) -> RolloutSettings:
         recompute_log_probs=_recomputes(alg),
         gamma=spec.gamma,
         gae_lambda=spec.gae_lambda,
-        analytic_kl=alg.kl_div.analytic_kl_reward,
+        kl_estimator=alg.kl_div.of_reward,
         pg_kl_in_advantages=spec.pg_kl_in_advantages,
         kl_in_reward=alg.kl_div.placement == "reward",
         standardize_rewards=alg.kl_div.norm_reward,

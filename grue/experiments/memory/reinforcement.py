@@ -120,7 +120,7 @@ class _Sizes:
         outputs = at_a_time * math.ceil(settings.num_tokens / (at_a_time * most))
         if isinstance(args, ReinforceArgs) and args.log_prob_of == "sequence":
             prompt, most = 1, prompt + most - 1
-        rows = _rows(algorithm, tokens, most)
+        rows = min(_rows(algorithm, tokens, most), spec.micro_batch_size or outputs)
         if algorithm.outputs_in_pass(most) is not None:
             fewest = 1
         elif spec.num_minibatches is not None:  # minibatches are equal parts of outputs
@@ -129,6 +129,9 @@ class _Sizes:
             fewest = min(tokens, outputs * _fewest(settings))
         else:
             fewest = min(tokens, settings.num_tokens)
+        if spec.micro_batch_size is not None:
+            of_output = 1 if algorithm.unit == "tokens" else _fewest(settings)
+            fewest = min(fewest, rows * of_output)
         return cls(
             rows=math.ceil(min(rows, outputs) / num_ranks),
             prompt=max(prompt, 1),
@@ -184,9 +187,7 @@ def _pass(algorithm: PolicyGradient[Any], sizes: _Sizes) -> None:
     batch = _minibatch(algorithm.policy, sizes)
     with algorithm.actor_critic.updating():
         now = algorithm.evaluate(batch)
-        penalty = now.log_probs.new_zeros(())
-        if algorithm.alg.kl_div.estimator in (None, "full"):  # others need no distributions
-            penalty = algorithm.kl_loss(now, 1.0)
+        penalty = algorithm.kl_loss(now, 1.0)
         args = algorithm.args
         if isinstance(args, ActorCriticArgs | ReinforceArgs | CriticFreeArgs):
             estimated = (
@@ -209,11 +210,11 @@ def _said_of_rollout(
         ids = sequences.outputs.ids
         logits = actor_critic.evaluate(sequences).logits
         TokenDistribution(logits).log_prob(ids)
-        if not settings.analytic_kl:
+        if settings.kl_estimator != "full":
             del logits
         ref_logits = actor_critic.reference_logits(sequences)
         TokenDistribution(ref_logits).log_prob(ids)
-        if settings.analytic_kl:
+        if settings.kl_estimator == "full":
             kl_full(logits, ref_logits)
     return trace.peak
 
@@ -248,14 +249,18 @@ def _with_vectors(moment: Moment, model: nn.Module, keys: Keys) -> Moment:
 
 def _keys(alg: ReinforcementAlg) -> Keys:
     spec = alg.rollout_spec
-    if isinstance(alg.args, CriticFreeArgs):
-        batch, advice = "alg.args.micro_batch_size", "lower 'alg.args.micro_batch_size'"
+    in_parts = "alg.args.micro_batch_size"
+    if spec.micro_batch_size is not None or isinstance(alg.args, CriticFreeArgs):
+        batch, advice = in_parts, f"lower '{in_parts}'"
     elif spec.num_minibatches is not None:
-        batch, advice = "alg.args.nminibatches", "raise 'alg.args.nminibatches'"
+        batch, advice = "alg.args.nminibatches", f"raise 'alg.args.nminibatches', set '{in_parts}'"
     elif spec.minibatch_tokens is not None and not _is_fixed(alg):
-        batch, advice = "alg.args.batch_size", "lower 'alg.args.batch_size'"
+        batch, advice = "alg.args.batch_size", f"lower 'alg.args.batch_size', set '{in_parts}'"
     else:
-        batch, advice = "env.args.max_prompt_length", "lower 'env.args.max_prompt_length'"
+        batch, advice = (
+            "env.args.max_prompt_length",
+            f"lower 'env.args.max_prompt_length', set '{in_parts}'",
+        )
     if not alg.policy.gradient_checkpointing:
         advice += ", set 'alg.policy.gradient_checkpointing'"
     adapters = None if alg.policy.lora or _is_fixed(alg) else "alg.policy.lora"
