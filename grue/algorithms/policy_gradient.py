@@ -97,7 +97,7 @@ class PolicyGradient(Algorithm[ArgsT]):
 
     def evaluate(self, batch: Minibatch) -> TokenEvaluation:
         """Return what policy, critic and reference say of the minibatch's trained tokens."""
-        if self._is_fused:
+        if self.is_fused:
             head, values = self.actor_critic.evaluate_head(batch.sequences)
             reference = None
             if self._kl_of_loss == "full":
@@ -111,7 +111,7 @@ class PolicyGradient(Algorithm[ArgsT]):
         )
 
     @property
-    def _is_fused(self) -> bool:
+    def is_fused(self) -> bool:
         """Whether losses are computed without logits of the whole vocabulary.
 
         With a mask, a KL in the loss is that of the policy without it, which needs both.

@@ -23,12 +23,13 @@ from common.training.shape_checks import check_shape
 from grue.models.precision import exactly
 from grue.policies.mask_ops import BITS, unpacked
 
-_CPU_ENTRIES, _ENTRIES = 2**20, 2**25
+_CPU_ENTRIES, _ENTRIES = 2**19, 2**25
 """Number of logits of a block: on a CPU as many as its cache holds."""
 _LEAST_WIDTH = 256
 """Smallest width of a block."""
-_KEPT = 2**24
-"""Largest number of logits that are kept for the backward pass; more are computed again."""
+_KEPT_SHARE = 0.5
+"""Largest memory of logits that are kept for the backward pass, as a share of the output layer's;
+more are computed again."""
 _FORBIDDEN = -1e30
 """Logit of masked tokens, which is finite, so that 0 times it is 0."""
 
@@ -161,8 +162,8 @@ class _Inputs:
         if self.kept:
             yield from self.kept
             return
-        num_logits = len(self.tokens) * len(self.policy.weight)
-        keeps = self.needs_gradients and num_logits <= _KEPT
+        num_tokens, width = self.policy.states.shape
+        keeps = self.needs_gradients and num_tokens < _KEPT_SHARE * width
         for block in self._computed():
             if keeps:
                 self.kept.append(block)
@@ -314,4 +315,5 @@ class _Linked(torch.autograd.Function):
                     torch.mm(gradient.T, states, out=of_weight[where])
                 else:
                     of_weight[where] = (gradient.T @ states).to(of_weight.dtype)
+        ctx.inputs.kept.clear()  # which would otherwise live as long as the graph
         return of_states, of_weight, None, None

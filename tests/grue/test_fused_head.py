@@ -22,8 +22,8 @@ def _small_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     """Makes the vocabulary several blocks, the last of which is not full."""
     monkeypatch.setattr(fused_head, "_CPU_ENTRIES", 0)
     monkeypatch.setattr(fused_head, "_LEAST_WIDTH", 16)
-    if request.param == "recomputed":
-        monkeypatch.setattr(fused_head, "_KEPT", 0)
+    share = {"kept": M, "recomputed": 0}[request.param]
+    monkeypatch.setattr(fused_head, "_KEPT_SHARE", share)
 
 
 class Case:

@@ -77,11 +77,10 @@ def test_bias_of_logits_is_no_product(tokenizer: PreTrainedTokenizerFast) -> Non
     assert product_head(model) is None
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of peft, about tied layers
 def test_adapter_or_hook_on_the_layer_is_no_product(tokenizer: PreTrainedTokenizerFast) -> None:
     lora = LoraConfig(r=2, target_modules=("lm_head",))
-    model = causal_model(len(tokenizer))
-    model.config.tie_word_embeddings = False
-    adapted = with_adapters(model, lora, "CAUSAL_LM", dropout=False, key="l")
+    adapted = with_adapters(causal_model(len(tokenizer)), lora, "CAUSAL_LM", dropout=False, key="l")
     head_in_float32(adapted)
     assert product_head(adapted) is None
     hooked = causal_model(len(tokenizer))
