@@ -112,7 +112,7 @@ class PolicyGradient(Algorithm[ArgsT]):
 
     @property
     def is_fused(self) -> bool:
-        """Whether losses are computed without logits of the whole vocabulary.
+        """True if losses are computed without logits of the whole vocabulary.
 
         With a mask, a KL in the loss is that of the policy without it, which needs both.
         """

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from grue.policies.distribution import TokenDistribution
-from grue.policies.fused_head import FusedDistributions, Head, Slopes, log_probs_of
+from grue.policies.fused_head import FusedDistributions, Slopes, log_probs_of
+from grue.policies.vocabulary_blocks import Head
 from grue.rl.kl import KL_ESTIMATORS, kl_full
 from grue.rollouts.minibatch import Minibatch
 

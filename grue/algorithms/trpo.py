@@ -38,7 +38,7 @@ class Trpo(PolicyGradient[TrpoArgs]):
 
     @property
     def is_fused(self) -> bool:
-        """Whether losses are computed without logits; its Fisher products need them."""
+        """False: losses are computed from logits, because its Fisher products need them."""
         return False
 
     @classmethod

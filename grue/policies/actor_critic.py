@@ -16,10 +16,10 @@ from grue.models.heads import head_in_float32
 from grue.models.precision import exactly
 from grue.models.vocabulary import check_vocabulary
 from grue.policies.distribution import TokenDistribution, divided
-from grue.policies.fused_head import Head
 from grue.policies.output_head import passing_states, product_head
 from grue.policies.policy import Policy
 from grue.policies.sequences import Sequences
+from grue.policies.vocabulary_blocks import Head
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -1,4 +1,4 @@
-"""What policy, reference and critic say of each token of a rollout's outputs."""
+"""Log-probabilities, KL and values of each token of a rollout, by policy, reference and critic."""
 
 from __future__ import annotations
 
