@@ -93,10 +93,10 @@ class PolicyGradient(Algorithm[ArgsT]):
 
     def evaluate(self, batch: Minibatch) -> TokenEvaluation:
         """Return what policy, critic and reference say of the minibatch's trained tokens."""
-        if self._is_fused:
+        if self.is_fused:
             head, values = self.actor_critic.evaluate_head(batch.sequences)
             reference = None
-            if self._kl_is_exact_loss:
+            if self._kl_of_loss == "full":
                 reference = self.actor_critic.reference_head(batch.sequences).at(batch.counted)
             return FusedEvaluation(batch, head.at(batch.counted), batch.counted(values), reference)
         found = self.actor_critic.evaluate(batch.sequences)
@@ -107,23 +107,23 @@ class PolicyGradient(Algorithm[ArgsT]):
         )
 
     @property
-    def _is_fused(self) -> bool:
-        """Whether losses are computed without logits of the whole vocabulary.
+    def is_fused(self) -> bool:
+        """True if losses are computed without logits of the whole vocabulary.
 
-        The exact KL is that of the policy without its mask, which is not fused with one.
+        With a mask, a KL in the loss is that of the policy without it, which needs both.
         """
         if self.actor_critic.head is None:
             return False
         mask = self.policy.mask
-        return mask is None or (mask.normalized and not self._kl_is_exact_loss)
+        return mask is None or (mask.normalized and self._kl_of_loss is None)
 
     @property
-    def _kl_is_exact_loss(self) -> bool:
-        """Whether a loss has the KL over the whole vocabulary."""
+    def _kl_of_loss(self) -> str | None:
+        """Estimator of the KL in a loss; None if no loss has it."""
         if not self.alg.rollout_spec.pg_kl_in_advantages:
-            return True
+            return "full"
         kl_div = self.alg.kl_div
-        return kl_div.placement == "loss" and kl_div.estimator in (None, "full")
+        return kl_div.of_loss if kl_div.placement == "loss" else None
 
     def reference_of(self, batch: Minibatch) -> Callable[[], Tensor]:
         """Return a function that gives the reference's logits [M, V] at the trained tokens."""

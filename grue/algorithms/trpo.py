@@ -36,6 +36,11 @@ class Trpo(PolicyGradient[TrpoArgs]):
     Args = TrpoArgs
     supports_data_parallel = False
 
+    @property
+    def is_fused(self) -> bool:
+        """False: losses are computed from logits, because its Fisher products need them."""
+        return False
+
     @classmethod
     def outputs_in_pass(cls, width: int) -> int:
         """Return the number of outputs that have a certain number of tokens together."""
