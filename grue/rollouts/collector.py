@@ -42,7 +42,7 @@ from grue.tasks.inputs import Inputs
 from grue.texts import Texts
 
 if TYPE_CHECKING:
-    from grue.rewards.reward import Reward
+    from grue.rewards.reward import Reward, Rewards
 
 
 class Rollouts:
@@ -160,8 +160,8 @@ class Rollouts:
         numbers = batch.places(settings.num_envs)[own]
         drawn = self._draw(prompts[own], numbers, num_samples, stream)
         outputs, inputs = drawn.outputs, [row for row in rows for _ in range(num_samples)]
-        scored = self.policy.scored_texts(batch.whole(outputs), settings.generation)
-        texts = self.inputs.texts(scored, inputs)
+        whole = batch.whole(outputs)
+        texts = self.inputs.texts(self.policy.scored_texts(whole, settings.generation), inputs)
         found.prompts += [prompt for prompt in prompts for _ in range(num_samples)]
         found.outputs += outputs
         found.groups += [group for group in batch.groups for _ in range(num_samples)]
@@ -173,7 +173,8 @@ class Rollouts:
         # A reward that draws random numbers moves nothing that training draws.
         seed = seed_of(Occasion.REWARD, self.seed, *stream, distributed.rank())
         with undisturbed(gpus_of_device(self.policy.device)), seeded(seed):
-            self._score(found, texts[mine], outputs[mine])
+            scores = self._score(found, texts[mine], whole[mine])
+        found.scores.append(pad_stack(batch.without_hints(scores)))
 
     def _draw(
         self,
@@ -210,8 +211,10 @@ class Rollouts:
             log_probs=[of_output for of_batch in log_probs for of_output in of_batch],
         )
 
-    def _score(self, found: PendingRollout, own: Texts, outputs: Sequence[Tokens]) -> None:
-        """Add the rewards of a batch, with their parts or stds, to the pending rollout.
+    def _score(
+        self, found: PendingRollout, own: Texts, outputs: Sequence[Tokens]
+    ) -> Sequence[Rewards]:
+        """Return all ranks' rewards of a batch, and add their parts or stds to the rollout.
 
         ``own`` are the texts of the batch that this rank scores, and ``outputs`` their tokens.
 
@@ -230,11 +233,11 @@ class Rollouts:
         for failure in distributed.all_gather(failures):
             raise FailedRollout(failure, found) from cause
         scores, further = zip(*distributed.all_gather(scored), strict=True)
-        found.scores.append(pad_stack(scores))
         if self.settings.with_reward_stds:
-            found.stds += np.transpose(further)
+            found.stds.append(np.concatenate(further))
         elif names := self.reward.part_names:
             found.parts.append(dict(zip(names, np.transpose(further), strict=True)))
+        return scores
 
     def _of_host(self, values: np.ndarray[Any, Any]) -> Tensor:
         """Return numbers on the policy's device, in float32."""

@@ -201,6 +201,7 @@ def _pass(algorithm: PolicyGradient[Any], sizes: _Sizes) -> None:
             entropy_loss = algorithm.entropy_loss(now, weight=args.ent_coef, estimated=estimated)
             penalty = penalty + args.ent_coef * entropy_loss
         algorithm.regularizer_gradient_share(now, penalty)
+        algorithm.kl_estimates(now)
         loss = policy_gradient_loss(now.log_probs, batch.advantages)
         (loss + penalty + now.values.mean()).backward()
     del of_losses  # until here, as in an update
