@@ -108,7 +108,7 @@ class PolicyGradient(Algorithm[ArgsT]):
 
     @property
     def _is_fused(self) -> bool:
-        """Whether losses are computed without logits of the whole vocabulary.
+        """True where losses are computed without logits of the whole vocabulary.
 
         A loss of the KL is that of the policy without its mask, which is not fused with one.
         """

@@ -44,7 +44,7 @@ from grue.tasks.inputs import Inputs
 from grue.texts import Texts
 
 if TYPE_CHECKING:
-    from grue.rewards.reward import Reward, Rewards
+    from grue.rewards.reward import Reward
 
 
 class _TokenValues(NamedTuple):
@@ -74,8 +74,7 @@ class Rollouts:
         self.policy = actor_critic.policy
         self.inputs = inputs
         self.reward = reward
-        self.settings = settings
-        self.seed = seed
+        self.settings, self.seed = settings, seed
         limit, side = settings.prompt_limit, settings.prompt_side
         self._prompts = self.policy.read(
             inputs.samples, settings.generation, limit, side, level=logging.WARNING
@@ -213,9 +212,7 @@ class Rollouts:
         of_all = distributed.all_gather_tensors(vocab_mask_bits, self.policy.device)
         return distributed.all_gather(outputs), of_all
 
-    def _score(
-        self, found: PendingRollout, own: Texts, outputs: Sequence[Tokens]
-    ) -> Sequence[Rewards]:
+    def _score(self, found: PendingRollout, own: Texts, outputs: Sequence[Tokens]) -> list[Any]:
         """Return all ranks' rewards of a batch, and add their parts or stds to the rollout.
 
         ``own`` are the texts of the batch that this rank scores, and ``outputs`` their tokens.
@@ -239,7 +236,7 @@ class Rollouts:
             found.stds.append(np.concatenate(further))
         elif names := self.reward.part_names:
             found.parts.append(dict(zip(names, np.transpose(further), strict=True)))
-        return scores
+        return list(scores)
 
     @torch.no_grad()
     def _evaluate(
