@@ -29,7 +29,9 @@ def looks() -> Iterator[dict[str, Any]]:
             yield {"color": color, "marker": marker, "linestyle": dashes}
 
 
-def draw_line(axes: Axes, line: pd.DataFrame, x: str, look: dict[str, Any]) -> None:
+def draw_line(
+    axes: Axes, line: pd.DataFrame, x: str, look: dict[str, Any], *, place: int = 0
+) -> None:
     """Draw a line with its band; if there are many points, only some have a marker.
 
     Args:
@@ -37,9 +39,10 @@ def draw_line(axes: Axes, line: pd.DataFrame, x: str, look: dict[str, Any]) -> N
         line: points with their ``mean`` and ``std``.
         x: column of the horizontal axis.
         look: properties of the line.
+        place: number of the line; markers of equal lines are beside each other.
     """
     every = max(1, round(len(line) / _MARKERS_OF_LINE))
-    axes.plot(line[x], line["mean"], markevery=every, **look)
+    axes.plot(line[x], line["mean"], markevery=(place % every, every), **look)
     low, high = line["mean"] - line["std"], line["mean"] + line["std"]
     axes.fill_between(line[x], low, high, color=look["color"], **_BAND)
 

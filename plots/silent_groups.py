@@ -27,6 +27,8 @@ _FIX = (
 _PANEL = (3.8, 1.5)
 _LEAST_TOP = 0.05
 """Smallest upper end of an axis of accuracies."""
+_MARGIN = 0.05
+"""Share of an axis beyond its ends, where markers at them are seen whole."""
 
 
 class Options(FigureOptions):
@@ -130,17 +132,18 @@ def _labelled(runs: Sequence[Run]) -> tuple[list[tuple[str, list[Run]]], dict[st
 
 
 def _panel(axes: Axes, points: pd.DataFrame, names: Sequence[str]) -> None:
-    for look, name in zip(lines.looks(), names, strict=False):
+    for place, (look, name) in enumerate(zip(lines.looks(), names, strict=False)):
         line = points[points["line"] == name]
         if len(line):
-            lines.draw_line(axes, line, "samples", look)
+            lines.draw_line(axes, line, "samples", look, place=place)
 
 
 def _scale(axes: Axes, points: pd.DataFrame, quantity: str) -> None:
     """Set the vertical axis: all of 0 to 1 for shares, and as much as is needed for accuracies."""
-    top = (points["mean"] + points["std"].fillna(0)).max()
-    is_share = quantity in SHARES or not top < 1
-    axes.set_ylim(0, 1 if is_share else max(1.05 * top, _LEAST_TOP))
+    top = 1.0
+    if quantity not in SHARES and len(points):
+        top = min(max((points["mean"] + points["std"].fillna(0)).max(), _LEAST_TOP), 1.0)
+    axes.set_ylim(-_MARGIN * top, (1 + _MARGIN) * top)
     axes.set_xlim(0)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value else "0")
 

@@ -135,6 +135,12 @@ class AlgorithmArgs(Config):
     """Number w of first iterations in which the learning rate is smaller, by the factor (i + 1) /
     (w + 1) in the i-th, from 0."""
 
+    recompute_log_probs: Annotated[bool | None, LATER] = None
+    """If true, a pass over whole outputs gives the log-probabilities by the policy that drew them.
+    If false, they are kept while outputs are drawn, which is faster. None keeps them in float32,
+    and makes the pass in half width, where both differ by too much. With dropout the pass is always
+    made."""
+
     @property
     def exact_kl_pushes_own_token(self) -> bool:
         """True if an exact KL in the reward has the drawn token's estimate in its own advantage."""

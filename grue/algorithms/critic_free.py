@@ -19,16 +19,13 @@ from common.machine.devices import sent
 from grue import random_streams
 from grue.algorithms.args import CriticFreeArgs
 from grue.algorithms.output_advantages import OutputAdvantages
-from grue.algorithms.policy_gradient import PolicyGradient
+from grue.algorithms.policy_gradient import SHARE, PolicyGradient, share_of_second
 from grue.algorithms.running_means import RunningMeans
 from grue.algorithms.token_evaluation import TokenEvaluation
-from grue.algorithms.used_groups import groups_of, used_groups
+from grue.algorithms.used_groups import used_groups, verdicts
 from grue.random_streams import Occasion
 from grue.rl.aggregation import aggregate, token_weights
-from grue.rl.group_advantages import (
-    rewards_to_go,
-    virtual_best,
-)
+from grue.rl.group_advantages import rewards_to_go, virtual_best
 from grue.rl.policy_losses import policy_ratios, ratio_means, token_losses
 from grue.rl.signed_advantages import (
     entropy_shaped,
@@ -107,24 +104,32 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
         self.advantages.load_state_dict(state)
 
     def _with_advantages(self, rollout: Rollout) -> Rollout:
-        """Return the rollout with advantages of whole outputs, or of each token on."""
-        args, mask = self.args, rollout.response_mask
-        task = rollout.task_rewards.sum(1).view(-1, args.num_samples_per_input)
-        if args.advantage == "none":
-            of_task, of_penalties = rewards_to_go(rollout.task_rewards, mask), rollout.kl_advantages
-        elif args.advantage == "right_or_wrong":
-            of_task = right_or_wrong(task, args.best_reward).reshape(-1, 1) * mask
-            of_penalties = rollout.kl_advantages
-        else:
-            # A first token's advantage has all penalties, without discount.
-            penalties = rollout.kl_advantages[:, 0].view_as(task)
-            parts = self.advantages(task, penalties, rollout.groups)
-            if args.zero_std_groups == "virtual_best":
-                parts = virtual_best(task, args.best_reward, args.zero_tol), parts[1]
-            of_task, of_penalties = (part.reshape(-1, 1) * mask for part in parts)
+        """Return the rollout with advantages as the keys say, and with their parts."""
+        args = self.args
+        of_task, of_penalties = self._advantages(rollout)
         of_task = weighted_by_sign(of_task, args.positive_weight, args.negative_weight)
         rollout = rollout.with_advantages(of_task + of_penalties, of_penalties)
         return rollout.standardized()[0] if args.advantage_scale == "unit" else rollout
+
+    def _advantages(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
+        """Return [N, T] the task's and the penalties' parts of advantages."""
+        args, mask = self.args, rollout.response_mask
+
+        def on_tokens(of_outputs: Tensor) -> Tensor:
+            return of_outputs.reshape(-1, 1) * mask
+
+        # 1. Without a baseline a token has the penalties from it on.
+        if args.advantage == "none":
+            return rewards_to_go(rollout.task_rewards, mask), rollout.kl_advantages
+        task = rollout.totals(args.num_samples_per_input)
+        if args.advantage == "right_or_wrong":
+            return on_tokens(right_or_wrong(task, args.best_reward)), rollout.kl_advantages
+        # 2. With one, each has the whole output's, as a first token's advantage, not discounted.
+        penalties = rollout.kl_advantages[:, 0].view_as(task)
+        of_task, of_penalties = self.advantages(task, penalties, rollout.groups)
+        if args.zero_std_groups == "virtual_best":
+            of_task = virtual_best(task, args.best_reward, args.zero_tol)
+        return on_tokens(of_task), on_tokens(of_penalties)
 
     def _rows_of_steps(self, rollout: Rollout, generator: torch.Generator) -> Iterator[Tensor]:
         """Yield [n] the outputs of each optimizer step, all those of some inputs."""
@@ -151,20 +156,23 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
         args, share = self.args, self._share_of_step
         weights, signs = self._weights(rollout, rows), self._silent_signs(rollout)
         num_tokens = int(rollout.num_used[used].sum())
+        # In the first step the ratios are 1.
+        is_first, squares = SHARE not in means, torch.zeros(2, device=self.policy.device)
         for part in used.split(args.micro_batch_size or len(used)):
             whole = rollout.minibatch(part)
             batch = whole.of_this_rank()
             terms = self._terms(batch, weights, signs)
             regularizer = terms.regularizer(args.ent_coef, kl_coefficient)
-            if not len(means):  # here the ratios are 1
+            if is_first:
                 of_rest = terms.of_penalties + regularizer
-                found = self.gradient_share(terms.now, terms.of_task, of_rest)
-                means.add(**{"update_share/kl_and_entropy": found})
+                squares = squares + terms.now.squared_gradients(terms.of_task, of_rest)
             self.backward(terms.policy_loss + regularizer)
             means.add(share, **terms.losses())
             means.add(share * batch.weight * len(whole) / num_tokens, **terms.measured)
             means.add_largest(**{"ratio/max": terms.largest_ratio})
             del terms, regularizer  # and with them what they hold of the vocabulary
+        if is_first:
+            means.add(**{SHARE: share_of_second(squares)})
 
     def _add_supervised_gradient(
         self, supervised: SupervisedLoss, draw: np.random.Generator, means: RunningMeans
@@ -195,8 +203,8 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
         args = self.args
         if args.zero_std_groups != "entropy_shaped":
             return None
-        task = rollout.task_rewards.sum(1).view(-1, args.num_samples_per_input)
-        signs = silent_signs(task, groups_of(args, rollout).deviate, args.best_reward)
+        task = rollout.totals(args.num_samples_per_input)
+        signs = silent_signs(task, verdicts(args, rollout).deviate, args.best_reward)
         return signs.repeat_interleave(args.num_samples_per_input)
 
     def _terms(self, batch: Minibatch, weights: Tensor, signs: Tensor | None) -> _Terms:
@@ -204,35 +212,33 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
 
         ``weights`` [N] are those of the step's outputs, ``signs`` [N] those of silent ones.
         """
-        args = self.args
-        now = self.evaluate(batch)
-
-        def on_grid(values: Tensor) -> Tensor:
-            return put_back(values, batch.loss_mask)
-
+        args, now = self.args, self.evaluate(batch)
         mask = sent(batch.loss_mask, now.log_probs.device)
         # Losses of micro-batches and ranks add up; a rank without an output of its own adds 0.
         of_rows = weights[batch.rows] * (batch.weight > 0)
 
+        def on_grid(values: Tensor) -> Tensor:
+            return put_back(values, batch.loss_mask)
+
         def summed(losses: Tensor) -> Tensor:
             return aggregate(losses, mask, of_rows)
 
-        new, old, advantages, of_penalties = map(
-            on_grid, (now.log_probs, batch.log_probs, batch.advantages, batch.kl_advantages)
-        )
+        # 1. Tokens [n, T], and their advantages.
+        new, old = on_grid(now.log_probs), on_grid(batch.log_probs)
+        advantages, of_penalties = on_grid(batch.advantages), on_grid(batch.kl_advantages)
         entropies = on_grid(now.entropy(with_gradient=args.ent_coef != 0))
         if signs is not None:
             shaped = entropy_shaped(entropies, mask, signs[batch.rows])
             advantages = advantages + args.entropy_alpha * shaped
+        # 2. Their losses.
         ratios = policy_ratios(new, old, mask, args.ratio)
         losses = token_losses(args.policy_loss, new, ratios, advantages, args.clip_ranges)
-        kl_div = self.alg.kl_div
-        kl = now.kl(kl_div.of_loss) if kl_div.placement == "loss" else None
+        kl = None if self.kl_of_loss is None else on_grid(now.kl(self.kl_of_loss))
         return _Terms(
             now=now,
             policy_loss=summed(losses),
             entropy_loss=summed(-entropies),
-            kl_loss=None if kl is None else summed(on_grid(kl)),
+            kl_loss=None if kl is None else summed(kl),
             of_task=summed(-(advantages - of_penalties) * new),
             of_penalties=summed(-of_penalties * new),
             measured=self._measured(now, ratios.detach(), advantages),

@@ -48,7 +48,7 @@ class Nlpo(Ppo):
         return super().update(rollout, kl_coefficient, generator)
 
     def state_dict(self) -> dict[str, Any]:
-        """Restore the state, including the mask."""
+        """Return the state, including the mask."""
         return super().state_dict() | {"iteration": self.iteration, "mask": self.mask.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

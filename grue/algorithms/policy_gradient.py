@@ -25,7 +25,7 @@ class Losses:
     """Terms of the loss of a minibatch's part, all [] means over its tokens."""
 
     policy: Tensor
-    regularizer: Tensor
+    regularizer: Tensor | float = 0.0
     """Entropy and KL losses with their coefficients."""
     critic: Tensor | float = 0.0
     """The critic's loss with its coefficient."""
@@ -93,10 +93,10 @@ class PolicyGradient(Algorithm[ArgsT]):
 
     def evaluate(self, batch: Minibatch) -> TokenEvaluation:
         """Return what policy, critic and reference say of the minibatch's trained tokens."""
-        if self._is_fused:
+        if self.is_fused:
             head, values = self.actor_critic.evaluate_head(batch.sequences)
             reference = None
-            if self._kl_is_exact_loss:
+            if self.kl_of_loss == "full":
                 reference = self.actor_critic.reference_head(batch.sequences).at(batch.counted)
             return FusedEvaluation(batch, head.at(batch.counted), batch.counted(values), reference)
         found = self.actor_critic.evaluate(batch.sequences)
@@ -107,23 +107,23 @@ class PolicyGradient(Algorithm[ArgsT]):
         )
 
     @property
-    def _is_fused(self) -> bool:
-        """Whether losses are computed without logits of the whole vocabulary.
+    def is_fused(self) -> bool:
+        """True if losses are computed without logits of the whole vocabulary.
 
-        The exact KL is that of the policy without its mask, which is not fused with one.
+        A loss of the KL is that of the policy without its mask, which is not fused with one.
         """
         if self.actor_critic.head is None:
             return False
         mask = self.policy.mask
-        return mask is None or (mask.normalized and not self._kl_is_exact_loss)
+        return mask is None or (mask.normalized and self.kl_of_loss is None)
 
     @property
-    def _kl_is_exact_loss(self) -> bool:
-        """Whether a loss has the KL over the whole vocabulary."""
+    def kl_of_loss(self) -> str | None:
+        """Estimator of the KL in the loss; None where the reward has it."""
         if not self.alg.rollout_spec.pg_kl_in_advantages:
-            return True
+            return "full"
         kl_div = self.alg.kl_div
-        return kl_div.placement == "loss" and kl_div.estimator in (None, "full")
+        return kl_div.of_loss if kl_div.placement == "loss" else None
 
     def reference_of(self, batch: Minibatch) -> Callable[[], Tensor]:
         """Return a function that gives the reference's logits [M, V] at the trained tokens."""
@@ -158,12 +158,11 @@ class PolicyGradient(Algorithm[ArgsT]):
         by it too. An independent penalty is not, because it would outweigh everything where rewards
         do not deviate. Nothing is recorded if the KL is no loss.
         """
-        in_advantages = self.alg.rollout_spec.pg_kl_in_advantages
-        if self.alg.kl_div.placement != "loss" and in_advantages:
+        if self.kl_of_loss is None:
             return now.log_probs.new_zeros(()), {}
-        kl = now.kl(self.alg.kl_div.of_loss if in_advantages else "full").mean()
-        weighted = coefficient * kl if in_advantages else coefficient / scale * kl
-        return weighted, {"kl_loss": kl}
+        kl = now.kl(self.kl_of_loss).mean()
+        is_independent = self.alg.rollout_spec.pg_kl_in_advantages
+        return coefficient / (1.0 if is_independent else scale) * kl, {"kl_loss": kl}
 
     def regularizer_gradient_share(self, now: TokenEvaluation, penalties: Tensor) -> Tensor:
         """Return [] the share of KL and entropy in an update, between 0 and 1.
@@ -176,19 +175,12 @@ class PolicyGradient(Algorithm[ArgsT]):
         """
         return share_of_second(self._squared_gradients(now, penalties))
 
-    def gradient_share(self, now: TokenEvaluation, of_task: Tensor, of_penalties: Tensor) -> Tensor:
-        """Return [] ||g_p|| / (||g_t|| + ||g_p||) of two losses' gradients in the logits.
-
-        The losses are this rank's parts.
-        """
-        return share_of_second(now.squared_gradients(of_task, of_penalties))
-
     @torch.no_grad()
     def kl_estimates(self, now: TokenEvaluation) -> dict[str, Tensor]:
         """Return estimates of the mean KL(policy || reference) per token, by metric name."""
         return {f"kl/{name}": now.kl(name).mean() for name in ("k1", "k3")}
 
-    def _squared_gradients(self, now: TokenEvaluation, penalties: Tensor) -> Tensor:
+    def _squared_gradients(self, now: TokenEvaluation, penalties: Tensor | float) -> Tensor:
         """Return [2] squared norms of the gradients of the task's and the other parts."""
         batch = now.batch
         of_task = policy_gradient_loss(now.log_probs, batch.task_advantages)

@@ -74,11 +74,7 @@ class Reinforce(PolicyGradient[ReinforceArgs]):
 
     def _with_baseline(self, rollout: Rollout) -> Rollout:
         """Return the rollout with each output's reward minus the baseline as advantages."""
-        task = (
-            (rollout.task_rewards * rollout.response_mask)
-            .sum(1)
-            .view(-1, self.args.num_samples_per_input)
-        )
+        task = rollout.totals(self.args.num_samples_per_input)
         # What a first token's advantage has of the penalties, without discount: all of them.
         penalties = rollout.kl_advantages[:, 0].view_as(task)
         of_task, of_penalties = (part.reshape(-1) for part in self.advantages(task, penalties))

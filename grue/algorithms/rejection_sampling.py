@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from grue.algorithms.args import RejectionSamplingArgs
-from grue.algorithms.policy_gradient import PolicyGradient
+from grue.algorithms.policy_gradient import Losses, PolicyGradient
 from grue.algorithms.running_means import RunningMeans
+from grue.algorithms.token_evaluation import TokenEvaluation
 from grue.rl.selection import at_least, best_of_group
 from grue.rl.token_positions import places
 from grue.rollouts.batch import Rollout
@@ -49,15 +50,12 @@ class RejectionSampling(PolicyGradient[RejectionSamplingArgs]):
 
     def _step(self, rollout: Rollout, rows: Tensor, means: RunningMeans) -> None:
         """Make one optimizer step on some outputs: the mean over all of their tokens."""
-        num_tokens = int(rollout.num_used[rows].sum())
-        losses = []
-        for part in rows.split(self.args.micro_batch_size or len(rows)):
-            batch = rollout.minibatch(part).of_this_rank()
-            log_probs = self.evaluate(batch).log_probs
-            # Losses of ranks add up; one without an output of its own adds 0.
-            loss = -log_probs.sum() * (batch.weight > 0) / num_tokens
-            self.backward(loss)
-            losses.append(loss.detach())
+        means.merge(self.accumulate(rollout.minibatch(rows), _losses))
         norm = self.step(self.args.max_grad_norm)
-        means.add(1.0, **{"rejection_sampling/loss": torch.stack(losses).sum()})
         means.add(**{"rejection_sampling/grad_norm": norm})
+
+
+def _losses(now: TokenEvaluation) -> Losses:
+    """Return the mean over tokens of their negative log-probability."""
+    loss = -now.log_probs.mean()
+    return Losses(policy=loss, measured={"rejection_sampling/loss": loss})

@@ -20,6 +20,9 @@ class RunningMeans:
     def __len__(self) -> int:
         return len(self._sums)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._sums
+
     def add(self, weight: float | None = None, /, **values: Tensor) -> None:
         """Add one value to each mean.
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from grue.policies.distribution import TokenDistribution
-from grue.policies.fused_head import FusedDistributions, Head, Slopes, log_probs_of
+from grue.policies.fused_head import FusedDistributions, Slopes, log_probs_of
+from grue.policies.vocabulary_blocks import Head
 from grue.rl.kl import KL_ESTIMATORS, kl_full
 from grue.rollouts.minibatch import Minibatch
 
@@ -144,4 +146,9 @@ class FusedEvaluation(TokenEvaluation):
         """Return [M] log-probabilities, by one more pass over the head if there is a mask."""
         if self.batch.vocab_mask_bits is None:
             return self.log_probs
+        return self._measured_without_mask
+
+    @cached_property
+    def _measured_without_mask(self) -> Tensor:
+        """[M] the same as constants: with a mask, no loss has them."""
         return log_probs_of(self._head, self.batch.tokens)

@@ -15,7 +15,7 @@ from torch import Tensor
 from grue.algorithms.args import TrpoArgs
 from grue.algorithms.fisher import Fisher, TokenLogits, gradient, split
 from grue.algorithms.optimizers import adamw
-from grue.algorithms.policy_gradient import SHARE, PolicyGradient
+from grue.algorithms.policy_gradient import SHARE, PolicyGradient, share_of_second
 from grue.algorithms.running_means import RunningMeans
 from grue.algorithms.token_evaluation import LogitsEvaluation
 from grue.policies.distribution import TokenDistribution
@@ -35,6 +35,11 @@ class Trpo(PolicyGradient[TrpoArgs]):
 
     Args = TrpoArgs
     supports_data_parallel = False
+
+    @property
+    def is_fused(self) -> bool:
+        """False: losses are computed from logits, because its Fisher products need them."""
+        return False
 
     @classmethod
     def outputs_in_pass(cls, width: int) -> int:
@@ -109,12 +114,11 @@ class Trpo(PolicyGradient[TrpoArgs]):
         logits, weights, num_tokens = self.logits, self.weights, sum(map(len, batches))
         ascent: Tensor | float = 0.0
         objective: Tensor | float = 0.0
-        means = RunningMeans()
+        means, squares = RunningMeans(), torch.zeros(2, device=self.policy.device)
         for batch in batches:
             now, share_of_batch = self._evaluated(logits, batch), len(batch) / num_tokens
             penalty = self.kl_loss(now, coefficient)
-            if not len(means):
-                means.add(**{SHARE: self.regularizer_gradient_share(now, penalty)})
+            squares = squares + share_of_batch**2 * self._squared_gradients(now, penalty)
             means.add(share_of_batch, **self.kl_estimates(now))
             # Here, where the ratio is 1, the surrogate has the gradient of the policy gradient.
             loss = policy_gradient_loss(now.log_probs, batch.advantages) + penalty
@@ -122,6 +126,7 @@ class Trpo(PolicyGradient[TrpoArgs]):
             gained = (batch.advantages.mean() - penalty).detach()
             objective = objective + share_of_batch * gained.double()
         assert isinstance(ascent, Tensor), "a rollout has tokens"
+        means.add(**{SHARE: share_of_second(squares)})
         return ascent, float(objective), means.compute()
 
     @torch.no_grad()

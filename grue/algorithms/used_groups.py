@@ -11,11 +11,11 @@ from grue.rl.group_filter import of_largest_number, of_largest_share
 from grue.rollouts.batch import Rollout
 
 
-def groups_of(args: GroupAdvantageArgs, rollout: Rollout) -> Groups:
+def verdicts(args: GroupAdvantageArgs, rollout: Rollout) -> Groups:
     """Return which groups deviate: by their own task rewards, where nothing else decides."""
     if rollout.groups is not None:
         return rollout.groups
-    task = rollout.task_rewards.sum(1).view(-1, args.num_samples_per_input)
+    task = rollout.totals(args.num_samples_per_input)
     return Groups(deviates(task, args.zero_tol), task.double().var(1))
 
 
@@ -24,7 +24,7 @@ def used_groups(args: GroupAdvantageArgs, rollout: Rollout) -> Tensor | None:
     chosen, drops = args.filter_by_std, args.zero_std_groups == "drop"
     if chosen is None and not drops:
         return None
-    groups = groups_of(args, rollout)
+    groups = verdicts(args, rollout)
     if chosen is None:
         return groups.deviate
     variances = torch.where(groups.deviate, groups.variances, 0.0)

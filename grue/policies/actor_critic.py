@@ -16,10 +16,10 @@ from grue.models.heads import head_in_float32
 from grue.models.precision import exactly
 from grue.models.vocabulary import check_vocabulary
 from grue.policies.distribution import TokenDistribution, divided
-from grue.policies.fused_head import Head
 from grue.policies.output_head import passing_states, product_head
 from grue.policies.policy import Policy
 from grue.policies.sequences import Sequences
+from grue.policies.vocabulary_blocks import Head
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -139,12 +139,17 @@ class ActorCritic:
         return logits, self.critic(sequences, states)
 
     def values(self, sequences: Sequences) -> Tensor:
-        """Return [N, T] the critic's values alone; gradients flow to its own weights."""
-        assert self.critic is not None, "there is one"
-        states = None
+        """Return [N, T] the critic's values alone; gradients flow to its own weights.
+
+        They are zero without a critic.
+        """
+        if self.critic is None:
+            return torch.zeros_like(sequences.outputs.ids, dtype=torch.float32)
+        states, head = None, self.head
         with self.policy.autocast():
             if self.critic.trunk is None:
-                with torch.no_grad():
+                passing = contextlib.nullcontext() if head is None else passing_states(head)
+                with torch.no_grad(), passing:
                     _, states = sequences.logits_and_states(self.policy.model, with_states=True)
             values: Tensor = self.critic(sequences, states)
         return values

@@ -10,8 +10,7 @@ Axis letters: M tokens, H width of the states, V vocabulary, W width of a block.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -21,41 +20,11 @@ from torch.linalg import vecdot
 
 from common.training.shape_checks import check_shape
 from grue.models.precision import exactly
-from grue.policies.mask_ops import BITS, unpacked
-
-_CPU_ENTRIES, _ENTRIES = 2**20, 2**25
-"""Number of logits of a block: on a CPU as many as its cache holds."""
-_LEAST_WIDTH = 256
-"""Smallest width of a block."""
-_KEPT = 2**24
-"""Largest number of logits that are kept for the backward pass; more are computed again."""
-_FORBIDDEN = -1e30
-"""Logit of masked tokens, which is finite, so that 0 times it is 0."""
-
-
-class Head(NamedTuple):
-    """States and the weight of an output layer, whose product is the logits."""
-
-    states: Tensor
-    """[M, H] or [N, T, H], in float32 or more wide."""
-    weight: Tensor
-    """[V, H]"""
-
-    def logits(self, block: slice) -> Tensor:
-        """Return [M, W] the logits of some tokens of the vocabulary, in the type of the states."""
-        return self.states @ self.weight[block].to(self.states.dtype).T
-
-    def detached(self) -> Head:
-        """Return the same as constants."""
-        return Head(self.states.detach(), self.weight.detach())
-
-    def at(self, chosen: Callable[[Tensor], Tensor]) -> Head:
-        """Return the states [M, H] that ``chosen`` takes of [N, T, H], with the same layer."""
-        return Head(chosen(self.states), self.weight)
+from grue.policies.vocabulary_blocks import Head, Inputs
 
 
 class Statistics(NamedTuple):
-    """What losses need to know of the distributions before M tokens."""
+    """Log-probabilities, entropies and KL that losses read, before M tokens."""
 
     log_probs: Tensor
     """[M] log-probabilities of the tokens, in nats."""
@@ -97,7 +66,7 @@ class FusedDistributions:
         """
         check_shape("tokens", tokens, policy.states.shape[:1])
         of_reference = None if reference is None else reference.detached()
-        self._inputs = _Inputs(
+        self._inputs = Inputs(
             policy.detached(), tokens[:, None], allowed, of_reference,
             needs_gradients=torch.is_grad_enabled() and any(part.requires_grad for part in policy),
         )  # fmt: skip
@@ -118,71 +87,6 @@ def log_probs_of(policy: Head, tokens: Tensor) -> Tensor:
     """Return [M] log-probabilities of tokens [M], in nats, as constants."""
     with torch.no_grad():
         return FusedDistributions(policy, tokens).statistics.log_probs
-
-
-class _Block(NamedTuple):
-    """Logits of a block of the vocabulary."""
-
-    where: slice
-    logits: Tensor
-    """[M, W] of the policy."""
-    ref_logits: Tensor | None
-    """[M, W] of the reference."""
-    place: Tensor
-    """[M, 1] index of each drawn token in the block, or any index if it is elsewhere."""
-    has_token: Tensor
-    """[M, 1] whether the drawn token is in the block."""
-
-    def of_tokens(self, values: Tensor, otherwise: Tensor) -> Tensor:
-        """Return [M, 1] the drawn tokens' ``values`` [M, W], or ``otherwise`` [M, 1] elsewhere."""
-        return torch.where(self.has_token, values.gather(-1, self.place), otherwise)
-
-    def without_tokens(self, values: Tensor) -> Tensor:
-        """Return ``values`` [M, W] with zeros at the drawn tokens, in place."""
-        kept = values.gather(-1, self.place).masked_fill_(self.has_token, 0.0)
-        return values.scatter_(-1, self.place, kept)
-
-
-@dataclass(frozen=True)
-class _Inputs:
-    """Constants from which everything is computed, in the forward and in the backward pass."""
-
-    policy: Head
-    tokens: Tensor
-    """[M, 1]"""
-    allowed: Tensor | None
-    reference: Head | None
-    needs_gradients: bool
-    kept: list[_Block] = field(default_factory=list)
-    """Logits that are kept for the backward pass, all or none."""
-
-    def blocks(self) -> Iterator[_Block]:
-        """Yield the logits, block by block."""
-        if self.kept:
-            yield from self.kept
-            return
-        num_logits = len(self.tokens) * len(self.policy.weight)
-        keeps = self.needs_gradients and num_logits <= _KEPT
-        for block in self._computed():
-            if keeps:
-                self.kept.append(block)
-            yield block
-
-    def _computed(self) -> Iterator[_Block]:
-        device, size = self.tokens.device, len(self.policy.weight)
-        entries = _CPU_ENTRIES if device.type == "cpu" else _ENTRIES
-        width = max(_LEAST_WIDTH, entries // max(1, len(self.tokens)) // BITS * BITS)
-        for start in range(0, size, width):
-            where = slice(start, min(start + width, size))
-            with exactly(device):
-                logits = self.policy.logits(where)
-                ref_logits = None if self.reference is None else self.reference.logits(where)
-            if self.allowed is not None:
-                bits = self.allowed[:, start // BITS : -(-where.stop // BITS)]
-                logits.masked_fill_(~unpacked(bits, where.stop - start), _FORBIDDEN)
-            place = self.tokens - start
-            has_token = (place >= 0) & (self.tokens < where.stop)
-            yield _Block(where, logits, ref_logits, place.clamp(0, width - 1), has_token)
 
 
 class _Normalizer:
@@ -223,7 +127,7 @@ class _Found(NamedTuple):
 
 
 @torch.no_grad()
-def _found(inputs: _Inputs) -> _Found:
+def _found(inputs: Inputs) -> _Found:
     """Return the statistics, from one pass over the vocabulary.
 
     Sums are over all tokens but the drawn one, so that what is left beside a probability near 1 is
@@ -261,7 +165,7 @@ def _found(inputs: _Inputs) -> _Found:
     )  # fmt: skip
 
 
-def _gradients(inputs: _Inputs, found: _Found, slopes: Slopes) -> Iterator[tuple[slice, Tensor]]:
+def _gradients(inputs: Inputs, found: _Found, slopes: Slopes) -> Iterator[tuple[slice, Tensor]]:
     """Yield [M, W] the gradient in each block's logits of a loss with such slopes.
 
     That of log pi(a) is 1_a - p, of the entropy -p (log p + entropy), and of KL(p || q) p (log p -
@@ -289,7 +193,7 @@ class _Linked(torch.autograd.Function):
     """Statistics as functions of the policy's states and output layer."""
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, weight: Tensor, inputs: _Inputs, found: _Found) -> Any:
+    def forward(ctx: Any, states: Tensor, weight: Tensor, inputs: Inputs, found: _Found) -> Any:
         """Return the statistics [M] that are found already."""
         ctx.set_materialize_grads(False)
         ctx.inputs, ctx.found = inputs, found
@@ -314,4 +218,5 @@ class _Linked(torch.autograd.Function):
                     torch.mm(gradient.T, states, out=of_weight[where])
                 else:
                     of_weight[where] = (gradient.T @ states).to(of_weight.dtype)
+        ctx.inputs.kept.clear()  # which would otherwise live as long as the graph
         return of_states, of_weight, None, None

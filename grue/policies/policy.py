@@ -156,9 +156,17 @@ class Policy(PromptReader):
         return self.masked_sample(prompts, draws, settings).outputs
 
     def masked_sample(
-        self, prompts: Sequence[Tokens], draws: Tensor, settings: GenerationConfig
+        self,
+        prompts: Sequence[Tokens],
+        draws: Tensor,
+        settings: GenerationConfig,
+        *,
+        log_probs_at: float | None = None,
     ) -> Samples:
-        """Sample as `sample` does, and return the vocabulary mask of each step too."""
+        """Sample as `sample` does, and return the vocabulary mask of each step too.
+
+        With a temperature ``log_probs_at``, the tokens' log-probabilities at it are returned too.
+        """
         num_prompts, num_samples, _ = draws.shape
         ids = replace(self.ids, end=None) if settings.ignore_eos else self.ids
         filters, lengths = filters_of(settings), self.lengths(settings)
@@ -175,6 +183,7 @@ class Policy(PromptReader):
                     ids=ids,
                     mask=self.mask,
                     shaping=shape,
+                    temperature=log_probs_at,
                 )
 
         bytes_each = self.bytes_each(prompts, num_samples, settings)

@@ -81,6 +81,10 @@ class Rollout:
         """Number of tokens used for training."""
         return int(self.num_used.sum())
 
+    def totals(self, num_samples: int) -> Tensor:
+        """Return [B, K] the task's rewards of whole outputs, for K = ``num_samples`` per input."""
+        return self.task_rewards.sum(1).view(-1, num_samples)
+
     @functools.cached_property
     def train_mask(self) -> Tensor:
         """[N, T] mask of the tokens used for training.

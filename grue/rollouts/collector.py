@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,13 +21,10 @@ from common.machine.devices import gpus_of_device, sent
 from common.training.seeding import seeded, undisturbed
 from grue.parts.token_numbers import pad_stack
 from grue.policies.actor_critic import ActorCritic
-from grue.policies.distribution import TokenDistribution
-from grue.policies.padding import widened
 from grue.policies.prompt_encoder import Tokens
 from grue.policies.sequences import Sequences
 from grue.random_streams import Occasion, seed_of, uniforms
 from grue.rl.advantages import estimate_advantages
-from grue.rl.kl import KL_ESTIMATORS, kl_full
 from grue.rl.token_positions import first_tokens
 from grue.rollouts.batch import Rollout
 from grue.rollouts.drawing import Batch, draw_outputs
@@ -40,22 +37,12 @@ from grue.rollouts.scoring import Scored, score_outputs
 from grue.rollouts.settings import RolloutSettings
 from grue.rollouts.statistics import rollout_statistics
 from grue.rollouts.token_rewards import standardize, task_rewards
+from grue.rollouts.token_values import TokenValues, token_values
 from grue.tasks.inputs import Inputs
 from grue.texts import Texts
 
 if TYPE_CHECKING:
     from grue.rewards.reward import Reward
-
-
-class _TokenValues(NamedTuple):
-    """Values [N, T] of the outputs' tokens."""
-
-    log_probs: Tensor
-    ref_log_probs: Tensor
-    kl: Tensor
-    pg_kl: Tensor
-    """KL that the advantages contain."""
-    values: Tensor
 
 
 class Rollouts:
@@ -74,8 +61,7 @@ class Rollouts:
         self.policy = actor_critic.policy
         self.inputs = inputs
         self.reward = reward
-        self.settings = settings
-        self.seed = seed
+        self.settings, self.seed = settings, seed
         limit, side = settings.prompt_limit, settings.prompt_side
         self._prompts = self.policy.read(
             inputs.samples, settings.generation, limit, side, level=logging.WARNING
@@ -102,7 +88,7 @@ class Rollouts:
         found = kept_outputs(drawn, self.settings)
         sequences = self.policy.sequences(found.prompts, found.outputs)
         bits = found.joined_mask_bits(sequences.outputs.ids.shape[1])
-        evaluated = self._evaluate(found, sequences, bits)
+        evaluated = token_values(self.actor_critic, found, sequences, bits, self.settings)
         in_rewards = kl_coefficient if self.settings.kl_in_reward else 0.0
         rollout, penalty = self._rewarded(found, sequences, bits, evaluated, in_rewards)
         rollout = rollout.with_groups(groups_of(drawn, found, self.settings, self._task_rewards))
@@ -117,7 +103,7 @@ class Rollouts:
         found: PendingRollout,
         sequences: Sequences,
         bits: Tensor | None,
-        evaluated: _TokenValues,
+        evaluated: TokenValues,
         kl_coefficient: float,
     ) -> tuple[Rollout, Tensor]:
         """Return the rollout with rewards and advantages, and [N, T] the KL part of its rewards.
@@ -171,21 +157,23 @@ class Rollouts:
         prompts = batch.behind([self._prompts[row] for row in rows])
         own = distributed.shard_slice(len(rows))
         numbers = batch.places(settings.num_envs)[own]
-        outputs, vocab_mask_bits = self._draw(prompts[own], numbers, num_samples, stream)
-        inputs = [row for row in rows for _ in range(num_samples)]
-        scored = self.policy.scored_texts(batch.whole(outputs), settings.generation)
-        texts = self.inputs.texts(scored, inputs)
+        drawn = self._draw(prompts[own], numbers, num_samples, stream)
+        outputs, inputs = drawn.outputs, [row for row in rows for _ in range(num_samples)]
+        whole = batch.whole(outputs)
+        texts = self.inputs.texts(self.policy.scored_texts(whole, settings.generation), inputs)
         found.prompts += [prompt for prompt in prompts for _ in range(num_samples)]
         found.outputs += outputs
         found.groups += [group for group in batch.groups for _ in range(num_samples)]
         found.inputs += inputs
-        found.vocab_mask_bits += vocab_mask_bits
+        found.vocab_mask_bits += drawn.vocab_mask_bits
+        found.log_probs += drawn.log_probs
         found.texts.append(texts)
         mine = slice(own.start * num_samples, own.stop * num_samples)
         # A reward that draws random numbers moves nothing that training draws.
         seed = seed_of(Occasion.REWARD, self.seed, *stream, distributed.rank())
         with undisturbed(gpus_of_device(self.policy.device)), seeded(seed):
-            self._score(found, texts[mine], outputs[mine])
+            scores = self._score(found, texts[mine], whole[mine])
+        found.scores.append(pad_stack(batch.without_hints(scores)))
 
     def _draw(
         self,
@@ -193,27 +181,37 @@ class Rollouts:
         numbers: Sequence[int],
         num_samples: int,
         stream: Sequence[int],
-    ) -> tuple[list[Tokens], list[Tensor]]:
-        """Return all ranks' outputs and their vocabulary masks; this rank samples for ``prompts``.
+    ) -> PendingRollout:
+        """Return the outputs that all ranks draw, without scores; this rank does for ``prompts``.
 
         ``numbers`` are the prompts' places in the rollout, which fix their random numbers.
         """
-        settings = self.settings
-        outputs: list[Tokens] = []
-        vocab_mask_bits: list[Tensor] = []
+        settings, own = self.settings, PendingRollout()
         if prompts:
             most = self.policy.lengths(settings.generation).most
             draws = uniforms(
                 Occasion.ROLLOUT, self.seed, numbers, num_samples, most, numbers=stream
             )
-            samples = self.policy.masked_sample(prompts, draws, settings.generation)
-            outputs = [output for of_input in samples.outputs for output in of_input]
-            vocab_mask_bits = [] if samples.allowed is None else [samples.allowed]
-        of_all = distributed.all_gather_tensors(vocab_mask_bits, self.policy.device)
-        return distributed.all_gather(outputs), of_all
+            keeps = not settings.recompute_log_probs
+            samples = self.policy.masked_sample(
+                prompts, draws, settings.generation,
+                log_probs_at=self.actor_critic.temperature if keeps else None,
+            )  # fmt: skip
+            own.outputs = [output for of_input in samples.outputs for output in of_input]
+            own.vocab_mask_bits = [] if samples.allowed is None else [samples.allowed]
+            own.log_probs = [] if samples.log_probs is None else [samples.log_probs]
+        bits, log_probs = (
+            distributed.all_gather_tensors(of, self.policy.device)
+            for of in (own.vocab_mask_bits, own.log_probs)
+        )
+        return PendingRollout(
+            outputs=distributed.all_gather(own.outputs),
+            vocab_mask_bits=bits,
+            log_probs=[of_output for of_batch in log_probs for of_output in of_batch],
+        )
 
-    def _score(self, found: PendingRollout, own: Texts, outputs: Sequence[Tokens]) -> None:
-        """Add the rewards of a batch, with their parts or stds, to the pending rollout.
+    def _score(self, found: PendingRollout, own: Texts, outputs: Sequence[Tokens]) -> list[Any]:
+        """Return all ranks' rewards of a batch, and add their parts or stds to the rollout.
 
         ``own`` are the texts of the batch that this rank scores, and ``outputs`` their tokens.
 
@@ -232,68 +230,11 @@ class Rollouts:
         for failure in distributed.all_gather(failures):
             raise FailedRollout(failure, found) from cause
         scores, further = zip(*distributed.all_gather(scored), strict=True)
-        found.scores.append(pad_stack(scores))
         if self.settings.with_reward_stds:
-            found.stds += np.transpose(further)
+            found.stds.append(np.concatenate(further))
         elif names := self.reward.part_names:
             found.parts.append(dict(zip(names, np.transpose(further), strict=True)))
-
-    @torch.no_grad()
-    def _evaluate(
-        self, found: PendingRollout, sequences: Sequences, vocab_mask_bits: Tensor | None
-    ) -> _TokenValues:
-        """Return log-probabilities, KL and values of each token, by policy, reference and critic.
-
-        The KL is that of the policy without a mask, as published, because a mask does not bring the
-        policy nearer to the reference.
-
-        A part has as many tokens as two of the update's minibatches, because its logits without
-        gradients take no more memory than those of one minibatch with gradients.
-        """
-        parts: list[Tensor] = []
-        own, width = distributed.shard_slice(len(found.outputs)), sequences.outputs.ids.shape[1]
-        size = max(1, 2 * self.settings.minibatch_tokens // width)
-        for start in range(own.start, own.stop, size):
-            part = slice(start, min(start + size, own.stop))
-            longest = (max(map(len, of[part])) for of in (found.prompts, found.outputs))
-            of_part = sequences.narrowed(*longest).rows(part)
-            ids, mask = of_part.outputs.ids, of_part.outputs.mask
-            bits = None if vocab_mask_bits is None else vocab_mask_bits[part, : ids.shape[1]]
-            log_probs, unmasked, values, logits = self._of_policy(of_part, bits)
-            ref_logits = self.actor_critic.reference_logits(of_part)
-            ref_log_probs = TokenDistribution(ref_logits).log_prob(ids)
-            sampled = KL_ESTIMATORS["k1" if logits is not None else self.settings.kl_estimator]
-            kl = pg_kl = sampled(unmasked, ref_log_probs)
-            if logits is not None:
-                kl = kl_full(logits, ref_logits)
-            known = (log_probs, ref_log_probs, kl, self._pg_kl(pg_kl), values)
-            columns = [widened(each.masked_fill(mask == 0, 0.0), width) for each in known]
-            parts.append(torch.stack(columns, -1))
-        rows = torch.cat(distributed.all_gather_tensors(parts, self.policy.device))
-        return _TokenValues(*rows.unbind(-1))
-
-    def _of_policy(
-        self, sequences: Sequences, bits: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Return [n, T] log-probabilities, those without a mask, values; logits for an exact KL."""
-        evaluation, ids = self.actor_critic.evaluate(sequences), sequences.outputs.ids
-        logits = evaluation.logits
-        log_probs = unmasked = TokenDistribution(logits).log_prob(ids)
-        if bits is not None:
-            log_probs = self.actor_critic.distribution(logits, bits).log_prob(ids)
-        kept = logits if self.settings.kl_estimator == "full" else None
-        return log_probs, unmasked, evaluation.values, kept
-
-    def _pg_kl(self, sampled: Tensor) -> Tensor:
-        """Return [N, T] the estimate of a token's own KL that its advantage contains.
-
-        An exact KL is the same for every sampled token, so that in the advantage it would be a
-        baseline without effect. The estimate is therefore always the sampled token's, unless a loss
-        replaces it.
-        """
-        if not self.settings.pg_kl_in_advantages:
-            return torch.zeros_like(sampled)
-        return sampled
+        return list(scores)
 
     def _of_host(self, values: np.ndarray[Any, Any]) -> Tensor:
         """Return numbers on the policy's device, in float32."""

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from grue.policies.prompt_encoder import Tokens
 from grue.rollouts.hints import hopeless
@@ -14,6 +18,8 @@ from grue.rollouts.partial_rollout import PendingRollout
 from grue.rollouts.pools import is_full, pools
 from grue.rollouts.resampling import is_short
 from grue.rollouts.settings import RolloutSettings
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -38,10 +44,17 @@ class Batch:
 
     def whole(self, outputs: Sequence[Tokens]) -> list[Tokens]:
         """Return the outputs with the hints of their inputs before them, as rewards read them."""
-        if self.hints is None:
-            return list(outputs)
-        of_outputs = [hint for hint in self.hints for _ in range(self.num_samples)]
-        return [[*hint, *output] for hint, output in zip(of_outputs, outputs, strict=True)]
+        return [[*hint, *output] for hint, output in self._hinted(outputs)]
+
+    def without_hints(self, rewards: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+        """Return rewards of outputs, [] or [T] each, without those of the hints' tokens."""
+        return [of[len(hint) :] if of.ndim else of for hint, of in self._hinted(rewards)]
+
+    def _hinted(self, of_outputs: Sequence[T]) -> Iterator[tuple[Tokens, T]]:
+        """Yield the hint of each output, no token without one, and what belongs to the output."""
+        hints = self.hints or [[] for _ in self.rows]
+        of_hints = [hint for hint in hints for _ in range(self.num_samples)]
+        return zip(of_hints, of_outputs, strict=True)
 
     def places(self, num_envs: int) -> list[int]:
         """Return the places of the inputs among ``num_envs``, which fix their random numbers."""

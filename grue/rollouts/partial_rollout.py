@@ -39,6 +39,10 @@ class PendingRollout:
     inputs: list[int] = field(default_factory=list)
     """Position of each output's input among the run's."""
 
+    log_probs: list[Tensor] = field(default_factory=list)
+    """Log-probabilities [T, 2] of each output, within the mask and without it, if they were kept
+    while it was drawn."""
+
     def num_tokens(self) -> int:
         """Return the number of tokens so far."""
         return sum(map(len, self.outputs))
@@ -66,6 +70,12 @@ class PendingRollout:
         if not self.vocab_mask_bits:
             return None
         return torch.cat(self.vocab_mask_bits)[:, :width]
+
+    def joined_log_probs(self, width: int) -> Tensor | None:
+        """Return [N, T, 2] log-probabilities, for T = ``width``; None if not all were kept."""
+        if len(self.log_probs) < len(self.outputs):
+            return None
+        return torch.stack(self.log_probs)[:, :width]
 
     def totals(self) -> NDArray[np.float64]:
         """Return [N] the task's rewards of whole outputs."""
@@ -95,6 +105,7 @@ class PendingRollout:
             parts=[{name: self.deciding(name)[rows] for name in names}] if names else [],
             groups=[self.groups[row] for row in rows],
             inputs=[self.inputs[row] for row in rows],
+            log_probs=[self.log_probs[row] for row in rows] if self.log_probs else [],
         )
 
     def rewards(self, width: int) -> NDArray[np.float64]:

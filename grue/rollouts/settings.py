@@ -31,6 +31,8 @@ class RolloutSettings:
     """Side on which long prompts are truncated."""
     minibatch_tokens: int = MINIBATCH_TOKENS
     """Number of tokens of an update's minibatch."""
+    recompute_log_probs: bool = True
+    """If true, log-probabilities are computed from whole outputs, not kept while drawing."""
     gamma: float = 0.99
     gae_lambda: float = 0.95
     kl_estimator: str = "k1"

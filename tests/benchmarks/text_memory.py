@@ -1,7 +1,7 @@
 """Peak memory of PPO iterations, as a multiple of what cannot be spared.
 
-That is the weights of policy, critic and reference, gradients and AdamW's two moments of what is
-trained, and one minibatch's logits, all in float32. Peak memory is the process's on the CPU, less
+That is the weights of policy, critic and reference, and gradients and AdamW's two moments of what
+is trained, all in float32. Peak memory is the process's on the CPU, less
 what it held before there was a model. Each size has a process of its own.
 """
 
@@ -23,8 +23,8 @@ def measure(num_layers: int, width: int) -> None:
     """Prints a size's figures; for a process of its own."""
     from grue.policies.policy import Policy
     from tests.benchmarks.peak_memory import memory_of
-    from tests.benchmarks.text_models import VOCABULARY, made_up_words, random_model
-    from tests.benchmarks.text_ppo import Iteration, Sizes
+    from tests.benchmarks.text_models import made_up_words, random_model
+    from tests.benchmarks.text_ppo import Iteration
 
     tiny = Iteration(Policy(random_model(1, 4), made_up_words()))
     tiny()  # what torch and transformers load and keep
@@ -38,10 +38,10 @@ def measure(num_layers: int, width: int) -> None:
     peak, iteration = memory_of(train)
     policy = sum(weight.numel() for weight in iteration.actor_critic.policy.model.parameters())
     trained = sum(weight.numel() for weight in iteration.actor_critic.parameters())
-    needed = _BYTES * (policy + trained + 3 * trained + Sizes().minibatch * VOCABULARY)
+    needed = _BYTES * (policy + trained + 3 * trained)
     print(f"  {num_layers} layers of width {width}: {peak / _MEBI:,.0f} MiB, "
-          f"{peak / needed:.2f} times the {needed / _MEBI:,.0f} MiB of weights, gradients, "
-          "moments and a minibatch's logits")  # fmt: skip
+          f"{peak / needed:.2f} times the {needed / _MEBI:,.0f} MiB of weights, gradients "
+          "and moments")  # fmt: skip
 
 
 def main() -> None:

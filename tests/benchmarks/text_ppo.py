@@ -9,6 +9,7 @@ nothing. All take turns in one process.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from grue.algorithms import find
 from grue.algorithms.any_alg import BUILT_IN
-from grue.algorithms.nlpo import Nlpo
-from grue.algorithms.ppo import Ppo
-from grue.algorithms.reinforce import Reinforce
 from grue.metrics.metric import NoArgs
 from grue.policies.actor_critic import ActorCritic, make_critic
 from grue.policies.generation_config import GenerationConfig
@@ -36,7 +35,7 @@ from tests.benchmarks.timing import medians_in_turns
 
 _ROUNDS = 5
 _SAMPLES_PER_INPUT = 4
-"""K of leave-one-out REINFORCE."""
+"""K of algorithms without a critic."""
 
 
 @dataclass(frozen=True)
@@ -65,25 +64,31 @@ class _Length(Reward[NoArgs]):
         return np.array([float(len(output)) for output in texts.outputs])
 
 
-_ALGORITHMS: dict[str, Any] = {"ppo": Ppo, "nlpo": Nlpo, "reinforce": Reinforce}
+_OF_PPO = {"ppo", "nlpo"}
 _MASK = {"mask_type": "learned_top_p", "top_mask": 0.9, "target_update_iterations": 1}
 
 
 class Iteration:
-    """This project's: PPO, NLPO, or leave-one-out REINFORCE with one step per rollout."""
+    """This project's: PPO, NLPO, or an algorithm without a critic with one step per rollout."""
 
     def __init__(
-        self, policy: Policy, name: str = "ppo", sizes: Sizes = _SIZES, precision: str = "no"
+        self,
+        policy: Policy,
+        name: str = "ppo",
+        sizes: Sizes = _SIZES,
+        precision: str = "no",
+        kl: Mapping[str, Any] | None = None,
     ) -> None:
-        kind = _ALGORITHMS[name]
-        masked, plain = name == "nlpo", name == "reinforce"
+        kind = find(name)
+        masked, plain = name == "nlpo", name not in _OF_PPO
         args = {"batch_size": sizes.minibatch, "n_epochs": sizes.epochs}
+        of_groups = {"num_samples_per_input": _SAMPLES_PER_INPUT}
         samples = _SAMPLES_PER_INPUT if plain else 1
         alg = BUILT_IN[name].model_validate(
             {
                 "id": name,
-                "args": {"learning_rate": 1e-6, **({} if plain else args)},
-                "kl_div": {"coeff": 0.1},
+                "args": {"learning_rate": 1e-6, **(of_groups if plain else args)},
+                "kl_div": {"coeff": 0.1} if kl is None else dict(kl),
                 "policy": {
                     "id": f"{'maskable_' if masked else ''}causal_lm_actor_critic_policy",
                     "mixed_precision": precision,
@@ -107,6 +112,8 @@ class Iteration:
             whole_outputs=alg.rollout_spec.whole_outputs,
             samples_per_input=samples,
             minibatch_tokens=sizes.outputs * sizes.tokens if plain else sizes.minibatch,
+            kl_in_reward=alg.kl_div.placement == "reward",
+            recompute_log_probs=precision != "no",
         )
         prompt = " ".join(f"w{number}" for number in range(1, sizes.prompt_tokens + 1))
         prompts = [Sample(str(i), prompt, ()) for i in range(num_inputs)]

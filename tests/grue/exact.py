@@ -30,6 +30,7 @@ from grue.policies.distribution import TokenDistribution
 from grue.policies.policy import Policy
 from grue.policies.prompt_encoder import Tokens
 from grue.rewards.reward import Reward, Rewards
+from grue.rl.kl import KL_ESTIMATORS
 from grue.rollouts.collector import Rollouts
 from grue.rollouts.config import EnvConfig
 from grue.tasks.inputs import Inputs
@@ -169,23 +170,33 @@ class Subject:
 
     def expected(self) -> Tensor:
         """[P] gradient of sum_y pi(y) (r(y) - beta log pi(y) / ref(y)), a mean over inputs."""
+        return self._gradient("k1")
+
+    def expected_of_constants(self, estimator: str) -> Tensor:
+        """[P] the same with another estimate of the log ratio, which has no gradient of its own."""
+        return self._gradient(estimator, are_constants=True)
+
+    def _gradient(self, estimator: str, are_constants: bool = False) -> Tensor:
         weights = list(self.policy.model.parameters())
-        value = torch.stack([self._value(prompt) for prompt in self.prompts]).mean()
+        values = [self._value(prompt, estimator, are_constants) for prompt in self.prompts]
+        value = torch.stack(values).mean()
         parts = torch.autograd.grad(value, weights, allow_unused=True, materialize_grads=True)
         return torch.cat([part.flatten() for part in parts])
 
-    def _value(self, prompt: Tokens) -> Tensor:
+    def _value(self, prompt: Tokens, estimator: str, are_constants: bool) -> Tensor:
         """[] what a policy is worth for a prompt."""
         every = outputs(self.policy)
         sequences = self.policy.sequences([prompt] * len(every), every)
         ids, mask = sequences.outputs.ids, sequences.outputs.mask
         logits = self.actor_critic.evaluate(sequences).logits
-        log_probs = (TokenDistribution(logits).log_prob(ids) * mask).sum(1)
-        reference = TokenDistribution(self.actor_critic.reference_logits(sequences))
-        ref = (reference.log_prob(ids) * mask).sum(1)
+        of_tokens = TokenDistribution(logits).log_prob(ids)
+        ref_logits = self.actor_critic.reference_logits(sequences)
+        kl = KL_ESTIMATORS[estimator](of_tokens, TokenDistribution(ref_logits).log_prob(ids))
+        log_probs, kl = ((each * mask).sum(1) for each in (of_tokens, kl))
+        kl = kl.detach() if are_constants else kl
         rewards = torch.tensor([worth(text) for text in self.policy.decode(every)])
         torch.testing.assert_close(log_probs.exp().sum(), torch.tensor(1.0))  # there are no others
-        return (log_probs.exp() * (rewards - self.coefficient * (log_probs - ref))).sum()
+        return (log_probs.exp() * (rewards - self.coefficient * kl)).sum()
 
 
 class _Recorder(torch.optim.SGD):

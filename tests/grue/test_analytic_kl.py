@@ -171,8 +171,8 @@ def test_a_run_with_both_switches_off_is_one_of_plain_ppo(
     off = reinforcement(model, "ppo_kl", **keys, **dict.fromkeys(SWITCHES, False))
     assert workplace.run_plan(write(workplace, off, name="off")).status == 0
 
-    def collect(self: Rollouts, iteration: int, coefficient: float) -> Any:
-        rollout, found = published(self, iteration, coefficient)
+    def collect(self: Rollouts, iteration: int, coefficient: float, progress: float) -> Any:
+        rollout, found = published(self, iteration, coefficient, progress)
         log_ratio = (rollout.log_probs - rollout.ref_log_probs) * rollout.response_mask
         rewards = rollout.task_rewards - coefficient * log_ratio
         advantages = generalized_advantages(

@@ -151,12 +151,11 @@ def test_rloo_is_reinforce_with_leave_one_out() -> None:
 def test_micro_batches_change_nothing(algorithm: str, seq2seq: bool) -> None:
     args = {"ent_coef": 0.01, "num_minibatches": 1, "seq2seq": seq2seq}
     (whole,), found = updated(moved(small(algorithm, **args)))
-    (parts,), of_parts = updated(moved(small(algorithm, **args, micro_batch_size=3)))
-    torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-6)
-    assert whole.norm() > 1e-4
-    share = "update_share/kl_and_entropy"  # that of the first micro-batch
-    assert 0 < found.pop(share) < 1 and 0 < of_parts.pop(share) < 1
-    assert of_parts == pytest.approx(found, rel=1e-4, abs=1e-6)
+    assert whole.norm() > 1e-4 and 0 < found["update_share/kl_and_entropy"] < 1
+    for size in (1, 3):
+        (parts,), of_parts = updated(moved(small(algorithm, **args, micro_batch_size=size)))
+        torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-6)
+        assert of_parts == pytest.approx(found, rel=1e-4, abs=1e-6)
 
 
 @pytest.mark.parametrize("estimator", ["k1", "k2", "k3", "full"])
@@ -202,6 +201,20 @@ class Same(Reward[NoArgs]):
         return np.full(len(texts), 0.3)
 
 
+class Nearly(Reward[NoArgs]):
+    """Equal for all but for rounding."""
+
+    def __call__(self, texts: Texts) -> Rewards:
+        return 0.3 + 1e-8 * np.arange(len(texts)) / len(texts)
+
+
+class Nothing(Reward[NoArgs]):
+    """0 for all."""
+
+    def __call__(self, texts: Texts) -> Rewards:
+        return np.zeros(len(texts))
+
+
 def rewarded(reward: type[Reward[Any]], algorithm: str = "grpo", **args: Any) -> Subject:
     subject = moved(small(algorithm, num_envs=8, num_samples_per_input=4, **args))
     subject.rollouts.reward = reward(NoArgs())
@@ -218,6 +231,17 @@ def test_equal_rewards_give_no_gradient_but_that_of_the_penalty(algorithm: str) 
     assert gradient.norm() > 1e-6
     assert found["update_share/kl_and_entropy"] == 1
     assert gradient.norm() < 1, "and it is not blown up"
+
+
+@pytest.mark.parametrize("keys", [{"kl": {"coeff": 0.1, "placement": "loss"}}, {"ent_coef": 0.1}])
+def test_penalties_are_not_divided_by_a_vanishing_std(keys: dict[str, Any]) -> None:
+    """With ``unit``, where rewards and so advantages are equal but for rounding."""
+    args = {"kl": {"coeff": 0.0}, "num_minibatches": 1, **keys}
+    (gradient,), found = updated(rewarded(Nearly, "reinforce_plus_plus", **args))
+    scales = {"aggregate": "token_mean", "advantage_scale": "none", **args}
+    (plain,), _ = updated(rewarded(Nothing, "reinforce_plus_plus", **scales))
+    torch.testing.assert_close(gradient, plain, rtol=1e-4, atol=1e-7)
+    assert plain.norm() > 1e-5 and found["update_share/kl_and_entropy"] == 1
 
 
 def test_dropped_groups_are_left_out_with_their_penalties() -> None:
@@ -400,3 +424,12 @@ def test_all_raise_the_reward(
         # The adapters of a random model learn slowly.
         assert gained > 0.1 or folder.path.name.startswith("lora")
         assert all(row["policy/grad_norm"] > 0 for row in rows_of(folder)[1:4])
+
+
+def test_a_checkpoint_without_means_of_earlier_rewards_loads() -> None:
+    known = small("grpo").algorithm.state_dict()
+    earlier = {key: known[key] for key in ("optimizer", "descent")}
+    assert set(known) - set(earlier) == {"running_means", "totals", "count"}
+    algorithm: Any = small("grpo", advantage="running_mean", advantage_scale="none").algorithm
+    algorithm.load_state_dict(earlier)
+    assert algorithm.advantages.running_means is None and algorithm.advantages.count == 0

@@ -102,6 +102,20 @@ def test_advantages_are_rewards_less_the_mean_of_the_pool() -> None:
     ]  # fmt: skip
 
 
+def test_silence_is_decided_on_the_pool() -> None:
+    """Of neither pool a right output is kept, and all four kept rewards are equal."""
+    every = drawn([[0.3] * 4 + [0.4] * 4, [0.3] * 8])
+    chosen = kept_outputs(every, settings())
+    task = torch.from_numpy(chosen.totals()).view(-1, 4)
+    assert task.tolist() == [[0.3] * 4] * 2
+    groups = groups_of(every, chosen, settings(), PendingRollout.rewards)
+    assert groups is not None and groups.deviate.tolist() == [True, False]
+    found, _ = group_advantages(
+        task, torch.zeros_like(task), baseline="group", scale=None, tolerance=1e-6, groups=groups
+    )
+    torch.testing.assert_close(found, torch.tensor([[-0.05] * 4, [0.0] * 4]).double())
+
+
 # The expected update of a policy of three actions, against its closed form.
 
 

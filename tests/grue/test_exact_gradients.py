@@ -48,6 +48,36 @@ def test_a_rollout_of_all_outputs_gives_the_exact_gradient(
     torch.testing.assert_close(subject.step(), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "estimator", "is_exact"),
+    [("rloo", "k1", True), ("rloo", "k2", False), ("rloo", "k3", False), ("rloo", "full", False),
+     ("a2c", "k2", False), ("a2c", "k3", False), ("a2c", "full", True)],
+)  # fmt: skip
+def test_penalties_in_the_reward_have_the_gradient_that_notices_tell(
+    algorithm: str, estimator: str, is_exact: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of the KL, or another one: of the estimates as constants, as rewards are.
+
+    With advantages per token the exact KL is k1 in a token's own advantage. With those of whole
+    outputs it is so at the first token alone.
+    """
+    args = {"num_samples_per_input": 2} if algorithm == "rloo" else {}
+    draws = grid(args.get("num_samples_per_input", 1))
+    policy = Policy(chain(REFERENCE), small_tokenizer("a", "b"))
+    subject = Subject(policy, algorithm, prompts=["b"], num_envs=len(draws),
+                      kl={"coeff": 3.0, "estimator": estimator}, **args)  # fmt: skip
+    set_chain(policy.model, MOVED)
+    monkeypatch.setattr(rollouts, "uniforms", lambda *_, **__: draws)
+    found, exact = subject.step(), subject.expected()
+    if is_exact:
+        torch.testing.assert_close(found, exact, rtol=1e-4, atol=1e-5)
+        return
+    assert (found - exact).norm() > 0.1 * exact.norm()
+    if estimator != "full":
+        of_constants = subject.expected_of_constants(estimator)
+        torch.testing.assert_close(found, of_constants, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(("kind", "name"), [("gpt2", "rloo"), ("t5", "ppo")])
 def test_gradients_of_many_rollouts_have_the_exact_one_as_their_mean(kind: str, name: str) -> None:
     """Along the exact gradient and 20 random directions, by 4 standard errors.

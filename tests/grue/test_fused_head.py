@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from grue.policies import fused_head
+from grue.policies import vocabulary_blocks
 from grue.policies.distribution import TokenDistribution
-from grue.policies.fused_head import FusedDistributions, Head, Slopes, Statistics, log_probs_of
+from grue.policies.fused_head import FusedDistributions, Slopes, Statistics, log_probs_of
 from grue.policies.mask_ops import packed
+from grue.policies.vocabulary_blocks import Head
 from grue.rl.kl import kl_full
 
 M, H, V = 7, 5, 77
@@ -20,10 +21,10 @@ M, H, V = 7, 5, 77
 @pytest.fixture(params=["kept", "recomputed"], autouse=True)
 def _small_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the vocabulary several blocks, the last of which is not full."""
-    monkeypatch.setattr(fused_head, "_CPU_ENTRIES", 0)
-    monkeypatch.setattr(fused_head, "_LEAST_WIDTH", 16)
-    if request.param == "recomputed":
-        monkeypatch.setattr(fused_head, "_KEPT", 0)
+    monkeypatch.setattr(vocabulary_blocks, "_CPU_ENTRIES", 0)
+    monkeypatch.setattr(vocabulary_blocks, "_LEAST_WIDTH", 16)
+    share = {"kept": M, "recomputed": 0}[request.param]
+    monkeypatch.setattr(vocabulary_blocks, "_KEPT_SHARE", share)
 
 
 class Case:

@@ -80,6 +80,34 @@ def test_hopeless_groups_are_drawn_again_with_a_hint_that_the_loss_does_not_have
     assert subject.recorder.steps[0].norm() > 0
 
 
+class Letters(Reward[NoArgs]):
+    """1 for each token that writes a "c", if the output begins with "c b"."""
+
+    needs_tokens = True
+
+    def __call__(self, texts: Texts) -> Rewards:
+        assert texts.tokens is not None
+        return [  # type: ignore[return-value]  # as users may
+            np.array([float(output[start:end].strip() == "c" and output.startswith("c b"))
+                      for start, end in of.offsets])
+            for output, of in zip(texts.outputs, texts.tokens, strict=True)
+        ]  # fmt: skip
+
+
+def test_rewards_of_tokens_are_those_of_drawn_ones_alone() -> None:
+    subject = hinted()
+    subject.rollouts.reward = Letters(NoArgs())
+    rollout, found = subject.rollouts.collect(0, 0.1)
+    hint = subject.policy.tokenizer("c b", add_special_tokens=False).input_ids
+    (letter,) = subject.policy.tokenizer("c", add_special_tokens=False).input_ids
+    rows = [row for row, prompt in enumerate(rollout.prompts) if prompt[-2:] == hint]
+    outputs = [rollout.outputs[row] for row in rows]
+    expected = [[float(token == letter) for token in output] for output in outputs]
+    given = [rollout.task_rewards[row, : len(rollout.outputs[row])].tolist() for row in rows]
+    assert found["groups/hinted"] > 0.5
+    assert given == expected and sum(map(sum, given)) > 3
+
+
 @pytest.mark.parametrize(
     ("share", "progress", "length"), [(1.0, 0.0, 3), (0.5, 0.0, 2), (0.5, 0.5, 1), (0.5, 0.9, 0)]
 )

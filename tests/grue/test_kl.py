@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
-from grue.rl.kl import KlController, kl_full, kl_k1, kl_k3
+from grue.rl.group_advantages import rewards_to_go
+from grue.rl.kl import KlController, kl_full, kl_k1, kl_k2, kl_k3
 
 FLOAT64 = {"dtype": torch.float64}
 
@@ -57,6 +59,35 @@ def test_tokens_that_may_not_come_have_no_share() -> None:
     ref = ref_logits.softmax(-1)[:2]
     torch.testing.assert_close(divergence.detach(), (kept * (kept / ref).log()).sum())
     assert logits.grad is not None and torch.isfinite(logits.grad).all()
+
+
+def test_what_a_token_does_to_later_ones_needs_k1_in_the_reward_to_go() -> None:
+    """All sequences of two tokens of three, the second with logits by the first."""
+    torch.manual_seed(0)
+    first = torch.randn(3, requires_grad=True, **FLOAT64)
+    second = torch.randn(3, 3, requires_grad=True, **FLOAT64)
+    references = torch.randn(3, **FLOAT64), torch.randn(3, 3, **FLOAT64)
+
+    def of_tokens(first: Tensor, second: Tensor) -> Tensor:
+        """[9, 2] log-probabilities of the tokens of each sequence."""
+        of_first = first.log_softmax(-1)[:, None].expand(3, 3)
+        return torch.stack([of_first, second.log_softmax(-1)], -1).view(9, 2)
+
+    log_probs, ref_log_probs = of_tokens(first, second), of_tokens(*references)
+    probs, every = log_probs.sum(1).exp(), torch.ones(9, 2, dtype=torch.bool)
+
+    def gradients(loss: Tensor) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(loss, (first, second), retain_graph=True)
+
+    exact = gradients(probs @ kl_k1(log_probs, ref_log_probs).sum(1))
+    to_go = rewards_to_go(kl_k1(log_probs, ref_log_probs).detach(), every)
+    of_rewards = gradients(probs.detach() @ (to_go * log_probs).sum(1))
+    torch.testing.assert_close(of_rewards, exact)
+    for estimate in (kl_k2, kl_k3):
+        of_first, of_second = gradients(probs.detach() @ estimate(log_probs, ref_log_probs).sum(1))
+        assert (of_first - exact[0]).norm() > 0.1 * exact[0].norm()
+        is_exact = torch.allclose(of_second, exact[1])
+        assert is_exact == (estimate is kl_k2), "the last token has no later ones"
 
 
 def test_the_controller_gives_the_published_values() -> None:

@@ -32,6 +32,7 @@ from grue.experiments.finetune.build_models import make_actor_critic
 from grue.experiments.finetune.config import FinetuneConfig
 from grue.experiments.memory.needs import cache_bytes, needs
 from grue.models.loading import load_model, recompute_activations
+from grue.policies import actor_critic as actor_critic_module
 from grue.policies.policy import Policy
 from grue.policies.sequences import Sequences
 from grue.rollouts.batch import Rollout
@@ -324,6 +325,20 @@ def test_every_algorithm_has_an_estimate(workplace: Workplace, model: Path, algo
         assert moments * trained <= sizes["optimiser"] <= moments * trained + 1000
 
 
+@pytest.fixture
+def with_logits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes losses need logits, as those of models do that change them after the output layer."""
+    monkeypatch.setattr(actor_critic_module, "product_head", lambda model: None)
+
+
+def test_updates_without_logits_count_none(workplace: Workplace, model: Path) -> None:
+    for algorithm in ("ppo", "reinforce", "grpo"):
+        sizes = sizes_of(update_of(workplace, reinforcement(model, algorithm)))
+        assert "logits of a minibatch" not in sizes
+    assert "logits of a minibatch" in sizes_of(update_of(workplace, reinforcement(model, "trpo")))
+
+
+@pytest.mark.usefixtures("with_logits")
 def test_ranks_share_a_minibatch(workplace: Workplace, model: Path) -> None:
     keys = {"alg__args__n_steps": 512, "alg__args__batch_size": 384}
     alone = update_of(workplace, reinforcement(model, **keys))
@@ -338,6 +353,7 @@ def fewest_of(update: Moment) -> int:
     return found
 
 
+@pytest.mark.usefixtures("with_logits")
 def test_only_tokens_that_must_come_refuse_a_run(workplace: Workplace, model: Path) -> None:
     per_token = 4 * AutoModelForCausalLM.from_pretrained(model).config.vocab_size
     human = {"env__n_envs": 32, "alg__args__nminibatches": 4}
@@ -357,6 +373,7 @@ def test_only_tokens_that_must_come_refuse_a_run(workplace: Workplace, model: Pa
         assert fewest_of(update) == tokens * per_token, (algorithm, changes)
 
 
+@pytest.mark.usefixtures("with_logits")
 def test_whole_sequences_have_logits_at_every_token(workplace: Workplace, model: Path) -> None:
     response, sequence = (
         sizes_of(update_of(workplace, reinforcement(model, "reinforce", alg__args__log_prob_of=of)))
@@ -403,6 +420,7 @@ def test_what_is_not_at_hand_is_not_estimated(workplace: Workplace, model: Path)
         ({}, "'alg.policy.lora' = null: an update needs at least 0.0 GiB (optimiser"),
     ],
 )  # fmt: skip
+@pytest.mark.usefixtures("with_logits")
 def test_a_run_that_cannot_fit_is_refused_by_its_key(
     workplace: Workplace,
     model: Path,

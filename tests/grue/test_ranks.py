@@ -96,11 +96,13 @@ def test_reinforcement_by_two_processes_equals_that_by_one(
 ) -> None:
     noise = {"alg__args__measure_gradient_noise": True, "alg__kl_div__target_kl": 0.1}
     runs = [
-        reinforcement(model, "ppo", **noise, **SHORT, **RMSPROP_LIKE),
+        reinforcement(model, "ppo", alg__args__micro_batch_size=3, **noise, **SHORT,
+                      **RMSPROP_LIKE),
         reinforcement(model, "ppo", experiment_name="of_tokens", alg__compatibility=["rl4lms"],
                       alg__args__target_kl=0.05, **SHORT, **RMSPROP_LIKE),
         reinforcement(model, "nlpo", **MASKED, **SHORT, **RMSPROP_LIKE),
-        reinforcement(model, "a2c", alg__args__n_steps=16, alg__args__rms_prop_eps=1e-3, **SHORT),
+        reinforcement(model, "a2c", alg__args__n_steps=16, alg__args__rms_prop_eps=1e-3,
+                      alg__args__micro_batch_size=5, **SHORT),
         reinforcement(model, "reinforce", env__n_envs=5, **SHORT,
                       **RMSPROP_LIKE),
         *(reinforcement(model, name, env__n_envs=5, alg__args__num_samples_per_input=3,

@@ -37,6 +37,7 @@ ENTROPY = {"ent_coef": 0.02}
 PPO = {"n_steps": 4, "batch_size": 12, "n_epochs": 2, **ENTROPY}
 REINFORCE = {"num_samples_per_input": 3, **ENTROPY}
 MASK = {"mask_type": "learned_top_k", "top_mask": 3, "target_update_iterations": 2}
+# Few conjugate gradients and small steps of Adam: many or large ones blow up rounding.
 CASES: dict[str, dict[str, Any]] = {
     "ppo": {"args": PPO},
     "ppo, KL loss": {"args": {**PPO, "clip_range_vf": 0.1}, "kl_div": KL_LOSS},
@@ -48,16 +49,18 @@ CASES: dict[str, dict[str, Any]] = {
     "a2c, KL loss": {"args": {"n_steps": 12, "normalize_advantage": True,
                               "enforce_token_entropy_reg_estimate": True, **ENTROPY},
                      "kl_div": KL_LOSS},
-    "trpo": {"args": {"n_steps": 60, "batch_size": 12, "target_kl": 0.01}},
+    "trpo": {"args": {"n_steps": 60, "batch_size": 12, "target_kl": 0.01, "cg_max_steps": 2,
+                      "learning_rate": 3e-4}},
     "trpo, KL loss": {"args": {"n_steps": 4, "batch_size": 12, "sub_sampling_factor": 2,
-                               "target_kl": 0.01}, "kl_div": KL_LOSS},
+                               "target_kl": 0.01, "cg_max_steps": 2}, "kl_div": KL_LOSS},
     **{f"reinforce, {name}": {"args": {**REINFORCE, "baseline": name}}
        for name in ("none", "running_mean", "cumulative_mean", "leave_one_out",
                     "group_standardized")},
     "reinforce, own": {"args": {**REINFORCE, "baseline": "cumulative_mean",
                                 "baseline_includes_own": True, "log_prob_of": "sequence"}},
     "reinforce, KL loss": {"args": REINFORCE, "kl_div": KL_LOSS},
-    "ppo_human_preferences": {"args": {"nminibatches": 2, "whiten_rewards": False, **ENTROPY}},
+    "ppo_human_preferences": {"args": {"nminibatches": 2, "whiten_rewards": False,
+                                       "learning_rate": 3e-4, **ENTROPY}},
     "ppo_human_preferences, whitened": {
         "args": {"nminibatches": 1, "gradient_accumulation_steps": 1}, "env": {"n_envs": 8}},
 }  # fmt: skip
@@ -125,23 +128,24 @@ def weights_of(algorithm: Algorithm[Any]) -> dict[str, float]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_updates_are_those_recorded(case: str) -> None:
-    expected, found = json.loads(GOLDEN.read_text())[case], measured(case)
+    expected = json.loads(GOLDEN.read_text())[case]
+    found = measured(case, recompute_log_probs=True)
     for row, known in zip(found["metrics"], expected["metrics"], strict=True):
         of_known = {name: row[name] for name in known}  # further ones may be measured
         assert of_known == pytest.approx(known, rel=1e-5, abs=1e-5, nan_ok=True)
     assert found["weights"] == pytest.approx(expected["weights"], rel=1e-5, abs=1e-5)
 
 
+# Conjugate gradients magnify the rounding of a long rollout.
 IN_PARTS = [(3, case) for case in CASES if case != "trpo"]
-IN_PARTS += [(1, case) for case in ("nlpo", "ppo, tokens", "reinforce, none")]
+IN_PARTS += [(1, case) for case in ("nlpo", "ppo, tokens", "a2c", "trpo, KL loss",
+                                    "reinforce, none", "ppo_human_preferences")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("size", "case"), IN_PARTS)
 def test_micro_batches_change_nothing(size: int, case: str) -> None:
     whole, found = (measured(case, 1, **args) for args in ({}, {"micro_batch_size": size}))
     (row,), (known,) = found["metrics"], whole["metrics"]
-    if "trpo" in case:  # that of the first pass, which the size changes
-        row["update_share/kl_and_entropy"] = known["update_share/kl_and_entropy"]
     assert row == pytest.approx(known, rel=1e-4, abs=1e-5, nan_ok=True)
     assert found["weights"] == pytest.approx(whole["weights"], rel=1e-5, abs=1e-5)
 

@@ -165,6 +165,8 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
             longest = self.rollouts.policy.lengths(self.rollouts.settings.generation).most
             found |= elapsed(self.steps_done, len(rollout), longest)
         found["elapsed/samples"] = self.rollouts.draw.num_drawn
+        if self.rollouts.settings.hint is not None:
+            found["elapsed/labels"] = len(self.train_inputs)
         log.info("iteration %d of %d: reward %.4f, KL per token %.4f", self.steps_done,
                  self.num_steps, found["rollout_info/ep_rew"],
                  found["rollout_info/kl_div_mean"])  # fmt: skip

@@ -31,6 +31,7 @@ def rollout_settings(
         minibatch_tokens=spec.tokens_per_minibatch(env.n_envs * spec.samples_per_input, most),
         prompt_limit=env.args.max_prompt_length,
         prompt_side=env.args.prompt_truncation_side,
+        recompute_log_probs=_recomputes(alg),
         gamma=spec.gamma,
         gae_lambda=spec.gae_lambda,
         kl_estimator=alg.kl_div.of_reward,
@@ -50,3 +51,16 @@ def rollout_settings(
         penalty_reward_value=env.args.penalty_reward_value,
         unfinished_reward_from=env.args.max_episode_length if cut else None,
     )
+
+
+def _recomputes(alg: ReinforcementAlg) -> bool:
+    """Return whether log-probabilities are computed again after drawing.
+
+    In half width, those of a pass over whole outputs differ from those of decoding by far more than
+    the first ratios may. With dropout, both passes drop other activations.
+    """
+    if alg.rollout_spec.dropout:
+        return True
+    if alg.args.recompute_log_probs is not None:
+        return alg.args.recompute_log_probs
+    return alg.policy.mixed_precision != "no" or alg.policy.dtype != "float32"

@@ -26,6 +26,7 @@ from grue.models.loading import load_model, load_tokenizer
 from grue.policies.actor_critic import ActorCritic
 from grue.policies.config import CRITICS
 from grue.policies.distribution import TokenDistribution
+from grue.policies.fused_head import FusedDistributions, log_probs_of
 from grue.policies.policy import Policy
 from grue.rl.kl import kl_full
 from grue.rl.losses import policy_gradient_loss
@@ -35,6 +36,8 @@ from grue.rollouts.settings import RolloutSettings
 _VECTORS = 7
 """Number of vectors of all weights that TRPO holds at a time: the ascent, four of the conjugate
 gradient, a product and its parts."""
+_VECTORS_OF_LOSSES = 80
+"""Number of values per token that an algorithm's own losses and measurements hold, at most."""
 _PER_TOKEN = ("log_probs", "ref_log_probs", "values", "returns", "advantages",
               "kl_advantages", "task_advantages")  # fmt: skip
 """Names of the float32 values per token of a minibatch."""
@@ -64,23 +67,23 @@ def of_reinforcement(config: ReinforcementConfig, num_ranks: int) -> tuple[Polic
     algorithm: PolicyGradient[Any] = kind(actor_critic, own)
     # 2. The largest minibatch, and a pass over it.
     settings = rollout_settings(config.env, own)
-    sizes = _Sizes.of(algorithm, settings, num_ranks)
+    sizes, keys = _Sizes.of(algorithm, settings, num_ranks), _keys(own)
     trained = nn.ModuleList([policy.model, *_critic(actor_critic)])
     vocabulary = int(model.config.vocab_size)
     of_update = update(
         _weights(policy, actor_critic), trained, algorithm.optimizer,
-        lambda: _pass(algorithm, sizes), _keys(own),
-        logits=Logits(sizes.rows * sizes.new, sizes.fewest_tokens, vocabulary),
+        lambda: _pass(algorithm, sizes), keys,
+        logits=None if algorithm.is_fused else
+        Logits(sizes.rows * sizes.new, sizes.fewest_tokens, vocabulary),
         half_copies=own.policy.mixed_precision != "no",
     )  # fmt: skip
     if isinstance(algorithm, Trpo):
-        of_update = _with_vectors(of_update, model, _keys(own))
+        of_update = _with_vectors(of_update, model, keys)
     # 3. Without gradients, a rollout is looked at in larger parts.
     stays = [term for term in of_update.terms if term.name in STAYS]
     rows = min(2 * settings.minibatch_tokens // sizes.new or 1, sizes.outputs_of_rank)
     said = _said_of_rollout(actor_critic, settings, rows, sizes)
-    key = _keys(own)
-    looked_at = Term("logits and activations", said, 0, key.batch, key.advice)
+    looked_at = Term("logits and activations", said, 0, keys.batch, keys.advice)
     return policy, [of_update, Moment("a rollout's log-probabilities", (*stays, looked_at))]
 
 
@@ -185,6 +188,7 @@ def _sequences(policy: Policy, rows: int, sizes: _Sizes) -> Any:
 def _pass(algorithm: PolicyGradient[Any], sizes: _Sizes) -> None:
     """Make the forward and backward pass of an update's first step, which is the largest."""
     batch = _minibatch(algorithm.policy, sizes)
+    of_losses = torch.zeros(_VECTORS_OF_LOSSES, len(batch))
     with algorithm.actor_critic.updating():
         now = algorithm.evaluate(batch)
         penalty = algorithm.kl_loss(now, 1.0)
@@ -196,8 +200,10 @@ def _pass(algorithm: PolicyGradient[Any], sizes: _Sizes) -> None:
             entropy_loss = algorithm.entropy_loss(now, weight=args.ent_coef, estimated=estimated)
             penalty = penalty + args.ent_coef * entropy_loss
         algorithm.regularizer_gradient_share(now, penalty)
+        algorithm.kl_estimates(now)
         loss = policy_gradient_loss(now.log_probs, batch.advantages)
         (loss + penalty + now.values.mean()).backward()
+    del of_losses  # until here, as in an update
 
 
 @torch.no_grad()
@@ -207,16 +213,37 @@ def _said_of_rollout(
     """Return the peak bytes while policy and reference compute log-probabilities of the outputs."""
     with as_on_a_gpu() as trace:
         sequences = _sequences(actor_critic.policy, rows, sizes)
-        ids = sequences.outputs.ids
-        logits = actor_critic.evaluate(sequences).logits
-        TokenDistribution(logits).log_prob(ids)
-        if settings.kl_estimator != "full":
-            del logits
-        ref_logits = actor_critic.reference_logits(sequences)
-        TokenDistribution(ref_logits).log_prob(ids)
-        if settings.kl_estimator == "full":
-            kl_full(logits, ref_logits)
+        if actor_critic.head is not None:
+            _look_at_states(actor_critic, sequences, is_exact=settings.kl_estimator == "full")
+        else:
+            _look_at_logits(actor_critic, sequences, is_exact=settings.kl_estimator == "full")
     return trace.peak
+
+
+def _look_at_states(actor_critic: ActorCritic, sequences: Any, *, is_exact: bool) -> None:
+    """Compute log-probabilities, and the exact KL if asked for, as a rollout does."""
+    tokens = sequences.outputs.ids.flatten()
+    reference = actor_critic.reference_head(sequences).at(_flat)
+    log_probs_of(reference, tokens)
+    policy = actor_critic.evaluate_head(sequences)[0].at(_flat)
+    FusedDistributions(policy, tokens, reference=reference if is_exact else None)
+
+
+def _flat(values: torch.Tensor) -> torch.Tensor:
+    return values.flatten(0, 1)
+
+
+def _look_at_logits(actor_critic: ActorCritic, sequences: Any, *, is_exact: bool) -> None:
+    """Compute the same from the logits of a model that has no layer for them alone."""
+    ids = sequences.outputs.ids
+    logits = actor_critic.evaluate(sequences).logits
+    TokenDistribution(logits).log_prob(ids)
+    if not is_exact:
+        del logits
+    ref_logits = actor_critic.reference_logits(sequences)
+    TokenDistribution(ref_logits).log_prob(ids)
+    if is_exact:
+        kl_full(logits, ref_logits)
 
 
 def _critic(actor_critic: ActorCritic) -> Iterator[nn.Module]:

@@ -14,6 +14,7 @@ from common.training.attention_masks import masks_without_waits
 from grue.policies.decoding.logits_processors import Shaped, Shaping
 from grue.policies.decoding.sampling import Filters, draw, remaining
 from grue.policies.decoding.steps import Ids, Rows, rows_left, steps_of
+from grue.policies.distribution import divided
 from grue.policies.mask_ops import packed
 from grue.policies.padding import Prompts
 
@@ -46,6 +47,9 @@ class Samples:
     """Token ids by prompt and sample, up to and including end-of-sequence."""
     allowed: Tensor | None
     """[B * K, T, ceil(V / 8)] packed vocabulary masks of each step; None without a mask."""
+    log_probs: Tensor | None = None
+    """[B * K, T, 2] log-probabilities of the tokens by the policy, within the vocabulary mask and
+    without it, before all filters; zero after an output's end. None unless asked for."""
 
 
 @torch.no_grad()
@@ -60,6 +64,7 @@ def sample(
     ids: Ids,
     mask: Mask | None = None,
     shaping: Shaping | None = None,
+    temperature: float | None = None,
 ) -> Samples:
     """Return K outputs for each prompt, cut after end-of-sequence.
 
@@ -72,8 +77,9 @@ def sample(
         ids: special tokens.
         mask: vocabulary mask; None allows all tokens.
         shaping: further logits processors; None for none.
+        temperature: temperature of the log-probabilities; None for none of them.
     """
-    decoding = _Decoding(model, prompts, uniforms, lengths, ids, mask, shaping)
+    decoding = _Decoding(model, prompts, uniforms, lengths, ids, mask, shaping, temperature)
     for step in range(lengths.most):
         decoding.add_token(step, filters)
         if step + 1 == lengths.most or not decoding.drop_ended(step):
@@ -94,6 +100,7 @@ class _Decoding:
         ids: Ids,
         mask: Mask | None,
         shaping: Shaping | None,
+        temperature: float | None,
     ) -> None:
         models = [model] if mask is None or mask.model is None else [model, mask.model]
         num_prompts, num_samples, _ = uniforms.shape
@@ -111,16 +118,36 @@ class _Decoding:
         self._rows = Rows.all(num_prompts, num_samples, device)
         self._goes_on = torch.ones(num_outputs, dtype=torch.bool, device=device)
         self._record = None if mask is None else _empty_record(self._tokens, self._logits[0])
+        self._temperature = temperature
+        self._log_probs = None
+        if temperature is not None:
+            self._log_probs = torch.zeros(num_outputs, lengths.most, 2, device=device)
         self._looks_after = _tokens_between_looks(device)
 
     def add_token(self, step: int, filters: Filters | None) -> None:
         """Add the next token of each output that has not ended."""
-        logits = self._allowed_logits(step, filters)
         outputs = self._rows.outputs
+        of_policy = None
+        if self._temperature is not None:  # before end-of-sequence is forbidden in place
+            of_policy = divided(self._logits[0], self._temperature).log_softmax(-1)
+        logits = self._allowed_logits(step, filters)
         if filters is None:
-            self._tokens[outputs, step] = logits.argmax(-1)
+            tokens = logits.argmax(-1)
         else:
-            self._tokens[outputs, step] = draw(logits, self._uniforms[outputs, step], filters)
+            tokens = draw(logits, self._uniforms[outputs, step], filters)
+        self._tokens[outputs, step] = tokens
+        if of_policy is not None:
+            self._keep_log_probs(step, of_policy, tokens)
+
+    def _keep_log_probs(self, step: int, of_policy: Tensor, tokens: Tensor) -> None:
+        """Keep those of tokens [N], of log-probabilities [N, V] of the policy without its mask."""
+        assert self._log_probs is not None, "there is a temperature"
+        outputs = self._rows.outputs
+        within = without = of_policy.gather(-1, tokens[:, None]).squeeze(-1)
+        if self._mask is not None and self._record is not None:
+            allowed = self._record[outputs, step]
+            within = self._mask.distribution(of_policy, allowed).log_prob(tokens)
+        self._log_probs[outputs, step] = torch.stack([within, without], -1)
 
     def _allowed_logits(self, step: int, filters: Filters | None) -> Tensor:
         """Return [N, V] logits of the next token; -inf for forbidden tokens."""
@@ -161,9 +188,9 @@ class _Decoding:
     def samples(self) -> Samples:
         """Return the outputs, without tokens drawn after their ends."""
         if self._ids.end is not None:
-            _forget_after(self._ids.end, self._tokens, self._record)
+            _forget_after(self._ids.end, self._tokens, self._record, self._log_probs)
         outputs = [[token for token in row if token >= 0] for row in self._tokens.tolist()]
-        return Samples(_by_prompt(outputs, self._num_samples), self._record)
+        return Samples(_by_prompt(outputs, self._num_samples), self._record, self._log_probs)
 
 
 def _tokens_between_looks(device: torch.device) -> int:
@@ -173,8 +200,10 @@ def _tokens_between_looks(device: torch.device) -> int:
 def joined(parts: Sequence[Samples], num_samples: int) -> Samples:
     """Return samples that were drawn in parts as K of each prompt, prompt by prompt."""
     outputs = [output for part in parts for samples in part.outputs for output in samples]
-    records = [part.allowed for part in parts if part.allowed is not None]
-    return Samples(_by_prompt(outputs, num_samples), torch.cat(records) if records else None)
+    records, log_probs = ([getattr(part, name) for part in parts if getattr(part, name) is not None]
+                          for name in ("allowed", "log_probs"))  # fmt: skip
+    joined_parts = (torch.cat(each) if each else None for each in (records, log_probs))
+    return Samples(_by_prompt(outputs, num_samples), *joined_parts)
 
 
 def _by_prompt(outputs: list[list[int]], num_samples: int) -> list[list[list[int]]]:
@@ -182,12 +211,13 @@ def _by_prompt(outputs: list[list[int]], num_samples: int) -> list[list[list[int
     return [outputs[i : i + num_samples] for i in range(0, len(outputs), num_samples)]
 
 
-def _forget_after(end: int, tokens: Tensor, record: Tensor | None) -> None:
+def _forget_after(end: int, tokens: Tensor, *known: Tensor | None) -> None:
     """Clear, in place, the tokens drawn between an output's end and the next check."""
     ends = (tokens == end).long()
     tokens.masked_fill_(ends.cumsum(-1) > ends, -1)
-    if record is not None:
-        record.masked_fill_((tokens < 0)[..., None], 0)
+    for of_tokens in known:
+        if of_tokens is not None:
+            of_tokens.masked_fill_((tokens < 0)[..., None], 0)
 
 
 def _empty_record(tokens: Tensor, logits: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
+from common.config.base import LATER
 from common.config.fit import PositiveFloat, PositiveInt
 from common.errors import Problem
 from grue.tasks.chat import ChatArgs
@@ -53,6 +54,9 @@ class ArithmeticArgs(ChatArgs):
     """Text before the problem."""
     prompt_suffix: str = "="
     """Text after the problem."""
+    reference_prefix: Annotated[str, LATER] = ""
+    """Text before the result and its steps in references, such as a blank, which is then part of
+    outputs, and of hints."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the problems."""
 
@@ -89,7 +93,7 @@ class Arithmetic(Task[ArithmeticArgs]):
         return Sample(
             name,
             f"{args.prompt_prefix}{first}{operation}{second}{args.prompt_suffix}",
-            (", ".join(steps) if args.working else result,),
+            (args.reference_prefix + (", ".join(steps) if args.working else result),),
             {"difficulty": digits},
         )
 

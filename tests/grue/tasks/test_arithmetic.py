@@ -84,6 +84,9 @@ def test_seeds_differ_and_repeat() -> None:
 def test_text_stands_around_a_problem() -> None:
     (made,) = samples("arithmetic", num_samples=1, prompt_prefix="What is ", prompt_suffix="?")
     assert re.fullmatch(r"What is \d+\+\d+\?", made.prompt)
+    (plain,) = samples("arithmetic", num_samples=1, working=True)
+    (apart,) = samples("arithmetic", num_samples=1, working=True, reference_prefix=" ")
+    assert apart.references == (f" {plain.references[0]}",)
 
 
 def test_shares_of_other_levels_are_refused() -> None:
