@@ -88,13 +88,13 @@ def by_hand(subject: Subject, alpha: float, sign: float) -> Tensor:
     """[P] the gradient of the mean over outputs of sums of -A log pi, A by entropies."""
     rollout, _ = subject.rollouts.collect(0, 0.0)
     (batch,) = rollout.sequential_batches(len(rollout))
-    policy, log_probs, _ = subject.algorithm.evaluate(batch)
+    now = subject.algorithm.evaluate(batch)
     total = torch.zeros(())
     for row in range(len(rollout)):
         where = batch.places // batch.loss_mask.shape[1] == row
-        entropies = policy.entropy()[where].detach()
+        entropies = now.entropy()[where].detach()
         shaped = entropies if sign > 0 else entropies - entropies.max()
-        total = total - (alpha * shaped * log_probs[where]).sum()
+        total = total - (alpha * shaped * now.log_probs[where]).sum()
     weights = list(subject.policy.model.parameters())
     parts = torch.autograd.grad(total / len(rollout), weights, allow_unused=True,
                                 materialize_grads=True)  # fmt: skip
