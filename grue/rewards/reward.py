@@ -56,6 +56,11 @@ class Reward(ABC, Generic[ArgsT]):
         """Return `part_names` of a reward with these keys, before it is built."""
         return cls.part_names
 
+    @classmethod
+    def largest_of(cls, args: ArgsT, part: str | None = None) -> float | None:
+        """Return `largest` of a reward with these keys, or of a part, before it is built."""
+        return cls.largest if part is None else None
+
     def prepare(self) -> None:
         """Check, before any run starts, that data, models and programs of the reward are there.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated
 
 import numpy as np
@@ -68,22 +68,22 @@ class WeightedSum(Reward[WeightedSumArgs]):
             key for part in self._rewards.values() for key in part.needed_metadata
         ]
         self.needs_tokens = any(part.needs_tokens for part in self._rewards.values())
-        self.largest = self._largest()
-
-    def _largest(self) -> float | None:
-        """Return the sum of the largest rewards, if all are known and no weight is below 0."""
-        found = 0.0
-        for part in self.args.rewards:
-            largest = self._rewards[part.called].largest
-            if largest is None or part.weight < 0:
-                return None
-            found += part.weight * largest
-        return found
+        self.largest = _largest_sum(
+            (part.weight, self._rewards[part.called].largest) for part in args.rewards
+        )
 
     @classmethod
     def names_of_parts(cls, args: WeightedSumArgs) -> Sequence[str]:
         """Return the names under which the rewards' means are logged."""
         return [part.called for part in args.rewards]
+
+    @classmethod
+    def largest_of(cls, args: WeightedSumArgs, part: str | None = None) -> float | None:
+        """Return the largest sum, or the largest reward of a part, before it is built."""
+        of_parts = {each.called: each.find(each.id).largest for each in args.rewards}
+        if part is not None:
+            return of_parts.get(part)
+        return _largest_sum((each.weight, of_parts[each.called]) for each in args.rewards)
 
     def prepare(self) -> None:
         """Check the needs of all rewards."""
@@ -104,6 +104,19 @@ class WeightedSum(Reward[WeightedSumArgs]):
         weights = np.array([part.weight for part in self.args.rewards])
         total = np.tensordot(weights, _alike(list(found.values()), texts.num_tokens), 1)
         return total, {name: summed(rewards) for name, rewards in found.items()}
+
+
+def _largest_sum(parts: Iterable[tuple[float, float | None]]) -> float | None:
+    """Return the sum of weights times largest rewards.
+
+    None if a reward's is not known, or a weight is below 0.
+    """
+    found = 0.0
+    for weight, largest in parts:
+        if largest is None or weight < 0:
+            return None
+        found += weight * largest
+    return found
 
 
 def _alike(parts: Sequence[Rewards], num_tokens: Sequence[int] | None) -> Rewards:

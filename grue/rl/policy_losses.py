@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from common.errors import UserError
 from common.training.shape_checks import check_axes, check_shapes
 from grue.rl.kl import probability_ratio
 from grue.rl.tables import POLICY_LOSSES, checked_result
@@ -91,10 +92,16 @@ def token_losses(
         clip_ranges: largest distances of a ratio below and above 1.
 
     Raises:
-        UserError: a user's own function fails, or returns anything but [n, T] numbers.
+        UserError: a user's own function fails, or returns anything but [n, T] numbers, or a
+            constant.
     """
     found = POLICY_LOSSES[name](log_probs, ratios, advantages, *clip_ranges)
     losses: Tensor = checked_result(name, found, log_probs.shape)
+    if torch.is_grad_enabled() and log_probs.requires_grad and not losses.requires_grad:
+        raise UserError(
+            f"'{name}' returned a loss without a gradient; compute it of 'log_probs' or 'ratios', "
+            "not detached"
+        )
     return losses
 
 

@@ -53,9 +53,9 @@ def checked_result(name: str, result: Any, shape: Sequence[int]) -> Any:
     Raises:
         UserError: it is no tensor, or has another shape.
     """
-    found = getattr(result, "shape", None)
-    if found is None or list(found) != list(shape):
-        given = type(result).__name__ if found is None else f"numbers of shape {list(found)}"
+    is_tensor = hasattr(result, "requires_grad")
+    if not is_tensor or list(result.shape) != list(shape):
+        given = f"numbers of shape {list(result.shape)}" if is_tensor else type(result).__name__
         raise UserError(f"'{name}' returned {given}; return a tensor of shape {list(shape)}")
     return result
 

@@ -20,21 +20,23 @@ def group_statistics(
     """Return shares of silent groups by kind, pass@k, and lengths of right and wrong outputs.
 
     All groups that were drawn count, also those that the update does not use, each with the first K
-    outputs drawn of its input. An output is right where its reward is the largest. Where the
-    settings name a metadata key, shares and number of groups are also those of the inputs of each
-    of its values, ``..._at_<key>_<value>``. For groups of one there are no shares.
+    outputs drawn of its input. Their rewards are those that decide on silence: the task's, or the
+    part of it that ``silent_by`` names. An output is right where its reward is the largest. Where
+    the settings name a metadata key, shares and number of groups are also those of the inputs of
+    each of its values, ``..._at_<key>_<value>``. For groups of one there are no shares.
 
     Args:
         drawn: all scored outputs.
         kept: those that the update uses.
         settings: sizes and tolerance of the groups.
-        largest: largest reward; None if it is not known, which leaves shares of groups alone.
+        largest: largest of these rewards; None if it is not known, which leaves shares of groups
+            alone.
     """
     size = settings.samples_per_input
     # Outputs beyond the first K are drawn because of these, so that they would tell less.
     of_groups = drawn.rows_of_groups()
     first = drawn.of_rows([row for rows in of_groups for row in rows[:size]])
-    rewards = first.totals().reshape(-1, size)
+    rewards = first.deciding(settings.silent_by).reshape(-1, size)
     found: dict[str, float] = {}
     if size > 1:
         kinds = _kinds(rewards, deviating(first, settings).numpy(), largest)

@@ -85,3 +85,14 @@ def test_groups_by_kind_at_each_value_of_a_metadata_key() -> None:
         "groups/constant_at_level_1": 1, "groups/constant_at_level_2": pytest.approx(2 / 3),
     }  # fmt: skip
     assert found.items() >= without.items()
+
+
+def test_the_part_that_decides_tells_which_groups_are_wrong() -> None:
+    """A reward for the form beside it hides neither all-wrong groups nor right outputs."""
+    every = drawn([[0.1] * 4, [1.1] * 4, [0, 0.1, 0, 1.1]])
+    every.outputs = drawn(REWARDS[:3]).outputs
+    every.parts = [{"right": np.array(REWARDS[:3]).ravel()}]
+    found = group_statistics(every, every, replace(settings(), silent_by="right"), 1.0)
+    alone = drawn(REWARDS[:3])
+    assert found == group_statistics(alone, alone, settings(), 1.0)
+    assert found["groups/all_zero"] == pytest.approx(1 / 3)

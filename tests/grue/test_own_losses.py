@@ -32,6 +32,14 @@ def broken(log_probs, ratios, advantages, clip_range, clip_range_high):  # type:
     raise ZeroDivisionError("of my own")
 
 
+def as_array(log_probs, ratios, advantages, clip_range, clip_range_high):  # type: ignore[no-untyped-def]
+    return log_probs.detach().numpy()
+
+
+def constant(log_probs, ratios, advantages, clip_range, clip_range_high):  # type: ignore[no-untyped-def]
+    return -(ratios * advantages).detach()
+
+
 def of_two(log_probs, advantages):  # type: ignore[no-untyped-def]
     return -advantages * log_probs
 
@@ -87,5 +95,17 @@ def test_results_of_another_shape_and_errors_name_the_function() -> None:
         token_losses(f"{HERE}:one_number", *of_tokens)
     with pytest.raises(UserError, match=r"broken' raised ZeroDivisionError: of my own .*line"):
         token_losses(f"{HERE}:broken", *of_tokens)
+    with pytest.raises(UserError, match=r"as_array' returned ndarray; .*\[2, 3\]"):
+        token_losses(f"{HERE}:as_array", *of_tokens)
     with pytest.raises(UserError, match=r"of_responses' returned numbers of shape \[2\]"):
         token_weights(f"{HERE}:of_responses", torch.ones(2, 4), 9)
+
+
+def test_a_loss_without_a_gradient_is_refused() -> None:
+    log_probs = torch.ones(2, 3, requires_grad=True)
+    of_tokens = (log_probs, log_probs.exp(), torch.ones(2, 3), (0.2, 0.2))
+    with pytest.raises(UserError, match="constant' returned a loss without a gradient"):
+        token_losses(f"{HERE}:constant", *of_tokens)
+    assert token_losses("clipped", *of_tokens).requires_grad
+    with torch.no_grad():
+        assert (token_losses(f"{HERE}:constant", *of_tokens) == -log_probs.exp()).all()

@@ -88,13 +88,13 @@ def by_hand(subject: Subject, alpha: float, sign: float) -> Tensor:
     """[P] the gradient of the mean over outputs of sums of -A log pi, A by entropies."""
     rollout, _ = subject.rollouts.collect(0, 0.0)
     (batch,) = rollout.sequential_batches(len(rollout))
-    policy, log_probs, _ = subject.algorithm.evaluate(batch)
+    now = subject.algorithm.evaluate(batch)
     total = torch.zeros(())
     for row in range(len(rollout)):
         where = batch.places // batch.loss_mask.shape[1] == row
-        entropies = policy.entropy()[where].detach()
+        entropies = now.entropy()[where].detach()
         shaped = entropies if sign > 0 else entropies - entropies.max()
-        total = total - (alpha * shaped * log_probs[where]).sum()
+        total = total - (alpha * shaped * now.log_probs[where]).sum()
     weights = list(subject.policy.model.parameters())
     parts = torch.autograd.grad(total / len(rollout), weights, allow_unused=True,
                                 materialize_grads=True)  # fmt: skip
@@ -127,6 +127,10 @@ def test_wrong_outputs_alone_may_push() -> None:
 
 
 SHAPED = {"alg__args__zero_std_groups": "entropy_shaped"}
+OF_SUM = {
+    "reward_fn__id": "weighted_sum",
+    "reward_fn__args": {"rewards": [{"id": "exact_answer"}, {"id": "answer_given", "weight": 0.1}]},
+}
 JUDGED = {"alg__args__advantage": "right_or_wrong", "alg__args__advantage_scale": "none"}
 
 
@@ -137,6 +141,12 @@ JUDGED = {"alg__args__advantage": "right_or_wrong", "alg__args__advantage_scale"
         ({**JUDGED, "reward_fn__id": "length"}, "needs a reward of right and wrong outputs"),
         ({**SHAPED, "alg__args__best_reward": 2.0, "reward_fn__id": "exact_answer"},
          "the largest reward of 'exact_answer' is 1"),
+        ({"alg__args__solved_above": 0.9, **OF_SUM}, "the largest reward of 'weighted_sum' is 1.1"),
+        ({"alg__args__zero_std_groups": "hint", **OF_SUM}, "as 'alg.args.silent_by'"),
+        ({"alg__args__zero_std_groups": "virtual_best", "alg__args__best_reward": 0.5,
+          "reward_fn__id": "exact_answer"}, "the largest reward of 'exact_answer' is 1"),
+        ({"alg__args__solved_above": 0.9, "alg__args__best_reward": 1.1, **OF_SUM,
+          "alg__args__silent_by": "exact_answer"}, "the largest reward of 'exact_answer' is 1"),
         ({**SHAPED, "alg__args__advantage_scale": "unit", "reward_fn__id": EVEN}, "than 'unit'"),
         ({"alg__args__advantage": "right_or_wrong", "reward_fn__id": EVEN},
          "is of rewards minus a group's mean"),
@@ -150,6 +160,20 @@ def test_contradictions_are_refused(changes: dict[str, Any], message: str) -> No
     _, problems = resolve(FinetuneConfig, keys_of("grpo", **changes))
     (problem,) = map(str, problems)
     assert message in problem
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"alg__args__best_reward": 1.1, **OF_SUM},
+        {"alg__args__silent_by": "exact_answer", **OF_SUM},
+        {"reward_fn__id": "exact_answer"},
+        {"alg__args__best_reward": 7.0, "reward_fn__id": "length"},
+    ],
+)
+def test_the_best_reward_may_be_that_of_what_decides(changes: dict[str, Any]) -> None:
+    keys = keys_of("grpo", alg__args__solved_above=0.9, **changes)
+    assert not resolve(FinetuneConfig, keys)[1]
 
 
 def test_right_and_wrong_need_no_group() -> None:

@@ -151,6 +151,7 @@ TWO = [{"id": "length"}, {"id": "length", "name": "form"}]
         ({"alg__args__silent_by": "right"}, f"{REASON}: 'custom:tests.grue.parts:Letters' has no"),
         ({"alg__args__silent_by": "right", "reward_fn__id": "weighted_sum",
           "reward_fn__args__rewards": TWO}, f"{REASON}: its parts are 'length', 'form'"),
+        ({"alg__args__filter_by_std": {"top_k": 1000}}, "groups; lower it"),
         ({"alg__args__filter_by_std": {}}, "needs one of 'top_p' and 'top_k'"),
         ({"alg__args__filter_by_std": {"top_p": 0.5, "top_k": 1}}, "needs one of"),
         ({"alg__args__silent_by": "form", "reward_fn__id": "weighted_sum",

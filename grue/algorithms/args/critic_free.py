@@ -130,11 +130,15 @@ class CriticFreeArgs(GroupAdvantageArgs, SupervisedLossArgs):
                           "kl_div.norm_reward", True)  # fmt: skip
 
     def problems_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[Problem]:
-        """Yield the problems of unequal minibatches, and of a buffer longer than outputs."""
+        """Yield the problems of unequal minibatches, too many groups and too long a buffer."""
         yield from super().problems_of_rollouts(alg, env)
         if env.n_envs % self.num_minibatches:
             yield Problem(f"must be a multiple of 'alg.args.num_minibatches' = "
                           f"{self.num_minibatches}", "env.n_envs", env.n_envs)  # fmt: skip
+        most = None if self.filter_by_std is None else self.filter_by_std.top_k
+        if most is not None and most > env.n_envs:
+            yield Problem(f"a rollout has 'env.n_envs' = {env.n_envs} groups; lower it",
+                          "alg.args.filter_by_std.top_k", most)  # fmt: skip
         longest = self._too_short_for_buffer(alg, env)
         if longest is not None and not self._has_default_buffer:
             yield Problem(f"outputs have at most {longest} tokens; lower it, or give null for no "

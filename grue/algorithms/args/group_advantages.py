@@ -160,6 +160,15 @@ class GroupAdvantageArgs(AlgorithmArgs):
         return self.advantage == "right_or_wrong" or self.zero_std_groups == "entropy_shaped"
 
     @property
+    def knows_right(self) -> bool:
+        """True if a key asks which outputs have the ``best_reward``."""
+        return (
+            self.judges_rewards
+            or self.input_filter is not None
+            or self.zero_std_groups in ("draw_more", "hint", "virtual_best")
+        )
+
+    @property
     def hint(self) -> Hint | None:
         """Hints with which groups without a right output are drawn again; None for no such draw."""
         if self.zero_std_groups != "hint":

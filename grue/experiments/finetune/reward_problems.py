@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 
 from common.config.resolve import resolve_valid_keys
@@ -19,6 +20,7 @@ def problems_of_reward(alg: ReinforcementAlg, reward: RewardConfig) -> Iterator[
         yield from _without_std(alg, reward)
         yield from _without_part(alg, reward)
         yield from _without_right_outputs(alg, reward)
+        yield from _with_another_best(alg, reward)
 
 
 def _without_std(alg: ReinforcementAlg, reward: RewardConfig) -> Iterator[Problem]:
@@ -67,3 +69,26 @@ def _without_right_outputs(alg: ReinforcementAlg, reward: RewardConfig) -> Itera
     elif largest != args.best_reward:
         yield Problem(f"the largest reward of '{name}' is {largest:g}; give that",
                       "alg.args.best_reward", args.best_reward)  # fmt: skip
+
+
+def _with_another_best(alg: ReinforcementAlg, reward: RewardConfig) -> Iterator[Problem]:
+    """Yield the problem of a best reward that no output can have, or that is not the largest.
+
+    No output would be right, such as with a sum of rewards whose largest is 1.1.
+    """
+    args, name = alg.args, reward.id
+    if not isinstance(args, GroupAdvantageArgs) or args.judges_rewards or not args.knows_right:
+        return
+    kind = reward.find(name)
+    known, _ = resolve_valid_keys(kind.Args, reward.args)
+    if name.startswith(CUSTOM) or known is None:
+        return
+    largest = kind.largest_of(known, args.silent_by)
+    if largest is None or math.isclose(largest, args.best_reward):
+        return
+    called = args.silent_by or name
+    or_part = ""
+    if called == name and kind.names_of_parts(known):
+        or_part = ", or a part of it as 'alg.args.silent_by', such as correctness"
+    yield Problem(f"the largest reward of '{called}' is {largest:g}; give that{or_part}",
+                  "alg.args.best_reward", args.best_reward)  # fmt: skip
