@@ -38,7 +38,8 @@ def groups_of(
 ) -> Groups | None:
     """Return the verdicts on groups; None where the kept outputs' task rewards are all there is.
 
-    A part of the reward may decide, and a pool decides as a whole and is the baseline.
+    A part of the reward may decide, and a pool decides as a whole and is the baseline. Costs of
+    length decide on nothing: outputs that are wrong at different lengths are silent.
 
     Args:
         drawn: all scored outputs.
@@ -46,7 +47,8 @@ def groups_of(
         settings: sizes and tolerance of the groups, and what decides on them.
         task_rewards: returns [N, T] the rewards of N outputs as the update has them, for a T.
     """
-    if settings.draw_more is None and settings.silent_by is None:
+    decides = (settings.draw_more, settings.silent_by, settings.overlong_buffer)
+    if all(each is None for each in decides):
         return None
     of_all = kept if settings.draw_more is None else drawn
     deciding, rows = of_all.deciding(settings.silent_by), of_all.rows_of_groups()

@@ -20,6 +20,7 @@ from grue.texts import Texts
 from tests.conftest import Workplace
 from tests.grue.conftest import causal_model, encoder_decoder, nested, save_model, write
 from tests.grue.exact import LENGTH, Subject, chain, grid, set_chain, small_tokenizer
+from tests.grue.parts import EVEN
 from tests.grue.test_exact_gradients import MOVED, REFERENCE
 from tests.grue.test_reinforcement import reinforcement, rewards_of, rows_of
 
@@ -318,6 +319,14 @@ def test_long_outputs_cost_up_to_one() -> None:
     assert costs == pytest.approx([(length - 1) / 2 for length in lengths], abs=1e-6)
 
 
+@pytest.mark.parametrize("treatment", ["keep", "drop"])
+def test_costs_of_length_do_not_wake_groups(treatment: str) -> None:
+    args = {"overlong_buffer": 2, "zero_std_groups": treatment, "kl": {"coeff": 0.0}}
+    steps, found = updated(rewarded(Same, **args))
+    assert found["groups/constant"] == 1 and found["reward_std/frac_zero"] < 1
+    assert all((gradient == 0).all() for gradient in steps)
+
+
 # Keys that contradict each other.
 
 
@@ -327,6 +336,15 @@ def test_long_outputs_cost_up_to_one() -> None:
         ("rloo", {"alg__args__n_epochs": 2}, "give 'policy_loss' = 'clipped'"),
         ("rloo", {"alg__args__num_minibatches": 2}, "give 'policy_loss' = 'clipped'"),
         ("grpo", {"alg__args__num_samples_per_input": 1}, "needs at least 2"),
+        (
+            "grpo",
+            {
+                "alg__args__zero_std_groups": "entropy_shaped",
+                "alg__args__overlong_buffer": 2,
+                "reward_fn__id": EVEN,
+            },
+            "would make right but long outputs wrong",
+        ),
         ("grpo", {"alg__args__advantage": "none"}, "is of rewards minus a group's mean"),
         ("reinforce_plus_plus", {"alg__args__zero_std_groups": "drop"}, "leaves out every group"),
         ("dr_grpo", {"alg__args__zero_std_groups": "virtual_best"}, "give 'advantage' = 'group'"),

@@ -105,6 +105,10 @@ class CriticFreeArgs(GroupAdvantageArgs, SupervisedLossArgs):
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of groups of one, scales without groups, and steps without ratios."""
         yield from super().problems()
+        if self.judges_rewards and self.overlong_buffer is not None:
+            yield Problem("would make right but long outputs wrong, for 'advantage' = "
+                          "'right_or_wrong' and 'zero_std_groups' = 'entropy_shaped'; give null",
+                          "overlong_buffer", self.overlong_buffer)  # fmt: skip
         if self.clip_range >= 1 and self.policy_loss == "clipped":
             yield Problem("never clips, since ratios are above 0; lower it", "clip_range",
                           self.clip_range)  # fmt: skip
