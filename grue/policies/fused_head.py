@@ -22,7 +22,6 @@ from common.training.shape_checks import check_shape
 from grue.models.precision import exactly
 from grue.policies.vocabulary_blocks import Head, Inputs
 
-
 _FAR = 1e30
 """What is taken from logits of masked tokens in search of the largest one."""
 
