@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from grue.policies.distribution import TokenDistribution
-from grue.policies.fused_head import FusedDistributions, Slopes, log_probs_of
+from grue.policies.fused_head import FusedDistributions, Slopes
 from grue.policies.vocabulary_blocks import Head
 from grue.rl.kl import KL_ESTIMATORS, kl_full
 from grue.rollouts.minibatch import Minibatch
@@ -113,7 +112,6 @@ class FusedEvaluation(TokenEvaluation):
         self, batch: Minibatch, policy: Head, values: Tensor, reference: Head | None
     ) -> None:
         """Set the states [M, H] of policy and reference, which a KL over the vocabulary needs."""
-        self._head = policy
         self._policy = FusedDistributions(
             policy, batch.tokens, allowed=batch.vocab_mask_bits, reference=reference
         )
@@ -143,12 +141,7 @@ class FusedEvaluation(TokenEvaluation):
         return torch.stack(norms)
 
     def _log_probs_without_mask(self) -> Tensor:
-        """Return [M] log-probabilities, by one more pass over the head if there is a mask."""
+        """Return [M] log-probabilities, as constants if there is a mask: then no loss has them."""
         if self.batch.vocab_mask_bits is None:
             return self.log_probs
-        return self._measured_without_mask
-
-    @cached_property
-    def _measured_without_mask(self) -> Tensor:
-        """[M] the same as constants: with a mask, no loss has them."""
-        return log_probs_of(self._head, self.batch.tokens)
+        return self._policy.unmasked_log_probs

@@ -22,6 +22,9 @@ from common.training.shape_checks import check_shape
 from grue.models.precision import exactly
 from grue.policies.vocabulary_blocks import Head, Inputs
 
+_FAR = 1e30
+"""What is taken from logits of masked tokens in search of the largest one."""
+
 
 class Statistics(NamedTuple):
     """Log-probabilities, entropies and KL that losses read, before M tokens."""
@@ -73,6 +76,8 @@ class FusedDistributions:
         self._found = _found(self._inputs)
         self.statistics = Statistics(*_Linked.apply(*policy, self._inputs, self._found))
         """[M] each; gradients flow."""
+        self.unmasked_log_probs = self._found.unmasked_log_probs.squeeze(-1)
+        """[M] log-probabilities of the tokens by the policy without its mask, as constants."""
 
     @torch.no_grad()
     def squared_gradient_norm(self, slopes: Slopes) -> Tensor:
@@ -99,15 +104,23 @@ class _Normalizer:
         self.total = torch.zeros_like(self.maximum)
         """[M, 1]"""
 
-    def shifted(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+    def shifted(self, logits: Tensor, allowed: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return logits [M, W] less the largest one so far, and [M, 1] the change of that.
 
+        The largest one is that of ``allowed`` tokens; others are not above it in what is returned.
         The change is that of logits that had been shifted before, so it is not positive.
         """
-        maximum = torch.maximum(self.maximum, logits.amax(-1, keepdim=True))
+        counted = logits if allowed is None else (allowed - 1).mul_(_FAR).add_(logits)
+        maximum = torch.maximum(self.maximum, counted.amax(-1, keepdim=True))
         change = self.maximum - maximum
         self.maximum, self.total = maximum, self.total * change.exp()
-        return logits - maximum, change
+        shifted = logits - maximum
+        return shifted if allowed is None else shifted.clamp_(max=0), change
+
+    def add(self, logits: Tensor) -> None:
+        """Add those of logits [M, W]."""
+        shifted, _ = self.shifted(logits)  # which also brings the sum to the new maximum
+        self.total += shifted.exp_().sum(-1, keepdim=True)
 
     def log_probs(self, logits: Tensor) -> Tensor:
         """Return [M, W] the log-probabilities of logits."""
@@ -120,6 +133,7 @@ class _Found(NamedTuple):
     policy: _Normalizer
     reference: _Normalizer
     log_probs: Tensor
+    unmasked_log_probs: Tensor
     entropy: Tensor
     kl: Tensor | None
     squared_score: Tensor
@@ -133,14 +147,20 @@ def _found(inputs: Inputs) -> _Found:
     Sums are over all tokens but the drawn one, so that what is left beside a probability near 1 is
     exact.
     """
-    policy, reference = (_Normalizer(inputs.policy.states) for _ in range(2))
-    own = squares = products = of_ratios = own_ratio = torch.zeros_like(policy.total)
+    policy, unmasked, reference = (_Normalizer(inputs.policy.states) for _ in range(3))
+    own = own_logit = squares = products = of_ratios = own_ratio = torch.zeros_like(policy.total)
     for block in inputs.blocks():
         # 1. Logits z relative to the maximum, and all sums so far relative to it.
-        logits, change = policy.shifted(block.logits)
+        allowed = block.allowed()
+        logits, change = policy.shifted(block.logits, allowed)
         shrink = change.exp()
         own = block.of_tokens(logits, own + change)
         exps = block.without_tokens(logits.exp())
+        if allowed is not None:
+            exps *= allowed
+            own = own + (block.of_tokens(allowed, torch.ones_like(own)) - 1) * _FAR
+            own_logit = block.of_tokens(block.logits, own_logit)
+            unmasked.add(block.logits)
         # 2. The sums of e^z z and of e^2z.
         products = shrink * products + change * policy.total + vecdot(exps, logits)[:, None]
         squares = shrink.square() * squares + vecdot(exps, exps)[:, None]
@@ -159,8 +179,13 @@ def _found(inputs: Inputs) -> _Found:
         kl = (of_ratios + of_token * own_ratio) / total - total.log() + reference.total.log()
         # Rounding can make that of near-equal distributions negative.
         kl = kl.clamp(min=0)
+    log_probs = own - total.log()
+    without_mask = log_probs
+    if inputs.allowed is not None:
+        without_mask = unmasked.log_probs(own_logit)
     return _Found(
-        policy, reference, own - total.log(), total.log() - (products + of_token * own) / total, kl,
+        policy, reference, log_probs, without_mask,
+        total.log() - (products + of_token * own) / total, kl,
         (others / total).square() + squares / total.square(),
     )  # fmt: skip
 
@@ -174,7 +199,11 @@ def _gradients(inputs: Inputs, found: _Found, slopes: Slopes) -> Iterator[tuple[
     of_log_probs, of_entropy, of_kl = (None if each is None else each[:, None] for each in slopes)
     for block in inputs.blocks():
         log_probs = found.policy.log_probs(block.logits)
-        gradient = log_probs.exp()
+        allowed = block.allowed()
+        if allowed is None:
+            gradient = log_probs.exp()
+        else:
+            gradient = log_probs.clamp_(max=0).exp().mul_(allowed)
         factor = torch.zeros_like(found.log_probs)
         if of_log_probs is not None:
             factor = -of_log_probs

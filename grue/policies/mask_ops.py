@@ -93,3 +93,13 @@ def unpacked(bits: Tensor, num_tokens: int) -> Tensor:
     """Return [..., V] the mask that was packed, of ``num_tokens`` tokens."""
     values = 1 << torch.arange(BITS, dtype=torch.uint8, device=bits.device)
     return (bits[..., None] & values).bool().flatten(-2)[..., :num_tokens]
+
+
+def unpacked_as(bits: Tensor, num_tokens: int, dtype: torch.dtype) -> Tensor:
+    """Return [..., V] the mask that was packed, of ``num_tokens`` tokens, as zeros and ones.
+
+    Factors are several times as fast on a CPU as filling in, and a mask of another type.
+    """
+    bytes_ = torch.arange(2**BITS, device=bits.device)
+    of_bytes = (bytes_[:, None] >> torch.arange(BITS, device=bits.device) & 1).to(dtype)
+    return torch.nn.functional.embedding(bits.int(), of_bytes).flatten(-2)[..., :num_tokens]

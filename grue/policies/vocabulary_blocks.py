@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from grue.models.precision import exactly
-from grue.policies.mask_ops import BITS, unpacked
+from grue.policies.mask_ops import BITS, unpacked_as
 
 _CPU_ENTRIES, _ENTRIES = 2**19, 2**25
 """Number of logits of a block: on a CPU as many as its cache holds."""
@@ -22,8 +22,6 @@ _LEAST_WIDTH = 256
 _KEPT_SHARE = 0.45
 """Largest memory of logits that are kept for the backward pass, as a share of the output layer's;
 more are computed again."""
-_FORBIDDEN = -1e30
-"""Logit of masked tokens, which is finite, so that 0 times it is 0."""
 
 
 class Head(NamedTuple):
@@ -55,10 +53,18 @@ class Block(NamedTuple):
     """[M, W] of the policy."""
     ref_logits: Tensor | None
     """[M, W] of the reference."""
+    bits: Tensor | None
+    """[M, ceil(W / 8)] packed mask of the policy; None allows all tokens."""
     place: Tensor
     """[M, 1] index of each drawn token in the block, or any index if it is elsewhere."""
     has_token: Tensor
     """[M, 1] whether the drawn token is in the block."""
+
+    def allowed(self) -> Tensor | None:
+        """Return [M, W] 1 at allowed tokens and 0 at others; None allows all."""
+        if self.bits is None:
+            return None
+        return unpacked_as(self.bits, self.logits.shape[-1], self.logits.dtype)
 
     def of_tokens(self, values: Tensor, otherwise: Tensor) -> Tensor:
         """Return [M, 1] the drawn tokens' ``values`` [M, W], or ``otherwise`` [M, 1] elsewhere."""
@@ -104,9 +110,9 @@ class Inputs:
             with exactly(device):
                 logits = self.policy.logits(where)
                 ref_logits = None if self.reference is None else self.reference.logits(where)
+            bits = None
             if self.allowed is not None:
                 bits = self.allowed[:, start // BITS : -(-where.stop // BITS)]
-                logits.masked_fill_(~unpacked(bits, where.stop - start), _FORBIDDEN)
             place = self.tokens - start
             has_token = (place >= 0) & (self.tokens < where.stop)
-            yield Block(where, logits, ref_logits, place.clamp(0, width - 1), has_token)
+            yield Block(where, logits, ref_logits, bits, place.clamp(0, width - 1), has_token)

@@ -108,6 +108,27 @@ def test_loss_of_one_statistic_leaves_the_others_without_a_slope() -> None:
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10, msg=name)
 
 
+def test_log_probs_without_the_mask_come_from_the_same_pass() -> None:
+    case = Case(masked=True)
+    assert case.allowed is not None
+    logits, _ = case.plain()
+    logits.data[1] *= 40.0  # forbidden tokens are far above the allowed ones
+    expected = TokenDistribution(logits.detach()).log_prob(case.tokens)
+    case.policy = Head(logits.detach(), torch.eye(V, dtype=logits.dtype))
+    found = case.fused()
+    assert not found.unmasked_log_probs.requires_grad
+    torch.testing.assert_close(found.unmasked_log_probs, expected, rtol=1e-12, atol=1e-12)
+    within = TokenDistribution(logits.detach(), case.allowed).log_prob(case.tokens)
+    torch.testing.assert_close(found.statistics.log_probs, within, rtol=1e-12, atol=1e-12)
+
+
+def test_forbidden_token_has_no_probability() -> None:
+    case = Case(masked=True)
+    assert case.allowed is not None
+    case.allowed[3, case.tokens[3]] = False
+    assert case.fused().statistics.log_probs[3] < -1e20
+
+
 def test_constant_layer_gets_no_gradient_and_constants_no_graph() -> None:
     case = Case()
     case.policy.weight.requires_grad_(False)
