@@ -42,7 +42,7 @@ from grue.tasks.inputs import Inputs
 from grue.texts import Texts
 
 if TYPE_CHECKING:
-    from grue.rewards.reward import Reward, Rewards
+    from grue.rewards.reward import Reward
 
 
 class Rollouts:
@@ -61,8 +61,7 @@ class Rollouts:
         self.policy = actor_critic.policy
         self.inputs = inputs
         self.reward = reward
-        self.settings = settings
-        self.seed = seed
+        self.settings, self.seed = settings, seed
         limit, side = settings.prompt_limit, settings.prompt_side
         self._prompts = self.policy.read(
             inputs.samples, settings.generation, limit, side, level=logging.WARNING
@@ -211,9 +210,7 @@ class Rollouts:
             log_probs=[of_output for of_batch in log_probs for of_output in of_batch],
         )
 
-    def _score(
-        self, found: PendingRollout, own: Texts, outputs: Sequence[Tokens]
-    ) -> Sequence[Rewards]:
+    def _score(self, found: PendingRollout, own: Texts, outputs: Sequence[Tokens]) -> list[Any]:
         """Return all ranks' rewards of a batch, and add their parts or stds to the rollout.
 
         ``own`` are the texts of the batch that this rank scores, and ``outputs`` their tokens.
@@ -237,7 +234,7 @@ class Rollouts:
             found.stds.append(np.concatenate(further))
         elif names := self.reward.part_names:
             found.parts.append(dict(zip(names, np.transpose(further), strict=True)))
-        return scores
+        return list(scores)
 
     def _of_host(self, values: np.ndarray[Any, Any]) -> Tensor:
         """Return numbers on the policy's device, in float32."""

@@ -67,24 +67,23 @@ def of_reinforcement(config: ReinforcementConfig, num_ranks: int) -> tuple[Polic
     algorithm: PolicyGradient[Any] = kind(actor_critic, own)
     # 2. The largest minibatch, and a pass over it.
     settings = rollout_settings(config.env, own)
-    sizes = _Sizes.of(algorithm, settings, num_ranks)
+    sizes, keys = _Sizes.of(algorithm, settings, num_ranks), _keys(own)
     trained = nn.ModuleList([policy.model, *_critic(actor_critic)])
     vocabulary = int(model.config.vocab_size)
     of_update = update(
         _weights(policy, actor_critic), trained, algorithm.optimizer,
-        lambda: _pass(algorithm, sizes), _keys(own),
+        lambda: _pass(algorithm, sizes), keys,
         logits=None if algorithm.is_fused else
         Logits(sizes.rows * sizes.new, sizes.fewest_tokens, vocabulary),
         half_copies=own.policy.mixed_precision != "no",
     )  # fmt: skip
     if isinstance(algorithm, Trpo):
-        of_update = _with_vectors(of_update, model, _keys(own))
+        of_update = _with_vectors(of_update, model, keys)
     # 3. Without gradients, a rollout is looked at in larger parts.
     stays = [term for term in of_update.terms if term.name in STAYS]
     rows = min(2 * settings.minibatch_tokens // sizes.new or 1, sizes.outputs_of_rank)
     said = _said_of_rollout(actor_critic, settings, rows, sizes)
-    key = _keys(own)
-    looked_at = Term("logits and activations", said, 0, key.batch, key.advice)
+    looked_at = Term("logits and activations", said, 0, keys.batch, keys.advice)
     return policy, [of_update, Moment("a rollout's log-probabilities", (*stays, looked_at))]
 
 
