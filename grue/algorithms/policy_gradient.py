@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from common import distributed
 from grue.algorithms.algorithm import Algorithm, ArgsT
 from grue.algorithms.running_means import RunningMeans
 from grue.algorithms.token_evaluation import FusedEvaluation, LogitsEvaluation, TokenEvaluation
-from grue.models.embedding_gradients import summed_by_rows, trained_embeddings
 from grue.rl.losses import policy_gradient_loss
 from grue.rollouts.batch import Unit
 from grue.rollouts.minibatch import Minibatch
@@ -41,11 +39,6 @@ class PolicyGradient(Algorithm[ArgsT]):
     """Algorithm whose loss is a policy loss with entropy and KL terms."""
 
     supports_data_parallel = True
-
-    @cached_property
-    def _embeddings(self) -> list[nn.Embedding]:
-        critic = self.actor_critic.critic
-        return trained_embeddings([self.policy.model, *([] if critic is None else [critic])])
 
     @property
     def unit(self) -> Unit:
@@ -83,18 +76,17 @@ class PolicyGradient(Algorithm[ArgsT]):
         """
         means, squares = RunningMeans(), torch.zeros(2, device=batch.tokens.device)
         for part in batch.parts(self.alg.rollout_spec.micro_batch_size):
-            with summed_by_rows(self._embeddings):
-                # 1. What policy, critic and reference say now, and the losses.
-                now = self.evaluate(part)
-                found = losses_of(now)
-                if with_share:
-                    squares = squares + self._squared_gradients(now, found.regularizer)
-                means.add(weight * part.weight, **found.measured)
-                means.add_largest(**found.largest)
-                # 2. The gradients.
-                loss = found.policy + found.regularizer + found.critic
-                self.backward(weight * part.weight * loss)
-                del now, found, loss  # what they hold of the vocabulary, before there is more of it
+            # 1. What policy, critic and reference say now, and the losses.
+            now = self.evaluate(part)
+            found = losses_of(now)
+            if with_share:
+                squares = squares + self._squared_gradients(now, found.regularizer)
+            means.add(weight * part.weight, **found.measured)
+            means.add_largest(**found.largest)
+            # 2. The gradients.
+            loss = found.policy + found.regularizer + found.critic
+            self.backward(weight * part.weight * loss)
+            del now, found, loss  # what they hold of the vocabulary, before there is more of it
         if with_share:
             means.add(**{SHARE: share_of_second(squares)})
         return means
