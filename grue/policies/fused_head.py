@@ -23,7 +23,7 @@ from grue.models.precision import exactly
 from grue.policies.vocabulary_blocks import Head, Inputs
 
 _FAR = 1e30
-"""What is taken from logits of masked tokens in search of the largest one."""
+"""Number taken from logits of masked tokens in search of the largest one."""
 
 
 class Statistics(NamedTuple):
