@@ -119,7 +119,7 @@ def test_reinforcement_by_two_processes_equals_that_by_one(
                         alg__args__num_samples_per_input=3, alg__args__zero_std_groups=name,
                         alg__args__solved_above=0.5, reward_fn__id=EVEN, **SHORT, **RMSPROP_LIKE)
           for name in ("draw_more", "hint")),
-        human_preferences(model, alg__policy__args__optimizer_kwargs={"eps": 1e-3}),
+        human_preferences(model, **SHORT, **RMSPROP_LIKE),
     ]  # fmt: skip
     run_with_both(workplace, *runs)
 
