@@ -95,7 +95,7 @@ class Rollouts:
         statistics = rollout_statistics(
             rollout, penalty, kl_coefficient, self.settings.samples_per_input, self._truncation
         )
-        reward, part = self.reward, self.settings.silent_by
+        reward, part = self.reward, self.settings.groups.silent_by
         largest = reward.largest if part is None else reward.largest_of(reward.args, part)
         of_groups = group_statistics(drawn, found, self.settings, largest)
         return rollout, statistics | drawn.part_means() | of_groups | self.draw.statistics()

@@ -80,7 +80,7 @@ def draw_outputs(
         hint_of: returns the tokens behind the prompt of the input at a position.
     """
     found = PendingRollout()
-    if settings.draw_more is not None:
+    if settings.groups.draw_more is not None:
         _draw_pools(found, sample, next(batches), settings)
         return found
     number, size = 0, settings.num_envs
@@ -88,7 +88,7 @@ def draw_outputs(
         groups = range(number * size, (number + 1) * size)
         sample(found, Batch(next(batches), groups, number, settings.samples_per_input))
         number += 1
-    if settings.hint is not None:
+    if settings.groups.hint_share is not None:
         _draw_hinted(found, sample, number, settings, hint_of)
     return found
 
@@ -114,7 +114,7 @@ def _draw_pools(
     found: PendingRollout, sample: Sample, rows: Sequence[int], settings: RolloutSettings
 ) -> None:
     """Draw rounds of outputs of the inputs at ``rows`` whose pools are not yet full."""
-    rules = settings.draw_more
+    rules = settings.groups.draw_more
     assert rules is not None
     active = list(range(len(rows)))
     for number in range(rules.max_rounds):

@@ -36,7 +36,7 @@ def group_statistics(
     # Outputs beyond the first K are drawn because of these, so that they would tell less.
     of_groups = drawn.rows_of_groups()
     first = drawn.of_rows([row for rows in of_groups for row in rows[:size]])
-    rewards = first.deciding(settings.silent_by).reshape(-1, size)
+    rewards = first.deciding(settings.groups.silent_by).reshape(-1, size)
     found: dict[str, float] = {}
     if size > 1:
         kinds = _kinds(rewards, deviating(first, settings).numpy(), largest)
@@ -44,12 +44,12 @@ def group_statistics(
         for ending, rows in _levels(drawn, settings).items():
             found[f"groups/count{ending}"] = len(rows)
             found |= {f"groups/{kind}{ending}": of[rows].mean() for kind, of in kinds.items()}
-    if settings.max_resamples:
+    if settings.groups.max_resamples:
         found["groups/num_resampled"] = (len(drawn.outputs) - len(kept.outputs)) // size
-    if settings.draw_more is not None:
+    if settings.groups.draw_more is not None:
         found["groups/pool_mixed"] = deviating(drawn, settings).numpy().mean()
         found["groups/pool_size"] = len(drawn.outputs) / len(of_groups)
-    if settings.hint is not None:
+    if settings.groups.hint_share is not None:
         found["groups/hinted"] = (len(drawn.outputs) - len(first.outputs)) / len(first.outputs)
         found["groups/mixed_with_hints"] = deviating(kept, settings).numpy().mean()
     if largest is not None:

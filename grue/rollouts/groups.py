@@ -17,13 +17,13 @@ from grue.rollouts.settings import RolloutSettings
 
 def kept_outputs(drawn: PendingRollout, settings: RolloutSettings) -> PendingRollout:
     """Return the outputs that the update uses, of as many groups as one batch has."""
-    if settings.draw_more is not None:
+    if settings.groups.draw_more is not None:
         size = settings.samples_per_input
         return drawn.of_rows([row for of in pools(drawn, settings) for row in kept_of(of, size)])
-    if settings.hint is not None:
+    if settings.groups.hint_share is not None:
         last = settings.samples_per_input
         return drawn.of_rows([row for of in drawn.rows_of_groups() for row in of[-last:]])
-    if settings.max_resamples:
+    if settings.groups.max_resamples:
         of_groups = drawn.rows_of_groups()
         chosen = deviating_groups(drawn, settings)
         return drawn.of_rows([row for group in chosen for row in of_groups[group]])
@@ -47,14 +47,14 @@ def groups_of(
         settings: sizes and tolerance of the groups, and what decides on them.
         task_rewards: returns [N, T] the rewards of N outputs as the update has them, for a T.
     """
-    decides = (settings.draw_more, settings.silent_by, settings.overlong_buffer)
+    decides = (settings.groups.draw_more, settings.groups.silent_by, settings.overlong_buffer)
     if all(each is None for each in decides):
         return None
-    of_all = kept if settings.draw_more is None else drawn
-    deciding, rows = of_all.deciding(settings.silent_by), of_all.rows_of_groups()
+    of_all = kept if settings.groups.draw_more is None else drawn
+    deciding, rows = of_all.deciding(settings.groups.silent_by), of_all.rows_of_groups()
     variances = torch.tensor([deciding[of_group].var(ddof=1) for of_group in rows])
     means = None
-    if settings.draw_more is not None:
+    if settings.groups.draw_more is not None:
         rewards = task_rewards(drawn, max(map(len, drawn.outputs))).sum(1)
         means = torch.tensor([rewards[of_group].mean() for of_group in rows])
     return Groups(deviating(of_all, settings), variances, means)

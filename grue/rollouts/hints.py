@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from common.errors import UserError
 from grue.policies.policy import Policy
 from grue.policies.prompt_encoder import Tokens
@@ -35,7 +33,7 @@ class Hints:
             UserError: an input has none.
         """
         bare = [sample for sample in inputs.samples if not any(sample.references)]
-        if bare and settings.hint is not None:
+        if bare and settings.groups.hint_share is not None:
             raise UserError(
                 f"'alg.args.zero_std_groups' = 'hint': {len(bare)} of {len(inputs)} training "
                 f"inputs have no reference to take a hint from, such as {bare[0].prompt[:60]!r}; "
@@ -53,12 +51,13 @@ class Hints:
         They are a share of them that falls with the ``progress`` of the run, from 0 to 1, rounded
         down and never all, and no more than leave the model's positions for the longest output.
         """
-        assert self._settings.hint is not None
+        share = self._settings.groups.hint_share
+        assert share is not None
         reference = next(filter(None, self._inputs.samples[row].references))
         tokens: Tokens = self._policy.tokenizer(
             reference, add_special_tokens=False, verbose=False
         ).input_ids
-        number = min(int(self._settings.hint.share * (1 - progress) * len(tokens)), len(tokens) - 1)
+        number = min(int(share * (1 - progress) * len(tokens)), len(tokens) - 1)
         if self._policy.longest is not None:
             number = min(number, self._policy.longest - self._most - len(self._prompts[row]))
         return tokens[: max(number, 0)]
@@ -66,8 +65,7 @@ class Hints:
 
 def hopeless(drawn: PendingRollout, settings: RolloutSettings) -> list[int]:
     """Return the numbers of the silent groups without a right output."""
-    assert settings.hint is not None
-    is_right = np.isclose(drawn.deciding(settings.silent_by), settings.hint.best_reward)
+    is_right = drawn.are_right(settings.groups)
     silent = ~deviating(drawn, settings).numpy()
     rows_of_groups: Sequence[list[int]] = drawn.rows_of_groups()
     return [

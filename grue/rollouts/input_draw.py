@@ -6,8 +6,6 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from grue.random_streams import Occasion, generator
 from grue.rollouts.partial_rollout import PendingRollout
 from grue.rollouts.settings import RolloutSettings
@@ -44,7 +42,7 @@ class InputDraw:
 
     def left(self) -> range | list[int]:
         """Return the positions of the inputs that may be drawn."""
-        rules = self.settings.input_filter
+        rules = self.settings.groups.input_filter
         every = range(self.num_inputs)
         if rules is None:
             return every
@@ -58,10 +56,10 @@ class InputDraw:
         drawn because of these. Where no input is left, all come back.
         """
         self.num_drawn += len(drawn.outputs)
-        rules, size = self.settings.input_filter, self.settings.samples_per_input
+        rules, size = self.settings.groups.input_filter, self.settings.samples_per_input
         if rules is None:
             return
-        is_right = np.isclose(drawn.deciding(self.settings.silent_by), rules.best_reward)
+        is_right = drawn.are_right(self.settings.groups)
         for rows in drawn.rows_of_groups():
             row, rate = drawn.inputs[rows[0]], float(is_right[rows[:size]].mean())
             self.pass_rates[row] = (self.pass_rates.get(row, rate) + rate) / 2
@@ -75,7 +73,7 @@ class InputDraw:
 
     def statistics(self) -> dict[str, float]:
         """Return the share of the inputs that may be drawn, if not all may."""
-        if self.settings.input_filter is None:
+        if self.settings.groups.input_filter is None:
             return {}
         return {"groups/inputs_left": len(self.left()) / self.num_inputs}
 

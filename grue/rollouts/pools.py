@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from grue.rollouts.group_rules import DrawMore
 from grue.rollouts.partial_rollout import PendingRollout
 from grue.rollouts.settings import RolloutSettings
-from grue.rollouts.spec import DrawMore
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,7 @@ class Pool:
 
 def pools(drawn: PendingRollout, settings: RolloutSettings) -> list[Pool]:
     """Return the pool of each input, in the order of their groups."""
-    rules = settings.draw_more
-    assert rules is not None
-    is_right = np.isclose(drawn.deciding(settings.silent_by), rules.best_reward)
+    is_right = drawn.are_right(settings.groups)
     return [Pool(rows, is_right[rows]) for rows in drawn.rows_of_groups()]
 
 

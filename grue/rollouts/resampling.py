@@ -14,7 +14,7 @@ def is_short(drawn: PendingRollout, settings: RolloutSettings, num_batches: int)
     """Return whether a rollout needs another batch of inputs after ``num_batches``."""
     if drawn.num_tokens() < settings.num_tokens:
         return True
-    if num_batches > settings.max_resamples:
+    if num_batches > settings.groups.max_resamples:
         return False
     return int(deviating(drawn, settings).sum()) < settings.num_envs
 
@@ -31,4 +31,5 @@ def deviating(drawn: PendingRollout, settings: RolloutSettings) -> Tensor:
     of_groups = drawn.rows_of_groups()
     most = max(map(len, of_groups))  # fewer are filled up with the group's own
     rows = [[*rows, *rows[:1] * (most - len(rows))] for rows in of_groups]
-    return deviates(torch.from_numpy(drawn.deciding(settings.silent_by)[rows]), settings.zero_tol)
+    rules = settings.groups
+    return deviates(torch.from_numpy(drawn.deciding(rules.silent_by)[rows]), rules.zero_tol)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from grue.models.config import Side
 from grue.policies.generation_config import GenerationConfig
-from grue.rl.tolerance import TOLERANCE
-from grue.rollouts.spec import MINIBATCH_TOKENS, DrawMore, Hint, InputFilter
+from grue.rollouts.group_rules import ONE_DRAW, GroupRules
+from grue.rollouts.spec import MINIBATCH_TOKENS
 
 
 @dataclass(frozen=True)
@@ -48,19 +48,8 @@ class RolloutSettings:
     """If true, the reward's standard deviations are recorded, see `Reward.mean_and_std`."""
     inputs_in_order: bool = False
     """If true, iterations take inputs in order, not at random; for one batch per iteration."""
-    max_resamples: int = 0
-    """Largest number of further batches of inputs in place of those whose rewards do not
-    deviate."""
-    draw_more: DrawMore | None = None
-    """Rounds of outputs of the same inputs, of which K are kept; None for one draw of K."""
-    input_filter: InputFilter | None = None
-    """Inputs that are drawn, by their running pass rates; None for all."""
-    hint: Hint | None = None
-    """Hints with which groups without a right output are drawn again; None for no such draw."""
-    silent_by: str | None = None
-    """Part of the task's reward that decides whether an input's outputs deviate; None for all."""
-    zero_tol: float = TOLERANCE
-    """Largest difference of equal rewards of an input, as a share of the largest |reward|."""
+    groups: GroupRules = ONE_DRAW
+    """Rules for the outputs of an input."""
     group_by: str | None = None
     """Metadata key of inputs, by whose values shares of groups are also told; None for none."""
     overlong_buffer: int | None = None

@@ -3,56 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from grue.rl.tolerance import TOLERANCE
+from grue.rollouts.group_rules import ONE_DRAW, GroupRules
 
 MINIBATCH_TOKENS = 256
 """Number of tokens of a minibatch, if an algorithm does not set it."""
-
-
-DrawUntil = Literal["balanced", "positive"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DrawMore:
-    """Rounds of outputs of the same inputs (Reinforce-Ada, arXiv 2510.04996)."""
-
-    round_size: int
-    """Number of outputs of an input that a round draws."""
-    max_rounds: int
-    """Largest number of rounds, the first one included."""
-    until: DrawUntil
-    """End of an input's rounds: K // 2 right outputs and as many wrong ones as K lacks, or one
-    right output."""
-    best_reward: float
-    """Reward of a right output."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class InputFilter:
-    """Running pass rates of the inputs that are drawn; others are not drawn again."""
-
-    least: float
-    most: float
-    solved: float
-    """Rate from which on an input counts as solved; above 1 for none."""
-    best_reward: float
-    """Reward of a right output."""
-
-    def keeps(self, rate: float) -> bool:
-        """Return whether inputs of this running pass rate are drawn."""
-        return self.least <= rate <= self.most and rate < self.solved
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hint:
-    """Beginnings of references before outputs of groups without a right one."""
-
-    share: float
-    """Share of a reference's tokens at the begin of training; it falls linearly to 0."""
-    best_reward: float
-    """Reward of a right output."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,19 +42,8 @@ class RolloutSpec:
     does."""
     needs_reward_stds: bool = False
     """If true, the reward's standard deviations are recorded, see `Reward.mean_and_std`."""
-    max_resamples: int = 0
-    """Largest number of further batches of inputs in place of those whose rewards do not deviate,
-    for whole outputs without a mask."""
-    draw_more: DrawMore | None = None
-    """Rounds of outputs of the same inputs, of which K are kept; None for one draw of K."""
-    input_filter: InputFilter | None = None
-    """Inputs that are drawn, by their running pass rates; None for all."""
-    hint: Hint | None = None
-    """Hints with which groups without a right output are drawn again; None for no such draw."""
-    silent_by: str | None = None
-    """Part of the task's reward that decides whether an input's outputs deviate; None for all."""
-    zero_tol: float = TOLERANCE
-    """Largest difference of equal rewards of an input, as a share of the largest |reward|."""
+    groups: GroupRules = ONE_DRAW
+    """Rules for the outputs of an input."""
     overlong_buffer: int | None = None
     """Number of last tokens over which an output's length costs reward; None for no cost."""
     inputs_in_order: bool = False
@@ -128,3 +72,9 @@ class RolloutSpec:
         if self.micro_batch_size is None:
             return tokens
         return min(tokens, self.micro_batch_size * longest)
+
+
+WHOLE_OUTPUTS = RolloutSpec(
+    num_steps=None, gamma=1.0, gae_lambda=1.0, samples_per_input=1, needs_values=False
+)
+"""Rollouts of whole outputs with their total rewards, without a critic."""

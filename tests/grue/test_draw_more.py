@@ -21,11 +21,11 @@ from grue.policies.policy import Policy
 from grue.rewards.reward import Reward, Rewards
 from grue.rl.group_advantages import group_advantages
 from grue.rollouts import collector
+from grue.rollouts.group_rules import DrawMore, DrawUntil, GroupRules
 from grue.rollouts.groups import groups_of, kept_outputs
 from grue.rollouts.partial_rollout import PendingRollout
 from grue.rollouts.pools import is_full, pools
 from grue.rollouts.settings import RolloutSettings
-from grue.rollouts.spec import DrawMore, DrawUntil
 from grue.texts import Texts
 from tests.grue.exact import PARTS, Subject, chain, small_tokenizer
 from tests.grue.test_critic_free import keys_of, small
@@ -34,7 +34,7 @@ PLAIN = {"zero_std_groups": "draw_more", "kl": {"coeff": 0.0}}
 
 
 def rules(until: DrawUntil = "balanced", round_size: int = 4) -> DrawMore:
-    return DrawMore(round_size=round_size, max_rounds=3, until=until, best_reward=1.0)
+    return DrawMore(round_size=round_size, max_rounds=3, until=until)
 
 
 def drawn(groups: Sequence[Sequence[float]]) -> PendingRollout:
@@ -48,8 +48,9 @@ def drawn(groups: Sequence[Sequence[float]]) -> PendingRollout:
 
 
 def settings(until: DrawUntil = "balanced", size: int = 4) -> RolloutSettings:
+    groups = GroupRules(draw_more=rules(until))
     return RolloutSettings(generation=GenerationConfig(), num_envs=4, num_tokens=1,
-                           samples_per_input=size, draw_more=rules(until))  # fmt: skip
+                           samples_per_input=size, groups=groups)  # fmt: skip
 
 
 def kept(groups: Sequence[Sequence[float]], size: int = 4) -> list[int]:

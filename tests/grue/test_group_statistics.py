@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from grue.policies.generation_config import GenerationConfig
+from grue.rollouts.group_rules import GroupRules
 from grue.rollouts.group_statistics import group_statistics
 from grue.rollouts.partial_rollout import PendingRollout
 from grue.rollouts.settings import RolloutSettings
@@ -18,7 +19,8 @@ REWARDS = [[0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 0, 1], [0.3, 0.3, 0.3, 0.3]]
 
 def settings(samples: int = 4, max_resamples: int = 0) -> RolloutSettings:
     return RolloutSettings(generation=GenerationConfig(), num_envs=4, num_tokens=1,
-                           samples_per_input=samples, max_resamples=max_resamples)  # fmt: skip
+                           samples_per_input=samples,
+                           groups=GroupRules(max_resamples=max_resamples))  # fmt: skip
 
 
 def drawn(rewards: list[list[float]]) -> PendingRollout:
@@ -92,7 +94,9 @@ def test_the_part_that_decides_tells_which_groups_are_wrong() -> None:
     every = drawn([[0.1] * 4, [1.1] * 4, [0, 0.1, 0, 1.1]])
     every.outputs = drawn(REWARDS[:3]).outputs
     every.parts = [{"right": np.array(REWARDS[:3]).ravel()}]
-    found = group_statistics(every, every, replace(settings(), silent_by="right"), 1.0)
+    found = group_statistics(
+        every, every, replace(settings(), groups=GroupRules(silent_by="right")), 1.0
+    )
     alone = drawn(REWARDS[:3])
     assert found == group_statistics(alone, alone, settings(), 1.0)
     assert found["groups/all_zero"] == pytest.approx(1 / 3)

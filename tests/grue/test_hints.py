@@ -16,7 +16,7 @@ from grue.metrics.metric import NoArgs
 from grue.policies.policy import Policy
 from grue.rewards.reward import Reward, Rewards
 from grue.rollouts.collector import Rollouts
-from grue.rollouts.spec import Hint
+from grue.rollouts.group_rules import GroupRules
 from grue.tasks.inputs import Inputs
 from grue.tasks.task import Sample
 from grue.texts import Texts
@@ -43,9 +43,7 @@ def hinted(share: float = 0.5, *, references: tuple[str, ...] = (REFERENCE,)) ->
         policy, "dr_grpo", prompts=["b", "a c a", "c"], num_envs=8, num_samples_per_input=4,
         kl={"coeff": 0.1},
     )  # fmt: skip
-    settings = dataclasses.replace(
-        subject.rollouts.settings, hint=Hint(share=share, best_reward=1.0)
-    )
+    settings = dataclasses.replace(subject.rollouts.settings, groups=GroupRules(hint_share=share))
     samples = [Sample(str(row), text, references) for row, text in enumerate(["b", "a c a", "c"])]
     subject.rollouts = Rollouts(
         subject.actor_critic, Inputs(samples, range(3)), Begins(NoArgs()),

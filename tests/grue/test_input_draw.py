@@ -12,18 +12,18 @@ import pytest
 from common.config.resolve import resolve
 from grue.experiments.finetune.config import FinetuneConfig
 from grue.policies.generation_config import GenerationConfig
+from grue.rollouts.group_rules import GroupRules, InputFilter
 from grue.rollouts.input_draw import InputDraw
 from grue.rollouts.partial_rollout import PendingRollout
 from grue.rollouts.settings import RolloutSettings
-from grue.rollouts.spec import InputFilter
 from tests.grue.test_critic_free import keys_of
 
 
 def draw(num_inputs: int = 4, **rules: Any) -> InputDraw:
-    known = {"least": 0.0, "most": 1.0, "solved": 2.0, "best_reward": 1.0, **rules}
+    known = {"least": 0.0, "most": 1.0, "solved": 2.0, **rules}
     settings = RolloutSettings(
         generation=GenerationConfig(), num_envs=8, num_tokens=1, samples_per_input=4,
-        input_filter=InputFilter(**known),
+        groups=GroupRules(input_filter=InputFilter(**known)),
     )  # fmt: skip
     return InputDraw(num_inputs, settings, seed=0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from common.config.fit import PositiveFloat, PositiveInt
@@ -13,7 +14,7 @@ from grue.algorithms.config import ReinforcementAlg
 from grue.parts.named_function import NamedIn
 from grue.rl.tables import AGGREGATIONS, POLICY_LOSSES
 from grue.rollouts.config import EnvConfig
-from grue.rollouts.spec import RolloutSpec
+from grue.rollouts.spec import WHOLE_OUTPUTS, RolloutSpec
 
 PolicyLoss = Annotated[str, NamedIn(POLICY_LOSSES)]
 Aggregation = Annotated[str, NamedIn(AGGREGATIONS)]
@@ -84,21 +85,12 @@ class CriticFreeArgs(GroupAdvantageArgs, SupervisedLossArgs):
 
     def rollout_spec(self) -> RolloutSpec:
         """Return rollouts of whole outputs with their total rewards, without a critic."""
-        resamples = self.zero_std_groups == "resample"
-        return RolloutSpec(
-            num_steps=None,
-            gamma=1.0,
-            gae_lambda=1.0,
+        return replace(
+            WHOLE_OUTPUTS,
             samples_per_input=self.num_samples_per_input,
             num_minibatches=self.num_minibatches,
             micro_batch_size=self.micro_batch_size,
-            needs_values=False,
-            max_resamples=self.max_resamples if resamples else 0,
-            draw_more=self.drawn_further,
-            input_filter=self.input_filter,
-            hint=self.hint,
-            silent_by=self.silent_by,
-            zero_tol=self.zero_tol,
+            groups=self.group_rules,
             overlong_buffer=self.overlong_buffer,
         )
 
@@ -124,7 +116,7 @@ class CriticFreeArgs(GroupAdvantageArgs, SupervisedLossArgs):
     def problems_of_alg(self, alg: ReinforcementAlg) -> Iterator[Problem]:
         """Yield the problems of a penalty that has another name, and of hints that are not read."""
         yield from super().problems_of_alg(alg)
-        if self.hint is not None and alg.model_type == "seq2seq":
+        if self.zero_std_groups == "hint" and alg.model_type == "seq2seq":
             yield Problem("'hint' continues the prompt, which an encoder-decoder model reads apart "
                           "from its output; take a causal model, or another value",
                           "args.zero_std_groups", self.zero_std_groups)  # fmt: skip

@@ -14,7 +14,7 @@ from common.errors import Problem
 from grue.algorithms.args.fields import Fraction
 from grue.algorithms.config import AlgorithmArgs
 from grue.rl.tolerance import TOLERANCE
-from grue.rollouts.spec import DrawMore, DrawUntil, Hint, InputFilter
+from grue.rollouts.group_rules import DrawMore, DrawUntil, GroupRules, InputFilter
 
 Baseline = Literal[
     "group", "leave_one_out", "running_mean", "cumulative_mean", "right_or_wrong", "none"
@@ -26,6 +26,16 @@ ZeroStdGroups = Literal[
 
 _GROUP_BASELINES = ("group", "leave_one_out")
 _UNCENTRED = ("right_or_wrong", "none")
+_KEYS_OF = {
+    "running_mean_decay": ("advantage", "running_mean"),
+    "max_resamples": ("zero_std_groups", "resample"),
+    "round_size": ("zero_std_groups", "draw_more"),
+    "max_rounds": ("zero_std_groups", "draw_more"),
+    "draw_until": ("zero_std_groups", "draw_more"),
+    "hint_share": ("zero_std_groups", "hint"),
+    "entropy_alpha": ("zero_std_groups", "entropy_shaped"),
+}
+"""Keys that one value of another key reads alone."""
 _OF_GROUPS = ("group_std", "bare_group_std", "batch_std", "group_mean")
 
 
@@ -143,16 +153,32 @@ class GroupAdvantageArgs(AlgorithmArgs):
     largest \\|reward\\|."""
 
     @property
-    def drawn_further(self) -> DrawMore | None:
-        """Rounds of outputs of the same inputs; None for one draw."""
-        if self.zero_std_groups != "draw_more":
-            return None
-        return DrawMore(
-            round_size=self.round_size,
-            max_rounds=self.max_rounds,
-            until=self.draw_until,
+    def group_rules(self) -> GroupRules:
+        """Rules for the outputs of an input."""
+        treatment = self.zero_std_groups
+        return GroupRules(
+            silent_by=self.silent_by,
+            zero_tol=self.zero_tol,
             best_reward=self.best_reward,
+            max_resamples=self.max_resamples if treatment == "resample" else 0,
+            draw_more=self._rounds if treatment == "draw_more" else None,
+            hint_share=self.hint_share if treatment == "hint" else None,
+            input_filter=self._input_filter,
         )
+
+    @property
+    def _rounds(self) -> DrawMore:
+        return DrawMore(
+            round_size=self.round_size, max_rounds=self.max_rounds, until=self.draw_until
+        )
+
+    @property
+    def _input_filter(self) -> InputFilter | None:
+        if self.solved_above is None and self.difficulty_band is None:
+            return None
+        band = self.difficulty_band or DifficultyBand()
+        solved = math.inf if self.solved_above is None else self.solved_above
+        return InputFilter(least=band.min, most=band.max, solved=solved)
 
     @property
     def judges_rewards(self) -> bool:
@@ -164,28 +190,8 @@ class GroupAdvantageArgs(AlgorithmArgs):
         """True if a key asks which outputs have the ``best_reward``."""
         return (
             self.judges_rewards
-            or self.input_filter is not None
+            or self._input_filter is not None
             or self.zero_std_groups in ("draw_more", "hint", "virtual_best")
-        )
-
-    @property
-    def hint(self) -> Hint | None:
-        """Hints with which groups without a right output are drawn again; None for no such draw."""
-        if self.zero_std_groups != "hint":
-            return None
-        return Hint(share=self.hint_share, best_reward=self.best_reward)
-
-    @property
-    def input_filter(self) -> InputFilter | None:
-        """Inputs that are drawn, by their running pass rates; None for all."""
-        if self.solved_above is None and self.difficulty_band is None:
-            return None
-        band = self.difficulty_band or DifficultyBand()
-        return InputFilter(
-            least=band.min,
-            most=band.max,
-            solved=math.inf if self.solved_above is None else self.solved_above,
-            best_reward=self.best_reward,
         )
 
     def problems(self) -> Iterator[Problem]:
@@ -229,6 +235,15 @@ class GroupAdvantageArgs(AlgorithmArgs):
         if not any(weights.values()):
             yield Problem("leaves nothing to learn with 'positive_weight' = 0; raise one of them",
                           "negative_weight", 0.0)  # fmt: skip
+
+    def notices(self) -> Iterator[str]:
+        """Yield notices on keys of another treatment of silent groups, or of another advantage."""
+        yield from super().notices()
+        for name, (key, value) in _KEYS_OF.items():
+            given, default = getattr(self, name), type(self).model_fields[name].default
+            if getattr(self, key) != value and given != default:
+                yield (f"'alg.args.{name}' = {given!r} has no effect without '{key}' = "
+                       f"'{value}'; drop it")  # fmt: skip
 
     def _problems_of_silence(self) -> Iterator[Problem]:
         """Yield the problems of keys that decide on groups where nothing asks for it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 from common.config.fit import PositiveFloat, PositiveInt
@@ -11,7 +12,7 @@ from grue.algorithms.args.fields import Fraction, Verbosity
 from grue.algorithms.args.micro_batches import MicroBatchArgs
 from grue.algorithms.config import ReinforcementAlg
 from grue.rollouts.config import EnvConfig
-from grue.rollouts.spec import RolloutSpec
+from grue.rollouts.spec import WHOLE_OUTPUTS, RolloutSpec
 
 
 class ReinforceArgs(MicroBatchArgs):
@@ -74,14 +75,11 @@ class ReinforceArgs(MicroBatchArgs):
 
     def rollout_spec(self) -> RolloutSpec:
         """Return rollouts of whole outputs with their total rewards, without a critic."""
-        return RolloutSpec(
-            num_steps=None,
-            gamma=1.0,
-            gae_lambda=1.0,
+        return replace(
+            WHOLE_OUTPUTS,
             samples_per_input=self.num_samples_per_input,
             micro_batch_size=self.micro_batch_size,
             minibatch_tokens=self.batch_size,
-            needs_values=False,
             needs_reward_stds=self.advantage_regularization != "none",
             inputs_in_order=self.inputs_in_order,
             dropout=self.dropout,

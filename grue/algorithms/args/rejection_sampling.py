@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from common.config.fit import PositiveFloat, PositiveInt
 from common.errors import Problem
-from grue.algorithms.config import AlgorithmArgs, KlDefaults, ReinforcementAlg
-from grue.rollouts.spec import RolloutSpec
+from grue.algorithms.args.micro_batches import MicroBatchArgs
+from grue.algorithms.config import KlDefaults, ReinforcementAlg
+from grue.rollouts.spec import WHOLE_OUTPUTS, RolloutSpec
 
 Select = Literal["best", "right"]
 
 
-class RejectionSamplingArgs(AlgorithmArgs):
+class RejectionSamplingArgs(MicroBatchArgs):
     """Supervised finetuning on the best or the right of own outputs, drawn anew every iteration.
 
     It is known as RAFT (arXiv 2304.06767) with the best, and as expert iteration (arXiv 1705.08439)
@@ -38,22 +40,16 @@ class RejectionSamplingArgs(AlgorithmArgs):
     num_minibatches: PositiveInt = 1
     """Number of optimizer steps in a pass, each on as many chosen outputs; there are fewer steps
     where there are fewer outputs, and none without any."""
-    micro_batch_size: PositiveInt | None = None
-    """Largest number of outputs computed at once; gradients add up over an optimizer step. It saves
-    memory and changes results by rounding alone. None computes all outputs of a step at once."""
     max_grad_norm: PositiveFloat | None = 1.0
     """Largest norm of the gradients, to which they are clipped; None does not clip."""
 
     def rollout_spec(self) -> RolloutSpec:
         """Return rollouts of whole outputs with their total rewards, without a critic."""
-        return RolloutSpec(
-            num_steps=None,
-            gamma=1.0,
-            gae_lambda=1.0,
+        return replace(
+            WHOLE_OUTPUTS,
             samples_per_input=self.num_samples_per_input,
             num_minibatches=self.num_minibatches,
             micro_batch_size=self.micro_batch_size,
-            needs_values=False,
         )
 
     def problems(self) -> Iterator[Problem]:

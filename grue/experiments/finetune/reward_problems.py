@@ -20,7 +20,6 @@ def problems_of_reward(alg: ReinforcementAlg, reward: RewardConfig) -> Iterator[
         yield from _without_std(alg, reward)
         yield from _without_part(alg, reward)
         yield from _without_right_outputs(alg, reward)
-        yield from _with_another_best(alg, reward)
 
 
 def _without_std(alg: ReinforcementAlg, reward: RewardConfig) -> Iterator[Problem]:
@@ -33,7 +32,7 @@ def _without_std(alg: ReinforcementAlg, reward: RewardConfig) -> Iterator[Proble
 
 def _without_part(alg: ReinforcementAlg, reward: RewardConfig) -> Iterator[Problem]:
     """Yield the problem of a reward that lacks the part which decides on silent groups."""
-    name = alg.rollout_spec.silent_by
+    name = alg.rollout_spec.groups.silent_by
     if name is None:
         return
     kind = reward.find(reward.id)
@@ -52,42 +51,26 @@ def _without_part(alg: ReinforcementAlg, reward: RewardConfig) -> Iterator[Probl
 
 
 def _without_right_outputs(alg: ReinforcementAlg, reward: RewardConfig) -> Iterator[Problem]:
-    """Yield the problem of a built-in reward whose largest is not known, or is another one.
+    """Yield the problem of a best reward that is not the largest, or of none that is known.
 
-    A user's own reward may give right outputs whatever it likes.
+    No output would be right, such as with a sum of rewards whose largest is 1.1. A user's own
+    reward may give right outputs whatever it likes.
     """
     args, name = alg.args, reward.id
-    if not (isinstance(args, GroupAdvantageArgs) and args.judges_rewards):
-        return
-    if name.startswith(CUSTOM):
-        return
-    largest = reward.find(name).largest
-    if largest is None:
-        yield Problem("the algorithm needs a reward of right and wrong outputs, such as "
-                      "'exact_answer', for 'alg.args.advantage' = 'right_or_wrong' or "
-                      "'zero_std_groups' = 'entropy_shaped'", "reward_fn.id", name)  # fmt: skip
-    elif largest != args.best_reward:
-        yield Problem(f"the largest reward of '{name}' is {largest:g}; give that",
-                      "alg.args.best_reward", args.best_reward)  # fmt: skip
-
-
-def _with_another_best(alg: ReinforcementAlg, reward: RewardConfig) -> Iterator[Problem]:
-    """Yield the problem of a best reward that no output can have, or that is not the largest.
-
-    No output would be right, such as with a sum of rewards whose largest is 1.1.
-    """
-    args, name = alg.args, reward.id
-    if not isinstance(args, GroupAdvantageArgs) or args.judges_rewards or not args.knows_right:
+    if not isinstance(args, GroupAdvantageArgs) or not args.knows_right or name.startswith(CUSTOM):
         return
     kind = reward.find(name)
     known, _ = resolve_valid_keys(kind.Args, reward.args)
-    if name.startswith(CUSTOM) or known is None:
+    if known is None:  # which is told elsewhere
         return
     largest = kind.largest_of(known, args.silent_by)
+    if largest is None and args.judges_rewards:
+        yield Problem("the algorithm needs a reward of right and wrong outputs, such as "
+                      "'exact_answer', for 'alg.args.advantage' = 'right_or_wrong' or "
+                      "'zero_std_groups' = 'entropy_shaped'", "reward_fn.id", name)  # fmt: skip
     if largest is None or math.isclose(largest, args.best_reward):
         return
-    called = args.silent_by or name
-    or_part = ""
+    called, or_part = args.silent_by or name, ""
     if called == name and kind.names_of_parts(known):
         or_part = ", or a part of it as 'alg.args.silent_by', such as correctness"
     yield Problem(f"the largest reward of '{called}' is {largest:g}; give that{or_part}",

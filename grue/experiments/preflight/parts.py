@@ -55,7 +55,10 @@ def part_problems(run: Run, answers: Answers) -> Iterator[Problem]:
 def hint_problems(run: Run, answers: Answers) -> Iterator[Problem]:
     """Yield the problem of training inputs without references, from which hints are taken."""
     config = run.config
-    if not isinstance(config, ReinforcementConfig) or config.alg.rollout_spec.hint is None:
+    if (
+        not isinstance(config, ReinforcementConfig)
+        or config.alg.rollout_spec.groups.hint_share is None
+    ):
         return
     found = known_split(run, "train", answers)
     if isinstance(found, KnownSplit) and found.bare is not None:
