@@ -62,7 +62,7 @@ OF_ROWS = {
         "Mixed precision",
     ],
     "grpo": [*OF_RL, "Algorithms without a critic", "Progress", *OF_GROUPS],
-    "rejection_sampling": ["Every row", "Rollouts", "Rejection sampling", "Progress", *OF_GROUPS],
+    "rejection_sampling": [*OF_RL, "Rejection sampling", *OF_GROUPS],
     "drawing": [*OF_RL, "Algorithms without a critic", "Progress", *OF_GROUPS],
     "hints": [*OF_RL, "Algorithms without a critic", "Progress", *OF_GROUPS],
     "preferences": [*OF_RL, "PPO of lm-human-preferences", "Progress"],

@@ -41,9 +41,6 @@ from grue.rollouts.minibatch import Minibatch
 class SupervisedLoss(Protocol):
     """Loss on references of labelled inputs, see `grue.supervised.reference_loss`."""
 
-    num_labelled: int
-    """Number of labelled inputs."""
-
     def losses(self, draw: np.random.Generator, micro_batch_size: int | None) -> Iterator[Tensor]:
         """Yield [] this rank's parts of the loss of a new batch, which sum to it."""
 
@@ -90,8 +87,6 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
         found = means.compute(mean=False)
         if used is not None:
             found["groups/used"] = used.double().mean().item()
-        if self.supervised is not None:
-            found["elapsed/labels"] = self.supervised.num_labelled
         return found
 
     def state_dict(self) -> dict[str, Any]:

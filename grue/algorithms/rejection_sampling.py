@@ -50,12 +50,13 @@ class RejectionSampling(PolicyGradient[RejectionSamplingArgs]):
 
     def _step(self, rollout: Rollout, rows: Tensor, means: RunningMeans) -> None:
         """Make one optimizer step on some outputs: the mean over all of their tokens."""
-        means.merge(self.accumulate(rollout.minibatch(rows), _losses))
+        means.merge(self.accumulate(rollout.minibatch(rows), self._losses))
         norm = self.step(self.args.max_grad_norm)
         means.add(**{"rejection_sampling/grad_norm": norm})
 
-
-def _losses(now: TokenEvaluation) -> Losses:
-    """Return the mean over tokens of their negative log-probability."""
-    loss = -now.log_probs.mean()
-    return Losses(policy=loss, measured={"rejection_sampling/loss": loss})
+    def _losses(self, now: TokenEvaluation) -> Losses:
+        """Return the mean over tokens of their negative log-probability."""
+        loss, entropy_loss = -now.log_probs.mean(), self.entropy_loss(now, weight=0.0)
+        own = {"loss": loss, "entropy_loss": entropy_loss}
+        measured = {f"rejection_sampling/{name}": each for name, each in own.items()}
+        return Losses(policy=loss, measured=measured | self.kl_estimates(now))

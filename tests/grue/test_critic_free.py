@@ -406,6 +406,28 @@ def test_penalties_with_another_gradient_are_told(
     assert message is None or message in told[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "key", "other"),
+    [
+        ("round_size", 16, "zero_std_groups", "draw_more"),
+        ("hint_share", 0.7, "zero_std_groups", "hint"),
+        ("max_resamples", 3, "zero_std_groups", "resample"),
+        ("running_mean_decay", 0.5, "advantage", "running_mean"),
+    ],
+)
+def test_keys_that_another_key_leaves_unread_are_told(
+    name: str, value: float, key: str, other: str
+) -> None:
+    plain = {f"alg__args__{name}": value, "alg__args__num_samples_per_input": 4}
+    read = {**plain, f"alg__args__{key}": other, "alg__args__advantage_scale": "none"}
+    for changes, count in ((plain, 1), (read, 0)):
+        config, problems = resolve(FinetuneConfig, keys_of("dr_grpo", **changes))
+        assert not problems and config is not None
+        told = [notice for notice in config.notices() if f"'alg.args.{name}' = {value}" in notice]
+        assert len(told) == count
+        assert not told or f"no effect without '{key}' = '{other}'" in told[0]
+
+
 @pytest.mark.parametrize("advantage", ["running_mean", "cumulative_mean"])
 def test_means_of_earlier_rewards_are_baselines_too(advantage: str) -> None:
     """As with REINFORCE; and they go on from a checkpoint."""

@@ -61,6 +61,8 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
         target = alg.kl_div.target_kl if adaptive is None else adaptive.target
         self.controller = KlController(alg.kl_div.coeff, target)
         self._has_told = False
+        self._num_labels = 0
+        """Number of the inputs whose references updates may read."""
 
     @property
     def model_name(self) -> str:
@@ -77,9 +79,8 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
         )
         self.algorithm: Algorithm[Any] = algorithm_class(self.actor_critic, alg)
         if isinstance(self.algorithm, CriticFree) and self.algorithm.args.sft_coeff > 0:
-            self.algorithm.supervised = ReferenceLoss(
-                self.policy, self.train_inputs.samples, self.algorithm.args
-            )
+            loss = ReferenceLoss(self.policy, self.train_inputs.samples, self.algorithm.args)
+            self.algorithm.supervised, self._num_labels = loss, loss.num_labelled
         self.rollouts = Rollouts(
             self.actor_critic,
             self.train_inputs,
@@ -87,6 +88,8 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
             rollout_settings(self.env, alg, group_by=self.config.train_evaluation.group_by),
             seed=seed,
         )
+        if self.rollouts.settings.groups.hint_share is not None:
+            self._num_labels = len(self.train_inputs)  # any of whose references may be shown
 
     @property
     def num_steps(self) -> int:
@@ -165,8 +168,8 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
             longest = self.rollouts.policy.lengths(self.rollouts.settings.generation).most
             found |= elapsed(self.steps_done, len(rollout), longest)
         found["elapsed/samples"] = self.rollouts.draw.num_drawn
-        if self.rollouts.settings.hint is not None:
-            found["elapsed/labels"] = len(self.train_inputs)
+        if self._num_labels:
+            found["elapsed/labels"] = self._num_labels
         log.info("iteration %d of %d: reward %.4f, KL per token %.4f", self.steps_done,
                  self.num_steps, found["rollout_info/ep_rew"],
                  found["rollout_info/kl_div_mean"])  # fmt: skip
