@@ -84,6 +84,6 @@ class Texts:
 
 def groups(metadata: Sequence[Mapping[str, Any]], key: str) -> dict[str, NDArray[np.int64]]:
     """Return the positions of each value of ``key``, by its text; inputs without it are in none."""
-    values = [str(known[key]) if key in known else None for known in metadata]
+    values = [None if known.get(key) is None else str(known[key]) for known in metadata]
     names = sorted({value for value in values if value is not None})
     return {name: np.flatnonzero([value == name for value in values]) for name in names}

@@ -198,8 +198,7 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
         args = self.args
         if args.zero_std_groups != "entropy_shaped":
             return None
-        task = rollout.totals(args.num_samples_per_input)
-        signs = silent_signs(task, verdicts(args, rollout).deviate, args.best_reward)
+        signs = silent_signs(verdicts(args, rollout), args.best_reward).to(rollout.task_rewards)
         return signs.repeat_interleave(args.num_samples_per_input)
 
     def _terms(self, batch: Minibatch, weights: Tensor, signs: Tensor | None) -> _Terms:

@@ -16,7 +16,7 @@ def verdicts(args: GroupAdvantageArgs, rollout: Rollout) -> Groups:
     if rollout.groups is not None:
         return rollout.groups
     task = rollout.totals(args.num_samples_per_input)
-    return Groups(deviates(task, args.zero_tol), task.double().var(1))
+    return Groups(deviates(task, args.zero_tol), task.double().var(1), task[:, 0])
 
 
 def used_groups(args: GroupAdvantageArgs, rollout: Rollout) -> Tensor | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +15,6 @@ from grue.policies.sequences import Sequences
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-_ARE_PRODUCTS: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
-"""Cached results of `_is_product`."""
 
 
 def product_head(model: PreTrainedModel) -> nn.Linear | None:
@@ -32,11 +28,8 @@ def product_head(model: PreTrainedModel) -> nn.Linear | None:
         return None
     if head._forward_hooks or head._forward_pre_hooks:
         return None
-    if model not in _ARE_PRODUCTS:
-        _ARE_PRODUCTS[model] = all(
-            _is_product(model, head, width) for width in (head.out_features, head.in_features)
-        )
-    return head if _ARE_PRODUCTS[model] else None
+    widths = head.out_features, head.in_features
+    return head if all(_is_product(model, head, width) for width in widths) else None
 
 
 @contextlib.contextmanager
@@ -79,6 +72,8 @@ def _is_product(model: PreTrainedModel, head: nn.Linear, width: int) -> bool:
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, ValueError, IndexError):
+        return False
+    if len(made) != 1:  # the layer is not called as a module, or more than once
         return False
     (whole,) = made
     return (found is whole or found._base is whole) and whole._version == 0

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from grue.parts.user_function import scores_of
+from grue.parts.user_function import name_of, scores_of
 from grue.rewards.reward import Reward, Rewards
 from grue.texts import Texts
-
-
-def name_of(reward: Reward[Any]) -> str:
-    """Return the reward's name in a plan."""
-    return f"{type(reward).__module__}:{type(reward).__qualname__}"
 
 
 def checked(reward: Reward[Any], texts: Texts) -> Rewards:
@@ -21,4 +16,4 @@ def checked(reward: Reward[Any], texts: Texts) -> Rewards:
         UserError: the reward fails, their number is wrong, or one is not finite; an output is
             named.
     """
-    return scores_of(reward, texts, per_token=True, name=name_of(reward))
+    return scores_of(reward, texts, per_token=True, name=name_of(type(reward)))

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field, Strict
 
 from common.config.base import Config
+from common.config.resolve import resolve_valid_keys
 from common.errors import Problem
 from grue.parts.token_numbers import at_last_tokens, summed
 from grue.rewards.checked import checked
@@ -68,9 +69,7 @@ class WeightedSum(Reward[WeightedSumArgs]):
             key for part in self._rewards.values() for key in part.needed_metadata
         ]
         self.needs_tokens = any(part.needs_tokens for part in self._rewards.values())
-        self.largest = _largest_sum(
-            (part.weight, self._rewards[part.called].largest) for part in args.rewards
-        )
+        self.largest = self.largest_of(args)
 
     @classmethod
     def names_of_parts(cls, args: WeightedSumArgs) -> Sequence[str]:
@@ -80,7 +79,7 @@ class WeightedSum(Reward[WeightedSumArgs]):
     @classmethod
     def largest_of(cls, args: WeightedSumArgs, part: str | None = None) -> float | None:
         """Return the largest sum, or the largest reward of a part, before it is built."""
-        of_parts = {each.called: each.find(each.id).largest for each in args.rewards}
+        of_parts = {each.called: _largest(each) for each in args.rewards}
         if part is not None:
             return of_parts.get(part)
         return _largest_sum((each.weight, of_parts[each.called]) for each in args.rewards)
@@ -104,6 +103,13 @@ class WeightedSum(Reward[WeightedSumArgs]):
         weights = np.array([part.weight for part in self.args.rewards])
         total = np.tensordot(weights, _alike(list(found.values()), texts.num_tokens), 1)
         return total, {name: summed(rewards) for name, rewards in found.items()}
+
+
+def _largest(part: WeightedReward) -> float | None:
+    """Return the largest reward of a part, before it is built; None if it is not known."""
+    kind = part.find(part.id)
+    args, _ = resolve_valid_keys(kind.Args, part.args)
+    return None if args is None else kind.largest_of(args)
 
 
 def _largest_sum(parts: Iterable[tuple[float, float | None]]) -> float | None:

@@ -102,12 +102,22 @@ class Groups:
     """[B] bool, false where a group is silent."""
     variances: Tensor
     """[B] variances of the rewards that decide on it, with one degree of freedom less."""
+    first: Tensor
+    """[B] the first of these rewards of each group, which is like the others of a silent one."""
     pool_means: Tensor | None = None
     """[B] mean rewards of all that was drawn of each input, the baselines; None for the plan's.
 
     The mean of the K that are kept of it would say how they were chosen, not how hard the input is
     (Reinforce-Ada, Xiong et al. 2025, arXiv 2510.04996).
     """
+
+    def to(self, device: torch.device) -> Groups:
+        """Return the same on a device."""
+        means = None if self.pool_means is None else self.pool_means.to(device)
+        deviate, variances, first = (
+            each.to(device) for each in (self.deviate, self.variances, self.first)
+        )
+        return Groups(deviate, variances, first, means)
 
 
 def group_advantages(
@@ -149,8 +159,8 @@ def _decided(task: Tensor, of_task: Tensor, groups: Groups) -> Tensor:
     check_shape("deviate", groups.deviate, task.shape[:1])
     if groups.pool_means is not None:
         check_shape("pool_means", groups.pool_means, task.shape[:1])
-        of_task = task - groups.pool_means.to(task)[:, None]
-    return torch.where(groups.deviate.to(task.device)[:, None], of_task, 0.0)
+        of_task = task - groups.pool_means[:, None].to(task.dtype)
+    return torch.where(groups.deviate[:, None], of_task, 0.0)
 
 
 def virtual_best(rewards: Tensor, best: float, tolerance: float) -> Tensor:

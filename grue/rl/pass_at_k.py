@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,19 +42,15 @@ def pass_at_k(rewards: NDArray[np.float64], k: int) -> NDArray[np.float64]:
     return found
 
 
-def mean_pass_at_k(right: NDArray[np.bool_]) -> dict[int, float]:
-    """Return the means over inputs of `pass_at_k` for k = 1, 2, 4 and so on, by k.
+def mean_pass_at_k(
+    rewards: NDArray[np.float64] | NDArray[np.bool_], sizes: Iterable[int] | None = None
+) -> dict[int, float]:
+    """Return the means over inputs of `pass_at_k`, by k.
 
     Args:
-        right: [N, n] whether a sample is right.
+        rewards: [N, n] rewards, each 0 or 1, or whether a sample is right.
+        sizes: values of k, of which those up to n are taken; None for 1, 2, 4 and so on.
     """
-    rewards = right.astype(np.float64)
-    return {k: float(pass_at_k(rewards, k).mean()) for k in _powers_of_two(right.shape[1])}
-
-
-def _powers_of_two(most: int) -> Iterator[int]:
-    """Yield 1, 2, 4 and so on up to ``most``."""
-    number = 1
-    while number <= most:
-        yield number
-        number *= 2
+    of, most = rewards.astype(np.float64), rewards.shape[1]
+    wanted = (2**power for power in range(most.bit_length())) if sizes is None else sizes
+    return {k: float(pass_at_k(of, k).mean()) for k in sorted(wanted) if k <= most}

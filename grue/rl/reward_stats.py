@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from common.training.shape_checks import check_axes
-from grue.rl.pass_at_k import is_right_or_wrong, pass_at_k
+from grue.rl.pass_at_k import is_right_or_wrong, mean_pass_at_k
 from grue.rl.tolerance import TOLERANCE
 
 if TYPE_CHECKING:
@@ -137,8 +137,7 @@ def _pass_at(rewards: Floats, sizes: Iterable[int]) -> dict[str, float]:
     """Return the mean `pass_at_k` by the sizes up to K; nothing for other rewards than 0 and 1."""
     if not is_right_or_wrong(rewards):
         return {}
-    known = sorted(k for k in sizes if k <= rewards.shape[1])
-    return {str(k): float(pass_at_k(rewards, k).mean()) for k in known}
+    return {str(k): share for k, share in mean_pass_at_k(rewards, sizes).items()}
 
 
 def reward_std(rewards: Floats, ddof: int) -> Floats:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from common.training.shape_checks import check_axes, check_shape, check_shapes
+from grue.rl.group_advantages import Groups
 from grue.rl.selection import at_least
 
 
@@ -29,17 +30,15 @@ def weighted_by_sign(advantages: Tensor, positive: float, negative: float) -> Te
     return advantages.clamp(min=0) * positive + advantages.clamp(max=0) * negative
 
 
-def silent_signs(rewards: Tensor, deviate: Tensor, best: float) -> Tensor:
-    """Return [B] +1 for silent groups whose rewards are the best, -1 for others, 0 for no silence.
+def silent_signs(groups: Groups, best: float) -> Tensor:
+    """Return [B] +1 for silent groups of right outputs, -1 for wrong ones, 0 for no silence.
 
     Args:
-        rewards: [B, K].
-        deviate: [B] bool, false where a group is silent.
-        best: reward of a right output.
+        groups: verdicts on B groups.
+        best: reward of a right output, by what decides on the groups.
     """
-    check_axes("rewards", rewards, "BK")
-    check_shape("deviate", deviate, rewards.shape[:1])
-    return torch.where(deviate, 0.0, right_or_wrong(rewards, best)[:, 0])
+    check_shape("first", groups.first, groups.deviate.shape)
+    return torch.where(groups.deviate, 0.0, right_or_wrong(groups.first[:, None], best)[:, 0])
 
 
 def entropy_shaped(entropies: Tensor, mask: Tensor, signs: Tensor) -> Tensor:

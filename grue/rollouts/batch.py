@@ -186,7 +186,8 @@ class Rollout:
 
     def with_groups(self, groups: Groups | None) -> Rollout:
         """Return the same rollout with what decides on its groups."""
-        return replace(self, groups=groups)
+        device = self.response_mask.device
+        return replace(self, groups=None if groups is None else groups.to(device))
 
     def of_whole_sequences(self) -> Rollout:
         """Return the same rollout with all but the first token of each padded row as output.

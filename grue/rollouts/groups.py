@@ -53,8 +53,9 @@ def groups_of(
     of_all = kept if settings.groups.draw_more is None else drawn
     deciding, rows = of_all.deciding(settings.groups.silent_by), of_all.rows_of_groups()
     variances = torch.tensor([deciding[of_group].var(ddof=1) for of_group in rows])
+    first = torch.tensor([deciding[of_group[0]] for of_group in rows])
     means = None
     if settings.groups.draw_more is not None:
         rewards = task_rewards(drawn, max(map(len, drawn.outputs))).sum(1)
         means = torch.tensor([rewards[of_group].mean() for of_group in rows])
-    return Groups(deviating(of_all, settings), variances, means)
+    return Groups(deviating(of_all, settings), variances, first, means)

@@ -15,6 +15,7 @@ from torch import Tensor
 from common.custom.user_code import PartError
 from grue.parts.token_numbers import pad_stack
 from grue.policies.prompt_encoder import Tokens
+from grue.rl.tolerance import TOLERANCE
 from grue.rollouts.group_rules import GroupRules
 from grue.texts import Texts
 
@@ -89,8 +90,9 @@ class PendingRollout:
         return np.concatenate([of_batch[part] for of_batch in self.parts])
 
     def are_right(self, rules: GroupRules) -> NDArray[np.bool_]:
-        """Return [N] whether each output is right, by what decides."""
-        return np.isclose(self.deciding(rules.silent_by), rules.best_reward)
+        """Return [N] whether each output is right, by what decides: from the best reward up."""
+        best = rules.best_reward
+        return self.deciding(rules.silent_by) >= best - TOLERANCE * abs(best)
 
     def rows_of_groups(self) -> list[list[int]]:
         """Return the positions of each group's outputs; groups are in the order of drawing."""

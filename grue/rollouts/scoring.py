@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grue.parts.user_function import scores_of
-from grue.rewards.checked import name_of
+from grue.parts.user_function import name_of, scores_of
 from grue.rewards.reward import Reward, Rewards
 from grue.texts import Texts
 
@@ -58,7 +57,7 @@ def score_outputs(
 
     tokens = policy.scored_tokens(outputs, settings.generation) if reward.needs_tokens else None
     texts = replace(texts, num_tokens=[len(output) for output in outputs], tokens=tokens)
-    found = scores_of(rewards, texts, per_token=True, name=name_of(reward))
+    found = scores_of(rewards, texts, per_token=True, name=name_of(type(reward)))
     return list(zip(found, further, strict=True))
 
 
@@ -68,5 +67,5 @@ def _with_stds(reward: Reward[Any], texts: Texts) -> list[Scored]:
     def mean_and_std(texts: Texts) -> list[tuple[Any, Any]]:
         return list(zip(*reward.mean_and_std(texts), strict=True))
 
-    found = scores_of(mean_and_std, texts, per_token=True, name=name_of(reward))
+    found = scores_of(mean_and_std, texts, per_token=True, name=name_of(type(reward)))
     return [(mean, std) for mean, *std in found]

@@ -133,12 +133,11 @@ def _from_states(actor_critic: ActorCritic, part: _Part, settings: RolloutSettin
         return within, without, ref_log_probs, None, actor_critic.values(part.sequences)
     head, values = actor_critic.evaluate_head(part.sequences)
     policy = head.at(part.at_tokens)
-    against = reference if settings.kl_estimator == "full" else None
-    without, _, kl = FusedDistributions(policy, tokens, reference=against).statistics
-    within = without
-    if part.bits is not None:
-        allowed = part.at_tokens(part.bits)
-        within = FusedDistributions(policy, tokens, allowed=allowed).statistics.log_probs
+    allowed = None if part.bits is None else part.at_tokens(part.bits)
+    found = FusedDistributions(policy, tokens, allowed=allowed)
+    within, without, kl = found.statistics.log_probs, found.unmasked_log_probs, None
+    if settings.kl_estimator == "full":  # of the policy without its mask
+        kl = FusedDistributions(policy, tokens, reference=reference).statistics.kl
     return within, without, ref_log_probs, kl, values
 
 

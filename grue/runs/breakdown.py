@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from grue.metrics.metric import Metric, Scores
 from grue.rl.pass_at_k import mean_pass_at_k
-from grue.texts import Texts, groups
+from grue.texts import groups
+
+
+def asks_for_scores(metric: Metric[Any], *, num_samples: int, group_by: str | None) -> bool:
+    """Return whether `breakdown` has numbers of a metric, for which it needs scores."""
+    has_pass_at_k = num_samples > 1 and bool(metric.largest)
+    return metric.has_scores and (has_pass_at_k or group_by is not None)
 
 
 def breakdown(
-    metric: Metric[Any], texts: Texts, *, num_samples: int, group_by: str | None
+    metric: Metric[Any],
+    scores: Mapping[str, Scores],
+    metadata: Sequence[Mapping[str, Any]],
+    *,
+    num_samples: int,
+    group_by: str | None,
 ) -> dict[str, float]:
     """Return pass@k of the metric's right outputs, and all means by groups of inputs.
 
-    The name of a group's number ends with ``_at_<group_by>_<value>``. Metrics without scores of
-    single outputs have no such numbers.
+    The name of a group's number ends with ``_at_<group_by>_<value>``.
 
     Args:
         metric: metric of the outputs.
-        texts: K outputs of each of B inputs, input by input.
+        scores: its scores [B K] of K outputs of each of B inputs, input by input.
+        metadata: [B K] metadata of the outputs' inputs.
         num_samples: K; pass@k needs at least 2.
         group_by: name of the metadata whose values make groups; None for no groups.
     """
-    if not metric.has_scores or (num_samples == 1 and group_by is None):
-        return {}
-    scores = metric.scores(texts)
     found = _pass_at_k(metric, scores, num_samples)
     if group_by is not None:
-        for value, rows in groups(texts.metadata, group_by).items():
+        for value, rows in groups(metadata, group_by).items():
             of_group = {key: values[rows] for key, values in scores.items()}
             numbers = {key: float(values.mean()) for key, values in of_group.items()}
             numbers |= _pass_at_k(metric, of_group, num_samples)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from grue.metrics.metric import Metric, Scores
 from grue.models.config import Side
 from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy, by_length
-from grue.runs.breakdown import breakdown
+from grue.runs.breakdown import asks_for_scores, breakdown
 from grue.tasks.inputs import Inputs
 from grue.tasks.task import Split
 from grue.texts import Texts
@@ -104,16 +104,42 @@ class Evaluator:
                     for metric in metrics:
                         found |= metric.corpus(texts, self.policy, split)
                     measured = list(found)
-                    for metric in metrics:
-                        found |= breakdown(
-                            metric, texts, num_samples=self.num_samples, group_by=self.group_by
-                        )
+                    scores = self._scores(metrics, texts)
+                    found |= self._breakdown(metrics, scores, texts)
                     ids = [inputs.samples[row].id for row in repeated]
-                    self._show(ids, texts, split, label, metrics, measured)
+                    self._show(ids, texts, split, label, measured, scores)
         finally:
             self.policy.model.train(was_training)
         found = distributed.broadcast(found)
         return {f"{split}/{name}": value for name, value in found.items()}
+
+    def _scores(
+        self, metrics: Sequence[Metric[Any]], texts: Texts
+    ) -> list[Mapping[str, Scores] | None]:
+        """Return each metric's scores of single outputs; None where nothing reads them."""
+        return [
+            metric.scores(texts)
+            if asks_for_scores(metric, num_samples=self.num_samples, group_by=self.group_by)
+            or (metric.has_scores and self.predictions is not None)
+            else None
+            for metric in metrics
+        ]
+
+    def _breakdown(
+        self,
+        metrics: Sequence[Metric[Any]],
+        scores: Sequence[Mapping[str, Scores] | None],
+        texts: Texts,
+    ) -> dict[str, float]:
+        """Return pass@k, and the means by groups of inputs, of all metrics that have them."""
+        found: dict[str, float] = {}
+        for metric, of_metric in zip(metrics, scores, strict=True):
+            if of_metric is not None:
+                found |= breakdown(
+                    metric, of_metric, texts.metadata,
+                    num_samples=self.num_samples, group_by=self.group_by,
+                )  # fmt: skip
+        return found
 
     def _measurable(self, texts: Texts, split: Split) -> list[Metric[Any]]:
         """Return the metrics that can be computed for the texts of a split."""
@@ -157,8 +183,8 @@ class Evaluator:
         texts: Texts,
         split: Split,
         label: str,
-        metrics: Sequence[Metric[Any]],
         measured: Sequence[str],
+        scores: Sequence[Mapping[str, Scores] | None],
     ) -> None:
         """Log ten outputs, and write all of them with their scores to a file if configured."""
         chosen = random.Random(self.seed).sample(range(len(texts)), min(_SHOWN, len(texts)))
@@ -175,27 +201,24 @@ class Evaluator:
             for row in (sorted(chosen) if self.predictions is None else range(len(texts)))
         ]
         if self.predictions is not None:
-            scores = _scores_of_each(metrics, measured, texts)
-            records = [record | of_row for record, of_row in zip(records, scores, strict=True)]
+            of_each = _scores_of_each(measured, filter(None, scores), len(texts))
+            records = [record | of_row for record, of_row in zip(records, of_each, strict=True)]
             write_json(self.predictions / f"{label}_{split}_split_predictions.json", records)
         if self.add_table is not None:
             self.add_table(f"{split}_predictions_at_{label}", records)
 
 
 def _scores_of_each(
-    metrics: Sequence[Metric[Any]], measured: Sequence[str], texts: Texts
+    measured: Sequence[str], scores: Iterable[Mapping[str, Scores]], num_outputs: int
 ) -> Iterator[Record]:
     """Yield the scores of each output.
 
-    ``measured`` are the keys of ``metrics``; a metric without scores of single outputs gets
-    ``n/a``, as published.
+    ``measured`` are the keys of all metrics; one without scores of single outputs gets ``n/a``, as
+    published.
     """
-    scores: dict[str, Scores] = {}
-    for metric in metrics:
-        if metric.has_scores:
-            scores |= metric.scores(texts)
-    for row in range(len(texts)):
-        found = {name: _plain(values[row]) for name, values in scores.items()}
+    of_all = {name: values for of_metric in scores for name, values in of_metric.items()}
+    for row in range(num_outputs):
+        found = {name: _plain(values[row]) for name, values in of_all.items()}
         yield dict.fromkeys(measured, _NO_SCORE) | found
 
 

@@ -14,8 +14,9 @@ from transformers import PreTrainedTokenizerFast
 
 from common.run.folder import RunFolder, read_json
 from grue.metrics.answers.exact_answer import ExactAnswer, ExactAnswerArgs
+from grue.metrics.length import Length
 from grue.metrics.metric import Metric, NoArgs, Scores
-from grue.runs.breakdown import breakdown
+from grue.runs.breakdown import asks_for_scores, breakdown
 from grue.texts import Texts
 from tests.conftest import Workplace
 from tests.grue.conftest import save_model, write
@@ -54,7 +55,8 @@ def test_pass_at_k_and_groups_are_those_of_all_groups_of_outputs() -> None:
     texts = made_texts(outputs, [["7"]] * 12, [{"difficulty": level} for level in levels])
     metric = ExactAnswer(ExactAnswerArgs())
     right = np.array([output == "7" for output in outputs]).reshape(3, K)
-    found = breakdown(metric, texts, num_samples=K, group_by="difficulty")
+    scores = metric.scores(texts)
+    found = breakdown(metric, scores, texts.metadata, num_samples=K, group_by="difficulty")
     for k in (1, 2, 4):
         name = f"answer/accuracy/pass_at_k/{k}"
         assert found[name] == pytest.approx(share_with_right(right, k))
@@ -72,8 +74,11 @@ def test_pass_at_k_and_groups_are_those_of_all_groups_of_outputs() -> None:
 def test_one_output_per_input_without_groups_has_nothing_more() -> None:
     metric = ExactAnswer(ExactAnswerArgs())
     texts = made_texts(["7", "8"], [["7"]] * 2, [{"kind": "a"}, {}])
-    assert breakdown(metric, texts, num_samples=1, group_by=None) == {}
-    found = breakdown(metric, texts, num_samples=1, group_by="kind")
+    assert not asks_for_scores(metric, num_samples=1, group_by=None)
+    assert asks_for_scores(metric, num_samples=2, group_by=None)
+    assert not asks_for_scores(Length(NoArgs()), num_samples=2, group_by=None)
+    scores = metric.scores(texts)
+    found = breakdown(metric, scores, texts.metadata, num_samples=1, group_by="kind")
     assert found["answer/accuracy_at_kind_a"] == 1
     assert not [name for name in found if "None" in name or "pass_at_k" in name]
 

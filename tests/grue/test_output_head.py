@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,7 +32,7 @@ class Changed(nn.Module):
             found.logits = change(found.logits)
             return found
 
-        forward.__signature__ = __import__("inspect").signature(plain)  # type: ignore[attr-defined]
+        forward.__signature__ = inspect.signature(plain)  # type: ignore[attr-defined]
         model.forward = forward
 
 
@@ -85,8 +87,24 @@ def test_adapter_or_hook_on_the_layer_is_no_product(tokenizer: PreTrainedTokeniz
     assert product_head(adapted) is None
     hooked = causal_model(len(tokenizer))
     head_in_float32(hooked)
+    assert product_head(hooked) is not None
     hooked.lm_head.register_forward_hook(lambda module, inputs, output: 2 * output)
     assert product_head(hooked) is None
+
+
+def test_layer_that_is_not_called_as_a_module_is_no_product() -> None:
+    model: Any = causal_model(8)
+    head_in_float32(model)
+    assert product_head(model) is not None
+    signature = inspect.signature(model.forward)
+
+    def forward(*args: Any, logits_to_keep: int = 0, **keys: Any) -> SimpleNamespace:
+        states = model.transformer(*args, **keys).last_hidden_state[:, -logits_to_keep:]
+        return SimpleNamespace(logits=nn.functional.linear(states, model.lm_head.weight))
+
+    forward.__signature__ = signature  # type: ignore[attr-defined]
+    model.forward = forward
+    assert product_head(model) is None
 
 
 def test_layer_computes_again_after_an_error() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from common.config.resolve import resolve
 from grue.experiments.finetune.config import FinetuneConfig
-from grue.rl.group_advantages import deviates, group_advantages, virtual_best
+from grue.rl.group_advantages import Groups, deviates, group_advantages, virtual_best
 from grue.rl.signed_advantages import (
     entropy_shaped,
     right_or_wrong,
@@ -68,7 +68,7 @@ def test_advantages_worked_out_by_hand(found: Tensor, expected: list[list[float]
 
 
 def test_entropies_shape_silent_groups() -> None:
-    signs = silent_signs(GROUPS, deviates(GROUPS, 1e-6), 1.0)
+    signs = silent_signs(Groups(deviates(GROUPS, 1e-6), GROUPS.var(1), GROUPS[:, 0]), 1.0)
     assert signs.tolist() == [-1, 1, 0, -1]
     entropies = torch.tensor([[0.5, 2.0, 1.0, 9.0]] * 4, dtype=torch.float64, requires_grad=True)
     mask = torch.tensor([[True, True, True, False]] * 4)

@@ -60,7 +60,7 @@ def test_groups_that_are_silent_by_a_part_have_no_advantage(
     """The second part, 0.1 or 0.2 for the form, differs in every group."""
     form = torch.tensor([0.1, 0.2, 0.1, 0.1], dtype=torch.float64)
     task, penalties = REWARDS + form, 0.01 * REWARDS
-    groups = Groups(VARIANCES > 0, VARIANCES)
+    groups = Groups(VARIANCES > 0, VARIANCES, REWARDS[:, 0])
     found, of_penalties = group_advantages(
         task, penalties, baseline=baseline, scale=scale, tolerance=1e-6, groups=groups
     )
@@ -112,6 +112,25 @@ def test_a_part_decides_on_kept_groups(seq2seq: bool) -> None:
     may_be_right = right_of(subject, rollout.prompts[::4])
     assert not deviate[~torch.tensor(may_be_right)].any()
     assert found["groups/mixed"] == deviate.double().mean()
+
+
+class Curt(Parted):
+    """The first prompt's outputs are right, and cost more than half of that by their form."""
+
+    def with_parts(self, texts: Texts) -> tuple[Rewards, Mapping[str, Rewards]]:
+        right = np.array([float(prompt == "b") for prompt in texts.prompts])
+        form = -0.5 - 0.1 * np.array([len(output) for output in texts.outputs])
+        return right + form, {"right": right, "form": form}
+
+
+def test_a_part_decides_which_silent_groups_are_right() -> None:
+    subject = parted(zero_std_groups="entropy_shaped", advantage_scale="none")
+    subject.rollouts.reward = Curt(NoArgs())
+    rollout, _ = subject.rollouts.collect(0, 0.0)
+    algorithm: Any = subject.algorithm
+    signs = algorithm._silent_signs(rollout).view(8, 4)[:, 0]
+    may_be_right = torch.tensor(right_of(subject, rollout.prompts[::4]))
+    assert (signs == torch.where(may_be_right, 1.0, -1.0)).all() and signs.unique().numel() == 2
 
 
 def test_a_part_decides_which_groups_are_dropped_and_drawn_again() -> None:

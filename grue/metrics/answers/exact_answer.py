@@ -12,7 +12,7 @@ from grue.metrics.answers.comparison import agreement, are_equal
 from grue.metrics.answers.extraction import Form, find_answer, find_match
 from grue.metrics.answers.pattern import PatternArgs
 from grue.metrics.metric import METRICS, Metric, Scores
-from grue.texts import Texts
+from grue.texts import Texts, groups
 
 if TYPE_CHECKING:
     from grue.policies.policy import Policy
@@ -68,12 +68,11 @@ class ExactAnswer(Metric[ExactAnswerArgs]):
 
         Levels are the metadata ``difficulty`` of the inputs, where the task gives them.
         """
-        means = dict(super().corpus(texts, policy, split))
-        right = self.scores(texts)["answer/accuracy"]
-        levels = [metadata.get("difficulty") for metadata in texts.metadata]
-        for level in sorted({level for level in levels if level is not None}):
-            of_level = [found == level for found in levels]
-            means[f"answer/accuracy_at_difficulty_{level}"] = float(right[of_level].mean())
+        scores = self.scores(texts)
+        means = {key: float(values.mean()) for key, values in scores.items()}
+        for level, rows in groups(texts.metadata, "difficulty").items():
+            accuracy = scores["answer/accuracy"][rows].mean()
+            means[f"answer/accuracy_at_difficulty_{level}"] = float(accuracy)
         return means
 
     def answer(self, text: str) -> str | None:

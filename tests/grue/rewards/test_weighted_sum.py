@@ -14,7 +14,7 @@ from grue.metrics.metric import NoArgs
 from grue.policies.policy import Policy
 from grue.rewards.config import RewardConfig
 from grue.rewards.reward import Reward, Rewards
-from grue.rewards.weighted_sum import WeightedSum
+from grue.rewards.weighted_sum import WeightedSum, WeightedSumArgs
 from grue.texts import Texts
 from tests.grue.judging import texts
 from tests.grue.test_rollouts import SETTINGS, rollouts
@@ -69,6 +69,13 @@ def test_the_largest_sum_is_known_where_that_of_all_parts_is() -> None:
     assert config(RIGHT, {**BOXED, "weight": 0.5}).build().largest == 2.5
     assert config(RIGHT, LETTERS).build().largest is None
     assert config(RIGHT, BOXED).build().largest is None, "a right output may lose by the second"
+
+
+def test_the_largest_sum_of_sums_is_known_before_it_is_built() -> None:
+    inner = {"id": "weighted_sum", "args": {"rewards": [RIGHT]}, "weight": 3.0, "name": "inner"}
+    args = WeightedSumArgs.model_validate({"rewards": [RIGHT, inner]})
+    assert WeightedSum.largest_of(args) == WeightedSum(args).largest == 8
+    assert WeightedSum.largest_of(args, "inner") == 2
 
 
 def test_problems_are_told_of_their_reward() -> None:
