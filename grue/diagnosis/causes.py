@@ -1,0 +1,81 @@
+"""Causes of silent groups: equal outputs, or different outputs with equal rewards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grue.rl.reward_stats import reward_std, zero_std
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Causes:
+    """Silent inputs by cause, each [N] flags; every silent input has exactly one cause."""
+
+    equal_outputs: Flags
+    """All outputs of the input are the same text: sampling has too little randomness."""
+    lowest: Flags
+    """Different outputs, all with the lowest reward of the whole data: too hard."""
+    largest: Flags
+    """Different outputs, all with the largest reward of the whole data: solved."""
+    between: Flags
+    """Different outputs with the same reward between these: the reward is too coarse."""
+
+    @property
+    def silent(self) -> Flags:
+        """Inputs whose rewards are equal."""
+        return self.equal_outputs | self.lowest | self.largest | self.between
+
+
+def causes_of(rewards: Floats, outputs: Sequence[Sequence[str]], zero_tol: float | None) -> Causes:
+    """Return the cause of each silent input.
+
+    Args:
+        rewards: [N, K].
+        outputs: K texts of each of N inputs.
+        zero_tol: see `grue.rl.reward_stats.zero_std`.
+    """
+    silent = zero_std(rewards, zero_tol)
+    same = np.array([len(set(texts)) == 1 for texts in outputs])
+    equal_outputs = silent & same
+    others = silent & ~same
+    of_input = rewards[:, 0]
+    is_lowest = np.isclose(of_input, rewards.min())
+    is_largest = np.isclose(of_input, rewards.max()) & ~is_lowest
+    return Causes(
+        equal_outputs,
+        lowest=others & is_lowest,
+        largest=others & is_largest,
+        between=others & ~is_lowest & ~is_largest,
+    )
+
+
+def never_matches(rewards: Floats, zero_tol: float | None) -> bool:
+    """Return whether all rewards of all inputs are equal: the reward may never match an output."""
+    return bool(zero_std(rewards.reshape(1, -1), zero_tol)[0])
+
+
+def varies_between_alone(rewards: Floats, zero_tol: float | None) -> bool:
+    """Return whether rewards deviate between inputs, and within none of them."""
+    return bool(zero_std(rewards, zero_tol).all()) and not never_matches(rewards, zero_tol)
+
+
+def deviating_parts(parts: Mapping[str, Floats]) -> dict[str, float]:
+    """Return the share of the within-input variance that each part of a summed reward has.
+
+    The shares are those of the sum of the parts' mean variances; covariances are left out.
+
+    Args:
+        parts: by name, [N, K] rewards that are added up.
+    """
+    variances = {
+        name: float(np.square(reward_std(part, ddof=1)).mean()) for name, part in parts.items()
+    }
+    total = sum(variances.values())
+    return {name: variance / total if total else 0.0 for name, variance in variances.items()}

@@ -1,0 +1,219 @@
+"""Diagnosis of the sampled rewards of a model: numbers, groups of inputs, and plain sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grue.diagnosis import causes, group_size
+from grue.diagnosis.group_size import Estimate
+from grue.rl.reward_stats import reward_std
+
+Floats = NDArray[np.float64]
+
+TARGET_SHARES = (0.5, 0.2, 0.1)
+"""Shares of silent groups for which a group size is searched."""
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Sampled outputs of N inputs, K of each, with their rewards."""
+
+    rewards: Floats
+    """[N, K] rewards that training sums up."""
+    outputs: Sequence[Sequence[str]]
+    """K texts of each of N inputs."""
+    parts: Mapping[str, Floats] = field(default_factory=dict)
+    """[N, K] rewards that are added up, by name; none for a single reward."""
+    zero_tol: float | None = None
+    """Difference up to which rewards are equal, see `grue.rl.reward_stats.zero_std`."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Diagnosis of a model's rewards."""
+
+    sampled: Sampled
+    causes: causes.Causes
+    silent: Estimate
+    """Share of silent inputs, with its interval."""
+    needed: Mapping[float, tuple[int, bool] | None]
+    """Group sizes that leave at most a share of the groups silent, see
+    `grue.diagnosis.group_size.group_size_for`."""
+    doubled: Estimate | None
+    """Share of silent groups of 2 K outputs by the model; None without one."""
+
+    @property
+    def num_inputs(self) -> int:
+        """N."""
+        return len(self.sampled.rewards)
+
+    @property
+    def num_samples(self) -> int:
+        """K."""
+        return int(self.sampled.rewards.shape[1])
+
+    @property
+    def keep(self) -> NDArray[np.bool_]:
+        """[N] inputs whose rewards deviate."""
+        return ~self.causes.silent
+
+    @property
+    def solved(self) -> NDArray[np.bool_]:
+        """[N] silent inputs with the largest reward of the data."""
+        largest: NDArray[np.bool_] = np.isclose(self.sampled.rewards[:, 0], self._best)
+        return self.causes.silent & largest & (self._best > self._worst)
+
+    @property
+    def warm_up(self) -> NDArray[np.bool_]:
+        """[N] silent inputs that are not solved: supervised finetuning can show what is right."""
+        return self.causes.silent & ~self.solved
+
+    @property
+    def _best(self) -> float:
+        return float(self.sampled.rewards.max())
+
+    @property
+    def _worst(self) -> float:
+        return float(self.sampled.rewards.min())
+
+    def control(self, seed: int) -> NDArray[np.bool_]:
+        """Return [N] as many inputs as `keep` has, drawn at random."""
+        chosen = np.random.default_rng(seed).permutation(self.num_inputs)[: self.keep.sum()]
+        flags = np.zeros(self.num_inputs, dtype=bool)
+        flags[chosen] = True
+        return flags
+
+    def sentences(self) -> list[str]:
+        """Return five plain sentences with the numbers."""
+        return [
+            self._silent_inputs(),
+            self._why(),
+            self._group_size(),
+            self._supervised(),
+            self._filtering(),
+        ]
+
+    def _silent_inputs(self) -> str:
+        count = int(self.causes.silent.sum())
+        return (
+            f"{_of(count, self.num_inputs)} inputs are silent: their {self.num_samples} outputs "
+            f"have equal rewards, which push nothing (share of all such inputs "
+            f"{_percent(self.silent.value)}, 95 % interval {_interval(self.silent)})."
+        )
+
+    def _why(self) -> str:
+        rewards, zero_tol = self.sampled.rewards, self.sampled.zero_tol
+        if causes.never_matches(rewards, zero_tol):
+            return (
+                f"Every output of every input has the reward {rewards[0, 0]:g}: the reward may "
+                f"never match, so look at these outputs first: {self._examples()}."
+            )
+        if causes.varies_between_alone(rewards, zero_tol):
+            between = float(reward_std(rewards.mean(1)[None], ddof=1)[0])
+            return (
+                f"Rewards deviate between inputs (std {between:.3g}) and within none of them: the "
+                "reward depends on the input alone, or sampling has no randomness."
+            )
+        found = self.causes
+        kinds = [
+            (found.equal_outputs, "have equal outputs (too little randomness in sampling)"),
+            (found.lowest, f"have different outputs with the lowest reward {self._worst:g} (too "
+             "hard)"),
+            (found.largest, f"have different outputs with the largest reward {self._best:g} (too "
+             "easy)"),
+            (found.between, "have different outputs with an equal reward between these (the reward "
+             "is too coarse)"),
+        ]  # fmt: skip
+        told = [f"{int(flags.sum())} {words}" for flags, words in kinds if flags.any()]
+        text = f"Of the silent inputs {_listed(told)}" if told else "No input is silent"
+        return f"{text}{self._parts()}."
+
+    def _parts(self) -> str:
+        """Return what parts of a summed reward deviate, as the end of a sentence."""
+        if len(self.sampled.parts) < 2:
+            return ""
+        shares = causes.deviating_parts(self.sampled.parts)
+        told = [f"{name} {_percent(share)}" for name, share in shares.items()]
+        alone = [name for name, share in shares.items() if share > 0]
+        if len(alone) == 1:
+            return f"; of the reward's parts '{alone[0]}' alone deviates within inputs"
+        return f"; shares of the reward's parts in the deviation: {', '.join(told)}"
+
+    def _examples(self) -> str:
+        shown = [texts[0][:80] for texts in self.sampled.outputs[:_EXAMPLES]]
+        return ", ".join(map(repr, shown))
+
+    def _group_size(self) -> str:
+        told = []
+        for share, found in self.needed.items():
+            words = "no size found"
+            if found is not None:
+                size, by_model = found
+                words = f"about {size:,} by a beta-binomial model" if by_model else f"{size}"
+            told.append(f"{_percent(share)} silent groups: {words}")
+        doubled = (
+            f" Twice as many samples would leave {_percent(self.doubled.value)} silent by that "
+            f"model (95 % interval {_interval(self.doubled)})."
+            if self.doubled
+            else ""
+        )
+        return f"Group size that leaves at most {'; '.join(told)}.{doubled}"
+
+    def _supervised(self) -> str:
+        count = int(self.warm_up.sum())
+        if not count:
+            return "Supervised finetuning has no silent input to show what is right."
+        return (
+            f"Supervised finetuning should cover the {_of(count, self.num_inputs)} inputs "
+            f"({_percent(count / self.num_inputs)}) that are silent and not solved "
+            "(warm_up_with_sft.jsonl)."
+        )
+
+    def _filtering(self) -> str:
+        count = int(self.keep.sum())
+        if not count:
+            return "A filter of silent inputs would leave none to train on."
+        return (
+            f"A filter of silent inputs keeps {_of(count, self.num_inputs)} (keep.jsonl): drawing "
+            f"until a batch is full would cost {self.num_inputs / count:.2f} times the samples, "
+            "and the answers change as the model does."
+        )
+
+
+def diagnose(sampled: Sampled, *, seed: int) -> Diagnosis:
+    """Return the diagnosis of sampled rewards.
+
+    Args:
+        sampled: outputs and rewards.
+        seed: seed of intervals.
+    """
+    rewards, zero_tol = sampled.rewards, sampled.zero_tol
+    num_samples = rewards.shape[1]
+    return Diagnosis(
+        sampled,
+        causes.causes_of(rewards, sampled.outputs, zero_tol),
+        group_size.silent_share(rewards, num_samples, zero_tol, seed=seed),
+        {share: group_size.group_size_for(rewards, share, zero_tol) for share in TARGET_SHARES},
+        group_size.modelled_silent_share(rewards, 2 * num_samples, seed=seed),
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _interval(found: Estimate) -> str:
+    return f"{_percent(found.low)} to {_percent(found.high)}"
+
+
+def _of(count: int, total: int) -> str:
+    return f"{count} of {total}"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

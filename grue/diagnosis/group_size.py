@@ -1,0 +1,168 @@
+"""Probability of a silent group by its size: measured up to the number of samples, modelled above.
+
+A group of G outputs is silent if their rewards are equal. Up to the K samples of each input the
+share of silent groups is estimated without bias. Beyond, a beta-binomial model of right and wrong
+outputs continues it: an input's probability p of a right output is drawn from Beta(a, b), and a
+group is silent with probability E[p^G + (1 - p)^G].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grue.rl.pass_at_k import is_right_or_wrong
+from grue.rl.reward_stats import prob_zero_std
+
+Floats = NDArray[np.float64]
+
+CONFIDENCE = 0.95
+"""Probability with which an interval covers the estimated number."""
+_RESAMPLES = 1000
+_MODEL_RESAMPLES = 200
+"""Number of resamples with a fit of the model each."""
+_LARGEST_LOG = 12.0
+"""Bound on |log a| and |log b|: beyond e^12 a beta distribution is a point."""
+LARGEST_GROUP = 2**20
+"""Largest size of a group that is searched for."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Number with its interval over inputs."""
+
+    value: float
+    low: float
+    high: float
+
+
+def bootstrap(values: Floats, statistic: Callable[[Floats], float], *, seed: int) -> Estimate:
+    """Return a statistic of inputs with its percentile bootstrap interval (Efron 1979).
+
+    Args:
+        values: [N, ...] numbers of each input; inputs are drawn with replacement.
+        statistic: function of such an array.
+        seed: seed of the draws.
+    """
+    rng = np.random.default_rng(seed)
+    draws = [
+        statistic(values[rng.integers(len(values), size=len(values))]) for _ in range(_RESAMPLES)
+    ]
+    return _estimate(statistic(values), draws)
+
+
+def _estimate(value: float, draws: list[float]) -> Estimate:
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return Estimate(float(value), float(low), float(high))
+
+
+def silent_share(
+    rewards: Floats, group_size: int, zero_tol: float | None, *, seed: int
+) -> Estimate:
+    """Return the unbiased share of silent groups of a size up to K.
+
+    Args:
+        rewards: [N, K].
+        group_size: G, from 2 to K.
+        zero_tol: see `grue.rl.reward_stats.zero_std`.
+        seed: seed of the interval.
+    """
+    by_input = prob_zero_std(rewards, group_size, zero_tol)
+    return bootstrap(by_input, lambda values: float(values.mean()), seed=seed)
+
+
+@dataclass(frozen=True)
+class BetaBinomial:
+    """Model of the number of right outputs: p of an input is drawn from Beta(a, b)."""
+
+    a: float
+    b: float
+
+    @classmethod
+    def fit(cls, num_right: NDArray[np.int64], num_samples: int) -> BetaBinomial:
+        """Return the model of largest likelihood.
+
+        Args:
+            num_right: [N] right outputs of each input.
+            num_samples: K, the number of outputs of each input.
+        """
+        from scipy.optimize import minimize
+        from scipy.stats import betabinom
+
+        counts = np.bincount(num_right, minlength=num_samples + 1)
+        right = np.arange(num_samples + 1)
+
+        def loss(logs: Floats) -> float:
+            found = counts @ betabinom.logpmf(right, num_samples, *np.exp(logs))
+            return -float(found)
+
+        bounds = [(-_LARGEST_LOG, _LARGEST_LOG)] * 2
+        logs = minimize(loss, np.zeros(2), method="L-BFGS-B", bounds=bounds).x
+        return cls(*map(float, np.exp(logs)))
+
+    def silent_share(self, group_size: int) -> float:
+        """Return E[p^G + (1 - p)^G], with E[p^G] = B(a + G, b) / B(a, b)."""
+        from scipy.special import betaln
+
+        ratios = np.array([
+            betaln(self.a + group_size, self.b) - betaln(self.a, self.b),
+            betaln(self.a, self.b + group_size) - betaln(self.a, self.b),
+        ])  # fmt: skip
+        return float(np.exp(ratios).sum())
+
+
+def modelled_silent_share(rewards: Floats, group_size: int, *, seed: int) -> Estimate | None:
+    """Return the share of silent groups of any size by the beta-binomial model.
+
+    None for rewards other than 0 and 1. The interval is that of inputs drawn again, each time with
+    a fit of its own.
+
+    Args:
+        rewards: [N, K].
+        group_size: G.
+        seed: seed of the interval.
+    """
+    if not is_right_or_wrong(rewards):
+        return None
+    num_right, num_samples = rewards.sum(1).astype(np.int64), rewards.shape[1]
+    rng = np.random.default_rng(seed)
+    draws = [
+        BetaBinomial.fit(rng.choice(num_right, len(num_right)), num_samples).silent_share(
+            group_size
+        )
+        for _ in range(_MODEL_RESAMPLES)
+    ]
+    return _estimate(BetaBinomial.fit(num_right, num_samples).silent_share(group_size), draws)
+
+
+def group_size_for(
+    rewards: Floats, share: float, zero_tol: float | None
+) -> tuple[int, bool] | None:
+    """Return the smallest group size that leaves at most ``share`` of the groups silent.
+
+    The second value is true if the beta-binomial model gave it, false if it is measured. None if no
+    size up to `LARGEST_GROUP` does, or if the rewards have no model.
+
+    Args:
+        rewards: [N, K].
+        share: share of silent groups, 0 to 1.
+        zero_tol: see `grue.rl.reward_stats.zero_std`.
+    """
+    num_samples = rewards.shape[1]
+    for size in range(2, num_samples + 1):
+        if prob_zero_std(rewards, size, zero_tol).mean() <= share:
+            return size, False
+    if not is_right_or_wrong(rewards):
+        return None
+    model = BetaBinomial.fit(rewards.sum(1).astype(np.int64), num_samples)
+    if model.silent_share(LARGEST_GROUP) > share:
+        return None
+    low, high = num_samples, LARGEST_GROUP  # the share falls with the size
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if model.silent_share(middle) <= share else (middle, high)
+    return high, True

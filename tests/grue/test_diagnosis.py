@@ -1,0 +1,158 @@
+"""Estimates of silent groups by size, against simulation and exact sums, and their causes."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from grue.diagnosis import causes
+from grue.diagnosis.diagnose import Sampled, diagnose
+from grue.diagnosis.group_size import (
+    BetaBinomial,
+    bootstrap,
+    group_size_for,
+    modelled_silent_share,
+    silent_share,
+)
+
+RNG = np.random.default_rng
+
+
+def right_or_wrong(chances, num_samples, seed=0):
+    draws = RNG(seed).random((len(chances), num_samples))
+    return (draws < np.asarray(chances)[:, None]).astype(float)
+
+
+@pytest.mark.parametrize("size", range(2, 7))
+def test_the_share_is_that_of_all_groups_among_the_samples(size):
+    rewards = RNG(1).integers(0, 3, (5, 6)).astype(float)
+    silent = [
+        len(set(group)) == 1 for row in rewards for group in itertools.combinations(row, size)
+    ]
+    found = silent_share(rewards, size, None, seed=0)
+    assert found.value == pytest.approx(np.mean(silent))
+    assert found.low <= found.value <= found.high
+
+
+def test_the_share_is_unbiased_for_every_size():
+    chances = np.tile([0.05, 0.3, 0.9], 4000)
+    rewards = right_or_wrong(chances, 8)
+    for size in range(2, 9):
+        expected = np.mean(chances**size + (1 - chances) ** size)
+        found = silent_share(rewards, size, None, seed=0)
+        assert found.value == pytest.approx(expected, abs=0.01)
+
+
+def test_an_interval_covers_the_truth_as_often_as_it_says():
+    truth, covered = 0.3, 0
+    for seed in range(200):
+        values = (RNG(seed).random(100) < truth).astype(float)
+        found = bootstrap(values, lambda v: float(v.mean()), seed=seed)
+        covered += found.low <= truth <= found.high
+    assert 0.9 <= covered / 200 <= 0.99
+
+
+def test_the_model_finds_the_distribution_that_made_the_data():
+    rng = RNG(2)
+    num_right = rng.binomial(16, rng.beta(0.5, 2.0, 20_000))
+    model = BetaBinomial.fit(num_right, 16)
+    assert (model.a, model.b) == (pytest.approx(0.5, rel=0.05), pytest.approx(2.0, rel=0.05))
+
+
+@pytest.mark.parametrize("size", [2, 8, 64])
+def test_its_share_is_the_integral_over_chances(size):
+    model = BetaBinomial(0.7, 1.9)
+    chances = RNG(3).beta(0.7, 1.9, 400_000)
+    expected = np.mean(chances**size + (1 - chances) ** size)
+    assert model.silent_share(size) == pytest.approx(expected, abs=3e-3)
+
+
+def test_beyond_the_samples_the_model_continues_the_measured_share():
+    chances = RNG(4).beta(0.4, 1.0, 3000)
+    rewards = right_or_wrong(chances, 16)
+    found = modelled_silent_share(rewards, 64, seed=0)
+    assert found is not None
+    assert found.value == pytest.approx(np.mean(chances**64 + (1 - chances) ** 64), abs=0.02)
+    assert found.low < found.value < found.high
+    assert modelled_silent_share(rewards * 0.5, 64, seed=0) is None
+
+
+def test_a_size_is_measured_up_to_the_samples_and_modelled_above():
+    chances = np.full(2000, 0.1)
+    rewards = right_or_wrong(chances, 16)
+    assert group_size_for(rewards, 0.5, None) == (7, False)  # 0.9^6 = 0.53, 0.9^7 = 0.48
+    size, by_model = group_size_for(rewards, 0.05, None)  # 0.9^28 = 0.052, 0.9^29 = 0.047
+    assert by_model and 27 <= size <= 31
+    assert group_size_for(np.zeros((10, 4)), 0.5, None) is None
+    assert group_size_for(RNG(5).normal(size=(4, 1)).repeat(3, 1), 0.5, None) is None
+
+
+def test_each_silent_input_has_one_cause():
+    rewards = np.array([[0, 0], [0, 0], [1, 1], [0.5, 0.5], [0, 1], [1, 1]], float)
+    outputs = [["a", "a"], ["a", "b"], ["a", "b"], ["a", "b"], ["a", "b"], ["c", "c"]]
+    found = causes.causes_of(rewards, outputs, None)
+    assert found.equal_outputs.tolist() == [True, False, False, False, False, True]
+    assert found.lowest.tolist() == [False, True, False, False, False, False]
+    assert found.largest.tolist() == [False, False, True, False, False, False]
+    assert found.between.tolist() == [False, False, False, True, False, False]
+    assert found.silent.tolist() == [True, True, True, True, False, True]
+
+
+def test_a_reward_that_never_matches_is_told_from_one_that_differs_between_inputs():
+    never, between = np.zeros((3, 4)), np.arange(3.0)[:, None].repeat(4, 1)
+    assert causes.never_matches(never, None) and not causes.varies_between_alone(never, None)
+    assert causes.varies_between_alone(between, None) and not causes.never_matches(between, None)
+
+
+def test_parts_of_a_sum_tell_their_share_of_the_variance():
+    constant, varying = np.ones((2, 4)), np.array([[0, 1, 0, 1], [2, 2, 2, 2]], float)
+    assert causes.deviating_parts({"a": constant, "b": varying}) == {"a": 0, "b": 1}
+    halves = causes.deviating_parts({"b": varying, "c": 2 * varying})
+    assert halves == pytest.approx({"b": 0.2, "c": 0.8})
+    assert causes.deviating_parts({"a": constant}) == {"a": 0}
+
+
+def sampled(rewards, **keys):
+    array = np.asarray(rewards, float)
+    outputs = [[f"text {place}" for place in range(array.shape[1])] for _ in array]
+    return Sampled(array, keys.pop("outputs", outputs), **keys)
+
+
+def test_sentences_have_the_numbers():
+    rewards = [[0] * 4] * 5 + [[1] * 4] * 2 + [[0, 1, 0, 0]] * 3
+    found = diagnose(sampled(rewards), seed=0)
+    assert found.keep.sum() == 3 and found.solved.sum() == 2 and found.warm_up.sum() == 5
+    assert found.control(0).sum() == 3 and (found.control(0) == found.control(0)).all()
+    silent, why, size, supervised, filtering = found.sentences()
+    assert silent.startswith("7 of 10 inputs are silent: their 4 outputs have equal rewards")
+    assert "70 %" in silent
+    assert why == (
+        "Of the silent inputs 5 have different outputs with the lowest reward 0 (too hard) and 2 "
+        "have different outputs with the largest reward 1 (too easy)."
+    )
+    assert "beta-binomial" in size
+    assert "the 5 of 10 inputs (50 %)" in supervised
+    assert "keeps 3 of 10 (keep.jsonl)" in filtering and "3.33 times the samples" in filtering
+
+
+def test_sentences_tell_what_makes_all_groups_silent():
+    never = diagnose(sampled(np.zeros((4, 3))), seed=0)
+    assert "has the reward 0: the reward may never match" in never.sentences()[1]
+    assert never.sentences()[1].count("'text 0'") == 3
+    assert never.warm_up.all() and not never.solved.any()
+    assert never.sentences()[4] == "A filter of silent inputs would leave none to train on."
+    between = diagnose(sampled(np.arange(4.0)[:, None].repeat(3, 1)), seed=0)
+    assert "deviate between inputs (std 1.29) and within none" in between.sentences()[1]
+
+
+def test_sentences_tell_the_part_that_deviates_alone():
+    varying = np.array([[0.0, 1.0], [1.0, 0.0]])
+    parts = {"right": np.zeros((2, 2)), "style": varying}
+    found = diagnose(sampled(varying, parts=parts), seed=0)
+    assert found.sentences()[1] == (
+        "No input is silent; of the reward's parts 'style' alone deviates within inputs."
+    )
+    both = diagnose(sampled(varying, parts={"a": varying, "b": 3 * varying}), seed=0)
+    assert "in the deviation: a 10 %, b 90 %" in both.sentences()[1]
