@@ -19,6 +19,7 @@ from common.errors import Problem
 from grue.experiments import memory_hints
 from grue.models.config import ModelName, ModelOptions, ModelType, unnamed
 from grue.policies.generation_config import GenerationConfig, generation_problems
+from grue.rewards.config import RewardConfig
 from grue.runs.compatibility import OfReferences, references_as_published
 from grue.runs.config import Metrics, TextConfig, problems_of_metrics, renamed
 from grue.tasks.task import Split
@@ -48,8 +49,8 @@ class Evaluation(Config):
     """Split whose inputs are sampled."""
     num_samples_per_input: PositiveInt = 10
     """Number of samples of each input, K."""
-    metrics: Annotated[Metrics, Field(min_length=1)]
-    """Metrics of each sample; the first is the reward in figures."""
+    metrics: Metrics = ()
+    """Metrics of each sample; without ``reward_fn`` the first is the reward in figures."""
     ddof: Annotated[int, Field(ge=0, le=1)] = 1
     """Correction of each input's reward std: squared deviations are divided by K - 1 for 1, by K
     for 0."""
@@ -75,6 +76,9 @@ class ExtractConfig(TextConfig):
     """Model whose outputs are sampled."""
     evaluation: Evaluation
     """Samples and metrics of the reward sampling."""
+    reward_fn: Annotated[RewardConfig | None, LATER] = None
+    """Reward of each sample, as finetuning takes it. It is the metric ``reward``, the first one;
+    the rewards that a ``weighted_sum`` adds are ``reward_parts/<name>``."""
     compatibility: OfReferences = ()
     """Behaviours of RL4LMs to reproduce, by name or as ``rl4lms``: ``stringify_references`` for all
     metrics that have this key and do not give it."""
@@ -112,6 +116,11 @@ class ExtractConfig(TextConfig):
             yield Problem("must be true: without sampling all outputs of an input are equal",
                           "alg.generation_kwargs.do_sample", False)  # fmt: skip
         yield from problems_of_metrics(self.evaluation.metrics, "evaluation.metrics")
+        if self.reward_fn is not None:
+            yield from (problem.below("reward_fn") for problem in self.reward_fn.problems())
+        elif not self.evaluation.metrics:
+            yield Problem("nothing is measured; name a metric, or a 'reward_fn'",
+                          "evaluation.metrics", [])  # fmt: skip
         if self.published_format and self.evaluation.split != "train":
             yield Problem("the published dictionary is one of training inputs; leave out "
                           "'published_format', or sample those",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,14 @@ from grue.experiments.extract import published_samples
 from grue.experiments.extract.config import ExtractConfig
 from grue.experiments.extract.store import SampleStore
 from grue.models.loading import load_model, load_tokenizer
+from grue.parts.token_numbers import summed
+from grue.parts.user_function import name_of, scores_of
 from grue.policies.policy import Policy, by_length
 from grue.random_streams import Occasion
+from grue.rewards.reward import Reward
 from grue.rl import reward_stats
 from grue.tasks.inputs import load_inputs, tell_of_fewer
-from grue.texts import groups
+from grue.texts import Texts, groups
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LINES = 15.0
+REWARD, REWARD_PART = "reward", "reward_parts/"
+"""Columns of the reward, and of those of which it is the sum."""
 _TEXT_COLUMNS = ("input_id", "index", "sample_id", "prompt", "output", "num_tokens")
 
 
@@ -55,6 +60,7 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
     def build_model(self) -> None:
         """Load the policy and the metrics, and put prompts of like length into batches."""
         config, alg = self.config, self.config.alg
+        self.reward = None if config.reward_fn is None else config.reward_fn.build()
         self.metrics = [metric.build() for metric in config.evaluation.metrics]
         tokenizer = load_tokenizer(config.tokenizer)
         model = load_model(
@@ -148,6 +154,9 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
         repeated = [row for row in rows for _ in range(num_samples)]
         texts = self.inputs.texts(part["output"].tolist(), repeated)
         scores: dict[str, Scores] = {}
+        if self.reward is not None:
+            scores |= _rewards(self.reward, texts)
+            _check(scores, part, {})
         for metric in self.metrics:
             found = metric.scores(texts)
             _check(found, part, scores)
@@ -204,6 +213,23 @@ def padding(batches: Sequence[Sequence[int]], lengths: Sequence[int]) -> float:
     """Return the share of prompt positions that are padding."""
     positions = sum(len(rows) * max(lengths[row] for row in rows) for rows in batches)
     return 1 - sum(lengths) / positions
+
+
+def _rewards(reward: Reward[Any], texts: Texts) -> dict[str, Scores]:
+    """Return [N] rewards of whole outputs, and those of which they are made, by column.
+
+    Raises:
+        UserError: the reward fails, or their number is wrong.
+    """
+    parts: dict[str, Scores] = {}
+
+    def total(texts: Texts) -> Scores:
+        found, of_parts = reward.with_parts(texts)
+        parts.update({f"{REWARD_PART}{name}": summed(part) for name, part in of_parts.items()})
+        return found
+
+    found = scores_of(total, texts, per_token=True, name=name_of(type(reward)))
+    return {REWARD: summed(found), **parts}
 
 
 def _check(found: Mapping[str, Scores], part: pd.DataFrame, earlier: Mapping[str, Scores]) -> None:

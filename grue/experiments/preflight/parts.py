@@ -44,6 +44,9 @@ def part_problems(run: Run, answers: Answers) -> Iterator[Problem]:
         if isinstance(built, UserError):
             yield Problem(str(built), key, part.id)
             continue
+        if isinstance(config, ExtractConfig) and getattr(built, "needs_tokens", False):
+            yield Problem("rewards tokens, and reward sampling keeps texts alone; take a reward of "
+                          "whole outputs", key, part.id)  # fmt: skip
         for split in _splits_read_by(key, config):
             if getattr(built, "needs_references", False):
                 yield from _of_references(run, key, part, split, answers)
@@ -106,20 +109,20 @@ def parts(config: TextConfig) -> Iterator[tuple[str, MetricConfig | RewardConfig
         metrics, key = config.evaluation.metrics, "evaluation.metrics"
     elif isinstance(config, FinetuneConfig):
         metrics, key = config.train_evaluation.metrics, "train_evaluation.metrics"
-        if config.reward_fn is not None:
-            yield "reward_fn", config.reward_fn
     else:
         return
+    if config.reward_fn is not None:
+        yield "reward_fn", config.reward_fn
     for position, metric in enumerate(metrics):
         yield f"{key}[{position}]", metric
 
 
 def _splits_read_by(key: str, config: TextConfig) -> tuple[Split, ...]:
     """Return the splits whose texts a part scores."""
-    if key == "reward_fn":
-        return ("train",)
     if isinstance(config, ExtractConfig):
         return config.splits
+    if key == "reward_fn":
+        return ("train",)
     assert isinstance(config, FinetuneConfig)
     left_out = ("train",) if config.no_eval_on_train_set else ()
     return tuple(split for split in config.splits if split not in left_out)
