@@ -12,6 +12,7 @@ from grue.tasks import (
     crd3,
     daily_dialog,
     gsm8k,
+    hub_dataset,
     imdb,
     iwslt2017,
     jsonl,

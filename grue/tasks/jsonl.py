@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-from common.config.base import OptionalText
-from common.errors import UserError
-from common.files.surrogates import why_no_text
-from grue.tasks.chat import ChatArgs
+from grue.tasks.row_columns import RowColumns, from_cell, from_value
 from grue.tasks.sources.held_out import LocalArgs
 from grue.tasks.sources.local_files import at_path, path_error, read_rows, split_file
-from grue.tasks.sources.raw_rows import RawRow, place_of
-from grue.tasks.task import TASKS, Message, Sample, Split, Task
+from grue.tasks.sources.raw_rows import place_of
+from grue.tasks.task import TASKS, Sample, Split, Task
 
 
-class JsonlArgs(ChatArgs, LocalArgs):
+class JsonlArgs(RowColumns, LocalArgs):
     """Keys of the task of a table's rows."""
-
-    prompt_column: str = "prompt"
-    """Column of the prompts: texts, or with ``chat_template`` also lists of messages with ``role``
-    and ``content`` (in a CSV file, as JSON)."""
-    references_column: OptionalText = "references"
-    """Column of the references of each prompt, a text or a list of texts (in a CSV file, a text or
-    a JSON list); None (or the empty string) for none."""
 
 
 @TASKS.register("jsonl")
@@ -46,75 +34,9 @@ class Jsonl(Task[JsonlArgs]):
         rows = read_rows(file)
         if not rows:
             raise path_error(file, "there are no rows; at least one is needed")
-        parse = _from_cell if file.suffix.lower() == ".csv" else _from_value
+        parse = from_cell if file.suffix.lower() == ".csv" else from_value
         samples = [
-            self._sample(row, parse, f"{at_path(file)}, {place_of(row, number)}")
+            self.args.sample(row, f"{at_path(file)}, {place_of(row, number)}", parse)
             for number, row in enumerate(rows, start=1)
         ]
         return self.args.part(samples, split) if single else samples
-
-    def _sample(self, row: RawRow, parse: Callable[[Any], Any], where: str) -> Sample:
-        keys = [self.args.prompt_column, self.args.references_column]
-        needed = [name for name in keys if name is not None]
-        if any(name not in row for name in needed):
-            raise UserError(
-                f"{where}: needs the columns {', '.join(needed)}; found {', '.join(row) or 'none'};"
-                " set 'datapool.args.prompt_column' and 'datapool.args.references_column'"
-            )
-        prompt, *given = (row[name] for name in needed)
-        messages = _messages(prompt) if self.args.chat_template else None
-        if messages is not None:
-            prompt = messages[-1]["content"]
-        if not isinstance(prompt, str):
-            raise UserError(
-                f"{where}, '{needed[0]}': expected {self._expected(prompt)}, found {prompt!r}"
-            )
-        references = parse(given[0]) if given else []
-        if not _is_texts(references):
-            raise UserError(
-                f"{where}, '{needed[1]}': expected a text or a list of texts, found {given[0]!r}"
-            )
-        broken = why_no_text(references)
-        if broken:
-            raise UserError(f"{where}, '{needed[1]}': {broken}")
-        rest = {name: value for name, value in row.items() if name not in needed}
-        return Sample("", prompt, tuple(references), rest, messages=messages)
-
-    def _expected(self, found: Any) -> str:
-        if self.args.chat_template:
-            return "text, or a list of messages with 'role' and 'content'"
-        is_chat = _messages(found) is not None
-        return "text (messages need 'datapool.args.chat_template' = true)" if is_chat else "text"
-
-
-def _messages(value: Any) -> list[Message] | None:
-    """Return the chat messages that a value is, or whose JSON text it is; None for another."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError:
-            return None
-    return value if isinstance(value, list) and value and all(map(_is_message, value)) else None
-
-
-def _is_message(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(value.get(key), str) for key in ("role", "content")
-    )
-
-
-def _from_value(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-def _from_cell(text: str) -> list[str]:
-    """Return the JSON list of texts in a cell, or the whole cell as one text."""
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
-        return [text]
-    return value if _is_texts(value) else [text]
-
-
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(text, str) for text in value)

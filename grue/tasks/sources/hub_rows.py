@@ -28,6 +28,8 @@ class Hub:
     id: str
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of ``datasets.load_dataset``."""
+    instead: str = "set 'datapool.args.path' to a local file or folder of the same columns"
+    """Advice for where the hub cannot be reached."""
 
     def at(self, revision: str | None) -> Hub:
         """Return the data set at a branch, tag or commit; itself for None."""
@@ -68,8 +70,7 @@ class Hub:
     def _error(self, error: Exception) -> HubError:
         found = f"{type(error).__name__}: {error}"
         return HubError(
-            f"the data set {self} cannot be loaded from the hub ({found}); "
-            "set 'datapool.args.path' to a local file or folder of the same columns"
+            f"the data set {self} cannot be loaded from the hub ({found}); {self.instead}"
         )
 
     def __str__(self) -> str:
