@@ -1,0 +1,129 @@
+"""Files of a diagnosis: what the inputs' rewards are, and lists of inputs for the next step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.config.resolve import resolve
+from common.errors import UserError
+from common.run.folder import RunFolder, read_json, write_json, write_table, write_text
+from grue.diagnosis.diagnose import Diagnosis, Floats, Sampled, diagnose
+from grue.experiments.extract.config import ExtractConfig
+from grue.experiments.extract.run import REWARD, REWARD_PART
+from grue.rl import reward_stats
+from grue.tasks.inputs import load_inputs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Rows = Sequence[Mapping[str, Any]]
+"""What is known of each input: its prompt, references and metadata."""
+LISTS = ("keep", "warm_up_with_sft", "solved", "control")
+"""Names of the lists of inputs, each a JSONL file."""
+
+
+def run_folder(out: Path, plan: str) -> RunFolder:
+    """Return the folder of the only run of a diagnosis's plan.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = sorted((out / plan).glob("*/status.json"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise UserError(f"{out / plan}: holds no run")
+    return RunFolder(found[-1].parent)
+
+
+def of_run(folder: RunFolder, out: Path, *, seed: int) -> list[str]:
+    """Diagnose the samples of a run, write the files to ``out`` and return the sentences."""
+    import pandas as pd
+
+    config, problems = resolve(ExtractConfig, read_json(folder.config))
+    assert isinstance(config, ExtractConfig), problems
+    samples = pd.read_parquet(folder.table("samples"))
+    root = read_json(folder.provenance)["seeds"]["random_seed"]
+    inputs = load_inputs(config.datapool, config.evaluation.split, seed=root)
+    rows = [
+        {**sample.metadata, "prompt": sample.messages or sample.prompt,
+         "references": list(sample.references)}
+        for sample in inputs.samples
+    ]  # fmt: skip
+    parts = [name for name in map(str, samples) if name.startswith(REWARD_PART)]
+    return _write(samples, [REWARD], parts, rows, out, seed=seed)
+
+
+def of_samples(samples: pd.DataFrame, rewards: Sequence[str], out: Path, *, seed: int) -> list[str]:
+    """Diagnose samples of `grue.interop.dumps.read_samples`; see `of_run`."""
+    first = samples.drop_duplicates("index")
+    known = ["step", "prompt"] if "step" in samples else ["prompt"]
+    rows = [
+        {str(key): value for key, value in row.items()} for row in first[known].to_dict("records")
+    ]
+    parts = rewards if len(rewards) > 1 else ()
+    write_table(out / "samples.parquet", samples)
+    return _write(samples, rewards, parts, rows, out, seed=seed)
+
+
+def _write(
+    samples: pd.DataFrame,
+    rewards: Sequence[str],
+    parts: Sequence[str],
+    rows: Rows,
+    out: Path,
+    *,
+    seed: int,
+) -> list[str]:
+    """Write all files; ``rewards`` are the columns that are added up."""
+    shape = len(rows), len(samples) // len(rows)
+
+    def of(name: str) -> Floats:
+        found: Floats = samples[name].to_numpy(np.float64).reshape(shape)
+        return found
+
+    total = np.sum([of(name) for name in rewards], axis=0)
+    outputs = samples["output"].to_numpy().reshape(shape).tolist()
+    found = diagnose(Sampled(total, outputs, {name: of(name) for name in parts}), seed=seed)
+    ids = samples["input_id"].to_numpy().reshape(shape)[:, 0].tolist()
+    table, summary = reward_stats.tables(
+        ids, {REWARD: total, **{name: of(name) for name in parts}},
+        ddof=1, zero_tol=None, low_std=0.01, group_sizes=range(2, shape[1] + 1),
+    )  # fmt: skip
+    write_table(out / "reward_stats.parquet", table)
+    sentences = found.sentences()
+    flags = _flags(found, seed)
+    write_table(out / "inputs.parquet", _inputs(table, rows, found, flags))
+    for name, chosen in flags.items():
+        lines = [
+            json.dumps(rows[row], ensure_ascii=False) + "\n"
+            for row in np.flatnonzero(chosen).tolist()
+        ]
+        write_text(out / f"{name}.jsonl", "".join(lines))
+    write_json(out / "diagnosis.json", {"sentences": sentences, "rewards": summary})
+    return sentences
+
+
+def _flags(found: Diagnosis, seed: int) -> dict[str, Any]:
+    """Return [N] the inputs of each of `LISTS`."""
+    chosen = found.keep, found.warm_up, found.solved, found.control(seed)
+    return dict(zip(LISTS, chosen, strict=True))
+
+
+def _inputs(
+    table: pd.DataFrame, rows: Rows, found: Diagnosis, flags: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Return the table of inputs: statistics of the reward, the prompt, cause and lists."""
+    own = table[table["metric"] == REWARD].reset_index(drop=True)
+    causes = {name: getattr(found.causes, name) for name in ("equal_outputs", "lowest", "largest",
+                                                             "between")}  # fmt: skip
+    cause = np.select(list(causes.values()), list(causes), default="")
+    prompts = [_as_text(row["prompt"]) for row in rows]
+    return own.assign(prompt=prompts, cause=cause, **flags)
+
+
+def _as_text(prompt: Any) -> str:
+    return prompt if isinstance(prompt, str) else json.dumps(prompt, ensure_ascii=False)

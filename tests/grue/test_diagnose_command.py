@@ -1,0 +1,108 @@
+"""The command that diagnoses a reward for a model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from grue import diagnose
+from tests.grue.conftest import save_model
+from tests.grue.tasks.conftest import write_jsonl
+
+PROMPTS = [
+    {"prompt": f"the cat {word}", "references": ["sat"], "note": word} for word in "abcdefgh"
+]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_jsonl(tmp_path / "prompts.jsonl", PROMPTS)
+
+
+@pytest.fixture
+def model(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> Path:
+    return save_model(tmp_path / "model", tokenizer)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_it_samples_and_tells(
+    tmp_path: Path, model: Path, data: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    given = ["--model", str(model), "--data", str(data), "--reward", "length", "--num_inputs", "6",
+             "--num_samples", "4", "--max_new_tokens", "5", "--out", str(out),
+             "--references_column", "references"]  # fmt: skip
+    assert diagnose.main(given) == 0
+    printed = capfd.readouterr().out
+    plan = json.loads((out / "plan.json").read_text())
+    assert f"--plan_config_path {out}/plan.json" in printed
+    assert plan["configurations"][0]["base_config"]["reward_fn"] == {"id": "length"}
+    found = json.loads((out / "diagnosis.json").read_text())
+    assert len(found["sentences"]) == 5 and found["sentences"][0] in printed
+    assert found["rewards"]["metrics"]["reward"]["num_samples_per_input"] == 4
+    inputs = pd.read_parquet(out / "inputs.parquet")
+    assert len(inputs) == 6 and inputs["prompt"].str.startswith("the cat").all()
+    kept = lines(out / "keep.jsonl")
+    assert len(kept) == inputs["keep"].sum() == (inputs["std"] > 0).sum()
+    assert {*kept[0]} == {"prompt", "references", "note"}
+    assert len(lines(out / "control.jsonl")) == len(kept)
+
+    attempts = (out / "plan").glob("*/status.json")
+    before = [path.stat().st_mtime_ns for path in attempts]
+    assert diagnose.main(given) == 0  # nothing is sampled again
+    assert [path.stat().st_mtime_ns for path in (out / "plan").glob("*/status.json")] == before
+
+
+def test_what_trainers_leave_needs_no_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"input": prompt, "output": f"o{k}", "score": score, "style": k / 10, "step": 1}
+        for prompt, scores in [("a", [0, 0]), ("b", [0, 1]), ("c", [1, 1])]
+        for k, score in enumerate(scores)
+    ]
+    path = write_jsonl(tmp_path / "1.jsonl", rows)
+    out = tmp_path / "out"
+    assert diagnose.main(["--from", "verl", str(path), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "2 of 3 inputs are silent" in printed
+    assert [row["prompt"] for row in lines(out / "keep.jsonl")] == ["b"]
+    assert [row["prompt"] for row in lines(out / "warm_up_with_sft.jsonl")] == ["a"]
+    assert [row["prompt"] for row in lines(out / "solved.jsonl")] == ["c"]
+    inputs = pd.read_parquet(out / "inputs.parquet")
+    assert inputs["cause"].tolist() == ["lowest", "", "largest"]
+    assert (out / "samples.parquet").exists()
+
+    assert diagnose.main(["--from", "verl", str(path), "--rewards", "score", "style", "--out",
+                          str(out)]) == 0  # fmt: skip
+    assert "0 of 3 inputs are silent" in capsys.readouterr().out
+    assert lines(out / "solved.jsonl") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--model, --data, --reward: needed, or --from with files"),
+        (["--model", "m", "--reward", "length"], "--data: needed"),
+        (["--from", "trl"], "--from trl: name its files"),
+        (["--from", "other"], "argument --from: invalid choice"),
+        (["--num_samples", "1"], "expected an integer of at least 2"),
+        (["--model", "m", "--data", "no/such/file.jsonl", "--reward", "length"],
+         "--data no/such/file.jsonl: there is no such file"),
+        (["--model", "m", "--data", "d", "--reward", "length", "x"], "files are for --from"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert diagnose.main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
