@@ -1,4 +1,4 @@
-"""Files of a diagnosis: what the inputs' rewards are, and lists of inputs for the next step."""
+"""Files of a diagnosis: statistics of the inputs, and lists of inputs for the next step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Rows = Sequence[Mapping[str, Any]]
-"""What is known of each input: its prompt, references and metadata."""
+"""Rows of the inputs: their prompts, references and metadata."""
 LISTS = ("keep", "warm_up_with_sft", "solved", "control")
 """Names of the lists of inputs, each a JSONL file."""
 
