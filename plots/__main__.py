@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 import textwrap
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import NoneType, UnionType
@@ -17,6 +18,9 @@ from common.registry import suggestion
 from plots import FIGURES, Figure, draw, find
 
 PROGRAM = "python -m plots"
+REPORT = "report"
+_SECONDS_BETWEEN_REPORTS = 30
+_OF_REPORT = f"the report of a plan: {PROGRAM} {REPORT} --plan FOLDER [--watch]"
 USAGE = f"{PROGRAM} FIGURE --runs FOLDER [FOLDER ...] [--output DIR] [options of the figure]"
 
 
@@ -46,6 +50,8 @@ def _draw(given: list[str]) -> list[Path]:
         parser.parse_known_args(given)  # prints the help, if that is what is asked for
         parser.error("the name of a figure comes first")
     name, *rest = given
+    if name == REPORT:
+        return _report(rest)
     try:
         figure = find(name)
     except UserError as error:
@@ -58,6 +64,29 @@ def _draw(given: list[str]) -> list[Path]:
     options = vars(values)
     runs, output = options.pop("runs"), options.pop("output")
     return draw(name, runs, output, **options)
+
+
+def _report(given: list[str]) -> list[Path]:
+    """Write the report of a plan, with ``--watch`` again and again until all its runs have ended."""
+    from plots.report.page import has_ended, write_report
+
+    parser = _Parser(
+        prog=f"{PROGRAM} {REPORT}",
+        description="Writes the report of a plan, a page of its own, into the plan's folder.",
+        epilog=f"example: {PROGRAM} {REPORT} --plan outputs/quickstart/digits --watch",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--plan", type=Path, required=True, metavar="FOLDER",
+                        help="folder of a plan")  # fmt: skip
+    parser.add_argument("--watch", action="store_true",
+                        help="write it again every half minute while the plan runs")  # fmt: skip
+    args = parser.parse_args(given)
+    path = write_report(args.plan)
+    while args.watch and not has_ended(args.plan):
+        print(path, flush=True)
+        time.sleep(_SECONDS_BETWEEN_REPORTS)
+        path = write_report(args.plan)
+    return [path]
 
 
 def _overview() -> argparse.ArgumentParser:
@@ -77,7 +106,7 @@ def _overview() -> argparse.ArgumentParser:
         prog=PROGRAM,
         usage=USAGE,
         description="Draws a figure from the folders of plans and runs: PNG, PDF, and CSV.",
-        epilog="\n".join(lines),
+        epilog="\n".join([*lines, "", _OF_REPORT]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 
