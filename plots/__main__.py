@@ -67,7 +67,7 @@ def _draw(given: list[str]) -> list[Path]:
 
 
 def _report(given: list[str]) -> list[Path]:
-    """Write the report of a plan, with ``--watch`` again and again until all its runs have ended."""
+    """Write the report of a plan; with ``--watch`` repeatedly, until all its runs have ended."""
     from plots.report.page import has_ended, write_report
 
     parser = _Parser(
