@@ -1,0 +1,116 @@
+"""The report in a browser: sorting, filtering, hovering, keys, widths, darkness, no requests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plots.report.page import write_report
+
+pytest.importorskip("vl_convert")
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as started:
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        found = started.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield found
+        found.close()
+
+
+class Opened:
+    """A page, with what it asked for and what its console said."""
+
+    def __init__(self, browser: Any, path: Path, **settings: Any) -> None:
+        self.page = browser.new_page(**settings)
+        self.requests: list[str] = []
+        self.said: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.goto(path.as_uri())
+        self.page.wait_for_selector("#pair svg")
+
+
+def names(page: Any) -> list[str]:
+    return list(page.locator("#table tbody tr:visible td:first-child").all_inner_texts())
+
+
+def test_a_page_is_quiet_and_alone(plan: Path, browser: Any) -> None:
+    path = write_report(plan)
+    opened = Opened(browser, path)
+    assert opened.requests == [path.as_uri()]
+    assert opened.said == []
+
+
+def test_runs_are_sorted_and_filtered_by_mouse_and_keys(plan: Path, browser: Any) -> None:
+    page = Opened(browser, write_report(plan)).page
+    column = page.locator("#table thead button", has_text="score")
+    column.click()
+    cells = page.locator("#table tbody tr td.number:nth-last-child(5)")
+    scores = [float(text) for text in cells.all_inner_texts() if text]
+    assert len(scores) == 6 and scores == sorted(scores)
+    column.focus()
+    page.keyboard.press("Enter")
+    scores = [float(text) for text in cells.all_inner_texts() if text]
+    assert scores == sorted(scores, reverse=True)
+    assert page.locator("th[aria-sort=descending]").count() == 1
+
+    page.locator("#filter").fill("failed broken")
+    assert names(page) == ["exp"]
+    assert page.locator("#shown").inner_text() == "1 of 7 runs"
+    page.locator("#filter").fill("")
+    assert len(names(page)) == 7
+
+
+def test_charts_tell_their_values(plan: Path, browser: Any) -> None:
+    page = Opened(browser, write_report(plan)).page
+    page.locator("#inputs-chart path[aria-roledescription=point]").nth(1).hover()
+    tooltip = page.locator("#vg-tooltip-element")
+    tooltip.wait_for(state="visible")
+    assert "prompt 1 </script>" in tooltip.inner_text()
+    page.locator("#inputs-chart path[aria-roledescription=point]").nth(1).click()
+    assert "output 1" in page.locator("#input").inner_text()
+
+    before = page.locator("#curve-0 path").count()
+    page.locator("#seeds").check()
+    page.wait_for_function(
+        f"document.querySelectorAll('#curve-0 path').length > {before}", timeout=5000
+    )
+    page.locator("#pair-x").select_option("train loss")
+    page.wait_for_function("document.querySelector('#pair svg').textContent.includes('train loss')")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_readable_at_each_width_and_in_the_dark(
+    plan: Path, browser: Any, width: int, scheme: str
+) -> None:
+    settings = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme}
+    page = Opened(browser, write_report(plan), **settings).page
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    colours = page.evaluate(
+        "(() => { const s = getComputedStyle(document.body);"
+        " return [s.color, s.backgroundColor]; })()"
+    )
+    ink, paper = (sum(map(int, colour[4:-1].split(", "))) for colour in colours)
+    assert (ink > paper) == (scheme == "dark") and abs(ink - paper) > 500
+
+
+def test_it_reads_without_scripts(plan: Path, browser: Any) -> None:
+    page = browser.new_page(java_script_enabled=False)
+    page.goto(write_report(plan).as_uri())
+    assert page.locator("#curve-0 svg").is_visible()
+    assert len(names(page)) == 7
