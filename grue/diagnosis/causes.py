@@ -19,11 +19,12 @@ class Causes:
     """Silent inputs by cause, each [N] flags; every silent input has exactly one cause."""
 
     equal_outputs: Flags
-    """All outputs of the input are the same text: sampling has too little randomness."""
+    """All outputs of the input are the same text, and not with the largest reward: sampling has too
+    little randomness."""
     lowest: Flags
     """Different outputs, all with the lowest reward of the whole data: too hard."""
     largest: Flags
-    """Different outputs, all with the largest reward of the whole data: solved."""
+    """Outputs, different or not, with the largest reward of the whole data: solved."""
     between: Flags
     """Different outputs with the same reward between these: the reward is too coarse."""
 
@@ -43,16 +44,14 @@ def causes_of(rewards: Floats, outputs: Sequence[Sequence[str]], zero_tol: float
     """
     silent = zero_std(rewards, zero_tol)
     same = np.array([len(set(texts)) == 1 for texts in outputs])
-    equal_outputs = silent & same
-    others = silent & ~same
-    of_input = rewards[:, 0]
-    is_lowest = np.isclose(of_input, rewards.min())
-    is_largest = np.isclose(of_input, rewards.max()) & ~is_lowest
+    is_lowest = np.isclose(rewards[:, 0], rewards.min())
+    is_largest = np.isclose(rewards[:, 0], rewards.max()) & ~is_lowest
+    others = silent & ~is_largest & ~same
     return Causes(
-        equal_outputs,
+        equal_outputs=silent & ~is_largest & same,
         lowest=others & is_lowest,
-        largest=others & is_largest,
-        between=others & ~is_lowest & ~is_largest,
+        largest=silent & is_largest,
+        between=others & ~is_lowest,
     )
 
 

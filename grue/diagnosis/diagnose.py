@@ -65,8 +65,7 @@ class Diagnosis:
     @property
     def solved(self) -> NDArray[np.bool_]:
         """[N] silent inputs with the largest reward of the data."""
-        largest: NDArray[np.bool_] = np.isclose(self.sampled.rewards[:, 0], self._best)
-        return self.causes.silent & largest & (self._best > self._worst)
+        return self.causes.largest
 
     @property
     def warm_up(self) -> NDArray[np.bool_]:
@@ -113,7 +112,7 @@ class Diagnosis:
                 f"Every output of every input has the reward {rewards[0, 0]:g}: the reward may "
                 f"never match, so look at these outputs first: {self._examples()}."
             )
-        if causes.varies_between_alone(rewards, zero_tol):
+        if causes.varies_between_alone(rewards, zero_tol) and self.causes.between.any():
             between = float(reward_std(rewards.mean(1)[None], ddof=1)[0])
             return (
                 f"Rewards deviate between inputs (std {between:.3g}) and within none of them: the "
@@ -124,8 +123,7 @@ class Diagnosis:
             (found.equal_outputs, "have equal outputs (too little randomness in sampling)"),
             (found.lowest, f"have different outputs with the lowest reward {self._worst:g} (too "
              "hard)"),
-            (found.largest, f"have different outputs with the largest reward {self._best:g} (too "
-             "easy)"),
+            (found.largest, f"have the largest reward {self._best:g} (too easy)"),
             (found.between, "have different outputs with an equal reward between these (the reward "
              "is too coarse)"),
         ]  # fmt: skip

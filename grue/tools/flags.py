@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import subprocess
 import sys
@@ -65,7 +64,9 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
 def add_data_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of prompts and reward."""
     group = parser.add_argument_group("data and reward")
-    group.add_argument("--data", help="JSONL, JSON, CSV or parquet file, folder of them, or hub id")
+    group.add_argument("--data",
+                       help="JSONL, JSON, CSV or parquet file, folder of them, hub id, or a "
+                       "task as a JSON object, as in plans")  # fmt: skip
     group.add_argument("--config", help="configuration of a hub data set")
     group.add_argument("--prompt_column", default="prompt",
                        help="column of prompts: texts or messages (default: prompt)")  # fmt: skip
@@ -100,6 +101,8 @@ def model_type(name: str) -> str:
 
 def datapool(args: argparse.Namespace) -> dict[str, Any]:
     """Return the task of the data that the flags name."""
+    if args.data.startswith("{"):
+        return _object(args.data, "--data")
     keys: dict[str, Any] = {
         "prompt_column": args.prompt_column,
         "references_column": args.references_column or None,
@@ -123,14 +126,17 @@ def reward(text: str) -> dict[str, Any]:
         UserError: it is no JSON object.
     """
     if text.startswith("{"):
-        try:
-            found = parse_json(text)
-        except (json.JSONDecodeError, ValueError) as error:
-            raise UserError(f"--reward {text}: {error}") from None
-        return dict(found)
+        return _object(text, "--reward")
     if Path(text).is_dir() or ("/" in text and not text.startswith("custom:")):
         return {"id": _LEARNED, "args": {"model_name": _absolute(text)}}
     return {"id": text}
+
+
+def _object(text: str, flag: str) -> dict[str, Any]:
+    try:
+        return dict(parse_json(text))
+    except ValueError as error:
+        raise UserError(f"{flag} {text}: {error}") from None
 
 
 def _absolute(name: str) -> str:
