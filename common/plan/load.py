@@ -218,6 +218,7 @@ class _Expansion:
         self.problems += [problem.at(entry.where) for problem in problems]
         stage.is_whole &= not problems
         if config is not None:
+            own, document = entry.configuration, self.reading.document
             run = Run(
                 experiment=entry.experiment,
                 spec=spec,
@@ -228,7 +229,9 @@ class _Expansion:
                 point=draft.point,
                 config=config,
                 layering=draft.layering,
-                num_ranks=entry.configuration.gpus_per_run or self.reading.document.gpus_per_run,
+                num_ranks=own.gpus_per_run or document.gpus_per_run,
+                resources=own.resources or document.resources,
+                timeout_minutes=own.timeout_minutes or document.timeout_minutes,
             )
             (stage.broken if problems else stage.runs).append(run)
 

@@ -31,9 +31,7 @@ from common.runner import memory_check, report
 from common.runner.missing_packages import packages_missing
 from common.runner.plan_runner import PlanRunner
 from common.runner.progress import Display
-from common.runner.scheduling.executor import Executor
-from common.runner.scheduling.in_process import InProcess
-from common.runner.scheduling.local_workers import LocalWorkers
+from common.runner.scheduling.executors import executor_of
 from common.runner.selection import Selection, put_aside, select, wait_for_leftover_workers
 from common.runner.source_changes import changes_told, source_changes
 
@@ -114,12 +112,10 @@ def _run_locked(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, dr
     slots = plan.document.num_parallel if plan.document.multiprocess else 1
     most_ranks = max(run.num_ranks for run in selection.to_make)
     threads = threads_of_each(slots * most_ranks, plan.document.num_threads)
-    executor: Executor
-    if plan.document.multiprocess or most_ranks > 1 or use_gpus:
-        pool = plan.document.gpu_ids_pool if use_gpus else ()
-        executor = LocalWorkers(slots, threads, pool, display.progress, most_ranks=most_ranks)
-    else:
-        executor = InProcess(stop, display.progress)
+    executor = executor_of(
+        plan, stop, display.progress,
+        slots=slots, threads=threads, use_gpus=use_gpus, most_ranks=most_ranks,
+    )  # fmt: skip
     runner = PlanRunner(
         plan, selection, executor, display, stop,
         threads=threads, use_gpus=use_gpus, fail_fast=request.fail_fast,

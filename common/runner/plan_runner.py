@@ -224,6 +224,8 @@ class PlanRunner:
             threads=self.threads,
             gpu_ids=gpu_ids if self.use_gpus else (),
             num_ranks=run.num_ranks,
+            timeout_seconds=None if run.timeout_minutes is None else 60 * run.timeout_minutes,
+            resources=run.resources.model_dump(),
             import_from=str(self.plan.source.absolute().parent),
             command=shlex.join([Path(sys.executable).name, *sys.argv]),
         )

@@ -21,8 +21,17 @@ class Executor(Protocol):
     def free_slots(self) -> int:
         """Number of free slots."""
 
+    def adopt(self, tasks: Sequence[Task]) -> Sequence[Task]:
+        """Return those of the tasks that an earlier runner has handed over and that go on.
+
+        They are not to be started; `wait` returns them when they have ended.
+        """
+
     def start(self, tasks: Sequence[Task]) -> None:
-        """Start tasks that share a slot; may return when they have ended."""
+        """Start tasks that share a slot; may return when they have ended.
+
+        An executor with a queue may collect them until `wait`.
+        """
 
     def wait(self) -> list[Task]:
         """Return the tasks that have ended since the last call; wait a moment for one."""

@@ -23,6 +23,10 @@ class InProcess:
         """One, unless the last tasks' end has not been collected yet."""
         return 0 if self._ended else 1
 
+    def adopt(self, tasks: Sequence[Task]) -> Sequence[Task]:
+        """Return no task: what runs here ends with its runner."""
+        return ()
+
     def start(self, tasks: Sequence[Task]) -> None:
         """Make the runs."""
         with gpus_hidden():
