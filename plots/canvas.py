@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 
 from common.errors import UserError
 from common.run.folder import replacing, write_table
+from plots.lines import LEAST_WIDTH
 
 STYLE = Path(__file__).with_name("style.mplstyle")
 _TITLE_WIDTH = 52  # letters; longer lines would push the second column of panels aside
@@ -41,7 +42,7 @@ def panels(
     width, height = panel
     wrapped = [textwrap.fill(title, _TITLE_WIDTH) for title in titles]
     num_lines = sum(text.count("\n") + 1 for text in wrapped if text)
-    size = (max(columns * width, 5.5), len(titles) * height + 0.2 * num_lines + 1.0)
+    size = (max(columns * width, LEAST_WIDTH), len(titles) * height + 0.2 * num_lines + 1.0)
     figure = Figure(figsize=size)
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(titles), columns, squeeze=False, sharex=True, sharey="col").tolist()
@@ -62,7 +63,8 @@ def wrapped(
     """
     columns = min(count, columns)
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(max(columns * panel[0], 5.5), rows * panel[1] + 0.2 * lines + 0.6))
+    width = max(columns * panel[0], LEAST_WIDTH)
+    figure = Figure(figsize=(width, rows * panel[1] + 0.2 * lines + 0.6))
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, columns, squeeze=False, **sharing)
     for axes in grid.flat[count:]:

@@ -87,12 +87,13 @@ def statistics(
     """Return the plotted numbers over the runs of each line.
 
     They are mean, std (ddof 1; NaN for one run) and n. One row per point, with the columns line,
-    level, quantity, samples, mean, std, n. A line ends where its shortest run does.
+    level, quantity, samples, mean, std, n. A line ends where its shortest run does. The k-th
+    evaluations of runs are one point, at the mean of their samples.
 
     Args:
         groups: runs of each line, by its name.
         measured: names of what is drawn.
-        num_points: number of points of a line.
+        num_points: number of points of a line of shares.
     """
     import numpy as np
     import pandas as pd
@@ -102,8 +103,11 @@ def statistics(
     for (name, runs), level in itertools.product(groups, every):
         edges = np.linspace(0, min(run.table[SAMPLES].max() for run in runs), num_points + 1)
         of_runs = [curves(run, measured, level, edges) for run in runs]
-        for quantity, (samples, _) in of_runs[0].items():
-            values = pd.DataFrame([of_run[quantity][1] for of_run in of_runs])
+        for quantity in of_runs[0]:
+            of_quantity = [of_run[quantity] for of_run in of_runs]
+            size = min(len(values) for _, values in of_quantity)
+            samples = np.mean([samples[:size] for samples, _ in of_quantity], axis=0)
+            values = pd.DataFrame([values[:size] for _, values in of_quantity])
             points = {"line": name, "level": level, "quantity": quantity, "samples": samples}
             summary = {"mean": values.mean(), "std": values.std(), "n": values.count()}
             found.append(pd.DataFrame(points | summary))
@@ -117,15 +121,14 @@ Curve = tuple["NDArray[np.float64]", "NDArray[np.float64]"]
 def curves(
     run: Run, measured: Measured, level: str, edges: NDArray[np.float64]
 ) -> Mapping[str, Curve]:
-    """Return the curves of a run at a level: shares between the ``edges``, evaluations at them.
+    """Return the curves of a run at a level: shares between the ``edges``, and evaluations.
 
-    A share is that of all groups drawn between two edges; an evaluation between two that were made
-    lies on the line through them.
+    A share is that of all groups drawn between two edges.
     """
     return dict(
         itertools.chain(
             _shares(run.table, measured.ending(level), edges),
-            _evaluations(run.table, measured, level, edges),
+            _evaluations(run.table, measured, level),
         )
     )
 
@@ -157,13 +160,11 @@ def _shares(
 
 
 def _evaluations(
-    table: pd.DataFrame, measured: Measured, level: str, edges: NDArray[np.float64]
+    table: pd.DataFrame, measured: Measured, level: str
 ) -> Iterator[tuple[str, Curve]]:
-    """Yield accuracy and pass@k at the edges."""
-    import numpy as np
-
+    """Yield accuracy and pass@k where they were measured."""
     for quantity in (ACCURACY, measured.pass_at_k):
         name = measured.evaluated(quantity, level)
         if name in table:
             rows = table[[SAMPLES, name]].dropna(subset=name).fillna({SAMPLES: 0})
-            yield quantity, (edges, np.interp(edges, rows[SAMPLES], rows[name]))
+            yield quantity, (rows[SAMPLES].to_numpy(), rows[name].to_numpy())

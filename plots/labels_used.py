@@ -24,7 +24,11 @@ def labels_used(runs: Sequence[Run]) -> dict[Path, int]:
     by_run = {run.path: _by_stage(run.path, run.config) for run in runs}
     shared = set.intersection(*(set(by_stage) for by_stage in by_run.values()))
     return {
-        path: sum(count for stage, count in by_stage.items() if stage not in shared)
+        path: sum(
+            count
+            for stage, count in by_stage.items()
+            if stage not in shared or stage == path.resolve()
+        )
         for path, by_stage in by_run.items()
     }
 

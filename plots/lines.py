@@ -16,17 +16,24 @@ if TYPE_CHECKING:
 
 _BAND: dict[str, Any] = {"alpha": 0.2, "linewidth": 0}
 _COLORS = [f"C{place}" for place in range(7)]
-_MARKERS = "os^DvPX"
+_MARKERS = "os^DvPXp<"
+_DASHES = ("solid", "dashed", "dotted")
 _MARKERS_OF_LINE = 8
+LEAST_WIDTH = 5.5
+"""Least width of a figure, in inches."""
 _LABEL_WIDTH = 50
 """Number of letters in a line of the legend that fit into the narrowest figure."""
 
 
 def looks() -> Iterator[dict[str, Any]]:
-    """Yield colour, marker and dashes of lines, each combination different."""
-    for dashes in itertools.cycle(("solid", "dashed", "dotted")):
-        for color, marker in zip(_COLORS, _MARKERS, strict=True):
-            yield {"color": color, "marker": marker, "linestyle": dashes}
+    """Yield colour, marker and dashes of lines; those of equal colour have another marker, too."""
+    for number in itertools.count():
+        row, place = divmod(number, len(_COLORS))
+        yield {
+            "color": _COLORS[place],
+            "marker": _MARKERS[number % len(_MARKERS)],
+            "linestyle": _DASHES[row % len(_DASHES)],
+        }
 
 
 def draw_line(
@@ -53,7 +60,7 @@ def entries(
     """Return the legend's entries by column: the lines, and bands with numbers of runs.
 
     Lines say their numbers of runs where these differ. There are two columns if ``width`` inches
-    hold them.
+    hold them; a figure is at least `LEAST_WIDTH` wide.
     """
     several = points["n"].max() > 1
     sizes = {len(runs) for _, runs in groups}
@@ -65,8 +72,9 @@ def entries(
         each = f" ({sizes.pop()} runs)" if len(sizes) == 1 else ""
         band = {"color": "gray", "alpha": 0.3, "linewidth": 8}
         found.append({"label": f"± 1 standard deviation{each}", **band})
-    letters = max(len(line) for entry in found for line in entry["label"].split("\n"))
-    if len(found) < 2 or 2 * (letters + 8) > 11 * width:
+    of_lines = found[: len(groups)]
+    letters = max(len(line) for entry in of_lines for line in entry["label"].split("\n"))
+    if len(found) < 2 or 2 * (letters + 8) > 11 * max(width, LEAST_WIDTH):
         return [found]
     half = math.ceil(len(found) / 2)
     return [found[:half], found[half:]]

@@ -85,9 +85,10 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
         figure.suptitle(subject(loaded), parse_math=False)
         panels = itertools.product(rows, every)
         for place, (axes, (quantity, level)) in enumerate(zip(grid, panels, strict=True)):
-            here = points[(points["quantity"] == quantity) & (points["level"] == level)]
+            of_quantity = points[points["quantity"] == quantity]
+            here = of_quantity[of_quantity["level"] == level]
             _panel(axes, here, [name for name, _ in groups])
-            _scale(axes, here, quantity)
+            _scale(axes, of_quantity, quantity)
             if place < len(every):
                 axes.set_title(f"{options.group_by} {level}", parse_math=False)
             if place % len(every) == 0:
@@ -139,7 +140,7 @@ def _panel(axes: Axes, points: pd.DataFrame, names: Sequence[str]) -> None:
 
 
 def _scale(axes: Axes, points: pd.DataFrame, quantity: str) -> None:
-    """Set the vertical axis: all of 0 to 1 for shares, and as much as is needed for accuracies."""
+    """Set the axes: vertically 0 to 1 for shares, and as much as all levels' accuracies need."""
     top = 1.0
     if quantity not in SHARES and len(points):
         top = min(max((points["mean"] + points["std"].fillna(0)).max(), _LEAST_TOP), 1.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import re
@@ -12,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from jsonschema import Draft202012Validator
 
 import run_plan
 from common.experiment import EXPERIMENTS
 from common.plan.schema import plan_schema
 from common.runner.command_line import build_parser
+from tests.common.plans import whole_base
 from tests.conftest import PROJECT, TINY_DIGITS, TOY, Workplace
 from tests.grue.metrics.parts import needs_wordnet
 
@@ -255,19 +254,6 @@ def few_rows(folder: Path, workplace: Workplace) -> Path:
     return workplace.path / "data"
 
 
-def with_its_file(keys: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The keys of a base_config with those of the file that it begins with."""
-    if "from" not in keys:
-        return keys
-    found: dict[str, Any] = yaml.safe_load((folder / keys["from"]).read_text())
-    for path, value in keys.items():
-        *above, last = path.split(".")
-        inner = functools.reduce(lambda holder, name: holder.setdefault(name, {}), above, found)
-        inner[last] = value
-    del found["from"]
-    return found
-
-
 def with_few_texts(plan: Path, workplace: Workplace) -> Path:
     """A copy of a plan of text runs with few samples, few steps, and one run per configuration."""
     document = json.loads(plan.read_text()) | {"multiprocess": False}
@@ -279,7 +265,7 @@ def with_few_texts(plan: Path, workplace: Workplace) -> Path:
         for key, values in configuration.get("options", {}).items():
             configuration["options"][key] = values[-1:]
     for holder in (document, *document["configurations"]):
-        keys = holder["base_config"] = with_its_file(holder.get("base_config", {}), plan.parent)
+        keys = holder["base_config"] = whole_base(holder.get("base_config", {}), plan.parent)
         for pool in [*keys.get("datapools", []), keys.get("datapool", {})]:
             if "num_samples" in pool.get("args", {}):
                 pool["args"]["num_samples"] = 24

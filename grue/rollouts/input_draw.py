@@ -27,6 +27,8 @@ class InputDraw:
         """Number of outputs drawn so far, those drawn in vain included."""
         self.pass_rates: dict[int, float] = {}
         """Running pass rates by the positions of inputs; those never drawn have none."""
+        self.hinted: set[int] = set()
+        """Positions of the inputs whose references were shown in part."""
 
     def batches(self, iteration: int) -> Iterator[list[int]]:
         """Yield the positions of the inputs of each batch of an iteration, without end."""
@@ -56,6 +58,10 @@ class InputDraw:
         drawn because of these. Where no input is left, all come back.
         """
         self.num_drawn += len(drawn.outputs)
+        if self.settings.groups.hint_share is not None:
+            size = self.settings.samples_per_input
+            again = (rows for rows in drawn.rows_of_groups() if len(rows) > size)
+            self.hinted |= {drawn.inputs[rows[0]] for rows in again}
         rules, size = self.settings.groups.input_filter, self.settings.samples_per_input
         if rules is None:
             return
@@ -79,9 +85,14 @@ class InputDraw:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state for checkpoints."""
-        return {"num_drawn": self.num_drawn, "pass_rates": dict(self.pass_rates)}
+        return {
+            "num_drawn": self.num_drawn,
+            "pass_rates": dict(self.pass_rates),
+            "hinted": sorted(self.hinted),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the state of a checkpoint."""
         self.num_drawn = state["num_drawn"]
+        self.hinted = set(state.get("hinted", ()))
         self.pass_rates = dict(state.get("pass_rates", {}))

@@ -62,7 +62,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
         self.controller = KlController(alg.kl_div.coeff, target)
         self._has_told = False
         self._num_labels = 0
-        """Number of the inputs whose references updates may read."""
+        """Number of the labelled inputs of the supervised loss."""
 
     @property
     def model_name(self) -> str:
@@ -88,8 +88,6 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
             rollout_settings(self.env, alg, group_by=self.config.train_evaluation.group_by),
             seed=seed,
         )
-        if self.rollouts.settings.groups.hint_share is not None:
-            self._num_labels = len(self.train_inputs)  # any of whose references may be shown
 
     @property
     def num_steps(self) -> int:
@@ -168,8 +166,9 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
             longest = self.rollouts.policy.lengths(self.rollouts.settings.generation).most
             found |= elapsed(self.steps_done, len(rollout), longest)
         found["elapsed/samples"] = self.rollouts.draw.num_drawn
-        if self._num_labels:
-            found["elapsed/labels"] = self._num_labels
+        hinted = self.rollouts.draw.hinted
+        if self._num_labels or hinted:
+            found["elapsed/labels"] = self._num_labels + len(hinted)
         log.info("iteration %d of %d: reward %.4f, KL per token %.4f", self.steps_done,
                  self.num_steps, found["rollout_info/ep_rew"],
                  found["rollout_info/kl_div_mean"])  # fmt: skip
