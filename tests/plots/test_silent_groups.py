@@ -79,7 +79,7 @@ def test_an_edge_within_a_rollout_divides_its_groups(tmp_path):
 
 def test_a_line_is_the_mean_over_the_evaluations_of_its_seeds(tmp_path):
     runs = [
-        run(tmp_path / str(seed), [evaluation(0.0), groups(end, of_3=(1, 0, 0)) | evaluation(right)],
+        run(tmp_path / str(seed), [evaluation(0), groups(end, of_3=(1, 0, 0)) | evaluation(right)],
             random_seed=seed)
         for seed, (end, right) in enumerate([(100, 0.2), (200, 0.4)])
     ]  # fmt: skip
