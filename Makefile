@@ -52,7 +52,7 @@ $(VENV)/.installed: requirements.txt | $(VENV)/bin/python
 	$(RUN) -m pip install --quiet --requirement requirements.txt
 	@touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt requirements-docs.txt requirements.txt | $(VENV)/bin/python
+$(VENV)/.installed-dev: requirements-dev.txt requirements-cluster.txt requirements-docs.txt requirements.txt | $(VENV)/bin/python
 	$(RUN) -m pip install --quiet --requirement requirements-dev.txt
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-docs
 

@@ -62,7 +62,12 @@ def _run(args: argparse.Namespace) -> int:
         check_figure=plots.check_options,
     )
     request = Request(
-        args.only, args.retry_failed, args.fresh, args.fail_fast, args.disable_console_log
+        args.only,
+        args.retry_failed,
+        args.fresh,
+        args.fail_fast,
+        args.disable_console_log,
+        args.detach,
     )
     if args.dry_run:
         selection = request.select(plan)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from common.config.executors import LocalKeys
 from common.custom.hooks import answers
 from common.errors import Problem
 from common.plan.document import PlanDocument
@@ -25,6 +26,8 @@ def problems_of_ranks(document: PlanDocument, runs: Iterable[Run]) -> Iterator[P
         if not document.gpu_ids_pool:
             problems += _too_few(run)
         yield from (problem.at(run.where) for problem in problems)
+    if not isinstance(document.executor, LocalKeys):
+        return  # the pool says that GPUs are used; which ones, the cluster decides
     pool, slots = len(document.gpu_ids_pool), document.num_parallel if document.multiprocess else 1
     most = max(run.num_ranks for run in shared)
     if 0 < pool < most * slots:
@@ -51,6 +54,18 @@ def _too_few(run: Run) -> Iterator[Problem]:
 
 def _number(gpus: int) -> str:
     return f"{gpus} GPU{'s' if gpus > 1 else ''}"
+
+
+def gpus_needed(run: Run, pool: Sequence[int]) -> float:
+    """Return the number of GPUs, or the share of one, that a run needs on a cluster.
+
+    What the run or the pool names tells whether it uses GPUs, and which ones the cluster decides.
+    """
+    gpus = gpus_of(run, pool)
+    each = run.resources.gpus
+    if each is None:
+        each = max(1, len(gpus) // run.num_ranks) if gpus else 0
+    return each * run.num_ranks
 
 
 def gpus_of(run: Run, pool: Sequence[int]) -> tuple[int, ...]:

@@ -28,6 +28,9 @@ SKIPPED = "skipped"
 INTERRUPTED = "interrupted"
 STATES = (DONE, RUNNING, WAITING, INTERRUPTED, FAILED, SKIPPED)
 
+JOB = "RUN_PLAN_JOB"
+"""Environment variable with the cluster's name of the job that makes the runs."""
+
 _TRACEBACK_LINES = 30
 
 
@@ -57,6 +60,8 @@ def begin(
         "started": now(),
         "seconds": before.get("seconds", 0.0),
     }
+    if JOB in os.environ:
+        status["job"] = os.environ[JOB]
     write_json(folder.status, status)
     return status
 

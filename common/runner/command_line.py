@@ -112,6 +112,13 @@ _FLAGS: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
             {"choices": EXECUTOR_IDS},
         ),
         (
+            "--detach",
+            "",
+            "with a SLURM queue: submit what is ready, and leave; the same command takes up what "
+            "has ended and submits what became ready",
+            _SWITCH,
+        ),
+        (
             "--num_parallel",
             "2",
             "make N runs at the same time, each in a worker process",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from common.config.executors import LocalKeys, SlurmKeys
 from common.custom.hooks import answers, asking
 from common.errors import ConfigError, Problem, UserError
 from common.files.fsync import make_folder
@@ -32,6 +33,8 @@ from common.runner.missing_packages import packages_missing
 from common.runner.plan_runner import PlanRunner
 from common.runner.progress import Display
 from common.runner.scheduling.executors import executor_of
+from common.runner.scheduling.slurm.preflight import problems_of_slurm
+from common.runner.scheduling.slurm.submission import submitted_runs
 from common.runner.selection import Selection, put_aside, select, wait_for_leftover_workers
 from common.runner.source_changes import changes_told, source_changes
 
@@ -52,6 +55,7 @@ class Request:
     fresh: bool = False
     fail_fast: bool = False
     quiet: bool = False
+    detach: bool = False
 
     def select(self, plan: Plan) -> Selection:
         """Return the runs to make."""
@@ -68,9 +72,15 @@ def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
     selection = request.select(plan)
     waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
     pool = plan.document.gpu_ids_pool
-    use_gpus = gpus_are_usable(pool or {gpu for run in waiting for gpu in run.config.gpu_ids})
+    is_local = isinstance(plan.document.executor, LocalKeys)
+    if request.detach and not isinstance(plan.document.executor, SlurmKeys):
+        raise UserError("--detach: needs runs in a queue, as with --executor slurm")
+    use_gpus = is_local and gpus_are_usable(
+        pool or {gpu for run in waiting for gpu in run.config.gpu_ids}
+    )
     with gpus_hidden():
         _preflight(plan, [_as_made(run, selection, pool if use_gpus else None) for run in waiting])
+    _refuse(plan, problems_of_slurm(plan, waiting))
     if use_gpus:
         _refuse(plan, memory_check.check(plan, waiting))
     notices = [
@@ -103,7 +113,10 @@ def _run_locked(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, dr
         damage = RunFolder(run.folder).status_damage()
         if damage is not None:
             log.warning("%s; %s counts as waiting", damage, run.name)
-    selection = wait_for_leftover_workers(request.select(plan))
+    submitted = submitted_runs(plan.folder)
+    selection = wait_for_leftover_workers(
+        request.select(plan), lambda run: run.folder.resolve() in submitted
+    )
     if selection.fresh:
         waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
         put_aside(plan, waiting)
@@ -115,15 +128,21 @@ def _run_locked(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, dr
     executor = executor_of(
         plan, stop, display.progress,
         slots=slots, threads=threads, use_gpus=use_gpus, most_ranks=most_ranks,
+        detach=request.detach,
     )  # fmt: skip
     runner = PlanRunner(
         plan, selection, executor, display, stop,
         threads=threads, use_gpus=use_gpus, fail_fast=request.fail_fast,
+        detach=request.detach,
     )  # fmt: skip
     try:
         runner.run()
     finally:
         display.close()
+    if runner.num_left:
+        report.say(f"{runner.num_left} runs are in the queue; --status shows them, and the same "
+                   "command takes up what has ended")  # fmt: skip
+        return 0
     report.say(report.outcome(plan, selection, runner.states))
     if stop.signal is not None:
         log.warning("stopped; run the same command again to resume from the checkpoints")

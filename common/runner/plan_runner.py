@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import functools
 import logging
-import shlex
-import sys
 from collections import Counter
 from collections.abc import Callable, Hashable
-from pathlib import Path
 
 from common.files.no_space import NoSpace, no_space
-from common.key_paths import assign
-from common.plan.resources import gpus_of
 from common.plan.run import Plan, Run
 from common.plan.vectorize_notices import vectorize_key, why_alone
 from common.process.stopping import StopFlag
@@ -25,6 +20,7 @@ from common.runner.run_state import RunState, read_state
 from common.runner.scheduling.executor import Executor
 from common.runner.scheduling.task import Task
 from common.runner.selection import Selection
+from common.runner.tasks import task_of
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +43,7 @@ class PlanRunner:
         threads: int,
         use_gpus: bool = False,
         fail_fast: bool = False,
+        detach: bool = False,
     ) -> None:
         self.plan = plan
         self.selection = selection
@@ -56,6 +53,7 @@ class PlanRunner:
         self.threads = threads
         self.use_gpus = use_gpus
         self.fail_fast = fail_fast
+        self.detach = detach
         self.states = selection.states
         self.index = IndexFile(plan, self.states)
         self._by_folder = {str(run.folder.absolute()): run for run in plan.runs}
@@ -65,6 +63,8 @@ class PlanRunner:
         self._has_failed = False
         self.no_space = ""
         """Message about a full disk, empty if there is none; no run starts after it."""
+        self.num_left = 0
+        """Number of runs that are left in a queue."""
         self._group_key = functools.cache(self._find_group_key)
 
     def run(self) -> None:
@@ -83,12 +83,17 @@ class PlanRunner:
         stop_passed_on = False
         try:
             write_json(self.plan.folder.plan, self.plan.effective)
+            self._adopt()
             self._write_index(self.index.write)
             while self._running or (self._waiting and self._may_start()):
                 if self._may_start():
                     self._start_what_is_ready()
-                for task in self.executor.wait():
+                ended = self.executor.wait()
+                for task in ended:
                     self._ended(self._by_folder[task.folder])
+                if self.detach and not ended:
+                    self.num_left = len(self._running)
+                    break
                 if self.stop() and not stop_passed_on:
                     self.executor.request_stop()
                     stop_passed_on = True
@@ -107,6 +112,15 @@ class PlanRunner:
                 if found.state != SKIPPED:  # what was not begun is as it was, or waits
                     self.states[run] = found
             self._write_index(self.index.write)
+
+    def _adopt(self) -> None:
+        """Take up the runs that an earlier runner has handed over and that go on."""
+        ready = (run for run in self._waiting if self._is_ready(run))
+        for task in self.executor.adopt(map(self._task, ready)):
+            run = self._by_folder[task.folder]
+            self._waiting.remove(run)
+            self._running.add(run)
+            self.states[run] = RunState(RUNNING)
 
     def _write_index(self, write: Callable[[], None]) -> None:
         """Write the index.
@@ -187,6 +201,10 @@ class PlanRunner:
     def _ended(self, run: Run) -> None:
         self._running.discard(run)
         now = read_state(run)
+        if now.state == WAITING:  # it had not begun before a stop request
+            self.states[run] = now
+            self._waiting.insert(0, run)
+            return
         if now.no_space:
             self.no_space = now.reason
         worker_died = now.state == INTERRUPTED and not (self.stop() or now.no_space)
@@ -205,27 +223,4 @@ class PlanRunner:
         self.display.ended(run, state, states)
 
     def _task(self, run: Run) -> Task:
-        config = run.config.model_dump(mode="json")
-        for reference in run.references:
-            assign(config, reference.key, str(reference.target))
-        # Of a pool, worker processes get theirs with their slot.
-        gpu_ids = gpus_of(run, self.plan.document.gpu_ids_pool)
-        config["gpu_ids"] = list(gpu_ids)
-        model = type(run.config)
-        return Task(
-            name=run.name,
-            identity=run.identity,
-            folder=str(run.folder.absolute()),  # user code may go elsewhere
-            run=run.spec.run,
-            run_together=run.spec.run_together,
-            unit=run.spec.unit,
-            config_model=f"{model.__module__}:{model.__qualname__}",
-            config=config,
-            threads=self.threads,
-            gpu_ids=gpu_ids if self.use_gpus else (),
-            num_ranks=run.num_ranks,
-            timeout_seconds=None if run.timeout_minutes is None else 60 * run.timeout_minutes,
-            resources=run.resources.model_dump(),
-            import_from=str(self.plan.source.absolute().parent),
-            command=shlex.join([Path(sys.executable).name, *sys.argv]),
-        )
+        return task_of(self.plan, run, threads=self.threads, use_gpus=self.use_gpus)

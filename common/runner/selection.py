@@ -119,10 +119,13 @@ def put_aside(plan: Plan, runs: Iterable[Run]) -> None:
             sync_folder(run.folder.parent)
 
 
-def wait_for_leftover_workers(selection: Selection) -> Selection:
+def wait_for_leftover_workers(
+    selection: Selection, in_queue: Callable[[Run], bool] = lambda run: False
+) -> Selection:
     """Return the selection once no other process makes one of its runs.
 
-    A worker whose parent was killed ends within a moment.
+    A worker whose parent was killed ends within a moment. Runs that are ``in_queue`` of a cluster
+    are not waited for: the executor takes them up.
 
     Raises:
         UserError: a process still makes one of the runs.
@@ -130,7 +133,7 @@ def wait_for_leftover_workers(selection: Selection) -> Selection:
     deadline = time.monotonic() + _LONGEST_WAIT
     states = dict(selection.states)
     for run in selection.to_make:
-        while states[run].state == RUNNING:
+        while states[run].state == RUNNING and not in_queue(run):
             states[run] = read_state(run)
             if states[run].state == RUNNING and time.monotonic() > deadline:
                 found = RunFolder(run.folder).read_status()

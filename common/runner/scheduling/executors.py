@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from common.config.executors import LocalKeys
+from common.config.executors import LocalKeys, SlurmKeys
 from common.errors import UserError
 from common.plan.run import Plan
 from common.process.stopping import StopFlag
 from common.runner.scheduling.executor import Executor, ProgressOf
 from common.runner.scheduling.in_process import InProcess
 from common.runner.scheduling.local_workers import LocalWorkers
+from common.runner.scheduling.slurm.executor import SlurmQueue
 
 
 def executor_of(
@@ -20,9 +21,12 @@ def executor_of(
     threads: int,
     use_gpus: bool,
     most_ranks: int,
+    detach: bool = False,
 ) -> Executor:
     """Return the executor that the plan names, ready to start tasks."""
     document = plan.document
+    if isinstance(document.executor, SlurmKeys):
+        return SlurmQueue(plan, detach=detach)
     if not isinstance(document.executor, LocalKeys):
         raise UserError(f"'executor' = '{document.executor.id}': cannot be used here")
     if document.multiprocess or most_ranks > 1 or use_gpus:

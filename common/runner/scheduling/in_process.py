@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from common.machine.devices import gpus_hidden
 from common.runner.scheduling.attempt import attempt
@@ -23,7 +23,7 @@ class InProcess:
         """One, unless the last tasks' end has not been collected yet."""
         return 0 if self._ended else 1
 
-    def adopt(self, tasks: Sequence[Task]) -> Sequence[Task]:
+    def adopt(self, tasks: Iterable[Task]) -> Sequence[Task]:
         """Return no task: what runs here ends with its runner."""
         return ()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import selectors
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from common.files.no_space import NoSpace
@@ -51,7 +51,7 @@ class LocalWorkers:
         """Number of slots with an idle worker, or without a started one."""
         return len(self._idle) + len(self._empty)
 
-    def adopt(self, tasks: Sequence[Task]) -> Sequence[Task]:
+    def adopt(self, tasks: Iterable[Task]) -> Sequence[Task]:
         """Return no task: what runs here ends with its runner."""
         return ()
 

@@ -1,0 +1,249 @@
+"""Executor that puts runs into a SLURM queue and waits for their jobs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.config.executors import SlurmKeys
+from common.errors import UserError
+from common.plan.run import Plan
+from common.runner.scheduling.slurm import commands
+from common.runner.scheduling.slurm.array import submit
+from common.runner.scheduling.slurm.commands import QueuedJob, SlurmError
+from common.runner.scheduling.slurm.ending import has_ended, settle
+from common.runner.scheduling.slurm.job import STOP
+from common.runner.scheduling.slurm.parameters import Needs
+from common.runner.scheduling.slurm.submission import Submission, submissions
+from common.runner.scheduling.task import Task
+
+log = logging.getLogger(__name__)
+
+_MANY = 10**9
+_MOMENT = 0.5  # seconds
+_SHORTEST_PAUSE, _LONGEST_PAUSE, _PART = 1.0, 30.0, 0.1
+"""Seconds between two looks at the queue, and their part of the time without a change."""
+_GRACE = 10.0
+"""Seconds in which a network file system shows what a job wrote before it ended."""
+_SECONDS_BETWEEN_STOPS = 5.0
+
+
+@dataclass
+class _Job:
+    """A job with its tasks."""
+
+    id: str
+    tasks: Sequence[Task]
+    submission: Submission
+    gone_since: float | None = None
+    """Time at which it was first missing in the queue."""
+
+
+class SlurmQueue:
+    """Executor whose tasks wait and run in a queue, even when this process has ended.
+
+    Tasks are collected until `wait`, and those with equal needs become one array of jobs.
+    """
+
+    def __init__(self, plan: Plan, *, detach: bool = False) -> None:
+        """Set up; with ``detach``, no job is waited for or cancelled."""
+        assert isinstance(plan.document.executor, SlurmKeys)
+        self._plan = plan
+        self._keys = plan.document.executor
+        self._detach = detach
+        given = "num_parallel" in plan.document.model_fields_set
+        self._most_at_once = plan.document.num_parallel if given else None
+        self._collected: list[Sequence[Task]] = []
+        self._jobs: dict[str, _Job] = {}
+        self._changed_at = time.monotonic()
+        self._polled_at: float | None = None
+        self._stop_sent_at: float | None = None
+        self._is_full = False
+
+    @property
+    def free_slots(self) -> int:
+        """Number of slots among which runs that are made together are shared; never none."""
+        return (self._most_at_once or 1) if self._plan.document.vectorize else _MANY
+
+    def adopt(self, tasks: Iterable[Task]) -> Sequence[Task]:
+        """Return the tasks whose jobs an earlier runner has submitted and that have not ended.
+
+        Raises:
+            UserError: SLURM does not answer.
+        """
+        recorded = list(submissions(self._plan.folder))
+        if not recorded:
+            return ()
+        by_folder = {Path(task.folder).resolve(): task for task in tasks}
+        while any(one.found_in(self._queue()).may_arrive for one in recorded):
+            time.sleep(_MOMENT)
+        queue = self._queue()
+        for one in recorded:
+            self._adopt(one.found_in(queue), queue, by_folder)
+        return [task for job in self._jobs.values() for task in job.tasks]
+
+    def _queue(self) -> Mapping[str, QueuedJob]:
+        try:
+            return commands.queue()
+        except SlurmError as error:
+            raise UserError(f"SLURM does not tell which runs are in its queue: {error}") from None
+
+    def _adopt(
+        self,
+        submission: Submission,
+        queue: Mapping[str, QueuedJob],
+        by_folder: Mapping[Path, Task],
+    ) -> None:
+        """Take up a submission's jobs that may still run, or may have ended without a word."""
+        goes_on = False
+        for job_id, runs in zip(submission.job_ids(), submission.runs, strict=False):
+            tasks = [by_folder[run] for run in runs if run in by_folder]
+            if job_id in queue and not submission.is_whole(job_id):
+                commands.cancel([job_id])  # its runner was killed before it had its function
+            elif job_id in queue or not all(has_ended(task, job_id) for task in tasks):
+                goes_on = True
+                if tasks:
+                    self._jobs[job_id] = _Job(job_id, tasks, submission)
+        if not goes_on:
+            submission.close()
+
+    def start(self, tasks: Sequence[Task]) -> None:
+        """Collect the tasks of one job."""
+        self._collected.append(tasks)
+
+    def wait(self) -> list[Task]:
+        """Submit what was collected; return the tasks whose jobs have ended."""
+        if self._stop_sent_at is not None:
+            dropped = [task for tasks in self._collected for task in tasks]
+            self._collected = []
+            self._send_stop()
+            return dropped + self._ended()
+        self._submit()
+        return self._ended()
+
+    def _submit(self) -> None:
+        """Submit the collected tasks; what SLURM refuses waits until some job has ended.
+
+        Raises:
+            UserError: SLURM refuses it, and no job is in the queue.
+        """
+        if self._is_full and self._jobs:
+            return
+        waiting, self._collected = self._collected, []
+        by_needs: dict[Needs, list[Sequence[Task]]] = defaultdict(list)
+        for tasks in waiting:
+            by_needs[Needs.of_task(tasks[0])].append(tasks)
+        for needs, groups in by_needs.items():
+            for array in _parts(groups, self._largest_array()):
+                if not self._submit_array(needs, array):
+                    self._collected += array
+
+    def _submit_array(self, needs: Needs, groups: Sequence[Sequence[Task]]) -> bool:
+        """Submit an array with a job for each group of tasks; return whether SLURM has taken it."""
+        if self._is_full and self._jobs:
+            return False
+        try:
+            submission = submit(self._plan, groups, needs, self._most_at_once)
+        except SlurmError as error:
+            if not self._jobs:
+                raise UserError(f"SLURM refuses the runs: {error}") from None
+            log.warning("SLURM takes no more runs until others have ended: %s", error)
+            self._is_full = True
+            return False
+        for job_id, tasks in zip(submission.job_ids(), groups, strict=True):
+            self._jobs[job_id] = _Job(job_id, tasks, submission)
+        self._changed_at = time.monotonic()
+        return True
+
+    def _largest_array(self) -> int:
+        try:
+            return commands.largest_array()
+        except SlurmError as error:
+            raise UserError(f"SLURM does not answer: {error}") from None
+
+    def _ended(self) -> list[Task]:
+        """Return the tasks whose jobs have left the queue, after a moment.
+
+        A detached executor does not wait for those that are in the queue.
+        """
+        ended: list[Task] = []
+        while self._jobs and not ended:
+            if self._is_due():
+                ended = self._poll()
+            lacks_word = any(job.gone_since is not None for job in self._jobs.values())
+            if ended or not (self._detach and lacks_word):
+                break
+            time.sleep(_MOMENT)
+        if self._jobs and not ended and not self._detach:
+            time.sleep(_MOMENT)
+        return ended
+
+    def _is_due(self) -> bool:
+        """Return whether to ask SLURM again: the more rarely, the longer nothing has happened."""
+        now = time.monotonic()
+        pause = min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, _PART * (now - self._changed_at)))
+        return self._polled_at is None or now - self._polled_at >= pause
+
+    def _poll(self) -> list[Task]:
+        self._polled_at = now = time.monotonic()
+        try:
+            queue = commands.queue()
+        except SlurmError as error:
+            log.warning("SLURM does not tell which runs are in its queue: %s", error)
+            return []
+        ended: list[Task] = []
+        for job in list(self._jobs.values()):
+            if job.id in queue:
+                job.gone_since = None
+                continue
+            job.gone_since = job.gone_since or now
+            if all(has_ended(task, job.id) for task in job.tasks) or now - job.gone_since > _GRACE:
+                ended += self._end(job)
+        return ended
+
+    def _end(self, job: _Job) -> Sequence[Task]:
+        """Forget the job, and write down how its tasks have ended if they do not say so."""
+        del self._jobs[job.id]
+        for task in job.tasks:
+            if not has_ended(task, job.id):
+                settle(task, job.id, job.submission)
+        if not any(other.submission is job.submission for other in self._jobs.values()):
+            job.submission.close()
+        self._is_full = False
+        self._changed_at = time.monotonic()
+        return job.tasks
+
+    def request_stop(self) -> None:
+        """Cancel what waits in the queue, and ask what runs to write a checkpoint and end."""
+        self._send_stop()
+
+    def _send_stop(self) -> None:
+        """Send the request, again and again: a job that starts does not hear it yet."""
+        now = time.monotonic()
+        if self._stop_sent_at is not None and now - self._stop_sent_at < _SECONDS_BETWEEN_STOPS:
+            return
+        self._stop_sent_at = now
+        self._changed_at = now
+        self._tell("--state=PENDING")
+        self._tell("--state=RUNNING", f"--signal={STOP.name}")
+
+    def _tell(self, *options: str) -> None:
+        try:
+            commands.cancel({job.submission.job_id for job in self._jobs.values()
+                             if job.submission.job_id}, *options)  # fmt: skip
+        except SlurmError as error:
+            log.warning("SLURM does not hear that runs shall stop: %s", error)
+
+    def close(self) -> None:
+        """Cancel all jobs, unless they are to go on without this process."""
+        if self._jobs and not self._detach:
+            self._tell()
+
+
+def _parts(groups: Sequence[Sequence[Task]], size: int) -> Iterator[Sequence[Sequence[Task]]]:
+    for first in range(0, len(groups), size):
+        yield groups[first : first + size]
