@@ -55,7 +55,7 @@ def submit(
         with redirect_stderr(io.StringIO()):  # of what sbatch says, which the error has too
             jobs = executor.map_array(job.make, [to_line(tasks) for tasks in groups])
     except (submitit.core.utils.FailedJobError, OSError) as error:
-        commands.cancel([], f"--name={submission.name}")  # it may have been taken all the same
+        commands.cancel_named(submission.name)  # it may have been taken all the same
         submission.remove()
         raise SlurmError(_told(error)) from None
     submission = replace(submission, job_id=jobs[0].job_id.partition("_")[0])

@@ -12,6 +12,7 @@ _PATIENCE = 60.0
 """Seconds in which SLURM has to answer."""
 _MOST_IDS = 500
 """Largest number of jobs that one command names, because a command line has a limit."""
+_UNKNOWN = "nvalid job id"
 UNLIMITED = float("inf")
 
 
@@ -56,21 +57,53 @@ def queue() -> Mapping[str, QueuedJob]:
 def state_of(job_id: str) -> str:
     """Return the state of a job that may have ended a moment ago; empty if it is forgotten."""
     try:
-        found = re.search(r"JobState=(\w+)", _ask("scontrol", "--oneliner", "show", "job", job_id))
+        return _details(job_id).get("JobState", "")
     except SlurmError:
         return ""
-    return found[1] if found else ""
+
+
+def is_wanted(job_id: str) -> bool:
+    """Return whether a job that is asked to end is wanted on: nobody has cancelled it.
+
+    SLURM calls a job that is being ended ``COMPLETING``, whatever the cause is.
+
+    Raises:
+        SlurmError: SLURM does not answer.
+    """
+    known = _details(job_id)
+    ended_by_time = _minutes(known["RunTime"]) >= _minutes(known["TimeLimit"])
+    return known["JobState"] == "RUNNING" or ended_by_time
+
+
+def _details(job_id: str) -> Mapping[str, str]:
+    listed = _ask("scontrol", "--oneliner", "show", "job", job_id)
+    return dict(re.findall(r"(\w+)=(\S*)", listed))
 
 
 def cancel(job_ids: Iterable[str], *options: str) -> None:
-    """Cancel the jobs, or send them the signal in ``options``; those that have ended are ignored.
+    """Cancel the jobs, or do with them what ``scancel`` does with the options.
+
+    Jobs that have ended, or that the options leave out, are ignored.
 
     Raises:
         SlurmError: SLURM does not answer.
     """
     ids = list(job_ids)
     for first in range(0, len(ids), _MOST_IDS):
-        _ask("scancel", "--quiet", *options, *ids[first : first + _MOST_IDS])
+        try:
+            _ask("scancel", *options, *ids[first : first + _MOST_IDS])
+        except SlurmError as error:
+            if _UNKNOWN not in str(error):
+                raise
+
+
+def cancel_named(name: str) -> None:
+    """Cancel all jobs of a name.
+
+    Raises:
+        SlurmError: SLURM does not answer.
+    """
+    _ask("scancel", f"--name={name}")
 
 
 def requeue(job_id: str) -> None:

@@ -27,26 +27,33 @@ def state(task: Task) -> str:
     return str(found.get("status", "")) if found.get("fingerprint") in known else ""
 
 
-def has_ended(task: Task, job_id: str) -> bool:
+def has_told(task: Task, job_id: str) -> bool:
     """Return whether the folder tells how the job ended, or that others have taken up the run."""
     found = state(task)
-    by_job = RunFolder(Path(task.folder)).read_status().get("job") == label(job_id)
-    return found == DONE or (found != RUNNING if by_job else found == RUNNING)
+    return found == DONE or (found == RUNNING) != _is_by(task, job_id)
+
+
+def is_lost(task: Task, job_id: str, submission: Submission) -> bool:
+    """Return whether a job that has left the queue has begun, and has not told how it ended."""
+    return not has_told(task, job_id) and (_is_by(task, job_id) or submission.has_begun(job_id))
 
 
 def settle(task: Task, job_id: str, submission: Submission) -> None:
     """Record the end of a job that has left the queue without telling it."""
-    folder = RunFolder(Path(task.folder))
-    begun = folder.read_status().get("job") == label(job_id)
+    folder, job = RunFolder(Path(task.folder)), label(job_id)
     how = commands.state_of(job_id)
-    if how == _CANCELLED:
-        status.end(folder, INTERRUPTED, reason=f"{label(job_id)} was cancelled", **task.identity)
+    if how == _CANCELLED or not is_lost(task, job_id, submission):
+        status.end(folder, INTERRUPTED, reason=f"{job} was cancelled", **task.identity)
         return
-    how = f" as {how}" if how else ""
-    if begun:
-        reason = f"{label(job_id)} ended{how} without a word (a lost node, or out of memory?)"
+    ended = f"{job} ended as {how}" if how else f"{job} ended"
+    if _is_by(task, job_id):
+        reason = f"{ended} without a word (a lost node, or out of memory?)"
     else:
         words = submission.last_words(job_id)
-        reason = f"{label(job_id)} ended{how} before the run began"
-        reason += f": {words}" if words else f"; see {submission.path}"
+        reason = f"{ended} before the run began" + (f": {words}" if words else "")
     status.end(folder, INTERRUPTED, reason=reason, **task.identity)
+
+
+def _is_by(task: Task, job_id: str) -> bool:
+    """Return whether the job made the last attempt at the run."""
+    return RunFolder(Path(task.folder)).read_status().get("job") == label(job_id)

@@ -15,7 +15,7 @@ from common.plan.run import Plan
 from common.runner.scheduling.slurm import commands
 from common.runner.scheduling.slurm.array import submit
 from common.runner.scheduling.slurm.commands import QueuedJob, SlurmError
-from common.runner.scheduling.slurm.ending import has_ended, settle
+from common.runner.scheduling.slurm.ending import has_told, is_lost, settle
 from common.runner.scheduling.slurm.job import STOP
 from common.runner.scheduling.slurm.parameters import Needs
 from common.runner.scheduling.slurm.submission import Submission, submissions
@@ -104,7 +104,7 @@ class SlurmQueue:
             tasks = [by_folder[run] for run in runs if run in by_folder]
             if job_id in queue and not submission.is_whole(job_id):
                 commands.cancel([job_id])  # its runner was killed before it had its function
-            elif job_id in queue or not all(has_ended(task, job_id) for task in tasks):
+            elif job_id in queue or any(is_lost(task, job_id, submission) for task in tasks):
                 goes_on = True
                 if tasks:
                     self._jobs[job_id] = _Job(job_id, tasks, submission)
@@ -201,15 +201,21 @@ class SlurmQueue:
                 job.gone_since = None
                 continue
             job.gone_since = job.gone_since or now
-            if all(has_ended(task, job.id) for task in job.tasks) or now - job.gone_since > _GRACE:
+            is_told = all(self._is_told(task, job) for task in job.tasks)
+            if is_told or now - job.gone_since > _GRACE:
                 ended += self._end(job)
         return ended
+
+    def _is_told(self, task: Task, job: _Job) -> bool:
+        """Return whether nothing is to be added to what the run's folder tells."""
+        is_dropped = self._stop_sent_at is not None and not is_lost(task, job.id, job.submission)
+        return is_dropped or has_told(task, job.id)
 
     def _end(self, job: _Job) -> Sequence[Task]:
         """Forget the job, and write down how its tasks have ended if they do not say so."""
         del self._jobs[job.id]
         for task in job.tasks:
-            if not has_ended(task, job.id):
+            if not self._is_told(task, job):
                 settle(task, job.id, job.submission)
         if not any(other.submission is job.submission for other in self._jobs.values()):
             job.submission.close()

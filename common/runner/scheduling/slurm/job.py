@@ -83,11 +83,10 @@ def _work(tasks: Sequence[Task], requests: _Requests) -> None:
 
 def _go_back(job_id: str) -> None:
     """Put this job into the queue again, unless a user has cancelled it."""
-    if commands.state_of(job_id) == "CANCELLED":
-        return
     try:
-        commands.requeue(job_id)
-    except commands.SlurmError as error:  # a preempted job may be there already
+        if commands.is_wanted(job_id):
+            commands.requeue(job_id)
+    except commands.SlurmError as error:
         log.warning("the job is not put into the queue again: %s", error)
 
 

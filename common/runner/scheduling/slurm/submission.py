@@ -99,15 +99,19 @@ class Submission:
 
     def last_words(self, job_id: str) -> str:
         """Return the last line of the job's log; empty if there is none."""
-        for name in (f"{job_id}_0_log.err", f"{job_id}_0_log.out"):
-            try:
-                lines = (self.path / name).read_text(errors="replace").split("\n")
-            except OSError:
-                continue
-            told = [line.strip() for line in lines if line.strip()]
-            if told:
-                return told[-1]
-        return ""
+        lines = (
+            line
+            for log in self._logs(job_id)
+            for line in log.read_text(errors="replace").split("\n")
+        )
+        return next((line.strip() for line in reversed(list(lines)) if line.strip()), "")
+
+    def has_begun(self, job_id: str) -> bool:
+        """Return whether a node has begun the job."""
+        return any(self._logs(job_id))
+
+    def _logs(self, job_id: str) -> list[Path]:
+        return [*self.path.glob(f"{job_id}_0_log.out"), *self.path.glob(f"{job_id}_0_log.err")]
 
     def close(self) -> None:
         """Remove what no job needs any more; logs stay if some run is not done."""
