@@ -38,6 +38,7 @@ class Status(TypedDict, total=False):
     config_fingerprint: str
     sources: dict[str, str]
     attempt: NonNegativeInt
+    lost: NonNegativeInt
     pid: Annotated[int, Field(ge=0, le=_LARGEST_PID)]
     pid_started: FiniteFloat
     host: str

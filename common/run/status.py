@@ -51,6 +51,7 @@ def begin(
         "status": RUNNING,
         **identity,
         "attempt": before.get("attempt", 0) + 1,
+        "lost": before.get("lost", 0),
         "pid": os.getpid(),
         "pid_started": psutil.Process().create_time(),
         "host": socket.gethostname(),
@@ -92,6 +93,16 @@ def _write_over(path: Path, value: Any) -> None:
     with path.open("r+b") as file:
         file.write(json.dumps(value).encode())
         file.truncate()
+
+
+_KEPT = ("fingerprint", "config_fingerprint", "sources", "attempt", "threads", "seconds")
+
+
+def wait_again(folder: RunFolder) -> None:
+    """Record that a run that has ended is to be made again, with as many attempts as a new one."""
+    found = folder.read_status()
+    kept = {key: found[key] for key in _KEPT if key in found}
+    write_json(folder.status, {"status": WAITING, **kept})
 
 
 def end_of_traceback(error: BaseException) -> str:

@@ -24,7 +24,8 @@ from common.runner.tasks import task_of
 
 log = logging.getLogger(__name__)
 
-_AUTOMATIC_CONTINUATIONS = 1
+_CONTINUATIONS = 1
+"""Number of times that a run which was stopped by somebody else, and was not lost, goes on."""
 LARGEST_GROUP = 64
 """Largest number of runs trained together, because the memory of a group grows with it."""
 
@@ -59,7 +60,8 @@ class PlanRunner:
         self._by_folder = {str(run.folder.absolute()): run for run in plan.runs}
         self._waiting = [run for run in selection.to_make if self.states[run].state == WAITING]
         self._running: set[Run] = set()
-        self._lost_workers: Counter[Run] = Counter()
+        self._again = set() if selection.fresh else set(selection.again)
+        self._continued: Counter[Run] = Counter()
         self._has_failed = False
         self.no_space = ""
         """Message about a full disk, empty if there is none; no run starts after it."""
@@ -156,21 +158,25 @@ class PlanRunner:
         for run in group:
             self._waiting.remove(run)
             self._running.add(run)
-            self.states[run] = RunState(RUNNING)
+            if run in self._again:
+                self._again.remove(run)
+                status.wait_again(RunFolder(run.folder))
+                self.states[run] = RunState(WAITING)
+            self.states[run] = RunState(RUNNING, lost=self.states[run].lost)
         self._write_index(self.index.write_now_and_then)
         self.executor.start([self._task(run) for run in group])
 
     def _group_of(self, run: Run) -> list[Run]:
         """Return the run and those that can be made with it, shared among the free slots."""
         key = self._group_key(run)
-        if key is None or self._lost_workers[run]:
-            return [run]  # what ended its worker takes no others with it
+        if key is None or self.states[run].lost:
+            return [run]  # what was lost takes no others with it
         alike = [
             other
             for other in self._waiting
             if self._group_key(other) == key
             and self._is_ready(other)
-            and not self._lost_workers[other]
+            and not self.states[other].lost
         ]
         share = -(-len(alike) // self.executor.free_slots)
         return alike[: min(share, LARGEST_GROUP)]
@@ -207,15 +213,22 @@ class PlanRunner:
             return
         if now.no_space:
             self.no_space = now.reason
-        worker_died = now.state == INTERRUPTED and not (self.stop() or now.no_space)
-        if worker_died and self._lost_workers[run] < _AUTOMATIC_CONTINUATIONS:
-            self._lost_workers[run] += 1
+        if now.state == INTERRUPTED and self._goes_on(run, now):
             log.warning("%s: %s; it is continued", run.name, now.reason)
-            self.states[run] = RunState(WAITING)
+            self.states[run] = RunState(WAITING, lost=now.lost)
             self._waiting.insert(0, run)
             return
         self._note(run, now)
         self._has_failed |= now.state == FAILED
+
+    def _goes_on(self, run: Run, now: RunState) -> bool:
+        """Return whether an interrupted run is made further, by this command."""
+        if self.stop() or now.no_space:
+            return False
+        if now.lost > self.states[run].lost:  # and has not failed
+            return True
+        self._continued[run] += 1
+        return self._continued[run] <= _CONTINUATIONS
 
     def _note(self, run: Run, state: RunState) -> None:
         self.states[run] = state

@@ -17,6 +17,8 @@ class RunState:
     reason: str = ""
     score: float | None = None
     seconds: float | None = None
+    lost: int = 0
+    """Number of lost attempts, see `common.runner.scheduling.lost_attempts`."""
     no_space: bool = False
     """True if the run ended because a file did not fit on the disk."""
 
@@ -31,5 +33,6 @@ def read_state(run: Run) -> RunState:
         found.get("reason") or "",
         found.get("score"),
         found.get("seconds"),
+        found.get("lost", 0),
         found.get("no_space", False),
     )

@@ -23,6 +23,8 @@ class Selection:
 
     to_make: list[Run]
     states: dict[Run, RunState]
+    again: frozenset[Run] = frozenset()
+    """Those of them that have ended, by their folders."""
     fresh: bool = False
     """True if the selected runs are made anew, whatever is in their folders."""
 
@@ -50,16 +52,19 @@ def select(
         names = ", ".join(sorted({run.name for run in unskipped})[:6])
         raise UserError(f"--only '{only}' fits no run; the runs are {names}")
     states = {run: read_state(run) for run in plan.runs}
+    had_ended = {run for run, found in states.items() if found.state in (DONE, FAILED)}
     if fresh:
         wanted |= _dependents(plan.runs, wanted)
         for run in wanted:
             states[run] = RunState(WAITING)
     wanted |= _missing_sources(wanted, states)
     for run in wanted:
-        again = states[run].state == FAILED and not retry_failed
-        if states[run].state not in (DONE, RUNNING) and not again:
+        stays = states[run].state == FAILED and not retry_failed
+        if states[run].state not in (DONE, RUNNING) and not stays:
             states[run] = replace(states[run], state=WAITING, reason="")
-    return Selection([run for run in plan.runs if run in wanted], states, fresh)
+    to_make = [run for run in plan.runs if run in wanted]
+    again = frozenset(run for run in wanted & had_ended if states[run].state == WAITING)
+    return Selection(to_make, states, again, fresh)
 
 
 def matcher(only: str | None) -> Callable[[str, str | None], bool]:

@@ -46,6 +46,7 @@ def task_of(plan: Plan, run: Run, *, threads: int, use_gpus: bool) -> Task:
         gpu_ids=gpu_ids if use_gpus else (),
         num_ranks=run.num_ranks,
         timeout_seconds=None if run.timeout_minutes is None else 60 * run.timeout_minutes,
+        max_attempts=plan.document.max_attempts,
         resources=run.resources.model_dump(),
         import_from=str(plan.source.absolute().parent),
         command=shlex.join([Path(sys.executable).name, *sys.argv]),

@@ -109,8 +109,10 @@ class Attempt:
         if task.num_ranks > 1:
             seed, threads = meet(task, seed=seed, threads=threads)
         begin_computing(seed, threads)
-        log.info("attempt %d on %s, random seed %d, threads %d", begun["attempt"], device, seed,
-                 threads)  # fmt: skip
+        log.info(
+            "---- attempt %d on %s, random seed %d, threads %d, process %d of %s ----",
+            begun["attempt"], device, seed, threads, begun["pid"], begun["host"],
+        )  # fmt: skip
         self.config = config
         self.context = Context(
             folder=self.folder,

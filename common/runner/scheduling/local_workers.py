@@ -22,7 +22,7 @@ _LONGEST_WAIT = 0.5  # seconds
 class LocalWorkers:
     """Executor with one slot per worker process, or per group of workers that shares a run.
 
-    A worker that dies is replaced; its runs are marked as interrupted, with the signal.
+    A worker that dies is replaced, and the attempt at its runs is lost.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class LocalWorkers:
         self._idle: list[WorkerGroup] = []
         self._busy: list[WorkerGroup] = []
         self._selector = selectors.DefaultSelector()
+        self._is_stopping = False
 
     @property
     def free_slots(self) -> int:
@@ -131,10 +132,12 @@ class LocalWorkers:
         (self._busy if group.tasks else self._idle).remove(group)
         reason = lost.how_it_ended() if lost else ""
         self._discard(group)
-        if lost:
-            group.mark_interrupted(reason, lost)
-        else:
+        if not lost:
             group.mark_failed()
+        elif self._is_stopping:
+            group.mark_interrupted(reason)
+        else:
+            group.mark_lost(reason, lost)
         return group.tasks
 
     def _discard(self, group: WorkerGroup) -> None:
@@ -145,6 +148,7 @@ class LocalWorkers:
 
     def request_stop(self) -> None:
         """Ask every busy worker to checkpoint and end its runs."""
+        self._is_stopping = True
         for group in self._busy:
             for worker in group.workers:
                 worker.say(STOP)

@@ -42,6 +42,8 @@ class Task:
     """Index of this process among them, counted from 0."""
     timeout_seconds: float | None = None
     """Time limit of the attempt."""
+    max_attempts: int = 1
+    """Number of attempts that may be lost before the run has failed."""
     resources: dict[str, Any] = field(default_factory=dict)
     """Resources on a cluster, the keys of `common.config.executors.Resources`."""
     rendezvous: str = ""

@@ -11,6 +11,7 @@ from typing import Any
 
 from common.run import status
 from common.run.folder import RunFolder
+from common.runner.scheduling.lost_attempts import record_loss
 from common.runner.scheduling.task import Task
 from common.runner.scheduling.worker_process import WorkerProcess
 
@@ -100,18 +101,23 @@ class WorkerGroup:
         for folder in self._folders():
             status.end(folder, status.FAILED, reason=reason, traceback=message["traceback"])
 
-    def mark_interrupted(self, reason: str, worker: WorkerProcess | None = None) -> None:
-        """Mark the tasks that have not ended as interrupted, in their folders.
+    def mark_lost(self, reason: str, worker: WorkerProcess | None = None) -> None:
+        """Count the attempt as lost, in the folders of tasks that have not ended.
 
         ``worker`` caused it; messages of other ranks about its loss are ignored.
         """
-        kept = {status.RUNNING} if len(self.workers) == 1 else {status.RUNNING, status.FAILED}
+        name = self._called(worker) if worker else ""
+        record_loss(self.tasks, f"{name}{reason}", of_another_rank=len(self.workers) > 1)
+
+    def mark_interrupted(self, reason: str) -> None:
+        """Mark the tasks that are under way as interrupted, in their folders.
+
+        What the first of several ranks says of the others' end is ignored.
+        """
+        under_way = {status.RUNNING} if len(self.workers) == 1 else {status.RUNNING, status.FAILED}
         for folder in self._folders():
-            found = folder.read_status()
-            here = found.get("pid") == self.first.process.pid
-            if not here or found["status"] in kept:
-                name = self._called(worker) if worker else ""
-                status.end(folder, status.INTERRUPTED, reason=f"{name}{reason}")
+            if folder.read_status().get("status") in under_way:
+                status.end(folder, status.INTERRUPTED, reason=reason)
 
     def failed_by_itself(self) -> bool:
         """Return whether one of its tasks has failed."""

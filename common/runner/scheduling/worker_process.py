@@ -14,6 +14,7 @@ from typing import Any
 
 from common.machine.devices import VISIBLE, names_of
 from common.process.subprocess_cleanup import children_of, end
+from common.runner.scheduling.lost_attempts import how_it_ended
 from common.runner.scheduling.task import Task, to_line
 
 _PROJECT = Path(__file__).resolve().parents[3]
@@ -65,12 +66,7 @@ class WorkerProcess:
 
     def how_it_ended(self) -> str:
         """Return why the process has ended, for people."""
-        code = self.process.wait()
-        if code >= 0:
-            return f"its worker process ended with exit status {code}"
-        name = signal.Signals(-code).name
-        hint = " (out of memory?)" if -code == signal.SIGKILL else ""
-        return f"its worker process was ended by {name}{hint}"
+        return how_it_ended(self.process.wait())
 
     def close(self) -> None:
         """Kill the process and those that its runs have started."""

@@ -1,0 +1,69 @@
+"""Lost attempts: their process died, or was ended at a time limit, before the run had ended.
+
+They are counted in the runs' ``status.json``, whichever executor has lost them.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from common.run import status
+from common.run.folder import RunFolder
+from common.run.status import DONE, FAILED, INTERRUPTED, RUNNING
+from common.runner.scheduling.task import Task
+
+_FORMAT = "%(asctime)s %(levelname)s %(message)s"
+
+
+def record_loss(tasks: Sequence[Task], reason: str, *, of_another_rank: bool = False) -> None:
+    """Count that the attempt at the tasks of a slot was lost; the last one allowed fails the run.
+
+    Nothing changes for runs whose end the attempt has recorded. With ``of_another_rank``, another
+    process of the run was lost, and a failure that the first one has recorded is its consequence.
+
+    An attempt that several runs shared fails none of them, as one may have caused the loss. They
+    are interrupted, and made alone from then on.
+
+    Raises:
+        OSError: there is no space for the status.
+    """
+    for task in tasks:
+        folder = RunFolder(Path(task.folder))
+        found = folder.read_status()
+        if found.get("status") == DONE or (found.get("status") == FAILED and not of_another_rank):
+            continue
+        has_begun = found.get("status") in (RUNNING, FAILED)
+        attempt = found.get("attempt", 0) + (not has_begun)
+        lost = found.get("lost", 0) + 1
+        is_last = lost >= task.max_attempts and len(tasks) == 1
+        attempts = f"{lost} attempt{'s' if lost > 1 else ''}"
+        status.end(
+            folder,
+            FAILED if is_last else INTERRUPTED,
+            reason=f"{reason} ({attempts})" if is_last else reason,
+            attempt=attempt,
+            lost=lost,
+            **task.identity,
+        )
+        _append(folder.log, f"attempt {attempt} was lost: {reason}")
+
+
+def how_it_ended(code: int, process: str = "worker process") -> str:
+    """Return how a process has ended, for people; a signal ``n`` is the exit status ``-n``."""
+    if code >= 0:
+        return f"its {process} ended with exit status {code}"
+    known = set(signal.Signals)
+    name = signal.Signals(-code).name if -code in known else f"signal {-code}"
+    hint = " (out of memory?)" if -code == signal.SIGKILL else ""
+    return f"its {process} was ended by {name}{hint}"
+
+
+def _append(path: Path, message: str) -> None:
+    """Append a line to a run's log, in the format of its own lines."""
+    record = logging.LogRecord(__name__, logging.ERROR, str(path), 0, message, None, None)
+    with suppress(OSError), path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(f"{logging.Formatter(_FORMAT).format(record)}\n")
