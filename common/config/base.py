@@ -25,6 +25,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from common.config.validation_messages import models_in
 from common.errors import Problem
+from common.files.paths import is_there
 from common.key_paths import Key, key_path
 
 
@@ -223,7 +224,7 @@ class Config(BaseModel):
         for key, value in self.marked_values(INPUT_FILE):
             yield key, str(value)
         for key, value in self.marked_values(INPUT_FILE_OR_ID):
-            if str(value).startswith("@") or Path(value).exists():
+            if str(value).startswith("@") or is_there(value):
                 yield key, str(value)
 
     def input_files(self) -> dict[str, Path]:

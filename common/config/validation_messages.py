@@ -247,6 +247,7 @@ def _explanation(details: ErrorDetails) -> str:
         "finite_number": "expected a finite number",
         "string_pattern_mismatch": "may hold letters, digits, _ and - only",
         "too_short": "needs at least one entry",
+        "string_too_short": "is empty; write a name, or take the key out",
     }
     return fixed.get(kind) or details["msg"].removeprefix("Value error, ").replace(
         "Input should", "must"

@@ -32,6 +32,7 @@ Figure = Annotated[Any, AfterValidator(_figure), WithJsonSchema(_FIGURE_SCHEMA)]
 OptionValues = Annotated[tuple[Any, ...], Strict(False), Field(min_length=1)]
 GpusPerRun = Annotated[int, Field(gt=0)]
 Minutes = Annotated[float, Strict(False), Field(gt=0)]
+ExperimentName = Annotated[str, Field(min_length=1)]
 Id = Annotated[str, Field(pattern=r"^[\w-]+$")]
 Seeds = Annotated[tuple[SeedNumber, ...], Strict(False), Field(min_length=1)]
 
@@ -49,7 +50,7 @@ class Configuration(Config):
     or a key in its objects. Inherited keys that the runs here do not know, such as settings of
     another algorithm, are dropped. References such as ``"@sft.model"`` keep their meaning. ``set``
     and ``--set`` for the other ``id`` alone (``"first.lr"``) do not apply to the runs here."""
-    experiment: str | None = None
+    experiment: ExperimentName | None = None
     """Experiment of the runs; by default the plan's."""
     seeds: Seeds | None = None
     """Seeds of the runs: one run per seed s, with every seed key of the experiment set to s."""
@@ -74,7 +75,7 @@ class PlanDocument(Config):
     """Name of the plan, for people; its folder is named after its file."""
     description: str = ""
     """Purpose of the plan."""
-    experiment: str = "sft_vs_rft"
+    experiment: ExperimentName = "sft_vs_rft"
     """Experiment of the runs, if a configuration names none."""
     skip: Annotated[int, Field(ge=0)] = 0
     """Number of leading runs (of the whole product, repetitions not counted) to skip."""
