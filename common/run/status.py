@@ -27,6 +27,8 @@ FAILED = "failed"
 SKIPPED = "skipped"
 INTERRUPTED = "interrupted"
 STATES = (DONE, RUNNING, WAITING, INTERRUPTED, FAILED, SKIPPED)
+QUEUED = "queued"
+"""State of a run in a cluster's queue, which its folder does not know."""
 
 JOB = "RUN_PLAN_JOB"
 """Environment variable with the cluster's name of the job that makes the runs."""

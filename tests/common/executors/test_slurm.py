@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, ClassVar
-
-import pytest
 
 from tests.common.executors.contract import ExecutorContract, small_disk
 from tests.common.executors.slurm_site import needs_slurm

@@ -153,15 +153,12 @@ def submitted_runs(plan: PlanFolder) -> set[Path]:
     return {run for one in submissions(plan) for group in one.runs for run in group}
 
 
-def queued_runs(
-    plan: PlanFolder, queue: Mapping[str, QueuedJob]
-) -> dict[Path, tuple[Submission, QueuedJob]]:
+def queued_runs(plan: PlanFolder, queue: Mapping[str, QueuedJob]) -> dict[Path, QueuedJob]:
     """Return the plan's runs in the queue, by folder."""
-    found: dict[Path, tuple[Submission, QueuedJob]] = {}
+    found: dict[Path, QueuedJob] = {}
     for recorded in submissions(plan):
         submission = recorded.found_in(queue)
         for job_id, runs in zip(submission.job_ids(), submission.runs, strict=False):
             if job_id in queue:
-                entry = submission, queue[job_id]
-                found.update(dict.fromkeys(runs, entry))
+                found.update(dict.fromkeys(runs, queue[job_id]))
     return found
