@@ -19,7 +19,7 @@ class QueueReport:
 
     def __init__(self, plan: PlanFolder) -> None:
         self.problem = ""
-        """Why the queue is not known, if it is not."""
+        """Message if the queue is not known, else empty."""
         self._jobs: Mapping[Path, QueuedJob] = {}
         if any(True for _ in submissions(plan)):
             try:
