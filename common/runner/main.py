@@ -133,16 +133,14 @@ def _run_locked(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, dr
     runner = PlanRunner(
         plan, selection, executor, display, stop,
         threads=threads, use_gpus=use_gpus, fail_fast=request.fail_fast,
-        detach=request.detach,
     )  # fmt: skip
     try:
         runner.run()
     finally:
         display.close()
     if runner.num_left:
-        report.say(f"{runner.num_left} runs are in the queue; --status shows them, and the same "
-                   "command takes up what has ended")  # fmt: skip
-        return 0
+        report.say(report.left_in_queue(runner.num_left))
+        return 0 if stop.signal is None else stop.exit_status
     report.say(report.outcome(plan, selection, runner.states))
     if stop.signal is not None:
         log.warning("stopped; run the same command again to resume from the checkpoints")

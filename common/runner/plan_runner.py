@@ -44,7 +44,6 @@ class PlanRunner:
         threads: int,
         use_gpus: bool = False,
         fail_fast: bool = False,
-        detach: bool = False,
     ) -> None:
         self.plan = plan
         self.selection = selection
@@ -54,7 +53,6 @@ class PlanRunner:
         self.threads = threads
         self.use_gpus = use_gpus
         self.fail_fast = fail_fast
-        self.detach = detach
         self.states = selection.states
         self.index = IndexFile(plan, self.states)
         self._by_folder = {str(run.folder.absolute()): run for run in plan.runs}
@@ -93,7 +91,7 @@ class PlanRunner:
                 ended = self.executor.wait()
                 for task in ended:
                     self._ended(self._by_folder[task.folder])
-                if self.detach and not ended:
+                if self.executor.is_detached and not ended:
                     self.num_left = len(self._running)
                     break
                 if self.stop() and not stop_passed_on:
@@ -122,7 +120,7 @@ class PlanRunner:
             run = self._by_folder[task.folder]
             self._waiting.remove(run)
             self._running.add(run)
-            self.states[run] = RunState(RUNNING)
+            self.states[run] = RunState(RUNNING, lost=self.states[run].lost)
 
     def _write_index(self, write: Callable[[], None]) -> None:
         """Write the index.
@@ -223,7 +221,7 @@ class PlanRunner:
 
     def _goes_on(self, run: Run, now: RunState) -> bool:
         """Return whether an interrupted run is made further, by this command."""
-        if self.stop() or now.no_space:
+        if self.stop() or now.no_space or now.is_cancelled:
             return False
         if now.lost > self.states[run].lost:  # and has not failed
             return True

@@ -21,6 +21,8 @@ class RunState:
     """Number of lost attempts, see `common.runner.scheduling.lost_attempts`."""
     no_space: bool = False
     """True if the run ended because a file did not fit on the disk."""
+    is_cancelled: bool = False
+    """True if somebody has cancelled its job in a cluster's queue."""
 
 
 def read_state(run: Run) -> RunState:
@@ -35,4 +37,5 @@ def read_state(run: Run) -> RunState:
         found.get("seconds"),
         found.get("lost", 0),
         found.get("no_space", False),
+        found.get("cancelled", False),
     )

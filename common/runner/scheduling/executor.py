@@ -21,6 +21,10 @@ class Executor(Protocol):
     def free_slots(self) -> int:
         """Number of free slots."""
 
+    @property
+    def is_detached(self) -> bool:
+        """True if its tasks are to go on without this process."""
+
     def adopt(self, tasks: Iterable[Task]) -> Sequence[Task]:
         """Return those of the tasks that an earlier runner has handed over and that go on.
 

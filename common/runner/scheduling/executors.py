@@ -26,7 +26,7 @@ def executor_of(
     """Return the executor that the plan names, ready to start tasks."""
     document = plan.document
     if isinstance(document.executor, SlurmKeys):
-        return SlurmQueue(plan, detach=detach)
+        return SlurmQueue(plan, stop, detach=detach)
     if not isinstance(document.executor, LocalKeys):
         raise UserError(f"'executor' = '{document.executor.id}': cannot be used here")
     if document.multiprocess or most_ranks > 1 or use_gpus:

@@ -23,6 +23,11 @@ class InProcess:
         """One, unless the last tasks' end has not been collected yet."""
         return 0 if self._ended else 1
 
+    @property
+    def is_detached(self) -> bool:
+        """False: what runs here ends with its runner."""
+        return False
+
     def adopt(self, tasks: Iterable[Task]) -> Sequence[Task]:
         """Return no task: what runs here ends with its runner."""
         return ()

@@ -52,6 +52,11 @@ class LocalWorkers:
         """Number of slots with an idle worker, or without a started one."""
         return len(self._idle) + len(self._empty)
 
+    @property
+    def is_detached(self) -> bool:
+        """False: what runs here ends with its runner."""
+        return False
+
     def adopt(self, tasks: Iterable[Task]) -> Sequence[Task]:
         """Return no task: what runs here ends with its runner."""
         return ()

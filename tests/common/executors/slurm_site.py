@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import shutil
 import subprocess
-from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.common.executors.site import Site, num_rows, wait_for
 
-_MISSING = "needs a SLURM: sbatch, SLURM_CONF and the package submitit"
-HAS_SLURM = bool(
-    shutil.which("sbatch")
-    and os.environ.get("SLURM_CONF")
-    and importlib.util.find_spec("submitit")
-    and subprocess.run(["sinfo"], capture_output=True).returncode == 0
+
+def _is_there() -> bool:
+    """Whether SLURM answers; its client would wait a minute for a missing configuration."""
+    configured = os.path.exists(os.environ.get("SLURM_CONF", ""))  # noqa: PTH110
+    if not (configured and shutil.which("sbatch") and importlib.util.find_spec("submitit")):
+        return False
+    return subprocess.run(["sinfo"], capture_output=True).returncode == 0
+
+
+needs_slurm = pytest.mark.skipif(
+    not _is_there(), reason="needs a SLURM: sbatch, SLURM_CONF and the package submitit"
 )
-needs_slurm = pytest.mark.skipif(not HAS_SLURM, reason=_MISSING)
 
 
 def ask(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def start_now(job: str) -> None:
+    """Lets a requeued job start without the two minutes that SLURM waits, once it is pending."""
+    wait_for(lambda: "JobState=PENDING" in ask("scontrol", "-o", "show", "job", job))
+    ask("scontrol", "update", f"JobId={job}", "StartTime=now")
 
 
 class SlurmSite(Site):
@@ -36,25 +45,26 @@ class SlurmSite(Site):
         found = (line.split("|") for line in lines)
         return {job: state for job, state, name in found if name.startswith(f"{plan}-")}
 
+    def job_of(self, plan: str, name: str) -> str:
+        """The id of the job that makes, or made, a run."""
+        return str(self.statuses(plan)[name]["job"]).removeprefix("SLURM job ")
+
+    def processes(self, plan: str) -> list[psutil.Process]:
+        """The processes of the plan's jobs that start the runs' own."""
+        place = str(self.folder(plan))
+        commands = ((process, process.info["cmdline"] or []) for process in
+                    psutil.process_iter(["cmdline"]))  # fmt: skip
+        return [
+            process
+            for process, words in commands
+            if "submitit.core._submit" in words
+            and words[-1].startswith(place)
+            and words[0] != "srun"
+        ]
+
     def wait_until_gone(self, plan: str) -> None:
         wait_for(lambda: not self.jobs(plan))
 
-    def wait_for_rows(self, plan: str, rows: int) -> None:
-        """Waits until some run of the plan has so many rows of metrics."""
-        wait_for(lambda: any(num_rows(run) >= rows for run in self.runs(plan).values()))
-
-    def logs(self, plan: str) -> list[Path]:
-        return sorted((self.folder(plan) / "slurm").rglob("*_log.*"))
-
-    def attempts(self, plan: str) -> dict[str, int]:
-        return {name: status["attempt"] for name, status in self.statuses(plan).items()}
-
-
-def tell_slurm_to_start_now(job: str) -> None:
-    """Lets a requeued job start without the two minutes that SLURM waits."""
-    subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], capture_output=True)
-
-
-def write_json(path: Path, value: object) -> Path:
-    path.write_text(json.dumps(value))
-    return path
+    def wait_for_rows(self, plan: str, name: str, rows: int = 2) -> None:
+        """Waits until a run has so many rows of metrics."""
+        wait_for(lambda: name in self.runs(plan) and num_rows(self.runs(plan)[name]) >= rows)

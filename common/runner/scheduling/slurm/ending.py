@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from common.run import status
 from common.run.folder import RunFolder
 from common.run.status import DONE, INTERRUPTED, RUNNING
+from common.runner.scheduling.lost_attempts import record_loss
 from common.runner.scheduling.slurm import commands
 from common.runner.scheduling.slurm.submission import Submission
 from common.runner.scheduling.task import Task
@@ -38,20 +40,33 @@ def is_lost(task: Task, job_id: str, submission: Submission) -> bool:
     return not has_told(task, job_id) and (_is_by(task, job_id) or submission.has_begun(job_id))
 
 
-def settle(task: Task, job_id: str, submission: Submission) -> None:
-    """Record the end of a job that has left the queue without telling it."""
-    folder, job = RunFolder(Path(task.folder)), label(job_id)
+def record_cancelled(task: Task, job_id: str) -> None:
+    """Record that somebody has cancelled the job, so that the run is not put into the queue again.
+
+    The next command makes the run further.
+    """
+    folder = RunFolder(Path(task.folder))
+    status.end(
+        folder, INTERRUPTED, reason=f"{label(job_id)} was cancelled", cancelled=True,
+        **task.identity,
+    )  # fmt: skip
+
+
+def settle(tasks: Sequence[Task], job_id: str, submission: Submission) -> None:
+    """Record the end of a job that has left the queue without telling it, for its tasks."""
     how = commands.state_of(job_id)
-    if how == _CANCELLED or not is_lost(task, job_id, submission):
-        status.end(folder, INTERRUPTED, reason=f"{job} was cancelled", **task.identity)
+    lost = [task for task in tasks if is_lost(task, job_id, submission)]
+    if how == _CANCELLED or not lost:
+        for task in tasks:
+            record_cancelled(task, job_id)
         return
-    ended = f"{job} ended as {how}" if how else f"{job} ended"
-    if _is_by(task, job_id):
+    ended = f"{label(job_id)} ended" + (f" as {how}" if how else "")
+    if _is_by(lost[0], job_id):
         reason = f"{ended} without a word (a lost node, or out of memory?)"
     else:
         words = submission.last_words(job_id)
         reason = f"{ended} before the run began" + (f": {words}" if words else "")
-    status.end(folder, INTERRUPTED, reason=reason, **task.identity)
+    record_loss(lost, reason)
 
 
 def _is_by(task: Task, job_id: str) -> bool:

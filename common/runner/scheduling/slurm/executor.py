@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from common.config.executors import SlurmKeys
 from common.errors import UserError
 from common.plan.run import Plan
+from common.process.stopping import StopFlag
 from common.runner.scheduling.slurm import commands
 from common.runner.scheduling.slurm.array import submit
 from common.runner.scheduling.slurm.commands import QueuedJob, SlurmError
@@ -49,11 +51,12 @@ class SlurmQueue:
     Tasks are collected until `wait`, and those with equal needs become one array of jobs.
     """
 
-    def __init__(self, plan: Plan, *, detach: bool = False) -> None:
+    def __init__(self, plan: Plan, stop: StopFlag, *, detach: bool = False) -> None:
         """Set up; with ``detach``, no job is waited for or cancelled."""
         assert isinstance(plan.document.executor, SlurmKeys)
         self._plan = plan
         self._keys = plan.document.executor
+        self._stop = stop
         self._detach = detach
         given = "num_parallel" in plan.document.model_fields_set
         self._most_at_once = plan.document.num_parallel if given else None
@@ -68,6 +71,11 @@ class SlurmQueue:
     def free_slots(self) -> int:
         """Number of slots among which runs that are made together are shared; never none."""
         return (self._most_at_once or 1) if self._plan.document.vectorize else _MANY
+
+    @property
+    def is_detached(self) -> bool:
+        """True if jobs are left alone: on request, and when the terminal was lost."""
+        return self._detach or self._stop.signal == signal.SIGHUP
 
     def adopt(self, tasks: Iterable[Task]) -> Sequence[Task]:
         """Return the tasks whose jobs an earlier runner has submitted and that have not ended.
@@ -175,10 +183,10 @@ class SlurmQueue:
             if self._is_due():
                 ended = self._poll()
             lacks_word = any(job.gone_since is not None for job in self._jobs.values())
-            if ended or not (self._detach and lacks_word):
+            if ended or not (self.is_detached and lacks_word):
                 break
             time.sleep(_MOMENT)
-        if self._jobs and not ended and not self._detach:
+        if self._jobs and not ended and not self.is_detached:
             time.sleep(_MOMENT)
         return ended
 
@@ -214,9 +222,9 @@ class SlurmQueue:
     def _end(self, job: _Job) -> Sequence[Task]:
         """Forget the job, and write down how its tasks have ended if they do not say so."""
         del self._jobs[job.id]
-        for task in job.tasks:
-            if not self._is_told(task, job):
-                settle(task, job.id, job.submission)
+        untold = [task for task in job.tasks if not self._is_told(task, job)]
+        if untold:
+            settle(untold, job.id, job.submission)
         if not any(other.submission is job.submission for other in self._jobs.values()):
             job.submission.close()
         self._is_full = False
@@ -225,7 +233,8 @@ class SlurmQueue:
 
     def request_stop(self) -> None:
         """Cancel what waits in the queue, and ask what runs to write a checkpoint and end."""
-        self._send_stop()
+        if not self.is_detached:
+            self._send_stop()
 
     def _send_stop(self) -> None:
         """Send the request, again and again: a job that starts does not hear it yet."""
@@ -246,7 +255,7 @@ class SlurmQueue:
 
     def close(self) -> None:
         """Cancel all jobs, unless they are to go on without this process."""
-        if self._jobs and not self._detach:
+        if self._jobs and not self.is_detached:
             self._tell()
 
 

@@ -20,7 +20,7 @@ from common.run.folder import RunFolder
 from common.run.status import DONE, FAILED, INTERRUPTED
 from common.runner.scheduling.local_workers import LocalWorkers
 from common.runner.scheduling.slurm import commands
-from common.runner.scheduling.slurm.ending import label, state
+from common.runner.scheduling.slurm.ending import label, record_cancelled, state
 from common.runner.scheduling.task import Task, from_line
 
 log = logging.getLogger(__name__)
@@ -60,10 +60,10 @@ def make(line: str) -> None:
     tasks = [task for task in from_line(line) if state(task) != DONE]
     if tasks and _has_gpus(tasks):
         _work(tasks, requests)
-    ends = [state(task) for task in tasks]
-    if requests.any and not requests.by_runner and INTERRUPTED in ends:
-        _go_back(job_id)
-    if any(end != DONE for end in ends):
+    left = [task for task in tasks if state(task) == INTERRUPTED]
+    if left and requests.any and not requests.by_runner:
+        _go_back(job_id, left)
+    if any(state(task) != DONE for task in tasks):
         sys.exit(1)
 
 
@@ -81,11 +81,14 @@ def _work(tasks: Sequence[Task], requests: _Requests) -> None:
         workers.close()
 
 
-def _go_back(job_id: str) -> None:
-    """Put this job into the queue again, unless a user has cancelled it."""
+def _go_back(job_id: str, tasks: Sequence[Task]) -> None:
+    """Put this job into the queue again for the tasks, unless somebody has cancelled it."""
     try:
         if commands.is_wanted(job_id):
             commands.requeue(job_id)
+            return
+        for task in tasks:
+            record_cancelled(task, job_id)
     except commands.SlurmError as error:
         log.warning("the job is not put into the queue again: %s", error)
 
