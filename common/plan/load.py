@@ -207,7 +207,7 @@ class _Expansion:
         self.warnings += [f"{entry.where}: {warning}" for warning in warnings]
         written, malformed = fill_keys(values, template_values(spec.config, values))
         with asking(entry.experiment, spec.config.__name__):
-            config, wrong = resolve_valid_keys(spec.config, written, OUTSIDE_RUNS)
+            config, wrong = resolve_valid_keys(spec.config, written, OUTSIDE_RUNS.get)
         unfilled = {problem.key for problem in malformed}
         problems = malformed + [problem for problem in wrong if problem.key not in unfilled]
         problems += not_finite(written, {problem.key for problem in problems})
