@@ -58,11 +58,11 @@ def test_a_dry_run_loads_the_keys_of_its_own_experiment(tmp_path: Path) -> None:
     assert not found & (HEAVY | {"grue.experiments", "grue.metrics", "grue.tasks"})
 
 
-def test_a_dry_run_of_text_loads_no_library(tmp_path: Path) -> None:
+def test_a_dry_run_of_text_loads_numpy_at_most(tmp_path: Path) -> None:
     plan = PROJECT / "experiment_plans/quickstart/text.json"
     found = loaded(tmp_path, "--plan_config_path", str(plan), "--dry_run")
     assert "grue.experiments.finetune.config" in found
-    assert not found & HEAVY
+    assert not found & (HEAVY - {"numpy"})
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])

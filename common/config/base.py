@@ -130,6 +130,7 @@ class Config(BaseModel):
         allow_inf_nan=False,
         use_attribute_docstrings=True,
         protected_namespaces=(),
+        defer_build=True,  # most models of a part are never used by a plan
     )
 
     seed_keys: ClassVar[tuple[str, ...]] = ()
