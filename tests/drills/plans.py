@@ -28,7 +28,6 @@ def document(controlled: int, text: int, *, length: int = 1, **keys: Any) -> dic
         "configurations": [*_language_model(), _ppo(text, length), _extraction(text, length),
                            *_controlled(controlled, length)],
         "multiprocess": True,
-        "num_parallel": 4,
         "num_threads": 1,
         "max_attempts": 1000,
         **keys,
