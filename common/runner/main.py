@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from common.config.executors import LocalKeys, SlurmKeys
 from common.custom.hooks import answers, asking
 from common.errors import ConfigError, Problem, UserError
 from common.files.fsync import make_folder
-from common.files.temp_files import remove_leftovers
+from common.files.temp_files import beside_path, remove_leftovers
 from common.key_paths import assign
 from common.machine.devices import gpus_are_usable, gpus_hidden
 from common.plan import vectorize_notices as grouping
@@ -34,8 +31,7 @@ from common.runner.plan_runner import PlanRunner
 from common.runner.progress import Display
 from common.runner.scheduling.executors import executor_of
 from common.runner.scheduling.slurm.preflight import problems_of_slurm
-from common.runner.scheduling.slurm.submission import submitted_runs
-from common.runner.selection import Selection, put_aside, select, wait_for_leftover_workers
+from common.runner.selection import Selection, put_aside, select
 from common.runner.source_changes import changes_told, source_changes
 
 log = logging.getLogger(__name__)
@@ -66,8 +62,9 @@ def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
     """Make the plan's runs and draw its figures; return the exit status.
 
     Raises:
-        UserError: a file that a run needs is missing or unfit, a GPU does not exist or is too
-            small, or another process runs the plan; nothing has been written.
+        UserError: a file that a run needs is missing or unfit, or a GPU does not exist or is too
+            small; nothing has been written. Or another process makes a run that was to be made
+            anew.
     """
     selection = request.select(plan)
     waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
@@ -96,9 +93,10 @@ def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
     for change in changes_told(source_changes(waiting).values()):
         log.warning("%s", change)
     stop = StopFlag()
-    with _lock(plan.folder), stop.listening():
+    _make_writable(plan.folder)
+    with stop.listening():
         try:
-            return _run_locked(plan, request, use_gpus, stop, draw)
+            return _make_runs(plan, request, use_gpus, stop, draw)
         except StoppedAtOnce:
             log.warning(
                 "stopped at once; run the same command again to resume from the last checkpoints"
@@ -106,17 +104,14 @@ def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
             return stop.exit_status
 
 
-def _run_locked(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, draw: Draw) -> int:
+def _make_runs(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, draw: Draw) -> int:
     for folder in (plan.folder.path, plan.folder.figures):
         remove_leftovers(folder)
     for run in plan.runs:
         damage = RunFolder(run.folder).status_damage()
         if damage is not None:
             log.warning("%s; %s counts as waiting", damage, run.name)
-    submitted = submitted_runs(plan.folder)
-    selection = wait_for_leftover_workers(
-        request.select(plan), lambda run: run.folder.resolve() in submitted
-    )
+    selection = request.select(plan)
     if selection.fresh:
         waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
         put_aside(plan, waiting)
@@ -231,27 +226,19 @@ def _as_made(run: Run, selection: Selection, pool: Sequence[int] | None) -> Run:
     return replace(run, config=config.model_copy(update={"gpu_ids": gpu_ids}), references=left)
 
 
-@contextmanager
-def _lock(folder: PlanFolder) -> Iterator[None]:
-    """Hold the plan's lock inside the block, so that no other process runs the plan.
+def _make_writable(folder: PlanFolder) -> None:
+    """Make the plan's folder.
 
     Raises:
-        UserError: another process does.
+        UserError: it cannot be made or written to.
     """
-    lock = FileLock(folder.lock)
+    trial = beside_path(folder.plan)
     try:
         make_folder(folder.path)
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise UserError(
-            f"another process runs this plan in {folder.path}; --status shows its progress"
-        ) from None
+        trial.touch()
+        trial.unlink()
     except OSError as error:
         raise UserError(
             f"'outputs_dir': {folder.path} cannot be made or written to ({error.strerror}); choose "
             "another folder"
         ) from None
-    try:
-        yield
-    finally:
-        lock.release()

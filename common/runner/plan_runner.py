@@ -6,6 +6,7 @@ import functools
 import logging
 from collections import Counter
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 
 from common.files.no_space import NoSpace, no_space
 from common.plan.run import Plan, Run
@@ -14,6 +15,7 @@ from common.process.stopping import StopFlag
 from common.run import provenance, status
 from common.run.folder import RunFolder, write_json
 from common.run.status import DONE, FAILED, INTERRUPTED, RUNNING, SKIPPED, WAITING
+from common.runner.elsewhere import Elsewhere
 from common.runner.index import IndexFile
 from common.runner.progress import Display
 from common.runner.run_state import RunState, read_state
@@ -57,6 +59,9 @@ class PlanRunner:
         self.index = IndexFile(plan, self.states)
         self._by_folder = {str(run.folder.absolute()): run for run in plan.runs}
         self._waiting = [run for run in selection.to_make if self.states[run].state == WAITING]
+        self._elsewhere = Elsewhere(
+            run for run in selection.to_make if self.states[run].state == RUNNING
+        )
         self._running: set[Run] = set()
         self._again = set() if selection.fresh else set(selection.again)
         self._continued: Counter[Run] = Counter()
@@ -85,12 +90,16 @@ class PlanRunner:
             write_json(self.plan.folder.plan, self.plan.effective)
             self._adopt()
             self._write_index(self.index.write)
-            while self._running or (self._waiting and self._may_start()):
+            while self._running or (self._left and self._may_start()):
                 if self._may_start():
+                    for run, now in self._elsewhere.ended():
+                        self._take_from_elsewhere(run, now)
                     self._start_what_is_ready()
                 ended = self.executor.wait()
                 for task in ended:
                     self._ended(self._by_folder[task.folder])
+                if self._elsewhere.runs and not self._running:
+                    self._elsewhere.wait()
                 if self.executor.is_detached and not ended:
                     self.num_left = len(self._running)
                     break
@@ -105,22 +114,41 @@ class PlanRunner:
             self.no_space = str(full)
         finally:
             self.executor.close()
-            for run in [*self._running, *self._waiting]:
-                found = read_state(run)
-                if found.state == RUNNING:  # there was no room for saying how it ended
-                    found = RunState(INTERRUPTED, self.no_space)
-                if found.state != SKIPPED:  # what was not begun is as it was, or waits
-                    self.states[run] = found
-            self._write_index(self.index.write)
+            self._write_index(self._write_last_index)
 
     def _adopt(self) -> None:
         """Take up the runs that an earlier runner has handed over and that go on."""
-        ready = (run for run in self._waiting if self._is_ready(run))
+        ready = (run for run in self._left if self._is_ready(run))
         for task in self.executor.adopt(map(self._task, ready)):
             run = self._by_folder[task.folder]
-            self._waiting.remove(run)
+            (self._waiting if run in self._waiting else self._elsewhere.runs).remove(run)
             self._running.add(run)
             self.states[run] = RunState(RUNNING, lost=self.states[run].lost)
+
+    @property
+    def _left(self) -> list[Run]:
+        """Runs that wait, or that other processes make."""
+        return [*self._waiting, *self._elsewhere.runs]
+
+    def _write_last_index(self) -> None:
+        """Write the index as the folders are now, with what other runners of the plan have made."""
+        self._look_again()
+        self.index.write()
+        if self._look_again():  # another runner may have written its last one before this one
+            self.index.write()
+
+    def _look_again(self) -> bool:
+        """Take the present states from the folders; return whether there are new ones."""
+        before = dict(self.states)
+        for run, known in before.items():
+            if known.state in (DONE, SKIPPED):
+                continue
+            found = read_state(run)
+            if found.state == INTERRUPTED and not found.reason:
+                found = replace(found, reason=self.no_space)  # there was no room for saying so
+            if found.state != SKIPPED:  # what was not begun is as it was, or waits
+                self.states[run] = found
+        return self.states != before
 
     def _write_index(self, write: Callable[[], None]) -> None:
         """Write the index.
@@ -141,24 +169,48 @@ class PlanRunner:
 
     def _start_what_is_ready(self) -> None:
         for run in list(self._waiting):
-            if run in self._running:  # started together with an earlier one
+            if self.states[run].state != WAITING:  # it was started together with an earlier one
                 continue
             blocked = self._blocked_by(run)
             if blocked:
                 self._waiting.remove(run)
                 self._skip(run, blocked)
             elif self._is_ready(run) and self.executor.free_slots:
-                self._start(self._group_of(run))
+                self._start([each for each in self._group_of(run) if self._is_left(each)])
             if not self.executor.free_slots:
                 return
 
+    def _is_left(self, run: Run) -> bool:
+        """Return whether no other process makes the run, or has ended it, by now."""
+        now = read_state(run)
+        is_known = run in self._again and now.attempt == self.states[run].attempt
+        if now.state not in (RUNNING, DONE, FAILED) or is_known:
+            return True
+        self._waiting.remove(run)
+        self._take_from_elsewhere(run, now)
+        return False
+
+    def _take_from_elsewhere(self, run: Run, now: RunState) -> None:
+        """Take up a run that another process makes, has ended, or has left unfinished."""
+        if now.state == RUNNING:
+            self.states[run] = now
+            self._elsewhere.runs.append(run)
+        elif now.state in (DONE, FAILED):
+            self._note(run, now)
+            self._has_failed |= now.state == FAILED
+        else:
+            self.states[run] = replace(now, state=WAITING, reason="")
+            self._waiting.insert(0, run)
+
     def _start(self, group: list[Run]) -> None:
+        if not group:
+            return
         for run in group:
             self._waiting.remove(run)
             self._running.add(run)
             if run in self._again:
                 self._again.remove(run)
-                status.wait_again(RunFolder(run.folder))
+                status.wait_again(RunFolder(run.folder), self.states[run].attempt)
                 self.states[run] = RunState(WAITING)
             self.states[run] = RunState(RUNNING, lost=self.states[run].lost)
         self._write_index(self.index.write_now_and_then)
@@ -199,12 +251,15 @@ class PlanRunner:
 
     def _skip(self, run: Run, because_of: Run) -> None:
         reason = f"refers to {because_of.name}, which is {self.states[because_of].state}"
-        status.end(RunFolder(run.folder), SKIPPED, reason=reason, **run.identity)
+        status.end_from_outside(RunFolder(run.folder), SKIPPED, reason=reason, **run.identity)
         self._note(run, RunState(SKIPPED, reason))
 
     def _ended(self, run: Run) -> None:
         self._running.discard(run)
         now = read_state(run)
+        if now.state == RUNNING:  # it was left to another process
+            self._take_from_elsewhere(run, now)
+            return
         if now.state == WAITING:  # it had not begun before a stop request
             self.states[run] = now
             self._waiting.insert(0, run)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from common.errors import UserError
 from common.files.fsync import make_folder, sync_folder
 from common.plan.run import Plan, Run
-from common.run.folder import RunFolder
+from common.run.lease import Lease, LeaseHeld, take
 from common.run.status import DONE, FAILED, RUNNING, WAITING
 from common.runner.run_state import RunState, read_state
 
-_LONGEST_WAIT = 5.0  # seconds that a worker whose parent was killed may take to end
+_LONGEST_WAIT = 5.0
+"""Seconds that a worker whose parent was killed may take to end."""
+_MOMENT = 0.05  # seconds
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,8 @@ def _missing_sources(wanted: set[Run], states: dict[Run, RunState]) -> set[Run]:
         for reference in run.references:
             source = reference.run
             if states[source].state == DONE and not reference.target.exists():
-                states[source] = RunState(WAITING)  # somebody removed what is needed: make it anew
+                # Somebody removed what is needed: make it anew.
+                states[source] = replace(states[source], state=WAITING)
             if source not in found and states[source].state != DONE:
                 found.add(source)
                 open_runs.append(source)
@@ -114,40 +118,35 @@ def _missing_sources(wanted: set[Run], states: dict[Run, RunState]) -> set[Run]:
 
 
 def put_aside(plan: Plan, runs: Iterable[Run]) -> None:
-    """Move existing folders of ``runs`` to the plan's ``replaced`` folder."""
-    for run in runs:
-        if run.folder.exists():
+    """Move existing folders of ``runs`` to the plan's ``replaced`` folder.
+
+    Raises:
+        UserError: another process makes one of them; nothing has been moved.
+    """
+    existing = [run for run in runs if run.folder.exists()]
+    deadline = time.monotonic() + _LONGEST_WAIT
+    with ExitStack() as stack:
+        leases = []
+        for run in existing:
+            leases.append(_take(run, deadline))
+            stack.callback(leases[-1].release)
+        for run, lease in zip(existing, leases, strict=True):
             target = plan.folder.replaced / f"{run.folder.name}-{time.time_ns()}"
             make_folder(target.parent)
+            lease.forget()
             run.folder.replace(target)
             sync_folder(target.parent)
             sync_folder(run.folder.parent)
 
 
-def wait_for_leftover_workers(
-    selection: Selection, in_queue: Callable[[Run], bool] = lambda run: False
-) -> Selection:
-    """Return the selection once no other process makes one of its runs.
-
-    A worker whose parent was killed ends within a moment. Runs that are ``in_queue`` of a cluster
-    are not waited for: the executor takes them up.
-
-    Raises:
-        UserError: a process still makes one of the runs.
-    """
-    deadline = time.monotonic() + _LONGEST_WAIT
-    states = dict(selection.states)
-    for run in selection.to_make:
-        while states[run].state == RUNNING and not in_queue(run):
-            states[run] = read_state(run)
-            if states[run].state == RUNNING and time.monotonic() > deadline:
-                found = RunFolder(run.folder).read_status()
+def _take(run: Run, deadline: float) -> Lease:
+    """Return the lease of the run's folder; a worker whose parent was killed ends in a moment."""
+    while True:
+        try:
+            return take(run.folder)
+        except LeaseHeld as error:
+            if time.monotonic() > deadline:
                 raise UserError(
-                    f"{run.folder} is being made by process {found['pid']} on {found['host']}; "
-                    f"wait for it, or end it; if that host is gone, remove "
-                    f"{RunFolder(run.folder).status}"
-                )
-            time.sleep(0.05)
-        if states[run].state not in (DONE, FAILED):
-            states[run] = replace(states[run], state=WAITING, reason="")
-    return replace(selection, states=states)
+                    f"--fresh: {error}; wait for that process or end it, then run the command again"
+                ) from None
+        time.sleep(_MOMENT)

@@ -49,7 +49,9 @@ def status_report(plan: Outline, only: str | None = None) -> str:
         found = row.folder.read_status()
         damages.append(row.folder.status_damage())
         varied = [row.options.get(key, "") for key in keys]
-        state, reason = queue.told(row.folder.path, status.current(found), found.get("reason"))
+        state, reason = queue.told(
+            row.folder.path, status.current(row.folder, found), found.get("reason")
+        )
         states.append(state)
         cells.append([row.name, *varied, row.fingerprint[:8], row.stage, state,
                       _progress(row.folder), found.get("score"), score_name(row.folder),

@@ -61,7 +61,9 @@ def test_an_attempt_that_ended_before_it_began_counts(task: Task) -> None:
 def test_a_run_that_is_to_be_made_again_has_all_its_attempts(task: Task) -> None:
     begin(task)
     record_loss([replace(task, max_attempts=1)], "it died")
-    status.wait_again(folder_of(task))
+    status.wait_again(folder_of(task), 0)
+    assert folder_of(task).read_status()["status"] == "failed"  # of another attempt
+    status.wait_again(folder_of(task), 1)
     assert folder_of(task).read_status()["status"] == "waiting"
     record_loss([task], "it died")
     assert found(task) == ("interrupted", 2, 1, "it died")

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from common.files.fsync import make_folder
 from common.run import status
 from common.run.folder import RunFolder
+from common.run.lease import holding
 from common.run.status import DONE, FAILED, INTERRUPTED, RUNNING
 from common.runner.scheduling.task import Task
 
@@ -22,8 +24,9 @@ _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 def record_loss(tasks: Sequence[Task], reason: str, *, of_another_rank: bool = False) -> None:
     """Count that the attempt at the tasks of a slot was lost; the last one allowed fails the run.
 
-    Nothing changes for runs whose end the attempt has recorded. With ``of_another_rank``, another
-    process of the run was lost, and a failure that the first one has recorded is its consequence.
+    Nothing changes for runs whose end the attempt has recorded, or that another process makes by
+    now. With ``of_another_rank``, another process of the run was lost, and a failure that the first
+    one has recorded is its consequence.
 
     An attempt that several runs shared fails none of them, as one may have caused the loss. They
     are interrupted, and made alone from then on.
@@ -33,23 +36,35 @@ def record_loss(tasks: Sequence[Task], reason: str, *, of_another_rank: bool = F
     """
     for task in tasks:
         folder = RunFolder(Path(task.folder))
-        found = folder.read_status()
-        if found.get("status") == DONE or (found.get("status") == FAILED and not of_another_rank):
-            continue
-        has_begun = found.get("status") in (RUNNING, FAILED)
-        attempt = found.get("attempt", 0) + (not has_begun)
-        lost = found.get("lost", 0) + 1
-        is_last = lost >= task.max_attempts and len(tasks) == 1
-        attempts = f"{lost} attempt{'s' if lost > 1 else ''}"
-        status.end(
-            folder,
-            FAILED if is_last else INTERRUPTED,
-            reason=f"{reason} ({attempts})" if is_last else reason,
-            attempt=attempt,
-            lost=lost,
-            **task.identity,
-        )
-        _append(folder.log, f"attempt {attempt} was lost: {reason}")
+        make_folder(folder.path)
+        with holding(folder.path) as is_free:
+            ended = {DONE} if of_another_rank else {DONE, FAILED}
+            if is_free and folder.read_status().get("status") not in ended:
+                count_loss(task, reason, is_shared=len(tasks) > 1)
+
+
+def count_loss(task: Task, reason: str, *, is_shared: bool) -> None:
+    """Count a lost attempt at the run, whose lease this process holds.
+
+    Raises:
+        OSError: there is no space for the status.
+    """
+    folder = RunFolder(Path(task.folder))
+    found = folder.read_status()
+    has_begun = found.get("status") in (RUNNING, FAILED)
+    attempt = found.get("attempt", 0) + (not has_begun)
+    lost = found.get("lost", 0) + 1
+    is_last = lost >= task.max_attempts and not is_shared
+    attempts = f"{lost} attempt{'s' if lost > 1 else ''}"
+    status.end(
+        folder,
+        FAILED if is_last else INTERRUPTED,
+        reason=f"{reason} ({attempts})" if is_last else reason,
+        attempt=attempt,
+        lost=lost,
+        **task.identity,
+    )
+    _append(folder.log, f"attempt {attempt} was lost: {reason}")
 
 
 def how_it_ended(code: int, process: str = "worker process") -> str:

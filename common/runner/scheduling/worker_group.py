@@ -99,7 +99,9 @@ class WorkerGroup:
         _, name, message = self._failure
         reason = f"{name}{message['failed']}"
         for folder in self._folders():
-            status.end(folder, status.FAILED, reason=reason, traceback=message["traceback"])
+            status.end_from_outside(
+                folder, status.FAILED, reason=reason, traceback=message["traceback"]
+            )
 
     def mark_lost(self, reason: str, worker: WorkerProcess | None = None) -> None:
         """Count the attempt as lost, in the folders of tasks that have not ended.
@@ -117,7 +119,7 @@ class WorkerGroup:
         under_way = {status.RUNNING} if len(self.workers) == 1 else {status.RUNNING, status.FAILED}
         for folder in self._folders():
             if folder.read_status().get("status") in under_way:
-                status.end(folder, status.INTERRUPTED, reason=reason)
+                status.end_from_outside(folder, status.INTERRUPTED, reason=reason)
 
     def failed_by_itself(self) -> bool:
         """Return whether one of its tasks has failed."""

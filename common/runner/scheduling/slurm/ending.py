@@ -46,7 +46,7 @@ def record_cancelled(task: Task, job_id: str) -> None:
     The next command makes the run further.
     """
     folder = RunFolder(Path(task.folder))
-    status.end(
+    status.end_from_outside(
         folder, INTERRUPTED, reason=f"{label(job_id)} was cancelled", cancelled=True,
         **task.identity,
     )  # fmt: skip

@@ -101,7 +101,9 @@ def _has_gpus(tasks: Sequence[Task]) -> bool:
     reason = (f"{needed} GPUs are needed, but the job sees {VISIBLE} = '{shown}'; 'gres' or "
               "'constraint' of the executor may be wrong")  # fmt: skip
     for task in tasks:
-        status.end(RunFolder(Path(task.folder)), FAILED, reason=reason, **task.identity)
+        status.end_from_outside(
+            RunFolder(Path(task.folder)), FAILED, reason=reason, **task.identity
+        )
     return False
 
 

@@ -148,11 +148,6 @@ def submissions(plan: PlanFolder) -> Iterator[Submission]:
             yield Submission(plan, path.parent.name, runs, record.get("job_id"))
 
 
-def submitted_runs(plan: PlanFolder) -> set[Path]:
-    """Return the folders of the plan's runs whose jobs may be in the queue."""
-    return {run for one in submissions(plan) for group in one.runs for run in group}
-
-
 def queued_runs(plan: PlanFolder, queue: Mapping[str, QueuedJob]) -> dict[Path, QueuedJob]:
     """Return the plan's runs in the queue, by folder."""
     found: dict[Path, QueuedJob] = {}
