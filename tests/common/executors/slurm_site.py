@@ -10,7 +10,8 @@ import subprocess
 import psutil
 import pytest
 
-from tests.common.executors.site import Site, num_rows, wait_for
+from tests.common.executors.site import Site, num_rows, outcome, wait_for
+from tests.conftest import Outcome
 
 
 def _is_there() -> bool:
@@ -28,12 +29,6 @@ needs_slurm = pytest.mark.skipif(
 
 def ask(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
-def start_now(job: str) -> None:
-    """Lets a requeued job start without the two minutes that SLURM waits, once it is pending."""
-    wait_for(lambda: "JobState=PENDING" in ask("scontrol", "-o", "show", "job", job))
-    ask("scontrol", "update", f"JobId={job}", "StartTime=now")
 
 
 class SlurmSite(Site):
@@ -61,6 +56,19 @@ class SlurmSite(Site):
             and words[-1].startswith(place)
             and words[0] != "srun"
         ]
+
+    def outcome_in_a_hurry(self, runner: subprocess.Popen[str], plan: str) -> Outcome:
+        """How the program ends, without the two minutes that SLURM waits with requeued jobs."""
+
+        def has_ended() -> bool:
+            for job, state in self.jobs(plan).items():
+                if state == "PENDING":
+                    subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"],
+                                   capture_output=True)  # fmt: skip
+            return runner.poll() is not None
+
+        wait_for(has_ended)
+        return outcome(runner)
 
     def wait_until_gone(self, plan: str) -> None:
         wait_for(lambda: not self.jobs(plan))

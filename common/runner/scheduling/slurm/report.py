@@ -15,7 +15,7 @@ _BEGUN = ("RUNNING", "COMPLETING", "SUSPENDED")
 
 
 class QueueReport:
-    """What the queue says of a plan's runs; it is asked once, and only if there are submissions."""
+    """Queue with a plan's runs; it is asked once, and only if there are submissions."""
 
     def __init__(self, plan: PlanFolder) -> None:
         self.problem = ""
