@@ -223,9 +223,17 @@ def test_a_plan_for_several_gpus_is_read(workplace: Workplace) -> None:
     assert outcome.status == 0, outcome.err
 
 
+def test_the_plan_for_a_queue_is_read(workplace: Workplace) -> None:
+    (plan,) = page("slurm").blocks("json")
+    outcome = workplace.run_plan(workplace.write_plan(**json.loads(plan)), "--dry_run")
+    assert outcome.status == 0, outcome.err
+    assert "8 runs" in outcome.out
+
+
 def test_every_block_is_of_a_kind_that_is_tested() -> None:
     run = {"README.md": {"json", "sh"}, "docs/plans.md": {"json", "sh"},
            "docs/controlled.md": {"json", "python", "sh"}, "docs/gpu.md": {"json", "sh"},
+           "docs/slurm.md": {"json", "sh"},
            "docs/your_own_parts.md": {"json", "python"},
            "docs/reward_models.md": {"json", "sh"}}  # fmt: skip
     for each in PAGES:
