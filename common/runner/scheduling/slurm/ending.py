@@ -7,6 +7,7 @@ from pathlib import Path
 
 from common.run import status
 from common.run.folder import RunFolder
+from common.run.lease_files import holder
 from common.run.status import DONE, INTERRUPTED, RUNNING
 from common.runner.scheduling.lost_attempts import record_loss
 from common.runner.scheduling.slurm import commands
@@ -50,6 +51,11 @@ def record_cancelled(task: Task, job_id: str) -> None:
         folder, INTERRUPTED, reason=f"{label(job_id)} was cancelled", cancelled=True,
         **task.identity,
     )  # fmt: skip
+
+
+def is_held(task: Task) -> bool:
+    """Return whether some process holds the lease of the run, or did a moment ago."""
+    return holder(Path(task.folder)) is not None
 
 
 def settle(tasks: Sequence[Task], job_id: str, submission: Submission) -> None:

@@ -17,7 +17,7 @@ from common.process.stopping import StopFlag
 from common.runner.scheduling.slurm import commands
 from common.runner.scheduling.slurm.array import submit
 from common.runner.scheduling.slurm.commands import QueuedJob, SlurmError
-from common.runner.scheduling.slurm.ending import has_told, is_lost, settle
+from common.runner.scheduling.slurm.ending import has_told, is_held, is_lost, settle
 from common.runner.scheduling.slurm.job import STOP
 from common.runner.scheduling.slurm.parameters import Needs
 from common.runner.scheduling.slurm.submission import Submission, submissions
@@ -209,9 +209,10 @@ class SlurmQueue:
                 job.gone_since = None
                 continue
             job.gone_since = job.gone_since or now
-            is_told = all(self._is_told(task, job) for task in job.tasks)
-            if is_told or now - job.gone_since > _GRACE:
-                ended += self._end(job)
+            untold = [task for task in job.tasks if not self._is_told(task, job)]
+            is_late = now - job.gone_since > _GRACE and not any(map(is_held, untold))
+            if is_late or not untold:
+                ended += self._end(job, untold)
         return ended
 
     def _is_told(self, task: Task, job: _Job) -> bool:
@@ -219,10 +220,9 @@ class SlurmQueue:
         is_dropped = self._stop_sent_at is not None and not is_lost(task, job.id, job.submission)
         return is_dropped or has_told(task, job.id)
 
-    def _end(self, job: _Job) -> Sequence[Task]:
-        """Forget the job, and write down how its tasks have ended if they do not say so."""
+    def _end(self, job: _Job, untold: Sequence[Task]) -> Sequence[Task]:
+        """Forget the job, and write down how it ended for the tasks that do not say so."""
         del self._jobs[job.id]
-        untold = [task for task in job.tasks if not self._is_told(task, job)]
         if untold:
             settle(untold, job.id, job.submission)
         if not any(other.submission is job.submission for other in self._jobs.values()):
