@@ -53,6 +53,7 @@ class ExecutorContract:
                 {"id": "bad", **toy(experiment_name="bad", fail_at=1)},
                 toy(experiment_name="after_bad", start="@bad.checkpoint"),
                 toy(experiment_name="killed", kill_at=2),
+                toy(experiment_name="exits", act="exit"),
             ],
         )
         return site.run_plan(plan)
@@ -73,6 +74,13 @@ class ExecutorContract:
         run = site.runs("ends")["killed"]
         assert (run.read_status()["status"], run.read_status()["attempt"]) == ("done", 2)
         assert results(run) == results(site.runs("ends")["good"])
+
+    def test_a_run_whose_process_ends_each_time_has_failed(
+        self, site: Site, ends: Outcome
+    ) -> None:
+        found = site.statuses("ends")["exits"]
+        assert (found["status"], found["attempt"], found["lost"]) == ("failed", 2, 2)
+        assert "exit status 3 (2 attempts)" in found["reason"]
 
     def test_the_exit_status_and_the_index_tell_of_every_run(
         self, site: Site, ends: Outcome
