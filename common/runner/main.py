@@ -29,8 +29,7 @@ from common.runner import memory_check, report
 from common.runner.missing_packages import packages_missing
 from common.runner.plan_runner import PlanRunner
 from common.runner.progress import Display
-from common.runner.scheduling.executors import executor_of
-from common.runner.scheduling.slurm.preflight import problems_of_slurm
+from common.runner.scheduling.executors import executor_of, problems_of_executor
 from common.runner.selection import Selection, put_aside, select
 from common.runner.source_changes import changes_told, source_changes
 
@@ -77,7 +76,7 @@ def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
     )
     with gpus_hidden():
         _preflight(plan, [_as_made(run, selection, pool if use_gpus else None) for run in waiting])
-    _refuse(plan, problems_of_slurm(plan, waiting))
+    _refuse(plan, problems_of_executor(plan, waiting))
     if use_gpus:
         _refuse(plan, memory_check.check(plan, waiting))
     notices = [
