@@ -87,8 +87,8 @@ class TestOnACluster:
         runs = {
             "half_a": (half, {"pause": 3.0}),
             "half_b": (half, {"pause": 3.0, "size": 9}),
-            "whole": ({"gpus": 2}, {}),
-            "none": ({}, {}),
+            "whole": ({"gpus": 2}, {"size": 10}),
+            "none": ({}, {"size": 11}),
         }
         plan = site.write_plan(
             "gpus", experiment=SEEING,
@@ -119,11 +119,12 @@ class TestOnACluster:
         )  # fmt: skip
         refused = site.run_plan(plan)
         assert refused.status != 0
-        assert "2 problems" in refused.err
+        assert "'resources' = {'gpus': 3.0}" in refused.err
         assert "a run that needs 1 CPU, 3 GPU; the nodes have in all: " in refused.err
         assert "a run that needs 1 CPU, 0 GPU, 1 fast; " in refused.err
         assert ": 2 CPU, 2 GPU" in refused.err
-        assert "single" in refused.err
+        assert "1 single" in refused.err
+        assert "configurations[2]" not in refused.err
         assert not site.folder("impossible").exists()
 
     def test_a_lost_node_is_a_lost_attempt_and_a_late_node_goes_on(
@@ -133,8 +134,9 @@ class TestOnACluster:
         runner = start_slow(site, resources={"custom": {"place": 1}})
         process = process_of(site, "slow")
         cluster.lose(doomed)
-        wait_for(lambda: not process.is_running())
-        time.sleep(6)  # in which it is seen that no node has the resource
+        wait_for(lambda: site.statuses("slow")["slow"].get("lost") == 1)
+        assert not process.is_running()
+        time.sleep(12)  # in which it is seen that no node has the resource
         cluster.add(num_cpus=1, resources={"place": 1})
         done = outcome(runner)
         assert done.status == 0, done.err

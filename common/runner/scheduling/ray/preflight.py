@@ -65,5 +65,6 @@ def _refusals(first: Mapping[Needs, Run], nodes: Sequence[Node]) -> Iterator[Pro
         if not any(needs.fit(node.totals) for node in nodes):
             yield Problem(
                 f"no node of the Ray cluster can make a run that needs {needs}; the nodes have in "
-                f"all: {nodes_told(nodes)}", "resources", run.resources.model_dump(), run.where,
+                f"all: {nodes_told(nodes)}", "resources",
+                run.resources.model_dump(exclude_defaults=True), run.where,
             )  # fmt: skip
