@@ -13,6 +13,7 @@ from common.files.no_space import NoSpace
 from common.plan.run import Plan
 from common.run import status
 from common.run.folder import RunFolder
+from common.run.lease_files import holder
 from common.runner.scheduling.lost_attempts import record_loss
 from common.runner.scheduling.ray import cluster
 from common.runner.scheduling.ray.cluster import Ref
@@ -42,6 +43,8 @@ class RayCluster:
         given = "num_parallel" in document.model_fields_set
         self._most_at_once = document.num_parallel if given else None
         self._tasks: dict[Ref, Sequence[Task]] = {}
+        self._lost: list[tuple[Sequence[Task], str]] = []
+        """Tasks that have ended without a report, and why."""
         self._nodes = cluster.nodes()
         self._looked_at = time.monotonic()
         self._is_short = False
@@ -71,10 +74,13 @@ class RayCluster:
     def wait(self) -> list[Task]:
         """Return the tasks that have ended, by themselves or with their nodes."""
         self._look_at_nodes()
-        if not self._tasks:
-            return []
-        ended = cluster.wait(list(self._tasks), _LONGEST_WAIT)
-        return [task for ref in ended for task in self._end(ref)]
+        if self._tasks:
+            refs = cluster.wait(list(self._tasks), _LONGEST_WAIT)
+            ended = [task for ref in refs for task in self._end(ref)]
+        else:
+            time.sleep(_LONGEST_WAIT)
+            ended = []
+        return ended + self._settle()
 
     def _look_at_nodes(self) -> None:
         """Note nodes that have come or gone; warn once while no node can make what is submitted."""
@@ -95,22 +101,36 @@ class RayCluster:
         self._is_short = bool(lacking)
 
     def _end(self, ref: Ref) -> Sequence[Task]:
-        """Forget a task that has ended, and write down what its node could not."""
+        """Forget a task that has ended; return its runs' tasks, unless they were lost."""
         tasks = self._tasks.pop(ref)
         end = cluster.end_of(ref)
         if end.report is None:
-            if self._is_stopping:
-                _mark_interrupted(tasks, end.lost)
-            else:
-                record_loss(tasks, end.lost)
-            return tasks
+            self._lost.append((tasks, end.lost))
+            return ()
         for warning in end.report.warnings:
             log.warning("%s", warning)
         if end.report.refusal:
-            for task in tasks:
-                status.end(RunFolder(Path(task.folder)), status.FAILED,
-                           reason=end.report.refusal, **task.identity)  # fmt: skip
+            _mark(tasks, status.FAILED, end.report.refusal)
         return tasks
+
+    def _settle(self) -> list[Task]:
+        """Record losses, and return their tasks.
+
+        A process that outlives its Ray worker for a moment still holds its run's lease, and that of
+        a lost node holds it until it expires. After a stop request nobody waits for that.
+        """
+        settled: list[Task] = []
+        for lost in list(self._lost):
+            tasks, reason = lost
+            if self._is_stopping:
+                _mark(_under_way(tasks), status.INTERRUPTED, reason)
+            elif any(holder(Path(task.folder)) for task in tasks):
+                continue
+            else:
+                record_loss(tasks, reason)
+            self._lost.remove(lost)
+            settled += tasks
+        return settled
 
     def request_stop(self) -> None:
         """Take what waits out of the queue, and ask what runs to write a checkpoint and end."""
@@ -125,22 +145,26 @@ class RayCluster:
         while self._tasks and time.monotonic() < deadline:
             for ref in self._tasks:
                 cluster.ask_to_stop(ref)  # and at once, at the second time
-            self._end_those(cluster.wait(list(self._tasks), _MOMENT, for_all=True))
+            for ref in cluster.wait(list(self._tasks), _MOMENT, for_all=True):
+                self._end(ref)
         for ref, tasks in self._tasks.items():
             cluster.kill(ref)
-            with suppress(NoSpace):
-                _mark_interrupted(tasks, "stopped at once")
+            self._lost.append((tasks, "stopped at once"))
+        with suppress(NoSpace):  # a run whose process is gone counts as interrupted anyway
+            self._settle()
         cluster.leave()
 
-    def _end_those(self, refs: Iterable[Ref]) -> None:
-        for ref in refs:
-            with suppress(NoSpace):  # a run whose process is gone counts as interrupted anyway
-                self._end(ref)
+
+def _under_way(tasks: Iterable[Task]) -> list[Task]:
+    return [task for task in tasks if _status(task) == status.RUNNING]
 
 
-def _mark_interrupted(tasks: Iterable[Task], reason: str) -> None:
-    """Mark the tasks that are under way as interrupted, in their folders."""
+def _status(task: Task) -> str | None:
+    return RunFolder(Path(task.folder)).read_status().get("status")
+
+
+def _mark(tasks: Iterable[Task], state: str, reason: str) -> None:
+    """Record how runs have ended that no process makes any more."""
     for task in tasks:
         folder = RunFolder(Path(task.folder))
-        if folder.read_status().get("status") == status.RUNNING:
-            status.end(folder, status.INTERRUPTED, reason=reason)
+        status.end_from_outside(folder, state, reason=reason, **task.identity)
