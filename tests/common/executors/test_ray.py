@@ -141,12 +141,13 @@ class TestOnACluster:
         cluster.lose(doomed)
         wait_for(lambda: site.statuses("slow")["slow"].get("lost") == 1)
         assert is_gone(process)
-        time.sleep(12)  # in which it is seen that no node has the resource
+        assert runner.stderr is not None
+        assert "its node was lost; it is continued" in runner.stderr.readline()
+        told = runner.stderr.readline()
+        assert "slow needs 1 CPU, 0 GPU, 1 place and waits for a node" in told
         cluster.add(num_cpus=1, resources={"place": 1})
         done = outcome(runner)
         assert done.status == 0, done.err
-        assert "its node was lost; it is continued" in done.err
-        assert "slow needs 1 CPU, 0 GPU, 1 place and waits for a node" in done.err
         status = site.statuses("slow")["slow"]
         assert (status["status"], status["attempt"], status["lost"]) == ("done", 2, 1)
         assert results(site.runs("slow")["slow"]) == undisturbed
