@@ -118,6 +118,15 @@ def test_what_sbatch_would_refuse_is_refused_with_the_needs(
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("gres", ["gpu", "gpu:1", "gpu:h100:1", "gpu:h100", "shard:4,gpu:1(S:0)"])
+@pytest.mark.usefixtures("pretended")
+def test_generic_resources_have_the_gpus_that_runs_need(workplace: Workplace, gres: str) -> None:
+    keys = {"id": "slurm", "gres": gres}
+    assert "no run uses a GPU" in refused(workplace, executor=keys)
+    told = refused(workplace, executor=keys, resources={"gpus": 2})
+    assert f"'executor.gres' = '{gres}': a run needs 2 GPUs" in told
+
+
 @needs_slurm
 def test_the_real_slurm_refuses_what_it_cannot_give(workplace: Workplace) -> None:
     assert "it has main" in refused(workplace, executor={"id": "slurm", "partition": "nix"})

@@ -15,6 +15,11 @@ from common.runner.scheduling.slurm.submission import Submission
 from common.runner.scheduling.task import Task
 
 _CANCELLED = "CANCELLED"
+_LIKELY = {
+    "TIMEOUT": "no checkpoint between the signal ahead of the time limit and the limit",
+    "OUT_OF_MEMORY": "'resources.memory_gb' may be too low",
+}
+"""Causes of ends without a word, by SLURM's states."""
 
 
 def label(job_id: str) -> str:
@@ -68,7 +73,7 @@ def settle(tasks: Sequence[Task], job_id: str, submission: Submission) -> None:
         return
     ended = f"{label(job_id)} ended" + (f" as {how}" if how else "")
     if _is_by(lost[0], job_id):
-        reason = f"{ended} without a word (a lost node, or out of memory?)"
+        reason = f"{ended} without a word ({_LIKELY.get(how, 'a lost node, or out of memory?')})"
     else:
         words = submission.last_words(job_id)
         reason = f"{ended} before the run began" + (f": {words}" if words else "")

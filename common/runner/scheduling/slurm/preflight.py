@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from common.config.executors import SlurmKeys
 from common.errors import Problem
@@ -15,6 +17,8 @@ from common.runner.scheduling.slurm import commands
 from common.runner.scheduling.slurm.commands import SlurmError
 from common.runner.scheduling.slurm.parameters import OWN, Needs, flags, sbatch_parameters
 
+_GPUS = re.compile(r"\bgpu(?::[a-zA-Z][\w.-]*)?(?::(\d+))?(?=[(,]|$)")
+"""One kind of GPU in a ``gres``, with its number."""
 _PROGRAMS = ("sbatch", "squeue", "scancel", "scontrol", "sinfo")
 
 
@@ -28,7 +32,12 @@ def problems_of_slurm(plan: Plan, runs: Iterable[Run]) -> list[Problem]:
         lack = f"needs SLURM's {', '.join(lacks)}, which this machine lacks"
         instead = "use a login node of the cluster, or --executor local"
         return [Problem(f"{lack}; {instead}", "executor", "slurm")]
-    own = [*lacking("submitit", "executor", "slurm"), *_problems_of_parameters(keys)]
+    runs = list(runs)
+    own = [
+        *lacking("submitit", "executor", "slurm"),
+        *_problems_of_parameters(keys),
+        *_problems_of_gpus(plan, keys, runs),
+    ]
     try:
         return own + (_problems_of_place(keys) or list(_refusals(plan, keys, runs)))
     except SlurmError as error:
@@ -40,6 +49,20 @@ def _problems_of_parameters(keys: SlurmKeys) -> Iterator[Problem]:
         if name.replace("_", "-") in OWN:
             yield Problem("is set by the program; take it out", f"executor.parameters.{name}",
                           keys.parameters[name])  # fmt: skip
+
+
+def _problems_of_gpus(plan: Plan, keys: SlurmKeys, runs: Sequence[Run]) -> Iterator[Problem]:
+    """Yield the problem of GPUs that are asked for and not used, or the other way round."""
+    if keys.gres is None or not runs:
+        return
+    given = sum(int(count or 1) for count in _GPUS.findall(keys.gres))
+    needed = [math.ceil(gpus_needed(run, plan.document.gpu_ids_pool)) for run in runs]
+    if given and not any(needed):
+        yield Problem("no run uses a GPU; say so by 'gpu_ids_pool': [0] or 'resources.gpus', or "
+                      "take it out", "executor.gres", keys.gres)  # fmt: skip
+    elif given < max(needed):
+        yield Problem(f"a run needs {max(needed)} GPUs, see 'gpus_per_run' and 'resources.gpus'",
+                      "executor.gres", keys.gres)  # fmt: skip
 
 
 def _problems_of_place(keys: SlurmKeys) -> list[Problem]:
