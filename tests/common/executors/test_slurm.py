@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -150,6 +151,19 @@ def test_a_killed_runner_finds_its_jobs_and_starts_none_twice(site: SlurmSite) -
 
 @needs_slurm
 @pytest.mark.slow
+def test_two_runners_share_the_jobs_of_a_plan(site: SlurmSite) -> None:
+    first = {"id": "a", **toy(experiment_name="a_{random_seed}"), "seeds": [1, 2]}
+    second = toy(experiment_name="b", start="@a.checkpoint", random_seed=1)
+    plan = site.write_plan("shared", executor="slurm", configurations=[first, second])
+    runners = [site.start(plan), site.start(plan)]
+    told = [outcome(runner) for runner in runners]
+    assert [each.status for each in told] == [0, 0], told
+    assert {status["attempt"] for status in site.statuses("shared").values()} == {1}
+    assert set(site.index("shared").values()) == {"done"}
+
+
+@needs_slurm
+@pytest.mark.slow
 def test_jobs_whose_number_was_not_recorded_are_found_by_their_name(site: SlurmSite) -> None:
     two = {**toy(experiment_name="run_{random_seed}"), "seeds": [1, 2]}
     plan = site.write_plan("name", executor=executor(**_LATER), configurations=[two])
@@ -159,6 +173,7 @@ def test_jobs_whose_number_was_not_recorded_are_found_by_their_name(site: SlurmS
     (record,) = (site.folder("name") / "slurm").glob("*/submission.json")
     without = {key: value for key, value in json.loads(record.read_text()).items() if key == "runs"}
     record.write_text(json.dumps(without))
+    os.utime(record, (0, 0))  # long ago: no sbatch is on its way any more
     assert "2 runs are in the queue" in site.run_plan(plan, "--detach").out
     assert site.jobs("name") == jobs
 

@@ -6,21 +6,19 @@ import logging
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 
 from common.config.executors import SlurmKeys
 from common.errors import UserError
 from common.plan.run import Plan
 from common.process.stopping import StopFlag
 from common.runner.scheduling.slurm import commands
+from common.runner.scheduling.slurm.adoption import Job, jobs_of_others
 from common.runner.scheduling.slurm.array import submit
-from common.runner.scheduling.slurm.commands import QueuedJob, SlurmError
+from common.runner.scheduling.slurm.commands import SlurmError
 from common.runner.scheduling.slurm.ending import has_told, is_held, is_lost, settle
 from common.runner.scheduling.slurm.job import STOP
 from common.runner.scheduling.slurm.parameters import Needs
-from common.runner.scheduling.slurm.submission import Submission, submissions
 from common.runner.scheduling.task import Task
 
 log = logging.getLogger(__name__)
@@ -32,17 +30,6 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE, _PART = 1.0, 30.0, 0.1
 _GRACE = 10.0
 """Seconds in which a network file system shows what a job wrote before it ended."""
 _SECONDS_BETWEEN_STOPS = 5.0
-
-
-@dataclass
-class _Job:
-    """A job with its tasks."""
-
-    id: str
-    tasks: Sequence[Task]
-    submission: Submission
-    gone_since: float | None = None
-    """Time at which it was first missing in the queue."""
 
 
 class SlurmQueue:
@@ -61,7 +48,7 @@ class SlurmQueue:
         given = "num_parallel" in plan.document.model_fields_set
         self._most_at_once = plan.document.num_parallel if given else None
         self._collected: list[Sequence[Task]] = []
-        self._jobs: dict[str, _Job] = {}
+        self._jobs: dict[str, Job] = {}
         self._changed_at = time.monotonic()
         self._polled_at: float | None = None
         self._stop_sent_at: float | None = None
@@ -70,7 +57,8 @@ class SlurmQueue:
     @property
     def free_slots(self) -> int:
         """Number of slots among which runs that are made together are shared; never none."""
-        return (self._most_at_once or 1) if self._plan.document.vectorize else _MANY
+        most = (self._most_at_once or 1) if self._plan.document.vectorize else _MANY
+        return max(1, most - len(self._collected))
 
     @property
     def is_detached(self) -> bool:
@@ -78,46 +66,15 @@ class SlurmQueue:
         return self._detach or self._stop.signal == signal.SIGHUP
 
     def adopt(self, tasks: Iterable[Task]) -> Sequence[Task]:
-        """Return the tasks whose jobs an earlier runner has submitted and that have not ended.
+        """Return the tasks whose jobs another runner has submitted and that have not ended.
 
         Raises:
             UserError: SLURM does not answer.
         """
-        recorded = list(submissions(self._plan.folder))
-        if not recorded:
-            return ()
-        by_folder = {Path(task.folder).resolve(): task for task in tasks}
-        while any(one.found_in(self._queue()).may_arrive for one in recorded):
-            time.sleep(_MOMENT)
-        queue = self._queue()
-        for one in recorded:
-            self._adopt(one.found_in(queue), queue, by_folder)
-        return [task for job in self._jobs.values() for task in job.tasks]
-
-    def _queue(self) -> Mapping[str, QueuedJob]:
-        try:
-            return commands.queue()
-        except SlurmError as error:
-            raise UserError(f"SLURM does not tell which runs are in its queue: {error}") from None
-
-    def _adopt(
-        self,
-        submission: Submission,
-        queue: Mapping[str, QueuedJob],
-        by_folder: Mapping[Path, Task],
-    ) -> None:
-        """Take up a submission's jobs that may still run, or may have ended without a word."""
-        goes_on = False
-        for job_id, runs in zip(submission.job_ids(), submission.runs, strict=False):
-            tasks = [by_folder[run] for run in runs if run in by_folder]
-            if job_id in queue and not submission.is_whole(job_id):
-                commands.cancel([job_id])  # its runner was killed before it had its function
-            elif job_id in queue or any(is_lost(task, job_id, submission) for task in tasks):
-                goes_on = True
-                if tasks:
-                    self._jobs[job_id] = _Job(job_id, tasks, submission)
-        if not goes_on:
-            submission.close()
+        own = {job.submission.name for job in self._jobs.values()}
+        found = jobs_of_others(self._plan.folder, tasks, own, self._stop)
+        self._jobs |= {job.id: job for job in found}
+        return [task for job in found for task in job.tasks]
 
     def start(self, tasks: Sequence[Task]) -> None:
         """Collect the tasks of one job."""
@@ -139,11 +96,14 @@ class SlurmQueue:
         Raises:
             UserError: SLURM refuses it, and no job is in the queue.
         """
-        if self._is_full and self._jobs:
+        if not self._collected or (self._is_full and self._jobs):
             return
         waiting, self._collected = self._collected, []
+        theirs = self.adopt(task for tasks in waiting for task in tasks)
+        taken = {task.folder for task in theirs}
+        waiting = [[task for task in tasks if task.folder not in taken] for tasks in waiting]
         by_needs: dict[Needs, list[Sequence[Task]]] = defaultdict(list)
-        for tasks in waiting:
+        for tasks in filter(None, waiting):
             by_needs[Needs.of_task(tasks[0])].append(tasks)
         for needs, groups in by_needs.items():
             for array in _parts(groups, self._largest_array()):
@@ -163,7 +123,7 @@ class SlurmQueue:
             self._is_full = True
             return False
         for job_id, tasks in zip(submission.job_ids(), groups, strict=True):
-            self._jobs[job_id] = _Job(job_id, tasks, submission)
+            self._jobs[job_id] = Job(job_id, tasks, submission)
         self._changed_at = time.monotonic()
         return True
 
@@ -215,12 +175,12 @@ class SlurmQueue:
                 ended += self._end(job, untold)
         return ended
 
-    def _is_told(self, task: Task, job: _Job) -> bool:
+    def _is_told(self, task: Task, job: Job) -> bool:
         """Return whether nothing is to be added to what the run's folder tells."""
         is_dropped = self._stop_sent_at is not None and not is_lost(task, job.id, job.submission)
         return is_dropped or has_told(task, job.id)
 
-    def _end(self, job: _Job, untold: Sequence[Task]) -> Sequence[Task]:
+    def _end(self, job: Job, untold: Sequence[Task]) -> Sequence[Task]:
         """Forget the job, and write down how it ended for the tasks that do not say so."""
         del self._jobs[job.id]
         if untold:

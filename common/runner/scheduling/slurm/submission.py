@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from typing_extensions import TypedDict
 from common.errors import UserError
 from common.files.fsync import make_folder, sync_folder
 from common.run.folder import PlanFolder, RunFolder, read_record, write_json
-from common.run.status import DONE
+from common.run.status import DONE, FAILED
 from common.runner.scheduling.slurm.commands import QueuedJob
 
 _RECORD = "submission.json"
@@ -89,13 +89,16 @@ class Submission:
 
     @property
     def may_arrive(self) -> bool:
-        """True if it was begun a moment ago by a runner that was killed then."""
-        began = (self.path / _RECORD).stat().st_mtime
-        return self.job_id is None and time.time() - began < _ARRIVAL
+        """True if a runner is about to make it, or was so a moment ago, when it was killed."""
+        return self.job_id is None and time.time() - _written(self.path / _RECORD) < _ARRIVAL
 
     def is_whole(self, job_id: str) -> bool:
         """Return whether the job will find its function, which is written after its submission."""
         return (self.path / f"{job_id}_submitted.pkl").exists()
+
+    def is_open(self, runs: Iterable[Path]) -> bool:
+        """Return whether some of the runs may still need the submission's files."""
+        return any(RunFolder(run).read_status().get("status") not in (DONE, FAILED) for run in runs)
 
     def last_words(self, job_id: str) -> str:
         """Return the last line of the job's log; empty if there is none."""
@@ -132,9 +135,17 @@ def _place(plan: PlanFolder) -> Path:
     return plan.path / "slurm"
 
 
+def _written(path: Path) -> float:
+    """Return the time of the file's last change; 0 if it is gone."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
 def submissions(plan: PlanFolder) -> Iterator[Submission]:
     """Yield the recorded submissions of a plan, the oldest first."""
-    records = sorted(_place(plan).glob(f"*/{_RECORD}"), key=lambda path: path.stat().st_mtime)
+    records = sorted(_place(plan).glob(f"*/{_RECORD}"), key=_written)
     for path in records:
         try:
             record = read_record(path, _SCHEMA) or {}
