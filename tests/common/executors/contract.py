@@ -75,9 +75,7 @@ class ExecutorContract:
         assert (run.read_status()["status"], run.read_status()["attempt"]) == ("done", 2)
         assert results(run) == results(site.runs("ends")["good"])
 
-    def test_a_run_whose_process_ends_each_time_has_failed(
-        self, site: Site, ends: Outcome
-    ) -> None:
+    def test_a_run_whose_process_ends_each_time_has_failed(self, site: Site, ends: Outcome) -> None:
         found = site.statuses("ends")["exits"]
         assert (found["status"], found["attempt"], found["lost"]) == ("failed", 2, 2)
         assert "exit status 3 (2 attempts)" in found["reason"]

@@ -249,6 +249,25 @@ def test_jobs_that_end_without_a_word_are_lost_attempts(site: SlurmSite) -> None
 
 @needs_slurm
 @pytest.mark.slow
+def test_a_job_that_slurm_takes_away_at_once_is_no_lost_attempt(site: SlurmSite) -> None:
+    hang = toy(experiment_name="run", act="hang")  # it writes no checkpoint when it is asked to
+    plan = site.write_plan("away", experiment=ACTING, executor="slurm", configurations=[hang])
+    assert site.run_plan(plan, "--detach").status == 0
+    site.wait_for_rows("away", "run", rows=1)
+    (job,) = site.jobs("away")
+    ask("scontrol", "requeue", job)
+
+    def is_made_again() -> bool:
+        site.hurry("away")
+        return site.statuses("away")["run"]["attempt"] == 2
+
+    wait_for(is_made_again)
+    assert site.statuses("away")["run"]["lost"] == 0
+    ask("scancel", job)
+
+
+@needs_slurm
+@pytest.mark.slow
 def test_a_job_that_ends_before_its_run_tells_why(site: SlurmSite) -> None:
     keys = executor(setup=["echo 'no module cuda' >&2", "exit 3"])
     plan = site.write_plan("setup", executor=keys, configurations=[toy(experiment_name="run")])

@@ -38,12 +38,12 @@ def state(task: Task) -> str:
 def has_told(task: Task, job_id: str) -> bool:
     """Return whether the folder tells how the job ended, or that others have taken up the run."""
     found = state(task)
-    return found == DONE or (found == RUNNING) != _is_by(task, job_id)
+    return found == DONE or (found == RUNNING) != is_by(task, job_id)
 
 
 def is_lost(task: Task, job_id: str, submission: Submission) -> bool:
     """Return whether a job that has left the queue has begun, and has not told how it ended."""
-    return not has_told(task, job_id) and (_is_by(task, job_id) or submission.has_begun(job_id))
+    return not has_told(task, job_id) and (is_by(task, job_id) or submission.has_begun(job_id))
 
 
 def record_cancelled(task: Task, job_id: str) -> None:
@@ -72,7 +72,7 @@ def settle(tasks: Sequence[Task], job_id: str, submission: Submission) -> None:
             record_cancelled(task, job_id)
         return
     ended = f"{label(job_id)} ended" + (f" as {how}" if how else "")
-    if _is_by(lost[0], job_id):
+    if is_by(lost[0], job_id):
         reason = f"{ended} without a word ({_LIKELY.get(how, 'a lost node, or out of memory?')})"
     else:
         words = submission.last_words(job_id)
@@ -80,6 +80,6 @@ def settle(tasks: Sequence[Task], job_id: str, submission: Submission) -> None:
     record_loss(lost, reason)
 
 
-def _is_by(task: Task, job_id: str) -> bool:
+def is_by(task: Task, job_id: str) -> bool:
     """Return whether the job made the last attempt at the run."""
     return RunFolder(Path(task.folder)).read_status().get("job") == label(job_id)

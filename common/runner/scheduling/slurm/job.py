@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -17,14 +18,15 @@ from types import FrameType
 from common.machine.devices import VISIBLE
 from common.run import status
 from common.run.folder import RunFolder
-from common.run.status import DONE, FAILED, INTERRUPTED
+from common.run.status import DONE, FAILED, INTERRUPTED, RUNNING
 from common.runner.scheduling.local_workers import LocalWorkers
 from common.runner.scheduling.slurm import commands
-from common.runner.scheduling.slurm.ending import label, record_cancelled, state
+from common.runner.scheduling.slurm.ending import is_by, is_held, label, record_cancelled, state
 from common.runner.scheduling.task import Task, from_line
 
 log = logging.getLogger(__name__)
 
+_MOMENT = 1.0  # seconds
 STOP = signal.SIGINT
 """Signal of the runner."""
 _OF_THE_CLUSTER = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
@@ -58,6 +60,8 @@ def make(line: str) -> None:
     job_id = _own_id()
     os.environ[status.JOB] = label(job_id)
     tasks = [task for task in from_line(line) if state(task) != DONE]
+    for task in tasks:
+        _leave_off(task, job_id)
     if tasks and _has_gpus(tasks):
         _work(tasks, requests)
     left = [task for task in tasks if state(task) == INTERRUPTED]
@@ -79,6 +83,21 @@ def _work(tasks: Sequence[Task], requests: _Requests) -> None:
                 passed_on = True
     finally:
         workers.close()
+
+
+def _leave_off(task: Task, job_id: str) -> None:
+    """End an attempt that this job made before SLURM put it back into the queue.
+
+    It had no time for saying so, as when it was preempted at once, and is no lost attempt.
+    """
+    while is_by(task, job_id) and state(task) == RUNNING:
+        if is_held(task):  # by a process of another node, as far as is known yet
+            time.sleep(_MOMENT)
+        else:
+            status.end_from_outside(
+                RunFolder(Path(task.folder)), INTERRUPTED,
+                reason=f"SLURM has put job {job_id} back into the queue", **task.identity,
+            )  # fmt: skip
 
 
 def _go_back(job_id: str, tasks: Sequence[Task]) -> None:
