@@ -193,9 +193,12 @@ def test_jobs_that_slurm_does_not_take_yet_wait_until_others_have_ended(
 
     pretended.setattr("common.runner.scheduling.slurm.executor._SHORTEST_PAUSE", 0.0)
     pretended.setattr("common.runner.scheduling.slurm.executor._LONGEST_PAUSE", 0.0)
+    queue._full_until = 0.0  # a minute later
     pretended.setattr(commands, "queue", silent)
+    pretended.setattr(commands, "largest_array", silent)
     assert queue.wait() == []
-    assert "timed out" in caplog.text
+    assert caplog.text.count("timed out") == 2
+    pretended.setattr(commands, "largest_array", lambda: 1)
 
     pretended.setattr("common.runner.scheduling.slurm.executor.has_told", lambda *_: True)
     pretended.setattr(commands, "queue", dict)

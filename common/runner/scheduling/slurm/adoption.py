@@ -7,11 +7,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.errors import UserError
 from common.process.stopping import StopFlag
 from common.run.folder import PlanFolder
 from common.runner.scheduling.slurm import commands
-from common.runner.scheduling.slurm.commands import QueuedJob, SlurmError
+from common.runner.scheduling.slurm.commands import QueuedJob
 from common.runner.scheduling.slurm.ending import is_lost
 from common.runner.scheduling.slurm.submission import Submission, submissions
 from common.runner.scheduling.task import Task
@@ -38,17 +37,14 @@ def jobs_of_others(
     ``own`` are the names of submissions that are left out.
 
     Raises:
-        UserError: SLURM does not answer.
+        SlurmError: SLURM does not answer.
     """
     recorded = _whole_submissions(plan, own, stop)
     if not recorded:
         return []
     by_folder = {Path(task.folder).resolve(): task for task in tasks}
-    try:
-        queue = commands.queue()
-        return [job for one in recorded for job in _jobs(one.found_in(queue), queue, by_folder)]
-    except SlurmError as error:
-        raise UserError(f"SLURM does not tell which runs are in its queue: {error}") from None
+    queue = commands.queue()
+    return [job for one in recorded for job in _jobs(one.found_in(queue), queue, by_folder)]
 
 
 def _whole_submissions(
@@ -56,7 +52,7 @@ def _whole_submissions(
 ) -> Sequence[Submission]:
     """Return the recorded submissions, once none of them may still be made."""
     while True:
-        found = [one for one in submissions(plan) if one.name not in own]
+        found = list(submissions(plan, but=own))
         if stop() or not any(one.may_arrive for one in found):
             return found
         time.sleep(_MOMENT)

@@ -7,6 +7,7 @@ import signal
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from common.config.executors import SlurmKeys
 from common.errors import UserError
@@ -27,6 +28,8 @@ _MANY = 10**9
 _MOMENT = 0.5  # seconds
 _SHORTEST_PAUSE, _LONGEST_PAUSE, _PART = 1.0, 30.0, 0.1
 """Seconds between two looks at the queue, and their part of the time without a change."""
+_PAUSE_WHEN_FULL = 60.0
+"""Seconds after which SLURM is asked again to take runs, unless a job ends before."""
 _GRACE = 10.0
 """Seconds in which a network file system shows what a job wrote before it ended."""
 _SECONDS_BETWEEN_STOPS = 5.0
@@ -52,7 +55,7 @@ class SlurmQueue:
         self._changed_at = time.monotonic()
         self._polled_at: float | None = None
         self._stop_sent_at: float | None = None
-        self._is_full = False
+        self._full_until = 0.0
 
     @property
     def free_slots(self) -> int:
@@ -71,6 +74,12 @@ class SlurmQueue:
         Raises:
             UserError: SLURM does not answer.
         """
+        try:
+            return self._take_up(tasks)
+        except SlurmError as error:
+            raise UserError(f"SLURM does not tell which runs are in its queue: {error}") from None
+
+    def _take_up(self, tasks: Iterable[Task]) -> Sequence[Task]:
         own = {job.submission.name for job in self._jobs.values()}
         found = jobs_of_others(self._plan.folder, tasks, own, self._stop)
         self._jobs |= {job.id: job for job in found}
@@ -91,47 +100,35 @@ class SlurmQueue:
         return self._ended()
 
     def _submit(self) -> None:
-        """Submit the collected tasks; what SLURM refuses waits until some job has ended.
+        """Submit the collected tasks; what SLURM does not take now waits for a while.
 
         Raises:
             UserError: SLURM refuses it, and no job is in the queue.
         """
-        if not self._collected or (self._is_full and self._jobs):
+        if not self._collected or (self._jobs and time.monotonic() < self._full_until):
             return
-        waiting, self._collected = self._collected, []
-        theirs = self.adopt(task for tasks in waiting for task in tasks)
-        taken = {task.folder for task in theirs}
-        waiting = [[task for task in tasks if task.folder not in taken] for tasks in waiting]
-        by_needs: dict[Needs, list[Sequence[Task]]] = defaultdict(list)
-        for tasks in filter(None, waiting):
-            by_needs[Needs.of_task(tasks[0])].append(tasks)
-        for needs, groups in by_needs.items():
-            for array in _parts(groups, self._largest_array()):
-                if not self._submit_array(needs, array):
-                    self._collected += array
-
-    def _submit_array(self, needs: Needs, groups: Sequence[Sequence[Task]]) -> bool:
-        """Submit an array with a job for each group of tasks; return whether SLURM has taken it."""
-        if self._is_full and self._jobs:
-            return False
         try:
-            submission = submit(self._plan, groups, needs, self._most_at_once)
+            self._submit_collected()
         except SlurmError as error:
             if not self._jobs:
                 raise UserError(f"SLURM refuses the runs: {error}") from None
-            log.warning("SLURM takes no more runs until others have ended: %s", error)
-            self._is_full = True
-            return False
-        for job_id, tasks in zip(submission.job_ids(), groups, strict=True):
-            self._jobs[job_id] = Job(job_id, tasks, submission)
-        self._changed_at = time.monotonic()
-        return True
+            log.warning("SLURM takes no more runs now; they are submitted later: %s", error)
+            self._full_until = time.monotonic() + _PAUSE_WHEN_FULL
 
-    def _largest_array(self) -> int:
-        try:
-            return commands.largest_array()
-        except SlurmError as error:
-            raise UserError(f"SLURM does not answer: {error}") from None
+    def _submit_collected(self) -> None:
+        theirs = {task.folder for task in self._take_up(chain.from_iterable(self._collected))}
+        left = [[task for task in tasks if task.folder not in theirs] for tasks in self._collected]
+        self._collected = [tasks for tasks in left if tasks]
+        by_needs: dict[Needs, list[Sequence[Task]]] = defaultdict(list)
+        for tasks in self._collected:
+            by_needs[Needs.of_task(tasks[0])].append(tasks)
+        for needs, groups in by_needs.items():
+            for array in _parts(groups, commands.largest_array()):
+                submission = submit(self._plan, array, needs, self._most_at_once)
+                for job_id, tasks in zip(submission.job_ids(), array, strict=True):
+                    self._jobs[job_id] = Job(job_id, tasks, submission)
+                    self._collected.remove(tasks)
+                self._changed_at = time.monotonic()
 
     def _ended(self) -> list[Task]:
         """Return the tasks whose jobs have left the queue, after a moment.
@@ -187,8 +184,7 @@ class SlurmQueue:
             settle(untold, job.id, job.submission)
         if not any(other.submission is job.submission for other in self._jobs.values()):
             job.submission.close()
-        self._is_full = False
-        self._changed_at = time.monotonic()
+        self._full_until = self._changed_at = time.monotonic()
         return job.tasks
 
     def request_stop(self) -> None:

@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,10 +143,12 @@ def _written(path: Path) -> float:
         return 0.0
 
 
-def submissions(plan: PlanFolder) -> Iterator[Submission]:
-    """Yield the recorded submissions of a plan, the oldest first."""
+def submissions(plan: PlanFolder, *, but: Collection[str] = ()) -> Iterator[Submission]:
+    """Yield the recorded submissions of a plan, the oldest first, but for those of some names."""
     records = sorted(_place(plan).glob(f"*/{_RECORD}"), key=_written)
     for path in records:
+        if path.parent.name in but:
+            continue
         try:
             record = read_record(path, _SCHEMA) or {}
         except UserError:
