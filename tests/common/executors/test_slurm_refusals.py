@@ -166,6 +166,7 @@ def test_jobs_that_slurm_does_not_take_yet_wait_until_others_have_ended(
     class Submitted:
         def __init__(self, names: list[str]) -> None:
             self.names = names
+            self.name = names[0]
 
         def job_ids(self) -> list[str]:
             return self.names
