@@ -37,7 +37,7 @@ def starve(under_way: UnderWay, disk: Path, trouble: Trouble, times: int) -> int
         if under_way.reaches_work(runner):
             with trouble(disk):
                 time.sleep(under_way.dice.uniform(0.5, 3))
-        ended = outcome(runner)
+        ended = outcome(runner, under_way.site.patience)
         assert "Traceback" not in ended.err, ended.err
         assert ended.status in (0, 1), ended
         if ended.status == 0:

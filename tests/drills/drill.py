@@ -20,6 +20,7 @@ from tests.small_disks import disk_of, read_only
 
 _PLAN = "plan"
 _MEGABYTES = 128
+_PATIENCE = 3600.0  # seconds, as machines are crowded
 _MOST_COMMANDS = 5
 """Commands after the trouble in which all is done."""
 
@@ -47,19 +48,21 @@ class Ground:
     folder: Path
     size: Size
     seed: int = 0
+    _is_made: bool = False
 
     def undisturbed(self) -> Path:
         """The folder of the plan that is left alone; made once."""
-        site = Site(self.folder / "undisturbed")
-        if not site.path.exists():
-            site.path.mkdir(parents=True)
+        site = Site(self.folder / "undisturbed", patience=_PATIENCE)
+        if not self._is_made:
+            site.path.mkdir(parents=True, exist_ok=True)
             made = site.run_plan(self._write(site, multiprocess=False))
             assert made.status == 0, made.err
+            self._is_made = True
         return site.folder(_PLAN)
 
     def drill(self, name: str) -> UnderWay:
         """The same plan, not begun, in a folder of its own."""
-        site = Site(self.folder / name)
+        site = Site(self.folder / name, patience=_PATIENCE)
         (site.path / "outputs").mkdir(parents=True)
         return UnderWay(site, self._write(site), random.Random(f"{name} {self.seed}"))
 
@@ -83,8 +86,9 @@ class Ground:
         assert ended.status == 0, ended.err
         assert set(site.index(_PLAN).values()) == {"done"}, site.index(_PLAN)
         assert site.index(_PLAN).keys() == site.statuses(_PLAN).keys()
-        assert site.unfinished(_PLAN) == []
-        assert differences(site.folder(_PLAN), self.undisturbed()) == []
+        assert site.unfinished(_PLAN) == [], site.unfinished(_PLAN)
+        found = differences(site.folder(_PLAN), self.undisturbed())
+        assert found == [], found
 
 
 def kills(ground: Ground) -> str:
@@ -145,7 +149,7 @@ def several_runners(ground: Ground) -> str:
         victim.kill()
         victim.communicate()
         num_killed += 1
-    ended = [outcome(runner) for runner in runners]
+    ended = [outcome(runner, _PATIENCE) for runner in runners]
     assert all(end.status == 0 for end in ended), [end.err for end in ended]
     ground.finish(under_way)
     return f"up to {most} runners at once, {num_killed} killed"

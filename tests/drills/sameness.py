@@ -37,8 +37,12 @@ def _files(folder: Path) -> dict[str, Path]:
     return {
         str(path.relative_to(folder)): path
         for path in folder.glob("*/**/*")
-        if path.is_file() and path.name not in (*_TOLD_OF_ATTEMPTS, *_BY_TIME)
+        if path.is_file() and not _tells_of_attempts(path.name) and path.name not in _BY_TIME
     }
+
+
+def _tells_of_attempts(name: str) -> bool:
+    return name in _TOLD_OF_ATTEMPTS or name.startswith(".lease-")
 
 
 def _content(path: Path, plan_folder: Path) -> Any:

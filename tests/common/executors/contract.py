@@ -109,6 +109,16 @@ class ExecutorContract:
         _assert_done_as_whole(whole, "killed", again)
 
     @pytest.mark.slow
+    def test_a_plan_that_is_started_twice_makes_each_run_once(self, whole: Site) -> None:
+        plan = whole.write_plan("twice", experiment=ACTING, configurations=_three(_SLOW))
+        runners = [whole.start(plan) for _ in range(2)]
+        ended = [outcome(runner) for runner in runners]
+        for each in ended:
+            _assert_done_as_whole(whole, "twice", each)
+        attempts = {name: run["attempt"] for name, run in whole.statuses("twice").items()}
+        assert attempts == dict.fromkeys(attempts, 1)
+
+    @pytest.mark.slow
     def test_ctrl_c_ends_with_checkpoints_from_which_runs_go_on(self, whole: Site) -> None:
         plan = whole.write_plan("cancelled", experiment=ACTING, configurations=_three(_SLOW))
         runner = whole.start(plan)

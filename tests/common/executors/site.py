@@ -18,7 +18,7 @@ import torch
 from common.run.folder import RunFolder
 from tests.conftest import PROJECT, Outcome, without_seconds
 
-_PATIENCE = 120.0  # seconds
+_PATIENCE = 300.0  # seconds
 
 
 @dataclass
@@ -28,6 +28,8 @@ class Site:
     path: Path
     keys: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    patience: float = _PATIENCE
+    """Seconds in which a program ends."""
 
     def write_plan(self, name: str, **document: Any) -> Path:
         path = self.path / f"{name}.json"
@@ -48,7 +50,7 @@ class Site:
         )  # fmt: skip
 
     def run_plan(self, plan: Path, *arguments: str) -> Outcome:
-        return outcome(self.start(plan, *arguments))
+        return outcome(self.start(plan, *arguments), self.patience)
 
     def folder(self, plan: str) -> Path:
         return self.path / "outputs/exps" / plan
@@ -76,10 +78,10 @@ def python_path() -> str:
     return os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
 
 
-def outcome(process: subprocess.Popen[str]) -> Outcome:
+def outcome(process: subprocess.Popen[str], patience: float = _PATIENCE) -> Outcome:
     """How the program ends; it is killed if it takes too long."""
     try:
-        out, err = process.communicate(timeout=_PATIENCE)
+        out, err = process.communicate(timeout=patience)
     except subprocess.TimeoutExpired:
         process.kill()
         raise
