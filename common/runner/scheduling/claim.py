@@ -9,8 +9,7 @@ from common.files.fsync import make_folder
 from common.files.no_space import explaining_no_space
 from common.run.folder import RunFolder
 from common.run.lease import Lease, LeaseHeld, take
-from common.run.status import DONE, FAILED, RUNNING
-from common.runner.scheduling.lost_attempts import count_loss
+from common.run.status import DONE, FAILED
 from common.runner.scheduling.task import Task
 
 
@@ -40,7 +39,8 @@ def claim(task: Task) -> Lease | None:
 def _is_open(folder: RunFolder, task: Task) -> bool:
     """Return whether the run is to be made; what is made again waits, by its status.
 
-    An attempt that has not told of its end is lost, and may have been the last one allowed.
+    An attempt that has not told of its end, and that nobody counted as lost, ended with who watched
+    it: a killed runner, a machine without power. That is not the run's doing, however often.
     """
     found = folder.read_status()
     if found.get("fingerprint") not in (
@@ -48,8 +48,4 @@ def _is_open(folder: RunFolder, task: Task) -> bool:
         task.identity.get("config_fingerprint"),
     ):
         return True
-    if found.get("status") == RUNNING:
-        reason = f"process {found.get('pid')} on {found.get('host')} has ended without a word"
-        count_loss(task, reason, is_shared=found.get("num_together", 1) > 1)
-        found = folder.read_status()
     return found.get("status") not in (DONE, FAILED)
