@@ -41,7 +41,7 @@ class PretendedCluster:
                 },
             )
         self.add(num_cpus=2, num_gpus=1, resources={"single": 1})
-        self.add(num_cpus=2, num_gpus=2)
+        self.add(num_cpus=2, num_gpus=2, resources={"double": 1})
 
     @property
     def address(self) -> str:

@@ -78,6 +78,11 @@ def process_of(site: Site, plan: str) -> psutil.Process:
     return psutil.Process(status["pid"])
 
 
+def overlap(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two attempts were under way at the same time."""
+    return bool(one["started"] < other["ended"] and other["started"] < one["ended"])
+
+
 def is_gone(process: psutil.Process) -> bool:
     """Whether the process has ended, though nobody may have asked how."""
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
@@ -89,11 +94,14 @@ class TestOnACluster:
 
     def test_gpus_are_shared_or_whole_or_hidden(self, site: Site) -> None:
         half = {"gpus": 0.5, "custom": {"single": 0.5}}
+        one = {"gpus": 1, "custom": {"double": 0.5}}
         runs = {
-            "half_a": (half, {"pause": 3.0}),
-            "half_b": (half, {"pause": 3.0, "size": 9}),
-            "whole": ({"gpus": 2}, {"size": 10}),
-            "none": ({}, {"size": 11}),
+            "half_a": (half, {"size": 1, "pause": 6.0}),
+            "half_b": (half, {"size": 2, "pause": 6.0}),
+            "one_a": (one, {"size": 3, "pause": 6.0}),
+            "one_b": (one, {"size": 4, "pause": 6.0}),
+            "two": ({"gpus": 2}, {"size": 5}),
+            "none": ({}, {"size": 6}),
         }
         plan = site.write_plan(
             "gpus", experiment=SEEING,
@@ -106,12 +114,13 @@ class TestOnACluster:
         assert done.status == 0, done.err
         seen = {name: json.loads((run.path / "seen.json").read_text())
                 for name, run in site.runs("gpus").items()}  # fmt: skip
-        found = {name: (one["visible"], one["devices"]) for name, one in seen.items()}
+        found = {name: (run["visible"], tuple(run["devices"])) for name, run in seen.items()}
+        assert {found.pop("one_a"), found.pop("one_b")} == {("0", (0,)), ("1", (0,))}
         assert found == {
-            "half_a": ("0", [0]), "half_b": ("0", [0]), "whole": ("0,1", [0, 1]), "none": ("", []),
+            "half_a": ("0", (0,)), "half_b": ("0", (0,)), "two": ("0,1", (0, 1)), "none": ("", ()),
         }  # fmt: skip
-        one, other = (site.statuses("gpus")[name] for name in ("half_a", "half_b"))
-        assert one["started"] < other["ended"] and other["started"] < one["ended"]
+        statuses = site.statuses("gpus")
+        assert overlap(statuses["half_a"], statuses["half_b"])
 
     def test_what_no_node_can_meet_is_refused_with_the_nodes_totals(self, site: Site) -> None:
         plan = site.write_plan(
