@@ -6,7 +6,7 @@ import csv
 import io
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from common.key_paths import value_at
@@ -20,6 +20,8 @@ FIXED_COLUMNS = (
     "name", "stage", "fingerprint", "repetition", "status", "score", "seconds", "folder",
 )  # fmt: skip
 _SECONDS_BETWEEN_WRITES = 2.0
+_LARGEST_SHARE = 0.02
+"""Largest part of the time in which the index of a large plan is written."""
 
 
 def read_index(folder: PlanFolder) -> list[dict[str, str]]:
@@ -42,7 +44,9 @@ class IndexFile:
         self.plan = plan
         self.states = states
         self.options = list(dict.fromkeys(key for run in plan.runs for key in run.point))
-        self._written_at = 0.0
+        self._lines: dict[Run, tuple[RunState, str]] = {}
+        """Line of each run, and the state that it tells of."""
+        self._next_write = 0.0
 
     def num_foreign_rows(self) -> int:
         """Return the number of runs in the index on disk that are not the plan's."""
@@ -55,20 +59,26 @@ class IndexFile:
 
     def write_now_and_then(self) -> None:
         """Write, unless the last time was a moment ago."""
-        if time.monotonic() - self._written_at >= _SECONDS_BETWEEN_WRITES:
+        if time.monotonic() >= self._next_write:
             self.write()
 
     def write(self) -> None:
         """Write the state of all runs."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([*FIXED_COLUMNS, *self.options])
-        writer.writerows(self._row(run) for run in self.plan.runs)
-        write_text(self.plan.folder.index, text.getvalue())
-        self._written_at = time.monotonic()
+        begun = time.monotonic()
+        heading = _csv([*FIXED_COLUMNS, *self.options])
+        write_text(self.plan.folder.index, "".join([heading, *map(self._line, self.plan.runs)]))
+        now = time.monotonic()
+        self._next_write = now + max(_SECONDS_BETWEEN_WRITES, (now - begun) / _LARGEST_SHARE)
 
-    def _row(self, run: Run) -> list[Any]:
+    def _line(self, run: Run) -> str:
         state = self.states[run]
+        told, line = self._lines.get(run, (None, ""))
+        if state is not told:
+            line = _csv(self._row(run, state))
+            self._lines[run] = state, line
+        return line
+
+    def _row(self, run: Run, state: RunState) -> list[Any]:
         return [
             run.name,
             run.stage or f"configurations[{run.configuration}]",
@@ -82,4 +92,12 @@ class IndexFile:
         ]
 
     def _folder(self, run: Run) -> str:
+        if run.folder.parent == self.plan.folder.path:
+            return run.folder.name
         return os.path.relpath(run.folder, self.plan.folder.path)
+
+
+def _csv(row: Sequence[Any]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(row)
+    return text.getvalue()

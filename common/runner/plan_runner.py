@@ -23,6 +23,7 @@ from common.runner.scheduling.executor import Executor
 from common.runner.scheduling.task import Task
 from common.runner.selection import Selection
 from common.runner.tasks import task_of
+from common.runner.waiting_runs import WaitingRuns
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,8 @@ class PlanRunner:
         self.states = selection.states
         self.index = IndexFile(plan, self.states)
         self._by_folder = {str(run.folder.absolute()): run for run in plan.runs}
-        self._waiting = [run for run in selection.to_make if self.states[run].state == WAITING]
+        waiting = (run for run in selection.to_make if self.states[run].state == WAITING)
+        self._waiting = WaitingRuns(waiting, self.states)
         self._elsewhere = Elsewhere(
             run for run in selection.to_make if self.states[run].state == RUNNING
         )
@@ -90,7 +92,7 @@ class PlanRunner:
             write_json(self.plan.folder.plan, self.plan.effective)
             self._adopt()
             self._write_index(self.index.write)
-            while self._running or (self._left and self._may_start()):
+            while self._running or (self._is_any_left() and self._may_start()):
                 if self._may_start():
                     for run, now in self._elsewhere.ended():
                         self._take_from_elsewhere(run, now)
@@ -118,17 +120,16 @@ class PlanRunner:
 
     def _adopt(self) -> None:
         """Take up the runs that an earlier runner has handed over and that go on."""
-        ready = (run for run in self._left if self._is_ready(run))
-        for task in self.executor.adopt(map(self._task, ready)):
+        handed_over = [*self._waiting.ready(), *self._elsewhere.runs]
+        for task in self.executor.adopt(map(self._task, handed_over)):
             run = self._by_folder[task.folder]
-            (self._waiting if run in self._waiting else self._elsewhere.runs).remove(run)
+            (self._elsewhere.runs if run in self._elsewhere.runs else self._waiting).remove(run)
             self._running.add(run)
             self.states[run] = RunState(RUNNING, lost=self.states[run].lost)
 
-    @property
-    def _left(self) -> list[Run]:
-        """Runs that wait, or that other processes make."""
-        return [*self._waiting, *self._elsewhere.runs]
+    def _is_any_left(self) -> bool:
+        """Return whether a run waits, or is made by another process."""
+        return bool(self._waiting or self._elsewhere.runs)
 
     def _write_last_index(self) -> None:
         """Write the index as the folders are now, with what other runners of the plan have made."""
@@ -168,17 +169,10 @@ class PlanRunner:
         return not (self.stop() or self.no_space or (self._has_failed and self.fail_fast))
 
     def _start_what_is_ready(self) -> None:
-        for run in list(self._waiting):
-            if self.states[run].state != WAITING:  # it was started together with an earlier one
-                continue
-            blocked = self._blocked_by(run)
-            if blocked:
-                self._waiting.remove(run)
-                self._skip(run, blocked)
-            elif self._is_ready(run) and self.executor.free_slots:
-                self._start([each for each in self._group_of(run) if self._is_left(each)])
-            if not self.executor.free_slots:
-                return
+        for run, source in self._waiting.take_blocked():
+            self._skip(run, source)
+        while self.executor.free_slots and (first := self._waiting.first_ready()) is not None:
+            self._start([run for run in self._group_of(first) if self._is_left(run)])
 
     def _is_left(self, run: Run) -> bool:
         """Return whether no other process makes the run, or has ended it, by now."""
@@ -200,7 +194,7 @@ class PlanRunner:
             self._has_failed |= now.state == FAILED
         else:
             self.states[run] = replace(now, state=WAITING, reason="")
-            self._waiting.insert(0, run)
+            self._waiting.put_first(run)
 
     def _start(self, group: list[Run]) -> None:
         if not group:
@@ -223,10 +217,8 @@ class PlanRunner:
             return [run]  # what was lost takes no others with it
         alike = [
             other
-            for other in self._waiting
-            if self._group_key(other) == key
-            and self._is_ready(other)
-            and not self.states[other].lost
+            for other in self._waiting.ready()
+            if self._group_key(other) == key and not self.states[other].lost
         ]
         share = -(-len(alike) // self.executor.free_slots)
         return alike[: min(share, LARGEST_GROUP)]
@@ -237,17 +229,6 @@ class PlanRunner:
             return None
         threads = provenance.threads_of(RunFolder(run.folder)) or self.threads
         return run.spec.run_together, vectorize_key(run), threads
-
-    def _is_ready(self, run: Run) -> bool:
-        return all(self.states[reference.run].state == DONE for reference in run.references)
-
-    def _blocked_by(self, run: Run) -> Run | None:
-        """Return a run that this one refers to and that will not be done."""
-        for reference in run.references:
-            source: Run = reference.run
-            if self.states[source].state in (FAILED, SKIPPED, INTERRUPTED):
-                return source
-        return None
 
     def _skip(self, run: Run, because_of: Run) -> None:
         reason = f"refers to {because_of.name}, which is {self.states[because_of].state}"
@@ -262,14 +243,14 @@ class PlanRunner:
             return
         if now.state == WAITING:  # it had not begun before a stop request
             self.states[run] = now
-            self._waiting.insert(0, run)
+            self._waiting.put_first(run)
             return
         if now.no_space:
             self.no_space = now.reason
         if now.state == INTERRUPTED and self._goes_on(run, now):
             log.warning("%s: %s; it is continued", run.name, now.reason)
             self.states[run] = RunState(WAITING, lost=now.lost)
-            self._waiting.insert(0, run)
+            self._waiting.put_first(run)
             return
         self._note(run, now)
         self._has_failed |= now.state == FAILED
@@ -285,8 +266,8 @@ class PlanRunner:
 
     def _note(self, run: Run, state: RunState) -> None:
         self.states[run] = state
-        states = [self.states[run].state for run in self.selection.to_make]
-        self.display.ended(run, state, states)
+        self._waiting.note_end(run)
+        self.display.ended(run, state)
 
     def _task(self, run: Run) -> Task:
         return task_of(self.plan, run, threads=self.threads, use_gpus=self.use_gpus)
