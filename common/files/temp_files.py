@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -34,14 +35,24 @@ def remove_leftovers(folder: Path, *, below: bool = False, alone: bool = False) 
         below: if true, those in its subfolders are removed too.
         alone: whether this process holds the folder's lease; no other machine writes there then.
     """
-    for path in list(folder.glob("**/.*.tmp" if below else ".*.tmp")):
-        writer = _BESIDE.fullmatch(path.name)
-        if writer is None or _may_be_written(path, writer, alone=alone):
+    for path, writer in list(_half_written(folder, below=below)):
+        if _may_be_written(path, writer, alone=alone):
             continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def _half_written(folder: Path, *, below: bool) -> Iterator[tuple[Path, re.Match[str]]]:
+    """Yield the half-written files and folders with the match of their names."""
+    for place, folders, files in os.walk(folder):
+        for name in [*folders, *files]:
+            match = _BESIDE.fullmatch(name)
+            if match is not None:
+                yield Path(place, name), match
+        if not below:
+            return
 
 
 def _may_be_written(path: Path, writer: re.Match[str], *, alone: bool) -> bool:

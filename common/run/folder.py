@@ -51,8 +51,9 @@ def replacing(path: Path, need: int | None = None) -> Iterator[IO[bytes]]:
                 sync(file.fileno())
             check_lease(path)
             beside.replace(path)
-        finally:
+        except BaseException:
             beside.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager

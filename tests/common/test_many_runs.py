@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import subprocess
 import sys
+from collections import Counter
 from types import FrameType
 from typing import Any
 
 import pytest
 
 from tests.benchmarks.many_runs import plan_of
-from tests.conftest import Workplace
+from tests.conftest import PROJECT, Workplace
 
 
 class Lines:
@@ -35,7 +39,7 @@ class Lines:
 def lines_of(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Lines that the program executes for a plan of as many runs as are asked for."""
     monkeypatch.setattr("common.runner.index._SECONDS_BETWEEN_WRITES", float("inf"))
-    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)  # seconds, and no lines
 
     def _lines_of(count: int, *flags: str) -> int:
         plan = workplace.write_plan(f"of_{count}", **plan_of(count))
@@ -52,3 +56,40 @@ def test_the_cost_of_a_run_does_not_grow_with_their_number(lines_of: Any) -> Non
     for flags in (["--dry_run"], [], ["--status"], []):  # made, and then found done
         few, more, most = (lines_of(size, *flags) for size in sizes)
         assert (most - more) / 100 == pytest.approx((more - few) / 50, rel=0.02), flags
+
+
+def test_a_run_syncs_each_file_once_and_at_most_ten_times(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: Counter[tuple[int, int, int]] = Counter()
+    folders = 0
+    count = 20
+
+    def fsync(descriptor: int) -> None:
+        nonlocal folders
+        found = os.fstat(descriptor)
+        if stat.S_ISDIR(found.st_mode):
+            folders += 1
+        else:
+            files[found.st_ino, found.st_mtime_ns, found.st_size] += 1
+
+    monkeypatch.setattr("os.fsync", fsync)
+    assert workplace.run_plan(workplace.write_plan(**plan_of(count))).status == 0
+    of_plan = 10  # its folders, its own files and the indices
+    assert set(files.values()) == {1}
+    assert 5 * count <= files.total() <= 5 * count + of_plan  # what a run writes, status twice
+    assert files.total() + folders <= 8 * count + of_plan
+
+
+def test_runs_that_need_no_torch_load_none(workplace: Workplace) -> None:
+    plan = workplace.write_plan(**plan_of(2))
+    code = f"""
+import run_plan, sys
+status = run_plan.main(["--plan_config_path", {str(plan)!r}])
+sys.exit(status or str({{"torch", "numpy", "pandas", "transformers"}} & sys.modules.keys()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=workplace.path, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+    )  # fmt: skip
+    assert done.stderr.splitlines()[-1] == "set()"
