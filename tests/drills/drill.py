@@ -152,6 +152,7 @@ def several_runners(ground: Ground) -> str:
     ended = [outcome(runner, _PATIENCE) for runner in runners]
     assert all(end.status == 0 for end in ended), [end.err for end in ended]
     ground.finish(under_way)
+    assert num_killed, "all was done before a runner was killed"
     return f"up to {most} runners at once, {num_killed} killed"
 
 

@@ -51,10 +51,10 @@ class UnderWay:
 
     def workers(self) -> Sequence[psutil.Process]:
         """The processes that are making runs."""
-        statuses = self.site.statuses(self.plan.stem).values()
-        pids = {found["pid"] for found in statuses if current(found) == RUNNING}
+        statuses = ((run, run.read_status()) for run in self.site.runs(self.plan.stem).values())
+        pids = {found.get("pid") for run, found in statuses if current(run, found) == RUNNING}
         found = []
-        for pid in sorted(pids):
+        for pid in sorted(pids - {None}):
             with suppress(psutil.NoSuchProcess):
                 found.append(psutil.Process(pid))
         return found
