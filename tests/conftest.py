@@ -73,14 +73,19 @@ class Workplace:
     def start(self, plan: Path, *arguments: str) -> subprocess.Popen[str]:
         """Starts the program as a process of its own."""
         return subprocess.Popen(
-            [sys.executable, str(PROJECT / "run_plan.py"), "--plan_config_path", str(plan),
-             *arguments],
+            [*self.command(plan), *arguments],
             cwd=self.path,
-            env={**os.environ, "PYTHONPATH": str(PROJECT)},
+            env=self.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-        )  # fmt: skip
+        )
+
+    def command(self, plan: Path) -> list[str]:
+        return [sys.executable, str(PROJECT / "run_plan.py"), "--plan_config_path", str(plan)]
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(PROJECT)}
 
     def folders(self, plan: str = "plan") -> list[RunFolder]:
         found = sorted((self.path / "outputs/exps" / plan).glob("*/status.json"))

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from common.key_paths import value_at
-from common.run.folder import PlanFolder, write_text
+from common.run.folder import PlanFolder, RunFolder, write_text
+from common.run.status import current
 
 if TYPE_CHECKING:
     from common.plan.run import Plan, Run
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 FIXED_COLUMNS = (
     "name", "stage", "fingerprint", "repetition", "status", "score", "seconds", "folder",
 )  # fmt: skip
+_OF_STATE = ("status", "score", "seconds")
 _SECONDS_BETWEEN_WRITES = 2.0
 _LARGEST_SHARE = 0.02
 """Largest part of the time in which the index of a large plan is written."""
@@ -35,6 +37,20 @@ def read_index(folder: PlanFolder) -> list[dict[str, str]]:
         return []
     whole = all(row.get(column) is not None for row in rows for column in FIXED_COLUMNS)
     return rows if whole else []
+
+
+def refresh(folder: PlanFolder) -> None:
+    """Write the index anew by what the folders of its runs say."""
+    rows = read_index(folder)
+    for row in rows:
+        run = RunFolder(folder.path / row["folder"])
+        found = run.read_status()
+        if found.get("fingerprint") == row["fingerprint"]:
+            cells = _cells(current(run, found), found.get("score"), found.get("seconds"))
+            row.update(zip(_OF_STATE, cells, strict=True))
+    if rows:
+        lines = [_csv(list(rows[0])), *(_csv(list(row.values())) for row in rows)]
+        write_text(folder.index, "".join(lines))
 
 
 class IndexFile:
@@ -84,9 +100,7 @@ class IndexFile:
             run.stage or f"configurations[{run.configuration}]",
             run.fingerprint,
             run.repetition,
-            state.state,
-            "" if state.score is None else state.score,
-            "" if state.seconds is None else round(state.seconds, 1),
+            *_cells(state.state, state.score, state.seconds),
             self._folder(run),
             *(value_at(run.written, key, "") for key in self.options),
         ]
@@ -101,3 +115,12 @@ def _csv(row: Sequence[Any]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(row)
     return text.getvalue()
+
+
+def _cells(state: str, score: float | None, seconds: float | None) -> list[Any]:
+    """Return the cells of `_OF_STATE`."""
+    return [
+        state,
+        "" if score is None else score,
+        "" if seconds is None else round(seconds, 1),
+    ]

@@ -21,11 +21,13 @@ from common.plan.custom_experiments import wrong_functions
 from common.plan.resources import gpus_of
 from common.plan.run import Plan, Run
 from common.process.stopping import StopFlag, StoppedAtOnce
+from common.process.supervisor import Ended, working_on
 from common.process.threads import threads_of_each
 from common.registry import import_part
 from common.run.folder import PlanFolder, RunFolder
 from common.run.status import DONE
 from common.runner import memory_check, report
+from common.runner.aftermath import tell_of_loss
 from common.runner.missing_packages import packages_missing
 from common.runner.plan_runner import PlanRunner
 from common.runner.progress import Display
@@ -51,10 +53,18 @@ class Request:
     fail_fast: bool = False
     quiet: bool = False
     detach: bool = False
+    replaces: Ended | None = None
+    """Process of the same command that has ended before its time, if there is one."""
 
     def select(self, plan: Plan) -> Selection:
         """Return the runs to make."""
-        return select(plan, only=self.only, retry_failed=self.retry_failed, fresh=self.fresh)
+        return select(
+            plan,
+            only=self.only,
+            retry_failed=self.retry_failed,
+            fresh=self.fresh,
+            since=self.replaces.program_started if self.replaces else None,
+        )
 
 
 def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
@@ -65,6 +75,23 @@ def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
             small; nothing has been written. Or another process makes a run that was to be made
             anew.
     """
+    stop = StopFlag()
+    # What replaces another process has been checked, and makes no runs on GPUs.
+    use_gpus = _check(plan, request) if request.replaces is None else False
+    folder = str(plan.folder.path.absolute())
+    _make_writable(plan.folder)
+    with stop.listening(), working_on(folder):
+        try:
+            return _make_runs(plan, request, use_gpus, stop, draw)
+        except StoppedAtOnce:
+            log.warning(
+                "stopped at once; run the same command again to resume from the last checkpoints"
+            )
+            return stop.exit_status
+
+
+def _check(plan: Plan, request: Request) -> bool:
+    """Refuse runs that cannot be made, and log notices; return whether GPUs are used."""
     selection = request.select(plan)
     waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
     pool = plan.document.gpu_ids_pool
@@ -91,16 +118,7 @@ def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
             log.warning("%s", notice)
     for change in changes_told(source_changes(waiting).values()):
         log.warning("%s", change)
-    stop = StopFlag()
-    _make_writable(plan.folder)
-    with stop.listening():
-        try:
-            return _make_runs(plan, request, use_gpus, stop, draw)
-        except StoppedAtOnce:
-            log.warning(
-                "stopped at once; run the same command again to resume from the last checkpoints"
-            )
-            return stop.exit_status
+    return use_gpus
 
 
 def _make_runs(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, draw: Draw) -> int:
@@ -110,6 +128,7 @@ def _make_runs(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, dra
         damage = RunFolder(run.folder).status_damage()
         if damage is not None:
             log.warning("%s; %s counts as waiting", damage, run.name)
+    has_failed = request.replaces is not None and tell_of_loss(plan, request.replaces)
     selection = request.select(plan)
     if selection.fresh:
         waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
@@ -127,6 +146,7 @@ def _make_runs(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, dra
     runner = PlanRunner(
         plan, selection, executor, display, stop,
         threads=threads, use_gpus=use_gpus, fail_fast=request.fail_fast,
+        has_failed=has_failed,
     )  # fmt: skip
     try:
         runner.run()

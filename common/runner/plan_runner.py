@@ -47,6 +47,7 @@ class PlanRunner:
         threads: int,
         use_gpus: bool = False,
         fail_fast: bool = False,
+        has_failed: bool = False,
     ) -> None:
         self.plan = plan
         self.selection = selection
@@ -67,7 +68,7 @@ class PlanRunner:
         self._running: set[Run] = set()
         self._again = set() if selection.fresh else set(selection.again)
         self._continued: Counter[Run] = Counter()
-        self._has_failed = False
+        self._has_failed = has_failed
         self.no_space = ""
         """Message about a full disk, empty if there is none; no run starts after it."""
         self.num_left = 0

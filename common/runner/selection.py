@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -33,7 +34,12 @@ class Selection:
 
 
 def select(
-    plan: Plan, *, only: str | None = None, retry_failed: bool = False, fresh: bool = False
+    plan: Plan,
+    *,
+    only: str | None = None,
+    retry_failed: bool = False,
+    fresh: bool = False,
+    since: float | None = None,
 ) -> Selection:
     """Return the runs to make, and the state of every run.
 
@@ -42,6 +48,8 @@ def select(
         only: a regular expression; only runs with a match in name or stage are selected.
         retry_failed: if true, failed runs are tried again.
         fresh: if true, the selected runs and those that refer to them are made anew.
+        since: time (in seconds since 1970) from which on another process has done what these two
+            ask for; None if none has.
 
     Runs that a selected run refers to are selected too, unless they are done.
 
@@ -58,16 +66,25 @@ def select(
     had_ended = {run for run, found in states.items() if found.state in (DONE, FAILED)}
     if fresh:
         wanted |= _dependents(plan.runs, wanted)
+    if fresh and since is None:
         for run in wanted:
             states[run] = RunState(WAITING)
     wanted |= _missing_sources(wanted, states)
     for run in wanted:
-        stays = states[run].state == FAILED and not retry_failed
+        stays = states[run].state == FAILED and not (retry_failed and _failed_before(run, since))
         if states[run].state not in (DONE, RUNNING) and not stays:
             states[run] = replace(states[run], state=WAITING, reason="")
     to_make = [run for run in plan.runs if run in wanted]
     again = frozenset(run for run in wanted & had_ended if states[run].state == WAITING)
-    return Selection(to_make, states, again, fresh)
+    return Selection(to_make, states, again, fresh and since is None)
+
+
+def _failed_before(run: Run, since: float | None) -> bool:
+    """Return whether the run, which has failed, had failed at a time; None is now."""
+    if since is None:
+        return True
+    ended = RunFolder(run.folder).read_status().get("ended")
+    return ended is None or datetime.datetime.fromisoformat(ended).timestamp() < since
 
 
 def matcher(only: str | None) -> Callable[[str, str | None], bool]:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from common.process.endings import how_it_ended
 from common.run import status
 from common.run.folder import RunFolder
-from common.runner.scheduling.lost_attempts import how_it_ended, record_loss
+from common.runner.scheduling.lost_attempts import record_loss
 from common.runner.scheduling.task import Task
 
 IDENTITY = {"fingerprint": "f"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from common.machine.devices import gpus_hidden
+from common.process.supervisor import making
 from common.runner.scheduling.attempt import attempt
 from common.runner.scheduling.executor import ProgressOf
 from common.runner.scheduling.task import Task
@@ -34,7 +35,7 @@ class InProcess:
 
     def start(self, tasks: Sequence[Task]) -> None:
         """Make the runs."""
-        with gpus_hidden():
+        with gpus_hidden(), making([task.folder for task in tasks]):
             attempt(
                 tasks,
                 stop_requested=self._stop_requested,

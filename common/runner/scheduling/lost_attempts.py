@@ -6,7 +6,6 @@ They are counted in the runs' ``status.json``, whichever executor has lost them.
 from __future__ import annotations
 
 import logging
-import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -65,16 +64,6 @@ def count_loss(task: Task, reason: str, *, is_shared: bool) -> None:
         **task.identity,
     )
     _append(folder.log, f"attempt {attempt} was lost: {reason}")
-
-
-def how_it_ended(code: int, process: str = "worker process") -> str:
-    """Return how a process has ended, for people; a signal ``n`` is the exit status ``-n``."""
-    if code >= 0:
-        return f"its {process} ended with exit status {code}"
-    known = set(signal.Signals)
-    name = signal.Signals(-code).name if -code in known else f"signal {-code}"
-    hint = " (out of memory?)" if -code == signal.SIGKILL else ""
-    return f"its {process} was ended by {name}{hint}"
 
 
 def _append(path: Path, message: str) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from common.machine.devices import VISIBLE, names_of
+from common.process.endings import how_it_ended
 from common.process.subprocess_cleanup import children_of, end
-from common.runner.scheduling.lost_attempts import how_it_ended
 from common.runner.scheduling.task import Task, to_line
 
 _PROJECT = Path(__file__).resolve().parents[3]
