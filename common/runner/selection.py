@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from common.errors import UserError
 from common.files.fsync import make_folder, sync_folder
 from common.plan.run import Plan, Run
+from common.run.folder import RunFolder
 from common.run.lease import Lease, LeaseHeld, take
 from common.run.status import DONE, FAILED, RUNNING, WAITING
 from common.runner.run_state import RunState, read_state

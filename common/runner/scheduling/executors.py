@@ -40,7 +40,8 @@ def executor_of(
         from common.runner.scheduling.ray.executor import RayCluster  # imports Ray
 
         return RayCluster(plan)
-    if document.multiprocess or most_ranks > 1 or use_gpus:
+    has_limits = any(run.timeout_minutes is not None for run in plan.runs)
+    if document.multiprocess or most_ranks > 1 or use_gpus or has_limits:
         pool = document.gpu_ids_pool if use_gpus else ()
         return LocalWorkers(slots, threads, pool, progress, most_ranks=most_ranks)
     return InProcess(stop, progress)

@@ -10,7 +10,6 @@ from contextlib import suppress
 from common.files.no_space import NoSpace
 from common.runner.scheduling.executor import ProgressOf
 from common.runner.scheduling.task import Task, names
-from common.runner.scheduling.worker import STOP
 from common.runner.scheduling.worker_group import WorkerGroup, gpus_of_slots
 from common.runner.scheduling.worker_process import WorkerProcess
 
@@ -85,8 +84,10 @@ class LocalWorkers:
             group, worker = key.data
             if not group.is_closed:
                 ended += self._handle_message(group, worker)
-        for group in [group for group in self._busy if group.has_failed]:
-            ended += self._reap(group)
+        for group in list(self._busy):
+            group.check_time()
+            if group.has_failed or group.limit.is_ignored:
+                ended += self._reap(group)
         return ended
 
     def _close_idle_gpus(self) -> None:
@@ -119,6 +120,8 @@ class LocalWorkers:
 
     def _release(self, group: WorkerGroup) -> Sequence[Task]:
         """Make the group idle, or replace it if ranks or a GPU may be unusable."""
+        if group.is_late:
+            return self._reap(group)
         tasks, failed, several = group.tasks, group.failed_by_itself(), len(group.workers) > 1
         if several and failed:
             lost = group.lost()
@@ -133,11 +136,13 @@ class LocalWorkers:
         return tasks
 
     def _reap(self, group: WorkerGroup, lost: WorkerProcess | None = None) -> Sequence[Task]:
-        """Remove a group with a dead or failed worker; return its tasks."""
+        """Remove a group with a dead, failed or late worker; return its tasks."""
         (self._busy if group.tasks else self._idle).remove(group)
-        reason = lost.how_it_ended() if lost else ""
+        reason = lost.how_it_ended() if lost and not group.is_late else ""
         self._discard(group)
-        if not lost:
+        if group.is_late:
+            group.mark_lost(group.limit.reason)
+        elif not lost:
             group.mark_failed()
         elif self._is_stopping:
             group.mark_interrupted(reason)
@@ -155,8 +160,7 @@ class LocalWorkers:
         """Ask every busy worker to checkpoint and end its runs."""
         self._is_stopping = True
         for group in self._busy:
-            for worker in group.workers:
-                worker.say(STOP)
+            group.ask_to_stop()
 
     def close(self) -> None:
         """Kill all workers; unfinished runs are marked as interrupted."""

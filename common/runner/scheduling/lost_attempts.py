@@ -14,7 +14,7 @@ from common.files.fsync import make_folder
 from common.run import status
 from common.run.folder import RunFolder
 from common.run.lease import holding
-from common.run.status import DONE, FAILED, INTERRUPTED, RUNNING
+from common.run.status import DONE, FAILED, INTERRUPTED, WAITING
 from common.runner.scheduling.task import Task
 
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
@@ -50,9 +50,9 @@ def count_loss(task: Task, reason: str, *, is_shared: bool) -> None:
     """
     folder = RunFolder(Path(task.folder))
     found = folder.read_status()
-    has_begun = found.get("status") in (RUNNING, FAILED)
-    attempt = found.get("attempt", 0) + (not has_begun)
     lost = found.get("lost", 0) + 1
+    before_its_begin = found.get("status", WAITING) == WAITING
+    attempt = max(found.get("attempt", 0) + before_its_begin, lost)
     is_last = lost >= task.max_attempts and not is_shared
     attempts = f"{lost} attempt{'s' if lost > 1 else ''}"
     status.end(

@@ -13,6 +13,8 @@ from common.run import status
 from common.run.folder import RunFolder
 from common.runner.scheduling.lost_attempts import record_loss
 from common.runner.scheduling.task import Task
+from common.runner.scheduling.time_limit import TimeLimit
+from common.runner.scheduling.worker import STOP
 from common.runner.scheduling.worker_process import WorkerProcess
 
 _GRACE = 3.0
@@ -33,6 +35,9 @@ class WorkerGroup:
         self._gpus_of_workers = _gpus_of_workers(task, gpus_of_slot)
         self.tasks: Sequence[Task] = ()
         self.is_closed = False
+        self.limit = TimeLimit(())
+        self.is_late = False
+        """True if the tasks have been asked to end at their time limit."""
         self.workers = [WorkerProcess(gpu_ids, threads) for gpu_ids in self._gpus_of_workers]
         self._num_started = 0
         self._failure: tuple[float, str, dict[str, Any]] | None = None
@@ -55,6 +60,7 @@ class WorkerGroup:
     def start(self, tasks: Sequence[Task]) -> None:
         """Make each worker make its part of the tasks."""
         self.tasks = tasks
+        self.limit = TimeLimit(tasks)
         self._num_started += 1
         for rank, worker in enumerate(self.workers):
             worker.give([self._part(task, rank) for task in tasks])
@@ -92,6 +98,17 @@ class WorkerGroup:
             if worker.is_gone_within(_MOMENT / len(self.workers)):
                 return worker
         return None
+
+    def ask_to_stop(self) -> None:
+        """Ask all workers to write a checkpoint and end the tasks."""
+        for worker in self.workers:
+            worker.say(STOP)
+
+    def check_time(self) -> None:
+        """Ask the workers once to stop, when the tasks have reached their time limit."""
+        if self.limit.is_over() and not self.is_late:
+            self.is_late = True
+            self.ask_to_stop()
 
     def mark_failed(self) -> None:
         """Record in the tasks' folders why a rank has failed, and close the group."""
