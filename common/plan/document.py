@@ -87,7 +87,8 @@ class PlanDocument(Config):
     multiprocess: bool = False
     """If true, runs on the CPU get worker processes of their own, as runs on GPUs always do."""
     num_parallel: Annotated[int, Field(gt=0)] = 1
-    """Number of runs that are made at the same time, with ``multiprocess``."""
+    """Number of runs that are made at the same time, with ``multiprocess``. If it is not given, the
+    GPUs of ``gpu_ids_pool`` get ``runs_per_gpu`` runs each."""
     num_threads: Annotated[int, Field(gt=0)] | None = None
     """Number of threads of each process; None for ``OMP_NUM_THREADS``, or without it for an equal
     share of the cores. A resumed run keeps the number of its first attempt."""
@@ -106,7 +107,8 @@ class PlanDocument(Config):
     """Time limit of each attempt at a run in minutes, after which its processes are ended; None
     for no limit. The next attempt resumes from the last checkpoint."""
     runs_per_gpu: Annotated[int, Field(gt=0)] = 1
-    """Number of runs that share a GPU of ``gpu_ids_pool``."""
+    """Number of runs at a time on each GPU of ``gpu_ids_pool``, or on each group of
+    ``gpus_per_run``."""
     gpu_ids_pool: GpuIds = ()
     """GPUs to share among the workers; empty for the CPU."""
     gpus_per_run: GpusPerRun = 1

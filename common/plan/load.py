@@ -22,7 +22,7 @@ from common.plan.import_check import unimportable
 from common.plan.overrides import Overrides
 from common.plan.plan_base_check import PlanBase
 from common.plan.reading import OUTSIDE_RUNS, Reading, read_plan
-from common.plan.resources import problems_of_ranks
+from common.plan.resources import problems_of_gpus
 from common.plan.run import Plan, Run
 from common.plan.run_configs import Drafting
 from common.plan.run_folders import place
@@ -70,7 +70,7 @@ def load_plan(
     known = {(problem.where, problem.key) for problem in problems}
     problems += [problem for problem in missing if (problem.where, problem.key) not in known]
     problems += identify(stages.in_order(), hashes)
-    problems += problems_of_ranks(reading.document, expansion.runs)
+    problems += problems_of_gpus(reading.document, expansion.runs)
     if problems:
         raise ConfigError(path.name, expansion.placed(problems))
 

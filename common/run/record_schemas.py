@@ -47,6 +47,7 @@ class Status(TypedDict, total=False):
     score: FiniteFloat | None
     reason: str | None
     no_space: bool
+    peak_memory: NonNegativeInt
 
 
 @with_config(_STRICT)

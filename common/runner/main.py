@@ -18,7 +18,7 @@ from common.key_paths import assign
 from common.machine.devices import gpus_are_usable, gpus_hidden
 from common.plan import vectorize_notices as grouping
 from common.plan.custom_experiments import wrong_functions
-from common.plan.resources import gpus_of
+from common.plan.resources import gpus_of, slots_of
 from common.plan.run import Plan, Run
 from common.process.stopping import StopFlag, StoppedAtOnce
 from common.process.supervisor import Ended, working_on
@@ -32,6 +32,7 @@ from common.runner.missing_packages import packages_missing
 from common.runner.plan_runner import PlanRunner
 from common.runner.progress import Display
 from common.runner.scheduling.executors import executor_of, problems_of_executor
+from common.runner.scheduling.memory_room import MemoryRoom
 from common.runner.selection import Selection, put_aside, select
 from common.runner.source_changes import changes_told, source_changes
 
@@ -135,8 +136,9 @@ def _make_runs(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, dra
         put_aside(plan, waiting)
     states = [selection.states[run].state for run in selection.to_make]
     display = Display(plan.document.name or plan.source.stem, states, quiet=request.quiet)
-    slots = plan.document.num_parallel if plan.document.multiprocess else 1
     most_ranks = max(run.num_ranks for run in selection.to_make)
+    is_local = isinstance(plan.document.executor, LocalKeys)
+    slots = slots_of(plan.document, most_ranks, use_gpus=use_gpus)
     threads = threads_of_each(slots * most_ranks, plan.document.num_threads)
     executor = executor_of(
         plan, stop, display.progress,
@@ -147,6 +149,7 @@ def _make_runs(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, dra
         plan, selection, executor, display, stop,
         threads=threads, use_gpus=use_gpus, fail_fast=request.fail_fast,
         has_failed=has_failed,
+        room=MemoryRoom(selection.states) if is_local and slots > 1 else None,
     )  # fmt: skip
     try:
         runner.run()

@@ -20,6 +20,7 @@ from common.runner.index import IndexFile
 from common.runner.progress import Display
 from common.runner.run_state import RunState, read_state
 from common.runner.scheduling.executor import Executor
+from common.runner.scheduling.memory_room import MemoryRoom
 from common.runner.scheduling.task import Task
 from common.runner.selection import Selection
 from common.runner.tasks import task_of
@@ -48,6 +49,7 @@ class PlanRunner:
         use_gpus: bool = False,
         fail_fast: bool = False,
         has_failed: bool = False,
+        room: MemoryRoom | None = None,
     ) -> None:
         self.plan = plan
         self.selection = selection
@@ -69,6 +71,7 @@ class PlanRunner:
         self._again = set() if selection.fresh else set(selection.again)
         self._continued: Counter[Run] = Counter()
         self._has_failed = has_failed
+        self._room = room
         self.no_space = ""
         """Message about a full disk, empty if there is none; no run starts after it."""
         self.num_left = 0
@@ -173,6 +176,8 @@ class PlanRunner:
         for run, source in self._waiting.take_blocked():
             self._skip(run, source)
         while self.executor.free_slots and (first := self._waiting.first_ready()) is not None:
+            if self._room is not None and not self._room.is_there_for(first, self._running):
+                return
             self._start([run for run in self._group_of(first) if self._is_left(run)])
 
     def _is_left(self, run: Run) -> bool:
@@ -246,6 +251,8 @@ class PlanRunner:
             self.states[run] = now
             self._waiting.put_first(run)
             return
+        if self._room is not None:
+            self._room.note(run, now)
         if now.no_space:
             self.no_space = now.reason
         if now.state == INTERRUPTED and self._goes_on(run, now):

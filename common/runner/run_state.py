@@ -25,6 +25,8 @@ class RunState:
     """True if the run ended because a file did not fit on the disk."""
     is_cancelled: bool = False
     """True if somebody has cancelled its job in a cluster's queue."""
+    peak_memory: int | None = None
+    """Largest number of bytes that its process has held, if it was measured."""
 
 
 def read_state(run: Run) -> RunState:
@@ -45,4 +47,5 @@ def read_state(run: Run) -> RunState:
         found.get("lost", 0),
         found.get("no_space", False),
         found.get("cancelled", False),
+        found.get("peak_memory"),
     )

@@ -20,6 +20,7 @@ from common.files.fsync import make_folder
 from common.files.no_space import no_space
 from common.files.temp_files import remove_leftovers
 from common.machine import hub_offline
+from common.machine.peak_memory import begin_measuring, peaks
 from common.process.snapshot import end_copy_of, put_back
 from common.process.stopping import StoppedAtOnce
 from common.registry import import_part
@@ -92,6 +93,7 @@ class Attempt:
     ) -> None:
         """Record what is known of the run before it starts, and make its context."""
         task = self.task
+        begin_measuring()
         remove_leftovers(self.folder.path, below=True, alone=True)
         changed = unread_changes(task.identity.get("sources", {}))
         if changed:
@@ -180,8 +182,8 @@ class Attempt:
         with nullcontext() if state == status.DONE else suppress(OSError):
             provenance.record_hub(self.folder, hub_offline.commits())
         seconds = before.get("seconds", 0.0) + time.monotonic() - self._started
-        status.end(self.folder, state, seconds=round(seconds, 3), **self.task.identity,
-                   **values)  # fmt: skip
+        measured: dict[str, Any] = {"seconds": round(seconds, 3), **peaks()}
+        status.end(self.folder, state, **measured, **self.task.identity, **values)
         self.is_over = True
 
     def close(self) -> None:
