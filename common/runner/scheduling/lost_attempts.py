@@ -39,16 +39,10 @@ def record_loss(tasks: Sequence[Task], reason: str, *, of_another_rank: bool = F
         with holding(folder.path) as is_free:
             ended = {DONE} if of_another_rank else {DONE, FAILED}
             if is_free and folder.read_status().get("status") not in ended:
-                count_loss(task, reason, is_shared=len(tasks) > 1)
+                _count(folder, task, reason, is_shared=len(tasks) > 1)
 
 
-def count_loss(task: Task, reason: str, *, is_shared: bool) -> None:
-    """Count a lost attempt at the run, whose lease this process holds.
-
-    Raises:
-        OSError: there is no space for the status.
-    """
-    folder = RunFolder(Path(task.folder))
+def _count(folder: RunFolder, task: Task, reason: str, *, is_shared: bool) -> None:
     found = folder.read_status()
     lost = found.get("lost", 0) + 1
     before_its_begin = found.get("status", WAITING) == WAITING
