@@ -82,7 +82,7 @@ def _print_commands(name: str, count: int, scheduling: dict[str, object]) -> Non
 
 def _place() -> str | None:
     """Return the folder of a disk in memory, or None for that of temporary files."""
-    return "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
 def plan_of(count: int) -> dict[str, object]:
