@@ -59,7 +59,7 @@ def connect(address: str) -> None:
         raise ClusterError(f"the Ray cluster at {address} does not answer") from None
     except ConnectionError:
         raise ClusterError("this machine belongs to no running Ray cluster") from None
-    except (RuntimeError, ValueError) as error:  # of another version, or not of this machine
+    except Exception as error:  # another version, or not of this machine: Ray has no class for it
         raise ClusterError(" ".join(str(error).split())) from None
     finally:
         signal.signal(signal.SIGTERM, handler)  # Ray has put its own in the place of ours

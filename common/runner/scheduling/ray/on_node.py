@@ -11,7 +11,7 @@ import signal
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -44,7 +44,7 @@ class _Warnings(logging.Handler):
 class _Requests:
     """Stop requests of the runner, which Ray delivers as interrupts of the main thread."""
 
-    count: int = field(default=0)
+    count: int = 0
 
     def hear(self, number: int, frame: FrameType | None) -> None:
         self.count += 1
