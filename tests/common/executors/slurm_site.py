@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import time
 
 import psutil
 import pytest
@@ -21,6 +22,9 @@ def _is_there() -> bool:
         return False
     return subprocess.run(["sinfo"], capture_output=True).returncode == 0
 
+
+_PATIENCE = 300.0
+"""Seconds for several attempts, each as long as a time limit of SLURM, which counts in minutes."""
 
 needs_slurm = pytest.mark.skipif(
     not _is_there(), reason="needs a SLURM: sbatch, SLURM_CONF and the package submitit"
@@ -66,12 +70,10 @@ class SlurmSite(Site):
 
     def outcome_in_a_hurry(self, runner: subprocess.Popen[str], plan: str) -> Outcome:
         """How the program ends, without the two minutes that SLURM waits with requeued jobs."""
-
-        def has_ended() -> bool:
+        deadline = time.monotonic() + _PATIENCE
+        while runner.poll() is None and time.monotonic() < deadline:
             self.hurry(plan)
-            return runner.poll() is not None
-
-        wait_for(has_ended)
+            time.sleep(0.5)
         return outcome(runner)
 
     def wait_until_gone(self, plan: str) -> None:
