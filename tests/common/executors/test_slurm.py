@@ -40,8 +40,11 @@ def executor(**keys: Any) -> dict[str, Any]:
 
 
 def script(site: SlurmSite, plan: str) -> str:
-    (found,) = (site.folder(plan) / "slurm").glob("*/*_submission.sh")
-    return found.read_text()
+    """The script of the only submission, once it is made."""
+    place, found = site.folder(plan) / "slurm", "*/*_submission.sh"
+    wait_for(lambda: any(place.glob(found)))
+    (path,) = place.glob(found)
+    return path.read_text()
 
 
 @needs_slurm
@@ -92,12 +95,11 @@ def test_signals_of_the_cluster_mean_a_checkpoint_and_a_new_place_in_the_queue(
 @pytest.mark.slow
 def test_a_run_outlasts_the_time_limit_of_its_job(site: SlurmSite) -> None:
     runs = [
-        toy(experiment_name=name, pause=pause, epochs=65, random_seed=1)
+        toy(experiment_name=name, pause=pause, epochs=50, random_seed=1)
         for name, pause in (("quick", 0.0), ("long", 1.0))
     ]
     plan = site.write_plan("limit", executor=executor(time_minutes=1), configurations=runs)
     runner = site.start(plan)
-    site.wait_for_rows("limit", "long")
     assert "--signal=USR2@12" in script(site, "limit")
     done = site.outcome_in_a_hurry(runner, "limit")
     assert done.status == 0, done.err

@@ -61,7 +61,7 @@ def make(line: str) -> None:
     os.environ[status.JOB] = label(job_id)
     tasks = [task for task in from_line(line) if state(task) != DONE]
     for task in tasks:
-        _leave_off(task, job_id)
+        _outlast(task, job_id)
     if tasks and _has_gpus(tasks):
         _work(tasks, requests)
     left = [task for task in tasks if state(task) == INTERRUPTED]
@@ -85,19 +85,10 @@ def _work(tasks: Sequence[Task], requests: _Requests) -> None:
         workers.close()
 
 
-def _leave_off(task: Task, job_id: str) -> None:
-    """End an attempt that this job made before SLURM put it back into the queue.
-
-    It had no time for saying so, as when it was preempted at once, and is no lost attempt.
-    """
-    while is_by(task, job_id) and state(task) == RUNNING:
-        if is_held(task):  # by a process of another node, as far as is known yet
-            time.sleep(_MOMENT)
-        else:
-            status.end_from_outside(
-                RunFolder(Path(task.folder)), INTERRUPTED,
-                reason=f"SLURM has put job {job_id} back into the queue", **task.identity,
-            )  # fmt: skip
+def _outlast(task: Task, job_id: str) -> None:
+    """Wait for the lease that this job held on a node from which SLURM has taken it away."""
+    while is_by(task, job_id) and state(task) == RUNNING and is_held(task):
+        time.sleep(_MOMENT)
 
 
 def _go_back(job_id: str, tasks: Sequence[Task]) -> None:
