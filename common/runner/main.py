@@ -32,7 +32,9 @@ from common.runner.missing_packages import packages_missing
 from common.runner.plan_runner import PlanRunner
 from common.runner.progress import Display
 from common.runner.scheduling.executors import executor_of, problems_of_executor
+from common.runner.scheduling.fork_server import ForkServer
 from common.runner.scheduling.memory_room import MemoryRoom
+from common.runner.scheduling.warm_start import fork_server
 from common.runner.selection import Selection, put_aside, select
 from common.runner.source_changes import changes_told, source_changes
 
@@ -77,24 +79,35 @@ def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
             anew.
     """
     stop = StopFlag()
-    # What replaces another process has been checked, and makes no runs on GPUs.
-    use_gpus = _check(plan, request) if request.replaces is None else False
-    folder = str(plan.folder.path.absolute())
-    _make_writable(plan.folder)
-    with stop.listening(), working_on(folder):
-        try:
-            return _make_runs(plan, request, use_gpus, stop, draw)
-        except StoppedAtOnce:
-            log.warning(
-                "stopped at once; run the same command again to resume from the last checkpoints"
-            )
-            return stop.exit_status
-
-
-def _check(plan: Plan, request: Request) -> bool:
-    """Refuse runs that cannot be made, and log notices; return whether GPUs are used."""
     selection = request.select(plan)
     waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
+    asks_for_gpus = bool(plan.document.gpu_ids_pool or any(run.config.gpu_ids for run in waiting))
+    _, _, threads = _room(plan, selection, use_gpus=asks_for_gpus)
+    with fork_server(plan, waiting, threads) as server:
+        # What replaces another process has been checked, and makes no runs on GPUs.
+        use_gpus = request.replaces is None and _check(plan, request, selection, waiting)
+        folder = str(plan.folder.path.absolute())
+        _make_writable(plan.folder)
+        with stop.listening(), working_on(folder):
+            try:
+                return _make_runs(plan, request, use_gpus, server, stop, draw)
+            except StoppedAtOnce:
+                log.warning(
+                    "stopped at once; run the same command again to resume from the last "
+                    "checkpoints"
+                )
+                return stop.exit_status
+
+
+def _room(plan: Plan, selection: Selection, *, use_gpus: bool) -> tuple[int, int, int]:
+    """Return the number of slots, the processes of the largest run, and the threads of each."""
+    most_ranks = max(run.num_ranks for run in selection.to_make)
+    slots = slots_of(plan.document, most_ranks, use_gpus=use_gpus)
+    return slots, most_ranks, threads_of_each(slots * most_ranks, plan.document.num_threads)
+
+
+def _check(plan: Plan, request: Request, selection: Selection, waiting: list[Run]) -> bool:
+    """Refuse runs that cannot be made, and log notices; return whether GPUs are used."""
     pool = plan.document.gpu_ids_pool
     is_local = isinstance(plan.document.executor, LocalKeys)
     if request.detach and not isinstance(plan.document.executor, SlurmKeys):
@@ -122,7 +135,14 @@ def _check(plan: Plan, request: Request) -> bool:
     return use_gpus
 
 
-def _make_runs(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, draw: Draw) -> int:
+def _make_runs(
+    plan: Plan,
+    request: Request,
+    use_gpus: bool,
+    server: ForkServer | None,
+    stop: StopFlag,
+    draw: Draw,
+) -> int:
     for folder in (plan.folder.path, plan.folder.figures):
         remove_leftovers(folder)
     for run in plan.runs:
@@ -136,14 +156,12 @@ def _make_runs(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, dra
         put_aside(plan, waiting)
     states = [selection.states[run].state for run in selection.to_make]
     display = Display(plan.document.name or plan.source.stem, states, quiet=request.quiet)
-    most_ranks = max(run.num_ranks for run in selection.to_make)
     is_local = isinstance(plan.document.executor, LocalKeys)
-    slots = slots_of(plan.document, most_ranks, use_gpus=use_gpus)
-    threads = threads_of_each(slots * most_ranks, plan.document.num_threads)
+    slots, most_ranks, threads = _room(plan, selection, use_gpus=use_gpus)
     executor = executor_of(
         plan, stop, display.progress,
         slots=slots, threads=threads, use_gpus=use_gpus, most_ranks=most_ranks,
-        detach=request.detach,
+        server=server, detach=request.detach,
     )  # fmt: skip
     runner = PlanRunner(
         plan, selection, executor, display, stop,

@@ -107,7 +107,7 @@ def test_every_rank_sees_one_gpu(
     given: list[tuple[tuple[int, ...], Task]] = []
 
     class Worker:
-        def __init__(self, gpu_ids: tuple[int, ...], threads: int) -> None:
+        def __init__(self, gpu_ids: tuple[int, ...], threads: int, server: None) -> None:
             self.gpu_ids = gpu_ids
 
         def give(self, tasks: list[Task]) -> None:

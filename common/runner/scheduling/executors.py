@@ -9,6 +9,7 @@ from common.errors import Problem
 from common.plan.run import Plan, Run
 from common.process.stopping import StopFlag
 from common.runner.scheduling.executor import Executor, ProgressOf
+from common.runner.scheduling.fork_server import ForkServer
 from common.runner.scheduling.in_process import InProcess
 from common.runner.scheduling.local_workers import LocalWorkers
 from common.runner.scheduling.ray.preflight import problems_of_ray
@@ -30,6 +31,7 @@ def executor_of(
     threads: int,
     use_gpus: bool,
     most_ranks: int,
+    server: ForkServer | None = None,
     detach: bool = False,
 ) -> Executor:
     """Return the executor that the plan names, ready to start tasks."""
@@ -43,5 +45,5 @@ def executor_of(
     has_limits = any(run.timeout_minutes is not None for run in plan.runs)
     if document.multiprocess or most_ranks > 1 or use_gpus or has_limits:
         pool = document.gpu_ids_pool if use_gpus else ()
-        return LocalWorkers(slots, threads, pool, progress, most_ranks=most_ranks)
+        return LocalWorkers(slots, threads, pool, progress, most_ranks=most_ranks, server=server)
     return InProcess(stop, progress)

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from common.files.no_space import NoSpace
 from common.runner.scheduling.executor import ProgressOf
+from common.runner.scheduling.fork_server import ForkServer
 from common.runner.scheduling.task import Task, names
 from common.runner.scheduling.worker_group import WorkerGroup, gpus_of_slots
 from common.runner.scheduling.worker_process import WorkerProcess
@@ -32,11 +33,14 @@ class LocalWorkers:
         progress: ProgressOf,
         *,
         most_ranks: int = 1,
+        server: ForkServer | None = None,
     ) -> None:
         """Set up the slots.
 
-        ``threads`` is per process, ``most_ranks`` the ranks of the largest run.
+        ``threads`` is per process, ``most_ranks`` the ranks of the largest run. Workers are started
+        from ``server`` where it can.
         """
+        self._server = server
         self._threads = threads
         self._progress = progress
         self._empty = gpus_of_slots(slots, gpu_ids, most_ranks)
@@ -71,7 +75,7 @@ class LocalWorkers:
     def _new_group(self, task: Task) -> WorkerGroup:
         if not self._empty:
             self._discard(self._idle.pop())
-        group = WorkerGroup(task, self._empty.pop(0), self._threads)
+        group = WorkerGroup(task, self._empty.pop(0), self._threads, self._server)
         for worker in group.workers:
             self._selector.register(worker.output, selectors.EVENT_READ, (group, worker))
         return group

@@ -11,6 +11,7 @@ from typing import Any
 
 from common.run import status
 from common.run.folder import RunFolder
+from common.runner.scheduling.fork_server import ForkServer
 from common.runner.scheduling.lost_attempts import record_loss
 from common.runner.scheduling.task import Task
 from common.runner.scheduling.time_limit import TimeLimit
@@ -26,8 +27,14 @@ _MOMENT = 0.5
 class WorkerGroup:
     """Workers, one per rank, which are reused for run after run as long as none fails."""
 
-    def __init__(self, task: Task, gpus_of_slot: Sequence[int], threads: int) -> None:
-        """Start the workers for the task and similar ones.
+    def __init__(
+        self,
+        task: Task,
+        gpus_of_slot: Sequence[int],
+        threads: int,
+        server: ForkServer | None = None,
+    ) -> None:
+        """Start the workers for the task and similar ones, from ``server`` where it can.
 
         They use the GPUs of the slot or, if it has none, those that the task names.
         """
@@ -38,7 +45,9 @@ class WorkerGroup:
         self.limit = TimeLimit(())
         self.is_late = False
         """True if the tasks have been asked to end at their time limit."""
-        self.workers = [WorkerProcess(gpu_ids, threads) for gpu_ids in self._gpus_of_workers]
+        self.workers = [
+            WorkerProcess(gpu_ids, threads, server) for gpu_ids in self._gpus_of_workers
+        ]
         self._num_started = 0
         self._failure: tuple[float, str, dict[str, Any]] | None = None
         self._meeting = tempfile.TemporaryDirectory(prefix="ranks-") if task.num_ranks > 1 else None
