@@ -98,7 +98,7 @@ class LocalWorkers:
         """End idle workers with GPUs: no run was ready for them when their last one ended.
 
         An empty CUDA context holds hundreds of MB of a GPU that others may share. A later run has
-        to wait some seconds for a new worker.
+        to wait for a new worker to open one.
         """
         for group in [group for group in self._idle if group.gpu_ids]:
             self._idle.remove(group)
