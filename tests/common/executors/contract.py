@@ -54,6 +54,7 @@ class ExecutorContract:
                 toy(experiment_name="after_bad", start="@bad.checkpoint"),
                 toy(experiment_name="killed", kill_at=2),
                 toy(experiment_name="exits", act="exit"),
+                {**toy(experiment_name="hangs", act="hang"), "timeout_minutes": 0.1},
             ],
         )
         return site.run_plan(plan)
@@ -79,6 +80,12 @@ class ExecutorContract:
         found = site.statuses("ends")["exits"]
         assert (found["status"], found["attempt"], found["lost"]) == ("failed", 2, 2)
         assert "exit status 3 (2 attempts)" in found["reason"]
+
+    def test_a_run_that_hangs_is_ended_at_its_time_limit(self, site: Site, ends: Outcome) -> None:
+        found = site.statuses("ends")["hangs"]
+        assert (found["status"], found["attempt"], found["lost"]) == ("failed", 2, 2)
+        assert "(2 attempts)" in found["reason"]
+        assert "timeout_minutes" in found["reason"]
 
     def test_the_exit_status_and_the_index_tell_of_every_run(
         self, site: Site, ends: Outcome
