@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -44,11 +45,12 @@ class Holder:
     """Random text, another one for each lease."""
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
+        return f"process {self.pid} on {self.host}" if self.pid else "another process"
 
 
 _HOLDER = TypeAdapter(Holder)
-_SOMEBODY = Holder("a host that is just taking it", "", 0, 0.0, "")
+_SOMEBODY = Holder("", "", 0, 0.0, "")
+"""Holder that has not yet written who it is."""
 
 
 def holder(folder: Path) -> Holder | None:
@@ -116,8 +118,16 @@ def read(path: Path) -> tuple[bytes, float]:
     """Return the content of the file, and when it was touched by its disk's clock.
 
     It is opened for that: a network disk then tells its present state, not a remembered one.
+
+    Raises:
+        FileNotFoundError: there is no such file, or another machine has just removed it.
     """
-    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        if error.errno == errno.ESTALE:
+            raise FileNotFoundError(path) from error
+        raise
     try:
         return os.read(descriptor, 4096), os.fstat(descriptor).st_mtime
     finally:

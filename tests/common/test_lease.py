@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import time
@@ -223,6 +224,18 @@ def test_a_folder_that_has_gone_has_no_other_holder(tmp_path: Path) -> None:
     lease.check()
     lease.release()
     assert (tmp_path / "run").read_text() == "a file"
+
+
+def test_a_file_that_another_machine_has_removed_is_gone(
+    lease: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stale(*arguments: Any) -> int:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(os, "open", stale)
+    with pytest.raises(FileNotFoundError):
+        lease_files.read(lease_files.path_of(lease.folder, 1))
+    assert str(lease_files.holder(lease.folder)) == "another process"
 
 
 def test_a_full_disk_has_room_for_a_lease(small_disk: Path) -> None:

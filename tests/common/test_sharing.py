@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import time
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +15,17 @@ from common.run import lease_files
 from common.run.folder import RunFolder
 from common.run.lease import take
 from common.runner.index import read_index
+from common.runner.scheduling.local_workers import LocalWorkers
+from common.runner.scheduling.task import Task
 from tests.common.executors.site import results, wait_for
 from tests.common.plans import plan_folder, toy
+from tests.common.runners import ended, start_runner
 from tests.conftest import TINY_DIGITS, TOY, Workplace, without_seconds
 
-_PROCESSES = multiprocessing.get_context("fork")
 _EPOCHS = 12
 SLOW: dict[str, Any] = {"epochs": _EPOCHS, "pause": 0.05, "random_seed": 1}
 WORKERS: dict[str, Any] = {"multiprocess": True, "num_parallel": 2}
 BOTH = [{}, pytest.param(WORKERS, marks=pytest.mark.slow)]
-
-
-def start(workplace: Workplace, plan: Path, *arguments: str) -> BaseProcess:
-    """Starts a runner as a copy of this process, which has its libraries loaded."""
-
-    def run() -> None:
-        os._exit(workplace.run_plan(plan, *arguments).status)
-
-    process = _PROCESSES.Process(target=run)
-    process.start()
-    return process
-
-
-def ended(*processes: BaseProcess) -> list[int | None]:
-    for process in processes:
-        process.join(120)
-    return [process.exitcode for process in processes]
 
 
 def num_rows(folder: RunFolder) -> int:
@@ -71,7 +54,7 @@ def staged(**keys: Any) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("keys", BOTH)
 def test_each_run_is_made_once(workplace: Workplace, keys: dict[str, Any]) -> None:
     plan = workplace.write_plan(experiment=TOY, configurations=staged(epochs=3), **keys)
-    runners = [start(workplace, plan) for _ in range(3)]
+    runners = [start_runner(plan) for _ in range(3)]
     assert ended(*runners) == [0, 0, 0]
     assert set(attempts(workplace).values()) == {("done", 1)}
     assert len(attempts(workplace)) == 6
@@ -84,7 +67,7 @@ def test_each_run_is_made_once(workplace: Workplace, keys: dict[str, Any]) -> No
 def test_runs_that_are_made_together_are_made_once(workplace: Workplace) -> None:
     base = {"base_config": TINY_DIGITS, "seeds": [1, 2, 3, 4]}
     plan = workplace.write_plan(configurations=[base], vectorize=True)
-    assert ended(*[start(workplace, plan) for _ in range(2)]) == [0, 0]
+    assert ended(*[start_runner(plan) for _ in range(2)]) == [0, 0]
     assert list(attempts(workplace).values()) == [("done", 1)] * 4
     assert {num_rows(folder) for folder in workplace.folders()} == {2}
 
@@ -93,10 +76,10 @@ def test_runs_that_are_made_together_are_made_once(workplace: Workplace) -> None
 def test_what_a_killed_runner_had_is_taken_over(workplace: Workplace, keys: dict[str, Any]) -> None:
     configurations = [{**toy(**SLOW), "seeds": [1, 2, 3, 4]}]
     plan = workplace.write_plan(experiment=TOY, configurations=configurations, **keys)
-    first = start(workplace, plan)
+    first = start_runner(plan)
     wait_for(lambda: any(num_rows(folder) > 3 for folder in workplace.folders()))
     had = {folder.path for folder in workplace.folders()}
-    others = [start(workplace, plan) for _ in range(2)]
+    others = [start_runner(plan) for _ in range(2)]
     first.kill()
     assert ended(*others) == [0, 0]
     for folder in workplace.folders():
@@ -117,9 +100,9 @@ def test_what_another_runner_has_made_counts(workplace: Workplace, way: str) -> 
         toy(start="@first.checkpoint"),
     ]
     plan = workplace.write_plan(experiment=TOY, configurations=configurations)
-    first = start(workplace, plan)
+    first = start_runner(plan)
     wait_for(lambda: any(num_rows(folder) > 3 for folder in workplace.folders()))
-    second = start(workplace, plan)
+    second = start_runner(plan)
     time.sleep(0.5)
     if way == "interrupted":
         assert first.pid is not None
@@ -135,9 +118,9 @@ def test_what_another_runner_has_made_counts(workplace: Workplace, way: str) -> 
 def test_a_runner_of_some_runs_lists_what_others_have_made(workplace: Workplace) -> None:
     named = [toy(experiment_name="one"), toy(experiment_name="other", **SLOW)]
     plan = workplace.write_plan(experiment=TOY, configurations=named)
-    second = start(workplace, plan, "--only", "other")
+    second = start_runner(plan, "--only", "other")
     wait_for(lambda: any(num_rows(folder) > 0 for folder in workplace.folders()))
-    assert ended(start(workplace, plan, "--only", "one"), second) == [0, 0]
+    assert ended(start_runner(plan, "--only", "one"), second) == [0, 0]
     assert index(workplace) == [("one", "done"), ("other", "done")]
 
 
@@ -157,7 +140,7 @@ def test_a_run_that_is_held_is_left_alone(workplace: Workplace, keys: dict[str, 
             path.unlink()
     lease = take(folder.path)
     before = files(folder.path)
-    runner = start(workplace, plan)
+    runner = start_runner(plan)
     time.sleep(3)
     assert runner.is_alive()
     assert files(folder.path) == before
@@ -166,13 +149,36 @@ def test_a_run_that_is_held_is_left_alone(workplace: Workplace, keys: dict[str, 
     assert folder.read_status()["status"] == "done"
 
 
+def test_all_ranks_leave_a_run_alone_that_is_held(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    lease = take(folder)
+    task = Task(
+        name="run", identity={"fingerprint": "f"}, folder=str(folder), run="tests.toy:run",
+        run_together=None, config_model="tests.toy:ToyConfig", config={}, unit="epoch", threads=1,
+        num_ranks=2, import_from=str(tmp_path),
+    )  # fmt: skip
+    workers = LocalWorkers(1, 1, (), lambda *_: None, most_ranks=2)
+    try:
+        workers.start([task])
+        deadline = time.monotonic() + 60
+        while not (ended := workers.wait()) and time.monotonic() < deadline:
+            pass
+        assert ended == [task]
+        assert workers.free_slots == 1
+        assert [path.name for path in folder.iterdir()] == [".lease-1"]
+    finally:
+        workers.close()
+        lease.release()
+
+
 def test_runs_are_not_moved_while_another_runner_makes_them(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("common.runner.selection._LONGEST_WAIT", 0.2)
     configurations = [toy(experiment_name="one"), toy(experiment_name="other", **SLOW)]
     plan = workplace.write_plan(experiment=TOY, configurations=configurations)
-    runner = start(workplace, plan)
+    runner = start_runner(plan)
     wait_for(lambda: any(num_rows(folder) > 4 for folder in workplace.folders()))
     outcome = workplace.run_plan(plan, "--fresh")
     assert outcome.status == 2
@@ -195,7 +201,7 @@ def test_another_machine_sees_by_the_lease_what_runs(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = workplace.write_plan(experiment=TOY, configurations=[toy(**{**SLOW, "pause": 0.3})])
-    runner = start(workplace, plan)
+    runner = start_runner(plan)
     wait_for(lambda: any(num_rows(folder) > 0 for folder in workplace.folders()))
     of_another_machine(monkeypatch, 60.0)
     assert "1 running" in workplace.run_plan(plan, "--status").out

@@ -31,18 +31,24 @@ def meet(task: Task, *, seed: int = 0, threads: int = 1) -> tuple[int, int]:
     return distributed.broadcast((seed, threads))
 
 
-def take_part(task: Task, *, stop_requested: Callable[[], bool]) -> None:
+def take_part(
+    task: Task, *, stop_requested: Callable[[], bool], print_to: Callable[[Path], None]
+) -> None:
     """Make a later rank's part of a run: it computes, and writes nothing.
+
+    What it prints, by ``print_to``, goes to the run's log once the first rank may write there.
 
     Raises:
         Exception: any error that ends the run.
     """
+    folder = RunFolder(Path(task.folder))
     config = task.run_config()
     set_numerics(config)
     seed, threads = meet(task)
+    print_to(folder.log)
     begin_computing(seed, threads)
     context = Context(
-        folder=RunFolder(Path(task.folder)),
+        folder=folder,
         seed=seed,
         gpu_ids=task.device_ids,
         stop_requested=stop_requested,

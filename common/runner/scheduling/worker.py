@@ -27,7 +27,6 @@ from common.process.console import outlive_readers
 from common.process.snapshot import put_back
 from common.process.stopping import StopFlag
 from common.process.subprocess_cleanup import children_of, end, leave_after
-from common.run.folder import RunFolder
 from common.run.lease import end_when_lost
 from common.runner.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
 from common.runner.scheduling.attempt import attempt
@@ -97,9 +96,10 @@ def _print_to(path: Path) -> None:
 
 def _take_part(task: Task, parent: _Parent) -> None:
     """Make a later rank's part of a run; report its failure to the parent."""
+    _print_to(Path(os.devnull))
     try:
         with put_back():
-            take_part(task, stop_requested=parent.stop)
+            take_part(task, stop_requested=parent.stop, print_to=_print_to)
     except Interrupted:
         pass  # the first rank says so
     except BaseException as error:  # user code may raise, or end, what it likes
@@ -129,7 +129,6 @@ def main() -> int:
             if not is_made and tasks[0].num_ranks > 1:
                 return 0  # the other ranks wait in vain: the parent ends them
         else:
-            _print_to(RunFolder(Path(tasks[0].folder)).log)
             _take_part(tasks[0], parent)
         free_memory()  # before the end is heard of: the next run may be another process's
         if is_first:
