@@ -60,7 +60,7 @@ def _cpu_seconds(command: list[str]) -> float:
 
 
 def _seconds_to_fork() -> float:
-    server = ForkServer(worker_environment((), 1))
+    server = ForkServer(worker_environment((), 1), ["torch"])
     workers = [WorkerProcess((), 1, server)]  # waits until the server is ready
     started = time.perf_counter()
     workers.append(WorkerProcess((), 1, server))

@@ -36,7 +36,7 @@ def _environment_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ForkServer]:
-    server = ForkServer(environment())
+    server = ForkServer(environment(), ["torch"])
     yield server
     server.close()
 
@@ -129,7 +129,7 @@ def test_a_worker_has_its_pipes_and_gpus_and_its_exit_status_is_known(
 
 
 def test_without_its_server_the_status_of_a_worker_is_unknown_and_fresh_ones_are_started() -> None:
-    server = ForkServer(environment())
+    server = ForkServer(environment(), [])
     first = WorkerProcess((), 1, server)
     server.close()
     assert not first.is_gone_within(0.01)
@@ -162,7 +162,7 @@ import os, signal
 from common.run.folder import RunFolder, read_json_lines
 from common.runner.scheduling.fork_server import ForkServer
 from common.runner.scheduling.worker_process import WorkerProcess, worker_environment
-server = ForkServer(worker_environment((), 1))
+server = ForkServer(worker_environment((), 1), [])
 workers = [WorkerProcess((), 1, server) for _ in range(2)]
 print(server._process.pid, *[worker.process.pid for worker in workers], flush=True)
 os.kill(os.getpid(), signal.SIGKILL)

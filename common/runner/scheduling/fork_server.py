@@ -56,8 +56,8 @@ class ForkedProcess:
 class ForkServer:
     """Server in a process of its own, which starts while its user does something else."""
 
-    def __init__(self, environment: Mapping[str, str], modules: Iterable[str] = ()) -> None:
-        """Begin to start the server, which loads ``modules`` among others."""
+    def __init__(self, environment: Mapping[str, str], modules: Iterable[str]) -> None:
+        """Begin to start the server, which loads ``modules``."""
         self._environment = dict(environment)
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:

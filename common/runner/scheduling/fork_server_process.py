@@ -21,9 +21,6 @@ from common.machine.devices import VISIBLE
 from common.process.subprocess_cleanup import leave_after
 from common.runner.scheduling import worker
 
-PRELOADED = ("torch", "common.training.seeding")
-"""Modules that every attempt loads."""
-
 
 @dataclass
 class _Worker:
@@ -133,7 +130,7 @@ def main() -> None:
     """
     descriptor, *modules = sys.argv[1:]
     try:
-        for module in (*PRELOADED, *modules):
+        for module in modules:
             importlib.import_module(module)
     except Exception:  # a worker will say it, with its run
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -10,6 +11,9 @@ from common.custom.user_code import CUSTOM
 from common.plan.run import Plan, Run
 from common.runner.scheduling.fork_server import ForkServer
 from common.runner.scheduling.worker_process import worker_environment
+
+_OF_TORCH = ("torch", "common.training.seeding")
+"""Modules that attempts at runs with torch load."""
 
 
 @contextmanager
@@ -24,6 +28,8 @@ def fork_server(plan: Plan, runs: Sequence[Run], threads: int) -> Iterator[ForkS
         return
     own = [run.spec.run for run in runs if not run.experiment.startswith(CUSTOM)]
     modules = dict.fromkeys(path.partition(":")[0] for path in own)
+    if own or "torch" in sys.modules:  # users' code that uses it has loaded it, as keys were read
+        modules |= dict.fromkeys(_OF_TORCH)
     server = ForkServer(worker_environment((), threads), modules)
     try:
         yield server
