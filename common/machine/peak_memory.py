@@ -16,10 +16,9 @@ def begin_measuring() -> None:
     """Forget the peaks of this process that earlier runs have left."""
     with suppress(OSError):
         (_PROCESS / "clear_refs").write_text(_RESET)
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        for device in range(torch.cuda.device_count()):
-            torch.cuda.reset_peak_memory_stats(device)
+    with suppress(RuntimeError):  # an earlier run has left the GPU unusable
+        for gpu in _used_gpus():
+            sys.modules["torch"].cuda.reset_peak_memory_stats(gpu)
 
 
 def peaks() -> dict[str, int]:
@@ -32,8 +31,16 @@ def peaks() -> dict[str, int]:
         told = re.search(r"VmHWM:\s+(\d+) kB", (_PROCESS / "status").read_text())
         if told:
             found["peak_memory"] = int(told[1]) * 1024
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        gpus = range(torch.cuda.device_count())
-        found["peak_gpu_memory"] = max(torch.cuda.max_memory_reserved(gpu) for gpu in gpus)
+    with suppress(RuntimeError):  # the run has left the GPU unusable
+        held = [sys.modules["torch"].cuda.max_memory_reserved(gpu) for gpu in _used_gpus()]
+        if held:
+            found["peak_gpu_memory"] = max(held)
     return found
+
+
+def _used_gpus() -> range:
+    """Return the GPUs of a process that has started CUDA; none of another one."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return range(0)
+    return range(torch.cuda.device_count())
