@@ -82,6 +82,7 @@ def test_what_a_lost_run_has_started_is_ended(workplace: Workplace) -> None:
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
 
 
+@pytest.mark.slow
 def test_options_hold_for_what_goes_on_after_a_loss(workplace: Workplace) -> None:
     """Once tried again is once, what was made anew stays, and a failure ends all if it is to."""
     plan = acting(workplace, "leaves", "exit", "")

@@ -24,6 +24,7 @@ def test_a_run_that_hangs_is_ended_and_has_failed(
     assert found["exp"]["status"] == "done"
 
 
+@pytest.mark.slow
 def test_a_run_at_its_limit_writes_a_checkpoint_and_goes_on(workplace: Workplace) -> None:
     long = toy(epochs=100, pause=0.2, random_seed=1)
     long["timeout_minutes"] = 0.25
