@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 DEVICE ?= cuda
 OUT ?= outputs/gpu
 
-.PHONY: quickstart test test-slow setup check bench docs docs-serve gpu gpu-plans
+.PHONY: quickstart test test-slow setup check drills bench docs docs-serve gpu gpu-plans
 
 quickstart: $(VENV)/.installed
 	$(RUN) run_plan.py --plan_config_path experiment_plans/quickstart/digits.json
@@ -24,6 +24,10 @@ check: $(VENV)/.installed-dev
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 	$(VENV)/bin/lint-imports
+
+# Kills, full disks, damaged files and wrong plans, without end: some 40 minutes.
+drills: $(VENV)/.installed-dev
+	$(RUN) -m tests.drills
 
 bench: $(VENV)/.installed-dev
 	$(RUN) -m tests.benchmarks
@@ -52,7 +56,7 @@ $(VENV)/.installed: requirements.txt | $(VENV)/bin/python
 	$(RUN) -m pip install --quiet --requirement requirements.txt
 	@touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt requirements-docs.txt requirements.txt | $(VENV)/bin/python
+$(VENV)/.installed-dev: requirements-dev.txt requirements-cluster.txt requirements-docs.txt requirements.txt | $(VENV)/bin/python
 	$(RUN) -m pip install --quiet --requirement requirements-dev.txt
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-docs
 

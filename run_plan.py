@@ -6,9 +6,19 @@ import os
 
 from common.process.console import outlive_readers
 from common.process.stopping import end_at_once
+from common.process.supervisor import replaced, supervise
 
-if __name__ == "__main__":  # before anything is said, or a file is opened
+
+def _tell(folder: str, code: int | None) -> None:
+    """Record in a plan's folder that the program has ended, if it could not do so itself."""
+    from common.runner.stopped_program import tell_folder
+
+    tell_folder(folder, code)
+
+
+if __name__ == "__main__":  # before anything is said, loaded, or opened
     end_at_once()
+    supervise(_tell)
     outlive_readers()
 
 # Before torch is loaded: threads that spin while they wait stall every neighbour.
@@ -62,7 +72,13 @@ def _run(args: argparse.Namespace) -> int:
         check_figure=plots.check_options,
     )
     request = Request(
-        args.only, args.retry_failed, args.fresh, args.fail_fast, args.disable_console_log
+        args.only,
+        args.retry_failed,
+        args.fresh,
+        args.fail_fast,
+        args.disable_console_log,
+        args.detach,
+        replaced(),
     )
     if args.dry_run:
         selection = request.select(plan)

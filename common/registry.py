@@ -73,6 +73,7 @@ class Registry(Generic[T]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._parts: dict[str, T] = {}
+        self._paths: dict[str, str] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
         """Return a decorator that registers a part as ``name``.
@@ -82,18 +83,29 @@ class Registry(Generic[T]):
         """
 
         def add(part: T) -> T:
-            if name in self._parts:
-                raise ValueError(
-                    f"{self.kind} '{name}' is registered twice: {self._parts[name]!r} and {part!r}"
-                )
+            self._refuse_twin(name, part)
             self._parts[name] = part
             return part
 
         return add
 
+    def register_path(self, name: str, path: str) -> None:
+        """Register the part with an import path as ``name``; it is imported when it is first used.
+
+        Raises:
+            ValueError: the name is taken; the message has both owners.
+        """
+        self._refuse_twin(name, path)
+        self._paths[name] = path
+
+    def _refuse_twin(self, name: str, part: T | str) -> None:
+        before = self._parts.get(name, self._paths.get(name))
+        if before is not None:
+            raise ValueError(f"{self.kind} '{name}' is registered twice: {before!r} and {part!r}")
+
     def names(self) -> list[str]:
         """Return the registered names, sorted."""
-        return sorted(self._parts)
+        return sorted({*self._parts, *self._paths})
 
     def _suggestion(self, name: str) -> str:
         """Return `suggestion`, but first the only name with, or in, all words of ``name``."""
@@ -111,6 +123,8 @@ class Registry(Generic[T]):
         if name.startswith(CUSTOM):
             part: T = import_part(name.removeprefix(CUSTOM))
             return part
+        if name not in self._parts and name in self._paths:
+            self._parts[name] = import_part(self._paths[name])
         if name not in self._parts:
             known = self.names()
             raise UserError(

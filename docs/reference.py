@@ -60,11 +60,13 @@ def reference() -> str:
 
 
 def _of_plans() -> Iterator[str]:
-    """Yield the sections of what a plan file and its configurations say."""
+    """Yield the sections of what a plan file, its configurations and objects in them say."""
     defs = _definitions([PlanDocument, Configuration])
     plan, configuration = (defs[model.__name__] for model in (PlanDocument, Configuration))
     yield f"## The plan\n\n{_text(plan['description'])}\n\n{_table(plan)}"
     yield f"## A configuration\n\n{_text(configuration['description'])}\n\n{_table(configuration)}"
+    yield "## Objects of a plan\n\nThe keys of executors and resources.\n"
+    yield from _of_objects(_references([plan, configuration], defs), defs)
 
 
 def _of_experiments() -> Iterator[str]:
@@ -83,9 +85,14 @@ def _of_experiments() -> Iterator[str]:
         lead = f"## Experiment {name}\n\n{_text(model['description'])}\n"
         yield f"{lead}\n{_table({**model, 'properties': own})}"
     yield "## Objects\n\nThe keys of objects inside `base_config`.\n"
-    inner = dict.fromkeys(ref for model in models.values() for ref in _references(model, defs))
-    for name in inner:
-        yield f"### {name}\n\n{_text(defs[name].get('description', ''))}\n\n{_table(defs[name])}"
+    yield from _of_objects(_references(list(models.values()), defs), defs)
+
+
+def _of_objects(names: Iterable[str], defs: Mapping[str, Schema]) -> Iterator[str]:
+    """Yield one section for each object."""
+    for name in names:
+        text = _text(defs[name].get("description", ""))
+        yield f"### {name}\n\n{text}\n\n{_table(defs[name])}"
 
 
 def _of_parts(title: str, models: Mapping[str, type[BaseModel]]) -> Iterator[str]:
@@ -100,8 +107,7 @@ def _of_parts(title: str, models: Mapping[str, type[BaseModel]]) -> Iterator[str
         objects |= {name: defs[name] for name in _references(schema, defs)}
         heading = f"### {title[:-1]} {', '.join(names)}"
         yield f"{heading}\n\n{_table(schema)}"
-    for name, schema in objects.items():
-        yield f"### {name}\n\n{_text(schema.get('description', ''))}\n\n{_table(schema)}"
+    yield from _of_objects(objects, objects)
 
 
 def _definitions(models: Iterable[type[BaseModel]]) -> dict[str, Schema]:

@@ -6,14 +6,8 @@ this package are registered here too.
 
 from typing import TYPE_CHECKING
 
-from common.experiment import EXPERIMENTS, Experiment
+from common.experiment import EXPERIMENTS
 from common.lazy import public_names
-from grue.experiments.classifier.config import ClassifierConfig
-from grue.experiments.extract.config import ExtractConfig
-from grue.experiments.finetune.config import FinetuneConfig
-from grue.experiments.new_model.config import NewModelConfig
-from grue.experiments.published_yaml import fix_legacy_keys, means_extraction, means_finetuning
-from grue.experiments.reward_model.config import RewardModelConfig
 
 if TYPE_CHECKING:
     from grue.algorithms.algorithm import Algorithm as Algorithm
@@ -67,58 +61,8 @@ __getattr__, __dir__ = public_names(
     },
 )
 
-EXPERIMENTS.register("grue_extract")(
-    Experiment(
-        config=ExtractConfig,
-        run="grue.experiments.extract.run:run",
-        preflight="grue.experiments.preflight.check:check",
-        memory="grue.experiments.memory.needs:needs",
-        unit="input",
-        files={
-            "samples": "samples.parquet",
-            "reward_stats": "reward_stats.parquet",
-        },
-        recognises=means_extraction,
-        fix_legacy_keys=fix_legacy_keys,
-    )
-)
-EXPERIMENTS.register("grue_finetune")(
-    Experiment(
-        config=FinetuneConfig,
-        run="grue.experiments.finetune.dispatch:run",
-        preflight="grue.experiments.preflight.check:check",
-        memory="grue.experiments.memory.needs:needs",
-        unit="step",
-        files={"model": "model"},
-        recognises=means_finetuning,
-        fix_legacy_keys=fix_legacy_keys,
-    )
-)
-EXPERIMENTS.register("grue_new_model")(
-    Experiment(
-        config=NewModelConfig,
-        run="grue.experiments.new_model.run:run",
-        preflight="grue.experiments.preflight.new_model:check",
-        files={"model": "model"},
-    )
-)
-EXPERIMENTS.register("grue_classifier")(
-    Experiment(
-        config=ClassifierConfig,
-        run="grue.experiments.classifier.run:run",
-        preflight="grue.experiments.preflight.classifier:check",
-        memory="grue.experiments.memory.needs:needs",
-        unit="step",
-        files={"model": "model"},
-    )
-)
-EXPERIMENTS.register("reward_model")(
-    Experiment(
-        config=RewardModelConfig,
-        run="grue.experiments.reward_model.run:run",
-        preflight="grue.experiments.preflight.reward_model:check",
-        memory="grue.experiments.memory.needs:needs",
-        unit="step",
-        files={"model": "model"},
-    )
-)
+EXPERIMENTS.register_path("grue_extract", "grue.experiments.catalogue:EXTRACT")
+EXPERIMENTS.register_path("grue_finetune", "grue.experiments.catalogue:FINETUNE")
+EXPERIMENTS.register_path("grue_new_model", "grue.experiments.catalogue:NEW_MODEL")
+EXPERIMENTS.register_path("grue_classifier", "grue.experiments.catalogue:CLASSIFIER")
+EXPERIMENTS.register_path("reward_model", "grue.experiments.catalogue:REWARD_MODEL")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from common.training.optimizers import SGD, Adam
 from common.training.shuffle import pass_over_loader, shuffled
 from common.training.trainer import Trainer
 from sft_vs_rft import objectives
@@ -25,7 +26,7 @@ from sft_vs_rft.diagnostics import (
 from sft_vs_rft.methods import METHODS, Predictions, drawn_labels, joined, label_noise
 from sft_vs_rft.rewards import reward_table
 
-_OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
+_OPTIMIZERS = {"sgd": SGD, "adam": Adam}
 LARGEST_PASS = 512  # inputs of a pass without gradients, unless a batch is larger
 
 Added = dict[str, tuple[Tensor, float]]
@@ -54,12 +55,10 @@ class Pass:
     kl: Tensor
 
 
-def make_optimizer(
-    config: ControlledConfig, params: Iterable[Tensor]
-) -> torch.optim.SGD | torch.optim.Adam:
+def make_optimizer(config: ControlledConfig, params: Iterable[Tensor]) -> SGD | Adam:
     """Return the configured optimizer for ``params``; its fused form, except on the meta device."""
     given = list(params)
-    optimizer: type[torch.optim.SGD | torch.optim.Adam] = _OPTIMIZERS[config.optimizer]
+    optimizer: type[SGD | Adam] = _OPTIMIZERS[config.optimizer]
     return optimizer(
         given,
         lr=config.lr,

@@ -55,6 +55,7 @@ class Workplace:
     def __init__(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.path = path
         self._capsys = capsys
+        self._started: list[subprocess.Popen[str]] = []
 
     def write_plan(self, name: str = "plan", **document: Any) -> Path:
         path = self.path / f"{name}.json"
@@ -71,16 +72,29 @@ class Workplace:
         return self.run("--plan_config_path", plan, *arguments)
 
     def start(self, plan: Path, *arguments: str) -> subprocess.Popen[str]:
-        """Starts the program as a process of its own."""
-        return subprocess.Popen(
-            [sys.executable, str(PROJECT / "run_plan.py"), "--plan_config_path", str(plan),
-             *arguments],
+        """Starts the program as a process of its own, which ends with the test at the latest."""
+        process = subprocess.Popen(
+            [*self.command(plan), *arguments],
             cwd=self.path,
-            env={**os.environ, "PYTHONPATH": str(PROJECT)},
+            env=self.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-        )  # fmt: skip
+        )
+        self._started.append(process)
+        return process
+
+    def kill_started(self) -> None:
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+
+    def command(self, plan: Path) -> list[str]:
+        return [sys.executable, str(PROJECT / "run_plan.py"), "--plan_config_path", str(plan)]
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(PROJECT)}
 
     def folders(self, plan: str = "plan") -> list[RunFolder]:
         found = sorted((self.path / "outputs/exps" / plan).glob("*/status.json"))
@@ -95,9 +109,11 @@ class Workplace:
 @pytest.fixture
 def workplace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Workplace:
+) -> Iterator[Workplace]:
     monkeypatch.chdir(tmp_path)
-    return Workplace(tmp_path, capsys)
+    found = Workplace(tmp_path, capsys)
+    yield found
+    found.kill_started()
 
 
 @pytest.fixture

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import logging
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -193,6 +195,53 @@ def _draws(context: Context) -> float:
     return float(torch.randn(1, requires_grad=True).exp().requires_grad) + float(torch.randn(1))
 
 
+def _begun(context: Context) -> None:
+    (context.folder.path / "begun").touch()
+
+
+def _deaf(context: Context) -> float:
+    """Waits, and hears no request to stop."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    _begun(context)
+    time.sleep(600)
+    return 1.0
+
+
+def _swallowing(context: Context) -> float:
+    """Waits, whatever is raised."""
+    _begun(context)
+    while True:
+        try:
+            time.sleep(600)
+        except BaseException:
+            continue
+
+
+def _in_c(context: Context) -> float:
+    """Waits in a function of C for ever, which lets nothing else of Python run."""
+    _begun(context)
+    lock = ctypes.create_string_buffer(64)
+    while True:
+        ctypes.PyDLL(None).pthread_mutex_lock(lock)
+
+
+def _out_of_memory(context: Context) -> float:
+    resource.setrlimit(resource.RLIMIT_AS, (2**30, resource.RLIM_INFINITY))
+    try:
+        return float(len(bytearray(2**34)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def _loud(context: Context) -> float:
+    """Says a hundred million characters, on both streams."""
+    for stream in (sys.stdout, sys.stderr):
+        for _ in range(50):
+            stream.write("loud " * 200_000 + "\n")
+    return 1.0
+
+
 ACTS: dict[str, Callable[[Context], Any]] = {
     "": lambda context: 1.0,
     "exit": _raising(SystemExit(0)),
@@ -217,6 +266,14 @@ ACTS: dict[str, Callable[[Context], Any]] = {
     "exit once done": _exit_once_done,
     "forked": _forked,
     "killed": _killed,
+    "leaves": lambda context: os._exit(0),
+    "faults": lambda context: signal.raise_signal(signal.SIGSEGV),
+    "aborts": lambda context: os.abort(),
+    "deaf": _deaf,
+    "swallowing": _swallowing,
+    "in C": _in_c,
+    "out of memory": _out_of_memory,
+    "loud": _loud,
     "all moved": _all_moved,
     "draws": _draws,
     "thread": _thread,

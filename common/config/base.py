@@ -25,6 +25,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from common.config.validation_messages import models_in
 from common.errors import Problem
+from common.files.paths import is_there
 from common.key_paths import Key, key_path
 
 
@@ -129,6 +130,7 @@ class Config(BaseModel):
         allow_inf_nan=False,
         use_attribute_docstrings=True,
         protected_namespaces=(),
+        defer_build=True,  # most models of a part are never used by a plan
     )
 
     seed_keys: ClassVar[tuple[str, ...]] = ()
@@ -223,7 +225,7 @@ class Config(BaseModel):
         for key, value in self.marked_values(INPUT_FILE):
             yield key, str(value)
         for key, value in self.marked_values(INPUT_FILE_OR_ID):
-            if str(value).startswith("@") or Path(value).exists():
+            if str(value).startswith("@") or is_there(value):
                 yield key, str(value)
 
     def input_files(self) -> dict[str, Path]:

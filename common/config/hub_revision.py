@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, ClassVar
 
 from common.config.base import LATER, Config, OptionalText
 from common.errors import Problem
+from common.files.paths import is_there
 
 Revision = Annotated[OptionalText, LATER]
 """Branch, tag or commit on the hub; None (or the empty string) for the default branch."""
@@ -40,7 +40,7 @@ def misplaced_revision(
         return
     if name is None:
         reason = f"is of a hub id, and '{name_key}' gives none"
-    elif name.startswith("@") or Path(name).expanduser().exists():
+    elif name.startswith(("@", "~")) or is_there(name):
         what = "a stage's file" if name.startswith("@") else "a local file or folder"
         reason = f"is of a hub id, and '{name_key}' = '{name}' is {what}"
     else:

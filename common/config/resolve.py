@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import (
@@ -22,27 +22,31 @@ _NOT_ASKED = "default_factory_not_called"
 ConfigT = TypeVar("ConfigT", bound=Config)
 
 
+PlaceOf = Callable[[str], str | None]
+"""Function that returns the place where a key that a model does not know belongs, for example
+``"beside 'args'"``; None if it is unknown there too."""
+
 _OF_KEYS = ("missing", "extra_forbidden")
 """Types of errors about keys, not about values."""
 
 
 def resolve(
-    model: type[ConfigT], values: Mapping[str, Any], elsewhere: Mapping[str, str] | None = None
+    model: type[ConfigT], values: Mapping[str, Any], place_of: PlaceOf = lambda key: None
 ) -> tuple[ConfigT | None, list[Problem]]:
     """Return the configuration that ``values`` describe, or None with all problems."""
-    config, problems = resolve_valid_keys(model, values, elsewhere)
+    config, problems = resolve_valid_keys(model, values, place_of)
     if config is not None and not problems:
         problems = list(config.problems())
     return (None if problems else config), problems
 
 
 def resolve_valid_keys(
-    model: type[ConfigT], values: Mapping[str, Any], elsewhere: Mapping[str, str] | None = None
+    model: type[ConfigT], values: Mapping[str, Any], place_of: PlaceOf = lambda key: None
 ) -> tuple[ConfigT | None, list[Problem]]:
     """Return the configuration of all valid keys in ``values``, and the problems of the others.
 
     Keys are validated one by one. The configuration is None if a required key is missing.
-    ``elsewhere`` is the place of unknown keys by name, for example ``"beside 'args'"``.
+    ``place_of`` is asked about unknown keys alone.
     """
     problems: list[Problem] = []
     while True:
@@ -51,7 +55,7 @@ def resolve_valid_keys(
         except ValidationError as error:
             found = [details for details in error.errors() if details["type"] != _NOT_ASKED]
             wrong = _innermost(_by_place(found, values))
-        problems = problems or misfits(wrong, Form(model, values, elsewhere or {}))
+        problems = problems or misfits(wrong, Form(model, values, place_of))
         sound = without(values, wrong)
         if sound == values:
             return None, problems

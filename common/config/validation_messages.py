@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin
@@ -40,8 +40,8 @@ class Form:
 
     model: Model
     values: Any
-    elsewhere: Mapping[str, str]
-    """Location of keys that the model does not know, such as ``"beside 'args'"``."""
+    place_of: Callable[[str], str | None]
+    """Function that returns the place of a key that the model does not know, or None."""
 
     def value_at(self, place: Key) -> Any:
         """Return the value at ``place``."""
@@ -104,8 +104,9 @@ def _unknown_key(loc: Key, value: Any, form: Form) -> str:
     homes = [] if is_object else list(_homes(form.model, form.values, name))
     if 0 < len(homes) <= _MOST_PLACES:
         return f"unknown key here; it belongs at {' or '.join(map(repr, homes))}"
-    if name in form.elsewhere:
-        return f"unknown key here; it belongs {form.elsewhere[name]}"
+    place = form.place_of(name)
+    if place is not None:
+        return f"unknown key here; it belongs {place}"
     models = _models_at(form, loc)
     known = list(dict.fromkeys(key for here in models for key in _key_names(here)))
     further = [key for here in models for key in getattr(here, "further_names", list)()]
@@ -247,6 +248,7 @@ def _explanation(details: ErrorDetails) -> str:
         "finite_number": "expected a finite number",
         "string_pattern_mismatch": "may hold letters, digits, _ and - only",
         "too_short": "needs at least one entry",
+        "string_too_short": "is empty; write a name, or take the key out",
     }
     return fixed.get(kind) or details["msg"].removeprefix("Value error, ").replace(
         "Input should", "must"

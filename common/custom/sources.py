@@ -75,8 +75,9 @@ def changed_sources(recorded: Mapping[str, str]) -> list[str]:
 
 def unread_changes(recorded: Mapping[str, str]) -> list[str]:
     """Return changed files as `changed_sources` does, of modules that are not imported yet."""
-    modules = ((name, _module_of(name)) for name in changed_sources(recorded))
-    return [name for name, module in modules if module not in sys.modules and _hash_of(module)]
+    unread = {name: sha256 for name, sha256 in recorded.items()
+              if _module_of(name) not in sys.modules}  # fmt: skip
+    return [name for name in changed_sources(unread) if _hash_of(_module_of(name))]
 
 
 def _module_of(file: str) -> str:

@@ -11,6 +11,7 @@ from common.files.surrogates import why_no_text, why_not_utf8
 
 _YAML_SUFFIXES = (".yml", ".yaml")
 _DEEPEST = 100  # levels of objects and lists; Python's stack holds some hundreds
+_MOST = 1_000_000  # values
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -18,7 +19,8 @@ def read_object(path: Path) -> dict[str, Any]:
 
     Raises:
         UserError: the file cannot be read, it is neither JSON nor YAML (with line and column), a
-            key is repeated, it is nested too deeply, a string is no text, or it is not an object.
+            key is repeated, it is nested too deeply or too large, a string is no text, or it is
+            not an object.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -42,8 +44,8 @@ def parse_json(text: str) -> Any:
     """Return the JSON value in ``text``, written by a person.
 
     Raises:
-        ValueError: it is no JSON, a key is repeated, it is nested too deeply, or a string is no
-            text.
+        ValueError: it is no JSON, a key is repeated, it is nested too deeply or too large, or a
+            string is no text.
     """
     return _all_text(json_value(text, object_pairs_hook=_no_duplicates))
 
@@ -54,10 +56,10 @@ def json_value(text: str | bytes, **options: Any) -> Any:
     ``options`` are arguments of `json.loads`.
 
     Raises:
-        ValueError: it is no JSON, or it is nested too deeply.
+        ValueError: it is no JSON, or it is nested too deeply or too large.
     """
     try:
-        return _not_too_deep(json.loads(text, **options))
+        return _not_too_large(json.loads(text, **options))
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
 
@@ -78,17 +80,32 @@ def _parse_yaml(text: str, path: Path) -> Any:
     from common.files.yaml import parse_yaml
 
     try:
-        return _all_text(_not_too_deep(parse_yaml(text, str(path))))
+        return _all_text(_not_too_large(parse_yaml(text, str(path))))
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
 
 
 _TOO_DEEP = f"more than {_DEEPEST} levels of objects and lists; take some out"
+_TOO_MANY = f"more than {_MOST:,} values, those of aliases counted at each; take some out"
 
 
-def _not_too_deep(value: Any) -> Any:
-    if _is_deeper(value, _DEEPEST):
-        raise ValueError(_TOO_DEEP)
+def _not_too_large(value: Any) -> Any:
+    """Return ``value``.
+
+    Raises:
+        ValueError: it has too many levels or values, as YAML makes of a few lines with aliases.
+    """
+    num_values = 0
+    unseen = [(value, 0)] if isinstance(value, (dict, list)) else []
+    while unseen:
+        item, level = unseen.pop()
+        inner = item.values() if isinstance(item, dict) else item
+        num_values += len(inner)
+        if inner and level >= _DEEPEST:
+            raise ValueError(_TOO_DEEP)
+        if num_values > _MOST:
+            raise ValueError(_TOO_MANY)
+        unseen += [(part, level + 1) for part in inner if isinstance(part, (dict, list))]
     return value
 
 
@@ -97,11 +114,6 @@ def _all_text(value: Any) -> Any:
     if broken:
         raise ValueError(broken)
     return value
-
-
-def _is_deeper(value: Any, levels: int) -> bool:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels < 0 or any(_is_deeper(item, levels - 1) for item in inner)
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -47,14 +47,15 @@ def sync_folder(path: Path) -> None:
             raise
 
 
-def sync_tree(folder: Path) -> None:
+def sync_tree(folder: Path, *, but: tuple[str, ...] = ()) -> None:
     """Wait until the folder and everything below it are on the disk.
 
-    Files that this process has synced and that have not changed since are not synced again. Files
-    that vanish meanwhile, or that may not be read, are skipped.
+    Files whose names begin with one of ``but`` are left out. Files that this process has synced
+    and that have not changed since are not synced again. Files that vanish meanwhile, or that may
+    not be read, are skipped.
     """
     for place, _, names in os.walk(folder, topdown=False):
-        for path in (Path(place, name) for name in names):
+        for path in (Path(place, name) for name in names if not name.startswith(but)):
             with suppress(FileNotFoundError, PermissionError):
                 _sync_if_changed(path)
         with suppress(FileNotFoundError, PermissionError):

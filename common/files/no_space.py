@@ -1,4 +1,4 @@
-"""Lack of disk space: the file, the space that it needs, and advice."""
+"""Disks that take no more: the file, the space that it needs, and advice."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ _UNSAID = 0
 _ADVICE = {
     errno.ENOSPC: ("no space is left on the disk", "free some"),
     errno.EDQUOT: ("your quota of the disk is used up", "free some of it"),
+    errno.EROFS: ("the disk has become read-only", "make it writable"),
     errno.EFBIG: ("files may not become so large", "raise the limit (ulimit -f)"),
 }
 _ADVICE_UNSAID = (
@@ -33,7 +34,10 @@ _UNITS = ("bytes", "kB", "MB", "GB")
 
 
 class NoSpace(OSError):
-    """Error of a file that does not fit: disk, quota or limit of file size is reached."""
+    """Error of a file that does not fit: disk, quota or limit of file size is reached.
+
+    A disk that has become read-only counts as one without space.
+    """
 
     def __init__(self, path: Path, cause: int, need: int | None = None) -> None:
         """Make the error.
@@ -115,7 +119,8 @@ def _message(path: Path, cause: int, need: int | None) -> str:
     if cause == errno.EFBIG and limit != resource.RLIM_INFINITY:
         facts.append(f"the limit is {_shown(limit)}")
     shown = f" ({', '.join(facts)})" if facts else ""
-    return f"{path} does not fit: {why}{shown}; {advice}, and run the same command again to resume"
+    misfit = "cannot be written" if cause == errno.EROFS else "does not fit"
+    return f"{path} {misfit}: {why}{shown}; {advice}, and run the same command again to resume"
 
 
 def _free(path: Path) -> int:

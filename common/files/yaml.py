@@ -12,7 +12,8 @@ from common.errors import UserError
 
 log = logging.getLogger(__name__)
 
-_TEXT, _MERGE, _DATE = (f"tag:yaml.org,2002:{name}" for name in ("str", "merge", "timestamp"))
+_TAGS = "tag:yaml.org,2002:"
+_TEXT, _MERGE, _DATE = (_TAGS + name for name in ("str", "merge", "timestamp"))
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$")
 _BOOL_AND_COMMA = re.compile(r"(true|True|TRUE|false|False|FALSE),$")
 
@@ -43,8 +44,20 @@ class _Loader(yaml.SafeLoader):
         self.source = source
         super().__init__(text)
 
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        """Return the value at ``node``, whose tag it may not fit, as in ``!!int x``."""
+        try:
+            return super().construct_object(node, deep)
+        except (yaml.YAMLError, RecursionError):
+            raise
+        except Exception as error:  # of Python's own conversions
+            shown = node.tag.replace(_TAGS, "!!")
+            raise _Refused(f"not a value of the tag {shown}", node.start_mark) from error
+
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         """Return the object at ``node``."""
+        if not isinstance(node, yaml.MappingNode):
+            raise _Refused("expected an object of keys", node.start_mark)
         seen = set()
         for key, _ in node.value:
             if key.tag == _MERGE:

@@ -6,6 +6,7 @@ import gc
 import itertools
 import logging
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -134,9 +135,8 @@ def gpus_of_device(device: torch.device) -> tuple[int, ...]:
 
 def free_memory() -> None:
     """Release the GPU memory that ended runs of this process have left reserved."""
-    import torch
-
-    if torch.cuda.is_initialized():
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
         gc.collect()  # models stand in cycles with what trains them
         with suppress(RuntimeError):  # the run has left the GPU unusable; its process is replaced
             torch.cuda.empty_cache()

@@ -9,6 +9,7 @@ from typing import Any
 
 from common.errors import Problem, UserError
 from common.files.documents import read_object
+from common.files.paths import is_file
 from common.key_paths import merged
 from common.plan.duplicate_keys import twins_in_keys
 
@@ -82,12 +83,15 @@ def base_parts(values: Mapping[str, Any], folder: Path, above: tuple[Path, ...] 
     name = values[FROM]
     if not isinstance(name, str):
         raise UserError("expected the path of a file, in quotes")
-    path = (folder / name).resolve()
+    beside = folder / name
+    if not is_file(beside):
+        raise UserError(
+            f"no such file beside the one that names it; looked for {beside.absolute()}"
+        )
+    path = beside.resolve()
     if path in above:
         ring = " -> ".join(part.name for part in (*above[above.index(path) :], path))
         raise UserError(f"the files begin with each other: {ring}; break the ring")
-    if not path.is_file():
-        raise UserError(f"no such file beside the one that names it; looked for {path}")
     inherited = [
         (file or name, keys)
         for base in _bases_in(path)

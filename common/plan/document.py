@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, Strict, WithJsonSchema
 
 from common.config.base import Config, SeedNumber
+from common.config.executors import ExecutorKeys, LocalKeys, Resources
 from common.config.run import GpuIds
 
 
@@ -30,6 +31,8 @@ _FIGURE_SCHEMA: dict[str, Any] = {
 Figure = Annotated[Any, AfterValidator(_figure), WithJsonSchema(_FIGURE_SCHEMA)]
 OptionValues = Annotated[tuple[Any, ...], Strict(False), Field(min_length=1)]
 GpusPerRun = Annotated[int, Field(gt=0)]
+Minutes = Annotated[float, Strict(False), Field(gt=0)]
+ExperimentName = Annotated[str, Field(min_length=1)]
 Id = Annotated[str, Field(pattern=r"^[\w-]+$")]
 Seeds = Annotated[tuple[SeedNumber, ...], Strict(False), Field(min_length=1)]
 
@@ -40,19 +43,23 @@ class Configuration(Config):
     id: Id | None = None
     """Id of this stage, for references ``"@<id>.<file>"`` of later ones."""
     extends: Id | None = None
-    """Id of the configuration whose experiment, seeds, ``gpus_per_run``, ``base_config`` and
-    ``options`` this one inherits. Its own keys take precedence: objects in ``base_config`` are
-    merged, and everything else is replaced. An inherited option is dropped from the product if this
-    configuration gives its key, an object that holds it, or a key in its objects. Inherited keys
-    that the runs here do not know, such as settings of another algorithm, are dropped. References
-    such as ``"@sft.model"`` keep their meaning. ``set`` and ``--set`` for the other ``id`` alone
-    (``"first.lr"``) do not apply to the runs here."""
-    experiment: str | None = None
+    """Id of the configuration whose experiment, seeds, ``gpus_per_run``, ``resources``,
+    ``timeout_minutes``, ``base_config`` and ``options`` this one inherits. Its own keys take
+    precedence: objects in ``base_config`` are merged, and everything else is replaced. An inherited
+    option is dropped from the product if this configuration gives its key, an object that holds it,
+    or a key in its objects. Inherited keys that the runs here do not know, such as settings of
+    another algorithm, are dropped. References such as ``"@sft.model"`` keep their meaning. ``set``
+    and ``--set`` for the other ``id`` alone (``"first.lr"``) do not apply to the runs here."""
+    experiment: ExperimentName | None = None
     """Experiment of the runs; by default the plan's."""
     seeds: Seeds | None = None
     """Seeds of the runs: one run per seed s, with every seed key of the experiment set to s."""
     gpus_per_run: GpusPerRun | None = None
     """Number of processes that share each run; by default the plan's."""
+    resources: Resources | None = None
+    """Resources of each run on a cluster; by default the plan's."""
+    timeout_minutes: Minutes | None = None
+    """Time limit of each attempt at a run; by default the plan's."""
     base_config: dict[str, Any] = Field(default_factory=dict)
     """Keys that all runs share; ``"from"`` names a file whose keys come first."""
     options: dict[str, OptionValues] = Field(default_factory=dict)
@@ -68,7 +75,7 @@ class PlanDocument(Config):
     """Name of the plan, for people; its folder is named after its file."""
     description: str = ""
     """Purpose of the plan."""
-    experiment: str = "sft_vs_rft"
+    experiment: ExperimentName = "sft_vs_rft"
     """Experiment of the runs, if a configuration names none."""
     skip: Annotated[int, Field(ge=0)] = 0
     """Number of leading runs (of the whole product, repetitions not counted) to skip."""
@@ -80,13 +87,28 @@ class PlanDocument(Config):
     multiprocess: bool = False
     """If true, runs on the CPU get worker processes of their own, as runs on GPUs always do."""
     num_parallel: Annotated[int, Field(gt=0)] = 1
-    """Number of runs that are made at the same time, with ``multiprocess``."""
+    """Number of runs that are made at the same time, with ``multiprocess``. If it is not given, the
+    GPUs of ``gpu_ids_pool`` get ``runs_per_gpu`` runs each."""
     num_threads: Annotated[int, Field(gt=0)] | None = None
     """Number of threads of each process; None for ``OMP_NUM_THREADS``, or without it for an equal
     share of the cores. A resumed run keeps the number of its first attempt."""
     vectorize: bool = False
     """If true, runs that differ only in numbers and seeds are trained together, as one batched
     model in one worker. Each keeps its own folder; results are equal within float tolerance."""
+    executor: ExecutorKeys = LocalKeys()
+    """Executor of the runs: ``local`` for this machine, ``slurm`` or ``ray`` for a cluster, or an
+    object ``{"id": ..., key: value}``."""
+    resources: Resources = Resources()
+    """Resources of each run on a cluster."""
+    max_attempts: Annotated[int, Field(gt=0)] = 2
+    """Number of attempts at a run that are lost, by the death of its process or by
+    ``timeout_minutes``, before it counts as failed. Stops that were asked for do not count."""
+    timeout_minutes: Minutes | None = None
+    """Time limit of each attempt at a run in minutes, after which its processes are ended; None
+    for no limit. The next attempt resumes from the last checkpoint."""
+    runs_per_gpu: Annotated[int, Field(gt=0)] = 1
+    """Number of runs at a time on each GPU of ``gpu_ids_pool``, or on each group of
+    ``gpus_per_run``."""
     gpu_ids_pool: GpuIds = ()
     """GPUs to share among the workers; empty for the CPU."""
     gpus_per_run: GpusPerRun = 1

@@ -25,9 +25,11 @@ def forgotten_experiment(entry: Entry, experiments: Registry[Experiment]) -> Pro
                            "experiment", layer.values["experiment"], entry.where)  # fmt: skip
     keys = _keys(entry)
     strange = keys - _names(experiments.get(entry.experiment))
+    if not strange:
+        return None
     known = {name: len(keys & _names(experiments.get(name))) for name in experiments.names()}
     best = [name for name, count in known.items() if count == max(known.values())]
-    if not strange or entry.experiment in best:
+    if entry.experiment in best:
         return None
     meant = " or ".join(f"'{name}'" for name in best)
     return Problem(

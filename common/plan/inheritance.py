@@ -76,6 +76,8 @@ def _over(source: Entry, entry: Entry, default_experiment: str) -> Entry:
                 "experiment": experiment,
                 "seeds": own.seeds or begun.seeds,
                 "gpus_per_run": own.gpus_per_run or begun.gpus_per_run,
+                "resources": own.resources or begun.resources,
+                "timeout_minutes": own.timeout_minutes or begun.timeout_minutes,
                 "options": options | own.options,
             }
         ),

@@ -22,7 +22,7 @@ from common.plan.import_check import unimportable
 from common.plan.overrides import Overrides
 from common.plan.plan_base_check import PlanBase
 from common.plan.reading import OUTSIDE_RUNS, Reading, read_plan
-from common.plan.resources import problems_of_ranks
+from common.plan.resources import problems_of_gpus
 from common.plan.run import Plan, Run
 from common.plan.run_configs import Drafting
 from common.plan.run_folders import place
@@ -70,7 +70,7 @@ def load_plan(
     known = {(problem.where, problem.key) for problem in problems}
     problems += [problem for problem in missing if (problem.where, problem.key) not in known]
     problems += identify(stages.in_order(), hashes)
-    problems += problems_of_ranks(reading.document, expansion.runs)
+    problems += problems_of_gpus(reading.document, expansion.runs)
     if problems:
         raise ConfigError(path.name, expansion.placed(problems))
 
@@ -207,7 +207,7 @@ class _Expansion:
         self.warnings += [f"{entry.where}: {warning}" for warning in warnings]
         written, malformed = fill_keys(values, template_values(spec.config, values))
         with asking(entry.experiment, spec.config.__name__):
-            config, wrong = resolve_valid_keys(spec.config, written, OUTSIDE_RUNS)
+            config, wrong = resolve_valid_keys(spec.config, written, OUTSIDE_RUNS.get)
         unfilled = {problem.key for problem in malformed}
         problems = malformed + [problem for problem in wrong if problem.key not in unfilled]
         problems += not_finite(written, {problem.key for problem in problems})
@@ -218,6 +218,7 @@ class _Expansion:
         self.problems += [problem.at(entry.where) for problem in problems]
         stage.is_whole &= not problems
         if config is not None:
+            own, document = entry.configuration, self.reading.document
             run = Run(
                 experiment=entry.experiment,
                 spec=spec,
@@ -228,7 +229,9 @@ class _Expansion:
                 point=draft.point,
                 config=config,
                 layering=draft.layering,
-                num_ranks=entry.configuration.gpus_per_run or self.reading.document.gpus_per_run,
+                num_ranks=own.gpus_per_run or document.gpus_per_run,
+                resources=own.resources or document.resources,
+                timeout_minutes=own.timeout_minutes or document.timeout_minutes,
             )
             (stage.broken if problems else stage.runs).append(run)
 

@@ -72,7 +72,7 @@ def _holds(values: Any, key: Key) -> bool:
 def _told(key: Key, experiment: str, spec: Experiment, draft: Draft) -> Iterator[Problem]:
     """Yield the problems of the key in one run, which parts may report themselves."""
     values = without(draft.laid, [other for other in draft.unknown if other != key])
-    config, problems = resolve_valid_keys(spec.config, values, OUTSIDE_RUNS)
+    config, problems = resolve_valid_keys(spec.config, values, OUTSIDE_RUNS.get)
     if config is not None:
         problems += answers(Problem, experiment, "problems()", config.problems)
     yield from (problem for problem in problems if problem.key == key_path(key))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from common.config.resolve import resolve_valid_keys
+from common.config.resolve import PlaceOf, resolve_valid_keys
 from common.custom.user_code import look_in
 from common.errors import ConfigError, Problem, UserError
 from common.experiment import Experiment
@@ -82,17 +83,26 @@ def read_plan(
     twice = [*twins_in_plan(content), *(p.at("--set") for p in twins_in_set(overrides))]
     bases = with_bases(_overridden(content, of_plan), path.parent)
     values = bases.values
-    of_a_run = {
-        key for name in experiments.names() for key in experiments.get(name).config.key_names()
-    }
-    elsewhere = dict.fromkeys(Configuration.key_names(), "in a configuration")
-    elsewhere |= dict.fromkeys(of_a_run, "in 'base_config' of a configuration")
-    document, problems = resolve_valid_keys(PlanDocument, values, elsewhere)
+
+    @functools.cache  # asked for unknown keys alone: experiments' models take time to load
+    def keys_of_runs() -> set[str]:
+        specs = map(experiments.get, experiments.names())
+        return {key for spec in specs for key in spec.config.key_names()}
+
+    def place_in_plan(key: str) -> str | None:
+        if key in keys_of_runs():
+            return "in 'base_config' of a configuration"
+        return "in a configuration" if key in Configuration.key_names() else None
+
+    def place_in_configuration(key: str) -> str | None:
+        return "in 'base_config'" if key in keys_of_runs() else _OF_PLAN.get(key)
+
+    document, problems = resolve_valid_keys(PlanDocument, values, place_in_plan)
     if document is None:
         raise ConfigError(path.name, twice + problems)
     default = "" if _concern("experiment", problems) else document.experiment
     has_base = None not in bases.unread and not _concern(BASE, problems)
-    entries, wrong = _read_entries(bases, default, of_a_run, has_base=has_base)
+    entries, wrong = _read_entries(bases, default, place_in_configuration, has_base=has_base)
     everywhere = document.set_ | of_runs
     return Reading(
         document=document,
@@ -135,7 +145,7 @@ def _without_seeds(entry: Any) -> Any:
 
 
 def _read_entries(
-    bases: Bases, default_experiment: str, of_a_run: Iterable[str], *, has_base: bool
+    bases: Bases, default_experiment: str, place_of: PlaceOf, *, has_base: bool
 ) -> tuple[list[Entry], list[Problem]]:
     """Return the configurations as far as they can be read, and the problems of their own keys.
 
@@ -143,12 +153,11 @@ def _read_entries(
     """
     entries = []
     problems = [bases.unread[None]] if None in bases.unread else []
-    elsewhere = _OF_PLAN | dict.fromkeys(of_a_run, "in 'base_config'")
     of_plan = _of_plan(bases)
     for position, content in enumerate(bases.values["configurations"]):
         if not isinstance(content, dict):
             continue  # wrong as an entry of the plan
-        configuration, wrong = resolve_valid_keys(Configuration, content, elsewhere)
+        configuration, wrong = resolve_valid_keys(Configuration, content, place_of)
         assert configuration is not None, "no key of a configuration is required"
         entry = Entry(
             position=position,

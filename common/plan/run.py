@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from common.config.executors import Resources
 from common.config.run import RunConfig
 from common.custom.sources import SourceFile
 from common.experiment import Experiment, Reference
@@ -33,6 +34,10 @@ class Run:
     """Layers that are merged to ``written``, see `layers`."""
     num_ranks: int = 1
     """Number of processes that share the run."""
+    resources: Resources = field(default_factory=Resources)
+    """Resources of the run on a cluster."""
+    timeout_minutes: float | None = None
+    """Time limit of each attempt."""
     references: list[Reference] = field(default_factory=list)
     fingerprint: str = ""
     config_fingerprint: str = ""

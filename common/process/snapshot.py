@@ -49,11 +49,13 @@ def end_copy_of(pid: int) -> None:
 @contextmanager
 def _environment() -> Iterator[None]:
     """Restore the environment, but keep new variables, where libraries note what they started."""
-    before = dict(os.environ)
+    before = dict(os.environb)  # bytes: to decode all of them for every run takes longer
     try:
         yield
     finally:
-        os.environ.update(before)
+        for name, value in before.items():
+            if os.environb.get(name) != value:
+                os.environb[name] = value
 
 
 @contextmanager
@@ -73,8 +75,9 @@ def _logging() -> Iterator[None]:
         yield
     finally:
         root.handlers[:] = handlers
-        root.setLevel(level)
-        logging.disable(disabled)
+        if (root.level, root.manager.disable) != (level, disabled):  # each empties a cache
+            root.setLevel(level)
+            logging.disable(disabled)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that ask to stop: Ctrl-C and similar ones."""
 
 
-def _asked_by() -> tuple[signal.Signals, ...]:
+def stop_signals() -> tuple[signal.Signals, ...]:
     """Return the signals of `SIGNALS` that ask to stop here; under nohup, SIGHUP does not."""
     is_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     return tuple(number for number in SIGNALS if number != signal.SIGHUP or not is_ignored)
@@ -27,17 +27,17 @@ def end_at_once() -> None:
     This works while modules are imported and where KeyboardInterrupt is caught. No run is under way
     then, and files are written completely or not at all.
     """
-    for number in _asked_by():
+    for number in stop_signals():
         signal.signal(number, _end)
 
 
 def _end(number: int, frame: FrameType | None) -> None:
     with suppress(OSError):
         os.write(_STDERR, _AT_ONCE)
-    os._exit(_status(number))
+    os._exit(exit_status(number))
 
 
-def _status(number: int) -> int:
+def exit_status(number: int) -> int:
     """Return the exit status that a shell expects of a program ended by a signal."""
     return 128 + number
 
@@ -79,7 +79,7 @@ class StopFlag:
         Raises:
             StoppedAtOnce: at the second one.
         """
-        before = [(number, signal.signal(number, self._on_signal)) for number in _asked_by()]
+        before = [(number, signal.signal(number, self._on_signal)) for number in stop_signals()]
         try:
             yield
         finally:
@@ -89,4 +89,4 @@ class StopFlag:
     @property
     def exit_status(self) -> int:
         """Exit status of a program that the signal, or Ctrl-C, ended."""
-        return _status(self.signal or signal.SIGINT)
+        return exit_status(self.signal or signal.SIGINT)

@@ -41,7 +41,12 @@ def end(processes: Iterable[psutil.Process]) -> None:
     for process in asked:
         with suppress(psutil.Error):
             process.terminate()
-    for process in psutil.wait_procs(asked, _SECONDS_TO_END)[1]:
+    kill(psutil.wait_procs(asked, _SECONDS_TO_END)[1])
+
+
+def kill(processes: Iterable[psutil.Process]) -> None:
+    """Kill processes."""
+    for process in processes:
         with suppress(psutil.Error):
             process.kill()
 

@@ -16,6 +16,15 @@ def threads_of_each(processes: int, asked: int | None) -> int:
     return asked or _of_environment() or max(1, len(os.sched_getaffinity(0)) // processes)
 
 
+def threads_on_cluster(asked: int | None, cpus: int | None, ranks: int) -> int:
+    """Return the number of threads of each of a run's ``ranks`` processes on a cluster's node.
+
+    It is the plan's number, else the user's ``OMP_NUM_THREADS``, else an equal share of the
+    ``cpus`` that the run asks for, else one.
+    """
+    return asked or _of_environment() or max(1, (cpus or 1) // ranks)
+
+
 def _of_environment() -> int | None:
     """Return the variable's number, the first of several.
 

@@ -3,6 +3,7 @@
 A file is written next to its target, synced and renamed. A reader, or a run that is resumed after a
 kill or a power cut, therefore finds the old file or the new one and never a part. Folders are
 written likewise. Line files are appended to; an incomplete last line is recognised and ignored.
+A process whose lease of a run's folder was taken over replaces nothing there.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from common.errors import UserError, printable
 from common.files.documents import json_value
 from common.files.fsync import make_folder, sync, sync_folder, sync_tree
 from common.files.no_space import explaining_no_space
+from common.files.temp_files import beside_path
+from common.run.lease import check_lease
 from common.run.record_schemas import STATUS, DamagedError, why_unfit
 
 if TYPE_CHECKING:
@@ -36,8 +39,9 @@ def replacing(path: Path, need: int | None = None) -> Iterator[IO[bytes]]:
 
     Raises:
         NoSpace: it does not fit; the old file is unchanged.
+        LeaseLost: another process makes the run now; the file is that one's.
     """
-    beside = _beside(path)
+    beside = beside_path(path)
     with explaining_no_space(path, need):
         make_folder(path.parent)
         try:
@@ -45,9 +49,11 @@ def replacing(path: Path, need: int | None = None) -> Iterator[IO[bytes]]:
                 yield file
                 file.flush()
                 sync(file.fileno())
+            check_lease(path)
             beside.replace(path)
-        finally:
+        except BaseException:
             beside.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager
@@ -56,7 +62,7 @@ def replacing_folder(path: Path, need: int | None = None) -> Iterator[Path]:
 
     Its name is on the disk then as well.
     """
-    beside = _beside(path)
+    beside = beside_path(path)
     made = beside / path.name
     with explaining_no_space(path, need):
         shutil.rmtree(beside, ignore_errors=True)
@@ -64,15 +70,12 @@ def replacing_folder(path: Path, need: int | None = None) -> Iterator[Path]:
         try:
             yield made
             sync_tree(made)
+            check_lease(path)
             shutil.rmtree(path, ignore_errors=True)
             made.replace(path)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
         sync_folder(path.parent)
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -290,8 +293,3 @@ class PlanFolder:
     def replaced(self) -> Path:
         """Folder of runs that ``--fresh`` moved away."""
         return self.path / "replaced"
-
-    @property
-    def lock(self) -> Path:
-        """Path of the lock of the process that runs the plan."""
-        return self.path / ".lock"

@@ -38,6 +38,7 @@ class Status(TypedDict, total=False):
     config_fingerprint: str
     sources: dict[str, str]
     attempt: NonNegativeInt
+    lost: NonNegativeInt
     pid: Annotated[int, Field(ge=0, le=_LARGEST_PID)]
     pid_started: FiniteFloat
     host: str
@@ -46,6 +47,7 @@ class Status(TypedDict, total=False):
     score: FiniteFloat | None
     reason: str | None
     no_space: bool
+    peak_memory: NonNegativeInt
 
 
 @with_config(_STRICT)

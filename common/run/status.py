@@ -12,12 +12,13 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from common.errors import UserError
-from common.files.fsync import sync_folder, sync_tree
+from common.files.fsync import make_folder, sync_folder, sync_tree
 from common.files.no_space import NoSpace
+from common.process.identity import own_start
 from common.run.folder import RunFolder, read_record, write_json
+from common.run.lease import check_lease, holding
+from common.run.lease_files import PREFIX, holder
 from common.run.record_schemas import PROVENANCE
 
 WAITING = "waiting"
@@ -27,6 +28,11 @@ FAILED = "failed"
 SKIPPED = "skipped"
 INTERRUPTED = "interrupted"
 STATES = (DONE, RUNNING, WAITING, INTERRUPTED, FAILED, SKIPPED)
+QUEUED = "queued"
+"""State of a run in a cluster's queue, which its folder does not know."""
+
+JOB = "RUN_PLAN_JOB"
+"""Environment variable with the cluster's name of the job that makes the runs."""
 
 _TRACEBACK_LINES = 30
 
@@ -48,8 +54,9 @@ def begin(
         "status": RUNNING,
         **identity,
         "attempt": before.get("attempt", 0) + 1,
+        "lost": before.get("lost", 0),
         "pid": os.getpid(),
-        "pid_started": psutil.Process().create_time(),
+        "pid_started": own_start(),
         "host": socket.gethostname(),
         "device": device,
         "threads": threads,
@@ -57,6 +64,8 @@ def begin(
         "started": now(),
         "seconds": before.get("seconds", 0.0),
     }
+    if JOB in os.environ:
+        status["job"] = os.environ[JOB]
     write_json(folder.status, status)
     return status
 
@@ -70,7 +79,7 @@ def end(folder: RunFolder, status: str, *, reason: str | None = None, **values: 
         OSError: there is no space for the run's files, or for the status.
     """
     with nullcontext() if status == DONE else suppress(OSError):
-        sync_tree(folder.path)
+        sync_tree(folder.path, but=(PREFIX,))
     found = {**folder.read_status(), "status": status, "reason": reason, "ended": now(), **values}
     try:
         write_json(folder.status, found)
@@ -82,11 +91,35 @@ def end(folder: RunFolder, status: str, *, reason: str | None = None, **values: 
         sync_folder(folder.path)
 
 
+def end_from_outside(folder: RunFolder, status: str, **values: Any) -> None:
+    """Record the end of a run that this process has not attempted, unless another one makes it."""
+    make_folder(folder.path)
+    with holding(folder.path) as is_free:
+        if is_free:
+            end(folder, status, **values)
+
+
 def _write_over(path: Path, value: Any) -> None:
     """Overwrite the file in place, if the disk has no other space left."""
+    check_lease(path)
     with path.open("r+b") as file:
         file.write(json.dumps(value).encode())
         file.truncate()
+
+
+_KEPT = ("fingerprint", "config_fingerprint", "sources", "attempt", "threads", "seconds")
+
+
+def wait_again(folder: RunFolder, attempt: int) -> None:
+    """Record that a run that has ended is to be made again, with as many attempts as a new one.
+
+    Nothing changes if another process has begun a later attempt than ``attempt``.
+    """
+    with holding(folder.path) as is_free:
+        found = folder.read_status()
+        if is_free and found.get("attempt", 0) == attempt:
+            kept = {key: found[key] for key in _KEPT if key in found}
+            write_json(folder.status, {"status": WAITING, **kept})
 
 
 def end_of_traceback(error: BaseException) -> str:
@@ -95,12 +128,19 @@ def end_of_traceback(error: BaseException) -> str:
     return "\n".join(lines[-_TRACEBACK_LINES:])
 
 
-def current(status: dict[str, Any]) -> str:
-    """Return the state in ``status.json``; that of a dead process is not running."""
+def current(folder: RunFolder, status: dict[str, Any]) -> str:
+    """Return the state of the run: that in its ``status``, unless its folder's lease tells more.
+
+    A run whose lease is held is running; one without a living holder is not.
+    """
     state: str = status.get("status", WAITING)
+    if state in (DONE, FAILED):
+        return state
+    if holder(folder.path) is not None:
+        return RUNNING
     if state not in STATES:  # somebody has written into the file
         return WAITING
-    return INTERRUPTED if state == RUNNING and not _is_alive(status) else state
+    return INTERRUPTED if state == RUNNING else state
 
 
 def first_begun(folder: RunFolder) -> float | None:
@@ -110,20 +150,3 @@ def first_begun(folder: RunFolder) -> float | None:
         return datetime.datetime.fromisoformat(found["started"]).timestamp()
     except (UserError, KeyError, TypeError, ValueError):
         return None
-
-
-def _is_alive(status: dict[str, Any]) -> bool:
-    """Return whether the process that wrote ``status`` is alive.
-
-    Processes on other hosts are assumed to be.
-    """
-    if not {"host", "pid", "pid_started"} <= status.keys():
-        return False
-    if status["host"] != socket.gethostname():
-        return True
-    try:
-        process = psutil.Process(status["pid"])
-        same = abs(process.create_time() - status["pid_started"]) < 1
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

@@ -19,7 +19,7 @@ _ASSIGNMENT = re.compile(r"(?!-)[\w.-]+=.*", re.DOTALL)
 _PLAN_FILE = re.compile(r".*\.(json|ya?ml)", re.IGNORECASE)
 _FLAGS_OF_KEYS = {
     "outputs_dir": "outputs_dir", "num_parallel": "num_parallel", "num_threads": "num_threads",
-    "gpu_ids_pool": "gpu_ids",
+    "gpu_ids_pool": "gpu_ids", "executor": "executor",
 }  # fmt: skip
 """Keys that have a flag of their own, and its name."""
 _TAKES_MANY = "--tags"

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from common.config.executors import EXECUTOR_IDS
 from common.plan.schema import SCHEMA_PATH
 from common.runner.cli_overrides import Parser, refuse, separate
 
@@ -103,6 +104,20 @@ _FLAGS: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
         ("--fail_fast", "", "start no new run after the first failure", _SWITCH),
     ],
     "where they run": [
+        (
+            "--executor",
+            "slurm",
+            "make the runs on this machine (local), in a SLURM queue (slurm), or on a Ray cluster "
+            "(ray)",
+            {"choices": EXECUTOR_IDS},
+        ),
+        (
+            "--detach",
+            "",
+            "with a SLURM queue: submit what is ready, and leave; the same command takes up what "
+            "has ended and submits what became ready",
+            _SWITCH,
+        ),
         (
             "--num_parallel",
             "2",

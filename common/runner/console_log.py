@@ -15,7 +15,11 @@ from common.errors import UserError
 from common.runner import report
 from common.runner.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
 
-_PLAN_LEVEL = ("common.runner.progress", "common.runner.main", "__main__")
+_PLAN_LEVEL = (
+    "common.runner.progress", "common.runner.main", "common.runner.elsewhere",
+    "common.runner.scheduling.slurm.array",
+    "__main__",
+)  # fmt: skip
 
 
 def _is_shown(record: logging.LogRecord) -> bool:

@@ -4,37 +4,38 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
+from common.config.executors import LocalKeys, SlurmKeys
 from common.custom.hooks import answers, asking
 from common.errors import ConfigError, Problem, UserError
 from common.files.fsync import make_folder
-from common.files.temp_files import remove_leftovers
+from common.files.temp_files import beside_path, remove_leftovers
 from common.key_paths import assign
 from common.machine.devices import gpus_are_usable, gpus_hidden
 from common.plan import vectorize_notices as grouping
 from common.plan.custom_experiments import wrong_functions
-from common.plan.resources import gpus_of
+from common.plan.resources import gpus_of, slots_of
 from common.plan.run import Plan, Run
 from common.process.stopping import StopFlag, StoppedAtOnce
+from common.process.supervisor import Ended, working_on
 from common.process.threads import threads_of_each
 from common.registry import import_part
 from common.run.folder import PlanFolder, RunFolder
 from common.run.status import DONE
 from common.runner import memory_check, report
+from common.runner.aftermath import tell_of_loss
 from common.runner.missing_packages import packages_missing
 from common.runner.plan_runner import PlanRunner
 from common.runner.progress import Display
-from common.runner.scheduling.executor import Executor
-from common.runner.scheduling.in_process import InProcess
-from common.runner.scheduling.local_workers import LocalWorkers
-from common.runner.selection import Selection, put_aside, select, wait_for_leftover_workers
+from common.runner.scheduling.executors import executor_of, problems_of_executor
+from common.runner.scheduling.fork_server import ForkServer
+from common.runner.scheduling.memory_room import MemoryRoom
+from common.runner.scheduling.warm_start import fork_server
+from common.runner.selection import Selection, put_aside, select
 from common.runner.source_changes import changes_told, source_changes
 
 log = logging.getLogger(__name__)
@@ -54,25 +55,69 @@ class Request:
     fresh: bool = False
     fail_fast: bool = False
     quiet: bool = False
+    detach: bool = False
+    replaces: Ended | None = None
+    """Process of the same command that has ended before its time, if there is one."""
 
     def select(self, plan: Plan) -> Selection:
         """Return the runs to make."""
-        return select(plan, only=self.only, retry_failed=self.retry_failed, fresh=self.fresh)
+        return select(
+            plan,
+            only=self.only,
+            retry_failed=self.retry_failed,
+            fresh=self.fresh,
+            since=self.replaces.program_started if self.replaces else None,
+        )
 
 
 def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
     """Make the plan's runs and draw its figures; return the exit status.
 
     Raises:
-        UserError: a file that a run needs is missing or unfit, a GPU does not exist or is too
-            small, or another process runs the plan; nothing has been written.
+        UserError: a file that a run needs is missing or unfit, or a GPU does not exist or is too
+            small; nothing has been written. Or another process makes a run that was to be made
+            anew.
     """
+    stop = StopFlag()
     selection = request.select(plan)
     waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
+    asks_for_gpus = bool(plan.document.gpu_ids_pool or any(run.config.gpu_ids for run in waiting))
+    _, _, threads = _room(plan, selection, use_gpus=asks_for_gpus)
+    with fork_server(plan, waiting, threads) as server:
+        # What replaces another process has been checked, and makes no runs on GPUs.
+        use_gpus = request.replaces is None and _check(plan, request, selection, waiting)
+        folder = str(plan.folder.path.absolute())
+        _make_writable(plan.folder)
+        with stop.listening(), working_on(folder):
+            try:
+                return _make_runs(plan, request, use_gpus, server, stop, draw)
+            except StoppedAtOnce:
+                log.warning(
+                    "stopped at once; run the same command again to resume from the last "
+                    "checkpoints"
+                )
+                return stop.exit_status
+
+
+def _room(plan: Plan, selection: Selection, *, use_gpus: bool) -> tuple[int, int, int]:
+    """Return the number of slots, the processes of the largest run, and the threads of each."""
+    most_ranks = max(run.num_ranks for run in selection.to_make)
+    slots = slots_of(plan.document, most_ranks, use_gpus=use_gpus)
+    return slots, most_ranks, threads_of_each(slots * most_ranks, plan.document.num_threads)
+
+
+def _check(plan: Plan, request: Request, selection: Selection, waiting: list[Run]) -> bool:
+    """Refuse runs that cannot be made, and log notices; return whether GPUs are used."""
     pool = plan.document.gpu_ids_pool
-    use_gpus = gpus_are_usable(pool or {gpu for run in waiting for gpu in run.config.gpu_ids})
+    is_local = isinstance(plan.document.executor, LocalKeys)
+    if request.detach and not isinstance(plan.document.executor, SlurmKeys):
+        raise UserError("--detach: needs runs in a queue, as with --executor slurm")
+    use_gpus = is_local and gpus_are_usable(
+        pool or {gpu for run in waiting for gpu in run.config.gpu_ids}
+    )
     with gpus_hidden():
         _preflight(plan, [_as_made(run, selection, pool if use_gpus else None) for run in waiting])
+    _refuse(plan, problems_of_executor(plan, waiting))
     if use_gpus:
         _refuse(plan, memory_check.check(plan, waiting))
     notices = [
@@ -87,47 +132,50 @@ def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
             log.warning("%s", notice)
     for change in changes_told(source_changes(waiting).values()):
         log.warning("%s", change)
-    stop = StopFlag()
-    with _lock(plan.folder), stop.listening():
-        try:
-            return _run_locked(plan, request, use_gpus, stop, draw)
-        except StoppedAtOnce:
-            log.warning(
-                "stopped at once; run the same command again to resume from the last checkpoints"
-            )
-            return stop.exit_status
+    return use_gpus
 
 
-def _run_locked(plan: Plan, request: Request, use_gpus: bool, stop: StopFlag, draw: Draw) -> int:
+def _make_runs(
+    plan: Plan,
+    request: Request,
+    use_gpus: bool,
+    server: ForkServer | None,
+    stop: StopFlag,
+    draw: Draw,
+) -> int:
     for folder in (plan.folder.path, plan.folder.figures):
         remove_leftovers(folder)
     for run in plan.runs:
         damage = RunFolder(run.folder).status_damage()
         if damage is not None:
             log.warning("%s; %s counts as waiting", damage, run.name)
-    selection = wait_for_leftover_workers(request.select(plan))
+    has_failed = request.replaces is not None and tell_of_loss(plan, request.replaces)
+    selection = request.select(plan)
     if selection.fresh:
         waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
         put_aside(plan, waiting)
     states = [selection.states[run].state for run in selection.to_make]
     display = Display(plan.document.name or plan.source.stem, states, quiet=request.quiet)
-    slots = plan.document.num_parallel if plan.document.multiprocess else 1
-    most_ranks = max(run.num_ranks for run in selection.to_make)
-    threads = threads_of_each(slots * most_ranks, plan.document.num_threads)
-    executor: Executor
-    if plan.document.multiprocess or most_ranks > 1 or use_gpus:
-        pool = plan.document.gpu_ids_pool if use_gpus else ()
-        executor = LocalWorkers(slots, threads, pool, display.progress, most_ranks=most_ranks)
-    else:
-        executor = InProcess(stop, display.progress)
+    is_local = isinstance(plan.document.executor, LocalKeys)
+    slots, most_ranks, threads = _room(plan, selection, use_gpus=use_gpus)
+    executor = executor_of(
+        plan, stop, display.progress,
+        slots=slots, threads=threads, use_gpus=use_gpus, most_ranks=most_ranks,
+        server=server, detach=request.detach,
+    )  # fmt: skip
     runner = PlanRunner(
         plan, selection, executor, display, stop,
         threads=threads, use_gpus=use_gpus, fail_fast=request.fail_fast,
+        has_failed=has_failed,
+        room=MemoryRoom(selection.states) if is_local and slots > 1 else None,
     )  # fmt: skip
     try:
         runner.run()
     finally:
         display.close()
+    if runner.num_left:
+        report.say(report.left_in_queue(runner.num_left))
+        return 0 if stop.signal is None else stop.exit_status
     report.say(report.outcome(plan, selection, runner.states))
     if stop.signal is not None:
         log.warning("stopped; run the same command again to resume from the checkpoints")
@@ -218,27 +266,19 @@ def _as_made(run: Run, selection: Selection, pool: Sequence[int] | None) -> Run:
     return replace(run, config=config.model_copy(update={"gpu_ids": gpu_ids}), references=left)
 
 
-@contextmanager
-def _lock(folder: PlanFolder) -> Iterator[None]:
-    """Hold the plan's lock inside the block, so that no other process runs the plan.
+def _make_writable(folder: PlanFolder) -> None:
+    """Make the plan's folder.
 
     Raises:
-        UserError: another process does.
+        UserError: it cannot be made or written to.
     """
-    lock = FileLock(folder.lock)
+    trial = beside_path(folder.plan)
     try:
         make_folder(folder.path)
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise UserError(
-            f"another process runs this plan in {folder.path}; --status shows its progress"
-        ) from None
+        trial.touch()
+        trial.unlink()
     except OSError as error:
         raise UserError(
             f"'outputs_dir': {folder.path} cannot be made or written to ({error.strerror}); choose "
             "another folder"
         ) from None
-    try:
-        yield
-    finally:
-        lock.release()

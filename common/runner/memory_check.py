@@ -13,6 +13,7 @@ from common.key_paths import value_at
 from common.machine.devices import gpus_hidden
 from common.machine.gpu_memory import total_memory
 from common.machine.memory import Moment, Need, Term
+from common.plan.resources import slots_of
 from common.plan.vectorize_notices import vectorize_key, why_alone
 from common.registry import import_part
 from common.runner.plan_runner import LARGEST_GROUP
@@ -85,7 +86,7 @@ def _group_sizes(plan: Plan, runs: Iterable[Run]) -> dict[Run, int]:
 
 
 def _slots(plan: Plan) -> int:
-    return plan.document.num_parallel if plan.document.multiprocess else 1
+    return slots_of(plan.document, max(run.num_ranks for run in plan.runs))
 
 
 def _too_large(run: Run, moment: Moment, gpus: Mapping[int, int]) -> Problem:

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import functools
 import logging
-import shlex
-import sys
 from collections import Counter
 from collections.abc import Callable, Hashable
-from pathlib import Path
+from dataclasses import replace
 
 from common.files.no_space import NoSpace, no_space
-from common.key_paths import assign
-from common.plan.resources import gpus_of
 from common.plan.run import Plan, Run
 from common.plan.vectorize_notices import vectorize_key, why_alone
 from common.process.stopping import StopFlag
 from common.run import provenance, status
 from common.run.folder import RunFolder, write_json
 from common.run.status import DONE, FAILED, INTERRUPTED, RUNNING, SKIPPED, WAITING
+from common.runner.elsewhere import Elsewhere
 from common.runner.index import IndexFile
 from common.runner.progress import Display
 from common.runner.run_state import RunState, read_state
 from common.runner.scheduling.executor import Executor
+from common.runner.scheduling.memory_room import MemoryRoom
 from common.runner.scheduling.task import Task
 from common.runner.selection import Selection
+from common.runner.tasks import task_of
+from common.runner.waiting_runs import WaitingRuns
 
 log = logging.getLogger(__name__)
 
-_AUTOMATIC_CONTINUATIONS = 1
+_CONTINUATIONS = 1
+"""Number of times that a run which was stopped by somebody else, and was not lost, goes on."""
 LARGEST_GROUP = 64
 """Largest number of runs trained together, because the memory of a group grows with it."""
 
@@ -47,6 +48,8 @@ class PlanRunner:
         threads: int,
         use_gpus: bool = False,
         fail_fast: bool = False,
+        has_failed: bool = False,
+        room: MemoryRoom | None = None,
     ) -> None:
         self.plan = plan
         self.selection = selection
@@ -59,12 +62,20 @@ class PlanRunner:
         self.states = selection.states
         self.index = IndexFile(plan, self.states)
         self._by_folder = {str(run.folder.absolute()): run for run in plan.runs}
-        self._waiting = [run for run in selection.to_make if self.states[run].state == WAITING]
+        waiting = (run for run in selection.to_make if self.states[run].state == WAITING)
+        self._waiting = WaitingRuns(waiting, self.states)
+        self._elsewhere = Elsewhere(
+            run for run in selection.to_make if self.states[run].state == RUNNING
+        )
         self._running: set[Run] = set()
-        self._lost_workers: Counter[Run] = Counter()
-        self._has_failed = False
+        self._again = set() if selection.fresh else set(selection.again)
+        self._continued: Counter[Run] = Counter()
+        self._has_failed = has_failed
+        self._room = room
         self.no_space = ""
         """Message about a full disk, empty if there is none; no run starts after it."""
+        self.num_left = 0
+        """Number of runs that are left in a queue."""
         self._group_key = functools.cache(self._find_group_key)
 
     def run(self) -> None:
@@ -83,12 +94,21 @@ class PlanRunner:
         stop_passed_on = False
         try:
             write_json(self.plan.folder.plan, self.plan.effective)
+            self._adopt()
             self._write_index(self.index.write)
-            while self._running or (self._waiting and self._may_start()):
+            while self._running or (self._is_any_left() and self._may_start()):
                 if self._may_start():
+                    for run, now in self._elsewhere.ended():
+                        self._take_from_elsewhere(run, now)
                     self._start_what_is_ready()
-                for task in self.executor.wait():
+                ended = self.executor.wait()
+                for task in ended:
                     self._ended(self._by_folder[task.folder])
+                if self._elsewhere.runs and not self._running:
+                    self._elsewhere.wait()
+                if self.executor.is_detached and not ended:
+                    self.num_left = len(self._running)
+                    break
                 if self.stop() and not stop_passed_on:
                     self.executor.request_stop()
                     stop_passed_on = True
@@ -100,13 +120,40 @@ class PlanRunner:
             self.no_space = str(full)
         finally:
             self.executor.close()
-            for run in [*self._running, *self._waiting]:
-                found = read_state(run)
-                if found.state == RUNNING:  # there was no room for saying how it ended
-                    found = RunState(INTERRUPTED, self.no_space)
-                if found.state != SKIPPED:  # what was not begun is as it was, or waits
-                    self.states[run] = found
-            self._write_index(self.index.write)
+            self._write_index(self._write_last_index)
+
+    def _adopt(self) -> None:
+        """Take up the runs that an earlier runner has handed over and that go on."""
+        handed_over = [*self._waiting.ready(), *self._elsewhere.runs]
+        for task in self.executor.adopt(map(self._task, handed_over)):
+            run = self._by_folder[task.folder]
+            (self._elsewhere.runs if run in self._elsewhere.runs else self._waiting).remove(run)
+            self._running.add(run)
+            self.states[run] = RunState(RUNNING, lost=self.states[run].lost)
+
+    def _is_any_left(self) -> bool:
+        """Return whether a run waits, or is made by another process."""
+        return bool(self._waiting or self._elsewhere.runs)
+
+    def _write_last_index(self) -> None:
+        """Write the index as the folders are now, with what other runners of the plan have made."""
+        self._look_again()
+        self.index.write()
+        if self._look_again():  # another runner may have written its last one before this one
+            self.index.write()
+
+    def _look_again(self) -> bool:
+        """Take the present states from the folders; return whether there are new ones."""
+        before = dict(self.states)
+        for run, known in before.items():
+            if known.state in (DONE, SKIPPED):
+                continue
+            found = read_state(run)
+            if found.state == INTERRUPTED and not found.reason:
+                found = replace(found, reason=self.no_space)  # there was no room for saying so
+            if found.state != SKIPPED:  # what was not begun is as it was, or waits
+                self.states[run] = found
+        return self.states != before
 
     def _write_index(self, write: Callable[[], None]) -> None:
         """Write the index.
@@ -126,37 +173,58 @@ class PlanRunner:
         return not (self.stop() or self.no_space or (self._has_failed and self.fail_fast))
 
     def _start_what_is_ready(self) -> None:
-        for run in list(self._waiting):
-            if run in self._running:  # started together with an earlier one
-                continue
-            blocked = self._blocked_by(run)
-            if blocked:
-                self._waiting.remove(run)
-                self._skip(run, blocked)
-            elif self._is_ready(run) and self.executor.free_slots:
-                self._start(self._group_of(run))
-            if not self.executor.free_slots:
+        for run, source in self._waiting.take_blocked():
+            self._skip(run, source)
+        while self.executor.free_slots and (first := self._waiting.first_ready()) is not None:
+            if self._room is not None and not self._room.is_there_for(first, self._running):
                 return
+            self._start([run for run in self._group_of(first) if self._is_left(run)])
+
+    def _is_left(self, run: Run) -> bool:
+        """Return whether no other process makes the run, or has ended it, by now."""
+        now = read_state(run)
+        is_known = run in self._again and now.attempt == self.states[run].attempt
+        if now.state not in (RUNNING, DONE, FAILED) or is_known:
+            return True
+        self._waiting.remove(run)
+        self._take_from_elsewhere(run, now)
+        return False
+
+    def _take_from_elsewhere(self, run: Run, now: RunState) -> None:
+        """Take up a run that another process makes, has ended, or has left unfinished."""
+        if now.state == RUNNING:
+            self.states[run] = now
+            self._elsewhere.runs.append(run)
+        elif now.state in (DONE, FAILED):
+            self._note(run, now)
+            self._has_failed |= now.state == FAILED
+        else:
+            self.states[run] = replace(now, state=WAITING, reason="")
+            self._waiting.put_first(run)
 
     def _start(self, group: list[Run]) -> None:
+        if not group:
+            return
         for run in group:
             self._waiting.remove(run)
             self._running.add(run)
-            self.states[run] = RunState(RUNNING)
+            if run in self._again:
+                self._again.remove(run)
+                status.wait_again(RunFolder(run.folder), self.states[run].attempt)
+                self.states[run] = RunState(WAITING)
+            self.states[run] = RunState(RUNNING, lost=self.states[run].lost)
         self._write_index(self.index.write_now_and_then)
         self.executor.start([self._task(run) for run in group])
 
     def _group_of(self, run: Run) -> list[Run]:
         """Return the run and those that can be made with it, shared among the free slots."""
         key = self._group_key(run)
-        if key is None or self._lost_workers[run]:
-            return [run]  # what ended its worker takes no others with it
+        if key is None or self.states[run].lost:
+            return [run]  # what was lost takes no others with it
         alike = [
             other
-            for other in self._waiting
-            if self._group_key(other) == key
-            and self._is_ready(other)
-            and not self._lost_workers[other]
+            for other in self._waiting.ready()
+            if self._group_key(other) == key and not self.states[other].lost
         ]
         share = -(-len(alike) // self.executor.free_slots)
         return alike[: min(share, LARGEST_GROUP)]
@@ -168,62 +236,46 @@ class PlanRunner:
         threads = provenance.threads_of(RunFolder(run.folder)) or self.threads
         return run.spec.run_together, vectorize_key(run), threads
 
-    def _is_ready(self, run: Run) -> bool:
-        return all(self.states[reference.run].state == DONE for reference in run.references)
-
-    def _blocked_by(self, run: Run) -> Run | None:
-        """Return a run that this one refers to and that will not be done."""
-        for reference in run.references:
-            source: Run = reference.run
-            if self.states[source].state in (FAILED, SKIPPED, INTERRUPTED):
-                return source
-        return None
-
     def _skip(self, run: Run, because_of: Run) -> None:
         reason = f"refers to {because_of.name}, which is {self.states[because_of].state}"
-        status.end(RunFolder(run.folder), SKIPPED, reason=reason, **run.identity)
+        status.end_from_outside(RunFolder(run.folder), SKIPPED, reason=reason, **run.identity)
         self._note(run, RunState(SKIPPED, reason))
 
     def _ended(self, run: Run) -> None:
         self._running.discard(run)
         now = read_state(run)
+        if now.state == RUNNING:  # it was left to another process
+            self._take_from_elsewhere(run, now)
+            return
+        if now.state == WAITING:  # it had not begun before a stop request
+            self.states[run] = now
+            self._waiting.put_first(run)
+            return
+        if self._room is not None:
+            self._room.note(run, now)
         if now.no_space:
             self.no_space = now.reason
-        worker_died = now.state == INTERRUPTED and not (self.stop() or now.no_space)
-        if worker_died and self._lost_workers[run] < _AUTOMATIC_CONTINUATIONS:
-            self._lost_workers[run] += 1
+        if now.state == INTERRUPTED and self._goes_on(run, now):
             log.warning("%s: %s; it is continued", run.name, now.reason)
-            self.states[run] = RunState(WAITING)
-            self._waiting.insert(0, run)
+            self.states[run] = RunState(WAITING, lost=now.lost)
+            self._waiting.put_first(run)
             return
         self._note(run, now)
         self._has_failed |= now.state == FAILED
 
+    def _goes_on(self, run: Run, now: RunState) -> bool:
+        """Return whether an interrupted run is made further, by this command."""
+        if self.stop() or now.no_space or now.is_cancelled:
+            return False
+        if now.lost > self.states[run].lost:  # and has not failed
+            return True
+        self._continued[run] += 1
+        return self._continued[run] <= _CONTINUATIONS
+
     def _note(self, run: Run, state: RunState) -> None:
         self.states[run] = state
-        states = [self.states[run].state for run in self.selection.to_make]
-        self.display.ended(run, state, states)
+        self._waiting.note_end(run)
+        self.display.ended(run, state)
 
     def _task(self, run: Run) -> Task:
-        config = run.config.model_dump(mode="json")
-        for reference in run.references:
-            assign(config, reference.key, str(reference.target))
-        # Of a pool, worker processes get theirs with their slot.
-        gpu_ids = gpus_of(run, self.plan.document.gpu_ids_pool)
-        config["gpu_ids"] = list(gpu_ids)
-        model = type(run.config)
-        return Task(
-            name=run.name,
-            identity=run.identity,
-            folder=str(run.folder.absolute()),  # user code may go elsewhere
-            run=run.spec.run,
-            run_together=run.spec.run_together,
-            unit=run.spec.unit,
-            config_model=f"{model.__module__}:{model.__qualname__}",
-            config=config,
-            threads=self.threads,
-            gpu_ids=gpu_ids if self.use_gpus else (),
-            num_ranks=run.num_ranks,
-            import_from=str(self.plan.source.absolute().parent),
-            command=shlex.join([Path(sys.executable).name, *sys.argv]),
-        )
+        return task_of(self.plan, run, threads=self.threads, use_gpus=self.use_gpus)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ class Display:
     def __init__(self, name: str, states: list[str], *, quiet: bool = False) -> None:
         """Start the display.
 
-        ``states`` are those of all runs, ``quiet`` reports failed runs only.
+        ``states`` are those of all runs to be made, ``quiet`` reports failed runs only.
         """
         self._bars_shown = sys.stderr.isatty() and not quiet
         self._quiet = quiet
@@ -37,6 +38,9 @@ class Display:
             unit="run",
             disable=not self._bars_shown,
         )
+        self._num_runs = len(states)
+        self._counts = Counter(states)
+        """Number of runs in each state, of those that had ended before or have ended since."""
         self._bars: dict[str, tqdm[Any]] = {}
         self._said_at = time.monotonic()
 
@@ -56,16 +60,17 @@ class Display:
             self._said_at = time.monotonic()
             log.info("%s: %s %d of %d", name, first.unit, done, total)
 
-    def ended(self, run: Run, state: RunState, states: list[str]) -> None:
-        """Show that a run has ended; ``states`` are those of all runs to be made."""
+    def ended(self, run: Run, state: RunState) -> None:
+        """Show that a run has ended."""
         bar = self._bars.pop(str(run.folder), None)
         if bar is not None:
             bar.close()
-        done, failed = states.count(DONE), states.count(FAILED) + states.count(SKIPPED)
-        left = len(states) - done - failed
+        self._counts[state.state] += 1
+        done, failed = self._counts[DONE], self._counts[FAILED] + self._counts[SKIPPED]
+        left = self._num_runs - done - failed
         self._runs.set_postfix_str(f"{done} done, {failed} failed, {left} left", refresh=False)
         if self._bars_shown:
-            self._runs.update(len(states) - left - self._runs.n)
+            self._runs.update(done + failed - self._runs.n)
         if state.state != DONE:
             level = logging.WARNING
         elif self._quiet or run.config.disable_console_log:

@@ -113,6 +113,13 @@ def outcome(plan: Plan, selection: Selection, states: Mapping[Run, RunState]) ->
     return "\n".join([*lines, *_best(plan, states), *advice(ended)])
 
 
+def left_in_queue(count: int) -> str:
+    """Return the line of a command that leaves so many runs in a queue."""
+    are = "runs are" if count > 1 else "run is"
+    return (f"{count} {are} in the queue; --status tells more, and the same command takes up what "
+            "has ended")  # fmt: skip
+
+
 def advice(states: Sequence[str]) -> list[str]:
     """Return advice on runs that the same command would not make."""
     failed = states.count(FAILED)

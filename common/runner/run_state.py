@@ -17,19 +17,35 @@ class RunState:
     reason: str = ""
     score: float | None = None
     seconds: float | None = None
+    attempt: int = 0
+    """Number of attempts that have begun."""
+    lost: int = 0
+    """Number of lost attempts, see `common.runner.scheduling.lost_attempts`."""
     no_space: bool = False
     """True if the run ended because a file did not fit on the disk."""
+    is_cancelled: bool = False
+    """True if somebody has cancelled its job in a cluster's queue."""
+    peak_memory: int | None = None
+    """Largest number of bytes that its process has held, if it was measured."""
 
 
 def read_state(run: Run) -> RunState:
-    """Return the state of the run in its folder; waiting if the folder is another run's."""
-    found = RunFolder(run.folder).read_status()
+    """Return the state of the run in its folder; waiting if the folder is another run's.
+
+    It is running if a living process, here or on another host, holds the folder's lease.
+    """
+    folder = RunFolder(run.folder)
+    found = folder.read_status()
     if found.get("fingerprint") not in (run.fingerprint, run.config_fingerprint):
-        return RunState(status.WAITING)
+        return RunState(status.current(folder, {}))
     return RunState(
-        status.current(found),
+        status.current(folder, found),
         found.get("reason") or "",
         found.get("score"),
         found.get("seconds"),
+        found.get("attempt", 0),
+        found.get("lost", 0),
         found.get("no_space", False),
+        found.get("cancelled", False),
+        found.get("peak_memory"),
     )

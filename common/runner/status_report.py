@@ -10,10 +10,11 @@ from common.experiment import EXPERIMENTS
 from common.plan.load import Outline, outline
 from common.run import status
 from common.run.folder import PlanFolder, RunFolder, read_last_json_line
-from common.run.status import STATES
+from common.run.status import QUEUED, STATES
 from common.run.summary import score_name
 from common.runner.index import FIXED_COLUMNS, read_index
 from common.runner.report import advice
+from common.runner.scheduling.slurm.report import QueueReport
 from common.runner.selection import matcher
 from common.runner.source_changes import changes_in, changes_told
 from common.runner.text_table import as_text
@@ -43,19 +44,26 @@ def status_report(plan: Outline, only: str | None = None) -> str:
         return f"{folder.path}: {nothing}; --dry_run shows what would run"
     keys = distinguishing([(row.name, row.stage) for row in rows], [row.options for row in rows])
     cells, states, damages = [], [], []
+    queue = QueueReport(folder)
     for row in rows:
         found = row.folder.read_status()
         damages.append(row.folder.status_damage())
-        states.append(status.current(found))
         varied = [row.options.get(key, "") for key in keys]
-        cells.append([row.name, *varied, row.fingerprint[:8], row.stage, states[-1],
+        state, reason = queue.told(
+            row.folder.path, status.current(row.folder, found), found.get("reason")
+        )
+        states.append(state)
+        cells.append([row.name, *varied, row.fingerprint[:8], row.stage, state,
                       _progress(row.folder), found.get("score"), score_name(row.folder),
-                      found.get("seconds"), found.get("reason")])  # fmt: skip
+                      found.get("seconds"), reason])  # fmt: skip
     columns = ["name", *keys, "fingerprint", "stage", "status", "progress", "score", "of",
                "seconds", "reason"]  # fmt: skip
-    counts = ", ".join(f"{states.count(state)} {state}" for state in STATES if state in states)
+    counts = ", ".join(
+        f"{states.count(state)} {state}" for state in (*STATES, QUEUED) if state in states
+    )
     lines = [as_text(columns, cells), f"{counts} in {folder.path}", *advice(states)]
     lines += [f"{damage}; the run counts as waiting" for damage in damages if damage is not None]
+    lines += [queue.problem] if queue.problem else []
     lines += changes_told(changes_in(row.folder for row in rows))
     if not _is_last_run(plan):
         lines.append(

@@ -17,6 +17,7 @@ from torch import Tensor
 from common import distributed
 from common.errors import UserError
 from common.run.folder import replacing
+from common.run.lease import check_lease
 from common.run.record_schemas import DamagedError
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ def save_last(folder: Path, state: State) -> None:
     with replacing(last, num_bytes(state)) as file:
         torch.save(_without_shared_storage(state), file)
         if last.exists() and _damage(last) is None:
+            check_lease(last)
             last.replace(folder / _BEFORE_LAST)
 
 

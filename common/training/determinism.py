@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError, text_of
+from common.machine.devices import VISIBLE
+from common.process.when_loaded import when_loaded
 
 if TYPE_CHECKING:
     from common.config.run import RunConfig
@@ -20,7 +23,8 @@ _REFUSAL = " does not have a deterministic implementation"
 def set_numerics(config: RunConfig) -> None:
     """Set torch's numerics by the run's keys, whatever an earlier run of the process has set.
 
-    It must be called before CUDA starts, because cuBLAS reads its workspaces once per process.
+    If torch is not loaded, this is done once it is. It must be called before CUDA starts, because
+    cuBLAS reads its workspaces once per process.
 
     Raises:
         UserError: the environment asks cuBLAS for workspaces that are not deterministic.
@@ -31,6 +35,10 @@ def set_numerics(config: RunConfig) -> None:
             f"'deterministic' = true: the environment variable {_WORKSPACES} is {workspaces!r}; "
             f"unset it, or set it to '{_REPEATABLE[0]}'"
         )
+    when_loaded("torch", "numerics", functools.partial(_set_torch, config))
+
+
+def _set_torch(config: RunConfig) -> None:
     _use_defaults()
     _use_tf32(config.tf32)
     _use_deterministic_algorithms(config.deterministic)
@@ -69,6 +77,16 @@ def _use_deterministic_algorithms(deterministic: bool) -> None:
     refusing = 2  # of the three debug modes; 0 is none
     if torch.get_deterministic_debug_mode() != (refusing if deterministic else 0):
         torch.use_deterministic_algorithms(deterministic)  # not at all times: it imports a compiler
+
+
+def seed_torch(seed: int) -> None:
+    """Seed torch's global generators, of all devices that this process sees."""
+    import torch
+
+    if os.environ.get(VISIBLE) == "":  # torch would keep a note for devices that never start
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
 
 
 def explained(error: BaseException) -> BaseException:

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from common.training.determinism import seed_torch
+
 
 def seed_everything(seed: int) -> None:
     """Seed the global generators of Python, NumPy and torch (all devices)."""
     random.seed(seed)
     np.random.seed(seed)
-    torch.manual_seed(seed)
+    seed_torch(seed)
 
 
 @contextmanager

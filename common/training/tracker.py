@@ -18,6 +18,7 @@ from common.config.run import RunConfig
 from common.files.fsync import sync, sync_folder
 from common.files.no_space import explaining_no_space
 from common.run.folder import RunFolder, read_json_lines, write_text
+from common.run.lease import check_lease
 from common.run.record_schemas import EPOCH_ROW, STEP_ROW
 from common.training.external_trackers import ExternalTracker, Row, WandbTracker, open_trackers
 
@@ -96,6 +97,7 @@ class Tracker:
         with explaining_no_space(self._folder.metrics, len(line)):
             if self._file is None:
                 self._file = self._folder.metrics.open("a", encoding="utf-8")
+            check_lease(self._folder.metrics)
             self._file.write(line)
             self._file.flush()
         self._is_synced = False

@@ -6,6 +6,7 @@ from functools import partial
 
 import torch
 
+from common.training.optimizers import RMSprop
 from grue.algorithms.args import A2cArgs
 from grue.algorithms.policy_gradient import Losses, PolicyGradient
 from grue.algorithms.running_means import RunningMeans
@@ -32,7 +33,7 @@ class A2c(PolicyGradient[A2cArgs]):
         """Return the optimizer: RMSprop as published, or AdamW."""
         if not self.args.use_rms_prop:
             return super().make_optimizer()
-        return torch.optim.RMSprop(
+        return RMSprop(
             self.actor_critic.parameters(),
             lr=self.args.learning_rate,
             alpha=_RMSPROP_DECAY,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
+from common.training.optimizers import AdamW
 from grue.algorithms.tensorflow_adam import TensorFlowAdam
 from grue.models.config import Optimizer
 
-OPTIMIZERS: Mapping[Optimizer, type[torch.optim.AdamW]] = {
-    "adamw": torch.optim.AdamW,
+OPTIMIZERS: Mapping[Optimizer, type[AdamW]] = {
+    "adamw": AdamW,
     "adam_tensorflow": TensorFlowAdam,
 }
 """Optimizer classes by the names in configurations."""
@@ -26,7 +26,7 @@ def adamw(
     weight_decay: float,
     options: Mapping[str, Any],
     form: Optimizer = "adamw",
-) -> torch.optim.AdamW:
+) -> AdamW:
     """Return the published optimiser, without weight decay of weights with certain names."""
     decayed: list[nn.Parameter] = []
     others: list[nn.Parameter] = []

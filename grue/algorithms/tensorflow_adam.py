@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
+from common.training.optimizers import AdamW
 
 
-class TensorFlowAdam(torch.optim.AdamW):
+class TensorFlowAdam(AdamW):
     """Adam that adds epsilon to the root of the second moment before the bias correction.
 
     theta <- theta - lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps), which is PyTorch's step

@@ -62,7 +62,7 @@ class PartConfig(Config, Generic[PartT]):
         except UserError as error:
             yield Problem(str(error), "id", self.id)
             return
-        _, wrong = resolve(own, self.args, dict.fromkeys(self.key_names(), "beside 'args'"))
+        _, wrong = resolve(own, self.args, dict.fromkeys(self.key_names(), "beside 'args'").get)
         yield from (problem.below("args") for problem in wrong)
 
     def missing(self) -> Iterator[Problem]:

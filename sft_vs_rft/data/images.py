@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,9 @@ CIFAR10_FOLDER, CIFAR100_FOLDER = "cifar-10-batches-py", "cifar-100-python"
 
 def _digits(data_dir: str) -> Pool:
     """Load scikit-learn's bundled 8 x 8 digits; ``data_dir`` is not needed."""
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
-    inputs = torch.from_numpy(images.astype(np.float32)).view(-1, 1, 8, 8)
-    targets = torch.from_numpy(labels)
+    rows = np.loadtxt(_digits_file(), dtype=np.int64, delimiter=",")  # 64 pixels, and the label
+    inputs = torch.from_numpy(rows[:, :-1].astype(np.float32)).view(-1, 1, 8, 8)
+    targets = torch.from_numpy(rows[:, -1].copy())
     train, test = slice(DIGITS_SIZES["train"]), slice(DIGITS_SIZES["train"], None)
     return dense_pool(
         inputs[train],
@@ -37,6 +36,13 @@ def _digits(data_dir: str) -> Pool:
         num_classes=10,
         normalise=lambda x: (x / 16 - _DIGITS_MEAN) / _DIGITS_STD,
     )
+
+
+def _digits_file() -> Path:
+    """Return the path of the digits in scikit-learn, whose import would take a second."""
+    package = importlib.util.find_spec("sklearn")
+    assert package is not None and package.submodule_search_locations, "it is required"
+    return Path(package.submodule_search_locations[0]) / "datasets/data/digits.csv.gz"
 
 
 def _normaliser(mean: Sequence[float], std: Sequence[float]) -> Callable[[Tensor], Tensor]:

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-
-# Here, because this import draws from Python's generator, which runs seed before they make data.
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from common.errors import UserError
@@ -19,6 +16,7 @@ from sft_vs_rft.data.inputs import Inputs
 from sft_vs_rft.data.labels import draw_changed, draw_label_sets, draw_labels_outside
 from sft_vs_rft.data.load_pool import load_pool
 from sft_vs_rft.data.pools import Pool
+from sft_vs_rft.data.stratified import stratified_subset
 from sft_vs_rft.subsets import drawn_size, undrawable
 
 log = logging.getLogger(__name__)
@@ -100,8 +98,7 @@ def _subset(labels: Tensor, size: int, key: str) -> Tensor:
     why_not = undrawable_from(labels, size)
     if why_not:
         raise UserError(f"'{key}' = {size}: {why_not}")
-    chosen, _ = train_test_split(range(len(labels)), train_size=size, stratify=labels.numpy())
-    return torch.tensor(chosen)
+    return torch.from_numpy(stratified_subset(labels.numpy(), size))
 
 
 def undrawable_from(labels: Tensor, size: int) -> str | None:

@@ -15,7 +15,7 @@ from common.errors import UserError
 from common.machine.devices import free_memory, gpus_are_usable, gpus_hidden, names_of, run_device
 from common.run.folder import read_json
 from common.runner.scheduling.task import Task
-from common.runner.scheduling.worker_process import _environment
+from common.runner.scheduling.worker_process import worker_environment
 from tests.common.plans import toy
 from tests.conftest import TINY_DIGITS, TOY, Workplace
 
@@ -169,9 +169,9 @@ def test_plans_count_the_gpus_that_the_user_lets_them_see(
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     for gpu, name in enumerate(names):
-        assert names_of([gpu]) == _environment([gpu], 1)["CUDA_VISIBLE_DEVICES"] == name
+        assert names_of([gpu]) == worker_environment([gpu], 1)["CUDA_VISIBLE_DEVICES"] == name
     assert names_of(range(count)) == ",".join(names)
-    assert _environment([], 1)["CUDA_VISIBLE_DEVICES"] == ""
+    assert worker_environment([], 1)["CUDA_VISIBLE_DEVICES"] == ""
     if count == 0:
         assert not gpus_are_usable([0])
         assert f"CUDA_VISIBLE_DEVICES = '{visible}' shows none: the CPU computes" in caplog.text
@@ -214,7 +214,7 @@ def test_hidden_gpus_are_as_none(two_gpus: list[str]) -> None:
 def test_a_worker_sees_one_gpu_of_two(
     two_gpus: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", _environment([1], 1)["CUDA_VISIBLE_DEVICES"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", worker_environment([1], 1)["CUDA_VISIBLE_DEVICES"])
     assert torch.cuda.device_count() == 1
     assert run_device((0,)) == torch.device("cuda:0")
 

@@ -163,7 +163,8 @@ def test_threads_and_processes_of_runs_do_not_outlive_the_program(
 def test_the_children_of_a_worker_that_was_killed_end_too(workplace: Workplace) -> None:
     assert workplace.run_plan(acting(workplace, "killed", multiprocess=True)).status == 1
     (folder,) = workplace.folders()
-    assert folder.read_status()["status"] == "interrupted"
+    found = folder.read_status()
+    assert (found["status"], found["attempt"], found["lost"]) == ("failed", 2, 2)
     assert _has_ended(pid_of_child(folder.path))
 
 

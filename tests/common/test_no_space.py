@@ -127,6 +127,29 @@ def test_a_full_disk_interrupts_the_plan_without_a_traceback(
     assert workplace.run_plan(plan).status == 0
 
 
+def test_a_disk_that_turns_read_only_interrupts_as_well(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the run's doing, it is gone on with by the same command once the disk is writable."""
+    written = Path.open
+
+    def opened(self: Path, mode: str = "r", *arguments: Any, **options: Any) -> Any:
+        if "summary.json" in self.name and "w" in mode:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
+        return written(self, mode, *arguments, **options)
+
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", opened)
+        outcome = workplace.run_plan(plan)
+    assert outcome.status == 1
+    found = workplace.folders()[0].read_status()
+    assert found["status"] == "interrupted"
+    assert "summary.json cannot be written: the disk has become read-only" in found["reason"]
+    assert "nothing more was begun" in outcome.err
+    assert workplace.run_plan(plan).status == 0
+
+
 def used(folder: Path) -> int:
     found = os.statvfs(folder)
     return (found.f_blocks - found.f_bfree) * found.f_frsize

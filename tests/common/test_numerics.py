@@ -115,9 +115,11 @@ def test_later_ranks_compute_as_the_first_before_cuda_starts(
 
     monkeypatch.setattr(ranks_of_task, "meet", meet)
     keys = {"precision": "tf32", "deterministic": True}
-    task: Any = SimpleNamespace(run_config=lambda: ControlledConfig.model_validate(keys))
+    task: Any = SimpleNamespace(
+        folder="run", run_config=lambda: ControlledConfig.model_validate(keys)
+    )
     with pytest.raises(Met):
-        ranks_of_task.take_part(task, stop_requested=lambda: False)
+        ranks_of_task.take_part(task, stop_requested=lambda: False, print_to=lambda path: None)
 
 
 def test_deterministic_runs_ask_cublas_before_cuda_starts(monkeypatch: pytest.MonkeyPatch) -> None:

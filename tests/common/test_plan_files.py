@@ -20,6 +20,12 @@ from tests.common.plans import load, problems_of, values, whole_base
 from tests.conftest import TOY
 
 
+def _aliases_of_aliases(levels: int) -> str:
+    """A few lines that mean 9 to the power of ``levels`` values."""
+    lines = [f"b{n}: &b{n} [{', '.join([f'*b{n - 1}'] * 9)}]" for n in range(1, levels + 1)]
+    return "\n".join(["b0: &b0 [1]", *lines])
+
+
 def test_a_plan_may_be_yaml(tmp_path: Path) -> None:
     path = tmp_path / "plan.yaml"
     path.write_text(f"""
@@ -47,6 +53,11 @@ configurations:
         ("a: \x01", "plan.yml: not valid YAML: unacceptable character #x0001"),
         ("&a [*a]", "plan.yml: more than 100 levels of objects and lists"),
         ("a: " + 500 * "[" + 500 * "]", "plan.yml: more than 100 levels of objects and lists"),
+        ("a: !!int x", "plan.yml, line 1, column 4: not a value of the tag !!int"),
+        ("a: !!bool x", "plan.yml, line 1, column 4: not a value of the tag !!bool"),
+        ("a: !!timestamp x", "plan.yml, line 1, column 4: not a value of the tag !!timestamp"),
+        ("a: !!map [1]", "plan.yml, line 1, column 4: expected an object of keys"),
+        (_aliases_of_aliases(12), "plan.yml: more than 1,000,000 values, those of aliases"),
         ("- a", "plan.yml: expected an object"),
         ("", "plan.yml: expected an object"),
         ("name: x", "'configurations': this key is required"),
@@ -131,6 +142,8 @@ def test_files_begin_with_files_and_with_plans_of_one_configuration(tmp_path: Pa
     [
         ({}, "none.yml", "'base_config.from' = 'none.yml': no such file beside the one that names"),
         ({}, 3, "'base_config.from' = 3: expected the path of a file, in quotes"),
+        ({}, "x" * 300, "no such file beside the one that names it"),
+        ({}, "\0", "no such file beside the one that names it"),
         ({"a.yml": "x: ["}, "a.yml", "a.yml, line 1, column 5: not valid YAML"),
         ({"a.json": '{"x": 1'}, "a.json", "a.json, line 1, column 8: not valid JSON"),
         ({"a.json": "[1]"}, "a.json", "a.json: expected an object"),

@@ -119,6 +119,7 @@ def test_all_problems_come_in_one_message(tmp_path: Path) -> None:
          "'experiment' = 'custom:tests.toy:run': names a function; it must name an Experiment"),
         ({"experiment": 3, "base_config": {"dataset": "digits"}},
          "'experiment' = 3: expected text in quotes"),
+        ({"experiment": ""}, "'experiment' = '': is empty; write a name, or take the key out"),
         ({"base_config": {"epochs": "{"}},
          "'epochs' = '{': malformed template (Single '{' encountered in format string); "
          "a literal brace is doubled"),
@@ -130,6 +131,9 @@ def test_all_problems_come_in_one_message(tmp_path: Path) -> None:
          "a literal brace is doubled"),
         ({"base_config": {"trainer_checkpoint": "none.pt"}},
          "'trainer_checkpoint' = 'none.pt': no such file or folder"),
+        ({"base_config": {"trainer_checkpoint": "/dev/zero"}},
+         "'trainer_checkpoint' = '/dev/zero': cannot be read: /dev/zero: neither a file nor a "
+         "folder"),
         ({"base_config": {"save_checkpoints_by_score": True}},
          "'save_checkpoints_by_score' = true: needs a score; set 'score_metric_name'"),
     ],

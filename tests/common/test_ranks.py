@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from common import distributed
+from common.plan.document import PlanDocument
+from common.plan.resources import slots_of
 from common.runner.scheduling.task import Task
 from common.runner.scheduling.worker_group import WorkerGroup, gpus_of_slots
 from tests.common.plans import toy
@@ -49,6 +51,46 @@ def test_too_few_gpus(
     assert message in outcome.err
 
 
+@pytest.mark.parametrize(
+    ("keys", "most_ranks", "slots"),
+    [
+        ({}, 1, 1),
+        ({"num_parallel": 3}, 1, 1),
+        ({"num_parallel": 3, "multiprocess": True}, 1, 3),
+        ({"gpu_ids_pool": [0, 1]}, 1, 2),
+        ({"gpu_ids_pool": [0, 1], "runs_per_gpu": 3}, 1, 6),
+        ({"gpu_ids_pool": [0, 1, 2, 3, 4], "runs_per_gpu": 3}, 2, 6),
+        ({"gpu_ids_pool": [0, 1], "runs_per_gpu": 3, "num_parallel": 1}, 1, 1),
+    ],
+)
+def test_gpus_have_as_many_slots_as_runs_may_share_them(
+    keys: dict[str, Any], most_ranks: int, slots: int
+) -> None:
+    document = PlanDocument(configurations=({},), **keys)
+    assert slots_of(document, most_ranks) == slots
+    on_cpu = slots_of(document, most_ranks, use_gpus=False)
+    assert on_cpu == (document.num_parallel if document.multiprocess else 1)
+
+
+@pytest.mark.parametrize(
+    ("slots", "runs_per_gpu", "is_refused"), [(4, 2, False), (5, 2, True), (9, None, False)]
+)
+def test_more_runs_than_gpus_may_share_are_refused(
+    workplace: Workplace, slots: int, runs_per_gpu: int | None, is_refused: bool
+) -> None:
+    shares = {} if runs_per_gpu is None else {"runs_per_gpu": runs_per_gpu}
+    plan = workplace.write_plan(
+        experiment=TOY, configurations=[toy()], gpu_ids_pool=[0, 1],
+        multiprocess=True, num_parallel=slots, **shares,
+    )  # fmt: skip
+    outcome = workplace.run_plan(plan, "--dry_run")
+    assert (outcome.status == 2) == is_refused
+    told = (
+        "'num_parallel' = 5: 2 GPUs in 'gpu_ids_pool' with 'runs_per_gpu' = 2 have room for 4 runs"
+    )
+    assert (told in outcome.err) == is_refused
+
+
 def test_every_slot_has_its_own_gpus() -> None:
     assert gpus_of_slots(2, [4, 5, 6, 7, 8], 2) == [[4, 5], [6, 7]]
     assert gpus_of_slots(3, [4, 5], 1) == [[4], [5], [4]]
@@ -65,7 +107,7 @@ def test_every_rank_sees_one_gpu(
     given: list[tuple[tuple[int, ...], Task]] = []
 
     class Worker:
-        def __init__(self, gpu_ids: tuple[int, ...], threads: int) -> None:
+        def __init__(self, gpu_ids: tuple[int, ...], threads: int, server: None) -> None:
             self.gpu_ids = gpu_ids
 
         def give(self, tasks: list[Task]) -> None:

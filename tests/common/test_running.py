@@ -71,17 +71,33 @@ def test_a_dead_worker_is_replaced_and_its_run_continued_with_equal_results(
     assert without_seconds(by_name["killed"]) == without_seconds(workplace.folders("whole")[0])
 
 
-def test_a_worker_that_dies_twice_leaves_the_run_interrupted(
-    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("common.runner.plan_runner._AUTOMATIC_CONTINUATIONS", 0)
-    plan = workplace.write_plan(experiment=TOY, configurations=[toy(kill_at=1)], **PARALLEL)
+def test_a_run_whose_worker_dies_too_often_has_failed(workplace: Workplace) -> None:
+    plan = workplace.write_plan(
+        experiment=TOY, configurations=[toy(kill_at=1)], max_attempts=1, **PARALLEL
+    )
     outcome = workplace.run_plan(plan)
     assert outcome.status == 1
     (folder,) = workplace.folders()
-    assert folder.read_status()["status"] == "interrupted"
-    assert "SIGKILL" in folder.read_status()["reason"]
-    assert workplace.run_plan(plan).status == 0  # on request it goes on
+    assert folder.read_status()["status"] == "failed"
+    assert folder.read_status()["reason"] == (
+        "its worker process was ended by SIGKILL (out of memory?) (1 attempt)"
+    )
+    assert workplace.run_plan(plan).status == 1
+    assert folder.read_status()["attempt"] == 1
+    assert workplace.run_plan(plan, "--retry_failed").status == 0  # on request it goes on
+    assert folder.read_status()["lost"] == 0
+
+
+def test_a_run_that_is_tried_again_has_all_its_attempts_once(workplace: Workplace) -> None:
+    plan = workplace.write_plan(
+        experiment="custom:tests.hostile:EXPERIMENT",
+        configurations=[{"base_config": {"act": "killed"}}], max_attempts=2, **PARALLEL,
+    )  # fmt: skip
+    for attempts in (2, 4):
+        assert workplace.run_plan(plan, "--retry_failed").status == 1
+        (folder,) = workplace.folders()
+        found = folder.read_status()
+        assert (found["status"], found["attempt"], found["lost"]) == ("failed", attempts, 2)
 
 
 def test_workers_are_reused_and_compute_with_their_share_of_the_cores(

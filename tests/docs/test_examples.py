@@ -51,8 +51,10 @@ def test_commands_are_taken(
     monkeypatch.setenv("DATA_DIR", str(workplace.path))
     for data in ("common_gen", "imdb"):
         (workplace.path / data).mkdir()
-    words = shlex.split(line, comments=True)
+    words = _started(shlex.split(line, comments=True))
     match words:
+        case ["tmux", "attach-session", *_]:
+            pass
         case ["make", *targets]:
             would = subprocess.run(["make", "-n", *targets], cwd=PROJECT, capture_output=True)
             assert would.returncode == 0, would.stderr
@@ -67,6 +69,14 @@ def test_commands_are_taken(
             )
             assert plots_program.main([name, *options]) == 0
             assert check_options(name, asked[0][1]) == []
+        case [".venv/bin/ray", command, *options]:
+            pytest.importorskip("ray")
+            shown = subprocess.run(
+                [sys.executable, "-m", "ray.scripts.scripts", command, "--help"],
+                capture_output=True, text=True,
+            )  # fmt: skip
+            assert shown.returncode == 0, shown.stderr
+            assert all(option.partition("=")[0] in shown.stdout for option in options)
         case [".venv/bin/python", "-m", "tests.benchmarks", *names]:
             assert all((PROJECT / f"tests/benchmarks/{name}.py").is_file() for name in names)
         case [".venv/bin/python", "-m", module, *options]:
@@ -78,6 +88,16 @@ def test_commands_are_taken(
             assert all(option in known for option in options if option.startswith("--"))
         case _:
             assert line.startswith(FROM_A_NETWORK), "say how the test runs this"
+
+
+def _started(words: list[str]) -> list[str]:
+    """The command that tmux, ssh or nohup starts, without where its output goes."""
+    match words:
+        case ["tmux", "new-session", "-d", "-s", _, command] | ["ssh", _, command]:
+            return shlex.split(command)
+        case ["nohup", *command]:
+            return command[: command.index(">")]
+    return words
 
 
 def test_the_plans_of_the_readme_run(workplace: Workplace) -> None:
@@ -211,9 +231,25 @@ def test_a_plan_for_several_gpus_is_read(workplace: Workplace) -> None:
     assert outcome.status == 0, outcome.err
 
 
+def test_the_plan_for_a_queue_is_read(workplace: Workplace) -> None:
+    (plan,) = page("slurm").blocks("json")
+    outcome = workplace.run_plan(workplace.write_plan(**json.loads(plan)), "--dry_run")
+    assert outcome.status == 0, outcome.err
+    assert "8 runs" in outcome.out
+
+
+def test_the_plan_for_a_ray_cluster_is_read(workplace: Workplace) -> None:
+    (plan,) = page("ray").blocks("json")
+    outcome = workplace.run_plan(workplace.write_plan(**json.loads(plan)), "--dry_run")
+    assert outcome.status == 0, outcome.err
+    assert "5 runs" in outcome.out
+
+
 def test_every_block_is_of_a_kind_that_is_tested() -> None:
     run = {"README.md": {"json", "sh"}, "docs/plans.md": {"json", "sh"},
            "docs/controlled.md": {"json", "python", "sh"}, "docs/gpu.md": {"json", "sh"},
+           "docs/slurm.md": {"json", "sh"},
+           "docs/ray.md": {"json", "sh"},
            "docs/your_own_parts.md": {"json", "python"},
            "docs/reward_models.md": {"json", "sh"}}  # fmt: skip
     for each in PAGES:

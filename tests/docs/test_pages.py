@@ -68,6 +68,14 @@ def test_files_that_are_named_exist(page: Page) -> None:
     assert [path for path in _FILE.findall(page.prose) if not (PROJECT / path).exists()] == []
 
 
+def test_each_row_of_what_fails_is_held_by_drills_and_tests_that_exist() -> None:
+    rows = [line.split(" | ") for line in page("failures").text.splitlines() if " | " in line]
+    held = [name for *_, last in rows for name in re.findall(r"`(\w+)`", last)]
+    tests = "".join(path.read_text() for path in (PROJECT / "tests").rglob("*.py"))
+    assert len(held) > 30
+    assert [name for name in held if not re.search(rf"def _?{name}\b", tests)] == []
+
+
 def test_public_names_stand_for_what_earlier_imports_gave() -> None:
     rows = re.findall(
         r"^\| `from ([\w.]+) import (\w+)` \| `from (\w+) import (\w+)` \|$",

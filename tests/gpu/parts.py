@@ -27,6 +27,7 @@ class Part:
 PARTS = (
     Part("resume", 150),
     Part("scheduling", 120),
+    Part("executors", 150),
     Part("trpo", 60),
     Part("algorithms", 90),
     Part("log_probs", 60),

@@ -11,9 +11,11 @@ import torch
 
 from common.errors import UserError
 from sft_vs_rft.config import ControlledConfig
+from sft_vs_rft.data.images import IMAGES
 from sft_vs_rft.data.labels import draw_changed, draw_label_sets, draw_labels_outside
 from sft_vs_rft.data.own_arrays import npz_pool
 from sft_vs_rft.data.run_data import Data, make_data
+from sft_vs_rft.data.stratified import stratified_subset
 from sft_vs_rft.dataset_version import data_edition
 from sft_vs_rft.models.build import mlp
 
@@ -277,3 +279,34 @@ def test_every_file_of_a_data_set_counts(tmp_path: Path) -> None:
         (folder / name).write_bytes(name.encode())
         editions.add(data_edition("cifar10", str(tmp_path)))
     assert len(editions - {None}) == 3
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_subset_and_later_draws_are_scikit_learns(seed: int) -> None:
+    from sklearn.model_selection import train_test_split
+
+    chance = np.random.RandomState(seed)
+    counts = chance.randint(2, 30, chance.randint(1, 8))
+    labels = chance.permutation(np.repeat(np.arange(len(counts)) * 3, counts))
+    for size in range(len(counts), len(labels) - len(counts) + 1, 5):
+        np.random.seed(seed)
+        expected, _ = train_test_split(range(len(labels)), train_size=size, stratify=labels)
+        later = np.random.random()
+        np.random.seed(seed)
+        assert stratified_subset(labels, size).tolist() == expected
+        assert np.random.random() == later
+
+
+def test_the_digits_are_scikit_learns() -> None:
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    pool, cpu = IMAGES["digits"](""), torch.device("cpu")
+    assert torch.cat([pool.train_labels, pool.test_labels]).tolist() == labels.tolist()
+    parts = [
+        take(torch.arange(len(own)), cpu).gather(torch.arange(len(own)))
+        for take, own in ((pool.take_train, pool.train_labels), (pool.take_test, pool.test_labels))
+    ]
+    inputs = torch.cat([part for part in parts if isinstance(part, torch.Tensor)])
+    expected = (torch.from_numpy(images).view(-1, 1, 8, 8) / 16 - 0.3053) / 0.3760
+    torch.testing.assert_close(inputs.double(), expected, rtol=1e-5, atol=1e-6)

@@ -223,13 +223,12 @@ def test_each_run_keeps_its_own_stream_of_the_gpu(
 ) -> None:
     gpus = GpuGenerators(2, monkeypatch)
     monkeypatch.setattr("common.training.stepwise_run.run_gpus", lambda ids: (1,))
-    seeded = torch.manual_seed
 
-    def seed(number: int) -> torch.Generator:
+    def seed(number: int) -> None:
         gpus.generators[1].manual_seed(number)
-        return seeded(number)
+        torch.manual_seed(number)
 
-    monkeypatch.setattr(torch, "manual_seed", seed)
+    monkeypatch.setattr("common.training.seeding.seed_torch", seed)
     plan = workplace.write_plan(
         vectorize=True, configurations=configurations([{}, {"random_seed": 4}])
     )

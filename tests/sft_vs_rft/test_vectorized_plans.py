@@ -203,7 +203,7 @@ def break_down(members: Sequence[Member]) -> None:
 def task(folder: Path, function: str) -> Task:
     return Task(
         name=folder.name,
-        identity={},
+        identity={"fingerprint": folder.name},
         folder=str(folder),
         run="tests.toy:run",
         run_together=f"{__name__}:{function}",

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,14 @@ from common.files.fsync import make_folder
 from common.files.no_space import no_space
 from common.files.temp_files import remove_leftovers
 from common.machine import hub_offline
+from common.machine.peak_memory import begin_measuring, peaks
 from common.process.snapshot import end_copy_of, put_back
 from common.process.stopping import StoppedAtOnce
 from common.registry import import_part
 from common.run import provenance, status
 from common.run.folder import RunFolder, write_json
+from common.run.lease import Lease, LeaseLost, check_lease
+from common.runner.scheduling.claim import claim
 from common.runner.scheduling.failure import failure_of
 from common.runner.scheduling.rank import begin_computing, meet
 from common.runner.scheduling.score_check import checked_score
@@ -44,9 +47,10 @@ class Attempt:
     config: RunConfig
     context: Context
 
-    def __init__(self, task: Task, *, num_together: int = 1) -> None:
-        """Prepare the attempt, which ``num_together`` runs share."""
+    def __init__(self, task: Task, lease: Lease, *, num_together: int = 1) -> None:
+        """Prepare the attempt, which ``num_together`` runs share, with the lease of its folder."""
         self.task = task
+        self._lease = lease
         self._num_together = num_together
         self.folder = RunFolder(Path(task.folder))
         self.is_over = False
@@ -54,7 +58,6 @@ class Attempt:
         self._pid = os.getpid()
         self._begun: dict[str, Any] = {}
         self._once_done: list[Callable[[], None]] = []
-        make_folder(self.folder.path)
         self._log_file = _LogFile(self.folder.log, encoding="utf-8", errors="backslashreplace")
         self._log_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
 
@@ -71,14 +74,15 @@ class Attempt:
             yield
         except StoppedAtOnce:
             if not self.is_over:
-                self._end(status.INTERRUPTED, reason="stopped at once")
+                with suppress(LeaseLost):
+                    self._end(status.INTERRUPTED, reason="stopped at once")
             raise
         except BaseException as error:  # user code may raise, or end, what it likes
             if self.is_over:
                 log.warning("%s had ended when something went wrong: %s", self.task.name,
                             told(error))  # fmt: skip
             else:
-                self._end_with(error)
+                self._end_unless_lost(error)
         finally:
             root.removeHandler(self._log_file)
 
@@ -89,7 +93,8 @@ class Attempt:
     ) -> None:
         """Record what is known of the run before it starts, and make its context."""
         task = self.task
-        remove_leftovers(self.folder.path, below=True)
+        begin_measuring()
+        remove_leftovers(self.folder.path, below=True, alone=True)
         changed = unread_changes(task.identity.get("sources", {}))
         if changed:
             raise UserError(f"changed since the plan was read: {', '.join(changed)}; run the "
@@ -109,14 +114,16 @@ class Attempt:
         if task.num_ranks > 1:
             seed, threads = meet(task, seed=seed, threads=threads)
         begin_computing(seed, threads)
-        log.info("attempt %d on %s, random seed %d, threads %d", begun["attempt"], device, seed,
-                 threads)  # fmt: skip
+        log.info(
+            "---- attempt %d on %s, random seed %d, threads %d, process %d of %s ----",
+            begun["attempt"], device, seed, threads, begun["pid"], begun["host"],
+        )  # fmt: skip
         self.config = config
         self.context = Context(
             folder=self.folder,
             seed=seed,
             gpu_ids=task.device_ids,
-            stop_requested=stop_requested,
+            stop_requested=lambda: self._lease.is_lost or stop_requested(),
             progress=progress,
             once_done=self._once_done.append,
         )
@@ -142,6 +149,14 @@ class Attempt:
                 log.warning("%s: not all that was unfinished is removed: %s", self.task.name,
                             told(error))  # fmt: skip
 
+    def _end_unless_lost(self, error: BaseException) -> None:
+        """Record the end of the run, unless it is another process's run by now."""
+        try:
+            self._lease.check()
+            self._end_with(error)
+        except LeaseLost:
+            self.is_over = True
+
     def _end_with(self, error: BaseException) -> None:
         error = explained(error)
         full = no_space(error, self.folder.path)
@@ -156,6 +171,7 @@ class Attempt:
 
     def _end(self, state: str, **values: Any) -> None:
         end_copy_of(self._pid)
+        self._lease.check()
         before = self.folder.read_status()
         if self._begun and before != self._begun:  # it is user code's doing
             before = self._begun
@@ -166,8 +182,8 @@ class Attempt:
         with nullcontext() if state == status.DONE else suppress(OSError):
             provenance.record_hub(self.folder, hub_offline.commits())
         seconds = before.get("seconds", 0.0) + time.monotonic() - self._started
-        status.end(self.folder, state, seconds=round(seconds, 3), **self.task.identity,
-                   **values)  # fmt: skip
+        measured: dict[str, Any] = {"seconds": round(seconds, 3), **peaks()}
+        status.end(self.folder, state, **measured, **self.task.identity, **values)
         self.is_over = True
 
     def close(self) -> None:
@@ -177,10 +193,16 @@ class Attempt:
 
 
 class _LogFile(logging.FileHandler):
-    """Log handler that drops lines which do not fit on the disk.
+    """Log handler that drops lines which do not fit on the disk, or of a run that is another's.
 
     The run's next file reports that.
     """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Append a line."""
+        with suppress(LeaseLost):
+            check_lease(Path(self.baseFilename))
+            super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """Print other errors, as usual."""
@@ -194,25 +216,46 @@ def attempt(
     *,
     stop_requested: Callable[[], bool],
     progress: Callable[[int, int], None],
-) -> None:
+    print_to: Callable[[Path], None] = lambda log_file: None,
+) -> bool:
     """Make one run, or several together, or their remaining parts.
 
-    The results are in the folders' ``status.json``.
+    The results are in the folders' ``status.json``. Runs that another process makes, or has made,
+    are left alone.
+
+    Args:
+        tasks: the runs.
+        stop_requested: returns true once they are to end after a checkpoint.
+        progress: takes the number of finished units and of all units.
+        print_to: takes the log file for what the runs print.
+
+    Returns:
+        Whether an attempt was made at one of the runs.
 
     Raises:
         StoppedAtOnce: a second Ctrl-C; the runs are marked as interrupted.
     """
-    with put_back():
-        _attempt(tasks, stop_requested, progress)
+    claims: list[tuple[Task, Lease]] = []
+    with ExitStack() as stack:
+        for task in tasks:
+            lease = claim(task)
+            if lease is not None:
+                stack.callback(lease.release)
+                claims.append((task, lease))
+        if claims:
+            print_to(RunFolder(Path(claims[0][0].folder)).log)
+            with put_back():
+                _attempt(claims, stop_requested, progress)
+    return bool(claims)
 
 
 def _attempt(
-    tasks: Sequence[Task],
+    claims: Sequence[tuple[Task, Lease]],
     stop_requested: Callable[[], bool],
     progress: Callable[[int, int], None],
 ) -> None:
     hub_offline.forget_commits()
-    attempts = [Attempt(task, num_together=len(tasks)) for task in tasks]
+    attempts = [Attempt(task, lease, num_together=len(claims)) for task, lease in claims]
     try:
         for one in attempts:
             with one.on_its_own():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from common.runner.scheduling.task import Task
@@ -21,11 +21,27 @@ class Executor(Protocol):
     def free_slots(self) -> int:
         """Number of free slots."""
 
+    @property
+    def is_detached(self) -> bool:
+        """True if its tasks are to go on without this process."""
+
+    def adopt(self, tasks: Iterable[Task]) -> Sequence[Task]:
+        """Return those of the tasks that an earlier runner has handed over and that go on.
+
+        They are not to be started; `wait` returns them when they have ended.
+        """
+
     def start(self, tasks: Sequence[Task]) -> None:
-        """Start tasks that share a slot; may return when they have ended."""
+        """Start tasks that share a slot; may return when they have ended.
+
+        An executor with a queue may collect them until `wait`.
+        """
 
     def wait(self) -> list[Task]:
-        """Return the tasks that have ended since the last call; wait a moment for one."""
+        """Return the tasks that have ended since the last call; wait a moment for one.
+
+        After `request_stop`, tasks are among them that had not begun.
+        """
 
     def request_stop(self) -> None:
         """Ask all running tasks to write their checkpoints and end."""

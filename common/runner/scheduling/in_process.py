@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from common.machine.devices import gpus_hidden
+from common.process.supervisor import making
 from common.runner.scheduling.attempt import attempt
 from common.runner.scheduling.executor import ProgressOf
 from common.runner.scheduling.task import Task
@@ -23,9 +24,18 @@ class InProcess:
         """One, unless the last tasks' end has not been collected yet."""
         return 0 if self._ended else 1
 
+    @property
+    def is_detached(self) -> bool:
+        """False: what runs here ends with its runner."""
+        return False
+
+    def adopt(self, tasks: Iterable[Task]) -> Sequence[Task]:
+        """Return no task: what runs here ends with its runner."""
+        return ()
+
     def start(self, tasks: Sequence[Task]) -> None:
         """Make the runs."""
-        with gpus_hidden():
+        with gpus_hidden(), making([task.folder for task in tasks]):
             attempt(
                 tasks,
                 stop_requested=self._stop_requested,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import selectors
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from common.files.no_space import NoSpace
 from common.runner.scheduling.executor import ProgressOf
+from common.runner.scheduling.fork_server import ForkServer
 from common.runner.scheduling.task import Task, names
-from common.runner.scheduling.worker import STOP
 from common.runner.scheduling.worker_group import WorkerGroup, gpus_of_slots
 from common.runner.scheduling.worker_process import WorkerProcess
 
@@ -22,7 +22,7 @@ _LONGEST_WAIT = 0.5  # seconds
 class LocalWorkers:
     """Executor with one slot per worker process, or per group of workers that shares a run.
 
-    A worker that dies is replaced; its runs are marked as interrupted, with the signal.
+    A worker that dies is replaced, and the attempt at its runs is lost.
     """
 
     def __init__(
@@ -33,11 +33,14 @@ class LocalWorkers:
         progress: ProgressOf,
         *,
         most_ranks: int = 1,
+        server: ForkServer | None = None,
     ) -> None:
         """Set up the slots.
 
-        ``threads`` is per process, ``most_ranks`` the ranks of the largest run.
+        ``threads`` is per process, ``most_ranks`` the ranks of the largest run. Workers are started
+        from ``server`` where it can.
         """
+        self._server = server
         self._threads = threads
         self._progress = progress
         self._empty = gpus_of_slots(slots, gpu_ids, most_ranks)
@@ -45,11 +48,21 @@ class LocalWorkers:
         self._idle: list[WorkerGroup] = []
         self._busy: list[WorkerGroup] = []
         self._selector = selectors.DefaultSelector()
+        self._is_stopping = False
 
     @property
     def free_slots(self) -> int:
         """Number of slots with an idle worker, or without a started one."""
         return len(self._idle) + len(self._empty)
+
+    @property
+    def is_detached(self) -> bool:
+        """False: what runs here ends with its runner."""
+        return False
+
+    def adopt(self, tasks: Iterable[Task]) -> Sequence[Task]:
+        """Return no task: what runs here ends with its runner."""
+        return ()
 
     def start(self, tasks: Sequence[Task]) -> None:
         """Send the tasks to an idle worker, or to new ones."""
@@ -62,7 +75,7 @@ class LocalWorkers:
     def _new_group(self, task: Task) -> WorkerGroup:
         if not self._empty:
             self._discard(self._idle.pop())
-        group = WorkerGroup(task, self._empty.pop(0), self._threads)
+        group = WorkerGroup(task, self._empty.pop(0), self._threads, self._server)
         for worker in group.workers:
             self._selector.register(worker.output, selectors.EVENT_READ, (group, worker))
         return group
@@ -75,15 +88,17 @@ class LocalWorkers:
             group, worker = key.data
             if not group.is_closed:
                 ended += self._handle_message(group, worker)
-        for group in [group for group in self._busy if group.has_failed]:
-            ended += self._reap(group)
+        for group in list(self._busy):
+            group.check_time()
+            if group.has_failed or group.limit.is_ignored:
+                ended += self._reap(group)
         return ended
 
     def _close_idle_gpus(self) -> None:
         """End idle workers with GPUs: no run was ready for them when their last one ended.
 
         An empty CUDA context holds hundreds of MB of a GPU that others may share. A later run has
-        to wait some seconds for a new worker.
+        to wait for a new worker to open one.
         """
         for group in [group for group in self._idle if group.gpu_ids]:
             self._idle.remove(group)
@@ -109,6 +124,8 @@ class LocalWorkers:
 
     def _release(self, group: WorkerGroup) -> Sequence[Task]:
         """Make the group idle, or replace it if ranks or a GPU may be unusable."""
+        if group.is_late:
+            return self._reap(group)
         tasks, failed, several = group.tasks, group.failed_by_itself(), len(group.workers) > 1
         if several and failed:
             lost = group.lost()
@@ -123,14 +140,18 @@ class LocalWorkers:
         return tasks
 
     def _reap(self, group: WorkerGroup, lost: WorkerProcess | None = None) -> Sequence[Task]:
-        """Remove a group with a dead or failed worker; return its tasks."""
+        """Remove a group with a dead, failed or late worker; return its tasks."""
         (self._busy if group.tasks else self._idle).remove(group)
-        reason = lost.how_it_ended() if lost else ""
+        reason = lost.how_it_ended() if lost and not group.is_late else ""
         self._discard(group)
-        if lost:
-            group.mark_interrupted(reason, lost)
-        else:
+        if group.is_late:
+            group.mark_lost(group.limit.reason)
+        elif not lost:
             group.mark_failed()
+        elif self._is_stopping:
+            group.mark_interrupted(reason)
+        else:
+            group.mark_lost(reason, lost)
         return group.tasks
 
     def _discard(self, group: WorkerGroup) -> None:
@@ -141,9 +162,9 @@ class LocalWorkers:
 
     def request_stop(self) -> None:
         """Ask every busy worker to checkpoint and end its runs."""
+        self._is_stopping = True
         for group in self._busy:
-            for worker in group.workers:
-                worker.say(STOP)
+            group.ask_to_stop()
 
     def close(self) -> None:
         """Kill all workers; unfinished runs are marked as interrupted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 
 from common.errors import text_of
@@ -17,9 +18,8 @@ _OF_LIBRARIES = re.compile(
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error is a lack of GPU memory."""
-    import torch
-
-    if isinstance(error, torch.OutOfMemoryError):
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and _OF_LIBRARIES.search(text_of(error)) is not None
 

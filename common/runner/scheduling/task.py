@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from common.config.resolve import resolve
@@ -40,6 +40,12 @@ class Task:
     """Number of processes that share the run."""
     rank: int = 0
     """Index of this process among them, counted from 0."""
+    timeout_seconds: float | None = None
+    """Time limit of the attempt."""
+    max_attempts: int = 1
+    """Number of attempts that may be lost before the run has failed."""
+    resources: dict[str, Any] = field(default_factory=dict)
+    """Resources on a cluster, the keys of `common.config.executors.Resources`."""
     rendezvous: str = ""
     """Path of the file by which they find each other."""
 

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from common.custom.user_code import look_in
 from common.errors import Interrupted
@@ -27,7 +27,7 @@ from common.process.console import outlive_readers
 from common.process.snapshot import put_back
 from common.process.stopping import StopFlag
 from common.process.subprocess_cleanup import children_of, end, leave_after
-from common.run.folder import RunFolder
+from common.run.lease import end_when_lost
 from common.runner.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
 from common.runner.scheduling.attempt import attempt
 from common.runner.scheduling.failure import failure_of
@@ -63,8 +63,12 @@ class _Parent:
                 self.stop.request()
             else:
                 self.tasks.put(from_line(line))
-        end(children_of(os.getpid()))
-        os._exit(1)
+        _end_at_once()
+
+
+def _end_at_once() -> NoReturn:
+    end(children_of(os.getpid()))
+    os._exit(1)
 
 
 class _Warnings(logging.Handler):
@@ -92,9 +96,10 @@ def _print_to(path: Path) -> None:
 
 def _take_part(task: Task, parent: _Parent) -> None:
     """Make a later rank's part of a run; report its failure to the parent."""
+    _print_to(Path(os.devnull))
     try:
         with put_back():
-            take_part(task, stop_requested=parent.stop)
+            take_part(task, stop_requested=parent.stop, print_to=_print_to)
     except Interrupted:
         pass  # the first rank says so
     except BaseException as error:  # user code may raise, or end, what it likes
@@ -111,14 +116,18 @@ def main() -> int:
     logging.getLogger().addHandler(_Warnings(parent))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to pass on
     signal.signal(signal.SIGTERM, lambda *_: parent.stop.request())
+    end_when_lost(_end_at_once)
     threading.Thread(target=parent.listen, daemon=True).start()
     while not parent.stop():
         tasks = parent.tasks.get()
-        _print_to(RunFolder(Path(tasks[0].folder)).log)
         look_in(Path(tasks[0].import_from))
         is_first = tasks[0].rank == 0
         if is_first:
-            attempt(tasks, stop_requested=parent.stop, progress=parent.progress)
+            is_made = attempt(
+                tasks, stop_requested=parent.stop, progress=parent.progress, print_to=_print_to
+            )
+            if not is_made and tasks[0].num_ranks > 1:
+                return 0  # the other ranks wait in vain: the parent ends them
         else:
             _take_part(tasks[0], parent)
         free_memory()  # before the end is heard of: the next run may be another process's

@@ -11,7 +11,11 @@ from typing import Any
 
 from common.run import status
 from common.run.folder import RunFolder
+from common.runner.scheduling.fork_server import ForkServer
+from common.runner.scheduling.lost_attempts import record_loss
 from common.runner.scheduling.task import Task
+from common.runner.scheduling.time_limit import TimeLimit
+from common.runner.scheduling.worker import STOP
 from common.runner.scheduling.worker_process import WorkerProcess
 
 _GRACE = 3.0
@@ -23,8 +27,14 @@ _MOMENT = 0.5
 class WorkerGroup:
     """Workers, one per rank, which are reused for run after run as long as none fails."""
 
-    def __init__(self, task: Task, gpus_of_slot: Sequence[int], threads: int) -> None:
-        """Start the workers for the task and similar ones.
+    def __init__(
+        self,
+        task: Task,
+        gpus_of_slot: Sequence[int],
+        threads: int,
+        server: ForkServer | None = None,
+    ) -> None:
+        """Start the workers for the task and similar ones, from ``server`` where it can.
 
         They use the GPUs of the slot or, if it has none, those that the task names.
         """
@@ -32,7 +42,12 @@ class WorkerGroup:
         self._gpus_of_workers = _gpus_of_workers(task, gpus_of_slot)
         self.tasks: Sequence[Task] = ()
         self.is_closed = False
-        self.workers = [WorkerProcess(gpu_ids, threads) for gpu_ids in self._gpus_of_workers]
+        self.limit = TimeLimit(())
+        self.is_late = False
+        """True if the tasks have been asked to end at their time limit."""
+        self.workers = [
+            WorkerProcess(gpu_ids, threads, server) for gpu_ids in self._gpus_of_workers
+        ]
         self._num_started = 0
         self._failure: tuple[float, str, dict[str, Any]] | None = None
         self._meeting = tempfile.TemporaryDirectory(prefix="ranks-") if task.num_ranks > 1 else None
@@ -54,6 +69,7 @@ class WorkerGroup:
     def start(self, tasks: Sequence[Task]) -> None:
         """Make each worker make its part of the tasks."""
         self.tasks = tasks
+        self.limit = TimeLimit(tasks)
         self._num_started += 1
         for rank, worker in enumerate(self.workers):
             worker.give([self._part(task, rank) for task in tasks])
@@ -92,26 +108,44 @@ class WorkerGroup:
                 return worker
         return None
 
+    def ask_to_stop(self) -> None:
+        """Ask all workers to write a checkpoint and end the tasks."""
+        for worker in self.workers:
+            worker.say(STOP)
+
+    def check_time(self) -> None:
+        """Ask the workers once to stop, when the tasks have reached their time limit."""
+        if self.limit.is_over() and not self.is_late:
+            self.is_late = True
+            self.ask_to_stop()
+
     def mark_failed(self) -> None:
         """Record in the tasks' folders why a rank has failed, and close the group."""
         assert self._failure is not None
         _, name, message = self._failure
         reason = f"{name}{message['failed']}"
         for folder in self._folders():
-            status.end(folder, status.FAILED, reason=reason, traceback=message["traceback"])
+            status.end_from_outside(
+                folder, status.FAILED, reason=reason, traceback=message["traceback"]
+            )
 
-    def mark_interrupted(self, reason: str, worker: WorkerProcess | None = None) -> None:
-        """Mark the tasks that have not ended as interrupted, in their folders.
+    def mark_lost(self, reason: str, worker: WorkerProcess | None = None) -> None:
+        """Count the attempt as lost, in the folders of tasks that have not ended.
 
         ``worker`` caused it; messages of other ranks about its loss are ignored.
         """
-        kept = {status.RUNNING} if len(self.workers) == 1 else {status.RUNNING, status.FAILED}
+        name = self._called(worker) if worker else ""
+        record_loss(self.tasks, f"{name}{reason}", of_another_rank=len(self.workers) > 1)
+
+    def mark_interrupted(self, reason: str) -> None:
+        """Mark the tasks that are under way as interrupted, in their folders.
+
+        What the first of several ranks says of the others' end is ignored.
+        """
+        under_way = {status.RUNNING} if len(self.workers) == 1 else {status.RUNNING, status.FAILED}
         for folder in self._folders():
-            found = folder.read_status()
-            here = found.get("pid") == self.first.process.pid
-            if not here or found["status"] in kept:
-                name = self._called(worker) if worker else ""
-                status.end(folder, status.INTERRUPTED, reason=f"{name}{reason}")
+            if folder.read_status().get("status") in under_way:
+                status.end_from_outside(folder, status.INTERRUPTED, reason=reason)
 
     def failed_by_itself(self) -> bool:
         """Return whether one of its tasks has failed."""

@@ -7,13 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from common.machine.devices import VISIBLE, names_of
+from common.process.endings import how_it_ended
 from common.process.subprocess_cleanup import children_of, end
+from common.runner.scheduling.fork_server import ForkedProcess, ForkServer
 from common.runner.scheduling.task import Task, to_line
 
 _PROJECT = Path(__file__).resolve().parents[3]
@@ -22,12 +24,15 @@ _PROJECT = Path(__file__).resolve().parents[3]
 class WorkerProcess:
     """Process of `common.runner.scheduling.worker` that sees its own GPUs alone, or none."""
 
-    def __init__(self, gpu_ids: Sequence[int], threads: int) -> None:
-        self.process = subprocess.Popen(
+    def __init__(
+        self, gpu_ids: Sequence[int], threads: int, server: ForkServer | None = None
+    ) -> None:
+        environment = worker_environment(gpu_ids, threads)
+        self.process = _forked(server, environment) or subprocess.Popen(
             [sys.executable, "-m", "common.runner.scheduling.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=_environment(gpu_ids, threads),
+            env=environment,
             start_new_session=True,  # a terminal's Ctrl-C reaches the parent alone
         )
         assert self.process.stdin and self.process.stdout
@@ -65,12 +70,7 @@ class WorkerProcess:
 
     def how_it_ended(self) -> str:
         """Return why the process has ended, for people."""
-        code = self.process.wait()
-        if code >= 0:
-            return f"its worker process ended with exit status {code}"
-        name = signal.Signals(-code).name
-        hint = " (out of memory?)" if -code == signal.SIGKILL else ""
-        return f"its worker process was ended by {name}{hint}"
+        return how_it_ended(self.process.wait())
 
     def close(self) -> None:
         """Kill the process and those that its runs have started."""
@@ -83,7 +83,11 @@ class WorkerProcess:
         self.output.close()
 
 
-def _environment(gpu_ids: Sequence[int], threads: int) -> dict[str, str]:
+def _forked(server: ForkServer | None, environment: Mapping[str, str]) -> ForkedProcess | None:
+    return None if server is None else server.start(environment)
+
+
+def worker_environment(gpu_ids: Sequence[int], threads: int) -> dict[str, str]:
     """Return the worker's environment: its GPUs and threads; idle threads sleep."""
     return {
         "OMP_WAIT_POLICY": "passive",  # spinning threads stall every neighbour on a busy machine

@@ -1,0 +1,124 @@
+"""Fork server as the runner sees it: it has loaded what workers need, and starts them in no time.
+
+A worker from the server starts in some milliseconds; a fresh process first loads torch, for
+seconds. What libraries read when they are loaded (``OMP_NUM_THREADS``, say) the server has read for
+all its workers, so it makes only those whose environment is its own, but for the visible GPUs.
+Where it does not serve, the caller starts a fresh process.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import IO
+
+from common.machine.devices import VISIBLE
+
+
+class ForkedProcess:
+    """Process that a server has started, with the part of `subprocess.Popen` that workers need."""
+
+    def __init__(
+        self, pid: int, stdin: IO[bytes], stdout: IO[bytes], report: socket.socket
+    ) -> None:
+        self.pid = pid
+        self.stdin = stdin
+        self.stdout = stdout
+        self._report = report
+        self._pidfd = os.pidfd_open(pid)
+        self._has_ended = False
+        self._code: int | None = None
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait for the end; return the exit status, ``-n`` after a signal ``n``.
+
+        None if it is unknown, because the server is gone.
+
+        Raises:
+            subprocess.TimeoutExpired: the process goes on.
+        """
+        if not self._has_ended:
+            poll = select.poll()
+            poll.register(self._pidfd, select.POLLIN)
+            if not poll.poll(None if timeout is None else 1000 * timeout):
+                raise subprocess.TimeoutExpired("worker", timeout or 0.0)
+            self._has_ended, self._code = True, _number(self._report)
+            _let_reap(self._report)
+            os.close(self._pidfd)
+        return self._code
+
+
+class ForkServer:
+    """Server in a process of its own, which starts while its user does something else."""
+
+    def __init__(self, environment: Mapping[str, str], modules: Iterable[str]) -> None:
+        """Begin to start the server, which loads ``modules``."""
+        self._environment = dict(environment)
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable, "-m", "common.runner.scheduling.fork_server_process",
+                    str(theirs.fileno()), *modules,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env=self._environment,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )  # fmt: skip
+
+    @staticmethod
+    def is_possible() -> bool:
+        """Return whether this system has what a server needs: Linux 5.3 does."""
+        try:
+            os.close(os.pidfd_open(os.getpid()))
+        except (AttributeError, OSError):
+            return False
+        return True
+
+    def start(self, environment: Mapping[str, str]) -> ForkedProcess | None:
+        """Return a new worker, once the server is ready; None if the server does not make it."""
+        if {**environment, VISIBLE: ""} != {**self._environment, VISIBLE: ""}:
+            return None
+        (stdin, input_), (output, stdout) = os.pipe(), os.pipe()
+        report, of_worker = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        request = f"{VISIBLE}={environment[VISIBLE]}".encode()
+        with suppress(OSError):  # the server has ended
+            socket.send_fds(self._socket, [request], [stdin, stdout, of_worker.fileno()])
+        of_worker.close()
+        os.close(stdin)
+        os.close(stdout)
+        pid = _number(report)
+        if pid is None:
+            report.close()
+            os.close(input_)
+            os.close(output)
+            return None
+        return ForkedProcess(pid, os.fdopen(input_, "wb"), os.fdopen(output, "rb"), report)
+
+    def close(self) -> None:
+        """End the server; its workers go on."""
+        self._socket.close()
+        self._process.kill()
+        self._process.wait()
+
+
+def _let_reap(report: socket.socket) -> None:
+    """Tell the server that the process may be reaped, and wait until it is."""
+    with report, suppress(OSError):
+        report.shutdown(socket.SHUT_WR)
+        report.recv(1)
+
+
+def _number(report: socket.socket) -> int | None:
+    """Return the server's next number over ``report``; None if the server is gone."""
+    with suppress(OSError):
+        told = report.recv(32)
+        return int(told) if told else None
+    return None

@@ -1,0 +1,142 @@
+"""Fork server: loads what workers need once, then makes each worker as a copy of itself.
+
+`common.runner.scheduling.fork_server` starts it. A copy of a process with several threads, or with
+an open GPU, would not work: the server opens no GPU, runs no user code, and ends if a library has
+started a thread. When the runner's end of its socket closes, it ends too.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import selectors
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.machine.devices import VISIBLE
+from common.process.subprocess_cleanup import leave_after
+from common.runner.scheduling import worker
+
+
+@dataclass
+class _Worker:
+    pid: int
+    pidfd: int
+    """Descriptor that can be read once the worker has ended."""
+    report: socket.socket
+    """Socket over which the runner is told the worker's number and, later, its exit status."""
+
+
+class _Server:
+    """Server of one runner, until that is gone.
+
+    A worker is reaped when the runner says no more over the socket of its report: until then, no
+    other process gets its number.
+    """
+
+    def __init__(self, runner: socket.socket) -> None:
+        self._runner = runner
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(runner, selectors.EVENT_READ)
+        self._workers: list[_Worker] = []
+
+    def serve(self) -> bool:
+        """Make workers as asked; return true in a worker, false in the server at its end."""
+        while True:
+            for key, _ in self._selector.select():
+                if key.fileobj is self._runner:
+                    asked, descriptors, *_ = socket.recv_fds(self._runner, 65536, 3)
+                    if not asked:
+                        return False
+                    if self._fork(asked.decode().partition("=")[2], descriptors):
+                        return True
+                elif key.fileobj is key.data.report:
+                    self._reap(key.data)
+                else:
+                    self._tell_end(key.data)
+
+    def _fork(self, gpus: str, descriptors: Sequence[int]) -> bool:
+        """Make a worker that sees ``gpus``; return true in the worker.
+
+        ``descriptors`` are those of its input, its output and its report.
+        """
+        pid = os.fork()
+        if pid == 0:
+            self._become_worker(gpus, descriptors)
+            return True
+        os.close(descriptors[0])
+        os.close(descriptors[1])
+        new = _Worker(pid, os.pidfd_open(pid), socket.socket(fileno=descriptors[2]))
+        self._workers.append(new)
+        self._selector.register(new.pidfd, selectors.EVENT_READ, new)
+        self._say(new, pid)
+        return False
+
+    def _become_worker(self, gpus: str, descriptors: Sequence[int]) -> None:
+        os.setsid()  # a terminal's Ctrl-C reaches the runner alone
+        self._selector.close()
+        self._runner.close()
+        for other in self._workers:
+            other.report.close()
+            with suppress(OSError):
+                os.close(other.pidfd)
+        os.dup2(descriptors[0], 0)
+        os.dup2(descriptors[1], 1)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        os.environ[VISIBLE] = gpus
+
+    def _tell_end(self, ended: _Worker) -> None:
+        self._selector.unregister(ended.pidfd)
+        found = os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        assert found is not None
+        is_exit = found.si_code == os.CLD_EXITED
+        self._say(ended, found.si_status if is_exit else -found.si_status)
+        self._selector.register(ended.report, selectors.EVENT_READ, ended)
+
+    def _reap(self, ended: _Worker) -> None:
+        self._selector.unregister(ended.report)
+        self._workers.remove(ended)
+        os.waitpid(ended.pid, 0)
+        os.close(ended.pidfd)
+        ended.report.close()
+
+    @staticmethod
+    def _say(to: _Worker, number: int) -> None:
+        with suppress(OSError):  # the runner may have gone
+            to.report.send(str(number).encode())
+
+
+def _is_single_threaded() -> bool:
+    """Return whether this process has one thread, after a first fork.
+
+    Before that, libraries that end their threads for a fork, as OpenBLAS does, have done so.
+    """
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return len(list(Path("/proc/self/task").iterdir())) == 1
+
+
+def main() -> None:
+    """Serve the runner at the other end of a socket; be a worker in the copies.
+
+    The command line has the socket's descriptor and the modules to load.
+    """
+    descriptor, *modules = sys.argv[1:]
+    try:
+        for module in modules:
+            importlib.import_module(module)
+    except Exception:  # a worker will say it, with its run
+        return
+    if _is_single_threaded() and _Server(socket.socket(fileno=int(descriptor))).serve():
+        leave_after(worker.main)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Runs in a SLURM queue: their submission, their jobs, and what is known of them."""

@@ -1,0 +1,1 @@
+"""What every executor of runs has to hold."""

@@ -1,0 +1,270 @@
+"""Runs as tasks of a Ray cluster: the contract, and what is Ray's alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar
+
+import psutil
+import pytest
+
+from common.runner.scheduling.ray import on_node
+from common.runner.scheduling.task import Task, to_line
+from tests.common.executors.contract import ACTING, ExecutorContract, small_disk
+from tests.common.executors.ray_site import PretendedCluster, needs_ray
+from tests.common.executors.site import Site, num_rows, outcome, results, wait_for
+from tests.common.plans import toy
+from tests.conftest import TOY, Workplace
+
+__all__ = ["small_disk"]
+
+SEEING = "custom:tests.seeing:EXPERIMENT"
+_SLOW: dict[str, Any] = {"epochs": 30, "pause": 0.1}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[PretendedCluster]:
+    cluster = PretendedCluster()
+    yield cluster
+    cluster.close()
+
+
+class TestRay(ExecutorContract):
+    pytestmark = needs_ray
+    keys: ClassVar[dict[str, Any]] = {"executor": "ray"}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def environment(cls, cluster: PretendedCluster) -> dict[str, str]:
+        return {"RAY_ADDRESS": cluster.address}
+
+
+@pytest.fixture
+def site(tmp_path: Path, cluster: PretendedCluster) -> Site:
+    keys = {"executor": {"id": "ray", "address": cluster.address}}
+    return Site(tmp_path, keys, {"CUDA_VISIBLE_DEVICES": "7"})
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The results of a slow fit that nothing has disturbed, made on this machine."""
+    site = Site(tmp_path_factory.mktemp("undisturbed"))
+    plan = site.write_plan("whole", experiment=TOY, configurations=[toy(epochs=30)])
+    assert site.run_plan(plan).status == 0
+    (run,) = site.runs("whole").values()
+    return results(run)
+
+
+def start_slow(site: Site, **keys: Any) -> subprocess.Popen[str]:
+    """Starts a program that makes a slow run, and waits until it has its second row."""
+    plan = site.write_plan(
+        "slow", experiment=TOY, configurations=[toy(experiment_name="slow", **_SLOW)], **keys
+    )
+    runner = site.start(plan)
+    wait_for(lambda: any(num_rows(run) >= 2 for run in site.runs("slow").values()))
+    return runner
+
+
+def process_of(site: Site, plan: str) -> psutil.Process:
+    """The process that makes the only run of the plan."""
+    (status,) = site.statuses(plan).values()
+    return psutil.Process(status["pid"])
+
+
+def overlap(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two attempts were under way at the same time."""
+    return bool(one["started"] < other["ended"] and other["started"] < one["ended"])
+
+
+def is_gone(process: psutil.Process) -> bool:
+    """Whether the process has ended, though nobody may have asked how."""
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.usefixtures("cluster")
+class TestOnACluster:
+    pytestmark = needs_ray
+
+    def test_gpus_are_shared_or_whole_or_hidden(self, site: Site) -> None:
+        half = {"gpus": 0.5, "custom": {"single": 0.5}}
+        one = {"gpus": 1, "custom": {"double": 0.5}}
+        runs = {
+            "half_a": (half, {"size": 1, "pause": 6.0}),
+            "half_b": (half, {"size": 2, "pause": 6.0}),
+            "one_a": (one, {"size": 3, "pause": 6.0}),
+            "one_b": (one, {"size": 4, "pause": 6.0}),
+            "two": ({"gpus": 2}, {"size": 5}),
+            "none": ({}, {"size": 6}),
+        }
+        plan = site.write_plan(
+            "gpus", experiment=SEEING,
+            configurations=[
+                {"resources": resources, "base_config": {"experiment_name": name, **config}}
+                for name, (resources, config) in runs.items()
+            ],
+        )  # fmt: skip
+        done = site.run_plan(plan)
+        assert done.status == 0, done.err
+        seen = {name: json.loads((run.path / "seen.json").read_text())
+                for name, run in site.runs("gpus").items()}  # fmt: skip
+        found = {name: (run["visible"], tuple(run["devices"])) for name, run in seen.items()}
+        assert {found.pop("one_a"), found.pop("one_b")} == {("0", (0,)), ("1", (0,))}
+        assert found == {
+            "half_a": ("0", (0,)), "half_b": ("0", (0,)), "two": ("0,1", (0, 1)), "none": ("", ()),
+        }  # fmt: skip
+        statuses = site.statuses("gpus")
+        assert overlap(statuses["half_a"], statuses["half_b"])
+
+    def test_what_no_node_can_meet_is_refused_with_the_nodes_totals(self, site: Site) -> None:
+        plan = site.write_plan(
+            "impossible", experiment=TOY,
+            configurations=[
+                {**toy(), "resources": {"gpus": 3}},
+                {**toy(lr=0.2), "resources": {"custom": {"fast": 1}}},
+                {**toy(lr=0.3), "resources": {"gpus": 1}},
+            ],
+        )  # fmt: skip
+        refused = site.run_plan(plan)
+        assert refused.status != 0
+        assert "'resources' = {'gpus': 3.0}" in refused.err
+        assert "a run that needs 1 CPU, 3 GPU; the nodes have in all: " in refused.err
+        assert "a run that needs 1 CPU, 0 GPU, 1 fast; " in refused.err
+        assert ": 2 CPU, 2 GPU" in refused.err
+        assert "1 single" in refused.err
+        assert "configurations[2]" not in refused.err
+        assert not site.folder("impossible").exists()
+
+    def test_a_lost_node_is_a_lost_attempt_and_a_late_node_goes_on(
+        self, site: Site, cluster: PretendedCluster, undisturbed: Any
+    ) -> None:
+        doomed = cluster.add(num_cpus=1, resources={"place": 1})
+        runner = start_slow(site, resources={"custom": {"place": 1}})
+        process = process_of(site, "slow")
+        cluster.lose(doomed)
+        wait_for(lambda: site.statuses("slow")["slow"].get("lost") == 1)
+        assert is_gone(process)
+        assert runner.stderr is not None
+        assert "its node was lost; it is continued" in runner.stderr.readline()
+        told = runner.stderr.readline()
+        assert "slow needs 1 CPU, 0 GPU, 1 place and waits for a node" in told
+        cluster.add(num_cpus=1, resources={"place": 1})
+        done = outcome(runner)
+        assert done.status == 0, done.err
+        status = site.statuses("slow")["slow"]
+        assert (status["status"], status["attempt"], status["lost"]) == ("done", 2, 1)
+        assert results(site.runs("slow")["slow"]) == undisturbed
+
+    def test_a_lost_ray_worker_is_a_lost_attempt(self, site: Site, undisturbed: Any) -> None:
+        runner = start_slow(site)
+        process = process_of(site, "slow")
+        worker = process.parent()
+        assert worker is not None
+        assert "ray" in worker.name()
+        worker.kill()
+        done = outcome(runner)
+        assert done.status == 0, done.err
+        assert is_gone(process)
+        status = site.statuses("slow")["slow"]
+        assert (status["status"], status["attempt"], status["lost"]) == ("done", 2, 1)
+        assert results(site.runs("slow")["slow"]) == undisturbed
+
+    def test_no_process_is_left_when_the_runner_is_killed(self, site: Site) -> None:
+        runner = start_slow(site)
+        process = process_of(site, "slow")
+        runner.kill()
+        runner.communicate()
+        wait_for(lambda: is_gone(process))
+        assert "done" not in {status["status"] for status in site.statuses("slow").values()}
+
+    def test_a_second_ctrl_c_leaves_no_process(self, site: Site) -> None:
+        hanging = toy(experiment_name="hanging", act="hang")
+        plan = site.write_plan("hanging", experiment=ACTING, configurations=[hanging])
+        runner = site.start(plan)
+        wait_for(lambda: any(num_rows(run) >= 1 for run in site.runs("hanging").values()))
+        process = process_of(site, "hanging")
+        runner.send_signal(signal.SIGINT)
+        time.sleep(2)
+        assert runner.poll() is None
+        runner.send_signal(signal.SIGINT)
+        asked_at = time.monotonic()
+        stopped = outcome(runner)
+        assert time.monotonic() - asked_at < 10
+        assert (stopped.status, "Traceback" in stopped.err) == (130, False)
+        wait_for(lambda: is_gone(process))
+        status = site.statuses("hanging")["hanging"]
+        assert (status["status"], status["reason"]) == ("interrupted", "stopped at once")
+        assert status["lost"] == 0
+
+    def test_runs_wait_for_each_other_if_few_may_be_made_at_once(self, site: Site) -> None:
+        plan = site.write_plan(
+            "few", experiment=SEEING, num_parallel=1,
+            configurations=[{"base_config": {"experiment_name": "run_{size}", "pause": 0.5},
+                             "options": {"size": [1, 2, 3]}}],
+        )  # fmt: skip
+        done = site.run_plan(plan)
+        assert done.status == 0, done.err
+        times = sorted((one["started"], one["ended"]) for one in site.statuses("few").values())
+        assert all(ended <= begun for (_, ended), (begun, _) in pairwise(times))
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("127.0.0.1:1", "there is no Ray cluster at 127.0.0.1:1 (Connection refused)"),
+        ("ray://127.0.0.1:1", "'ray://127.0.0.1:1' is no address such as 10.0.0.1:6379"),
+        ("head", "'head' is no address such as 10.0.0.1:6379"),
+    ],
+)
+@pytest.mark.ray
+@pytest.mark.skipif(needs_ray[-1].args[0], reason="needs the package ray")
+def test_an_address_without_a_cluster_is_told_at_once(
+    workplace: Workplace, address: str, told: str
+) -> None:
+    plan = workplace.write_plan(
+        experiment=TOY, configurations=[toy()], executor={"id": "ray", "address": address}
+    )
+    begun = time.monotonic()
+    refused = workplace.run_plan(plan)
+    assert time.monotonic() - begun < 20
+    assert refused.status != 0
+    assert told in refused.err
+    assert "executor.address" in refused.err
+    assert workplace.files() == []
+
+
+def test_a_machine_without_ray_is_told_how_to_install_it(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.packages.is_installed", lambda module: module != "ray")
+    plan = workplace.write_plan(
+        experiment=TOY, executor="ray", num_threads=1,
+        configurations=[
+            {**toy(), "resources": {"gpus": 1.5}},
+            {**toy(), "experiment": ACTING, "resources": {"gpus": 0.5}, "gpus_per_run": 2},
+            {**toy(lr=0.3), "resources": {"custom": {"GPU": 1}}},
+        ],
+    )  # fmt: skip
+    refused = workplace.run_plan(plan)
+    assert "pip install ray" in refused.err
+    assert "Ray gives a share of one GPU, or whole ones" in refused.err
+    assert "processes of one run cannot share a GPU" in refused.err
+    assert "'resources.custom.GPU' = 1" in refused.err
+    assert workplace.files() == []
+
+
+def test_a_node_without_the_shared_file_system_says_so(tmp_path: Path) -> None:
+    task = Task(
+        name="run", identity={}, folder=str(tmp_path / "gone" / "run"), run="", run_together=None,
+        config_model="", config={}, unit="epoch", threads=1,
+    )  # fmt: skip
+    before = Path.cwd(), dict(os.environ)
+    report = on_node.make(to_line([task]), str(tmp_path), {"A": "1"})
+    assert f"does not see {tmp_path / 'gone'}; all nodes" in report.refusal
+    assert (Path.cwd(), dict(os.environ)) == before

@@ -1,0 +1,196 @@
+"""Workers from a fork server: as those from fresh processes, but at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from common.machine.devices import VISIBLE
+from common.run.folder import RunFolder, read_json_lines
+from common.runner.scheduling.fork_server import ForkedProcess, ForkServer
+from common.runner.scheduling.worker_process import WorkerProcess, worker_environment
+from tests.conftest import PROJECT, TINY_DIGITS, Workplace
+
+pytestmark = pytest.mark.skipif(not ForkServer.is_possible(), reason="needs Linux 5.3")
+
+
+def environment(gpu_ids: Sequence[int] = (), threads: int = 1) -> dict[str, str]:
+    """A worker's environment, without what pytest changes all the time."""
+    found = worker_environment(gpu_ids, threads)
+    return {key: value for key, value in found.items() if key != "PYTEST_CURRENT_TEST"}
+
+
+@pytest.fixture(autouse=True)
+def _environment_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("common.runner.scheduling.worker_process.worker_environment", environment)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ForkServer]:
+    server = ForkServer(environment(), ["torch"])
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def worker(server: ForkServer) -> Iterator[WorkerProcess]:
+    worker = WorkerProcess((), 1, server)
+    assert isinstance(worker.process, ForkedProcess)
+    yield worker
+    worker.close()
+
+
+_ECHO = f"""
+import os
+from common.runner.scheduling import worker
+
+def main():
+    print(os.environ["{VISIBLE}"], input(), end="")
+    return 7
+
+worker.main = main
+"""
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_worker_has_loaded_torch_and_its_own_session_and_gpus(server: ForkServer) -> None:
+    worker = WorkerProcess((), 1, server)
+    process = psutil.Process(worker.process.pid)
+    maps = Path(f"/proc/{process.pid}/maps").read_text()
+    assert "libtorch" in maps
+    assert os.getsid(process.pid) == process.pid
+    assert process.ppid() == server._process.pid
+    worker.close()
+    assert not psutil.pid_exists(process.pid)
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [(signal.SIGKILL, "was ended by SIGKILL (out of memory?)"),
+     (signal.SIGSEGV, "was ended by SIGSEGV")],
+)  # fmt: skip
+def test_the_signal_that_ended_a_worker_is_known(
+    worker: WorkerProcess, number: signal.Signals, told: str
+) -> None:
+    assert not worker.is_gone_within(0.01)
+    os.kill(worker.process.pid, number)
+    assert worker.is_gone_within(30)
+    assert worker.messages() is None
+    assert worker.how_it_ended() == f"its worker process {told}"
+
+
+def test_the_number_of_an_ended_worker_stays_its_own_until_it_is_asked_for(
+    worker: WorkerProcess,
+) -> None:
+    pid = worker.process.pid
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    worker.process.wait()
+    assert not psutil.pid_exists(pid)
+
+
+def test_another_environment_needs_a_fresh_process(server: ForkServer) -> None:
+    assert server.start(environment(threads=2)) is None
+    worker = WorkerProcess((), 2, server)
+    assert isinstance(worker.process, subprocess.Popen)
+    worker.close()
+
+
+def test_a_worker_has_its_pipes_and_gpus_and_its_exit_status_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "echo.py").write_text(_ECHO)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    server = ForkServer(environment(), ["echo"])
+    for gpus, told in (("", b" hello"), ("3,5", b"3,5 hello")):
+        worker = server.start({**environment(), VISIBLE: gpus})
+        assert worker is not None
+        with worker.stdin, worker.stdout:
+            worker.stdin.write(b"hello\n")
+            worker.stdin.flush()
+            assert worker.stdout.read() == told
+        assert worker.wait() == 7
+    server.close()
+
+
+def test_without_its_server_the_status_of_a_worker_is_unknown_and_fresh_ones_are_started() -> None:
+    server = ForkServer(environment(), [])
+    first = WorkerProcess((), 1, server)
+    server.close()
+    assert not first.is_gone_within(0.01)
+    os.kill(first.process.pid, signal.SIGKILL)
+    assert "whoever knew its exit status" in first.how_it_ended()
+    first.close()
+    second = WorkerProcess((), 1, server)
+    assert isinstance(second.process, subprocess.Popen)
+    second.close()
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["import threading, time\nthreading.Thread(target=time.sleep, args=[60], daemon=True).start()",
+     "raise ValueError"],
+)  # fmt: skip
+def test_modules_that_start_threads_or_fail_leave_no_server(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "strange.py").write_text(source)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    server = ForkServer(environment(), ["strange"])
+    assert server.start(environment()) is None
+    server.close()
+
+
+def test_all_ends_with_the_runner(tmp_path: Path) -> None:
+    program = """
+import os, signal
+from common.run.folder import RunFolder, read_json_lines
+from common.runner.scheduling.fork_server import ForkServer
+from common.runner.scheduling.worker_process import WorkerProcess, worker_environment
+server = ForkServer(worker_environment((), 1), [])
+workers = [WorkerProcess((), 1, server) for _ in range(2)]
+print(server._process.pid, *[worker.process.pid for worker in workers], flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=PROJECT
+    )
+    pids = [int(pid) for pid in done.stdout.split()]
+    assert len(pids) == 3, done.stderr
+    until(lambda: not any(psutil.pid_exists(pid) for pid in pids))
+
+
+def test_runs_are_the_same_in_workers_from_a_server_and_in_this_process(
+    workplace: Workplace,
+) -> None:
+    keys = {**TINY_DIGITS, "num_train_samples": 60, "outputs_dir": "outputs/exps"}
+    entry = {"base_config": keys, "options": {"lr": [0.1, 0.2, 0.3]}}
+    alone = workplace.write_plan("alone", configurations=[entry])
+    parallel = workplace.write_plan(
+        "parallel", configurations=[entry], multiprocess=True, num_parallel=2, num_threads=1
+    )
+    assert workplace.run_plan(alone).status == 0
+    assert workplace.run_plan(parallel).status == 0
+    for one, other in zip(workplace.folders("alone"), workplace.folders("parallel"), strict=True):
+        assert _metrics(one) == _metrics(other)
+
+
+def _metrics(folder: RunFolder) -> list[dict[str, Any]]:
+    rows = read_json_lines(folder.metrics)
+    assert rows
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]

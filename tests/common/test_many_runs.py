@@ -1,0 +1,95 @@
+"""A plan of many runs costs as much per run as one of few."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from collections import Counter
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from tests.benchmarks.many_runs import plan_of
+from tests.conftest import PROJECT, Workplace
+
+
+class Lines:
+    """Counter of the lines of Python that are executed inside a block."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __enter__(self) -> Lines:
+        self._before = sys.gettrace()
+        sys.settrace(self._trace)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(self._before)
+
+    def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
+        self.count += event == "line"
+        return self._trace
+
+
+@pytest.fixture
+def lines_of(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Lines that the program executes for a plan of as many runs as are asked for."""
+    monkeypatch.setattr("common.runner.index._SECONDS_BETWEEN_WRITES", float("inf"))
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)  # seconds, and no lines
+
+    def _lines_of(count: int, *flags: str) -> int:
+        plan = workplace.write_plan(f"of_{count}", **plan_of(count))
+        with Lines() as lines:
+            assert workplace.run_plan(plan, *flags).status == 0
+        return lines.count
+
+    _lines_of(1)  # loads and caches what is the same for all
+    return _lines_of
+
+
+def test_the_cost_of_a_run_does_not_grow_with_their_number(lines_of: Any) -> None:
+    sizes = (50, 100, 200)  # above the rows that a table shows
+    for flags in (["--dry_run"], [], ["--status"], []):  # made, and then found done
+        few, more, most = (lines_of(size, *flags) for size in sizes)
+        assert (most - more) / 100 == pytest.approx((more - few) / 50, rel=0.02), flags
+
+
+def test_a_run_syncs_each_file_once_and_at_most_ten_times(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: Counter[tuple[int, int, int]] = Counter()
+    folders = 0
+    count = 20
+
+    def fsync(descriptor: int) -> None:
+        nonlocal folders
+        found = os.fstat(descriptor)
+        if stat.S_ISDIR(found.st_mode):
+            folders += 1
+        else:
+            files[found.st_ino, found.st_mtime_ns, found.st_size] += 1
+
+    monkeypatch.setattr("os.fsync", fsync)
+    assert workplace.run_plan(workplace.write_plan(**plan_of(count))).status == 0
+    of_plan = 10  # its folders, its own files and the indices
+    assert set(files.values()) == {1}
+    assert 5 * count <= files.total() <= 5 * count + of_plan  # what a run writes, status twice
+    assert files.total() + folders <= 8 * count + of_plan
+
+
+def test_runs_that_need_no_torch_load_none(workplace: Workplace) -> None:
+    plan = workplace.write_plan(**plan_of(2))
+    code = f"""
+import run_plan, sys
+status = run_plan.main(["--plan_config_path", {str(plan)!r}])
+sys.exit(status or str({{"torch", "numpy", "pandas", "transformers"}} & sys.modules.keys()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=workplace.path, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+    )  # fmt: skip
+    assert done.stderr.splitlines()[-1] == "set()"

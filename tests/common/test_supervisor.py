@@ -1,0 +1,184 @@
+"""Whatever a run does to its process, the program ends as it is told, and its folders say so."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.common.plans import toy
+from tests.common.test_endings import acting, ends
+from tests.conftest import TOY, Workplace
+from tests.hostile import pid_of_child
+
+WORKERS = {"multiprocess": True, "num_parallel": 2}
+EITHER = pytest.mark.parametrize("scheduling", [{}, WORKERS])
+
+
+def states(workplace: Workplace) -> dict[str, str]:
+    """What the index says of the runs."""
+    with (workplace.path / "outputs/exps/plan/index.csv").open() as file:
+        return {row["name"]: row["status"] for row in csv.DictReader(file)}
+
+
+def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """The exit status of the program, and what it has said on standard error."""
+    err = process.communicate(timeout=600)[1]
+    return process.returncode, err
+
+
+def wait_for_file(workplace: Workplace, name: str) -> Path:
+    deadline = time.monotonic() + 120
+    while not (found := list(workplace.path.glob(f"outputs/exps/plan/*/{name}"))):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+    return found[0]
+
+
+@EITHER
+def test_runs_that_end_their_process_fail_alone(
+    workplace: Workplace, scheduling: dict[str, Any]
+) -> None:
+    plan = acting(workplace, "leaves", "", "faults", "no score", **scheduling)
+    status, err = finished(workplace.start(plan))
+    assert status == 1
+    assert err.count("it is continued") == 2
+    assert states(workplace) == {
+        "leaves": "failed", "exp": "done", "faults": "failed", "noscore": "done"
+    }  # fmt: skip
+    found = ends(workplace)
+    process = "worker process" if scheduling else "process"
+    reasons = {name: found[name]["reason"] for name in ("leaves", "faults")}
+    assert reasons == {
+        "leaves": f"its {process} ended with exit status 0 (2 attempts)",
+        "faults": f"its {process} was ended by SIGSEGV (2 attempts)",
+    }
+    attempts = {name: (end["attempt"], end["lost"]) for name, end in found.items()}
+    assert attempts == {"exp": (1, 0), "noscore": (1, 0), "leaves": (2, 2), "faults": (2, 2)}
+    assert finished(workplace.start(plan))[0] == 1
+    assert [end["attempt"] for end in ends(workplace).values()].count(2) == 2
+
+
+def test_a_run_whose_process_was_killed_goes_on_where_it_was(workplace: Workplace) -> None:
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy(kill_at=1)])
+    assert finished(workplace.start(plan))[0] == 0
+    (folder,) = workplace.folders()
+    found = folder.read_status()
+    assert (found["status"], found["attempt"], found["lost"]) == ("done", 2, 1)
+    log = folder.log.read_text()
+    assert log.index("attempt 1 on cpu") < log.index("attempt 1 was lost") < log.index("attempt 2")
+
+
+def test_what_a_lost_run_has_started_is_ended(workplace: Workplace) -> None:
+    assert finished(workplace.start(acting(workplace, "killed", max_attempts=1)))[0] == 1
+    child = pid_of_child(workplace.folders()[0].path)
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
+
+
+@pytest.mark.slow
+def test_options_hold_for_what_goes_on_after_a_loss(workplace: Workplace) -> None:
+    """Once tried again is once, what was made anew stays, and a failure ends all if it is to."""
+    plan = acting(workplace, "leaves", "exit", "")
+    assert finished(workplace.start(plan))[0] == 1
+    assert finished(workplace.start(plan, "--retry_failed"))[0] == 1
+    assert {name: end["attempt"] for name, end in ends(workplace).items()} == {
+        "leaves": 4, "exit": 2, "exp": 1
+    }  # fmt: skip
+    assert finished(workplace.start(plan, "--fresh", "--fail_fast"))[0] == 1
+    assert states(workplace) == {"leaves": "failed", "exit": "waiting", "exp": "waiting"}
+    assert ends(workplace)["leaves"]["attempt"] == 2
+    assert len(list(workplace.path.glob("outputs/exps/plan/replaced/*"))) == 3
+
+
+@pytest.mark.parametrize("act", ["deaf", "swallowing", "in C"])
+@EITHER
+def test_ctrl_c_gets_out_of_every_run(
+    workplace: Workplace, act: str, scheduling: dict[str, Any]
+) -> None:
+    process = workplace.start(acting(workplace, act, "", **scheduling))
+    wait_for_file(workplace, "begun")
+    started = time.monotonic()
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+    status, err = finished(process)
+    assert time.monotonic() - started < 20  # it is 10 on a machine that is not crowded
+    assert status == 130, err
+    name = act.replace(" ", "")
+    assert ends(workplace)[name]["status"] == "interrupted"
+    assert ends(workplace)[name].get("lost") == 0
+    assert states(workplace)[name] == "interrupted"
+
+
+@EITHER
+def test_a_lost_terminal_leaves_checkpoints(
+    workplace: Workplace, scheduling: dict[str, Any]
+) -> None:
+    """The terminal of a session ends; its shell is gone, too."""
+    plan = workplace.write_plan(
+        experiment=TOY, configurations=[toy(epochs=1000, pause=0.02)], **scheduling
+    )
+    leader, follower = os.openpty()
+    process = subprocess.Popen(
+        ["setsid", "--ctty", "--wait", *map(str, workplace.command(plan))],
+        cwd=workplace.path, env=workplace.environment(),
+        stdin=follower, stdout=follower, stderr=follower,
+    )  # fmt: skip
+    os.close(follower)
+    wait_for_file(workplace, "metrics.jsonl")
+    os.close(leader)
+    assert process.wait(timeout=60) == 129
+    found = workplace.folders()[0].read_status()
+    assert (found["status"], found["lost"]) == ("interrupted", 0)
+    assert (workplace.folders()[0].checkpoints / "last.pt").exists()
+    assert set(states(workplace).values()) == {"interrupted"}
+
+
+@EITHER
+def test_nothing_outlives_a_program_that_is_killed(
+    workplace: Workplace, scheduling: dict[str, Any]
+) -> None:
+    process = workplace.start(acting(workplace, "deaf", **scheduling))
+    wait_for_file(workplace, "begun")
+    others = psutil.Process(process.pid).children(recursive=True)
+    # The work; and, of a run in a worker, the server of processes and the worker that it made.
+    assert len(others) == (3 if scheduling else 1)
+    process.kill()
+    process.communicate()
+    assert psutil.wait_procs(others, timeout=10)[1] == []
+
+
+def test_ctrl_z_stops_the_work_and_it_goes_on(workplace: Workplace) -> None:
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy(epochs=60, pause=0.05)])
+    process = workplace.start(plan)
+    metrics = wait_for_file(workplace, "metrics.jsonl")
+    process.send_signal(signal.SIGTSTP)
+    (work,) = psutil.Process(process.pid).children()
+    deadline = time.monotonic() + 10
+    while work.status() != psutil.STATUS_STOPPED:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    size = metrics.stat().st_size
+    time.sleep(0.3)
+    assert metrics.stat().st_size == size
+    assert psutil.Process(process.pid).status() == psutil.STATUS_STOPPED
+    process.send_signal(signal.SIGCONT)
+    assert finished(process)[0] == 0
+
+
+@pytest.mark.slow
+@EITHER
+def test_loud_runs_and_runs_without_memory_end_as_what_they_are(
+    workplace: Workplace, scheduling: dict[str, Any]
+) -> None:
+    process = workplace.start(acting(workplace, "loud", "out of memory", "", **scheduling))
+    assert finished(process)[0] == 1
+    assert states(workplace) == {"loud": "done", "outofmemory": "failed", "exp": "done"}
+    assert "MemoryError" in ends(workplace)["outofmemory"]["reason"]

@@ -1,0 +1,44 @@
+"""An attempt that takes longer than its limit is ended, and lost."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.common.plans import toy
+from tests.common.test_endings import acting, ends
+from tests.conftest import TOY, Workplace, without_seconds
+
+
+def test_a_run_that_hangs_is_ended_and_has_failed(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.runner.scheduling.time_limit._GRACE", 0.5)
+    plan = acting(workplace, "in C", "", timeout_minutes=0.15, max_attempts=1)
+    outcome = workplace.run_plan(plan)
+    assert outcome.status == 1
+    found = ends(workplace)
+    assert found["inC"]["reason"] == "no end within 'timeout_minutes' = 0.15 (1 attempt)"
+    assert (found["inC"]["status"], found["inC"]["lost"]) == ("failed", 1)
+    assert found["exp"]["status"] == "done"
+
+
+@pytest.mark.slow
+def test_a_run_at_its_limit_writes_a_checkpoint_and_goes_on(workplace: Workplace) -> None:
+    long = toy(epochs=100, pause=0.2, random_seed=1)
+    long["timeout_minutes"] = 0.25
+    plan = workplace.write_plan(experiment=TOY, configurations=[long], max_attempts=9)
+    outcome = workplace.run_plan(plan)
+    assert outcome.status == 0, outcome.err
+    assert "no end within 'timeout_minutes' = 0.25; it is continued" in outcome.err
+    (folder,) = workplace.folders()
+    found = folder.read_status()
+    assert found["attempt"] == found["lost"] + 1 > 1
+    assert found["pid"] != os.getpid()
+
+    quick = workplace.write_plan(
+        "quick", experiment=TOY, configurations=[toy(epochs=100, random_seed=1)]
+    )
+    assert workplace.run_plan(quick).status == 0
+    assert without_seconds(folder) == without_seconds(workplace.folders("quick")[0])
