@@ -100,8 +100,12 @@ class Disk:
         self.unsynced |= {_parent(old), _parent(new)}
 
     def below(self, folder: str) -> set[str]:
-        """What has changed of ``folder``, or below it."""
-        return {path for path in self.unsynced if path == folder or path.startswith(f"{folder}/")}
+        """What has changed of ``folder``, or below it; leases need not outlive their machine."""
+        return {
+            path
+            for path in self.unsynced
+            if (path == folder or path.startswith(f"{folder}/")) and "/.lease-" not in path
+        }
 
 
 def _parent(path: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 
 from common import distributed
@@ -152,7 +153,14 @@ class OneRankArgs(MarkerArgs):
     rank: int = 1
     """Which."""
     how: str = "SIGKILL"
-    """A signal that the rank sends itself, ``SIGINT`` to its parent, or ``error`` for an error."""
+    """A signal that the rank sends itself, ``SIGINT`` to the program, or ``error`` for an error."""
+
+
+def _program() -> int:
+    """The process that makes the plan: the worker's parent, or that of a server of workers."""
+    parent = psutil.Process(os.getppid())
+    is_server = any("fork_server_process" in word for word in parent.cmdline())
+    return parent.ppid() if is_server else parent.pid
 
 
 class OneRank(Reward[OneRankArgs]):
@@ -171,7 +179,7 @@ class OneRank(Reward[OneRankArgs]):
                 marker.touch()
                 if self.args.how == "error":
                     raise ZeroDivisionError("as the plan says")
-                process = os.getppid() if self.args.how == "SIGINT" else os.getpid()
+                process = _program() if self.args.how == "SIGINT" else os.getpid()
                 os.kill(process, signal.Signals[self.args.how])
             self._left -= 1
         return Letters(NoArgs())(texts)
