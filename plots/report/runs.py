@@ -49,7 +49,7 @@ class ReportRun:
     @property
     def state(self) -> str:
         """State of the run: done, running, and so on."""
-        return status.current(dict(self.status)) if self.status else self.row["status"]
+        return status.current(self.folder, dict(self.status)) if self.status else self.row["status"]
 
     @property
     def score(self) -> float | None:

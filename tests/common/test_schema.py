@@ -136,7 +136,7 @@ TEXT_RUN: dict[str, Any] = {
         (False, {"base_config": {**TEXT_RUN, "alg": {"model_name": "m"}}}),
         (False, {"base_config": {**TEXT_RUN, "tokenizer": {"model_name": "m", "side": "left"}}}),
         (False, {"base_config": {**TEXT_RUN, "evaluation": {"eval_batch_size": 0}}}),
-        (False, {"base_config": {**TEXT_RUN, "reward_fn": {"id": "rouge"}}}),
+        (False, {"base_config": {**TEXT_RUN, "env": {"n_envs": 2}}}),
         (False, {"base_config": {"from": "base.yml", "agl": {}}}),
         (False, {"base_config": {"from": "base.yml"}, "options": {"alg.model_name": []}}),
         (False, {"base_config": {"from": "base.yml"}, "options": {"agl": [1]}}),

@@ -52,6 +52,7 @@ def test_commands_are_taken(
     for data in ("common_gen", "imdb"):
         (workplace.path / data).mkdir()
     words = _started(shlex.split(line, comments=True))
+    asked: list[Any]
     match words:
         case ["tmux", "attach-session", *_]:
             pass
@@ -62,8 +63,13 @@ def test_commands_are_taken(
             (workplace.path / "plan.json").write_text(README_PAGE.blocks("json")[0])
             (workplace.path / "experiment_plans").symlink_to(PROJECT / "experiment_plans")
             assert workplace.run(*options, "--dry_run").status == 0
+        case [".venv/bin/python", "-m", "plots", "report", *options]:
+            asked = []
+            monkeypatch.setattr("plots.report.page.write_report", asked.append)
+            assert plots_program.main(["report", *options]) == 0
+            assert asked == [Path("outputs/quickstart/digits")]
         case [".venv/bin/python", "-m", "plots", name, *options]:
-            asked: list[Any] = []
+            asked = []
             monkeypatch.setattr(
                 plots_program, "draw", lambda *args, **options: asked.append((args, options)) or []
             )
@@ -249,9 +255,20 @@ def test_every_block_is_of_a_kind_that_is_tested() -> None:
     run = {"README.md": {"json", "sh"}, "docs/plans.md": {"json", "sh"},
            "docs/controlled.md": {"json", "python", "sh"}, "docs/gpu.md": {"json", "sh"},
            "docs/slurm.md": {"json", "sh"},
+           "docs/diagnose.md": {"python", "sh"},
            "docs/ray.md": {"json", "sh"},
            "docs/your_own_parts.md": {"json", "python"},
            "docs/reward_models.md": {"json", "sh"}}  # fmt: skip
     for each in PAGES:
         found = set(re.findall(r"^```(\w*)$", each.text, re.MULTILINE))
         assert found - {"", "text"} <= run.get(each.name, {"sh"}), each.name
+
+
+def test_a_trainer_takes_what_the_page_on_the_diagnosis_gives_it() -> None:
+    (page,) = [each for each in PAGES if each.name == "docs/diagnose.md"]
+    (code,) = page.blocks("python")
+    given: dict[str, Any] = {}
+    names = {"GRPOTrainer": lambda *_, **keys: given.update(keys), "my_reward": lambda **_: [0.0]}
+    exec(code, names)
+    assert given["reward_funcs"].__name__ == "<lambda>"
+    assert given["callbacks"][0].steps == 20
