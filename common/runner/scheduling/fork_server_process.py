@@ -64,10 +64,17 @@ class _Server:
 
         ``descriptors`` are those of its input, its output and its report.
         """
+        begun, in_session = os.pipe()
         pid = os.fork()
         if pid == 0:
+            os.setsid()  # a terminal's Ctrl-C reaches the runner alone
+            os.close(begun)
+            os.close(in_session)
             self._become_worker(gpus, descriptors)
             return True
+        os.close(in_session)
+        os.read(begun, 1)  # the runner hears of a worker that it can end by its session
+        os.close(begun)
         os.close(descriptors[0])
         os.close(descriptors[1])
         new = _Worker(pid, os.pidfd_open(pid), socket.socket(fileno=descriptors[2]))
@@ -77,7 +84,6 @@ class _Server:
         return False
 
     def _become_worker(self, gpus: str, descriptors: Sequence[int]) -> None:
-        os.setsid()  # a terminal's Ctrl-C reaches the runner alone
         self._selector.close()
         self._runner.close()
         for other in self._workers:
