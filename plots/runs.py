@@ -118,7 +118,7 @@ def load_runs(paths: Sequence[Path], wanted: Wanted, only: str = "") -> list[Run
         table = wanted.read(folder)
         if table is None:
             continue
-        config = _json_object(folder.config)
+        config = json_object(folder.config)
         if not config:
             logger.warning("%s: left out, config.json is missing or unreadable", entry.path)
             continue
@@ -165,7 +165,7 @@ def _entries(path: Path) -> Iterator[_Entry]:
     if plan.index.exists():
         yield from _listed(plan)
     elif run.config.exists() or run.metrics.exists():
-        yield _Entry(path, str(_json_object(run.status).get("status", "status unknown")))
+        yield _Entry(path, str(json_object(run.status).get("status", "status unknown")))
     else:
         raise UserError(
             f"{path}: no runs here; expected the folder of a plan (with index.csv) or of a run "
@@ -202,7 +202,7 @@ def _nothing_to_draw(paths: Sequence[Path], entries: Sequence[_Entry], wanted: W
     return "\n".join([*lines, f"  {wanted.fix}"])
 
 
-def _json_object(path: Path) -> dict[str, Any]:
+def json_object(path: Path) -> dict[str, Any]:
     """Return the JSON object in ``path``; empty if there is none, or if it cannot be read."""
     try:
         value = read_json(path)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
+from grue.tools.flags import Parser, at_least
 
 if TYPE_CHECKING:
     from grue.policies.generation_config import GenerationConfig
@@ -38,13 +38,6 @@ examples:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """Argument parser whose errors are `UserError`."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; '{self.prog} --help' shows what can be given")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print samples; return 0, also when interrupted, or 2 after an error."""
     try:
@@ -60,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog=PROGRAM,
         description=f"Prints a line of {len(LINE)} '=', a query, and what a model writes for it,\n"
         f"whose line breaks are shown as {_NEWLINE}; again and again.",
@@ -79,36 +72,20 @@ def _parser() -> argparse.ArgumentParser:
                          "file that holds one; by default the run's own")  # fmt: skip
     parser.add_argument("--split", choices=("train", "val", "test"), default="test",
                         help="split of the task (default: test)")  # fmt: skip
-    parser.add_argument("--num_samples", type=_at_least(int, 0), default=4,
+    parser.add_argument("--num_samples", type=at_least(int, 0), default=4,
                         help="number of outputs; 0 for no end (default: 4)")  # fmt: skip
-    parser.add_argument("--batch_size", type=_at_least(int, 1), default=4,
+    parser.add_argument("--batch_size", type=at_least(int, 1), default=4,
                         help="number of outputs sampled together (default: 4)")  # fmt: skip
-    parser.add_argument("--temperature", type=_at_least(float, 0), default=1.0,
+    parser.add_argument("--temperature", type=at_least(float, 0), default=1.0,
                         help="divisor of the logits; 0 takes the most probable tokens "
                         "(default: 1.0, whatever the run's is)")  # fmt: skip
-    parser.add_argument("--max_new_tokens", type=_at_least(int, 1),
+    parser.add_argument("--max_new_tokens", type=at_least(int, 1),
                         help="most tokens of an output; by default the run's")  # fmt: skip
-    parser.add_argument("--seed", type=_at_least(int, 0), default=0,
+    parser.add_argument("--seed", type=at_least(int, 0), default=0,
                         help="seed of queries and outputs (default: 0)")  # fmt: skip
-    parser.add_argument("--gpu_id", type=_at_least(int, 0),
+    parser.add_argument("--gpu_id", type=at_least(int, 0),
                         help="GPU to use; by default the CPU is used")  # fmt: skip
     return parser
-
-
-def _at_least(kind: Callable[[str], Any], least: int) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not least <= value < math.inf:
-            raise argparse.ArgumentTypeError(
-                f"'{text}': expected {'a number' if kind is float else 'an integer'} of at least "
-                f"{least}"
-            )
-        return value
-
-    return read
 
 
 def _samples(args: argparse.Namespace) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,11 +43,13 @@ def shown_metrics(runs: Sequence[ReportRun]) -> list[str]:
 def curves(runs: Sequence[ReportRun], metrics: Sequence[str]) -> list[dict[str, Any]]:
     """Return the points of all lines: configuration, metric, x, mean, and one deviation around."""
     names = labels(runs)
+    by_configuration: dict[tuple[str, ...], list[ReportRun]] = defaultdict(list)
+    for run in runs:
+        by_configuration[run.configuration].append(run)
     found = []
-    for key, name in names.items():
-        own = [run for run in runs if run.configuration == key]
+    for key, own in by_configuration.items():
         for metric in metrics:
-            found += _of_line(name, metric, [run for run in own if metric in run.metrics])
+            found += _of_line(names[key], metric, [run for run in own if metric in run.metrics])
     return found
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from common.run.folder import PlanFolder
-from plots.report.runs import ReportRun, read_object
+from plots.report.runs import ReportRun
+from plots.runs import json_object
 
 _MOST_INPUTS = 500
 _MOST_RUNS = 4
@@ -88,7 +89,7 @@ def failures(runs: Sequence[ReportRun]) -> list[dict[str, str]]:
 
 def provenance(runs: Sequence[ReportRun]) -> list[tuple[str, str]]:
     """Return commit, versions and machines of all attempts, and how many differ."""
-    records = [record for run in runs if (record := run.provenance())]
+    records = [record for run in runs if (record := run.provenance)]
     attempts = [attempt for one in records for attempt in (one, *one.get("later_attempts", []))]
 
     def told(values: Sequence[Any]) -> str:
@@ -115,7 +116,7 @@ def changes(runs: Sequence[ReportRun]) -> list[dict[str, str]]:
     """Return what changed between attempts at the same run: commits and versions."""
     found = []
     for run in runs:
-        record = run.provenance()
+        record = run.provenance
         attempts = [record, *record.get("later_attempts", [])]
         for number, (before, after) in enumerate(pairwise(attempts), 2):
             told = [f"commit {before.get('commit', '?')!s:.8} to {after.get('commit', '?')!s:.8}"
@@ -136,7 +137,7 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 
 def stages(folder: PlanFolder) -> dict[str, list[str]]:
     """Return the stages of a plan in order, named as in its index, each with those it reads."""
-    plan = read_object(folder.plan)
+    plan = json_object(folder.plan)
     entries = plan.get("configurations", [])
     by_id = {entry.get("id"): entry for entry in entries}
     found = {}

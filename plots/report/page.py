@@ -16,7 +16,8 @@ from common.run.folder import PlanFolder, write_text
 from common.run.status import RUNNING, STATES, WAITING
 from common.runner.index import FIXED_COLUMNS
 from plots.report import charts, comparisons, curves, details
-from plots.report.runs import ReportRun, labels, load, read_object
+from plots.report.runs import ReportRun, labels, load
+from plots.runs import json_object
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -44,7 +45,7 @@ def has_ended(folder: Path) -> bool:
 
 def render(plan: PlanFolder, runs: Sequence[ReportRun]) -> str:
     """Return the page."""
-    asked = read_object(plan.plan)
+    asked = json_object(plan.plan)
     names = labels(runs)
     stages = details.stages(plan)
     final, earlier = _by_stage(runs, stages)
@@ -61,14 +62,15 @@ def render(plan: PlanFolder, runs: Sequence[ReportRun]) -> str:
     if of_inputs:
         drawn["inputs"] = charts.inputs(of_inputs)
     counts = Counter(run.state for run in runs)
+    columns = _columns(runs)
     return _template().render(
         title=asked.get("name") or plan.path.name,
         description=asked.get("description", ""),
         counts=[(state, counts[state]) for state in STATES if counts[state]],
         stages=stages,
         asked=json.dumps(asked, indent=2, ensure_ascii=False),
-        columns=_columns(runs),
-        rows=[_row(run, _columns(runs)) for run in runs],
+        columns=columns,
+        rows=[_row(run, columns) for run in runs],
         lines=charts.colours(_lines(final)),
         earlier_lines=charts.colours(_lines(earlier)),
         svgs={name: charts.as_svg(spec) for name, spec in drawn.items()},

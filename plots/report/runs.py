@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
 from common.run import status
-from common.run.folder import PlanFolder, RunFolder, read_json, read_json_lines
+from common.run.folder import PlanFolder, RunFolder, read_json_lines
 from common.run.summary import score_name
 from common.runner.index import FIXED_COLUMNS, read_index
+from plots.runs import json_object
 from plots.variants import SEEDS
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ class ReportRun:
         """Name of its configuration."""
         return self.row["stage"]
 
-    @property
+    @cached_property
     def state(self) -> str:
         """State of the run: done, running, and so on."""
         return status.current(self.folder, dict(self.status)) if self.status else self.row["status"]
@@ -57,7 +59,7 @@ class ReportRun:
         found = self.status.get("score")
         return None if found is None else float(found)
 
-    @property
+    @cached_property
     def score_name(self) -> str:
         """Metric that is the score."""
         return score_name(self.folder) or "score"
@@ -77,7 +79,7 @@ class ReportRun:
         seeds = [value for key, value in self.row.items() if is_seed(key)]
         return "/".join([*dict.fromkeys(seeds), self.row["repetition"]])
 
-    @property
+    @cached_property
     def configuration(self) -> tuple[str, ...]:
         """Key of the runs that differ in seeds alone."""
         return (self.stage, self.name, *self.options.values())
@@ -93,9 +95,10 @@ class ReportRun:
             return ""
         return "\n".join(lines[1 if start else 0 :][-40:])
 
+    @cached_property
     def provenance(self) -> dict[str, Any]:
-        """Return the content of ``provenance.json``; empty if it is missing or damaged."""
-        return read_object(self.folder.provenance)
+        """Content of ``provenance.json``; empty if it is missing or damaged."""
+        return json_object(self.folder.provenance)
 
 
 def is_seed(key: str) -> bool:
@@ -121,7 +124,7 @@ def _load(plan: PlanFolder, row: Mapping[str, str]) -> ReportRun:
     own = row["fingerprint"] in (found.get("fingerprint"), found.get("config_fingerprint"))
     if not own:
         return ReportRun(folder, row, {}, {}, _no())
-    return ReportRun(folder, row, found, read_object(folder.config), _metrics(folder.metrics))
+    return ReportRun(folder, row, found, json_object(folder.config), _metrics(folder.metrics))
 
 
 def _no() -> pd.DataFrame:
@@ -153,15 +156,6 @@ def _metrics(path: Path) -> pd.DataFrame:
 def _is_number(value: Any) -> bool:
     is_real = isinstance(value, int | float) and not isinstance(value, bool)
     return is_real and math.isfinite(value)
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """Return the JSON object in ``path``; empty if it is missing or damaged."""
-    try:
-        found = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def labels(runs: Sequence[ReportRun]) -> dict[tuple[str, ...], str]:
