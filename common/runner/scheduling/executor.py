@@ -23,13 +23,16 @@ class Executor(Protocol):
 
     @property
     def is_detached(self) -> bool:
-        """True if its tasks are to go on without this process."""
+        """True if its tasks are to go on without this process; false if they end with it."""
+        return False
 
     def adopt(self, tasks: Iterable[Task]) -> Sequence[Task]:
         """Return those of the tasks that an earlier runner has handed over and that go on.
 
-        They are not to be started; `wait` returns them when they have ended.
+        They are not to be started; `wait` returns them when they have ended. There are none where
+        tasks end with their runner.
         """
+        return ()
 
     def start(self, tasks: Sequence[Task]) -> None:
         """Start tasks that share a slot; may return when they have ended.

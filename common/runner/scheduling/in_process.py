@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from common.machine.devices import gpus_hidden
 from common.process.supervisor import making
 from common.runner.scheduling.attempt import attempt
-from common.runner.scheduling.executor import ProgressOf
+from common.runner.scheduling.executor import Executor, ProgressOf
 from common.runner.scheduling.task import Task
 
 
-class InProcess:
+class InProcess(Executor):
     """Executor with one slot; `start` returns when its runs have ended."""
 
     def __init__(self, stop_requested: Callable[[], bool], progress: ProgressOf) -> None:
@@ -23,15 +23,6 @@ class InProcess:
     def free_slots(self) -> int:
         """One, unless the last tasks' end has not been collected yet."""
         return 0 if self._ended else 1
-
-    @property
-    def is_detached(self) -> bool:
-        """False: what runs here ends with its runner."""
-        return False
-
-    def adopt(self, tasks: Iterable[Task]) -> Sequence[Task]:
-        """Return no task: what runs here ends with its runner."""
-        return ()
 
     def start(self, tasks: Sequence[Task]) -> None:
         """Make the runs."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import selectors
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from common.files.no_space import NoSpace
-from common.runner.scheduling.executor import ProgressOf
+from common.runner.scheduling.executor import Executor, ProgressOf
 from common.runner.scheduling.fork_server import ForkServer
 from common.runner.scheduling.task import Task, names
 from common.runner.scheduling.worker_group import WorkerGroup, gpus_of_slots
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 _LONGEST_WAIT = 0.5  # seconds
 
 
-class LocalWorkers:
+class LocalWorkers(Executor):
     """Executor with one slot per worker process, or per group of workers that shares a run.
 
     A worker that dies is replaced, and the attempt at its runs is lost.
@@ -54,15 +54,6 @@ class LocalWorkers:
     def free_slots(self) -> int:
         """Number of slots with an idle worker, or without a started one."""
         return len(self._idle) + len(self._empty)
-
-    @property
-    def is_detached(self) -> bool:
-        """False: what runs here ends with its runner."""
-        return False
-
-    def adopt(self, tasks: Iterable[Task]) -> Sequence[Task]:
-        """Return no task: what runs here ends with its runner."""
-        return ()
 
     def start(self, tasks: Sequence[Task]) -> None:
         """Send the tasks to an idle worker, or to new ones."""

@@ -14,6 +14,7 @@ from common.plan.run import Plan
 from common.run import status
 from common.run.folder import RunFolder
 from common.run.lease_files import holder
+from common.runner.scheduling.executor import Executor
 from common.runner.scheduling.lost_attempts import record_loss
 from common.runner.scheduling.ray import cluster
 from common.runner.scheduling.ray.cluster import Ref
@@ -29,7 +30,7 @@ _GRACE, _MOMENT = 4.0, 0.5
 """Seconds in which tasks end that are told to, and between two requests."""
 
 
-class RayCluster:
+class RayCluster(Executor):
     """Executor that hands each attempt to Ray, which finds a node for it.
 
     A node or a Ray worker that is lost is an attempt that is lost. Tasks end with this process.
@@ -56,15 +57,6 @@ class RayCluster:
         cores = int(sum(node.totals.get("CPU", 0) for node in self._nodes))
         most = self._most_at_once or max(1, cores)
         return max(0, most - len(self._tasks))
-
-    @property
-    def is_detached(self) -> bool:
-        """False: what runs on the cluster ends with its runner."""
-        return False
-
-    def adopt(self, tasks: Iterable[Task]) -> Sequence[Task]:
-        """Return no task: what runs on the cluster ends with its runner."""
-        return ()
 
     def start(self, tasks: Sequence[Task]) -> None:
         """Submit the tasks of a slot."""
