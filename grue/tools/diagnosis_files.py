@@ -14,7 +14,7 @@ from common.errors import UserError
 from common.run.folder import RunFolder, read_json, write_json, write_table, write_text
 from grue.diagnosis.diagnose import Diagnosis, Floats, Sampled, diagnose
 from grue.experiments.extract.config import ExtractConfig
-from grue.experiments.extract.run import REWARD, REWARD_PART
+from grue.experiments.extract.scores import REWARD, REWARD_PART
 from grue.rl import reward_stats
 from grue.tasks.inputs import load_inputs
 

@@ -20,6 +20,7 @@ from grue.experiments import memory_hints
 from grue.models.config import ModelName, ModelOptions, ModelType, unnamed
 from grue.policies.generation_config import GenerationConfig, generation_problems
 from grue.rewards.config import RewardConfig
+from grue.rl.expected_gradient import FEWEST_OUTPUTS
 from grue.runs.compatibility import OfReferences, references_as_published
 from grue.runs.config import Metrics, TextConfig, problems_of_metrics, renamed
 from grue.tasks.task import Split
@@ -67,6 +68,28 @@ class Evaluation(Config):
     None (or the empty string) for none."""
     sampler: Literal["own", "generate"] = "own"
     """Decoder: the project's loop (``own``), or the library's (``generate``)."""
+    gradients: Annotated[bool, LATER] = False
+    """If true, the squared norm of each input's expected gradient is estimated without bias, with
+    its standard error: one backward pass per different output. Needs outputs of the whole
+    distribution, without filters, and 4 samples or more."""
+    sample_cache: Annotated[OptionalText, NO_EFFECT] = None
+    """Folder that keeps outputs, and the gradients' products, by model, prompt and sampling
+    settings. A run with another reward takes them from there. None (or the empty string) for no
+    cache."""
+
+
+def _filters(settings: GenerationConfig) -> Iterator[tuple[str, Any, str]]:
+    """Yield keys, values and fixes of settings that forbid tokens or change their probabilities."""
+    if settings.top_k:
+        yield "top_k", settings.top_k, "set it to 0"
+    if settings.top_p < 1:
+        yield "top_p", settings.top_p, "set it to 1"
+    if settings.min_length:
+        yield "min_length", settings.min_length, "set it to 0"
+    if settings.num_beams > 1:
+        yield "num_beams", settings.num_beams, "set it to 1"
+    for key, value in settings.further.items():
+        yield key, value, "leave it out"
 
 
 class ExtractConfig(TextConfig):
@@ -121,10 +144,24 @@ class ExtractConfig(TextConfig):
         elif not self.evaluation.metrics:
             yield Problem("nothing is measured; name a metric, or a 'reward_fn'",
                           "evaluation.metrics", [])  # fmt: skip
+        yield from self._problems_of_gradients()
         if self.published_format and self.evaluation.split != "train":
             yield Problem("the published dictionary is one of training inputs; leave out "
                           "'published_format', or sample those",
                           "evaluation.split", self.evaluation.split)  # fmt: skip
+
+    def _problems_of_gradients(self) -> Iterator[Problem]:
+        """Yield the problems of samples that say nothing of the expected gradient."""
+        evaluation, settings = self.evaluation, self.alg.generation_kwargs
+        if not evaluation.gradients:
+            return
+        if evaluation.num_samples_per_input < FEWEST_OUTPUTS:
+            yield Problem(f"'evaluation.gradients' needs at least {FEWEST_OUTPUTS}; raise it",
+                          "evaluation.num_samples_per_input",
+                          evaluation.num_samples_per_input)  # fmt: skip
+        needed = "'evaluation.gradients' needs outputs of the whole distribution"
+        for key, value, fix in _filters(settings):
+            yield Problem(f"{needed}; {fix}", f"alg.generation_kwargs.{key}", value)
 
     def ways_to_save_memory(self) -> Iterator[str]:
         """Yield advice against a lack of memory: smaller batches, and narrower weights."""

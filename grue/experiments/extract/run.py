@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import UserError
 from common.experiment import Context
 from common.run.folder import write_json, write_table
 from common.run.summary import write_summary
 from common.training.stepwise_run import StepwiseRun
 from grue.experiments.extract import published_samples
 from grue.experiments.extract.config import ExtractConfig
+from grue.experiments.extract.drawn import Drawer
+from grue.experiments.extract.scores import check_scores, rewards_of
 from grue.experiments.extract.store import SampleStore
 from grue.models.loading import load_model, load_tokenizer
-from grue.parts.token_numbers import summed
-from grue.parts.user_function import name_of, scores_of
 from grue.policies.policy import Policy, by_length
-from grue.random_streams import Occasion
-from grue.rewards.reward import Reward
 from grue.rl import reward_stats
+from grue.rl.expected_gradient import squared_norm
 from grue.tasks.inputs import load_inputs, tell_of_fewer
-from grue.texts import Texts, groups
+from grue.texts import groups
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LINES = 15.0
-REWARD, REWARD_PART = "reward", "reward_parts/"
-"""Columns of the reward, and of those of which it is the sum."""
+SQUARED_NORM, STANDARD_ERROR = "grad_squared_norm", "grad_squared_norm_se"
+"""Columns of the statistics with ``evaluation.gradients``."""
 _TEXT_COLUMNS = ("input_id", "index", "sample_id", "prompt", "output", "num_tokens")
 
 
@@ -78,6 +78,14 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
             config.tokenizer.truncation_side,
             level=logging.WARNING,
         )
+        self.drawer = Drawer(
+            config,
+            self.policy,
+            self.prompts,
+            numbers=self.inputs.index,
+            seed=self.context.seed,
+            own_folder=self._drawn_folder,
+        )
         self.lengths = [len(prompt) for prompt in self.prompts]
         self.batches = list(by_length(self.lengths, config.evaluation.eval_batch_size))
 
@@ -88,6 +96,7 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
         self.store = SampleStore(self.folder.path / "samples", _TEXT_COLUMNS)
         self.store.tell_of_strangers(len(self.batches))
         self.parts: list[pd.DataFrame] = []
+        self.products: dict[int, NDArray[np.float64]] = {}
         self._progress = _Progress(self.context, len(self.inputs))
 
     @property
@@ -100,7 +109,7 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
         rows = self.batches[self.steps_done]
         part = self.store.read(self.steps_done, self._index(rows))
         if part is None:
-            part = self._sample(rows, [self.prompts[row] for row in rows])
+            part = self._sampled(rows)
             self.store.write(self.steps_done, part)
         if list(part.columns) == list(_TEXT_COLUMNS):
             part = self._scored(part, rows)
@@ -108,9 +117,18 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
             self._progress.made(len(rows))
         else:
             self._progress.found(len(rows))
+        if self.config.evaluation.gradients:
+            self._differentiate(rows)
         self.parts.append(part)
         self.steps_done += 1
         return {}
+
+    def _differentiate(self, rows: Sequence[int]) -> None:
+        """Note the products of the scores of a batch, unless a stop is asked for in between."""
+        for row in rows:
+            if self.is_stop_requested():
+                self.interrupt()
+            self.products[row] = self.drawer.products(row)
 
     def record(self, values: Mapping[str, float]) -> None:
         """Write no row: what is measured stands in the parts."""
@@ -124,18 +142,19 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
         index = [self.inputs.index[row] for row in rows]
         return list(np.repeat(index, self.config.evaluation.num_samples_per_input))
 
-    def _sample(self, rows: Sequence[int], prompts: Sequence[list[int]]) -> pd.DataFrame:
+    @property
+    def _drawn_folder(self) -> Path:
+        """Folder of what a run without a shared cache keeps until its end."""
+        return self.folder.path / "drawn"
+
+    def _sampled(self, rows: Sequence[int]) -> pd.DataFrame:
         """Return K outputs for each of a batch of inputs, one row each."""
         import pandas as pd
 
         num_samples = self.config.evaluation.num_samples_per_input
         settings = self.config.alg.generation_kwargs
         index = [self.inputs.index[row] for row in rows]
-        outputs = self.policy.drawn(
-            prompts, num_samples, settings, inputs=index, occasion=Occasion.EXTRACTION,
-            seed=self.context.seed, by_library=self.config.evaluation.sampler == "generate",
-        )  # fmt: skip
-        tokens = [output for samples in outputs for output in samples]
+        tokens = [output for samples in self.drawer.outputs(rows) for output in samples]
         samples = [self.inputs.samples[row] for row in rows for _ in range(num_samples)]
         return pd.DataFrame(
             {
@@ -155,11 +174,11 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
         texts = self.inputs.texts(part["output"].tolist(), repeated)
         scores: dict[str, Scores] = {}
         if self.reward is not None:
-            scores |= _rewards(self.reward, texts)
-            _check(scores, part, {})
+            scores |= rewards_of(self.reward, texts)
+            check_scores(scores, part, {})
         for metric in self.metrics:
             found = metric.scores(texts)
-            _check(found, part, scores)
+            check_scores(found, part, scores)
             scores |= found
         return part.assign(**scores)
 
@@ -187,6 +206,8 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
             group_sizes=evaluation.group_sizes,
             groups=self._groups(),
         )
+        if evaluation.gradients:
+            table = table.assign(**self._squared_norms(rewards))
         write_table(self.folder.table("samples"), samples)
         write_table(self.folder.table("reward_stats"), table)
         write_json(self.folder.path / "reward_stats.json", summary)
@@ -198,8 +219,25 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
         write_summary(
             self.folder, score, names[0], padding=padding(self.batches, self.lengths), metrics=names
         )
-        self.context.once_done(self.store.clear)
+        self.context.once_done(self._clear)
         return score
+
+    def _squared_norms(self, rewards: Mapping[str, NDArray[np.float64]]) -> dict[str, list[float]]:
+        """Return the squared norms of the expected gradients, as columns of the statistics."""
+        found = [
+            squared_norm(of_input, self.products[row])
+            for of_metric in rewards.values()
+            for row, of_input in enumerate(of_metric)
+        ]
+        return {
+            SQUARED_NORM: [one.value for one in found],
+            STANDARD_ERROR: [one.standard_error for one in found],
+        }
+
+    def _clear(self) -> None:
+        """Remove what the tables have."""
+        self.store.clear()
+        shutil.rmtree(self._drawn_folder, ignore_errors=True)
 
     def _groups(self) -> dict[str, NDArray[np.int64]] | None:
         """Return the positions of inputs by the value of their metadata, if that is asked for."""
@@ -213,39 +251,6 @@ def padding(batches: Sequence[Sequence[int]], lengths: Sequence[int]) -> float:
     """Return the share of prompt positions that are padding."""
     positions = sum(len(rows) * max(lengths[row] for row in rows) for rows in batches)
     return 1 - sum(lengths) / positions
-
-
-def _rewards(reward: Reward[Any], texts: Texts) -> dict[str, Scores]:
-    """Return [N] rewards of whole outputs, and those of which they are made, by column.
-
-    Raises:
-        UserError: the reward fails, or their number is wrong.
-    """
-    parts: dict[str, Scores] = {}
-
-    def total(texts: Texts) -> Scores:
-        found, of_parts = reward.with_parts(texts)
-        parts.update({f"{REWARD_PART}{name}": summed(part) for name, part in of_parts.items()})
-        return found
-
-    found = scores_of(total, texts, per_token=True, name=name_of(type(reward)))
-    return {REWARD: summed(found), **parts}
-
-
-def _check(found: Mapping[str, Scores], part: pd.DataFrame, earlier: Mapping[str, Scores]) -> None:
-    """Refuse numbers that are not finite, and a second metric of the same name."""
-    for name, values in found.items():
-        if name in earlier:
-            raise UserError(f"'evaluation.metrics': two of them give '{name}'; take one out")
-        wrong = np.flatnonzero(~np.isfinite(values))
-        if len(wrong):
-            row = part.iloc[int(wrong[0])]
-            raise UserError(
-                f"'{name}' is {values[wrong[0]]} for input {row['input_id']}, sample "
-                f"{row['sample_id']} (of {len(wrong)} such in this batch), output "
-                f"{row['output'][:60]!r}; the samples are kept: fix the metric and run again "
-                "with --retry_failed"
-            )
 
 
 class _Progress:
