@@ -57,6 +57,12 @@ def _parser() -> argparse.ArgumentParser:
                        help="seed of inputs, outputs and intervals (default: 0)")  # fmt: skip
     group.add_argument("--gpu_ids", nargs="*", default=(), metavar="ID",
                        help="GPU to use; by default the CPU is used")  # fmt: skip
+    group.add_argument("--gradients", action="store_true",
+                       help="also estimate the squared norm of each input's expected gradient, "
+                       "without bias: a backward pass per different output")  # fmt: skip
+    group.add_argument("--sample_cache", default="outputs/sample_cache", metavar="FOLDER",
+                       help="folder that keeps outputs by model, prompt and settings, for "
+                       "other rewards (default: outputs/sample_cache; '' for none)")  # fmt: skip
     group = parser.add_argument_group("instead of sampling")
     group.add_argument("--from", dest="source", choices=("trl", "verl", "jsonl"),
                        help="trainer that has left the outputs")  # fmt: skip
@@ -89,10 +95,11 @@ def _of_model(args: argparse.Namespace) -> int:
 
 def plan(args: argparse.Namespace) -> dict[str, Any]:
     """Return the plan that the flags stand for."""
+    figures = ["reward_mean_std", *(["expected_gradients"] if args.gradients else [])]
     return {
         "name": "diagnosis",
         "experiment": "grue_extract",
-        "figures": ["reward_mean_std"],
+        "figures": figures,
         "configurations": [
             {
                 "base_config": {
@@ -109,6 +116,8 @@ def plan(args: argparse.Namespace) -> dict[str, Any]:
                         "split": args.split,
                         "eval_batch_size": args.batch_size,
                         "num_samples_per_input": args.num_samples,
+                        **({"gradients": True} if args.gradients else {}),
+                        **({"sample_cache": args.sample_cache} if args.sample_cache else {}),
                     },
                     "reward_fn": flags.reward(args.reward),
                 }

@@ -20,6 +20,7 @@ from plots.options import FigureOptions as FigureOptions
 
 FIGURES: Registry[str] = Registry("figure")
 FIGURES.register("controlled_curves")("plots.controlled_curves:draw")
+FIGURES.register("expected_gradients")("plots.expected_gradients:draw")
 FIGURES.register("gradient_bound")("plots.gradient_bound:draw")
 FIGURES.register("gradient_noise")("plots.gradient_noise:draw")
 FIGURES.register("learning_curves")("plots.learning_curves:draw")

@@ -102,7 +102,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     from plots import canvas  # matplotlib, which checking options does not need
 
     loaded = load_runs(runs, WANTED, options.only)
-    metric, low_std = _metric(loaded, options), _low_std(loaded, options)
+    metric, low_std = metric_of(loaded, options.metric), _low_std(loaded, options)
     table = points(loaded, metric, low_std)
     by_panel = [table[table["panel"] == title] for title in names(loaded)]
     with canvas.styled():
@@ -128,21 +128,20 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
         return canvas.save(figure, table, stem)
 
 
-def _metric(runs: Sequence[Run], options: Options) -> str:
-    """Return the metric that all runs have: the configured one, or the first of each.
+def metric_of(runs: Sequence[Run], wanted: str | None) -> str:
+    """Return the metric that all runs have: the wanted one, or the first of each.
 
     Raises:
-        UserError: a run lacks the configured one, or the first ones differ.
+        UserError: a run lacks the wanted one, or the first ones differ.
     """
     metrics = {run.path.name: run.table["metric"].unique().tolist() for run in runs}
-    if options.metric is not None:
+    if wanted is not None:
         for name, known in metrics.items():
-            if options.metric not in known:
+            if wanted not in known:
                 raise UserError(
-                    f"'metric' = '{options.metric}': {name} has none such; it has "
-                    f"{', '.join(known)}"
+                    f"'metric' = '{wanted}': {name} has none such; it has {', '.join(known)}"
                 )
-        return options.metric
+        return wanted
     if len({known[0] for known in metrics.values()}) > 1:
         lines = [f"  {name}: {', '.join(known)}" for name, known in metrics.items()]
         raise UserError(

@@ -11,10 +11,24 @@ import numpy as np
 
 from common.config.resolve import resolve
 from common.errors import UserError
-from common.run.folder import RunFolder, read_json, write_json, write_table, write_text
+from common.run.folder import (
+    PlanFolder,
+    RunFolder,
+    read_json,
+    write_json,
+    write_table,
+    write_text,
+)
+from common.runner.index import read_index
+from grue.diagnosis import gradients
 from grue.diagnosis.diagnose import Diagnosis, Floats, Sampled, diagnose
 from grue.experiments.extract.config import ExtractConfig
-from grue.experiments.extract.scores import REWARD, REWARD_PART
+from grue.experiments.extract.scores import (
+    REWARD,
+    REWARD_PART,
+    SQUARED_NORM,
+    STANDARD_ERROR,
+)
 from grue.rl import reward_stats
 from grue.tasks.inputs import load_inputs
 
@@ -33,10 +47,11 @@ def run_folder(out: Path, plan: str) -> RunFolder:
     Raises:
         UserError: there is none.
     """
-    found = sorted((out / plan).glob("*/status.json"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise UserError(f"{out / plan}: holds no run")
-    return RunFolder(found[-1].parent)
+    folder = PlanFolder(out / plan)
+    rows = read_index(folder)
+    if not rows:
+        raise UserError(f"{folder.path}: holds no run")
+    return RunFolder(folder.path / rows[0]["folder"])
 
 
 def of_run(folder: RunFolder, out: Path, *, seed: int) -> list[str]:
@@ -54,7 +69,10 @@ def of_run(folder: RunFolder, out: Path, *, seed: int) -> list[str]:
         for sample in inputs.samples
     ]  # fmt: skip
     parts = [name for name in map(str, samples) if name.startswith(REWARD_PART)]
-    return _write(samples, [REWARD], parts, rows, out, seed=seed)
+    statistics = pd.read_parquet(folder.table("reward_stats"))
+    own = statistics[statistics["metric"] == REWARD]
+    norms = own.filter([SQUARED_NORM, STANDARD_ERROR]).reset_index(drop=True)
+    return _write(samples, [REWARD], parts, rows, out, seed=seed, norms=norms)
 
 
 def of_samples(samples: pd.DataFrame, rewards: Sequence[str], out: Path, *, seed: int) -> list[str]:
@@ -77,8 +95,12 @@ def _write(
     out: Path,
     *,
     seed: int,
+    norms: pd.DataFrame | None = None,
 ) -> list[str]:
-    """Write all files; ``rewards`` are the columns that are added up."""
+    """Write all files; ``rewards`` are the columns that are added up.
+
+    ``norms`` has the squared norms of the inputs' expected gradients, if they are estimated.
+    """
     shape = len(rows), len(samples) // len(rows)
 
     def of(name: str) -> Floats:
@@ -96,7 +118,12 @@ def _write(
     write_table(out / "reward_stats.parquet", table)
     sentences = found.sentences()
     flags = _flags(found, seed)
-    write_table(out / "inputs.parquet", _inputs(table, rows, found, flags))
+    inputs = _inputs(table, rows, found, flags)
+    if norms is not None and SQUARED_NORM in norms:
+        inputs = inputs.join(norms)
+        columns = ("std", SQUARED_NORM, STANDARD_ERROR)
+        sentences.append(gradients.sentence(*(inputs[name].to_numpy() for name in columns)))
+    write_table(out / "inputs.parquet", inputs)
     for name, chosen in flags.items():
         lines = [
             json.dumps(rows[row], ensure_ascii=False) + "\n"

@@ -10,7 +10,10 @@ import pandas as pd
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+import run_plan
+from common.run.folder import write_json
 from grue import diagnose
+from grue.tools import flags
 from tests.grue.conftest import save_model
 from tests.grue.tasks.conftest import write_jsonl
 
@@ -33,32 +36,57 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def in_this_process(plan: dict[str, Any], path: Path, *flags: str) -> int:
+    """Make the plan's runs here, which spares the program's start."""
+    write_json(path, plan)
+    return run_plan.main(["--plan_config_path", str(path), *flags])
+
+
 def test_it_samples_and_tells(
-    tmp_path: Path, model: Path, data: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+    tmp_path: Path, model: Path, data: Path, capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     out = tmp_path / "out"
-    given = ["--model", str(model), "--data", str(data), "--reward", "length", "--num_inputs", "6",
-             "--num_samples", "4", "--max_new_tokens", "5", "--out", str(out),
-             "--references_column", "references"]  # fmt: skip
-    assert diagnose.main(given) == 0
+
+    def given(reward: str) -> list[str]:
+        return ["--model", str(model), "--data", str(data), "--reward", reward, "--num_inputs", "6",
+                "--num_samples", "4", "--max_new_tokens", "5", "--references_column", "references",
+                "--gradients", "--sample_cache", str(tmp_path / "cache"),
+                "--out", str(out)]  # fmt: skip
+
+    assert diagnose.main(given("length")) == 0
     printed = capfd.readouterr().out
     plan = json.loads((out / "plan.json").read_text())
     assert f"--plan_config_path {out}/plan.json" in printed
     assert plan["configurations"][0]["base_config"]["reward_fn"] == {"id": "length"}
     found = json.loads((out / "diagnosis.json").read_text())
-    assert len(found["sentences"]) == 5 and found["sentences"][0] in printed
+    assert len(found["sentences"]) == 6 and found["sentences"][0] in printed
+    assert found["sentences"][5].startswith("The squared norm of the expected gradient is ")
     assert found["rewards"]["metrics"]["reward"]["num_samples_per_input"] == 4
     inputs = pd.read_parquet(out / "inputs.parquet")
     assert len(inputs) == 6 and inputs["prompt"].str.startswith("the cat").all()
+    assert ((inputs["grad_squared_norm_se"] > 0) == (inputs["std"] > 0)).all()
+    assert (out / "plan/figures/expected_gradients.png").exists()
     kept = lines(out / "keep.jsonl")
     assert len(kept) == inputs["keep"].sum() == (inputs["std"] > 0).sum()
     assert {*kept[0]} == {"prompt", "references", "note"}
     assert len(lines(out / "control.jsonl")) == len(kept)
 
-    attempts = (out / "plan").glob("*/status.json")
-    before = [path.stat().st_mtime_ns for path in attempts]
-    assert diagnose.main(given) == 0  # nothing is sampled again
-    assert [path.stat().st_mtime_ns for path in (out / "plan").glob("*/status.json")] == before
+    def attempts() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in (out / "plan").glob("*/status.json")}
+
+    before = attempts()
+    monkeypatch.setattr(flags, "run_plan", in_this_process)
+    assert diagnose.main(given("length")) == 0
+    assert attempts() == before  # nothing is made again
+
+    assert diagnose.main(given("chrf")) == 0
+    (other,) = attempts().keys() - before.keys()
+    assert "outputs of 6 inputs are from the sample cache" in other.with_name("log.txt").read_text()
+    of_other = pd.read_parquet(out / "inputs.parquet")
+    assert not of_other["mean"].equals(inputs["mean"])
+    assert diagnose.main(given("length")) == 0  # of the runs in the folder, the one that is meant
+    pd.testing.assert_frame_equal(pd.read_parquet(out / "inputs.parquet"), inputs)
 
 
 def test_what_trainers_leave_needs_no_model(

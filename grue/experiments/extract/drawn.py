@@ -103,6 +103,8 @@ class Drawer:
         self._prompts = prompts
         self._numbers = numbers
         self._seed = seed
+        self.num_known = 0
+        """Number of inputs whose outputs were found in the cache."""
         self._cache: SampleCache | None = None
         shared = config.evaluation.sample_cache
         if shared is not None or config.evaluation.gradients:
@@ -113,6 +115,7 @@ class Drawer:
         """Return K outputs of each of some inputs, as far as possible from the cache."""
         known = {row: self._known(row) for row in rows}
         missing = [row for row, record in known.items() if record is None]
+        self.num_known += len(rows) - len(missing)
         if missing:
             drawn = self._drawn(missing)
             for row, outputs in zip(missing, drawn, strict=True):

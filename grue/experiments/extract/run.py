@@ -19,7 +19,7 @@ from common.training.stepwise_run import StepwiseRun
 from grue.experiments.extract import published_samples
 from grue.experiments.extract.config import ExtractConfig
 from grue.experiments.extract.drawn import Drawer
-from grue.experiments.extract.scores import check_scores, rewards_of
+from grue.experiments.extract.scores import SQUARED_NORM, STANDARD_ERROR, check_scores, rewards_of
 from grue.experiments.extract.store import SampleStore
 from grue.models.loading import load_model, load_tokenizer
 from grue.policies.policy import Policy, by_length
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LINES = 15.0
-SQUARED_NORM, STANDARD_ERROR = "grad_squared_norm", "grad_squared_norm_se"
-"""Columns of the statistics with ``evaluation.gradients``."""
 _TEXT_COLUMNS = ("input_id", "index", "sample_id", "prompt", "output", "num_tokens")
 
 
@@ -186,6 +184,8 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
         """Write the tables of all samples; return the mean of the first metric."""
         import pandas as pd
 
+        if self.drawer.num_known:
+            log.info("outputs of %d inputs are from the sample cache", self.drawer.num_known)
         samples = pd.concat(self.parts, ignore_index=True)
         order = {number: row for row, number in enumerate(self.inputs.index)}
         samples = samples.sort_values(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 REWARD, REWARD_PART = "reward", "reward_parts/"
 """Columns of the reward, and of those of which it is the sum."""
+SQUARED_NORM, STANDARD_ERROR = "grad_squared_norm", "grad_squared_norm_se"
+"""Columns of the statistics with ``evaluation.gradients``."""
 
 
 def rewards_of(reward: Reward[Any], texts: Texts) -> dict[str, Scores]:
