@@ -42,6 +42,7 @@ from common.runner.command_line import EXAMPLE, parse_arguments
 from common.runner.config_dump import resolved_keys
 from common.runner.console_log import logging_to_console
 from common.runner.main import EXIT_FAILED, Request, look_for_packages, run_plan
+from common.runner.pictures import Pictures
 from common.runner.status_report import status_report
 
 EXIT_REFUSED, EXIT_INTERRUPTED = 2, 130
@@ -87,7 +88,7 @@ def _run(args: argparse.Namespace) -> int:
             report.say(f"\n{resolved_keys(selection.to_make)}")
         look_for_packages(plan, selection)
         return 0
-    return run_plan(plan, request, plots.draw)
+    return run_plan(plan, request, Pictures(plots.draw, plots.write_report))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -97,6 +97,17 @@ def draw(name: str, runs: list[Path], output: Path | None = None, **options: Any
     return figure.draw(runs, stem, chosen)
 
 
+def write_report(folder: Path) -> Path:
+    """Write the report of a plan's folder, a page, into it; return its path.
+
+    Raises:
+        UserError: the folder holds no plan.
+    """
+    from plots.report import page
+
+    return page.write_report(folder)
+
+
 def _figures_folder(runs: list[Path]) -> Path:
     first = [PlanFolder(path) for path in runs[:1]]
     return next((plan.figures for plan in first if plan.index.exists()), Path("figures"))

@@ -119,6 +119,9 @@ class PlanDocument(Config):
     figures: Annotated[tuple[Figure, ...], Strict(False)] = ()
     """Figures that are drawn when the plan ends: names, or objects ``{"figure": name, option:
     value}``."""
+    report: bool = True
+    """If true, ``report.html`` is written into the plan's folder when the plan ends: a page about
+    its runs."""
     base_config: dict[str, Any] = Field(default_factory=dict)
     """Keys under ``base_config`` of every configuration that knows them. The configuration's own
     keys take precedence, and objects are merged. A configuration's experiment, and the parts that a

@@ -290,6 +290,11 @@ class PlanFolder:
         return self.path / "figures"
 
     @property
+    def report(self) -> Path:
+        """Path of the page about the plan and its runs."""
+        return self.path / "report.html"
+
+    @property
     def replaced(self) -> Path:
         """Folder of runs that ``--fresh`` moved away."""
         return self.path / "replaced"

@@ -16,8 +16,8 @@ from common.runner import report
 from common.runner.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
 
 _PLAN_LEVEL = (
-    "common.runner.progress", "common.runner.main", "common.runner.elsewhere",
-    "common.runner.scheduling.slurm.array",
+    "common.runner.progress", "common.runner.main", "common.runner.pictures",
+    "common.runner.elsewhere", "common.runner.scheduling.slurm.array",
     "__main__",
 )  # fmt: skip
 

@@ -1,13 +1,12 @@
-"""Execution of a plan, from its file to its figures."""
+"""Execution of a plan, from its file to its figures and its report."""
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 from common.config.executors import LocalKeys, SlurmKeys
 from common.custom.hooks import answers, asking
@@ -29,6 +28,7 @@ from common.run.status import DONE
 from common.runner import memory_check, report
 from common.runner.aftermath import tell_of_loss
 from common.runner.missing_packages import packages_missing
+from common.runner.pictures import Pictures, draw_figures, write_report
 from common.runner.plan_runner import PlanRunner
 from common.runner.progress import Display
 from common.runner.scheduling.executors import executor_of, problems_of_executor
@@ -39,9 +39,6 @@ from common.runner.selection import Selection, put_aside, select
 from common.runner.source_changes import changes_told, source_changes
 
 log = logging.getLogger(__name__)
-
-Draw = Callable[..., list[Path]]
-"""Function ``draw(name, [plan folder], **options)``, which draws a figure and returns its paths."""
 
 EXIT_FAILED = 1
 
@@ -70,8 +67,8 @@ class Request:
         )
 
 
-def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
-    """Make the plan's runs and draw its figures; return the exit status.
+def run_plan(plan: Plan, request: Request, pictures: Pictures) -> int:
+    """Make the plan's runs, draw its figures and write its report; return the exit status.
 
     Raises:
         UserError: a file that a run needs is missing or unfit, or a GPU does not exist or is too
@@ -90,7 +87,7 @@ def run_plan(plan: Plan, request: Request, draw: Draw) -> int:
         _make_writable(plan.folder)
         with stop.listening(), working_on(folder):
             try:
-                return _make_runs(plan, request, use_gpus, server, stop, draw)
+                return _make_runs(plan, request, use_gpus, server, stop, pictures)
             except StoppedAtOnce:
                 log.warning(
                     "stopped at once; run the same command again to resume from the last "
@@ -141,7 +138,7 @@ def _make_runs(
     use_gpus: bool,
     server: ForkServer | None,
     stop: StopFlag,
-    draw: Draw,
+    pictures: Pictures,
 ) -> int:
     for folder in (plan.folder.path, plan.folder.figures):
         remove_leftovers(folder)
@@ -184,29 +181,11 @@ def _make_runs(
         log.error("stopped, and nothing more was begun: %s", runner.no_space)
         return EXIT_FAILED
     all_done = all(runner.states[run].state == DONE for run in selection.to_make)
-    all_drawn = _draw_figures(plan, draw, may_lack_runs=len(selection.to_make) < len(plan.runs))
+    all_drawn = draw_figures(
+        plan, pictures.draw, may_lack_runs=len(selection.to_make) < len(plan.runs)
+    )
+    write_report(plan, pictures.write_report)
     return 0 if all_done and all_drawn else EXIT_FAILED
-
-
-def _draw_figures(plan: Plan, draw: Draw, *, may_lack_runs: bool) -> bool:
-    """Draw the plan's figures and print their paths; return false if a figure failed.
-
-    With ``may_lack_runs``, for runs that were skipped on purpose, a figure without data is no
-    failure.
-    """
-    all_drawn = True
-    for name, options in plan.document.figure_requests():
-        try:
-            report.say(report.paths(draw(name, [plan.folder.path], **options)))
-        except UserError as error:
-            log.log(
-                logging.WARNING if may_lack_runs else logging.ERROR, "figure %s: %s", name, error
-            )
-            all_drawn = all_drawn and may_lack_runs
-        except Exception:
-            log.exception("figure %s failed", name)
-            all_drawn = False
-    return all_drawn
 
 
 def look_for_packages(plan: Plan, selection: Selection) -> None:

@@ -14,14 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from common.bootstrap import Floats, bootstrap, percentiles
 from grue.rl.pass_at_k import is_right_or_wrong
 from grue.rl.reward_stats import prob_zero_std
 
-Floats = NDArray[np.float64]
-
-CONFIDENCE = 0.95
-"""Probability with which an interval covers the estimated number."""
-_RESAMPLES = 1000
 _MODEL_RESAMPLES = 200
 """Number of resamples with a fit of the model each."""
 _LARGEST_LOG = 12.0
@@ -39,25 +35,10 @@ class Estimate:
     high: float
 
 
-def bootstrap(values: Floats, statistic: Callable[[Floats], float], *, seed: int) -> Estimate:
-    """Return a statistic of inputs with its percentile bootstrap interval (Efron 1979).
-
-    Args:
-        values: [N, ...] numbers of each input; inputs are drawn with replacement.
-        statistic: function of such an array.
-        seed: seed of the draws.
-    """
-    rng = np.random.default_rng(seed)
-    draws = [
-        statistic(values[rng.integers(len(values), size=len(values))]) for _ in range(_RESAMPLES)
-    ]
-    return _estimate(statistic(values), draws)
-
-
-def _estimate(value: float, draws: list[float]) -> Estimate:
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail])
-    return Estimate(float(value), float(low), float(high))
+def estimated(values: Floats, statistic: Callable[[Floats], float], *, seed: int) -> Estimate:
+    """Return a statistic of inputs with its bootstrap interval; see `common.bootstrap`."""
+    low, high = bootstrap(values, statistic, seed=seed)
+    return Estimate(float(statistic(values)), float(low), float(high))
 
 
 def silent_share(
@@ -72,7 +53,7 @@ def silent_share(
         seed: seed of the interval.
     """
     by_input = prob_zero_std(rewards, group_size, zero_tol)
-    return bootstrap(by_input, lambda values: float(values.mean()), seed=seed)
+    return estimated(by_input, lambda values: float(values.mean()), seed=seed)
 
 
 @dataclass(frozen=True)
@@ -136,7 +117,9 @@ def modelled_silent_share(rewards: Floats, group_size: int, *, seed: int) -> Est
         )
         for _ in range(_MODEL_RESAMPLES)
     ]
-    return _estimate(BetaBinomial.fit(num_right, num_samples).silent_share(group_size), draws)
+    low, high = percentiles(draws)
+    model = BetaBinomial.fit(num_right, num_samples)
+    return Estimate(model.silent_share(group_size), float(low), float(high))
 
 
 def group_size_for(

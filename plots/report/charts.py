@@ -2,53 +2,56 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from plots.report.configurations import COLOURS
 
 Spec = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
-_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#666666"]
-"""Colours of lines, which people with colour blindness tell apart (Okabe and Ito)."""
-_SIZE = {"width": 300, "height": 190}
+_PLACES = re.compile(r'\b(?:d|transform)="[^"]*"')
+"""Attributes of SVG that hold lengths alone, and no words."""
+_DECIMALS = re.compile(r"\d+\.\d{2,}(?:e-?\d+)?")
+_MANY_POINTS = 60
+"""Number of points from which on they are not marked in a picture of lines."""
 
 
-def curve(metric: str, rows: Rows, lines: Sequence[str]) -> Spec:
-    """Return the learning curves of a metric: means, and bands of one standard deviation."""
-    colour = {
-        "field": "line", "type": "nominal", "title": None,
-        "scale": {"domain": list(lines), "range": _colours(len(lines))},
-        "legend": None,
-    }  # fmt: skip
+def curve(metric: str, rows: Rows, colours: Mapping[str, str]) -> Spec:
+    """Return the learning curves of a metric: means, and bands of one standard deviation.
+
+    ``colours`` has the colour of each line.
+    """
     x = {"field": "x", "type": "quantitative", "title": "step", "axis": {"grid": False}}
     y = {"type": "quantitative", "title": None, "scale": {"zero": False}}
+    colour = _colour(colours)
     tooltip = [
         {"field": "line", "title": "runs"}, {"field": "x", "title": "step"},
         {"field": "mean", "format": ".4g"}, {"field": "n", "title": "number of runs"},
     ]  # fmt: skip
-    own = [row for row in rows if row["metric"] == metric]
+    points: Spec | bool = {"size": 12} if len(rows) < _MANY_POINTS else False
     return {
-        "$schema": _SCHEMA, **_SIZE, "title": {"text": metric, "anchor": "start", "fontSize": 12},
-        "data": {"values": own},
+        "$schema": _SCHEMA, "width": 300, "height": 190,
+        "title": {"text": metric, "anchor": "start", "fontSize": 12, "limit": 300},
+        "data": {"values": list(rows)},
         "layer": [
             {"mark": {"type": "area", "opacity": 0.18},
              "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"},
                           "color": colour}},
-            {"mark": {"type": "line", "point": {"size": 12}},
+            {"mark": {"type": "line", "point": points},
              "encoding": {"x": x, "y": {**y, "field": "mean"}, "color": colour,
                           "tooltip": tooltip}},
         ],
     }  # fmt: skip
 
 
-def _colours(count: int) -> list[str]:
-    return [_COLOURS[place % len(_COLOURS)] for place in range(count)]
-
-
-def colours(lines: Sequence[str]) -> dict[str, str]:
-    """Return the colour of each line."""
-    return dict(zip(lines, _colours(len(lines)), strict=True))
+def _colour(colours: Mapping[str, str]) -> Spec:
+    return {
+        "field": "line", "type": "nominal", "title": None, "legend": None,
+        "scale": {"domain": list(colours), "range": list(colours.values())},
+    }  # fmt: skip
 
 
 def differences(rows: Rows) -> Spec:
@@ -73,32 +76,48 @@ def differences(rows: Rows) -> Spec:
     }  # fmt: skip
 
 
+def pair(x: str, y: str, rows: Rows, colours: Mapping[str, str]) -> Spec:
+    """Return two metrics of runs (``a`` and ``b`` of the rows) against each other."""
+    return {
+        "$schema": _SCHEMA, "width": 420, "height": 260, "data": {"values": list(rows)},
+        "mark": {"type": "point", "filled": True, "size": 45, "aria": False},
+        "encoding": {
+            "x": {"field": "a", "type": "quantitative", "title": x, "scale": {"zero": False}},
+            "y": {"field": "b", "type": "quantitative", "title": y, "scale": {"zero": False}},
+            "color": _colour(colours),
+            "tooltip": [
+                {"field": "line", "title": "runs"}, {"field": "run", "title": "folder"},
+                {"field": "a", "title": x, "format": ".4g"},
+                {"field": "b", "title": y, "format": ".4g"},
+            ],
+        },
+    }  # fmt: skip
+
+
 def inputs(rows: Rows) -> Spec:
     """Return each input's reward mean against its reward std, with prompt and outputs."""
     return {
         "$schema": _SCHEMA, "width": 420, "height": 260, "data": {"values": list(rows)},
-        "mark": {"type": "point", "filled": True, "opacity": 0.6},
+        "mark": {"type": "point", "filled": True, "opacity": 0.6, "aria": False},
         "encoding": {
             "x": {"field": "std", "type": "quantitative", "title": "reward std"},
             "y": {"field": "mean", "type": "quantitative", "title": "reward mean",
                   "scale": {"zero": False}},
             "color": {"field": "run", "type": "nominal", "title": None,
-                      "scale": {"range": _COLOURS}},
-            "tooltip": [{"field": "prompt"}, {"field": "outputs"},
+                      "scale": {"range": list(COLOURS)},
+                      "legend": {"orient": "bottom", "columns": 1, "labelLimit": 420}},
+            "tooltip": [{"field": "prompt", "title": "input"}, {"field": "outputs"},
                         {"field": "mean", "format": ".4g"}, {"field": "std", "format": ".4g"}],
         },
     }  # fmt: skip
 
 
 def as_svg(spec: Spec) -> str:
-    """Return the chart as SVG."""
+    """Return the chart as SVG, whose lengths have one decimal."""
     import vl_convert
 
-    return str(vl_convert.vegalite_to_svg(spec))
+    return _PLACES.sub(_rounded, vl_convert.vegalite_to_svg(spec))
 
 
-def library() -> str:
-    """Return the JavaScript that draws such charts in a page: ``vegaEmbed``."""
-    import vl_convert
-
-    return str(vl_convert.javascript_bundle())  # type: ignore[call-arg]  # the stub has no default
+def _rounded(places: re.Match[str]) -> str:
+    return _DECIMALS.sub(lambda number: f"{float(number[0]):.1f}", places[0])

@@ -9,13 +9,12 @@ from itertools import combinations
 
 import numpy as np
 
-from plots.report.runs import ReportRun, labels
+from common.bootstrap import bootstrap
+from plots.report.configurations import Key
+from plots.report.runs import ReportRun
 
-CONFIDENCE = 0.95
-"""Probability with which an interval covers the mean difference."""
 MOST = 60
 """Number of comparisons that are shown at most."""
-_RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -34,9 +33,8 @@ class Comparison:
     num_seeds: int
 
 
-def comparisons(runs: Sequence[ReportRun]) -> list[Comparison]:
+def comparisons(runs: Sequence[ReportRun], names: Mapping[Key, str]) -> list[Comparison]:
     """Return all comparisons of configurations that have the same score, the surest ones first."""
-    names = labels(runs)
     by_score: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for run in runs:
         if run.state == "done" and run.score is not None:
@@ -46,27 +44,35 @@ def comparisons(runs: Sequence[ReportRun]) -> list[Comparison]:
 
 
 def _of_score(score: str, scores: Mapping[str, Mapping[str, float]]) -> Iterator[Comparison]:
-    for (first, own), (second, other) in combinations(scores.items(), 2):
-        seeds = sorted(own.keys() & other.keys())
-        if seeds:
-            differences = np.array([own[seed] - other[seed] for seed in seeds])
-            low, high = interval(differences)
-            mean = float(differences.mean())
-            yield Comparison(first, second, score, mean, low, high, len(seeds))
+    by_seeds: dict[tuple[str, ...], list[tuple[str, str]]] = defaultdict(list)
+    for first, second in combinations(scores, 2):
+        seeds = tuple(seed for seed in scores[first] if seed in scores[second])
+        by_seeds[seeds].append((first, second))
+    for seeds, pairs in by_seeds.items():
+        if not seeds:
+            continue
+        differences = np.array([
+            [scores[first][seed] - scores[second][seed] for first, second in pairs]
+            for seed in seeds
+        ])  # fmt: skip
+        ends = intervals(differences)
+        means = differences.mean(0)
+        for (first, second), mean, (low, high) in zip(pairs, means, ends, strict=True):
+            yield Comparison(first, second, score, float(mean), low, high, len(seeds))
 
 
-def interval(differences: np.ndarray) -> tuple[float | None, float | None]:
-    """Return the percentile bootstrap interval of the mean of [n] paired differences.
+def intervals(differences: np.ndarray) -> list[tuple[float, float] | tuple[None, None]]:
+    """Return the interval of each pair's mean difference.
 
-    None without at least two of them.
+    None without at least two seeds.
+
+    Args:
+        differences: [seeds, pairs].
     """
     if len(differences) < 2:
-        return None, None
-    rng = np.random.default_rng(0)
-    draws = rng.choice(differences, (_RESAMPLES, len(differences))).mean(1)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail])
-    return float(low), float(high)
+        return [(None, None)] * differences.shape[1]
+    lows, highs = bootstrap(differences, lambda drawn: drawn.mean(0), seed=0)
+    return [(float(low), float(high)) for low, high in zip(lows, highs, strict=True)]
 
 
 def _unsureness(found: Comparison) -> tuple[bool, float]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from plots.report.runs import ReportRun, labels
+from plots.report.configurations import Key, by_configuration
+from plots.report.runs import ReportRun, Series
 
 MOST_METRICS = 9
 """Number of metrics whose curves are shown."""
 _MOST_POINTS = 100
-"""Number of points of a line."""
+"""Number of points of a line, which are as many as the chart's width shows."""
+_MOST_CHART_POINTS = 1_200
+"""Number of points of a chart with many lines."""
+_FEWEST_POINTS = 8
 _MOST_SEED_POINTS = 40_000
-"""Number of points of single seeds in a page; with more of them, only means are shown."""
+"""Number of points of single runs in a page; with more of them, only means are shown."""
 _FIRST = ("score", "train_loss", "loss", "reward")
 _LATER = ("seconds", "elapsed", "lr", "learning_rate")
 
@@ -23,80 +26,107 @@ _LATER = ("seconds", "elapsed", "lr", "learning_rate")
 def shown_metrics(runs: Sequence[ReportRun]) -> list[str]:
     """Return the metrics of most interest: scores, losses, evaluations, then others."""
     scores = {run.score_name for run in runs}
-    names = list(dict.fromkeys(str(name) for run in runs for name in run.metrics.columns))
+    places = {name: place for place, name in enumerate(all_metrics(runs))}
 
-    def rank(name: str) -> tuple[int, int]:
+    def rank(name: str) -> int:
         if name in scores:
-            return 0, 0
+            return 0
         if any(word in name for word in _LATER) or name == "epoch":
-            return 9, 0
+            return 9
         if name.startswith(("val/", "validation")):
-            return 1, 0
+            return 1
         if any(word in name for word in _FIRST):
-            return 2, 0
-        return (3, 0) if "std" in name or name.startswith("groups/") else (4, 0)
+            return 2
+        return 3 if "std" in name or name.startswith("groups/") else 4
 
-    chosen = sorted(names, key=lambda name: (rank(name), names.index(name)))
-    return [name for name in chosen if rank(name)[0] < 9][:MOST_METRICS]
+    chosen = sorted(places, key=lambda name: (rank(name), places[name]))
+    return [name for name in chosen if rank(name) < 9][:MOST_METRICS]
 
 
-def curves(runs: Sequence[ReportRun], metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the points of all lines: configuration, metric, x, mean, and one deviation around."""
-    names = labels(runs)
-    by_configuration: dict[tuple[str, ...], list[ReportRun]] = defaultdict(list)
-    for run in runs:
-        by_configuration[run.configuration].append(run)
-    found = []
-    for key, own in by_configuration.items():
-        for metric in metrics:
-            found += _of_line(names[key], metric, [run for run in own if metric in run.metrics])
+def all_metrics(runs: Sequence[ReportRun]) -> list[str]:
+    """Return the names of all that was measured, in the order of the first run's rows."""
+    return list(dict.fromkeys(name for run in runs for name in run.metrics))
+
+
+def curves(
+    runs: Sequence[ReportRun], metrics: Sequence[str], names: Mapping[Key, str]
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the points of each metric's lines: x, mean, and one deviation to each side."""
+    groups = by_configuration(runs)
+    most = max(_FEWEST_POINTS, min(_MOST_POINTS, _MOST_CHART_POINTS // max(1, len(groups))))
+    found: dict[str, list[dict[str, Any]]] = {}
+    for metric in metrics:
+        found[metric] = []
+        for key, own in groups.items():
+            series = [run.metrics[metric] for run in own if metric in run.metrics]
+            found[metric] += _of_line(names[key], series, most)
     return found
 
 
-def _of_line(name: str, metric: str, runs: Sequence[ReportRun]) -> list[dict[str, Any]]:
-    """Return the points of one line; each is the mean over the runs that measured it there."""
-    import pandas as pd
-
-    if not runs:
+def _of_line(name: str, series: Sequence[Series], most: int) -> list[dict[str, Any]]:
+    """Return up to ``most`` points, each the mean over the runs that measured it there."""
+    steps = _subset(sorted({step for one in series for step in one}), most)
+    values = np.array([[one.get(step, np.nan) for step in steps] for one in series])
+    if not values.size:
         return []
-    values = pd.concat([run.metrics[metric].dropna() for run in runs], axis=1)
-    means, stds = values.mean(axis=1), values.std(axis=1, ddof=1).fillna(0)
-    points = []
-    for row in _subset(len(means)):
-        mean, std = float(means.iloc[row]), float(stds.iloc[row])
-        points.append({
-            "line": name, "metric": metric, "x": float(means.index[row]), "mean": _short(mean),
-            "low": _short(mean - std), "high": _short(mean + std), "n": len(runs),
-        })  # fmt: skip
-    return points
+    counts = (~np.isnan(values)).sum(0)
+    means = np.nanmean(values, 0)
+    squares = np.nansum((values - means) ** 2, 0)
+    stds = np.sqrt(squares / np.maximum(counts - 1, 1))  # 0 for a single run
+    columns = (steps, means, means - stds, means + stds, counts)
+    return [
+        {"line": name, "x": step, "mean": short(mean), "low": short(low), "high": short(high),
+         "n": int(count)}
+        for step, mean, low, high, count in zip(*columns, strict=True)
+    ]  # fmt: skip
 
 
-def seed_points(runs: Sequence[ReportRun], metrics: Sequence[str]) -> list[dict[str, Any]]:
+def seed_points(
+    runs: Sequence[ReportRun], metrics: Sequence[str], names: Mapping[Key, str]
+) -> list[dict[str, Any]]:
     """Return the points of single runs; none if they would be too many for a page."""
-    names = labels(runs)
-    found = []
-    for run in runs:
-        for metric in metrics:
-            if metric not in run.metrics:
-                continue
-            values = run.metrics[metric].dropna()
-            found += [
-                {"line": names[run.configuration], "seed": run.seed, "metric": metric,
-                 "x": float(values.index[row]), "mean": _short(float(values.iloc[row]))}
-                for row in _subset(len(values))
-            ]  # fmt: skip
-        if len(found) > _MOST_SEED_POINTS:
-            return []
-    return found
+    most = _MOST_SEED_POINTS // max(1, len(runs) * len(metrics))
+    if most < _FEWEST_POINTS:
+        return []
+    return [
+        {"line": names[run.configuration], "seed": run.seed, "metric": metric, "x": step,
+         "mean": short(run.metrics[metric][step])}
+        for run in runs
+        for metric in metrics
+        if metric in run.metrics
+        for step in _subset(sorted(run.metrics[metric]), min(most, _MOST_POINTS))
+    ]  # fmt: skip
 
 
-def _subset(count: int) -> list[int]:
-    """Return up to `_MOST_POINTS` positions among ``count``, the first and last among them."""
-    if count <= _MOST_POINTS:
-        return list(range(count))
-    return [int(row) for row in np.unique(np.linspace(0, count - 1, _MOST_POINTS).round())]
+def _subset(steps: Sequence[float], most: int) -> list[float]:
+    """Return up to ``most`` of the steps, the first and last among them."""
+    if len(steps) <= most:
+        return list(steps)
+    places = np.unique(np.linspace(0, len(steps) - 1, most).round().astype(int))
+    return [steps[place] for place in places]
 
 
-def _short(value: float) -> float:
+def last_values(runs: Sequence[ReportRun], names: Mapping[Key, str]) -> list[dict[str, Any]]:
+    """Return the last value of every metric of each run, its score among them.
+
+    None for what a run has not measured.
+    """
+    metrics = [name for name in all_metrics(runs) if name != "epoch"]
+    return [
+        {
+            "line": names[run.configuration], "run": run.row["folder"],
+            "score": None if run.score is None else short(run.score),
+            **{name: _last(run.metrics.get(name)) for name in metrics},
+        }
+        for run in runs
+        if run.metrics or run.score is not None
+    ]  # fmt: skip
+
+
+def _last(series: Series | None) -> float | None:
+    return short(series[max(series)]) if series else None
+
+
+def short(value: float) -> float:
     """Return the number with as many digits as a picture shows."""
     return float(f"{value:.5g}")

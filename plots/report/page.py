@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -14,16 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from common.run.folder import PlanFolder, write_text
 from common.run.status import RUNNING, STATES, WAITING
-from common.runner.index import FIXED_COLUMNS
-from plots.report import charts, comparisons, curves, details
-from plots.report.runs import ReportRun, labels, load
+from plots.report import attempts, charts, comparisons, embedded, stage_graph, texts
+from plots.report.configurations import MOST, Key, chosen, labels
+from plots.report.curves import last_values, shown_metrics
+from plots.report.learning import Learning
+from plots.report.runs import ReportRun, load
 from plots.runs import json_object
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 _ASSETS = Path(__file__).parent / "assets"
-FILE = "report.html"
+_LONGEST_VALUES = 300
 
 
 def write_report(folder: Path) -> Path:
@@ -33,9 +33,8 @@ def write_report(folder: Path) -> Path:
         UserError: the folder holds no plan.
     """
     plan = PlanFolder(folder)
-    path = folder / FILE
-    write_text(path, render(plan, load(plan)))
-    return path
+    write_text(plan.report, render(plan, load(plan)))
+    return plan.report
 
 
 def has_ended(folder: Path) -> bool:
@@ -45,97 +44,99 @@ def has_ended(folder: Path) -> bool:
 
 def render(plan: PlanFolder, runs: Sequence[ReportRun]) -> str:
     """Return the page."""
-    asked = json_object(plan.plan)
     names = labels(runs)
-    stages = details.stages(plan)
-    final, earlier = _by_stage(runs, stages)
-    compared = comparisons.comparisons(final)
-    pairs = [
-        {**asdict(each), "pair": f"{each.first} - {each.second}"}
-        for each in compared
-        if each.low is not None
-    ]
-    of_inputs = details.inputs(runs)
-    drawn = _curves("curve", final) | _curves("earlier", earlier)
-    if pairs:
-        drawn["differences"] = charts.differences(pairs)
-    if of_inputs:
-        drawn["inputs"] = charts.inputs(of_inputs)
-    counts = Counter(run.state for run in runs)
-    columns = _columns(runs)
+    stages = stage_graph.stages(plan)
+    read = {name for reads in stages.values() for name in reads}
+    final = Learning.of([run for run in runs if run.stage not in read], names)
+    earlier = Learning.of([run for run in runs if run.stage in read], names)
+    compared = comparisons.comparisons(
+        chosen([run for run in runs if run.stage not in read]), names
+    )
+    of_inputs = texts.inputs([*final.runs, *earlier.runs], names)
+    last = last_values(final.runs, names)
+    drawn = (
+        final.charts("curve")
+        | earlier.charts("earlier")
+        | _difference_chart(compared)
+        | _pair_chart(final, last)
+        | ({"inputs": charts.inputs(of_inputs)} if of_inputs else {})
+    )
     return _template().render(
-        title=asked.get("name") or plan.path.name,
-        description=asked.get("description", ""),
-        counts=[(state, counts[state]) for state in STATES if counts[state]],
-        stages=stages,
-        asked=json.dumps(asked, indent=2, ensure_ascii=False),
-        columns=columns,
-        rows=[_row(run, columns) for run in runs],
-        lines=charts.colours(_lines(final)),
-        earlier_lines=charts.colours(_lines(earlier)),
+        **_asked(plan, runs, stages),
+        **_table(runs),
+        **_details(plan, runs, names),
+        learning=final, earlier=earlier, most_configurations=MOST,
+        compared=compared, inputs=of_inputs, most_inputs=texts.MOST_INPUTS,
         svgs={name: charts.as_svg(spec) for name, spec in drawn.items()},
-        compared=compared,
-        inputs=of_inputs,
-        outputs=details.outputs(runs),
-        failures=details.failures(runs),
-        provenance=details.provenance(runs),
-        changes=details.changes(runs),
-        figures=_figures(plan),
-        data=_as_script({
-            "charts": drawn,
-            "seeds": curves.seed_points(final, curves.shown_metrics(final)),
-            "last": _last_values(final, names),
-            "colours": charts.colours(_lines(final)),
-        }),
-        library=_in_script(charts.library()),
+        data=embedded.as_script(_data(drawn, final, earlier, last)),
+        library=embedded.library(),
         style=(_ASSETS / "report.css").read_text(encoding="utf-8"),
         script=(_ASSETS / "report.js").read_text(encoding="utf-8"),
     )  # fmt: skip
 
 
-def _by_stage(
-    runs: Sequence[ReportRun], stages: Mapping[str, Sequence[str]]
-) -> tuple[list[ReportRun], list[ReportRun]]:
-    """Return the runs of stages that no other one reads, and those of the others."""
-    read = {name for reads in stages.values() for name in reads}
-    final = [run for run in runs if run.stage not in read]
-    return final, [run for run in runs if run.stage in read]
+def _difference_chart(compared: Sequence[comparisons.Comparison]) -> dict[str, charts.Spec]:
+    pairs = [
+        {**asdict(each), "pair": f"{each.first} - {each.second}"}
+        for each in compared
+        if each.low is not None
+    ]
+    return {"differences": charts.differences(pairs)} if pairs else {}
 
 
-def _lines(runs: Sequence[ReportRun]) -> list[str]:
-    return list(labels([run for run in runs if len(run.metrics)]).values())
+def _pair_chart(learning: Learning, last: Sequence[Mapping[str, Any]]) -> dict[str, charts.Spec]:
+    """Return the chart of two metrics: at first the scores, or another one, and what is next."""
+    measured = [
+        name for name in (*shown_metrics(learning.runs), "score") if name in (last or [{}])[0]
+    ]
+    if not measured:
+        return {}
+    up, across = measured[0], measured[min(1, len(measured) - 1)]
+    rows = [
+        {"line": run["line"], "run": run["run"], "a": run[across], "b": run[up]}
+        for run in last
+        if None not in (run[across], run[up])
+    ]
+    return {"pair": charts.pair(across, up, rows, learning.colours)}
 
 
-def _curves(name: str, runs: Sequence[ReportRun]) -> dict[str, charts.Spec]:
-    """Return the charts of learning curves, called ``<name>-<number>``."""
-    metrics = curves.shown_metrics(runs)
-    points = curves.curves(runs, metrics)
+def _asked(
+    plan: PlanFolder, runs: Sequence[ReportRun], stages: stage_graph.Stages
+) -> dict[str, Any]:
+    """Return what the page says of the plan."""
+    asked = json_object(plan.plan)
+    counts = Counter(run.state for run in runs)
     return {
-        f"{name}-{number}": charts.curve(metric, points, _lines(runs))
-        for number, metric in enumerate(metrics)
+        "title": asked.get("name") or plan.path.name,
+        "description": asked.get("description", ""),
+        "counts": [(state, counts[state]) for state in STATES if counts[state]],
+        "stages": stages,
+        "graph": stage_graph.graph(stages),
+        "varying": _varying_values(runs),
+        "asked": json.dumps(asked, indent=2, ensure_ascii=False),
+        "figures": sorted(path.name for path in plan.figures.glob("*.png")),
     }
 
 
-@functools.cache
-def _template() -> Template:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+def _varying_values(runs: Sequence[ReportRun]) -> dict[str, str]:
+    """Return the values of each key that differs between runs."""
+    found = {}
+    for key in _columns(runs):
+        values = ", ".join(dict.fromkeys(value for run in runs if (value := run.options.get(key))))
+        found[key] = values if len(values) <= _LONGEST_VALUES else f"{values[:_LONGEST_VALUES]} ..."
+    return found
 
-    environment = Environment(
-        loader=FileSystemLoader(_ASSETS), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("report.html")
+
+def _table(runs: Sequence[ReportRun]) -> dict[str, Any]:
+    """Return the table of runs."""
+    columns = _columns(runs)
+    return {"columns": columns, "rows": [_row(run, columns) for run in runs]}
 
 
 def _columns(runs: Sequence[ReportRun]) -> list[str]:
-    """Return the keys whose values differ between runs, seeds included."""
-    keys = list(dict.fromkeys(key for run in runs for key in run.row if key in _varying(run)))
-    return [key for key in keys if len({run.row.get(key) for run in runs}) > 1]
-
-
-def _varying(run: ReportRun) -> Mapping[str, str]:
-    fixed = set(FIXED_COLUMNS) - {"repetition"}
-    return {key: value for key, value in run.row.items() if key not in fixed}
+    """Return the options whose values differ between runs."""
+    keys = dict.fromkeys(key for run in runs for key in run.options)
+    return [key for key in keys if len({run.options.get(key) for run in runs}) > 1]
 
 
 def _row(run: ReportRun, columns: Sequence[str]) -> dict[str, Any]:
@@ -148,40 +149,45 @@ def _row(run: ReportRun, columns: Sequence[str]) -> dict[str, Any]:
         "score": run.score,
         "score_name": run.score_name if run.score is not None else "",
         "seconds": run.status.get("seconds"),
-        "options": [run.row.get(key, "") for key in columns],
+        "seed": run.seed,
+        "options": [run.options.get(key, "") for key in columns],
         "folder": run.row["folder"],
     }
 
 
-def _last_values(
-    runs: Sequence[ReportRun], names: Mapping[tuple[str, ...], str]
-) -> list[dict[str, Any]]:
-    """Return the last value of every metric of each run, for charts of two of them."""
-    found = []
-    for run in runs:
-        filled = run.metrics.ffill().tail(1).to_dict("records")
-        values = {
-            str(name): float(f"{value:.6g}")
-            for row in filled
-            for name, value in row.items()
-            if math.isfinite(value)
-        }
-        if run.score is not None:
-            values["score"] = run.score
-        if values:
-            found.append({"line": names[run.configuration], "seed": run.seed, "values": values})
-    return found
+def _details(
+    plan: PlanFolder, runs: Sequence[ReportRun], names: Mapping[Key, str]
+) -> dict[str, Any]:
+    """Return outputs, failures, and how the runs were made."""
+    return {
+        "outputs": texts.outputs(runs, names),
+        "failures": attempts.failures(runs),
+        "provenance": attempts.provenance(runs),
+        "changes": attempts.changes(plan, runs),
+    }
 
 
-def _figures(plan: PlanFolder) -> list[str]:
-    return sorted(path.name for path in plan.figures.glob("*.png"))
+def _data(
+    drawn: Mapping[str, charts.Spec],
+    final: Learning,
+    earlier: Learning,
+    last: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Return what the page's script draws."""
+    return {
+        "charts": {name: embedded.chart_data(spec) for name, spec in drawn.items()},
+        "seeds": embedded.columns(final.seed_points()),
+        "last": embedded.columns(last),
+        "colourings": {"curve": final.told_colourings(), "earlier": earlier.told_colourings()},
+    }
 
 
-def _as_script(value: Any) -> str:
-    """Return JSON that may stand in a script element."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+@functools.cache
+def _template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-
-def _in_script(code: str) -> str:
-    """Return JavaScript that may stand in a script element: no string in it ends the element."""
-    return re.sub("<(?=/script|!--)", r"\\x3c", code, flags=re.IGNORECASE)
+    environment = Environment(
+        loader=FileSystemLoader(_ASSETS), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template("report.html")

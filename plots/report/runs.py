@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from common.errors import UserError
 from common.run import status
@@ -17,8 +18,8 @@ from common.runner.index import FIXED_COLUMNS, read_index
 from plots.runs import json_object
 from plots.variants import SEEDS
 
-if TYPE_CHECKING:
-    import pandas as pd
+Series = Mapping[float, float]
+"""Numbers of a metric by step, or by epoch where a run counts no steps."""
 
 _LONGEST_LOG = 2**14
 """Number of bytes at the end of a log that are shown."""
@@ -35,8 +36,16 @@ class ReportRun:
     """Content of ``status.json``; empty before the first attempt."""
     config: Mapping[str, Any] = field(repr=False)
     """Content of ``config.json``; empty before the first attempt."""
-    metrics: pd.DataFrame = field(repr=False)
-    """Metrics by step, or by epoch where a run counts no steps (index ``x``)."""
+
+    @cached_property
+    def metrics(self) -> Mapping[str, Series]:
+        """All that was measured, by its name; nothing before the first attempt."""
+        return _metrics(self.folder.metrics) if self.status else {}
+
+    @property
+    def is_measured(self) -> bool:
+        """Return whether anything was measured."""
+        return bool(self.status) and self.folder.metrics.exists()
 
     @property
     def name(self) -> str:
@@ -64,7 +73,7 @@ class ReportRun:
         """Metric that is the score."""
         return score_name(self.folder) or "score"
 
-    @property
+    @cached_property
     def options(self) -> dict[str, str]:
         """Values of the keys that the plan varies, seeds left out."""
         return {
@@ -73,11 +82,12 @@ class ReportRun:
             if key not in FIXED_COLUMNS and not is_seed(key)
         }
 
-    @property
+    @cached_property
     def seed(self) -> str:
-        """Seeds and repetition, which tell apart runs of one configuration."""
-        seeds = [value for key, value in self.row.items() if is_seed(key)]
-        return "/".join([*dict.fromkeys(seeds), self.row["repetition"]])
+        """Seeds, and a repetition above 0: what tells apart runs of one configuration."""
+        seeds = dict.fromkeys(value for key, value in self.row.items() if value and is_seed(key))
+        repetition = self.row["repetition"]
+        return ", ".join([*seeds, *([] if repetition == "0" else [f"repetition {repetition}"])])
 
     @cached_property
     def configuration(self) -> tuple[str, ...]:
@@ -123,53 +133,26 @@ def _load(plan: PlanFolder, row: Mapping[str, str]) -> ReportRun:
     found = folder.read_status()
     own = row["fingerprint"] in (found.get("fingerprint"), found.get("config_fingerprint"))
     if not own:
-        return ReportRun(folder, row, {}, {}, _no())
-    return ReportRun(folder, row, found, json_object(folder.config), _metrics(folder.metrics))
+        return ReportRun(folder, row, {}, {})
+    return ReportRun(folder, row, found, json_object(folder.config))
 
 
-def _no() -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(index=pd.Index([], name="x"))
-
-
-def _metrics(path: Path) -> pd.DataFrame:
-    """Return the finite numbers of a run's rows, by step or else epoch; the last of each counts."""
-    import pandas as pd
-
+def _metrics(path: Path) -> Mapping[str, Series]:
+    """Return the finite numbers of a run's rows; the last one of a step counts."""
     try:
         rows = read_json_lines(path)
     except OSError:
-        return _no()
+        return {}
     key = "step" if any("step" in row for row in rows) else "epoch"
-    kept = [
-        {name: value for name, value in row.items() if _is_number(value)}
-        for row in rows
-        if _is_number(row.get(key))
-    ]
-    if not kept:
-        return _no()
-    table = pd.DataFrame(kept).groupby(key).last().dropna(axis="columns", how="all")
-    return table.rename_axis("x")
+    found: dict[str, dict[float, float]] = defaultdict(dict)
+    for row in rows:
+        if _is_number(row.get(key)):
+            for name, value in row.items():
+                if name != key and _is_number(value):
+                    found[name][row[key]] = value
+    return found
 
 
 def _is_number(value: Any) -> bool:
     is_real = isinstance(value, int | float) and not isinstance(value, bool)
     return is_real and math.isfinite(value)
-
-
-def labels(runs: Sequence[ReportRun]) -> dict[tuple[str, ...], str]:
-    """Return the label of each configuration: its name, with the options that tell it apart."""
-    by_key = {run.configuration: run for run in runs}
-    shown: dict[tuple[str, ...], str] = {}
-    for key, run in by_key.items():
-        alike = [other for other in by_key.values() if other.name == run.name]
-        varying = [
-            f"{option.rpartition('.')[2]} {value}"
-            for option, value in run.options.items()
-            if value and any(other.options.get(option) != value for other in alike)
-        ]
-        stages = {other.stage for other in alike if other.options == run.options}
-        told = [run.name, *varying, *([run.stage] if len(stages) > 1 else [])]
-        shown[key] = ", ".join(told)
-    return shown

@@ -93,6 +93,7 @@ def plan_of(count: int) -> dict[str, object]:
             {"base_config": {"random_seed": 0}, "options": {"number": list(range(count))}}
         ],
         "figures": [],
+        "report": False,
     }
 
 

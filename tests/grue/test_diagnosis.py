@@ -11,7 +11,7 @@ from grue.diagnosis import causes
 from grue.diagnosis.diagnose import Sampled, diagnose
 from grue.diagnosis.group_size import (
     BetaBinomial,
-    bootstrap,
+    estimated,
     group_size_for,
     modelled_silent_share,
     silent_share,
@@ -49,7 +49,7 @@ def test_an_interval_covers_the_truth_as_often_as_it_says():
     truth, covered = 0.3, 0
     for seed in range(200):
         values = (RNG(seed).random(100) < truth).astype(float)
-        found = bootstrap(values, lambda v: float(v.mean()), seed=seed)
+        found = estimated(values, lambda v: float(v.mean()), seed=seed)
         covered += found.low <= truth <= found.high
     assert 0.9 <= covered / 200 <= 0.99
 

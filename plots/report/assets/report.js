@@ -1,8 +1,22 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const options = { actions: false, renderer: "svg", tooltip: { theme: matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light" } };
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const options = { actions: false, renderer: "svg", tooltip: { theme: dark ? "dark" : "light" } };
   const place = (name) => document.getElementById(name === "inputs" ? "inputs-chart" : name);
+  document.querySelectorAll(".scripted").forEach((each) => { each.hidden = false; });
+
+  // Rows of a table that stands in the page as columns.
+  const rows = (columns) => {
+    const names = Object.keys(columns);
+    const values = names.map((name) => {
+      const { texts, places } = columns[name];
+      return texts ? places.map((at) => texts[at]) : columns[name];
+    });
+    const count = names.length ? values[0].length : 0;
+    return Array.from({ length: count }, (_, row) =>
+      Object.fromEntries(names.map((name, column) => [name, values[column][row]])));
+  };
 
   // Table of runs: sorted by a click on a column's name, filtered by words.
   const table = document.getElementById("table");
@@ -22,9 +36,9 @@
     const down = head.getAttribute("aria-sort") === "ascending";
     heads.forEach((other) => other.removeAttribute("aria-sort"));
     head.setAttribute("aria-sort", down ? "descending" : "ascending");
-    const rows = [...body.rows].map((row) => [value(row, column), row]);
-    rows.sort((a, b) => (down ? -1 : 1) * compare(a[0], b[0]));
-    body.append(...rows.map(([, row]) => row));
+    const keyed = [...body.rows].map((row) => [value(row, column), row]);
+    keyed.sort((a, b) => (down ? -1 : 1) * compare(a[0], b[0]));
+    body.append(...keyed.map(([, row]) => row));
   }));
   const filter = document.getElementById("filter");
   const shown = document.getElementById("shown");
@@ -41,72 +55,109 @@
   filter.addEventListener("input", show);
   show();
 
-  // Charts: the pictures that stand in the page are drawn again, with values under the pointer.
-  document.querySelectorAll(".scripted").forEach((each) => { each.hidden = false; });
-  const draw = (name, spec) => vegaEmbed(place(name), spec, options);
-  const withSeeds = (spec, metric) => ({
-    ...spec,
-    layer: [
-      ...spec.layer,
-      {
-        data: { values: data.seeds.filter((point) => point.metric === metric) },
+  // Charts: a picture is drawn again once it comes into view, with values under the pointer.
+  const seeds = document.getElementById("seeds");
+  const seedRows = (() => { let found; return () => (found ??= rows(data.seeds)); })();
+  const colourings = {};
+  const kindOf = (name) => name.split("-")[0];
+  const recoloured = (kind, encoding) => {
+    const chosen = colourings[kind];
+    if (!chosen) return encoding;
+    const domain = Object.keys(chosen.lines);
+    const range = domain.map((line) => chosen.colours[chosen.lines[line]]);
+    return { ...encoding, color: { ...encoding.color, scale: { domain, range } } };
+  };
+  const curve = (name, { spec, columns }) => {
+    const [band, line] = spec.layer;
+    const values = rows(columns);
+    const opacity = line.mark.point ? 1 : 0; // points that are not seen tell their values
+    const layer = [
+      { ...band, encoding: recoloured(kindOf(name), band.encoding) },
+      { mark: { ...line.mark, point: { size: opacity ? 20 : 60, opacity } }, encoding: recoloured(kindOf(name), line.encoding) },
+    ];
+    if (seeds?.checked && kindOf(name) === "curve") {
+      layer.push({
+        data: { values: seedRows().filter((point) => point.metric === spec.title.text) },
         mark: { type: "line", strokeWidth: 0.8, opacity: 0.6 },
         encoding: {
-          x: { field: "x", type: "quantitative" },
-          y: { field: "mean", type: "quantitative" },
-          color: spec.layer[1].encoding.color,
-          detail: { field: "seed" },
-          tooltip: [{ field: "line" }, { field: "seed" }, { field: "mean", format: ".4g" }],
+          x: line.encoding.x, y: line.encoding.y, color: layer[1].encoding.color, detail: { field: "seed" },
+          tooltip: [{ field: "line" }, { field: "seed" }],
         },
-      },
-    ],
-  });
-  const drawCurves = (single) => {
-    for (const [name, spec] of Object.entries(data.charts)) {
-      if (spec.layer && spec.title) draw(name, single ? withSeeds(spec, spec.title.text) : spec);
+      });
     }
+    return { ...spec, data: { values }, layer };
   };
-  const seeds = document.getElementById("seeds");
-  if (seeds) {
-    seeds.disabled = data.seeds.length === 0;
-    seeds.addEventListener("change", () => drawCurves(seeds.checked));
-  }
-  drawCurves(false);
-  if (data.charts.differences) draw("differences", data.charts.differences);
-  if (data.charts.inputs) {
-    draw("inputs", data.charts.inputs).then(({ view }) => view.addEventListener("click", (event, item) => {
-      if (!item || !item.datum || item.datum.prompt === undefined) return;
-      const card = document.getElementById("input");
-      card.hidden = false;
-      card.textContent = `${item.datum.prompt}\n\n${item.datum.outputs.join("\n---\n")}`;
+  const whole = {
+    pair: () => pair(),
+    inputs: (name, { spec, columns }) => ({ ...spec, data: { values: rows(columns) } }),
+    differences: (name, { spec, columns }) => ({ ...spec, data: { values: rows(columns) } }),
+    curve,
+    earlier: curve,
+  };
+  const drawn = new Set();
+  const draw = async (name) => {
+    drawn.add(name);
+    const { view } = await vegaEmbed(place(name), whole[kindOf(name)](name, data.charts[name]), options);
+    place(name).dataset.drawn = "true";
+    if (name === "inputs") view.addEventListener("click", tellInput);
+  };
+  const drawAgain = (kinds) => [...drawn].filter((name) => kinds.includes(kindOf(name))).forEach(draw);
+  const watcher = new IntersectionObserver((entries) => entries
+    .filter((entry) => entry.isIntersecting)
+    .forEach(({ target }) => { watcher.unobserve(target); draw(target.id === "inputs-chart" ? "inputs" : target.id); }),
+  { rootMargin: "200px" });
+
+  // Colours of lines, and single runs.
+  const legend = (kind) => document.getElementById(`legend-${kind}`).replaceChildren(
+    ...Object.entries(colourings[kind].colours).map(([text, colour]) => {
+      const item = document.createElement("li");
+      const mark = document.createElement("i");
+      mark.style.background = colour;
+      item.append(mark, text || "none");
+      return item;
     }));
+  document.querySelectorAll(".colouring").forEach((select) => {
+    const kind = select.dataset.of;
+    const choose = () => { colourings[kind] = data.colourings[kind][select.value]; };
+    choose();
+    select.addEventListener("change", () => { choose(); legend(kind); drawAgain([kind, "pair"]); });
+  });
+  if (seeds) {
+    seeds.disabled = Object.keys(data.seeds).length === 0;
+    seeds.addEventListener("change", () => drawAgain(["curve"]));
   }
 
-  // Any two metrics, by the last value of each run.
-  const metrics = [...new Set(data.last.flatMap((run) => Object.keys(run.values)))];
-  const [across, up] = ["pair-x", "pair-y"].map((id) => document.getElementById(id));
-  for (const select of [across, up]) select.append(...metrics.map((name) => new Option(name, name)));
-  const drawPair = () => {
-    const values = data.last
-      .filter((run) => across.value in run.values && up.value in run.values)
-      .map((run) => ({ line: run.line, seed: run.seed, a: run.values[across.value], b: run.values[up.value] }));
-    draw("pair", {
-      $schema: "https://vega.github.io/schema/vega-lite/v6.json",
-      width: 420, height: 260, data: { values },
-      mark: { type: "point", filled: true, size: 45 },
-      encoding: {
-        x: { field: "a", type: "quantitative", title: across.value, scale: { zero: false } },
-        y: { field: "b", type: "quantitative", title: up.value, scale: { zero: false } },
-        color: { field: "line", type: "nominal", legend: null, scale: { domain: Object.keys(data.colours), range: Object.values(data.colours) } },
-        tooltip: [{ field: "line", title: "runs" }, { field: "seed" }, { field: "a", title: across.value, format: ".4g" }, { field: "b", title: up.value, format: ".4g" }],
-      },
-    });
+  // One input: its prompt and outputs.
+  const tellInput = (event, item) => {
+    if (item?.datum?.prompt === undefined) return;
+    const card = document.getElementById("input");
+    card.hidden = false;
+    card.textContent = `${item.datum.run}\n\n${item.datum.prompt}\n\n${item.datum.outputs}`;
   };
-  if (metrics.length) {
-    across.value = metrics[0];
-    up.value = metrics.includes("score") ? "score" : metrics[metrics.length - 1];
-    across.addEventListener("change", drawPair);
-    up.addEventListener("change", drawPair);
-    drawPair();
+
+  // Any two metrics, by the last value of each run.
+  const [across, up] = ["pair-x", "pair-y"].map((id) => document.getElementById(id));
+  const pair = () => {
+    const { spec } = data.charts.pair;
+    const { line, run, [across.value]: a, [up.value]: b } = data.last;
+    const values = rows({ line, run, a, b }).filter((row) => row.a !== null && row.b !== null);
+    const { x, y, tooltip } = spec.encoding;
+    const encoding = {
+      ...recoloured("curve", spec.encoding),
+      x: { ...x, title: across.value },
+      y: { ...y, title: up.value },
+      tooltip: [...tooltip.slice(0, 2), { ...tooltip[2], title: across.value }, { ...tooltip[3], title: up.value }],
+    };
+    return { ...spec, data: { values }, encoding };
+  };
+  if (data.charts.pair) {
+    const metrics = Object.keys(data.last).filter((name) => name !== "line" && name !== "run");
+    for (const select of [across, up]) {
+      select.append(...metrics.map((name) => new Option(name, name)));
+      select.addEventListener("change", () => draw("pair"));
+    }
+    across.value = data.charts.pair.spec.encoding.x.title;
+    up.value = data.charts.pair.spec.encoding.y.title;
   }
+  Object.keys(data.charts).forEach((name) => watcher.observe(place(name)));
 })();

@@ -33,7 +33,7 @@ class Site:
 
     def write_plan(self, name: str, **document: Any) -> Path:
         path = self.path / f"{name}.json"
-        path.write_text(json.dumps({**self.keys, **document}))
+        path.write_text(json.dumps({"report": False, **self.keys, **document}))
         return path
 
     def start(self, plan: Path, *arguments: str) -> subprocess.Popen[str]:

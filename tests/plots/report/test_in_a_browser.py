@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from plots.report.page import write_report
+from tests.plots.report.many_runs import write_plan_folder
 
 pytest.importorskip("vl_convert")
 playwright = pytest.importorskip("playwright.sync_api")
@@ -41,7 +42,12 @@ class Opened:
         self.page.on("console", lambda message: self.said.append(message.text))
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         self.page.goto(path.as_uri())
-        self.page.wait_for_selector("#pair svg")
+
+    def chart(self, name: str) -> Any:
+        """Scrolls to a chart and waits until it is drawn for the pointer."""
+        self.page.locator(f"#{name}").scroll_into_view_if_needed()
+        self.page.wait_for_selector(f"#{name}[data-drawn]")
+        return self.page.locator(f"#{name}")
 
 
 def names(page: Any) -> list[str]:
@@ -59,7 +65,7 @@ def test_runs_are_sorted_and_filtered_by_mouse_and_keys(plan: Path, browser: Any
     page = Opened(browser, write_report(plan)).page
     column = page.locator("#table thead button", has_text="score")
     column.click()
-    cells = page.locator("#table tbody tr td.number:nth-last-child(5)")
+    cells = page.locator("#table tbody tr td:nth-child(4)")
     scores = [float(text) for text in cells.all_inner_texts() if text]
     assert len(scores) == 6 and scores == sorted(scores)
     column.focus()
@@ -76,21 +82,39 @@ def test_runs_are_sorted_and_filtered_by_mouse_and_keys(plan: Path, browser: Any
 
 
 def test_charts_tell_their_values(plan: Path, browser: Any) -> None:
-    page = Opened(browser, write_report(plan)).page
-    page.locator("#inputs-chart path[aria-roledescription=point]").nth(1).hover()
+    opened = Opened(browser, write_report(plan))
+    page = opened.page
+    point = opened.chart("inputs-chart").locator("g.mark-symbol.role-mark path").nth(1)
+    point.hover()
     tooltip = page.locator("#vg-tooltip-element")
     tooltip.wait_for(state="visible")
     assert "prompt 1 </script>" in tooltip.inner_text()
-    page.locator("#inputs-chart path[aria-roledescription=point]").nth(1).click()
+    point.click()
     assert "output 1" in page.locator("#input").inner_text()
 
-    before = page.locator("#curve-0 path").count()
+    before = opened.chart("curve-0").locator("path").count()
     page.locator("#seeds").check()
     page.wait_for_function(
         f"document.querySelectorAll('#curve-0 path').length > {before}", timeout=5000
     )
+    opened.chart("pair")
     page.locator("#pair-x").select_option("train loss")
     page.wait_for_function("document.querySelector('#pair svg').textContent.includes('train loss')")
+    assert opened.said == []
+
+
+def test_lines_are_coloured_by_an_option(tmp_path: Path, browser: Any) -> None:
+    write_plan_folder(tmp_path / "plan", num_configurations=4, num_seeds=2, num_epochs=3)
+    opened = Opened(browser, write_report(tmp_path / "plan"))
+    curve = opened.chart("curve-0")
+    assert opened.page.locator("#legend-curve li").count() == 4
+    opened.page.locator(".colouring").select_option("opt_method")
+    assert opened.page.locator("#legend-curve li").all_inner_texts() == ["sft", "rft"]
+    opened.page.wait_for_function(
+        "new Set([...document.querySelectorAll('#curve-0 .mark-line path')]"
+        ".map((path) => path.getAttribute('stroke'))).size === 2"
+    )
+    assert curve.is_visible() and opened.said == []
 
 
 @pytest.mark.parametrize("width", [390, 1280])
@@ -112,5 +136,7 @@ def test_it_is_readable_at_each_width_and_in_the_dark(
 def test_it_reads_without_scripts(plan: Path, browser: Any) -> None:
     page = browser.new_page(java_script_enabled=False)
     page.goto(write_report(plan).as_uri())
-    assert page.locator("#curve-0 svg").is_visible()
+    for name in ("curve-0", "differences", "pair", "inputs-chart"):
+        assert page.locator(f"#{name} svg").is_visible()
+    assert page.locator("svg.stages rect").count() == 2
     assert len(names(page)) == 7

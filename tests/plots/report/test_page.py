@@ -13,9 +13,11 @@ import pytest
 from common.run.folder import PlanFolder
 from plots.__main__ import main
 from plots.report import comparisons
+from plots.report.configurations import MOST, chosen, labels, palette
 from plots.report.page import has_ended, write_report
-from plots.report.runs import labels, load
+from plots.report.runs import load
 from tests.conftest import TOY, Workplace
+from tests.plots.report.many_runs import write_plan_folder
 
 pytest.importorskip("vl_convert")
 
@@ -26,19 +28,28 @@ def data_of(page: str) -> dict[str, Any]:
     return dict(json.loads(found[1]))
 
 
+def rows_of(columns: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a table that stands in the page as columns."""
+    values = {
+        name: [own["texts"][place] for place in own["places"]] if isinstance(own, dict) else own
+        for name, own in columns.items()
+    }
+    return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+
+
 def test_a_page_has_everything_and_needs_nothing(plan: Path) -> None:
     page = write_report(plan).read_text()
     assert "Two step sizes &lt;b&gt;&amp; more&lt;/b&gt;" in page
     assert "ZeroDivisionError: as the plan says" in page  # the end of the traceback
     assert page.count('<span class="state done">done</span>') == 6
+    assert "<td>0, 1, 2</td>" not in page and "<td>0.1, 0.3</td>" in page  # what varies
     assert "words &lt;i&gt;" in page and "before" in page
     assert page.count("<svg") >= 4  # reads without JavaScript
     assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//""", page)
     data = data_of(page)
-    assert data["charts"]["inputs"]["data"]["values"][0]["prompt"] == "prompt 0 </script>"
-    assert [run["seed"].split("/")[0] for run in data["last"] if "lr 0.1" in run["line"]] == [
-        "0", "1", "2",
-    ]  # fmt: skip
+    assert rows_of(data["charts"]["inputs"]["columns"])[0]["prompt"] == "prompt 0 </script>"
+    lines = [row["line"] for row in rows_of(data["last"])]
+    assert sorted(lines) == ["exp", *["fit, lr 0.1"] * 3, *["fit, lr 0.3"] * 3]
     size = len(page) - len(json.dumps(data))
     assert size < 1_500_000
     assert has_ended(plan)
@@ -46,9 +57,10 @@ def test_a_page_has_everything_and_needs_nothing(plan: Path) -> None:
 
 def test_curves_are_means_over_seeds(plan: Path) -> None:
     data = data_of(write_report(plan).read_text())
-    (spec,) = [chart for name, chart in data["charts"].items()
-               if name.startswith("curve") and chart["title"]["text"] == "train loss"]  # fmt: skip
-    points = [p for p in spec["data"]["values"] if p["line"].endswith("lr 0.1") and p["x"] == 2]
+    curves = [chart for name, chart in data["charts"].items() if name.startswith("curve")]
+    (found,) = [one for one in curves if one["spec"]["title"]["text"] == "train loss"]
+    rows = rows_of(found["columns"])
+    points = [row for row in rows if row["line"].endswith("lr 0.1") and row["x"] == 2]
     runs = [run for run in load(PlanFolder(plan)) if run.options.get("lr") == "0.1"]
     losses = [run.metrics["train loss"][2] for run in runs]
     assert points[0]["n"] == 3
@@ -59,7 +71,7 @@ def test_curves_are_means_over_seeds(plan: Path) -> None:
 
 def test_configurations_are_compared_by_seeds_that_both_have(plan: Path) -> None:
     runs = load(PlanFolder(plan))
-    (found,) = comparisons.comparisons(runs)
+    (found,) = comparisons.comparisons(runs, labels(runs))
     scores = {run.configuration: {} for run in runs}
     for run in runs:
         scores[run.configuration][run.seed] = run.score
@@ -70,13 +82,8 @@ def test_configurations_are_compared_by_seeds_that_both_have(plan: Path) -> None
     assert min(differences) <= found.low <= found.difference <= found.high <= max(differences)
 
 
-def test_an_interval_covers_the_mean_as_often_as_it_says() -> None:
-    covered = 0
-    for seed in range(200):
-        low, high = comparisons.interval(np.random.default_rng(seed).normal(1.0, 1.0, 40))
-        covered += low <= 1.0 <= high
-    assert 0.9 <= covered / 200 <= 0.98
-    assert comparisons.interval(np.array([1.0])) == (None, None)
+def test_one_seed_has_no_interval() -> None:
+    assert comparisons.intervals(np.array([[1.0, 2.0]])) == [(None, None)] * 2
 
 
 def test_labels_have_what_tells_runs_apart(plan: Path) -> None:
@@ -103,3 +110,28 @@ def test_the_command_writes_it(plan: Path, capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out == f"{plan / 'report.html'}\n"
     assert main(["report", "--plan", str(plan / "figures")]) == 2
     assert "holds no runs of a plan" in capsys.readouterr().err
+
+
+def test_a_large_plan_shows_configurations_from_the_best_to_the_worst(tmp_path: Path) -> None:
+    write_plan_folder(tmp_path / "plan", num_configurations=70, num_seeds=2, num_epochs=3)
+    runs = load(PlanFolder(tmp_path / "plan"))
+    shown = {run.configuration: run for run in chosen(runs)}
+    assert len(shown) == MOST and len(chosen(runs)) == 2 * MOST
+    means = np.array([run.score for run in runs]).reshape(70, 2).mean(1)
+    by_configuration = dict(
+        zip(dict.fromkeys(run.configuration for run in runs), means, strict=True)
+    )
+    kept = [by_configuration[key] for key in shown]
+    assert max(kept) == max(means) and min(kept) == min(means)
+    page = write_report(tmp_path / "plan").read_text()
+    assert f"{MOST} of 70 configurations" in page
+    data = data_of(page)
+    assert set(data["colourings"]["curve"]) == {"configuration", "lr", "opt_method"}
+    assert set(data["colourings"]["curve"]["opt_method"]["colours"]) == {"sft", "rft"}
+    colours = {name: found["colours"] for name, found in data["colourings"]["curve"].items()}
+    assert len(set(colours["configuration"].values())) == MOST  # no two lines look alike
+
+
+def test_colours_are_all_different() -> None:
+    for count in (1, 8, 9, 40):
+        assert len(set(palette(list(map(str, range(count)))).values())) == count
