@@ -6,10 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from common.errors import UserError
-from grue.tools import flags
+from grue.tools import flags, plan_of_flags
 
 PROGRAM = "python -m grue.diagnose"
 _EPILOG = """\
@@ -21,7 +20,6 @@ examples:
   python -m grue.diagnose --from trl outputs/grpo/completions --out diagnosis
       outputs that TRL's trainer has logged, without a model
 """
-_NEEDED = ("model", "data", "reward")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,92 +40,37 @@ def _parser() -> argparse.ArgumentParser:
         description="Samples outputs, scores them, and says which inputs a policy gradient can "
         "learn from.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     flags.add_model_flags(parser)
     flags.add_data_flags(parser)
-    group = parser.add_argument_group("samples")
-    group.add_argument("--num_inputs", type=flags.at_least(int, 1), default=500,
-                       help="number of inputs (default: 500)")  # fmt: skip
-    group.add_argument("--num_samples", type=flags.at_least(int, 2), default=16,
-                       help="number of outputs of each (default: 16)")  # fmt: skip
-    group.add_argument("--batch_size", type=flags.at_least(int, 1), default=16,
-                       help="number of inputs sampled together (default: 16)")  # fmt: skip
-    group.add_argument("--seed", type=flags.at_least(int, 0), default=0,
-                       help="seed of inputs, outputs and intervals (default: 0)")  # fmt: skip
-    group.add_argument("--gpu_ids", nargs="*", default=(), metavar="ID",
-                       help="GPU to use; by default the CPU is used")  # fmt: skip
-    group.add_argument("--gradients", action="store_true",
-                       help="also estimate the squared norm of each input's expected gradient, "
-                       "without bias: a backward pass per different output")  # fmt: skip
-    group.add_argument("--sample_cache", default="outputs/sample_cache", metavar="FOLDER",
-                       help="folder that keeps outputs by model, prompt and settings, for "
-                       "other rewards (default: outputs/sample_cache; '' for none)")  # fmt: skip
+    flags.add_sample_flags(parser)
     group = parser.add_argument_group("instead of sampling")
     group.add_argument("--from", dest="source", choices=("trl", "verl", "jsonl"),
                        help="trainer that has left the outputs")  # fmt: skip
     group.add_argument("files", nargs="*", type=Path, help="its files, or folders of them")
     group.add_argument("--rewards", nargs="+", metavar="COLUMN",
                        help="columns of rewards, which are added up")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=Path("outputs/diagnosis"),
-                        help="folder of the results (default: outputs/diagnosis)")  # fmt: skip
+    flags.add_run_flags(parser, "outputs/diagnosis")
     return parser
 
 
 def _of_model(args: argparse.Namespace) -> int:
     """Sample and score outputs of the model, then diagnose them."""
-    missing = [f"--{name}" for name in _NEEDED if getattr(args, name) is None]
-    if missing:
-        raise UserError(f"{', '.join(missing)}: needed, or --from with files; '{PROGRAM} --help' "
-                        "shows examples")  # fmt: skip
+    flags.check_needed(args, ("model", "data", "reward"), ", or --from with files")
     if args.files:
         raise UserError(f"{args.files[0]}: files are for --from; data have --data")
-    plan_path = args.out / "plan.json"
-    status = flags.run_plan(plan(args), plan_path, *_gpu_flags(args))
+    if args.rewards:
+        raise UserError("--rewards: is for --from; a model's outputs have --reward")
+    status = plan_of_flags.make(plan_of_flags.of_extraction(args, "diagnosis"), args)
+    if status is None:
+        return 0
     if status:
         return status
     from grue.tools import diagnosis_files
 
-    folder = diagnosis_files.run_folder(args.out, plan_path.stem)
+    folder = diagnosis_files.run_folder(args.out, plan_of_flags.plan_path(args.out).stem)
     _tell(diagnosis_files.of_run(folder, args.out, seed=args.seed), args.out)
     return 0
-
-
-def plan(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the plan that the flags stand for."""
-    figures = ["reward_mean_std", *(["expected_gradients"] if args.gradients else [])]
-    return {
-        "name": "diagnosis",
-        "experiment": "grue_extract",
-        "figures": figures,
-        "configurations": [
-            {
-                "base_config": {
-                    "experiment_name": "samples",
-                    "outputs_dir": str(args.out),
-                    "random_seed": args.seed,
-                    "datapool": {
-                        **flags.datapool(args),
-                        f"num_{args.split}_samples": args.num_inputs,
-                        "train_samples_rnd_seed": args.seed,
-                    },
-                    **flags.policy_keys(args),
-                    "evaluation": {
-                        "split": args.split,
-                        "eval_batch_size": args.batch_size,
-                        "num_samples_per_input": args.num_samples,
-                        **({"gradients": True} if args.gradients else {}),
-                        **({"sample_cache": args.sample_cache} if args.sample_cache else {}),
-                    },
-                    "reward_fn": flags.reward(args.reward),
-                }
-            }
-        ],
-    }
-
-
-def _gpu_flags(args: argparse.Namespace) -> list[str]:
-    return ["--gpu_ids", *args.gpu_ids] if args.gpu_ids else []
 
 
 def _of_files(args: argparse.Namespace) -> int:
@@ -137,6 +80,10 @@ def _of_files(args: argparse.Namespace) -> int:
 
     if not args.files:
         raise UserError(f"--from {args.source}: name its files, or folders of them")
+    given = [f"--{name}" for name in ("model", "data", "reward") if getattr(args, name) is not None]
+    if given:
+        raise UserError(f"{', '.join(given)}: the files of --from have the outputs and their "
+                        "rewards already; drop it")  # fmt: skip
     samples, rewards = read_samples(args.files, args.source, args.rewards)
     found = diagnosis_files.of_samples(samples, rewards, args.out, seed=args.seed)
     _tell(found, args.out)

@@ -72,17 +72,26 @@ class BetaBinomial:
             num_samples: K, the number of outputs of each input.
         """
         from scipy.optimize import minimize
-        from scipy.stats import betabinom
+        from scipy.special import betaln, psi
 
         counts = np.bincount(num_right, minlength=num_samples + 1)
         right = np.arange(num_samples + 1)
+        wrong = num_samples - right
 
-        def loss(logs: Floats) -> float:
-            found = counts @ betabinom.logpmf(right, num_samples, *np.exp(logs))
-            return -float(found)
+        def loss(logs: Floats) -> tuple[float, Floats]:
+            """Return -log likelihood, but for a constant, and its gradient in log a and log b."""
+            a, b = np.exp(logs)
+            found = betaln(right + a, wrong + b) - betaln(a, b)
+            of_sum = psi(a + b) - psi(num_samples + a + b)
+            slopes = (
+                a * (counts @ (psi(right + a) - psi(a) + of_sum)),
+                b * (counts @ (psi(wrong + b) - psi(b) + of_sum)),
+            )
+            return -float(counts @ found), -np.array(slopes)
 
         bounds = [(-_LARGEST_LOG, _LARGEST_LOG)] * 2
-        logs = minimize(loss, np.zeros(2), method="L-BFGS-B", bounds=bounds).x
+        # TNC makes no use of BLAS, whose threads would wait for each other at such sizes.
+        logs = minimize(loss, np.zeros(2), method="TNC", jac=True, bounds=bounds).x
         return cls(*map(float, np.exp(logs)))
 
     def silent_share(self, group_size: int) -> float:

@@ -1,26 +1,24 @@
-"""Flags of the commands that stand for a plan: a model, data, a reward, and the plan of them."""
+"""Flags of the commands that stand for a plan: a model, data, a reward, samples, a folder."""
 
 from __future__ import annotations
 
 import argparse
 import math
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from common.errors import UserError
-from common.files.documents import parse_json
-from common.run.folder import write_json
-
-_PROJECT = Path(__file__).resolve().parents[2]
-_LEARNED = "learned_reward"
-"""Reward of a model that gives numbers."""
 
 
 class Parser(argparse.ArgumentParser):
     """Argument parser whose errors are `UserError`."""
+
+    def __init__(self, **options: Any) -> None:
+        """Take the options of the base; examples keep their lines."""
+        super().__init__(
+            formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options
+        )
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line."""
@@ -43,6 +41,17 @@ def at_least(kind: Callable[[str], Any], least: float) -> Callable[[str], Any]:
         return value
 
     return read
+
+
+def check_needed(args: argparse.Namespace, names: Sequence[str], otherwise: str = "") -> None:
+    """Check that flags are given; ``otherwise`` says what else may be.
+
+    Raises:
+        UserError: some are not.
+    """
+    missing = [f"--{name}" for name in names if getattr(args, name) is None]
+    if missing:
+        raise UserError(f"{', '.join(missing)}: needed{otherwise}; '--help' shows examples")
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
@@ -74,102 +83,37 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
                        help="column of references, if the reward needs them")  # fmt: skip
     group.add_argument("--chat_template", action="store_true",
                        help="prompts are messages to a chat model")  # fmt: skip
-    group.add_argument("--split", choices=("train", "val", "test"), default="train",
-                       help="split of the data (default: train)")  # fmt: skip
     group.add_argument("--reward", help="id of a reward, custom:module:function, a reward model's "
                        "hub id or folder, or a JSON object as in plans")  # fmt: skip
 
 
-def model_type(name: str) -> str:
-    """Return the architecture of a model: ``causal`` or ``seq2seq``.
-
-    Raises:
-        UserError: there is no such model.
-    """
-    from transformers import AutoConfig
-
-    from common.machine.hub_offline import go_offline_if_unreachable
-
-    go_offline_if_unreachable()
-    try:
-        config = AutoConfig.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"--model {name}: cannot be read: {reason}") from None
-    return "seq2seq" if config.is_encoder_decoder else "causal"
-
-
-def datapool(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the task of the data that the flags name."""
-    if args.data.startswith("{"):
-        return _object(args.data, "--data")
-    keys: dict[str, Any] = {
-        "prompt_column": args.prompt_column,
-        "references_column": args.references_column or None,
-    }
-    if args.chat_template:
-        keys["chat_template"] = True
-    path = Path(args.data)
-    if path.exists():
-        return {"id": "jsonl", "args": {"path": str(path.absolute()), **keys}}
-    if path.suffix or path.is_absolute() or args.data.count("/") > 1:
-        raise UserError(f"--data {args.data}: there is no such file or folder")
-    if args.config is not None:
-        keys["config"] = args.config
-    return {"id": "hub_dataset", "args": {"dataset": args.data, **keys}}
+def add_sample_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of how many outputs of how many inputs are sampled."""
+    group = parser.add_argument_group("samples")
+    group.add_argument("--split", choices=("train", "val", "test"), default="train",
+                       help="split of the data (default: train)")  # fmt: skip
+    group.add_argument("--num_inputs", type=at_least(int, 1), default=500,
+                       help="number of inputs (default: 500)")  # fmt: skip
+    group.add_argument("--num_samples", type=at_least(int, 2), default=16,
+                       help="number of outputs of each (default: 16)")  # fmt: skip
+    group.add_argument("--batch_size", type=at_least(int, 1), default=16,
+                       help="number of inputs sampled together (default: 16)")  # fmt: skip
+    group.add_argument("--gradients", action="store_true",
+                       help="also estimate the squared norm of each input's expected gradient, "
+                       "without bias: a backward pass per different output")  # fmt: skip
+    group.add_argument("--sample_cache", default="outputs/sample_cache", metavar="FOLDER",
+                       help="folder that keeps outputs by model, prompt and settings, for other "
+                       "rewards (default: outputs/sample_cache; '' for none)")  # fmt: skip
 
 
-def reward(text: str) -> dict[str, Any]:
-    """Return the reward that ``--reward`` names.
-
-    Raises:
-        UserError: it is no JSON object.
-    """
-    if text.startswith("{"):
-        return _object(text, "--reward")
-    if Path(text).is_dir() or ("/" in text and not text.startswith("custom:")):
-        return {"id": _LEARNED, "args": {"model_name": _absolute(text)}}
-    return {"id": text}
-
-
-def _object(text: str, flag: str) -> dict[str, Any]:
-    try:
-        return dict(parse_json(text))
-    except ValueError as error:
-        raise UserError(f"{flag} {text}: {error}") from None
-
-
-def _absolute(name: str) -> str:
-    return str(Path(name).absolute()) if Path(name).exists() else name
-
-
-def policy_keys(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the keys of the model whose outputs are sampled, and of its tokenizer."""
-    name = _absolute(args.model)
-    policy = {} if args.dtype == "float32" else {"policy": {"dtype": args.dtype}}
-    return {
-        "tokenizer": {"model_name": name, "max_length": args.max_prompt_tokens},
-        "alg": {
-            "model_type": args.model_type or model_type(name),
-            "model_name": name,
-            "generation_kwargs": {
-                "do_sample": True,
-                "top_k": 0,
-                "temperature": args.temperature,
-                "max_new_tokens": args.max_new_tokens,
-            },
-            **policy,
-        },
-    }
-
-
-def run_plan(plan: dict[str, Any], path: Path, *flags: str) -> int:
-    """Write the plan to ``path``, print the command that it stands for, and run it.
-
-    Return the exit status.
-    """
-    write_json(path, plan)
-    command = ["run_plan.py", "--plan_config_path", str(path), *flags]
-    print(f"the plan: {path}; the same as: python {' '.join(command)}", flush=True)
-    command[0] = str(_PROJECT / command[0])
-    return subprocess.run([sys.executable, *command]).returncode
+def add_run_flags(parser: argparse.ArgumentParser, out: str) -> None:
+    """Add the flags of the run: seed, device, and its folder, by default ``out``."""
+    group = parser.add_argument_group("run")
+    group.add_argument("--seed", type=at_least(int, 0), default=0,
+                       help="seed of all random draws (default: 0)")  # fmt: skip
+    group.add_argument("--gpu_ids", nargs="*", default=(), metavar="ID",
+                       help="GPU to use; by default the CPU is used")  # fmt: skip
+    group.add_argument("--out", type=Path, default=Path(out),
+                       help=f"folder of the results (default: {out})")  # fmt: skip
+    group.add_argument("--print_plan", action="store_true",
+                       help="only print the plan that the flags stand for")  # fmt: skip

@@ -58,7 +58,6 @@ def _parser() -> argparse.ArgumentParser:
         description=f"Prints a line of {len(LINE)} '=', a query, and what a model writes for it,\n"
         f"whose line breaks are shown as {_NEWLINE}; again and again.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--model", required=True,
                         help="folder of a finetuning run, model folder in Hugging Face layout, or "

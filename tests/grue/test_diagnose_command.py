@@ -11,9 +11,8 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 import run_plan
-from common.run.folder import write_json
 from grue import diagnose
-from grue.tools import flags
+from grue.tools import plan_of_flags
 from tests.grue.conftest import save_model
 from tests.grue.tasks.conftest import write_jsonl
 
@@ -36,10 +35,9 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def in_this_process(plan: dict[str, Any], path: Path, *flags: str) -> int:
-    """Make the plan's runs here, which spares the program's start."""
-    write_json(path, plan)
-    return run_plan.main(["--plan_config_path", str(path), *flags])
+def in_this_process(command: list[str]) -> int:
+    """Run the program here, which spares its start."""
+    return run_plan.main(command[1:])
 
 
 def test_it_samples_and_tells(
@@ -76,7 +74,7 @@ def test_it_samples_and_tells(
         return {path: path.stat().st_mtime_ns for path in (out / "plan").glob("*/status.json")}
 
     before = attempts()
-    monkeypatch.setattr(flags, "run_plan", in_this_process)
+    monkeypatch.setattr(plan_of_flags, "run", in_this_process)
     assert diagnose.main(given("length")) == 0
     assert attempts() == before  # nothing is made again
 
@@ -121,6 +119,9 @@ def test_what_trainers_leave_needs_no_model(
         ([], "--model, --data, --reward: needed, or --from with files"),
         (["--model", "m", "--reward", "length"], "--data: needed"),
         (["--from", "trl"], "--from trl: name its files"),
+        (["--from", "trl", "x", "--reward", "length"], "--reward: the files of --from have"),
+        (["--model", "m", "--data", "d", "--reward", "length", "--rewards", "score"],
+         "--rewards: is for --from"),
         (["--from", "other"], "argument --from: invalid choice"),
         (["--num_samples", "1"], "expected an integer of at least 2"),
         (["--model", "m", "--data", "no/such/file.jsonl", "--reward", "length"],

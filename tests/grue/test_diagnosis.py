@@ -54,11 +54,12 @@ def test_an_interval_covers_the_truth_as_often_as_it_says():
     assert 0.9 <= covered / 200 <= 0.99
 
 
-def test_the_model_finds_the_distribution_that_made_the_data():
+@pytest.mark.parametrize(("a", "b"), [(0.5, 2.0), (5.0, 5.0), (0.02, 0.05)])
+def test_the_model_finds_the_distribution_that_made_the_data(a, b):
     rng = RNG(2)
-    num_right = rng.binomial(16, rng.beta(0.5, 2.0, 20_000))
+    num_right = rng.binomial(16, rng.beta(a, b, 20_000))
     model = BetaBinomial.fit(num_right, 16)
-    assert (model.a, model.b) == (pytest.approx(0.5, rel=0.05), pytest.approx(2.0, rel=0.05))
+    assert (model.a, model.b) == (pytest.approx(a, rel=0.05), pytest.approx(b, rel=0.05))
 
 
 @pytest.mark.parametrize("size", [2, 8, 64])

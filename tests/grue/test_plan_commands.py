@@ -1,0 +1,110 @@
+"""The commands whose flags stand for a plan: it is printed, kept, and run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+import run_plan
+from common.run.folder import PlanFolder
+from common.runner.index import read_index
+from grue import extract, finetune
+from grue.tools import plan_of_flags
+from grue.tools.finetuning_flags import ALGORITHMS
+from tests.grue.conftest import encoder_decoder, save_model
+from tests.grue.tasks.conftest import write_jsonl
+from tests.grue.test_diagnose_command import in_this_process
+
+ROWS = [{"prompt": f"the cat {word}", "references": ["sat", "ran"]} for word in "abcdefghijkl"]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_jsonl(tmp_path / "prompts.jsonl", ROWS)
+
+
+@pytest.fixture
+def model(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> Path:
+    return save_model(tmp_path / "model", tokenizer)
+
+
+@pytest.fixture
+def given(model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.setattr(plan_of_flags, "run", in_this_process)
+    return ["--model", str(model), "--data", str(data), "--references_column", "references",
+            "--max_new_tokens", "4", "--max_prompt_tokens", "8", "--batch_size", "2",
+            "--out", str(tmp_path / "out")]  # fmt: skip
+
+
+def test_extraction_leaves_a_plan_and_its_run(tmp_path: Path, given: list[str]) -> None:
+    own = [*given, "--reward", "length", "--num_inputs", "3", "--num_samples", "2",
+           "--sample_cache", ""]  # fmt: skip
+    assert extract.main(own) == 0
+    plan = json.loads((tmp_path / "out/plan.json").read_text())
+    assert "sample_cache" not in plan["configurations"][0]["base_config"]["evaluation"]
+    (row,) = read_index(PlanFolder(tmp_path / "out/plan"))
+    samples = pd.read_parquet(tmp_path / "out/plan" / row["folder"] / "samples.parquet")
+    assert len(samples) == 6 and samples["reward"].notna().all()
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_every_algorithm_has_a_plan_that_can_run(
+    tmp_path: Path, given: list[str], capsys: pytest.CaptureFixture[str], algorithm: str
+) -> None:
+    own = [*given, "--reward", "length", "--algorithm", algorithm, "--lora", "2", "--kl", "0.1",
+           "--learning_rate", "0.01", "--print_plan"]  # fmt: skip
+    assert finetune.main(own) == 0
+    assert not (tmp_path / "out").exists()
+    plan = tmp_path / "printed.json"
+    plan.write_text(capsys.readouterr().out)
+    assert run_plan.main(["--plan_config_path", str(plan), "--dry_run"]) == 0
+    assert algorithm in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("algorithm", ["supervised", "ppo", "grpo"])
+def test_finetuning_trains_and_evaluates(tmp_path: Path, given: list[str], algorithm: str) -> None:
+    own = ["--reward", "length", "--algorithm", algorithm, "--steps", "2", "--eval_every", "1"]
+    assert finetune.main([*given, *own]) == 0
+    (row,) = read_index(PlanFolder(tmp_path / "out/plan"))
+    assert row["status"] == "done"
+    summary = json.loads((tmp_path / "out/plan" / row["folder"] / "summary.json").read_text())
+    assert "val/lexical/length" in json.dumps(summary)
+
+
+def test_encoder_decoders_are_known_by_themselves(
+    tmp_path: Path, given: list[str], tokenizer: PreTrainedTokenizerFast,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    encoder_decoder("t5", len(tokenizer)).save_pretrained(tmp_path / "t5")
+    own = [*given, "--reward", "length", "--print_plan", "--model", str(tmp_path / "t5")]
+    assert finetune.main(own) == 0
+    base = json.loads(capsys.readouterr().out)["configurations"][0]["base_config"]
+    assert base["alg"]["policy"]["id"] == "seq2seq_lm_actor_critic_policy"
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "message"),
+    [
+        (extract, [], "--model, --data, --reward: needed; '--help' shows examples"),
+        (extract, ["--algorithm", "grpo"], "unrecognized arguments: --algorithm grpo"),
+        (finetune, ["--model", "m", "--data", "d"], "--reward: needed"),
+        (finetune, ["--model", "m", "--data", "d", "--algorithm", "supervised"],
+         "--references_column: needed; 'supervised' learns the references"),
+        (finetune, ["--algorithm", "gpro"], "invalid choice: 'gpro'"),
+        (finetune, ["--steps", "0"], "argument --steps: '0': expected an integer of at least 1"),
+        (finetune, ["--model", "no/such", "--data", "d", "--reward", "length"],
+         "--model no/such: cannot be read"),
+        (finetune, ["--model", "m", "--data", "d", "--reward", "{", "--model_type", "causal"],
+         "--reward {: "),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command, arguments: list[str], message: str
+) -> None:
+    assert command.main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
