@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +41,9 @@ class Experiment:
     recognises: Callable[[Mapping[str, Any]], bool] = lambda keys: False
     """Function that returns whether the keys in a file without a plan are those of this kind of
     run."""
+    claims: Callable[[Collection[str]], bool] = lambda keys: False
+    """Function that returns whether a configuration with these keys, in a plan that names no
+    experiment, can only be of this kind, as in published plans."""
     fix_legacy_keys: Callable[[Mapping[str, Any]], tuple[Mapping[str, Any], list[str]]] = (
         _as_written
     )

@@ -1,8 +1,9 @@
-"""Detection of plans that do not name their experiment, by their keys."""
+"""Plans that do not name their experiment: what their keys say."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from common.errors import Problem
 from common.experiment import Experiment
@@ -38,6 +39,18 @@ def forgotten_experiment(entry: Entry, experiments: Registry[Experiment]) -> Pro
         f"\"experiment\": \"{best[0]}\"",
         "experiment", where=entry.where,
     )  # fmt: skip
+
+
+def with_claimed_experiment(entry: Entry, experiments: Registry[Experiment]) -> Entry:
+    """Return a configuration without an experiment with the one whose published plans name none.
+
+    It has the default still if that knows all its keys, or if no experiment claims them.
+    """
+    keys = _keys(entry)
+    if keys <= _names(experiments.get(entry.experiment)):
+        return entry
+    claiming = (name for name in experiments.names() if experiments.get(name).claims(keys))
+    return replace(entry, experiment=next(claiming, entry.experiment))
 
 
 def _keys(entry: Entry) -> set[str]:

@@ -16,7 +16,7 @@ from common.experiment import Experiment
 from common.plan.document import PlanDocument
 from common.plan.entry import Entry
 from common.plan.error_locations import at_sources
-from common.plan.forgotten_experiment import forgotten_experiment
+from common.plan.forgotten_experiment import forgotten_experiment, with_claimed_experiment
 from common.plan.identity import hash_files, identify
 from common.plan.import_check import unimportable
 from common.plan.overrides import Overrides
@@ -128,12 +128,13 @@ class _Expansion:
         self.stages: list[Stage] = []
         self.problems = list(reading.problems)
         self.warnings: list[str] = []
-        specs = [self._experiment(entry) for entry in reading.entries]
+        read = [self._as_claimed(entry) for entry in reading.entries]
+        specs = [self._experiment(entry) for entry in read]
         self.known_keys = {key for spec in specs if spec for key in spec.config.model_fields}
         self.ids = [entry.configuration.id for entry in reading.entries]
         self.overrides = Overrides.of(reading.overrides, self.ids, self.known_keys)
         self.plan_base = PlanBase(reading.base)
-        entries = list(zip(reading.entries, specs, strict=True))
+        entries = list(zip(read, specs, strict=True))
         self.drafting = Drafting(reading, self.overrides, entries)
         for entry, spec in entries:
             self._add(entry, spec)
@@ -167,6 +168,12 @@ class _Expansion:
             self.plan_base.note(draft, entry, spec)
             for repetition in range(self.reading.document.repetitions):
                 self._add_run(stage, entry, spec, draft, repetition)
+
+    def _as_claimed(self, entry: Entry) -> Entry:
+        """Return a configuration with the experiment that alone can be meant, if none is given."""
+        if self.reading.names_experiment(entry) or entry.experiment not in self.experiments.names():
+            return entry
+        return with_claimed_experiment(entry, self.experiments)
 
     def _experiment(self, entry: Entry) -> Experiment | None:
         """Return the experiment of the configuration's runs.

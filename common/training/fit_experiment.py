@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -92,7 +92,11 @@ class FitExperiment(StepwiseRun[FitConfigT, checkpoint.State], Generic[FitConfig
         epoch: int = state["epoch"]
         made = [row["epoch"] for row in self.tracker.rows() if row["epoch"] < epoch]
         started_at = 0 if self.config.trainer_checkpoint is None else min(made, default=epoch)
-        return self.tracker.lost_rows(range(started_at, epoch))
+        return self.tracker.lost_rows(self.epochs_with_rows(range(started_at, epoch)))
+
+    def epochs_with_rows(self, epochs: range) -> Iterable[int]:
+        """Return those of the finished ``epochs`` that have rows of metrics: all of them."""
+        return epochs
 
     def load_state(self, state: checkpoint.State) -> None:
         """Put the trainer where it was saved."""
@@ -158,7 +162,7 @@ class FitExperiment(StepwiseRun[FitConfigT, checkpoint.State], Generic[FitConfig
     def conclude(self) -> float | None:
         """Measure after the last epoch; write the summary and return the score."""
         self.measure(self.data, self.trainer)
-        score = self.summarise({})
+        score = self.summarise(self.evaluate_end())
         self.tracker.upload_files()
         return score
 
@@ -245,7 +249,7 @@ class FitExperiment(StepwiseRun[FitConfigT, checkpoint.State], Generic[FitConfig
         self.steps_done = trainer.epoch
 
     def summarise(self, found: Mapping[str, float]) -> float | None:
-        """Write ``summary.json`` from the rows of all epochs; return the score."""
+        """Write ``summary.json`` from the rows of all epochs and ``found``; return the score."""
         trainer = self.trainer
         rows = self.tracker.rows()
         last = last_values([row for row in rows if row["epoch"] < trainer.weights_epoch])
@@ -260,6 +264,7 @@ class FitExperiment(StepwiseRun[FitConfigT, checkpoint.State], Generic[FitConfig
             stop_reason=trainer.stop_reason,
             last=last,
             best=best,
+            **found,
         )
         return value
 

@@ -52,6 +52,11 @@ class Trainer(ABC, Generic[BatchT]):
         """Number of epochs that the present weights were trained for."""
         return self.epoch if self.restored_epoch is None else self.restored_epoch
 
+    @property
+    def next_epoch(self) -> int:
+        """Number of finished epochs once the present one is over."""
+        return self.epoch + 1
+
     @abstractmethod
     def batches(self) -> Iterable[BatchT]:
         """Yield the batches of one epoch."""
@@ -93,7 +98,7 @@ class Trainer(ABC, Generic[BatchT]):
 
     def validates(self, epochs: int) -> bool:
         """Return whether the present epoch of a fit of ``epochs`` epochs ends with a validation."""
-        return (self.epoch + 1) % self.validate_every == 0 or self.epoch + 1 == epochs
+        return self.next_epoch % self.validate_every == 0 or self.next_epoch == epochs
 
     @contextmanager
     def naming_the_epoch(self) -> Iterator[None]:
@@ -115,7 +120,7 @@ class Trainer(ABC, Generic[BatchT]):
     def end_epoch(self, metrics: Mapping[str, float], seconds: float) -> None:
         """Count the epoch and notify the callbacks of its ``metrics``."""
         whole = {"epoch": self.epoch, **metrics, "seconds": seconds}
-        self.epoch += 1
+        self.epoch = self.next_epoch
         for callback in self.callbacks:
             callback.on_epoch_end(self, whole)
 

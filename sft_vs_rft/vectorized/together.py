@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from common.experiment import Member
-from common.training.epoch_means import NonFiniteError
 from common.training.seeding import RngStream
 from common.training.shuffle import pass_over_loader
 from common.training.trainer import Callback
@@ -19,39 +18,27 @@ from sft_vs_rft.experiment import ControlledExperiment
 from sft_vs_rft.methods import label_noise
 from sft_vs_rft.trainer import ControlledTrainer
 from sft_vs_rft.vectorized.means import StackedReport
+from sft_vs_rft.vectorized.members import MemberFit, make_together
 from sft_vs_rft.vectorized.trainer import StackedTrainer
 
 
 def run_together(members: Sequence[Member]) -> None:
-    """Make controlled runs with equal ``vectorize_key()`` in their folders, and end each of them.
-
-    They need not be at the same epoch: after a kill, their last checkpoints may differ.
-    """
-    fits: list[Fit] = []
-    try:
-        for member in members:
-            with member.on_its_own():
-                fits.append(Fit(member, sharing_inputs_with=fits))
-        for fit in fits:
-            fit.begin()
-        training: list[Fit] = []
-        while going := _still_going(fits):
-            if going != training:
-                training = going
-                stacked = StackedTrainer([fit.trainer for fit in training])
-            train_epoch(training, stacked)
-            min(training, key=lambda fit: fit.trainer.epoch).tell_progress()
-    finally:
-        for fit in fits:
-            fit.close()
+    """Make controlled runs with equal ``vectorize_key()`` in their folders; end each of them."""
+    make_together(members, lambda member, fits: Fit(member, sharing_inputs_with=fits), _Training())
 
 
-def _still_going(fits: Sequence[Fit]) -> list[Fit]:
-    """Return the fits that have another epoch to train; the others end."""
-    for fit in fits:
-        if not fit.goes_on:
-            fit.conclude()
-    return [fit for fit in fits if fit.goes_on]
+class _Training:
+    """Training of fits epoch by epoch, stacked anew where one of them ends."""
+
+    def __init__(self) -> None:
+        self._fits: Sequence[Fit] = []
+        self._stacked: StackedTrainer | None = None
+
+    def __call__(self, fits: Sequence[Fit]) -> None:
+        """Train one epoch of ``fits``."""
+        if self._stacked is None or fits != self._fits:
+            self._fits, self._stacked = fits, StackedTrainer([fit.trainer for fit in fits])
+        train_epoch(fits, self._stacked)
 
 
 def train_epoch(fits: Sequence[Fit], stacked: StackedTrainer) -> None:
@@ -73,21 +60,18 @@ def train_epoch(fits: Sequence[Fit], stacked: StackedTrainer) -> None:
         fit.end_epoch([trained[row], *([validated[row]] if fit.validates else [])], seconds)
 
 
-class Fit:
-    """One run of several: its data, its trainer, and its own stream of random numbers."""
+class Fit(MemberFit[ControlledTrainer]):
+    """One controlled run of several, with its own stream of random numbers."""
 
     data: Data
-    trainer: ControlledTrainer
 
     def __init__(self, member: Member, *, sharing_inputs_with: Sequence[Fit] = ()) -> None:
         """Prepare the run; inputs that another run has drawn too are stored once."""
-        self._member = member
-        self._experiment = ControlledExperiment(member.config, member.context)
-        data, trainer = self._experiment.prepare()
-        assert isinstance(trainer, ControlledTrainer)
-        self.data = trainer.data = _sharing(data, [other.data for other in sharing_inputs_with])
-        self._experiment.data = self.data
-        self.trainer = trainer
+        experiment = ControlledExperiment(member.config, member.context)
+        super().__init__(member, experiment)
+        trainer = self.trainer
+        others = [other.data for other in sharing_inputs_with]
+        self.data = trainer.data = experiment.data = _sharing(self.data, others)
         self._stream = RngStream(trainer.gpu_ids)
         trainer.random_state = self._stream.state
         self._watching_steps = [
@@ -95,25 +79,6 @@ class Fit:
             for callback in trainer.callbacks
             if type(callback).on_step_end is not Callback.on_step_end
         ]
-
-    @property
-    def goes_on(self) -> bool:
-        """True if the run is not over and has another epoch to train."""
-        return not self._member.is_over and self.trainer.goes_on(self._member.config.epochs)
-
-    @property
-    def validates(self) -> bool:
-        """True if the present epoch ends with a validation."""
-        return self.trainer.validates(self._member.config.epochs)
-
-    def begin(self) -> None:
-        """Measure before the first epoch, and notify the callbacks that the fit starts."""
-        with self._member.on_its_own():
-            self._experiment.measure_start()
-
-    def tell_progress(self) -> None:
-        """Notify the callbacks of the number of finished epochs of this run."""
-        self._member.context.progress(self.trainer.epoch, self._member.config.epochs)
 
     def draw_epoch(self) -> tuple[Tensor, Tensor | None]:
         """Draw the random numbers that the run alone would draw in this epoch, in the same order.
@@ -141,34 +106,6 @@ class Fit:
         with self._member.on_its_own():
             for callback in self._watching_steps:
                 callback.on_step_end(self.trainer, step, report.of_run(row))
-
-    def end_epoch(
-        self, results: Iterable[dict[str, float] | NonFiniteError], seconds: float
-    ) -> None:
-        """Notify the callbacks of an epoch; end the run if a number is not finite."""
-        if self._member.is_over:
-            return
-        with self._member.on_its_own():
-            metrics: dict[str, float] = {}
-            with self.trainer.naming_the_epoch():
-                for result in results:
-                    if isinstance(result, NonFiniteError):
-                        raise result
-                    metrics |= result
-            self._experiment.end_epoch(metrics, seconds)
-            self._experiment.save_if_due()
-
-    def conclude(self) -> None:
-        """End the run successfully, unless it is over."""
-        if self._member.is_over:
-            return
-        with self._member.on_its_own():
-            self._experiment.end_steps()
-            self._member.done(self._experiment.conclude())
-
-    def close(self) -> None:
-        """Close the run's files, however it ends."""
-        self._experiment.close()
 
 
 def _sharing(data: Data, others: Sequence[Data]) -> Data:

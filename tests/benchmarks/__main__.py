@@ -13,7 +13,8 @@ import sys
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as run_plan.py sets it
 
 ALL = (
-    "controlled_mlp", "vectorized", "training_steps", "plan_reading", "many_runs", "start_up",
+    "controlled_mlp", "vectorized", "log_linear", "training_steps", "plan_reading", "many_runs",
+    "start_up",
     "text_extraction",
     "text_sampling", "text_scoring", "text_ppo",
     "text_policy_gradient", "text_memory",
