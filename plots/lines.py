@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _BAND: dict[str, Any] = {"alpha": 0.2, "linewidth": 0}
 _COLORS = [f"C{place}" for place in range(7)]
 _MARKERS = "os^DvPXp<"
-_DASHES = ("solid", "dashed", "dotted")
+DASHES = ("solid", "dashed", "dotted")
 _MARKERS_OF_LINE = 8
 LEAST_WIDTH = 5.5
 """Least width of a figure, in inches."""
@@ -32,7 +32,7 @@ def looks() -> Iterator[dict[str, Any]]:
         yield {
             "color": _COLORS[place],
             "marker": _MARKERS[number % len(_MARKERS)],
-            "linestyle": _DASHES[row % len(_DASHES)],
+            "linestyle": DASHES[row % len(DASHES)],
         }
 
 

@@ -237,6 +237,13 @@ def test_a_plan_for_several_gpus_is_read(workplace: Workplace) -> None:
     assert outcome.status == 0, outcome.err
 
 
+def test_the_plan_of_a_setting_of_ones_own_runs(workplace: Workplace) -> None:
+    (plan,) = page("log_linear").blocks("json")
+    outcome = workplace.run_plan(workplace.write_plan(**json.loads(plan)), "--set=epochs=20")
+    assert outcome.status == 0, outcome.err
+    assert len(workplace.folders()) == 2
+
+
 def test_the_plan_for_a_queue_is_read(workplace: Workplace) -> None:
     (plan,) = page("slurm").blocks("json")
     outcome = workplace.run_plan(workplace.write_plan(**json.loads(plan)), "--dry_run")
@@ -255,7 +262,7 @@ def test_every_block_is_of_a_kind_that_is_tested() -> None:
     run = {"README.md": {"json", "sh"}, "docs/plans.md": {"json", "sh"},
            "docs/controlled.md": {"json", "python", "sh"}, "docs/gpu.md": {"json", "sh"},
            "docs/slurm.md": {"json", "sh"},
-           "docs/diagnose.md": {"python", "sh"},
+           "docs/diagnose.md": {"python", "sh"}, "docs/log_linear.md": {"json", "sh"},
            "docs/ray.md": {"json", "sh"},
            "docs/your_own_parts.md": {"json", "python"},
            "docs/reward_models.md": {"json", "sh"}}  # fmt: skip

@@ -1,0 +1,1 @@
+"""Figures of log-linear policy gradient (arXiv 2604.25872)."""
