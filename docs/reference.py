@@ -16,6 +16,7 @@ from pydantic.json_schema import models_json_schema
 import grue  # noqa: F401  registers its experiments
 import plots
 import sft_vs_rft  # noqa: F401  registers its experiments
+from common.config.meanings import SchemaWithMeanings
 from common.config.run import RunConfig
 from common.experiment import EXPERIMENTS
 from common.plan.document import Configuration, PlanDocument
@@ -102,7 +103,7 @@ def _of_parts(title: str, models: Mapping[str, type[BaseModel]]) -> Iterator[str
         by_args.setdefault(model, []).append(name)
     objects: dict[str, Schema] = {}
     for args, names in by_args.items():
-        schema = args.model_json_schema()
+        schema = args.model_json_schema(schema_generator=SchemaWithMeanings)
         defs = schema.pop("$defs", {})
         objects |= {name: defs[name] for name in _references(schema, defs)}
         heading = f"### {title[:-1]} {', '.join(names)}"
@@ -111,7 +112,9 @@ def _of_parts(title: str, models: Mapping[str, type[BaseModel]]) -> Iterator[str
 
 
 def _definitions(models: Iterable[type[BaseModel]]) -> dict[str, Schema]:
-    _, generated = models_json_schema([(model, "validation") for model in models])
+    _, generated = models_json_schema(
+        [(model, "validation") for model in models], schema_generator=SchemaWithMeanings
+    )
     defs: dict[str, Schema] = generated["$defs"]
     for model in defs.values():
         for value in model.get("properties", {}).values():  # without words of its own, its object's

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
+from common.config.meanings import meaning_of
 from common.errors import UserError
 from common.process.console import outlive_readers
 from common.registry import suggestion
@@ -158,7 +159,8 @@ def _option_help(figure: Figure) -> dict[str, str]:
         shown = " ".join(map(_quoted, default)) if isinstance(default, list) else default
         shown = "not given" if shown in (None, "") else shown
         choices = f" Known: {', '.join(map(_quoted, known))}." if known else ""
-        texts[key] = f"{' '.join((field.description or '').split())}{choices} (default: {shown})"
+        meaning = " ".join(meaning_of(figure.options, key).split())
+        texts[key] = f"{meaning}{choices} (default: {shown})"
     return texts
 
 

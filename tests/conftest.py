@@ -17,10 +17,11 @@ import pytest
 
 import run_plan
 from common.run.folder import RunFolder, read_json_lines
+from tests.kept_server import KeptServers
+from tests.programs import PROJECT, Program
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before the libraries are imported
 
-PROJECT = Path(__file__).resolve().parent.parent
 TOY = "custom:tests.toy:EXPERIMENT"
 
 TINY_DIGITS: dict[str, Any] = {
@@ -55,7 +56,7 @@ class Workplace:
     def __init__(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.path = path
         self._capsys = capsys
-        self._started: list[subprocess.Popen[str]] = []
+        self._started: list[Program | subprocess.Popen[str]] = []
 
     def write_plan(self, name: str = "plan", **document: Any) -> Path:
         path = self.path / f"{name}.json"
@@ -72,10 +73,16 @@ class Workplace:
     def run_plan(self, plan: Path, *arguments: str) -> Outcome:
         return self.run("--plan_config_path", plan, *arguments)
 
-    def start(self, plan: Path, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, plan: Path, *arguments: str) -> Program:
         """Starts the program as a process of its own, which ends with the test at the latest."""
+        given = ["--plan_config_path", str(plan), *arguments]
+        self._started.append(Program(given, self.path, self.environment()))
+        return self._started[-1]
+
+    def start_fresh(self, plan: Path) -> subprocess.Popen[str]:
+        """Starts the program as a shell does; it first loads its libraries."""
         process = subprocess.Popen(
-            [*self.command(plan), *arguments],
+            self.command(plan),
             cwd=self.path,
             env=self.environment(),
             stdout=subprocess.PIPE,
@@ -122,6 +129,20 @@ def nothing_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Optional packages and their data count as there, for tests of plans that are only read."""
     monkeypatch.setattr("common.packages.is_installed", lambda module: True)
     monkeypatch.setattr("grue.nltk_data.is_there", lambda path: True)
+
+
+@pytest.fixture(scope="session")
+def kept_servers() -> Iterator[KeptServers]:
+    """The fork server of plans that tests run inside this process."""
+    found = KeptServers()
+    yield found
+    found.end()
+
+
+@pytest.fixture(autouse=True)
+def _quick_workers(kept_servers: KeptServers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of such plans are copies of one server."""
+    monkeypatch.setattr("common.runner.scheduling.warm_start.ForkServer", kept_servers)
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ from common.config.fit import FitConfig
 from common.errors import UserError
 from common.experiment import Context, Experiment
 from common.training.fit_experiment import FitExperiment
+from common.training.optimizers import Adam
 from common.training.trainer import Trainer
 
 
@@ -44,7 +45,7 @@ class ToyConfig(FitConfig):
 
 class ToyTrainer(Trainer[Tensor]):
     def __init__(self, config: ToyConfig, context: Context, model: nn.Module) -> None:
-        optimizer = torch.optim.Adam(model.parameters(), lr=config.lr)
+        optimizer = Adam(model.parameters(), lr=config.lr)  # as the project's own: no compiler
         super().__init__(model, optimizer, validate_every=config.validate_every)
         self.config = config
         self.context = context

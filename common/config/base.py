@@ -128,7 +128,6 @@ class Config(BaseModel):
         frozen=True,
         strict=True,
         allow_inf_nan=False,
-        use_attribute_docstrings=True,
         protected_namespaces=(),
         defer_build=True,  # most models of a part are never used by a plan
     )

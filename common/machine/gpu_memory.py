@@ -8,20 +8,37 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-_COMMAND = ("nvidia-smi", "--query-gpu=index,uuid,memory.total", "--format=csv,noheader,nounits")
+_COMMAND = (
+    "nvidia-smi",
+    "--query-gpu=index,uuid,memory.total,memory.free",
+    "--format=csv,noheader,nounits",
+)
 _SECONDS = 10.0
 _MEBI = 2**20
+
+
+@dataclass(frozen=True)
+class GpuMemory:
+    """Memory of a GPU, in bytes."""
+
+    total: int
+    free: int
 
 
 @dataclass(frozen=True)
 class _Gpu:
     index: str
     uuid: str
-    memory: int
+    memory: GpuMemory
 
 
 def total_memory(gpu_ids: Iterable[int]) -> dict[int, int]:
-    """Return the bytes of memory of the GPUs, by id, if known.
+    """Return the bytes of all memory of the GPUs, by id, if known; see `memory_of`."""
+    return {gpu_id: memory.total for gpu_id, memory in memory_of(gpu_ids).items()}
+
+
+def memory_of(gpu_ids: Iterable[int]) -> dict[int, GpuMemory]:
+    """Return the memory of the GPUs as it is now, by id, if known.
 
     Ids are counted among the GPUs that this process sees (``CUDA_VISIBLE_DEVICES``). A slice of a
     GPU (MIG) has no entry. Nor has a GPU that is named by a number on a machine with GPUs of
@@ -29,7 +46,7 @@ def total_memory(gpu_ids: Iterable[int]) -> dict[int, int]:
     """
     ids, gpus = set(gpu_ids), _gpus()
     visible = _visible(os.environ)
-    found: dict[int, int] = {}
+    found: dict[int, GpuMemory] = {}
     for gpu_id in ids:
         if visible is not None and gpu_id >= len(visible):
             continue
@@ -48,11 +65,11 @@ def _visible(environment: Mapping[str, str]) -> list[str] | None:
     return list(itertools.takewhile(lambda entry: entry and not entry.startswith("-"), entries))
 
 
-def _memory(name: str, gpus: list[_Gpu]) -> int | None:
-    """Return the GPU of this name: a number, or the beginning of a UUID."""
+def _memory(name: str, gpus: list[_Gpu]) -> GpuMemory | None:
+    """Return the memory of the GPU of this name: a number, or the beginning of a UUID."""
     if name.isdigit():
         same_order = os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
-        if not same_order and len({gpu.memory for gpu in gpus}) > 1:
+        if not same_order and len({gpu.memory.total for gpu in gpus}) > 1:
             return None
         return next((gpu.memory for gpu in gpus if gpu.index == name), None)
     if not name.startswith("GPU-"):
@@ -75,5 +92,5 @@ def _gpus() -> list[_Gpu]:
 
 
 def _gpu(line: str) -> _Gpu:
-    index, uuid, memory = (part.strip() for part in line.split(","))
-    return _Gpu(index, uuid, int(memory) * _MEBI)
+    index, uuid, total, free = (part.strip() for part in line.split(","))
+    return _Gpu(index, uuid, GpuMemory(int(total) * _MEBI, int(free) * _MEBI))

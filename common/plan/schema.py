@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from common.config.meanings import SchemaWithMeanings
 from common.custom.user_code import CUSTOM
 from common.errors import UserError
 from common.experiment import Experiment
@@ -28,7 +29,9 @@ def plan_schema(experiments: Registry[Experiment]) -> dict[str, Any]:
     configs = {name: experiments.get(name).config for name in experiments.names()}
     models: list[type[BaseModel]] = [PlanDocument, Configuration, *configs.values()]
     # No two models share a name, so each stands under its own among the definitions.
-    _, generated = models_json_schema([(model, "validation") for model in models])
+    _, generated = models_json_schema(
+        [(model, "validation") for model in models], schema_generator=SchemaWithMeanings
+    )
     definitions = generated["$defs"]
     plan = definitions.pop(PlanDocument.__name__)
     plan["properties"]["configurations"]["items"] = definitions.pop(Configuration.__name__)

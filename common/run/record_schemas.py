@@ -48,6 +48,8 @@ class Status(TypedDict, total=False):
     reason: str | None
     no_space: bool
     peak_memory: NonNegativeInt
+    peak_gpu_memory: NonNegativeInt
+    sizes: dict[str, NonNegativeInt]
 
 
 @with_config(_STRICT)

@@ -105,6 +105,8 @@ def _room(plan: Plan, selection: Selection, *, use_gpus: bool) -> tuple[int, int
 
 def _check(plan: Plan, request: Request, selection: Selection, waiting: list[Run]) -> bool:
     """Refuse runs that cannot be made, and log notices; return whether GPUs are used."""
+    for line in report.damages_told((run.name, selection.states[run].damage) for run in plan.runs):
+        log.warning("%s", line)
     pool = plan.document.gpu_ids_pool
     is_local = isinstance(plan.document.executor, LocalKeys)
     if request.detach and not isinstance(plan.document.executor, SlurmKeys):
@@ -181,11 +183,12 @@ def _make_runs(
         log.error("stopped, and nothing more was begun: %s", runner.no_space)
         return EXIT_FAILED
     all_done = all(runner.states[run].state == DONE for run in selection.to_make)
+    all_whole = all(runner.states[run].damage is None for run in selection.to_make)
     all_drawn = draw_figures(
         plan, pictures.draw, may_lack_runs=len(selection.to_make) < len(plan.runs)
     )
     write_report(plan, pictures.write_report)
-    return 0 if all_done and all_drawn else EXIT_FAILED
+    return 0 if all_done and all_whole and all_drawn else EXIT_FAILED
 
 
 def look_for_packages(plan: Plan, selection: Selection) -> None:

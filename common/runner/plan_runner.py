@@ -176,9 +176,16 @@ class PlanRunner:
         for run, source in self._waiting.take_blocked():
             self._skip(run, source)
         while self.executor.free_slots and (first := self._waiting.first_ready()) is not None:
-            if self._room is not None and not self._room.is_there_for(first, self._running):
+            if not self._has_room(first):
                 return
             self._start([run for run in self._group_of(first) if self._is_left(run)])
+
+    def _has_room(self, run: Run) -> bool:
+        """Return whether the memory of this machine and its GPUs has room for the run now."""
+        if self._room is None:
+            return True
+        gpus = self.executor.gpus_for(self._task(run)) if self.use_gpus else ()
+        return self._room.is_there_for(run, self._running, gpus)
 
     def _is_left(self, run: Run) -> bool:
         """Return whether no other process makes the run, or has ended it, by now."""
@@ -214,7 +221,10 @@ class PlanRunner:
                 self.states[run] = RunState(WAITING)
             self.states[run] = RunState(RUNNING, lost=self.states[run].lost)
         self._write_index(self.index.write_now_and_then)
-        self.executor.start([self._task(run) for run in group])
+        tasks = [self._task(run) for run in group]
+        if self._room is not None and self.use_gpus:
+            self._room.take(group[0], self.executor.gpus_for(tasks[0]))
+        self.executor.start(tasks)
 
     def _group_of(self, run: Run) -> list[Run]:
         """Return the run and those that can be made with it, shared among the free slots."""

@@ -7,7 +7,7 @@ import json
 import logging
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from common.plan.run import Plan, Run
@@ -24,6 +24,7 @@ from common.runner.unique_labels import distinguishing
 log = logging.getLogger(__name__)
 
 _MOST_ROWS = 40
+_MOST_DAMAGES = 5
 _BEGIN = "run"
 
 
@@ -126,6 +127,17 @@ def advice(states: Sequence[str]) -> list[str]:
     if not failed:
         return []
     return [f"{failed} failed: --retry_failed tries again, from the last checkpoints"]
+
+
+def damages_told(damages: Iterable[tuple[str, str | None]]) -> list[str]:
+    """Return lines about damage to runs, given by name, that were done; and how to mend it."""
+    found = [(name, damage) for name, damage in damages if damage is not None]
+    lines = [
+        f"{damage}; {name} was done, and --fresh --only '{name}' makes it again"
+        for name, damage in found[:_MOST_DAMAGES]
+    ]
+    more = len(found) - len(lines)
+    return [*lines, f"{more} more runs are damaged"] if more else lines
 
 
 def _best(plan: Plan, states: Mapping[Run, RunState]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from common.plan.run import Run
 from common.run import status
 from common.run.folder import RunFolder
+from common.run.written_files import damage
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,10 @@ class RunState:
     """True if somebody has cancelled its job in a cluster's queue."""
     peak_memory: int | None = None
     """Largest number of bytes that its process has held, if it was measured."""
+    peak_gpu_memory: int | None = None
+    """Largest number of bytes that torch has held for it on a GPU, if it used any."""
+    damage: str | None = None
+    """Damage to a run that was done; None if there is none."""
 
 
 def read_state(run: Run) -> RunState:
@@ -38,8 +43,9 @@ def read_state(run: Run) -> RunState:
     found = folder.read_status()
     if found.get("fingerprint") not in (run.fingerprint, run.config_fingerprint):
         return RunState(status.current(folder, {}))
+    state = status.current(folder, found)
     return RunState(
-        status.current(folder, found),
+        state,
         found.get("reason") or "",
         found.get("score"),
         found.get("seconds"),
@@ -48,4 +54,6 @@ def read_state(run: Run) -> RunState:
         found.get("no_space", False),
         found.get("cancelled", False),
         found.get("peak_memory"),
+        found.get("peak_gpu_memory"),
+        damage(folder, found) if state == status.DONE else None,
     )

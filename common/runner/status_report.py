@@ -10,10 +10,11 @@ from common.experiment import EXPERIMENTS
 from common.plan.load import Outline, outline
 from common.run import status
 from common.run.folder import PlanFolder, RunFolder, read_last_json_line
-from common.run.status import QUEUED, STATES
+from common.run.status import DONE, QUEUED, STATES
 from common.run.summary import score_name
+from common.run.written_files import damage
 from common.runner.index import FIXED_COLUMNS, read_index
-from common.runner.report import advice
+from common.runner.report import advice, damages_told
 from common.runner.scheduling.slurm.report import QueueReport
 from common.runner.selection import matcher
 from common.runner.source_changes import changes_in, changes_told
@@ -43,7 +44,7 @@ def status_report(plan: Outline, only: str | None = None) -> str:
         nothing = "nothing has run yet" if only is None else f"nothing that fits --only '{only}'"
         return f"{folder.path}: {nothing}; --dry_run shows what would run"
     keys = distinguishing([(row.name, row.stage) for row in rows], [row.options for row in rows])
-    cells, states, damages = [], [], []
+    cells, states, damages, damages_since = [], [], [], []
     queue = QueueReport(folder)
     for row in rows:
         found = row.folder.read_status()
@@ -53,6 +54,8 @@ def status_report(plan: Outline, only: str | None = None) -> str:
             row.folder.path, status.current(row.folder, found), found.get("reason")
         )
         states.append(state)
+        if state == DONE:
+            damages_since.append((row.name, damage(row.folder, found)))
         cells.append([row.name, *varied, row.fingerprint[:8], row.stage, state,
                       _progress(row.folder), found.get("score"), score_name(row.folder),
                       found.get("seconds"), reason])  # fmt: skip
@@ -62,7 +65,8 @@ def status_report(plan: Outline, only: str | None = None) -> str:
         f"{states.count(state)} {state}" for state in (*STATES, QUEUED) if state in states
     )
     lines = [as_text(columns, cells), f"{counts} in {folder.path}", *advice(states)]
-    lines += [f"{damage}; the run counts as waiting" for damage in damages if damage is not None]
+    lines += [f"{each}; the run counts as waiting" for each in damages if each is not None]
+    lines += damages_told(damages_since)
     lines += [queue.problem] if queue.problem else []
     lines += changes_told(changes_in(row.folder for row in rows))
     if not _is_last_run(plan):

@@ -21,19 +21,16 @@ def built_in(name: str) -> type[ReinforcementAlg]:
     if args.kl_div_defaults is None:
         return alg
     keys = _with_defaults(KlDivConfig, f"{title}KlDiv", args.kl_div_defaults)
-    meaning = ReinforcementAlg.model_fields["kl_div"].description
-    field = Field(default_factory=keys, description=meaning)
-    return derived_model(alg, f"{title}Alg", alg.__doc__, kl_div=(keys, field))
+    kl_div = (keys, Field(default_factory=keys))
+    return derived_model(alg, f"{title}Alg", alg.__doc__, kl_div=kl_div)
 
 
 def _with_defaults(base: type[Config], title: str, defaults: Mapping[str, Any]) -> type[Config]:
     """Return ``base``, under the title, with other defaults of some keys."""
     known = base.model_fields
     fields: dict[str, Any] = {
-        name: (known[name].rebuild_annotation(),
-               Field(default=value, description=known[name].description))
-        for name, value in defaults.items()
-    }  # fmt: skip
+        name: (known[name].rebuild_annotation(), value) for name, value in defaults.items()
+    }
     return derived_model(base, title, base.__doc__, **fields)
 
 

@@ -83,27 +83,17 @@ def _keys(base: type[Config], name: str, find: Find) -> type[Config]:
 
 def with_args(base: type[ConfigT], title: str, name: str, args: type[Config]) -> type[ConfigT]:
     """Return ``base``, under the title, with the name and the settings of one part."""
-    meanings = {key: field.description for key, field in base.model_fields.items()}
-    given: dict[str, Any] = {"description": meanings.get("args")}
-    if not any(field.is_required() for field in args.model_fields.values()):
-        given["default_factory"] = args
-    fields: dict[str, Any] = {
-        "id": (Literal[name], Field(description=meanings.get("id"))),
-        "args": (args, Field(**given)),
-    }
+    is_needed = any(field.is_required() for field in args.model_fields.values())
+    settings = ... if is_needed else Field(default_factory=args)
+    fields: dict[str, Any] = {"id": (Literal[name], ...), "args": (args, settings)}
     return derived_model(base, title, args.__doc__, **fields)
 
 
 def derived_model(
     base: type[ConfigT], title: str, meaning: str | None, **fields: Any
 ) -> type[ConfigT]:
-    """Return ``base`` under another title and meaning, with some fields replaced.
-
-    Pydantic does not look for docstrings of fields here: there is no source, and the search through
-    the stack would take most of the time that the program needs to begin.
-    """
-    options = {"use_attribute_docstrings": False}
-    return create_model(title, __base__=base, __doc__=meaning, __cls_kwargs__=options, **fields)
+    """Return ``base`` under another title and meaning, with some fields replaced."""
+    return create_model(title, __base__=base, __doc__=meaning, **fields)
 
 
 def at_id(name: str, error: UserError) -> ValidationError:

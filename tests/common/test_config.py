@@ -6,6 +6,7 @@ import pytest
 from pydantic import Field, Strict
 
 from common.config.base import INPUT_FILE, Config, OptionalText
+from common.config.meanings import SchemaWithMeanings
 from common.config.resolve import resolve
 from common.key_paths import assign
 from common.packages import pip_install
@@ -73,7 +74,9 @@ def test_a_whole_number_is_a_number() -> None:
 
 
 def test_every_key_is_documented() -> None:
-    properties = ControlledConfig.model_json_schema()["properties"]
+    properties = ControlledConfig.model_json_schema(schema_generator=SchemaWithMeanings)[
+        "properties"
+    ]
     assert [key for key, value in properties.items() if not value.get("description")] == []
 
 

@@ -196,7 +196,7 @@ def test_a_terminal_that_closes_says_so_twice_and_nohup_keeps_that_away(
     plan = workplace.write_plan(experiment=TOY, configurations=[{"base_config": SLOW}])
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        kept = workplace.start(plan)
+        kept = workplace.start_fresh(plan)
     finally:
         signal.signal(signal.SIGHUP, before)
     wait_for(lambda: any(num_lines(folder.metrics) for folder in workplace.folders()))
@@ -220,7 +220,7 @@ def test_ctrl_c_while_modules_are_imported_ends_with_one_line(
     workplace: Workplace, seconds: float
 ) -> None:
     plan = workplace.write_plan(experiment=TOY, configurations=[{"base_config": SLOW}])
-    process = workplace.start(plan)
+    process = workplace.start_fresh(plan)
     wait_for(lambda: _catches(process.pid, signal.SIGINT, signal.SIGTERM))
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)

@@ -54,6 +54,55 @@ def test_a_damaged_status_is_named_and_the_run_made_again(
     assert "is damaged" not in workplace.run_plan(plan).err
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("metrics.jsonl", "it has 10 of "), ("summary.json", "it has 10 of "),
+     ("checkpoints/last.pt", "it has 10 of "), ("summary.json", "it is missing")],
+)  # fmt: skip
+def test_damage_to_a_run_that_was_done_is_told_with_what_mends_it(
+    workplace: Workplace, name: str, told: str
+) -> None:
+    plan, folder = finished(workplace)
+    rows = without_seconds(folder)
+    path = folder.path / name
+    path.write_bytes(path.read_bytes()[:10])
+    if "missing" in told:
+        path.unlink()
+    line = f"{path.relative_to(workplace.path)} is damaged ({told}"
+    mends = "exp was done, and --fresh --only 'exp' makes it again"
+    shown, again = workplace.run_plan(plan, "--status"), workplace.run_plan(plan)
+    assert (shown.status, again.status) == (0, 1)
+    for said in (line, mends):
+        assert (shown.out.count(said), again.err.count(said)) == (1, 1)
+    assert workplace.run_plan(plan, "--fresh", "--only", "exp").status == 0
+    assert without_seconds(workplace.folders()[0]) == rows
+    assert "damaged" not in workplace.run_plan(plan).err
+
+
+def test_checkpoints_of_runs_that_are_done_may_be_removed(workplace: Workplace) -> None:
+    plan, folder = finished(workplace)
+    (folder.checkpoints / "last.pt").unlink()
+    folder.log.write_text("nothing")
+    outcome = workplace.run_plan(plan)
+    assert (outcome.status, "damaged" in outcome.err) == (0, False)
+
+
+def test_a_stage_that_needs_a_damaged_checkpoint_is_refused(workplace: Workplace) -> None:
+    base = {**TINY_DIGITS, "save_checkpoints": True, "epochs": 1}
+    first = {"id": "first", "base_config": {**base, "experiment_name": "first"}}
+    second = {"base_config": {**base, "load_model_from_checkpoint": "@first.checkpoint"}}
+    plan = workplace.write_plan(configurations=[first, second])
+    assert workplace.run_plan(plan, "--only", "first").status == 0
+    path = workplace.folders()[0].checkpoints / "last.pt"
+    path.write_bytes(path.read_bytes()[:-10])
+    outcome = workplace.run_plan(plan)
+    assert outcome.status == 2
+    for said in ("not a whole checkpoint", "--fresh --only 'first' makes it again"):
+        assert said in outcome.err
+    assert workplace.run_plan(plan, "--fresh", "--only", "first").status == 0
+    assert workplace.run_plan(plan).status == 0
+
+
 def test_a_damaged_plan_in_the_folder_is_no_obstacle(workplace: Workplace) -> None:
     plan, _ = finished(workplace)
     plan_folder(workplace).plan.write_text(DEEP)

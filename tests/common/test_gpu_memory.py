@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from common.machine import gpu_memory
-from common.machine.gpu_memory import total_memory
+from common.machine.gpu_memory import GpuMemory, memory_of, total_memory
 
-ALIKE = "0, GPU-aaaa-1, 81559\n1, GPU-bbbb-2, 81559\n"
-UNLIKE = "0, GPU-aaaa-1, 81559\n1, GPU-bbbb-2, 24564\n"
+ALIKE = "0, GPU-aaaa-1, 81559, 81070\n1, GPU-bbbb-2, 81559, 9\n"
+UNLIKE = "0, GPU-aaaa-1, 81559, 81070\n1, GPU-bbbb-2, 24564, 24564\n"
 LARGE, SMALL = 81559 * 2**20, 24564 * 2**20
 
 Machine = Callable[[str], None]
@@ -46,6 +46,7 @@ def test_memory_is_in_bytes_by_the_users_count(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", " 1 , 0")
     assert total_memory([0, 1]) == {0: SMALL, 1: LARGE}
     assert total_memory([2]) == {}
+    assert memory_of([1]) == {1: GpuMemory(LARGE, 81070 * 2**20)}
 
 
 @pytest.mark.parametrize(("visible", "ids"), [("", []), ("-1", []), ("1,-1,0", [0]), ("0,,1", [0])])
@@ -77,7 +78,7 @@ def test_unlike_gpus_are_not_told_apart_by_number(
 
 
 @pytest.mark.parametrize(
-    "script", ["exit 9", saying("0, GPU-aaaa-1, [N/A]\n"), saying("No devices were found\n")]
+    "script", ["exit 9", saying("0, GPU-aaaa-1, [N/A], [N/A]\n"), saying("No devices were found\n")]
 )
 def test_without_an_answer_nothing_is_known(machine: Machine, script: str) -> None:
     machine(script)

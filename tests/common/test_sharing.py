@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -19,8 +20,8 @@ from common.runner.scheduling.local_workers import LocalWorkers
 from common.runner.scheduling.task import Task
 from tests.common.executors.site import results, wait_for
 from tests.common.plans import plan_folder, toy
-from tests.common.runners import ended, start_runner
 from tests.conftest import TINY_DIGITS, TOY, Workplace, without_seconds
+from tests.programs import Program
 
 _EPOCHS = 12
 SLOW: dict[str, Any] = {"epochs": _EPOCHS, "pause": 0.05, "random_seed": 1}
@@ -30,6 +31,13 @@ BOTH = [{}, pytest.param(WORKERS, marks=pytest.mark.slow)]
 
 def num_rows(folder: RunFolder) -> int:
     return folder.metrics.read_bytes().count(b"\n") if folder.metrics.exists() else 0
+
+
+def ended(*runners: Program) -> list[int | None]:
+    """Their exit statuses."""
+    for runner in runners:
+        runner.communicate(120)
+    return [runner.returncode for runner in runners]
 
 
 def attempts(workplace: Workplace) -> dict[str, tuple[str, int]]:
@@ -54,7 +62,7 @@ def staged(**keys: Any) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("keys", BOTH)
 def test_each_run_is_made_once(workplace: Workplace, keys: dict[str, Any]) -> None:
     plan = workplace.write_plan(experiment=TOY, configurations=staged(epochs=3), **keys)
-    runners = [start_runner(plan) for _ in range(3)]
+    runners = [workplace.start(plan) for _ in range(3)]
     assert ended(*runners) == [0, 0, 0]
     assert set(attempts(workplace).values()) == {("done", 1)}
     assert len(attempts(workplace)) == 6
@@ -67,7 +75,7 @@ def test_each_run_is_made_once(workplace: Workplace, keys: dict[str, Any]) -> No
 def test_runs_that_are_made_together_are_made_once(workplace: Workplace) -> None:
     base = {"base_config": TINY_DIGITS, "seeds": [1, 2, 3, 4]}
     plan = workplace.write_plan(configurations=[base], vectorize=True)
-    assert ended(*[start_runner(plan) for _ in range(2)]) == [0, 0]
+    assert ended(*[workplace.start(plan) for _ in range(2)]) == [0, 0]
     assert list(attempts(workplace).values()) == [("done", 1)] * 4
     assert {num_rows(folder) for folder in workplace.folders()} == {2}
 
@@ -76,10 +84,10 @@ def test_runs_that_are_made_together_are_made_once(workplace: Workplace) -> None
 def test_what_a_killed_runner_had_is_taken_over(workplace: Workplace, keys: dict[str, Any]) -> None:
     configurations = [{**toy(**SLOW), "seeds": [1, 2, 3, 4]}]
     plan = workplace.write_plan(experiment=TOY, configurations=configurations, **keys)
-    first = start_runner(plan)
+    first = workplace.start(plan)
     wait_for(lambda: any(num_rows(folder) > 3 for folder in workplace.folders()))
     had = {folder.path for folder in workplace.folders()}
-    others = [start_runner(plan) for _ in range(2)]
+    others = [workplace.start(plan) for _ in range(2)]
     first.kill()
     assert ended(*others) == [0, 0]
     for folder in workplace.folders():
@@ -100,13 +108,12 @@ def test_what_another_runner_has_made_counts(workplace: Workplace, way: str) -> 
         toy(start="@first.checkpoint"),
     ]
     plan = workplace.write_plan(experiment=TOY, configurations=configurations)
-    first = start_runner(plan)
+    first = workplace.start(plan)
     wait_for(lambda: any(num_rows(folder) > 3 for folder in workplace.folders()))
-    second = start_runner(plan)
+    second = workplace.start(plan)
     time.sleep(0.5)
     if way == "interrupted":
-        assert first.pid is not None
-        os.kill(first.pid, signal.SIGINT)
+        first.send_signal(signal.SIGINT)
         assert ended(first, second) == [130, 0]
         assert sorted(attempts(workplace).values()) == [("done", 1), ("done", 2)]
     else:
@@ -118,9 +125,9 @@ def test_what_another_runner_has_made_counts(workplace: Workplace, way: str) -> 
 def test_a_runner_of_some_runs_lists_what_others_have_made(workplace: Workplace) -> None:
     named = [toy(experiment_name="one"), toy(experiment_name="other", **SLOW)]
     plan = workplace.write_plan(experiment=TOY, configurations=named)
-    second = start_runner(plan, "--only", "other")
+    second = workplace.start(plan, "--only", "other")
     wait_for(lambda: any(num_rows(folder) > 0 for folder in workplace.folders()))
-    assert ended(start_runner(plan, "--only", "one"), second) == [0, 0]
+    assert ended(workplace.start(plan, "--only", "one"), second) == [0, 0]
     assert index(workplace) == [("one", "done"), ("other", "done")]
 
 
@@ -140,9 +147,9 @@ def test_a_run_that_is_held_is_left_alone(workplace: Workplace, keys: dict[str, 
             path.unlink()
     lease = take(folder.path)
     before = files(folder.path)
-    runner = start_runner(plan)
+    runner = workplace.start(plan)
     time.sleep(3)
-    assert runner.is_alive()
+    assert runner.poll() is None
     assert files(folder.path) == before
     lease.release()
     assert ended(runner) == [0]
@@ -178,11 +185,12 @@ def test_runs_are_not_moved_while_another_runner_makes_them(
     monkeypatch.setattr("common.runner.selection._LONGEST_WAIT", 0.2)
     configurations = [toy(experiment_name="one"), toy(experiment_name="other", **SLOW)]
     plan = workplace.write_plan(experiment=TOY, configurations=configurations)
-    runner = start_runner(plan)
+    runner = workplace.start(plan)
     wait_for(lambda: any(num_rows(folder) > 4 for folder in workplace.folders()))
     outcome = workplace.run_plan(plan, "--fresh")
     assert outcome.status == 2
-    assert f"is being made by process {runner.pid} on" in outcome.err
+    pids = [str(folder.read_status()["pid"]) for folder in workplace.folders()]
+    assert re.search(f"is being made by process ({'|'.join(pids)}) on", outcome.err)
     assert "--fresh" in outcome.err
     assert not plan_folder(workplace).replaced.exists()
     assert ended(runner) == [0]
@@ -201,12 +209,12 @@ def test_another_machine_sees_by_the_lease_what_runs(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = workplace.write_plan(experiment=TOY, configurations=[toy(**{**SLOW, "pause": 0.3})])
-    runner = start_runner(plan)
+    runner = workplace.start(plan)
     wait_for(lambda: any(num_rows(folder) > 0 for folder in workplace.folders()))
     of_another_machine(monkeypatch, 60.0)
     assert "1 running" in workplace.run_plan(plan, "--status").out
     runner.kill()
-    runner.join()
+    runner.communicate()
     assert "1 running" in workplace.run_plan(plan, "--status").out
     monkeypatch.setattr(lease_files, "EXPIRY_SECONDS", 0.0)
     assert "1 interrupted" in workplace.run_plan(plan, "--status").out

@@ -17,6 +17,7 @@ from tests.common.plans import toy
 from tests.common.test_endings import acting, ends
 from tests.conftest import TOY, Workplace
 from tests.hostile import pid_of_child
+from tests.programs import Program
 
 WORKERS = {"multiprocess": True, "num_parallel": 2}
 EITHER = pytest.mark.parametrize("scheduling", [{}, WORKERS])
@@ -28,7 +29,7 @@ def states(workplace: Workplace) -> dict[str, str]:
         return {row["name"]: row["status"] for row in csv.DictReader(file)}
 
 
-def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
+def finished(process: Program) -> tuple[int, str]:
     """The exit status of the program, and what it has said on standard error."""
     err = process.communicate(timeout=600)[1]
     return process.returncode, err

@@ -15,11 +15,11 @@ def test_a_run_that_hangs_is_ended_and_has_failed(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("common.runner.scheduling.time_limit._GRACE", 0.5)
-    plan = acting(workplace, "in C", "", timeout_minutes=0.15, max_attempts=1)
+    plan = acting(workplace, "in C", "", timeout_minutes=0.05, max_attempts=1)
     outcome = workplace.run_plan(plan)
     assert outcome.status == 1
     found = ends(workplace)
-    assert found["inC"]["reason"] == "no end within 'timeout_minutes' = 0.15 (1 attempt)"
+    assert found["inC"]["reason"] == "no end within 'timeout_minutes' = 0.05 (1 attempt)"
     assert (found["inC"]["status"], found["inC"]["lost"]) == ("failed", 1)
     assert found["exp"]["status"] == "done"
 

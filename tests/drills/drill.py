@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from tests.drills.plans import document
 from tests.drills.sameness import differences
 from tests.drills.storm import Storm
 from tests.drills.watching import UnderWay
+from tests.programs import Program
 from tests.small_disks import disk_of, read_only
 
 _PLAN = "plan"
@@ -37,8 +37,10 @@ class Size:
     """How long runs take."""
     workers: int
     """Worker processes of a runner."""
+    kills: int
+    """Kills of workers and runners."""
     troubles: int
-    """Kills, or other trouble."""
+    """Times that a disk or files are in trouble."""
 
 
 @dataclass
@@ -95,9 +97,9 @@ def kills(ground: Ground) -> str:
     """Workers, the runner, or both are killed at random."""
     under_way = ground.drill("kills")
     storm = Storm(under_way)
-    storm.rage(ground.size.troubles)
+    storm.rage(ground.size.kills)
     ground.finish(under_way)
-    assert storm.kills.total() == ground.size.troubles, storm.kills
+    assert storm.kills.total() == ground.size.kills, storm.kills
     return f"{_told(storm.kills)} in {storm.num_commands} commands"
 
 
@@ -137,9 +139,9 @@ def several_runners(ground: Ground) -> str:
     """Two to five runners work on the plan at once, and one of them is killed now and then."""
     under_way = ground.drill("several_runners")
     dice, num_killed = under_way.dice, 0
-    runners: list[subprocess.Popen[str]] = []
+    runners: list[Program] = []
     most = 0
-    while num_killed < ground.size.troubles:
+    while num_killed < ground.size.kills:
         wanted = dice.randint(2, 5)
         runners += [under_way.start() for _ in range(wanted - len(runners))]
         most = max(most, len(runners))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 import psutil
 
 from tests.drills.watching import UnderWay
+from tests.programs import Program
 
 TARGETS = ("worker", "runner", "both")
 
@@ -44,7 +44,7 @@ class Storm:
             runner.communicate()
             between()
 
-    def _strike(self, runner: subprocess.Popen[str]) -> None:
+    def _strike(self, runner: Program) -> None:
         dice, workers = self.under_way.dice, self.under_way.workers()
         target = dice.choice(self.targets)
         if workers:

@@ -14,7 +14,7 @@ from tests.small_disks import small_disk
 
 __all__ = ["small_disk"]
 
-_SMALL = Size(controlled=1, text=1, length=2, workers=2, troubles=4)
+_SMALL = Size(controlled=1, text=1, length=2, workers=2, kills=4, troubles=4)
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,9 +13,10 @@ import psutil
 
 from common.run.status import RUNNING, current
 from tests.common.executors.site import Site, num_rows
+from tests.programs import Program
 
-_LONGEST_WAIT = 60.0  # seconds for a run to begin
-_ROWS = 40
+_LONGEST_WAIT = 600.0  # seconds for a run to begin, as machines are crowded
+_ROWS = 20
 """Rows of metrics that are written between two troubles, at most."""
 _SECONDS = 4.0
 """Seconds between two troubles while runs are under way, at most."""
@@ -30,10 +30,10 @@ class UnderWay:
     plan: Path
     dice: random.Random
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self) -> Program:
         return self.site.start(self.plan, "--disable_console_log")
 
-    def reaches_work(self, runner: subprocess.Popen[str], least: int = 0) -> bool:
+    def reaches_work(self, runner: Program, least: int = 0) -> bool:
         """Waits until runs are under way and some work is done; false if the runner has ended.
 
         ``least`` is the number of rows of metrics that are written meanwhile at least.

@@ -27,6 +27,7 @@ from common.registry import import_part
 from common.run import provenance, status
 from common.run.folder import RunFolder, write_json
 from common.run.lease import Lease, LeaseLost, check_lease
+from common.run.written_files import SIZES, sizes
 from common.runner.scheduling.claim import claim
 from common.runner.scheduling.failure import failure_of
 from common.runner.scheduling.rank import begin_computing, meet
@@ -141,7 +142,7 @@ class Attempt:
                     f"{path.name} has gone from {self.folder.path} while the run was made; what a "
                     "run removes must be its own files, not its folder"
                 )
-        self._end(status.DONE, score=score)
+        self._end(status.DONE, score=score, **{SIZES: sizes(self.folder)})
         for action in self._once_done:
             try:
                 action()

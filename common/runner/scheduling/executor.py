@@ -34,6 +34,10 @@ class Executor(Protocol):
         """
         return ()
 
+    def gpus_for(self, task: Task) -> Sequence[int]:
+        """Return the GPUs of this machine that the task would get if it were started now."""
+        return ()
+
     def start(self, tasks: Sequence[Task]) -> None:
         """Start tasks that share a slot; may return when they have ended.
 

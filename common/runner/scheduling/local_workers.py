@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import selectors
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -11,7 +12,7 @@ from common.files.no_space import NoSpace
 from common.runner.scheduling.executor import Executor, ProgressOf
 from common.runner.scheduling.fork_server import ForkServer
 from common.runner.scheduling.task import Task, names
-from common.runner.scheduling.worker_group import WorkerGroup, gpus_of_slots
+from common.runner.scheduling.worker_group import WorkerGroup, gpus_of_slots, gpus_used
 from common.runner.scheduling.worker_process import WorkerProcess
 
 log = logging.getLogger(__name__)
@@ -55,18 +56,35 @@ class LocalWorkers(Executor):
         """Number of slots with an idle worker, or without a started one."""
         return len(self._idle) + len(self._empty)
 
+    def gpus_for(self, task: Task) -> Sequence[int]:
+        """Return the GPUs of the workers to which `start` would send the task."""
+        group = self._idle_group(task)
+        return group.gpu_ids if group else gpus_used(task, self._next_slot())
+
     def start(self, tasks: Sequence[Task]) -> None:
         """Send the tasks to an idle worker, or to new ones."""
-        fitting = [group for group in self._idle if group.fits(tasks[0])]
-        group = fitting[-1] if fitting else self._new_group(tasks[0])
+        group = self._idle_group(tasks[0]) or self._new_group(tasks[0])
         self._idle = [other for other in self._idle if other is not group]
         self._busy.append(group)
         group.start(tasks)
 
+    def _idle_group(self, task: Task) -> WorkerGroup | None:
+        fitting = [group for group in self._idle if group.fits(task)]
+        return fitting[-1] if fitting else None
+
+    def _next_slot(self) -> Sequence[int]:
+        """Return the GPUs of the next slot for a new group: those that the fewest others use."""
+        if not self._empty:
+            return self._idle[-1].gpus_of_slot
+        busy = Counter(gpu for group in self._busy for gpu in group.gpu_ids)
+        return min(self._empty, key=lambda gpus: sum(busy[gpu] for gpu in gpus))
+
     def _new_group(self, task: Task) -> WorkerGroup:
+        gpus = self._next_slot()
         if not self._empty:
             self._discard(self._idle.pop())
-        group = WorkerGroup(task, self._empty.pop(0), self._threads, self._server)
+        self._empty.remove(gpus)
+        group = WorkerGroup(task, gpus, self._threads, self._server)
         for worker in group.workers:
             self._selector.register(worker.output, selectors.EVENT_READ, (group, worker))
         return group

@@ -1,10 +1,10 @@
-"""Room in this machine's memory for another run, by what runs of its kind have needed."""
+"""Room in the memory of this machine and its GPUs for another run, by what its kind has needed."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from contextlib import suppress
 
 import psutil
@@ -12,6 +12,7 @@ import psutil
 from common.plan.run import Run
 from common.run.folder import RunFolder
 from common.runner.run_state import RunState
+from common.runner.scheduling.gpu_room import GpuRoom
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ class MemoryRoom:
         """Begin with the peaks that are known of earlier attempts."""
         self._peaks: dict[Hashable, int] = {}
         self._told: set[Hashable] = set()
+        self._gpus = GpuRoom()
         for run, state in states.items():
             self.note(run, state)
 
@@ -33,13 +35,24 @@ class MemoryRoom:
         peak = max(self._peak_of(run), state.peak_memory or 0)
         if peak:
             self._peaks[_kind(run)] = peak
+        self._gpus.note(run, _kind(run), state.peak_gpu_memory or 0)
 
-    def is_there_for(self, run: Run, running: Collection[Run]) -> bool:
+    def is_there_for(self, run: Run, running: Collection[Run], gpu_ids: Sequence[int] = ()) -> bool:
         """Return whether the run may be started beside those that are running.
 
         What these have not taken of their peaks yet is left to them. The first run of a kind may
-        always be started, and so may a run beside which no other one runs.
+        always be started, and so may a run beside which no other one runs. ``gpu_ids`` are the
+        GPUs that it would get.
         """
+        return self._is_main_memory_there_for(run, running) and self._gpus.is_there_for(
+            run, _kind(run), gpu_ids
+        )
+
+    def take(self, run: Run, gpu_ids: Sequence[int]) -> None:
+        """Note that the run is started on these GPUs."""
+        self._gpus.take(run, _kind(run), gpu_ids)
+
+    def _is_main_memory_there_for(self, run: Run, running: Collection[Run]) -> bool:
         peak = self._peak_of(run)
         if not running or not peak:
             return True

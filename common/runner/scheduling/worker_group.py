@@ -178,6 +178,11 @@ def _gpus_of_workers(task: Task, gpus_of_slot: Sequence[int]) -> list[tuple[int,
     return [found[rank : rank + 1] for rank in range(task.num_ranks)]
 
 
+def gpus_used(task: Task, gpus_of_slot: Sequence[int]) -> list[int]:
+    """Return the GPUs of a task in a slot, of all its processes."""
+    return [gpu for gpu_ids in _gpus_of_workers(task, gpus_of_slot) for gpu in gpu_ids]
+
+
 def gpus_of_slots(slots: int, gpu_ids: Sequence[int], most_ranks: int) -> list[Sequence[int]]:
     """Return the GPUs of each slot: as many as a run has ranks.
 

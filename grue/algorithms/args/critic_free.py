@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from common.config.fit import PositiveFloat, PositiveInt
 from common.errors import Problem
@@ -62,15 +62,6 @@ class CriticFreeArgs(GroupAdvantageArgs, SupervisedLossArgs):
     """Coefficient of the entropy bonus."""
     max_grad_norm: PositiveFloat | None = 1.0
     """Largest norm of the gradients, to which they are clipped; None does not clip."""
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **options: Any) -> None:
-        """Keep the meanings of keys that have another default here."""
-        super().__pydantic_init_subclass__(**options)
-        for name, inherited in CriticFreeArgs.model_fields.items():
-            field = cls.model_fields[name]
-            field.description = field.description or inherited.description
-        cls.model_rebuild(force=True)
 
     @property
     def clip_ranges(self) -> tuple[float, float]:

@@ -54,7 +54,6 @@ class ExecutorContract:
                 toy(experiment_name="after_bad", start="@bad.checkpoint"),
                 toy(experiment_name="killed", kill_at=2),
                 toy(experiment_name="exits", act="exit"),
-                {**toy(experiment_name="hangs", act="hang"), "timeout_minutes": 0.1},
             ],
         )
         return site.run_plan(plan)
@@ -81,8 +80,17 @@ class ExecutorContract:
         assert (found["status"], found["attempt"], found["lost"]) == ("failed", 2, 2)
         assert "exit status 3 (2 attempts)" in found["reason"]
 
-    def test_a_run_that_hangs_is_ended_at_its_time_limit(self, site: Site, ends: Outcome) -> None:
-        found = site.statuses("ends")["hangs"]
+    @pytest.mark.slow
+    def test_a_run_that_hangs_is_ended_at_its_time_limit(self, site: Site) -> None:
+        configurations = [
+            {**toy(experiment_name="hangs", act="hang"), "timeout_minutes": 0.1},
+            toy(experiment_name="good"),
+        ]
+        plan = site.write_plan("hangs", experiment=ACTING, configurations=configurations)
+        ended = site.run_plan(plan)
+        assert ended.status == 1, ended.err
+        assert site.index("hangs") == {"hangs": "failed", "good": "done"}
+        found = site.statuses("hangs")["hangs"]
         assert (found["status"], found["attempt"], found["lost"]) == ("failed", 2, 2)
         assert "(2 attempts)" in found["reason"]
         assert "timeout_minutes" in found["reason"]

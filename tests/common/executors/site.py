@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +15,8 @@ from typing import Any
 import torch
 
 from common.run.folder import RunFolder
-from tests.conftest import PROJECT, Outcome, without_seconds
+from tests.conftest import Outcome, without_seconds
+from tests.programs import PROJECT, Program
 
 _PATIENCE = 300.0  # seconds
 
@@ -36,18 +36,11 @@ class Site:
         path.write_text(json.dumps({"report": False, **self.keys, **document}))
         return path
 
-    def start(self, plan: Path, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, plan: Path, *arguments: str) -> Program:
         """Starts the program; what it says is read by `outcome`."""
-        return subprocess.Popen(
-            [sys.executable, str(PROJECT / "run_plan.py"), "--plan_config_path", str(plan),
-             *arguments],
-            cwd=self.path,
-            env={**os.environ, "PYTHONPATH": python_path(), "OMP_NUM_THREADS": "1",
-                 **self.environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )  # fmt: skip
+        environment = {**os.environ, "PYTHONPATH": python_path(), "OMP_NUM_THREADS": "1"}
+        given = ["--plan_config_path", str(plan), *arguments]
+        return Program(given, self.path, {**environment, **self.environment})
 
     def run_plan(self, plan: Path, *arguments: str) -> Outcome:
         return outcome(self.start(plan, *arguments), self.patience)
@@ -78,7 +71,7 @@ def python_path() -> str:
     return os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
 
 
-def outcome(process: subprocess.Popen[str], patience: float = _PATIENCE) -> Outcome:
+def outcome(process: Program, patience: float = _PATIENCE) -> Outcome:
     """How the program ends; it is killed if it takes too long."""
     try:
         out, err = process.communicate(timeout=patience)

@@ -13,6 +13,7 @@ import pytest
 
 from tests.common.executors.site import Site, num_rows, outcome, wait_for
 from tests.conftest import Outcome
+from tests.programs import Program
 
 
 def _is_there() -> bool:
@@ -68,7 +69,7 @@ class SlurmSite(Site):
                 subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"],
                                capture_output=True)  # fmt: skip
 
-    def outcome_in_a_hurry(self, runner: subprocess.Popen[str], plan: str) -> Outcome:
+    def outcome_in_a_hurry(self, runner: Program, plan: str) -> Outcome:
         """How the program ends, without the two minutes that SLURM waits with requeued jobs."""
         deadline = time.monotonic() + _PATIENCE
         while runner.poll() is None and time.monotonic() < deadline:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -22,6 +21,7 @@ from tests.common.executors.ray_site import PretendedCluster, needs_ray
 from tests.common.executors.site import Site, num_rows, outcome, results, wait_for
 from tests.common.plans import toy
 from tests.conftest import TOY, Workplace
+from tests.programs import Program
 
 __all__ = ["small_disk"]
 
@@ -62,7 +62,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return results(run)
 
 
-def start_slow(site: Site, **keys: Any) -> subprocess.Popen[str]:
+def start_slow(site: Site, **keys: Any) -> Program:
     """Starts a program that makes a slow run, and waits until it has its second row."""
     plan = site.write_plan(
         "slow", experiment=TOY, configurations=[toy(experiment_name="slow", **_SLOW)], **keys

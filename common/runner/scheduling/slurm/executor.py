@@ -13,6 +13,7 @@ from common.config.executors import SlurmKeys
 from common.errors import UserError
 from common.plan.run import Plan
 from common.process.stopping import StopFlag
+from common.runner.scheduling.executor import Executor
 from common.runner.scheduling.slurm import commands
 from common.runner.scheduling.slurm.adoption import Job, jobs_of_others
 from common.runner.scheduling.slurm.array import submit
@@ -35,7 +36,7 @@ _GRACE = 10.0
 _SECONDS_BETWEEN_STOPS = 5.0
 
 
-class SlurmQueue:
+class SlurmQueue(Executor):
     """Executor whose tasks wait and run in a queue, even when this process has ended.
 
     Tasks are collected until `wait`, and those with equal needs become one array of jobs.

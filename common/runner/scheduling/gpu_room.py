@@ -1,0 +1,75 @@
+"""Room in the memory of GPUs for another run, by what runs of its kind have needed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable, Sequence
+
+from common.machine.gpu_memory import GpuMemory, memory_of
+from common.plan.run import Run
+
+log = logging.getLogger(__name__)
+
+_GIBI = 2**30
+_CONTEXT = 2**29
+"""Bytes of a process on a GPU besides what torch counts: CUDA itself, and what libraries load."""
+
+
+class GpuRoom:
+    """Largest peaks of runs by their kind, and the runs under way on each GPU.
+
+    A GPU whose memory is not known has room.
+    """
+
+    def __init__(self) -> None:
+        self._peaks: dict[Hashable, int] = {}
+        self._under_way: dict[Run, tuple[Hashable, Sequence[int]]] = {}
+        self._of_others: dict[int, int] = {}
+        """Bytes held on a GPU when no run of this program was under way there."""
+        self._told: set[Hashable] = set()
+
+    def note(self, run: Run, kind: Hashable, peak: int) -> None:
+        """Note the peak of a run that has ended; 0 without one."""
+        self._under_way.pop(run, None)
+        if peak:
+            self._peaks[kind] = max(peak, self._peaks.get(kind, 0))
+
+    def take(self, run: Run, kind: Hashable, gpu_ids: Sequence[int]) -> None:
+        """Note that the run is started on these GPUs."""
+        self._under_way[run] = kind, gpu_ids
+
+    def is_there_for(self, run: Run, kind: Hashable, gpu_ids: Sequence[int]) -> bool:
+        """Return whether the run may be started beside those that are under way on its GPUs.
+
+        A run that is alone there, and the first one of a kind, may always be started.
+        """
+        if not self._peaks and self._of_others.keys() >= set(gpu_ids):
+            return True
+        need = self._need(kind)
+        for gpu, memory in memory_of(gpu_ids).items():
+            beside = [other for other, gpus in self._under_way.values() if gpu in gpus]
+            if not beside:
+                self._of_others[gpu] = memory.total - memory.free
+            elif need and need > (free := self._free(gpu, memory, beside)):
+                self._tell(run, kind, gpu, free)
+                return False
+        return True
+
+    def _free(self, gpu: int, memory: GpuMemory, beside: Sequence[Hashable]) -> int:
+        """Return the bytes that are free now and will be, as those beside reach their peaks."""
+        needed = self._of_others.get(gpu, 0) + sum(map(self._need, beside))
+        return min(memory.free, memory.total - needed)
+
+    def _need(self, kind: Hashable) -> int:
+        """Return the bytes that a run of this kind needs on each of its GPUs; 0 if unknown."""
+        peak = self._peaks.get(kind, 0)
+        return peak + _CONTEXT if peak else 0
+
+    def _tell(self, run: Run, kind: Hashable, gpu: int, free: int) -> None:
+        """Say once of each kind that it waits."""
+        if kind not in self._told:
+            self._told.add(kind)
+            log.warning(
+                "%s waits for memory of GPU %d: such runs have taken up to %.1f GiB, and %.1f GiB "
+                "are free", run.name, gpu, self._need(kind) / _GIBI, max(free, 0) / _GIBI,
+            )  # fmt: skip
