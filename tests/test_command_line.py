@@ -279,8 +279,16 @@ def with_few_texts(plan: Path, workplace: Workplace) -> Path:
     return copy
 
 
+QUICK = ("bert_stsb", "dates", "digits", "reward_model", "rlvr", "text")
+"""Quickstart plans of each kind that take some seconds."""
+
+
 @pytest.mark.parametrize(
-    "plan", sorted((PROJECT / "experiment_plans/quickstart").glob("*.json")), ids=lambda p: p.name
+    "plan",
+    [
+        pytest.param(path, id=path.name, marks=[pytest.mark.slow] * (path.stem not in QUICK))
+        for path in sorted((PROJECT / "experiment_plans/quickstart").glob("*.json"))
+    ],
 )
 def test_every_quickstart_plan_runs_shrunk(
     plan: Path, workplace: Workplace, monkeypatch: pytest.MonkeyPatch

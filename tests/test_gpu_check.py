@@ -290,6 +290,7 @@ def test_every_part_has_its_module_and_every_module_is_a_part() -> None:
         assert "pytestmark = pytest.mark.gpu" in (PROJECT / part.file).read_text(), part.file
 
 
+@pytest.mark.slow
 def test_golden_trajectories_hold_on_the_cpu(tmp_path: Path) -> None:
     out = str(tmp_path / "out")
     assert check.main(["--device", "cpu", "--out", out, "--only", "golden"]) == 0

@@ -16,6 +16,17 @@ from tests.conftest import PROJECT
 
 Found = dict[str, dict[str, Any]]
 
+SLOW = pytest.mark.slow
+KINDS = pytest.mark.parametrize("kind", ["gpt2", pytest.param("t5", marks=SLOW)])
+_FEW = (
+    "gpt2: decoding",
+    "gpt2: shaping",
+    "gpt2: nlpo",
+    "gpt2: extracting, own",
+    "supervised, gpt2",
+)
+"""Text runs of each kind, which take some seconds together."""
+_ALL = ("gpt2", "t5", "supervised", "reward model")
 _METHODS = ("expected_reinforce", "reinforce", "supervised")
 _DECODED_PER_WAIT = 16
 _WAITS_PER_EPOCH = 2
@@ -57,9 +68,22 @@ def controlled(tmp_path_factory: pytest.TempPathFactory) -> Found:
     return _found(tmp_path_factory, "controlled", "classifier")
 
 
+class Texts:
+    """What was found of text runs, by kind; the few are made without the others."""
+
+    def __init__(self, folders: pytest.TempPathFactory) -> None:
+        self._folders = folders
+
+    def of(self, *names: str) -> Found:
+        return _found(self._folders, *names)
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        return self.of(*(_FEW if name in _FEW else _ALL))[name]
+
+
 @pytest.fixture(scope="module")
-def texts(tmp_path_factory: pytest.TempPathFactory) -> Found:
-    return _found(tmp_path_factory, "gpt2", "t5", "supervised", "reward model")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Texts:
+    return Texts(tmp_path_factory)
 
 
 def _count(waits: dict[str, Any]) -> int:
@@ -108,8 +132,11 @@ def test_no_devices_are_mixed_in_controlled_runs(controlled: Found) -> None:
     _check_errors(controlled, 6)
 
 
-def test_no_devices_are_mixed_in_text_runs(texts: Found) -> None:
-    _check_errors(texts, 42)
+@pytest.mark.parametrize(("names", "least"), [(_FEW, 5), pytest.param(_ALL, 42, marks=SLOW)])
+def test_no_devices_are_mixed_in_text_runs(
+    texts: Texts, names: tuple[str, ...], least: int
+) -> None:
+    _check_errors(texts.of(*names), least)
 
 
 def _check_errors(found: Found, least: int) -> None:
@@ -129,8 +156,8 @@ def test_waits_of_a_controlled_epoch(controlled: Found, kind: str, method: str) 
 
 
 @pytest.mark.parametrize("ends", ["33", "0"])
-@pytest.mark.parametrize("kind", ["gpt2", "t5"])
-def test_waits_of_decoding(texts: Found, kind: str, ends: str) -> None:
+@KINDS
+def test_waits_of_decoding(texts: Texts, kind: str, ends: str) -> None:
     """Beside those of an output of one token."""
     found = texts[f"{kind}: decoding"]
     short, long = found["1 to 1 tokens"], found[f"{ends} to 33 tokens"]
@@ -139,15 +166,21 @@ def test_waits_of_decoding(texts: Found, kind: str, ends: str) -> None:
     assert _count(long) - _count(short) <= most, _told(long)
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "t5"])
-def test_the_librarys_processors_add_no_wait_per_token(texts: Found, kind: str) -> None:
+@KINDS
+def test_the_librarys_processors_add_no_wait_per_token(texts: Texts, kind: str) -> None:
     short, long = (texts[f"{kind}: shaping"][f"{length} tokens"] for length in (5, 15))
     assert _count(long) <= _count(short), _told(long)
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "nlpo", "ppo_human_preferences", "grpo"])
-@pytest.mark.parametrize("kind", ["gpt2", "t5"])
-def test_waits_of_a_minibatch(texts: Found, kind: str, algorithm: str) -> None:
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        "nlpo",
+        *(pytest.param(name, marks=SLOW) for name in ("ppo", "ppo_human_preferences", "grpo")),
+    ],
+)
+@KINDS
+def test_waits_of_a_minibatch(texts: Texts, kind: str, algorithm: str) -> None:
     found = texts[f"{kind}: {algorithm}"]
     few, many = found["update"], found["update, small minibatches"]
     more = many["steps"] - few["steps"]
@@ -155,8 +188,8 @@ def test_waits_of_a_minibatch(texts: Found, kind: str, algorithm: str) -> None:
     assert _count(many) - _count(few) <= _WAITS_PER_MINIBATCH * more, _told(many)
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "t5"])
-def test_waits_of_extraction(texts: Found, kind: str) -> None:
+@KINDS
+def test_waits_of_extraction(texts: Texts, kind: str) -> None:
     """Those of a batch beside its decoding, of six tokens and so one wait more."""
     found = texts[f"{kind}: extracting, own"]
     few, many = found["2 batches"], found["5 batches"]
@@ -164,10 +197,12 @@ def test_waits_of_extraction(texts: Found, kind: str) -> None:
     assert _count(many) - _count(few) <= (_WAITS_PER_BATCH + 1) * more, _told(many)
 
 
-@pytest.mark.parametrize("name", ["supervised, gpt2", "supervised, t5", "reward model, best_of_n",
-                                  "reward model, scalar_rating", "reward model, probabilistic"]
-                         )  # fmt: skip
-def test_a_step_of_the_trainer_does_not_wait(texts: Found, name: str) -> None:
+@pytest.mark.parametrize("name", ["supervised, gpt2"] + [
+    pytest.param(name, marks=SLOW)
+    for name in ("supervised, t5", "reward model, best_of_n", "reward model, scalar_rating",
+                 "reward model, probabilistic")
+])  # fmt: skip
+def test_a_step_of_the_trainer_does_not_wait(texts: Texts, name: str) -> None:
     for waits in texts[name].values():
         assert not _in_steps(waits), _told(waits)
 

@@ -65,7 +65,7 @@ def test_a_dry_run_of_text_loads_numpy_at_most(tmp_path: Path) -> None:
     assert not found & (HEAVY - {"numpy"})
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("optimizer", [pytest.param("sgd", marks=pytest.mark.slow), "adam"])
 def test_a_run_on_digits_loads_no_compiler_and_no_scikit_learn(
     tmp_path: Path, optimizer: str
 ) -> None:

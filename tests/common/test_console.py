@@ -65,7 +65,7 @@ def in_a_shell(workplace: Workplace, arguments: str) -> subprocess.CompletedProc
 
 @pytest.mark.parametrize(
     "console",
-    ["2>&1 | head -n 1", "--num_parallel 2 <&- >&- 2>&-"],
+    ["2>&1 | head -n 1", pytest.param("--num_parallel 2 <&- >&- 2>&-", marks=pytest.mark.slow)],
     ids=["gone", "closed, workers"],
 )
 def test_runs_and_figures_are_made_whatever_the_console_does(

@@ -98,8 +98,12 @@ def test_options_hold_for_what_goes_on_after_a_loss(workplace: Workplace) -> Non
     assert len(list(workplace.path.glob("outputs/exps/plan/replaced/*"))) == 3
 
 
-@pytest.mark.parametrize("act", ["deaf", "swallowing", "in C"])
-@EITHER
+@pytest.mark.parametrize(
+    ("act", "scheduling"),
+    [("swallowing", {}), ("in C", {}), ("deaf", WORKERS)]
+    + [pytest.param(*case, marks=pytest.mark.slow)
+       for case in (("deaf", {}), ("swallowing", WORKERS), ("in C", WORKERS))],
+)  # fmt: skip
 def test_ctrl_c_gets_out_of_every_run(
     workplace: Workplace, act: str, scheduling: dict[str, Any]
 ) -> None:

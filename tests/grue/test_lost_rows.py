@@ -27,7 +27,7 @@ def model(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> Path:
     return save_model(tmp_path / "model", tokenizer)
 
 
-@pytest.mark.parametrize("make", [finetuning, reinforcement])
+@pytest.mark.parametrize("make", [finetuning, pytest.param(reinforcement, marks=pytest.mark.slow)])
 def test_a_run_without_its_first_row_begins_anew(
     workplace: Workplace, model: Path, make: Any
 ) -> None:

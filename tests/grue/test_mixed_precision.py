@@ -133,7 +133,7 @@ def test_a_stopped_run_in_float16_ends_with_equal_results(
     assert rows[-1]["mixed_precision/skipped_steps"] == 0
 
 
-@pytest.mark.parametrize("half", HALF)
+@pytest.mark.parametrize("half", ["bf16", pytest.param("fp16", marks=pytest.mark.slow)])
 def test_a_reward_model_learns_too(workplace: Workplace, model: Path, half: str) -> None:
     data = write_data(workplace.path / "data", 4, train=200)
     runs = []

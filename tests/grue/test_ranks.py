@@ -212,6 +212,7 @@ def custom(model: Path, name: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_an_error_that_the_others_cannot_know_of_fails_the_run_too(
     workplace: Workplace, model: Path
 ) -> None:

@@ -151,12 +151,14 @@ def test_micro_batches_change_nothing(size: int, case: str) -> None:
 
 
 ANY_KL = [(case, placement, estimator)
-          for case in ("nlpo", "a2c", "trpo", "reinforce, leave_one_out", "ppo_human_preferences")
+          for case in ("nlpo", "a2c", "reinforce, leave_one_out", "ppo_human_preferences")
           for placement, estimator in (("loss", "k3"), ("reward", "k2"), ("reward", "full"))
 ]  # fmt: skip
+ANY_KL_OF_TRPO = [pytest.param("trpo", *way, marks=pytest.mark.slow)
+                  for way in (("loss", "k3"), ("reward", "k2"), ("reward", "full"))]  # fmt: skip
 
 
-@pytest.mark.parametrize(("case", "placement", "estimator"), ANY_KL)
+@pytest.mark.parametrize(("case", "placement", "estimator"), [*ANY_KL, *ANY_KL_OF_TRPO])
 def test_each_algorithm_has_each_kl_in_loss_or_reward(
     case: str, placement: str, estimator: str
 ) -> None:

@@ -86,7 +86,7 @@ TRUSTED = {
 }
 
 
-@pytest.mark.parametrize("algorithm", ["nlpo", "trpo"])
+@pytest.mark.parametrize("algorithm", ["nlpo", pytest.param("trpo", marks=pytest.mark.slow)])
 def test_encoder_decoder_models_learn_too(
     workplace: Workplace, tmp_path: Path, tokenizer: PreTrainedTokenizerFast, algorithm: str
 ) -> None:
@@ -101,7 +101,9 @@ def test_encoder_decoder_models_learn_too(
     assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.1
 
 
-@pytest.mark.parametrize("algorithm", ["a2c", "reinforce", "nlpo", "trpo"])
+@pytest.mark.parametrize(
+    "algorithm", ["a2c", "reinforce", pytest.param("nlpo", marks=pytest.mark.slow), "trpo"]
+)
 def test_other_algorithms_raise_it_too(workplace: Workplace, model: Path, algorithm: str) -> None:
     own = {
         "a2c": {"alg__args__n_steps": 16, "alg__args__learning_rate": 0.0005},

@@ -178,9 +178,12 @@ def test_the_state_of_the_runs_own_gpu_is_saved_and_restored(
 
 @pytest.mark.parametrize(("save_every", "seconds", "expected"), [
     # The first costs what one costs; then twenty times that passes, then it is one's turn.
-    (1, 2.0, [1, 5, 9, 13, 14]), (2, 2.0, [2, 6, 10, 14]), (1, 0.0, list(range(1, 15))),
+    (1, 2.0, [1, 5, 9, 13, 14]),
+    pytest.param(2, 2.0, [2, 6, 10, 14], marks=pytest.mark.slow),
+    pytest.param(1, 0.0, list(range(1, 15)), marks=pytest.mark.slow),
     # After six iterations a minute is over; twenty times ten seconds are more.
-    (100, 2.0, [6, 12, 14]), (100, 10.0, [6, 14]),
+    pytest.param(100, 2.0, [6, 12, 14], marks=pytest.mark.slow),
+    (100, 10.0, [6, 14]),
 ])  # fmt: skip
 def test_writing_checkpoints_takes_little_of_the_time(
     workplace: Workplace, model: Path, monkeypatch: pytest.MonkeyPatch, save_every: int,

@@ -78,7 +78,14 @@ def test_drawing_asks_for_no_number_that_is_on_a_device(filters: Filters) -> Non
     assert remaining(logits, filters).shape == (4, 3000)
 
 
-@pytest.mark.parametrize("filters", [Filters(), Filters(top_k=50_000), Filters(top_p=0.999_999)])
+@pytest.mark.parametrize(
+    "filters",
+    [
+        Filters(),
+        Filters(top_k=50_000),
+        pytest.param(Filters(top_p=0.999_999), marks=pytest.mark.slow),
+    ],
+)
 def test_rare_tokens_of_a_large_vocabulary_have_their_exact_share(filters: Filters) -> None:
     """The uniforms that draw a token fill its share of [0, 1), to a thousandth of that share."""
     width = 50_257
