@@ -85,7 +85,9 @@ def _of_files(args: argparse.Namespace) -> int:
         raise UserError(f"{', '.join(given)}: the files of --from have the outputs and their "
                         "rewards already; drop it")  # fmt: skip
     samples, rewards = read_samples(args.files, args.source, args.rewards)
-    found = diagnosis_files.of_samples(samples, rewards, args.out, seed=args.seed)
+    found = diagnosis_files.of_samples(
+        samples, rewards, args.out, seed=args.seed, source=args.source
+    )
     _tell(found, args.out)
     return 0
 

@@ -13,6 +13,8 @@ from grue.tasks.chat import ChatArgs
 from grue.tasks.sources.raw_rows import RawRow
 from grue.tasks.task import Message, Sample
 
+_ABSENT: Any = object()
+"""Value of a column that a row has not."""
 Parse = Callable[[Any], Any]
 """Function that returns the references in a cell: a list of texts, if the cell is right."""
 
@@ -22,7 +24,8 @@ class RowColumns(ChatArgs):
 
     prompt_column: str = "prompt"
     """Column of the prompts: texts, or with ``chat_template`` also lists of messages with ``role``
-    and ``content`` (in a CSV file, as JSON)."""
+    and ``content`` (in a CSV file, as JSON). A point leads into a column of objects, as in
+    ``reward_model.ground_truth`` of verl's files."""
     references_column: OptionalText = "references"
     """Column of the references of each prompt, a text or a list of texts (in a CSV file, a text or
     a JSON list); None (or the empty string) for none."""
@@ -35,12 +38,13 @@ class RowColumns(ChatArgs):
         """
         keys = [self.prompt_column, self.references_column]
         needed = [name for name in keys if name is not None]
-        if any(name not in row for name in needed):
+        cells = [_cell(row, name) for name in needed]
+        if any(cell is _ABSENT for cell in cells):
             raise UserError(
                 f"{where}: needs the columns {', '.join(needed)}; found {', '.join(row) or 'none'};"
                 " set 'datapool.args.prompt_column' and 'datapool.args.references_column'"
             )
-        prompt, *given = (row[name] for name in needed)
+        prompt, *given = cells
         messages = _messages(prompt) if self.chat_template else None
         if messages is not None:
             prompt = messages[-1]["content"]
@@ -64,6 +68,17 @@ class RowColumns(ChatArgs):
             return "text, or a list of messages with 'role' and 'content'"
         is_chat = _messages(found) is not None
         return "text (messages need 'datapool.args.chat_template' = true)" if is_chat else "text"
+
+
+def _cell(row: RawRow, name: str) -> Any:
+    """Return the value of a column, or what a point leads to in it; `_ABSENT` if there is none."""
+    if name in row:
+        return row[name]
+    column, *path = name.split(".")
+    value: Any = row.get(column, _ABSENT)
+    for key in path:
+        value = value.get(key, _ABSENT) if isinstance(value, dict) else _ABSENT
+    return value
 
 
 def _messages(value: Any) -> list[Message] | None:

@@ -29,6 +29,7 @@ from grue.experiments.extract.scores import (
     SQUARED_NORM,
     STANDARD_ERROR,
 )
+from grue.interop.prompt_folders import write_for_trl, write_for_verl
 from grue.rl import reward_stats
 from grue.tasks.inputs import load_inputs
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 Rows = Sequence[Mapping[str, Any]]
 """Rows of the inputs: their prompts, references and metadata."""
 LISTS = ("keep", "warm_up_with_sft", "solved", "control")
-"""Names of the lists of inputs, each a JSONL file."""
+"""Names of the lists of inputs, each a JSONL file, and a folder for TRL and one for verl."""
 
 
 def run_folder(out: Path, plan: str) -> RunFolder:
@@ -72,11 +73,17 @@ def of_run(folder: RunFolder, out: Path, *, seed: int) -> list[str]:
     statistics = pd.read_parquet(folder.table("reward_stats"))
     own = statistics[statistics["metric"] == REWARD]
     norms = own.filter([SQUARED_NORM, STANDARD_ERROR]).reset_index(drop=True)
-    return _write(samples, [REWARD], parts, rows, out, seed=seed, norms=norms)
+    return _write(samples, [REWARD], parts, rows, out, seed=seed, norms=norms,
+                  source=getattr(config.datapool.args, "dataset", config.datapool.id))  # fmt: skip
 
 
-def of_samples(samples: pd.DataFrame, rewards: Sequence[str], out: Path, *, seed: int) -> list[str]:
-    """Diagnose samples of `grue.interop.dumps.read_samples`; see `of_run`."""
+def of_samples(
+    samples: pd.DataFrame, rewards: Sequence[str], out: Path, *, seed: int, source: str
+) -> list[str]:
+    """Diagnose samples of `grue.interop.dumps.read_samples`, as `of_run` does.
+
+    ``source`` names the trainer that has left them.
+    """
     first = samples.drop_duplicates("index")
     known = ["step", "prompt"] if "step" in samples else ["prompt"]
     rows = [
@@ -84,7 +91,7 @@ def of_samples(samples: pd.DataFrame, rewards: Sequence[str], out: Path, *, seed
     ]
     parts = rewards if len(rewards) > 1 else ()
     write_table(out / "samples.parquet", samples)
-    return _write(samples, rewards, parts, rows, out, seed=seed)
+    return _write(samples, rewards, parts, rows, out, seed=seed, source=source)
 
 
 def _write(
@@ -95,11 +102,13 @@ def _write(
     out: Path,
     *,
     seed: int,
+    source: str,
     norms: pd.DataFrame | None = None,
 ) -> list[str]:
     """Write all files; ``rewards`` are the columns that are added up.
 
-    ``norms`` has the squared norms of the inputs' expected gradients, if they are estimated.
+    ``source`` names where the inputs are from. ``norms`` has the squared norms of the inputs'
+    expected gradients, if they are estimated.
     """
     shape = len(rows), len(samples) // len(rows)
 
@@ -125,11 +134,11 @@ def _write(
         sentences.append(gradients.sentence(*(inputs[name].to_numpy() for name in columns)))
     write_table(out / "inputs.parquet", inputs)
     for name, chosen in flags.items():
-        lines = [
-            json.dumps(rows[row], ensure_ascii=False) + "\n"
-            for row in np.flatnonzero(chosen).tolist()
-        ]
+        own = [rows[row] for row in np.flatnonzero(chosen).tolist()]
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in own]
         write_text(out / f"{name}.jsonl", "".join(lines))
+        write_for_trl(own, out / "datasets" / "trl" / name)
+        write_for_verl(own, out / "datasets" / "verl" / name, source)
     write_json(out / "diagnosis.json", {"sentences": sentences, "rewards": summary})
     return sentences
 
