@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from common.run.folder import (
 from common.runner.index import read_index
 from grue.diagnosis import gradients
 from grue.diagnosis.diagnose import Diagnosis, Floats, Sampled, diagnose
+from grue.diagnosis.estimates import estimates
 from grue.experiments.extract.config import ExtractConfig
 from grue.experiments.extract.scores import (
     REWARD,
@@ -139,7 +141,13 @@ def _write(
         write_text(out / f"{name}.jsonl", "".join(lines))
         write_for_trl(own, out / "datasets" / "trl" / name)
         write_for_verl(own, out / "datasets" / "verl" / name, source)
-    write_json(out / "diagnosis.json", {"sentences": sentences, "rewards": summary})
+    by_name = estimates(total, None, seed=seed)
+    told = {
+        "sentences": sentences,
+        "estimates": {name: dataclasses.asdict(one) for name, one in by_name.items()},
+        "rewards": summary,
+    }
+    write_json(out / "diagnosis.json", told)
     return sentences
 
 

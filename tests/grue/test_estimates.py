@@ -1,0 +1,75 @@
+"""Estimates of rewards over inputs, against exact sums and simulation."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from grue.diagnosis.estimates import estimates, variances
+from grue.rl.reward_stats import reward_std
+
+CHANCES, SHARES = np.array([0.1, 0.7]), np.array([0.6, 0.4])
+"""Chances of a right output of two kinds of inputs, and shares of these kinds."""
+
+
+def parts_of(rewards):
+    return variances(rewards.mean(1), np.square(reward_std(rewards, 1)), rewards.shape[1])
+
+
+def test_variances_within_and_between_are_unbiased():
+    """The sum over all kinds and rewards of three inputs with two samples each."""
+    num_inputs, num_samples = 3, 2
+    found = np.zeros(2)
+    for kinds in itertools.product(range(2), repeat=num_inputs):
+        chances = CHANCES[list(kinds)][:, None]
+        for outcome in itertools.product([0.0, 1.0], repeat=num_inputs * num_samples):
+            rewards = np.array(outcome).reshape(num_inputs, num_samples)
+            weight = SHARES[list(kinds)].prod() * np.where(rewards, chances, 1 - chances).prod()
+            found += weight * np.array(parts_of(rewards))
+    within = SHARES @ (CHANCES * (1 - CHANCES))
+    mean = SHARES @ CHANCES
+    between = SHARES @ (CHANCES - mean) ** 2
+    np.testing.assert_allclose(found, [within, between], rtol=1e-12)
+    assert found.sum() == pytest.approx(mean * (1 - mean))  # they add up to that of one reward
+
+
+def drawn(num_inputs, num_samples, seed):
+    rng = np.random.default_rng(seed)
+    chances = rng.choice(CHANCES, num_inputs, p=SHARES)[:, None]
+    return (rng.random((num_inputs, num_samples)) < chances).astype(float)
+
+
+def test_all_estimates_meet_their_expectations():
+    found = estimates(drawn(6000, 6, 0), None, seed=0)
+    for size in range(2, 7):
+        silent = SHARES @ (CHANCES**size + (1 - CHANCES) ** size)
+        assert found[f"silent/{size}"].value == pytest.approx(silent, abs=0.02)
+    for k in (1, 2, 4):
+        right = SHARES @ (1 - (1 - CHANCES) ** k)
+        assert found[f"pass/{k}"].value == pytest.approx(right, abs=0.02)
+    within = SHARES @ (CHANCES * (1 - CHANCES))
+    assert found["std_rms"].value ** 2 == pytest.approx(within, abs=0.005)
+    assert found["std_mean"].value < found["std_rms"].value - 0.02
+    assert found["reward"].value == pytest.approx(SHARES @ CHANCES, abs=0.02)
+    assert all(one.low < one.value < one.high for one in found.values())
+
+
+def test_intervals_cover_as_often_as_they_say():
+    mean = SHARES @ CHANCES
+    truth = {"reward": mean, "silent/3": SHARES @ (CHANCES**3 + (1 - CHANCES) ** 3),
+             "variance_between": SHARES @ (CHANCES - mean) ** 2}  # fmt: skip
+    covered = dict.fromkeys(truth, 0)
+    for seed in range(25):
+        found = estimates(drawn(80, 3, seed), None, seed=seed)
+        for name, value in truth.items():
+            covered[name] += found[name].low <= value <= found[name].high
+    assert all(count >= 21 for count in covered.values()), covered
+
+
+def test_other_rewards_have_no_pass_at_k():
+    rewards = np.random.default_rng(0).normal(size=(5, 3))
+    found = estimates(rewards, None, seed=0)
+    assert not any(name.startswith("pass/") for name in found)
+    assert found["silent/2"].value == found["silent/2"].high == 0
