@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -68,10 +69,11 @@ def estimates(rewards: Floats, zero_tol: float | None, *, seed: int) -> dict[str
     squares = np.square(std)
     found["std_rms"] = estimated(squares, lambda drawn: float(np.sqrt(drawn.mean())), seed=seed)
     moments = np.stack([of_inputs["reward"], squares], axis=1)
-    for part in Variances._fields:
-        found[f"variance_{part}"] = estimated(
-            moments,
-            lambda drawn, part=part: getattr(variances(*drawn.T, num_samples), part),
-            seed=seed,
-        )
+
+    def part(name: str, drawn: Floats) -> float:
+        return float(getattr(variances(drawn[:, 0], drawn[:, 1], num_samples), name))
+
+    for name in Variances._fields:
+        statistic = functools.partial(part, name)
+        found[f"variance_{name}"] = estimated(moments, statistic, seed=seed)
     return found
