@@ -9,6 +9,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from grue.tools import flags, plan_of_flags
+from grue.tools.server_flags import add_server_flags
 
 PROGRAM = "python -m grue.diagnose"
 _EPILOG = """\
@@ -17,6 +18,9 @@ examples:
       16 outputs for each of 500 prompts, and how their rewards deviate
   python -m grue.diagnose --model Qwen/Qwen2.5-0.5B-Instruct --data openai/gsm8k --config main \\
       --prompt_column question --references_column answer --chat_template --reward exact_answer
+  python -m grue.diagnose --server http://localhost:8000/v1 --model Qwen/Qwen2.5-72B-Instruct \\
+      --data prompts.jsonl --chat_template --reward custom:my_rewards:correct
+      outputs of a model that vLLM, SGLang, llama.cpp or transformers serve has
   python -m grue.diagnose --from trl outputs/grpo/completions --out diagnosis
       outputs that TRL's trainer has logged, without a model
 """
@@ -42,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
     )
     flags.add_model_flags(parser)
+    add_server_flags(parser)
     flags.add_data_flags(parser)
     flags.add_sample_flags(parser)
     group = parser.add_argument_group("instead of sampling")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from common.errors import UserError
 from grue.tools import flags, plan_of_flags
+from grue.tools.server_flags import add_server_flags
 
 _EPILOG = """\
 examples:
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=_EPILOG,
     )
     flags.add_model_flags(parser)
+    add_server_flags(parser)
     flags.add_data_flags(parser)
     flags.add_sample_flags(parser)
     flags.add_run_flags(parser, "outputs/extract")

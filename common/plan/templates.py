@@ -89,6 +89,15 @@ def _filled(value: Any, known: Mapping[str, Any], key: Key, problems: list[Probl
         return value
 
 
+def literal(value: Any) -> Any:
+    """Return ``value`` with the braces of its strings doubled, so that no string is a template."""
+    if isinstance(value, list):
+        return [literal(item) for item in value]
+    if isinstance(value, dict):
+        return {name: literal(item) for name, item in value.items()}
+    return re.sub("[{}]", r"\g<0>\g<0>", value) if isinstance(value, str) else value
+
+
 def file_name(text: str) -> str:
     """Return ``text`` as a file name: the published replacements, ``-`` for unsafe characters.
 

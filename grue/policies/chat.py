@@ -22,16 +22,25 @@ def chats_of(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase) -> l
         UserError: the tokenizer has no chat template, the template refuses the messages, or only
             some samples have messages.
     """
-    chats = [sample.messages for sample in samples if sample.messages is not None]
-    if not chats:
+    if not are_chats(samples):
         return None
-    if len(chats) < len(samples):
-        raise UserError(
-            f"'datapool': {len(chats)} of {len(samples)} samples are chat messages; give all or "
-            "none as 'messages'"
-        )
     check_template(tokenizer)
-    return [_written(chat, tokenizer) for chat in chats]
+    return [_written(sample.messages or (), tokenizer) for sample in samples]
+
+
+def are_chats(samples: Sequence[Sample]) -> bool:
+    """Return whether the samples are chat messages.
+
+    Raises:
+        UserError: only some are.
+    """
+    count = sum(sample.messages is not None for sample in samples)
+    if 0 < count < len(samples):
+        raise UserError(
+            f"'datapool': {count} of {len(samples)} samples are chat messages; give all or none as "
+            "'messages'"
+        )
+    return count > 0
 
 
 def check_template(tokenizer: PreTrainedTokenizerBase) -> None:

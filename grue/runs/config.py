@@ -28,8 +28,9 @@ Metrics = Annotated[tuple[MetricConfig, ...], Strict(False)]
 class TextConfig(RunConfig):
     """Base of the keys of text runs."""
 
-    tokenizer: TokenizerConfig
-    """Keys of the tokenizer, and the truncation and padding of prompts."""
+    tokenizer: TokenizerConfig | None = None
+    """Keys of the tokenizer, and the truncation and padding of prompts; None where a server reads
+    the prompts."""
     datapool: DatapoolConfig
     """A task, and the subsets of its splits."""
 
@@ -41,14 +42,17 @@ class TextConfig(RunConfig):
     def problems(self) -> Iterator[Problem]:
         """Yield the problems that the parts find in their own keys."""
         yield from super().problems()
-        yield from unnamed(self.tokenizer.model_name, "tokenizer.model_name")
-        yield from (problem.below("tokenizer") for problem in self.tokenizer.problems())
+        if self.tokenizer is not None:
+            yield from unnamed(self.tokenizer.model_name, "tokenizer.model_name")
+            yield from (problem.below("tokenizer") for problem in self.tokenizer.problems())
         yield from (problem.below("datapool") for problem in self.datapool.problems())
 
 
 class TrackedConfig(TextConfig, TrackingConfig):
     """Keys of text runs that measure a model while it is trained."""
 
+    tokenizer: TokenizerConfig
+    """Keys of the tokenizer, and the truncation and padding of prompts."""
     wandb_project_name: Annotated[OptionalText, NO_EFFECT] = None
     """Project of Weights & Biases and of Trackio; None for ``project_name``."""
     project_name: Annotated[str, NO_EFFECT] = "rl4lm_exps"

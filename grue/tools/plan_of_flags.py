@@ -12,6 +12,7 @@ from typing import Any
 from common.errors import UserError
 from common.files.documents import parse_json
 from common.run.folder import write_json
+from grue.tools.server_flags import check_server_flags, served_alg
 
 _PROJECT = Path(__file__).resolve().parents[2]
 _LEARNED = "learned_reward"
@@ -118,7 +119,26 @@ def extraction(args: argparse.Namespace) -> dict[str, Any]:
         evaluation["gradients"] = True
     if args.sample_cache:
         evaluation["sample_cache"] = args.sample_cache
-    task = datapool(args)  # told before a model is searched for
+    return {
+        "experiment_name": "samples",
+        "outputs_dir": str(args.out),
+        "random_seed": args.seed,
+        "datapool": {
+            **datapool(args),  # told before a model is searched for
+            f"num_{args.split}_samples": args.num_inputs,
+            "train_samples_rnd_seed": args.seed,
+        },
+        **sampled_model(args),
+        "evaluation": evaluation,
+        "reward_fn": reward(args.reward),
+    }
+
+
+def sampled_model(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the keys of the model whose outputs are sampled, and of its tokenizer."""
+    check_server_flags(args)
+    if args.server is not None:
+        return {"alg": served_alg(args, sampling(args))}
     alg: dict[str, Any] = {
         "model_type": model_type(args),
         "model_name": model_name(args.model),
@@ -126,20 +146,7 @@ def extraction(args: argparse.Namespace) -> dict[str, Any]:
     }
     if args.dtype != "float32":
         alg["policy"] = {"dtype": args.dtype}
-    return {
-        "experiment_name": "samples",
-        "outputs_dir": str(args.out),
-        "random_seed": args.seed,
-        "tokenizer": tokenizer(args),
-        "datapool": {
-            **task,
-            f"num_{args.split}_samples": args.num_inputs,
-            "train_samples_rnd_seed": args.seed,
-        },
-        "alg": alg,
-        "evaluation": evaluation,
-        "reward_fn": reward(args.reward),
-    }
+    return {"tokenizer": tokenizer(args), "alg": alg}
 
 
 def plan(name: str, experiment: str, figures: list[str], base: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from common.plan.templates import file_name, fill
+from common.plan.templates import file_name, fill, literal
 from tests.common.plans import load, problems_of
 
 
@@ -28,6 +28,13 @@ def test_templates_see_values_as_the_plan_writes_them(tmp_path: Path) -> None:
 )
 def test_fill(text: str, expected: str) -> None:
     assert fill(text, {"a": 0, "b": [1, 2]}) == expected
+
+
+def test_a_literal_is_no_template() -> None:
+    value = {"a": ['{"b": "{a}"}', 3], "{c}": None}
+    written = literal(value)
+    assert written == {"a": ['{{"b": "{{a}}"}}', 3], "{c}": None}
+    assert fill(written["a"][0], {}) == value["a"][0]
 
 
 def test_a_default_is_written_like_the_same_value_in_the_plan(tmp_path: Path) -> None:

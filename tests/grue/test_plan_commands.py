@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 import pytest
@@ -12,8 +13,8 @@ from transformers import PreTrainedTokenizerFast
 import run_plan
 from common.run.folder import PlanFolder
 from common.runner.index import read_index
-from grue import extract, finetune
-from grue.tools import plan_of_flags
+from grue import diagnose, extract, finetune
+from grue.tools import plan_of_flags, server_flags
 from grue.tools.finetuning_flags import ALGORITHMS
 from tests.grue.conftest import encoder_decoder, save_model
 from tests.grue.tasks.conftest import write_jsonl
@@ -108,3 +109,55 @@ def test_what_is_wrong_is_told_before_anything_runs(
     assert command.main([*arguments, "--out", str(tmp_path / "out")]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def served(data: Path, out: Path, *more: str) -> list[str]:
+    return ["--model", "large", "--data", str(data), "--reward", "length", "--out", str(out),
+            "--server", "http://localhost:8000/v1", *more]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", [extract, diagnose])
+def test_a_server_takes_the_place_of_the_sampler(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str], command: ModuleType
+) -> None:
+    own = ["--temperature", "0.5", "--concurrency", "64", "--extra_body",
+           '{"top_k": -1, "form": "{x}"}', "--print_plan"]  # fmt: skip
+    assert command.main(served(data, tmp_path / "out", *own)) == 0
+    keys = json.loads(capsys.readouterr().out)["configurations"][0]["base_config"]
+    assert "tokenizer" not in keys
+    server = {"url": "http://localhost:8000/v1", "concurrency": 64,
+              "extra_body": {"top_k": -1, "form": "{{x}}"}}  # fmt: skip
+    generation = {"do_sample": True, "top_k": 0, "temperature": 0.5, "max_new_tokens": 64}
+    assert keys["alg"] == {
+        "server": server, "model_name": "large", "generation_kwargs": generation,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--dtype", "bfloat16", "--gradients"], "--dtype, --gradients: a server has the model"),
+        (["--extra_body", "{"], "argument --extra_body: '{': "),
+        (["--extra_body", "[1]"], "argument --extra_body: '[1]': "),
+    ],
+)
+def test_flags_of_the_other_sampler_are_refused(
+    tmp_path: Path,
+    data: Path,
+    capsys: pytest.CaptureFixture[str],
+    more: list[str],
+    message: str,
+) -> None:
+    assert extract.main(served(data, tmp_path / "out", *more)) == 2
+    assert message in capsys.readouterr().err
+    no_server = served(data, tmp_path / "out", "--concurrency", "4")
+    del no_server[8:10]
+    assert extract.main(no_server) == 2
+    assert "--concurrency: needs --server" in capsys.readouterr().err
+
+
+def test_flags_of_an_own_model_have_the_defaults_that_a_server_leaves(data: Path) -> None:
+    args = diagnose._parser().parse_args(served(data, Path("out")))
+    assert {name: getattr(args, name) for name in server_flags.OF_OWN_MODEL} == (
+        server_flags.OF_OWN_MODEL
+    )

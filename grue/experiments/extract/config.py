@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, Strict, model_validator
+from pydantic import Discriminator, Field, Strict, Tag, model_validator
 
 from common.config.base import (
     LATER,
@@ -19,6 +19,7 @@ from common.errors import Problem
 from grue.experiments import memory_hints
 from grue.models.config import ModelName, ModelOptions, ModelType, unnamed
 from grue.policies.generation_config import GenerationConfig, generation_problems
+from grue.policies.server.config import ServerConfig, problems_of_sampling
 from grue.rewards.config import RewardConfig
 from grue.rl.expected_gradient import FEWEST_OUTPUTS
 from grue.runs.compatibility import OfReferences, references_as_published
@@ -41,11 +42,53 @@ class ExtractAlg(FromHub):
     """Initial weights, type and adapters of the model."""
 
 
+class ServedAlg(Config):
+    """Model whose outputs a server samples."""
+
+    server: ServerConfig
+    """Server that has the model."""
+    model_name: str
+    """Name of the model at the server."""
+    generation_kwargs: GenerationConfig
+    """Generation settings of the outputs: those that the protocol knows."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the problems of the server's keys, and of settings that it does not know."""
+        yield from super().problems()
+        yield from (problem.below("server") for problem in self.server.problems())
+        unknown = problems_of_sampling(self.generation_kwargs)
+        yield from (problem.below("generation_kwargs") for problem in unknown)
+
+
+def _tag(alg: Any) -> str:
+    has_server = "server" in alg if isinstance(alg, dict) else hasattr(alg, "server")
+    return "served" if has_server else "own"
+
+
+class _ByServer:
+    """Note on ``alg`` that finds the model for messages about its keys."""
+
+    def chosen(self, value: Any) -> type[Config]:
+        """Return the model of a server's keys if one is given."""
+        return ServedAlg if _tag(value) == "served" else ExtractAlg
+
+
+if TYPE_CHECKING:
+    AnyExtractAlg = ExtractAlg | ServedAlg
+else:
+    AnyExtractAlg = Annotated[
+        Annotated[ExtractAlg, Tag("own")] | Annotated[ServedAlg, Tag("served")],
+        Discriminator(_tag),
+        _ByServer(),
+    ]
+
+
 class Evaluation(Config):
     """Samples and metrics of the reward sampling."""
 
     eval_batch_size: PositiveInt
-    """Number of inputs whose outputs are sampled together."""
+    """Number of inputs whose outputs are sampled together; a server is asked for all of them, as
+    many at a time as ``alg.server.concurrency`` says."""
     split: Annotated[Split, LATER] = "train"
     """Split whose inputs are sampled."""
     num_samples_per_input: PositiveInt = 10
@@ -74,8 +117,8 @@ class Evaluation(Config):
     distribution, without filters, and 4 samples or more."""
     sample_cache: Annotated[OptionalText, NO_EFFECT] = None
     """Folder that keeps outputs, and the gradients' products, by model, prompt and sampling
-    settings. A run with another reward takes them from there. None (or the empty string) for no
-    cache."""
+    settings. A run with another reward takes them from there. A server's model is known by its
+    name and the server's address alone. None (or the empty string) for no cache."""
 
 
 def _filters(settings: GenerationConfig) -> Iterator[tuple[str, Any, str]]:
@@ -95,8 +138,8 @@ def _filters(settings: GenerationConfig) -> Iterator[tuple[str, Any, str]]:
 class ExtractConfig(TextConfig):
     """Sampling of a model's outputs for the inputs of a split, with their rewards."""
 
-    alg: ExtractAlg
-    """Model whose outputs are sampled."""
+    alg: AnyExtractAlg
+    """Model whose outputs are sampled, by this program or by a server."""
     evaluation: Evaluation
     """Samples and metrics of the reward sampling."""
     reward_fn: Annotated[RewardConfig | None, LATER] = None
@@ -133,8 +176,8 @@ class ExtractConfig(TextConfig):
         yield from super().problems()
         yield from unnamed(self.alg.model_name, "alg.model_name")
         yield from (problem.below("alg") for problem in self.alg.problems())
+        yield from self._of_sampler()
         settings = self.alg.generation_kwargs
-        yield from generation_problems(settings, self.alg.model_type, "alg.generation_kwargs")
         if not settings.do_sample:
             yield Problem("must be true: without sampling all outputs of an input are equal",
                           "alg.generation_kwargs.do_sample", False)  # fmt: skip
@@ -153,7 +196,7 @@ class ExtractConfig(TextConfig):
     def _problems_of_gradients(self) -> Iterator[Problem]:
         """Yield the problems of samples that say nothing of the expected gradient."""
         evaluation, settings = self.evaluation, self.alg.generation_kwargs
-        if not evaluation.gradients:
+        if not evaluation.gradients or isinstance(self.alg, ServedAlg):
             return
         if evaluation.num_samples_per_input < FEWEST_OUTPUTS:
             yield Problem(f"'evaluation.gradients' needs at least {FEWEST_OUTPUTS}; raise it",
@@ -163,11 +206,31 @@ class ExtractConfig(TextConfig):
         for key, value, fix in _filters(settings):
             yield Problem(f"{needed}; {fix}", f"alg.generation_kwargs.{key}", value)
 
+    def _of_sampler(self) -> Iterator[Problem]:
+        """Yield the problems of keys that the program's own sampler needs, or a server lacks."""
+        settings, key = self.alg.generation_kwargs, "alg.generation_kwargs"
+        if isinstance(self.alg, ExtractAlg):
+            yield from generation_problems(settings, self.alg.model_type, key)
+            if self.tokenizer is None:
+                yield Problem("this key is required", "tokenizer")
+            return
+        yield from (problem.below(key) for problem in settings.problems())
+        if self.tokenizer is not None:
+            yield Problem("the server has the model's tokenizer; take it out", "tokenizer",
+                          self.tokenizer.model_name)  # fmt: skip
+        if self.evaluation.sampler != "own":
+            yield Problem("is a decoder of this program; take it out", "evaluation.sampler",
+                          self.evaluation.sampler)  # fmt: skip
+        if self.evaluation.gradients:
+            yield Problem("gradients are those of a model that this program has, and a server "
+                          "gives outputs alone; take it out", "evaluation.gradients",
+                          True)  # fmt: skip
+
     def ways_to_save_memory(self) -> Iterator[str]:
         """Yield advice against a lack of memory: smaller batches, and narrower weights."""
-        evaluation = self.evaluation
+        evaluation, alg = self.evaluation, self.alg
         yield memory_hints.smaller("evaluation.eval_batch_size", evaluation.eval_batch_size)
-        if self.alg.policy.dtype == "float32":
+        if isinstance(alg, ExtractAlg) and alg.policy.dtype == "float32":
             yield "set 'alg.policy.dtype' to 'bfloat16'"
 
     def notices(self) -> Iterator[str]:

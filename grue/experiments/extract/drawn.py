@@ -23,7 +23,7 @@ from typing_extensions import TypedDict
 from common.errors import UserError
 from common.hashing import canonical_json, fingerprint, text_hash
 from common.run.folder import read_record, write_json
-from grue.experiments.extract.config import ExtractConfig
+from grue.experiments.extract.config import ExtractAlg, ExtractConfig
 from grue.policies.policy import Policy
 from grue.policies.prompt_encoder import Tokens
 from grue.policies.score_products import score_products
@@ -46,15 +46,21 @@ class _Record(TypedDict):
 _RECORD = TypeAdapter(_Record)
 
 
+def folder_of(cache: Path, settings: dict[str, Any]) -> Path:
+    """Return the part of a cache for one model and its ``settings``, which a file there has."""
+    folder = cache / text_hash(canonical_json(settings))[:16]
+    if not (folder / "settings.json").exists():
+        write_json(folder / "settings.json", settings)
+    return folder
+
+
 class SampleCache:
     """Folder with one file per input: its outputs, and the products of their scores if known."""
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
-        """Open the part of the cache for one model and its ``settings``, which a file there has."""
+        """Open the part of the cache for one model and its ``settings``."""
         self._settings = canonical_json(settings)
-        self._folder = folder / text_hash(self._settings)[:16]
-        if not (self._folder / "settings.json").exists():
-            write_json(self._folder / "settings.json", settings)
+        self._folder = folder_of(folder, settings)
 
     def read(self, prompt: Tokens, number: int) -> _Record | None:
         """Return what is known of an input; None for nothing. A damaged file is logged."""
@@ -80,6 +86,7 @@ class Drawer:
     def __init__(
         self,
         config: ExtractConfig,
+        alg: ExtractAlg,
         policy: Policy,
         prompts: Sequence[Tokens],
         *,
@@ -91,6 +98,7 @@ class Drawer:
 
         Args:
             config: keys of the extraction.
+            alg: those of the model.
             policy: model that samples.
             prompts: N prompts.
             numbers: [N] positions of the inputs in their split, which fix their random numbers.
@@ -98,7 +106,7 @@ class Drawer:
             own_folder: folder for what products of scores need if the run shares no cache.
         """
         self._evaluation = config.evaluation
-        self._settings = config.alg.generation_kwargs
+        self._settings = alg.generation_kwargs
         self._policy = policy
         self._prompts = prompts
         self._numbers = numbers

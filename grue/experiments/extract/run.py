@@ -17,12 +17,10 @@ from common.run.folder import write_json, write_table
 from common.run.summary import write_summary
 from common.training.stepwise_run import StepwiseRun
 from grue.experiments.extract import published_samples
-from grue.experiments.extract.config import ExtractConfig
-from grue.experiments.extract.drawn import Drawer
+from grue.experiments.extract.config import ExtractConfig, ServedAlg
+from grue.experiments.extract.samplers import OwnModel, Sampler, ServedModel
 from grue.experiments.extract.scores import SQUARED_NORM, STANDARD_ERROR, check_scores, rewards_of
 from grue.experiments.extract.store import SampleStore
-from grue.models.loading import load_model, load_tokenizer
-from grue.policies.policy import Policy, by_length
 from grue.rl import reward_stats
 from grue.rl.expected_gradient import squared_norm
 from grue.tasks.inputs import load_inputs, tell_of_fewer
@@ -56,43 +54,21 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
         tell_of_fewer(self.config.datapool, {split: len(self.inputs)})
 
     def build_model(self) -> None:
-        """Load the policy and the metrics, and put prompts of like length into batches."""
-        config, alg = self.config, self.config.alg
+        """Make the reward, the metrics and the sampler."""
+        config = self.config
         self.reward = None if config.reward_fn is None else config.reward_fn.build()
         self.metrics = [metric.build() for metric in config.evaluation.metrics]
-        tokenizer = load_tokenizer(config.tokenizer)
-        model = load_model(
-            alg.model_name,
-            alg.model_type,
-            alg.policy,
-            seed=self.context.seed,
-            revision=alg.revision,
+        kind = ServedModel if isinstance(config.alg, ServedAlg) else OwnModel
+        self.sampler: Sampler = kind(
+            config, self.inputs, self.context, device=self.device, own_folder=self._drawn_folder
         )
-        self.policy = Policy(model, tokenizer, self.device)
-        self.prompts = self.policy.read(
-            self.inputs.samples,
-            alg.generation_kwargs,
-            config.tokenizer.max_length,
-            config.tokenizer.truncation_side,
-            level=logging.WARNING,
-        )
-        self.drawer = Drawer(
-            config,
-            self.policy,
-            self.prompts,
-            numbers=self.inputs.index,
-            seed=self.context.seed,
-            own_folder=self._drawn_folder,
-        )
-        self.lengths = [len(prompt) for prompt in self.prompts]
-        self.batches = list(by_length(self.lengths, config.evaluation.eval_batch_size))
 
     def measure_start(self) -> None:
         """Name the files that are no parts of this run; nothing is measured before sampling."""
         log.info("%d samples of each of %d inputs", self.config.evaluation.num_samples_per_input,
                  len(self.inputs))  # fmt: skip
         self.store = SampleStore(self.folder.path / "samples", _TEXT_COLUMNS)
-        self.store.tell_of_strangers(len(self.batches))
+        self.store.tell_of_strangers(self.num_steps)
         self.parts: list[pd.DataFrame] = []
         self.products: dict[int, NDArray[np.float64]] = {}
         self._progress = _Progress(self.context, len(self.inputs))
@@ -100,11 +76,11 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
     @property
     def num_steps(self) -> int:
         """Batches of the whole run."""
-        return len(self.batches)
+        return len(self.sampler.batches)
 
     def step(self) -> dict[str, float]:
         """Sample and score a batch, as far as no earlier attempt has."""
-        rows = self.batches[self.steps_done]
+        rows = self.sampler.batches[self.steps_done]
         part = self.store.read(self.steps_done, self._index(rows))
         if part is None:
             part = self._sampled(rows)
@@ -123,10 +99,11 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
 
     def _differentiate(self, rows: Sequence[int]) -> None:
         """Note the products of the scores of a batch, unless a stop is asked for in between."""
+        assert isinstance(self.sampler, OwnModel), "as the keys were checked"
         for row in rows:
             if self.is_stop_requested():
                 self.interrupt()
-            self.products[row] = self.drawer.products(row)
+            self.products[row] = self.sampler.products(row)
 
     def record(self, values: Mapping[str, float]) -> None:
         """Write no row: what is measured stands in the parts."""
@@ -150,18 +127,17 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
         import pandas as pd
 
         num_samples = self.config.evaluation.num_samples_per_input
-        settings = self.config.alg.generation_kwargs
-        index = [self.inputs.index[row] for row in rows]
-        tokens = [output for samples in self.drawer.outputs(rows) for output in samples]
+        outputs = self.sampler.outputs(rows)
+        num_tokens = [output.num_tokens for output in outputs]
         samples = [self.inputs.samples[row] for row in rows for _ in range(num_samples)]
         return pd.DataFrame(
             {
                 "input_id": [sample.id for sample in samples],
-                "index": np.repeat(index, num_samples),
+                "index": self._index(rows),
                 "sample_id": list(range(num_samples)) * len(rows),
                 "prompt": [sample.prompt for sample in samples],
-                "output": self.policy.scored_texts(tokens, settings),
-                "num_tokens": [len(output) for output in tokens],
+                "output": [output.text for output in outputs],
+                "num_tokens": pd.array(num_tokens, "Int64" if None in num_tokens else "int64"),
             }
         )
 
@@ -184,8 +160,8 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
         """Write the tables of all samples; return the mean of the first metric."""
         import pandas as pd
 
-        if self.drawer.num_known:
-            log.info("outputs of %d inputs are from the sample cache", self.drawer.num_known)
+        if self.sampler.num_known:
+            log.info("outputs of %d inputs are from the sample cache", self.sampler.num_known)
         samples = pd.concat(self.parts, ignore_index=True)
         order = {number: row for row, number in enumerate(self.inputs.index)}
         samples = samples.sort_values(
@@ -216,9 +192,9 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
         for name, values in rewards.items():
             log.info("%s: mean %.4f, std over all samples %.4f", name, values.mean(), values.std())
         score = float(rewards[names[0]].mean())
-        write_summary(
-            self.folder, score, names[0], padding=padding(self.batches, self.lengths), metrics=names
-        )
+        padding = self.sampler.padding
+        further = {} if padding is None else {"padding": padding}
+        write_summary(self.folder, score, names[0], **further, metrics=names)
         self.context.once_done(self._clear)
         return score
 
@@ -245,12 +221,6 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
         if name is None:
             return None
         return groups([sample.metadata for sample in self.inputs.samples], name)
-
-
-def padding(batches: Sequence[Sequence[int]], lengths: Sequence[int]) -> float:
-    """Return the share of prompt positions that are padding."""
-    positions = sum(len(rows) * max(lengths[row] for row in rows) for rows in batches)
-    return 1 - sum(lengths) / positions
 
 
 class _Progress:

@@ -25,7 +25,7 @@ from common.machine.memory import Moment, Need, Term, by_counts
 from common.machine.memory_trace import MemoryTrace, held
 from common.plan.run import Run
 from grue.experiments.classifier.config import ClassifierConfig
-from grue.experiments.extract.config import ExtractConfig
+from grue.experiments.extract.config import ExtractAlg, ExtractConfig
 from grue.experiments.finetune.config import (
     FinetuneConfig,
     ReinforcementConfig,
@@ -69,6 +69,8 @@ def _sizes(config: RunConfig) -> dict[str, object]:
 
 def _need(config: RunConfig, num_ranks: int) -> Need | None:
     assert isinstance(config, TextConfig)
+    if config.tokenizer is None:
+        return None  # a server has the model
     if not all(_is_at_hand(name, revision) for name, revision in _names(config)):
         return None
     try:
@@ -81,6 +83,7 @@ def _need(config: RunConfig, num_ranks: int) -> Need | None:
 
 def _names(config: TextConfig) -> Iterator[tuple[str, str | None]]:
     """Yield hub ids or folders of tokenizer and models, and their revisions."""
+    assert config.tokenizer is not None
     yield config.tokenizer.model_name, config.tokenizer.revision
     if isinstance(config, ReinforcementConfig):
         policy = config.alg.policy
@@ -116,6 +119,7 @@ def _moments(config: TextConfig, num_ranks: int) -> Iterator[Moment]:
 
 def _of_extraction(config: ExtractConfig) -> Moment:
     alg, evaluation = config.alg, config.evaluation
+    assert isinstance(alg, ExtractAlg) and config.tokenizer is not None
     options = alg.policy.model_copy(update={"init": "random"})
     model = load_model(alg.model_name, alg.model_type, options, seed=0, revision=alg.revision)
     policy = Policy(model, load_tokenizer(config.tokenizer), "meta")

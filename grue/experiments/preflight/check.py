@@ -12,12 +12,14 @@ from common.machine.hub_offline import cached_snapshot
 from common.plan.run import Run
 from grue.algorithms.args.supervised_loss import SupervisedLossArgs
 from grue.algorithms.config import AlgorithmArgs
+from grue.experiments.extract.config import ExtractConfig, ServedAlg
 from grue.experiments.finetune.config import ReinforcementConfig, SupervisedConfig
 from grue.experiments.preflight.cache import Answers, problems_of_all
 from grue.experiments.preflight.data import KnownSplit, data_problems, known_split
 from grue.experiments.preflight.generations import settings_by_key
 from grue.experiments.preflight.model_problems import model_problems
 from grue.experiments.preflight.parts import hint_problems, part_problems
+from grue.experiments.preflight.server import server_problems
 from grue.experiments.preflight.vocabularies import KnownTokenizer, known_tokenizer
 from grue.models.loading import load_tokenizer
 from grue.policies.chat import check_template, without_template
@@ -39,6 +41,10 @@ def check(runs: Sequence[Run]) -> list[Problem]:
 def problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
     """Yield the problems of one text run."""
     yield from data_problems(run, answers)
+    if isinstance(run.config, ExtractConfig) and isinstance(run.config.alg, ServedAlg):
+        yield from server_problems(run.config.alg, answers)
+        yield from part_problems(run, answers)
+        return
     yield from model_problems(run, answers)
     yield from _truncate_tokens(run, answers)
     yield from _chat_template(run, answers)
@@ -74,6 +80,7 @@ def _local_tokenizer(run: Run, answers: Answers) -> Any:
     """Return the run's tokenizer, from a folder or the hub's cache; None if it is not there yet."""
     assert isinstance(run.config, TextConfig)
     keys, known = run.config.tokenizer, known_tokenizer(run, answers)
+    assert keys is not None, "what has none is not asked for it"
     name: str | None = None
     if isinstance(known, KnownTokenizer) and known.ids is not None:
         name = known.name

@@ -9,7 +9,7 @@ from pathlib import Path
 from common.errors import Problem, UserError
 from common.plan.run import Run
 from grue.experiments.classifier.config import ClassifierConfig
-from grue.experiments.extract.config import ExtractAlg, ExtractConfig
+from grue.experiments.extract.config import ExtractAlg, ExtractConfig, ServedAlg
 from grue.experiments.finetune.config import FinetuneConfig
 from grue.experiments.preflight import vocabularies
 from grue.experiments.preflight.cache import Answers
@@ -77,6 +77,8 @@ def wanted_models(config: TextConfig) -> Iterator[Wanted]:
                          kind, shares_tokenizer=False)  # fmt: skip
     elif isinstance(config, ExtractConfig | FinetuneConfig):
         alg = config.alg
+        if isinstance(alg, ServedAlg):
+            return
         written = "alg.policy.init", alg.policy.init, alg.model_type
         if isinstance(alg, ExtractAlg | SupervisedAlg):
             yield Wanted("alg.model_name", *written, "alg.model_type", alg.model_type)

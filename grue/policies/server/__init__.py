@@ -1,0 +1,1 @@
+"""Models that other programs serve, asked by the completions and chat protocols of OpenAI."""
