@@ -14,6 +14,7 @@ from torch import Tensor
 from sft_vs_rft.log_linear.objective import Moment, Objective
 from sft_vs_rft.log_linear.policy import drawn_outputs, log_softmax
 from sft_vs_rft.log_linear.trainer import LogLinearTrainer
+from tests.fits import fit
 from tests.sft_vs_rft.log_linear.prepared import trainer
 
 SETTING = {
@@ -131,3 +132,18 @@ def test_drawn_outputs_have_the_probabilities_even_where_their_sum_is_rounded() 
     drawn = drawn_outputs(np.broadcast_to(probs, (6, 4)), uniforms)
     assert drawn.sum(-1).tolist() == [1] * 6
     assert drawn.argmax(-1).tolist() == [0, 0, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam)])
+def test_updates_are_those_of_the_optimizer_from_row_to_row(
+    name: str, kind: type[torch.optim.Optimizer], tmp_path: Path
+) -> None:
+    run = two_inputs(tmp_path, **KL, optimizer=name, epochs=45)
+    leaf = run.model.weights.clone().requires_grad_()
+    optimizer = kind([leaf], lr=run.config.lr)  # type: ignore[call-arg]
+    for _ in range(45):
+        optimizer.zero_grad()
+        (-by_definition(run, leaf, None)).backward()
+        optimizer.step()
+    fit(run, 45)
+    assert run.model.weights.tolist() == pytest.approx(leaf.tolist(), abs=1e-12)
