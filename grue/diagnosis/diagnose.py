@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grue.diagnosis import causes, group_size
-from grue.diagnosis.group_size import Estimate
+from grue.diagnosis.group_size import Estimate, GroupSize
 from grue.rl.reward_stats import reward_std
 
 Floats = NDArray[np.float64]
@@ -41,9 +42,8 @@ class Diagnosis:
     causes: causes.Causes
     silent: Estimate
     """Share of silent inputs, with its interval."""
-    needed: Mapping[float, tuple[int, bool] | None]
-    """Group sizes that leave at most a share of the groups silent, see
-    `grue.diagnosis.group_size.group_size_for`."""
+    needed: Mapping[float, GroupSize]
+    """Group sizes that leave at most a share of the groups silent."""
     doubled: Estimate | None
     """Share of silent groups of 2 K outputs by the model; None without one."""
 
@@ -112,11 +112,12 @@ class Diagnosis:
                 f"Every output of every input has the reward {rewards[0, 0]:g}: the reward may "
                 f"never match, so look at these outputs first: {self._examples()}."
             )
-        if causes.varies_between_alone(rewards, zero_tol) and self.causes.between.any():
-            between = float(reward_std(rewards.mean(1)[None], ddof=1)[0])
-            return (
-                f"Rewards deviate between inputs (std {between:.3g}) and within none of them: the "
-                "reward depends on the input alone, or sampling has no randomness."
+        between = ""
+        if causes.varies_between_alone(rewards, zero_tol):
+            std = float(reward_std(rewards.mean(1)[None], ddof=1)[0])
+            between = (
+                f"Rewards deviate between inputs (std {std:.3g}) and within none of them: the "
+                "reward may depend on the input alone, or sampling may have too little randomness. "
             )
         found = self.causes
         kinds = [
@@ -129,7 +130,7 @@ class Diagnosis:
         ]  # fmt: skip
         told = [f"{int(flags.sum())} {words}" for flags, words in kinds if flags.any()]
         text = f"Of the silent inputs {_listed(told)}" if told else "No input is silent"
-        return f"{text}{self._parts()}."
+        return f"{between}{text}{self._parts()}."
 
     def _parts(self) -> str:
         """Return what parts of a summed reward deviate, as the end of a sentence."""
@@ -149,11 +150,7 @@ class Diagnosis:
     def _group_size(self) -> str:
         told = []
         for share, found in self.needed.items():
-            words = "no size found"
-            if found is not None:
-                size, by_model = found
-                words = f"about {size:,} by a beta-binomial model" if by_model else f"{size}"
-            told.append(f"{_percent(share)} silent groups: {words}")
+            told.append(f"{_percent(share)} silent groups: {_size(found)}")
         doubled = (
             f" Twice as many samples would leave {_percent(self.doubled.value)} silent by that "
             f"model (95 % interval {_interval(self.doubled)})."
@@ -196,9 +193,22 @@ def diagnose(sampled: Sampled, *, seed: int) -> Diagnosis:
         sampled,
         causes.causes_of(rewards, sampled.outputs, zero_tol),
         group_size.silent_share(rewards, num_samples, zero_tol, seed=seed),
-        {share: group_size.group_size_for(rewards, share, zero_tol) for share in TARGET_SHARES},
+        group_size.group_sizes_for(rewards, TARGET_SHARES, zero_tol, seed=seed),
         group_size.modelled_silent_share(rewards, 2 * num_samples, seed=seed),
     )
+
+
+def _size(found: GroupSize) -> str:
+    """Return a group size with its interval, in words."""
+    if found.size == math.inf:
+        return "no size found"
+    about = (
+        f"about {found.size:,.0f} by a beta-binomial model"
+        if found.by_model
+        else (f"{found.size:.0f}")
+    )
+    to = "any size" if found.high == math.inf else f"{found.high:,.0f}"
+    return f"{about} (95 % interval {found.low:,.0f} to {to})"
 
 
 def _percent(share: float) -> str:

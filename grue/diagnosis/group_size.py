@@ -8,13 +8,14 @@ group is silent with probability E[p^G + (1 - p)^G].
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bootstrap import Floats, bootstrap, percentiles
+from common.bootstrap import CONFIDENCE, Floats, bootstrap, percentiles
 from grue.rl.pass_at_k import is_right_or_wrong
 from grue.rl.reward_stats import prob_zero_std
 
@@ -53,7 +54,19 @@ def silent_share(
         seed: seed of the interval.
     """
     by_input = prob_zero_std(rewards, group_size, zero_tol)
+    if (by_input == by_input[0]).all():  # drawn again, they would be the same
+        return _of_equal(by_input)
     return estimated(by_input, lambda values: float(values.mean()), seed=seed)
+
+
+def _of_equal(by_input: Floats) -> Estimate:
+    """Return a share that all inputs have, with the exact binomial interval (Clopper-Pearson)."""
+    from scipy.stats import binomtest
+
+    share = float(by_input[0])
+    result = binomtest(round(share * len(by_input)), len(by_input))
+    interval = result.proportion_ci(CONFIDENCE, method="exact")
+    return Estimate(share, float(interval.low), float(interval.high))
 
 
 @dataclass(frozen=True)
@@ -131,30 +144,84 @@ def modelled_silent_share(rewards: Floats, group_size: int, *, seed: int) -> Est
     return Estimate(model.silent_share(group_size), float(low), float(high))
 
 
-def group_size_for(
-    rewards: Floats, share: float, zero_tol: float | None
-) -> tuple[int, bool] | None:
-    """Return the smallest group size that leaves at most ``share`` of the groups silent.
+@dataclass(frozen=True)
+class GroupSize:
+    """Smallest size of a group that leaves at most some share of the groups silent."""
 
-    The second value is true if the beta-binomial model gave it, false if it is measured. None if no
-    size up to `LARGEST_GROUP` does, or if the rewards have no model.
+    size: float
+    """The size; infinity if none up to `LARGEST_GROUP` does, or if the rewards have no model."""
+    by_model: bool
+    """True if the beta-binomial model gave it, false if it is measured."""
+    low: float
+    """Lower end of its interval over inputs."""
+    high: float
+    """Upper end, which may be infinity."""
+
+
+def group_sizes_for(
+    rewards: Floats, shares: Sequence[float], zero_tol: float | None, *, seed: int
+) -> dict[float, GroupSize]:
+    """Return the smallest group size that leaves at most each of some shares of groups silent.
+
+    Intervals are those of inputs drawn again, each time with a fit of its own.
 
     Args:
         rewards: [N, K].
-        share: share of silent groups, 0 to 1.
+        shares: shares of silent groups, 0 to 1.
         zero_tol: see `grue.rl.reward_stats.zero_std`.
+        seed: seed of the intervals.
     """
-    num_samples = rewards.shape[1]
-    for size in range(2, num_samples + 1):
-        if prob_zero_std(rewards, size, zero_tol).mean() <= share:
-            return size, False
-    if not is_right_or_wrong(rewards):
-        return None
-    model = BetaBinomial.fit(rewards.sum(1).astype(np.int64), num_samples)
+    sizes = range(2, rewards.shape[1] + 1)
+    silent = np.stack([prob_zero_std(rewards, size, zero_tol) for size in sizes], axis=1)
+    is_right = is_right_or_wrong(rewards)
+    num_right = rewards.sum(1).astype(np.int64) if is_right else None
+    rng = np.random.default_rng(seed)
+    draws = []
+    for _ in range(_MODEL_RESAMPLES):
+        rows = rng.integers(len(rewards), size=len(rewards))
+        drawn = None if num_right is None else num_right[rows]
+        draws.append([size for size, _ in _smallest(silent[rows], drawn, shares)])
+    tail = (1 - CONFIDENCE) / 2
+    lows, highs = np.quantile(draws, [tail, 1 - tail], axis=0, method="nearest")  # some are inf
+    return {
+        share: GroupSize(size, by_model, float(low), float(high))
+        for share, (size, by_model), low, high in zip(
+            shares, _smallest(silent, num_right, shares), lows, highs, strict=True
+        )
+    }
+
+
+def _smallest(
+    silent: Floats, num_right: NDArray[np.int64] | None, shares: Sequence[float]
+) -> list[tuple[float, bool]]:
+    """Return the smallest size for each share, and whether the model gave it.
+
+    Args:
+        silent: [N, K - 1] unbiased shares of silent groups of 2 to K outputs.
+        num_right: [N] right outputs of each input; None for rewards without a model.
+        shares: shares of silent groups.
+    """
+    measured, num_samples = silent.mean(0), silent.shape[1] + 1
+    model = None
+    found: list[tuple[float, bool]] = []
+    for share in shares:
+        few = np.flatnonzero(measured <= share)
+        if len(few):
+            found.append((float(few[0] + 2), False))
+        elif num_right is None:
+            found.append((math.inf, False))
+        else:
+            model = model or BetaBinomial.fit(num_right, num_samples)
+            found.append((_smallest_of_model(model, num_samples, share), True))
+    return found
+
+
+def _smallest_of_model(model: BetaBinomial, least: int, share: float) -> float:
+    """Return the smallest size above ``least`` that leaves a share; infinity if none does."""
     if model.silent_share(LARGEST_GROUP) > share:
-        return None
-    low, high = num_samples, LARGEST_GROUP  # the share falls with the size
+        return math.inf
+    low, high = least, LARGEST_GROUP  # the share falls with the size
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if model.silent_share(middle) <= share else (middle, high)
-    return high, True
+    return float(high)

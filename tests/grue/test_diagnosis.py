@@ -12,7 +12,7 @@ from grue.diagnosis.diagnose import Sampled, diagnose
 from grue.diagnosis.group_size import (
     BetaBinomial,
     estimated,
-    group_size_for,
+    group_sizes_for,
     modelled_silent_share,
     silent_share,
 )
@@ -43,6 +43,13 @@ def test_the_share_is_unbiased_for_every_size():
         expected = np.mean(chances**size + (1 - chances) ** size)
         found = silent_share(rewards, size, None, seed=0)
         assert found.value == pytest.approx(expected, abs=0.01)
+
+
+def test_where_all_inputs_are_alike_the_interval_is_not_a_point():
+    none, every = (silent_share(rewards, 2, None, seed=0)
+                   for rewards in (np.tile([0.0, 1.0], (20, 1)), np.zeros((20, 2))))  # fmt: skip
+    assert (none.value, none.low) == (0, 0) and none.high == pytest.approx(1 - 0.025 ** (1 / 20))
+    assert (every.value, every.high) == (1, 1) and every.low == pytest.approx(0.025 ** (1 / 20))
 
 
 def test_an_interval_covers_the_truth_as_often_as_it_says():
@@ -83,11 +90,13 @@ def test_beyond_the_samples_the_model_continues_the_measured_share():
 def test_a_size_is_measured_up_to_the_samples_and_modelled_above():
     chances = np.full(2000, 0.1)
     rewards = right_or_wrong(chances, 16)
-    assert group_size_for(rewards, 0.5, None) == (7, False)  # 0.9^6 = 0.53, 0.9^7 = 0.48
-    size, by_model = group_size_for(rewards, 0.05, None)  # 0.9^28 = 0.052, 0.9^29 = 0.047
-    assert by_model and 27 <= size <= 31
-    assert group_size_for(np.zeros((10, 4)), 0.5, None) is None
-    assert group_size_for(RNG(5).normal(size=(4, 1)).repeat(3, 1), 0.5, None) is None
+    found = group_sizes_for(rewards, (0.5, 0.05), None, seed=0)
+    assert (found[0.5].size, found[0.5].by_model) == (7, False)  # 0.9^6 = 0.53, 0.9^7 = 0.48
+    modelled = found[0.05]  # 0.9^28 = 0.052, 0.9^29 = 0.047
+    assert modelled.by_model and 27 <= modelled.size <= 31
+    assert all(one.low <= one.size <= one.high < one.low + 8 for one in found.values())
+    for silent in (np.zeros((10, 4)), RNG(5).normal(size=(4, 1)).repeat(3, 1)):
+        assert group_sizes_for(silent, (0.5,), None, seed=0)[0.5].size == np.inf
 
 
 def test_each_silent_input_has_one_cause():
@@ -146,6 +155,7 @@ def test_sentences_tell_what_makes_all_groups_silent():
     assert never.sentences()[4] == "A filter of silent inputs would leave none to train on."
     between = diagnose(sampled(np.arange(4.0)[:, None].repeat(3, 1)), seed=0)
     assert "deviate between inputs (std 1.29) and within none" in between.sentences()[1]
+    assert "2 have different outputs with an equal reward between" in between.sentences()[1]
 
 
 def test_sentences_tell_the_part_that_deviates_alone():
