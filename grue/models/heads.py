@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from grue.models.precision import exactly
+from grue.models.products import is_by_onednn, is_differentiated, product, rounded_up, with_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -24,9 +25,15 @@ class Float32Linear(nn.Linear):
 
     def forward(self, states: Tensor) -> Tensor:
         """Return [..., V] the product in float32, of states [..., H] of any width."""
+        states, weight = states.float(), self.weight.float()
         bias = None if self.bias is None else self.bias.float()
         with exactly(states.device):
-            return nn.functional.linear(states.float(), self.weight.float(), bias)
+            is_plain = bias is None and not is_differentiated(states, weight)
+            if not (is_plain and is_by_onednn(states, weight)):
+                return nn.functional.linear(states, weight, bias)
+            rows = states.flatten(0, -2)
+            logits = product(with_rows(rows, rounded_up(len(rows))), weight, by_onednn=True)
+            return logits[: len(rows)].unflatten(0, states.shape[:-1])
 
 
 def in_float32(head: nn.Module) -> None:

@@ -11,6 +11,7 @@ Axis letters: M tokens, H width of the states, V vocabulary, W width of a block.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +20,9 @@ from torch.autograd.function import once_differentiable
 from torch.linalg import vecdot
 
 from common.training.shape_checks import check_shape
+from grue.models import products
 from grue.models.precision import exactly
+from grue.models.products import with_rows
 from grue.policies.vocabulary_blocks import Head, Inputs
 
 _FAR = 1e30
@@ -68,30 +71,24 @@ class FusedDistributions:
             ValueError: there is not one state per token.
         """
         check_shape("tokens", tokens, policy.states.shape[:1])
-        of_reference = None if reference is None else reference.detached()
-        self._inputs = Inputs(
-            policy.detached(), tokens[:, None], allowed, of_reference,
+        self._inputs = Inputs.of(
+            policy, tokens, allowed, reference,
             needs_gradients=torch.is_grad_enabled() and any(part.requires_grad for part in policy),
         )  # fmt: skip
         self._found = _found(self._inputs)
         self.statistics = Statistics(*_Linked.apply(*policy, self._inputs, self._found))
         """[M] each; gradients flow."""
-        self.unmasked_log_probs = self._found.unmasked_log_probs.squeeze(-1)
+        self.unmasked_log_probs = self._found.unmasked_log_probs[: len(tokens), 0]
         """[M] log-probabilities of the tokens by the policy without its mask, as constants."""
 
     @torch.no_grad()
     def squared_gradient_norm(self, slopes: Slopes) -> Tensor:
         """Return [] the squared norm of the gradient in the logits of a loss with such slopes."""
         if slopes.entropy is None and slopes.kl is None and slopes.log_probs is not None:
-            return (slopes.log_probs.square() * self._found.squared_score[:, 0]).sum()
+            scores = self._found.squared_score[: len(slopes.log_probs), 0]
+            return (slopes.log_probs.square() * scores).sum()
         parts = [part.square().sum() for _, part in _gradients(self._inputs, self._found, slopes)]
         return torch.stack(parts).sum()
-
-
-def log_probs_of(policy: Head, tokens: Tensor) -> Tensor:
-    """Return [M] log-probabilities of tokens [M], in nats, as constants."""
-    with torch.no_grad():
-        return FusedDistributions(policy, tokens).statistics.log_probs
 
 
 class _Normalizer:
@@ -125,6 +122,25 @@ class _Normalizer:
     def log_probs(self, logits: Tensor) -> Tensor:
         """Return [M, W] the log-probabilities of logits."""
         return (logits - self.maximum).sub_(self.total.log())
+
+
+@torch.no_grad()
+def log_probs_of(policy: Head, tokens: Tensor) -> Tensor:
+    """Return [M] log-probabilities of tokens [M], in nats, as constants.
+
+    Only the normaliser is summed, and nothing that entropies or gradients need.
+
+    Raises:
+        ValueError: there is not one state per token.
+    """
+    check_shape("tokens", tokens, policy.states.shape[:1])
+    inputs = Inputs.of(policy, tokens, None, None, needs_gradients=False)
+    normalizer = _Normalizer(inputs.policy.states)
+    own_logit = torch.zeros_like(normalizer.total)
+    for block in inputs.blocks():
+        own_logit = block.of_tokens(block.logits, own_logit)
+        normalizer.add(block.logits)
+    return normalizer.log_probs(own_logit)[: len(tokens), 0]
 
 
 class _Found(NamedTuple):
@@ -196,7 +212,9 @@ def _gradients(inputs: Inputs, found: _Found, slopes: Slopes) -> Iterator[tuple[
     That of log pi(a) is 1_a - p, of the entropy -p (log p + entropy), and of KL(p || q) p (log p -
     log q - KL).
     """
-    of_log_probs, of_entropy, of_kl = (None if each is None else each[:, None] for each in slopes)
+    of_log_probs, of_entropy, of_kl = (
+        None if each is None else with_rows(each[:, None], len(inputs.tokens)) for each in slopes
+    )
     for block in inputs.blocks():
         log_probs = found.policy.log_probs(block.logits)
         allowed = block.allowed()
@@ -225,27 +243,24 @@ class _Linked(torch.autograd.Function):
     def forward(ctx: Any, states: Tensor, weight: Tensor, inputs: Inputs, found: _Found) -> Any:
         """Return the statistics [M] that are found already."""
         ctx.set_materialize_grads(False)
-        ctx.inputs, ctx.found = inputs, found
+        ctx.inputs, ctx.found, ctx.num_tokens = inputs, found, len(states)
         known = found.log_probs, found.entropy, found.kl
-        return tuple(None if each is None else each.squeeze(-1).clone() for each in known)
+        return tuple(None if each is None else each[: len(states), 0].clone() for each in known)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *slopes: Tensor | None) -> Any:
         """Return the gradients in the states and in the weight."""
-        states, weight = ctx.inputs.policy
+        states, weight = head = ctx.inputs.policy
+        product = partial(products.product, by_onednn=head.is_by_onednn)
         needs_states, needs_weight, *_ = ctx.needs_input_grad
         of_states = torch.zeros_like(states) if needs_states else None
         of_weight = torch.empty_like(weight) if needs_weight else None
         for where, gradient in _gradients(ctx.inputs, ctx.found, Slopes(*slopes)):
             with exactly(states.device):
                 if of_states is not None:
-                    of_states.addmm_(gradient, weight[where].to(states.dtype))
-                if of_weight is None:
-                    continue
-                if of_weight.dtype == states.dtype:
-                    torch.mm(gradient.T, states, out=of_weight[where])
-                else:
-                    of_weight[where] = (gradient.T @ states).to(of_weight.dtype)
+                    of_states += product(gradient, weight[where].to(states.dtype).T)
+                if of_weight is not None:
+                    of_weight[where] = product(gradient.T, states.T)
         ctx.inputs.kept.clear()  # which would otherwise live as long as the graph
-        return of_states, of_weight, None, None
+        return None if of_states is None else of_states[: ctx.num_tokens], of_weight, None, None

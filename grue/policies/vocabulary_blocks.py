@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from grue.models.precision import exactly
+from grue.models.products import is_by_onednn, product, rounded_up, with_rows
 from grue.policies.mask_ops import BITS, unpacked_as
 
 _CPU_ENTRIES, _ENTRIES = 2**19, 2**25
@@ -32,13 +33,23 @@ class Head(NamedTuple):
     weight: Tensor
     """[V, H]"""
 
+    @property
+    def is_by_onednn(self) -> bool:
+        """True if oneDNN makes the products."""
+        return is_by_onednn(self.states, self.weight)
+
     def logits(self, block: slice) -> Tensor:
         """Return [M, W] the logits of some tokens of the vocabulary, in the type of the states."""
-        return self.states @ self.weight[block].to(self.states.dtype).T
+        weight = self.weight[block].to(self.states.dtype)
+        return product(self.states, weight, by_onednn=self.is_by_onednn)
 
     def detached(self) -> Head:
         """Return the same as constants."""
         return Head(self.states.detach(), self.weight.detach())
+
+    def with_rows(self, count: int) -> Head:
+        """Return the same with as many states, those that are added being zero."""
+        return Head(with_rows(self.states, count), self.weight)
 
     def at(self, chosen: Callable[[Tensor], Tensor]) -> Head:
         """Return the states [M, H] that ``chosen`` takes of [N, T, H], with the same layer."""
@@ -78,7 +89,10 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class Inputs:
-    """Constants from which everything is computed, in the forward and in the backward pass."""
+    """Constants from which everything is computed, in the forward and in the backward pass.
+
+    M is a number that `product` likes: there may be more tokens than were asked for.
+    """
 
     policy: Head
     tokens: Tensor
@@ -88,6 +102,26 @@ class Inputs:
     needs_gradients: bool
     kept: list[Block] = field(default_factory=list)
     """Logits that are kept for the backward pass, all or none."""
+
+    @classmethod
+    def of(
+        cls,
+        policy: Head,
+        tokens: Tensor,
+        allowed: Tensor | None,
+        reference: Head | None,
+        *,
+        needs_gradients: bool,
+    ) -> Inputs:
+        """Return the inputs of tokens [m], followed by token 0 after states of zero."""
+        count = rounded_up(len(tokens)) if policy.is_by_onednn else len(tokens)
+        return cls(
+            policy.detached().with_rows(count),
+            with_rows(tokens[:, None], count),
+            None if allowed is None else with_rows(allowed, count, 2**BITS - 1),
+            None if reference is None else reference.detached().with_rows(count),
+            needs_gradients,
+        )
 
     def blocks(self) -> Iterator[Block]:
         """Yield the logits, block by block."""

@@ -133,9 +133,12 @@ def _from_states(actor_critic: ActorCritic, part: _Part, settings: RolloutSettin
         return within, without, ref_log_probs, None, actor_critic.values(part.sequences)
     head, values = actor_critic.evaluate_head(part.sequences)
     policy = head.at(part.at_tokens)
-    allowed = None if part.bits is None else part.at_tokens(part.bits)
-    found = FusedDistributions(policy, tokens, allowed=allowed)
-    within, without, kl = found.statistics.log_probs, found.unmasked_log_probs, None
+    kl = None
+    if part.bits is None:
+        within = without = log_probs_of(policy, tokens)
+    else:
+        found = FusedDistributions(policy, tokens, allowed=part.at_tokens(part.bits))
+        within, without = found.statistics.log_probs, found.unmasked_log_probs
     if settings.kl_estimator == "full":  # of the policy without its mask
         kl = FusedDistributions(policy, tokens, reference=reference).statistics.kl
     return within, without, ref_log_probs, kl, values

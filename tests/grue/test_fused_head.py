@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from grue.models import products
 from grue.policies import vocabulary_blocks
 from grue.policies.distribution import TokenDistribution
 from grue.policies.fused_head import FusedDistributions, Slopes, Statistics, log_probs_of
@@ -159,3 +160,35 @@ def test_tokens_of_another_number_are_an_error() -> None:
     case = Case()
     with pytest.raises(ValueError, match="tokens"):
         FusedDistributions(case.policy, case.tokens[1:])
+
+
+@pytest.mark.parametrize("by_onednn", [True, False])
+@pytest.mark.parametrize("case", [Case(kl=True), Case(masked=True)], ids=["kl", "masked"])
+def test_float32_is_float64_rounded_whatever_makes_the_products(
+    case: Case, by_onednn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with rows added to those asked for, as oneDNN has them."""
+    monkeypatch.setattr(products, "_LEAST_SIZE", 0 if by_onednn else torch.inf)
+    expected = case.fused()
+    of_expected = torch.autograd.grad(case.loss(expected.statistics), list(case.policy))
+
+    def narrow(head: Head) -> Head:
+        return Head(*(part.detach().float().requires_grad_() for part in head))
+
+    norm = expected.squared_gradient_norm(Slopes(*case.slopes[:2]))
+    case.policy, case.slopes = narrow(case.policy), case.slopes.float()
+    case.reference = None if case.reference is None else narrow(case.reference)
+    found = case.fused()
+    assert case.policy.is_by_onednn == (by_onednn and torch.backends.mkldnn.is_available())
+    pairs = [*zip(found.statistics, expected.statistics, strict=True),
+             (found.unmasked_log_probs, expected.unmasked_log_probs),
+             (found.squared_gradient_norm(Slopes(*case.slopes[:2])), norm)]  # fmt: skip
+    pairs += zip(
+        torch.autograd.grad(case.loss(found.statistics), list(case.policy)),
+        of_expected,
+        strict=True,
+    )
+    pairs.append((log_probs_of(case.policy, case.tokens), expected.unmasked_log_probs))
+    for own, exact in pairs:
+        if exact is not None:
+            torch.testing.assert_close(own, exact.float(), rtol=1e-5, atol=1e-5)
