@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from common.errors import Problem
 from common.experiment import Context, Experiment
 from tests.conftest import PROJECT, TINY_DIGITS, TOY, Workplace
 from tests.system_calls import Disk, calls, traced
+from tests.tools import needs_program
 
 OUTPUTS = {"max_new_tokens": 4, "do_sample": True, "top_k": 0}
 TRAINING = {"per_device_train_batch_size": 8, "max_steps": 2, "logging_steps": 1, "save_steps": 1}
@@ -99,7 +99,7 @@ def every_kind_of_run() -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+@needs_program("strace")
 def test_whatever_a_run_leaves_is_on_the_disk_before_it_counts_as_done(
     workplace: Workplace,
 ) -> None:

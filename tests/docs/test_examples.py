@@ -25,6 +25,7 @@ from plots import check_options
 from tests.conftest import PROJECT, Workplace
 from tests.docs.pages import PAGES, page
 from tests.docs.pages import README as README_PAGE
+from tests.tools import imported
 
 FROM_A_NETWORK = ("python3 -m venv", ".venv/bin/pip install")
 """Commands that make an environment, which continuous integration does by make."""
@@ -76,7 +77,7 @@ def test_commands_are_taken(
             assert plots_program.main([name, *options]) == 0
             assert check_options(name, asked[0][1]) == []
         case [".venv/bin/ray", command, *options]:
-            pytest.importorskip("ray")
+            imported("ray")
             shown = subprocess.run(
                 [sys.executable, "-m", "ray.scripts.scripts", command, "--help"],
                 capture_output=True, text=True,

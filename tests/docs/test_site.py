@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -13,11 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROJECT
+from tests.tools import needs_package
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("mkdocs") is None,
-    reason="needs mkdocs: pip install -r requirements-docs.txt",
-)
+pytestmark = needs_package("mkdocs")
 
 
 class _Loaded(HTMLParser):

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("hypothesis")
+from tests.tools import imported
 
-from tests.drills.fuzzing import check, fuzz
+imported("hypothesis")
+
+from tests.drills.fuzzing import check, fuzz  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -30,6 +30,7 @@ from grue.policies.sequences import Sequences
 from grue.policies.vocabulary_mask import Mask
 from grue.random_streams import Occasion, uniforms
 from tests.grue.conftest import causal_model, encoder_decoder
+from tests.tools import imported
 
 VOCABULARY = 50
 PROMPTS = [[5, 6, 7, 8, 9, 10], [11], [12, 13, 14]]
@@ -68,7 +69,7 @@ def tiny(kind: str, implementation: str = "sdpa") -> Any:
 
 def with_adapters(model: Any) -> Any:
     """The model in the wrapper of adapters that are not zero."""
-    peft = pytest.importorskip("peft")
+    peft = imported("peft")
     task = "SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM"
     names = {"gpt2": "c_attn", "t5": "q"}
     target = names.get(model.config.model_type, "q_proj")

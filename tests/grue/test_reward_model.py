@@ -31,6 +31,7 @@ from tests.conftest import Workplace
 from tests.grue.conftest import save_model, write
 from tests.grue.judging import save_classifier, texts
 from tests.grue.test_reinforcement import reinforcement
+from tests.tools import imported
 
 WORDS = ["the", "cat", "sat", "on", "mat", "a", "dog", "runs", "in", "park"]
 GENERATION = {"do_sample": True, "top_k": 0, "max_new_tokens": 6}
@@ -281,7 +282,7 @@ def test_heads_begin_as_told(kind: str, base: Path, sets: dict[int, Path], tmp_p
 def test_adapters_are_merged_into_the_saved_model(
     base: Path, sets: dict[int, Path], tmp_path: Path
 ) -> None:
-    pytest.importorskip("peft")
+    imported("peft")
     lora = {"r": 4, "target_modules": ["c_attn"]}
     keys = configuration(base, sets[4], "best_of_n",
                          alg={"lora": lora, "training_args": {"max_steps": 4,

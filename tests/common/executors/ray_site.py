@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from typing import Any
 from unittest import mock
 
 import pytest
 
-HAS_RAY = importlib.util.find_spec("ray") is not None
+from tests.tools import needs_package
+
 needs_ray = [
     pytest.mark.ray,
     pytest.mark.slow,
-    pytest.mark.skipif(not HAS_RAY, reason="needs the package ray"),
+    needs_package("ray"),
 ]
 _STORE = 80 * 2**20
 """Bytes of each node's object store, which runs do not use."""

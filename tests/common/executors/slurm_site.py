@@ -9,11 +9,11 @@ import subprocess
 import time
 
 import psutil
-import pytest
 
 from tests.common.executors.site import Site, num_rows, outcome, wait_for
 from tests.conftest import Outcome
 from tests.programs import Program
+from tests.tools import needs
 
 
 def _is_there() -> bool:
@@ -27,8 +27,8 @@ def _is_there() -> bool:
 _PATIENCE = 300.0
 """Seconds for several attempts, each as long as a time limit of SLURM, which counts in minutes."""
 
-needs_slurm = pytest.mark.skipif(
-    not _is_there(), reason="needs a SLURM: sbatch, SLURM_CONF and the package submitit"
+needs_slurm = needs(
+    "slurm", _is_there(), "needs a SLURM: sbatch, SLURM_CONF and the package submitit"
 )
 
 

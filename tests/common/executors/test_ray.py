@@ -22,6 +22,7 @@ from tests.common.executors.site import Site, num_rows, outcome, results, wait_f
 from tests.common.plans import toy
 from tests.conftest import TOY, Workplace
 from tests.programs import Program
+from tests.tools import needs_package
 
 __all__ = ["small_disk"]
 
@@ -223,7 +224,7 @@ class TestOnACluster:
     ],
 )
 @pytest.mark.ray
-@pytest.mark.skipif(needs_ray[-1].args[0], reason="needs the package ray")
+@needs_package("ray")
 def test_an_address_without_a_cluster_is_told_at_once(
     workplace: Workplace, address: str, told: str
 ) -> None:

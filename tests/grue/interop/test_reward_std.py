@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from grue.interop.dumps import read_samples
 from grue.interop.reward_std import deviation, with_reward_std
 from tests.grue.conftest import save_model
+from tests.tools import imported
 
 PROMPTS = ["a"] * 4 + ["b"] * 4
 
@@ -88,7 +89,7 @@ def test_trainers_log_it_beside_their_own(
     tokenizer: PreTrainedTokenizerFast,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    trl = pytest.importorskip("trl")
+    trl = imported("trl")
     from datasets import Dataset
 
     from grue.interop.silent_groups import SilentGroupsWarning

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pytest
 
 from grue import metrics
 from grue.metrics.metric import Metric
 from grue.nltk_data import WORDNET, why_missing
 from grue.texts import Texts
+from tests.tools import skip_without
 
 CAT = "the cat sat on the mat", "the cat is on the mat"
 DOG = "A dog runs in the park.", "A dog runs in the park."
@@ -48,6 +48,4 @@ def without_wordnet() -> str | None:
 
 
 def needs_wordnet() -> None:
-    reason = without_wordnet()
-    if reason:
-        pytest.skip(reason)
+    skip_without("wordnet", without_wordnet())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from grue.tasks.queries.cleaning import clean_article, clean_post, fix_unicode
+from tests.tools import imported
 
 LATE = "x" * 100
 
@@ -59,5 +60,5 @@ def test_articles(text: str, cleaned: str) -> None:
 
 
 def test_characters_are_put_right() -> None:
-    pytest.importorskip("ftfy")
+    imported("ftfy")
     assert fix_unicode("Itâ€™s wet &amp; cold\r\nhere") == "It's wet & cold\nhere"

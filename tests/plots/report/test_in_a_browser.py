@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,13 @@ import pytest
 
 from plots.report.page import write_report
 from tests.plots.report.many_runs import write_plan_folder
+from tests.tools import imported, needs_program, program
 
-pytest.importorskip("vl_convert")
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+imported("vl_convert")
+playwright = imported("playwright.sync_api")
+_NAMES = ("chromium", "chromium-browser")
 pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+    needs_program(*_NAMES),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 
@@ -26,7 +26,7 @@ pytestmark = [
 def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as started:
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        found = started.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        found = started.chromium.launch(executable_path=program(*_NAMES), args=arguments)
         yield found
         found.close()
 

@@ -18,8 +18,9 @@ from plots.report.page import has_ended, write_report
 from plots.report.runs import load
 from tests.conftest import TOY, Workplace
 from tests.plots.report.many_runs import write_plan_folder
+from tests.tools import imported
 
-pytest.importorskip("vl_convert")
+imported("vl_convert")
 
 
 def data_of(page: str) -> dict[str, Any]:
