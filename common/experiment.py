@@ -62,6 +62,13 @@ class Experiment:
 EXPERIMENTS: Registry[Experiment] = Registry("experiment")
 
 
+class Progress(Protocol):
+    """Function that reports the progress of a run."""
+
+    def __call__(self, done: int, total: int, doing: str = "") -> None:
+        """Report the number of finished units and of all units, and what is being done."""
+
+
 @dataclass(frozen=True)
 class Context:
     """Context of a run: what it is given in addition to its configuration."""
@@ -75,8 +82,9 @@ class Context:
     stop_requested: Callable[[], bool] = lambda: False
     """Function that returns true once the run should write its checkpoint and raise
     `Interrupted`."""
-    progress: Callable[[int, int], None] = lambda done, total: None
-    """Function that reports the number of finished units and of all units."""
+    progress: Progress = lambda done, total, doing="": None
+    """Function that reports the number of finished units and of all units, and, if that is known,
+    the present score and what is being done within a unit, as people read it."""
     once_done: Callable[[Callable[[], None]], None] = lambda action: None
     """Function that takes work for after the run's end is recorded, such as removing temporary
     files."""

@@ -142,12 +142,18 @@ class FitExperiment(StepwiseRun[FitConfigT, checkpoint.State], Generic[FitConfig
 
     def record(self, values: Mapping[str, float]) -> None:
         """Count the epoch, and give its metrics to the callbacks."""
+        self._measured |= self.shown(values)
         self.end_epoch(values, time.perf_counter() - self._epoch_started)
 
     def end_epoch(self, metrics: Mapping[str, float], seconds: float) -> None:
         """Count an epoch that has taken so long, and give its metrics to the callbacks."""
         self.trainer.end_epoch(metrics, seconds)
         self.steps_done = self.trainer.epoch
+
+    def shown(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Return the metric that is the score."""
+        name = self.config.score_metric_name
+        return {name: values[name]} if name is not None and name in values else {}
 
     def save_state(self) -> None:
         """Write the last checkpoint, and keep the one before it."""

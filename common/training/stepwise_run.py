@@ -61,6 +61,9 @@ class StepwiseRun(ABC, Generic[ConfigT, StateT]):
         self.saved_step: int | None = None
         """Number of steps after which the last checkpoint was written; None if there is none."""
         self._pace = Pace()
+        self._measured: dict[str, float] = {}
+        self._doing = ""
+        """Name of what is being done within the present step; progress tells it."""
 
     def run(self) -> float | None:
         """Make the run, or what is left of it; return its score."""
@@ -196,11 +199,27 @@ class StepwiseRun(ABC, Generic[ConfigT, StateT]):
 
     def record(self, values: Mapping[str, float]) -> None:
         """Append a row of metrics."""
+        self._measured |= self.shown(values)
         self.tracker.add({"epoch": self.epoch, "step": self.steps_done, **values})
 
+    def shown(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Return what progress tells of a row of metrics: the score, if it is there."""
+        return {}
+
     def tell_progress(self) -> None:
-        """Tell how many steps are done."""
-        self.context.progress(self.steps_done, self.num_steps)
+        """Tell how many steps are done, the last score, and what is being done."""
+        told = [f"{name} {value:.4g}" for name, value in self._measured.items()] + [self._doing]
+        self.context.progress(self.steps_done, self.num_steps, ", ".join(filter(None, told)))
+
+    @contextmanager
+    def doing(self, what: str) -> Iterator[None]:
+        """Tell what is being done in the block, such as ``evaluating``."""
+        before, self._doing = self._doing, what
+        self.tell_progress()
+        try:
+            yield
+        finally:
+            self._doing = before
 
     @property
     def may_save_soon(self) -> bool:

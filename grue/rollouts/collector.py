@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     from grue.rewards.reward import Reward
 
 
+Doing = Callable[[str], AbstractContextManager[None]]
+
+
 class Rollouts:
     """Sampler of inputs and outputs of a policy, which also rewards them."""
 
@@ -56,12 +60,14 @@ class Rollouts:
         settings: RolloutSettings,
         *,
         seed: int,
+        doing: Doing = lambda what: nullcontext(),
     ) -> None:
+        """Set what is sampled; ``doing`` returns a block in which what it names is done."""
         self.actor_critic = actor_critic
         self.policy = actor_critic.policy
         self.inputs = inputs
         self.reward = reward
-        self.settings, self.seed = settings, seed
+        self.settings, self.seed, self._doing = settings, seed, doing
         limit, side = settings.prompt_limit, settings.prompt_side
         self._prompts = self.policy.read(
             inputs.samples, settings.generation, limit, side, level=logging.WARNING
@@ -159,7 +165,8 @@ class Rollouts:
         prompts = batch.behind([self._prompts[row] for row in rows])
         own = distributed.shard_slice(len(rows))
         numbers = batch.places(settings.num_envs)[own]
-        drawn = self._draw(prompts[own], numbers, num_samples, stream)
+        with self._doing("sampling"):
+            drawn = self._draw(prompts[own], numbers, num_samples, stream)
         outputs, inputs = drawn.outputs, [row for row in rows for _ in range(num_samples)]
         whole = batch.whole(outputs)
         texts = self.inputs.texts(self.policy.scored_texts(whole, settings.generation), inputs)
@@ -173,7 +180,8 @@ class Rollouts:
         mine = slice(own.start * num_samples, own.stop * num_samples)
         # A reward that draws random numbers moves nothing that training draws.
         seed = seed_of(Occasion.REWARD, self.seed, *stream, distributed.rank())
-        with undisturbed(gpus_of_device(self.policy.device)), seeded(seed):
+        on_device = undisturbed(gpus_of_device(self.policy.device))
+        with self._doing("scoring"), on_device, seeded(seed):
             scores = self._score(found, texts[mine], whole[mine])
         found.scores.append(pad_stack(batch.without_hints(scores)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 from common.experiment import Context
@@ -22,6 +23,17 @@ class TextRun(StepwiseRun[TextConfigT, StateT]):
         super().__init__(config, context)
         if self.tracker.wandb_id is None:
             self.tracker.wandb_id = context.folder.path.name
+
+    def score_name(self, found: Mapping[str, float]) -> str | None:
+        """Return the metric among those found that is the score: the first one on ``val``."""
+        return next((name for name in found if name.startswith("val/")), None)
+
+    def shown(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Return the score, and the loss or the reward of training."""
+        score = self.score_name(values)
+        names = {score: score} if score is not None else {}
+        names |= {"loss": "loss", "rollout_info/ep_rew": "reward"}
+        return {told: values[name] for name, told in names.items() if name in values}
 
     def keeps_row(self, row: Row) -> bool:
         """Return whether a row is of a step that is not made again, nor of the end."""

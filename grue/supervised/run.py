@@ -59,15 +59,19 @@ class TrainerRun(TextRun[TextConfigT, Path]):
 
     def evaluate_start(self) -> dict[str, float]:
         """Return what is measured of the model before training."""
-        return self.measure()
+        return self._measure()
 
     def evaluate_on_the_way(self) -> dict[str, float]:
         """Return what is measured of the model at a log line."""
-        return self.measure()
+        return self._measure()
 
     def evaluate_end(self) -> dict[str, float]:
         """Return what is measured of the trained model."""
-        return self.measure()
+        return self._measure()
+
+    def _measure(self) -> dict[str, float]:
+        with self.doing("evaluating"):
+            return self.measure()
 
     def load_last_state(self) -> Path | None:
         """Return the last whole checkpoint."""
@@ -84,14 +88,15 @@ class TrainerRun(TextRun[TextConfigT, Path]):
     def take_steps(self) -> None:
         """Let the Trainer take the steps that are left; it tells this run of each."""
         training = self.training()
-        is_done = fit(
-            training.model,
-            training.rows,
-            training.collator,
-            self.arguments,
-            self,
-            optimizer=training.optimizer,
-        )
+        with self.doing("updating"):
+            is_done = fit(
+                training.model,
+                training.rows,
+                training.collator,
+                self.arguments,
+                self,
+                optimizer=training.optimizer,
+            )
         if not is_done:
             self.interrupt()
 

@@ -15,6 +15,8 @@ _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 _PLACES = re.compile(r'\b(?:d|transform)="[^"]*"')
 """Attributes of SVG that hold lengths alone, and no words."""
 _DECIMALS = re.compile(r"\d+\.\d{2,}(?:e-?\d+)?")
+_BASE: Spec = {"$schema": _SCHEMA, "background": None}
+"""Parts of every chart; its paper is the page's."""
 _MANY_POINTS = 60
 """Number of points from which on they are not marked in a picture of lines."""
 
@@ -33,7 +35,7 @@ def curve(metric: str, rows: Rows, colours: Mapping[str, str]) -> Spec:
     ]  # fmt: skip
     points: Spec | bool = {"size": 12} if len(rows) < _MANY_POINTS else False
     return {
-        "$schema": _SCHEMA, "width": 300, "height": 190,
+        **_BASE, "width": 300, "height": 190,
         "title": {"text": metric, "anchor": "start", "fontSize": 12, "limit": 300},
         "data": {"values": list(rows)},
         "layer": [
@@ -62,7 +64,7 @@ def differences(rows: Rows) -> Spec:
                {"field": "low", "format": ".4g"}, {"field": "high", "format": ".4g"},
                {"field": "num_seeds", "title": "seeds"}]  # fmt: skip
     return {
-        "$schema": _SCHEMA, "width": 360, "data": {"values": list(rows)},
+        **_BASE, "width": 360, "data": {"values": list(rows)},
         "layer": [
             {"mark": {"type": "rule", "color": "#999"}, "encoding": {"x": {"datum": 0}}},
             {"mark": {"type": "rule", "size": 2},
@@ -79,7 +81,7 @@ def differences(rows: Rows) -> Spec:
 def pair(x: str, y: str, rows: Rows, colours: Mapping[str, str]) -> Spec:
     """Return two metrics of runs (``a`` and ``b`` of the rows) against each other."""
     return {
-        "$schema": _SCHEMA, "width": 420, "height": 260, "data": {"values": list(rows)},
+        **_BASE, "width": 420, "height": 260, "data": {"values": list(rows)},
         "mark": {"type": "point", "filled": True, "size": 45, "aria": False},
         "encoding": {
             "x": {"field": "a", "type": "quantitative", "title": x, "scale": {"zero": False}},
@@ -97,7 +99,7 @@ def pair(x: str, y: str, rows: Rows, colours: Mapping[str, str]) -> Spec:
 def inputs(rows: Rows) -> Spec:
     """Return each input's reward mean against its reward std, with prompt and outputs."""
     return {
-        "$schema": _SCHEMA, "width": 420, "height": 260, "data": {"values": list(rows)},
+        **_BASE, "width": 420, "height": 260, "data": {"values": list(rows)},
         "mark": {"type": "point", "filled": True, "opacity": 0.6, "aria": False},
         "encoding": {
             "x": {"field": "std", "type": "quantitative", "title": "reward std"},

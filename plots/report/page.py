@@ -52,7 +52,7 @@ def render(plan: PlanFolder, runs: Sequence[ReportRun]) -> str:
     compared = comparisons.comparisons(
         chosen([run for run in runs if run.stage not in read]), names
     )
-    of_inputs = texts.inputs([*final.runs, *earlier.runs], names)
+    of_inputs = texts.inputs(sorted(runs, key=lambda run: run.stage in read), names)
     last = last_values(final.runs, names)
     drawn = (
         final.charts("curve")

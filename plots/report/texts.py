@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.run.folder import read_table
 from common.run.record_schemas import DamagedError
-from plots.report.configurations import Key, title
+from plots.report.configurations import Key, by_configuration, title
 from plots.report.curves import short
 from plots.report.runs import ReportRun
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MOST_INPUTS = 250
 """Number of inputs of a run that are shown."""
-_MOST_TABLES = 6
+_MOST_TABLES = 8
 """Number of tables of inputs that are shown: of runs, or of a run before and after training."""
 _MOST_OUTPUTS = 3
 _MOST_ROWS = 150
@@ -45,8 +45,8 @@ def _of_most_interest(runs: Sequence[ReportRun]) -> list[ReportRun]:
     """Return the runs with tables of inputs: those that sample, then one of each configuration."""
     sampling = [run for run in runs if run.folder.table("reward_stats").exists()]
     measuring = [run for run in runs if run.folder.table("per_input").exists()]
-    firsts = {run.configuration: run for run in reversed(measuring)}
-    return [*sampling, *reversed(firsts.values())]
+    firsts = {key: own[0] for key, own in by_configuration(measuring).items()}
+    return [*sampling, *firsts.values()]
 
 
 def _of_samples(run: ReportRun) -> Iterator[tuple[str, list[dict[str, Any]]]]:

@@ -17,7 +17,7 @@ ALL = (
     "start_up",
     "text_extraction",
     "text_sampling", "text_scoring", "text_ppo",
-    "text_policy_gradient", "text_memory",
+    "text_policy_gradient", "text_memory", "report_page",
 )  # fmt: skip
 
 

@@ -46,9 +46,9 @@ def _stopping(context: Context, at: int) -> Context:
     """In which a stop is asked for as soon as so many units are done."""
     made = [0]
 
-    def progress(done: int, total: int) -> None:
+    def progress(done: int, total: int, doing: str = "") -> None:
         made[0] = done
-        context.progress(done, total)
+        context.progress(done, total, doing)
 
     return replace(context, progress=progress, stop_requested=lambda: made[0] >= at)
 
@@ -56,8 +56,8 @@ def _stopping(context: Context, at: int) -> Context:
 def _halting(context: Context, at: int) -> Context:
     """In which the run waits for ever as soon as so many units are done."""
 
-    def progress(done: int, total: int) -> None:
-        context.progress(done, total)
+    def progress(done: int, total: int, doing: str = "") -> None:
+        context.progress(done, total, doing)
         if done >= at:
             _marker(context.folder).touch()
             time.sleep(3600)

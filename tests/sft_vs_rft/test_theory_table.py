@@ -30,7 +30,7 @@ def experiment(folder: Path, stop_after: int | None = None, **changes: Any) -> C
     context = Context(
         RunFolder(folder),
         seed=1,
-        progress=lambda epoch, total: done.append(epoch),
+        progress=lambda epoch, *_: done.append(epoch),
         stop_requested=lambda: stop_after in done,
     )
     return ControlledExperiment(config, context)

@@ -147,7 +147,7 @@ def test_after_ctrl_c_runs_at_different_epochs_go_on_together(
     shutil.copy(further.metrics, folders[1].metrics)
     shutil.copy(further.checkpoints / "epoch_240.pt", folders[1].checkpoints / "last.pt")
     shown: list[int] = []
-    monkeypatch.setattr(Display, "progress", lambda self, tasks, done, total: shown.append(done))
+    monkeypatch.setattr(Display, "progress", lambda self, tasks, done, *_: shown.append(done))
     assert workplace.run_plan(plan).status == 0
     assert shown == list(range(shown[0], 301))  # of the run furthest behind
     assert {folder.read_status()["num_together"] for folder in folders} == {2}
@@ -216,7 +216,7 @@ def task(folder: Path, function: str) -> Task:
 
 def make(tasks: list[Task]) -> list[dict[str, Any]]:
     try:
-        attempt(tasks, stop_requested=lambda: False, progress=lambda done, total: None)
+        attempt(tasks, stop_requested=lambda: False, progress=lambda *_: None)
     finally:
         found = [RunFolder(Path(task.folder)).read_status() for task in tasks]
         states.extend(status["status"] for status in found)

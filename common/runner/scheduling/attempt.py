@@ -15,7 +15,7 @@ from common.config.run import RunConfig
 from common.custom.sources import unread_changes
 from common.custom.user_code import told
 from common.errors import Interrupted, UserError, text_of
-from common.experiment import Context
+from common.experiment import Context, Progress
 from common.files.fsync import make_folder
 from common.files.no_space import no_space
 from common.files.temp_files import remove_leftovers
@@ -90,7 +90,7 @@ class Attempt:
     def begin(
         self,
         stop_requested: Callable[[], bool],
-        progress: Callable[[int, int], None],
+        progress: Progress,
     ) -> None:
         """Record what is known of the run before it starts, and make its context."""
         task = self.task
@@ -216,7 +216,7 @@ def attempt(
     tasks: Sequence[Task],
     *,
     stop_requested: Callable[[], bool],
-    progress: Callable[[int, int], None],
+    progress: Progress,
     print_to: Callable[[Path], None] = lambda log_file: None,
 ) -> bool:
     """Make one run, or several together, or their remaining parts.
@@ -227,7 +227,7 @@ def attempt(
     Args:
         tasks: the runs.
         stop_requested: returns true once they are to end after a checkpoint.
-        progress: takes the number of finished units and of all units.
+        progress: takes the number of finished units and of all units, and what is being done.
         print_to: takes the log file for what the runs print.
 
     Returns:
@@ -253,7 +253,7 @@ def attempt(
 def _attempt(
     claims: Sequence[tuple[Task, Lease]],
     stop_requested: Callable[[], bool],
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> None:
     hub_offline.forget_commits()
     attempts = [Attempt(task, lease, num_together=len(claims)) for task, lease in claims]

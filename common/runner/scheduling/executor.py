@@ -7,8 +7,9 @@ from typing import Protocol
 
 from common.runner.scheduling.task import Task
 
-ProgressOf = Callable[[Sequence[Task], int, int], None]
-"""Function that reports how many of how many epochs (or other units) a slot's tasks have done."""
+ProgressOf = Callable[[Sequence[Task], int, int, str], None]
+"""Function that reports how many of how many epochs (or other units) a slot's tasks have done, and
+what is being done."""
 
 
 class Executor(Protocol):

@@ -30,7 +30,7 @@ class InProcess(Executor):
             attempt(
                 tasks,
                 stop_requested=self._stop_requested,
-                progress=lambda done, total: self._progress(tasks, done, total),
+                progress=lambda done, total, doing="": self._progress(tasks, done, total, doing),
             )
         self._ended += tasks
 

@@ -1,6 +1,6 @@
 """A worker process: takes tasks as lines on standard input, makes line after line.
 
-It answers on standard output with one JSON object a line: ``{"progress": [done, total]}``,
+It answers on standard output with one JSON object a line: ``{"progress": [done, total, doing]}``,
 ``{"warning": text}`` and ``{"ended": names}``, and, of a rank that is not its run's first,
 ``{"failed": reason, "traceback": lines, "rendezvous": path}``. What runs print goes to their
 ``log.txt``; to the first one's where several share a line. When standard input ends, the parent is
@@ -44,6 +44,7 @@ class _Parent:
     def __init__(self) -> None:
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
         self._said_at = 0.0
+        self._done = -1
         self.tasks: queue.Queue[list[Task]] = queue.Queue()
         self.stop = StopFlag()
 
@@ -51,11 +52,13 @@ class _Parent:
         self._out.write(json.dumps(message) + "\n")
         self._out.flush()
 
-    def progress(self, done: int, total: int) -> None:
-        if done < total and time.monotonic() - self._said_at < _SECONDS_BETWEEN_REPORTS:
+    def progress(self, done: int, total: int, doing: str = "") -> None:
+        is_within, self._done = done == self._done, done  # a unit that takes its time
+        is_soon = time.monotonic() - self._said_at < _SECONDS_BETWEEN_REPORTS
+        if is_soon and done < total and not is_within:
             return
         self._said_at = time.monotonic()
-        self.say({"progress": [done, total]})
+        self.say({"progress": [done, total, doing]})
 
     def listen(self) -> None:
         for line in sys.stdin:

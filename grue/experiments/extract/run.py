@@ -83,16 +83,19 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
         rows = self.sampler.batches[self.steps_done]
         part = self.store.read(self.steps_done, self._index(rows))
         if part is None:
-            part = self._sampled(rows)
+            with self.doing("sampling"):
+                part = self._sampled(rows)
             self.store.write(self.steps_done, part)
         if list(part.columns) == list(_TEXT_COLUMNS):
-            part = self._scored(part, rows)
+            with self.doing("scoring"):
+                part = self._scored(part, rows)
             self.store.write(self.steps_done, part)
             self._progress.made(len(rows))
         else:
             self._progress.found(len(rows))
         if self.config.evaluation.gradients:
-            self._differentiate(rows)
+            with self.doing("differentiating"):
+                self._differentiate(rows)
         self.parts.append(part)
         self.steps_done += 1
         return {}
@@ -109,8 +112,8 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
         """Write no row: what is measured stands in the parts."""
 
     def tell_progress(self) -> None:
-        """Tell how many inputs are done."""
-        self._progress.tell()
+        """Tell how many inputs are done, and what is being done."""
+        self._progress.tell(self._doing)
 
     def _index(self, rows: Sequence[int]) -> list[int]:
         """Return the positions of inputs in their split, each K times: a part's ``index``."""
@@ -233,9 +236,9 @@ class _Progress:
         self._made = 0
         self._started = self._said_at = time.monotonic()
 
-    def tell(self) -> None:
-        """Log the number of finished inputs."""
-        self._context.progress(self.done, self._total)
+    def tell(self, doing: str) -> None:
+        """Tell the number of finished inputs, and what is being done."""
+        self._context.progress(self.done, self._total, doing)
 
     def found(self, count: int) -> None:
         """Count inputs that an earlier attempt has made."""

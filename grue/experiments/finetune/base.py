@@ -101,7 +101,7 @@ class FinetuneRun(TextRun[FinetuneConfigT, StateT]):
         settings = config.training_settings if split == "train" else config.evaluation_settings
         assert settings is not None, "checked with the configuration"
         limit, side = self.prompt_limits(settings)
-        with self.times.measured(split):
+        with self.doing(f"evaluating {split}"), self.times.measured(split):
             return self.evaluator.evaluate(
                 self.evaluated[split], split, settings, label=label, max_length=limit, side=side
             )
@@ -120,7 +120,7 @@ class FinetuneRun(TextRun[FinetuneConfigT, StateT]):
 
     def summarise(self, found: Mapping[str, float]) -> float | None:
         """Save the model and the summary; return the score: the first metric on ``val``."""
-        name = next((name for name in found if name.startswith("val/")), None)
+        name = self.score_name(found)
         score = None if name is None else found[name]
         if not distributed.is_main():
             return score

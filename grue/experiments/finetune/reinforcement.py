@@ -87,6 +87,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
             self.config.reward_fn.build(),
             rollout_settings(self.env, alg, group_by=self.config.train_evaluation.group_by),
             seed=seed,
+            doing=self.doing,
         )
 
     @property
@@ -157,7 +158,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
         self._adapt_coefficient(found, len(rollout))
         seed = seed_of(Occasion.UPDATE, self.context.seed, iteration)
         generator = torch.Generator().manual_seed(seed)
-        with self.actor_critic.updating():
+        with self.doing("updating"), self.actor_critic.updating():
             found |= self.algorithm.update(rollout, coefficient, generator)
         found |= self.algorithm.stepper.report()
         self._check_finite(found, rollout)

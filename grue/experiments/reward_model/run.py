@@ -200,8 +200,12 @@ class RewardModelRun(TrainerRun[RewardModelConfig]):
         gain, bias = self.module.scale() if scaled else (1.0, 0.0)
         return RewardModel(self.classifier, replace(self.spec, gain=gain, bias=bias))
 
+    def score_name(self, found: Mapping[str, float]) -> str:
+        """Return the metric that is the score, whatever is found."""
+        return f"val/{self.objective.score}"
+
     def _save(self, found: Mapping[str, float]) -> float | None:
-        name = f"val/{self.objective.score}"
+        name = self.score_name(found)
         measured = found[name]
         score = measured if math.isfinite(measured) else None
         if not distributed.is_main():
