@@ -98,8 +98,10 @@ def _of_files(args: argparse.Namespace) -> int:
 
 
 def _tell(sentences: Sequence[str], folder: Path) -> None:
+    """Print the sentences, and leave a page of them and of the inputs."""
     print(*sentences, sep="\n")
-    print(f"lists of inputs and the table of all: {folder}")
+    print(f"lists of inputs and the table of all: {folder}", flush=True)
+    plan_of_flags.write_report(folder)
 
 
 if __name__ == "__main__":

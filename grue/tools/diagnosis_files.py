@@ -92,7 +92,6 @@ def of_samples(
         {str(key): value for key, value in row.items()} for row in first[known].to_dict("records")
     ]
     parts = rewards if len(rewards) > 1 else ()
-    write_table(out / "samples.parquet", samples)
     return _write(samples, rewards, parts, rows, out, seed=seed, source=source)
 
 
@@ -126,6 +125,7 @@ def _write(
         ids, {REWARD: total, **{name: of(name) for name in parts}},
         ddof=1, zero_tol=None, low_std=0.01, group_sizes=range(2, shape[1] + 1),
     )  # fmt: skip
+    write_table(out / "samples.parquet", samples)
     write_table(out / "reward_stats.parquet", table)
     sentences = found.sentences()
     flags = _flags(found, seed)

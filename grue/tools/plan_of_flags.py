@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -188,6 +189,15 @@ def make(plan: dict[str, Any], args: argparse.Namespace) -> int | None:
 def plan_path(out: Path) -> Path:
     """Return where a command keeps its plan in its folder."""
     return out / "plan.json"
+
+
+def write_report(folder: Path) -> int:
+    """Write the page about what is in a folder, and print its path; return the exit status."""
+    places = [str(_PROJECT), os.environ.get("PYTHONPATH", "")]
+    return subprocess.run(
+        [sys.executable, "-m", "plots", "report", "--plan", str(folder)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))},
+    ).returncode
 
 
 def run(command: list[str]) -> int:

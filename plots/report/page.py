@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _ASSETS = Path(__file__).parent / "assets"
 _LONGEST_VALUES = 300
+DIAGNOSIS = "diagnosis.json"
+"""File of a diagnosis, whose sentences come first."""
 
 
 def write_report(folder: Path) -> Path:
@@ -114,6 +116,7 @@ def _asked(
         "graph": stage_graph.graph(stages),
         "varying": _varying_values(runs),
         "asked": json.dumps(asked, indent=2, ensure_ascii=False),
+        "sentences": json_object(plan.path / DIAGNOSIS).get("sentences", []),
         "figures": sorted(path.name for path in plan.figures.glob("*.png")),
     }
 

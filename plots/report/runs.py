@@ -119,13 +119,20 @@ def is_seed(key: str) -> bool:
 def load(folder: PlanFolder) -> list[ReportRun]:
     """Return the runs of a plan in the order of its index.
 
+    A folder of a diagnosis, which holds samples alone, is as a run that is done.
+
     Raises:
-        UserError: the folder holds no plan.
+        UserError: the folder holds neither.
     """
     rows = read_index(folder)
-    if not rows:
+    if rows:
+        return [_load(folder, row) for row in rows]
+    samples = RunFolder(folder.path)
+    if not samples.table("reward_stats").exists():
         raise UserError(f"{folder.path}: holds no runs of a plan (index.csv); give a plan's folder")
-    return [_load(folder, row) for row in rows]
+    fixed = dict.fromkeys(FIXED_COLUMNS, "")
+    own = {"name": "samples", "status": status.DONE, "repetition": "0", "folder": "."}
+    return [ReportRun(samples, {**fixed, **own}, {}, {})]
 
 
 def _load(plan: PlanFolder, row: Mapping[str, str]) -> ReportRun:

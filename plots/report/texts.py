@@ -24,6 +24,7 @@ _MOST_TABLES = 8
 _MOST_OUTPUTS = 3
 _MOST_ROWS = 150
 _MOST_TEXT = 200
+_TEXTS = {"input_id", "prompt", "output"}
 _PREDICTIONS = re.compile(r"epoch_(?P<epoch>\d+)_(?P<split>\w+)_split_predictions\.json")
 _BEFORE = "before_training_"
 
@@ -52,8 +53,8 @@ def _of_most_interest(runs: Sequence[ReportRun]) -> list[ReportRun]:
 def _of_samples(run: ReportRun) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Yield the inputs of a run that samples rewards, of its first metric."""
     stats = _table(run.folder.table("reward_stats"), [])
-    samples = _table(run.folder.table("samples"), ["input_id"])
-    if stats is None or samples is None or stats.empty:
+    samples = _table(run.folder.table("samples"), [])
+    if stats is None or samples is None or stats.empty or not {*samples.columns} >= _TEXTS:
         return
     stats = stats[stats["metric"] == stats["metric"].iloc[0]].head(MOST_INPUTS)
     by_input = samples.groupby("input_id")

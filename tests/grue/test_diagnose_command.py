@@ -74,6 +74,9 @@ def test_it_samples_and_tells(
         return {path: path.stat().st_mtime_ns for path in (out / "plan").glob("*/status.json")}
 
     before = attempts()
+    page = (out / "report.html").read_text()
+    assert found["sentences"][0] in page and page.count("the cat") > 6
+    monkeypatch.setattr(plan_of_flags, "write_report", lambda folder: 0)  # once is enough
     monkeypatch.setattr(plan_of_flags, "run", in_this_process)
     assert diagnose.main(given("length")) == 0
     assert attempts() == before  # nothing is made again

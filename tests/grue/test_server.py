@@ -36,8 +36,9 @@ from tests.grue.stub_server import (
     status,
 )
 from tests.grue.tasks.conftest import write_jsonl
+from tests.tools import imported
 
-pytest.importorskip("openai")
+imported("openai")
 
 K, N = 4, 6
 SAMPLED = {"do_sample": True, "top_k": 0, "max_new_tokens": 6}

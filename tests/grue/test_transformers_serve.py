@@ -21,9 +21,10 @@ from tests.conftest import Workplace
 from tests.grue.conftest import save_model, write
 from tests.grue.parts import ANIMALS, OVERLAP
 from tests.grue.tasks.conftest import write_jsonl
+from tests.tools import imported
 
 for package in ("openai", "fastapi", "uvicorn"):
-    pytest.importorskip(package)
+    imported(package)
 pytestmark = pytest.mark.slow
 
 K, N = 4, 12

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from grue.interop.prompt_folders import FILE, write_for_trl, write_for_verl
 from tests.grue.conftest import save_model
 from tests.grue.tasks.conftest import samples
+from tests.tools import imported
 
 CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2 + 2?"}]
 ROWS: list[dict[str, Any]] = [
@@ -75,7 +76,7 @@ def test_tasks_read_the_folders(tmp_path: Path, task: str) -> None:
 
 @pytest.mark.filterwarnings("ignore")  # the trainer's own
 def test_a_trainer_of_trl_steps_on_them(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
-    trl = pytest.importorskip("trl")
+    trl = imported("trl")
     model = save_model(tmp_path / "model", tokenizer)
     write_for_trl(ROWS, tmp_path / "keep")
     seen: list[Any] = []
