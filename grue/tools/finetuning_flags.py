@@ -7,6 +7,7 @@ from typing import Any
 
 from common.errors import UserError
 from grue.metrics.metric import METRICS
+from grue.tasks.sources.local_files import has_split, split_file
 from grue.tools import plan_of_flags
 from grue.tools.flags import at_least, check_needed
 
@@ -14,6 +15,8 @@ SUPERVISED = "supervised"
 ALGORITHMS = (SUPERVISED, "grpo", "dr_grpo", "dapo", "rloo", "gspo", "ppo")
 _SAMPLES = 8
 """Outputs of each prompt, but for PPO, whose critic needs no group."""
+_TRAINING_REWARD = "rollout_info/ep_rew"
+"""Curve that is drawn without metrics."""
 _EPOCHS = 4
 """Passes of PPO over a rollout, each in as many minibatches."""
 
@@ -86,11 +89,18 @@ def of_finetuning(args: argparse.Namespace) -> dict[str, Any]:
                   "max_episode_length": args.max_new_tokens}  # fmt: skip
         base["reward_fn"] = plan_of_flags.reward(args.reward)
         base["env"] = {"n_envs": args.batch_size, "args": limits}
-    return plan_of_flags.plan("finetune", "grue_finetune", ["learning_curves"], base)
+    figure: dict[str, Any] = {"figure": "learning_curves"}
+    if not supervised and not _metrics(args):
+        figure["metrics"] = [_TRAINING_REWARD]
+    return plan_of_flags.plan("finetune", "grue_finetune", [figure], base)
 
 
 def _datapool(args: argparse.Namespace) -> dict[str, Any]:
     found = plan_of_flags.datapool(args, held_out=args.held_out)
+    if found["id"] == "jsonl" and not args.data.startswith("{"):
+        path = found["args"]["path"]
+        if not has_split(path, "val") and not has_split(path, "test"):
+            found["args"]["path"] = str(split_file(path, "train"))
     if found["id"] == "hub_dataset" and not args.data.startswith("{"):
         found["args"] |= {"val_split": args.val_split, "test_split": args.test_split}
     return {"num_val_samples": args.num_eval, "num_test_samples": args.num_eval, **found}
@@ -150,11 +160,15 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
+def _metrics(args: argparse.Namespace) -> list[str]:
+    """Return the ids of the metrics: the given ones, or the reward if it is one."""
+    return args.metrics or ([args.reward] if args.reward in METRICS.names() else [])
+
+
 def _evaluation(args: argparse.Namespace) -> dict[str, Any]:
-    metrics = args.metrics or ([args.reward] if args.reward in METRICS.names() else [])
-    found = {
+    found: dict[str, Any] = {
         "eval_batch_size": args.batch_size,
-        "metrics": [{"id": name} for name in metrics],
+        "metrics": [{"id": name} for name in _metrics(args)],
         "generation_kwargs": plan_of_flags.sampling(args),
     }
     if args.algorithm != SUPERVISED:

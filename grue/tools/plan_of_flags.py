@@ -150,7 +150,7 @@ def sampled_model(args: argparse.Namespace) -> dict[str, Any]:
     return {"tokenizer": tokenizer(args), "alg": alg}
 
 
-def plan(name: str, experiment: str, figures: list[str], base: dict[str, Any]) -> dict[str, Any]:
+def plan(name: str, experiment: str, figures: list[Any], base: dict[str, Any]) -> dict[str, Any]:
     """Return the plan of one run with the keys ``base``."""
     return {
         "name": name,

@@ -14,6 +14,7 @@ import run_plan
 from common.run.folder import PlanFolder
 from common.runner.index import read_index
 from grue import diagnose, extract, finetune
+from grue.interop.prompt_folders import write_for_trl
 from grue.tools import plan_of_flags, server_flags
 from grue.tools.finetuning_flags import ALGORITHMS
 from tests.grue.conftest import encoder_decoder, save_model
@@ -74,6 +75,16 @@ def test_finetuning_trains_and_evaluates(tmp_path: Path, given: list[str], algor
     assert row["status"] == "done"
     summary = json.loads((tmp_path / "out/plan" / row["folder"] / "summary.json").read_text())
     assert "val/lexical/length" in json.dumps(summary)
+
+
+def test_a_reward_of_ones_own_is_drawn_and_a_folder_with_one_split_is_split(
+    tmp_path: Path, given: list[str]
+) -> None:
+    write_for_trl(ROWS, tmp_path / "keep")
+    own = ["--data", str(tmp_path / "keep"), "--reward", "custom:tests.grue.parts:quiet_vowels",
+           "--steps", "1"]  # fmt: skip
+    assert finetune.main([*given, *own]) == 0
+    assert (tmp_path / "out/plan/figures").is_dir()
 
 
 def test_encoder_decoders_are_known_by_themselves(
