@@ -34,7 +34,7 @@ def sync(descriptor: int) -> None:
     _synced[found.st_dev, found.st_ino] = found.st_mtime_ns, found.st_size
 
 
-def sync_folder(path: Path) -> None:
+def sync_folder(path: Path | str) -> None:
     """Wait until the names in the folder are on the disk.
 
     The content of its files is not included.
@@ -55,15 +55,16 @@ def sync_tree(folder: Path, *, but: tuple[str, ...] = ()) -> None:
     not be read, are skipped.
     """
     for place, _, names in os.walk(folder, topdown=False):
-        for path in (Path(place, name) for name in names if not name.startswith(but)):
-            with suppress(FileNotFoundError, PermissionError):
-                _sync_if_changed(path)
+        for name in names:
+            if not name.startswith(but):
+                with suppress(FileNotFoundError, PermissionError):
+                    _sync_if_changed(f"{place}/{name}")
         with suppress(FileNotFoundError, PermissionError):
-            sync_folder(Path(place))
+            sync_folder(place)
 
 
-def _sync_if_changed(path: Path) -> None:
-    found = path.lstat()
+def _sync_if_changed(path: str) -> None:
+    found = os.lstat(path)
     known = _synced.get((found.st_dev, found.st_ino))
     if stat.S_ISREG(found.st_mode) and known != (found.st_mtime_ns, found.st_size):
         with _opened(path) as descriptor:
@@ -71,7 +72,7 @@ def _sync_if_changed(path: Path) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[int]:
+def _opened(path: Path | str) -> Iterator[int]:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         yield descriptor

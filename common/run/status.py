@@ -70,8 +70,17 @@ def begin(
     return status
 
 
-def end(folder: RunFolder, status: str, *, reason: str | None = None, **values: Any) -> None:
+def end(
+    folder: RunFolder,
+    status: str,
+    *,
+    begun: Mapping[str, Any] | None = None,
+    reason: str | None = None,
+    **values: Any,
+) -> None:
     """Record the end of an attempt, in addition to its beginning.
+
+    ``begun`` is the record of that, as it is in the folder; it is read there if it is not given.
 
     The files of a done run are on the disk before its status, so that a power cut cannot lose them.
 
@@ -80,7 +89,8 @@ def end(folder: RunFolder, status: str, *, reason: str | None = None, **values: 
     """
     with nullcontext() if status == DONE else suppress(OSError):
         sync_tree(folder.path, but=(PREFIX,))
-    found = {**folder.read_status(), "status": status, "reason": reason, "ended": now(), **values}
+    before = folder.read_status() if begun is None else begun
+    found = {**before, "status": status, "reason": reason, "ended": now(), **values}
     try:
         write_json(folder.status, found)
     except NoSpace:

@@ -165,8 +165,8 @@ class Display:
         self._counts[state.state] += 1
         self._num_made += state.state != SKIPPED
         told = self._told()
-        self._runs.set_postfix_str(told, refresh=False)
         if self._bars_shown:
+            self._runs.set_postfix_str(told, refresh=False)
             self._runs.update(sum(self._num_done_and_failed()) - self._runs.n)
         if state.state != DONE:
             level = logging.WARNING

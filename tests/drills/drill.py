@@ -40,7 +40,7 @@ class Size:
     kills: int
     """Kills of workers and runners."""
     troubles: int
-    """Times that a disk or files are in trouble."""
+    """Times that a disk or files are in trouble, or that one of several runners is killed."""
 
 
 @dataclass
@@ -141,7 +141,7 @@ def several_runners(ground: Ground) -> str:
     dice, num_killed = under_way.dice, 0
     runners: list[Program] = []
     most = 0
-    while num_killed < ground.size.kills:
+    while num_killed < ground.size.troubles:
         wanted = dice.randint(2, 5)
         runners += [under_way.start() for _ in range(wanted - len(runners))]
         most = max(most, len(runners))

@@ -184,7 +184,7 @@ class Attempt:
             provenance.record_hub(self.folder, hub_offline.commits())
         seconds = before.get("seconds", 0.0) + time.monotonic() - self._started
         measured: dict[str, Any] = {"seconds": round(seconds, 3), **peaks()}
-        status.end(self.folder, state, **measured, **self.task.identity, **values)
+        status.end(self.folder, state, begun=before, **measured, **self.task.identity, **values)
         self.is_over = True
 
     def close(self) -> None:

@@ -58,5 +58,9 @@ class PretendedCluster:
         """Ends a node at once, as a power cut does."""
         self._cluster.remove_node(node, allow_graceful=False)
 
+    def lose_head(self) -> None:
+        """Ends the node that knows of all others."""
+        self._cluster.remove_node(self._cluster.head_node, allow_graceful=False)
+
     def close(self) -> None:
         self._cluster.shutdown()

@@ -17,7 +17,7 @@ import pytest
 from common.runner.scheduling.ray import on_node
 from common.runner.scheduling.task import Task, to_line
 from tests.common.executors.contract import ACTING, ExecutorContract, small_disk
-from tests.common.executors.ray_site import PretendedCluster, needs_ray
+from tests.common.executors.ray_site import HAS_RAY, PretendedCluster, needs_ray
 from tests.common.executors.site import Site, num_rows, outcome, results, wait_for
 from tests.common.plans import toy
 from tests.conftest import TOY, Workplace
@@ -27,6 +27,7 @@ from tests.tools import needs_package
 __all__ = ["small_disk"]
 
 SEEING = "custom:tests.seeing:EXPERIMENT"
+OTHER_RAY = "custom:tests.common.executors.other_ray:EXPERIMENT"
 _SLOW: dict[str, Any] = {"epochs": 30, "pause": 0.1}
 
 
@@ -213,6 +214,43 @@ class TestOnACluster:
         assert done.status == 0, done.err
         times = sorted((one["started"], one["ended"]) for one in site.statuses("few").values())
         assert all(ended <= begun for (_, ended), (begun, _) in pairwise(times))
+
+    def test_a_cluster_of_another_version_is_refused(self, site: Site) -> None:
+        plan = site.write_plan("other", experiment=OTHER_RAY, configurations=[toy()])
+        refused = site.run_plan(plan)
+        assert refused.status == 2
+        assert "'executor.address'" in refused.err
+        assert "Version mismatch" in refused.err and "0.0.1" in refused.err
+        assert not site.folder("other").exists()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.skipif(not HAS_RAY, reason="needs the package ray")
+def test_a_lost_head_ends_all_and_another_cluster_goes_on(tmp_path: Path, undisturbed: Any) -> None:
+    def on(cluster: PretendedCluster) -> Site:
+        return Site(tmp_path, {"executor": {"id": "ray", "address": cluster.address}})
+
+    first = PretendedCluster()
+    try:
+        runner = start_slow(on(first), experiment=TOY)
+        making = process_of(on(first), "slow")
+        first.lose_head()
+        ended = outcome(runner)
+        wait_for(lambda: is_gone(making))
+    finally:
+        first.close()
+    assert ended.status == 1, ended.err
+    second = PretendedCluster()
+    try:
+        site = on(second)
+        plan = site.write_plan(
+            "slow", experiment=TOY, configurations=[toy(experiment_name="slow", **_SLOW)]
+        )
+        assert site.run_plan(plan).status == 0
+    finally:
+        second.close()
+    assert results(site.runs("slow")["slow"]) == undisturbed
 
 
 @pytest.mark.parametrize(
