@@ -59,9 +59,16 @@ def json_value(text: str | bytes, **options: Any) -> Any:
         ValueError: it is no JSON, or it is nested too deeply or too large.
     """
     try:
-        return _not_too_large(json.loads(text, **options))
+        value = json.loads(text, **options)
+        return value if _is_small(text) else _not_too_large(value)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
+
+
+def _is_small(text: str | bytes) -> bool:
+    """Return whether JSON has so few brackets and characters that it cannot be too large."""
+    opening = (b"{", b"[") if isinstance(text, bytes) else ("{", "[")
+    return len(text) <= _MOST and sum(map(text.count, opening)) <= _DEEPEST  # type: ignore[arg-type]
 
 
 def json_object(text: str) -> dict[str, Any]:

@@ -94,6 +94,7 @@ def plan_of(count: int) -> dict[str, object]:
         ],
         "figures": [],
         "report": False,
+        "report": False,
     }
 
 
