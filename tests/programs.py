@@ -43,6 +43,7 @@ class Program:
             socket.send_fds(_server()[0], [request], [stdout, stderr, theirs.fileno()])
         os.close(stdout)
         os.close(stderr)
+        self._err = err
         self._said = {out: b"", err: b""}
         self._closed: set[int] = set()
         self.pid = int(self._report.recv(32))
@@ -89,6 +90,12 @@ class Program:
         self.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
         out, err = (said.decode() for said in self._said.values())
         return out, err
+
+    def heard(self) -> str:
+        """What the program has said on standard error until now."""
+        while self._err not in self._closed and select.select([self._err], [], [], 0)[0]:
+            self._read(self._err)
+        return self._said[self._err].decode(errors="replace")
 
     def _read(self, pipe: int) -> None:
         chunk = os.read(pipe, 65536)

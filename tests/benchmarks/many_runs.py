@@ -94,7 +94,6 @@ def plan_of(count: int) -> dict[str, object]:
         ],
         "figures": [],
         "report": False,
-        "report": False,
     }
 
 

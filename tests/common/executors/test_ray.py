@@ -152,10 +152,9 @@ class TestOnACluster:
         cluster.lose(doomed)
         wait_for(lambda: site.statuses("slow")["slow"].get("lost") == 1)
         assert is_gone(process)
-        assert runner.stderr is not None
-        assert "its node was lost; it is continued" in runner.stderr.readline()
-        told = runner.stderr.readline()
-        assert "slow needs 1 CPU, 0 GPU, 1 place and waits for a node" in told
+        waits = "slow needs 1 CPU, 0 GPU, 1 place and waits for a node"
+        wait_for(lambda: waits in runner.heard())
+        assert "its node was lost; it is continued" in runner.heard()
         cluster.add(num_cpus=1, resources={"place": 1})
         done = outcome(runner)
         assert done.status == 0, done.err
@@ -233,7 +232,7 @@ def test_a_lost_head_ends_all_and_another_cluster_goes_on(tmp_path: Path, undist
 
     first = PretendedCluster()
     try:
-        runner = start_slow(on(first), experiment=TOY)
+        runner = start_slow(on(first))
         making = process_of(on(first), "slow")
         first.lose_head()
         ended = outcome(runner)
