@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterable, Mapping
 
 from common.runner.scheduling.fork_server import ForkedProcess, ForkServer
@@ -32,14 +33,16 @@ class KeptServers:
     is_possible = staticmethod(ForkServer.is_possible)
 
     def __init__(self) -> None:
-        self._asked: tuple[dict[str, str], tuple[str, ...]] | None = None
+        self._asked: tuple[object, ...] = ()
         self._server: _KeptServer | None = None
 
     def __call__(self, environment: Mapping[str, str], modules: Iterable[str]) -> ForkServer:
-        asked = {**environment, _OF_EACH_TEST: ""}, tuple(modules)
+        modules = tuple(modules)
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+        asked = {**environment, _OF_EACH_TEST: ""}, modules, limit
         if self._server is None or self._asked != asked or not self._server.is_there:
             self.end()
-            self._asked, self._server = asked, _KeptServer(environment, asked[1])
+            self._asked, self._server = asked, _KeptServer(environment, modules)
         return self._server
 
     def end(self) -> None:
