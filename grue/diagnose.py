@@ -11,6 +11,8 @@ from common.errors import UserError
 from grue.tools import flags, plan_of_flags
 from grue.tools.server_flags import add_server_flags
 
+_OF_FILES = ("source", "files", "rewards", "seed", "out")
+"""Flags of a diagnosis of files."""
 PROGRAM = "python -m grue.diagnose"
 _EPILOG = """\
 examples:
@@ -85,7 +87,12 @@ def _of_files(args: argparse.Namespace) -> int:
 
     if not args.files:
         raise UserError(f"--from {args.source}: name its files, or folders of them")
-    given = [f"--{name}" for name in ("model", "data", "reward") if getattr(args, name) is not None]
+    usual = vars(_parser().parse_args([]))
+    given = [
+        f"--{name}"
+        for name, value in vars(args).items()
+        if name not in _OF_FILES and value != usual[name]
+    ]
     if given:
         raise UserError(f"{', '.join(given)}: the files of --from have the outputs and their "
                         "rewards already; drop it")  # fmt: skip

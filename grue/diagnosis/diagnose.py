@@ -121,14 +121,14 @@ class Diagnosis:
             )
         found = self.causes
         kinds = [
-            (found.equal_outputs, "have equal outputs (too little randomness in sampling)"),
-            (found.lowest, f"have different outputs with the lowest reward {self._worst:g} (too "
+            (found.equal_outputs, "equal outputs (too little randomness in sampling)"),
+            (found.lowest, f"different outputs with the lowest reward {self._worst:g} (too "
              "hard)"),
-            (found.largest, f"have the largest reward {self._best:g} (too easy)"),
-            (found.between, "have different outputs with an equal reward between these (the reward "
+            (found.largest, f"the largest reward {self._best:g} (too easy)"),
+            (found.between, "different outputs with an equal reward between these (the reward "
              "is too coarse)"),
         ]  # fmt: skip
-        told = [f"{int(flags.sum())} {words}" for flags, words in kinds if flags.any()]
+        told = [f"{_have(int(flags.sum()))} {words}" for flags, words in kinds if flags.any()]
         text = f"Of the silent inputs {_listed(told)}" if told else "No input is silent"
         return f"{between}{text}{self._parts()}."
 
@@ -196,6 +196,10 @@ def diagnose(sampled: Sampled, *, seed: int) -> Diagnosis:
         group_size.group_sizes_for(rewards, TARGET_SHARES, zero_tol, seed=seed),
         group_size.modelled_silent_share(rewards, 2 * num_samples, seed=seed),
     )
+
+
+def _have(count: int) -> str:
+    return f"{count} {'has' if count == 1 else 'have'}"
 
 
 def _size(found: GroupSize) -> str:

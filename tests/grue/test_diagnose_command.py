@@ -123,6 +123,8 @@ def test_what_trainers_leave_needs_no_model(
         (["--model", "m", "--reward", "length"], "--data: needed"),
         (["--from", "trl"], "--from trl: name its files"),
         (["--from", "trl", "x", "--reward", "length"], "--reward: the files of --from have"),
+        (["--from", "trl", "x", "--gradients", "--num_samples", "8"],
+         "--num_samples, --gradients: the files of --from have"),
         (["--model", "m", "--data", "d", "--reward", "length", "--rewards", "score"],
          "--rewards: is for --from"),
         (["--from", "other"], "argument --from: invalid choice"),
