@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from common.errors import Problem, UserError
+from plots.bars import ENDS, bars
 from plots.methods import in_order, method
 from plots.options import FigureOptions
 from plots.runs import CHANGED, OTHERS, PARTS, Wanted, load_runs, read_curves
@@ -58,6 +59,11 @@ class _Scale:
     label: str
     limits: tuple[float, float] | None = None
 
+    @property
+    def is_log(self) -> bool:
+        """True if the axis is logarithmic."""
+        return self.limits is None
+
 
 _SCALES = {
     "reward": _Scale("reward", (-1.0, 1.0)),
@@ -78,7 +84,8 @@ _PARTS_IN_WORDS = {CHANGED: f"changed inputs ({CHANGED})", OTHERS: f"other input
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     """Draw one row per variant and one column per metric, and return the written paths.
 
-    A line is the mean over the runs of one method, its band one standard deviation to each side.
+    A line is the mean over the runs of one method, its band one standard deviation to each side; on
+    logarithmic axes those of logarithms.
 
     Args:
         runs: plan folders and run folders.
@@ -112,7 +119,7 @@ def statistics(rows: Sequence[Variant], metrics: Sequence[str]) -> pd.DataFrame:
     """Return the plotted numbers over the runs of each line.
 
     They are mean, std (ddof 1; NaN for one run) and n. One row per point, with the columns variant,
-    method, part, metric, epoch, mean, std, n.
+    method, part, metric, epoch, mean, std, n, and what is drawn, see `plots.bars.bars`.
 
     Raises:
         UserError: no run has any of ``metrics``.
@@ -125,8 +132,9 @@ def statistics(rows: Sequence[Variant], metrics: Sequence[str]) -> pd.DataFrame:
         for name, runs in variant.methods.items():
             measured = [run.table[column].dropna() for run in runs if column in run.table]
             if any(map(len, measured)):
-                by_epoch = pd.concat(measured).groupby(level="epoch")
-                line = by_epoch.agg(mean="mean", std="std", n="count")
+                values = pd.concat(measured)
+                line = values.groupby(level="epoch").agg(mean="mean", std="std", n="count")
+                line = line.join(bars(values, log=_SCALES[metric].is_log))
                 lines[variant.title, name, part, metric] = line
     if not lines:
         raise UserError(f"nothing to draw: no run measured {', '.join(metrics)}")
@@ -142,15 +150,14 @@ def _scale(axes: Axes, points: pd.DataFrame, metric: str, *, log_epochs: bool) -
         axes.locator_params(axis="x", integer=True, min_n_ticks=1)
     limits = _SCALES[metric].limits
     if limits:
-        low, high = min(limits[0], points["mean"].min()), max(limits[1], points["mean"].max())
+        low, high = min(limits[0], points["drawn"].min()), max(limits[1], points["drawn"].max())
         margin = (high - low) / 25  # keeps lines on the limits visible
         axes.set_ylim(low - margin, high + margin)
         axes.set_yticks([limits[0], sum(limits) / 2, limits[1]])
         return
-    positive = points["mean"][points["mean"] > 0]
-    if len(positive):
-        low, high = positive.min(), positive.max()
-        axes.set_yscale("log", nonpositive="clip")
+    if points["drawn"].notna().any():
+        low, high = points["drawn"].min(), points["drawn"].max()
+        axes.set_yscale("log")
         axes.set_ylim(max(low, high / 10**_DECADES) / 1.5, high * 1.5)
 
 
@@ -161,14 +168,13 @@ def _panel(axes: Axes, points: pd.DataFrame, options: Options) -> None:
         name, part = line[["method", "part"]].iloc[0]
         look = method(name)
         epochs = line["epoch"] + int(options.log_epochs)
-        smooth = line[["mean", "std"]].rolling(options.smooth, min_periods=1, center=True).mean()
-        mean, std = smooth["mean"], smooth["std"]
+        smooth = line[ENDS].rolling(options.smooth, min_periods=1, center=True).mean()
         shown = np.log(epochs) if options.log_epochs else epochs
         marked = _evenly_spaced(shown.to_numpy(), 5, shift=position / len(lines))
-        axes.plot(
-            epochs, mean, color=look.color, marker=look.marker, markevery=marked, **_LINES[part]
-        )
-        axes.fill_between(epochs, mean - std, mean + std, color=look.color, alpha=0.2, linewidth=0)
+        axes.plot(epochs, smooth["drawn"], color=look.color, marker=look.marker, markevery=marked,
+                  **_LINES[part])  # fmt: skip
+        axes.fill_between(epochs, smooth["low"], smooth["high"], color=look.color, alpha=0.2,
+                          linewidth=0)  # fmt: skip
     if points.empty:
         axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center")
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from common.run.folder import RunFolder
 from plots import inputs
+from plots.finetuning.sampled import metric_of
 from plots.options import FigureOptions
-from plots.reward_mean_std import metric_of
 from plots.runs import Run, Wanted, load_runs
 from plots.variants import names, subject
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from common.errors import UserError
+from plots.bars import bars
 from plots.kl_modes import MODES, Group, groups, strength_in_words
 from plots.options import FigureOptions
 from plots.runs import Wanted, load_runs, metric_names, read_steps
@@ -37,7 +38,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     """Draw one panel per setting, and return the written paths.
 
     A run's value is the median over its iterations, since single ones can be far off. A point is
-    the mean over seeds, and its bar is one standard deviation to each side.
+    the mean of logarithms over seeds, and its bar is their standard deviation to each side.
 
     Args:
         runs: plan folders and run folders.
@@ -68,7 +69,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
 def statistics(of: Sequence[Group], metric: str) -> pd.DataFrame:
     """Return the plotted numbers: mean, std (ddof 1; NaN for one run) and n over each group's runs.
 
-    Columns: setting, mode, strength, mean, std, n.
+    Columns: setting, mode, strength, mean, std, n, and what is drawn, see `plots.bars.bars`.
 
     Raises:
         UserError: no run measured the metric.
@@ -86,7 +87,8 @@ def statistics(of: Sequence[Group], metric: str) -> pd.DataFrame:
         )
         if len(medians):
             summary = {"mean": medians.mean(), "std": medians.std(), "n": len(medians)}
-            rows.append(group.keys() | summary)
+            drawn = bars(medians.set_axis([0] * len(medians)), log=True).iloc[0]
+            rows.append(group.keys() | summary | drawn.to_dict())
     if not rows:
         raise UserError(f"nothing to draw: no run with a KL penalty measured '{metric}'\n  {_FIX}")
     return pd.DataFrame(rows)
@@ -99,8 +101,9 @@ def _panel(axes: Axes, points: pd.DataFrame) -> None:
         line = points[points["mode"] == mode.label]
         shift = (number - (len(MODES) - 1) / 2) * _APART
         places = [strengths.index(value) + shift for value in line["strength"]]
-        axes.errorbar(places, line["mean"], line["std"], capsize=2, **mode.look)
-    axes.set_yscale("log", nonpositive="clip")
+        ends = [line["drawn"] - line["low"], line["high"] - line["drawn"]]
+        axes.errorbar(places, line["drawn"], ends, capsize=2, **mode.look)
+    axes.set_yscale("log")
     axes.set_xticks(range(len(strengths)), [f"{value:g}" for value in strengths])
 
 
@@ -110,6 +113,7 @@ def _legend(points: pd.DataFrame) -> list[list[dict[str, Any]]]:
     entries = [{"label": mode.label, **mode.look} for mode in present]
     if points["n"].max() > 1:
         counts = " to ".join(str(n) for n in sorted({points["n"].min(), points["n"].max()}))
-        entries.append({"label": f"± 1 standard deviation over {counts} seeds", "color": "gray",
-                        "marker": "|", "markersize": 12, "linestyle": "none"})  # fmt: skip
+        label = f"± 1 standard deviation of logarithms over {counts} seeds"
+        bar = {"color": "gray", "marker": "|", "markersize": 12, "linestyle": "none"}
+        entries.append({"label": label, **bar})
     return [entries]

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import logging
+import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from common.errors import Problem, UserError
-from common.key_paths import value_at
-from common.run.folder import RunFolder, read_json
+from common.errors import Problem
+from plots.finetuning.sampled import WANTED, ddof_of, low_std_of, metric_of
 from plots.mean_std_panel import LOOKS, THRESHOLD, draw_panel
 from plots.options import FigureOptions
-from plots.runs import Run, Wanted, load_runs
-from plots.variants import names, subject
+from plots.runs import Run, load_runs
+from plots.variants import dataset_names, names, subject
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-logger = logging.getLogger(__name__)
-
-COLUMNS = ["input_id", "metric", "n", "mean", "std", "min", "max", "zero_std"]
-_NUMBERS = ["mean", "std", "min", "max"]
 _LARGEST: dict[str, Any] = {
     "color": "dimgray",
     "linestyle": "dotted",
@@ -33,41 +29,8 @@ _LARGEST: dict[str, Any] = {
 }
 
 
-def read_stats(folder: RunFolder) -> pd.DataFrame | None:
-    """Return the reward statistics per input of a run that samples; None for other runs."""
-    import pandas as pd
-
-    path = folder.table("reward_stats")
-    try:
-        table = pd.read_parquet(path, columns=COLUMNS)
-        table[_NUMBERS] = table[_NUMBERS].apply(pd.to_numeric)
-    except FileNotFoundError:
-        if _samples(folder):
-            logger.warning("%s: missing; the run has not sampled all its inputs yet", path)
-        return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        logger.warning("%s: left out, cannot be read: %s", path, str(error).partition("\n")[0])
-        return None
-    defined = np.isfinite(table["std"])
-    if not defined.any():
-        logger.warning("%s: left out, one sample per input has no std", path)
-    return table[defined] if defined.any() else None
-
-
-def _samples(folder: RunFolder) -> bool:
-    """Return whether the run samples, even if it has no results yet."""
-    try:
-        config = read_json(folder.config)
-    except (OSError, ValueError):
-        return False
-    return value_at(config, "evaluation.num_samples_per_input") is not None
-
-
-WANTED = Wanted(
-    read_stats,
-    "statistics of sampled rewards (reward_stats.parquet)",
-    'fix: give runs of the experiment "grue_extract" with at least 2 samples per input',
-)
+_ROW_WIDTH = 34
+"""Number of letters in a line beside a row."""
 
 
 class Options(FigureOptions):
@@ -76,7 +39,10 @@ class Options(FigureOptions):
     example: ClassVar[str] = "--metric lexical/meteor --low_std 0.001"
 
     metric: str | None = None
-    """Reward to draw; None for the first metric of the runs."""
+    """Reward to draw; None for the first metric of the runs, in a grid of each data set."""
+    grid: bool = False
+    """If true, each data set has a row with axes of its own, and each name of runs a column; a
+    panel shows all runs with its data and name."""
     low_std: float | None = None
     """Reward std below which an input counts as low; None for the runs' own
     ``evaluation.low_std``."""
@@ -87,13 +53,27 @@ class Options(FigureOptions):
             yield Problem("must be greater than 0", "low_std", self.low_std)
 
 
+@dataclass(frozen=True)
+class Panel:
+    """Panel of the figure."""
+
+    title: str
+    dataset: str
+    """Label of its row in a grid; empty where all panels have the same axes."""
+    runs: Sequence[Run]
+    metric: str
+
+
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
-    """Draw one panel per run, all with the same axes, and return the written paths.
+    """Draw one panel per run with equal axes, or a grid of data sets and models.
 
     Args:
         runs: plan folders and run folders; of a plan, the runs that sample.
         stem: path of the files without their suffixes.
         options: options of the figure.
+
+    Returns:
+        The written paths.
 
     Raises:
         UserError: no run has sampled rewards, the runs have different metrics or thresholds, or
@@ -102,90 +82,83 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     from plots import canvas  # matplotlib, which checking options does not need
 
     loaded = load_runs(runs, WANTED, options.only)
-    metric, low_std = metric_of(loaded, options.metric), _low_std(loaded, options)
-    table = points(loaded, metric, low_std)
-    by_panel = [table[table["panel"] == title] for title in names(loaded)]
+    low_std = low_std_of(loaded, options.low_std)
+    places = _grid(loaded, options.metric) if options.grid else _row(loaded, options.metric)
+    panels = [panel for panel in places if panel is not None]
+    table = points(panels, low_std)
+    metrics = {panel.metric for panel in panels}
     with canvas.styled():
-        columns = 2 if len(loaded) == 4 else 3
-        lines = 2 if len(loaded) > 1 else 4
-        figure, grid = canvas.wrapped(
-            len(loaded), columns, (3.6, 3.9), lines=lines, sharex=True, sharey=True
-        )
-        figure.suptitle(", ".join(filter(None, [subject(loaded), metric])), parse_math=False)
-        limits = _limits(table, low_std)
-        for place, (axes, run, inputs) in enumerate(zip(grid, loaded, by_panel, strict=True)):
-            axes.set(xlim=limits[0], ylim=limits[1])
-            axes.locator_params(nbins=6)
-            draw_panel(axes, inputs, low_std)
-            _largest(axes, inputs, table, ddof=_ddof(run))
-            if place % columns == 0:
-                axes.set_ylabel("reward std")
+        wrap_at = 2 if len(places) == 4 else 3
+        columns = len({panel.title for panel in panels}) if options.grid else wrap_at
+        lines = 2 if len(panels) > 1 else 4
+        sharing = {"sharex": "row" if options.grid else True, "sharey": "row"}
+        figure, grid = canvas.wrapped(len(places), columns, (3.6, 3.9), lines=lines, **sharing)
+        what = [subject(loaded), *(metrics if len(metrics) == 1 else ())]
+        figure.suptitle(", ".join(filter(None, what)), parse_math=False)
+        for place, (axes, panel) in enumerate(zip(grid, places, strict=True)):
+            if panel is None:
+                axes.remove()
+                continue
+            of_row = table[table["dataset"] == panel.dataset]
+            inputs = of_row[of_row["panel"] == panel.title]
+            _panel(axes, inputs, of_row, low_std, ddof=ddof_of(panel.runs[0]))
+            if place % columns == 0 or places[place - 1] is None:
+                label = textwrap.fill(panel.dataset, _ROW_WIDTH)
+                axes.set_ylabel("\n".join(filter(None, [label, "reward std"])))
             if place + columns >= len(grid):
                 axes.set_xlabel("reward mean")
         entries = _legend(table, low_std)
         across = [[entry] for entry in entries] if len(grid) > 1 else [entries]
-        canvas.legend(figure, across, caption=_caption(loaded, by_panel))
-        return canvas.save(figure, table, stem)
+        canvas.legend(figure, across, caption=_caption(panels, table))
+        shown = table if options.grid else table.drop(columns="dataset")
+        return canvas.save(figure, shown, stem)
 
 
-def metric_of(runs: Sequence[Run], wanted: str | None) -> str:
-    """Return the metric that all runs have: the wanted one, or the first of each.
-
-    Raises:
-        UserError: a run lacks the wanted one, or the first ones differ.
-    """
-    metrics = {run.path.name: run.table["metric"].unique().tolist() for run in runs}
-    if wanted is not None:
-        for name, known in metrics.items():
-            if wanted not in known:
-                raise UserError(
-                    f"'metric' = '{wanted}': {name} has none such; it has {', '.join(known)}"
-                )
-        return wanted
-    if len({known[0] for known in metrics.values()}) > 1:
-        lines = [f"  {name}: {', '.join(known)}" for name, known in metrics.items()]
-        raise UserError(
-            "the runs have different first metrics, which one axis cannot show; choose one with "
-            "--metric, or draw the runs apart:\n" + "\n".join(lines)
-        )
-    return str(metrics[runs[0].path.name][0])
+def _row(runs: Sequence[Run], metric: str | None) -> list[Panel | None]:
+    """Return a panel for each run."""
+    shared = metric_of(runs, metric)
+    return [Panel(title, "", [run], shared) for title, run in zip(names(runs), runs, strict=True)]
 
 
-def _low_std(runs: Sequence[Run], options: Options) -> float:
-    """Return the threshold: the configured one, or that of all runs.
-
-    Raises:
-        UserError: the runs' thresholds differ.
-    """
-    if options.low_std is not None:
-        return options.low_std
-    found = {float(value_at(run.config, "evaluation.low_std", 0.01)) for run in runs}
-    if len(found) > 1:
-        shown = ", ".join(f"{value:g}" for value in sorted(found))
-        raise UserError(
-            f"the runs have different thresholds 'evaluation.low_std': {shown}; choose one with "
-            "--low_std"
-        )
-    return found.pop()
+def _grid(runs: Sequence[Run], metric: str | None) -> list[Panel | None]:
+    """Return the panels row by row; None where no run has a row's data and a column's name."""
+    datasets = dataset_names(runs)
+    titles = dict.fromkeys(run.name for run in runs)
+    found: list[Panel | None] = []
+    for dataset in dict.fromkeys(datasets):
+        of_row = [run for run, name in zip(runs, datasets, strict=True) if name == dataset]
+        shared = metric_of(of_row, metric)
+        for title in titles:
+            here = [run for run in of_row if run.name == title]
+            found.append(Panel(title, dataset, here, shared) if here else None)
+    return found
 
 
-def _ddof(run: Run) -> int:
-    return int(value_at(run.config, "evaluation.ddof", 1))
-
-
-def points(runs: Sequence[Run], metric: str, low_std: float) -> pd.DataFrame:
+def points(panels: Sequence[Panel], low_std: float) -> pd.DataFrame:
     """Return the plotted numbers, one row per run and input, as the runs have them.
 
-    Added columns are panel (the run's title), run (its folder) and low_std.
+    Added columns are dataset and panel (labels of the panel), run (its folder) and low_std.
     """
     import pandas as pd
 
     tables = {
-        (title, run.path.name): run.table[run.table["metric"] == metric]
-        for title, run in zip(names(runs), runs, strict=True)
+        (panel.dataset, panel.title, run.path.name): run.table[run.table["metric"] == panel.metric]
+        for panel in panels
+        for run in panel.runs
     }
-    table: pd.DataFrame = pd.concat(tables, names=["panel", "run"])
+    table: pd.DataFrame = pd.concat(tables, names=["dataset", "panel", "run"])
     return table.assign(low_std=table["std"] < low_std).droplevel(-1).reset_index()
+
+
+def _panel(
+    axes: Axes, inputs: pd.DataFrame, of_row: pd.DataFrame, low_std: float, *, ddof: int
+) -> None:
+    """Draw the inputs of a panel; those of its whole row set the axes."""
+    limits = _limits(of_row, low_std)
+    axes.set(xlim=limits[0], ylim=limits[1])
+    axes.locator_params(nbins=6)
+    draw_panel(axes, inputs, low_std)
+    _largest(axes, inputs, of_row, ddof=ddof)
 
 
 def _limits(table: pd.DataFrame, low_std: float) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -211,20 +184,28 @@ def _largest(axes: Axes, inputs: pd.DataFrame, table: pd.DataFrame, *, ddof: int
 
 
 def _legend(table: pd.DataFrame, low_std: float) -> list[dict[str, Any]]:
-    ends = f"{table['min'].min():.3g} to {table['max'].max():.3g}"
+    ranges = (
+        table.groupby("dataset", sort=False).agg({"min": "min", "max": "max"}).drop_duplicates()
+    )
+    ends = [f"{low:.3g} to {high:.3g}" for low, high in ranges.itertuples(index=False)]
     return [
         {"label": f"input with std below {low_std:g}", **LOOKS[True], **THRESHOLD},
         {"label": "other input", **LOOKS[False]},
-        {"label": f"largest std of rewards from {ends}", **_LARGEST},
+        {"label": f"largest std of rewards from {_each(ends)}", **_LARGEST},
     ]
 
 
-def _caption(runs: Sequence[Run], by_panel: Sequence[pd.DataFrame]) -> str:
-    """Return the numbers of inputs and samples, panel by panel if they differ."""
-    num_inputs = _each([f"{len(inputs):,}" for inputs in by_panel])
-    num_samples = _each([f"{inputs['n'].max():,}" for inputs in by_panel])
-    ddof = _each([str(_ddof(run)) for run in runs])
-    return f"n = {num_inputs} inputs, K = {num_samples} samples of each (std with ddof {ddof})"
+def _caption(panels: Sequence[Panel], table: pd.DataFrame) -> str:
+    """Return the numbers of inputs, samples and runs, panel by panel if they differ."""
+    of_runs = table.groupby(["dataset", "panel", "run"], sort=False)["n"]
+    num_inputs = _each([f"{size:,}" for size in of_runs.size()])
+    num_samples = _each([f"{count:,}" for count in of_runs.max()])
+    ddof = _each([str(ddof_of(run)) for panel in panels for run in panel.runs])
+    most = max(len(panel.runs) for panel in panels)
+    runs = f", up to {most} seeds in a panel" if most > 1 else ""
+    return (
+        f"n = {num_inputs} inputs, K = {num_samples} samples of each (std with ddof {ddof}){runs}"
+    )
 
 
 def _each(values: Sequence[str]) -> str:

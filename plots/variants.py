@@ -58,8 +58,10 @@ _SPELLED = {
     "bert-mini": "BERT-mini",
     "labels": "low initial reward",
     "labels_with_custom": "high initial reward",
+    "seq2seq": "encoder-decoder",
 }
 _VALUE_SAYS_IT_ALL = {"dataset", "model_type", "optimizer", "reward_type", "id", "model_name"}
+_OF_DATASET = ("datapool", "alg.model_type", "evaluation.split")
 _FILE_OF_RUN = re.compile(r"(?:.*/)?(?P<name>[^/]+)-[0-9a-f]{8}(?:-rep\d+)?/[^/]+")
 """Pattern of the path of a file in a run folder."""
 
@@ -141,6 +143,26 @@ def subject(runs: Sequence[Run]) -> str:
         values = {str(value_at(run.config, key, "")) for run in runs}
         shared += [in_words(key, *values)] if len(values) == 1 and "" not in values else []
     return ", ".join(shared)
+
+
+def dataset_names(runs: Sequence[Run]) -> list[str]:
+    """Return the label of each text run's data and model type; runs with equal ones share it.
+
+    It is the task's name with the keys that distinguish it from other data of that task:
+    ``"word game, kinds say-turn"``.
+    """
+    settings = [
+        _flat({key: value_at(run.config, key) for key in _OF_DATASET}, NAMES_AND_PATHS | SEEDS)
+        for run in runs
+    ]
+    tasks = [str(values.get("datapool.id", "unknown data")) for values in settings]
+    found = [task.replace("_", " ") for task in tasks]
+    for task in set(tasks):
+        places = [place for place, name in enumerate(tasks) if name == task]
+        apart = _differences([settings[place] for place in places])
+        for place, words in zip(places, apart, strict=True):
+            found[place] = ", ".join(filter(None, [found[place], words]))
+    return found
 
 
 def in_words(key: str, value: Any) -> str:

@@ -9,21 +9,24 @@ import plots
 from common.errors import UserError
 from tests.plots.folders import epoch_row, make_index, make_run
 
-COLUMNS = ["variant", "method", "part", "metric", "epoch", "mean", "std", "n"]
+COLUMNS = [
+    "variant", "method", "part", "metric", "epoch", "mean", "std", "n", "drawn", "low", "high"
+]  # fmt: skip
 
 
 pytestmark = pytest.mark.usefixtures("drawn")
 
 
-def draw(path, **options) -> pd.DataFrame:
-    paths = plots.draw("controlled_curves", [path], **options)
-    return pd.read_csv(paths[-1], keep_default_na=False, na_values={"std": [""]})
+def draw(*folders, **options) -> pd.DataFrame:
+    paths = plots.draw("controlled_curves", list(folders), **options)
+    missing = {key: [""] for key in ("std", "low", "high")}
+    return pd.read_csv(paths[-1], keep_default_na=False, na_values=missing)
 
 
-def line(table, **key) -> pd.DataFrame:
+def line(table, columns=("mean", "std", "n"), **key) -> pd.DataFrame:
     for column, value in key.items():
         table = table[table[column] == value]
-    return table.set_index("epoch")[["mean", "std", "n"]]
+    return table.set_index("epoch")[list(columns)]
 
 
 def test_lines_are_means_over_seeds_with_sample_deviation(tmp_path):
@@ -96,6 +99,23 @@ def test_the_gradient_axis_ends_at_positive_means(tmp_path, drawn):
     assert axes.get_ylim() == pytest.approx((2e-6 / 1.5, 3.0))
     draw(make_run(tmp_path / "zero", [epoch_row(0, 0.0, 0.0)]), output=tmp_path)
     drawn[0].draw_without_rendering()
+
+
+def test_bands_on_logarithmic_axes_are_those_of_logarithms(tmp_path, drawn):
+    runs = [
+        make_run(tmp_path / "a", [epoch_row(0, 0.01)], random_seed=1),
+        make_run(tmp_path / "b", [epoch_row(0, 1.0)], random_seed=2),
+    ]
+    table = draw(*runs, metrics=["reward", "grad norm"], output=tmp_path)
+    band = ["mean", "drawn", "low", "high"]
+    factor = 10 ** math.sqrt(2)  # the logarithms are 1 to each side of -1, with ddof 1
+    of_gradient = line(table, part="small reward std", metric="grad norm", columns=band)
+    assert of_gradient.iloc[0].tolist() == pytest.approx([0.505, 0.1, 0.1 / factor, 0.1 * factor])
+    std = 0.99 / math.sqrt(2)
+    of_reward = line(table, part="small reward std", metric="reward", columns=band)
+    assert of_reward.iloc[0].tolist() == pytest.approx([0.505, 0.505, 0.505 - std, 0.505 + std])
+    bands = [band.get_paths()[0].vertices for band in drawn[0].axes[1].collections]
+    assert all((vertices[:, 1] > 0).all() for vertices in bands)
 
 
 def test_logarithmic_epochs_show_the_first_epoch(tmp_path, drawn):

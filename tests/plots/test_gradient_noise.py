@@ -41,6 +41,20 @@ def test_points_are_means_over_seeds_of_medians_over_iterations(tmp_path, drawn)
     assert axes.get_yscale() == "log"
 
 
+def test_bars_on_the_logarithmic_axis_do_not_reach_zero(tmp_path, drawn):
+    runs = [
+        run(tmp_path / str(seed), [value], grad=True, coeff=0.1, seed=seed)
+        for seed, value in enumerate([1e-4, 1e-2])
+    ]
+    (path,) = plots.draw(FIGURE, [make_index(tmp_path, runs)])
+    (row,) = pd.read_csv(path)[["mean", "drawn", "low", "high"]].to_numpy().tolist()
+    factor = 10 ** math.sqrt(2)
+    assert row == pytest.approx([5.05e-3, 1e-3, 1e-3 / factor, 1e-3 * factor])
+    drawn_bars = [one.lines[2][0].get_segments() for one in drawn[0].axes[0].containers]
+    (bar,) = next(segments for segments in drawn_bars if segments)
+    assert bar[:, 1].tolist() == pytest.approx([1e-3 / factor, 1e-3 * factor])
+
+
 def test_the_former_names_of_nlpo_are_read_and_known(tmp_path):
     def nlpo(folder, prefixes: list[str], seed: int):
         rows = [{"epoch": i, "step": i, f"{prefix}/grad_variance": i + seed}

@@ -170,6 +170,36 @@ def test_sizes_that_differ_are_said_by_panel(tmp_path, drawn):
     assert caption == "n = 5 / 1 inputs, K = 10 / 4 samples of each (std with ddof 1)"
 
 
+def test_a_grid_has_data_sets_as_rows_and_models_as_columns(tmp_path, drawn):
+    low, high = reward_stats(MEANS, STDS), reward_stats([5.0, 9.0], [1.0, 2.0], metric="length")
+    high = high.assign(min=0.0, max=10.0)
+    game, imdb = {"datapool": {"id": "word_game"}}, {"datapool": {"id": "imdb"}}
+    runs = [
+        sampled_run(tmp_path / "a", low, experiment_name="before", **game),
+        sampled_run(tmp_path / "b", low, experiment_name="RFT", random_seed=0, **game),
+        sampled_run(tmp_path / "c", low, experiment_name="RFT", random_seed=1, **game),
+        sampled_run(tmp_path / "d", high, experiment_name="RFT", **imdb),
+    ]
+    table = draw(*runs, output=tmp_path, grid=True)
+    panels = table.groupby(["dataset", "panel"], sort=False)["run"].unique().map(list)
+    assert panels.to_dict() == {
+        ("word game", "before"): ["a"], ("word game", "RFT"): ["b", "c"], ("imdb", "RFT"): ["d"]
+    }  # fmt: skip
+    assert table["metric"].unique().tolist() == ["meteor", "length"]
+    axes = drawn[0].axes
+    assert [one.get_ylabel() for one in axes] == [
+        "word game\nreward std", "", "imdb\nreward std"
+    ]  # fmt: skip
+    assert axes[0].get_xlim() == axes[1].get_xlim() != axes[2].get_xlim()
+    assert axes[2].get_xlim()[1] > 9
+    legend = drawn[0].legends[0]
+    assert legend.get_title().get_text() == (
+        "n = 5 / 5 / 5 / 2 inputs, K = 10 samples of each (std with ddof 1), "
+        "up to 2 seeds in a panel"
+    )
+    assert legend.get_texts()[-1].get_text() == "largest std of rewards from 0 to 1 / 0 to 10"
+
+
 def test_no_rewards_deviate_more_than_the_line_says(tmp_path, drawn):
     passes = np.arange(11)
     means, stds = passes / 10, np.sqrt(passes * (10 - passes) / 90)
