@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from plots.runs import Run
 
+BAND: Mapping[str, Any] = {"color": "gray", "alpha": 0.3, "linewidth": 8}
+CROSS: Mapping[str, Any] = {"color": "gray", "marker": "+", "markersize": 13, "linestyle": "none"}
+"""Entries of legends for bands, and for bars in both directions."""
 _BAND: dict[str, Any] = {"alpha": 0.2, "linewidth": 0}
 _COLORS = [f"C{place}" for place in range(7)]
 _MARKERS = "os^DvPXp<"
@@ -55,9 +58,13 @@ def draw_line(
 
 
 def entries(
-    groups: Sequence[tuple[str, Sequence[Run]]], points: pd.DataFrame, *, width: float
+    groups: Sequence[tuple[str, Sequence[Run]]],
+    points: pd.DataFrame,
+    *,
+    width: float,
+    spread: Mapping[str, Any] = BAND,
 ) -> list[list[dict[str, Any]]]:
-    """Return the legend's entries by column: the lines, and bands with numbers of runs.
+    """Return the legend's entries by column: the lines, and their spread with numbers of runs.
 
     Lines say their numbers of runs where these differ. There are two columns if ``width`` inches
     hold them; a figure is at least `LEAST_WIDTH` wide.
@@ -70,8 +77,7 @@ def entries(
         found.append({"label": textwrap.fill(name + count, _LABEL_WIDTH), **look})
     if several:
         each = f" ({sizes.pop()} runs)" if len(sizes) == 1 else ""
-        band = {"color": "gray", "alpha": 0.3, "linewidth": 8}
-        found.append({"label": f"± 1 standard deviation{each}", **band})
+        found.append({"label": f"± 1 standard deviation{each}", **spread})
     of_lines = found[: len(groups)]
     letters = max(len(line) for entry in of_lines for line in entry["label"].split("\n"))
     if len(found) < 2 or 2 * (letters + 8) > 11 * max(width, LEAST_WIDTH):

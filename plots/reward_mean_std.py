@@ -29,7 +29,7 @@ _LARGEST: dict[str, Any] = {
 }
 
 
-_ROW_WIDTH = 34
+_ROW_WIDTH = 40
 """Number of letters in a line beside a row."""
 
 
@@ -103,7 +103,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
             inputs = of_row[of_row["panel"] == panel.title]
             _panel(axes, inputs, of_row, low_std, ddof=ddof_of(panel.runs[0]))
             if place % columns == 0 or places[place - 1] is None:
-                label = textwrap.fill(panel.dataset, _ROW_WIDTH)
+                label = textwrap.fill(panel.dataset, _ROW_WIDTH, break_on_hyphens=False)
                 axes.set_ylabel("\n".join(filter(None, [label, "reward std"])))
             if place + columns >= len(grid):
                 axes.set_xlabel("reward mean")

@@ -81,7 +81,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
             _panel(axes, of_row[of_row["finetuning"] == column], column, options.bins)
             axes.set_ylim(*_limits(table["change"]))
         for axes_of_row, dataset in zip(grid, rows, strict=True):
-            metric = table.loc[table["dataset"] == dataset, "metric"].iloc[0]
+            metric = table.loc[table["dataset"] == dataset, "metric"].iloc[0].rpartition("/")[2]
             words = "size of the change" if options.absolute else "change"
             axes_of_row[0].set_ylabel(f"{words} of mean\n{metric}", parse_math=False)
         for axes in grid[-1]:

@@ -12,7 +12,7 @@ from plots.finetuning import sweeps
 from plots.finetuning.sweeps import Place
 from plots.options import FigureOptions
 from plots.runs import Run, load_runs
-from plots.variants import subject, variants
+from plots.variants import variants
 
 LEARNING_RATE = "alg.args.learning_rate"
 TEMPERATURE = "alg.policy.args.generation_kwargs.temperature"
@@ -67,7 +67,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     metric = sweeps.metric_of(drawn, options.metric)
     table = sweeps.statistics(places, metric)
     baseline = sweeps.supervised(loaded, places, metric)
-    return sweeps.draw_panels(table, baseline, stem, title=subject(drawn), metric=metric)
+    return sweeps.draw_panels(table, baseline, stem, runs=drawn, metric=metric)
 
 
 def _places(runs: Sequence[Run], key: str) -> Iterator[Place]:

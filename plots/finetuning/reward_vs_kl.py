@@ -72,7 +72,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     groups = named_groups(measured)
     table = statistics(groups, options)
     with canvas.styled():
-        legend = lines.entries(groups, table, width=_SIZE[0])
+        legend = lines.entries(groups, table, width=_SIZE[0], spread=lines.CROSS)
         figure, (axes,) = canvas.wrapped(1, 1, _SIZE, lines=len(legend[0]))
         figure.suptitle(subject(measured), parse_math=False)
         for look, (name, _) in zip(lines.looks(), groups, strict=False):

@@ -14,7 +14,7 @@ from plots.finetuning.lineage import Config, stages_before
 from plots.finetuning.sweeps import Place
 from plots.options import FigureOptions
 from plots.runs import Run, load_runs, read_steps
-from plots.variants import subject, variants
+from plots.variants import variants
 
 FRACTION = "datapool.frac_train_samples"
 
@@ -53,7 +53,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     metric = sweeps.metric_of(drawn, options.metric)
     table = sweeps.statistics(places, metric)
     baseline = sweeps.supervised(loaded, places, metric)
-    return sweeps.draw_panels(table, baseline, stem, title=subject(drawn), metric=metric)
+    return sweeps.draw_panels(table, baseline, stem, runs=drawn, metric=metric)
 
 
 def _places(runs: Sequence[Run]) -> Iterator[Place]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _SIZE = (6.0, 3.2)
-_LABEL_WIDTH = 36
 
 
 class Options(FigureOptions):
@@ -60,19 +58,16 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     low_std = low_std_of(sampled, options.low_std)
     table = points(finetuned(sampled, options.metric), low_std)
     with canvas.styled():
-        figure, (axes,) = canvas.wrapped(1, 1, _SIZE, lines=len(table) + 2)
+        figure, (axes,) = canvas.wrapped(1, 1, _SIZE, lines=len(table) + 3)
         looks = [look for look, _ in zip(lines.looks(), range(len(table)), strict=False)]
         _panel(axes, table, looks)
         axes.set_xlabel(f"share of inputs with a reward std below {low_std:g} before finetuning")
         axes.set_ylabel("mean reward after RFT\n/ mean reward after SFT")
-        names = [textwrap.fill(name, _LABEL_WIDTH) for name in table["dataset"]]
         entries = [
             {"label": name, **look, "linestyle": "none"}
-            for name, look in zip(names, looks, strict=True)
+            for name, look in zip(table["dataset"], looks, strict=True)
         ]
-        half = (len(entries) + 1) // 2
-        across = [entries] if len(entries) < 3 else [entries[:half], entries[half:]]
-        canvas.legend(figure, across, caption=_caption(table))
+        canvas.legend(figure, [entries], caption=_caption(table))
         return canvas.save(figure, table, stem)
 
 
@@ -151,8 +146,6 @@ def _caption(table: pd.DataFrame) -> str:
         " to ".join(str(value) for value in sorted({table[key].min(), table[key].max()}))
         for key in ("inputs", "samples", "seeds")
     )
-    bars = "bars: \u00b1 1 standard deviation over " if table["seeds"].max() > 1 else ""
-    return (
-        f"n = {n} inputs, K = {samples} samples of each, {bars}{seeds} seed"
-        f"{'s' if table['seeds'].max() > 1 else ''}; [95 % intervals]"
-    )
+    several = table["seeds"].max() > 1
+    bars = f"\nbars: \u00b1 1 standard deviation over {seeds} seeds" if several else ", one seed"
+    return f"n = {n} inputs, K = {samples} samples of each{bars}; [95 % interval]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -10,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
+from common.key_paths import value_at
 from plots import lines
 from plots.finetuning.lineage import model_key
-from plots.finetuning.rewards import LOOKS, SFT
+from plots.finetuning.rewards import SFT
 from plots.runs import Run, Wanted, read_steps
-from plots.variants import dataset_names
+from plots.variants import subject
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,10 +29,13 @@ WANTED = Wanted(
 )
 _VALIDATION = "val/"
 _SUPERVISED = "supervised"
+_NUM_SAMPLES = "train_evaluation.num_samples_per_input"
 _PANEL = (3.3, 2.8)
 _APART = 0.06
 """Distance between the markers of neighbouring lines; values are 1 apart."""
 _LABEL_WIDTH = 40
+_BASELINE: dict[str, Any] = {"color": "black", "linestyle": (0, (6, 2)), "linewidth": 1.2}
+_BEFORE: dict[str, Any] = {"linestyle": (0, (1, 1.5)), "linewidth": 1.2}
 
 
 @dataclass(frozen=True)
@@ -95,17 +100,17 @@ def supervised(runs: Sequence[Run], places: Sequence[Place], metric: str) -> pd.
     """
     import pandas as pd
 
-    drawn = {place.run.path for place in places}
-    named = list(zip(runs, dataset_names(runs), strict=True))
-    of_drawn = {(name, model_key(run.path, run.config)) for run, name in named if run.path in drawn}
-    found = [
-        run
-        for run, name in named
-        if run.method == _SUPERVISED and (name, model_key(run.path, run.config)) in of_drawn
-    ]
+    wanted = {_start(place.run) for place in places}
+    found = [run for run in runs if run.method == _SUPERVISED and _start(run) in wanted]
     most = max((run.table.index.max() for run in found), default=0)
     values = [_measured(run, metric) for run in found if run.table.index.max() == most]
     return pd.Series([value.iloc[-1] for value in values if len(value)], dtype=float)
+
+
+def _start(run: Run) -> tuple[str, str]:
+    """Return what runs with the same data and first model share."""
+    data = json.dumps(value_at(run.config, "datapool"), sort_keys=True)
+    return data, model_key(run.path, run.config)
 
 
 def _measured(run: Run, metric: str) -> pd.Series:
@@ -116,7 +121,7 @@ def _measured(run: Run, metric: str) -> pd.Series:
 
 
 def draw_panels(
-    table: pd.DataFrame, baseline: pd.Series, stem: Path, *, title: str, metric: str
+    table: pd.DataFrame, baseline: pd.Series, stem: Path, *, runs: Sequence[Run], metric: str
 ) -> list[Path]:
     """Draw one panel per label of the horizontal axis, whose values are at even distances.
 
@@ -124,7 +129,7 @@ def draw_panels(
         table: see `statistics`.
         baseline: values after SFT, drawn as a line with a band; empty for none.
         stem: path of the files without their suffixes.
-        title: title of the figure.
+        runs: drawn runs.
         metric: label of the vertical axis.
 
     Raises:
@@ -139,15 +144,15 @@ def draw_panels(
         columns = min(len(panels), 3)
         legend = _legend(table, looks, baseline)
         figure, grid = canvas.wrapped(
-            len(panels), columns, _PANEL, lines=max(map(len, legend)) + 1, sharey=True
+            len(panels), columns, _PANEL, lines=max(map(len, legend)) + 2, sharey=True
         )
-        figure.suptitle(title, parse_math=False)
+        figure.suptitle(subject(runs), parse_math=False)
         for place, (axes, panel) in enumerate(zip(grid, panels, strict=True)):
             _panel(axes, table[table["panel"] == panel], looks, baseline)
             axes.set_xlabel(panel, parse_math=False)
             if place % columns == 0:
                 axes.set_ylabel(metric, parse_math=False)
-        canvas.legend(figure, legend, caption=_caption(table, baseline))
+        canvas.legend(figure, legend, caption=_caption(table, baseline, runs))
         return canvas.save(figure, table, stem)
 
 
@@ -159,10 +164,10 @@ def _panel(
 ) -> None:
     """Draw the lines side by side, where they began, and the baseline."""
     if len(baseline):
-        look, mean, std = LOOKS[SFT]["color"], baseline.mean(), baseline.std()
-        axes.axhline(mean, color=look, linewidth=1.2, linestyle=_BASELINE)
+        mean, std = baseline.mean(), baseline.std()
+        axes.axhline(mean, **_BASELINE)
         if not math.isnan(std):
-            axes.axhspan(mean - std, mean + std, color=look, alpha=0.12, linewidth=0)
+            axes.axhspan(mean - std, mean + std, color="black", alpha=0.12, linewidth=0)
     values = sorted(points["x"].unique())
     names = [name for name in looks if name in set(points["line"])]
     for number, name in enumerate(names):
@@ -175,10 +180,6 @@ def _panel(
     axes.margins(x=0.12)
 
 
-_BASELINE = (0, (6, 2))
-_BEFORE: dict[str, Any] = {"linestyle": (0, (1, 1.5)), "linewidth": 1.2}
-
-
 def _legend(
     table: pd.DataFrame, looks: Mapping[str, Mapping[str, Any]], baseline: pd.Series
 ) -> list[list[dict[str, Any]]]:
@@ -188,12 +189,17 @@ def _legend(
     ]
     others: list[dict[str, Any]] = [{"label": "before RFT", "color": "dimgray", **_BEFORE}]
     if len(baseline):
-        others.append({"label": SFT, "color": LOOKS[SFT]["color"], "linestyle": _BASELINE})
+        others.append({"label": SFT, **_BASELINE})
     return [found, others]
 
 
-def _caption(table: pd.DataFrame, baseline: pd.Series) -> str:
+def _caption(table: pd.DataFrame, baseline: pd.Series, runs: Sequence[Run]) -> str:
+    """Return the numbers of samples and seeds."""
     counts = {table["n"].min(), table["n"].max(), *([len(baseline)] if len(baseline) else [])}
     shown = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
-    bars = "; bars and band: \u00b1 1 standard deviation" if max(counts) > 1 else ""
-    return f"last evaluation, mean over {shown} seed{'s' if max(counts) > 1 else ''}{bars}"
+    several = max(counts) > 1
+    bars = "\nbars and band: \u00b1 1 standard deviation over them" if several else ""
+    samples = {int(value_at(run.config, _NUM_SAMPLES, 1)) for run in runs}
+    num_samples = " to ".join(str(count) for count in sorted({min(samples), max(samples)}))
+    drawn = f"K = {num_samples} sample{'s' if max(samples) > 1 else ''} of each input"
+    return f"last evaluation, {drawn}, {shown} seed{'s' if several else ''}{bars}"

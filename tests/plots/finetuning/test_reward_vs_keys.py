@@ -53,7 +53,8 @@ def test_a_panel_has_the_runs_that_differ_in_its_key_alone(plan, drawn):
     assert ticks == [["0.001", "0.01"], ["0", "0.1"]]
     assert legend(drawn[0]) == ["RFT", "before RFT", "SFT"]
     assert drawn[0].legends[0].get_title().get_text() == (
-        "last evaluation, mean over 1 to 2 seeds; bars and band: \u00b1 1 standard deviation"
+        "last evaluation, K = 1 sample of each input, 1 to 2 seeds\n"
+        "bars and band: \u00b1 1 standard deviation over them"
     )
     assert drawn[0].axes[0].get_ylabel() == "val/meteor"
 

@@ -55,7 +55,7 @@ def test_a_point_is_the_ratio_of_rewards_over_the_share(plan, drawn):
     (axes,) = drawn[0].axes
     assert axes.get_title().startswith("Pearson \u22120.99, Spearman \u22121.00")
     assert drawn[0].legends[0].get_title().get_text().startswith(
-        "n = 10 inputs, K = 10 samples of each, bars: \u00b1 1 standard deviation over 1 to 2 seeds"
+        "n = 10 inputs, K = 10 samples of each\nbars: \u00b1 1 standard deviation over 1 to 2 seeds"
     )  # fmt: skip
     names = [text.get_text() for text in drawn[0].legends[0].get_texts()]
     assert "word game, num samples 50" in names
