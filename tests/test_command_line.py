@@ -266,12 +266,19 @@ def with_few_texts(plan: Path, workplace: Workplace) -> Path:
             configuration["seeds"] = [0]
         for key, values in configuration.get("options", {}).items():
             configuration["options"][key] = values[-1:]
-    for holder in (document, *document["configurations"]):
-        keys = holder["base_config"] = whole_base(holder.get("base_config", {}), plan.parent)
+    holders = (document, *document["configurations"])
+    for holder in holders:
+        holder["base_config"] = whole_base(holder.get("base_config", {}), plan.parent)
+    trainers = [holder["base_config"].get("alg", {}).get("training_args", {}) for holder in holders]
+    steps = sorted({arguments["max_steps"] for arguments in trainers if "max_steps" in arguments})
+    for holder, arguments in zip(holders, trainers, strict=True):
+        keys = holder["base_config"]
         for pool in [*keys.get("datapools", []), keys.get("datapool", {})]:
             if "num_samples" in pool.get("args", {}):
-                pool["args"]["num_samples"] = 24
-        keys.get("alg", {}).get("training_args", {}).update(max_steps=2, logging_steps=1)
+                pool["args"]["num_samples"] = 50
+        if arguments:  # what differs in its steps alone still differs
+            own = steps.index(arguments["max_steps"]) if "max_steps" in arguments else 0
+            arguments.update(max_steps=2 + own, logging_steps=1)
         if "n_iters" in keys.get("train_evaluation", {}):
             keys["train_evaluation"] |= {"n_iters": 2, "eval_every": 1}
     copy = workplace.path / plan.name
