@@ -104,8 +104,7 @@
   const drawAgain = (kinds) => [...drawn].filter((name) => kinds.includes(kindOf(name))).forEach(draw);
   const watcher = new IntersectionObserver((entries) => entries
     .filter((entry) => entry.isIntersecting)
-    .forEach(({ target }) => { watcher.unobserve(target); draw(target.id === "inputs-chart" ? "inputs" : target.id); }),
-  { rootMargin: "200px" });
+    .forEach(({ target }) => { watcher.unobserve(target); draw(target.id === "inputs-chart" ? "inputs" : target.id); }));
 
   // Colours of lines, and single runs.
   const legend = (kind) => document.getElementById(`legend-${kind}`).replaceChildren(

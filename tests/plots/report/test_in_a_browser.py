@@ -140,3 +140,12 @@ def test_it_reads_without_scripts(plan: Path, browser: Any) -> None:
         assert page.locator(f"#{name} svg").is_visible()
     assert page.locator("svg.stages rect").count() == 2
     assert len(names(page)) == 7
+
+
+def test_it_prints_its_charts_dark_on_white(plan: Path, browser: Any) -> None:
+    page = Opened(browser, write_report(plan), color_scheme="dark").page
+    page.emulate_media(media="print", color_scheme="dark")
+    assert not page.locator("nav").is_visible() and not page.locator("#filter").is_visible()
+    assert page.locator("#curve-0 svg").is_visible()
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+    assert page.evaluate("getComputedStyle(document.querySelector('.chart svg')).filter") == "none"
