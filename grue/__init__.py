@@ -66,3 +66,5 @@ EXPERIMENTS.register_path("grue_finetune", "grue.experiments.catalogue:FINETUNE"
 EXPERIMENTS.register_path("grue_new_model", "grue.experiments.catalogue:NEW_MODEL")
 EXPERIMENTS.register_path("grue_classifier", "grue.experiments.catalogue:CLASSIFIER")
 EXPERIMENTS.register_path("reward_model", "grue.experiments.catalogue:REWARD_MODEL")
+EXPERIMENTS.register_path("teacher", "grue.experiments.catalogue:TEACHER")
+EXPERIMENTS.register_path("tabular_teachers", "grue.experiments.catalogue:TABULAR_TEACHERS")

@@ -27,6 +27,7 @@ class Occasion(enum.IntEnum):
     REWARD = 9
     TASK = 10
     LABELLED = 11
+    TABULAR = 12
 
 
 def generator(occasion: Occasion, seed: int, *numbers: int) -> np.random.Generator:

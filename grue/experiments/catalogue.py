@@ -9,6 +9,8 @@ from grue.experiments.finetune.config import FinetuneConfig
 from grue.experiments.new_model.config import NewModelConfig
 from grue.experiments.published_yaml import fix_legacy_keys, means_extraction, means_finetuning
 from grue.experiments.reward_model.config import RewardModelConfig
+from grue.experiments.tabular_teachers.config import TabularTeachersConfig
+from grue.experiments.teacher.config import TeacherConfig
 
 EXTRACT = Experiment(
     config=ExtractConfig,
@@ -54,4 +56,23 @@ REWARD_MODEL = Experiment(
     memory="grue.experiments.memory.needs:needs",
     unit="step",
     files={"model": "model"},
+)
+TEACHER = Experiment(
+    config=TeacherConfig,
+    run="grue.experiments.teacher.run:run",
+    preflight="grue.experiments.preflight.check:check",
+    memory="grue.experiments.memory.needs:needs",
+    unit="input",
+    files={
+        "samples": "samples.parquet",
+        "reward_stats": "reward_stats.parquet",
+        "normalization": "normalization.json",
+        "teachers": "teachers.parquet",
+    },
+)
+TABULAR_TEACHERS = Experiment(
+    config=TabularTeachersConfig,
+    run="grue.experiments.tabular_teachers.run:run",
+    preflight="grue.experiments.tabular_teachers.run:check",
+    files={"teachers": "teachers.parquet"},
 )

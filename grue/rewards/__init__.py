@@ -11,7 +11,10 @@ from grue.rewards import (
     intent_accuracy,
     learned_preference,
     metric_rewards,
+    normalized,
+    precomputed,
     rouge,
+    scaled_prompts,
     spider,
     weighted_sum,
 )

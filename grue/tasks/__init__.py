@@ -17,12 +17,11 @@ from grue.tasks import (
     iwslt2017,
     jsonl,
     narrative_qa,
-    preferences,
-    ranked_samples,
     text,
     totto,
     wmt,
 )
+from grue.tasks.choices import mixed_preferences, preferences, ranked_samples
 from grue.tasks.queries import corpora as query_corpora
 from grue.tasks.synthetic import (
     arithmetic,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from common.errors import UserError
-from grue.tasks.preference_rows import Choice, choice_of, choices_of_rows
+from grue.tasks.choices.rows import Choice, choice_of, choices_of_rows
 from grue.tasks.task import Sample
 
 PROMPT = {"role": "user", "content": "Hi?"}

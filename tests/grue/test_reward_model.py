@@ -26,7 +26,7 @@ from grue.rewards.config import RewardConfig
 from grue.rewards.learned_preference import LearnedPreference
 from grue.scorers.options import ScorerArgs
 from grue.scorers.reward_model import RewardSpec, load_reward_model
-from grue.tasks.preference_rows import Choice
+from grue.tasks.choices.rows import Choice
 from tests.conftest import Workplace
 from tests.grue.conftest import save_model, write
 from tests.grue.judging import save_classifier, texts

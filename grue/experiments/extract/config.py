@@ -171,6 +171,11 @@ class ExtractConfig(TextConfig):
         """Splits of the task that the run reads."""
         return (self.evaluation.split,)
 
+    def rewards_by_key(self) -> Iterator[tuple[str, RewardConfig]]:
+        """Yield the rewards of samples, with their keys."""
+        if self.reward_fn is not None:
+            yield "reward_fn", self.reward_fn
+
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of the parts' keys, and of settings that sample nothing."""
         yield from super().problems()
@@ -182,9 +187,10 @@ class ExtractConfig(TextConfig):
             yield Problem("must be true: without sampling all outputs of an input are equal",
                           "alg.generation_kwargs.do_sample", False)  # fmt: skip
         yield from problems_of_metrics(self.evaluation.metrics, "evaluation.metrics")
-        if self.reward_fn is not None:
-            yield from (problem.below("reward_fn") for problem in self.reward_fn.problems())
-        elif not self.evaluation.metrics:
+        rewards = dict(self.rewards_by_key())
+        for key, reward in rewards.items():
+            yield from (problem.below(key) for problem in reward.problems())
+        if not rewards and not self.evaluation.metrics:
             yield Problem("nothing is measured; name a metric, or a 'reward_fn'",
                           "evaluation.metrics", [])  # fmt: skip
         yield from self._problems_of_gradients()

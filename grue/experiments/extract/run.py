@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,11 @@ from grue.experiments.extract.config import ExtractConfig, ServedAlg
 from grue.experiments.extract.samplers import OwnModel, Sampler, ServedModel
 from grue.experiments.extract.scores import SQUARED_NORM, STANDARD_ERROR, check_scores, rewards_of
 from grue.experiments.extract.store import SampleStore
+from grue.policies.server.client import Output
 from grue.rl import reward_stats
 from grue.rl.expected_gradient import squared_norm
 from grue.tasks.inputs import load_inputs, tell_of_fewer
-from grue.texts import groups
+from grue.texts import Texts, groups
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LINES = 15.0
-_TEXT_COLUMNS = ("input_id", "index", "sample_id", "prompt", "output", "num_tokens")
 
 
 def run(config: ExtractConfig, context: Context) -> float | None:
@@ -46,12 +46,17 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
     """Run that samples batch by batch; its state is the parts on the disk."""
 
     unit = "batch"
+    text_columns: ClassVar[Sequence[str]] = (
+        "input_id", "index", "sample_id", "prompt", "output", "num_tokens"
+    )  # fmt: skip
+    """Columns of a sample before it is scored."""
 
     def load_data(self) -> None:
         """Read the inputs."""
         split = self.config.evaluation.split
         self.inputs = load_inputs(self.config.datapool, split, seed=self.context.seed)
         tell_of_fewer(self.config.datapool, {split: len(self.inputs)})
+        self.rows = {number: row for row, number in enumerate(self.inputs.index)}
 
     def build_model(self) -> None:
         """Make the reward, the metrics and the sampler."""
@@ -67,7 +72,7 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
         """Name the files that are no parts of this run; nothing is measured before sampling."""
         log.info("%d samples of each of %d inputs", self.config.evaluation.num_samples_per_input,
                  len(self.inputs))  # fmt: skip
-        self.store = SampleStore(self.folder.path / "samples", _TEXT_COLUMNS)
+        self.store = SampleStore(self.folder.path / "samples", self.text_columns)
         self.store.tell_of_strangers(self.num_steps)
         self.parts: list[pd.DataFrame] = []
         self.products: dict[int, NDArray[np.float64]] = {}
@@ -86,9 +91,9 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
             with self.doing("sampling"):
                 part = self._sampled(rows)
             self.store.write(self.steps_done, part)
-        if list(part.columns) == list(_TEXT_COLUMNS):
+        if list(part.columns) == list(self.text_columns):
             with self.doing("scoring"):
-                part = self._scored(part, rows)
+                part = self._scored(part)
             self.store.write(self.steps_done, part)
             self._progress.made(len(rows))
         else:
@@ -127,50 +132,63 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
 
     def _sampled(self, rows: Sequence[int]) -> pd.DataFrame:
         """Return K outputs for each of a batch of inputs, one row each."""
+        return self.frame(*self.places(rows), self.sampler.outputs(rows))
+
+    def places(self, rows: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Return the input of each of K outputs of a batch of inputs, and its number among them."""
+        num_samples = self.config.evaluation.num_samples_per_input
+        repeated = [row for row in rows for _ in range(num_samples)]
+        return repeated, list(range(num_samples)) * len(rows)
+
+    def frame(
+        self, rows: Sequence[int], numbers: Sequence[int], outputs: Sequence[Output]
+    ) -> pd.DataFrame:
+        """Return outputs as rows of a table, each with its number among those of its input."""
         import pandas as pd
 
-        num_samples = self.config.evaluation.num_samples_per_input
-        outputs = self.sampler.outputs(rows)
+        samples = [self.inputs.samples[row] for row in rows]
         num_tokens = [output.num_tokens for output in outputs]
-        samples = [self.inputs.samples[row] for row in rows for _ in range(num_samples)]
         return pd.DataFrame(
             {
                 "input_id": [sample.id for sample in samples],
-                "index": self._index(rows),
-                "sample_id": list(range(num_samples)) * len(rows),
+                "index": [self.inputs.index[row] for row in rows],
+                "sample_id": list(numbers),
                 "prompt": [sample.prompt for sample in samples],
                 "output": [output.text for output in outputs],
                 "num_tokens": pd.array(num_tokens, "Int64" if None in num_tokens else "int64"),
             }
         )
 
-    def _scored(self, part: pd.DataFrame, rows: Sequence[int]) -> pd.DataFrame:
+    def _scored(self, part: pd.DataFrame) -> pd.DataFrame:
         """Return the samples of a batch with one column per metric."""
-        num_samples = self.config.evaluation.num_samples_per_input
-        repeated = [row for row in rows for _ in range(num_samples)]
-        texts = self.inputs.texts(part["output"].tolist(), repeated)
+        texts = self.inputs.texts(part["output"].tolist(), part["index"].map(self.rows).tolist())
         scores: dict[str, Scores] = {}
-        if self.reward is not None:
-            scores |= rewards_of(self.reward, texts)
-            check_scores(scores, part, {})
-        for metric in self.metrics:
-            found = metric.scores(texts)
+        for found in self.scores_of(texts):
             check_scores(found, part, scores)
             scores |= found
         return part.assign(**scores)
 
-    def summarise(self, found: Mapping[str, float]) -> float | None:
-        """Write the tables of all samples; return the mean of the first metric."""
+    def scores_of(self, texts: Texts) -> Iterator[Mapping[str, Scores]]:
+        """Yield [N] scores of outputs by column: the reward, then one mapping per metric."""
+        if self.reward is not None:
+            yield rewards_of(self.reward, texts)
+        yield from (metric.scores(texts) for metric in self.metrics)
+
+    def samples_table(self) -> pd.DataFrame:
+        """Return all samples, in the order of the inputs."""
         import pandas as pd
 
+        samples = pd.concat(self.parts, ignore_index=True)
+        return samples.sort_values(
+            ["index", "sample_id"], key=lambda c: c.map(self.rows) if c.name == "index" else c
+        )
+
+    def summarise(self, found: Mapping[str, float]) -> float | None:
+        """Write the tables of all samples; return the mean of the first metric."""
         if self.sampler.num_known:
             log.info("outputs of %d inputs are from the sample cache", self.sampler.num_known)
-        samples = pd.concat(self.parts, ignore_index=True)
-        order = {number: row for row, number in enumerate(self.inputs.index)}
-        samples = samples.sort_values(
-            ["index", "sample_id"], key=lambda c: c.map(order) if c.name == "index" else c
-        )
-        names = [name for name in samples.columns if name not in _TEXT_COLUMNS]
+        samples = self.samples_table()
+        names = [name for name in samples.columns if name not in self.text_columns]
         evaluation = self.config.evaluation
         shape = len(self.inputs), evaluation.num_samples_per_input
         rewards = {name: samples[name].to_numpy(np.float64).reshape(shape) for name in names}

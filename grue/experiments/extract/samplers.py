@@ -19,6 +19,7 @@ from grue.experiments.extract.drawn import Drawer, folder_of
 from grue.models.loading import load_model, load_tokenizer
 from grue.policies.chat import are_chats
 from grue.policies.policy import Policy, by_length
+from grue.policies.prompt_encoder import Tokens
 from grue.policies.server.client import Output, Request, ask
 from grue.policies.server.config import sampling_keys
 from grue.random_streams import Occasion, seed_of
@@ -72,8 +73,8 @@ class OwnModel:
         model = load_model(
             alg.model_name, alg.model_type, alg.policy, seed=context.seed, revision=alg.revision
         )
-        self._policy = Policy(model, load_tokenizer(tokenizer), device)
-        prompts = self._policy.read(
+        self.policy = Policy(model, load_tokenizer(tokenizer), device)
+        self.prompts = self.policy.read(
             inputs.samples,
             self._settings,
             tokenizer.max_length,
@@ -83,13 +84,13 @@ class OwnModel:
         self._drawer = Drawer(
             config,
             alg,
-            self._policy,
-            prompts,
+            self.policy,
+            self.prompts,
             numbers=inputs.index,
             seed=context.seed,
             own_folder=own_folder,
         )
-        lengths = [len(prompt) for prompt in prompts]
+        lengths = [len(prompt) for prompt in self.prompts]
         self.batches = list(by_length(lengths, config.evaluation.eval_batch_size))
         self.padding = padding(self.batches, lengths)
 
@@ -100,9 +101,13 @@ class OwnModel:
 
     def outputs(self, rows: Sequence[int]) -> list[Output]:
         """Return the outputs; see `Sampler.outputs`."""
-        tokens = [output for of_input in self._drawer.outputs(rows) for output in of_input]
-        texts = self._policy.scored_texts(tokens, self._settings)
+        tokens = self.tokens(rows)
+        texts = self.policy.scored_texts(tokens, self._settings)
         return [Output(text, len(ids)) for text, ids in zip(texts, tokens, strict=True)]
+
+    def tokens(self, rows: Sequence[int]) -> list[Tokens]:
+        """Return the tokens of the outputs, with their ends of sequence."""
+        return [output for of_input in self._drawer.outputs(rows) for output in of_input]
 
     def products(self, row: int) -> NDArray[np.float64]:
         """Return [K, K] inner products of the scores of an input's outputs."""

@@ -17,6 +17,7 @@ from grue import policies
 from grue.experiments.finetune import published_artifacts
 from grue.experiments.finetune.config import FinetuneConfig, SupervisedConfig
 from grue.experiments.model_card import model_card
+from grue.metrics.metric import Metric
 from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy
 from grue.runs.evaluation import Evaluator
@@ -61,7 +62,7 @@ class FinetuneRun(TextRun[FinetuneConfigT, StateT]):
         self.policy = load_policy(config, self.context)
         self.evaluator = Evaluator(
             self.policy,
-            [(metric.id, metric.build()) for metric in config.train_evaluation.metrics],
+            self.metrics(),
             batch_size=config.train_evaluation.eval_batch_size,
             seed=self.context.seed,
             num_samples=config.train_evaluation.num_samples_per_input,
@@ -70,6 +71,10 @@ class FinetuneRun(TextRun[FinetuneConfigT, StateT]):
             gpu_ids=self.gpu_ids,
             add_table=self.tracker.add_table,
         )
+
+    def metrics(self) -> list[tuple[str, Metric[Any]]]:
+        """Return the metrics of evaluations, with their ids."""
+        return [(metric.id, metric.build()) for metric in self.config.train_evaluation.metrics]
 
     def watched_model(self) -> nn.Module:
         """Return the policy's model."""

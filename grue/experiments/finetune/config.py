@@ -81,6 +81,8 @@ class ReinforcementEvaluation(TrainEvaluation):
     """Number of iterations, each with a rollout and an update."""
     eval_every: PositiveInt
     """Number of iterations between evaluations on the validation split."""
+    measure_reward: Annotated[bool, LATER] = False
+    """If true, evaluations measure the run's reward too, as the metric ``reward``."""
 
 
 class FinetuneConfig(TrackedConfig):

@@ -22,7 +22,9 @@ from grue.experiments.finetune.base import FinetuneRun
 from grue.experiments.finetune.build_models import make_actor_critic
 from grue.experiments.finetune.config import ReinforcementConfig
 from grue.experiments.finetune.reinforcement_state import why_unfit_state
+from grue.experiments.finetune.reward_metric import REWARD, RewardMetric
 from grue.experiments.finetune.rollout_settings import rollout_settings
+from grue.metrics.metric import Metric
 from grue.models.config import Side
 from grue.policies.generation_config import GenerationConfig
 from grue.random_streams import Occasion, seed_of
@@ -71,6 +73,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
 
     def build_model(self) -> None:
         """Load the policy, and make its critic, the algorithm and what collects rollouts."""
+        self.reward = self.config.reward_fn.build()
         super().build_model()
         alg, seed = self.alg, self.context.seed
         algorithm_class = find(alg.id)
@@ -84,11 +87,18 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
         self.rollouts = Rollouts(
             self.actor_critic,
             self.train_inputs,
-            self.config.reward_fn.build(),
+            self.reward,
             rollout_settings(self.env, alg, group_by=self.config.train_evaluation.group_by),
             seed=seed,
             doing=self.doing,
         )
+
+    def metrics(self) -> list[tuple[str, Metric[Any]]]:
+        """Return the metrics of evaluations, and the run's reward if it is to be measured."""
+        found = super().metrics()
+        if self.config.train_evaluation.measure_reward:
+            found.append((REWARD, RewardMetric(self.reward)))
+        return found
 
     @property
     def num_steps(self) -> int:

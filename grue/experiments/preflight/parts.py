@@ -44,15 +44,24 @@ def part_problems(run: Run, answers: Answers) -> Iterator[Problem]:
         if isinstance(built, UserError):
             yield Problem(str(built), key, part.id)
             continue
-        if isinstance(config, ExtractConfig) and getattr(built, "needs_tokens", False):
-            yield Problem("rewards tokens, and reward sampling keeps texts alone; take a reward of "
-                          "whole outputs", key, part.id)  # fmt: skip
+        if _scores_texts_alone(config) and getattr(built, "needs_tokens", False):
+            yield Problem("rewards tokens, and reward sampling keeps texts alone, as "
+                          "'measure_reward' does; take a reward of whole outputs",
+                          key, part.id)  # fmt: skip
         for split in _splits_read_by(key, config):
             if getattr(built, "needs_references", False):
                 yield from _of_references(run, key, part, split, answers)
             needed = getattr(built, "needed_metadata", ())
             yield from _of_metadata(run, key, part, needed, split, answers)
     yield from _of_groups(run, answers)
+
+
+def _scores_texts_alone(config: TextConfig) -> bool:
+    """Return whether the run scores outputs without their tokens."""
+    measures_reward = (
+        isinstance(config, ReinforcementConfig) and config.train_evaluation.measure_reward
+    )
+    return isinstance(config, ExtractConfig) or measures_reward
 
 
 def hint_problems(run: Run, answers: Answers) -> Iterator[Problem]:
@@ -107,12 +116,13 @@ def parts(config: TextConfig) -> Iterator[tuple[str, MetricConfig | RewardConfig
     """Yield the run's metrics and its reward, with their keys."""
     if isinstance(config, ExtractConfig):
         metrics, key = config.evaluation.metrics, "evaluation.metrics"
+        yield from config.rewards_by_key()
     elif isinstance(config, FinetuneConfig):
         metrics, key = config.train_evaluation.metrics, "train_evaluation.metrics"
+        if config.reward_fn is not None:
+            yield "reward_fn", config.reward_fn
     else:
         return
-    if config.reward_fn is not None:
-        yield "reward_fn", config.reward_fn
     for position, metric in enumerate(metrics):
         yield f"{key}[{position}]", metric
 

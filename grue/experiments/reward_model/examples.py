@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from common.errors import UserError
 from grue.experiments.reward_model.objectives import Objective
 from grue.scorers.reward_model import RewardSpec
-from grue.tasks.preference_rows import choice_of
+from grue.tasks.choices.rows import choice_of
 from grue.tasks.task import Sample
 
 Ints = NDArray[np.int64]

@@ -19,7 +19,7 @@ from common.errors import UserError
 from grue.experiments.reward_model import config, losses
 from grue.experiments.reward_model import metrics as measures
 from grue.scorers.reward_model import rating_moments
-from grue.tasks.preference_rows import Choice
+from grue.tasks.choices.rows import Choice
 
 Floats = NDArray[np.float64]
 LossT = TypeVar("LossT", bound=Config)

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from common.config.resolve import resolve
 from common.errors import UserError
 from grue.tasks import find
-from grue.tasks.preference_rows import choice_of
+from grue.tasks.choices.rows import choice_of
 from grue.tasks.task import Split
 from tests.grue.tasks.conftest import HubCalls, parts, samples, write_jsonl
 

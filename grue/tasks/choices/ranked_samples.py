@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from common.config.fit import PositiveInt
-from grue.tasks.preference_rows import Choice
+from grue.tasks.choices.rows import Choice
 from grue.tasks.sources.held_out import LocalArgs
 from grue.tasks.sources.local_files import path_error, read_rows, split_file
 from grue.tasks.sources.raw_rows import RawRow

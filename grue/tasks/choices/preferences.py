@@ -17,7 +17,7 @@ from common.config.fit import PositiveInt
 from common.config.hub_revision import Revision, misplaced_revision
 from common.errors import Problem, UserError
 from grue.models.config import ModelName
-from grue.tasks.preference_rows import Choice, Decode, Row, choices_of_rows
+from grue.tasks.choices.rows import Choice, Decode, Row, choices_of_rows
 from grue.tasks.prompt_template import PromptedArgs
 from grue.tasks.sources.hub_rows import Hub
 from grue.tasks.sources.local_files import at_path, has_split, split_file, stream_rows
@@ -77,7 +77,7 @@ class PreferencesArgs(PromptedArgs):
 class Preferences(Task[PreferencesArgs]):
     """Rows with a prompt and preferred, ranked or rated responses.
 
-    The forms of rows are those of `grue.tasks.preference_rows`.
+    The forms of rows are those of `grue.tasks.choices.rows`.
     """
 
     Args = PreferencesArgs

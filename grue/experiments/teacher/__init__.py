@@ -1,0 +1,1 @@
+"""Reward models as teachers of a policy: accuracy, harm, and variance of their rewards."""

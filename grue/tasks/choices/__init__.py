@@ -1,0 +1,1 @@
+"""Tasks of choices between responses: preferences, ranked samples, and mixes of them."""
