@@ -81,7 +81,8 @@ def exact_gradient(
     log_pi = log_softmax(logits)
     pi = np.exp(log_pi)
     gains = rewards - kl_coefficient * (log_pi - log_probs)
-    return pi * (gains - (pi * gains).sum(-1, keepdims=True))
+    found: Floats = pi * (gains - (pi * gains).sum(-1, keepdims=True))
+    return found
 
 
 def sampled_gradient(
@@ -106,12 +107,13 @@ def sampled_gradient(
     gains = np.take_along_axis(rewards - kl_coefficient * (log_pi - log_probs), outputs, axis=-1)
     num_samples = gains.shape[-1]
     advantages = (gains - gains.mean(-1, keepdims=True)) * num_samples / (num_samples - 1)
-    found = np.zeros_like(pi)
+    found: Floats = np.zeros_like(pi)
     models, prompts = np.ogrid[: pi.shape[0], : pi.shape[1]]
     for sample in range(num_samples):
         found[models, prompts, outputs[..., sample]] += advantages[..., sample]
     found -= advantages.sum(-1, keepdims=True) * pi  # zero up to rounding
-    return found / num_samples
+    found /= num_samples
+    return found
 
 
 def log_softmax(logits: Floats) -> Floats:
