@@ -24,13 +24,16 @@ class ScaledPromptsArgs(OfRewardArgs):
     """Probability with which a prompt is chosen; published as ``scale_reward_for_frac_prompts``."""
     factor: float = 0.001
     """Factor of the chosen prompts' rewards; published as ``reward_scale_factor``."""
+    offset: float = 0.0
+    """Number that is added to all rewards first. The variance falls if the mean of the rewards is
+    far from 0, for then scaling moves prompts apart."""
     seed: SeedNumber = 8122
     """Seed of the choice. A prompt is chosen by its text, alike in every run, split and order."""
 
 
 @REWARDS.register("scaled_prompts")
 class ScaledPrompts(OfReward[ScaledPromptsArgs]):
-    """Reward times a factor for a share of prompts, and unchanged for the others.
+    """Reward plus an offset, times a factor for a share of prompts.
 
     A perfectly accurate reward keeps its order of outputs and loses variance (arXiv 2503.15477,
     section 4.1).
@@ -41,7 +44,8 @@ class ScaledPrompts(OfReward[ScaledPromptsArgs]):
     def changed(self, rewards: Rewards, texts: Texts) -> Rewards:
         """Return [N] rewards, some of them scaled."""
         chosen = np.array([self._chooses(prompt) for prompt in texts.prompts], dtype=bool)
-        return np.where(chosen, self.args.factor * rewards, rewards)
+        moved = rewards + self.args.offset
+        return np.where(chosen, self.args.factor * moved, moved)
 
     def _chooses(self, prompt: str) -> bool:
         """Return whether a prompt's rewards are scaled."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from common.errors import UserError
 from common.files.documents import json_object
 from common.machine.hub_offline import revision_option
+from grue.policies.chat import check_template
 from grue.scorers.classifier import Classifier, load_classifier
 from grue.scorers.loading import check_folder, num_labels
 
@@ -73,6 +74,24 @@ class RewardModel:
         return self.moments_of_logits(
             self.classifier.logits([self.spec.text(*pair) for pair in pairs])
         )
+
+    def moments_of_chats(
+        self, prompts: Sequence[str], responses: Sequence[str]
+    ) -> tuple[Floats, Floats]:
+        """Return `moments` of responses to prompts as messages, by the model's chat template.
+
+        Raises:
+            UserError: the model's tokenizer has no chat template.
+        """
+        tokenizer = self.classifier.tokenizer
+        check_template(tokenizer)
+        texts: list[str] = []
+        for prompt, response in zip(prompts, responses, strict=True):
+            messages = [{"role": "user", "content": prompt},
+                        {"role": "assistant", "content": response}]  # fmt: skip
+            text = str(tokenizer.apply_chat_template(messages, tokenize=False))
+            texts.append(text.removeprefix(tokenizer.bos_token or ""))  # the tokenizer adds it
+        return self.moments_of_logits(self.classifier.logits(texts))
 
     def moments_of_logits(self, logits: Floats) -> tuple[Floats, Floats]:
         """Return the mean and standard deviation of the reward, for logits [..., C]."""

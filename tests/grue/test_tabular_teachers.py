@@ -115,10 +115,12 @@ def test_the_reward_that_is_trained_rises_and_the_policy_leaves_its_start() -> N
 
 def test_a_run_leaves_measures_and_gains_of_each_model(workplace: Workplace) -> None:
     small = {"num_prompts": 20, "num_outputs": 5, "prompts_per_update": 10, "num_updates": 10}
-    runs = [{"base_config": {**small, "experiment_name": name}} for name in ("a", "b")]
-    document = {"experiment": "tabular_teachers", "seeds": [4], "configurations": runs}
-    assert workplace.run_plan(workplace.write_plan(**document)).status == 0
-    first, second = (pd.read_parquet(folder.table("teachers")) for folder in workplace.folders())
+    document = {"experiment": "tabular_teachers", "configurations": [{"base_config": small}]}
+    plan, tables = workplace.write_plan(seeds=[4], **document), []
+    for _ in range(2):
+        assert workplace.run_plan(plan, "--fresh").status == 0
+        tables.append(pd.read_parquet(workplace.folders()[0].table("teachers")))
+    first, second = tables
     pd.testing.assert_frame_equal(first, second)
     found = first.pivot_table(index="reward", columns="measure", values="value")
     assert len(found) == 14 and found.loc["truth", "on_policy/accuracy"] == 1.0

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 
+from common.config.base import LATER
 from common.config.fit import PositiveInt
 from common.config.hub_revision import FromHub
-from common.errors import UserError
+from common.errors import Problem, UserError
 from grue.metrics.metric import METRICS, Metric, Scores
 from grue.models.config import ModelName, Side
 from grue.scorers.options import ScorerArgs
@@ -47,6 +48,15 @@ class LearnedPreferenceArgs(FromHub, ScorerArgs):
     in published runs of REINFORCE; otherwise the prompt and the output once."""
     sigmoid: bool = False
     """If true, the reward is the sigmoid of the score, from 0 to 1."""
+    chat_template: Annotated[bool, LATER] = False
+    """If true, the reward model reads prompt and output as messages of a user and an assistant, by
+    its own chat template, as most reward models of the hub do."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the problem of two forms of its input."""
+        yield from super().problems()
+        if self.chat_template and self.repeat_prompt:
+            yield Problem("contradicts 'chat_template'; drop one of them", "repeat_prompt", True)
 
 
 @METRICS.register("learned_preference")
@@ -76,7 +86,10 @@ class LearnedPreference(Metric[LearnedPreferenceArgs]):
         if args.repeat_prompt:
             outputs = [prompt + output for prompt, output in zip(prompts, outputs, strict=True)]
             prompts = [f"{prompt}\n" for prompt in prompts]
-        means, stds = self._model.moments(prompts, outputs)
+        if args.chat_template:
+            means, stds = self._model.moments_of_chats(prompts, outputs)
+        else:
+            means, stds = self._model.moments(prompts, outputs)
         if self._model.spec.output == "ratings":
             return {REWARD: means, STD: stds}
         return {REWARD: 1 / (1 + np.exp(-means)) if args.sigmoid else means}

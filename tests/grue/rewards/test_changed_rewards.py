@@ -53,6 +53,8 @@ def test_a_prompt_is_scaled_by_its_text_alone() -> None:
     for share, expected in ((0.0, 1.0), (1.0, 0.5)):
         every = built("scaled_prompts", reward=LETTERS, share=share, factor=0.5)
         assert set(every(texts(prompts, ["a"] * 400))) == {expected}
+    moved = built("scaled_prompts", reward=LETTERS, share=1.0, factor=0.5, offset=3.0)
+    assert moved(texts(["p"], ["a"])).tolist() == [2.0]
 
 
 def test_a_reward_without_deviation_stays_accurate_when_it_is_scaled() -> None:

@@ -1,0 +1,1 @@
+"""Figures of reward models as teachers: what they teach against what was measured before."""
