@@ -85,12 +85,14 @@ class RewardModel:
         """
         tokenizer = self.classifier.tokenizer
         check_template(tokenizer)
+        begins = tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]
+        added = str(tokenizer.bos_token) if begins else ""  # which is not to be there twice
         texts: list[str] = []
         for prompt, response in zip(prompts, responses, strict=True):
             messages = [{"role": "user", "content": prompt},
                         {"role": "assistant", "content": response}]  # fmt: skip
             text = str(tokenizer.apply_chat_template(messages, tokenize=False))
-            texts.append(text.removeprefix(tokenizer.bos_token or ""))  # the tokenizer adds it
+            texts.append(text.removeprefix(added))
         return self.moments_of_logits(self.classifier.logits(texts))
 
     def moments_of_logits(self, logits: Floats) -> tuple[Floats, Floats]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from grue.metrics.metric import Scores
+
+log = logging.getLogger(__name__)
 
 NORMALIZATION = "normalization.json"
 POLICY, DATA = "policy", "data"
@@ -150,6 +153,8 @@ class Teacher(Sampling[TeacherConfig]):
         write_json(self.folder.path / NORMALIZATION, tables.normalizations(samples))
         write_json(self.folder.path / "effective_pairs.json", effective)
         write_table(self.folder.table("teachers"), of_all)
+        for line in tables.lines(of_all):
+            log.info(line)
         write_table(self.folder.table("teachers_by_input"), by_input)
         return score
 

@@ -24,6 +24,16 @@ REWARD = "rewards/"
 """Prefix of the columns of rewards, before their names."""
 
 
+_TOLD = {
+    "reward_variance": "variance",
+    "on_policy/accuracy": "accuracy on policy",
+    "on_policy/harm_aware_accuracy": "harm-aware",
+    "off_policy/accuracy": "accuracy off policy",
+    "off_policy/harm_aware_accuracy": "harm-aware",
+}
+"""Measures that are logged, in words."""
+
+
 @dataclass(frozen=True)
 class OfReward:
     """A measure of one reward, with the rows of the inputs that its numbers by prompt belong to."""
@@ -105,6 +115,19 @@ def tables(
             )
         )
     return pd.DataFrame(of_all), pd.concat(by_prompt, ignore_index=True)
+
+
+def lines(of_all: pd.DataFrame) -> Iterator[str]:
+    """Yield one line per reward with the measures that tell most, and their intervals."""
+    for reward, rows in of_all.groupby("reward", sort=False):
+        by_measure = rows.set_index("measure")
+        told = [
+            f"{words} {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+            for measure, words in _TOLD.items()
+            if measure in by_measure.index
+            for row in [by_measure.loc[measure]]
+        ]
+        yield f"{reward}: {', '.join(told)}"
 
 
 def normalizations(samples: Grid) -> dict[str, dict[str, float]]:
