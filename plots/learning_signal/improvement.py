@@ -76,7 +76,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
             own = table[table["line"] == name]
             axes.plot(own["variance"], own["improvement"], **looks[-1], alpha=0.7)
         ends = np.array([0.0, x.max()])
-        fit = {"color": "black", "linewidth": 1, "linestyle": "--"}
+        fit: dict[str, Any] = {"color": "black", "linewidth": 1, "linestyle": "--"}
         axes.plot(ends, slope(x, y) * ends, **fit)
         looks.append({"label": "least squares through 0", **fit})
         axes.axhline(0, color="dimgray", linewidth=0.6)

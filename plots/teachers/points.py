@@ -93,7 +93,7 @@ def points(found: Sequence[Study]) -> pd.DataFrame:
                 TRUE: last["true_reward"] - first["true_reward"],
                 KL: last["kl"],
             }
-            measures = study.measures.loc[one.reward].to_dict()
+            measures = {str(name): value for name, value in study.measures.loc[one.reward].items()}
             rows.append({"study": one.study, "reward": one.reward, "seed": one.seed, **measures,
                          **gains})  # fmt: skip
     return pd.DataFrame(rows)
@@ -165,7 +165,7 @@ def _taught(
         if folder != run.path.name or name not in run.table.index:
             continue
         table = policy.table
-        others = (name for name in table if name.startswith("val/") and name != _REWARD)
+        others = (name for name in policy.metrics if name.startswith("val/") and name != _REWARD)
         metric = true_metric or next(others, None)
         if metric not in table:
             raise UserError(

@@ -1,4 +1,4 @@
-"""How well each measure of a reward model ranks what it teaches: rank correlations by study."""
+"""Rank correlations of measures of reward models with what the models teach, by study."""
 
 from __future__ import annotations
 

@@ -227,6 +227,20 @@ def test_the_keys_of_the_page_on_reward_models_are_known(workplace: Workplace) -
             assert resolve(model, value)[1] == []
 
 
+def test_the_plan_of_the_page_on_teachers_is_read(workplace: Workplace) -> None:
+    (workplace.path / "pairs.jsonl").write_text(
+        '{"prompt": "a", "chosen": "b", "rejected": "c"}\n' * 20
+    )
+    plan, reward = page("teachers").blocks("json")
+    document = json.loads(plan)
+    outcome = workplace.run_plan(workplace.write_plan(**document), "--dry_run")
+    assert outcome.status == 0, outcome.err
+    keys = json_of(reward)["reward_fn"]
+    names = [each["name"] for each in document["configurations"][0]["base_config"]["rewards"]]
+    assert keys["args"]["name"] in names
+    assert resolve(RewardConfig, keys)[1] == []
+
+
 def test_a_plan_for_several_gpus_is_read(workplace: Workplace) -> None:
     (plan,) = page("gpu").blocks("json")
     keys = json.loads(README_PAGE.blocks("json")[1])["configurations"][1]["base_config"]
@@ -266,6 +280,7 @@ def test_every_block_is_of_a_kind_that_is_tested() -> None:
            "docs/diagnose.md": {"python", "sh"}, "docs/log_linear.md": {"json", "sh"},
            "docs/ray.md": {"json", "sh"},
            "docs/your_own_parts.md": {"json", "python"},
+           "docs/teachers.md": {"json"},
            "docs/reward_models.md": {"json", "sh"}}  # fmt: skip
     for each in PAGES:
         found = set(re.findall(r"^```(\w*)$", each.text, re.MULTILINE))
