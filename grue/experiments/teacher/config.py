@@ -10,7 +10,8 @@ from pydantic import Field, Strict
 
 from common.config.base import INPUT_FILE, OptionalText
 from common.errors import Problem
-from grue.experiments.extract.config import SamplingConfig
+from grue.experiments.extract.config import ExtractAlg, ExtractConfig
+from grue.models.config import TokenizerConfig
 from grue.rewards.config import RewardConfig
 
 TRUTH = "ground_truth"
@@ -24,13 +25,17 @@ class TeacherReward(RewardConfig):
     """Name of the reward in tables, figures and ``normalization.json``."""
 
 
-class TeacherConfig(SamplingConfig):
+class TeacherConfig(ExtractConfig):
     """Measures of several rewards as teachers of one policy, on outputs that it samples once.
 
     Where the task's inputs have responses (``preferences``, ``ranked_samples``), rewards are
     compared on these too, off-policy.
     """
 
+    tokenizer: TokenizerConfig
+    """Keys of the tokenizer, and the truncation and padding of prompts."""
+    alg: ExtractAlg
+    """Policy whose outputs are sampled, by this program: a server tells no log-probabilities."""
     ground_truth: RewardConfig
     """True reward, by which outputs are ordered."""
     rewards: Annotated[tuple[TeacherReward, ...], Strict(False), Field(min_length=1)]
@@ -56,6 +61,11 @@ class TeacherConfig(SamplingConfig):
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of the parts' keys, of equal names, and of single samples."""
         yield from super().problems()
+        if self.reward_fn is not None:
+            yield Problem("the rewards of this run are 'ground_truth' and 'rewards'; take it out",
+                          "reward_fn", self.reward_fn.id)  # fmt: skip
+        if self.published_format:
+            yield Problem("is for reward sampling; take it out", "published_format", True)
         for name, count in Counter(reward.name for reward in self.rewards).items():
             if count > 1 or name == TRUTH:
                 why = f"{count} rewards have it" if count > 1 else "it is that of the true reward"

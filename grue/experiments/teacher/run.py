@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from common.errors import UserError
 from common.experiment import Context
 from common.run.folder import write_json, write_table
-from grue.experiments.extract.sampling import Sampling
+from grue.experiments.extract.run import Extraction
+from grue.experiments.extract.samplers import OwnModel
 from grue.experiments.teacher import tables
 from grue.experiments.teacher.config import TRUTH, TeacherConfig
 from grue.experiments.teacher.measures import best_against_others
 from grue.experiments.teacher.tables import REWARD, Grid
 from grue.parts.token_numbers import summed
 from grue.policies.prompt_encoder import Tokens
+from grue.policies.server.client import Output
 from grue.rewards.checked import checked
 from grue.rl.reward_accuracy import pairs_by_truth
 from grue.tasks.choices.rows import Choice, choice_of
@@ -45,10 +47,13 @@ def run(config: TeacherConfig, context: Context) -> float | None:
     return Teacher(config, context).run()
 
 
-class Teacher(Sampling[TeacherConfig]):
+class Teacher(Extraction):
     """Measuring of rewards: a batch has outputs of the policy, and responses of the data."""
 
-    text_columns = (*Sampling.text_columns, "log_prob", "source")
+    config: TeacherConfig
+    sampler: OwnModel
+
+    text_columns = (*Extraction.text_columns, "log_prob", "source")
 
     def load_data(self) -> None:
         """Read the inputs with their responses, and the outputs of a table."""
@@ -87,23 +92,26 @@ class Teacher(Sampling[TeacherConfig]):
         """Return outputs of a batch of inputs, then their responses, with log-probabilities."""
         responses = [text for row in rows for text in self._responses(row)]
         if self.given is None:
-            tokens = self.drawn(rows)
-            texts = self.policy.scored_texts(tokens, self.config.alg.generation_kwargs)
+            tokens = self.sampler.tokens(rows)
+            texts = self.sampler.policy.scored_texts(tokens, self.config.alg.generation_kwargs)
         else:
             texts = [text for row in rows for text in self.given[row]]
             tokens = self._tokens(texts)
-        tokens = [*tokens, *self._tokens(responses)]
+        tokens += self._tokens(responses)
         places, numbers = self._all_places(rows)
-        return self.frame(places, numbers, [*texts, *responses], tokens).assign(
-            log_prob=self._log_probs([self.prompts[row] for row in places], tokens),
+        outputs = [
+            Output(text, len(ids)) for text, ids in zip([*texts, *responses], tokens, strict=True)
+        ]
+        return self.frame(places, numbers, outputs).assign(
+            log_prob=self._log_probs([self.sampler.prompts[row] for row in places], tokens),
             source=[POLICY] * len(texts) + [DATA] * len(responses),
         )
 
     def _tokens(self, texts: Sequence[str]) -> list[Tokens]:
         """Return the tokens of given texts with the end-of-sequence, at most those of an output."""
-        tokenizer = self.policy.tokenizer
+        tokenizer = self.sampler.policy.tokenizer
         end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-        most = self.policy.lengths(self.config.alg.generation_kwargs).most
+        most = self.sampler.policy.lengths(self.config.alg.generation_kwargs).most
         encoded = (tokenizer(text, add_special_tokens=False, verbose=False) for text in texts)
         return [[*found["input_ids"], *end][:most] for found in encoded]
 
@@ -118,7 +126,7 @@ class Teacher(Sampling[TeacherConfig]):
         found: list[float] = []
         for start in range(0, len(outputs), size):
             part = slice(start, start + size)
-            of_part = self.policy.log_probs(prompts[part], outputs[part], temperature)
+            of_part = self.sampler.policy.log_probs(prompts[part], outputs[part], temperature)
             found += of_part.double().sum(1).tolist()
         return found
 
