@@ -156,7 +156,7 @@ def _scale(axes: Axes, points: pd.DataFrame, metric: str, *, log_epochs: bool) -
         axes.set_yticks([limits[0], sum(limits) / 2, limits[1]])
         return
     if points["drawn"].notna().any():
-        low, high = points["drawn"].min(), points["drawn"].max()
+        low, high = points[ENDS].min().min(), points[ENDS].max().max()
         axes.set_yscale("log")
         axes.set_ylim(max(low, high / 10**_DECADES) / 1.5, high * 1.5)
 
