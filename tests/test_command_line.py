@@ -286,7 +286,7 @@ def with_few_texts(plan: Path, workplace: Workplace) -> Path:
     return copy
 
 
-QUICK = ("bert_stsb", "dates", "digits", "reward_model", "rlvr", "text")
+QUICK = ("dates", "digits", "reward_model", "text")
 """Quickstart plans of each kind that take some seconds."""
 
 

@@ -204,6 +204,7 @@ def test_what_is_left_out_is_told_with_its_reason(make: Make, tmp_path: Path) ->
     assert "| partly | two | there is but one |" in page
 
 
+@pytest.mark.slow
 def test_the_report_is_written_after_every_part(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -27,6 +28,8 @@ _FEW = (
 )
 """Text runs of each kind, which take some seconds together."""
 _ALL = ("gpt2", "t5", "supervised", "reward model")
+_FEW_CONTROLLED = ("controlled: mlp", "classifier")
+_ALL_CONTROLLED = ("controlled", "classifier")
 _METHODS = ("expected_reinforce", "reinforce", "supervised")
 _DECODED_PER_WAIT = 16
 _WAITS_PER_EPOCH = 2
@@ -63,27 +66,29 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Found:
     return _found(tmp_path_factory, "device")
 
 
-@pytest.fixture(scope="module")
-def controlled(tmp_path_factory: pytest.TempPathFactory) -> Found:
-    return _found(tmp_path_factory, "controlled", "classifier")
+@dataclass
+class Runs:
+    """What was found of runs, by kind; a few kinds are made without the others."""
 
-
-class Texts:
-    """What was found of text runs, by kind; the few are made without the others."""
-
-    def __init__(self, folders: pytest.TempPathFactory) -> None:
-        self._folders = folders
+    folders: pytest.TempPathFactory
+    few: tuple[str, ...]
+    all: tuple[str, ...]
 
     def of(self, *names: str) -> Found:
-        return _found(self._folders, *names)
+        return _found(self.folders, *names)
 
     def __getitem__(self, name: str) -> dict[str, Any]:
-        return self.of(*(_FEW if name in _FEW else _ALL))[name]
+        return self.of(*(self.few if name.startswith(self.few) else self.all))[name]
 
 
 @pytest.fixture(scope="module")
-def texts(tmp_path_factory: pytest.TempPathFactory) -> Texts:
-    return Texts(tmp_path_factory)
+def controlled(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    return Runs(tmp_path_factory, _FEW_CONTROLLED, _ALL_CONTROLLED)
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    return Runs(tmp_path_factory, _FEW, _ALL)
 
 
 def _count(waits: dict[str, Any]) -> int:
@@ -128,14 +133,17 @@ def test_mixed_precision_narrows_products_alone(device: Found) -> None:
     assert "error" not in device["device: narrow"], device["device: narrow"]["error"]
 
 
-def test_no_devices_are_mixed_in_controlled_runs(controlled: Found) -> None:
-    _check_errors(controlled, 6)
+@pytest.mark.parametrize(
+    ("names", "least"), [(_FEW_CONTROLLED, 4), pytest.param(_ALL_CONTROLLED, 6, marks=SLOW)]
+)
+def test_no_devices_are_mixed_in_controlled_runs(
+    controlled: Runs, names: tuple[str, ...], least: int
+) -> None:
+    _check_errors(controlled.of(*names), least)
 
 
 @pytest.mark.parametrize(("names", "least"), [(_FEW, 5), pytest.param(_ALL, 42, marks=SLOW)])
-def test_no_devices_are_mixed_in_text_runs(
-    texts: Texts, names: tuple[str, ...], least: int
-) -> None:
+def test_no_devices_are_mixed_in_text_runs(texts: Runs, names: tuple[str, ...], least: int) -> None:
     _check_errors(texts.of(*names), least)
 
 
@@ -147,8 +155,10 @@ def _check_errors(found: Found, least: int) -> None:
 
 
 @pytest.mark.parametrize("method", _METHODS)
-@pytest.mark.parametrize("kind", ["mlp", "resnet18", "bert", "sweep"])
-def test_waits_of_a_controlled_epoch(controlled: Found, kind: str, method: str) -> None:
+@pytest.mark.parametrize(
+    "kind", ["mlp", *(pytest.param(kind, marks=SLOW) for kind in ("resnet18", "bert", "sweep"))]
+)
+def test_waits_of_a_controlled_epoch(controlled: Runs, kind: str, method: str) -> None:
     """One for the metrics of training and one for those of validation."""
     for batches in (2, 4):
         waits = controlled[f"controlled: {kind}"][f"{method}, {batches} batches"]
@@ -157,7 +167,7 @@ def test_waits_of_a_controlled_epoch(controlled: Found, kind: str, method: str) 
 
 @pytest.mark.parametrize("ends", ["33", "0"])
 @KINDS
-def test_waits_of_decoding(texts: Texts, kind: str, ends: str) -> None:
+def test_waits_of_decoding(texts: Runs, kind: str, ends: str) -> None:
     """Beside those of an output of one token."""
     found = texts[f"{kind}: decoding"]
     short, long = found["1 to 1 tokens"], found[f"{ends} to 33 tokens"]
@@ -167,7 +177,7 @@ def test_waits_of_decoding(texts: Texts, kind: str, ends: str) -> None:
 
 
 @KINDS
-def test_the_librarys_processors_add_no_wait_per_token(texts: Texts, kind: str) -> None:
+def test_the_librarys_processors_add_no_wait_per_token(texts: Runs, kind: str) -> None:
     short, long = (texts[f"{kind}: shaping"][f"{length} tokens"] for length in (5, 15))
     assert _count(long) <= _count(short), _told(long)
 
@@ -180,7 +190,7 @@ def test_the_librarys_processors_add_no_wait_per_token(texts: Texts, kind: str) 
     ],
 )
 @KINDS
-def test_waits_of_a_minibatch(texts: Texts, kind: str, algorithm: str) -> None:
+def test_waits_of_a_minibatch(texts: Runs, kind: str, algorithm: str) -> None:
     found = texts[f"{kind}: {algorithm}"]
     few, many = found["update"], found["update, small minibatches"]
     more = many["steps"] - few["steps"]
@@ -189,7 +199,7 @@ def test_waits_of_a_minibatch(texts: Texts, kind: str, algorithm: str) -> None:
 
 
 @KINDS
-def test_waits_of_extraction(texts: Texts, kind: str) -> None:
+def test_waits_of_extraction(texts: Runs, kind: str) -> None:
     """Those of a batch beside its decoding, of six tokens and so one wait more."""
     found = texts[f"{kind}: extracting, own"]
     few, many = found["2 batches"], found["5 batches"]
@@ -202,12 +212,12 @@ def test_waits_of_extraction(texts: Texts, kind: str) -> None:
     for name in ("supervised, t5", "reward model, best_of_n", "reward model, scalar_rating",
                  "reward model, probabilistic")
 ])  # fmt: skip
-def test_a_step_of_the_trainer_does_not_wait(texts: Texts, name: str) -> None:
+def test_a_step_of_the_trainer_does_not_wait(texts: Runs, name: str) -> None:
     for waits in texts[name].values():
         assert not _in_steps(waits), _told(waits)
 
 
-def test_a_step_of_a_classifier_does_not_wait(controlled: Found) -> None:
+def test_a_step_of_a_classifier_does_not_wait(controlled: Runs) -> None:
     for waits in controlled["classifier"].values():
         assert not _in_steps(waits), _told(waits)
 
@@ -220,6 +230,6 @@ def _in_steps(waits: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["classifier", "preference"])
-def test_a_judge_waits_once_however_many_batches_it_reads(controlled: Found, name: str) -> None:
+def test_a_judge_waits_once_however_many_batches_it_reads(controlled: Runs, name: str) -> None:
     waits = controlled["classifier: judges"][name]
     assert _count(waits) == 1, _told(waits)

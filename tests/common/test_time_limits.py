@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 
 from tests.common.plans import toy
-from tests.common.test_endings import acting, ends
+from tests.common.test_endings import HOSTILE, ends
 from tests.conftest import TOY, Workplace, without_seconds
 
 
@@ -15,13 +16,20 @@ def test_a_run_that_hangs_is_ended_and_has_failed(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("common.runner.scheduling.time_limit._GRACE", 0.5)
-    plan = acting(workplace, "in C", "", timeout_minutes=0.05, max_attempts=1)
+    limited = {**_acting("in C"), "timeout_minutes": 0.05}
+    plan = workplace.write_plan(
+        experiment=HOSTILE, configurations=[limited, _acting("")], max_attempts=1
+    )
     outcome = workplace.run_plan(plan)
     assert outcome.status == 1
     found = ends(workplace)
     assert found["inC"]["reason"] == "no end within 'timeout_minutes' = 0.05 (1 attempt)"
     assert (found["inC"]["status"], found["inC"]["lost"]) == ("failed", 1)
     assert found["exp"]["status"] == "done"
+
+
+def _acting(act: str) -> dict[str, Any]:
+    return {"base_config": {"experiment_name": "{act}", "act": act}}
 
 
 @pytest.mark.slow

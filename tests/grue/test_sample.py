@@ -104,6 +104,7 @@ def test_line_breaks_of_outputs_are_shown(
     assert capsys.readouterr().out == "=" * 80 + "\na\nb\nc\u23ced\n"
 
 
+@pytest.mark.slow
 def test_without_a_number_samples_go_on_until_nobody_reads(model: Path) -> None:
     command = [sys.executable, "-m", "grue.tools.sample", "--model", str(model), "--text", "cat",
                "--num_samples", "0", "--max_new_tokens", "3"]  # fmt: skip
