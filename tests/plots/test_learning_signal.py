@@ -40,7 +40,7 @@ def test_silent_groups_are_averaged_over_training_and_rewards_are_the_last(tmp_p
 def test_the_variance_of_right_outputs_is_the_gain_of_a_second_output(tmp_path, drawn):
     # two inputs with p = 0.5 and 0: E[p (1 - p)] = 0.125; then both with p = 1: 0
     only = run(tmp_path / "a", [0.5] * 4, [0.25, 1.0, 1.0], [0.375, 1.0, 1.0])
-    (path,) = plots.draw("improvement", [only])
+    (path,) = plots.draw("improvement", [only], tmp_path)
     table = pd.read_csv(path)
     assert table["variance"].tolist() == pytest.approx([0.125, 0.0])
     assert table["improvement"].tolist() == pytest.approx([0.75 / 2, 0.0])
@@ -56,7 +56,9 @@ def test_groups_of_inputs_stand_for_the_whole(tmp_path):
         | {f"{METRIC}_at_difficulty_{level}": p, f"{METRIC}/pass_at_k/2_at_difficulty_{level}": q}
         for i in range(2) for level, p, q in ((1, 0.5, 0.75), (2, 0.0, 0.0))
     ]  # fmt: skip
-    (path,) = plots.draw("improvement", [text_run(tmp_path / "a", rows, alg={"id": "grpo"})])
+    (path,) = plots.draw(
+        "improvement", [text_run(tmp_path / "a", rows, alg={"id": "grpo"})], tmp_path
+    )
     table = pd.read_csv(path)
     assert table["level"].tolist() == ["difficulty_1", "difficulty_2"]
     assert table["variance"].tolist() == pytest.approx([0.25, 0.0])
