@@ -45,7 +45,7 @@ def product(left: Tensor, right: Tensor, *, by_onednn: bool) -> Tensor:
 
 def rounded_up(count: int) -> int:
     """Return the next of few numbers of rows: at most an eighth more, or a multiple of 8."""
-    step = max(8, 2 ** (max(count - 1, 0).bit_length() - 4))
+    step = max(8, (1 << max(count - 1, 0).bit_length()) // 16)
     return max(1, -(-count // step)) * step
 
 

@@ -8,6 +8,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from grue.policies.mask_ops import masked
+
 _IMPOSSIBLE = -1000.0
 """Log-probability below which a probability is zero, in float64 too."""
 _TINY = torch.finfo(torch.float32).eps
@@ -36,7 +38,7 @@ class TokenDistribution:
         """[..., V] log-probabilities in nats; -inf for masked tokens."""
         logits = self.logits
         if self.mask is not None:
-            logits = torch.where(self.mask, logits, -torch.inf)
+            logits = masked(logits, self.mask)
         return logits.log_softmax(-1)
 
     def probs(self) -> Tensor:

@@ -12,6 +12,7 @@ from transformers import TopPLogitsWarper
 from grue.policies.mask_ops import (
     _last_of_buckets,
     _last_of_sorted,
+    masked,
     packed,
     top_k_mask,
     top_p_mask,
@@ -104,3 +105,24 @@ def test_no_mask_asks_for_a_number_that_is_on_a_device(fewest: int) -> None:
     logits = torch.empty(4, 300, device="meta")
     assert top_p_mask(logits, 0.9, fewest).shape == (4, 300)
     assert packed(top_k_mask(logits, fewest)).shape == (4, 38)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_masked_logits_are_minus_infinity_and_have_no_gradient(dtype: torch.dtype) -> None:
+    draw = torch.Generator().manual_seed(0)
+    logits = 100 * torch.randn(3, 77, generator=draw, dtype=dtype)
+    logits[0, :5] = -torch.inf
+    mask = torch.rand(3, 77, generator=draw) < 0.5
+    expected = torch.where(mask, logits, -torch.inf)
+    assert torch.equal(masked(logits, mask), expected)
+    own, other = (logits.clone().requires_grad_() for _ in range(2))
+    masked(own, mask).logsumexp(-1).sum().backward()
+    torch.where(mask, other, -torch.inf).logsumexp(-1).sum().backward()
+    assert own.grad is not None
+    torch.testing.assert_close(own.grad, other.grad)
+
+
+def test_packed_bits_do_not_depend_on_the_device() -> None:
+    mask = torch.rand(2, 3, 77, generator=torch.Generator().manual_seed(0)) < 0.5
+    bits = torch.nn.functional.pad(mask, (0, 3)).unflatten(-1, (-1, 8)).int()
+    assert torch.equal(packed(mask), (bits << torch.arange(8)).sum(-1, dtype=torch.uint8))

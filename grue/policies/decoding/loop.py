@@ -15,7 +15,7 @@ from grue.policies.decoding.logits_processors import Shaped, Shaping
 from grue.policies.decoding.sampling import Filters, draw, remaining
 from grue.policies.decoding.steps import Ids, Rows, rows_left, steps_of
 from grue.policies.distribution import divided
-from grue.policies.mask_ops import packed
+from grue.policies.mask_ops import masked, packed
 from grue.policies.padding import Prompts
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class _Decoding:
             logits = self._shaped(logits, self._rows, self._tokens[:, :step])
         if self._mask is not None and self._record is not None:
             allowed = self._mask.allowed(self._logits[-1]) & (logits > -torch.inf)
-            logits = logits.masked_fill(~allowed, -torch.inf)
+            logits = masked(logits, allowed)
             if filters is not None and filters.restrict:
                 allowed = remaining(logits, filters)
             self._record[self._rows.outputs, step] = packed(allowed)
