@@ -32,8 +32,9 @@ class Float32Linear(nn.Linear):
             if not (is_plain and is_by_onednn(states, weight)):
                 return nn.functional.linear(states, weight, bias)
             rows = states.flatten(0, -2)
-            logits = product(with_rows(rows, rounded_up(len(rows))), weight, by_onednn=True)
-            return logits[: len(rows)].unflatten(0, states.shape[:-1])
+            found = product(with_rows(rows, rounded_up(len(rows))), weight, by_onednn=True)
+            logits: Tensor = found[: len(rows)].unflatten(0, states.shape[:-1])
+            return logits
 
 
 def in_float32(head: nn.Module) -> None:
