@@ -253,6 +253,8 @@ class PlanRunner:
 
     def _ended(self, run: Run) -> None:
         self._running.discard(run)
+        if self._room is not None:
+            self._room.leave(run)
         now = read_state(run)
         if now.state == RUNNING:  # it was left to another process
             self._take_from_elsewhere(run, now)

@@ -1,4 +1,4 @@
-"""Estimates of sampled rewards over inputs, each with its bootstrap interval."""
+"""Estimates of sampled rewards over inputs, each with its interval."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.training.shape_checks import check_axes
-from grue.diagnosis.group_size import Estimate, estimated
+from grue.diagnosis.group_size import Estimate, estimated, silent_share
 from grue.rl.pass_at_k import is_right_or_wrong, pass_at_k
-from grue.rl.reward_stats import prob_zero_std, reward_std
+from grue.rl.reward_stats import reward_std
 
 Floats = NDArray[np.float64]
 
@@ -55,16 +55,17 @@ def estimates(rewards: Floats, zero_tol: float | None, *, seed: int) -> dict[str
     check_axes("rewards", rewards, "NK")
     num_samples = rewards.shape[1]
     std = reward_std(rewards, ddof=1)
-    of_inputs = {"reward": rewards.mean(1), "std_mean": std} | {
-        f"silent/{size}": prob_zero_std(rewards, size, zero_tol)
-        for size in range(2, num_samples + 1)
-    }
+    of_inputs = {"reward": rewards.mean(1), "std_mean": std}
     if is_right_or_wrong(rewards):
         powers = (2**power for power in range(num_samples.bit_length()))
         of_inputs |= {f"pass/{k}": pass_at_k(rewards, k) for k in powers}
     found = {
         name: estimated(values, lambda drawn: float(drawn.mean()), seed=seed)
         for name, values in of_inputs.items()
+    }
+    found |= {
+        f"silent/{size}": silent_share(rewards, size, zero_tol, seed=seed)
+        for size in range(2, num_samples + 1)
     }
     squares = np.square(std)
     found["std_rms"] = estimated(squares, lambda drawn: float(np.sqrt(drawn.mean())), seed=seed)

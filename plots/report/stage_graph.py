@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from common.run.folder import PlanFolder
 from plots.runs import json_object
 
 Stages = Mapping[str, Sequence[str]]
 """Names of a plan's stages, each with those that it reads."""
+
+Entry = Mapping[str, Any]
+"""Configuration as the plan writes it."""
 
 _REFERENCE = re.compile(r"@(?P<id>[\w-]+)\.[\w-]+")
 _WIDTH, _HEIGHT = 150, 30
@@ -24,14 +28,21 @@ def stages(folder: PlanFolder) -> Stages:
     """Return the stages of a plan in order, named as in its index, each with those it reads."""
     plan = json_object(folder.plan)
     entries = plan.get("configurations", [])
-    by_id = {entry.get("id"): entry for entry in entries}
+    by_id = {entry["id"]: entry for entry in entries if entry.get("id")}
     found = {}
     for number, entry in enumerate(entries):
         name = entry.get("id") or f"configurations[{number}]"
-        text = json.dumps([entry, by_id.get(entry.get("extends"), {})])
+        text = json.dumps([*_layers(entry, by_id)])
         reads = dict.fromkeys(match["id"] for match in _REFERENCE.finditer(text))
         found[name] = [each for each in reads if each != name]
     return found
+
+
+def _layers(entry: Entry | None, by_id: Mapping[str, Entry]) -> Iterator[Entry]:
+    """Yield a configuration, the one that it extends, the one that this extends, and so on."""
+    while entry is not None:
+        yield entry
+        entry = by_id.get(entry.get("extends") or "")
 
 
 @dataclass(frozen=True)

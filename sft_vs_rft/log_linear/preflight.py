@@ -17,6 +17,7 @@ from sft_vs_rft.log_linear.trainer import LogLinearPolicy
 
 _SETTING_KEYS = (
     "custom_setting_config_path", "setting", "weights_solver", "logits_temperature", "dtype",
+    "num_outputs", "feature_dim",
 )  # fmt: skip
 _CHECKPOINTS = (
     "load_model_from_checkpoint", "load_kl_reg_ref_model_from_checkpoint", "trainer_checkpoint",

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from common.machine.gpu_memory import GpuMemory
 from common.run.folder import write_json
+from common.run.status import RUNNING
+from common.runner import plan_runner
+from common.runner.plan_runner import PlanRunner
+from common.runner.run_state import RunState
 from common.runner.scheduling import gpu_room, local_workers
 from common.runner.scheduling.gpu_room import GpuRoom
 from common.runner.scheduling.local_workers import LocalWorkers
+from common.runner.scheduling.memory_room import MemoryRoom
 from common.runner.scheduling.task import Task
 from tests.common.test_devices import SEEING
 from tests.conftest import Workplace
@@ -52,7 +58,7 @@ def room(gpus: Gpus) -> GpuRoom:
     found = GpuRoom()
     for kind, peaks in {SMALL: (10, 4), LARGE: (40,)}.items():
         for peak in peaks:
-            found.note(run_of(kind), kind, peak * GIBI)
+            found.note(kind, peak * GIBI)
     return found
 
 
@@ -84,7 +90,7 @@ def test_what_runs_under_way_will_take_is_left_to_them(
         "a small run waits for memory of GPU 0: such runs have taken up to 10.5 GiB, and 8.5 GiB "
         "are free",
     ]
-    room.note(first, LARGE, 40 * GIBI)
+    room.leave(first)
     gpus.free[0] = 70 - 2 * 10.5
     assert has_room(room, LARGE, 0)
     gpus.free[0] = 40.0  # others take more, meanwhile
@@ -110,10 +116,28 @@ def test_what_others_hold_is_known_before_any_peak_is(gpus: Gpus) -> None:
     assert has_room(room, LARGE, 0)
     first = run_of(LARGE)
     room.take(first, LARGE, [0])
-    room.note(first, LARGE, 40 * GIBI)
+    room.leave(first)
+    room.note(LARGE, 40 * GIBI)
     room.take(run_of(LARGE), LARGE, [0])
     gpus.free[0] = 80.0
     assert not has_room(room, LARGE, 0)
+
+
+def test_a_run_that_was_left_to_another_process_holds_no_room(
+    room: GpuRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan_runner, "read_state", lambda run: RunState(RUNNING))
+    left, memory = run_of(LARGE), MemoryRoom({})
+    monkeypatch.setattr(memory, "_gpus", room)
+    room.take(left, LARGE, [0])
+    assert not has_room(room, LARGE, 0)
+    elsewhere: list[object] = []
+    runner: Any = SimpleNamespace(
+        _running={left}, _room=memory, _take_from_elsewhere=lambda run, _: elsewhere.append(run)
+    )
+    PlanRunner._ended(runner, left)
+    assert elsewhere == [left]
+    assert has_room(room, LARGE, 0)
 
 
 class _Group:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from grue.diagnosis.estimates import estimates, variances
+from grue.diagnosis.group_size import silent_share
 from grue.rl.reward_stats import reward_std
 
 CHANCES, SHARES = np.array([0.1, 0.7]), np.array([0.6, 0.4])
@@ -72,4 +73,12 @@ def test_other_rewards_have_no_pass_at_k():
     rewards = np.random.default_rng(0).normal(size=(5, 3))
     found = estimates(rewards, None, seed=0)
     assert not any(name.startswith("pass/") for name in found)
-    assert found["silent/2"].value == found["silent/2"].high == 0
+    assert found["silent/2"].value == found["silent/2"].low == 0
+
+
+def test_shares_of_silent_groups_are_those_of_the_sentences_also_where_all_inputs_are_alike():
+    for rewards in (np.zeros((20, 4)), np.tile([0.0, 1.0, 2.0, 3.0], (20, 1))):
+        found = estimates(rewards, None, seed=0)
+        for size in (2, 3, 4):
+            assert found[f"silent/{size}"] == silent_share(rewards, size, None, seed=0)
+        assert found["silent/4"].high - found["silent/4"].low > 0.1

@@ -28,15 +28,18 @@ class GpuRoom:
         """Bytes held on a GPU when no run of this program was under way there."""
         self._told: set[Hashable] = set()
 
-    def note(self, run: Run, kind: Hashable, peak: int) -> None:
+    def note(self, kind: Hashable, peak: int) -> None:
         """Note the peak of a run that has ended; 0 without one."""
-        self._under_way.pop(run, None)
         if peak:
             self._peaks[kind] = max(peak, self._peaks.get(kind, 0))
 
     def take(self, run: Run, kind: Hashable, gpu_ids: Sequence[int]) -> None:
         """Note that the run is started on these GPUs."""
         self._under_way[run] = kind, gpu_ids
+
+    def leave(self, run: Run) -> None:
+        """Note that the run is under way no longer."""
+        self._under_way.pop(run, None)
 
     def is_there_for(self, run: Run, kind: Hashable, gpu_ids: Sequence[int]) -> bool:
         """Return whether the run may be started beside those that are under way on its GPUs.

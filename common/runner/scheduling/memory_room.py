@@ -35,7 +35,7 @@ class MemoryRoom:
         peak = max(self._peak_of(run), state.peak_memory or 0)
         if peak:
             self._peaks[_kind(run)] = peak
-        self._gpus.note(run, _kind(run), state.peak_gpu_memory or 0)
+        self._gpus.note(_kind(run), state.peak_gpu_memory or 0)
 
     def is_there_for(self, run: Run, running: Collection[Run], gpu_ids: Sequence[int] = ()) -> bool:
         """Return whether the run may be started beside those that are running.
@@ -51,6 +51,10 @@ class MemoryRoom:
     def take(self, run: Run, gpu_ids: Sequence[int]) -> None:
         """Note that the run is started on these GPUs."""
         self._gpus.take(run, _kind(run), gpu_ids)
+
+    def leave(self, run: Run) -> None:
+        """Note that the run is under way no longer, however it has ended."""
+        self._gpus.leave(run)
 
     def _is_main_memory_there_for(self, run: Run, running: Collection[Run]) -> bool:
         peak = self._peak_of(run)

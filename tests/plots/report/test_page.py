@@ -16,6 +16,7 @@ from plots.report import comparisons
 from plots.report.configurations import MOST, chosen, labels, palette
 from plots.report.page import has_ended, write_report
 from plots.report.runs import load
+from plots.report.stage_graph import stages
 from tests.conftest import TOY, Workplace
 from tests.plots.report.many_runs import write_plan_folder
 from tests.tools import imported
@@ -136,3 +137,18 @@ def test_a_large_plan_shows_configurations_from_the_best_to_the_worst(tmp_path: 
 def test_colours_are_all_different() -> None:
     for count in (1, 8, 9, 40):
         assert len(set(palette(list(map(str, range(count)))).values())) == count
+
+
+def test_stages_read_what_they_or_those_that_they_extend_name(tmp_path: Path) -> None:
+    entries = [
+        {"id": "a"},
+        {"id": "b", "extends": None},
+        {"id": "c", "base_config": {"x": "@a.file"}},
+        {"id": "d", "extends": "c"},
+        {"id": "e", "extends": "d", "base_config": {"y": "@b.file"}},
+        {"base_config": {"x": "@b.file", "y": "@e.file"}},
+    ]
+    (tmp_path / "plan.json").write_text(json.dumps({"configurations": entries}))
+    assert stages(PlanFolder(tmp_path)) == {
+        "a": [], "b": [], "c": ["a"], "d": ["a"], "e": ["b", "a"], "configurations[5]": ["b", "e"]
+    }  # fmt: skip

@@ -75,7 +75,7 @@ def test_a_run_that_is_stopped_and_killed_has_equal_results(
     class Killed(Exception):
         pass
 
-    def killing(done: int, total: int) -> None:
+    def killing(done: int, total: int, doing: str = "") -> None:
         if done > 900:
             raise Killed
 
@@ -207,3 +207,22 @@ def test_another_run_gives_the_start_and_the_reference(workplace: Workplace) -> 
     start = rows(by_name["second"])[0]
     assert start["expected reward"] > rows(by_name["first"])[-1]["expected reward"] > 0.5
     assert start["kl reg"] == pytest.approx(0, abs=1e-6)
+
+
+def test_settings_that_are_made_up_with_several_sizes_take_checkpoints_of_their_own(
+    workplace: Workplace,
+) -> None:
+    sizes = (4, 6)
+    for size in sizes:
+        keys = {"setting": None, "num_outputs": size, "feature_dim": size, "epochs": 2}
+        make(workplace.path / str(size), **keys)
+    starts = [
+        {"base_config": {
+            "experiment_name": f"of {size}", "num_outputs": size, "feature_dim": size, "epochs": 2,
+            "load_model_from_checkpoint": str(workplace.path / f"{size}/checkpoints/last.pt"),
+        }}
+        for size in sizes
+    ]  # fmt: skip
+    plan = workplace.write_plan(experiment="log_linear", configurations=starts)
+    outcome = workplace.run_plan(plan, "--dry_run")
+    assert outcome.status == 0, outcome.err
