@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Any
 
 from common.run.folder import RunFolder
-from common.run.lease_files import PREFIX
 
 SIZES = "sizes"
 """Entry of ``status.json`` with the number of bytes of each file, by its path in the folder."""
@@ -18,14 +17,14 @@ def sizes(folder: RunFolder) -> dict[str, int]:
     """Return the sizes of the run's records, tables and checkpoints; not of what may still grow."""
     growing = {folder.status.name, folder.log.name}
     found = sorted(_sizes(folder))
-    return {name: size for name, size in found if name not in growing and PREFIX not in name}
+    return {name: size for name, size in found if name not in growing}
 
 
 def _sizes(folder: RunFolder) -> Iterator[tuple[str, int]]:
     for place in ("", f"{folder.checkpoints.name}/"):
         with suppress(FileNotFoundError), os.scandir(f"{folder.path}/{place}") as entries:
-            for entry in entries:
-                if entry.is_file():
+            for entry in entries:  # hidden ones are leases, half-written, or a file server's own
+                if entry.is_file() and not entry.name.startswith("."):
                     yield f"{place}{entry.name}", entry.stat().st_size
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from common.run.folder import RunFolder, read_json, read_table, write_json, write_table
+from common.run.written_files import damage, sizes
 from tests.common.plans import plan_folder, toy
 from tests.conftest import TINY_DIGITS, TOY, Workplace, without_seconds
 
@@ -243,3 +244,16 @@ def test_json_of_a_record_is_as_deep_as_it_may_be(workplace: Workplace) -> None:
     folder.provenance.write_text(json.dumps(record))
     interrupt(folder)
     assert workplace.run_plan(plan).status == 0
+
+
+def test_what_a_file_server_hides_in_a_folder_and_removes_later_is_no_damage(
+    tmp_path: Path,
+) -> None:
+    folder = RunFolder(tmp_path)
+    folder.checkpoints.mkdir()
+    for name in ("config.json", ".nfs0000000001", ".lease-1", "checkpoints/.nfs0000000002"):
+        (tmp_path / name).write_text("{}")
+    found = sizes(folder)
+    assert found == {"config.json": 2}
+    (tmp_path / ".nfs0000000001").unlink()
+    assert damage(folder, {"sizes": found}) is None

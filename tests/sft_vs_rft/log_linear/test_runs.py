@@ -224,5 +224,5 @@ def test_settings_that_are_made_up_with_several_sizes_take_checkpoints_of_their_
         for size in sizes
     ]  # fmt: skip
     plan = workplace.write_plan(experiment="log_linear", configurations=starts)
-    outcome = workplace.run_plan(plan, "--dry_run")
+    outcome = workplace.run_plan(plan)
     assert outcome.status == 0, outcome.err
