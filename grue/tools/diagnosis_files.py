@@ -110,7 +110,13 @@ def _write(
 
     ``source`` names where the inputs are from. ``norms`` has the squared norms of the inputs'
     expected gradients, if they are estimated.
+
+    Raises:
+        UserError: there is one input alone.
     """
+    if len(rows) < 2:
+        raise UserError("there is one input alone, of which nothing can be said in general; give "
+                        "two or more")  # fmt: skip
     shape = len(rows), len(samples) // len(rows)
 
     def of(name: str) -> Floats:

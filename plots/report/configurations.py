@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
@@ -39,12 +39,18 @@ def labels(runs: Sequence[ReportRun]) -> dict[Key, str]:
         stages[run.name, *run.options.values()].add(run.stage)
         for option, value in run.options.items():
             values[run.name, option].add(value)
+    ends = Counter(
+        (name, option.rpartition(".")[2])
+        for (name, option), different in values.items()
+        if len(different) > 1
+    )
     found = {}
     for key, run in firsts.items():
         varying = [
-            f"{option.rpartition('.')[2]} {value}"
+            f"{end if ends[run.name, end] == 1 else option} {value}"
             for option, value in run.options.items()
             if value and len(values[run.name, option]) > 1
+            for end in [option.rpartition(".")[2]]
         ]
         is_told = len(stages[run.name, *run.options.values()]) == 1
         found[key] = ", ".join([run.name, *varying, *([] if is_told else [run.stage])])

@@ -140,3 +140,12 @@ def test_what_is_wrong_is_told_before_anything_runs(
     assert diagnose.main([*arguments, "--out", str(tmp_path / "out")]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_one_input_alone_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outputs = [{"prompt": "a", "output": str(n), "reward": float(n % 2)} for n in range(4)]
+    path, out = write_jsonl(tmp_path / "samples.jsonl", outputs), tmp_path / "out"
+    given = ["--from", "jsonl", str(path), "--rewards", "reward", "--out", str(out)]
+    assert diagnose.main(given) == 2
+    assert "there is one input alone" in capsys.readouterr().err
+    assert not out.exists()

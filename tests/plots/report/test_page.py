@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -152,3 +153,12 @@ def test_stages_read_what_they_or_those_that_they_extend_name(tmp_path: Path) ->
     assert stages(PlanFolder(tmp_path)) == {
         "a": [], "b": [], "c": ["a"], "d": ["a"], "e": ["b", "a"], "configurations[5]": ["b", "e"]
     }  # fmt: skip
+
+
+def test_lines_of_keys_with_one_end_have_labels_of_their_own() -> None:
+    options = [{"a.lr": "1", "b.lr": ""}, {"a.lr": "", "b.lr": "1"}, {"a.lr": "", "b.lr": ""}]
+    runs: Any = [
+        SimpleNamespace(stage="fit", name="x", options=one, configuration=("fit", *one.values()))
+        for one in options
+    ]
+    assert list(labels(runs).values()) == ["x, a.lr 1", "x, b.lr 1", "x"]
