@@ -185,7 +185,7 @@ class PlanRunner:
         if self._room is None:
             return True
         gpus = self.executor.gpus_for(self._task(run)) if self.use_gpus else ()
-        return self._room.is_there_for(run, self._running, gpus)
+        return self._room.is_there_for(run, self._running, gpus, self.executor.idle_gpus())
 
     def _is_left(self, run: Run) -> bool:
         """Return whether no other process makes the run, or has ended it, by now."""
@@ -223,7 +223,7 @@ class PlanRunner:
         self._write_index(self.index.write_now_and_then)
         tasks = [self._task(run) for run in group]
         if self._room is not None and self.use_gpus:
-            self._room.take(group[0], self.executor.gpus_for(tasks[0]))
+            self._room.take(group, self.executor.gpus_for(tasks[0]))
         self.executor.start(tasks)
 
     def _group_of(self, run: Run) -> list[Run]:

@@ -75,14 +75,14 @@ def test_what_runs_under_way_will_take_is_left_to_them(
 ) -> None:
     first = run_of(LARGE)
     assert has_room(room, LARGE, 0)
-    room.take(first, LARGE, [0])  # it holds nothing yet
+    room.take({first: LARGE}, [0])  # it holds nothing yet
     assert not has_room(room, LARGE, 0)
     assert has_room(room, LARGE, 1)
     assert not has_room(room, LARGE, 0, 1)  # one process on each
     assert has_room(room, SMALL, 0)
-    room.take(run_of(SMALL), SMALL, [0])
+    room.take({run_of(SMALL): SMALL}, [0])
     assert has_room(room, SMALL, 0)  # 80 - 10 of others - 40.5 - 10.5
-    room.take(run_of(SMALL), SMALL, [0])
+    room.take({run_of(SMALL): SMALL}, [0])
     assert not has_room(room, SMALL, 0)
     assert caplog.messages == [
         "a large run waits for memory of GPU 0: such runs have taken up to 40.5 GiB, and 29.5 GiB "
@@ -100,13 +100,13 @@ def test_what_runs_under_way_will_take_is_left_to_them(
 def test_the_first_of_a_kind_and_a_run_alone_start(room: GpuRoom, gpus: Gpus) -> None:
     gpus.free[0] = 0.0
     assert has_room(room, LARGE, 0)
-    room.take(run_of(LARGE), LARGE, [0])
+    room.take({run_of(LARGE): LARGE}, [0])
     assert has_room(room, NEW, 0)
     assert not has_room(room, SMALL, 0)
 
 
 def test_gpus_of_unknown_memory_and_runs_without_gpus_have_room(room: GpuRoom) -> None:
-    room.take(run_of(LARGE), LARGE, [7])
+    room.take({run_of(LARGE): LARGE}, [7])
     assert has_room(room, LARGE, 7)
     assert has_room(room, LARGE)
 
@@ -115,12 +115,42 @@ def test_what_others_hold_is_known_before_any_peak_is(gpus: Gpus) -> None:
     room = GpuRoom()
     assert has_room(room, LARGE, 0)
     first = run_of(LARGE)
-    room.take(first, LARGE, [0])
+    room.take({first: LARGE}, [0])
     room.leave(first)
     room.note(LARGE, 40 * GIBI)
-    room.take(run_of(LARGE), LARGE, [0])
+    room.take({run_of(LARGE): LARGE}, [0])
     gpus.free[0] = 80.0
     assert not has_room(room, LARGE, 0)
+
+
+def test_idle_workers_are_not_others(room: GpuRoom, gpus: Gpus) -> None:
+    gpus.free[1] = 80 - 2 * CONTEXT
+    idle = [1, 1, 0]
+    assert room.is_there_for(run_of(LARGE), LARGE, [1], idle)
+    room.take({run_of(LARGE): LARGE}, [1])  # in one of the two
+    room.note(NEW, round((80 - 40.5 - CONTEXT) * GIBI))
+    gpus.free[1] = 80.0
+    assert has_room(room, NEW, 1)
+    gpus.free[1] = 80 - 40.5
+    assert has_room(room, NEW, 1)
+    gpus.free[1] -= CONTEXT
+    assert not has_room(room, NEW, 1)
+    assert room.is_there_for(run_of(NEW), NEW, [1], [1])  # it is closed, or makes the run
+
+
+def test_runs_in_one_process_need_what_the_largest_needs(room: GpuRoom, gpus: Gpus) -> None:
+    small, large = run_of(SMALL), run_of(LARGE)
+    assert has_room(room, LARGE, 1)
+    room.take({small: SMALL, large: LARGE}, [1])
+    assert not has_room(room, LARGE, 1)  # 80 - 40.5
+    assert has_room(room, SMALL, 1)
+    room.take({run_of(SMALL): SMALL}, [1])
+    room.take({run_of(SMALL): SMALL}, [1])
+    assert has_room(room, SMALL, 1)  # 80 - 40.5 - 2 * 10.5: not 10.5 for the small one above
+    room.leave(small)
+    assert not has_room(room, LARGE, 1)
+    room.leave(large)
+    assert has_room(room, LARGE, 1)
 
 
 def test_a_run_that_was_left_to_another_process_holds_no_room(
@@ -129,7 +159,7 @@ def test_a_run_that_was_left_to_another_process_holds_no_room(
     monkeypatch.setattr(plan_runner, "read_state", lambda run: RunState(RUNNING))
     left, memory = run_of(LARGE), MemoryRoom({})
     monkeypatch.setattr(memory, "_gpus", room)
-    room.take(left, LARGE, [0])
+    room.take({left: LARGE}, [0])
     assert not has_room(room, LARGE, 0)
     elsewhere: list[object] = []
     runner: Any = SimpleNamespace(

@@ -39,6 +39,10 @@ class Executor(Protocol):
         """Return the GPUs of this machine that the task would get if it were started now."""
         return ()
 
+    def idle_gpus(self) -> Sequence[int]:
+        """Return the GPUs of this machine on which idle workers hold memory, once for each."""
+        return ()
+
     def start(self, tasks: Sequence[Task]) -> None:
         """Start tasks that share a slot; may return when they have ended.
 

@@ -61,6 +61,10 @@ class LocalWorkers(Executor):
         group = self._idle_group(task)
         return group.gpu_ids if group else gpus_used(task, self._next_slot())
 
+    def idle_gpus(self) -> Sequence[int]:
+        """Return the GPUs of the idle workers, once for each."""
+        return [gpu for group in self._idle for gpu in group.gpu_ids]
+
     def start(self, tasks: Sequence[Task]) -> None:
         """Send the tasks to an idle worker, or to new ones."""
         group = self._idle_group(tasks[0]) or self._new_group(tasks[0])

@@ -37,20 +37,26 @@ class MemoryRoom:
             self._peaks[_kind(run)] = peak
         self._gpus.note(_kind(run), state.peak_gpu_memory or 0)
 
-    def is_there_for(self, run: Run, running: Collection[Run], gpu_ids: Sequence[int] = ()) -> bool:
+    def is_there_for(
+        self,
+        run: Run,
+        running: Collection[Run],
+        gpu_ids: Sequence[int] = (),
+        idle: Sequence[int] = (),
+    ) -> bool:
         """Return whether the run may be started beside those that are running.
 
         What these have not taken of their peaks yet is left to them. The first run of a kind may
         always be started, and so may a run beside which no other one runs. ``gpu_ids`` are the
-        GPUs that it would get.
+        GPUs that it would get, and ``idle`` those of idle workers.
         """
         return self._is_main_memory_there_for(run, running) and self._gpus.is_there_for(
-            run, _kind(run), gpu_ids
+            run, _kind(run), gpu_ids, idle
         )
 
-    def take(self, run: Run, gpu_ids: Sequence[int]) -> None:
-        """Note that the run is started on these GPUs."""
-        self._gpus.take(run, _kind(run), gpu_ids)
+    def take(self, runs: Collection[Run], gpu_ids: Sequence[int]) -> None:
+        """Note that the runs are started in one process on these GPUs."""
+        self._gpus.take({run: _kind(run) for run in runs}, gpu_ids)
 
     def leave(self, run: Run) -> None:
         """Note that the run is under way no longer, however it has ended."""
