@@ -82,12 +82,17 @@ def top_k_mask(logits: Tensor, top_k: int) -> Tensor:
 
 
 def masked(logits: Tensor, mask: Tensor) -> Tensor:
-    """Return logits [..., V], which are finite or -inf, with -inf where the mask [..., V] is false.
+    """Return logits [..., V] with -inf where the mask [..., V] is false, whatever stands there.
 
-    What is added is 0 or -inf, 1 - 1 / mask. For 16 x 50,257 logits this takes a core 0.5 ms, and
-    filling in 2.8, where a processor guesses at each token which way it goes.
+    On a CPU what is added is 0 or -inf, 1 - 1 / mask. For 16 x 50,257 logits this takes a core
+    0.6 ms, and filling in 3.0, where a processor guesses at each token which way it goes. A sum
+    tells whether an infinity or a number that is none was in the way.
     """
-    return logits + (1 - mask.to(logits.dtype).reciprocal())
+    if logits.device.type == "cpu":
+        found = logits + (1 - mask.to(logits.dtype).reciprocal())
+        if not bool(found.detach().sum().isnan()):
+            return found
+    return logits.masked_fill(~mask, -torch.inf)
 
 
 def packed(mask: Tensor) -> Tensor:

@@ -122,6 +122,18 @@ def test_masked_logits_are_minus_infinity_and_have_no_gradient(dtype: torch.dtyp
     torch.testing.assert_close(own.grad, other.grad)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])
+def test_only_an_allowed_token_brings_in_what_is_not_finite(
+    dtype: torch.dtype, value: float
+) -> None:
+    logits = torch.tensor([[value, 0, 1], [0, value, 1]], dtype=dtype)
+    mask = torch.tensor([[False, True, True], [False, True, True]])
+    expected = torch.tensor([[-torch.inf, 0, 1], [-torch.inf, value, 1]], dtype=dtype)
+    torch.testing.assert_close(masked(logits, mask), expected, equal_nan=True, rtol=0, atol=0)
+    torch.testing.assert_close(masked(logits[:1], mask[:1]), expected[:1], rtol=0, atol=0)
+
+
 def test_packed_bits_do_not_depend_on_the_device() -> None:
     mask = torch.rand(2, 3, 77, generator=torch.Generator().manual_seed(0)) < 0.5
     bits = torch.nn.functional.pad(mask, (0, 3)).unflatten(-1, (-1, 8)).int()
