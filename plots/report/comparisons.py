@@ -13,6 +13,9 @@ from common.bootstrap import bootstrap
 from plots.report.configurations import Key
 from plots.report.runs import ReportRun
 
+LEAST_SEEDS = 5
+"""Number of seeds from which on a difference has an interval: the bootstrap's over two or three
+pairs of seeds is their range, which covers the mean with probability 0.5 or 0.75 alone."""
 MOST = 60
 """Number of comparisons that are shown at most."""
 
@@ -29,12 +32,15 @@ class Comparison:
     """Mean of the first's score minus the second's."""
     low: float | None
     high: float | None
-    """Ends of the interval; None for a single seed."""
+    """Ends of the interval; None with fewer than `LEAST_SEEDS`."""
     num_seeds: int
 
 
 def comparisons(runs: Sequence[ReportRun], names: Mapping[Key, str]) -> list[Comparison]:
-    """Return all comparisons of configurations that have the same score, the surest ones first."""
+    """Return the comparisons of configurations that have the same score, the surest ones first.
+
+    Those without an interval come last.
+    """
     by_score: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for run in runs:
         if run.state == "done" and run.score is not None:
@@ -64,18 +70,19 @@ def _of_score(score: str, scores: Mapping[str, Mapping[str, float]]) -> Iterator
 def intervals(differences: np.ndarray) -> list[tuple[float, float] | tuple[None, None]]:
     """Return the interval of each pair's mean difference.
 
-    None without at least two seeds.
+    None with fewer seeds than `LEAST_SEEDS`.
 
     Args:
         differences: [seeds, pairs].
     """
-    if len(differences) < 2:
+    if len(differences) < LEAST_SEEDS:
         return [(None, None)] * differences.shape[1]
     lows, highs = bootstrap(differences, lambda drawn: drawn.mean(0), seed=0)
     return [(float(low), float(high)) for low, high in zip(lows, highs, strict=True)]
 
 
-def _unsureness(found: Comparison) -> tuple[bool, float]:
-    """Return the sort key: intervals without 0 first, then the largest differences."""
-    has_zero = found.low is None or found.high is None or found.low <= 0 <= found.high
-    return has_zero, -abs(found.difference)
+def _unsureness(found: Comparison) -> tuple[int, float]:
+    """Return the sort key: intervals without 0, with 0, none; the largest differences first."""
+    if found.low is None or found.high is None:
+        return 2, -abs(found.difference)
+    return int(found.low <= 0 <= found.high), -abs(found.difference)

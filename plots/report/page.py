@@ -68,7 +68,7 @@ def render(plan: PlanFolder, runs: Sequence[ReportRun]) -> str:
         **_table(runs),
         **_details(plan, runs, names),
         learning=final, earlier=earlier, most_configurations=MOST,
-        compared=compared, inputs=of_inputs, most_inputs=texts.MOST_INPUTS,
+        compared=compared, least_seeds=comparisons.LEAST_SEEDS, inputs=of_inputs, most_inputs=texts.MOST_INPUTS,
         svgs={name: charts.as_svg(spec) for name, spec in drawn.items()},
         data=embedded.as_script(_data(drawn, final, earlier, last)),
         library=embedded.library(),

@@ -21,7 +21,7 @@ def plan(workplace: Workplace) -> Path:
         configurations=[
             {
                 "id": "fit",
-                "seeds": [0, 1, 2],
+                "seeds": [0, 1, 2, 3, 4],
                 "base_config": {
                     "epochs": 3,
                     "experiment_name": "fit",

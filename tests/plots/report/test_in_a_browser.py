@@ -67,7 +67,7 @@ def test_runs_are_sorted_and_filtered_by_mouse_and_keys(plan: Path, browser: Any
     column.click()
     cells = page.locator("#table tbody tr td:nth-child(4)")
     scores = [float(text) for text in cells.all_inner_texts() if text]
-    assert len(scores) == 6 and scores == sorted(scores)
+    assert len(scores) == 10 and scores == sorted(scores)
     column.focus()
     page.keyboard.press("Enter")
     scores = [float(text) for text in cells.all_inner_texts() if text]
@@ -76,9 +76,9 @@ def test_runs_are_sorted_and_filtered_by_mouse_and_keys(plan: Path, browser: Any
 
     page.locator("#filter").fill("failed broken")
     assert names(page) == ["exp"]
-    assert page.locator("#shown").inner_text() == "1 of 7 runs"
+    assert page.locator("#shown").inner_text() == "1 of 11 runs"
     page.locator("#filter").fill("")
-    assert len(names(page)) == 7
+    assert len(names(page)) == 11
 
 
 def test_charts_tell_their_values(plan: Path, browser: Any) -> None:
@@ -139,7 +139,7 @@ def test_it_reads_without_scripts(plan: Path, browser: Any) -> None:
     for name in ("curve-0", "differences", "pair", "inputs-chart"):
         assert page.locator(f"#{name} svg").is_visible()
     assert page.locator("svg.stages rect").count() == 2
-    assert len(names(page)) == 7
+    assert len(names(page)) == 11
 
 
 def test_it_prints_its_charts_dark_on_white(plan: Path, browser: Any) -> None:

@@ -44,15 +44,15 @@ def test_a_page_has_everything_and_needs_nothing(plan: Path) -> None:
     page = write_report(plan).read_text()
     assert "Two step sizes &lt;b&gt;&amp; more&lt;/b&gt;" in page
     assert "ZeroDivisionError: as the plan says" in page  # the end of the traceback
-    assert page.count('<span class="state done">done</span>') == 6
-    assert "<td>0, 1, 2</td>" not in page and "<td>0.1, 0.3</td>" in page  # what varies
+    assert page.count('<span class="state done">done</span>') == 10
+    assert "<td>0, 1, 2, 3, 4</td>" not in page and "<td>0.1, 0.3</td>" in page  # what varies
     assert "words &lt;i&gt;" in page and "before" in page
     assert page.count("<svg") >= 4  # reads without JavaScript
     assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//""", page)
     data = data_of(page)
     assert rows_of(data["charts"]["inputs"]["columns"])[0]["prompt"] == "prompt 0 </script>"
     lines = [row["line"] for row in rows_of(data["last"])]
-    assert sorted(lines) == ["exp", *["fit, lr 0.1"] * 3, *["fit, lr 0.3"] * 3]
+    assert sorted(lines) == ["exp", *["fit, lr 0.1"] * 5, *["fit, lr 0.3"] * 5]
     size = len(page) - len(json.dumps(data))
     assert size < 1_500_000
     assert has_ended(plan)
@@ -66,7 +66,7 @@ def test_curves_are_means_over_seeds(plan: Path) -> None:
     points = [row for row in rows if row["line"].endswith("lr 0.1") and row["x"] == 2]
     runs = [run for run in load(PlanFolder(plan)) if run.options.get("lr") == "0.1"]
     losses = [run.metrics["train loss"][2] for run in runs]
-    assert points[0]["n"] == 3
+    assert points[0]["n"] == 5
     assert points[0]["mean"] == pytest.approx(np.mean(losses), rel=1e-4)
     half = (points[0]["high"] - points[0]["low"]) / 2
     assert half == pytest.approx(np.std(losses, ddof=1), rel=1e-3)
@@ -78,15 +78,31 @@ def test_configurations_are_compared_by_seeds_that_both_have(plan: Path) -> None
     scores = {run.configuration: {} for run in runs}
     for run in runs:
         scores[run.configuration][run.seed] = run.score
-    first, second = [each for each in scores.values() if len(each) == 3]
+    first, second = [each for each in scores.values() if len(each) == 5]
     differences = [first[seed] - second[seed] for seed in first]
-    assert found.num_seeds == 3 and {found.first, found.second} == {"fit, lr 0.1", "fit, lr 0.3"}
+    assert found.num_seeds == 5 and {found.first, found.second} == {"fit, lr 0.1", "fit, lr 0.3"}
     assert found.difference == pytest.approx(np.mean(differences))
-    assert min(differences) <= found.low <= found.difference <= found.high <= max(differences)
+    assert min(differences) < found.low < found.difference < found.high < max(differences)
 
 
-def test_one_seed_has_no_interval() -> None:
-    assert comparisons.intervals(np.array([[1.0, 2.0]])) == [(None, None)] * 2
+def test_few_seeds_have_no_interval() -> None:
+    differences = np.arange(10.0).reshape(5, 2)
+    assert comparisons.intervals(differences[:4]) == [(None, None)] * 2
+    for (low, high), own in zip(comparisons.intervals(differences), differences.T, strict=True):
+        assert min(own) < low < np.mean(own) < high < max(own)
+
+
+def test_comparisons_without_an_interval_come_last() -> None:
+    runs = [
+        SimpleNamespace(state="done", score=score + seed % 2 * 0.1, score_name="loss", seed=seed,
+                        configuration=name)
+        for name, score, seeds in (("few", 9.0, 4), ("a", 0.0, 5), ("b", 1.0, 5), ("c", 2.0, 5))
+        for seed in range(seeds)
+    ]  # fmt: skip
+    found = comparisons.comparisons(runs, {run.configuration: run.configuration for run in runs})
+    assert [(one.num_seeds, round(abs(one.difference))) for one in found] == [
+        (5, 2), (5, 1), (5, 1), (4, 9), (4, 8), (4, 7)
+    ]  # fmt: skip
 
 
 def test_labels_have_what_tells_runs_apart(plan: Path) -> None:
@@ -127,7 +143,7 @@ def test_a_large_plan_shows_configurations_from_the_best_to_the_worst(tmp_path: 
     kept = [by_configuration[key] for key in shown]
     assert max(kept) == max(means) and min(kept) == min(means)
     page = write_report(tmp_path / "plan").read_text()
-    assert f"{MOST} of 70 configurations" in page
+    assert f"{MOST} of 70 configurations" in page and "<td>none, 2 seeds</td>" in page
     data = data_of(page)
     assert set(data["colourings"]["curve"]) == {"configuration", "lr", "opt_method"}
     assert set(data["colourings"]["curve"]["opt_method"]["colours"]) == {"sft", "rft"}
