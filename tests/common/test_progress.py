@@ -20,6 +20,7 @@ from common.run.status import DONE, FAILED, WAITING
 from common.runner import progress
 from common.runner.progress import Display
 from common.runner.run_state import RunState
+from common.runner.scheduling import worker
 from common.runner.scheduling.task import Task
 from tests.conftest import TOY, Workplace
 
@@ -111,3 +112,30 @@ def test_a_terminal_has_bars_of_the_plan_and_of_its_runs(
                      shown)  # fmt: skip
     assert "2 done, 1 failed, 0 left" in shown
     assert re.search(r"  exp: .+/8 \[.*epoch/s, test loss \d", shown)
+
+
+def test_workers_tell_no_more_than_what_can_be_seen_and_what_lasts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, said = [100.0], []
+    monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    parent = worker._Parent()
+    parent._out.close()
+    monkeypatch.setattr(parent, "say", lambda message: said.append(message["progress"]))
+    for step in range(100):
+        parent.progress(step // 50, 9, ("sampling", "updating")[step % 2])
+        now[0] += 0.01
+    assert 4 <= len(said) <= 6
+    now[0] += 0.3
+    parent.progress(2, 9, "sampling")
+    parent.progress(2, 9, "evaluating")
+    parent._tell_if_due()
+    assert said[-1][2] != "evaluating"
+    now[0] += 0.3
+    parent._tell_if_due()
+    assert said[-1] == [2, 9, "evaluating"]
+    parent.progress(9, 9)
+    parent.tell()
+    told = len(said)
+    parent.tell()
+    assert said[-1] == [9, 9, ""] and len(said) == told

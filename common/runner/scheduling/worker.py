@@ -44,7 +44,8 @@ class _Parent:
     def __init__(self) -> None:
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
         self._said_at = 0.0
-        self._done = -1
+        self._untold: list[Any] = []
+        self._telling = threading.Lock()
         self.tasks: queue.Queue[list[Task]] = queue.Queue()
         self.stop = StopFlag()
 
@@ -53,12 +54,26 @@ class _Parent:
         self._out.flush()
 
     def progress(self, done: int, total: int, doing: str = "") -> None:
-        is_within, self._done = done == self._done, done  # a unit that takes its time
-        is_soon = time.monotonic() - self._said_at < _SECONDS_BETWEEN_REPORTS
-        if is_soon and done < total and not is_within:
-            return
-        self._said_at = time.monotonic()
-        self.say({"progress": [done, total, doing]})
+        self._untold = [done, total, doing]
+        self._tell_if_due()
+
+    def tell_what_lasts(self) -> NoReturn:
+        """Tell, again and again, the progress that came too soon and that no other has followed."""
+        while True:
+            time.sleep(_SECONDS_BETWEEN_REPORTS)
+            self._tell_if_due()
+
+    def _tell_if_due(self) -> None:
+        if time.monotonic() - self._said_at >= _SECONDS_BETWEEN_REPORTS:
+            self.tell()
+
+    def tell(self) -> None:
+        """Tell the last progress, unless it has been told."""
+        with self._telling:
+            untold, self._untold = self._untold, []
+            if untold:
+                self._said_at = time.monotonic()
+                self.say({"progress": untold})
 
     def listen(self) -> None:
         for line in sys.stdin:
@@ -121,6 +136,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: parent.stop.request())
     end_when_lost(_end_at_once)
     threading.Thread(target=parent.listen, daemon=True).start()
+    threading.Thread(target=parent.tell_what_lasts, daemon=True).start()
     while not parent.stop():
         tasks = parent.tasks.get()
         look_in(Path(tasks[0].import_from))
@@ -135,6 +151,7 @@ def main() -> int:
             _take_part(tasks[0], parent)
         free_memory()  # before the end is heard of: the next run may be another process's
         if is_first:
+            parent.tell()  # not later: it would count as the next run's
             parent.say({"ended": [task.name for task in tasks]})
     return 0
 
