@@ -47,7 +47,7 @@ def has_ended(folder: Path) -> bool:
 def render(plan: PlanFolder, runs: Sequence[ReportRun]) -> str:
     """Return the page."""
     names = labels(runs)
-    stages = stage_graph.stages(plan)
+    stages = stage_graph.stages(plan, runs)
     read = {name for reads in stages.values() for name in reads}
     final = Learning.of([run for run in runs if run.stage not in read], names)
     earlier = Learning.of([run for run in runs if run.stage in read], names)

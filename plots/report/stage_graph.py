@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from common.key_paths import merged
+from common.plan.stages import is_reference
 from common.run.folder import PlanFolder
+from plots.report.runs import ReportRun
 from plots.runs import json_object
 
 Stages = Mapping[str, Sequence[str]]
@@ -18,24 +19,47 @@ Stages = Mapping[str, Sequence[str]]
 Entry = Mapping[str, Any]
 """Configuration as the plan writes it."""
 
-_REFERENCE = re.compile(r"@(?P<id>[\w-]+)\.[\w-]+")
 _WIDTH, _HEIGHT = 150, 30
 _GAP_ACROSS, _GAP_DOWN = 50, 14
 _LONGEST_NAME = 20
 
 
-def stages(folder: PlanFolder) -> Stages:
-    """Return the stages of a plan in order, named as in its index, each with those it reads."""
+def stages(folder: PlanFolder, runs: Sequence[ReportRun] = ()) -> Stages:
+    """Return the stages of a plan in order, named as in its index, each with those it reads.
+
+    Of the plan's own ``base_config``, a stage has the keys that its runs have; all until one of
+    ``runs`` has begun.
+    """
+    known = {run.stage: run.config for run in runs if run.config}
     plan = json_object(folder.plan)
     entries = plan.get("configurations", [])
     by_id = {entry["id"]: entry for entry in entries if entry.get("id")}
     found = {}
     for number, entry in enumerate(entries):
         name = entry.get("id") or f"configurations[{number}]"
-        text = json.dumps([*_layers(entry, by_id)])
-        reads = dict.fromkeys(match["id"] for match in _REFERENCE.finditer(text))
-        found[name] = [each for each in reads if each != name]
+        base = plan.get("base_config", {})
+        values = merged({}, {key: base[key] for key in base if _is_known(key, known.get(name))})
+        for layer in reversed([*_layers(entry, by_id)]):
+            values = merged(values, layer.get("base_config", {}))
+            values = merged(values, layer.get("options", {}))
+        reads = dict.fromkeys(_references(values))
+        found[name] = [each for each in reads if each in by_id and each != name]
     return found
+
+
+def _is_known(key: str, config: Mapping[str, Any] | None) -> bool:
+    return config is None or key.partition(".")[0] in config
+
+
+def _references(value: Any) -> Iterator[str]:
+    """Yield the stages to which a value, or a part of it, refers."""
+    if isinstance(value, Mapping):
+        value = [*value.values()]
+    if isinstance(value, list):
+        for part in value:
+            yield from _references(part)
+    elif isinstance(value, str) and is_reference(value):
+        yield value[1:].partition(".")[0]
 
 
 def _layers(entry: Entry | None, by_id: Mapping[str, Entry]) -> Iterator[Entry]:
@@ -83,10 +107,9 @@ def graph(found: Stages) -> Graph | None:
 
     An arrow is left out where others lead the same way. None without stages.
     """
-    columns = {name: _column(found, name) for name in found}
     rows: dict[int, int] = defaultdict(int)
     boxes: dict[str, Box] = {}
-    for name, column in columns.items():
+    for name, column in _columns(found).items():
         x, y = 1 + column * (_WIDTH + _GAP_ACROSS), 1 + rows[column] * (_HEIGHT + _GAP_DOWN)
         rows[column] += 1
         label = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
@@ -100,11 +123,18 @@ def graph(found: Stages) -> Graph | None:
     return Graph(list(boxes.values()), arrows) if boxes else None
 
 
-def _column(found: Stages, name: str, after: tuple[str, ...] = ()) -> int:
-    """Return the number of stages on the longest way to one; ``after`` are those on the way."""
-    way = (*after, name)
-    reads = [each for each in found[name] if each in found and each not in way]
-    return 1 + max((_column(found, each, way) for each in reads), default=-1)
+def _columns(found: Stages) -> dict[str, int]:
+    """Return the number of stages on the longest way to each."""
+    columns: dict[str, int] = {}
+
+    def column(name: str) -> int:
+        if name not in columns:
+            columns[name] = 0  # while it is on the way itself, in a ring
+            reads = [each for each in found[name] if each in found]
+            columns[name] = 1 + max(map(column, reads), default=-1)
+        return columns[name]
+
+    return {name: column(name) for name in found}
 
 
 def _sources(found: Stages, name: str) -> set[str]:

@@ -50,6 +50,35 @@ def test_stages_stand_right_of_what_they_read(folder: PlanFolder) -> None:
     assert graph({"a": ["b"], "b": ["a"]}) is not None  # a damaged plan
 
 
+def test_stages_read_what_whole_values_refer_to(folder: PlanFolder) -> None:
+    base = {"init": "@first.model", "prompt": "write to me@first.org or @first.org"}
+    entries: list[dict[str, Any]] = [
+        {"id": "first"},
+        {"id": "other"},
+        {"id": "reads", "base_config": {"alg.args": {"judge": "@other.model"}}},
+        {"id": "own", "extends": "reads", "options": {"init": ["@other.model", "gpt2"]}},
+        {"id": "over", "extends": "own", "base_config": {"init": "gpt2", "mail": "@me.org"}},
+        {"id": "fit"},
+    ]
+    write_json(folder.plan, {"base_config": base, "configurations": entries})
+    found = {
+        "first": [], "other": ["first"], "reads": ["first", "other"], "own": ["other"],
+        "over": ["other"], "fit": ["first"],
+    }  # fmt: skip
+    assert stages(folder) == found
+    runs = load(folder)  # of the stage fit, which have no key "init"
+    assert stages(folder, runs) == found | {"fit": []}
+
+
+def test_many_dense_stages_are_drawn() -> None:
+    found = {f"{layer}{each}": [f"{layer - 1}{other}" for other in "abcd" if layer]
+             for layer in range(30) for each in "abcd"}  # fmt: skip
+    picture = graph(found)
+    assert picture is not None
+    places = positions(picture)
+    assert len({x for x, _ in places.values()}) == 30 and len(picture.arrows) == 29 * 16
+
+
 def test_changes_since_an_attempt_and_since_earlier_keys(folder: PlanFolder) -> None:
     runs = load(folder)
     path = runs[0].folder.provenance
