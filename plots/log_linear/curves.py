@@ -72,11 +72,14 @@ def load(paths: Sequence[Path], only: str, *, sampled: bool | None = None) -> li
 
 
 def _read(folder: RunFolder) -> pd.DataFrame | None:
-    """Return the curve of a log-linear run; None for other runs."""
+    """Return the curve of a log-linear run; None for other runs, and without a second output."""
     import pandas as pd
 
     setting = json_object(folder.path / _SETTING)
     if not setting:
+        return None
+    if len(setting["ground_truth_rewards"][0]) < 2:
+        logger.warning("%s: left out, its first input has a single output", folder.path)
         return None
     best, mediocre = _best_two(setting)
     columns = {

@@ -66,6 +66,19 @@ def test_stall_compares_exact_runs_by_their_start(tmp_path: Path, drawn: Any) ->
     assert table[table["update"] == 1]["median"].tolist() == pytest.approx([0.9, 0.05])
 
 
+def test_runs_with_a_single_output_are_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs = [run(tmp_path / "two", [0.0, 0.5]), run(tmp_path / "one", [1.0, 1.0])]
+    setting = {
+        "output_features": [[[1.5, 0]]], "rewards": [[1]], "ground_truth_rewards": [[1]],
+        "initial_policy_probabilities": [[1]],
+    }  # fmt: skip
+    (runs[1] / "setting.json").write_text(json.dumps(setting))
+    assert draw("loglin_stall", *runs)["n"].tolist() == [1, 1]
+    assert caplog.messages == [f"{runs[1]}: left out, its first input has a single output"]
+
+
 def test_sampled_tells_the_spread_of_seeds_and_the_share_that_finds_the_best(
     tmp_path: Path, drawn: Any
 ) -> None:
