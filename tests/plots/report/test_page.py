@@ -167,7 +167,7 @@ def test_stages_read_what_they_or_those_that_they_extend_name(tmp_path: Path) ->
     ]
     (tmp_path / "plan.json").write_text(json.dumps({"configurations": entries}))
     assert stages(PlanFolder(tmp_path)) == {
-        "a": [], "b": [], "c": ["a"], "d": ["a"], "e": ["b", "a"], "configurations[5]": ["b", "e"]
+        "a": [], "b": [], "c": ["a"], "d": ["a"], "e": ["a", "b"], "configurations[5]": ["b", "e"]
     }  # fmt: skip
 
 
