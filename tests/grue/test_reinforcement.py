@@ -105,8 +105,12 @@ def test_encoder_decoder_models_learn_too(
     "algorithm", ["a2c", "reinforce", pytest.param("nlpo", marks=pytest.mark.slow), "trpo"]
 )
 def test_other_algorithms_raise_it_too(workplace: Workplace, model: Path, algorithm: str) -> None:
-    own = {
-        "a2c": {"alg__args__n_steps": 16, "alg__args__learning_rate": 0.0005},
+    own: dict[str, dict[str, Any]] = {
+        "a2c": {
+            "alg__args__n_steps": 16,
+            "alg__args__learning_rate": 0.0005,
+            "train_evaluation__n_iters": 40,
+        },
         "reinforce": {"alg__args__learning_rate": 0.01, "env__n_envs": 6},
         "nlpo": {**MASKED, "alg__args__learning_rate": 0.006, "train_evaluation__n_iters": 18},
         "trpo": TRUSTED,

@@ -142,7 +142,7 @@ class Attempt:
                     f"{path.name} has gone from {self.folder.path} while the run was made; what a "
                     "run removes must be its own files, not its folder"
                 )
-        self._end(status.DONE, score=score, **{SIZES: sizes(self.folder)})
+        self._end(status.DONE, score=score)
         for action in self._once_done:
             try:
                 action()
@@ -182,6 +182,8 @@ class Attempt:
             write_json(self.folder.status, before)
         with nullcontext() if state == status.DONE else suppress(OSError):
             provenance.record_hub(self.folder, hub_offline.commits())
+        if state == status.DONE:  # after the last record but the status
+            values[SIZES] = sizes(self.folder)
         seconds = before.get("seconds", 0.0) + time.monotonic() - self._started
         measured: dict[str, Any] = {"seconds": round(seconds, 3), **peaks()}
         status.end(self.folder, state, begun=before, **measured, **self.task.identity, **values)

@@ -17,7 +17,7 @@ import pytest
 from common.runner.scheduling.ray import on_node
 from common.runner.scheduling.task import Task, to_line
 from tests.common.executors.contract import ACTING, ExecutorContract, small_disk
-from tests.common.executors.ray_site import HAS_RAY, PretendedCluster, needs_ray
+from tests.common.executors.ray_site import PretendedCluster, needs_ray
 from tests.common.executors.site import Site, num_rows, outcome, results, wait_for
 from tests.common.plans import toy
 from tests.conftest import TOY, Workplace
@@ -225,7 +225,7 @@ class TestOnACluster:
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.skipif(not HAS_RAY, reason="needs the package ray")
+@needs_package("ray")
 def test_a_lost_head_ends_all_and_another_cluster_goes_on(tmp_path: Path, undisturbed: Any) -> None:
     def on(cluster: PretendedCluster) -> Site:
         return Site(tmp_path, {"executor": {"id": "ray", "address": cluster.address}})
