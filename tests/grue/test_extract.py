@@ -179,8 +179,10 @@ def test_a_prompt_longer_than_the_model_is_cut(workplace: Workplace, model: Path
         ({"evaluation__metrics": []}, "evaluation.metrics"),
         ({"evaluation__metrics": [{"id": "rogue"}]}, "evaluation.metrics.0..id' = 'rogue'"),
         ({"evaluation__group_sizes": [1]}, "group_sizes"),
+        ({"evaluation__sample_cache": "cache", "evaluation__sampler": "generate"},
+         "'evaluation.sample_cache' = 'cache': keeps outputs input by input"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_run_is_refused_before_anything_is_written(
     workplace: Workplace, model: Path, changes: dict[str, Any], message: str
 ) -> None:

@@ -7,6 +7,7 @@ import secrets
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 from common.config.resolve import resolve
 from common.errors import Interrupted, UserError
 from common.key_paths import merged
+from grue.experiments.extract.answers import Answers
 from grue.experiments.extract.config import ExtractConfig
 from grue.policies.server.client import Output, Request, ask, models
 from grue.policies.server.config import ServerConfig
@@ -201,6 +203,14 @@ def test_another_reward_and_more_samples_take_what_is_known(
     assert len(stub.asked) == N * (K + 1) + N * K
 
 
+def test_runs_of_equal_names_in_two_folders_share_no_file(tmp_path: Path) -> None:
+    for place in ("one", "other"):
+        Answers(tmp_path, Path(place, "run")).add(place, [Output("a", 1)])
+    assert len(list(tmp_path.iterdir())) == 2
+    found = Answers(tmp_path, Path("third", "run"))
+    assert "one" in found and "other" in found
+
+
 def asked(stub: Stub, stop_requested: Any = lambda: False, **keys: Any) -> dict[str, list[Output]]:
     """Answers to one request."""
     found: dict[str, list[Output]] = {}
@@ -291,7 +301,7 @@ def test_equal_outputs_are_told(workplace: Workplace, stub: Stub) -> None:
     }
     assert workplace.run_plan(plan).status == 0
     (folder,) = workplace.folders()
-    assert "all 4 outputs of each of 4 inputs are equal" in folder.log.read_text()
+    assert folder.log.read_text().count(f"all 4 outputs of each of {N} inputs are equal") == 1
     assert samples_of(workplace)["num_tokens"].isna().all()
 
 

@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 
 from common.files.fsync import make_folder
 from common.files.no_space import explaining_no_space
+from common.hashing import text_hash
 from common.run.folder import read_json_lines, write_text
 from common.run.lease import check_lease
 from grue.policies.server.client import Output
@@ -35,9 +36,9 @@ class Answers:
     is the answer to one request.
     """
 
-    def __init__(self, folder: Path, run: str) -> None:
-        """Read what all runs have left; ``run`` is the name of this one."""
-        self._path = folder / f"{run}.jsonl"
+    def __init__(self, folder: Path, run: Path) -> None:
+        """Read what all runs have left; ``run`` is the folder of this one."""
+        self._path = folder / f"{run.name}-{text_hash(str(run.resolve()))[:16]}.jsonl"
         rows = {path: read_json_lines(path, _ROW) for path in sorted(folder.glob("*.jsonl"))}
         self._found = {
             row["request"]: [Output(*output) for output in row["outputs"]]

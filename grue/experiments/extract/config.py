@@ -118,7 +118,8 @@ class Evaluation(Config):
     sample_cache: Annotated[OptionalText, NO_EFFECT] = None
     """Folder that keeps outputs, and the gradients' products, by model, prompt and sampling
     settings. A run with another reward takes them from there. A server's model is known by its
-    name and the server's address alone. None (or the empty string) for no cache."""
+    name and the server's address alone. Outputs of the library's decoder depend on the whole batch
+    and cannot be kept. None (or the empty string) for no cache."""
 
 
 def _filters(settings: GenerationConfig) -> Iterator[tuple[str, Any, str]]:
@@ -219,6 +220,7 @@ class ExtractConfig(TextConfig):
             yield from generation_problems(settings, self.alg.model_type, key)
             if self.tokenizer is None:
                 yield Problem("this key is required", "tokenizer")
+            yield from self._of_library()
             return
         yield from (problem.below(key) for problem in settings.problems())
         if self.tokenizer is not None:
@@ -231,6 +233,16 @@ class ExtractConfig(TextConfig):
             yield Problem("gradients are those of a model that this program has, and a server "
                           "gives outputs alone; take it out", "evaluation.gradients",
                           True)  # fmt: skip
+
+    def _of_library(self) -> Iterator[Problem]:
+        """Yield the problem of a cache of outputs that depend on which others it lacks."""
+        evaluation = self.evaluation
+        by_library = evaluation.sampler == "generate" or self.alg.generation_kwargs.needs_library
+        if by_library and evaluation.sample_cache is not None:
+            yield Problem("keeps outputs input by input, and those of the library's decoder depend "
+                          "on the whole batch; take it out, or sample with 'evaluation.sampler' = "
+                          "'own', without beams and other settings of the library",
+                          "evaluation.sample_cache", evaluation.sample_cache)  # fmt: skip
 
     def ways_to_save_memory(self) -> Iterator[str]:
         """Yield advice against a lack of memory: smaller batches, and narrower weights."""

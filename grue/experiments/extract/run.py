@@ -191,6 +191,8 @@ class Extraction(StepwiseRun[ExtractConfig, None]):
         names = [name for name in samples.columns if name not in self.text_columns]
         evaluation = self.config.evaluation
         shape = len(self.inputs), evaluation.num_samples_per_input
+        if isinstance(self.sampler, ServedModel):
+            self.sampler.tell_of_all(samples["output"].to_numpy(object).reshape(shape).tolist())
         rewards = {name: samples[name].to_numpy(np.float64).reshape(shape) for name in names}
         ids = [sample.id for sample in self.inputs.samples]
 

@@ -142,7 +142,7 @@ class ServedModel:
         self.num_known = 0
         shared = config.evaluation.sample_cache
         folder = own_folder if shared is None else folder_of(Path(shared), self._cached_by())
-        self._answers = Answers(folder, context.folder.path.name)
+        self._answers = Answers(folder, context.folder.path)
 
     def _cached_by(self) -> dict[str, Any]:
         """Return all but the prompt that outputs depend on."""
@@ -170,7 +170,6 @@ class ServedModel:
             [output for key in of_input for output in self._answers[key]]
             for of_input in requests.values()
         ]
-        self._tell_of_no_randomness(found)
         processed = self._alg.generation_kwargs.processed
         return [
             Output(processed(output.text), output.num_tokens)
@@ -192,13 +191,13 @@ class ServedModel:
             found[fingerprint([prompt, index, first, count])] = request
         return found
 
-    def _tell_of_no_randomness(self, found: Sequence[Sequence[Output]]) -> None:
-        """Warn where all outputs of each input are equal."""
-        if self._num_samples > 1 and all(len({o.text for o in outputs}) == 1 for outputs in found):
+    def tell_of_all(self, outputs: Sequence[Sequence[str]]) -> None:
+        """Warn where all K outputs of each input of the run are equal."""
+        if self._num_samples > 1 and all(len(set(of_input)) == 1 for of_input in outputs):
             log.warning(
                 "all %d outputs of each of %d inputs are equal: either the model is certain, or "
                 "the server takes the most probable tokens or one seed for all; see 'A server' in "
-                "docs/text_runs.md", self._num_samples, len(found),
+                "docs/text_runs.md", self._num_samples, len(outputs),
             )  # fmt: skip
 
 
