@@ -15,7 +15,7 @@ def sentence(stds: Floats, squared_norms: Floats, errors: Floats) -> str:
     """Return a plain sentence with the mean squared norms of two halves of the inputs.
 
     Means over inputs of unbiased estimates are unbiased; those above their errors alone would be
-    too large. The standard error of a mean is that over inputs.
+    too large. The standard error of a mean is that over inputs; one input has none.
 
     Args:
         stds: [N] reward stds.
@@ -35,5 +35,7 @@ def sentence(stds: Floats, squared_norms: Floats, errors: Floats) -> str:
 
 
 def _mean(values: Floats) -> str:
-    error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else np.nan
-    return f"{values.mean():.3g} on average (standard error {error:.2g})"
+    mean = f"{values.mean():.3g} on average"
+    if len(values) < 2:
+        return mean
+    return f"{mean} (standard error {values.std(ddof=1) / len(values) ** 0.5:.2g})"

@@ -12,14 +12,13 @@ import psutil
 import torch
 from torch import Tensor, nn
 
+from grue.models.precision import exactly
 from grue.policies.decoding.batch_size import free_bytes
 from grue.policies.policy import Policy
 from grue.policies.prompt_encoder import Tokens
 
 _SHARE = 0.5
 """Share of the free memory for scores that are held together; a pass needs the rest."""
-_BYTES = 4
-"""Bytes of a number of a score."""
 
 
 def score_products(
@@ -50,13 +49,19 @@ def score_products(
     for first in range(0, len(distinct), held):
         block = scores.of_all(distinct[first : first + held])
         rows = slice(first, first + len(block))
-        found[rows, rows] = (block @ block.T).double().cpu()
+        found[rows, rows] = _product(block, block.T)
         for place in range(rows.stop, len(distinct)):
-            found[rows, place] = (block @ scores.of(distinct[place])).double().cpu()
+            found[rows, place] = _product(block, scores.of(distinct[place]))
             found[place, rows] = found[rows, place]
         del block
     places = [distinct.index(tuple(output)) for output in outputs]
     return found[places][:, places]
+
+
+def _product(scores: Tensor, others: Tensor) -> Tensor:
+    """Return a product of scores in their own type, in float64 on the CPU."""
+    with exactly(scores.device):
+        return (scores @ others).double().cpu()
 
 
 class _Scores:
@@ -69,6 +74,7 @@ class _Scores:
         self._weights: list[nn.Parameter] = [
             weight for weight in policy.model.parameters() if weight.requires_grad
         ]
+        self._kind = torch.promote_types(self._weights[0].dtype, torch.float32)
         self._sizes = [weight.numel() for weight in self._weights]
 
     def of(self, output: Sequence[int]) -> Tensor:
@@ -78,9 +84,8 @@ class _Scores:
     @torch.enable_grad()
     def of_all(self, outputs: Sequence[Sequence[int]]) -> Tensor:
         """Return [n, P] the scores of some outputs, at least in float32."""
-        kind = torch.promote_types(self._weights[0].dtype, torch.float32)
         size, device = sum(self._sizes), self._policy.device
-        found = torch.empty(len(outputs), size, dtype=kind, device=device)
+        found = torch.empty(len(outputs), size, dtype=self._kind, device=device)
         for output, row in zip(outputs, found, strict=True):
             log_probs = self._policy.log_probs([self._prompt], [list(output)], self._temperature)
             parts = torch.autograd.grad(
@@ -94,4 +99,4 @@ class _Scores:
         """Return the number of scores, at least 1, that the free memory holds."""
         device = self._policy.device
         free = free_bytes(device) if device.type == "cuda" else psutil.virtual_memory().available
-        return max(1, int(_SHARE * free // (_BYTES * sum(self._sizes))))
+        return max(1, int(_SHARE * free // (self._kind.itemsize * sum(self._sizes))))

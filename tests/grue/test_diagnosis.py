@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from grue.diagnosis import causes
+from grue.diagnosis import causes, gradients
 from grue.diagnosis.diagnose import Sampled, diagnose
 from grue.diagnosis.group_size import (
     BetaBinomial,
@@ -167,3 +167,10 @@ def test_sentences_tell_the_part_that_deviates_alone():
     )
     both = diagnose(sampled(varying, parts={"a": varying, "b": 3 * varying}), seed=0)
     assert "in the deviation: a 10 %, b 90 %" in both.sentences()[1]
+
+
+def test_a_half_of_one_input_has_no_standard_error() -> None:
+    values = np.array([1.0, 2.0, 4.0])
+    found = gradients.sentence(values, values, values)
+    assert "1.5 on average (standard error 0.5) over the half" in found
+    assert "4 on average over the other half" in found

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from grue.policies.policy import Policy
-from grue.policies.score_products import score_products
+from grue.policies.score_products import _Scores, score_products
 from grue.rl.expected_gradient import FEWEST_OUTPUTS, squared_norm
 from tests.grue.conftest import causal_model, encoder_decoder
 from tests.grue.exact import outputs, small_tokenizer, worth
@@ -98,6 +98,23 @@ def test_few_outputs_and_wrong_shapes_are_refused():
         squared_norm(np.zeros(3), np.eye(3))
     with pytest.raises(ValueError, match="'products' has shape"):
         squared_norm(np.zeros(4), np.eye(3))
+
+
+def test_products_are_not_rounded_within_autocast(causal_policy):
+    (prompt,) = causal_policy.encode(["the cat"], 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = score_products(causal_policy, prompt, [[5, 6], [7]], 1.0)
+    assert (found != found.bfloat16().double()).all()
+
+
+def test_wide_scores_fill_the_memory_with_half_as_many(causal_policy, monkeypatch):
+    class Memory:
+        available = 80 * sum(weight.numel() for weight in causal_policy.model.parameters())
+
+    monkeypatch.setattr("psutil.virtual_memory", Memory)
+    assert _Scores(causal_policy, [5], 1.0).num_fitting() == 10
+    causal_policy.model.double()
+    assert _Scores(causal_policy, [5], 1.0).num_fitting() == 5
 
 
 def test_equal_outputs_share_a_pass(causal_policy, monkeypatch):
