@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from common.run.folder import RunFolder
 from tests.conftest import Workplace
 from tests.grue.conftest import save_model, write
-from tests.grue.parts import BROKEN, LETTERS
+from tests.grue.parts import ANIMALS, BROKEN, LETTERS
 from tests.grue.test_extract import extraction
 
 K = 4
@@ -183,3 +183,29 @@ def test_a_table_must_have_the_outputs(workplace: Workplace, model: Path) -> Non
     outcome = workplace.run_plan(plan)
     assert outcome.status == 1
     assert f"has {K} outputs for the prompt" in outcome.err
+
+
+def test_an_output_that_was_cut_gets_no_end(
+    workplace: Workplace, model: Path, tmp_path: Path
+) -> None:
+    """Its text is read as fewer tokens than it was drawn as."""
+    texts = ["the cat", "a", "cat", "the"]
+    plan = write(workplace, extraction(model))
+    assert workplace.run_plan(plan).status == 0
+    (before,) = workplace.folders()
+    samples = pd.read_parquet(before.table("samples"))
+    samples["output"] = texts * (len(samples) // K)
+    samples["num_tokens"] = [6, 3, None, 6] * (len(samples) // K)
+    given = tmp_path / "given.parquet"
+    samples.to_parquet(given)
+    run = teacher(model, samples=str(given), rewards=[{"name": "length", "id": "length"}])
+    run["datapool.id"], run["datapool.args"] = ANIMALS, {}
+    run["datapool.num_train_samples"] = 10
+    outcome = workplace.run_plan(write(workplace, run))
+    assert outcome.status == 0, outcome.err
+    folder = next(f for f in workplace.folders() if f.path.name.startswith("teacher"))
+    found = pd.read_parquet(folder.table("samples"))
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(model)
+    num_read = np.array([len(ids) for ids in tokenizer(texts)["input_ids"]])
+    assert num_read.max() < 5
+    assert found["num_tokens"].tolist()[:K] == np.add(num_read, [0, 1, 1, 0]).tolist()

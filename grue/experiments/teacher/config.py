@@ -44,7 +44,9 @@ class TeacherConfig(ExtractConfig):
     samples: Annotated[OptionalText, INPUT_FILE] = None
     """Table with outputs of the policy that are measured instead of new ones, such as
     ``"@before.samples"``: the columns ``prompt`` and ``output``, as many rows for each prompt as
-    ``evaluation.num_samples_per_input``. None draws them."""
+    ``evaluation.num_samples_per_input``. Where the column ``num_tokens`` tells that
+    an output was cut at the largest length, ``log_prob`` has no end of sequence in it; without the
+    column, all are taken to have ended. None draws them."""
     preferred: Literal["ground_truth", "data"] = "ground_truth"
     """Preferred one of an input's responses: that of the highest true reward, or the one that the
     data name."""

@@ -6,7 +6,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -95,9 +95,10 @@ class Teacher(Extraction):
             tokens = self.sampler.tokens(rows)
             texts = self.sampler.policy.scored_texts(tokens, self.config.alg.generation_kwargs)
         else:
-            texts = [text for row in rows for text in self.given[row]]
-            tokens = self._tokens(texts)
-        tokens += self._tokens(responses)
+            texts = [text for row in rows for text, _ in self.given[row]]
+            counts = [count for row in rows for _, count in self.given[row]]
+            tokens = self._tokens(texts, counts)
+        tokens += self._tokens(responses, [None] * len(responses))
         places, numbers = self._all_places(rows)
         outputs = [
             Output(text, len(ids)) for text, ids in zip([*texts, *responses], tokens, strict=True)
@@ -107,13 +108,22 @@ class Teacher(Extraction):
             source=[POLICY] * len(texts) + [DATA] * len(responses),
         )
 
-    def _tokens(self, texts: Sequence[str]) -> list[Tokens]:
-        """Return the tokens of given texts with the end-of-sequence, at most those of an output."""
+    def _tokens(self, texts: Sequence[str], counts: Sequence[int | None]) -> list[Tokens]:
+        """Return the tokens of given texts with their ends of sequence, at most those of an output.
+
+        A text gets no end if the number of tokens that it was drawn with shows that it was cut. A
+        text without such a number is taken to have ended.
+        """
         tokenizer = self.sampler.policy.tokenizer
         end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
         most = self.sampler.policy.lengths(self.config.alg.generation_kwargs).most
-        encoded = (tokenizer(text, add_special_tokens=False, verbose=False) for text in texts)
-        return [[*found["input_ids"], *end][:most] for found in encoded]
+        encoded = (
+            tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] for text in texts
+        )
+        return [
+            [*found, *(end if _ended(len(found), count, most) else [])][:most]
+            for found, count in zip(encoded, counts, strict=True)
+        ]
 
     @torch.no_grad()
     def _log_probs(self, prompts: Sequence[Tokens], outputs: Sequence[Tokens]) -> list[float]:
@@ -183,19 +193,19 @@ class Teacher(Extraction):
                             "take 'ground_truth'")  # fmt: skip
         return np.array(best)
 
-    def _given(self, path: str) -> list[list[str]]:
-        """Return the K outputs of each input in a table.
+    def _given(self, path: str) -> list[list[tuple[str, int | None]]]:
+        """Return the K outputs of each input in a table, with their numbers of tokens if known.
 
         Raises:
             UserError: the table has fewer for an input.
         """
         num_samples = self.config.evaluation.num_samples_per_input
-        by_prompt: dict[str, list[str]] = defaultdict(list)
+        by_prompt: dict[str, list[tuple[str, int | None]]] = defaultdict(list)
         for row in read_rows(Path(path)):
             if not {"prompt", "output"} <= row.keys():
                 raise UserError(f"'samples' = '{path}': needs the columns 'prompt' and 'output'; "
                                 f"found {', '.join(row)}")  # fmt: skip
-            by_prompt[row["prompt"]].append(row["output"])
+            by_prompt[row["prompt"]].append((row["output"], _count(row, path)))
         found = []
         for sample in self.inputs.samples:
             outputs = by_prompt[sample.prompt]
@@ -207,6 +217,36 @@ class Teacher(Extraction):
                 )
             found.append([outputs.pop(0) for _ in range(num_samples)])
         return found
+
+
+def _count(row: Mapping[str, Any], path: str) -> int | None:
+    """Return the number of tokens of a row, which is text in a CSV file; None for an empty cell.
+
+    Raises:
+        UserError: the cell holds something else.
+    """
+    cell = row.get("num_tokens")
+    if cell is None or cell == "" or cell != cell:
+        return None
+    try:
+        return int(float(cell))
+    except (TypeError, ValueError):
+        raise UserError(f"'samples' = '{path}': 'num_tokens' = {cell!r} is no number; mend it, or "
+                        "leave out the column") from None  # fmt: skip
+
+
+def _ended(length: int, count: int | None, most: int) -> bool:
+    """Return whether an output ended before it was cut.
+
+    One that was cut has the largest number of tokens, and its text may be read as fewer. If it is
+    read as one fewer, that one is taken for the end.
+
+    Args:
+        length: number of tokens of its text.
+        count: number of tokens that it was drawn as, with its end; None if that is not known.
+        most: largest number of tokens of an output.
+    """
+    return count is None or count < most or length + 1 == count
 
 
 def _best(choice: Choice | None) -> int | None:
