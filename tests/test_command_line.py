@@ -278,7 +278,7 @@ def with_few_texts(plan: Path, workplace: Workplace) -> Path:
                 pool["args"]["num_samples"] = 50
         if arguments:  # what differs in its steps alone still differs
             own = steps.index(arguments["max_steps"]) if "max_steps" in arguments else 0
-            arguments.update(max_steps=2 + own, logging_steps=1)
+            arguments.update(max_steps=2 + own, logging_steps=1, per_device_train_batch_size=8)
         if "n_iters" in keys.get("train_evaluation", {}):
             keys["train_evaluation"] |= {"n_iters": 2, "eval_every": 1}
     copy = workplace.path / plan.name
