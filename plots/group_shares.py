@@ -103,8 +103,8 @@ def statistics(
     for (name, runs), level in itertools.product(groups, every):
         edges = np.linspace(0, min(run.table[SAMPLES].max() for run in runs), num_points + 1)
         of_runs = [curves(run, measured, level, edges) for run in runs]
-        for quantity in of_runs[0]:
-            of_quantity = [of_run[quantity] for of_run in of_runs]
+        for quantity in dict.fromkeys(itertools.chain(*of_runs)):
+            of_quantity = [of_run[quantity] for of_run in of_runs if quantity in of_run]
             size = min(len(values) for _, values in of_quantity)
             samples = np.mean([samples[:size] for samples, _ in of_quantity], axis=0)
             values = pd.DataFrame([values[:size] for _, values in of_quantity])
@@ -136,9 +136,14 @@ def curves(
 def _shares(
     table: pd.DataFrame, ending: str, edges: NDArray[np.float64]
 ) -> Iterator[tuple[str, Curve]]:
-    """Yield the shares of each kind of groups between the edges."""
+    """Yield the shares of each kind of groups between the edges.
+
+    A run that has drawn no group of the level yields none.
+    """
     import numpy as np
 
+    if f"groups/count{ending}" not in table:
+        return
     rows = table.dropna(subset=SAMPLES).fillna({f"groups/count{ending}": 0})
     samples = [0, *rows[SAMPLES]]
     counts = rows[f"groups/count{ending}"]

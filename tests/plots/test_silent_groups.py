@@ -91,6 +91,20 @@ def test_a_line_is_the_mean_over_the_evaluations_of_its_seeds(tmp_path):
     assert of_quantity(table, "accuracy", "n") == [2, 2]
 
 
+def test_a_run_that_has_drawn_no_group_of_a_level_tells_no_share_of_it(tmp_path):
+    of_easy = {"of_1": (2, 1.0, 0.0)}
+    runs = [
+        run(tmp_path / "0", [groups(100, **of_easy, of_3=(2, 0.5, 0.5))], random_seed=0),
+        run(tmp_path / "1", [groups(100, **of_easy)], random_seed=1),
+    ]
+    for listed in (runs, runs[::-1]):
+        (path,) = plots.draw(FIGURE, [make_index(tmp_path, listed)], points=1)
+        table = pd.read_csv(path)
+        assert of_quantity(table, "mixed") == of_quantity(table, "all right") == [0.5]
+        assert of_quantity(table, "mixed", "n") == [1]
+        assert table[table["level"] == 1]["n"].tolist() == [2] * 3
+
+
 def stage(folder: Path, labels: int, begins_with: str = "new") -> Path:
     """A supervised run's folder."""
     rows = [{"epoch": 1, "step": 1, "loss": 1.0, "elapsed/labels": labels}]
