@@ -54,7 +54,9 @@ def test_every_remedy_runs_shrunk_and_labels_are_told(workplace: Workplace) -> N
     assert outcome.status == 0, outcome.err
     labels = of_figure(outcome).groupby("line")["labels"].first()
     assert labels[labels > 0].to_dict() == {
-        f"{name}, 24 labels": 24 for name in ("after_labels_1", "after_labels_5", "sft_coeff")
+        "after_labels_1, 40 labels": 40,
+        "after_labels_5, 50 labels": 50,
+        "sft_coeff, 50 labels": 50,
     }
     names = {
         run.config.experiment_name for run in load_plan(PLANS / "remedies.json", EXPERIMENTS).runs
