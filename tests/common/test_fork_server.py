@@ -104,6 +104,16 @@ def test_the_number_of_an_ended_worker_stays_its_own_until_it_is_asked_for(
     assert not psutil.pid_exists(pid)
 
 
+def test_a_worker_works_where_the_runner_is_not_where_the_server_was_started(
+    server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    worker = WorkerProcess((), 1, server)
+    assert isinstance(worker.process, ForkedProcess)
+    until(lambda: psutil.Process(worker.process.pid).cwd() == str(tmp_path))
+    worker.close()
+
+
 def test_another_environment_needs_a_fresh_process(server: ForkServer) -> None:
     assert server.start(environment(threads=2)) is None
     worker = WorkerProcess((), 2, server)

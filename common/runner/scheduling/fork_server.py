@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import IO
 
 from common.machine.devices import VISIBLE
@@ -88,7 +89,8 @@ class ForkServer:
             return None
         (stdin, input_), (output, stdout) = os.pipe(), os.pipe()
         report, of_worker = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        request = f"{VISIBLE}={environment[VISIBLE]}".encode()
+        # The server itself stays where the runner was at its start.
+        request = b"\0".join(map(os.fsencode, (environment[VISIBLE], Path.cwd())))
         with suppress(OSError):  # the server has ended
             socket.send_fds(self._socket, [request], [stdin, stdout, of_worker.fileno()])
         of_worker.close()

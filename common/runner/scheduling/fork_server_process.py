@@ -52,17 +52,18 @@ class _Server:
                     asked, descriptors, *_ = socket.recv_fds(self._runner, 65536, 3)
                     if not asked:
                         return False
-                    if self._fork(asked.decode().partition("=")[2], descriptors):
+                    if self._fork(asked, descriptors):
                         return True
                 elif key.fileobj is key.data.report:
                     self._reap(key.data)
                 else:
                     self._tell_end(key.data)
 
-    def _fork(self, gpus: str, descriptors: Sequence[int]) -> bool:
-        """Make a worker that sees ``gpus``; return true in the worker.
+    def _fork(self, asked: bytes, descriptors: Sequence[int]) -> bool:
+        """Make a worker; return true in the worker.
 
-        ``descriptors`` are those of its input, its output and its report.
+        ``asked`` has its GPUs and its working folder, ``descriptors`` are those of its input, its
+        output and its report.
         """
         begun, in_session = os.pipe()
         pid = os.fork()
@@ -70,7 +71,7 @@ class _Server:
             os.setsid()  # a terminal's Ctrl-C reaches the runner alone
             os.close(begun)
             os.close(in_session)
-            self._become_worker(gpus, descriptors)
+            self._become_worker(asked, descriptors)
             return True
         os.close(in_session)
         os.read(begun, 1)  # the runner hears of a worker that it can end by its session
@@ -83,7 +84,7 @@ class _Server:
         self._say(new, pid)
         return False
 
-    def _become_worker(self, gpus: str, descriptors: Sequence[int]) -> None:
+    def _become_worker(self, asked: bytes, descriptors: Sequence[int]) -> None:
         self._selector.close()
         self._runner.close()
         for other in self._workers:
@@ -94,7 +95,9 @@ class _Server:
         os.dup2(descriptors[1], 1)
         for descriptor in descriptors:
             os.close(descriptor)
-        os.environ[VISIBLE] = gpus
+        gpus, _, folder = asked.partition(b"\0")
+        os.environ[VISIBLE] = os.fsdecode(gpus)
+        os.chdir(folder)
 
     def _tell_end(self, ended: _Worker) -> None:
         self._selector.unregister(ended.pidfd)
