@@ -7,7 +7,7 @@ import logging
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,6 @@ NUMBERS = ["reward_std", "logit_grad_norm"]
 
 BOUND_NUMBERS = ["reward_std", "grad_norm", "jacobian_norm", "bound"]
 """Columns of the theory's table per input: both sides of the bound on the expected gradient."""
-
 
 _ONCE_PPO = ("a2c", "nlpo")
 """Algorithms whose metrics earlier versions, and the published files, name ``ppo/...``."""
@@ -64,8 +63,7 @@ class Run:
     @property
     def unit(self) -> str:
         """Unit of the run's epochs: a pass over its inputs, or an iteration."""
-        is_rl = value_at(self.config, "train_evaluation.n_iters", None) is not None
-        return "iteration" if is_rl and self.method != "supervised" else "epoch"
+        return "iteration" if counts_iterations(self.config) else "epoch"
 
     @property
     def metrics(self) -> list[str]:
@@ -200,6 +198,12 @@ def _nothing_to_draw(paths: Sequence[Path], entries: Sequence[_Entry], wanted: W
             "plan to its end and draw again"
         ]
     return "\n".join([*lines, f"  {wanted.fix}"])
+
+
+def counts_iterations(config: Mapping[str, Any]) -> bool:
+    """Return whether the steps and epochs of a run are iterations of reinforcement finetuning."""
+    has_iterations = value_at(config, "train_evaluation.n_iters") is not None
+    return has_iterations and "supervised" not in str(value_at(config, "alg.id"))
 
 
 def json_object(path: Path) -> dict[str, Any]:

@@ -21,16 +21,16 @@ _MANY_POINTS = 60
 """Number of points from which on they are not marked in a picture of lines."""
 
 
-def curve(metric: str, rows: Rows, colours: Mapping[str, str]) -> Spec:
+def curve(metric: str, rows: Rows, colours: Mapping[str, str], unit: str) -> Spec:
     """Return the learning curves of a metric: means, and bands of one standard deviation.
 
-    ``colours`` has the colour of each line.
+    ``colours`` has the colour of each line, and ``unit`` says what the horizontal axis counts.
     """
-    x = {"field": "x", "type": "quantitative", "title": "step", "axis": {"grid": False}}
+    x = {"field": "x", "type": "quantitative", "title": unit, "axis": {"grid": False}}
     y = {"type": "quantitative", "title": None, "scale": {"zero": False}}
     colour = _colour(colours)
     tooltip = [
-        {"field": "line", "title": "runs"}, {"field": "x", "title": "step"},
+        {"field": "line", "title": "runs"}, {"field": "x", "title": unit},
         {"field": "mean", "format": ".4g"}, {"field": "n", "title": "number of runs"},
     ]  # fmt: skip
     points: Spec | bool = {"size": 12} if len(rows) < _MANY_POINTS else False

@@ -62,9 +62,14 @@ class Learning:
         """Return the charts, called ``<prefix>-<number>``."""
         points = curves.curves(self.runs, curves.shown_metrics(self.runs), self.names)
         return {
-            f"{prefix}-{number}": charts.curve(metric, rows, self.colours)
+            f"{prefix}-{number}": charts.curve(metric, rows, self.colours, self._unit(metric))
             for number, (metric, rows) in enumerate(points.items())
         }
+
+    def _unit(self, metric: str) -> str:
+        """Return what the runs that measured a metric count."""
+        units = (run.unit for run in self.runs if metric in run.metrics)
+        return " or ".join(dict.fromkeys(units))
 
     def seed_points(self) -> list[dict[str, Any]]:
         """Return the points of single runs."""

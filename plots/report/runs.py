@@ -15,12 +15,13 @@ from common.run import status
 from common.run.folder import PlanFolder, RunFolder, read_json_lines
 from common.run.summary import score_name
 from common.runner.index import FIXED_COLUMNS, read_index
-from plots.runs import json_object
+from plots.runs import counts_iterations, json_object
 from plots.variants import SEEDS
 
 Series = Mapping[float, float]
 """Numbers of a metric by step, or by epoch where a run counts no steps."""
 
+_STEP = "step"
 _LONGEST_LOG = 2**14
 """Number of bytes at the end of a log that are shown."""
 
@@ -38,9 +39,19 @@ class ReportRun:
     """Content of ``config.json``; empty before the first attempt."""
 
     @cached_property
+    def _measured(self) -> tuple[str, Mapping[str, Series]]:
+        """Key that its rows are counted by, and `metrics`."""
+        return _metrics(self.folder.metrics) if self.status else (_STEP, {})
+
+    @property
     def metrics(self) -> Mapping[str, Series]:
         """All that was measured, by its name; nothing before the first attempt."""
-        return _metrics(self.folder.metrics) if self.status else {}
+        return self._measured[1]
+
+    @property
+    def unit(self) -> str:
+        """Unit of what was measured: an iteration of reinforcement finetuning, a step, an epoch."""
+        return "iteration" if counts_iterations(self.config) else self._measured[0]
 
     @property
     def is_measured(self) -> bool:
@@ -144,20 +155,23 @@ def _load(plan: PlanFolder, row: Mapping[str, str]) -> ReportRun:
     return ReportRun(folder, row, found, json_object(folder.config))
 
 
-def _metrics(path: Path) -> Mapping[str, Series]:
-    """Return the finite numbers of a run's rows; the last one of a step counts."""
+def _metrics(path: Path) -> tuple[str, Mapping[str, Series]]:
+    """Return the key that a run's rows are counted by, and their finite numbers.
+
+    The last one of a step counts.
+    """
     try:
         rows = read_json_lines(path)
     except OSError:
-        return {}
-    key = "step" if any("step" in row for row in rows) else "epoch"
+        return _STEP, {}
+    key = _STEP if any(_STEP in row for row in rows) else "epoch"
     found: dict[str, dict[float, float]] = defaultdict(dict)
     for row in rows:
         if _is_number(row.get(key)):
             for name, value in row.items():
                 if name != key and _is_number(value):
                     found[name][row[key]] = value
-    return found
+    return key, found
 
 
 def _is_number(value: Any) -> bool:

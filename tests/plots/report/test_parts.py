@@ -9,11 +9,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from common.run.folder import PlanFolder, read_json, write_json, write_table
+from common.run.folder import PlanFolder, RunFolder, read_json, write_json, write_table
 from plots.report import attempts, texts
 from plots.report.configurations import labels
-from plots.report.runs import load
+from plots.report.learning import Learning
+from plots.report.runs import ReportRun, load
 from plots.report.stage_graph import Graph, graph, stages
+from tests.plots.folders import text_config, text_run
 from tests.plots.report.many_runs import write_plan_folder
 
 
@@ -111,3 +113,26 @@ def test_inputs_of_classifiers_stand_before_and_after_training(folder: PlanFolde
     assert found[0]["outputs"].startswith("changed label")
     runs[0].folder.table("per_input").write_bytes(b"half")
     assert texts.inputs(runs, labels(runs)) == []
+
+
+def test_curves_name_what_their_runs_count(tmp_path: Path) -> None:
+    """Iterations of reinforcement finetuning, else steps, or epochs where there are none."""
+    kinds: dict[str, tuple[dict[str, Any], list[str]]] = {
+        "rl": ({"train_evaluation": {"n_iters": 2}, "alg": {"id": "grpo"}}, ["step", "epoch"]),
+        "sft": ({"alg": {"id": "supervised"}}, ["step", "epoch"]),
+        "classifier": ({"opt_method": "supervised"}, ["epoch"]),
+    }
+    runs = []
+    for name, (keys, counters) in kinds.items():
+        rows = [dict.fromkeys(counters, i) | {"reward": 0.5, f"of {name}": 1.0} for i in (1, 2)]
+        folder = RunFolder(text_run(tmp_path / name, rows, **keys))
+        row = {"name": name, "stage": name, "repetition": "0", "folder": name, "status": "done"}
+        runs.append(ReportRun(folder, row, {"status": "done"}, text_config(**keys)))
+    charts = Learning.of(runs, labels(runs)).charts("curve").values()
+    titles = {
+        chart["title"]["text"]: chart["layer"][1]["encoding"]["x"]["title"] for chart in charts
+    }
+    assert titles == {
+        "reward": "iteration or step or epoch", "of rl": "iteration", "of sft": "step",
+        "of classifier": "epoch",
+    }  # fmt: skip
