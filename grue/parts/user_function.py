@@ -30,6 +30,11 @@ _ONE_EACH = "return a list with one number for each"
 class _Wrong(Exception):
     """Error of the function's answer for some texts."""
 
+    def __init__(self, message: str, row: int | None = None) -> None:
+        """Set the message, and the position of the text that it concerns, if that is known."""
+        super().__init__(message)
+        self.row = row
+
 
 class _Miscounted(_Wrong):
     """Error of an answer with the wrong number of numbers."""
@@ -64,8 +69,8 @@ def scores_of(
 
     Raises:
         PartError: the function raises an error, or does not return finite numbers (in float32 too)
-            of that shape. Halves of the texts are tried until a single failing one is found. A
-            `UserError` of the function is raised unchanged.
+            of that shape. Where it raises an error, halves of the texts are tried until a single
+            failing one is found. A `UserError` of the function is raised unchanged.
         UserError: an output has another number of tokens, or is rewarded after its end.
     """
     if not len(texts):
@@ -119,7 +124,7 @@ def _answer(
         raise _Miscounted(f"returned None for {_outputs(len(texts))}; {_ONE_EACH}")
     found, widths = _plain(found), None
     if isinstance(found, list) and any(number is None for number in found):
-        raise _Wrong("gave None")
+        raise _Wrong("gave None", [number is None for number in found].index(True))
     if per_token:
         found, widths = _padded(found)
     try:
@@ -133,14 +138,20 @@ def _answer(
     miscounted = _miscounted(values.shape, len(texts), per_token)
     if miscounted:
         raise _Miscounted(miscounted)
-    if not np.isfinite(values).all():
-        raise _Wrong(f"gave {values[~np.isfinite(values)][0]}")
-    too_large = np.abs(values) > np.finfo(np.float32).max
-    if too_large.any():
-        raise _Wrong(f"gave {values[too_large][0]}, which is infinite in float32,")
+    _check_finite(values)
     if values.ndim == 1:
         return values, None
     return values, [values.shape[1]] * len(texts) if widths is None else widths
+
+
+def _check_finite(values: NDArray[np.float64]) -> None:
+    """Check that scores [N] or [N, T] are finite, in float32 too."""
+    too_large = np.abs(values) > np.finfo(np.float32).max
+    for are_wrong, what in ((~np.isfinite(values), ""),
+                            (too_large, ", which is infinite in float32,")):  # fmt: skip
+        if are_wrong.any():
+            place = tuple(np.argwhere(are_wrong)[0])
+            raise _Wrong(f"gave {values[place]}{what}", int(place[0]))
 
 
 def _copied(texts: Texts) -> Texts:
@@ -192,12 +203,16 @@ def _smallest(
     function: Callable[[Texts], Any], texts: Texts, wrong: _Wrong, per_token: bool
 ) -> tuple[Texts, _Wrong]:
     """Return as few texts as the function fails for, and its error."""
+    if wrong.row is not None:
+        return texts[wrong.row : wrong.row + 1], wrong
     while len(texts) > 1:
         middle = len(texts) // 2
         for half in (texts[:middle], texts[middle:]):
             try:
                 _answer(function, half, per_token)
             except _Wrong as found:
+                if found.row is not None:
+                    return half[found.row : found.row + 1], found
                 texts, wrong = half, found
                 break
         else:

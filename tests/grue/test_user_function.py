@@ -55,6 +55,12 @@ def not_a_number(prompts: Any, outputs: list[str], *_: Any) -> list[float]:
     return [float("nan") if output == "bb" else 1.0 for output in outputs]
 
 
+def not_a_number_of_the_batch(prompts: Any, outputs: list[str], *_: Any) -> list[float]:
+    found = [1.0] * len(outputs)
+    found[3] = float("nan")  # there is none, of fewer
+    return found
+
+
 def none_for_b(prompts: Any, outputs: list[str], *_: Any) -> list[float | None]:
     return [None if output == "bb" else 1.0 for output in outputs]
 
@@ -161,6 +167,7 @@ def test_a_function_that_scores_tokens_is_no_metric() -> None:
         ("nothing", "returned None for 5 outputs; return a list with one number for each"),
         ("numbers_as_texts", r"gave no numbers: \['1'\] for prompt 'prompt 0', output 'a'"),
         ("not_a_number", "gave nan for prompt 'prompt 1', output 'bb'"),
+        ("not_a_number_of_the_batch", "gave nan for prompt 'prompt 3', output 'dddd'"),
         ("none_for_b", "gave None for prompt 'prompt 1', output 'bb'"),
         ("texts_for_numbers", r"gave no numbers: \['a'\] for prompt 'prompt 0', output 'a'"),
         (
