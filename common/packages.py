@@ -17,17 +17,23 @@ def is_installed(module: str) -> bool:
 
 
 def lacking(
-    package: str, key: str, value: Any, *, module: str | None = None, otherwise: str = ""
+    package: str,
+    key: str | None = None,
+    value: Any = None,
+    *,
+    module: str | None = None,
+    otherwise: str = "",
 ) -> Iterator[Problem]:
     """Yield the problem of ``key`` = ``value`` if the package that it needs is not installed.
 
-    ``module`` is the package's import name, None for its own name. ``otherwise`` is an alternative
-    to installing it.
+    Without a ``key`` it is the problem of the part whose keys these are. ``module`` is the
+    package's import name, None for its own name. ``otherwise`` is an alternative to installing it.
     """
     if not is_installed(module or package):
         instead = f"; {otherwise}" if otherwise else ""
         command = pip_install(package)
-        yield Problem(f"needs the package '{package}': {command}{instead}", key, value)
+        message = f"needs the package '{package}': {command}{instead}"
+        yield Problem(message) if key is None else Problem(message, key, value)
 
 
 def pip_install(package: str) -> str:

@@ -31,8 +31,7 @@ class MathVerifyArgs(Config):
     def missing(self) -> Iterator[Problem]:
         """Yield the package, if it is missing."""
         yield from super().missing()
-        yield from lacking(_PACKAGE, "timeout", self.timeout, module="math_verify",
-                           otherwise="or take 'exact_answer'")  # fmt: skip
+        yield from lacking(_PACKAGE, module="math_verify", otherwise="or take 'exact_answer'")
 
 
 @METRICS.register("math_verify")

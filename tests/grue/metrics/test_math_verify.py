@@ -58,7 +58,9 @@ def test_a_reference_that_cannot_be_read_is_told_once(caplog: pytest.LogCaptureF
 def test_a_lacking_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("common.packages.is_installed", lambda _: False)
     (problem,) = RewardConfig(id="math_verify").missing()
-    assert "needs the package 'math-verify[antlr4_13_2]': " in str(problem)
+    assert str(problem).startswith(
+        "'id' = 'math_verify': needs the package 'math-verify[antlr4_13_2]': "
+    )
 
 
 @pytest.mark.skipif(not is_installed("math_verify"), reason="the package is not installed")
