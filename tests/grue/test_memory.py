@@ -27,9 +27,11 @@ from common.plan.load import load_plan
 from common.runner import main as program
 from common.runner import memory_check as memory
 from common.training import attention_masks
+from common.training.optimizers import AdamW, RMSprop
 from grue.algorithms import find
 from grue.experiments.finetune.build_models import make_actor_critic
 from grue.experiments.finetune.config import FinetuneConfig
+from grue.experiments.memory import training
 from grue.experiments.memory.needs import cache_bytes, needs
 from grue.models.loading import load_model, recompute_activations
 from grue.policies import actor_critic as actor_critic_module
@@ -437,3 +439,19 @@ def test_a_run_that_cannot_fit_is_refused_by_its_key(
     assert message in outcome.err
     assert "train adapters ('alg.policy.lora')" in outcome.err
     assert workplace.folders() == []
+
+
+@pytest.mark.parametrize("kind", [AdamW, RMSprop])
+def test_an_optimizer_of_shapes_reads_its_steps_as_one_of_numbers(
+    kind: type[torch.optim.Optimizer],
+) -> None:
+    """They are on the CPU, where some versions of torch read them though weights are shapes."""
+    with torch.device("meta"):
+        layer = nn.Linear(2, 2)
+        optimizer = kind(layer.parameters(), lr=0.1)  # type: ignore[call-arg]
+        training.update(
+            held(layer), layer, optimizer, lambda: layer(torch.zeros(1, 2)).sum().backward(),
+            training.Keys("alg.model_name", None, "env.n_envs", "lower it"),
+        )  # fmt: skip
+    states = [optimizer.state[weight] for weight in layer.parameters()]
+    assert {state["step"].device.type for state in states} == {"cpu"}

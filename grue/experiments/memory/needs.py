@@ -193,6 +193,7 @@ def cache_bytes(policy: Policy, model: PreTrainedModel, rows: int, prompt: int, 
         inputs = {"input_ids": before, "decoder_input_ids": after}
     else:
         inputs = {"input_ids": torch.cat([before, after], 1)}
+    model.eval()  # as when outputs are drawn; in training, checkpointed activations have no cache
     with MemoryTrace() as trace:
         found = model(**inputs, use_cache=True)
         cache = next(found[name] for name in ("cache", "past_key_values") if name in found)

@@ -90,7 +90,8 @@ def update(
     """
     with as_on_a_gpu() as trace:
         make_pass()
-    optimizer.step()
+    with torch.device("cpu"):  # where it counts its steps, and reads how many there were
+        optimizer.step()
     moments = state_of(optimizer)
     gradients = sum(p.grad.nbytes for p in trained.parameters() if p.grad is not None)
     smaller = f"take a smaller '{keys.model}'"
