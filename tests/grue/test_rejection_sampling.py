@@ -119,12 +119,29 @@ def test_a_penalty_in_the_reward_chooses_too() -> None:
         ({"alg__kl_div": {"coeff": 0.1}, "alg__args__select": "right"}, "without penalties"),
         ({"alg__kl_div__norm_reward": True}, "changes no choice"),
         ({"alg__args__advantage": "group"}, "unknown key"),
+        ({"alg__args__select": "right", "alg__args__reward_threshold": 2.0,
+          "alg__kl_div__coeff": 0.0, "reward_fn__id": "exact_answer"},
+         "the largest reward of 'exact_answer' is 1; lower it"),
     ],
-)
+)  # fmt: skip
 def test_contradictions_are_refused(changes: dict[str, Any], message: str) -> None:
     _, problems = resolve(FinetuneConfig, keys_of("rejection_sampling", **changes))
     (problem,) = map(str, problems)
     assert message in problem
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"alg__args__select": "right", "reward_fn__id": "exact_answer"},
+        {"alg__args__reward_threshold": 2.0, "reward_fn__id": "exact_answer"},
+        {"alg__args__select": "right", "alg__args__reward_threshold": 2.0,
+         "reward_fn__id": "length"},
+    ],
+)  # fmt: skip
+def test_a_threshold_that_a_reward_may_reach_is_accepted(changes: dict[str, Any]) -> None:
+    keys = keys_of("rejection_sampling", alg__kl_div__coeff=0.0, **changes)
+    assert not resolve(FinetuneConfig, keys)[1]
 
 
 def test_it_raises_the_reward_and_trains_adapters(

@@ -10,6 +10,7 @@ from common.config.resolve import resolve_valid_keys
 from common.custom.user_code import CUSTOM
 from common.errors import Problem, UserError
 from grue.algorithms.args.group_advantages import GroupAdvantageArgs
+from grue.algorithms.args.rejection_sampling import RejectionSamplingArgs
 from grue.algorithms.config import ReinforcementAlg
 from grue.rewards.config import RewardConfig
 
@@ -20,6 +21,7 @@ def problems_of_reward(alg: ReinforcementAlg, reward: RewardConfig) -> Iterator[
         yield from _without_std(alg, reward)
         yield from _without_part(alg, reward)
         yield from _without_right_outputs(alg, reward)
+        yield from _beyond_threshold(alg, reward)
 
 
 def _without_std(alg: ReinforcementAlg, reward: RewardConfig) -> Iterator[Problem]:
@@ -75,3 +77,19 @@ def _without_right_outputs(alg: ReinforcementAlg, reward: RewardConfig) -> Itera
         or_part = ", or a part of it as 'alg.args.silent_by', such as correctness"
     yield Problem(f"the largest reward of '{called}' is {largest:g}; give that{or_part}",
                   "alg.args.best_reward", args.best_reward)  # fmt: skip
+
+
+def _beyond_threshold(alg: ReinforcementAlg, reward: RewardConfig) -> Iterator[Problem]:
+    """Yield the problem of a threshold of right outputs that no reward reaches."""
+    args = alg.args
+    if not isinstance(args, RejectionSamplingArgs) or args.select != "right":
+        return
+    kind = reward.find(reward.id)
+    known, _ = resolve_valid_keys(kind.Args, reward.args)
+    largest = None if known is None else kind.largest_of(known)
+    if largest is None or args.reward_threshold <= largest:
+        return
+    if not math.isclose(args.reward_threshold, largest):
+        yield Problem(f"no output would be learned, since the largest reward of '{reward.id}' is "
+                      f"{largest:g}; lower it", "alg.args.reward_threshold",
+                      args.reward_threshold)  # fmt: skip
