@@ -42,6 +42,9 @@ class RolloutSettings:
     """If true, the penalty is part of the rewards; otherwise the algorithm's loss has it."""
     pg_kl_in_advantages: bool = True
     """If true, a token's advantage has its own penalty; otherwise the algorithm's loss has it."""
+    exact_kl_pushes_own_token: bool = True
+    """If true, a token's own penalty of an exact KL in its advantage is that of the drawn token;
+    otherwise it is exact, as for advantages of whole outputs, which sum up all penalties."""
     standardize_rewards: bool = False
     """If true, all rewards of a rollout are standardised to mean 0 and standard deviation 1."""
     with_reward_stds: bool = False

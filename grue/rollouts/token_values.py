@@ -108,10 +108,14 @@ def _values_of(actor_critic: ActorCritic, part: _Part, settings: RolloutSettings
     log_probs, unmasked, ref_log_probs, kl, values = evaluate(actor_critic, part, settings)
     estimator = "k1" if settings.kl_estimator == "full" else settings.kl_estimator
     sampled = KL_ESTIMATORS[estimator](unmasked, ref_log_probs)
-    # An exact KL is the same for every sampled token, so that in the advantage it would be a
-    # baseline without effect: there it is the sampled token's, unless a loss replaces it.
-    pg_kl = sampled if settings.pg_kl_in_advantages else torch.zeros_like(sampled)
-    of_tokens = log_probs, ref_log_probs, sampled if kl is None else kl, pg_kl
+    kl = sampled if kl is None else kl
+    # An exact KL is the same for every sampled token, so that in the token's own advantage it would
+    # be a baseline without effect: there it is the sampled token's, unless a loss replaces it.
+    # Advantages of whole outputs sum up the KL of all tokens, each the same one.
+    pg_kl = sampled if settings.exact_kl_pushes_own_token else kl
+    if not settings.pg_kl_in_advantages:
+        pg_kl = torch.zeros_like(sampled)
+    of_tokens = log_probs, ref_log_probs, kl, pg_kl
     log_probs, ref_log_probs, kl, pg_kl = (put_back(each, part.mask) for each in of_tokens)
     is_padding = ~part.sequences.outputs.mask.bool()
     values = values.masked_fill(is_padding, 0.0)

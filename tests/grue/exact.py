@@ -30,7 +30,7 @@ from grue.policies.distribution import TokenDistribution
 from grue.policies.policy import Policy
 from grue.policies.prompt_encoder import Tokens
 from grue.rewards.reward import Reward, Rewards
-from grue.rl.kl import KL_ESTIMATORS
+from grue.rl.kl import KL_ESTIMATORS, kl_full
 from grue.rollouts.collector import Rollouts
 from grue.rollouts.config import EnvConfig
 from grue.tasks.inputs import Inputs
@@ -191,7 +191,10 @@ class Subject:
         logits = self.actor_critic.evaluate(sequences).logits
         of_tokens = TokenDistribution(logits).log_prob(ids)
         ref_logits = self.actor_critic.reference_logits(sequences)
-        kl = KL_ESTIMATORS[estimator](of_tokens, TokenDistribution(ref_logits).log_prob(ids))
+        if estimator == "full":
+            kl = kl_full(logits, ref_logits)
+        else:
+            kl = KL_ESTIMATORS[estimator](of_tokens, TokenDistribution(ref_logits).log_prob(ids))
         log_probs, kl = ((each * mask).sum(1) for each in (of_tokens, kl))
         kl = kl.detach() if are_constants else kl
         rewards = torch.tensor([worth(text) for text in self.policy.decode(every)])

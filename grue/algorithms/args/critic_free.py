@@ -71,8 +71,8 @@ class CriticFreeArgs(GroupAdvantageArgs, SupervisedLossArgs):
 
     @property
     def exact_kl_pushes_own_token(self) -> bool:
-        """True for advantages from each token on."""
-        return self.advantage == "none"
+        """True for penalties from each token on."""
+        return not self.has_baseline
 
     def rollout_spec(self) -> RolloutSpec:
         """Return rollouts of whole outputs with their total rewards, without a critic."""
@@ -84,6 +84,15 @@ class CriticFreeArgs(GroupAdvantageArgs, SupervisedLossArgs):
             groups=self.group_rules,
             overlong_buffer=self.overlong_buffer,
         )
+
+    def unread_keys(self) -> Iterator[tuple[str, str]]:
+        """Yield keys of ratios, where the loss has none, or has them clipped above alone."""
+        yield from super().unread_keys()
+        if self.policy_loss == "reinforce":
+            for name in ("ratio", "clip_range", "clip_range_high"):
+                yield name, "with 'policy_loss' = 'reinforce', which has no ratio"
+        elif self.policy_loss == "cispo" and self.clip_range_high is not None:
+            yield "clip_range", "with 'policy_loss' = 'cispo' and 'clip_range_high'"
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of groups of one, scales without groups, and steps without ratios."""

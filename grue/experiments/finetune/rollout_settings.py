@@ -36,6 +36,7 @@ def rollout_settings(
         gae_lambda=spec.gae_lambda,
         kl_estimator=alg.kl_div.of_reward,
         pg_kl_in_advantages=spec.pg_kl_in_advantages,
+        exact_kl_pushes_own_token=alg.args.exact_kl_pushes_own_token,
         kl_in_reward=alg.kl_div.placement == "reward",
         standardize_rewards=alg.kl_div.norm_reward,
         with_reward_stds=spec.needs_reward_stds,
