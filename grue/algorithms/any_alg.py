@@ -9,7 +9,8 @@ from pydantic import Discriminator, Field, SerializeAsAny, Tag
 
 from common.config.base import Config
 from grue.algorithms import ALGORITHMS, find
-from grue.algorithms.config import KlDivConfig, ReinforcementAlg
+from grue.algorithms.config import ReinforcementAlg
+from grue.algorithms.kl_config import KlDivConfig
 from grue.parts.custom import OrCustom, derived_model, with_args
 
 

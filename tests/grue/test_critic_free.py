@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from common.config.resolve import resolve
+from common.errors import Problem
 from grue.experiments.finetune.config import FinetuneConfig
 from grue.metrics.metric import NoArgs
 from grue.policies.policy import Policy
@@ -426,6 +427,78 @@ def test_keys_that_another_key_leaves_unread_are_told(
         told = [notice for notice in config.notices() if f"'alg.args.{name}' = {value}" in notice]
         assert len(told) == count
         assert not told or f"no effect without '{key}' = '{other}'" in told[0]
+
+
+UNREAD: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
+    ("grpo", {"best_reward": 2.0}, {"zero_std_groups": "hint"}, "which outputs are right"),
+    ("grpo", {"count_dropped": False}, {"zero_std_groups": "drop"}, "'filter_by_std'"),
+    ("grpo", {"count_dropped": False}, {"filter_by_std": {"top_k": 1}}, "'filter_by_std'"),
+    ("rloo", {"ratio": "token"}, {"policy_loss": "clipped"}, "has no ratio"),
+    ("rloo", {"clip_range": 0.1}, {"policy_loss": "clipped"}, "has no ratio"),
+    ("rloo", {"clip_range_high": 0.3}, {"policy_loss": "clipped"}, "has no ratio"),
+    ("grpo", {"policy_loss": "cispo", "clip_range_high": 0.3, "clip_range": 0.1},
+     {"clip_range_high": None}, "'cispo' and 'clip_range_high'"),
+    ("grpo", {"sft_batch_size": 4}, {"sft_coeff": 0.1}, "'sft_coeff' = 0"),
+    ("grpo", {"sft_join_with_blank": False}, {"sft_coeff": 0.1}, "'sft_coeff' = 0"),
+    ("grpo", {"sft_coeff": 0.1, "sft_seed": 3}, {"sft_samples": 2}, "without 'sft_samples'"),
+    ("a2c", {"use_rms_prop": False, "rms_prop_eps": 0.1}, {"use_rms_prop": True},
+     "'use_rms_prop' = false"),
+    ("reinforce", {"running_mean_decay": 0.5}, {"baseline": "running_mean"},
+     "without 'baseline' = 'running_mean'"),
+    ("reinforce", {"dropout": True, "recompute_log_probs": False}, {"dropout": False},
+     "with 'dropout'"),
+    ("rejection_sampling", {"reward_threshold": 0.5}, {"select": "right"},
+     "without 'select' = 'right'"),
+]  # fmt: skip
+"""Algorithm, keys of which the last is not read, keys with which it is, and what tells of it."""
+
+
+@pytest.mark.parametrize(("algorithm", "keys", "others", "why"), UNREAD)
+def test_keys_of_any_algorithm_without_effect_are_told(
+    algorithm: str, keys: dict[str, Any], others: dict[str, Any], why: str
+) -> None:
+    name, value = list(keys.items())[-1]
+    for args, count in ((keys, 1), (keys | others, 0)):
+        changes: dict[str, Any] = {f"alg__args__{key}": each for key, each in args.items()}
+        changes["alg__kl_div"] = {"coeff": 0.0}
+        config, problems = resolve(FinetuneConfig, keys_of(algorithm, **changes))
+        assert not problems and config is not None
+        told = [notice for notice in config.notices() if "has no effect" in notice]
+        assert len(told) == count, told
+        assert not told or told[0].startswith(
+            str(Problem("has no effect", f"alg.args.{name}", value))
+        )
+        assert not told or (why in told[0] and told[0].endswith("; drop it"))
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "changes", "others"),
+    [
+        ("a2c", {"alg__policy__args__weight_decay": 0.1}, {"alg__args__use_rms_prop": False}),
+        ("grpo", {"alg__kl_div__analytic_kl_reward": True, "alg__args__recompute_log_probs": False},
+         {"alg__kl_div__analytic_kl_reward": False}),
+    ],
+)  # fmt: skip
+def test_keys_that_other_parts_leave_without_effect_are_told(
+    algorithm: str, changes: dict[str, Any], others: dict[str, Any]
+) -> None:
+    key, value = list(changes.items())[-1]
+    for keys, count in ((changes, 1), (changes | others, 0)):
+        config, problems = resolve(FinetuneConfig, keys_of(algorithm, **keys))
+        assert not problems and config is not None
+        told = [notice for notice in config.notices() if "has no effect" in notice]
+        assert len(told) == count, told
+        name = key.replace("__", ".")
+        assert not told or told[0].startswith(str(Problem("has no effect", name, value)))
+
+
+def test_penalties_from_each_token_on_have_the_exact_kl_in_their_own_advantage() -> None:
+    changes = {"alg__kl_div": {"coeff": 0.1, "placement": "reward", "estimator": "full"},
+               "alg__args__advantage": "right_or_wrong",
+               "alg__args__advantage_scale": "none", "reward_fn__id": EVEN}  # fmt: skip
+    config, problems = resolve(FinetuneConfig, keys_of("grpo", **changes))
+    assert not problems and config is not None
+    assert not list(config.alg.args.notices_of_rollouts(config.alg, config.env))
 
 
 @pytest.mark.parametrize("advantage", ["running_mean", "cumulative_mean"])

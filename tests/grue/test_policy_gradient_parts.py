@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from grue.algorithms.args import critic_free_algorithms as keys
-from grue.algorithms.config import KlEstimator
+from grue.algorithms.kl_config import KlEstimator
 from grue.rl.advantages import generalized_advantages
 from grue.rl.aggregation import aggregate, token_weights
 from grue.rl.group_advantages import (

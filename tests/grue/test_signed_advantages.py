@@ -150,6 +150,7 @@ JUDGED = {"alg__args__advantage": "right_or_wrong", "alg__args__advantage_scale"
         ({**SHAPED, "alg__args__advantage_scale": "unit", "reward_fn__id": EVEN}, "than 'unit'"),
         ({"alg__args__advantage": "right_or_wrong", "reward_fn__id": EVEN},
          "is of rewards minus a group's mean"),
+        ({**JUDGED, "alg__args__silent_by": "exact_answer", **OF_SUM}, "judges the whole reward"),
         ({"alg__args__positive_weight": 0.1, "alg__args__advantage_scale": "unit"},
          "would centre what it weighs"),
         ({"alg__args__positive_weight": 0.0, "alg__args__negative_weight": 0.0},

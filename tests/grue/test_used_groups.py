@@ -176,6 +176,9 @@ TWO = [{"id": "length"}, {"id": "length", "name": "form"}]
         ({"alg__args__silent_by": "form", "reward_fn__id": "weighted_sum",
           "reward_fn__args__rewards": TWO, "alg__args__zero_std_groups": "virtual_best"},
          "'virtual_best' has no silent groups"),
+        ({"alg__args__silent_by": "form", "reward_fn__id": "weighted_sum",
+          "reward_fn__args__rewards": TWO, "alg__args__advantage": "running_mean",
+          "alg__args__advantage_scale": "none"}, "no effect on 'advantage' = 'running_mean'"),
     ],
 )  # fmt: skip
 def test_contradictions_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -184,8 +187,19 @@ def test_contradictions_are_refused(changes: dict[str, Any], message: str) -> No
     assert message in problem
 
 
-def test_a_part_of_a_weighted_sum_is_accepted() -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"alg__args__advantage": "none", "alg__args__solved_above": 0.9},
+        {"alg__args__advantage": "none", "alg__args__filter_by_std": {"top_k": 1}},
+        {"alg__args__advantage": "running_mean", "alg__args__zero_std_groups": "drop"},
+    ],
+)
+def test_a_part_of_a_weighted_sum_is_accepted(changes: dict[str, Any]) -> None:
+    if changes:
+        changes = {**changes, "alg__args__advantage_scale": "none"}
     keys = keys_of("grpo", reward_fn__id="weighted_sum", reward_fn__args__rewards=TWO,
-                   alg__args__silent_by="form")  # fmt: skip
+                   alg__args__silent_by="form", **changes)  # fmt: skip
     config, problems = resolve(FinetuneConfig, keys)
     assert not problems and config is not None

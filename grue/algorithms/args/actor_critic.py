@@ -85,6 +85,25 @@ class A2cArgs(ActorCriticArgs):
     normalize_advantage: bool = False
     """If true, advantages are standardised."""
 
+    def unread_keys(self) -> Iterator[tuple[str, str]]:
+        """Yield the key of RMSprop, where the optimizer is another one."""
+        yield from super().unread_keys()
+        if not self.use_rms_prop:
+            yield "rms_prop_eps", "with 'use_rms_prop' = false"
+
+    def notices_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[str]:
+        """Yield notices, including those on keys of another optimizer than RMSprop."""
+        yield from super().notices_of_rollouts(alg, env)
+        if not self.use_rms_prop:
+            return
+        for name in ("optimizer", "optimizer_kwargs", "weight_decay"):
+            given = getattr(alg.policy.args, name)
+            field = type(alg.policy.args).model_fields[name]
+            if given != field.get_default(call_default_factory=True):
+                yield str(Problem("has no effect with RMSprop; drop it, or give "
+                                  "'alg.args.use_rms_prop' = false", f"alg.policy.args.{name}",
+                                  given))  # fmt: skip
+
     def rollout_spec(self) -> RolloutSpec:
         """Return rollouts of ``n_steps`` tokens per output sampled at a time."""
         return self.rollouts_of(self.n_steps)

@@ -10,7 +10,7 @@ from typing import ClassVar
 from common.config.fit import PositiveFloat, PositiveInt
 from grue.algorithms.args.critic_free import Aggregation, CriticFreeArgs, PolicyLoss, Ratio
 from grue.algorithms.args.group_advantages import Baseline, Scale, ZeroStdGroups
-from grue.algorithms.config import KlDefaults
+from grue.algorithms.kl_config import KlDefaults
 
 
 class GrpoArgs(CriticFreeArgs):

@@ -181,6 +181,21 @@ class GroupAdvantageArgs(AlgorithmArgs):
         return InputFilter(least=band.min, most=band.max, solved=solved)
 
     @property
+    def has_baseline(self) -> bool:
+        """True if advantages are those of whole outputs, rewards and penalties less a baseline."""
+        return self.advantage not in _UNCENTRED
+
+    @property
+    def _decides_on_groups(self) -> bool:
+        """True if it counts which groups are silent, or what decides on them."""
+        return (
+            self.advantage in _GROUP_BASELINES
+            or self.zero_std_groups != "keep"
+            or self.filter_by_std is not None
+            or self._input_filter is not None
+        )
+
+    @property
     def judges_rewards(self) -> bool:
         """True if outputs are right or wrong by ``best_reward``, and not by their group."""
         return self.advantage == "right_or_wrong" or self.zero_std_groups == "entropy_shaped"
@@ -220,7 +235,7 @@ class GroupAdvantageArgs(AlgorithmArgs):
         if self.zero_std_groups == "draw_more":
             yield from self._problems_of_rounds(parts)
         if self.zero_std_groups == "entropy_shaped" and (
-            self.advantage in _UNCENTRED or self.advantage_scale == "unit"
+            not self.has_baseline or self.advantage_scale == "unit"
         ):
             yield Problem("gives advantages to groups that have none; give 'advantage' = 'group', "
                           "and another 'advantage_scale' than 'unit', which would centre them",
@@ -236,14 +251,16 @@ class GroupAdvantageArgs(AlgorithmArgs):
             yield Problem("leaves nothing to learn with 'positive_weight' = 0; raise one of them",
                           "negative_weight", 0.0)  # fmt: skip
 
-    def notices(self) -> Iterator[str]:
-        """Yield notices on keys of another treatment of silent groups, or of another advantage."""
-        yield from super().notices()
+    def unread_keys(self) -> Iterator[tuple[str, str]]:
+        """Yield keys of another treatment of silent groups, or of another advantage."""
+        yield from super().unread_keys()
         for name, (key, value) in _KEYS_OF.items():
-            given, default = getattr(self, name), type(self).model_fields[name].default
-            if getattr(self, key) != value and given != default:
-                yield (f"'alg.args.{name}' = {given!r} has no effect without '{key}' = "
-                       f"'{value}'; drop it")  # fmt: skip
+            if getattr(self, key) != value:
+                yield name, f"without '{key}' = '{value}'"
+        if not self.knows_right:
+            yield "best_reward", "where no key asks which outputs are right"
+        if self.zero_std_groups != "drop" and self.filter_by_std is None:
+            yield "count_dropped", "without 'zero_std_groups' = 'drop' or 'filter_by_std'"
 
     def _problems_of_silence(self) -> Iterator[Problem]:
         """Yield the problems of keys that decide on groups where nothing asks for it."""
@@ -261,9 +278,13 @@ class GroupAdvantageArgs(AlgorithmArgs):
         if self.zero_std_groups == "virtual_best":
             yield Problem("'virtual_best' has no silent groups; drop it, or give another "
                           "'zero_std_groups'", "silent_by", self.silent_by)  # fmt: skip
-        if self.advantage == "none" and self.zero_std_groups == "keep":
-            yield Problem("has no effect on 'advantage' = 'none', which pushes by every reward; "
-                          "give 'zero_std_groups' = 'drop' or 'resample', or drop it",
+        if self.advantage == "right_or_wrong":
+            yield Problem("'advantage' = 'right_or_wrong' judges the whole reward; drop it, and "
+                          "give its largest value as 'best_reward'", "silent_by",
+                          self.silent_by)  # fmt: skip
+        elif not self._decides_on_groups:
+            yield Problem(f"has no effect on 'advantage' = '{self.advantage}', which pushes by "
+                          "every reward; give 'zero_std_groups' = 'drop' or 'resample', or drop it",
                           "silent_by", self.silent_by)  # fmt: skip
 
     def _problems_of_rounds(self, parts: tuple[str, str]) -> Iterator[Problem]:

@@ -68,6 +68,14 @@ class ReinforceArgs(MicroBatchArgs):
             yield Problem("is for the baseline 'cumulative_mean'; drop one of them",
                           "baseline_includes_own", True)  # fmt: skip
 
+    def unread_keys(self) -> Iterator[tuple[str, str]]:
+        """Yield the key of another baseline."""
+        yield from super().unread_keys()
+        if self.baseline != "running_mean":
+            yield "running_mean_decay", "without 'baseline' = 'running_mean'"
+        if self.dropout and self.recompute_log_probs is False:
+            yield "recompute_log_probs", "with 'dropout', which needs that pass"
+
     @property
     def exact_kl_pushes_own_token(self) -> bool:
         """False, since advantages are those of whole outputs."""

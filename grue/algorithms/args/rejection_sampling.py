@@ -9,7 +9,8 @@ from typing import ClassVar, Literal
 from common.config.fit import PositiveFloat, PositiveInt
 from common.errors import Problem
 from grue.algorithms.args.micro_batches import MicroBatchArgs
-from grue.algorithms.config import KlDefaults, ReinforcementAlg
+from grue.algorithms.config import ReinforcementAlg
+from grue.algorithms.kl_config import KlDefaults
 from grue.rollouts.spec import WHOLE_OUTPUTS, RolloutSpec
 
 Select = Literal["best", "right"]
@@ -51,6 +52,12 @@ class RejectionSamplingArgs(MicroBatchArgs):
             num_minibatches=self.num_minibatches,
             micro_batch_size=self.micro_batch_size,
         )
+
+    def unread_keys(self) -> Iterator[tuple[str, str]]:
+        """Yield the key of another choice of outputs."""
+        yield from super().unread_keys()
+        if self.select != "right":
+            yield "reward_threshold", "without 'select' = 'right'"
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problem of the best of one."""

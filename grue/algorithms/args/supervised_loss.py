@@ -29,6 +29,15 @@ class SupervisedLossArgs(AlgorithmArgs):
     """If true, prompt and reference of a causal model are joined by a space in the supervised loss,
     unless one has white space there."""
 
+    def unread_keys(self) -> Iterator[tuple[str, str]]:
+        """Yield keys of a loss that is left out, and the seed of a draw that takes all."""
+        yield from super().unread_keys()
+        if self.sft_coeff == 0:
+            for name in ("sft_batch_size", "sft_seed", "sft_join_with_blank"):
+                yield name, "with 'sft_coeff' = 0"
+        elif self.sft_samples is None:
+            yield "sft_seed", "without 'sft_samples'"
+
     def problems(self) -> Iterator[Problem]:
         """Yield the problem of labelled inputs without a loss."""
         yield from super().problems()
