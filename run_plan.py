@@ -41,7 +41,13 @@ from common.runner.cli_overrides import overrides_of
 from common.runner.command_line import EXAMPLE, parse_arguments
 from common.runner.config_dump import resolved_keys
 from common.runner.console_log import logging_to_console
-from common.runner.main import EXIT_FAILED, Request, look_for_packages, run_plan
+from common.runner.main import (
+    EXIT_FAILED,
+    Request,
+    look_for_packages,
+    run_plan,
+    tell_notices,
+)
 from common.runner.pictures import Pictures
 from common.runner.status_report import status_report
 
@@ -86,6 +92,7 @@ def _run(args: argparse.Namespace) -> int:
         report.say(report.dry_run(plan, selection))
         if args.verbose:
             report.say(f"\n{resolved_keys(selection.to_make)}")
+        tell_notices(plan)
         look_for_packages(plan, selection)
         return 0
     return run_plan(plan, request, Pictures(plots.draw, plots.write_report))

@@ -61,7 +61,7 @@ _FLAGS: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
             "--dry_run",
             "",
             "only show the table of runs: name, fingerprint, stage, what each waits for, and what "
-            "would be skipped; and the missing packages",
+            "would be skipped; warnings about keys, and the missing packages",
             _SWITCH,
         ),
         (

@@ -119,13 +119,7 @@ def _check(plan: Plan, request: Request, selection: Selection, waiting: list[Run
     _refuse(plan, problems_of_executor(plan, waiting))
     if use_gpus:
         _refuse(plan, memory_check.check(plan, waiting))
-    notices = [
-        notice
-        for run in plan.runs
-        for notice in answers(str, run.experiment, "notices()", run.config.notices)
-    ]
-    for notice in dict.fromkeys(notices):
-        log.warning("%s", notice)
+    tell_notices(plan)
     if plan.document.vectorize:
         for notice in grouping.notices(waiting):
             log.warning("%s", notice)
@@ -189,6 +183,17 @@ def _make_runs(
     )
     write_report(plan, pictures.write_report)
     return 0 if all_done and all_whole and all_drawn else EXIT_FAILED
+
+
+def tell_notices(plan: Plan) -> None:
+    """Log what users should know of valid keys, each notice once for all runs."""
+    notices = [
+        notice
+        for run in plan.runs
+        for notice in answers(str, run.experiment, "notices()", run.config.notices)
+    ]
+    for notice in dict.fromkeys(notices):
+        log.warning("%s", notice)
 
 
 def look_for_packages(plan: Plan, selection: Selection) -> None:

@@ -61,6 +61,14 @@ def test_only_limits_the_tables(workplace: Workplace) -> None:
     assert '"two"' in told and '"one"' not in told
 
 
+def test_it_tells_what_should_be_known_of_keys_as_a_run_does(workplace: Workplace) -> None:
+    scored = toy(score_metric_name="test loss", epochs=1)
+    plan = workplace.write_plan(experiment=TOY, repetitions=2, configurations=[scored])
+    for flags in (["--dry_run"], []):
+        told = workplace.run_plan(plan, *flags).err
+        assert told.count("score 'test loss': smaller is better, by its name") == 1
+
+
 def test_verbose_alone_is_refused(workplace: Workplace) -> None:
     plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
     outcome = workplace.run_plan(plan, "--verbose")
