@@ -119,7 +119,8 @@ class Trpo(PolicyGradient[TrpoArgs]):
             now, share_of_batch = self._evaluated(logits, batch), len(batch) / num_tokens
             penalty = self.kl_loss(now, coefficient)
             squares = squares + share_of_batch**2 * self._squared_gradients(now, penalty)
-            means.add(share_of_batch, **self.kl_estimates(now))
+            entropy = {"trpo/entropy_loss": self.entropy_loss(now, weight=0.0)}
+            means.add(share_of_batch, **entropy, **self.kl_estimates(now))
             # Here, where the ratio is 1, the surrogate has the gradient of the policy gradient.
             loss = policy_gradient_loss(now.log_probs, batch.advantages) + penalty
             ascent = ascent - gradient(share_of_batch * loss, weights)

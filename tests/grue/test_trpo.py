@@ -16,6 +16,7 @@ from grue.algorithms.tensorflow_adam import TensorFlowAdam
 from grue.algorithms.trpo import Trpo
 from grue.metrics.metric import NoArgs
 from grue.policies.actor_critic import ActorCritic, make_critic
+from grue.policies.distribution import TokenDistribution
 from grue.policies.generation_config import GenerationConfig
 from grue.policies.policy import Policy
 from grue.rl.kl import kl_full
@@ -114,12 +115,14 @@ def test_a_step_raises_the_objective_within_the_trust_region(
         ratio = (new_logits.log_softmax(-1) - old_logits.log_softmax(-1)).exp()
         ratio = ratio.gather(-1, batch.tokens[:, None]).squeeze(-1)
         objective = float((batch.standardized()[0].advantages * ratio).mean())
+        entropy = float(TokenDistribution(old_logits).entropy().mean())
     assert found["trpo/is_line_search_success"] == 1
     assert 0.3 * LIMIT < kl < LIMIT
     assert objective > 0.01
     assert found["trpo/kl_divergence"] == pytest.approx(kl, rel=1e-3)
     assert found["trpo/policy_objective"] == pytest.approx(objective, rel=1e-3, abs=1e-6)
     assert 0 <= found["update_share/kl_and_entropy"] < 1
+    assert found["trpo/entropy_loss"] == pytest.approx(-entropy, rel=1e-4)
 
 
 def test_the_critic_has_the_optimizer_that_is_asked_for(causal_policy: Policy) -> None:
