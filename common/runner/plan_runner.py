@@ -185,7 +185,13 @@ class PlanRunner:
         if self._room is None:
             return True
         gpus = self.executor.gpus_for(self._task(run)) if self.use_gpus else ()
-        return self._room.is_there_for(run, self._running, gpus, self.executor.idle_gpus())
+        return self._room.is_there_for(
+            run,
+            self._running,
+            gpus,
+            self.executor.idle_gpus(),
+            workers=self.executor.processes(),
+        )
 
     def _is_left(self, run: Run) -> bool:
         """Return whether no other process makes the run, or has ended it, by now."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import types
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from common.machine.peak_memory import begin_measuring, peaks
+from common.run.folder import write_json
 from common.runner.run_state import RunState
 from common.runner.scheduling import memory_room
 from common.runner.scheduling.memory_room import MemoryRoom
@@ -20,14 +22,18 @@ SMALL, LARGE = 0, 1  # configurations
 
 
 class Run:
-    folder = Path("none")
-
-    def __init__(self, kind: int) -> None:
-        self.configuration, self.name = kind, f"kind {kind}"
+    def __init__(self, kind: int, folder: Path) -> None:
+        self.configuration, self.name, self.folder = kind, f"kind {kind}", folder
 
 
-def run_of(kind: int) -> Any:
-    return Run(kind)
+def run_of(kind: int, folder: Path = Path("none")) -> Any:
+    return Run(kind, folder)
+
+
+def under_way(kind: int, pid: int, folder: Path) -> Any:
+    """A run that this process makes, by its folder."""
+    write_json(folder / "status.json", {"status": "running", "pid": pid})
+    return run_of(kind, folder)
 
 
 @pytest.fixture
@@ -35,7 +41,6 @@ def room(monkeypatch: pytest.MonkeyPatch) -> MemoryRoom:
     """Runs of one kind have taken 1 and 2 GiB, those of another 6, and 8 are free."""
     available = types.SimpleNamespace(available=8 * GIBI)
     monkeypatch.setattr(memory_room.psutil, "virtual_memory", lambda: available)
-    monkeypatch.setattr(memory_room, "_largest_idle", lambda busy: 0)
     states = {run_of(SMALL): 1, run_of(SMALL): 2, run_of(LARGE): 6, run_of(2): None}
     return MemoryRoom({
         run: RunState("done", peak_memory=peak and peak * GIBI) for run, peak in states.items()
@@ -43,7 +48,10 @@ def room(monkeypatch: pytest.MonkeyPatch) -> MemoryRoom:
 
 
 def test_runs_wait_for_what_their_kind_and_those_under_way_need(
-    room: MemoryRoom, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    room: MemoryRoom,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
 ) -> None:
     small, large = run_of(SMALL), run_of(LARGE)
     assert room.is_there_for(large, [])
@@ -54,12 +62,24 @@ def test_runs_wait_for_what_their_kind_and_those_under_way_need(
     assert caplog.messages == [
         "kind 1 waits for memory: such runs have taken up to 6.0 GiB, and 2.0 GiB are free"
     ]
-    monkeypatch.setattr(memory_room, "_held_by", lambda run: (1, 5 * GIBI))  # of the available
-    assert room.is_there_for(large, [large])
+    held = {1: 5 * GIBI, 2: 3 * GIBI}  # of the available
+    monkeypatch.setattr(memory_room, "_held_by", held.__getitem__)
+    begun = under_way(LARGE, 1, tmp_path / "begun")
+    assert not room.is_there_for(large, [begun], workers=[])  # an earlier attempt's process
+    assert room.is_there_for(large, [begun], workers=[1])
     room.note(large, RunState("done", peak_memory=8 * GIBI))
-    assert not room.is_there_for(large, [large])
-    monkeypatch.setattr(memory_room, "_largest_idle", lambda busy: 3 * GIBI)
-    assert room.is_there_for(large, [large])
+    assert not room.is_there_for(large, [begun], workers=[1])
+    assert room.is_there_for(large, [begun], workers=[1, 2])
+
+
+def test_runs_that_share_a_process_take_their_largest_peak_together(
+    room: MemoryRoom, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(memory_room, "_held_by", lambda pid: 0)
+    together = [under_way(kind, 1, tmp_path / f"{kind}") for kind in (LARGE, SMALL)]
+    assert room.is_there_for(run_of(SMALL), together, workers=[1])
+    apart = [*together[:1], under_way(SMALL, 2, tmp_path / "apart")]
+    assert not room.is_there_for(run_of(SMALL), apart, workers=[1, 2])
 
 
 def test_a_kind_that_is_not_known_and_a_run_alone_start(room: MemoryRoom) -> None:
@@ -78,12 +98,31 @@ def test_the_peak_is_measured_anew_for_each_run() -> None:
     assert peaks()["peak_memory"] - before < 150 * 2**20
 
 
+def test_what_a_worker_holds_already_is_not_kept_free_for_it(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(*seeds: int) -> list[dict[str, Any]]:
+        keys = toy(epochs=8, pause=0.4)
+        plan = workplace.write_plan(
+            experiment=TOY, configurations=[{**keys, "seeds": list(seeds)}],
+            multiprocess=True, num_parallel=2,
+        )  # fmt: skip
+        assert workplace.run_plan(plan).status == 0
+        return sorted((run.read_status() for run in workplace.folders()), key=itemgetter("started"))
+
+    (first,) = make(1)
+    available = types.SimpleNamespace(available=round(1.5 * first["peak_memory"]))
+    monkeypatch.setattr(memory_room.psutil, "virtual_memory", lambda: available)
+    _, second, third = make(1, 2, 3)
+    assert third["started"] < second["ended"]
+
+
 def test_runs_that_do_not_fit_beside_each_other_are_made_one_by_one(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     available = types.SimpleNamespace(available=0)
     monkeypatch.setattr(memory_room.psutil, "virtual_memory", lambda: available)
-    monkeypatch.setattr(memory_room, "_largest_idle", lambda busy: 0)
+    monkeypatch.setattr(memory_room, "_held_by", lambda pid: 0)
     plan = workplace.write_plan(
         experiment=TOY, configurations=[{**toy(), "seeds": [1, 2, 3, 4]}],
         multiprocess=True, num_parallel=2,

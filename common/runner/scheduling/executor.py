@@ -43,6 +43,10 @@ class Executor(Protocol):
         """Return the GPUs of this machine on which idle workers hold memory, once for each."""
         return ()
 
+    def processes(self) -> Sequence[int]:
+        """Return the worker processes of this machine, by their numbers."""
+        return ()
+
     def start(self, tasks: Sequence[Task]) -> None:
         """Start tasks that share a slot; may return when they have ended.
 

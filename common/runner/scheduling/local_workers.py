@@ -65,6 +65,11 @@ class LocalWorkers(Executor):
         """Return the GPUs of the idle workers, once for each."""
         return [gpu for group in self._idle for gpu in group.gpu_ids]
 
+    def processes(self) -> Sequence[int]:
+        """Return the numbers of all workers' processes."""
+        groups = [*self._busy, *self._idle]
+        return [worker.process.pid for group in groups for worker in group.workers]
+
     def start(self, tasks: Sequence[Task]) -> None:
         """Send the tasks to an idle worker, or to new ones."""
         group = self._idle_group(tasks[0]) or self._new_group(tasks[0])

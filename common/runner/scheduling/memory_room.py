@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from contextlib import suppress
 
@@ -43,14 +42,17 @@ class MemoryRoom:
         running: Collection[Run],
         gpu_ids: Sequence[int] = (),
         idle: Sequence[int] = (),
+        *,
+        workers: Collection[int] = (),
     ) -> bool:
         """Return whether the run may be started beside those that are running.
 
         What these have not taken of their peaks yet is left to them. The first run of a kind may
         always be started, and so may a run beside which no other one runs. ``gpu_ids`` are the
-        GPUs that it would get, and ``idle`` those of idle workers.
+        GPUs that it would get, ``idle`` those of idle workers, and ``workers`` all worker
+        processes.
         """
-        return self._is_main_memory_there_for(run, running) and self._gpus.is_there_for(
+        return self._is_main_memory_there_for(run, running, workers) and self._gpus.is_there_for(
             run, _kind(run), gpu_ids, idle
         )
 
@@ -62,16 +64,16 @@ class MemoryRoom:
         """Note that the run is under way no longer, however it has ended."""
         self._gpus.leave(run)
 
-    def _is_main_memory_there_for(self, run: Run, running: Collection[Run]) -> bool:
+    def _is_main_memory_there_for(
+        self, run: Run, running: Collection[Run], workers: Collection[int]
+    ) -> bool:
         peak = self._peak_of(run)
         if not running or not peak:
             return True
         available = psutil.virtual_memory().available
         if peak + sum(map(self._peak_of, running)) <= available:
             return True
-        held = {other: _held_by(other) for other in running}
-        still_taken = sum(max(0, self._peak_of(other) - held[other][1]) for other in running)
-        free = available - still_taken + _largest_idle({pid for pid, _ in held.values()})
+        free = available - self._to_be_taken(running, workers)
         if peak <= free:
             return True
         if _kind(run) not in self._told:
@@ -82,6 +84,23 @@ class MemoryRoom:
             )  # fmt: skip
         return False
 
+    def _to_be_taken(self, running: Collection[Run], workers: Collection[int]) -> int:
+        """Return the bytes that the runs will take in addition to what their processes hold.
+
+        The largest process without a run, which may make the next one, gives its bytes back. Runs
+        that share a process need what the largest of them does.
+        """
+        peaks: dict[int, int] = {}
+        taken = 0
+        for run in running:
+            pid = RunFolder(run.folder).read_status().get("pid", 0)
+            if pid in workers:
+                peaks[pid] = max(self._peak_of(run), peaks.get(pid, 0))
+            else:  # it has not begun
+                taken += self._peak_of(run)
+        taken += sum(max(0, peak - _held_by(pid)) for pid, peak in peaks.items())
+        return taken - max((_held_by(pid) for pid in workers if pid not in peaks), default=0)
+
     def _peak_of(self, run: Run) -> int:
         return self._peaks.get(_kind(run), 0)
 
@@ -90,21 +109,9 @@ def _kind(run: Run) -> Hashable:
     return run.configuration
 
 
-def _held_by(run: Run) -> tuple[int, int]:
-    """Return the process of a running run, and the bytes that it holds; 0, 0 before it begins."""
-    pid = RunFolder(run.folder).read_status().get("pid", 0)
+def _held_by(pid: int) -> int:
+    """Return the bytes that a process holds; 0 if it has ended."""
     with suppress(psutil.Error):
-        process = psutil.Process(pid)
-        if process.ppid() == os.getpid():  # else the run has not begun, or not here
-            return pid, process.memory_info().rss
-    return 0, 0
-
-
-def _largest_idle(busy: Collection[int]) -> int:
-    """Return the bytes of the largest child process without a run, which may make the next one."""
-    sizes = [0]
-    for child in psutil.Process().children():
-        with suppress(psutil.Error):
-            if child.pid not in busy:
-                sizes.append(child.memory_info().rss)
-    return max(sizes)
+        size: int = psutil.Process(pid).memory_info().rss
+        return size
+    return 0
