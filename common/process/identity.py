@@ -30,21 +30,27 @@ def this_machine() -> str:
 
 
 def own_start() -> float:
-    """Return the start of this process, in seconds since 1970."""
+    """Return the start of this process, in seconds since that of the machine."""
     return _start_of(os.getpid())
 
 
 @functools.lru_cache(maxsize=1)
 def _start_of(pid: int) -> float:
     """Return the start of a process; that of a copy of this one is its own."""
-    return psutil.Process(pid).create_time()
+    return _since_boot(psutil.Process(pid))
+
+
+def _since_boot(process: psutil.Process) -> float:
+    """Return the start of a process, which no step of the machine's clock changes."""
+    start: float = process.create_time() - psutil.boot_time()
+    return start
 
 
 def is_alive(pid: int, start: float) -> bool:
     """Return whether the process of this machine with that number and start is alive."""
     try:
         process = psutil.Process(pid)
-        same = abs(process.create_time() - start) < _SAME_START
+        same = abs(_since_boot(process) - start) < _SAME_START
         return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.AccessDenied:
         return True

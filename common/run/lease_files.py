@@ -40,7 +40,8 @@ class Holder:
     machine: str
     """Digits of `common.process.identity.this_machine`."""
     pid: int
-    pid_started: float
+    started: float
+    """Start of the process, in seconds since that of the machine."""
     id: str
     """Random text, another one for each lease."""
 
@@ -80,7 +81,7 @@ def holder_of(path: Path) -> Holder | None:
     elif found.pid == os.getpid():
         is_alive = found.id in own_ids
     else:
-        is_alive = identity.is_alive(found.pid, found.pid_started)
+        is_alive = identity.is_alive(found.pid, found.started)
     return found if is_alive else None
 
 

@@ -40,7 +40,6 @@ class Status(TypedDict, total=False):
     attempt: NonNegativeInt
     lost: NonNegativeInt
     pid: Annotated[int, Field(ge=0, le=_LARGEST_PID)]
-    pid_started: FiniteFloat
     host: str
     threads: PositiveInt
     seconds: FiniteFloat

@@ -15,7 +15,6 @@ from typing import Any
 from common.errors import UserError
 from common.files.fsync import make_folder, sync_folder, sync_tree
 from common.files.no_space import NoSpace
-from common.process.identity import own_start
 from common.run.folder import RunFolder, read_record, write_json
 from common.run.lease import check_lease, holding
 from common.run.lease_files import PREFIX, holder
@@ -56,7 +55,6 @@ def begin(
         "attempt": before.get("attempt", 0) + 1,
         "lost": before.get("lost", 0),
         "pid": os.getpid(),
-        "pid_started": own_start(),
         "host": socket.gethostname(),
         "device": device,
         "threads": threads,

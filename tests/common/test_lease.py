@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from common.files.temp_files import beside_path, remove_leftovers
@@ -62,6 +63,31 @@ def lease(tmp_path: Path) -> Iterator[Lease]:
     found = take(tmp_path)
     yield found
     found.release()
+
+
+@pytest.mark.parametrize("step", [-3600.0, 2.0])
+def test_a_step_of_the_clock_ends_no_lease(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
+    holding, done = _PROCESSES.Event(), _PROCESSES.Event()
+
+    def hold() -> None:
+        take(tmp_path)
+        holding.set()
+        done.wait(60)
+
+    process = _PROCESSES.Process(target=hold)
+    process.start()
+    assert holding.wait(60)
+    boot_time = psutil.boot_time()  # starts are told by the clock: later on, all are moved
+    for place in ("psutil._psplatform.boot_time", "psutil.boot_time"):
+        monkeypatch.setattr(place, lambda: boot_time + step)
+    found = lease_files.holder(tmp_path)
+    assert found is not None
+    assert found.pid == process.pid
+    done.set()
+    process.join(60)
+    assert lease_files.holder(tmp_path) is None
 
 
 def age(lease: Lease, seconds: float) -> None:

@@ -20,8 +20,7 @@ from tests.conftest import TOY, Workplace
         "", "[1]", '"x"', '{"status": "runing"}', '{"status": "done"', '{"status": 3}',
         '{"status": "done", "seconds": "x"}', '{"status": "done", "score": []}',
         '{"status": "interrupted", "attempt": "x"}',
-        json.dumps({"status": "running", "host": socket.gethostname(), "pid": "1",
-                    "pid_started": 0}),
+        json.dumps({"status": "running", "host": socket.gethostname(), "pid": "1"}),
     ],
 )  # fmt: skip
 def test_a_broken_status_file_tells_of_nothing_done(workplace: Workplace, content: str) -> None:
@@ -39,7 +38,7 @@ def test_a_dead_process_runs_nothing(workplace: Workplace) -> None:
     plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
     workplace.run_plan(plan)
     (folder,) = workplace.folders()
-    ours = {"host": socket.gethostname(), "pid": os.getpid(), "pid_started": 0.0}
+    ours = {"host": socket.gethostname(), "pid": os.getpid()}
     for process in ({}, ours):  # a process number is given again once its process is gone
         folder.status.write_text(json.dumps({"status": "running", **process}))
         assert "1 interrupted" in workplace.run_plan(plan, "--status").out
