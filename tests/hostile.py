@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -218,12 +218,16 @@ def _swallowing(context: Context) -> float:
             continue
 
 
-def _in_c(context: Context) -> float:
+def hang_in_c() -> NoReturn:
     """Waits in a function of C for ever, which lets nothing else of Python run."""
-    _begun(context)
     lock = ctypes.create_string_buffer(64)
     while True:
         ctypes.PyDLL(None).pthread_mutex_lock(lock)
+
+
+def _in_c(context: Context) -> float:
+    _begun(context)
+    hang_in_c()
 
 
 def _out_of_memory(context: Context) -> float:

@@ -15,6 +15,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that ask to stop: Ctrl-C and similar ones."""
 
 
+OF_CLUSTERS = (signal.SIGUSR1, signal.SIGUSR2)
+"""Signals by which clusters announce the end of a job."""
+
+
 def stop_signals() -> tuple[signal.Signals, ...]:
     """Return the signals of `SIGNALS` that ask to stop here; under nohup, SIGHUP does not."""
     is_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN

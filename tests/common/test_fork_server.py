@@ -94,6 +94,20 @@ def test_the_signal_that_ended_a_worker_is_known(
     assert worker.how_it_ended() == f"its worker process {told}"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2])
+def test_signals_to_all_processes_of_a_job_end_neither_workers_nor_their_server(
+    server: ForkServer, number: signal.Signals
+) -> None:
+    first = WorkerProcess((), 1, server)
+    for pid in (first.process.pid, server._process.pid):
+        os.kill(pid, number)
+    assert not first.is_gone_within(0.3)
+    second = WorkerProcess((), 1, server)
+    assert psutil.Process(second.process.pid).ppid() == server._process.pid
+    for worker in (first, second):
+        worker.close()
+
+
 def test_the_number_of_an_ended_worker_stays_its_own_until_it_is_asked_for(
     worker: WorkerProcess,
 ) -> None:
@@ -114,9 +128,22 @@ def test_a_worker_works_where_the_runner_is_not_where_the_server_was_started(
     worker.close()
 
 
-def test_another_environment_needs_a_fresh_process(server: ForkServer) -> None:
+def test_another_environment_needs_a_server_of_its_own(server: ForkServer) -> None:
     assert server.start(environment(threads=2)) is None
     worker = WorkerProcess((), 2, server)
+    process = psutil.Process(worker.process.pid)
+    own_server = process.ppid()
+    assert own_server != server._process.pid
+    assert "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text()
+    worker.close()
+    assert not psutil.pid_exists(own_server)
+
+
+def test_without_a_server_a_worker_is_a_process_of_the_runner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ForkServer, "is_possible", lambda: False)
+    worker = WorkerProcess((), 1)
     assert isinstance(worker.process, subprocess.Popen)
     worker.close()
 
@@ -138,7 +165,7 @@ def test_a_worker_has_its_pipes_and_gpus_and_its_exit_status_is_known(
     server.close()
 
 
-def test_without_its_server_the_status_of_a_worker_is_unknown_and_fresh_ones_are_started() -> None:
+def test_without_its_server_the_status_of_a_worker_is_unknown_and_others_are_started() -> None:
     server = ForkServer(environment(), [])
     first = WorkerProcess((), 1, server)
     server.close()
@@ -147,7 +174,7 @@ def test_without_its_server_the_status_of_a_worker_is_unknown_and_fresh_ones_are
     assert "whoever knew its exit status" in first.how_it_ended()
     first.close()
     second = WorkerProcess((), 1, server)
-    assert isinstance(second.process, subprocess.Popen)
+    assert not second.is_gone_within(0.01)
     second.close()
 
 

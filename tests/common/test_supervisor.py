@@ -146,18 +146,23 @@ def test_a_lost_terminal_leaves_checkpoints(
     assert set(states(workplace).values()) == {"interrupted"}
 
 
-@EITHER
+@pytest.mark.parametrize(
+    ("act", "scheduling"), [("deaf", {}), ("deaf", WORKERS), ("in C", WORKERS)]
+)
 def test_nothing_outlives_a_program_that_is_killed(
-    workplace: Workplace, scheduling: dict[str, Any]
+    workplace: Workplace, act: str, scheduling: dict[str, Any]
 ) -> None:
-    process = workplace.start(acting(workplace, "deaf", **scheduling))
+    process = workplace.start(acting(workplace, act, **scheduling))
     wait_for_file(workplace, "begun")
     others = psutil.Process(process.pid).children(recursive=True)
     # The work; and, of a run in a worker, the server of processes and the worker that it made.
     assert len(others) == (3 if scheduling else 1)
     process.kill()
     process.communicate()
-    assert psutil.wait_procs(others, timeout=10)[1] == []
+    left = psutil.wait_procs(others, timeout=20)[1]
+    for other in left:
+        other.kill()
+    assert left == []
 
 
 def test_ctrl_z_stops_the_work_and_it_goes_on(workplace: Workplace) -> None:

@@ -2,24 +2,31 @@
 
 `common.runner.scheduling.fork_server` starts it. A copy of a process with several threads, or with
 an open GPU, would not work: the server opens no GPU, runs no user code, and ends if a library has
-started a thread. When the runner's end of its socket closes, it ends too.
+started a thread. When the runner's end of its socket closes, it ends too, after its workers.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import select
 import selectors
+import signal
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from common.machine.devices import VISIBLE
-from common.process.subprocess_cleanup import leave_after
+from common.process.stopping import OF_CLUSTERS
+from common.process.subprocess_cleanup import children_of, kill, leave_after
 from common.runner.scheduling import worker
+
+_SECONDS_TO_END = 3.0
+"""Seconds in which workers end by themselves once their runner is gone."""
 
 
 @dataclass
@@ -51,6 +58,7 @@ class _Server:
                 if key.fileobj is self._runner:
                     asked, descriptors, *_ = socket.recv_fds(self._runner, 65536, 3)
                     if not asked:
+                        self._end_workers()
                         return False
                     if self._fork(asked, descriptors):
                         return True
@@ -99,6 +107,19 @@ class _Server:
         os.environ[VISIBLE] = os.fsdecode(gpus)
         os.chdir(folder)
 
+    def _end_workers(self) -> None:
+        """Wait until the workers have ended, and kill those that hang.
+
+        A run that waits in C with the interpreter's lock keeps its worker from seeing that the
+        runner is gone.
+        """
+        deadline = time.monotonic() + _SECONDS_TO_END
+        for one in self._workers:
+            if not _ends_within(deadline - time.monotonic(), one):
+                started = children_of(one.pid)
+                os.killpg(one.pid, signal.SIGKILL)
+                kill(started)
+
     def _tell_end(self, ended: _Worker) -> None:
         self._selector.unregister(ended.pidfd)
         found = os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
@@ -120,6 +141,10 @@ class _Server:
             to.report.send(str(number).encode())
 
 
+def _ends_within(seconds: float, one: _Worker) -> bool:
+    return bool(select.select([one.pidfd], [], [], max(0.0, seconds))[0])
+
+
 def _is_single_threaded() -> bool:
     """Return whether this process has one thread, after a first fork.
 
@@ -138,6 +163,9 @@ def main() -> None:
     The command line has the socket's descriptor and the modules to load.
     """
     descriptor, *modules = sys.argv[1:]
+    # Some clusters send them to all processes of a job.
+    for number in (signal.SIGINT, signal.SIGTERM, *OF_CLUSTERS):
+        signal.signal(number, signal.SIG_IGN)
     try:
         for module in modules:
             importlib.import_module(module)

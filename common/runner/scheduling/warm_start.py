@@ -43,4 +43,6 @@ def _has_workers(plan: Plan, runs: Sequence[Run]) -> bool:
     if not isinstance(document.executor, LocalKeys) or not runs:
         return False
     use_gpus = document.gpu_ids_pool or any(run.config.gpu_ids for run in runs)
-    return document.multiprocess or bool(use_gpus) or any(run.num_ranks > 1 for run in runs)
+    has_limits = any(run.timeout_minutes is not None for run in plan.runs)
+    has_ranks = any(run.num_ranks > 1 for run in runs)
+    return document.multiprocess or bool(use_gpus) or has_ranks or has_limits

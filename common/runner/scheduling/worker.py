@@ -25,7 +25,7 @@ from common.errors import Interrupted
 from common.machine.devices import free_memory
 from common.process.console import outlive_readers
 from common.process.snapshot import put_back
-from common.process.stopping import StopFlag
+from common.process.stopping import OF_CLUSTERS, StopFlag
 from common.process.subprocess_cleanup import children_of, end, leave_after
 from common.run.lease import end_when_lost
 from common.runner.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
@@ -132,7 +132,8 @@ def main() -> int:
     outlive_readers()
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger().addHandler(_Warnings(parent))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to pass on
+    for number in (signal.SIGINT, *OF_CLUSTERS):  # they are the parent's to pass on
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: parent.stop.request())
     end_when_lost(_end_at_once)
     threading.Thread(target=parent.listen, daemon=True).start()

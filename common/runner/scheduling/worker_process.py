@@ -28,17 +28,24 @@ class WorkerProcess:
         self, gpu_ids: Sequence[int], threads: int, server: ForkServer | None = None
     ) -> None:
         environment = worker_environment(gpu_ids, threads)
-        self.process = _forked(server, environment) or subprocess.Popen(
+        self._own_server: ForkServer | None = None
+        self.process = _forked(server, environment) or self._fresh(environment)
+        assert self.process.stdin and self.process.stdout
+        self.input = self.process.stdin
+        self.output = self.process.stdout
+        self._rest = b""
+
+    def _fresh(self, environment: Mapping[str, str]) -> ForkedProcess | subprocess.Popen[bytes]:
+        """Start a process that has loaded nothing, from a server that ends it if it hangs."""
+        if ForkServer.is_possible():
+            self._own_server = ForkServer(environment, ())
+        return _forked(self._own_server, environment) or subprocess.Popen(
             [sys.executable, "-m", "common.runner.scheduling.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
             start_new_session=True,  # a terminal's Ctrl-C reaches the parent alone
         )
-        assert self.process.stdin and self.process.stdout
-        self.input = self.process.stdin
-        self.output = self.process.stdout
-        self._rest = b""
 
     def give(self, tasks: Sequence[Task]) -> None:
         """Send the tasks to the process."""
@@ -81,6 +88,8 @@ class WorkerProcess:
         end(started)
         self.input.close()
         self.output.close()
+        if self._own_server is not None:
+            self._own_server.close()
 
 
 def _forked(server: ForkServer | None, environment: Mapping[str, str]) -> ForkedProcess | None:

@@ -13,6 +13,7 @@ from common import distributed
 from common.errors import Problem
 from common.experiment import Context, Experiment
 from tests import toy
+from tests.hostile import hang_in_c
 
 
 def _hang() -> None:
@@ -27,6 +28,7 @@ ACTS: dict[str, Callable[[], object]] = {
     "": lambda: None,
     "exit": lambda: os._exit(3),
     "hang": _hang,
+    "hang in C": hang_in_c,
     "die": lambda: os.kill(os.getpid(), signal.SIGSEGV),
 }
 

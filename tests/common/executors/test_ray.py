@@ -165,8 +165,7 @@ class TestOnACluster:
     def test_a_lost_ray_worker_is_a_lost_attempt(self, site: Site, undisturbed: Any) -> None:
         runner = start_slow(site)
         process = process_of(site, "slow")
-        worker = process.parent()
-        assert worker is not None
+        _, worker, *_ = process.parents()  # the first one is the server that has made it
         assert "ray" in worker.name()
         worker.kill()
         done = outcome(runner)
@@ -183,6 +182,16 @@ class TestOnACluster:
         runner.communicate()
         wait_for(lambda: is_gone(process))
         assert "done" not in {status["status"] for status in site.statuses("slow").values()}
+
+    def test_a_run_that_hangs_in_c_does_not_outlive_a_killed_runner(self, site: Site) -> None:
+        hanging = toy(experiment_name="hanging", act="hang in C")
+        plan = site.write_plan("in_c", experiment=ACTING, configurations=[hanging])
+        runner = site.start(plan)
+        wait_for(lambda: any(num_rows(run) >= 1 for run in site.runs("in_c").values()))
+        process = process_of(site, "in_c")
+        runner.kill()
+        runner.communicate()
+        wait_for(lambda: is_gone(process))
 
     def test_a_second_ctrl_c_leaves_no_process(self, site: Site) -> None:
         hanging = toy(experiment_name="hanging", act="hang")

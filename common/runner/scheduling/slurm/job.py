@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from common.machine.devices import VISIBLE
+from common.process.stopping import OF_CLUSTERS
 from common.run import status
 from common.run.folder import RunFolder
 from common.run.status import DONE, FAILED, INTERRUPTED, RUNNING
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 _MOMENT = 1.0  # seconds
 STOP = signal.SIGINT
 """Signal of the runner."""
-_OF_THE_CLUSTER = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
+_OF_THE_CLUSTER = (*OF_CLUSTERS, signal.SIGTERM)
 """Signals ahead of a time limit (SIGUSR2), of preemption, and of the end of any job."""
 
 
