@@ -13,6 +13,7 @@ import pytest
 from common.config.run import RunConfig
 from common.errors import Problem
 from common.experiment import Context, Experiment
+from tests.benchmarks.many_runs import plan_of
 from tests.conftest import PROJECT, TINY_DIGITS, TOY, Workplace
 from tests.system_calls import Disk, calls, traced
 from tests.tools import needs_program
@@ -106,6 +107,14 @@ def test_whatever_a_run_leaves_is_on_the_disk_before_it_counts_as_done(
     plan = workplace.write_plan(
         configurations=every_kind_of_run(), vectorize=True, multiprocess=True, figures=[]
     )
+    log = calls_of(workplace, plan)
+    runs = {str(folder.path.absolute()) for folder in workplace.folders()}
+    assert len(runs) == 11
+    assert ended_with_all_on_the_disk(log, workplace.path) == runs
+
+
+def calls_of(workplace: Workplace, plan: Path) -> Path:
+    """Makes a plan; returns the log of its system calls."""
     log = workplace.path / "calls"
     done = subprocess.run(
         [*traced(log), sys.executable, PROJECT / "run_plan.py", "--plan_config_path", plan],
@@ -113,9 +122,19 @@ def test_whatever_a_run_leaves_is_on_the_disk_before_it_counts_as_done(
         env={**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    runs = {str(folder.path.absolute()) for folder in workplace.folders()}
-    assert len(runs) == 11
-    assert ended_with_all_on_the_disk(log, workplace.path) == runs
+    return log
+
+
+@pytest.mark.slow
+@needs_program("strace")
+@pytest.mark.parametrize("scheduling", [{}, {"multiprocess": True, "num_parallel": 2}])
+def test_a_run_syncs_at_most_ten_times_in_whatever_process(
+    workplace: Workplace, scheduling: dict[str, Any]
+) -> None:
+    count = 20
+    log = calls_of(workplace, workplace.write_plan(**plan_of(count), **scheduling))
+    num_syncs = sum("sync" in call.name for call in calls(log, workplace.path))
+    assert 5 * count <= num_syncs <= 10 * count
 
 
 def ended_with_all_on_the_disk(log: Path, folder: Path) -> set[str]:
