@@ -90,7 +90,7 @@ class ForkServer:
         (stdin, input_), (output, stdout) = os.pipe(), os.pipe()
         report, of_worker = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         # The server itself stays where the runner was at its start.
-        request = b"\0".join(map(os.fsencode, (environment[VISIBLE], Path.cwd())))
+        request = os.fsencode(environment[VISIBLE]) + b"\0" + os.fsencode(Path.cwd())
         with suppress(OSError):  # the server has ended
             socket.send_fds(self._socket, [request], [stdin, stdout, of_worker.fileno()])
         of_worker.close()
