@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from operator import itemgetter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -98,23 +98,24 @@ def test_the_peak_is_measured_anew_for_each_run() -> None:
     assert peaks()["peak_memory"] - before < 150 * 2**20
 
 
-@pytest.mark.slow
-def test_what_workers_hold_already_is_not_kept_free_for_them(
+def test_room_is_asked_for_beside_the_processes_of_all_workers(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def make(*seeds: int) -> list[dict[str, Any]]:
-        entry = {**toy(epochs=30, pause=0.3), "seeds": list(seeds)}
-        plan = workplace.write_plan(
-            experiment=TOY, configurations=[entry], multiprocess=True, num_parallel=3
-        )
-        assert workplace.run_plan(plan).status == 0
-        return sorted((run.read_status() for run in workplace.folders()), key=itemgetter("started"))
+    asked: list[set[int]] = []
 
-    (first,) = make(1)
-    available = types.SimpleNamespace(available=round(1.5 * first["peak_memory"]))
-    monkeypatch.setattr(memory_room.psutil, "virtual_memory", lambda: available)
-    _, *three = make(1, 2, 3, 4)
-    assert three[-1]["started"] < min(run["ended"] for run in three)
+    def note(*_: Any, workers: Collection[int]) -> bool:
+        asked.append(set(workers))
+        return True
+
+    monkeypatch.setattr(MemoryRoom, "is_there_for", note)
+    plan = workplace.write_plan(
+        experiment=TOY, configurations=[{**toy(epochs=5, pause=0.1), "seeds": [1, 2, 3]}],
+        multiprocess=True, num_parallel=2,
+    )  # fmt: skip
+    assert workplace.run_plan(plan).status == 0
+    assert asked[0] == set()
+    assert asked[-1] == {run.read_status()["pid"] for run in workplace.folders()}
+    assert len(asked[-1]) == 2
 
 
 def test_runs_that_do_not_fit_beside_each_other_are_made_one_by_one(
