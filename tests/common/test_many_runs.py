@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import stat
 import subprocess
@@ -23,12 +24,15 @@ class Lines:
         self.count = 0
 
     def __enter__(self) -> Lines:
+        gc.collect()  # what earlier tests have left would be finalized in the block, by Python
+        gc.disable()
         self._before = sys.gettrace()
         sys.settrace(self._trace)
         return self
 
     def __exit__(self, *_: object) -> None:
         sys.settrace(self._before)
+        gc.enable()
 
     def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
         self.count += event == "line"
