@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -71,7 +71,7 @@ class ReasoningGym(Task[ReasoningGymArgs]):
             name,
             entry["question"] + self.args.prompt_suffix,
             () if answer is None else (str(answer),),
-            {ENTRY: entry},
+            {**_difficulty(entry), ENTRY: entry},
         )
 
     def _entries(self, numbers: range) -> list[dict[str, Any]]:
@@ -94,3 +94,11 @@ class ReasoningGym(Task[ReasoningGymArgs]):
                 f"'datapool.args.options' = {args.options}: '{args.generator}' makes no problems "
                 f"of them ({type(error).__name__}: {error})"
             ) from error
+
+
+def _difficulty(entry: Mapping[str, Any]) -> dict[str, int]:
+    """Return a problem's own numbers of what makes problems of its generator difficult."""
+    known = entry.get("metadata", {})
+    return {
+        name: known[name] for name in known.get("difficulty") or () if type(known.get(name)) is int
+    }

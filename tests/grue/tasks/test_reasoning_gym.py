@@ -36,7 +36,10 @@ class Doubles:
     def __getitem__(self, number: int) -> dict[str, Any]:
         assert number < self.size
         asked = (self.seed + number) % self.largest
-        known = {"source_dataset": "doubles", "source_index": number}
+        known = {
+            "source_dataset": "doubles", "source_index": number, "digits": len(str(asked)),
+            "asked": asked, "difficulty": {"digits": (1, 5), "range": (0, 9)},
+        }  # fmt: skip
         return {"question": f"Twice {asked}?", "answer": str(2 * asked), "metadata": known}
 
 
@@ -61,6 +64,15 @@ def gym(monkeypatch: pytest.MonkeyPatch) -> None:
 def answered(found: list[Sample], outputs: list[str]) -> Texts:
     metadata = [dict(sample.metadata) for sample in found]
     return texts(outputs, prompts=[sample.prompt for sample in found], metadata=metadata)
+
+
+@pytest.mark.usefixtures("gym")
+def test_problems_have_the_numbers_that_make_them_difficult() -> None:
+    """Of those, a problem's own, not the ranges; others stay in its entry."""
+    for sample in samples("reasoning_gym", generator="doubles", num_samples=8):
+        asked = sample.prompt.split()[1].rstrip("?")
+        assert set(sample.metadata) == {"entry", "digits"}
+        assert sample.metadata["digits"] == len(asked)
 
 
 @pytest.mark.usefixtures("gym")
