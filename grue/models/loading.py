@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
@@ -153,7 +154,10 @@ def with_adapters(
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
         task_type=task_type,
     )
-    try:
-        return peft.get_peft_model(model, config)
-    except ValueError as error:
-        raise UserError(f"'{key}.target_modules': {error}") from error
+    with warnings.catch_warnings():
+        # peft still reads it, which no user can change.
+        warnings.filterwarnings("ignore", ".is_gradient_checkpointing. is deprecated")
+        try:
+            return peft.get_peft_model(model, config)
+        except ValueError as error:
+            raise UserError(f"'{key}.target_modules': {error}") from error

@@ -185,6 +185,11 @@ def test_what_a_model_does_around_its_head_stays(
     )
 
 
+@pytest.mark.filterwarnings("error:.is_gradient_checkpointing. is deprecated")
+def test_adapters_are_made_without_a_warning_that_is_not_the_users() -> None:
+    with_adapters(causal_model(4), LoraConfig(r=2), "CAUSAL_LM", dropout=False, key="lora")
+
+
 @pytest.mark.filterwarnings("ignore:fan_in_fan_out")  # peft's, of a head beside Conv1D layers
 def test_adapters_of_the_head_compute_in_float32_too(tokenizer: PreTrainedTokenizerFast) -> None:
     torch.manual_seed(0)
