@@ -36,6 +36,19 @@ def test_rows_are_added_below() -> None:
     assert with_rows(matrix, 4, 5.0).tolist() == [[1.0] * 3] * 2 + [[5.0] * 3] * 2
 
 
+@pytest.mark.parametrize(
+    ("vendor", "has_mkl", "is_slow"),
+    [("AuthenticAMD", True, True), ("GenuineIntel", True, False), ("AuthenticAMD", False, False)],
+)
+def test_mkl_is_slow_on_processors_that_are_not_intels(
+    vendor: str, has_mkl: bool, is_slow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "_processor", lambda: f"vendor_id : {vendor}")
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: has_mkl)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    assert products.is_mkl_slow.__wrapped__() == is_slow
+
+
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch has no oneDNN")
 def test_layer_gives_the_same_with_and_without_derivatives(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, states = Float32Linear(6, 13, bias=False), torch.randn(2, 5, 6)
@@ -46,6 +59,7 @@ def test_layer_gives_the_same_with_and_without_derivatives(monkeypatch: pytest.M
         return product(left, right, by_onednn=by_onednn)
 
     monkeypatch.setattr(heads, "product", recorded)
+    monkeypatch.setattr(products, "is_mkl_slow", lambda: True)
     expected = layer(states)
     assert expected.requires_grad
     with torch.no_grad():
