@@ -2,17 +2,18 @@
 
 Random GPT-2 in two sizes, prompts of 5 tokens, 4 outputs of 20 tokens each, a penalty for the KL to
 a reference, float32, and one step per rollout. A step is the whole of it: drawing, rewards, all
-passes and the optimiser. TRL's trainer goes on in its own loop; ours and the bare loop take their
-turns between its steps. It is measured where ``import trl`` works; the bare loop always is.
+passes and the optimiser. Each has a process of its own; they take turns. TRL's is measured where
+``import trl`` works; the bare loop always is.
 """
 
 from __future__ import annotations
 
-import statistics
+import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -20,7 +21,7 @@ import torch
 
 from tests.benchmarks.text_models import made_up_words, random_gpt2, random_model
 from tests.benchmarks.text_ppo import BareReinforce, Iteration, Sizes
-from tests.benchmarks.timing import medians_in_turns, seconds_of
+from tests.benchmarks.timing import Turns, in_turns, medians_of_processes
 
 _ROUNDS = 3
 _SAMPLES = 4
@@ -54,32 +55,36 @@ class Case:
 _CASES = (Case(4, 128, 4, 16), Case(12, 768, 12, 4))
 
 
-def of_trl(case: Case, name: str, between: Callable[[], None]) -> float:
-    """Median seconds of a step of TRL's, which calls ``between`` after each."""
+class _Stopped(Exception):
+    """There is no turn any more."""
+
+
+def _of_trl(case: Case, name: str, turns: Turns) -> None:
+    """Steps of TRL's trainer, in its own loop; each waits for its turn."""
     import trl
     from datasets import Dataset
     from transformers import TrainerCallback
 
     kind = name.upper()
-    seconds: list[float] = []
 
-    class _Times(TrainerCallback):
+    class _Turns(TrainerCallback):
         """Times steps: drawing and rewards are part of them."""
 
         def on_step_begin(self, *_: Any, **__: Any) -> None:
+            if not turns.begin():
+                raise _Stopped
             self.started = time.perf_counter()
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            seconds.append(time.perf_counter() - self.started)
-            between()
+            turns.end(time.perf_counter() - self.started)
 
     sizes = case.sizes
     prompt = " ".join(f"w{number}" for number in range(1, sizes.prompt_tokens + 1))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(_Stopped):
         random_model(*case.model).save_pretrained(folder)  # the reference is loaded from it, too
         settings = getattr(trl, f"{kind}Config")(
             output_dir=folder, per_device_train_batch_size=sizes.outputs,
-            num_generations=_SAMPLES, max_completion_length=sizes.tokens, max_steps=_ROUNDS + 1,
+            num_generations=_SAMPLES, max_completion_length=sizes.tokens, max_steps=_ROUNDS + 2,
             generation_kwargs={"min_new_tokens": sizes.tokens}, beta=_KL[name]["coeff"],
             model_init_kwargs={"dtype": "float32"}, bf16=False, gradient_checkpointing=False,
             learning_rate=1e-6, use_cpu=True,
@@ -91,25 +96,25 @@ def of_trl(case: Case, name: str, between: Callable[[], None]) -> float:
             args=settings,
             train_dataset=Dataset.from_list([{"prompt": prompt}] * case.prompts),
             processing_class=made_up_words(),
-            callbacks=[_Times()],
+            callbacks=[_Turns()],
         )
         trainer.train()
-    return statistics.median(seconds[1:])
+
+
+def _own(case: Case, name: str, turns: Turns) -> None:
+    in_turns(Iteration(random_gpt2(*case.model), name, case.sizes, kl=_KL[name]), turns)
+
+
+def _bare(case: Case, turns: Turns) -> None:
+    in_turns(BareReinforce(random_gpt2(*case.model), case.sizes), turns)
 
 
 def measure(case: Case, name: str) -> Mapping[str, float]:
     """Median seconds of a step, by whose it is."""
-    own = Iteration(random_gpt2(*case.model), name, case.sizes, kl=_KL[name])
-    ways = {"this project": own, "bare loop": BareReinforce(random_gpt2(*case.model), case.sizes)}
-    if find_spec("trl") is None:
-        return medians_in_turns(ways, _ROUNDS)
-    rounds: list[dict[str, float]] = []
-
-    def others() -> None:
-        rounds.append({way: seconds_of(work) for way, work in ways.items()})
-
-    trl = of_trl(case, name, others)
-    return {"TRL": trl} | {way: statistics.median(each[way] for each in rounds[1:]) for way in ways}
+    ways = {"this project": partial(_own, case, name), "bare loop": partial(_bare, case)}
+    if find_spec("trl") is not None:
+        ways = {"TRL": partial(_of_trl, case, name)} | ways
+    return medians_of_processes(ways, _ROUNDS)
 
 
 def main() -> None:

@@ -4,13 +4,14 @@ Random GPT-2 (4 layers, width 128, vocabulary 50,257) with a critic and a refere
 16 prompts, outputs of 20 tokens, minibatches of about 64 tokens, 5 epochs: 25 gradient steps. The
 bare loop samples with a cache and by inverse CDF, and takes as many steps over whole sequences
 with one forward pass of policy and critic each; it measures nothing, rewards nothing and masks
-nothing. All take turns in one process.
+nothing. Each has a process of its own; they take turns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from grue.tasks.inputs import Inputs
 from grue.tasks.task import Sample
 from grue.texts import Texts
 from tests.benchmarks.text_models import random_gpt2
-from tests.benchmarks.timing import medians_in_turns
+from tests.benchmarks.timing import Process, Turns, in_turns, medians_of_processes
 
 _ROUNDS = 5
 _SAMPLES_PER_INPUT = 4
@@ -222,15 +223,23 @@ def _kept(cache: Any) -> dict[str, Any]:
     return {"cache" if "cache" in names else "past_key_values": cache}
 
 
+def _bare(turns: Turns) -> None:
+    in_turns(BarePpo(random_gpt2()), turns)
+
+
+def _own(name: str, turns: Turns) -> None:
+    in_turns(Iteration(random_gpt2(), name), turns)
+
+
 def main() -> None:
     """Prints seconds of each, and their ratios to the bare loop's."""
     sizes = _SIZES
-    ways: dict[str, Any] = {
-        "bare loop": BarePpo(random_gpt2()),
-        "PPO": Iteration(random_gpt2()),
-        "NLPO": Iteration(random_gpt2(), "nlpo"),
+    ways: dict[str, Process] = {
+        "bare loop": _bare,
+        "PPO": partial(_own, "ppo"),
+        "NLPO": partial(_own, "nlpo"),
     }
-    medians = medians_in_turns(ways, _ROUNDS)
+    medians = medians_of_processes(ways, _ROUNDS)
     steps, threads = sizes.epochs * sizes.minibatches, torch.get_num_threads()
     print(f"One iteration of {sizes.outputs} outputs of {sizes.tokens} tokens, {steps} steps, "
           f"{threads} threads")  # fmt: skip
