@@ -28,7 +28,7 @@ __all__ = ["small_disk"]
 
 SEEING = "custom:tests.seeing:EXPERIMENT"
 OTHER_RAY = "custom:tests.common.executors.other_ray:EXPERIMENT"
-_SLOW: dict[str, Any] = {"epochs": 30, "pause": 0.1}
+_SLOW: dict[str, Any] = {"epochs": 60, "pause": 0.1}
 
 
 @pytest.fixture(scope="module")
